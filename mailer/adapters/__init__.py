@@ -1,0 +1,1 @@
+"""The outside world behind plain functions and classes: renderers, relays, servers, tokens."""

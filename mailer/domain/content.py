@@ -1,0 +1,119 @@
+"""What an edition says, before it has a look: the shape that the templates receive.
+
+All text is in its final language. Rich text (intro, body) is Markdown: CommonMark, plus ``<sup>``
+and ``<sub>``. A slot is a place that is filled for each reader when the message is sent; in the
+content it stands as an opaque marker string (see ``mailer.domain.message``).
+"""
+
+from dataclasses import dataclass, field
+from datetime import date
+
+
+@dataclass(frozen=True, slots=True)
+class DateRange:
+    """Days of an event, both ends included; ``start == end`` for a single day."""
+
+    start: date
+    end: date
+
+
+@dataclass(frozen=True, slots=True)
+class Dateline:
+    """When and where. ``text`` is the dateline as written, without its final colon; when ``dates``
+    is empty the text could not be read as dates and is shown as it stands."""
+
+    text: str
+    dates: tuple[DateRange, ...] = ()
+    place: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture as the mail shows it: an absolute URL, its size in pixels, and its alt text."""
+
+    url: str
+    width: int
+    height: int
+    alt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """One story in the edition. ``language`` is that of its text: it differs from the edition's
+    when the story fell back, and ``fell_back`` is then true."""
+
+    key: str
+    headline: str
+    body: str
+    language: str
+    fell_back: bool = False
+    datelines: tuple[Dateline, ...] = ()
+    picture: Picture | None = None
+    link: str = ""
+    contacts: tuple[str, ...] = ()
+    """Contact notes (inline Markdown) printed after this story."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A section that has at least one story in this edition."""
+
+    key: str
+    title: str
+    language: str
+    stories: tuple[Story, ...]
+    colour: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Theme:
+    """Colours as six-digit hex (``#0b5c7a``), the logo's absolute URL or an empty string."""
+
+    accent: str = "#0b5c7a"
+    ink: str = "#1c2430"
+    paper: str = "#ffffff"
+    ground: str = "#f2efe9"
+    logo_url: str = ""
+    logo_width: int = 0
+    logo_height: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Absolute URLs for the frame of the mail. Those of one reader hold slot markers."""
+
+    web_view: str
+    preferences: str = ""
+    unsubscribe: str = ""
+    website: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EditionContent:
+    """Everything that one edition prints."""
+
+    language: str
+    direction: str
+    """``ltr`` or ``rtl``."""
+    newsletter: str
+    tagline: str
+    issue_label: str
+    """The number as printed in the masthead, for instance ``2026/3``."""
+    issue_date: date
+    subject: str
+    preheader: str
+    intro: str
+    intro_language: str
+    sections: tuple[Section, ...]
+    left_out: tuple[str, ...]
+    """Titles of sections of this issue that this reader does not follow, in the edition's language."""
+    postal_address: str
+    sender_name: str
+    reply_to: str
+    links: Links
+    masthead_picture: Picture | None = None
+    reader_name: str = ""
+    """The slot for the reader's name, or empty in the web view."""
+    reader_address: str = ""
+    """The slot for the reader's address, or empty in the web view."""
+    theme: Theme = field(default_factory=Theme)

@@ -1,0 +1,93 @@
+"""The states of an issue, a translation, a subscription, a batch and a delivery, and the moves between them."""
+
+from enum import StrEnum
+
+
+class IssueState(StrEnum):
+    draft = "draft"
+    review = "review"
+    approved = "approved"
+    scheduled = "scheduled"
+    sending = "sending"
+    paused = "paused"
+    sent = "sent"
+    cancelled = "cancelled"
+
+
+class TranslationStatus(StrEnum):
+    missing = "missing"
+    draft = "draft"
+    ready = "ready"
+
+
+class MissingPolicy(StrEnum):
+    """What a reader sees of a story that has no text in the edition's language."""
+
+    fall_back = "fall_back"
+    leave_out = "leave_out"
+    block = "block"
+
+
+class SubscriptionState(StrEnum):
+    pending = "pending"
+    """Asked for, not yet confirmed."""
+    active = "active"
+    unsubscribed = "unsubscribed"
+
+
+class BatchState(StrEnum):
+    planned = "planned"
+    """A range of readers that has no delivery rows yet."""
+    ready = "ready"
+    """Has deliveries that are or will be due."""
+    sending = "sending"
+    """Claimed by a worker, until its lease ends."""
+    done = "done"
+
+
+class DeliveryState(StrEnum):
+    pending = "pending"
+    sending = "sending"
+    sent = "sent"
+    failed = "failed"
+    skipped = "skipped"
+    uncertain = "uncertain"
+    """Handed over, but no answer was seen: settled by later evidence, never sent again in silence."""
+
+
+class SkipReason(StrEnum):
+    unsubscribed = "unsubscribed"
+    unconfirmed = "unconfirmed"
+    suppressed = "suppressed"
+    no_language = "no_language"
+    nothing_in_sections = "nothing_in_sections"
+    cancelled = "cancelled"
+
+
+_MOVES: dict[IssueState, frozenset[IssueState]] = {
+    IssueState.draft: frozenset({IssueState.review, IssueState.approved, IssueState.cancelled}),
+    IssueState.review: frozenset({IssueState.draft, IssueState.approved, IssueState.cancelled}),
+    IssueState.approved: frozenset({IssueState.draft, IssueState.scheduled, IssueState.cancelled}),
+    IssueState.scheduled: frozenset({IssueState.approved, IssueState.sending, IssueState.cancelled}),
+    IssueState.sending: frozenset({IssueState.paused, IssueState.sent, IssueState.cancelled}),
+    IssueState.paused: frozenset({IssueState.sending, IssueState.cancelled}),
+    IssueState.sent: frozenset({IssueState.sending}),  # "retry what failed" opens it again
+    IssueState.cancelled: frozenset(),
+}
+
+
+class WrongState(ValueError):
+    """The issue is not in a state that allows this."""
+
+
+def check_move(issue: int, now: IssueState, to: IssueState) -> None:
+    """Raises WrongState, in words for a coordinator, when an issue may not go from ``now`` to ``to``."""
+    if to in _MOVES[now]:
+        return
+    advice = ""
+    if to is IssueState.scheduled and now in (IssueState.draft, IssueState.review):
+        advice = f" Approve it first: mailer issue approve {issue}."
+    raise WrongState(f"Issue {issue} is {now.value}; it cannot become {to.value}.{advice}")
+
+
+EDITABLE = frozenset({IssueState.draft, IssueState.review})

@@ -1,0 +1,26 @@
+from alembic import context
+from sqlalchemy import create_engine, pool, text
+
+from mailer.models import Base
+
+_LOCK = 0x6D61696C  # one migration at a time, whichever host runs it
+
+
+def _include(obj: object, name: str | None, kind: str, reflected: bool, compare_to: object) -> bool:
+    return not (kind == "table" and name is not None and name.startswith("delivery_"))  # partitions
+
+
+engine = create_engine(
+    context.config.attributes["url"].replace("postgresql://", "postgresql+psycopg://", 1),
+    poolclass=pool.NullPool,
+)
+with engine.connect() as connection:
+    connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": _LOCK})
+    connection.commit()
+    context.configure(
+        connection=connection, target_metadata=Base.metadata, include_object=_include, compare_server_default=True
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+    connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": _LOCK})
+    connection.commit()

@@ -1,0 +1,41 @@
+"""The tables."""
+
+from mailer.models.base import Base
+from mailer.models.delivery import Batch, Delivery, Edition, Feedback, LanguageChoice
+from mailer.models.issue import (
+    Contact,
+    ContactStory,
+    ContactTranslation,
+    Issue,
+    IssueEvent,
+    IssueTranslation,
+    Picture,
+    Story,
+    StoryTranslation,
+)
+from mailer.models.newsletter import Newsletter, Section
+from mailer.models.reader import Consent, Subscriber, Subscription, Suppression
+
+__all__ = [
+    "Base",
+    "Batch",
+    "Consent",
+    "Contact",
+    "ContactStory",
+    "ContactTranslation",
+    "Delivery",
+    "Edition",
+    "Feedback",
+    "Issue",
+    "IssueEvent",
+    "IssueTranslation",
+    "LanguageChoice",
+    "Newsletter",
+    "Picture",
+    "Section",
+    "Story",
+    "StoryTranslation",
+    "Subscriber",
+    "Subscription",
+    "Suppression",
+]

@@ -1,0 +1,109 @@
+"""Editions, batches and the delivery ledger."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, SmallInteger, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from mailer.domain.states import BatchState, DeliveryState, SkipReason
+from mailer.models.base import Base, Mask, enum_of
+
+
+class Edition(Base):
+    __tablename__ = "edition"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    issue_id: Mapped[int] = mapped_column(ForeignKey("issue.id"))
+    language: Mapped[str]
+    sections: Mapped[int] = mapped_column(Mask)
+    revision: Mapped[int] = mapped_column(default=0)
+    """The issue's revision that was rendered; 0 before the first rendering."""
+    hinted_at: Mapped[datetime | None]
+    subject: Mapped[str] = mapped_column(default="")
+    stories: Mapped[int] = mapped_column(default=0)
+    fallbacks: Mapped[int] = mapped_column(default=0)
+    """How many of its stories are in another language than the edition's."""
+    html: Mapped[str] = mapped_column(default="")
+    """The page of the web view: no slot in it."""
+    message: Mapped[bytes] = mapped_column(LargeBinary, default=b"")
+    slots: Mapped[list[Any]] = mapped_column(default=list)
+    """``[[offset in message, slot], …]``: see mailer.domain.message."""
+
+    __table_args__ = (UniqueConstraint("issue_id", "language", "sections"),)
+
+
+class LanguageChoice(Base):
+    """For one issue: which language readers with these preferences get, and its sections with a story."""
+
+    __tablename__ = "language_choice"
+
+    issue_id: Mapped[int] = mapped_column(ForeignKey("issue.id"), primary_key=True)
+    languages: Mapped[list[str]] = mapped_column(primary_key=True)
+    language: Mapped[str | None]
+    sections: Mapped[int] = mapped_column(Mask)
+
+
+class Batch(Base):
+    """A range of subscribers of one issue: the unit that is expanded, claimed and counted."""
+
+    __tablename__ = "batch"
+
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    issue_id: Mapped[int] = mapped_column(ForeignKey("issue.id"))
+    first: Mapped[int] = mapped_column(BigInteger)
+    last: Mapped[int] = mapped_column(BigInteger)
+    """Subscriber ids, both ends included."""
+    state: Mapped[BatchState] = mapped_column(enum_of(BatchState, "batch_state"), default=BatchState.planned)
+    due_at: Mapped[datetime | None]
+    epoch: Mapped[int] = mapped_column(default=0)
+    """Raised by each claim: a worker whose epoch is older can no longer write."""
+    lease_until: Mapped[datetime | None]
+    worker: Mapped[str] = mapped_column(default="")
+    hinted_at: Mapped[datetime | None]
+    retry: Mapped[bool] = mapped_column(default=False)
+    """Only deferred deliveries are left in it: they go through the retry queue."""
+    candidates: Mapped[int] = mapped_column(default=0)
+    sent: Mapped[int] = mapped_column(default=0)
+    failed: Mapped[int] = mapped_column(default=0)
+    skipped: Mapped[int] = mapped_column(default=0)
+    uncertain: Mapped[int] = mapped_column(default=0)
+
+    __table_args__ = (
+        Index("ix_batch_issue_id", "issue_id", "first"),
+        Index("ix_batch_open", "state", "due_at", postgresql_where=text("state <> 'done'")),
+    )
+
+
+class Delivery(Base):
+    """The ledger: one row of one issue to one subscriber, exactly one, whatever happens."""
+
+    __tablename__ = "delivery"
+
+    issue_id: Mapped[int] = mapped_column(primary_key=True)
+    subscriber_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    due_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+    edition_id: Mapped[int | None]
+    epoch: Mapped[int] = mapped_column(server_default="0")
+    state: Mapped[DeliveryState] = mapped_column(enum_of(DeliveryState, "delivery_state"))
+    reason: Mapped[SkipReason | None] = mapped_column(enum_of(SkipReason, "skip_reason"))
+    attempts: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    reply: Mapped[str | None]
+    """The relay's last word, for instance ``250 2.0.0 Ok``."""
+
+    __table_args__ = {"postgresql_partition_by": "LIST (issue_id)"}
+
+
+class Feedback(Base):
+    """What comes back: bounce, complaint, unsubscribe, open, click."""
+
+    __tablename__ = "feedback"
+
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    kind: Mapped[str]
+    at: Mapped[datetime]
+    newsletter_id: Mapped[int | None] = mapped_column(ForeignKey("newsletter.id"))
+    issue_id: Mapped[int | None] = mapped_column(ForeignKey("issue.id"))
+    subscriber_id: Mapped[int | None] = mapped_column(BigInteger, index=True)
+    detail: Mapped[dict[str, Any]] = mapped_column(default=dict)

@@ -1,0 +1,129 @@
+"""An issue, its stories and their translations, contacts and pictures."""
+
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey, LargeBinary, UniqueConstraint, func
+from sqlalchemy.orm import Mapped, mapped_column
+
+from mailer.domain.states import IssueState, MissingPolicy, TranslationStatus
+from mailer.models.base import Base, enum_of
+
+_status = enum_of(TranslationStatus, "translation_status")
+
+
+class Issue(Base):
+    __tablename__ = "issue"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    newsletter_id: Mapped[int] = mapped_column(ForeignKey("newsletter.id"))
+    number: Mapped[str]
+    """As printed in the masthead: ``2026/3``."""
+    issue_date: Mapped[date]
+    state: Mapped[IssueState] = mapped_column(enum_of(IssueState, "issue_state"), default=IssueState.draft)
+    missing_policy: Mapped[MissingPolicy] = mapped_column(
+        enum_of(MissingPolicy, "missing_policy"), default=MissingPolicy.fall_back
+    )
+    revision: Mapped[int] = mapped_column(default=1)
+    """Raised by every change of content; an edition of an older revision is rendered again."""
+    masthead_picture_id: Mapped[int | None] = mapped_column(ForeignKey("picture.id"))
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    scheduled_at: Mapped[datetime | None]
+    frozen_at: Mapped[datetime | None]
+    """When the audience was frozen: its batches exist from then on."""
+    composed_at: Mapped[datetime | None]
+    """When every delivery row and every edition stood ready; sending begins then."""
+    finished_at: Mapped[datetime | None]
+
+    __table_args__ = (UniqueConstraint("newsletter_id", "number"),)
+
+
+class IssueTranslation(Base):
+    """An issue's front matter in one language."""
+
+    __tablename__ = "issue_translation"
+
+    issue_id: Mapped[int] = mapped_column(ForeignKey("issue.id"), primary_key=True)
+    language: Mapped[str] = mapped_column(primary_key=True)
+    status: Mapped[TranslationStatus] = mapped_column(_status, default=TranslationStatus.ready)
+    subject: Mapped[str]
+    preheader: Mapped[str]
+    intro: Mapped[str]
+
+
+class Story(Base):
+    __tablename__ = "story"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    issue_id: Mapped[int] = mapped_column(ForeignKey("issue.id"))
+    section_id: Mapped[int] = mapped_column(ForeignKey("section.id"))
+    position: Mapped[int]
+    picture_id: Mapped[int | None] = mapped_column(ForeignKey("picture.id"))
+
+
+class StoryTranslation(Base):
+    __tablename__ = "story_translation"
+
+    story_id: Mapped[int] = mapped_column(ForeignKey("story.id", ondelete="CASCADE"), primary_key=True)
+    language: Mapped[str] = mapped_column(primary_key=True)
+    status: Mapped[TranslationStatus] = mapped_column(_status, default=TranslationStatus.ready)
+    headline: Mapped[str]
+    datelines: Mapped[list[Any]]
+    """``[{"text": str, "place": str, "dates": [{"start": iso, "end": iso}]}]``"""
+    body: Mapped[str]
+    alt: Mapped[str] = mapped_column(default="")
+    link: Mapped[str] = mapped_column(default="")
+    link_label: Mapped[str] = mapped_column(default="")
+
+
+class Contact(Base):
+    """A contact note; printed after ``story_id``, speaks for every story in ``contact_story``."""
+
+    __tablename__ = "contact"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    issue_id: Mapped[int] = mapped_column(ForeignKey("issue.id"))
+    story_id: Mapped[int] = mapped_column(ForeignKey("story.id", ondelete="CASCADE"))
+    position: Mapped[int]
+    """Among the notes after the same story."""
+
+    __table_args__ = (UniqueConstraint("story_id", "position"),)
+
+
+class ContactStory(Base):
+    __tablename__ = "contact_story"
+
+    contact_id: Mapped[int] = mapped_column(ForeignKey("contact.id", ondelete="CASCADE"), primary_key=True)
+    story_id: Mapped[int] = mapped_column(ForeignKey("story.id", ondelete="CASCADE"), primary_key=True)
+
+
+class ContactTranslation(Base):
+    __tablename__ = "contact_translation"
+
+    contact_id: Mapped[int] = mapped_column(ForeignKey("contact.id", ondelete="CASCADE"), primary_key=True)
+    language: Mapped[str] = mapped_column(primary_key=True)
+    text: Mapped[str]
+
+
+class Picture(Base):
+    __tablename__ = "picture"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    sha256: Mapped[str] = mapped_column(unique=True)
+    media_type: Mapped[str]
+    width: Mapped[int]
+    height: Mapped[int]
+    data: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class IssueEvent(Base):
+    """Who did what to an issue, and when; rows are only ever added."""
+
+    __tablename__ = "issue_event"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    issue_id: Mapped[int] = mapped_column(ForeignKey("issue.id"), index=True)
+    at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    actor: Mapped[str]
+    what: Mapped[str]
+    detail: Mapped[str] = mapped_column(default="")

@@ -1,0 +1,51 @@
+"""A newsletter and its sections."""
+
+from typing import Any
+
+from sqlalchemy import CheckConstraint, ForeignKey, SmallInteger, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from mailer.models.base import Base
+
+
+class Newsletter(Base):
+    __tablename__ = "newsletter"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    slug: Mapped[str] = mapped_column(unique=True)
+    names: Mapped[dict[str, str]]
+    taglines: Mapped[dict[str, str]]
+    sender_name: Mapped[str]
+    sender_address: Mapped[str]
+    reply_to: Mapped[str]
+    postal_address: Mapped[str]
+    website: Mapped[str]
+    list_id: Mapped[str]
+    default_language: Mapped[str]
+    languages: Mapped[list[str]]
+    fallbacks: Mapped[dict[str, list[str]]]
+    theme: Mapped[dict[str, Any]]
+    tracking: Mapped[str] = mapped_column(default="aggregate")
+
+    __table_args__ = (CheckConstraint("tracking IN ('none','aggregate','individual')", name="tracking"),)
+
+
+class Section(Base):
+    __tablename__ = "section"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    newsletter_id: Mapped[int] = mapped_column(ForeignKey("newsletter.id"))
+    key: Mapped[str]
+    bit: Mapped[int] = mapped_column(SmallInteger)
+    """This section's place in the masks of its newsletter; never given to another section."""
+    position: Mapped[int]
+    always_included: Mapped[bool] = mapped_column(default=False)
+    colour: Mapped[str] = mapped_column(default="")
+    titles: Mapped[dict[str, str]]
+    descriptions: Mapped[dict[str, str]]
+
+    __table_args__ = (
+        UniqueConstraint("newsletter_id", "key"),
+        UniqueConstraint("newsletter_id", "bit"),
+        CheckConstraint("bit BETWEEN 0 AND 61", name="bit"),
+    )
