@@ -1,0 +1,337 @@
+"""A fast SMTP server that keeps nothing: counts what it accepts, logs it, and misbehaves on request.
+
+    python bench/sink.py --port 0 --log accepted.log --reply 451=0.02 --drop-after 0.01
+
+prints the port on the first line and, when it is stopped, the counts as JSON. A line of the log is the
+Message-ID of an accepted message, written before 250 is answered.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import re
+import signal
+from dataclasses import asdict, dataclass, field
+from typing import cast
+
+MESSAGE_ID = re.compile(rb"(?:^|\n)message-id:\s*([^\r\n]+)", re.IGNORECASE)
+END = b"\r\n.\r\n"
+REASONS = {"421": "closing", "450": "try later", "451": "try later", "452": "full", "550": "refused"}
+
+
+@dataclass(slots=True)
+class Fault:
+    """With ``probability``, answer ``reply`` at ``stage`` (``mail``, ``rcpt``, ``data`` or ``final``)."""
+
+    stage: str
+    reply: str
+    probability: float
+
+    @classmethod
+    def parse(cls, text: str) -> "Fault":
+        """From ``451=0.02`` (at the final dot) or ``rcpt:550 5.1.1 no such user=0.1``."""
+        what, _, probability = text.rpartition("=")
+        stage, colon, reply = what.rpartition(":")
+        stage = stage if colon else "final"
+        if stage not in ("mail", "rcpt", "data", "final") or not re.match(r"[245]\d\d", reply):
+            raise ValueError(f"no such fault: {text}")
+        return cls(
+            stage, reply if " " in reply else f"{reply} {REASONS.get(reply, 'as asked')}", float(probability)
+        )
+
+
+@dataclass(slots=True)
+class Behaviour:
+    """What the sink offers, and how often it fails: probabilities from 0 to 1, times in seconds."""
+
+    pipelining: bool = True
+    size: int = 50_000_000
+    faults: list[Fault] = field(default_factory=list)
+    drop_before: float = 0.0
+    """Cut the connection in the body, before the final dot."""
+    drop_after: float = 0.0
+    """Accept and log the message, then cut the connection instead of answering."""
+    drop_lost: float = 0.0
+    """Cut the connection after the final dot without accepting the message."""
+    stall: float = 0.0
+    """Wait ``stall_seconds`` before the answer to the final dot."""
+    stall_seconds: float = 30.0
+    latency: float = 0.0
+    """Before every packet of replies."""
+
+
+@dataclass(slots=True)
+class Counts:
+    connections: int = 0
+    accepted: int = 0
+    refused: int = 0
+    dropped: int = 0
+    bytes: int = 0
+
+
+class Sink:
+    """Starts on a port, and counts. ``log`` is the path of a file to append to."""
+
+    def __init__(
+        self, behaviour: Behaviour | None = None, log: str | None = None, seed: int | None = None
+    ) -> None:
+        self.behaviour = behaviour or Behaviour()
+        self.counts = Counts()
+        self.chance = random.Random(seed).random
+        self.sessions: set[Session] = set()
+        self._log = None if log is None else os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        self._server: asyncio.Server | None = None
+
+    async def start(self, host: str = "127.0.0.1", port: int = 0) -> int:
+        """Listen, and return the port."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: Session(self), host, port, backlog=1024)
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            for session in list(self.sessions):
+                session.cut()
+            await self._server.wait_closed()
+        if self._log is not None:
+            os.close(self._log)
+            self._log = None
+
+    def accept(self, head: bytes) -> None:
+        self.counts.accepted += 1
+        if self._log is not None:
+            found = MESSAGE_ID.search(head)
+            os.write(self._log, (found[1].strip() if found else b"-") + b"\n")
+
+    def fault(self, stage: str) -> bytes | None:
+        """The reply to give instead of the good one, if chance will have it so."""
+        for fault in self.behaviour.faults:
+            if fault.stage == stage and self.chance() < fault.probability:
+                self.counts.refused += 1
+                return fault.reply.encode() + b"\r\n"
+        return None
+
+
+class Session(asyncio.Protocol):
+    """One client. Commands are read line by line; a body is only searched for its end."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._rest = b""
+        self._in_body = False
+        self._tail = b""
+        self._head: list[bytes] = []
+        self._head_size = 0
+        self._recipients = 0
+        self._sender = False
+        self._replies: list[bytes] = []
+        self._held: list[bytes] = []
+        self._stalling = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._sink.sessions.add(self)
+        self._sink.counts.connections += 1
+        self._transport.write(b"220 sink.example ESMTP\r\n")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._sink.sessions.discard(self)
+
+    def cut(self) -> None:
+        self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        if self._stalling:
+            self._held.append(data)
+            return
+        while data and not self._transport.is_closing():
+            data = self._body(data) if self._in_body else self._commands(data)
+            if self._stalling:
+                self._held.append(data)
+                break
+        if self._replies:
+            self._answer(b"".join(self._replies))
+            self._replies.clear()
+
+    def _answer(self, replies: bytes) -> None:
+        if self._sink.behaviour.latency and not self._stalling:
+            asyncio.get_running_loop().call_later(
+                self._sink.behaviour.latency, self._transport.write, replies
+            )
+        else:
+            self._transport.write(replies)
+
+    def _commands(self, data: bytes) -> bytes:
+        """Answer whole lines until the body begins; what is left over is returned or kept."""
+        if self._rest:
+            data = self._rest + data
+            self._rest = b""
+        start = 0
+        while (end := data.find(b"\r\n", start)) >= 0:
+            line = data[start:end]
+            start = end + 2
+            self._command(line[:4].upper(), line)
+            if self._in_body:
+                return data[start:]
+            if self._transport.is_closing():
+                return b""
+        self._rest = data[start:]
+        return b""
+
+    def _command(self, verb: bytes, line: bytes) -> None:
+        reply = self._replies.append
+        if verb == b"MAIL":
+            if self._sender:
+                reply(b"503 5.5.1 nested MAIL\r\n")
+            elif (fault := self._sink.fault("mail")) is None:
+                self._sender, self._recipients = True, 0
+                reply(b"250 2.1.0 Ok\r\n")
+            else:
+                self._refuse(fault)
+        elif verb == b"RCPT":
+            if not self._sender:
+                reply(b"503 5.5.1 MAIL first\r\n")
+            elif (fault := self._sink.fault("rcpt")) is None:
+                self._recipients += 1
+                reply(b"250 2.1.5 Ok\r\n")
+            else:
+                self._refuse(fault)
+        elif verb == b"DATA":
+            if not self._recipients:
+                reply(b"554 5.5.1 no valid recipients\r\n")
+            elif (fault := self._sink.fault("data")) is None:
+                self._in_body, self._tail = True, b"\r\n"
+                self._head, self._head_size = [], 0
+                reply(b"354 go ahead\r\n")
+            else:
+                self._refuse(fault)
+        elif verb == b"EHLO":
+            offers = [b"sink.example", b"SIZE %d" % self._sink.behaviour.size, b"8BITMIME", b"SMTPUTF8"]
+            offers += [b"PIPELINING"] if self._sink.behaviour.pipelining else []
+            reply(b"".join(b"250-%b\r\n" % offer for offer in offers) + b"250 ENHANCEDSTATUSCODES\r\n")
+        elif verb == b"RSET":
+            self._sender, self._recipients = False, 0
+            reply(b"250 2.0.0 Ok\r\n")
+        elif verb == b"QUIT":
+            self._transport.write(b"".join(self._replies) + b"221 2.0.0 Bye\r\n")
+            self._replies.clear()
+            self._transport.close()
+        elif verb in (b"HELO", b"NOOP"):
+            reply(b"250 2.0.0 Ok\r\n")
+        else:
+            reply(b"500 5.5.2 what?\r\n")
+
+    def _refuse(self, fault: bytes) -> None:
+        self._replies.append(fault)
+        if fault.startswith(b"421"):
+            self._transport.write(b"".join(self._replies))
+            self._replies.clear()
+            self._transport.close()
+
+    def _body(self, data: bytes) -> bytes:
+        """Look for the end of the body; what follows it is returned."""
+        sink = self._sink
+        seam = self._tail + data[:4]
+        at = seam.find(END)
+        end = data.find(END) + len(END) if at < 0 else at + len(END) - len(self._tail)
+        found = at >= 0 or end >= len(END)
+        body = data[:end] if found else data
+        sink.counts.bytes += len(body)
+        if self._head_size < 16_384:
+            self._head.append(body)
+            self._head_size += len(body)
+        if sink.behaviour.drop_before and sink.chance() < sink.behaviour.drop_before:
+            self._drop()
+            return b""
+        if not found:
+            self._tail = (self._tail + data)[-4:] if len(data) < 4 else data[-4:]
+            return b""
+        self._in_body = self._sender = False
+        self._recipients = 0
+        self._ended()
+        return data[end:]
+
+    def _ended(self) -> None:
+        sink = self._sink
+        if sink.behaviour.drop_lost and sink.chance() < sink.behaviour.drop_lost:
+            self._drop()
+            return
+        fault = sink.fault("final")
+        if fault is not None:
+            self._refuse(fault)
+            return
+        sink.accept(b"".join(self._head))
+        if sink.behaviour.drop_after and sink.chance() < sink.behaviour.drop_after:
+            self._drop()
+            return
+        self._replies.append(b"250 2.0.0 Ok: taken\r\n")
+        if sink.behaviour.stall and sink.chance() < sink.behaviour.stall:
+            self._stalling = True
+            replies = b"".join(self._replies)
+            self._replies.clear()
+            asyncio.get_running_loop().call_later(sink.behaviour.stall_seconds, self._resume, replies)
+
+    def _resume(self, replies: bytes) -> None:
+        self._transport.write(replies)
+        self._stalling = False
+        held = b"".join(self._held)
+        self._held.clear()
+        if held:
+            self.data_received(held)
+
+    def _drop(self) -> None:
+        self._sink.counts.dropped += 1
+        if self._replies:
+            self._transport.write(b"".join(self._replies))
+            self._replies.clear()
+        self._transport.abort()
+
+
+async def serve(sink: Sink, host: str, port: int) -> None:
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    print(await sink.start(host, port), flush=True)
+    await stopped.wait()
+    await sink.stop()
+    print(json.dumps(asdict(sink.counts)), flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="A fast SMTP sink.")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--log", help="append the Message-ID of each accepted message to this file")
+    parser.add_argument("--reply", type=Fault.parse, action="append", default=[], metavar="[STAGE:]REPLY=P")
+    for name in ("drop-before", "drop-after", "drop-lost", "stall"):
+        parser.add_argument(f"--{name}", type=float, default=0.0, metavar="P")
+    parser.add_argument("--stall-seconds", type=float, default=30.0)
+    parser.add_argument("--latency", type=float, default=0.0, metavar="SECONDS")
+    parser.add_argument("--size", type=int, default=50_000_000)
+    parser.add_argument("--no-pipelining", dest="pipelining", action="store_false")
+    parser.add_argument("--seed", type=int)
+    asked = parser.parse_args()
+    behaviour = Behaviour(
+        pipelining=asked.pipelining,
+        size=asked.size,
+        faults=asked.reply,
+        drop_before=asked.drop_before,
+        drop_after=asked.drop_after,
+        drop_lost=asked.drop_lost,
+        stall=asked.stall,
+        stall_seconds=asked.stall_seconds,
+        latency=asked.latency,
+    )
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(serve(Sink(behaviour, asked.log, asked.seed), asked.host, asked.port))
+    else:
+        uvloop.run(serve(Sink(behaviour, asked.log, asked.seed), asked.host, asked.port))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""Messages a second through mailer.adapters.smtp into bench/sink.py, a process of its own; prints JSON.
+
+python bench/smtp.py --size 10 --size 40 --connections 1 --connections 4
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Hashable, Iterator
+from pathlib import Path
+
+import uvloop
+
+from mailer.adapters.smtp import Envelope, Relay, Result, Transport
+from mailer.domain.outcomes import Outcome, Reply
+
+LINE = b"Lorem ipsum dolor sit amet, consectetur adipiscing elit, sed do eiusmod tempo\r\n"
+WARM_UP = 20
+"""Messages per connection before the clock starts."""
+
+
+class Heard:
+    """A handover that only counts."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def about_to_finish(self, key: Hashable) -> None:
+        self.calls += 1
+
+    def answered(self, key: Hashable, reply: Reply) -> None:
+        self.calls += 1
+
+
+def envelopes(count: int, kilobytes: int, segments: int) -> Iterator[Envelope]:
+    """As the sending stage makes them: segments shared by all, and a few of each reader's own."""
+    body = LINE * (kilobytes * 1024 // len(LINE))
+    step = max(len(LINE), len(body) // segments // len(LINE) * len(LINE))
+    shared = [body[at : at + step] for at in range(0, len(body), step)]
+    for number in range(count):
+        message = [b"Message-ID: <%d@bench.example>\r\n\r\n" % number, *shared]
+        yield Envelope(
+            number, f"bounce+{number}@bench.example", f"reader{number}@example.org", message, len(body) + 40
+        )
+
+
+async def measure(port: int, connections: int, kilobytes: int, count: int, segments: int) -> dict[str, float]:
+    transport = Transport(Relay("sink", "127.0.0.1", port, connections=connections))
+    outcomes: Counter[Outcome] = Counter()
+
+    def on_result(result: Result) -> None:
+        outcomes[result.outcome] += 1
+
+    await transport.send(envelopes(WARM_UP * connections, kilobytes, segments), Heard(), on_result)
+    outcomes.clear()
+    wall, cpu = time.perf_counter(), time.process_time()
+    await transport.send(envelopes(count, kilobytes, segments), Heard(), on_result)
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    await transport.close()
+    if outcomes != {Outcome.ACCEPTED: count}:
+        raise RuntimeError(f"not all were accepted: {outcomes}")
+    return {
+        "connections": connections,
+        "kilobytes": kilobytes,
+        "messages_per_second": round(count / wall),
+        "cpu_microseconds_per_message": round(cpu / count * 1e6, 1),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--size", type=int, action="append", help="kilobytes")
+    parser.add_argument("--connections", type=int, action="append")
+    parser.add_argument("--count", type=int, default=10_000)
+    parser.add_argument("--segments", type=int, default=16)
+    asked = parser.parse_args()
+    sink = subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("sink.py"))], stdout=subprocess.PIPE, text=True
+    )
+    assert sink.stdout is not None
+    handed_over = 0
+    try:
+        port = int(sink.stdout.readline())
+        for kilobytes in asked.size or [10, 40]:
+            for connections in asked.connections or [1, 2, 4, 8, 20]:
+                figures = uvloop.run(measure(port, connections, kilobytes, asked.count, asked.segments))
+                print(json.dumps(figures), flush=True)
+                handed_over += asked.count + WARM_UP * connections
+    finally:
+        sink.terminate()
+        counts = json.loads(sink.communicate()[0])
+    if counts["accepted"] != handed_over:
+        raise RuntimeError(f"{handed_over} were sent, the sink counted {counts}")
+
+
+if __name__ == "__main__":
+    main()

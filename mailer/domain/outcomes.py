@@ -1,0 +1,183 @@
+"""What an SMTP reply means for a delivery.
+
+The rules, first match wins. "Enhanced" is the code of RFC 3463 (registry: RFC 5248) and outranks the
+basic code of RFC 5321; an enhanced code that is absent, malformed, of class 2 or X.0.0 says nothing.
+
+====================== =========================== ========= =======================================
+stage                  reply                       outcome   why
+====================== =========================== ========= =======================================
+connect … auth         any                         relay     no delivery has been named yet
+final                  2yz                         accepted  RFC 5321 4.2.5
+mail … data            1yz 2yz 3yz, not a code     retry     out of step; nothing was handed over
+final                  1yz 3yz, not a code         unknown   out of step after the final dot
+rcpt … final           4yz with X.2.2              soft      mailbox full (RFC 3463 3.3)
+any                    4yz                         retry     RFC 5321 4.2.1, greylisting included
+mail                   530 534 535 538             relay     our session lacks TLS or a login (RFC 3207,
+                                                             RFC 4954 6): no reader was named
+any                    5yz with 4.X.X              as 4yz    the enhanced code outranks the basic one
+rcpt … final           5.1.1 5.1.2 5.1.3 5.1.6     hard      the address is bad, moved or disabled
+                       5.1.10 5.2.1                          (RFC 3463 3.2, 3.3; RFC 7505: null MX)
+rcpt … final           5.2.2                       soft      mailbox full
+any                    5.3.4                       message   too big for the system (RFC 3463 3.4)
+any                    5.6.7 5.6.8 5.6.9           rejected  this address needs SMTPUTF8 (RFC 6531):
+                                                             the message suits everybody else
+any                    other 5.6.X                 message   the content is at fault (RFC 3463 3.7)
+any                    5.7.X                       policy    security or policy (RFC 3463 3.8)
+any                    any other 5.X.X             rejected
+====================== =========================== ========= =======================================
+
+A 5yz without an enhanced code:
+
+====================== =========================== ========= =======================================
+mail                   550 551 553                 policy    our sender is refused (RFC 5321 3.3)
+rcpt … final           550 551 553, and the text   policy    550 is also "rejected for policy reasons"
+                       speaks of policy or sender            (RFC 5321 4.2.3)
+rcpt                   550 551 553, and the text   hard      nothing less may suppress a reader
+                       says there is no such box
+rcpt                   556                         hard      the domain takes no mail (RFC 7504)
+rcpt                   552                         soft      storage exceeded (RFC 5321 4.2.3)
+data, final            552, and the text speaks of soft      the same
+                       a full mailbox or quota
+mail, data, final      552                         message   over the size limit (RFC 1870 6)
+any                    anything else, 554 too      rejected
+====================== =========================== ========= =======================================
+"""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Stage(StrEnum):
+    """The command that a reply answers; ``final`` is the dot that ends the message."""
+
+    CONNECT = "connect"
+    GREETING = "greeting"
+    EHLO = "ehlo"
+    STARTTLS = "starttls"
+    AUTH = "auth"
+    MAIL = "mail"
+    RCPT = "rcpt"
+    DATA = "data"
+    FINAL = "final"
+
+
+class Outcome(StrEnum):
+    """What became of one attempt to hand a delivery over."""
+
+    ACCEPTED = "accepted"
+    """The relay took responsibility."""
+    RETRY = "retry"
+    """Not taken, for now: a 4yz, or a connection lost before the final dot."""
+    HARD = "hard"
+    """The address is bad: suppress it."""
+    SOFT = "soft"
+    """The mailbox is full: count it; ``Reply.code`` tells whether to try again (4yz) or not (5yz)."""
+    MESSAGE = "message"
+    """The message is at fault: stop the issue."""
+    POLICY = "policy"
+    """Refused by policy or authentication: open the breaker for that domain, suppress nobody."""
+    REJECTED = "rejected"
+    """Refused for good, for another reason: failed, not suppressed."""
+    UNKNOWN = "unknown"
+    """The final dot was written and no reply came: perhaps taken. Never send again unasked."""
+    RELAY = "relay"
+    """The relay cannot be used: nothing is the delivery's fault, and nothing was handed over."""
+    WITHHELD = "withheld"
+    """Not sent by our own decision: it may not be sent any more, or the sending was called off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An SMTP reply: ``code`` of three digits, ``enhanced`` such as ``5.1.1`` or empty, ``text`` on one
+    line, printable, without either code."""
+
+    code: int
+    enhanced: str
+    text: str
+
+    def __str__(self) -> str:
+        return " ".join(part for part in (f"{self.code:03}", self.enhanced, self.text) if part)
+
+
+_SESSION = frozenset({Stage.CONNECT, Stage.GREETING, Stage.EHLO, Stage.STARTTLS, Stage.AUTH})
+_SESSION_REFUSED = frozenset({530, 534, 535, 538})
+_MAILBOX_REFUSED = frozenset({550, 551, 553})
+
+_ENHANCED = {
+    "1.1": Outcome.HARD,
+    "1.2": Outcome.HARD,
+    "1.3": Outcome.HARD,
+    "1.6": Outcome.HARD,
+    "1.10": Outcome.HARD,
+    "2.1": Outcome.HARD,
+    "2.2": Outcome.SOFT,
+    "3.4": Outcome.MESSAGE,
+    "6.7": Outcome.REJECTED,
+    "6.8": Outcome.REJECTED,
+    "6.9": Outcome.REJECTED,
+}
+_ENHANCED_SUBJECT = {"6": Outcome.MESSAGE, "7": Outcome.POLICY}
+_ABOUT_THE_READER = frozenset({Outcome.HARD, Outcome.SOFT})
+
+_MEANINGFUL = re.compile(r"([45])\.(?!0\.0$)(\d{1,3}\.\d{1,3})", re.ASCII)
+_SAYS_POLICY = re.compile(
+    r"\bsender\b|spam|block|black ?list|denied|polic|relay|reputation|unsolicited|prohibited|too many"
+    r"|\b(?:spf|dkim|dmarc|dnsbl|rbl|ptr)\b",
+    re.IGNORECASE,
+)
+_SAYS_NO_SUCH_BOX = re.compile(
+    r"\bno (?:such|mailbox)|\b(?:does not|doesn't|not) exist|\bdisabled\b"
+    r"|\b(?:unknown|invalid) (?:user|recipient|mailbox|address|account)"
+    r"|\b(?:user|recipient|mailbox|address|account) (?:is )?(?:unknown|invalid|not found)",
+    re.IGNORECASE,
+)
+_SAYS_FULL = re.compile(r"quota|\bfull\b|storage", re.IGNORECASE)
+
+
+def classify(reply: Reply, stage: Stage) -> Outcome:
+    """The outcome of an attempt that ended with this reply at this stage; see the module's table."""
+    if stage in _SESSION:
+        return Outcome.RELAY
+    match reply.code // 100:
+        case 2 if stage is Stage.FINAL:
+            return Outcome.ACCEPTED
+        case 4:
+            return _not_now(reply.enhanced[2:], stage)
+        case 5:
+            return _refused(reply, stage)
+        case _:
+            return Outcome.UNKNOWN if stage is Stage.FINAL else Outcome.RETRY
+
+
+def _not_now(detail: str, stage: Stage) -> Outcome:
+    return Outcome.SOFT if detail == "2.2" and stage is not Stage.MAIL else Outcome.RETRY
+
+
+def _refused(reply: Reply, stage: Stage) -> Outcome:
+    if stage is Stage.MAIL and reply.code in _SESSION_REFUSED:
+        return Outcome.RELAY
+    enhanced = _MEANINGFUL.fullmatch(reply.enhanced)
+    if enhanced is None:
+        return _refused_without_enhanced(reply, stage)
+    category, detail = enhanced.groups()
+    if category == "4":
+        return _not_now(detail, stage)
+    outcome = _ENHANCED.get(detail) or _ENHANCED_SUBJECT.get(detail.partition(".")[0], Outcome.REJECTED)
+    if stage is Stage.MAIL and outcome in _ABOUT_THE_READER:
+        return Outcome.REJECTED
+    return outcome
+
+
+def _refused_without_enhanced(reply: Reply, stage: Stage) -> Outcome:
+    at_rcpt = stage is Stage.RCPT
+    if reply.code in _MAILBOX_REFUSED:
+        if stage is Stage.MAIL or _SAYS_POLICY.search(reply.text):
+            return Outcome.POLICY
+        return Outcome.HARD if at_rcpt and _SAYS_NO_SUCH_BOX.search(reply.text) else Outcome.REJECTED
+    if reply.code == 552:
+        full = at_rcpt or (stage is not Stage.MAIL and _SAYS_FULL.search(reply.text))
+        return Outcome.SOFT if full else Outcome.MESSAGE
+    if reply.code == 556 and at_rcpt:
+        return Outcome.HARD
+    return Outcome.REJECTED
