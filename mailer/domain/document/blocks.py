@@ -1,0 +1,204 @@
+"""Cuts Markdown into headings and paragraphs, and joins what a page break took apart."""
+
+import re
+from dataclasses import dataclass, field
+
+from mailer.domain.document.bold import bold_only, bold_runs
+from mailer.domain.document.contacts import ending
+from mailer.domain.document.letters import begins_inside, begins_small, ends_sentence, shortened
+from mailer.domain.document.parts import Link, Picture, Unsure
+
+_BREAK = re.compile("\r\n|\r|\n")
+_NOT_PROSE = re.compile(r"\s*(?:[-+*•–]\s|\d{1,3}[.)]\s|\(?\w{1,3}\)\s|[>|<]|!\[|```|~~~|    |\t)")
+_PICTURE = re.compile(r"!\[([^\[\]]*)\]\(\s*([^()<>\"]+)\)")
+_LINK = re.compile(r"\[([^\[\]]+)\]\((https?://(?:[^\s()<>]|\([^\s()<>]*\))+)\)")
+_INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"
+SALUTATION = 60
+"""Characters; a shorter paragraph that ends in a comma ("Dear readers,") stands by itself."""
+
+
+@dataclass(slots=True)
+class Block:
+    """A heading (``level`` 1 to 6) or a paragraph (0) that begins in the given line of the source."""
+
+    line: int
+    level: int = 0
+    pieces: list[str] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        """The text, its pieces from several pages joined."""
+        words = [self.pieces[0]]
+        for piece in self.pieces[1:]:
+            words.append(piece.strip() if words[-1].endswith("-") else f" {piece.strip()}")
+        return "".join(words)
+
+
+def lines_of(source: str) -> list[str]:
+    """The lines as an editor counts them."""
+    return _BREAK.split(source.removeprefix("\ufeff"))
+
+
+def cut(lines: list[str], first: int, unsure: list[Unsure]) -> list[Block]:
+    """Headings and paragraphs in order; ``first`` is the number of the first line. Rules are dropped."""
+    blocks: list[Block] = []
+    open_: list[str] = []
+
+    def close(end: int) -> None:
+        if open_:
+            blocks.append(Block(end - len(open_), 0, ["\n".join(open_)]))
+            open_.clear()
+
+    for number, raw in enumerate(lines, start=first):
+        line = raw.strip().strip(_INVISIBLE).strip()
+        marks = set("".join(line.split()))
+        if not line:
+            close(number)
+        elif len(open_) == 1 and marks in ({"="}, {"-"}) and len(line) >= 3 and _underlined(open_[0]):
+            blocks.append(Block(number - 1, 1 if marks == {"="} else 2, [open_.pop().strip()]))
+        elif len(marks) == 1 and line[0] in "-*_=" and len(line) >= 3:
+            close(number)
+        elif (level := _level(line)) and len(raw) - len(raw.lstrip(" ")) < 4:
+            close(number)
+            text = _heading(line, level)
+            if not text:
+                unsure.append(Unsure(number, "A heading mark with no text after it was left out."))
+                continue
+            if not line[level].isspace():
+                unsure.append(
+                    Unsure(number, f"No space follows the “#”; “{shortened(text)}” was read as a heading.")
+                )
+            blocks.append(Block(number, level, [text]))
+        else:
+            open_.append(raw.rstrip())
+            if len(open_) == 1 and (_PICTURE.fullmatch(line) or _bold_line(line, lines, number - first)):
+                close(number + 1)
+    close(first + len(lines))
+    return blocks
+
+
+def _underlined(text: str) -> bool:
+    """Whether a line that a row of dashes follows is a heading, not the last line of a page."""
+    return (
+        len(text) < 200
+        and not ends_sentence(text)
+        and not text.lstrip().startswith(("*", "_", "(", "|", "-"))
+    )
+
+
+def _level(line: str) -> int:
+    """The level of a heading; "##News" without a space is one too, "#news" is not."""
+    level = len(line[:7]) - len(line[:7].lstrip("#"))
+    after = line[level : level + 1]
+    return level if level <= 6 and (not after or after.isspace() or level > 1) else 0
+
+
+def _heading(line: str, level: int) -> str:
+    text = line[level:].strip()
+    bare = text.rstrip("#")
+    return bare.rstrip() if not bare or bare[-1].isspace() else text
+
+
+def _bold_line(line: str, lines: list[str], index: int) -> bool:
+    """Whether a bold line stands by itself: the line after it, if there is one, is no continuation."""
+    if not line.startswith(("**", "__")) or not bold_only(line) or line.endswith((":**", ":__")):
+        return False
+    after = lines[index + 1].strip() if index + 1 < len(lines) else ""
+    return bool(after) and not begins_small(after) and not after.startswith((":", ","))
+
+
+def join_pages(blocks: list[Block], unsure: list[Unsure]) -> list[Block]:
+    """The blocks, those that belong to one sentence joined; each join is listed."""
+    joined: list[Block] = []
+    for block in blocks:
+        if joined and _continues(joined[-1], block):
+            joined[-1].pieces.append(block.pieces[0])
+            what = "heading" if block.level or bold_only(block.pieces[0]) else "sentence"
+            unsure.append(
+                Unsure(
+                    block.line,
+                    f"A page break inside a {what} was closed before “{shortened(block.pieces[0])}”.",
+                )
+            )
+            continue
+        if joined and _ends_early(joined[-1], block):
+            unsure.append(
+                Unsure(
+                    joined[-1].line,
+                    f"This paragraph ends without a full stop, before “{shortened(block.pieces[0])}”; "
+                    "the two were kept apart.",
+                )
+            )
+        joined.append(block)
+    return joined
+
+
+def _continues(before: Block, after: Block) -> bool:
+    first, second = before.pieces[-1], after.pieces[0]
+    if before.level != after.level:
+        return False
+    if before.level:
+        return begins_small(second) and not ends_sentence(first)
+    if _left_open(first, second):
+        return True
+    if bold_only(first) or bold_only(second):
+        return (
+            bold_only(first)
+            and bold_only(second)
+            and begins_small(bold_runs(second)[0][0])
+            and not ends_sentence(first)
+        )
+    if not _prose(first) or not _prose(second) or ends_sentence(first):
+        return False
+    if len(before.pieces) == 1 and len(first) < SALUTATION and first.rstrip().endswith(("،", ",")):
+        return False
+    if first.rstrip().endswith(("،", ",")):
+        return True
+    return begins_inside(second)
+
+
+def _left_open(first: str, second: str) -> bool:
+    """Whether bold text or a bracket opens in the first paragraph and closes in the second."""
+    if _NOT_PROSE.match(second):
+        return False
+    if first.count("**") % 2 and second.count("**") % 2:
+        return True
+    return first.rfind("(") > first.rfind(")") and 0 <= second.find(")") < (
+        second.find("(") % (len(second) + 1)
+    )
+
+
+def _ends_early(before: Block, after: Block) -> bool:
+    first, second = before.pieces[-1], after.pieces[0]
+    return (
+        not before.level
+        and not after.level
+        and len(first) >= SALUTATION
+        and _prose(first)
+        and _prose(second)
+        and not bold_only(first)
+        and not bold_runs(second)[0]
+        and not ends_sentence(first)
+    )
+
+
+def _prose(text: str) -> bool:
+    """Whether the text is running text: no list, quotation, table, picture, lone link or contact note."""
+    return not (_NOT_PROSE.match(text) or _LINK.fullmatch(text.strip()) or _noted(text))
+
+
+def _noted(text: str) -> bool:
+    note = ending(text)
+    return note is not None and (note.named or note.italic)
+
+
+def picture(text: str) -> Picture | None:
+    """The picture, if the text is one and nothing else."""
+    found = _PICTURE.fullmatch(text.strip())
+    return Picture(found[2].strip(), found[1].strip()) if found else None
+
+
+def link(text: str) -> Link | None:
+    """The link, if the text is one and nothing else."""
+    found = _LINK.fullmatch(text.strip())
+    return Link(found[2], found[1].strip()) if found else None

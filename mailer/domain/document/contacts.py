@@ -1,0 +1,105 @@
+"""Contact notes: ``*(For info: Name)*``, and whether they speak for one story or for all above."""
+
+import re
+from dataclasses import dataclass
+
+from mailer.domain.document.folding import folded
+
+LONGEST = 600
+"""Characters; a longer text in brackets is no contact note."""
+
+# Parts of words, folded, that a contact note begins with in the languages of the service.
+_INFO_PARTS = (
+    "info contact auskunft auskünfte kontakt ansprech rückfrag obavijest obavest obavješt detalle bilgi "
+    "iletişim πληροφορ επικοινων инфо інфо справк контакт обавест въпрос довідк звертат "
+    "معلومات استعلام استفسار تواصل اتصال"
+)
+_INFO = re.compile("|".join(folded(part) for part in _INFO_PARTS.split()))
+# "On the above", "on all of the above": parts of words, folded.
+_ABOVE = {
+    "en": "above|preceding",
+    "fr": "ci-dessus|plus haut|preced",
+    "es": "anterior|mas arriba|precedente",
+    "de": "oben|obig|vorstehend|vorgenannt|vorangehend",
+    "bs": "gore|naved|prethodn|горе|навед|претходн",
+    "hr": "gore|naved|prethodn",
+    "sr": "gore|naved|prethodn|горе|навед|претходн",
+    "sl": "zgoraj|zgornj|naveden|prejsnj|predhodn",
+    "sq": "me siper|mesiper|me lart",
+    "mk": "погоре|горе|навед|претходн",
+    "ro": "mai sus|anterio|precedent",
+    "bg": "по-горе|горе|предходн",
+    "el": "παραπανω|ανωτερω|προηγουμεν",
+    "tr": "yukarida|onceki",
+    "uk": "вище|попередн|наведен",
+    "ru": "выше|предыдущ|вышеизложен",
+    "ar": "اعلاه|ما سبق|سبق|المذكور",
+}
+_ABOVE_IN = {
+    language: re.compile("|".join(folded(part) for part in words.split("|")))
+    for language, words in _ABOVE.items()
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A contact note at the end of a text. ``named`` says whether its words ask for information or contact;
+    ``italic`` whether it was emphasised, which tells it apart where its words are not known here."""
+
+    before: str
+    text: str
+    named: bool
+    italic: bool
+
+
+def ending(text: str) -> Note | None:
+    """The contact note that the text ends in: a text in round brackets with a colon in it."""
+    end = text.rstrip()
+    tail = end[end.rfind(")") + 1 :] if ")" in end else end
+    if tail.strip("*_. ") or len(tail) > 10:
+        return None
+    close = len(end) - len(tail) - 1
+    depth, start = 0, -1
+    for index in range(close, max(-1, close - LONGEST), -1):
+        if end[index] == ")":
+            depth += 1
+        elif end[index] == "(":
+            depth -= 1
+            if not depth:
+                start = index
+                break
+    head, colon, _ = end[start + 1 : close].replace("：", ":").partition(":")
+    if start < 0 or not colon or "](" in end[start - 1 : start + 1]:
+        return None
+    before = end[:start]
+    lead = before[len(before.rstrip("*_")) :]
+    note = end[start : close + 1]
+    marks = tail.strip(". ")
+    italic = bool(lead or marks)
+    if lead and marks:
+        before = before[: len(before) - len(lead)]
+    elif lead:
+        before, note = before[: len(before) - len(lead)], _unmarked(note, lead)
+    elif marks:
+        # The emphasis opened inside the note, "(*For info: …)*", or long before it.
+        inside = _unmarked(note, marks)
+        before, note = (before, inside) if inside != note else (before.rstrip() + marks, note)
+    inner = note[1:-1].strip()
+    if len(inner) > 2 and inner[0] in "*_" and inner[-1] == inner[0]:
+        note, italic = f"({inner.strip('*_ ')})", True
+    named = _INFO.search(folded(head)[:80]) is not None
+    return Note(before.rstrip(), note, named, italic)
+
+
+def _unmarked(note: str, mark: str) -> str:
+    """The note without the single emphasis mark that was left in it."""
+    return note.replace(mark, "", 1)
+
+
+def speaks_for_all(note: str, language: str) -> bool | None:
+    """Whether the note says "on the above"; None if the language, or the wording, leaves that open."""
+    head = folded(note.partition(":")[0])
+    pattern = _ABOVE_IN.get(language.split("-")[0].lower())
+    if (pattern and pattern.search(head)) or _ABOVE_IN["en"].search(head):
+        return True
+    return False if pattern and len(head.split()) <= 7 else None

@@ -1,0 +1,316 @@
+"""Reads datelines: ``7-8 February 2018, Mavrovo, 7-9 March 2018, Vrdnik, Serbia`` is two of them.
+
+A dateline is cut into tokens once, from left to right, so the time is linear in its length.
+"""
+
+import re
+from dataclasses import dataclass, replace
+from datetime import date
+from functools import lru_cache
+
+from mailer.domain.content import Dateline, DateRange
+from mailer.domain.document.folding import fold
+from mailer.domain.document.months import AND, AROUND, BETWEEN, UNTIL, YEAR, day_words, month_words
+
+LONGEST = 500
+"""Characters; a longer bold run is no dateline."""
+
+_NUMBER = r"(?P<number>\d+)(?:-?(?:st|nd|rd|th|er|re|ere|eme|o|a|η|ησ|ος|οσ|го|ого|е|ое|я|ти|ма)(?![^\W_]))?"
+_FULL = r"(?P<full>\d{4}-\d{1,2}-\d{1,2}|\d{1,2}[ ]?[./][ ]?\d{1,2}[ ]?[./][ ]?\d{4})(?!\d)"
+_PLACE_EDGES = " \t\r\n\xa0\u202f,;:،؛：-–—·|/"
+_KINDS = ((UNTIL, "until"), (AND, "and"), (BETWEEN, "between"), (YEAR, "year word"), (AROUND, "around"))
+
+
+@dataclass(slots=True)
+class _Token:
+    kind: str
+    start: int
+    end: int
+    value: int = 0
+    day: date | None = None
+
+
+@dataclass(slots=True)
+class _Day:
+    day: int
+    month: int = 0
+    year: int = 0
+    said: bool = False
+    """Whether the year stands with this day, not only with a later one of the same range."""
+    link: str = ""
+    """How it follows the day before it: ``until`` or ``and``."""
+
+
+@dataclass(slots=True)
+class _Stretch:
+    """A run of text that gives days, at ``start:end`` of the dateline; ``days`` is None if unreadable."""
+
+    start: int
+    end: int
+    days: list[_Day] | None
+    shown: int
+    """Where its text starts, with a leading "and" that is no part of the date."""
+
+
+def begins_with_date(text: str, language: str) -> bool:
+    """Whether the text opens with a day and a month, read or not."""
+    stretches = _stretches(text, language)
+    return bool(stretches) and not text[: stretches[0].shown].strip(_PLACE_EDGES + "*_([")
+
+
+def holds_date(text: str, language: str) -> bool:
+    """Whether a day and a month stand anywhere in the text."""
+    return bool(_stretches(text, language))
+
+
+def read_datelines(text: str, language: str) -> tuple[list[Dateline], list[str]]:
+    """The datelines in a bold run (its final colon taken off), and what is doubtful about them, in words.
+
+    Days that follow each other without a place between them belong to one dateline; a day after a place
+    begins the next one. A year that is not given is that of the neighbouring date. Where anything cannot
+    be read, the whole text is one dateline without dates.
+    """
+    text = text.strip()
+    stretches = _stretches(text, language)
+    unread = Dateline(text)
+    if not stretches:
+        return [unread], [f"The dateline “{text}” could not be read as dates; it is kept as written."]
+    borrowed = _lend_years(stretches)
+    spans = [_ranges(stretch.days) for stretch in stretches]
+    placed_first = bool(text[: stretches[0].shown].strip(_PLACE_EDGES))
+    if any(span is None for span in spans) or (
+        placed_first and len(stretches) > 1 and text[stretches[-1].end :].strip(_PLACE_EDGES)
+    ):
+        why = "could not be read as dates (a day, month or year is missing or impossible)"
+        return [unread], [f"The dateline “{text}” {why}; it is kept as written."]
+    doubts = []
+    if borrowed:
+        doubts.append(f"A date in “{text}” has no year of its own; the year of the date beside it was taken.")
+    if len(stretches) > 1:
+        doubts.append(f"“{text}” gives dates at several places; it was read as {len(stretches)} datelines.")
+    cuts = [0, *_cuts(stretches, placed_first), len(text)]
+    datelines = []
+    for stretch, span, start, end in zip(stretches, spans, cuts, cuts[1:], strict=False):
+        around = (text[start : max(start, stretch.start)], text[stretch.end : end])
+        place = ", ".join(filter(None, (part.strip(_PLACE_EDGES) for part in around)))
+        if stretch.shown < stretch.start and not placed_first:
+            place = text[stretch.end : end].strip(_PLACE_EDGES)
+        datelines.append(Dateline(text[start:end].strip(_PLACE_EDGES), tuple(span or ()), place))
+    return datelines, doubts
+
+
+def _cuts(stretches: list[_Stretch], placed_first: bool) -> list[int]:
+    if placed_first:
+        return [stretch.end for stretch in stretches[:-1]]
+    return [stretch.shown for stretch in stretches[1:]]
+
+
+def _stretches(text: str, language: str) -> list[_Stretch]:
+    """The runs of tokens that give days, in order."""
+    if len(text) > LONGEST:
+        return []
+    runs: list[list[_Token]] = [[]]
+    for token in _tokens(text, language):
+        if token.kind == "word":
+            runs.append([])
+        else:
+            runs[-1].append(token)
+    return [stretch for run in runs if (stretch := _stretch(run)) is not None]
+
+
+def _stretch(run: list[_Token]) -> _Stretch | None:
+    first = 0
+    while first < len(run) and run[first].kind in ("comma", "and", "until", "year word"):
+        first += 1
+    tokens = _trimmed(run[first:])
+    kinds = {token.kind for token in tokens}
+    if "full" not in kinds and not {"month", "number"} <= kinds:
+        return None
+    lead = [token for token in run[:first] if token.kind != "comma"]
+    shown = lead[0].start if lead else tokens[0].start
+    return _Stretch(tokens[0].start, tokens[-1].end, _days(tokens), shown)
+
+
+def _trimmed(tokens: list[_Token]) -> list[_Token]:
+    """The tokens without a tail that gives no date: "7 February 2018, 10" (Downing Street) ends at 2018."""
+    end = len(tokens)
+    while end:
+        last = tokens[end - 1]
+        if last.kind in ("month", "full"):
+            break
+        if last.kind == "year word" and end > 1 and tokens[end - 2].kind == "year":
+            break
+        if last.kind not in ("number", "year"):
+            end -= 1
+            continue
+        start = end - 1
+        while start and tokens[start - 1].kind not in ("comma", "and", "until"):
+            start -= 1
+        if any(token.kind in ("month", "full") for token in tokens[start:end]):
+            break
+        before = tokens[start - 2].kind if start > 1 else ""
+        if (last.kind == "year" and before != "year") or (before == "number" and _month_leads(tokens)):
+            break  # "February 7, 2018"; "February 7 and 9"
+        end = start
+    return tokens[:end]
+
+
+def _month_leads(tokens: list[_Token]) -> bool:
+    return next((token.kind for token in tokens if token.kind in ("month", "number")), "") == "month"
+
+
+def _tokens(text: str, language: str) -> list[_Token]:
+    folded, places = fold(text)
+    ends = [*places[1:], len(text)]
+    months, weekdays = month_words(language), day_words(language)
+    tokens: list[_Token] = []
+    for match in _pattern(language).finditer(folded):
+        start, end = places[match.start()], ends[match.end() - 1]
+        word = match.group()
+        token = _Token("word", start, end)
+        if full := match.group("full"):
+            day = _numeric(full, language)
+            token = replace(token, kind="full", day=day)
+        elif number := match.group("number"):
+            value = int(number[:5])  # longer ones are no years; the cut keeps int() cheap
+            kind = "number" if value <= 31 else "year" if 1900 <= value < 2200 else "word"
+            token = replace(token, kind=kind, value=value)
+        elif match.group("month"):
+            token = replace(token, kind="month", value=months[word.rstrip(".")])
+        elif word in weekdays:
+            token = replace(token, kind="around")
+        elif word in ",;":
+            token = replace(token, kind="comma")
+        elif word == ".":
+            if tokens and tokens[-1].kind in ("number", "year", "year word", "month"):
+                tokens[-1].end = end
+                continue
+        else:
+            kind = next((kind for words, kind in _KINDS if word in words), "word")
+            token = replace(token, kind=kind)
+        tokens.append(token)
+    return tokens
+
+
+@lru_cache(maxsize=64)
+def _pattern(language: str) -> re.Pattern[str]:
+    names = sorted(map(re.escape, month_words(language)), key=len, reverse=True)
+    months = rf"(?P<month>(?<![^\W\d_])(?:{'|'.join(names) or '(?!)'})(?![^\W_]))"
+    return re.compile(rf"{_FULL}|{_NUMBER}|{months}|[^\W\d_]+|[^\s]")
+
+
+def _numeric(text: str, language: str) -> date | None:
+    """A date in figures: year first, or day first. In English 3/4/2018 may be either, so it is not read."""
+    first, second, third = (int(part) for part in re.split("[^0-9]+", text))
+    if first > 31:
+        first, third = third, first
+    elif "/" in text and language.startswith("en") and first != second:
+        if first <= 12 and second <= 12:
+            return None
+        if second > 12:
+            first, second = second, first
+    try:
+        return date(third, second, first)
+    except ValueError:
+        return None
+
+
+def _days(tokens: list[_Token]) -> list[_Day] | None:
+    """The days that the tokens give, in the order of the text; None if they make no sense."""
+    days: list[_Day] = []
+    link, between, leading, last_month = "", False, 0, 0
+    for token in tokens:
+        if token.kind in ("until", "and", "comma"):
+            if token.kind == "until" or (token.kind == "and" and between):
+                link, between = "until", False
+            else:
+                link = link or "and"
+        elif token.kind == "between":
+            between = True
+        elif token.kind == "full":
+            if token.day is None or (days and not link):
+                return None
+            days.append(_Day(token.day.day, token.day.month, link=link))
+            _give(days, token.day.month, token.day.year)
+            link, leading = "", 0
+        elif token.kind == "month":
+            if days and not days[-1].month:
+                _give(days, token.value, 0)
+                leading = 0
+            elif token.value != last_month or link:  # "شباط/فبراير" names the month twice
+                leading = token.value
+            link = link if leading else ""
+            last_month = token.value
+        elif token.kind == "year":
+            if not days:
+                return None
+            _give(days, 0, token.value)
+            link, leading = "", 0
+        elif token.kind == "number":
+            if days and not link:
+                return None
+            days.append(_Day(token.value, leading, link=link))
+            link = ""
+    if leading and (not days or days[-1].month != leading):
+        return None
+    return days if days and all(day.month for day in days) else None
+
+
+def _give(days: list[_Day], month: int, year: int) -> None:
+    """Gives month and year to the days just before them that have none yet."""
+    if year:
+        days[-1].said = True
+    for day in reversed(days):
+        if month and not day.month:
+            day.month = month
+        elif month and not year:
+            break
+        if year and not day.year:
+            day.year = year
+        elif year:
+            break
+
+
+def _lend_years(stretches: list[_Stretch]) -> bool:
+    """Fills in missing years from the date before, else from the one after; whether there were any."""
+    days = [day for stretch in stretches for day in stretch.days or ()]
+    lent = False
+    for row in (days, days[::-1]):
+        year = 0
+        for day in row:
+            if not day.year and year:
+                day.year, lent = year, True
+            year = day.year
+    return lent
+
+
+def _ranges(days: list[_Day] | None) -> list[DateRange] | None:
+    """Ranges in order; days that follow each other ("7 and 8") are one. None if a day does not exist."""
+    ranges: list[DateRange] = []
+    single: list[bool] = []
+    for index, day in enumerate(days or ()):
+        try:
+            on = date(day.year, day.month, day.day)
+            if day.link == "until" and ranges and single[-1]:
+                start = ranges[-1].start
+                if on < start and days and not days[index - 1].said:  # 30 December - 2 January 2018
+                    start = start.replace(year=start.year - 1)
+                if on < start:
+                    return None
+                ranges[-1], single[-1] = DateRange(start, on), False
+            else:
+                ranges.append(DateRange(on, on))
+                single.append(True)
+        except (ValueError, OverflowError):
+            return None
+    if not ranges:
+        return None
+    merged: list[DateRange] = []
+    lone = False
+    for span, alone in zip(ranges, single, strict=True):
+        if merged and lone and alone and (span.start - merged[-1].end).days == 1:
+            merged[-1] = DateRange(merged[-1].start, span.end)
+        else:
+            merged.append(span)
+            lone = alone
+    return merged

@@ -1,0 +1,72 @@
+"""From the bytes of an uploaded file to text."""
+
+import codecs
+import math
+
+from mailer.domain.document.parts import DocumentError
+
+MEGABYTE = 1024 * 1024
+LIMIT = 5 * MEGABYTE
+"""The largest document, in bytes. A long newsletter is 30 KB."""
+
+# The first bytes of files that people take for the document (the `file` utility's magic numbers).
+_KINDS = (
+    (b"%PDF", "a PDF"),
+    (b"\xd0\xcf\x11\xe0", "an old Word or Office file"),
+    (b"{\\rtf", "a rich text (RTF) file"),
+    (b"\x89PNG", "a picture (PNG)"),
+    (b"\xff\xd8\xff", "a picture (JPEG)"),
+    (b"GIF8", "a picture (GIF)"),
+    (b"\x1f\x8b", "a compressed (gzip) file"),
+)
+_IN_ZIP = (
+    (b"opendocument.text", "an OpenDocument text"),
+    (b"word/", "a Word document"),
+    (b"xl/", "an Excel workbook"),
+    (b"ppt/", "a PowerPoint file"),
+)
+_ASK = "save the newsletter as Markdown text in UTF-8 and try again."
+
+
+def decode(data: bytes) -> str:
+    """The text of a document: UTF-8, with or without a byte order mark, or UTF-16 with one. Raises
+    ``DocumentError`` for anything else, and for more than ``LIMIT`` bytes."""
+    if not data:
+        raise DocumentError("The file is empty.")
+    if kind := _kind(data):
+        raise DocumentError(f"The file is {kind}, not Markdown text; {_ASK}")
+    if len(data) > LIMIT:
+        tenths = math.ceil(len(data) * 10 / MEGABYTE)
+        size = tenths // 10 if tenths % 10 == 0 else tenths / 10
+        raise DocumentError(
+            f"The file is {size} MB; a newsletter document is at most {LIMIT // MEGABYTE} MB. "
+            "Leave pictures out of the text and add them to the issue."
+        )
+    encoding = "utf-8-sig"
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        encoding = "utf-16"
+    elif b"\0" in data:
+        raise DocumentError(f"The file is not text, it holds binary data; {_ASK}")
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        called = "UTF-16" if encoding == "utf-16" else "UTF-8"
+        raise DocumentError(f"The file is not {called} text (see line {line}); {_ASK}") from None
+    if "\0" in text:
+        raise DocumentError(f"The file is not text, it holds binary data; {_ASK}")
+    if not text.strip():
+        raise DocumentError("The file is empty: it holds nothing but blanks.")
+    return text
+
+
+def _kind(data: bytes) -> str:
+    """What the file is, if its first bytes say that it is not text."""
+    for magic, name in _KINDS:
+        if data.startswith(magic):
+            return name
+    if data.startswith(b"PK\x03\x04"):
+        return next((name for mark, name in _IN_ZIP if mark in data), "a ZIP archive")
+    if data[:200].lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype html", b"<html")):
+        return "a web page"
+    return ""

@@ -1,0 +1,38 @@
+"""Front matter: ``key: value`` lines between two ``---`` lines at the very top of a document."""
+
+from mailer.domain.document.parts import DocumentError
+
+KEYS = ("subject", "preheader", "number", "date", "language")
+
+
+def read_front(lines: list[str]) -> tuple[dict[str, str], int]:
+    """The values as written, and how many lines the front matter takes (0 if there is none).
+
+    Raises ``DocumentError`` naming the line for a key that is not in ``KEYS``, a key that comes twice, a
+    line that is no ``key: value``, and front matter that never closes: none of it is dropped in silence.
+    """
+    if len(lines) < 2 or lines[0].rstrip() != "---" or _key(lines[1]) is None:
+        return {}, 0
+    values: dict[str, str] = {}
+    for number, line in enumerate(lines[1:], start=2):
+        if line.rstrip() == "---":
+            return values, number
+        if not line.strip():
+            continue
+        key = _key(line)
+        if key is None:
+            raise DocumentError(
+                f"Line {number} is not of the form “key: value”, as each line between the two “---” lines is."
+            )
+        if key not in KEYS:
+            raise DocumentError(f"Line {number} gives “{key}”, which is not one of {', '.join(KEYS)}.")
+        if key in values:
+            raise DocumentError(f"Line {number} gives “{key}” a second time.")
+        values[key] = line.partition(":")[2].strip()
+    raise DocumentError("The lines at the top begin with “---” in line 1, but no “---” line closes them.")
+
+
+def _key(line: str) -> str | None:
+    key, colon, _ = line.partition(":")
+    key = key.strip()
+    return key.lower() if colon and key.replace("-", "").replace("_", "").isalnum() else None
