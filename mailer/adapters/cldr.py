@@ -1,0 +1,74 @@
+"""Days, lists and the names of languages, as a reader's language writes them (Unicode CLDR)."""
+
+import re
+from collections.abc import Sequence
+from datetime import date
+from functools import lru_cache
+
+from babel import Locale, UnknownLocaleError
+from babel.dates import format_date
+from babel.lists import format_list
+
+from mailer.domain.content import Dateline, DateRange
+from mailer.domain.locales import direction, widening
+
+
+def day(on: date, language: str) -> str:
+    """One day in full: ``30 September 2026``."""
+    return format_date(on, "long", locale=_locale(language))
+
+
+@lru_cache(maxsize=4096)
+def days(span: DateRange, language: str) -> str:
+    """A day, or a range as short as it can be said: ``12–14 July 2026``, ``30 July – 2 August 2026``."""
+    if span.start == span.end:
+        return day(span.start, language)
+    locale = _locale(language)
+    if span.start.year != span.end.year:
+        field = "y"
+    elif span.start.month != span.end.month:
+        field = "M"
+    else:
+        field = "d"
+    formats = locale.interval_formats
+    first, last = (formats.get("yMMMMd") or formats["yMMMd"])[field]
+    # Most languages list intervals with short months only; wider ones follow from them (UTS 35, part 4).
+    halves = ((span.start, _widened(first)), (span.end, _widened(last)))
+    return "".join(format_date(on, pattern, locale=locale) for on, pattern in halves)
+
+
+def dated(dateline: Dateline, language: str) -> str:
+    """When and where, in words; the dateline as written where it could not be read as dates."""
+    if not dateline.dates:
+        return dateline.text
+    comma = "، " if direction(language) == "rtl" else ", "
+    return comma.join([*(days(span, language) for span in dateline.dates), *filter(None, [dateline.place])])
+
+
+def listed(items: Sequence[str], language: str) -> str:
+    """``News, Health and Trade``; an empty string for no items."""
+    return format_list(items, locale=_locale(language))
+
+
+def language_name(named: str, language: str) -> str:
+    """What the second language calls the first, both BCP 47 tags: ``српски (ћирилица)``. The tag itself
+    where CLDR has no name."""
+    try:
+        return Locale.parse(named, sep="-").get_display_name(_locale(language)) or named
+    except UnknownLocaleError:
+        return named
+
+
+def _widened(pattern: str) -> str:
+    return re.sub(r"(?<![ML])([ML])\1\1(?!\1)", r"\1\1\1\1", pattern)
+
+
+@lru_cache(maxsize=256)
+def _locale(language: str) -> Locale:
+    """The locale of the tag or of the nearest wider one; English is the international one, day first."""
+    for tag in widening(language):
+        try:
+            return Locale.parse("en-GB" if tag == "en" else tag, sep="-")
+        except UnknownLocaleError:
+            continue
+    return Locale("en", "GB")

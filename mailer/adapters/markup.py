@@ -1,0 +1,167 @@
+"""Authored Markdown as HTML that is safe in a mail, and as plain text.
+
+The Markdown is CommonMark plus ``<sup>`` and ``<sub>``; other HTML is shown as it was typed. Links lead to
+``http``, ``https`` and ``mailto`` only. Both results have the same links.
+"""
+
+import re
+import textwrap
+from collections.abc import Sequence
+from functools import lru_cache
+
+import nh3
+from markdown_it import MarkdownIt
+from markdown_it.common.utils import escapeHtml
+from markdown_it.renderer import RendererHTML
+from markdown_it.token import Token
+from markdown_it.tree import SyntaxTreeNode
+from markdown_it.utils import EnvType, OptionsDict
+
+MAX_LENGTH = 20_000
+"""Characters of Markdown in one text; a long story has 3,000."""
+MAX_DEPTH = 24
+"""Elements inside one another. The MJML renderer crashes the process at some thousands."""
+
+_LINK = re.compile(r"https?://[\w.~-]+(:\d{1,5})?([/?#]\S*)?|mailto:[^\s@<>]+@[^\s@<>]+", re.IGNORECASE)
+_SUPER_OR_SUB = re.compile(r"</?su[bp]>")
+_TAG = re.compile(r"<(/?)(?!br\b)\w")
+
+
+class TooLong(ValueError):
+    """A text has more characters than a mail can carry."""
+
+
+class TooDeep(ValueError):
+    """A text has lists, quotes or other elements nested more deeply than a mail can carry."""
+
+
+def is_link(url: str) -> bool:
+    """Whether a mail may link there: an absolute ``http``, ``https`` or ``mailto`` URL."""
+    return _LINK.fullmatch(url) is not None
+
+
+@lru_cache(maxsize=4096)
+def to_html(source: str) -> str:
+    """Block-level HTML without classes or styles, each tag closed. Raises ``TooLong`` or ``TooDeep``."""
+    html = _cleaner.clean(_markdown.renderer.render(_parsed(source), _markdown.options, {}))
+    depth = 0
+    for tag in _TAG.finditer(html):
+        depth += -1 if tag[1] else 1
+        if depth > MAX_DEPTH:
+            raise TooDeep(TooDeep.__doc__)
+    return html
+
+
+@lru_cache(maxsize=4096)
+def to_text(source: str, width: int = 72) -> str:
+    """Plain text in lines of ``width`` columns, no line end at its end; a link follows its words in angle
+    brackets and is never broken. Raises ``TooLong`` or ``TooDeep``."""
+    return _blocks(SyntaxTreeNode(_parsed(source)), width)
+
+
+def _parsed(source: str) -> list[Token]:
+    if len(source) > MAX_LENGTH:
+        raise TooLong(TooLong.__doc__)
+    tokens = _markdown.parse(source)
+    if any(token.level > MAX_DEPTH for token in tokens):
+        raise TooDeep(TooDeep.__doc__)
+    return tokens
+
+
+def _blocks(node: SyntaxTreeNode, width: int) -> str:
+    tight = node.type == "list_item" and all(child.type != "paragraph" or child.hidden for child in node.children)
+    texts = (_block(child, width) for child in node.children)
+    return ("\n" if tight else "\n\n").join(text for text in texts if text)
+
+
+def _block(node: SyntaxTreeNode, width: int) -> str:
+    match node.type:
+        case "paragraph" | "heading":
+            lines = _inline(node.children[0]).split("\n")
+            return "\n".join(wrapped(line, width) for line in lines)
+        case "blockquote":
+            return "\n".join(f"> {line}".rstrip() for line in _blocks(node, width - 2).split("\n"))
+        case "bullet_list" | "ordered_list":
+            return _items(node, width)
+        case _:
+            return ""
+
+
+def _items(node: SyntaxTreeNode, width: int) -> str:
+    first = int(node.attrs.get("start", 1))
+    texts = []
+    for number, item in enumerate(node.children, first):
+        marker = f"{number}. " if node.type == "ordered_list" else "- "
+        text = textwrap.indent(_blocks(item, width - len(marker)), " " * len(marker))
+        texts.append(marker + text.removeprefix(" " * len(marker)))
+    return "\n".join(texts)
+
+
+def _inline(node: SyntaxTreeNode) -> str:
+    match node.type:
+        case "softbreak":
+            return " "
+        case "hardbreak":
+            return "\n"
+        case "text" | "code_inline":
+            return node.content
+        case "html_inline":
+            return "" if _SUPER_OR_SUB.fullmatch(node.content) else node.content
+        case "image":
+            return ""
+        case "link":
+            words = "".join(_inline(child) for child in node.children)
+            return linked(words, str(node.attrs["href"]))
+        case _:
+            return "".join(_inline(child) for child in node.children)
+
+
+def linked(words: str, url: str) -> str:
+    """A link in plain text: its words, then where it leads; an address stands for its ``mailto:`` URL."""
+    target = url.removeprefix("mailto:")
+    return target if words in (url, target) else f"{words} <{target}>"
+
+
+def wrapped(line: str, width: int = 72) -> str:
+    """The line in lines of at most ``width`` columns; a longer word, such as a URL, stays whole."""
+    return textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False)
+
+
+def item(line: str, width: int = 72) -> str:
+    """The line as an item of a list."""
+    return textwrap.indent(wrapped(line, width - 2), "  ").replace("  ", "- ", 1)
+
+
+def _html_inline(
+    renderer: RendererHTML, tokens: Sequence[Token], index: int, options: OptionsDict, env: EnvType
+) -> str:
+    content = tokens[index].content
+    return content if _SUPER_OR_SUB.fullmatch(content) else escapeHtml(content)
+
+
+def _heading(
+    renderer: RendererHTML, tokens: Sequence[Token], index: int, options: OptionsDict, env: EnvType
+) -> str:
+    # The mail's own headings end at the headline; all that an author writes stand below it.
+    return "<h4>" if tokens[index].nesting == 1 else "</h4>"
+
+
+def _new_markdown() -> MarkdownIt:
+    markdown = MarkdownIt("commonmark")
+    markdown.disable(["code", "fence", "html_block"])
+    markdown.options["maxNesting"] = 4 * MAX_DEPTH  # at its own limit the parser drops text without a word
+    markdown.validateLink = is_link  # type: ignore[method-assign]
+    markdown.add_render_rule("html_inline", _html_inline)
+    markdown.add_render_rule("heading_open", _heading)
+    markdown.add_render_rule("heading_close", _heading)
+    return markdown
+
+
+_markdown = _new_markdown()
+_cleaner = nh3.Cleaner(
+    tags={"p", "a", "em", "strong", "sup", "sub", "ul", "ol", "li", "blockquote", "br", "h4"},
+    attributes={"a": {"href"}, "ol": {"start"}},
+    url_schemes={"http", "https", "mailto"},
+    url_relative="deny",
+    link_rel=None,
+)

@@ -1,0 +1,165 @@
+"""The look of an edition: MJML and plain text from templates.
+
+A designer changes ``templates/email``; this module keeps that safe. The MJML renderer (mrml) prints
+attribute values with a debug escape, which breaks no-break spaces, joiners, bidi marks and combining marks:
+it is given tags of pure ASCII, and the characters come back afterwards. It also prints what it does not
+know, so that nothing authored reaches it unless escaped here or cleaned by ``mailer.adapters.markup``.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
+from jinja2.runtime import Context
+from markupsafe import Markup, escape
+from mjml import mjml2html
+
+from mailer.adapters import cldr, markup
+from mailer.adapters.catalogues import Catalogues
+from mailer.domain.colours import palette
+from mailer.domain.content import EditionContent
+from mailer.domain.locales import direction
+
+MAX_SOURCE = 2_000_000
+"""Characters of MJML for one edition; a full one of sixteen stories has 60,000."""
+
+_TAG = re.compile(r"<[^<>]+>")
+_REFERENCE = re.compile(r"&#(\d+);")
+# XML 1.0 and HTML have no way to say these, and HTML reads a reference to U+0080–U+009F as Windows-1252.
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
+_GAPS = re.compile(r"\n{3,}")
+_FIRST_HARMLESS = 0xA0
+_BLANKS = str.maketrans("\t\n\r", "   ")
+
+
+class UnsafeLink(ValueError):
+    """A link that a mail must not have: it is no absolute http, https or mailto URL."""
+
+
+class TooLarge(ValueError):
+    """An edition has more text than can be rendered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """One edition as a mail shows it: a whole HTML document, and the plain text beside it."""
+
+    html: str
+    text: str
+
+
+class Renderer:
+    """Renders editions with the templates in one folder (``email``, ``locales``), compiled once.
+
+    Safe to share between threads.
+    """
+
+    def __init__(self, templates: Path) -> None:
+        self._catalogues = Catalogues(templates / "locales")
+        self._mjml = _environment(templates / "email", html=True).get_template("edition.mjml")
+        self._text = _environment(templates / "email", html=False).get_template("edition.txt")
+
+    def render(self, content: EditionContent) -> Rendered:
+        """The edition in HTML and text, with the same links in both and each slot marker of the content as it
+        was. Raises ``UnsafeLink``, ``TooLarge``, or ``markup.TooLong`` and ``TooDeep`` for authored text."""
+        rtl = content.direction == "rtl"
+        frame = {
+            "edition": content,
+            "palette": palette(content.theme, [section.colour for section in content.sections]),
+            "rtl": rtl,
+            "start": "right" if rtl else "left",
+            "section_titles": cldr.listed([section.title for section in content.sections], content.language),
+            "left_out_titles": cldr.listed(content.left_out, content.language),
+            "catalogue": self._catalogues.translations(content.language),
+        }
+        html = to_html(self._mjml.render(frame))
+        text = _GAPS.sub("\n\n", _UNPRINTABLE.sub("", self._text.render(frame))).strip() + "\n"
+        return Rendered(html, text)
+
+
+def to_html(mjml: str) -> str:
+    """MJML as HTML, whatever characters its attributes hold. Raises ``TooLarge``."""
+    if len(mjml) > MAX_SOURCE:
+        raise TooLarge(TooLarge.__doc__)
+    source = _UNPRINTABLE.sub("", mjml).replace("\\", "&#92;")
+    html = mjml2html(_TAG.sub(_in_ascii, source), fonts={})
+    # Neighbouring comments for Outlook are one to it.
+    return _REFERENCE.sub(_as_character, html.replace("<![endif]--><!--[if mso | IE]>", ""))
+
+
+def _in_ascii(tag: re.Match[str]) -> str:
+    text = tag[0]
+    return text if text.isascii() else text.encode("ascii", "xmlcharrefreplace").decode("ascii")
+
+
+def _as_character(reference: re.Match[str]) -> str:
+    number = int(reference[1])
+    return chr(number) if number >= _FIRST_HARMLESS else reference[0]
+
+
+def _environment(folder: Path, *, html: bool) -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(folder),
+        autoescape=html,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_in_one_line if html else None,
+        extensions=["jinja2.ext.i18n"],
+    )
+    environment.install_gettext_callables(  # type: ignore[attr-defined]
+        _gettext, _ngettext, newstyle=True
+    )
+    environment.filters |= {"day": cldr.day, "dated": cldr.dated, "language_name": cldr.language_name}
+    if html:
+        environment.filters |= {"link": _link, "html": _html, "spoken": _spoken}
+    else:
+        environment.filters |= {
+            "text": markup.to_text,
+            "wrapped": markup.wrapped,
+            "linked": markup.linked,
+            "item": markup.item,
+        }
+    return environment
+
+
+def _in_one_line(value: object) -> object:
+    """Line ends and tabs are blanks in HTML, but literal escapes in mrml's attributes."""
+    return value.translate(_BLANKS) if type(value) is str else value
+
+
+@pass_context
+def _gettext(context: Context, message: str) -> str:
+    text: str = context["catalogue"].gettext(message)
+    return escape(text) if context.eval_ctx.autoescape else text
+
+
+@pass_context
+def _ngettext(context: Context, singular: str, plural: str, number: int) -> str:
+    text: str = context["catalogue"].ngettext(singular, plural, number)
+    return escape(text) if context.eval_ctx.autoescape else text
+
+
+def _link(url: str) -> str:
+    if not markup.is_link(url):
+        raise UnsafeLink(f"{UnsafeLink.__doc__} {url!r}")
+    return url
+
+
+def _html(source: str) -> Markup:
+    return Markup(markup.to_html(source))
+
+
+@pass_context
+def _spoken(context: Context, language: str, aligned: bool = True) -> Markup:
+    """The attributes of words in another language than the edition's; nothing for words in its own. Blocks
+    of text are aligned as their language runs; single lines may stay where the rest stands."""
+    edition: EditionContent = context["edition"]
+    if language == edition.language:
+        return Markup()
+    way = direction(language)
+    attributes = Markup(' lang="{}" dir="{}"').format(language, way)
+    if aligned and way != edition.direction:
+        attributes += Markup(' style="text-align:{}"').format("right" if way == "rtl" else "left")
+    return attributes
