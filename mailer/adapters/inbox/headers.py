@@ -1,9 +1,14 @@
 """Mail headers as text, from bytes that may break every rule."""
 
+import re
 import unicodedata
 from email.errors import HeaderParseError
 from email.header import decode_header
 from email.message import Message
+
+_FOLD = re.compile(r"[\r\n\t ]+")
+_NO_TEXT = ("Cc", "Cs")
+"""Control characters and lone surrogates."""
 
 
 def header(message: Message, name: str) -> str:
@@ -20,13 +25,13 @@ def headers(message: Message) -> list[tuple[str, str]]:
 def decoded(raw: str) -> str:
     """A raw header value, unfolded, with its encoded words (RFC 2047) read and control characters gone."""
     # The parser keeps bytes outside ASCII as surrogates. With SMTPUTF8 they are UTF-8 (RFC 6532).
-    text = raw.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    text = _FOLD.sub(" ", raw.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
     try:
         pieces = decode_header(text)
     except HeaderParseError:
         pieces = [(text, None)]
     whole = "".join(piece if isinstance(piece, str) else _text(piece, charset) for piece, charset in pieces)
-    return "".join(sign for sign in whole if unicodedata.category(sign) != "Cc" or sign == "\t").strip()
+    return "".join(sign for sign in whole if unicodedata.category(sign) not in _NO_TEXT).strip()
 
 
 def _text(piece: bytes, charset: str | None) -> str:

@@ -1,0 +1,33 @@
+"""Style sheets and scripts, addressed by a hash of their content so that browsers may keep them for good."""
+
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
+
+TEMPLATES = Path(__file__).parents[2] / "templates" / "web"
+
+
+@cache
+def static_address(name: str) -> str:
+    """``/static/base.css?v=…`` for a file in ``templates/web/static``; FileNotFoundError if there is none."""
+    content = (TEMPLATES / "static" / name).read_bytes()
+    return f"/static/{name}?v={hashlib.sha256(content).hexdigest()[:12]}"
+
+
+class Static(StaticFiles):
+    """The app to mount at ``/static``. A file asked for with its hash never changes."""
+
+    def __init__(self) -> None:
+        super().__init__(directory=TEMPLATES / "static")
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        response = super().file_response(*args, **kwargs)
+        scope = args[2]
+        hashed = scope["query_string"].startswith(b"v=")
+        response.headers["Cache-Control"] = "public, max-age=31536000, immutable" if hashed else "no-cache"
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
