@@ -112,7 +112,10 @@ def join_pages(blocks: list[Block], unsure: list[Unsure]) -> list[Block]:
     joined: list[Block] = []
     for block in blocks:
         if joined and _continues(joined[-1], block):
-            joined[-1].pieces.append(block.pieces[0])
+            pieces, piece = joined[-1].pieces, block.pieces[0]
+            if not block.level and bold_only(piece) and bold_only(pieces[-1]):
+                pieces[-1], piece = pieces[-1].rstrip()[:-2], piece.lstrip()[2:]
+            pieces.append(piece)
             what = "heading" if block.level or bold_only(block.pieces[0]) else "sentence"
             unsure.append(
                 Unsure(
@@ -145,6 +148,7 @@ def _continues(before: Block, after: Block) -> bool:
         return (
             bold_only(first)
             and bold_only(second)
+            and first.lstrip()[0] == second.lstrip()[0]
             and begins_small(bold_runs(second)[0][0])
             and not ends_sentence(first)
         )

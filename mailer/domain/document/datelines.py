@@ -138,7 +138,7 @@ def _trimmed(tokens: list[_Token]) -> list[_Token]:
         last = tokens[end - 1]
         if last.kind in ("month", "full"):
             break
-        if last.kind == "year word" and end > 1 and tokens[end - 2].kind == "year":
+        if last.kind == "year word" and end > 1 and tokens[end - 2].kind in ("year", "full"):
             break
         if last.kind not in ("number", "year"):
             end -= 1
@@ -182,7 +182,7 @@ def _tokens(text: str, language: str) -> list[_Token]:
         elif word in ",;":
             token = replace(token, kind="comma")
         elif word == ".":
-            if tokens and tokens[-1].kind in ("number", "year", "year word", "month"):
+            if tokens and tokens[-1].kind in ("number", "full", "year", "year word", "month"):
                 tokens[-1].end = end
                 continue
         else:
@@ -293,7 +293,8 @@ def _ranges(days: list[_Day] | None) -> list[DateRange] | None:
             on = date(day.year, day.month, day.day)
             if day.link == "until" and ranges and single[-1]:
                 start = ranges[-1].start
-                if on < start and days and not days[index - 1].said:  # 30 December - 2 January 2018
+                turns = on.month < start.month and days is not None and not days[index - 1].said
+                if turns:  # 30 December - 2 January 2018
                     start = start.replace(year=start.year - 1)
                 if on < start:
                     return None

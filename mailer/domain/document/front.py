@@ -13,10 +13,12 @@ def read_front(lines: list[str]) -> tuple[dict[str, str], int]:
     """
     if len(lines) < 2 or lines[0].rstrip() != "---" or _key(lines[1]) is None:
         return {}, 0
+    if not any(line.rstrip() == "---" for line in lines[1:]):
+        raise DocumentError("The lines at the top begin with “---” in line 1, but no “---” line closes them.")
     values: dict[str, str] = {}
     for number, line in enumerate(lines[1:], start=2):
         if line.rstrip() == "---":
-            return values, number
+            break
         if not line.strip():
             continue
         key = _key(line)
@@ -29,7 +31,7 @@ def read_front(lines: list[str]) -> tuple[dict[str, str], int]:
         if key in values:
             raise DocumentError(f"Line {number} gives “{key}” a second time.")
         values[key] = line.partition(":")[2].strip()
-    raise DocumentError("The lines at the top begin with “---” in line 1, but no “---” line closes them.")
+    return values, number
 
 
 def _key(line: str) -> str | None:

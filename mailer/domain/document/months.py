@@ -100,9 +100,10 @@ BETWEEN = _set(
 )
 AROUND = _set(
     "on the of from le du des les l d de del el los am vom von den der dem zum od dne dana дана "
-    "с со з із від од от на nga më me date datë data din το του τις της στις την στην από yevmi في من يوم يومي أيام"
+    "с со з із від од от на nga më me date datë data din το του τις της στις την στην από yevmi "
+    "في من يوم يومي أيام"
 )
 YEAR = _set(
-    "year г гг год года году годы р року рік година годину године годину godine godina god leta leto "
+    "year г гг год года году годы р року рр рік година годину године годину godine godina god leta leto "
     "vit viti vitit anul an año έτους yılı yıl yili عام سنة لعام م"
 )

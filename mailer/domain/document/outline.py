@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from mailer.domain.document.blocks import Block, link
 from mailer.domain.document.bold import bold_only, bold_runs
+from mailer.domain.document.contacts import ending
 from mailer.domain.document.datelines import begins_with_date, holds_date
 from mailer.domain.document.letters import begins_small, in_capitals, shortened, without_case
 from mailer.domain.document.parts import Unsure
@@ -67,7 +68,7 @@ def _shift(blocks: Sequence[Block], unsure: list[Unsure]) -> int:
         unsure.append(
             Unsure(
                 line,
-                f"Headings of level {2 - shift} are taken for sections, those of level {3 - shift} for stories.",
+                f"Level {2 - shift} headings were read as sections, level {3 - shift} as headlines.",
             )
         )
     return shift
@@ -114,6 +115,11 @@ def _run_in(heading: Item, language: str, unsure: list[Unsure]) -> list[Item]:
     return _paragraph(heading.line, source, runs, rest, language)
 
 
+def _is_note(text: str) -> bool:
+    note = ending(text)
+    return note is not None and note.named and not note.before
+
+
 def _dated(runs: list[str], rest: str, language: str) -> bool:
     return _colon(runs, rest) and any(holds_date(run, language) for run in runs)
 
@@ -125,7 +131,7 @@ def _colon(runs: list[str], rest: str) -> bool:
 def _paragraph(line: int, source: str, runs: list[str], rest: str, language: str) -> list[Item]:
     """The headings and the dateline that a paragraph's leading bold runs are, or its text."""
     text = [Item("text", line, source, source=source)]
-    if not runs or (not rest.strip() and len(runs) == 1 and link(runs[0])):
+    if not runs or (not rest.strip() and len(runs) == 1 and (link(runs[0]) or _is_note(runs[0]))):
         return text
     colon = _colon(runs, rest)
     starts = (begins_with_date, holds_date) if colon else (begins_with_date,)

@@ -162,15 +162,16 @@ class _Reader:
             self.sections.append(_SectionDraft(item.line, ""))
         self.sections[-1].stories.append(_Draft(item.line, _one_line(item.text)))
 
-    def _without_headline(self, line: int) -> _Draft:
-        self._doubt(line, "This text stands in a section without a headline of its own.")
+    def _without_headline(self, line: int, *, pointed_out: bool = False) -> _Draft:
+        if not pointed_out:
+            self._doubt(line, "This text stands in a section without a headline of its own.")
         draft = _Draft(line, "")
         self.sections[-1].stories.append(draft)
         return draft
 
-    def _story(self, line: int) -> _Draft:
+    def _story(self, line: int, *, pointed_out: bool = False) -> _Draft:
         stories = self.sections[-1].stories
-        return stories[-1] if stories else self._without_headline(line)
+        return stories[-1] if stories else self._without_headline(line, pointed_out=pointed_out)
 
     def _dateline(self, item: Item) -> None:
         if not self.sections:
@@ -207,15 +208,16 @@ class _Reader:
     def _text(self, line: int, text: str, after: Item | None) -> None:
         if text.strip().isdecimal():
             self._doubt(line, f"“{text.strip()}” stands by itself; it may be a page number.")
+        note = ending(text)
+        alone = note is not None and not note.before and note.named
         if not self.sections:
-            note = ending(text)
-            if note is not None and note.named and not note.before:
+            if note is not None and alone:
                 self._doubt(
                     line, f"“{shortened(note.text)}” has no story above it; it was kept in the introduction."
                 )
             self.intro.append(text)
             return
-        draft = self._story(line)
+        draft = self._story(line, pointed_out=alone)
         fresh = not draft.paragraphs and not draft.notes
         if fresh and draft.picture is None and (found := picture(text)):
             draft.picture = found

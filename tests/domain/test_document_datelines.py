@@ -1,0 +1,149 @@
+"""Datelines in the languages of the service."""
+
+from datetime import date
+
+import pytest
+from babel import Locale
+from babel.dates import format_date
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailer.domain.content import DateRange
+from mailer.domain.document.datelines import read_datelines
+from mailer.domain.locales import NATIVE_NAMES
+
+FEBRUARY_7 = DateRange(date(2018, 2, 7), date(2018, 2, 7))
+FEBRUARY_7_8 = DateRange(date(2018, 2, 7), date(2018, 2, 8))
+FEBRUARY_7_9 = DateRange(date(2018, 2, 7), date(2018, 2, 9))
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "span", "place"),
+    [
+        ("en", "7-8 February 2018, Vienna, Austria", FEBRUARY_7_8, "Vienna, Austria"),
+        ("en", "February 7, 2018, Vienna", FEBRUARY_7, "Vienna"),
+        ("en", "FEBRUARY 7–9, 2018, VIENNA", FEBRUARY_7_9, "VIENNA"),
+        ("en", "Wednesday, 7\u00a0February\u00a02018 – Vienna", FEBRUARY_7, "Vienna"),
+        ("en", "7<sup>th</sup> and 8<sup>th</sup> Feb. 2018, Vienna", FEBRUARY_7_8, "Vienna"),
+        ("en", "Vienna, 7 February 2018", FEBRUARY_7, "Vienna"),
+        ("en", "7 February 2018, 10 Example Street", FEBRUARY_7, "10 Example Street"),
+        ("en", "7 February 2018, 2000 Maribor", FEBRUARY_7, "2000 Maribor"),
+        ("en", "2018-02-07, The Hague", FEBRUARY_7, "The Hague"),
+        ("fr", "le 7 février 2018, La Haye", FEBRUARY_7, "La Haye"),
+        ("fr", "7 et 8 février 2018, Vienne", FEBRUARY_7_8, "Vienne"),
+        ("fr", "du 7 au 9 février 2018, Vienne", FEBRUARY_7_9, "Vienne"),
+        ("fr", "1er mars 2018, Vienne", DateRange(date(2018, 3, 1), date(2018, 3, 1)), "Vienne"),
+        ("es", "7 de febrero de 2018, El Ejemplo", FEBRUARY_7, "El Ejemplo"),
+        ("es", "del 7 al 9 de febrero de 2018, Viena", FEBRUARY_7_9, "Viena"),
+        ("de", "7.–8. Februar 2018, Wien", FEBRUARY_7_8, "Wien"),
+        ("de", "vom 7. bis 9. Februar 2018, Wien", FEBRUARY_7_9, "Wien"),
+        ("de", "07.02.2018, Wien", FEBRUARY_7, "Wien"),
+        ("bs", "7. februara 2018. godine, Sarajevo", FEBRUARY_7, "Sarajevo"),
+        ("hr", "7. i 8. veljače 2018., Zagreb", FEBRUARY_7_8, "Zagreb"),
+        ("sr-Cyrl", "7. фебруар 2018., Београд", FEBRUARY_7, "Београд"),
+        ("sr-Cyrl", "7. фебруара 2018. године, Београд", FEBRUARY_7, "Београд"),
+        ("sr-Latn", "7–8. februar 2018., Beograd", FEBRUARY_7_8, "Beograd"),
+        ("sl", "7. in 8. februarja 2018, Ljubljana", FEBRUARY_7_8, "Ljubljana"),
+        ("sq", "më 7 shkurt 2018, Tiranë", FEBRUARY_7, "Tiranë"),
+        ("mk", "7–8 февруари 2018 година, Скопје", FEBRUARY_7_8, "Скопје"),
+        ("ro", "de la 7 la 9 februarie 2018, București", FEBRUARY_7_9, "București"),
+        ("bg", "7 февруари 2018 г., София", FEBRUARY_7, "София"),
+        ("el", "7 έως 9 Φεβρουαρίου 2018, Αθήνα", FEBRUARY_7_9, "Αθήνα"),
+        ("el", "7 ΦΕΒΡΟΥΑΡΙΟΥ 2018, ΑΘΗΝΑ", FEBRUARY_7, "ΑΘΗΝΑ"),
+        ("tr", "7-8 ŞUBAT 2018, Ankara", FEBRUARY_7_8, "Ankara"),
+        ("uk", "7–8 лютого 2018 р., Київ", FEBRUARY_7_8, "Київ"),
+        ("ru", "с 7 по 9 февраля 2018 года, Вена", FEBRUARY_7_9, "Вена"),
+        ("ar", "٧–٨ فبراير ٢٠١٨، فيينا", FEBRUARY_7_8, "فيينا"),
+        ("ar", "من 7 إلى 9 فبراير 2018، فيينا", FEBRUARY_7_9, "فيينا"),
+        ("ar", "7-8 شباط/فبراير 2018، فيينا", FEBRUARY_7_8, "فيينا"),
+    ],
+)
+def test_forms_that_people_write(language: str, text: str, span: DateRange, place: str) -> None:
+    datelines, doubts = read_datelines(text, language)
+
+    assert [(dateline.text, dateline.dates, dateline.place) for dateline in datelines] == [
+        (text, (span,), place)
+    ]
+    assert doubts == []
+
+
+@given(
+    st.sampled_from(sorted(NATIVE_NAMES)),
+    st.dates(date(1990, 1, 1), date(2099, 12, 31)),
+    st.sampled_from(["long", "full", "medium"]),
+    st.booleans(),
+)
+def test_what_cldr_writes_is_read(language: str, on: date, form: str, capitals: bool) -> None:
+    text = format_date(on, form, locale=Locale.parse(language, sep="-"))
+    datelines, doubts = read_datelines(f"{text.upper() if capitals else text}, Xyz, Qrs", language)
+
+    assert [(dateline.dates, dateline.place) for dateline in datelines] == [
+        ((DateRange(on, on),), "Xyz, Qrs")
+    ]
+    assert doubts == []
+
+
+@pytest.mark.parametrize(
+    ("text", "spans"),
+    [
+        ("31 January - 2 February 2018, X", [("2018-01-31", "2018-02-02")]),
+        ("30 December 2017 – 2 January 2018, X", [("2017-12-30", "2018-01-02")]),
+        ("30 December - 2 January 2018, X", [("2017-12-30", "2018-01-02")]),
+        ("7, 8 and 10 February 2018, X", [("2018-02-07", "2018-02-08"), ("2018-02-10", "2018-02-10")]),
+        ("between 7 and 9 February 2018, X", [("2018-02-07", "2018-02-09")]),
+        ("February 27 - March 2, 2018, X", [("2018-02-27", "2018-03-02")]),
+    ],
+)
+def test_ranges(text: str, spans: list[tuple[str, str]]) -> None:
+    (dateline,), doubts = read_datelines(text, "en")
+
+    assert [(span.start.isoformat(), span.end.isoformat()) for span in dateline.dates] == spans
+    assert (dateline.place, doubts) == ("X", [])
+
+
+def test_a_missing_year_is_that_of_the_date_beside_it() -> None:
+    (dateline,), doubts = read_datelines("20-21 February 2018, 15-16 March, Skopje, Northland", "en")
+
+    assert dateline.dates == (
+        DateRange(date(2018, 2, 20), date(2018, 2, 21)),
+        DateRange(date(2018, 3, 15), date(2018, 3, 16)),
+    )
+    assert dateline.place == "Skopje, Northland"
+    assert len(doubts) == 1
+
+
+def test_a_date_after_a_place_begins_the_next_dateline() -> None:
+    datelines, doubts = read_datelines("7-8 February, Oldport, and 9 March 2018, Newport", "en")
+
+    assert [(dateline.text, dateline.place) for dateline in datelines] == [
+        ("7-8 February, Oldport", "Oldport"),
+        ("and 9 March 2018, Newport", "Newport"),
+    ]
+    assert len(doubts) == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "31 February 2018, Vienna",
+        "9-7 February 2018, Vienna",
+        "February 2018, Vienna",
+        "7 February, Vienna",
+        "3/4/2018, Vienna",
+        "Next week, Vienna",
+        "7 février 2018, Vienne",
+        "7 February 2018, " + "x" * 600,
+    ],
+)
+def test_what_cannot_be_read_is_kept_whole(text: str) -> None:
+    (dateline,), doubts = read_datelines(text, "en")
+
+    assert (dateline.text, dateline.dates, dateline.place) == (text, (), "")
+    assert len(doubts) == 1
+
+
+@pytest.mark.parametrize("language", ["xx", "", "not a tag", "tlh-Latn"])
+def test_an_unknown_language_reads_no_names(language: str) -> None:
+    (dateline,), doubts = read_datelines("7 February 2018, Vienna", language)
+
+    assert (dateline.dates, len(doubts)) == ((), 1)
