@@ -13,6 +13,7 @@ from mailer.domain.content import Dateline, DateRange
 from mailer.domain.locales import direction, widening
 
 
+@lru_cache(maxsize=4096)
 def day(on: date, language: str) -> str:
     """One day in full: ``30 September 2026``."""
     return format_date(on, "long", locale=_locale(language))
@@ -50,6 +51,7 @@ def listed(items: Sequence[str], language: str) -> str:
     return format_list(items, locale=_locale(language))
 
 
+@lru_cache(maxsize=4096)
 def language_name(named: str, language: str) -> str:
     """What the second language calls the first, both BCP 47 tags: ``српски (ћирилица)``. The tag itself
     where CLDR has no name."""

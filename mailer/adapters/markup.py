@@ -69,7 +69,9 @@ def _parsed(source: str) -> list[Token]:
 
 
 def _blocks(node: SyntaxTreeNode, width: int) -> str:
-    tight = node.type == "list_item" and all(child.type != "paragraph" or child.hidden for child in node.children)
+    tight = node.type == "list_item" and all(
+        child.type != "paragraph" or child.hidden for child in node.children
+    )
     texts = (_block(child, width) for child in node.children)
     return ("\n" if tight else "\n\n").join(text for text in texts if text)
 
@@ -122,6 +124,7 @@ def linked(words: str, url: str) -> str:
     return target if words in (url, target) else f"{words} <{target}>"
 
 
+@lru_cache(maxsize=4096)
 def wrapped(line: str, width: int = 72) -> str:
     """The line in lines of at most ``width`` columns; a longer word, such as a URL, stays whole."""
     return textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False)
@@ -143,7 +146,7 @@ def _heading(
     renderer: RendererHTML, tokens: Sequence[Token], index: int, options: OptionsDict, env: EnvType
 ) -> str:
     # The mail's own headings end at the headline; all that an author writes stand below it.
-    return "<h4>" if tokens[index].nesting == 1 else "</h4>"
+    return "<h4>" if tokens[index].nesting == 1 else "</h4>\n"
 
 
 def _new_markdown() -> MarkdownIt:

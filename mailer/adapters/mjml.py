@@ -24,12 +24,13 @@ from mailer.domain.locales import direction
 MAX_SOURCE = 2_000_000
 """Characters of MJML for one edition; a full one of sixteen stories has 60,000."""
 
-_TAG = re.compile(r"<[^<>]+>")
-_REFERENCE = re.compile(r"&#(\d+);")
+# Tags, and the title, which mrml makes an attribute of the body.
+_ATTRIBUTES = re.compile(r"<mj-title>[^<]*|<[^<>]+>")
+# Runs of references to other than ASCII characters; those of two digits may be quotes and the like, and stay.
+_REFERENCES = re.compile(r"&#\d{3,7};(?:&#\d{3,7};)*")
 # XML 1.0 and HTML have no way to say these, and HTML reads a reference to U+0080–U+009F as Windows-1252.
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 _GAPS = re.compile(r"\n{3,}")
-_FIRST_HARMLESS = 0xA0
 _BLANKS = str.maketrans("\t\n\r", "   ")
 
 
@@ -66,7 +67,7 @@ class Renderer:
         rtl = content.direction == "rtl"
         frame = {
             "edition": content,
-            "palette": palette(content.theme, [section.colour for section in content.sections]),
+            "palette": palette(content.theme, tuple(section.colour for section in content.sections)),
             "rtl": rtl,
             "start": "right" if rtl else "left",
             "section_titles": cldr.listed([section.title for section in content.sections], content.language),
@@ -83,19 +84,17 @@ def to_html(mjml: str) -> str:
     if len(mjml) > MAX_SOURCE:
         raise TooLarge(TooLarge.__doc__)
     source = _UNPRINTABLE.sub("", mjml).replace("\\", "&#92;")
-    html = mjml2html(_TAG.sub(_in_ascii, source), fonts={})
+    html = mjml2html(_ATTRIBUTES.sub(_in_ascii, source), fonts={})
     # Neighbouring comments for Outlook are one to it.
-    return _REFERENCE.sub(_as_character, html.replace("<![endif]--><!--[if mso | IE]>", ""))
+    return _REFERENCES.sub(_as_characters, html.replace("<![endif]--><!--[if mso | IE]>", ""))
 
 
-def _in_ascii(tag: re.Match[str]) -> str:
-    text = tag[0]
-    return text if text.isascii() else text.encode("ascii", "xmlcharrefreplace").decode("ascii")
+def _in_ascii(part: re.Match[str]) -> str:
+    return part[0] if part[0].isascii() else part[0].encode("ascii", "xmlcharrefreplace").decode("ascii")
 
 
-def _as_character(reference: re.Match[str]) -> str:
-    number = int(reference[1])
-    return chr(number) if number >= _FIRST_HARMLESS else reference[0]
+def _as_characters(references: re.Match[str]) -> str:
+    return "".join(chr(int(number)) for number in references[0][2:-1].split(";&#"))
 
 
 def _environment(folder: Path, *, html: bool) -> Environment:

@@ -4,8 +4,9 @@ A colour is six-digit hex (``#0b5c7a``); contrast is a ratio from 1 to 21, and 4
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from mailer.domain.content import Theme
 
@@ -46,7 +47,8 @@ class Palette:
     sections: tuple[Shade, ...]
 
 
-def palette(theme: Theme, sections: Iterable[str]) -> Palette:
+@lru_cache(maxsize=256)
+def palette(theme: Theme, sections: tuple[str, ...]) -> Palette:
     """The colours for a theme and its sections' colours; what is no six-digit hex colour (an empty
     string, or an attempt to smuggle in CSS) gives way to the default."""
     default = Theme()

@@ -1,0 +1,66 @@
+"""Dates, lists and names as each language writes them."""
+
+from datetime import date
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailer.adapters.cldr import dated, day, days, language_name, listed
+from mailer.domain.content import Dateline, DateRange
+from mailer.domain.locales import NATIVE_NAMES
+
+JULY = DateRange(date(2026, 7, 12), date(2026, 7, 14))
+SUMMER = DateRange(date(2026, 7, 30), date(2026, 8, 2))
+WINTER = DateRange(date(2026, 12, 30), date(2027, 1, 2))
+
+
+@pytest.mark.parametrize(
+    ("language", "expected"),
+    [
+        ("en", "12–14 July 2026"),
+        ("fr", "12–14 juillet 2026"),
+        ("es", "12–14 de julio de 2026"),
+        ("de", "12.–14. Juli 2026"),
+        ("hr", "12. – 14. srpnja 2026."),
+        ("sr-Cyrl", "12.–14. јул 2026."),
+        ("sr-Latn", "12.–14. jul 2026."),
+        ("el", "12–14 Ιουλίου 2026"),
+        ("uk", "12–14 липня 2026 р."),
+        ("ar", "12–14 يوليو 2026"),
+    ],
+)
+def test_days_of_one_month(language: str, expected: str) -> None:
+    assert " ".join(days(JULY, language).replace("\u2009", " ").split()) == expected
+
+
+def test_days_across_months_and_years() -> None:
+    assert days(SUMMER, "en").split() == ["30", "July", "–", "2", "August", "2026"]
+    assert days(WINTER, "en").split() == ["30", "December", "2026", "–", "2", "January", "2027"]
+    assert days(DateRange(date(2026, 9, 30), date(2026, 9, 30)), "en") == day(date(2026, 9, 30), "en")
+
+
+@given(
+    st.sampled_from(sorted(NATIVE_NAMES)), st.dates(date(2000, 1, 1), date(2050, 1, 1)), st.integers(1, 500)
+)
+def test_a_range_names_both_days_and_the_year(language: str, start: date, length: int) -> None:
+    end = date.fromordinal(start.toordinal() + length)
+    words = days(DateRange(start, end), language)
+    assert str(start.day) in words and str(end.day) in words and str(end.year) in words
+    assert "MM" not in words and "y" not in words.split()
+
+
+def test_a_dateline_joins_its_ranges_and_its_place() -> None:
+    assert dated(Dateline("as written", (JULY,), "Mirova"), "en") == "12–14 July 2026, Mirova"
+    assert dated(Dateline("as written", (JULY,), "ميروفا"), "ar") == "12–14 يوليو 2026، ميروفا"
+    assert dated(Dateline("as written"), "en") == "as written"
+    assert dated(Dateline("", (JULY,)), "en") == "12–14 July 2026"
+
+
+def test_lists_and_names_of_languages() -> None:
+    assert listed(("News", "Health", "Trade"), "en") == "News, Health and Trade"
+    assert listed((), "en") == "" and listed(("News",), "ar") == "News"
+    assert language_name("en", "sr-Cyrl") == "енглески"
+    assert language_name("sr-Cyrl", "fr") == "serbe (cyrillique)"
+    assert language_name("qqx", "fr") == "qqx"
+    assert day(date(2026, 9, 30), "fr-CH") == day(date(2026, 9, 30), "fr") == "30 septembre 2026"

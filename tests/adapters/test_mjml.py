@@ -1,0 +1,358 @@
+"""The mail as its readers' clients get it: rendered, parsed again, compared with what was meant."""
+
+import re
+from dataclasses import replace
+from datetime import date
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from markupsafe import escape
+
+from mailer.adapters.markup import TooDeep, TooLong, is_link
+from mailer.adapters.mjml import Renderer, TooLarge, UnsafeLink, to_html
+from mailer.domain.content import (
+    Dateline,
+    DateRange,
+    EditionContent,
+    Links,
+    Picture,
+    Section,
+    Story,
+    Theme,
+)
+
+TEMPLATES = Path(__file__).parents[2] / "templates"
+RENDERER = Renderer(TEMPLATES)
+PREFERENCES, UNSUBSCRIBE = "slot0f3a9cpreferencesx", "slot0f3a9cunsubscribex"
+NAME, ADDRESS = "slot0f3a9cnamex", "slot0f3a9caddressx"
+
+# Everything that XML and HTML can say, but line ends and tabs, which HTML reads as blanks.
+PRINTABLE = st.text(st.characters(exclude_categories=["Cc", "Cs", "Cn"]), min_size=1, max_size=40)
+
+
+def story(number: int = 1, **changes: object) -> Story:
+    full = Story(
+        key=f"story-{number}",
+        headline=f"Headline {number}",
+        body=f"A *first* paragraph.\n\nA [second one](https://example.org/body/{number}).",
+        language="en",
+        datelines=(Dateline("", (DateRange(date(2026, 7, 12), date(2026, 7, 14)),), "Mirova, Selvania"),),
+        picture=Picture(f"https://pictures.example.org/{number}.jpg", 1184, 790, f"Picture {number}"),
+        link=f"https://example.org/stories/{number}",
+        contacts=(f"*For info:* [Ina Sample](mailto:ina{number}@example.org)",),
+    )
+    return replace(full, **changes)  # type: ignore[arg-type]
+
+
+def edition(*sections: Section, **changes: object) -> EditionContent:
+    content = EditionContent(
+        language="en",
+        direction="ltr",
+        newsletter="The Lumen Basin Quarterly",
+        tagline="News from nine countries and one river",
+        issue_label="2026/3",
+        issue_date=date(2026, 9, 30),
+        subject="Nine countries, one charter",
+        preheader="A charter signed, floods foreseen.",
+        intro="Welcome to the [third issue](https://example.org/intro).",
+        intro_language="en",
+        sections=sections or (Section("news", "News", "en", (story(1), story(2)), "#0b5566"),),
+        left_out=("Health", "Culture"),
+        postal_address="Old Customs House\n0000 Aldeva",
+        sender_name="Lumen Basin Regional Programme",
+        reply_to="quarterly@example.org",
+        links=Links(
+            web_view="https://news.example.org/view/2026-3",
+            preferences=f"https://news.example.org/p/{PREFERENCES}",
+            unsubscribe=f"https://news.example.org/u/{UNSUBSCRIBE}",
+            website="https://example.org/?a=1&b=2",
+        ),
+        masthead_picture=Picture("https://pictures.example.org/top.jpg", 1280, 440, "A river"),
+        reader_name=NAME,
+        reader_address=ADDRESS,
+    )
+    return replace(content, **changes)  # type: ignore[arg-type]
+
+
+class Page(HTMLParser):
+    """The elements of a document, in order, and the text of each kind of element."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: dict[str, list[str]] = {}
+        self._open: list[str] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        self.texts.setdefault(tag, []).append("")
+        if tag not in {"meta", "img", "br", "link"}:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        for tag in set(self._open):
+            self.texts[tag][-1] += data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    def attributes(self, tag: str, name: str) -> list[str | None]:
+        return [attributes.get(name) for attributes in self.all(tag)]
+
+
+def links_of(html: str) -> set[str | None]:
+    return {url for url in Page(html).attributes("a", "href") if not (url or "").startswith("#")}
+
+
+def in_one_section(one: Story) -> EditionContent:
+    return edition(Section("news", "News", "en", (one,), "#0b5566"))
+
+
+@settings(deadline=None, max_examples=150)
+@given(PRINTABLE, PRINTABLE, PRINTABLE.filter(lambda path: is_link(f"https://example.org/{path}")))
+def test_every_character_arrives_in_attributes_and_text(alt: str, subject: str, path: str) -> None:
+    picture = Picture("https://pictures.example.org/1.jpg", 1184, 790, alt)
+    told = story(picture=picture, headline=subject, link=f"https://example.org/{path}")
+    page = Page(RENDERER.render(replace(in_one_section(told), subject=subject)).html)
+    assert page.attributes("img", "alt") == ["A river", alt]
+    assert page.texts["title"] == [subject]
+    assert page.attributes("div", "aria-label").count(subject) == 1
+    assert page.texts["h3"] == [subject]
+    assert page.attributes("a", "href").count(f"https://example.org/{path}") == 3
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Prix\u00a0: 5\u202f€",
+        "क्षि नमस्\u200dते",
+        "السَّلامُ عليكم\u200f",
+        "שָׁלוֹם",
+        "ที่นี่",
+        "❤\ufe0f 👨\u200d👩\u200d👧",
+        'a "quoted" \\u{94d} \\ word',
+        "&#233; &amp; <b>",
+    ],
+)
+def test_words_that_the_mjml_renderer_would_corrupt(words: str) -> None:
+    page = Page(to_html_of_image(words))
+    assert page.attributes("img", "alt") == page.attributes("img", "title") == [words]
+    assert page.attributes("a", "title") == [words]
+
+
+def to_html_of_image(words: str) -> str:
+    return to_html(
+        f'<mjml><mj-body><mj-section><mj-column><mj-image src="a.png" alt="{escape(words)}" '
+        f'title="{escape(words)}" /><mj-text><a title="{escape(words)}">x</a></mj-text></mj-column></mj-section>'
+        "</mj-body></mjml>"
+    )
+
+
+@given(st.text(st.characters(categories=["Cc"]), min_size=1, max_size=5))
+@settings(deadline=None, max_examples=50)
+def test_control_characters_never_arrive(controls: str) -> None:
+    picture = Picture("https://pictures.example.org/1.jpg", 1184, 790, f"a{controls}b")
+    rendered = RENDERER.render(in_one_section(story(picture=picture, headline=f"a{controls}b")))
+    (_, alt) = Page(rendered.html).attributes("img", "alt")
+    assert alt is not None and re.fullmatch("a *b", alt)
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", rendered.html + rendered.text)
+
+
+def test_deep_and_long_texts_are_refused_before_they_reach_the_renderer() -> None:
+    for deep in ("<sup>" * 3000, ">" * 3000, "1. " * 3000):
+        with pytest.raises(TooDeep):
+            RENDERER.render(edition(intro=deep))
+    with pytest.raises(TooLong):
+        RENDERER.render(edition(intro="word " * 5000))
+    with pytest.raises(TooLarge):
+        RENDERER.render(in_one_section(story(headline="x" * 3_000_000)))
+
+
+def test_what_looks_like_markup_stays_words() -> None:
+    nasty = '</mj-text><mj-include path="x"/><script>alert(1)</script>{{ 7 * 7 }} %(x)s'
+    told = story(headline=nasty, body=nasty, contacts=(nasty,), datelines=(Dateline(nasty),))
+    content = replace(
+        in_one_section(told), newsletter=nasty, subject=nasty, preheader=nasty, intro=nasty, left_out=(nasty,)
+    )
+    page = Page(RENDERER.render(content).html)
+    assert not page.all("script") and not page.all("mj-include")
+    assert page.texts["h1"] == page.texts["h3"] == page.texts["title"] == [nasty]
+
+
+@pytest.mark.parametrize(
+    "url", ["javascript:alert(1)", "/relative", "data:text/html,x", "https://", "//x.org"]
+)
+def test_a_link_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(UnsafeLink):
+        RENDERER.render(in_one_section(story(link=url)))
+
+
+def test_a_colour_cannot_carry_css() -> None:
+    css = "#0b5c7a;}body{display:none"
+    content = edition(
+        Section("news", "News", "en", (story(),), css), theme=Theme(accent=css, ink="red", ground="#fff")
+    )
+    html = RENDERER.render(content).html
+    assert "body{display" not in html and "red" not in re.findall(r"color:(\w+)", html)
+    assert "#f2efe9" in html  # the default ground, for three digits are not expanded by every client
+
+
+def test_nothing_is_loaded_but_the_pictures() -> None:
+    html = RENDERER.render(edition()).html
+    assert not re.search(r"@import|<link|<script|url\(|fonts\.googleapis", html)
+    assert all(
+        (src or "").startswith("https://pictures.example.org/") for src in Page(html).attributes("img", "src")
+    )
+
+
+def test_every_mjml_tag_is_known() -> None:
+    """The MJML renderer drops an unknown tag, and all that stands in it, without a word."""
+    known = {
+        *("mjml", "mj-head", "mj-title", "mj-preview", "mj-raw", "mj-attributes", "mj-style", "mj-body"),
+        *("mj-section", "mj-column", "mj-text", "mj-image"),
+    }
+    used = set()
+    for template in (TEMPLATES / "email").rglob("*.mjml"):
+        used |= set(re.findall(r"</?(mj[\w-]*)", template.read_text("utf-8")))
+    assert used == known
+    unknown = (
+        "<mjml><mj-body><mj-section><mj-column><{0}>x{0}</{0}></mj-column></mj-section></mj-body></mjml>"
+    )
+    assert "xmj-text" in to_html(unknown.format("mj-text"))
+
+
+def test_html_and_text_have_the_same_links() -> None:
+    rendered = RENDERER.render(edition())
+    in_text = re.findall(r"https?://[^\s<>]+", rendered.text)
+    in_text += [f"mailto:{address}" for address in re.findall(r"[\w.]+@[\w.]+\w", rendered.text)]
+    assert set(in_text) == links_of(rendered.html)
+    assert len(links_of(rendered.html)) == 12
+
+
+@pytest.mark.parametrize("language", ["en", "fr", "sr-Cyrl", "ar", "tr"])
+def test_slots_come_through_and_the_readers_own_end_their_lines(language: str) -> None:
+    way = "rtl" if language == "ar" else "ltr"
+    rendered = RENDERER.render(edition(language=language, direction=way))
+    for slot in (NAME, ADDRESS):
+        assert len(re.findall(rf" {slot}</p>", rendered.html)) == 1
+        assert len(re.findall(rf" {slot}\n", rendered.text)) == 1
+    for slot in (PREFERENCES, UNSUBSCRIBE):
+        assert rendered.html.count(slot) == rendered.text.count(slot) == 1
+
+
+def test_the_web_view_has_no_slots_and_no_subscription() -> None:
+    content = edition(reader_name="", reader_address="", links=Links("https://news.example.org/view/2026-3"))
+    rendered = RENDERER.render(content)
+    for part in (rendered.html, rendered.text):
+        assert "Greetings" not in part and "Unsubscribe" not in part and "You receive" not in part
+        assert "Old Customs House" in part
+
+
+def test_the_frame_of_the_document() -> None:
+    html = RENDERER.render(edition()).html
+    page = Page(html)
+    assert page.all("html")[0]["lang"] == "en" and page.all("html")[0]["dir"] == "ltr"
+    assert page.texts["title"] == ["Nine countries, one charter"]
+    assert page.texts["h1"] == ["The Lumen Basin Quarterly"]
+    assert "A charter signed, floods foreseen." in html.split("<h1>")[0]
+    assert {"name": "color-scheme", "content": "light dark"} in page.all("meta")
+    assert "@media (prefers-color-scheme:dark)" in html and "[data-ogsc]" in html
+    assert None not in page.attributes("img", "alt")
+    assert set(page.attributes("table", "role")) == {"presentation"}
+    assert "#s-1" in page.attributes("a", "href") and "s-1" in page.attributes("h2", "id")
+    assert "12–14 July 2026, Mirova, Selvania" in html and "30 September 2026" in html
+
+
+def test_right_to_left_turns_everything() -> None:
+    told = story(language="ar", headline="ميثاق", body="نهر")
+    content = edition(
+        Section("news", "أخبار", "ar", (told, told), "#0b5566"),
+        language="ar",
+        direction="rtl",
+        intro_language="ar",
+    )
+    html = RENDERER.render(content).html
+    page = Page(html)
+    assert page.all("html")[0]["dir"] == "rtl"
+    assert "direction:ltr" not in html and 'align="left"' not in html and "→" not in html
+    assert {attributes["dir"] for _, attributes in page.elements if "dir" in attributes} == {"rtl"}
+    texts = re.findall(r"<div style=\"font-family[^>]*text-align:(\w+)", html)
+    assert set(texts) == {"right", "center"} and texts.count("center") == 1  # the link above the masthead
+    assert "30 سبتمبر 2026" in html
+
+
+def test_a_story_in_another_language_says_so_and_is_marked() -> None:
+    told = story(language="ar", fell_back=True, headline="ميثاق", body="نهر")
+    rendered = RENDERER.render(in_one_section(told))
+    label = "This story is not available in English yet; you are reading it in Arabic."
+    page = Page(rendered.html)
+    assert label in page.texts["p"] and label in " ".join(rendered.text.split())
+    marked = [attributes for attributes in page.all("div") if attributes.get("lang") == "ar"]
+    assert {"lang": "ar", "dir": "rtl", "style": "text-align:right"} in marked
+    assert "12–14 يوليو 2026" in rendered.html and "12–14 يوليو 2026" in rendered.text
+
+
+def test_an_introduction_in_another_language_says_so_and_is_marked() -> None:
+    rendered = RENDERER.render(edition(intro="Bonjour", intro_language="fr"))
+    assert '<div lang="fr" dir="ltr"><p>Bonjour</p>' in rendered.html
+    label = "This introduction is not available in English yet; you are reading it in French."
+    assert label in rendered.html and label in " ".join(rendered.text.split())
+
+
+@pytest.mark.parametrize("alphabet", ["Brodovi ", "Бродови ", "قوارب "])
+def test_a_full_edition_is_not_clipped(alphabet: str) -> None:
+    """Six sections, sixteen stories of 900 letters, long URLs: at most 90 kB decoded."""
+    words = (alphabet * 200).strip()
+    stories = [
+        story(
+            number,
+            headline=words[:60],
+            body=f"{words[:450]}\n\n{words[:450]}",
+            language="xx",
+            link="https://news.example.org/c/" + "x" * 60 + str(number),
+            picture=Picture("https://pictures.example.org/" + "x" * 60, 1184, 790, words[:150]),
+            contacts=(words[:60],),
+        )
+        for number in range(16)
+    ]
+    sections = [Section(f"s{n}", words[:25], "xx", tuple(stories[n::6]), "#0b5566") for n in range(6)]
+    rendered = RENDERER.render(edition(*sections, intro=words[:600], language="ru"))
+    assert len(rendered.html.encode()) <= 90_000
+    assert "&#1" not in rendered.html  # real letters, one or two bytes each
+
+
+def test_the_text_part_reads_well() -> None:
+    told = story(body="Sentence with many words. " * 20)
+    text = RENDERER.render(in_one_section(told)).text
+    assert all(len(line) <= 72 or "://" in line for line in text.splitlines())
+    assert "\n\n\n" not in text and "&" not in text.replace("?a=1&b=2", "") and "<p" not in text
+    assert "Unsubscribe <https://" in text and "Greetings, slot" in text
+    order = [
+        text.index(words)
+        for words in ("Greetings", "In this issue", "Sentence", "Your subscription", "Old Customs")
+    ]
+    assert order == sorted(order)
+    assert "This issue has 2 more sections that you do not follow: Health and Culture." in " ".join(
+        text.split()
+    )
+
+
+def test_a_translation_is_text_and_not_markup(tmp_path: Path) -> None:
+    (tmp_path / "email").symlink_to(TEMPLATES / "email")
+    catalogue = tmp_path / "locales" / "fr" / "LC_MESSAGES" / "messages.po"
+    catalogue.parent.mkdir(parents=True)
+    catalogue.write_text('msgid "Read more"\nmsgstr "<b>Plus</b> & plus"\n', "utf-8")
+    rendered = Renderer(tmp_path).render(edition(language="fr", intro_language="fr"))
+    assert "&lt;b&gt;Plus&lt;/b&gt; &amp; plus" in rendered.html
+    assert "<b>Plus</b> & plus" in rendered.text

@@ -1,0 +1,27 @@
+import pytest
+from babel import Locale
+
+from mailer.domain.locales import NATIVE_NAMES, direction, native_name, widening
+
+
+@pytest.mark.parametrize("tag", sorted(NATIVE_NAMES))
+def test_languages_run_and_are_called_as_unicode_says(tag: str) -> None:
+    locale = Locale.parse(tag, sep="-")
+    assert direction(tag) == locale.text_direction
+    assert native_name(tag).casefold() == str(locale.display_name).casefold()
+
+
+def test_a_script_in_the_tag_decides_the_direction() -> None:
+    assert [direction(tag) for tag in ("ar", "he-IL", "fa", "az-Arab", "ku-arab-IQ")] == ["rtl"] * 5
+    assert [direction(tag) for tag in ("az", "ar-Latn", "ur-Latn-PK", "en", "zxx")] == ["ltr"] * 5
+
+
+def test_tags_widen() -> None:
+    assert list(widening("sr-Cyrl-RS")) == ["sr-Cyrl-RS", "sr-Cyrl", "sr"]
+    assert native_name("fr-CH") == "Français" and native_name("tlh") == "tlh"
+
+
+@pytest.mark.parametrize("tag", ["", "../etc", "en_GB", "en-", "-", "e", "en\n"])
+def test_what_is_no_tag_is_refused(tag: str) -> None:
+    with pytest.raises(ValueError, match="not a language tag"):
+        list(widening(tag))
