@@ -21,23 +21,56 @@ class SettingsError(ValueError):
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="MAILER_", extra="ignore", frozen=True)
 
-    database_url: str = Field("", description="PostgreSQL, `postgresql://user:password@host/name`. Empty: an embedded server in the state folder.")
-    redis_url: str = Field("", description="Redis or Valkey, `redis://host:6379/0`. Empty: an embedded server in the state folder.")
-    state_dir: Path = Field(Path(".local"), description="Folder for embedded servers and the workers' hand-over journals. Give each host a lasting one.")
-    secret_key: SecretStr = Field(SecretStr(""), description="Key of the links in mails, 32 bytes or more. Empty: one is made in the state folder.")
-    old_secret_keys: list[SecretStr] = Field([], description="Keys used before, as a JSON list: links made with them still work.")
-    public_url: str = Field("http://127.0.0.1:8025", description="Where readers reach the web pages; links and pictures in mails begin with it.")
-    bounce_domain: str = Field("", description="Domain of the return path. Empty: the domain of the newsletter's sender.")
+    database_url: str = Field(
+        "",
+        description="PostgreSQL, `postgresql://user:password@host/name`. Empty: an embedded server in the state folder.",
+    )
+    redis_url: str = Field(
+        "",
+        description="Redis or Valkey, `redis://host:6379/0`. Empty: an embedded server in the state folder.",
+    )
+    state_dir: Path = Field(
+        Path(".local"),
+        description="Folder for embedded servers and the workers' hand-over journals. Give each host a lasting one.",
+    )
+    secret_key: SecretStr = Field(
+        SecretStr(""),
+        description="Key of the links in mails, 32 bytes or more. Empty: one is made in the state folder.",
+    )
+    old_secret_keys: list[SecretStr] = Field(
+        [], description="Keys used before, as a JSON list: links made with them still work."
+    )
+    public_url: str = Field(
+        "http://127.0.0.1:8025",
+        description="Where readers reach the web pages; links and pictures in mails begin with it.",
+    )
+    bounce_domain: str = Field(
+        "", description="Domain of the return path. Empty: the domain of the newsletter's sender."
+    )
     smtp_host: str = Field("127.0.0.1", description="The relay that takes the mail.")
     smtp_port: int = Field(1025, ge=1, le=65535, description="The relay's port.")
-    smtp_tls: Literal["none", "starttls", "implicit"] = Field("none", description="Encryption towards the relay; certificates are checked.")
+    smtp_tls: Literal["none", "starttls", "implicit"] = Field(
+        "none", description="Encryption towards the relay; certificates are checked."
+    )
     smtp_username: str = Field("", description="User name at the relay; empty for none.")
     smtp_password: SecretStr = Field(SecretStr(""), description="Password at the relay.")
     smtp_connections: int = Field(4, ge=1, le=200, description="Open connections per worker process.")
     smtp_local_name: str = Field("", description="Name given in EHLO. Empty: the host's own name.")
-    batch_size: int = Field(1000, ge=1, le=20_000, description="Readers per batch, the unit that a worker claims.")
-    lease_seconds: int = Field(120, ge=5, le=3600, description="How long a claimed batch belongs to its worker without a sign of life.")
-    give_up_hours: float = Field(108, gt=0, le=240, description="After this long a delivery that was only ever deferred has failed (RFC 5321 4.5.4.1).")
+    batch_size: int = Field(
+        1000, ge=1, le=20_000, description="Readers per batch, the unit that a worker claims."
+    )
+    lease_seconds: int = Field(
+        120,
+        ge=5,
+        le=3600,
+        description="How long a claimed batch belongs to its worker without a sign of life.",
+    )
+    give_up_hours: float = Field(
+        108,
+        gt=0,
+        le=240,
+        description="After this long a delivery that was only ever deferred has failed (RFC 5321 4.5.4.1).",
+    )
     web_host: str = Field("127.0.0.1", description="Address that the web server listens on.")
     web_port: int = Field(8025, ge=0, le=65535, description="Port that the web server listens on.")
     max_picture_bytes: int = Field(5_000_000, ge=10_000, description="Largest picture that is taken in.")

@@ -75,9 +75,10 @@ class Batch:
     # Envelopes come in.
 
     def draw_from(self, source: Iterator[Envelope]) -> None:
-        """Envelopes are taken from ``source`` only when a connection is ready for them."""
+        """Envelopes are taken from ``source`` one ahead of the connections that are ready for them."""
         self._source = source
         self._sealed = True
+        self._draw()
 
     def add(self, envelope: Envelope) -> None:
         self._queue.append(envelope)
@@ -105,9 +106,7 @@ class Batch:
 
     def take(self) -> Job | None:
         """The next envelope that may be sent now."""
-        while (envelope := self._next()) is not None:
-            job = Job(envelope, self)
-            self._jobs.add(job)
+        while (job := self._next()) is not None:
             if self.permits(job):
                 return job
         return None
@@ -146,8 +145,8 @@ class Batch:
     def stop(self, verdict: Verdict) -> None:
         """Settle all that was not begun, and all that may still come, by ``verdict``."""
         self.verdict = self.verdict or verdict
-        while (envelope := self._next()) is not None:
-            self._settle_by(Job(envelope, self), self.verdict)
+        while (job := self._next()) is not None:
+            self._settle_by(job, self.verdict)
         self._check_done()
 
     def call_off(self) -> None:
@@ -167,17 +166,24 @@ class Batch:
     def _settle_by(self, job: Job, verdict: Verdict) -> None:
         job.settle(verdict.outcome, verdict.reply, verdict.stage, verdict.detail)
 
-    def _next(self) -> Envelope | None:
-        if self._queue:
-            self._room.set()
-            return self._queue.popleft()
-        if self._source is not None:
+    def _next(self) -> Job | None:
+        if not self._queue:
+            return None
+        job = Job(self._queue.popleft(), self)
+        self._jobs.add(job)
+        self._room.set()
+        self._draw()
+        return job
+
+    def _draw(self) -> None:
+        """Have one envelope of the source at hand, so that its end is known as soon as it is reached."""
+        if self._source is not None and not self._queue:
             drawn = self._call(next, self._source, None)
-            if drawn is not None and drawn is not _RAISED:
-                return cast(Envelope, drawn)
-            self._source = None
-            self._check_done()
-        return None
+            if drawn is None or drawn is _RAISED:
+                self._source = None
+                self._check_done()
+            else:
+                self._queue.append(cast(Envelope, drawn))
 
     def _call(self, function: Callable[..., object], *arguments: object) -> object:
         """Call what the caller gave us. An exception of theirs must not end the event loop's callback

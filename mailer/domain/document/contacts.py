@@ -11,7 +11,7 @@ LONGEST = 600
 # Parts of words, folded, that a contact note begins with in the languages of the service.
 _INFO_PARTS = (
     "info contact auskunft auskünfte kontakt ansprech rückfrag obavijest obavest obavješt detalle bilgi "
-    "iletişim πληροφορ επικοινων инфо інфо справк справок контакт обавест въпрос довідк звертат "
+    "iletişim πληροφορ επικοινων инфо інфо справк справок контакт обавест въпрос довідк довідок звертат "
     "معلومات استعلام استفسار تواصل اتصال"
 )
 _INFO = re.compile("|".join(folded(part) for part in _INFO_PARTS.split()))

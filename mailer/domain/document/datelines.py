@@ -4,6 +4,7 @@ A dateline is cut into tokens once, from left to right, so the time is linear in
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import lru_cache
@@ -67,7 +68,7 @@ def read_datelines(text: str, language: str) -> tuple[list[Dateline], list[str]]
     """The datelines in a bold run (its final colon taken off), and what is doubtful about them, in words.
 
     Days that follow each other without a place between them belong to one dateline; a day after a place
-    begins the next one. A year that is not given is that of the neighbouring date. Where anything cannot
+    begins the next one. Where one of these has no place, that is a doubt. A year that is not given is that of the neighbouring date. Where anything cannot
     be read, the whole text is one dateline without dates.
     """
     text = text.strip()
@@ -86,8 +87,6 @@ def read_datelines(text: str, language: str) -> tuple[list[Dateline], list[str]]
     doubts = []
     if borrowed:
         doubts.append(f"A date in “{text}” has no year of its own; the year of the date beside it was taken.")
-    if len(stretches) > 1:
-        doubts.append(f"“{text}” gives dates at several places; it was read as {len(stretches)} datelines.")
     cuts = [0, *_cuts(stretches, placed_first), len(text)]
     datelines = []
     for stretch, span, start, end in zip(stretches, spans, cuts, cuts[1:], strict=False):
@@ -96,6 +95,8 @@ def read_datelines(text: str, language: str) -> tuple[list[Dateline], list[str]]
         if stretch.shown < stretch.start and not placed_first:
             place = text[stretch.end : end].strip(_PLACE_EDGES)
         datelines.append(Dateline(text[start:end].strip(_PLACE_EDGES), tuple(span or ()), place))
+    if len(datelines) > 1 and not all(dateline.place for dateline in datelines):
+        doubts.append(f"“{text}” was read as {len(datelines)} datelines, but not each of them has a place.")
     return datelines, doubts
 
 
@@ -162,7 +163,7 @@ def _month_leads(tokens: list[_Token]) -> bool:
 def _tokens(text: str, language: str) -> list[_Token]:
     folded, places = fold(text)
     ends = [*places[1:], len(text)]
-    months, weekdays = month_words(language), day_words(language)
+    months = month_words(language)
     tokens: list[_Token] = []
     for match in _pattern(language).finditer(folded):
         start, end = places[match.start()], ends[match.end() - 1]
@@ -177,8 +178,9 @@ def _tokens(text: str, language: str) -> list[_Token]:
             token = replace(token, kind=kind, value=value)
         elif match.group("month"):
             token = replace(token, kind="month", value=months[word.rstrip(".")])
-        elif word in weekdays:
-            token = replace(token, kind="around")
+        elif match.group("weekday"):
+            trails = bool(tokens) and tokens[-1].kind in ("year", "full")  # "7 Şubat 2018 Çarşamba"
+            token = replace(token, kind="year word" if trails else "around")
         elif word in ",;":
             token = replace(token, kind="comma")
         elif word == ".":
@@ -194,9 +196,15 @@ def _tokens(text: str, language: str) -> list[_Token]:
 
 @lru_cache(maxsize=64)
 def _pattern(language: str) -> re.Pattern[str]:
-    names = sorted(map(re.escape, month_words(language)), key=len, reverse=True)
-    months = rf"(?P<month>(?<![^\W\d_])(?:{'|'.join(names) or '(?!)'})(?![^\W_]))"
-    return re.compile(rf"{_FULL}|{_NUMBER}|{months}|[^\W\d_]+|[^\s]")
+    months = f"(?P<month>{_any(month_words(language))})"
+    weekdays = f"(?P<weekday>{_any(day_words(language))})"
+    return re.compile(rf"{_FULL}|{_NUMBER}|{months}|{weekdays}|[^\W\d_]+|[^\s]")
+
+
+def _any(names: Iterable[str]) -> str:
+    """A pattern for any of the names as whole words, the longest first."""
+    longest = sorted(map(re.escape, names), key=len, reverse=True)
+    return rf"(?<![^\W\d_])(?:{'|'.join(longest) or '(?!)'})(?![^\W_])"
 
 
 def _numeric(text: str, language: str) -> date | None:

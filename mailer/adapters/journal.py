@@ -1,0 +1,99 @@
+"""The hand-over journal: what a worker was about to hand to the relay, and what the relay answered.
+
+One small file per claim of a batch, ``{batch}-{epoch}.log`` in the state folder. ``D subscriber`` is written
+before a message's final dot, ``A subscriber reply`` when the answer is there, ``W subscriber`` when the dot
+was withheld after all. A plain write survives kill -9. The file goes when the claim's outcomes are in the
+database; a file that is left behind tells the next claim of the batch what happened.
+"""
+
+import os
+import secrets
+import socket
+import time
+from collections.abc import Hashable
+from pathlib import Path
+
+from mailer.domain.journal import Evidence, read_journal
+from mailer.domain.outcomes import Reply
+
+
+class LeaseOver(RuntimeError):
+    """The claim's lease does not outlast this message's hand-over: another worker may take the batch."""
+
+
+class Journals:
+    """The journals of one state folder, which belongs to one host and is shared by its workers."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._folder = state_dir / "journal"
+
+    @property
+    def worker(self) -> str:
+        """This process's name: the folder's own, the host's, the process id."""
+        return f"{self.place}/{socket.gethostname()}:{os.getpid()}"
+
+    @property
+    def place(self) -> str:
+        """A random name for the folder, so that a worker knows whether another one wrote here."""
+        path = self._folder / "place"
+        try:
+            return path.read_text()
+        except FileNotFoundError:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            fresh = self._folder / f"place.{os.getpid()}"
+            fresh.write_text(secrets.token_hex(6))
+            try:
+                os.link(fresh, path)  # the first of several processes wins
+            except FileExistsError:
+                pass
+            fresh.unlink()
+            return path.read_text()
+
+    def open(self, batch: int, epoch: int) -> "Journal":
+        self._folder.mkdir(parents=True, exist_ok=True)
+        return Journal(self._folder / f"{batch}-{epoch}.log")
+
+    def evidence(self, batch: int, epoch: int, previous_worker: str) -> Evidence | None:
+        """What the claim of that epoch handed over. None: its journal is on another host, or lost."""
+        try:
+            return read_journal((self._folder / f"{batch}-{epoch}.log").read_text("utf-8", "replace"))
+        except FileNotFoundError:
+            if previous_worker.split("/")[0] == self.place:
+                return Evidence()  # the file is made before the first message goes out
+            return None
+
+    def forget(self, batch: int, epoch: int) -> None:
+        (self._folder / f"{batch}-{epoch}.log").unlink(missing_ok=True)
+
+
+class Journal:
+    """The journal of one claim; what an SMTP transport tells about its hand-overs."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self.deadline = float("inf")
+        """On the monotonic clock: no final dot goes out after it."""
+
+    def about_to_finish(self, key: Hashable) -> None:
+        """Raises OSError when it cannot be written down, LeaseOver when it is too late to send."""
+        self._write(b"D %d\n" % key)  # type: ignore[str-bytes-safe]
+        # In this order: whoever reads no D knows that no dot follows, however long this process was stopped.
+        if time.monotonic() > self.deadline:
+            self._write(b"W %d\n" % key)  # type: ignore[str-bytes-safe]
+            raise LeaseOver(LeaseOver.__doc__)
+
+    def answered(self, key: Hashable, reply: Reply) -> None:
+        self._write(f"A {key} {reply}\n".encode())
+
+    def _write(self, line: bytes) -> None:
+        if os.write(self._fd, line) != len(line):
+            raise OSError("the journal could not be written whole: is the disk full?")
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+    def drop(self) -> None:
+        """The outcomes are in the database: nobody needs this file any more."""
+        self.close()
+        self._path.unlink(missing_ok=True)

@@ -1,0 +1,103 @@
+"""Short opaque tokens for links, return paths and Message-IDs.
+
+A token is one AES block: purpose, issue and subscriber, sealed with a key that never leaves the server.
+It is 16 bytes, so 22 characters in a link; it holds no address, never expires, costs nothing to
+store, and is the same each time it is made. 72 of its bits must decrypt to known values, and the pair must
+exist: guessing one is hopeless. Tokens of earlier keys are still read.
+"""
+
+import struct
+from base64 import b32decode, b32encode, urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Iterable, Sequence
+from enum import IntEnum
+from hashlib import sha256
+from hmac import digest
+
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+_BLOCK = struct.Struct(">B3xIq")
+
+
+class Purpose(IntEnum):
+    unsubscribe = 1
+    preferences = 2
+    web_view = 3
+    """Of an edition: the pair is issue and edition, no subscriber."""
+    bounce = 4
+    message = 5
+    undo = 6
+
+
+def _aes(secret: str) -> Cipher[modes.ECB]:
+    # ECB of a single block is the plain permutation: equal inputs give equal tokens, which is wanted here.
+    return Cipher(algorithms.AES(digest(secret.encode(), b"mailer link tokens", "sha256")), modes.ECB())
+
+
+class Tokens:
+    """Makes tokens with the first key and reads those of all keys."""
+
+    def __init__(self, secrets: Sequence[str]) -> None:
+        self._ciphers = [_aes(secret) for secret in secrets]
+        oldest = digest(secrets[-1].encode(), b"mailer address hashes", "sha256")
+        self._address_key = oldest
+
+    def seal(self, purpose: Purpose, issue: int, subscribers: Iterable[int]) -> list[bytes]:
+        """One 16-byte token for each subscriber."""
+        plain = b"".join(_BLOCK.pack(purpose, issue, subscriber) for subscriber in subscribers)
+        encryptor = self._ciphers[0].encryptor()
+        sealed = encryptor.update(plain) + encryptor.finalize()
+        return [sealed[at : at + 16] for at in range(0, len(sealed), 16)]
+
+    def open(self, purpose: Purpose, token: bytes) -> tuple[int, int] | None:
+        """(issue, subscriber) of a token made for this purpose, or None."""
+        if len(token) != 16:
+            return None
+        for cipher in self._ciphers:
+            decryptor = cipher.decryptor()
+            plain = decryptor.update(token) + decryptor.finalize()
+            found, issue, subscriber = _BLOCK.unpack(plain)
+            if found == purpose and plain[1:4] == b"\0\0\0" and subscriber > 0:
+                return issue, subscriber
+        return None
+
+    def link(self, purpose: Purpose, issue: int, subscriber: int) -> str:
+        """The token as it stands in an address of the web pages, 22 characters."""
+        return in_link(self.seal(purpose, issue, [subscriber])[0]).decode()
+
+    def open_link(self, purpose: Purpose, text: str) -> tuple[int, int] | None:
+        try:
+            token = urlsafe_b64decode(text.encode("ascii") + b"==") if len(text) == 22 else b""
+        except ValueError:
+            return None
+        return self.open(purpose, token) if in_link(token).decode() == text else None
+
+    def open_mail(self, purpose: Purpose, text: str) -> tuple[int, int] | None:
+        """Of a token in a mail address, where letter case may be lost on the way."""
+        try:
+            return self.open(purpose, b32decode(text.upper().encode("ascii") + b"======"))
+        except ValueError:
+            return None
+
+    def address_hash(self, normalised: str) -> bytes:
+        """Keyed hash of an address, 16 bytes: what remains of someone who must not be mailed.
+
+        HMAC-SHA256 with a key drawn from the oldest secret, so that it outlives key rotation.
+        """
+        return digest(self._address_key, normalised.encode(), "sha256")[:16]
+
+    def address_pads(self) -> tuple[bytes, bytes]:
+        """The inner and outer key of that HMAC, so that SQL can compute it for a million rows at once."""
+        key = self._address_key.ljust(64, b"\0")
+        return bytes(b ^ 0x36 for b in key), bytes(b ^ 0x5C for b in key)
+
+
+def in_link(token: bytes) -> bytes:
+    return urlsafe_b64encode(token).rstrip(b"=")
+
+
+def in_mail(token: bytes) -> bytes:
+    return b32encode(token).rstrip(b"=").lower()
+
+
+def fingerprint(data: bytes) -> str:
+    return sha256(data).hexdigest()

@@ -1,0 +1,237 @@
+"""A message is compiled once per edition into literal bytes with slots, and only filled per reader.
+
+A slot in a body stands, while it is being rendered, as a marker: an ASCII word that nobody writes by
+chance. ``compile_message`` turns headers and the two bodies into a ``Template``; ``Template.fill`` makes the
+bytes for one reader, dot-stuffed and with CRLF, ready to be written to an SMTP connection.
+
+Base64 works on groups of three bytes, so in a base64 body the text before each slot is padded with
+blanks, where they mean nothing, to a multiple of three, and so is the slot's value: each slot is then
+a line of its own. Quoted-printable needs only a soft line break around the slot (RFC 2045 sections 6.7, 6.8).
+"""
+
+import binascii
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from email.header import Header
+from hashlib import sha256
+
+Slot = str
+"""``name`` in a header, ``name/text`` or ``name/html`` in a body with ``+b64`` or ``+qp`` behind it."""
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\u0085\u2028\u2029]")
+
+
+class UnsafeHeader(ValueError):
+    """A header value holds a line break or another control character (CVE-2024-6923)."""
+
+
+def marker(nonce: str, name: str) -> str:
+    """The word that stands for a slot while an edition is rendered."""
+    return f"slot{nonce}{name}x"
+
+
+def header_text(value: str, name: str = "") -> bytes:
+    """A header's value, RFC 2047 encoded where needed and folded with CRLF. Raises UnsafeHeader.
+
+    ``email.header.Header`` is used instead of ``EmailMessage``, whose folding loses blanks between encoded
+    words on some Python versions.
+    """
+    if found := _CONTROL.search(value):
+        raise UnsafeHeader(f"{name or 'A header'} holds the control character {found.group()!r}")
+    try:
+        value.encode("ascii")
+        made = Header(value, "us-ascii", header_name=name, maxlinelen=76).encode()
+    except UnicodeEncodeError:
+        made = Header(value, "utf-8", header_name=name, maxlinelen=76).encode()
+    return made.replace("\n", "\r\n").encode("ascii")
+
+
+_ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/^_`{|}~ -]+")
+
+
+def mailbox(display: str, address: str, name: str = "") -> bytes:
+    """``display <address>`` as a header value. An address outside ASCII is left in UTF-8 (RFC 6532)."""
+    if found := _CONTROL.search(display + address):
+        raise UnsafeHeader(f"{name or 'An address'} holds the control character {found.group()!r}")
+    display = " ".join(display.split())
+    bare = address.encode()
+    if not display:
+        return bare
+    if _ATOMS.fullmatch(display):
+        shown = display.encode()
+    elif display.isascii():
+        shown = b'"' + display.replace("\\", "\\\\").replace('"', '\\"').encode() + b'"'
+    else:
+        shown = header_text(display, name)
+    gap = b"\r\n " if len(shown.rsplit(b"\n", 1)[-1]) + len(bare) > 66 else b" "
+    return shown + gap + b"<" + bare + b">"
+
+
+def _qp(data: bytes) -> bytes:
+    """Quoted-printable of a piece of a body, CRLF inside; never a line that begins with a dot."""
+    made = binascii.b2a_qp(data, istext=True)
+    made = made.replace(b"\r\n.", b"\r\n=2E")
+    return b"=2E" + made[1:] if made.startswith(b".") else made
+
+
+def _qp_value(value: str) -> bytes:
+    return _qp(" ".join(value.split()).encode())
+
+
+def _b64_value(value: str) -> bytes:
+    data = value.encode()
+    made = binascii.b2a_base64(data + b" " * (-len(data) % 3), newline=False)
+    if len(made) <= 76:
+        return made
+    return b"\r\n".join(made[at : at + 76] for at in range(0, len(made), 76))
+
+
+def _html(value: str) -> str:
+    return value.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
+
+
+ENCODERS: Mapping[str, Callable[[str], bytes]] = {
+    "text+qp": _qp_value,
+    "text+b64": _b64_value,
+    "html+qp": lambda value: _qp_value(_html(value)),
+    "html+b64": lambda value: _b64_value(_html(value)),
+}
+"""How the value of a body's slot is written, by the part and its encoding."""
+
+
+class _NoRoom(ValueError):
+    """There is no blank before a slot that could be widened."""
+
+
+def _widen(data: bytes, kind: str, by: int) -> bytes:
+    """``data`` with ``by`` blanks more, put where they mean nothing: at the end of a line of text, or
+    beside a blank of HTML (the nearest one before a slot stands between words or attributes)."""
+    if not by:
+        return data
+    at = data.rfind(b"\r\n") if kind == "text" else max(data.rfind(b" "), data.rfind(b"\r\n"))
+    if at < 0:
+        raise _NoRoom
+    return data[:at] + b" " * by + data[at:]
+
+
+def _base64_lines(data: bytes) -> bytes:
+    coded = binascii.b2a_base64(data, newline=False)
+    return b"\r\n".join(coded[at : at + 76] for at in range(0, len(coded), 76))
+
+
+_Piece = bytes | Slot
+
+
+def _pieces(body: str, kind: str, markers: Mapping[str, str], encoding: str) -> list[_Piece]:
+    """A body as literal bytes and slots in turn, encoded. ``markers`` maps a marker to its slot's name."""
+    found = re.split(f"({'|'.join(map(re.escape, markers))})", body) if markers else [body]
+    pieces: list[_Piece] = []
+    for number, text in enumerate(found):
+        if number % 2:
+            pieces.append(f"{markers[text]}/{kind}+{encoding}")
+            continue
+        data = re.sub(r"\r\n|\r|\n", "\r\n", text).encode()
+        last = number == len(found) - 1
+        if encoding == "b64":
+            made = _base64_lines(data if last else _widen(data, kind, -len(data) % 3))
+            before = b"\r\n" if number and made else b""
+            after = b"" if last or not made else b"\r\n"
+            if not made and number and not last:  # two slots side by side
+                after = b"\r\n"
+            pieces.append(before + made + after)
+        else:
+            pieces.append((b"=\r\n" if number else b"") + _qp(data) + (b"" if last else b"=\r\n"))
+    return pieces
+
+
+def _size(pieces: Sequence[_Piece]) -> int:
+    return sum(len(piece) if isinstance(piece, bytes) else 32 for piece in pieces)
+
+
+def _part(body: str, kind: str, markers: Mapping[str, str]) -> list[_Piece]:
+    """One MIME part, in whichever encoding is shorter: Latin text is quoted-printable, others base64."""
+    body = body if body.endswith("\n") else body + "\n"
+    coded, encoding = _pieces(body, kind, markers, "qp"), b"quoted-printable"
+    try:
+        other = _pieces(body, kind, markers, "b64")
+        if _size(other) < _size(coded):
+            coded, encoding = other, b"base64"
+    except _NoRoom:
+        pass
+    subtype = b"plain" if kind == "text" else b"html"
+    head = b'Content-Type: text/%s; charset="utf-8"\r\nContent-Transfer-Encoding: %s\r\n\r\n' % (
+        subtype,
+        encoding,
+    )
+    return [head, *coded, b"\r\n"]
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A compiled message: ``literals`` has one element more than ``slots``; they take turns."""
+
+    literals: tuple[bytes, ...]
+    slots: tuple[Slot, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes without the slots' values."""
+        return sum(map(len, self.literals))
+
+    def fill(self, values: Mapping[Slot, bytes]) -> list[bytes]:
+        """The message for one reader, as segments to be written in order. ``values`` has every slot."""
+        segments: list[bytes] = [b""] * (2 * len(self.slots) + 1)
+        segments[::2] = self.literals
+        segments[1::2] = [values[slot] for slot in self.slots]
+        return segments
+
+    def packed(self) -> tuple[bytes, list[list[object]]]:
+        """For storage: the literals joined, and ``[offset, slot]`` pairs."""
+        offsets: list[list[object]] = []
+        at = 0
+        for literal, slot in zip(self.literals, self.slots, strict=False):
+            at += len(literal)
+            offsets.append([at, slot])
+        return b"".join(self.literals), offsets
+
+    @classmethod
+    def unpacked(cls, message: bytes, offsets: Sequence[Sequence[object]]) -> "Template":
+        cuts = [0, *(int(str(at)) for at, _ in offsets), len(message)]
+        return cls(
+            tuple(message[a:b] for a, b in zip(cuts, cuts[1:], strict=False)),
+            tuple(str(slot) for _, slot in offsets),
+        )
+
+
+def compile_message(
+    headers: Sequence[tuple[str, Sequence[_Piece]]],
+    text: str,
+    html: str,
+    markers: Mapping[str, str],
+) -> Template:
+    """The template of a multipart/alternative message: text first, then HTML (RFC 2046 section 5.1.4).
+
+    ``headers``: name and value, the value as literal bytes and slots in turn. ``markers``: marker → slot name.
+    """
+    boundary = b"=_" + sha256(text.encode() + html.encode()).hexdigest()[:32].encode()
+    pieces: list[_Piece] = []
+    for name, value in headers:
+        pieces += [name.encode("ascii") + b": ", *value, b"\r\n"]
+    pieces += [
+        b'MIME-Version: 1.0\r\nContent-Type: multipart/alternative; boundary="%s"\r\n\r\n' % boundary,
+        b"--%s\r\n" % boundary,
+        *_part(text, "text", markers),
+        b"--%s\r\n" % boundary,
+        *_part(html, "html", markers),
+        b"--%s--\r\n" % boundary,
+    ]
+    literals: list[bytes] = [b""]
+    slots: list[Slot] = []
+    for piece in pieces:
+        if isinstance(piece, bytes):
+            literals[-1] += piece
+        else:
+            slots.append(piece)
+            literals.append(b"")
+    return Template(tuple(literals), tuple(slots))

@@ -1,0 +1,105 @@
+"""The settings of a newsletter as they are written in a file."""
+
+import re
+import tomllib
+from typing import Annotated, Literal
+
+from email_validator import EmailNotValidError, validate_email
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from mailer.domain.languages import NotALanguage, canonical
+
+
+class NewsletterError(ValueError):
+    """Why newsletter settings cannot be used; one line for each problem."""
+
+
+def _tag(value: str) -> str:
+    try:
+        return canonical(value)
+    except NotALanguage as error:
+        raise ValueError(str(error)) from None
+
+
+def _address(value: str) -> str:
+    try:
+        return validate_email(value, check_deliverability=False, test_environment=True).normalized
+    except EmailNotValidError as error:
+        raise ValueError(str(error)) from None
+
+
+def _one_line(value: str) -> str:
+    if re.search(r"[\x00-\x1f\x7f\u0085\u2028\u2029]", value):
+        raise ValueError("must be a single line")
+    return value.strip()
+
+
+Tag = Annotated[str, AfterValidator(_tag)]
+Address = Annotated[str, AfterValidator(_address)]
+Line = Annotated[str, AfterValidator(_one_line)]
+Colour = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
+Website = Annotated[str, Field(pattern=r"^(https?://[^\s<>\"]+)?$")]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class ThemeSettings(_Strict):
+    accent: Colour = "#0b5c7a"
+    ink: Colour = "#1c2430"
+    paper: Colour = "#ffffff"
+    ground: Colour = "#f2efe9"
+
+
+class SectionSettings(_Strict):
+    key: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+    always_included: bool = False
+    colour: Colour | Literal[""] = ""
+    titles: dict[Tag, Line]
+    descriptions: dict[Tag, Line] = {}
+
+
+class NewsletterSettings(_Strict):
+    slug: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+    sender_name: Line
+    sender_address: Address
+    reply_to: Address | Literal[""] = ""
+    postal_address: Annotated[str, Field(min_length=1)]
+    website: Website = ""
+    list_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$")]
+    tracking: Literal["none", "aggregate", "individual"] = "aggregate"
+    default_language: Tag
+    languages: Annotated[list[Tag], Field(min_length=1)]
+    fallbacks: dict[Tag, list[Tag]] = {}
+    names: dict[Tag, Line]
+    taglines: dict[Tag, Line] = {}
+    theme: ThemeSettings = ThemeSettings()
+    sections: list[SectionSettings] = []
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "NewsletterSettings":
+        if self.default_language not in self.languages:
+            raise ValueError(f"default_language {self.default_language} is not among languages")
+        keys = [section.key for section in self.sections]
+        if double := {key for key in keys if keys.count(key) > 1}:
+            raise ValueError(f"two sections have the key {', '.join(sorted(double))}")
+        if not self.names:
+            raise ValueError("names needs at least one name")
+        if len(self.sections) > 62:
+            raise ValueError("a newsletter has at most 62 sections")
+        return self
+
+
+def read_newsletter(source: str) -> NewsletterSettings:
+    """Settings from TOML text. Raises NewsletterError."""
+    try:
+        return NewsletterSettings.model_validate(tomllib.loads(source))
+    except tomllib.TOMLDecodeError as error:
+        raise NewsletterError(f"This is not TOML: {error}") from None
+    except ValidationError as error:
+        lines = []
+        for item in error.errors(include_url=False, include_input=False):
+            where = ".".join(str(part) for part in item["loc"])
+            lines.append(f"{where}: {item['msg'].removeprefix('Value error, ')}" if where else item["msg"])
+        raise NewsletterError("\n".join(lines)) from None

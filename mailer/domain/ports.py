@@ -1,0 +1,97 @@
+"""What services ask of the outside world. Adapters fit these shapes; bootstrap brings the two together."""
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Protocol
+
+from mailer.domain.content import EditionContent
+from mailer.domain.handover import Envelope, Handover, Result
+from mailer.domain.journal import Evidence
+
+
+class Rendered(Protocol):
+    @property
+    def html(self) -> str: ...
+    @property
+    def text(self) -> str: ...
+
+
+class Renderer(Protocol):
+    """Gives an edition its look."""
+
+    def render(self, content: EditionContent) -> Rendered: ...
+
+
+class FitPicture(Protocol):
+    @property
+    def sha256(self) -> str: ...
+    @property
+    def media_type(self) -> str: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def data(self) -> bytes: ...
+
+
+Pictures = Callable[[str], FitPicture]
+"""The picture at a path of a document. Raises ValueError in words for a coordinator."""
+
+
+class Links(Protocol):
+    """Makes the addresses and tokens that stand in a mail."""
+
+    def web_view(self, issue: int, edition: int) -> str: ...
+    def picture(self, sha256: str, media_type: str) -> str: ...
+    def reader_page(self, page: str) -> str:
+        """Address of a reader's page: ``page`` is its path, or a slot that stands for it."""
+        ...
+
+    def reader_slots(self, issue: int, subscribers: Sequence[int]) -> Iterable["ReaderSlots"]: ...
+
+
+class ReaderSlots(Protocol):
+    """What is different in each reader's mail, ready for the slots."""
+
+    unsubscribe: str
+    preferences: str
+    mail_unsubscribe: str
+    bounce: str
+    message: str
+
+
+Addresses = Callable[[str], bytes]
+"""Keyed hash of a normalised address."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOver:
+    """What became of some envelopes. ``error``: the journal's, which ended the sending."""
+
+    results: Sequence[Result]
+    error: Exception | None
+
+
+class Outbox(Protocol):
+    """Hands messages to the relay over kept connections."""
+
+    def hand_over(self, envelopes: Sequence[Envelope], journal: Handover) -> Future[HandedOver]: ...
+
+
+class Journal(Handover, Protocol):
+    deadline: float
+
+    def close(self) -> None: ...
+    def drop(self) -> None: ...
+
+
+class Journals(Protocol):
+    """Where workers of this host write down what they hand over."""
+
+    @property
+    def worker(self) -> str: ...
+    def open(self, batch: int, epoch: int) -> Journal: ...
+    def evidence(self, batch: int, epoch: int, previous_worker: str) -> Evidence | None: ...
+    def forget(self, batch: int, epoch: int) -> None: ...

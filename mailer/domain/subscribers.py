@@ -1,0 +1,317 @@
+"""How one line of a list of readers is read: as a reader, or as the reason why it cannot be one.
+
+A line of the file is a record: no column can hold a line break, so a quotation mark that someone forgot to
+close spoils its own line and not the thousands after it. The first line names the columns.
+"""
+
+import csv
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cache, lru_cache
+from operator import itemgetter
+from typing import NamedTuple
+from zoneinfo import available_timezones
+
+from email_validator import EmailNotValidError, validate_email
+
+from mailer.domain.editions import ALL_SECTIONS
+from mailer.domain.languages import NotALanguage, canonical
+
+COLUMNS = (
+    "address",
+    "name",
+    "languages",
+    "sections",
+    "time_zone",
+    "consent_source",
+    "consent_date",
+)
+_ALSO = {"email": "address", "e-mail": "address"}
+_NEEDED = ("address", "consent_source", "consent_date")
+REJECT_COLUMNS = ("line", "reason")
+"""What a file of rejected lines has before the columns of its original. Such a file is read too, once mended."""
+
+LONGEST = 200
+"""Characters in a name, a consent source or a list of languages or sections."""
+MOST_LANGUAGES = 20
+_OLDEST = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class ImportRefused(ValueError):
+    """Why a file of readers cannot be taken in, in one sentence."""
+
+
+class Unfit(ValueError):
+    """Why a value cannot be used, in words for the person who mends the file."""
+
+
+class NewReader(NamedTuple):
+    """A line that can be taken in. ``key`` is the address in the form that hashes and comparisons use."""
+
+    line: int
+    address: str
+    key: str
+    name: str
+    languages: tuple[str, ...]
+    sections: int
+    time_zone: str
+    source: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A line that cannot, and its fields as they stand in the file."""
+
+    line: int
+    reason: str
+    fields: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class SectionNames:
+    """What a section may be called in a file: its key, or its title in any language."""
+
+    key: str
+    bit: int
+    titles: Mapping[str, str]
+
+
+def quoted(value: str) -> str:
+    """A value as a sentence shows it: short, and without what would break the line."""
+    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in value[:60])
+    return f"“{shown}{'…' if len(value) > 60 else ''}”"
+
+
+# Most addresses are this plain. All others, and every domain once, are judged by email-validator.
+_plain_local = re.compile(r"(?=.{1,64}$)[A-Za-z0-9_+-]+(?:\.[A-Za-z0-9_+-]+)*", re.ASCII).fullmatch
+
+
+@lru_cache(maxsize=1 << 16)
+def _domain(written: str) -> tuple[str, str]:
+    """A domain as people write it and as DNS has it (IDNA). Raises EmailNotValidError."""
+    found = validate_email(f"a@{written}", check_deliverability=False, test_environment=True)
+    return found.domain, found.ascii_domain
+
+
+def read_address(written: str) -> tuple[str, str]:
+    """An address as mail is sent to it, and its key: NFC, domain in ASCII, all in lower case. Raises Unfit.
+
+    The standard lets a server tell ``Ana@`` from ``ana@``; none does, and people write both.
+    """
+    try:
+        local, _, domain = written.rpartition("@")
+        if _plain_local(local):
+            shown, ascii_domain = _domain(domain)
+            if len(local) + len(ascii_domain) < 254:
+                return f"{local}@{shown}", f"{local.lower()}@{ascii_domain}"
+        found = validate_email(written, check_deliverability=False, test_environment=True)
+    except EmailNotValidError as error:
+        raise Unfit(f"the address {quoted(written)} cannot be right: {error}") from None
+    return found.normalized, f"{found.local_part.casefold()}@{found.ascii_domain}"
+
+
+# Control characters, line breaks of all kinds, and those that turn the direction of the text around them.
+_unwanted = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]").search
+
+
+def _text(written: str, what: str) -> str:
+    if len(written) > LONGEST:
+        raise Unfit(f"the {what} has {len(written)} characters; at most {LONGEST} are taken")
+    if not written.isprintable() and _unwanted(written):
+        raise Unfit(f"the {what} {quoted(written)} holds a control character")
+    return written if written.isascii() else unicodedata.normalize("NFC", written)
+
+
+def read_languages(written: str) -> tuple[str, ...]:
+    """Canonical tags in order of preference, each once. Raises Unfit."""
+    if len(written) > LONGEST:
+        raise Unfit(f"the list of languages has {len(written)} characters; at most {LONGEST} are taken")
+    try:
+        found = tuple(dict.fromkeys(canonical(tag) for tag in re.split(r"[\s,;|]+", written) if tag))
+    except NotALanguage as error:
+        raise Unfit(str(error)) from None
+    if len(found) > MOST_LANGUAGES:
+        raise Unfit(f"{len(found)} languages are named; at most {MOST_LANGUAGES} are taken")
+    return found
+
+
+@cache
+def _zones() -> dict[str, str]:
+    return {zone.casefold(): zone for zone in available_timezones()}
+
+
+def read_time_zone(written: str) -> str:
+    """A name of the IANA database; ``UTC`` for none. Raises Unfit."""
+    if not written:
+        return "UTC"
+    try:
+        return _zones()[written.casefold()]
+    except KeyError:
+        raise Unfit(f"{quoted(written)} is not a time zone such as Europe/Paris") from None
+
+
+def read_date(written: str) -> datetime:
+    """A moment from an ISO date or date and time; UTC where it says no offset. Raises Unfit."""
+    if not written:
+        raise Unfit("there is no consent_date: without evidence of consent nobody is added")
+    try:
+        at = datetime.fromisoformat(written)
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise Unfit(f"the consent_date {quoted(written)} is not of the form 2026-09-30") from None
+
+
+def _folded(name: str) -> str:
+    return " ".join(unicodedata.normalize("NFC", name).casefold().split())
+
+
+class SectionLists:
+    """Reads the sections that a line names, for one newsletter."""
+
+    def __init__(self, sections: Iterable[SectionNames]) -> None:
+        self._masks: dict[str, int] = {}
+        self._keys: list[str] = []
+        for section in sections:
+            self._keys.append(section.key)
+            for name in (section.key, *section.titles.values()):
+                self._masks.setdefault(_folded(name), 1 << section.bit)
+        # The longest first, since a title may begin with another, and may hold commas and spaces.
+        names = sorted(filter(None, self._masks), key=len, reverse=True)
+        any_name = "|".join(map(re.escape, names)) or r"(?!)"
+        self._next = re.compile(rf"({any_name})(?:[\s|;,]+|$)").match
+
+    def read(self, written: str) -> int:
+        """The mask of the sections named by key or title; all, with those to come, when empty. Raises Unfit."""
+        if not written:
+            return ALL_SECTIONS
+        text = _folded(written).strip(" |;,")
+        if text in ("none", "-") and text not in self._masks:
+            return 0
+        mask = at = 0
+        while at < len(text):
+            found = self._next(text, at)
+            if not found:
+                unknown = re.split(r"[|;,]", text[at:], maxsplit=1)[0].strip()
+                raise Unfit(
+                    f"there is no section {quoted(unknown)}; there is {', '.join(self._keys)}, or none"
+                )
+            mask |= self._masks[found[1]]
+            at = found.end()
+        return mask
+
+
+def _split(line: str, delimiter: str) -> list[str]:
+    """The fields of one line. Raises Unfit when its quotation marks do not fit together."""
+    if '"' not in line:
+        return line.split(delimiter)
+    try:
+        return next(csv.reader([line], delimiter=delimiter, strict=True))
+    except csv.Error:
+        raise Unfit("its quotation marks do not fit together") from None
+
+
+def guarded(cell: str) -> str:
+    """A cell that a spreadsheet will not take for a formula."""
+    return f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
+
+
+def _unguarded(cell: str) -> str:
+    return cell[1:] if cell[:1] == "'" and guarded(cell[1:]) == cell else cell
+
+
+class ReaderList:
+    """The layout of one file, told by its first line; ``read`` turns its other lines into readers."""
+
+    def __init__(self, header: str, sections: Iterable[SectionNames], now: datetime) -> None:
+        """Raises ImportRefused when a column is unknown, missing or there twice."""
+        header = header.strip("\r\n")
+        if not header.strip():
+            raise ImportRefused("The file is empty: its first line must name the columns.")
+        if "\0" in header:
+            raise ImportRefused("The file is not text: save it as “CSV UTF-8”.")
+        try:
+            self.delimiter = max(",;\t", key=lambda d: len(_split(header, d)))
+            written = [name.strip() for name in _split(header, self.delimiter)]
+        except Unfit as problem:
+            raise ImportRefused(f"The first line cannot be read: {problem}.") from None
+        names = [_ALSO.get(name.casefold(), name.casefold()) for name in written]
+        known = f"The columns are {', '.join(COLUMNS)}."
+        for at, name in enumerate(names, start=1):
+            if name not in COLUMNS and name not in REJECT_COLUMNS:
+                which = (
+                    f"Column {quoted(written[at - 1])} is not known" if name else f"Column {at} has no name"
+                )
+                raise ImportRefused(f"{which}. {known}")
+            if names.index(name) != at - 1:
+                raise ImportRefused(f"There are two columns {name}. {known}")
+        if missing := [name for name in _NEEDED if name not in names]:
+            raise ImportRefused(f"There is no column {' and no column '.join(missing)}. {known}")
+        self._names = names
+        self._mended = "reason" in names
+        self._sections = SectionLists(sections)
+        self._latest = now + timedelta(days=1)  # it may be tomorrow already where the reader is
+        self._kept = [at for at, name in enumerate(names) if name not in REJECT_COLUMNS]
+        self.columns = [written[at] for at in self._kept]
+        """The header as it stands in the file."""
+
+    def read(self, lines: Iterable[str], first: int = 2) -> Iterator[NewReader | Rejected]:
+        """What each line says, in order; ``first`` is the number of the first. Blank lines are passed over."""
+        width = len(self._names)
+        # A column that is not there is read as the empty field that is put at the end of each line.
+        pick = itemgetter(*(self._names.index(name) if name in self._names else width for name in COLUMNS))
+        languages = lru_cache(maxsize=1 << 14)(read_languages)
+        sections = lru_cache(maxsize=1 << 14)(self._sections.read)
+        dates = lru_cache(maxsize=1 << 14)(self._date)
+        sources = lru_cache(maxsize=1 << 14)(self._source)
+        zones = lru_cache(maxsize=1 << 10)(read_time_zone)
+        seen: dict[str, int] = {}
+        for number, line in enumerate(lines, first):
+            line = line.rstrip("\r\n")
+            fields = [line]
+            try:
+                fields = _split(line, self.delimiter)
+                if len(fields) != width:
+                    raise Unfit(f"it has {len(fields)} fields where the first line has {width}")
+                if self._mended:
+                    fields = [_unguarded(field) for field in fields]
+                address, name, spoken, followed, zone, source, date = pick((*map(str.strip, fields), ""))
+                if not address:
+                    raise Unfit("there is no address")
+                address, key = read_address(address)
+                reader = NewReader(
+                    number,
+                    address,
+                    key,
+                    _text(name, "name") if name else "",
+                    languages(spoken),
+                    sections(followed),
+                    zones(zone),
+                    sources(source),
+                    dates(date),
+                )
+                if (before := seen.setdefault(key, number)) != number:
+                    raise Unfit(f"it repeats the address of line {before}")
+            except Unfit as problem:
+                if any(map(str.strip, fields)):
+                    yield Rejected(number, str(problem), self._original(fields))
+            else:
+                yield reader
+
+    def _original(self, fields: Sequence[str]) -> list[str]:
+        return [fields[at] for at in self._kept] if len(fields) == len(self._names) else list(fields)
+
+    def _date(self, written: str) -> datetime:
+        at = read_date(written)
+        if not _OLDEST <= at <= self._latest:
+            raise Unfit(f"the consent_date {quoted(written)} cannot be right: nobody agreed on that day")
+        return at
+
+    @staticmethod
+    def _source(written: str) -> str:
+        if not written:
+            raise Unfit("there is no consent_source: without evidence of consent nobody is added")
+        return _text(written, "consent_source")

@@ -1,0 +1,71 @@
+"""What a result of SMTP means for the ledger: sent, failed, again later, or uncertain."""
+
+import random
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from mailer.domain.handover import Result
+from mailer.domain.outcomes import Outcome, Reply
+from mailer.domain.states import DeliveryState
+
+_FIRST = timedelta(minutes=2)
+_LONGEST = timedelta(hours=4)
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    state: DeliveryState
+    reply: str
+    due_at: datetime | None = None
+    suppress: str = ""
+    """Why the address must not be mailed again."""
+    attempted: bool = True
+    """False when the delivery itself was not tried: the attempt does not count."""
+
+
+def back_off(attempts: int, chance: random.Random) -> timedelta:
+    """Wait before the next attempt: doubling from two minutes to four hours, give or take a fifth, so that
+    deliveries deferred together do not come back together."""
+    wait = min(_LONGEST, _FIRST * 2 ** min(attempts - 1, 16))
+    return wait * chance.uniform(0.8, 1.2)
+
+
+def rule(
+    result: Result,
+    attempts: int,
+    first_due: datetime,
+    now: datetime,
+    give_up: timedelta,
+    chance: random.Random,
+) -> Ruling:
+    """The ruling for one result. ``attempts`` counts this one; ``first_due`` is when sending began."""
+    reply = str(result.reply) if result.reply else result.detail
+    match result.outcome:
+        case Outcome.ACCEPTED:
+            return Ruling(DeliveryState.sent, reply)
+        case Outcome.UNKNOWN:
+            return Ruling(DeliveryState.uncertain, reply or "no answer after the final dot")
+        case Outcome.HARD:
+            return Ruling(DeliveryState.failed, reply, suppress="hard bounce")
+        case Outcome.MESSAGE | Outcome.REJECTED:
+            return Ruling(DeliveryState.failed, reply)
+        case Outcome.WITHHELD | Outcome.RELAY:
+            return Ruling(DeliveryState.pending, reply, now + timedelta(seconds=5), attempted=False)
+        case Outcome.SOFT if result.reply and result.reply.code >= 500:
+            return Ruling(DeliveryState.failed, reply)
+    if now - first_due >= give_up:
+        return Ruling(DeliveryState.failed, f"gave up: {reply}")
+    return Ruling(DeliveryState.pending, reply, now + back_off(attempts, chance))
+
+
+def rule_from_journal(handed: bool, reply: Reply | None, give_up: bool, now: datetime) -> Ruling:
+    """The ruling for a delivery whose worker is gone, from what its journal shows."""
+    if reply is not None and 200 <= reply.code < 300:
+        return Ruling(DeliveryState.sent, str(reply))
+    if reply is not None and reply.code >= 500:
+        return Ruling(DeliveryState.failed, str(reply))
+    if reply is not None and not give_up:
+        return Ruling(DeliveryState.pending, str(reply), now + _FIRST)
+    if handed:
+        return Ruling(DeliveryState.uncertain, "the worker was lost between the final dot and the answer")
+    return Ruling(DeliveryState.pending, "", now, attempted=False)

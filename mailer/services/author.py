@@ -1,0 +1,402 @@
+"""Author: a newsletter's settings, and an issue's stories from a document."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+from mailer.domain.document import Document
+from mailer.domain.document import Section as ReadSection
+from mailer.domain.document import Story as ReadStory
+from mailer.domain.languages import canonical, match
+from mailer.domain.newsletter import NewsletterSettings
+from mailer.domain.pairing import Traits, pair
+from mailer.domain.ports import FitPicture, Pictures
+from mailer.domain.states import EDITABLE, WrongState
+from mailer.models import (
+    Contact,
+    ContactTranslation,
+    Issue,
+    IssueTranslation,
+    Newsletter,
+    Picture,
+    Section,
+    Story,
+    StoryTranslation,
+)
+from mailer.store import issues, newsletters
+from mailer.store.database import Database, Session
+
+
+class Refused(ValueError):
+    """What was asked for cannot be done; the message tells an author why and what to do."""
+
+
+def apply_newsletter(database: Database, settings: NewsletterSettings) -> bool:
+    """Make a newsletter, or bring an existing one in line with its settings; True when it is new.
+
+    A section that the settings no longer name is kept: readers follow it, and old issues hold it.
+    """
+    with database.transaction() as session:
+        newsletter = newsletters.by_slug(session, settings.slug)
+        new = newsletter is None
+        values = settings.model_dump(exclude={"sections", "theme"}) | {"theme": settings.theme.model_dump()}
+        if newsletter is None:
+            newsletter = Newsletter(**values)
+            session.add(newsletter)
+        else:
+            for name, value in values.items():
+                setattr(newsletter, name, value)
+        session.flush()
+        known = {section.key: section for section in newsletters.sections(session, newsletter.id)}
+        for position, section in enumerate(settings.sections, start=1):
+            data = section.model_dump() | {"position": position}
+            if found := known.get(section.key):
+                for name, value in data.items():
+                    setattr(found, name, value)
+            else:
+                session.add(
+                    Section(
+                        newsletter_id=newsletter.id, bit=newsletters.next_bit(session, newsletter.id), **data
+                    )
+                )
+                session.flush()
+        return new
+
+
+@dataclass(slots=True)
+class Imported:
+    """What an import did. ``changed`` counts texts written; 0 when the issue says all this already."""
+
+    issue: int
+    number: str
+    language: str
+    new_issue: bool
+    sections: int = 0
+    stories: int = 0
+    contacts: int = 0
+    changed: int = 0
+    new_sections: list[str] = field(default_factory=list)
+    by_order: list[str] = field(default_factory=list)
+    """Headlines paired with a story of the issue only by their place."""
+    unpaired: list[str] = field(default_factory=list)
+    """Headlines that found no partner among the stories there were: added as stories of their own."""
+    not_in_file: list[str] = field(default_factory=list)
+    """Stories that had this language before and are not in the file: kept."""
+
+
+def import_document(
+    database: Database,
+    document: Document,
+    slug: str,
+    language: str,
+    *,
+    number: str,
+    today: date,
+    pictures: Pictures,
+    actor: str,
+) -> Imported:
+    """Write a document into an issue, in one transaction. Raises Refused, WrongState or NotALanguage.
+
+    ``number`` names the issue where the document's front matter does not. The issue is made when it is not there.
+    """
+    tag = canonical(language)
+    with database.transaction() as session:
+        newsletter = newsletters.by_slug(session, slug)
+        if newsletter is None:
+            known = (
+                ", ".join(newsletters.slugs(session))
+                or "none yet; make one with: mailer newsletter apply FILE"
+            )
+            raise Refused(f"There is no newsletter “{slug}”. There is: {known}.")
+        if tag not in newsletter.languages:
+            near = match(tag, newsletter.languages)
+            hint = f" Did you mean {near}?" if near else ""
+            raise Refused(f"{slug} has no language {tag}; it has {', '.join(newsletter.languages)}.{hint}")
+        number = document.front.get("number", "").strip() or number
+        issue = issues.by_number(session, newsletter.id, number)
+        new = issue is None
+        if issue is None:
+            issue = Issue(newsletter_id=newsletter.id, number=number, issue_date=_issue_date(document, today))
+            session.add(issue)
+            session.flush()
+            issues.log(session, issue.id, actor, "created")
+        elif issue.state not in EDITABLE:
+            raise WrongState(
+                f"Issue {issue.id} ({number}) is {issue.state.value}, and its text stands fast. "
+                f"To change it, take back the approval: mailer issue reopen {issue.id}."
+            )
+        done = Imported(issue.id, number, tag, new)
+        done.changed += _front(session, issue, newsletter, document, tag)
+        writer = _Writer(session, issue, newsletter, tag, pictures, done)
+        writer.write(document)
+        if done.changed:
+            issues.touch(session, issue.id)
+            issues.log(session, issue.id, actor, "imported", f"{tag}: {done.changed} texts")
+        return done
+
+
+def _issue_date(document: Document, today: date) -> date:
+    written = document.front.get("date", "").strip()
+    if not written:
+        return today
+    try:
+        return date.fromisoformat(written)
+    except ValueError:
+        raise Refused(f"The date “{written}” in the front matter is not of the form 2026-09-30.") from None
+
+
+def _front(session: Session, issue: Issue, newsletter: Newsletter, document: Document, tag: str) -> int:
+    subject = document.front.get("subject", "").strip().strip("\"'“”")
+    intro = document.intro
+    if not subject:
+        subject = document.title
+    elif document.title:
+        intro = f"#### {document.title}\n\n{intro}"
+    if not subject:
+        name = newsletter.names.get(tag) or next(iter(newsletter.names.values()))
+        subject = f"{name} {issue.number}"
+    preheader = document.front.get("preheader", "").strip().strip("\"'“”")
+    row = issues.front_matter(session, issue.id).get(tag)
+    if row is None:
+        session.add(
+            IssueTranslation(
+                issue_id=issue.id, language=tag, subject=subject, preheader=preheader, intro=intro
+            )
+        )
+        return 1
+    return _update(row, {"subject": subject, "preheader": preheader, "intro": intro})
+
+
+def _update(row: object, values: Mapping[str, Any]) -> int:
+    """Set what differs; 1 when anything did."""
+    changed = {name: value for name, value in values.items() if getattr(row, name) != value}
+    for name, value in changed.items():
+        setattr(row, name, value)
+    return 1 if changed else 0
+
+
+def _slug(title: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", title.casefold()).strip("-")[:60]
+
+
+def _plain(inline: str) -> str:
+    return re.sub(r"</?su[bp]>|[*_`]", "", inline).strip()
+
+
+class _Writer:
+    """Writes the sections of one document into one issue."""
+
+    def __init__(
+        self,
+        session: Session,
+        issue: Issue,
+        newsletter: Newsletter,
+        tag: str,
+        pictures: Pictures,
+        done: Imported,
+    ) -> None:
+        self.session, self.issue, self.newsletter, self.tag = session, issue, newsletter, tag
+        self.pictures, self.done = pictures, done
+        self.sections = newsletters.sections(session, newsletter.id)
+        self.texts = issues.story_texts(session, issue.id)
+        self.stories: dict[int, list[Story]] = {}
+        for story, section in issues.stories(session, issue.id):
+            self.stories.setdefault(section.id, []).append(story)
+        self.hashes = {
+            id: found[0]
+            for id, found in issues.pictures(
+                session, [s.picture_id for found in self.stories.values() for s in found if s.picture_id]
+            ).items()
+        }
+        self.seen: set[int] = set()
+
+    def write(self, document: Document) -> None:
+        contacts = issues.contacts(self.session, self.issue.id)
+        self.notes = {
+            (note.story_id, note.position): (note, texts, covered) for note, texts, covered in contacts
+        }
+        for section, read in zip(self._matched(document.sections), document.sections, strict=True):
+            self._section(section, read)
+        for found in self.stories.values():
+            for story in found:
+                text = self.texts.get(story.id, {}).get(self.tag)
+                if text and story.id not in self.seen:
+                    self.done.not_in_file.append(text.headline)
+
+    def _matched(self, read: Sequence[ReadSection]) -> list[Section]:
+        """The newsletter's section for each section of the document: by title, else by place, else a new one."""
+        by_title: dict[str, Section] = {}
+        for section in self.sections:
+            for title in section.titles.values():
+                by_title.setdefault(title.casefold(), section)
+        found: list[Section | None] = [by_title.get(_plain(part.title).casefold()) for part in read]
+        used = [section for section in self.sections if section.id in self.stories]
+        if len(used) == len(read):  # the same document in another language
+            for at, section in enumerate(found):
+                if section is None and used[at] not in found and self.tag not in used[at].titles:
+                    title = _plain(read[at].title)
+                    used[at].titles = used[at].titles | {self.tag: title}
+                    self.done.by_order.append(title)
+                    found[at] = used[at]
+        return [section or self._new_section(part) for section, part in zip(found, read, strict=True)]
+
+    def _new_section(self, read: ReadSection) -> Section:
+        title = _plain(read.title) or "News"
+        key = _slug(title) or "section"
+        taken = {section.key for section in self.sections}
+        number = 2
+        while key in taken:
+            key = f"{_slug(title) or 'section'}-{number}"
+            number += 1
+        section = Section(
+            newsletter_id=self.newsletter.id,
+            key=key,
+            bit=newsletters.next_bit(self.session, self.newsletter.id),
+            position=max((s.position for s in self.sections), default=0) + 1,
+            titles={self.tag: title},
+            descriptions={},
+        )
+        if section.bit > 61:
+            raise Refused("A newsletter has at most 62 sections, and this document would add one more.")
+        self.session.add(section)
+        self.session.flush()
+        self.sections.append(section)
+        self.done.new_sections.append(title)
+        return section
+
+    def _section(self, section: Section, read: ReadSection) -> None:
+        there = self.stories.setdefault(section.id, [])
+        fits = [self.pictures(story.picture.path) if story.picture else None for story in read.stories]
+        pairing = pair(
+            [self._read_traits(story, fit) for story, fit in zip(read.stories, fits, strict=True)],
+            [self._traits(story) for story in there],
+        )
+        had_stories = bool(there)
+        written: list[Story] = []
+        position = max((story.position for story in there), default=0)
+        before = list(there)
+        for at, (part, fit) in enumerate(zip(read.stories, fits, strict=True)):
+            if at in pairing.pairs:
+                story = before[pairing.pairs[at]]
+                if at in pairing.by_order:
+                    self.done.by_order.append(_plain(part.headline))
+            else:
+                position += 1
+                story = Story(issue_id=self.issue.id, section_id=section.id, position=position)
+                self.session.add(story)
+                self.session.flush()
+                there.append(story)
+                if had_stories:
+                    self.done.unpaired.append(_plain(part.headline))
+            self._story(story, part, fit)
+            written.append(story)
+        for at, part in enumerate(read.stories):
+            self._contacts(written[at], part, written)
+        self.done.sections += 1
+        self.done.stories += len(written)
+
+    def _read_traits(self, story: ReadStory, fit: FitPicture | None) -> Traits:
+        dates = tuple(
+            (span.start.isoformat(), span.end.isoformat()) for line in story.datelines for span in line.dates
+        )
+        return Traits(
+            f"{self.tag} {story.headline}" if story.headline else "",
+            fit.sha256 if fit else "",
+            story.link.url if story.link else "",
+            dates,
+        )
+
+    def _traits(self, story: Story) -> Traits:
+        texts = self.texts.get(story.id, {})
+        own = texts.get(self.tag)
+        some = own or next(iter(texts.values()), None)
+        dates: tuple[tuple[str, str], ...] = ()
+        if some:
+            dates = tuple((span["start"], span["end"]) for line in some.datelines for span in line["dates"])
+        return Traits(
+            f"{self.tag} {own.headline}" if own and own.headline else "",
+            self.hashes.get(story.picture_id or 0, ""),
+            some.link if some else "",
+            dates,
+        )
+
+    def _story(self, story: Story, read: ReadStory, fit: FitPicture | None) -> None:
+        self.seen.add(story.id)
+        values = {
+            "headline": read.headline,
+            "datelines": [
+                {
+                    "text": line.text,
+                    "place": line.place,
+                    "dates": [
+                        {"start": span.start.isoformat(), "end": span.end.isoformat()} for span in line.dates
+                    ],
+                }
+                for line in read.datelines
+            ],
+            "body": read.body,
+            "alt": read.picture.alt if read.picture else "",
+            "link": read.link.url if read.link else "",
+            "link_label": read.link.label if read.link else "",
+        }
+        row = self.texts.setdefault(story.id, {}).get(self.tag)
+        if row is None:
+            row = StoryTranslation(story_id=story.id, language=self.tag, **values)
+            self.session.add(row)
+            self.texts[story.id][self.tag] = row
+            self.done.changed += 1
+        else:
+            self.done.changed += _update(row, values)
+        if fit is not None and self.hashes.get(story.picture_id or 0) != fit.sha256:
+            story.picture_id = store_picture(self.session, fit)
+            self.hashes[story.picture_id] = fit.sha256
+            self.done.changed += 1
+
+    def _contacts(self, story: Story, read: ReadStory, section: Sequence[Story]) -> None:
+        for position, note in enumerate(read.contacts):
+            self.done.contacts += 1
+            covered = [section[at].id for at in note.stories] or [story.id]
+            found = self.notes.get((story.id, position))
+            if found is None:
+                contact = Contact(issue_id=self.issue.id, story_id=story.id, position=position)
+                self.session.add(contact)
+                self.session.flush()
+                issues.set_contact_stories(self.session, contact.id, covered)
+                self.session.add(ContactTranslation(contact_id=contact.id, language=self.tag, text=note.text))
+                self.done.changed += 1
+                continue
+            contact, texts, _ = found
+            if texts.get(self.tag) != note.text:
+                self.session.merge(
+                    ContactTranslation(contact_id=contact.id, language=self.tag, text=note.text)
+                )
+                self.done.changed += 1
+
+
+def store_picture(session: Session, fit: FitPicture) -> int:
+    """The id of a picture; the same bytes are stored once."""
+    found = issues.picture_by_hash(session, fit.sha256)
+    if found is None:
+        found = Picture(
+            sha256=fit.sha256, media_type=fit.media_type, width=fit.width, height=fit.height, data=fit.data
+        )
+        session.add(found)
+        session.flush()
+    return found.id
+
+
+def set_masthead(database: Database, issue: int, picture: FitPicture, actor: str) -> None:
+    """Give an issue the picture at its head. Raises Refused or WrongState."""
+    with database.transaction() as session:
+        row = issues.locked(session, issue)
+        if row is None:
+            raise Refused(f"There is no issue {issue}. See them with: mailer issue list.")
+        if row.state not in EDITABLE:
+            raise WrongState(f"Issue {issue} is {row.state.value}; its pictures stand fast.")
+        id = store_picture(session, picture)
+        if row.masthead_picture_id != id:
+            row.masthead_picture_id = id
+            issues.touch(session, issue)
+            issues.log(session, issue, actor, "masthead")

@@ -1,0 +1,212 @@
+"""Compose: every edition that some reader gets is rendered once and compiled into a message with slots."""
+
+import secrets
+from collections.abc import Sequence
+from datetime import date
+
+from mailer.domain.composition import Front, IssueMaterial, SectionMaterial, StoryMaterial, Text
+from mailer.domain.content import Dateline, DateRange, EditionContent, Theme
+from mailer.domain.content import Links as MailLinks
+from mailer.domain.editions import Rules
+from mailer.domain.headers import Origin, edition_headers
+from mailer.domain.message import Template, compile_message, marker
+from mailer.domain.ports import Links, Rendered, Renderer
+from mailer.domain.states import TranslationStatus
+from mailer.models import Issue, StoryTranslation
+from mailer.store import editions, issues, newsletters
+from mailer.store.database import Database, Session
+
+SLOTS = ("unsubscribe", "preferences", "name", "address")
+"""What differs in the body from reader to reader."""
+
+
+class NoIssue(LookupError):
+    """There is no such issue, edition or language."""
+
+
+def material(session: Session, issue: Issue, links: Links) -> IssueMaterial:
+    """Everything that the editions of an issue are made of, read once."""
+    newsletter = newsletters.by_id(session, issue.newsletter_id)
+    sections = newsletters.sections(session, newsletter.id)
+    fronts = {
+        tag: Front(row.subject, row.preheader, row.intro)
+        for tag, row in issues.front_matter(session, issue.id).items()
+        if row.status is TranslationStatus.ready
+    }
+    languages = [tag for tag in newsletter.languages if tag in fronts]
+    found = issues.stories(session, issue.id)
+    texts = issues.story_texts(session, issue.id)
+    ids = {story.picture_id for story, _ in found if story.picture_id}
+    if issue.masthead_picture_id:
+        ids.add(issue.masthead_picture_id)
+    pictures = {
+        id: (links.picture(sha256, media_type), width, height)
+        for id, (sha256, media_type, width, height) in issues.pictures(session, ids).items()
+    }
+    notes: dict[int, list[dict[str, str]]] = {}
+    for note, by_language, _ in issues.contacts(session, issue.id):
+        notes.setdefault(note.story_id, []).append(by_language)
+    return IssueMaterial(
+        issue=issue.id,
+        revision=issue.revision,
+        number=issue.number,
+        issue_date=issue.issue_date,
+        slug=newsletter.slug,
+        names=newsletter.names,
+        taglines=newsletter.taglines,
+        sender_name=newsletter.sender_name,
+        sender_address=newsletter.sender_address,
+        reply_to=newsletter.reply_to,
+        postal_address=newsletter.postal_address,
+        website=newsletter.website,
+        list_id=newsletter.list_id,
+        theme=Theme(**newsletter.theme),
+        rules=Rules(languages, newsletter.fallbacks, newsletter.default_language, issue.missing_policy),
+        fronts=fronts,
+        sections=[
+            SectionMaterial(section.bit, section.key, section.colour, section.titles) for section in sections
+        ],
+        stories=[
+            StoryMaterial(
+                story.id,
+                section.bit,
+                {
+                    tag: _text(row, [note[tag] for note in notes.get(story.id, []) if tag in note])
+                    for tag, row in texts.get(story.id, {}).items()
+                    if row.status is TranslationStatus.ready
+                },
+                pictures.get(story.picture_id or 0),
+            )
+            for story, section in found
+        ],
+        always=newsletters.always_mask(session, newsletter.id),
+        masthead=pictures.get(issue.masthead_picture_id or 0),
+    )
+
+
+def load(database: Database, links: Links, issue: int) -> IssueMaterial:
+    """The material of an issue as it stands now. Raises NoIssue."""
+    with database.transaction() as session:
+        row = issues.by_id(session, issue)
+        if row is None:
+            raise NoIssue(f"There is no issue {issue}. See them with: mailer issue list.")
+        return material(session, row, links)
+
+
+def _text(row: StoryTranslation, notes: Sequence[str]) -> Text:
+    datelines = tuple(
+        Dateline(
+            line["text"],
+            tuple(
+                DateRange(date.fromisoformat(span["start"]), date.fromisoformat(span["end"]))
+                for span in line["dates"]
+            ),
+            line["place"],
+        )
+        for line in row.datelines
+    )
+    return Text(row.headline, row.body, datelines, row.alt, row.link, row.link_label, tuple(notes))
+
+
+def render_stale(
+    database: Database, renderer: Renderer, links: Links, bounce_domain: str, issue: int, limit: int
+) -> int:
+    """Render some editions of an issue that are not rendered yet; returns how many. 0 means none is left.
+
+    Several workers may do this at once: each takes editions that no other one holds.
+    """
+    with database.transaction() as session:
+        row = issues.by_id(session, issue)
+        if row is None:
+            return 0
+        stale = editions.stale(session, issue, limit)
+        if not stale:
+            return 0
+        source = material(session, row, links)
+        for edition in stale:
+            content, template, web = _compiled(
+                source, renderer, links, bounce_domain, edition.id, edition.language, edition.sections
+            )
+            message, slots = template.packed()
+            stories = [story for section in content.sections for story in section.stories]
+            editions.save(
+                session,
+                edition.id,
+                revision=source.revision,
+                subject=content.subject,
+                stories=len(stories),
+                fallbacks=sum(story.fell_back for story in stories),
+                html=web,
+                message=message,
+                slots=slots,
+            )
+        return len(stale)
+
+
+def _compiled(
+    source: IssueMaterial,
+    renderer: Renderer,
+    links: Links,
+    bounce_domain: str,
+    edition: int,
+    language: str,
+    sections: int,
+) -> tuple[EditionContent, Template, str]:
+    nonce = secrets.token_hex(6)
+    words = {name: marker(nonce, name) for name in SLOTS}
+    web_view = links.web_view(source.issue, edition)
+    mail_links = MailLinks(
+        web_view=web_view,
+        preferences=links.reader_page(words["preferences"]),
+        unsubscribe=links.reader_page(words["unsubscribe"]),
+        website=source.website,
+    )
+    content = source.compose(language, sections, mail_links, words["name"], words["address"])
+    rendered = renderer.render(content)
+    origin = Origin(
+        sender_name=source.sender_name,
+        sender_address=source.sender_address,
+        reply_to=source.reply_to,
+        list_id=source.list_id,
+        list_name=source.slug,
+        bounce_domain=bounce_domain or source.sender_address.rpartition("@")[2],
+        page=links.reader_page(""),
+        feedback=f"{source.issue}:{language}:{source.slug}",
+    )
+    template = compile_message(
+        edition_headers(origin, content.subject, language),
+        rendered.text,
+        rendered.html,
+        {word: name for name, word in words.items()},
+    )
+    return content, template, web_page(renderer, source, language, sections, web_view).html
+
+
+def web_page(
+    renderer: Renderer, source: IssueMaterial, language: str, sections: int, web_view: str
+) -> Rendered:
+    """An edition for everybody: no reader's name, address or links in it."""
+    return renderer.render(
+        source.compose(language, sections, MailLinks(web_view=web_view, website=source.website))
+    )
+
+
+def preview(
+    database: Database, renderer: Renderer, links: Links, issue: int, language: str, sections: int | None
+) -> tuple[EditionContent, Rendered]:
+    """An edition as it would look now, stored nowhere. ``sections`` None: every section. Raises NoIssue."""
+    source = load(database, links, issue)
+    if language not in source.fronts:
+        raise NoIssue(
+            f"Issue {issue} has no front matter in {language}; it has {', '.join(source.rules.languages) or 'none'}."
+        )
+    shown = source.sections_shown(language)
+    mask = shown if sections is None else (sections | source.always) & shown
+    mail_links = MailLinks(
+        web_view=links.web_view(issue, 1),
+        preferences=links.reader_page("p/" + "x" * 22),
+        unsubscribe=links.reader_page("u/" + "x" * 22),
+        website=source.website,
+    )
+    content = source.compose(language, mask, mail_links, "Ada Example", "ada@example.org")
+    return content, renderer.render(content)

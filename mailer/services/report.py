@@ -1,0 +1,212 @@
+"""Report: how an issue is doing, who got what and why, and whether the ledger adds up."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from mailer.domain.editions import bits
+from mailer.domain.languages import choose
+from mailer.domain.states import IssueState
+from mailer.store import batches, editions, issues, ledger, newsletters, readers
+from mailer.store.database import Database
+from mailer.store.ledger import Counts, LanguageRow
+
+__all__ = ["Counts", "LanguageRow"]
+
+
+class NotFound(LookupError):
+    """There is no such issue or reader."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """An issue at one moment. ``counts`` add up: candidates = sent + failed + skipped + pending + uncertain."""
+
+    issue: int
+    newsletter: str
+    number: str
+    state: IssueState
+    scheduled_at: datetime | None
+    composed_at: datetime | None
+    finished_at: datetime | None
+    counts: Counts
+    editions: int
+    to_render: int
+    per_second: float
+
+
+def status(database: Database, issue: int, now: datetime) -> Status:
+    with database.transaction() as session:
+        row = issues.by_id(session, issue)
+        if row is None:
+            raise NotFound(f"There is no issue {issue}. See them with: mailer issue list.")
+        counts = ledger.counts(session, issue)
+        rate = 0.0
+        if row.composed_at:
+            seconds = ((row.finished_at or now) - row.composed_at) / timedelta(seconds=1)
+            rate = (counts.sent + counts.failed + counts.uncertain) / max(seconds, 0.001)
+        return Status(
+            issue=issue,
+            newsletter=newsletters.by_id(session, row.newsletter_id).slug,
+            number=row.number,
+            state=row.state,
+            scheduled_at=row.scheduled_at,
+            composed_at=row.composed_at,
+            finished_at=row.finished_at,
+            counts=counts,
+            editions=len(editions.of_issue(session, issue)),
+            to_render=editions.count_stale(session, issue),
+            per_second=rate,
+        )
+
+
+def listing(database: Database) -> list[tuple[int, str, str, IssueState, Counts]]:
+    """(id, newsletter, number, state, counts) of every issue, newest first."""
+    with database.transaction() as session:
+        return [
+            (row.id, slug, row.number, row.state, ledger.counts(session, row.id))
+            for row, slug in issues.listing(session)
+        ]
+
+
+def skipped(database: Database, issue: int) -> dict[str, int]:
+    """Readers who get nothing, by reason."""
+    with database.transaction() as session:
+        return ledger.reasons(session, issue)
+
+
+def by_language(database: Database, issue: int) -> list[LanguageRow]:
+    with database.transaction() as session:
+        return ledger.by_language(session, issue)
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a reader got what they got. ``sentences`` tell it in plain words; the rest is for programs."""
+
+    issue: int
+    address: str
+    state: str
+    reason: str | None
+    language: str | None
+    sections: list[str]
+    finished_at: datetime | None
+    sentences: list[str] = field(default_factory=list)
+
+
+_WHY_NOT = {
+    "unsubscribed": "They have unsubscribed, so nothing was sent.",
+    "unconfirmed": "They never confirmed their subscription, so nothing was sent.",
+    "suppressed": "Their address must not be mailed, so nothing was sent.",
+    "no_language": "The issue has no language that they read, nor one that the newsletter falls back to.",
+    "nothing_in_sections": "None of the sections they follow has a story in this issue.",
+    "cancelled": "The issue was cancelled before their turn came.",
+}
+
+
+def explain(database: Database, issue: int, address: str, address_hash: bytes) -> Explanation:
+    """Why this reader got this edition at this time, or why not. Raises NotFound."""
+    with database.transaction() as session:
+        row = issues.by_id(session, issue)
+        if row is None:
+            raise NotFound(f"There is no issue {issue}. See them with: mailer issue list.")
+        newsletter = newsletters.by_id(session, row.newsletter_id)
+        suppression = readers.suppression(session, address_hash)
+        reader = readers.by_hash(session, address_hash)
+        suppressed = ""
+        if suppression:
+            suppressed = (
+                f"The address was suppressed on {suppression.created_at:%d %B %Y}: {suppression.reason}"
+                + (f" ({suppression.detail})." if suppression.detail else ".")
+            )
+        if reader is None:
+            sentences = [f"Nobody with the address {address} is known here."]
+            return Explanation(
+                issue, address, "unknown", None, None, [], None, [*sentences, *filter(None, [suppressed])]
+            )
+        tie = readers.subscription(session, newsletter.id, reader.id)
+        say = [f"{address} reads {', '.join(reader.languages) or 'no language in particular'}, in that order."]
+        titles = {
+            section.bit: section.titles.get(newsletter.default_language) or next(iter(section.titles.values()))
+            for section in newsletters.sections(session, newsletter.id)
+        }
+        always = newsletters.always_mask(session, newsletter.id)
+        if tie is None:
+            say.append(f"They have no subscription to {newsletter.slug}, so they are no candidate for its issues.")
+            return Explanation(issue, address, "no subscription", None, None, [], None, say)
+        follows = [titles[bit] for bit in bits(tie.sections) if bit in titles]
+        say.append(
+            "They follow every section."
+            if len(follows) == len(titles)
+            else f"They follow {'; '.join(follows) or 'no section of their own choice'}."
+        )
+        for consent in readers.consents(session, reader.id):
+            if consent.newsletter_id == newsletter.id:
+                verb = "given" if consent.given else "withdrawn"
+                say.append(f"Consent {verb} on {consent.at:%d %B %Y} by way of “{consent.source}”.")
+        found = ledger.entry(session, issue, reader.id)
+        if found is None:
+            if row.frozen_at is None:
+                say.append(f"Issue {issue} is {row.state.value}: its audience is not frozen yet.")
+            else:
+                say.append(
+                    f"They were not subscribed when the audience was frozen, {row.frozen_at:%d %B %Y at %H:%M} UTC."
+                )
+            return Explanation(issue, address, "no delivery", None, None, [], None, say)
+        got: list[str] = []
+        if found.language:
+            got = [titles[bit] for bit in bits(found.sections or 0) if bit in titles]
+            rules = [tag for tag in newsletter.languages if tag in issues.front_matter(session, issue)]
+            choice = choose(reader.languages, rules, newsletter.fallbacks, newsletter.default_language)
+            why = "chosen"
+            if choice and choice.language == found.language:
+                why = {
+                    "asked": f"because they read {choice.wanted}",
+                    "fallback": f"because the newsletter falls back from {choice.wanted} to it",
+                    "default": "because nothing they read is there, and it is the newsletter's default",
+                }[choice.why]
+            say.append(f"Their edition is in {found.language}, {why}, with: {'; '.join(got)}.")
+            if set(bits(always)) & set(bits(found.sections or 0)) - set(bits(tie.sections)):
+                say.append("A section that every reader gets is in it, though they did not choose it.")
+            if found.fallbacks:
+                say.append(f"{found.fallbacks} of its stories had no {found.language} text and were labelled.")
+        say += _fate(found, row.state, suppressed)
+        return Explanation(
+            issue, address, found.state, found.reason, found.language, got, found.finished_at, say
+        )
+
+
+def _fate(found: ledger.Entry, state: IssueState, suppressed: str) -> list[str]:
+    tries = "at the first attempt" if found.attempts == 1 else f"after {found.attempts} attempts"
+    at = f"{found.finished_at:%d %B %Y at %H:%M:%S} UTC" if found.finished_at else ""
+    match found.state:
+        case "sent":
+            return [f"It was sent on {at}, {tries}; the relay said: {found.reply}."]
+        case "failed":
+            return [f"It could not be delivered ({at}, {tries}): {found.reply}.", *filter(None, [suppressed])]
+        case "skipped":
+            return [_WHY_NOT[found.reason or "cancelled"], *filter(None, [suppressed])]
+        case "uncertain":
+            return [f"It was handed over, but no answer was seen: {found.reply}. It is not sent again by itself."]
+        case "sending":
+            return ["It is with a worker right now."]
+    if state is IssueState.paused:
+        return ["It waits: the issue is paused."]
+    if found.attempts:
+        return [
+            f"The last attempt was deferred: {found.reply}. The next is due {found.due_at:%d %B %Y at %H:%M} UTC."
+        ]
+    return [f"It waits for its turn, due {found.due_at:%d %B %Y at %H:%M} UTC."]
+
+
+def events(database: Database, issue: int) -> list[tuple[datetime, str, str, str]]:
+    """(when, who, what, detail) of an issue, oldest first."""
+    with database.transaction() as session:
+        return [(event.at, event.actor, event.what, event.detail) for event in issues.events(session, issue)]
+
+
+def audit(database: Database, issue: int) -> list[str]:
+    """What does not add up in an issue's ledger; empty when all is well. Raises NotFound."""
+    with database.transaction() as session:
+        if issues.by_id(session, issue) is None:
+            raise NotFound(f"There is no issue {issue}. See them with: mailer issue list.")
+        return batches.contradictions(session, issue)

@@ -1,0 +1,115 @@
+"""Schedule: when an issue goes out, and stopping it on its way. Only rows are written here."""
+
+from datetime import datetime
+
+from mailer.domain.states import IssueState, WrongState, check_move
+from mailer.models import Issue
+from mailer.store import audience, batches, issues, ledger
+from mailer.store.database import Database, Session
+
+
+class NoSuchIssue(LookupError):
+    """There is no such issue."""
+
+
+def _held(session: Session, issue: int) -> Issue:
+    found = issues.locked(session, issue)
+    if found is None:
+        raise NoSuchIssue(f"There is no issue {issue}. See them with: mailer issue list.")
+    return found
+
+
+def schedule(database: Database, issue: int, at: datetime, actor: str) -> None:
+    """Let an approved issue go out at ``at``; a time that has passed means now. Raises WrongState."""
+    with database.transaction() as session:
+        row = _held(session, issue)
+        if row.state is not IssueState.scheduled:
+            check_move(issue, row.state, IssueState.scheduled)
+        row.state = IssueState.scheduled
+        row.scheduled_at = at
+        issues.log(session, issue, actor, "scheduled", at.isoformat())
+
+
+def unschedule(database: Database, issue: int, actor: str) -> None:
+    """Take a scheduled issue back to approved."""
+    with database.transaction() as session:
+        row = _held(session, issue)
+        check_move(issue, row.state, IssueState.approved)
+        row.state, row.scheduled_at = IssueState.approved, None
+        issues.log(session, issue, actor, "unscheduled")
+
+
+def reopen(database: Database, issue: int, actor: str) -> None:
+    """Take an approval back, so that the text can be changed."""
+    with database.transaction() as session:
+        row = _held(session, issue)
+        if row.state is not IssueState.draft:
+            check_move(issue, row.state, IssueState.draft)
+            row.state = IssueState.draft
+            issues.log(session, issue, actor, "reopened")
+
+
+def pause(database: Database, issue: int, actor: str, why: str = "") -> None:
+    """Stop handing out; what is with the relay finishes."""
+    with database.transaction() as session:
+        row = _held(session, issue)
+        if row.state is not IssueState.paused:
+            check_move(issue, row.state, IssueState.paused)
+            row.state = IssueState.paused
+            issues.log(session, issue, actor, "paused", why)
+
+
+def resume(database: Database, issue: int, actor: str) -> None:
+    with database.transaction() as session:
+        row = _held(session, issue)
+        if row.state is IssueState.sending:
+            return
+        if row.state is not IssueState.paused:
+            raise WrongState(f"Issue {issue} is {row.state.value}, not paused.")
+        row.state = IssueState.sending
+        issues.log(session, issue, actor, "resumed")
+
+
+def cancel(database: Database, issue: int, actor: str, now: datetime) -> int:
+    """End an issue for good; returns how many readers will not get it. Mail that went out stays out."""
+    with database.transaction() as session:
+        row = _held(session, issue)
+        check_move(issue, row.state, IssueState.cancelled)
+        row.state, row.finished_at = IssueState.cancelled, now
+        issues.log(session, issue, actor, "cancelled")
+    with database.transaction() as session:
+        # The state stands by now, so no worker takes any more; those that are taking are waited for.
+        return ledger.cancel_pending(session, issue, now)
+
+
+def begin_due(database: Database, now: datetime, batch_size: int) -> list[int]:
+    """Freeze the audience of every issue whose time has come; returns the issues."""
+    with database.transaction() as session:
+        waiting = issues.due(session, now)
+    begun = []
+    for issue in waiting:
+        with database.transaction() as session:
+            row = issues.locked(session, issue)
+            if row is None or row.state is not IssueState.scheduled or (row.scheduled_at or now) > now:
+                continue
+            audience.forget_language_choices(session, issue)
+            count = audience.freeze(session, issue, row.newsletter_id, batch_size)
+            row.state, row.frozen_at = IssueState.sending, now
+            issues.log(session, issue, "mailer", "sending", f"{count} batches")
+            begun.append(issue)
+    return begun
+
+
+def finish_done(database: Database, now: datetime) -> list[int]:
+    """Mark issues as sent whose every delivery is settled; returns them."""
+    with database.transaction() as session:
+        done = batches.finished(session)
+    closed = []
+    for issue in done:
+        with database.transaction() as session:
+            row = issues.locked(session, issue)
+            if row is not None and row.state is IssueState.sending and issue in batches.finished(session):
+                row.state, row.finished_at = IssueState.sent, now
+                issues.log(session, issue, "mailer", "sent")
+                closed.append(issue)
+    return closed

@@ -1,0 +1,186 @@
+"""Batches: claimed with a lease and an epoch, so that one worker at a time writes to a range of deliveries."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A batch that is this worker's until the lease ends. ``epoch`` fences every write."""
+
+    batch: int
+    issue: int
+    newsletter: int
+    first: int
+    last: int
+    epoch: int
+    retry: bool
+    previous_worker: str
+    """Who held it before; if it was lost, there may be deliveries in ``sending`` to look into."""
+
+
+def hand_out(session: Session, now: datetime, again: timedelta, limit: int) -> list[tuple[int, bool]]:
+    """Batches that are due and not hinted lately, or whose lease ran out; marks them as hinted.
+
+    Returns (batch, retry) pairs, oldest due first, at most ``limit`` less those hinted and not yet claimed.
+    """
+    query = """
+        UPDATE batch SET hinted_at = :now
+        WHERE id IN (
+            SELECT b.id FROM batch b JOIN issue i ON i.id = b.issue_id
+            WHERE i.state = 'sending' AND i.composed_at IS NOT NULL
+              AND ((b.state = 'ready' AND b.due_at <= :now)
+                   OR (b.state = 'sending' AND b.lease_until < :now))
+              AND (b.hinted_at IS NULL OR b.hinted_at < :stale)
+            ORDER BY b.due_at, b.id
+            LIMIT greatest(0, :limit - (
+                SELECT count(*) FROM batch h
+                WHERE h.state = 'ready' AND h.due_at <= :now AND h.hinted_at >= :stale
+            ))
+            FOR UPDATE OF b SKIP LOCKED
+        )
+        RETURNING id, retry
+    """
+    rows = session.execute(text(query), {"now": now, "stale": now - again, "limit": limit})
+    return sorted((row.id, row.retry) for row in rows)
+
+
+def claim(session: Session, batch: int, worker: str, lease: timedelta) -> Claim | None:
+    """Take a batch, or None when it is not to be had: claimed, done, not due, paused."""
+    query = """
+        UPDATE batch b
+        SET state = 'sending', epoch = b.epoch + 1, worker = :worker,
+            lease_until = clock_timestamp() + :lease
+        FROM issue i, (SELECT id, state, worker FROM batch WHERE id = :batch FOR UPDATE SKIP LOCKED) before
+        WHERE b.id = before.id AND i.id = b.issue_id AND i.state = 'sending' AND i.composed_at IS NOT NULL
+          AND ((b.state = 'ready' AND b.due_at <= clock_timestamp())
+               OR (b.state = 'sending' AND b.lease_until < clock_timestamp()))
+        RETURNING b.id, b.issue_id, i.newsletter_id, b.first, b.last, b.epoch, b.retry,
+            before.worker AS previous_worker
+    """
+    row = session.execute(text(query), {"batch": batch, "worker": worker, "lease": lease}).one_or_none()
+    return Claim(*row) if row else None
+
+
+def keep(session: Session, claim: Claim, lease: timedelta) -> bool | None:
+    """Hold the batch for the rest of this transaction and extend its lease.
+
+    None: it is no longer ours, write nothing. False: ours, but the issue is not sending now, so take no more.
+    Locking the batch first also orders ``take`` against an unsubscribe, which locks it too.
+    """
+    query = """
+        UPDATE batch b SET lease_until = clock_timestamp() + :lease
+        FROM issue i
+        WHERE b.id = :batch AND b.epoch = :epoch AND b.state = 'sending' AND i.id = b.issue_id
+        RETURNING i.state = 'sending' AS running
+    """
+    row = session.execute(
+        text(query), {"batch": claim.batch, "epoch": claim.epoch, "lease": lease}
+    ).one_or_none()
+    return row.running if row else None
+
+
+def give_back(session: Session, claim: Claim) -> None:
+    """End a claim: the batch is done, or ready again when its next delivery is due."""
+    query = """
+        WITH open AS (
+            SELECT min(due_at) AS due_at, bool_and(attempts > 0) AS retry, count(*) AS n
+            FROM delivery
+            WHERE issue_id = :issue AND subscriber_id BETWEEN :first AND :last AND state IN ('pending', 'sending')
+        )
+        UPDATE batch b
+        SET state = (CASE WHEN open.n = 0 THEN 'done' ELSE 'ready' END)::batch_state,
+            due_at = coalesce(open.due_at, b.due_at), retry = coalesce(open.retry, false),
+            lease_until = NULL, hinted_at = NULL
+        FROM open WHERE b.id = :batch AND b.epoch = :epoch AND b.state = 'sending'
+    """
+    session.execute(
+        text(query),
+        {
+            "issue": claim.issue,
+            "first": claim.first,
+            "last": claim.last,
+            "batch": claim.batch,
+            "epoch": claim.epoch,
+        },
+    )
+
+
+def hold_for(session: Session, issue: int, subscriber: int) -> bool:
+    """Lock the batch of a delivery: waits for a claim that is being made, then nobody takes from it."""
+    query = """
+        SELECT id FROM batch WHERE issue_id = :issue AND :subscriber BETWEEN first AND last
+        AND state <> 'done' FOR UPDATE
+    """
+    return session.execute(text(query), {"issue": issue, "subscriber": subscriber}).first() is not None
+
+
+def finished(session: Session) -> list[int]:
+    """Issues in sending whose batches are all done."""
+    query = """
+        SELECT id FROM issue i WHERE i.state = 'sending' AND i.composed_at IS NOT NULL
+        AND NOT EXISTS (SELECT FROM batch b WHERE b.issue_id = i.id AND b.state <> 'done')
+    """
+    return list(session.scalars(text(query)))
+
+
+def contradictions(session: Session, issue: int) -> list[str]:
+    """Sentences about what does not add up between the candidates, the batches and the ledger of an issue."""
+    found: list[str] = []
+    rows = session.execute(
+        text(
+            """
+            SELECT b.id, b.first, b.last, b.candidates, b.sent, b.failed, b.skipped, b.uncertain,
+                count(d.subscriber_id) AS rows,
+                count(*) FILTER (WHERE d.state = 'sent') AS d_sent,
+                count(*) FILTER (WHERE d.state = 'failed') AS d_failed,
+                count(*) FILTER (WHERE d.state = 'skipped') AS d_skipped,
+                count(*) FILTER (WHERE d.state = 'uncertain') AS d_uncertain
+            FROM batch b
+            LEFT JOIN delivery d ON d.issue_id = b.issue_id AND d.subscriber_id BETWEEN b.first AND b.last
+            WHERE b.issue_id = :issue AND b.state <> 'planned' GROUP BY b.id ORDER BY b.id
+            """
+        ),
+        {"issue": issue},
+    )
+    for row in rows:
+        where = f"Batch {row.id} (subscribers {row.first} to {row.last})"
+        if row.rows != row.candidates:
+            found.append(f"{where} has {row.candidates} candidates and {row.rows} ledger rows.")
+        for name in ("sent", "failed", "skipped", "uncertain"):
+            if getattr(row, name) != getattr(row, f"d_{name}"):
+                found.append(
+                    f"{where} counts {getattr(row, name)} {name}, the ledger {getattr(row, f'd_{name}')}."
+                )
+    checks = {
+        "is sent without the relay's answer": "state = 'sent' AND (reply IS NULL OR reply = '' OR finished_at IS NULL)",
+        "is sent without an edition": "state = 'sent' AND edition_id IS NULL",
+        "is skipped without a reason": "state = 'skipped' AND reason IS NULL",
+        "is outside every batch": (
+            "NOT EXISTS (SELECT FROM batch b WHERE b.issue_id = d.issue_id"
+            " AND d.subscriber_id BETWEEN b.first AND b.last)"
+        ),
+        "stands twice in the ledger": (
+            "EXISTS (SELECT FROM delivery o WHERE o.issue_id = d.issue_id AND o.subscriber_id = d.subscriber_id"
+            " AND o.ctid <> d.ctid)"
+        ),
+    }
+    for what, condition in checks.items():
+        query = f"SELECT subscriber_id FROM delivery d WHERE issue_id = :issue AND {condition} LIMIT 20"
+        for subscriber in session.scalars(text(query), {"issue": issue}):
+            found.append(f"The delivery to subscriber {subscriber} {what}.")
+    return found
+
+
+def open_for(session: Session, newsletter: int, subscriber: int) -> list[int]:
+    """Issues of a newsletter that have an unfinished batch with this subscriber in it."""
+    query = """
+        SELECT i.id FROM issue i JOIN batch b ON b.issue_id = i.id
+        WHERE i.newsletter_id = :newsletter AND i.state IN ('sending', 'paused') AND b.state <> 'done'
+          AND :subscriber BETWEEN b.first AND b.last
+        ORDER BY i.id
+    """
+    return list(session.scalars(text(query), {"newsletter": newsletter, "subscriber": subscriber}))

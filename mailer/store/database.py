@@ -1,0 +1,57 @@
+"""The one way to the database: a lazily made engine and a transaction."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+
+__all__ = ["Database", "DatabaseDown", "Session"]
+
+
+class DatabaseDown(RuntimeError):
+    """PostgreSQL cannot be reached."""
+
+
+class Database:
+    """Nothing connects before the first transaction, so a process may fork after making one."""
+
+    def __init__(self, url: str, *, pool: int = 5, application: str = "mailer") -> None:
+        self.url = url.replace("postgresql+psycopg://", "postgresql://", 1)
+        self._pool = pool
+        self._application = application
+
+    @cached_property
+    def engine(self) -> Engine:
+        return create_engine(
+            self.url.replace("postgresql://", "postgresql+psycopg://", 1),
+            pool_size=self._pool,
+            max_overflow=self._pool,
+            pool_pre_ping=True,
+            connect_args={
+                "application_name": self._application,
+                "connect_timeout": 5,
+                "prepare_threshold": 3,
+                "options": "-c timezone=UTC -c idle_in_transaction_session_timeout=300s",
+            },
+        )
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """A session that commits when the block ends and rolls back when it raises."""
+        try:
+            with Session(self.engine, expire_on_commit=False) as session, session.begin():
+                yield session
+        except OperationalError as error:
+            if error.connection_invalidated or "connect" in str(error.orig):
+                raise DatabaseDown(
+                    f"The database does not answer: {str(error.orig).splitlines()[0]}"
+                ) from error
+            raise
+
+    def close(self) -> None:
+        if "engine" in self.__dict__:
+            self.engine.dispose()
+            del self.__dict__["engine"]

@@ -1,0 +1,59 @@
+"""Editions: rendered once, read by every worker that sends them."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select, text, update
+from sqlalchemy.orm import Session
+
+from mailer.models import Edition
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """What sending needs of an edition."""
+
+    id: int
+    language: str
+    message: bytes
+    slots: Sequence[Sequence[object]]
+
+
+def stale(session: Session, issue: int, limit: int) -> list[Edition]:
+    """Editions not yet rendered in the issue's present revision, held until the transaction ends."""
+    query = """
+        SELECT e.id FROM edition e JOIN issue i ON i.id = e.issue_id
+        WHERE e.issue_id = :issue AND e.revision <> i.revision
+        ORDER BY e.id LIMIT :limit FOR UPDATE OF e SKIP LOCKED
+    """
+    ids = list(session.scalars(text(query), {"issue": issue, "limit": limit}))
+    return list(session.scalars(select(Edition).where(Edition.id.in_(ids)).order_by(Edition.id)))
+
+
+def count_stale(session: Session, issue: int) -> int:
+    query = """
+        SELECT count(*) FROM edition e JOIN issue i ON i.id = e.issue_id
+        WHERE e.issue_id = :issue AND e.revision <> i.revision
+    """
+    return session.scalar(text(query), {"issue": issue}) or 0
+
+
+def compiled(session: Session, ids: Iterable[int]) -> list[Compiled]:
+    query = select(Edition.id, Edition.language, Edition.message, Edition.slots)
+    rows = session.execute(query.where(Edition.id.in_(list(ids))))
+    return [Compiled(row.id, row.language, row.message, row.slots) for row in rows]
+
+
+def by_id(session: Session, edition: int) -> Edition | None:
+    return session.get(Edition, edition)
+
+
+def of_issue(session: Session, issue: int) -> list[Edition]:
+    """Without their bodies."""
+    query = select(Edition).where(Edition.issue_id == issue).order_by(Edition.language, Edition.sections)
+    return list(session.scalars(query))
+
+
+def save(session: Session, edition: int, **values: object) -> None:
+    session.execute(update(Edition).where(Edition.id == edition).values(**values))

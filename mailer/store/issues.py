@@ -1,0 +1,139 @@
+"""Issues, stories, translations, contacts, pictures and the log of what was done to them."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import datetime
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.orm import Session
+
+from mailer.domain.states import IssueState, TranslationStatus
+from mailer.models import (
+    Contact,
+    ContactStory,
+    ContactTranslation,
+    Issue,
+    IssueEvent,
+    IssueTranslation,
+    Newsletter,
+    Picture,
+    Section,
+    Story,
+    StoryTranslation,
+)
+
+
+def by_id(session: Session, issue: int) -> Issue | None:
+    return session.get(Issue, issue)
+
+
+def locked(session: Session, issue: int) -> Issue | None:
+    """The issue, held against other changes until the transaction ends."""
+    return session.get(Issue, issue, with_for_update=True, populate_existing=True)
+
+
+def by_number(session: Session, newsletter: int, number: str) -> Issue | None:
+    return session.scalar(select(Issue).where(Issue.newsletter_id == newsletter, Issue.number == number))
+
+
+def listing(session: Session) -> list[tuple[Issue, str]]:
+    """Every issue with its newsletter's slug, newest first."""
+    query = select(Issue, Newsletter.slug).join(Newsletter, Newsletter.id == Issue.newsletter_id)
+    return [(issue, slug) for issue, slug in session.execute(query.order_by(Issue.id.desc()))]
+
+
+def in_state(session: Session, states: Iterable[IssueState]) -> list[Issue]:
+    return list(session.scalars(select(Issue).where(Issue.state.in_(list(states))).order_by(Issue.id)))
+
+
+def due(session: Session, now: datetime) -> list[int]:
+    """Scheduled issues whose time has come."""
+    query = select(Issue.id).where(Issue.state == IssueState.scheduled, Issue.scheduled_at <= now)
+    return list(session.scalars(query.order_by(Issue.scheduled_at)))
+
+
+def touch(session: Session, issue: int) -> None:
+    """Say that the content changed: editions rendered before are stale."""
+    session.execute(update(Issue).where(Issue.id == issue).values(revision=Issue.revision + 1))
+
+
+def log(session: Session, issue: int, actor: str, what: str, detail: str = "") -> None:
+    session.add(IssueEvent(issue_id=issue, actor=actor, what=what, detail=detail))
+
+
+def events(session: Session, issue: int) -> list[IssueEvent]:
+    return list(
+        session.scalars(select(IssueEvent).where(IssueEvent.issue_id == issue).order_by(IssueEvent.id))
+    )
+
+
+def front_matter(session: Session, issue: int) -> dict[str, IssueTranslation]:
+    query = select(IssueTranslation).where(IssueTranslation.issue_id == issue)
+    return {row.language: row for row in session.scalars(query)}
+
+
+def stories(session: Session, issue: int) -> list[tuple[Story, Section]]:
+    """In the order in which they are printed: by section, then by position."""
+    query = (
+        select(Story, Section)
+        .join(Section, Section.id == Story.section_id)
+        .where(Story.issue_id == issue)
+        .order_by(Section.position, Section.id, Story.position, Story.id)
+    )
+    return [(story, section) for story, section in session.execute(query)]
+
+
+def story_texts(session: Session, issue: int) -> dict[int, dict[str, StoryTranslation]]:
+    """story → language → translation."""
+    query = select(StoryTranslation).join(Story, Story.id == StoryTranslation.story_id)
+    found: dict[int, dict[str, StoryTranslation]] = defaultdict(dict)
+    for row in session.scalars(query.where(Story.issue_id == issue)):
+        found[row.story_id][row.language] = row
+    return found
+
+
+def ready(texts: dict[str, StoryTranslation]) -> frozenset[str]:
+    return frozenset(language for language, text in texts.items() if text.status is TranslationStatus.ready)
+
+
+def contacts(session: Session, issue: int) -> list[tuple[Contact, dict[str, str], list[int]]]:
+    """Each note with its texts by language and the stories it speaks for, in the order of printing."""
+    notes = session.scalars(
+        select(Contact).where(Contact.issue_id == issue).order_by(Contact.story_id, Contact.position)
+    ).all()
+    texts: dict[int, dict[str, str]] = defaultdict(dict)
+    for row in session.scalars(
+        select(ContactTranslation)
+        .join(Contact, Contact.id == ContactTranslation.contact_id)
+        .where(Contact.issue_id == issue)
+    ):
+        texts[row.contact_id][row.language] = row.text
+    covered: dict[int, list[int]] = defaultdict(list)
+    for tie in session.scalars(
+        select(ContactStory)
+        .join(Contact, Contact.id == ContactStory.contact_id)
+        .where(Contact.issue_id == issue)
+        .order_by(ContactStory.story_id)
+    ):
+        covered[tie.contact_id].append(tie.story_id)
+    return [(note, texts[note.id], covered[note.id]) for note in notes]
+
+
+def set_contact_stories(session: Session, contact: int, stories: Iterable[int]) -> None:
+    session.execute(delete(ContactStory).where(ContactStory.contact_id == contact))
+    session.add_all(ContactStory(contact_id=contact, story_id=story) for story in stories)
+
+
+def pictures(session: Session, ids: Iterable[int]) -> dict[int, tuple[str, str, int, int]]:
+    """id → (sha256, media type, width, height), without the bytes."""
+    query = select(Picture.id, Picture.sha256, Picture.media_type, Picture.width, Picture.height)
+    rows = session.execute(query.where(Picture.id.in_(list(ids))))
+    return {row.id: (row.sha256, row.media_type, row.width, row.height) for row in rows}
+
+
+def picture_by_hash(session: Session, sha256: str) -> Picture | None:
+    return session.scalar(select(Picture).where(Picture.sha256 == sha256))
+
+
+def story_count(session: Session, issue: int) -> int:
+    return session.scalar(select(func.count()).select_from(Story).where(Story.issue_id == issue)) or 0

@@ -1,0 +1,276 @@
+"""The delivery ledger: taking deliveries to send, recording what became of them, and reading it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from mailer.domain.states import DeliveryState
+from mailer.store.batches import Claim
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """One delivery that this worker is to send now."""
+
+    subscriber: int
+    edition: int
+    attempts: int
+    """Counting this one."""
+    address: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of one delivery."""
+
+    subscriber: int
+    state: DeliveryState
+    reply: str
+    due_at: datetime | None = None
+    """For ``pending``: when to try again."""
+    suppress: str = ""
+    """For a bad address: the reason to note."""
+    attempted: bool = True
+    """False when the relay never saw it: the attempt is taken back."""
+
+
+_TAKE = """
+WITH due AS (
+    SELECT
+        d.subscriber_id, r.address, r.name,
+        CASE
+            WHEN x.address_hash IS NOT NULL THEN 'suppressed'
+            WHEN s.state IS DISTINCT FROM 'active' THEN 'unsubscribed'
+        END::skip_reason AS reason
+    FROM (
+        SELECT subscriber_id FROM delivery
+        WHERE issue_id = :issue AND subscriber_id BETWEEN :after AND :last
+          AND state = 'pending' AND due_at <= clock_timestamp()
+        ORDER BY subscriber_id LIMIT :limit
+    ) d
+    JOIN subscriber r ON r.id = d.subscriber_id
+    LEFT JOIN subscription s ON s.newsletter_id = :newsletter AND s.subscriber_id = d.subscriber_id
+    LEFT JOIN suppression x ON x.address_hash = r.address_hash
+)
+UPDATE delivery d
+SET state = (CASE WHEN due.reason IS NULL THEN 'sending' ELSE 'skipped' END)::delivery_state,
+    reason = due.reason, epoch = :epoch, attempts = d.attempts + (due.reason IS NULL)::int,
+    finished_at = CASE WHEN due.reason IS NOT NULL THEN clock_timestamp() END
+FROM due
+WHERE d.issue_id = :issue AND d.subscriber_id = due.subscriber_id
+RETURNING d.subscriber_id, d.edition_id, d.attempts, due.address, due.name, d.state
+"""
+
+
+def take(session: Session, claim: Claim, after: int, limit: int) -> tuple[list[Due], int, int]:
+    """Move up to ``limit`` due deliveries of a batch to ``sending``, checking each once more.
+
+    ``after``: the lowest subscriber id to look at. Call ``batches.keep`` first in the same transaction.
+    Returns them, how many are skipped instead, and the next ``after``.
+    """
+    values = {
+        "issue": claim.issue,
+        "newsletter": claim.newsletter,
+        "after": after,
+        "last": claim.last,
+        "epoch": claim.epoch,
+        "limit": limit,
+    }
+    taken: list[Due] = []
+    skipped = 0
+    highest = after - 1
+    for subscriber, edition, attempts, address, name, state in session.execute(text(_TAKE), values):
+        highest = max(highest, subscriber)
+        if state == "sending":
+            taken.append(Due(subscriber, edition, attempts, address, name))
+        else:
+            skipped += 1
+    if skipped:
+        _count(session, claim, skipped=skipped)
+    taken.sort(key=lambda due: due.subscriber)
+    return taken, skipped, highest + 1
+
+
+_RECORD = """
+UPDATE delivery d
+SET state = v.state::delivery_state, reply = v.reply,
+    due_at = coalesce(v.due_at, d.due_at),
+    attempts = d.attempts - v.back,
+    finished_at = CASE WHEN v.state IN ('sent', 'failed') THEN v.at END
+FROM unnest(
+    CAST(:subscribers AS bigint[]), CAST(:states AS text[]), CAST(:replies AS text[]),
+    CAST(:dues AS timestamptz[]), CAST(:backs AS int[]), CAST(:ats AS timestamptz[])
+) AS v(subscriber_id, state, reply, due_at, back, at)
+WHERE d.issue_id = :issue AND d.subscriber_id = v.subscriber_id
+  AND d.state = 'sending' AND d.epoch = :epoch
+RETURNING v.state
+"""
+
+
+def record(session: Session, claim: Claim, verdicts: Sequence[Verdict], epoch: int, at: datetime) -> int:
+    """Write what became of deliveries taken under ``epoch``; returns how many rows that changed.
+
+    A row that is no longer ``sending`` under that epoch is left alone: somebody else has dealt with it.
+    """
+    if not verdicts:
+        return 0
+    rows = session.scalars(
+        text(_RECORD),
+        {
+            "issue": claim.issue,
+            "epoch": epoch,
+            "subscribers": [v.subscriber for v in verdicts],
+            "states": [v.state.value for v in verdicts],
+            "replies": [v.reply for v in verdicts],
+            "dues": [v.due_at for v in verdicts],
+            "backs": [0 if v.attempted else 1 for v in verdicts],
+            "ats": [at] * len(verdicts),
+        },
+    ).all()
+    counts = {state: rows.count(state) for state in ("sent", "failed", "uncertain")}
+    _count(session, claim, **counts)
+    return len(rows)
+
+
+def _count(
+    session: Session, claim: Claim, sent: int = 0, failed: int = 0, skipped: int = 0, uncertain: int = 0
+) -> None:
+    query = """
+        UPDATE batch SET sent = sent + :sent, failed = failed + :failed, skipped = skipped + :skipped,
+            uncertain = uncertain + :uncertain
+        WHERE id = :batch
+    """
+    session.execute(
+        text(query),
+        {"batch": claim.batch, "sent": sent, "failed": failed, "skipped": skipped, "uncertain": uncertain},
+    )
+
+
+def in_flight(session: Session, claim: Claim) -> list[tuple[int, int]]:
+    """(subscriber, epoch) of deliveries that an earlier claim of this batch left in ``sending``."""
+    query = """
+        SELECT subscriber_id, epoch FROM delivery
+        WHERE issue_id = :issue AND subscriber_id BETWEEN :first AND :last AND state = 'sending' AND epoch < :epoch
+    """
+    values = {"issue": claim.issue, "first": claim.first, "last": claim.last, "epoch": claim.epoch}
+    return [(row.subscriber_id, row.epoch) for row in session.execute(text(query), values)]
+
+
+def being_sent(session: Session, subscriber: int, newsletter: int) -> list[int]:
+    """Issues of a newsletter that are with a worker for this subscriber right now."""
+    query = """
+        SELECT d.issue_id FROM issue i JOIN delivery d ON d.issue_id = i.id AND d.subscriber_id = :subscriber
+        WHERE i.newsletter_id = :newsletter AND i.state IN ('sending', 'paused') AND d.state = 'sending'
+    """
+    return list(session.scalars(text(query), {"subscriber": subscriber, "newsletter": newsletter}))
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Of an issue. They add up: candidates = sent + failed + skipped + pending + uncertain."""
+
+    candidates: int = 0
+    sent: int = 0
+    failed: int = 0
+    skipped: int = 0
+    uncertain: int = 0
+
+    @property
+    def pending(self) -> int:
+        return self.candidates - self.sent - self.failed - self.skipped - self.uncertain
+
+
+def counts(session: Session, issue: int) -> Counts:
+    """From the batches: a few thousand rows even for a million readers."""
+    query = """
+        SELECT coalesce(sum(candidates), 0)::bigint, coalesce(sum(sent), 0)::bigint, coalesce(sum(failed), 0)::bigint,
+            coalesce(sum(skipped), 0)::bigint, coalesce(sum(uncertain), 0)::bigint
+        FROM batch WHERE issue_id = :issue
+    """
+    return Counts(*session.execute(text(query), {"issue": issue}).one())
+
+
+def reasons(session: Session, issue: int) -> dict[str, int]:
+    """Skipped deliveries by reason, straight from the ledger."""
+    query = """
+        SELECT reason, count(*) FROM delivery WHERE issue_id = :issue AND state = 'skipped' GROUP BY 1 ORDER BY 1
+    """
+    return {row[0]: row[1] for row in session.execute(text(query), {"issue": issue})}
+
+
+@dataclass(frozen=True, slots=True)
+class LanguageRow:
+    """One line of the report by language; ``language`` is what the reader asked for first."""
+
+    language: str
+    readers: int
+    editions: int
+    sent: int
+    fell_back: int
+    """Sent an edition in another language than the first they asked for, or one with a story that fell back."""
+    nothing: int
+
+
+def by_language(session: Session, issue: int) -> list[LanguageRow]:
+    query = """
+        SELECT coalesce(r.languages[1], '') AS language, count(*) AS readers,
+            count(DISTINCT d.edition_id) AS editions,
+            count(*) FILTER (WHERE d.state = 'sent') AS sent,
+            count(*) FILTER (WHERE d.state = 'sent' AND (e.fallbacks > 0 OR e.language <> r.languages[1])) AS fell_back,
+            count(*) FILTER (WHERE d.reason = 'nothing_in_sections') AS nothing
+        FROM delivery d
+        JOIN subscriber r ON r.id = d.subscriber_id
+        LEFT JOIN edition e ON e.id = d.edition_id
+        WHERE d.issue_id = :issue GROUP BY 1 ORDER BY 2 DESC, 1
+    """
+    return [LanguageRow(*row) for row in session.execute(text(query), {"issue": issue})]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One ledger row with what belongs to it."""
+
+    state: str
+    reason: str | None
+    edition: int | None
+    language: str | None
+    sections: int | None
+    fallbacks: int | None
+    attempts: int
+    reply: str | None
+    due_at: datetime
+    finished_at: datetime | None
+
+
+def entry(session: Session, issue: int, subscriber: int) -> Entry | None:
+    query = """
+        SELECT d.state, d.reason, d.edition_id, e.language, e.sections, e.fallbacks, d.attempts, d.reply,
+            d.due_at, d.finished_at
+        FROM delivery d LEFT JOIN edition e ON e.id = d.edition_id
+        WHERE d.issue_id = :issue AND d.subscriber_id = :subscriber
+    """
+    row = session.execute(text(query), {"issue": issue, "subscriber": subscriber}).one_or_none()
+    return Entry(*row) if row else None
+
+
+def cancel_pending(session: Session, issue: int, now: datetime) -> int:
+    """Skip whatever is not with a worker; returns how many deliveries."""
+    query = """
+        WITH skipped AS (
+            UPDATE delivery SET state = 'skipped', reason = 'cancelled', finished_at = :now
+            WHERE issue_id = :issue AND state = 'pending' RETURNING subscriber_id
+        ), counted AS (
+            SELECT b.id, count(*) AS n FROM skipped s
+            JOIN batch b ON b.issue_id = :issue AND s.subscriber_id BETWEEN b.first AND b.last GROUP BY b.id
+        ), closed AS (
+            UPDATE batch b SET skipped = b.skipped + c.n,
+                state = (CASE WHEN b.state = 'ready' THEN 'done' ELSE b.state::text END)::batch_state
+            FROM counted c WHERE b.id = c.id
+        )
+        SELECT count(*) FROM skipped
+    """
+    return session.scalar(text(query), {"issue": issue, "now": now}) or 0

@@ -1,0 +1,39 @@
+"""Newsletters and sections."""
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from mailer.models import Newsletter, Section
+
+
+def by_slug(session: Session, slug: str) -> Newsletter | None:
+    return session.scalar(select(Newsletter).where(Newsletter.slug == slug))
+
+
+def by_id(session: Session, newsletter: int) -> Newsletter:
+    return session.get_one(Newsletter, newsletter)
+
+
+def slugs(session: Session) -> list[str]:
+    return list(session.scalars(select(Newsletter.slug).order_by(Newsletter.slug)))
+
+
+def sections(session: Session, newsletter: int) -> list[Section]:
+    """In the order in which they are printed."""
+    return list(
+        session.scalars(
+            select(Section).where(Section.newsletter_id == newsletter).order_by(Section.position, Section.id)
+        )
+    )
+
+
+def next_bit(session: Session, newsletter: int) -> int:
+    """The lowest bit that was never given to a section of this newsletter."""
+    highest = session.scalar(select(func.max(Section.bit)).where(Section.newsletter_id == newsletter))
+    return 0 if highest is None else highest + 1
+
+
+def always_mask(session: Session, newsletter: int) -> int:
+    """Mask of the sections that every reader gets."""
+    query = select(Section.bit).where(Section.newsletter_id == newsletter, Section.always_included)
+    return sum(1 << bit for bit in session.scalars(query))
