@@ -1,7 +1,6 @@
 """Days, lists and the names of languages, as a reader's language writes them (Unicode CLDR)."""
 
 import re
-from collections.abc import Sequence
 from datetime import date
 from functools import lru_cache
 
@@ -10,7 +9,7 @@ from babel.dates import format_date
 from babel.lists import format_list
 
 from mailer.domain.content import Dateline, DateRange
-from mailer.domain.locales import direction, widening
+from mailer.domain.locales import widening
 
 
 @lru_cache(maxsize=4096)
@@ -42,11 +41,12 @@ def dated(dateline: Dateline, language: str) -> str:
     """When and where, in words; the dateline as written where it could not be read as dates."""
     if not dateline.dates:
         return dateline.text
-    comma = "، " if direction(language) == "rtl" else ", "
-    return comma.join([*(days(span, language) for span in dateline.dates), *filter(None, [dateline.place])])
+    # No comma: a year that ends in a full stop (Serbian, Croatian) goes badly with one.
+    return " · ".join([*(days(span, language) for span in dateline.dates), *filter(None, [dateline.place])])
 
 
-def listed(items: Sequence[str], language: str) -> str:
+@lru_cache(maxsize=4096)
+def listed(items: tuple[str, ...], language: str) -> str:
     """``News, Health and Trade``; an empty string for no items."""
     return format_list(items, locale=_locale(language))
 

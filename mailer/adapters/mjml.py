@@ -70,7 +70,9 @@ class Renderer:
             "palette": palette(content.theme, tuple(section.colour for section in content.sections)),
             "rtl": rtl,
             "start": "right" if rtl else "left",
-            "section_titles": cldr.listed([section.title for section in content.sections], content.language),
+            "section_titles": cldr.listed(
+                tuple(section.title for section in content.sections), content.language
+            ),
             "left_out_titles": cldr.listed(content.left_out, content.language),
             "catalogue": self._catalogues.translations(content.language),
         }

@@ -51,8 +51,8 @@ def test_a_range_names_both_days_and_the_year(language: str, start: date, length
 
 
 def test_a_dateline_joins_its_ranges_and_its_place() -> None:
-    assert dated(Dateline("as written", (JULY,), "Mirova"), "en") == "12–14 July 2026, Mirova"
-    assert dated(Dateline("as written", (JULY,), "ميروفا"), "ar") == "12–14 يوليو 2026، ميروفا"
+    assert dated(Dateline("as written", (JULY,), "Mirova"), "en") == "12–14 July 2026 · Mirova"
+    assert dated(Dateline("as written", (JULY,), "ميروفا"), "ar") == "12–14 يوليو 2026 · ميروفا"
     assert dated(Dateline("as written"), "en") == "as written"
     assert dated(Dateline("", (JULY,)), "en") == "12–14 July 2026"
 

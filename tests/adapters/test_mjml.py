@@ -271,7 +271,7 @@ def test_the_frame_of_the_document() -> None:
     assert None not in page.attributes("img", "alt")
     assert set(page.attributes("table", "role")) == {"presentation"}
     assert "#s-1" in page.attributes("a", "href") and "s-1" in page.attributes("h2", "id")
-    assert "12–14 July 2026, Mirova, Selvania" in html and "30 September 2026" in html
+    assert "12–14 July 2026 · Mirova, Selvania" in html and "30 September 2026" in html
 
 
 def test_right_to_left_turns_everything() -> None:
