@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from mailer.domain.document import Document, DocumentError, parse
 
+SAMPLE = sorted((Path(__file__).parents[2] / "docs" / "sample").glob("*.md"))
 NEWSLETTERS = Path(__file__).parents[2].parent / "shared" / "newsletters"
 LANGUAGES = ["en", "fr", "sr-Cyrl", "tr", "ar", "xx"]
 
@@ -123,20 +124,21 @@ SOUP = st.lists(
 ).map("".join)
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(DOCUMENT, st.sampled_from(LANGUAGES))
 def test_documents_keep_their_words(source: str, language: str) -> None:
     check(f"## Ports\n\n### Ships\n\n{source}", language)
     check(source, language)
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(SOUP, st.sampled_from(LANGUAGES))
 def test_soup_keeps_its_words(source: str, language: str) -> None:
     check(f"## Ports\n\n### Ships\n\n{source}", language)
     check(source, language)
 
 
+@settings(deadline=None)
 @given(st.text(), st.text(max_size=8))
 def test_any_text_is_read_or_refused(source: str, language: str) -> None:
     check(source, language)
@@ -148,6 +150,14 @@ def test_real_newsletters_keep_their_words() -> None:
     for path in NEWSLETTERS.glob("*.md"):
         source = path.read_text("utf-8")
         assert words("\n".join(texts(parse(source)))) == words(source)
+
+
+@pytest.mark.parametrize("path", SAMPLE, ids=lambda path: path.stem)
+def test_the_sample_is_read_without_doubt(path: Path) -> None:
+    source = path.read_text("utf-8")
+    document = parse(source)
+    assert document.unsure == ()
+    assert words("\n".join(texts(document))) == words(source)
 
 
 @pytest.mark.parametrize(

@@ -68,8 +68,9 @@ def read_datelines(text: str, language: str) -> tuple[list[Dateline], list[str]]
     """The datelines in a bold run (its final colon taken off), and what is doubtful about them, in words.
 
     Days that follow each other without a place between them belong to one dateline; a day after a place
-    begins the next one. Where one of these has no place, that is a doubt. A year that is not given is that of the neighbouring date. Where anything cannot
-    be read, the whole text is one dateline without dates.
+    begins the next one. A year that is not given is that of the neighbouring date. Where anything cannot
+    be read, the whole text is one dateline without dates. What is doubtful: a borrowed year, a dateline
+    among several that has no place, and a text that could not be read.
     """
     text = text.strip()
     stretches = _stretches(text, language)
@@ -108,7 +109,7 @@ def _cuts(stretches: list[_Stretch], placed_first: bool) -> list[int]:
 
 def _stretches(text: str, language: str) -> list[_Stretch]:
     """The runs of tokens that give days, in order."""
-    if len(text) > LONGEST:
+    if len(text) > LONGEST or not any(map(str.isdigit, text)):
         return []
     runs: list[list[_Token]] = [[]]
     for token in _tokens(text, language):

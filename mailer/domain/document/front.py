@@ -6,7 +6,7 @@ KEYS = ("subject", "preheader", "number", "date", "language")
 
 
 def read_front(lines: list[str]) -> tuple[dict[str, str], int]:
-    """The values as written, and how many lines the front matter takes (0 if there is none).
+    """The values as written, without a pair of quotes around them, and how many lines the front matter takes (0 if there is none).
 
     Raises ``DocumentError`` naming the line for a key that is not in ``KEYS``, a key that comes twice, a
     line that is no ``key: value``, and front matter that never closes: none of it is dropped in silence.
@@ -30,8 +30,14 @@ def read_front(lines: list[str]) -> tuple[dict[str, str], int]:
             raise DocumentError(f"Line {number} gives “{key}”, which is not one of {', '.join(KEYS)}.")
         if key in values:
             raise DocumentError(f"Line {number} gives “{key}” a second time.")
-        values[key] = line.partition(":")[2].strip()
+        values[key] = _unquoted(line.partition(":")[2].strip())
     return values, number
+
+
+def _unquoted(value: str) -> str:
+    quote = value[:1]
+    paired = len(value) > 1 and quote in ("'", '"') and value.endswith(quote) and quote not in value[1:-1]
+    return value[1:-1] if paired else value
 
 
 def _key(line: str) -> str | None:
