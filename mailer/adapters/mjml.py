@@ -22,7 +22,7 @@ from mailer.domain.content import EditionContent
 from mailer.domain.locales import direction
 
 MAX_SOURCE = 2_000_000
-"""Characters of MJML for one edition; a full one of sixteen stories has 60,000."""
+"""Characters of MJML for one edition; a full one of sixteen stories has 30,000."""
 
 # Tags, and the title, which mrml makes an attribute of the body.
 _ATTRIBUTES = re.compile(r"<mj-title>[^<]*|<[^<>]+>")
