@@ -190,7 +190,7 @@ class Batch:
         that serves other batches too: it ends this batch."""
         try:
             return function(*arguments)
-        except Exception as error:  # noqa: BLE001 - whatever it is, send() raises it
+        except Exception as error:
             self.fail(error)
             return _RAISED
 

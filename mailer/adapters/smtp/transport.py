@@ -110,7 +110,7 @@ class Transport:
                 batch.add(envelope)
                 self._stir()
                 await batch.room(most)
-        except Exception as error:  # noqa: BLE001 - raised by send() when all is settled
+        except Exception as error:
             batch.fail(error)
         finally:
             batch.seal()

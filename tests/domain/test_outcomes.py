@@ -1,0 +1,117 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailer.domain.outcomes import Outcome, Reply, Stage, classify
+
+SESSION = [Stage.CONNECT, Stage.GREETING, Stage.EHLO, Stage.STARTTLS, Stage.AUTH]
+TRANSACTION = [Stage.MAIL, Stage.RCPT, Stage.DATA, Stage.FINAL]
+PERMANENT = {Outcome.HARD, Outcome.MESSAGE, Outcome.POLICY, Outcome.REJECTED}
+
+numbers = st.integers(0, 20)
+enhanced_codes = st.one_of(
+    st.just(""),
+    st.builds("{}.{}.{}".format, st.sampled_from([2, 4, 5]), numbers, numbers),
+    st.text(max_size=8),
+)
+texts = st.one_of(
+    st.text(max_size=60),
+    st.sampled_from(
+        ["no such user", "mailbox unavailable", "over quota", "blocked by policy", "user unknown"]
+    ),
+)
+replies = st.builds(Reply, st.integers(0, 999), enhanced_codes, texts)
+transaction_stages = st.sampled_from(TRANSACTION)
+
+
+@given(replies, st.sampled_from(Stage))
+def test_any_reply_has_an_outcome(reply: Reply, stage: Stage) -> None:
+    assert classify(reply, stage) in Outcome
+
+
+@given(replies, st.integers(400, 499), st.sampled_from(Stage))
+def test_a_4yz_never_becomes_permanent(reply: Reply, code: int, stage: Stage) -> None:
+    assert classify(Reply(code, reply.enhanced, reply.text), stage) not in PERMANENT
+
+
+@given(st.integers(500, 599), numbers, texts, st.sampled_from(Stage))
+def test_a_policy_refusal_never_suppresses(code: int, detail: int, text: str, stage: Stage) -> None:
+    outcome = classify(Reply(code, f"5.7.{detail}", text), stage)
+    assert outcome in (Outcome.POLICY, Outcome.RELAY)
+    assert outcome is Outcome.POLICY or stage in SESSION or stage is Stage.MAIL
+
+
+@given(replies, st.sampled_from(Stage))
+def test_only_a_2yz_to_the_final_dot_is_accepted(reply: Reply, stage: Stage) -> None:
+    accepted = classify(reply, stage) is Outcome.ACCEPTED
+    assert accepted == (stage is Stage.FINAL and 200 <= reply.code < 300)
+
+
+@given(replies)
+def test_nobody_is_suppressed_before_they_are_named(reply: Reply) -> None:
+    assert classify(reply, Stage.MAIL) not in (Outcome.HARD, Outcome.SOFT)
+
+
+@given(replies, st.sampled_from(SESSION))
+def test_what_happens_before_mail_is_never_a_deliverys_fault(reply: Reply, stage: Stage) -> None:
+    assert classify(reply, stage) is Outcome.RELAY
+
+
+@given(st.integers(500, 599), st.sampled_from(["1.1", "1.2", "1.3", "1.6", "1.10", "2.1"]), texts)
+def test_bad_addresses_are_hard_whatever_the_basic_code_says(code: int, detail: str, text: str) -> None:
+    for stage in (Stage.RCPT, Stage.DATA, Stage.FINAL):
+        assert classify(Reply(code, f"5.{detail}", text), stage) is Outcome.HARD
+
+
+@pytest.mark.parametrize(
+    ("code", "enhanced", "text", "stage", "outcome"),
+    [
+        (250, "2.0.0", "Ok: queued as 4Xabc", Stage.FINAL, Outcome.ACCEPTED),
+        (250, "5.1.1", "odd", Stage.FINAL, Outcome.ACCEPTED),
+        (354, "", "go ahead", Stage.FINAL, Outcome.UNKNOWN),
+        (450, "4.2.0", "greylisted", Stage.RCPT, Outcome.RETRY),
+        (450, "5.1.1", "contradicts itself", Stage.RCPT, Outcome.RETRY),
+        (451, "4.7.1", "try again", Stage.RCPT, Outcome.RETRY),
+        (421, "4.4.2", "bye", Stage.FINAL, Outcome.RETRY),
+        (452, "4.2.2", "over quota", Stage.RCPT, Outcome.SOFT),
+        (552, "5.2.2", "over quota", Stage.RCPT, Outcome.SOFT),
+        (550, "4.2.2", "contradicts itself", Stage.RCPT, Outcome.SOFT),
+        (554, "4.4.7", "contradicts itself", Stage.FINAL, Outcome.RETRY),
+        (554, "5.2.2", "", Stage.FINAL, Outcome.SOFT),
+        (552, "5.3.4", "too big", Stage.MAIL, Outcome.MESSAGE),
+        (554, "5.6.0", "bad MIME", Stage.FINAL, Outcome.MESSAGE),
+        (553, "5.6.7", "this address needs SMTPUTF8", Stage.RCPT, Outcome.REJECTED),
+        (550, "5.7.26", "unauthenticated", Stage.FINAL, Outcome.POLICY),
+        (550, "5.7.1", "no such user here, or so we say", Stage.RCPT, Outcome.POLICY),
+        (530, "5.7.0", "Must issue a STARTTLS command first", Stage.MAIL, Outcome.RELAY),
+        (550, "5.1.1", "no such user", Stage.MAIL, Outcome.REJECTED),
+        (550, "5.1.8", "bad sender domain", Stage.RCPT, Outcome.REJECTED),
+        (550, "5.0.0", "no such user", Stage.RCPT, Outcome.HARD),
+        (550, "", "mailbox unavailable", Stage.RCPT, Outcome.REJECTED),
+        (550, "", "No such user here", Stage.RCPT, Outcome.HARD),
+        (550, "", "User unknown", Stage.RCPT, Outcome.HARD),
+        (550, "", "recipient address does not exist", Stage.RCPT, Outcome.HARD),
+        (550, "", "No such user here", Stage.FINAL, Outcome.REJECTED),
+        (550, "", "Sender verify failed: unknown user", Stage.RCPT, Outcome.POLICY),
+        (553, "", "sorry, relaying denied", Stage.RCPT, Outcome.POLICY),
+        (553, "", "mailbox name not allowed", Stage.RCPT, Outcome.REJECTED),
+        (553, "", "sender not allowed", Stage.MAIL, Outcome.POLICY),
+        (551, "", "user not local", Stage.RCPT, Outcome.REJECTED),
+        (552, "", "message size exceeds fixed maximum", Stage.MAIL, Outcome.MESSAGE),
+        (552, "", "exceeded storage allocation", Stage.RCPT, Outcome.SOFT),
+        (552, "", "message too large", Stage.FINAL, Outcome.MESSAGE),
+        (552, "", "mailbox is full", Stage.FINAL, Outcome.SOFT),
+        (554, "", "transaction failed", Stage.FINAL, Outcome.REJECTED),
+        (554, "", "no such user", Stage.RCPT, Outcome.REJECTED),
+        (556, "", "domain does not accept mail", Stage.RCPT, Outcome.HARD),
+        (503, "5.5.1", "MAIL first", Stage.RCPT, Outcome.REJECTED),
+        (555, "", "parameters not recognised", Stage.MAIL, Outcome.REJECTED),
+    ],
+)
+def test_the_table(code: int, enhanced: str, text: str, stage: Stage, outcome: Outcome) -> None:
+    assert classify(Reply(code, enhanced, text), stage) is outcome
+
+
+def test_a_reply_reads_as_it_came() -> None:
+    assert str(Reply(550, "5.1.1", "no such user")) == "550 5.1.1 no such user"
+    assert str(Reply(250, "", "")) == "250"
