@@ -6,7 +6,8 @@ KEYS = ("subject", "preheader", "number", "date", "language")
 
 
 def read_front(lines: list[str]) -> tuple[dict[str, str], int]:
-    """The values as written, without a pair of quotes around them, and how many lines the front matter takes (0 if there is none).
+    """The values as written, without a pair of quotes around them, and how many lines the front matter
+    takes (0 if there is none).
 
     Raises ``DocumentError`` naming the line for a key that is not in ``KEYS``, a key that comes twice, a
     line that is no ``key: value``, and front matter that never closes: none of it is dropped in silence.
