@@ -1,5 +1,7 @@
 """Subscribers, subscriptions, consents and suppressions."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import select, text, update
@@ -7,6 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from mailer.domain.states import SubscriptionState
+from mailer.domain.subscribers import NewReader
 from mailer.models import Consent, Subscriber, Subscription, Suppression
 
 
@@ -60,71 +63,98 @@ def consents(session: Session, subscriber: int) -> list[Consent]:
 
 _STAGE = """
 CREATE TEMPORARY TABLE staged (
-    line bigint, address text, address_key text, name text, languages text[], sections bigint,
+    address text, address_key text, name text, languages text[], sections bigint,
     time_zone text, source text, at timestamptz
 ) ON COMMIT DROP
 """
 
-_HASHED = "substr(sha256(:outer || sha256(:inner || convert_to(address_key, 'UTF8'))), 1, 16)"
+_COPY = "COPY staged FROM STDIN"
 
-_NEW_SUBSCRIBERS = f"""
-INSERT INTO subscriber (address, address_hash, name, languages, time_zone)
-SELECT DISTINCT ON (h) address, h, name, languages, time_zone
-FROM (SELECT *, {_HASHED} AS h FROM staged) s
-ORDER BY h, line
-ON CONFLICT (address_hash) DO NOTHING
+# HMAC-SHA256 cut to 16 bytes, as Tokens.address_hash has it. Looking up one by one keeps the plan the same
+# however large the tables are, and however old what the planner knows of them.
+_INCOMING = """
+CREATE TEMPORARY TABLE incoming ON COMMIT DROP AS
+SELECT s.*, r.id AS subscriber_id
+FROM (
+    SELECT *, substr(sha256(:outer || sha256(:inner || convert_to(address_key, 'UTF8'))), 1, 16) AS address_hash
+    FROM staged OFFSET 0
+) s
+LEFT JOIN LATERAL (SELECT id FROM subscriber WHERE address_hash = s.address_hash LIMIT 1) r ON true
+WHERE NOT EXISTS (SELECT FROM suppression x WHERE x.address_hash = s.address_hash OFFSET 0)
 """
 
-_NEW_SUBSCRIPTIONS = f"""
+_SUBSCRIBERS = """
+WITH made AS (
+    INSERT INTO subscriber (address, address_hash, name, languages, time_zone)
+    SELECT address, address_hash, name, languages, time_zone FROM incoming WHERE subscriber_id IS NULL
+    ON CONFLICT (address_hash) DO NOTHING
+    RETURNING id, address_hash
+)
+UPDATE incoming i SET subscriber_id = m.id FROM made m WHERE i.address_hash = m.address_hash
+"""
+
+# Whom someone else added between the two statements above.
+_OVERTAKEN = """
+UPDATE incoming i SET subscriber_id = (SELECT id FROM subscriber r WHERE r.address_hash = i.address_hash)
+WHERE subscriber_id IS NULL
+"""
+
+_SUBSCRIPTIONS = """
 WITH added AS (
     INSERT INTO subscription (newsletter_id, subscriber_id, state, sections)
-    SELECT DISTINCT ON (r.id) :newsletter, r.id, 'active', s.sections
-    FROM (SELECT *, {_HASHED} AS h FROM staged) s
-    JOIN subscriber r ON r.address_hash = s.h
-    WHERE NOT EXISTS (SELECT FROM suppression x WHERE x.address_hash = s.h)
-    ORDER BY r.id, s.line
+    SELECT :newsletter, subscriber_id, 'active', sections FROM incoming
     ON CONFLICT (newsletter_id, subscriber_id) DO NOTHING
     RETURNING subscriber_id
 )
 INSERT INTO consent (subscriber_id, newsletter_id, kind, given, source, language, at)
-SELECT DISTINCT ON (r.id) r.id, :newsletter, 'subscribe', true, s.source, coalesce(s.languages[1], ''), s.at
-FROM (SELECT *, {_HASHED} AS h FROM staged) s
-JOIN subscriber r ON r.address_hash = s.h
-JOIN added a ON a.subscriber_id = r.id
-ORDER BY r.id, s.line
+SELECT subscriber_id, :newsletter, 'subscribe', true, source, coalesce(languages[1], ''), at
+FROM added JOIN incoming USING (subscriber_id)
 """
 
-_SUPPRESSED = f"""
-SELECT s.line FROM (SELECT line, {_HASHED} AS h FROM staged) s
-JOIN suppression x ON x.address_hash = s.h ORDER BY s.line
-"""
 
-StagedRow = tuple[int, str, str, str, list[str], int, str, str, datetime]
-"""line, address, address key, name, languages, sections, time zone, consent source, consent date"""
+@dataclass(frozen=True, slots=True)
+class TakenIn:
+    """What became of the rows of one transaction; together they are all of them."""
 
-
-def stage(session: Session, rows: list[StagedRow]) -> None:
-    """Put rows of an import into a table of this transaction, by COPY."""
-    session.execute(text(_STAGE))
-    raw = session.connection().connection.cursor()
-    with raw.copy("COPY staged FROM STDIN") as copy:
-        for row in rows:
-            copy.write_row(row)
+    added: int
+    known: int
+    suppressed: int
 
 
-def take_in_staged(
-    session: Session, newsletter: int, pads: tuple[bytes, bytes]
-) -> tuple[int, int, list[int]]:
-    """Turn what is staged into subscribers, subscriptions and consents.
+def _escaped(value: str) -> str:
+    """Text in the form that COPY reads; it has no line breaks or tabs."""
+    return value.replace("\\", "\\\\") if "\\" in value else value
 
-    Who is known already keeps what they chose, whatever a file says. Returns how many subscribers and how many
-    subscriptions are new, and the lines whose address is suppressed.
+
+def take_in(
+    session: Session, newsletter: int, readers: Sequence[NewReader], pads: tuple[bytes, bytes]
+) -> TakenIn:
+    """Turn readers into subscribers, subscriptions and consents, set by set. Each address stands once among them.
+
+    Who is known already keeps what they chose, whatever a file says; who is suppressed leaves no trace.
+    ``pads`` are those of the keyed hash of addresses.
     """
-    keys = {"inner": pads[0], "outer": pads[1]}
-    suppressed = list(session.scalars(text(_SUPPRESSED), keys))
-    if suppressed:
-        session.execute(text("DELETE FROM staged WHERE line = ANY(:lines)"), {"lines": suppressed})
+    session.execute(text(_STAGE))
+    lists: dict[tuple[str, ...], str] = {}
+    with session.connection().connection.cursor().copy(_COPY) as copy:
+        lines = []
+        for reader in readers:
+            _, address, key, name, languages, sections, zone, source, at = reader
+            array = lists.get(languages) or lists.setdefault(languages, "{" + ",".join(languages) + "}")
+            lines.append(
+                f"{_escaped(address)}\t{_escaped(key)}\t{_escaped(name)}\t{array}\t{sections}"
+                f"\t{zone}\t{_escaped(source)}\t{at.isoformat()}\n"
+            )
+        copy.write("".join(lines))
     connection = session.connection()
-    people = connection.execute(text(_NEW_SUBSCRIBERS), keys).rowcount
-    ties = connection.execute(text(_NEW_SUBSCRIPTIONS), {**keys, "newsletter": newsletter}).rowcount
-    return people, ties, suppressed
+    connection.execute(text(_INCOMING), {"inner": pads[0], "outer": pads[1]})
+    wanted = connection.scalar(text("SELECT count(*) FROM incoming")) or 0
+    connection.execute(text(_SUBSCRIBERS))
+    connection.execute(text(_OVERTAKEN))
+    added = connection.execute(text(_SUBSCRIPTIONS), {"newsletter": newsletter}).rowcount
+    return TakenIn(added=added, known=wanted - added, suppressed=len(readers) - wanted)
+
+
+def analyze(session: Session) -> None:
+    """Tell the planner about many new readers at once; its own look at the tables can be a minute away."""
+    session.execute(text("ANALYZE subscriber, subscription, consent"))

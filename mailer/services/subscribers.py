@@ -1,0 +1,190 @@
+"""Subscribers: readers come in from a file, each with the evidence of their consent."""
+
+import codecs
+import csv
+import io
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from mailer.domain.subscribers import (
+    REJECT_COLUMNS,
+    ImportRefused,
+    NewReader,
+    ReaderList,
+    Rejected,
+    SectionNames,
+    guarded,
+)
+from mailer.store import newsletters, readers
+from mailer.store.database import Database
+
+__all__ = ["ImportRefused", "ImportReport", "Progress", "import_subscribers", "rejects_beside"]
+
+CHUNK = 20_000
+"""Lines in one transaction."""
+_BLOCK = 1 << 20
+_ASK_FOR_STATISTICS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an import is: lines read so far, and bytes read of all the bytes of the file."""
+
+    lines: int
+    bytes_read: int
+    bytes_all: int
+
+
+@dataclass(slots=True)
+class ImportReport:
+    """What became of the lines of a file: ``lines`` is the sum of the next four. Blank lines are none."""
+
+    lines: int = 0
+    added: int = 0
+    """New subscriptions to this newsletter."""
+    known: int = 0
+    """Had a subscription here, whatever its state: it stays as it is."""
+    suppressed: int = 0
+    """Must not be mailed: nothing was stored of them."""
+    rejected: int = 0
+    seconds: float = 0.0
+    rejects: Path | None = None
+    """Where the rejected lines were written, when there are any."""
+
+
+def rejects_beside(path: Path) -> Path:
+    """``readers.csv`` → ``readers.rejects.csv``"""
+    return path.with_name(f"{path.stem}.rejects.csv")
+
+
+def import_subscribers(
+    database: Database,
+    source: Path | BinaryIO,
+    slug: str,
+    *,
+    rejects_path: Path | None = None,
+    pads: tuple[bytes, bytes],
+    now: datetime,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> ImportReport:
+    """Take in the readers of a CSV file, many lines to a transaction.
+
+    Killed half way, it can simply be run again: who is in stays as they are. Lines that cannot be taken in go
+    to ``rejects_path`` with the reason; that defaults to a file beside ``source``, and an open file (which
+    must be seekable) has no beside, so there it has to be given. ``pads`` are those of the keyed hash of
+    addresses. Raises ImportRefused, before anything is stored, when the file as a whole cannot be read.
+    """
+    started = time.monotonic()
+    with ExitStack() as stack:
+        if isinstance(source, Path):
+            rejects_path = rejects_path or rejects_beside(source)
+            if rejects_path.resolve() == source.resolve():
+                raise ImportRefused(
+                    "The rejected lines would overwrite the file itself: give them another name."
+                )
+            try:
+                file: BinaryIO = stack.enter_context(source.open("rb"))
+            except OSError as error:
+                raise ImportRefused(f"{source} cannot be opened: {error.strerror}.") from None
+        else:
+            file = source
+        if rejects_path is None:
+            raise TypeError("an open file needs a rejects_path")
+        encoding, size = _checked(file)
+        newsletter, sections = _newsletter(database, slug)
+        text = io.TextIOWrapper(file, encoding=encoding)
+        stack.callback(text.detach)  # it would close a file that is not ours
+        layout = ReaderList(text.readline(), sections, now)
+        report = ImportReport()
+        found = layout.read(text)
+        with _rejects(rejects_path, layout) as reject:
+            while chunk := list(islice(found, CHUNK)):
+                good = [entry for entry in chunk if isinstance(entry, NewReader)]
+                bad = [entry for entry in chunk if isinstance(entry, Rejected)]
+                if good:
+                    with database.transaction() as session:
+                        taken = readers.take_in(session, newsletter, good, pads)
+                    report.added += taken.added
+                    report.known += taken.known
+                    report.suppressed += taken.suppressed
+                if bad:
+                    reject(bad)
+                    report.rejects = rejects_path
+                report.rejected += len(bad)
+                report.lines += len(chunk)
+                if on_progress:
+                    on_progress(Progress(report.lines, file.tell(), size))
+        if report.added >= _ASK_FOR_STATISTICS:
+            with database.transaction() as session:
+                readers.analyze(session)
+    report.seconds = time.monotonic() - started
+    return report
+
+
+def _newsletter(database: Database, slug: str) -> tuple[int, list[SectionNames]]:
+    with database.transaction() as session:
+        newsletter = newsletters.by_slug(session, slug)
+        if newsletter is None:
+            known = ", ".join(newsletters.slugs(session)) or "none yet"
+            raise ImportRefused(f"There is no newsletter “{slug}”. There is: {known}.")
+        found = newsletters.sections(session, newsletter.id)
+        return newsletter.id, [SectionNames(section.key, section.bit, section.titles) for section in found]
+
+
+def _checked(file: BinaryIO) -> tuple[str, int]:
+    """The encoding of a file that is text from beginning to end, and its size in bytes. Raises ImportRefused.
+
+    To read it all once beforehand takes a few milliseconds for each megabyte's million, and no file of the
+    wrong encoding is ever half taken in.
+    """
+    file.seek(0)
+    head = file.read(4)
+    if head.startswith(b"PK\x03\x04"):
+        raise ImportRefused("This is a spreadsheet or an archive, not text: save it as “CSV UTF-8”.")
+    utf16 = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    encoding, title = ("utf-16", "UTF-16") if utf16 else ("utf-8-sig", "UTF-8")
+    file.seek(0)
+    decoder = codecs.getincrementaldecoder(encoding)()
+    line, size = 1, 0
+    while True:
+        block = file.read(_BLOCK)
+        try:
+            text = decoder.decode(block, final=not block)
+        except UnicodeDecodeError as error:
+            pending = len(error.object) - len(block)  # bytes that the decoder held back from the block before
+            line += error.object[: error.start].count(b"\n")
+            where = f"Byte {size - pending + error.start + 1}, on line {line},"
+            raise ImportRefused(f"{where} is not {title}: save the file as “CSV UTF-8”.") from None
+        line += text.count("\n")
+        size += len(block)
+        if not block:
+            break
+        if len(block) == _BLOCK and "\n" not in text and "\r" not in text:
+            raise ImportRefused(f"Line {line} is longer than a million bytes: this is no list of readers.")
+    file.seek(0)
+    return encoding, size
+
+
+@contextmanager
+def _rejects(path: Path, layout: ReaderList) -> Iterator[Callable[[list[Rejected]], None]]:
+    """What writes rejected lines to a file, which comes to be with the first of them."""
+    path.unlink(missing_ok=True)  # those of an earlier run
+    with ExitStack() as stack:
+        writer: Any = None
+
+        def reject(entries: list[Rejected]) -> None:
+            nonlocal writer
+            if writer is None:
+                # With a BOM, by which spreadsheets know UTF-8.
+                file = stack.enter_context(path.open("w", encoding="utf-8-sig", newline="", buffering=_BLOCK))
+                writer = csv.writer(file, delimiter=layout.delimiter)
+                writer.writerow([*REJECT_COLUMNS, *layout.columns])
+            writer.writerows((e.line, e.reason, *map(guarded, e.fields)) for e in entries)
+
+        yield reject
