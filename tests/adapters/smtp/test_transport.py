@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any
 
 import pytest
-from smtp_scripts import Listener, Peer, Server, converse, envelope, envelopes, relay
 
 from mailer.adapters.smtp import Envelope, Result, Transport
 from mailer.domain.outcomes import Outcome, Stage
+from tests.adapters.smtp.scripts import Listener, Peer, Server, converse, envelope, envelopes, relay
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
@@ -78,7 +78,7 @@ def test_a_connection_is_replaced_after_its_most_messages(run: Run, pipelining: 
             peer.say("250 ok")
         peer.say("221 bye")
 
-    heard, server = run(converse(counting, count=10, max_messages_per_connection=4, pipelining=pipelining))
+    heard, _server = run(converse(counting, count=10, max_messages_per_connection=4, pipelining=pipelining))
     assert set(heard.outcomes().values()) == {"accepted"}
     assert seen == [4, 4, 2]
 
@@ -179,7 +179,7 @@ def test_an_unusable_relay_is_asked_once_for_many_messages(
 ) -> None:
     from dataclasses import replace
 
-    from smtp_scripts import PATIENT
+    from tests.adapters.smtp.scripts import PATIENT
 
     heard, server = run(converse(script, count=500, connections=4, timeouts=replace(PATIENT, greeting=0.1)))
     assert heard.outcomes() == dict.fromkeys(range(500), "relay")

@@ -17,10 +17,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from smtp_scripts import Listener, Peer, Server, envelope, envelopes, relay
 
 from mailer.adapters.smtp import Relay, Tls, Transport
 from mailer.domain.outcomes import Stage
+from tests.adapters.smtp.scripts import Listener, Peer, Server, envelope, envelopes, relay
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
@@ -209,7 +209,7 @@ def test_plain_text_ahead_of_the_handshake_is_not_believed(
 @pytest.mark.parametrize("password", ["s3cret ü", "wrong"])
 def test_logging_in(run: Run, excluded: list[str], password: str) -> None:
     mailbox = Mailbox()
-    options = {
+    options: dict[str, Any] = {
         "authenticator": mailbox.authenticate,
         "auth_exclude_mechanism": excluded,
     }
@@ -220,7 +220,8 @@ def test_logging_in(run: Run, excluded: list[str], password: str) -> None:
     assert mailbox.logins == [(b"news", password.encode())]
     if not good:
         reply = heard.results[0].reply
-        assert reply is not None and reply.code == 535
+        assert reply is not None
+        assert reply.code == 535
         assert heard.results[0].stage is Stage.AUTH
 
 
@@ -273,7 +274,7 @@ def test_large_messages_under_tls(run: Run, certificate: Certificate) -> None:
 def test_timing_out_in_the_handshake(run: Run, certificate: Certificate) -> None:
     from dataclasses import replace
 
-    from smtp_scripts import PATIENT
+    from tests.adapters.smtp.scripts import PATIENT
 
     async def script(peer: Peer) -> None:
         await peer.hello("STARTTLS")

@@ -5,10 +5,10 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
-from smtp_scripts import Listener, Peer, Server, converse, envelope, envelopes, relay
 
 from mailer.adapters.smtp import Timeouts, Transport
 from mailer.domain.outcomes import Outcome, Stage
+from tests.adapters.smtp.scripts import Listener, Peer, Server, converse, envelope, envelopes, relay
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
@@ -319,7 +319,8 @@ def test_a_connection_that_ends_at_any_stage(run: Run, stage: str, ending: str, 
     # The whole of a small message is written at once, so its dot is out when the body is cut.
     if stage in ("body", "final") and ending == "421":
         assert result.outcome is Outcome.RETRY
-        assert result.reply is not None and result.reply.code == 421
+        assert result.reply is not None
+        assert result.reply.code == 421
     elif stage in ("body", "final"):
         assert result.outcome is Outcome.UNKNOWN
         assert result.detail
@@ -435,7 +436,9 @@ def test_what_the_relay_cannot_take_is_not_sent(
     heard, _ = run(converse(refuses_everything, batch=[envelope("odd", **fields), envelope("fine")]))
     assert heard.outcomes() == {"odd": outcome, "fine": "accepted"}
     reply = heard.results["odd"].reply
-    assert reply is not None and reply.enhanced == enhanced and reply.text.startswith("not sent")
+    assert reply is not None
+    assert reply.enhanced == enhanced
+    assert reply.text.startswith("not sent")
     assert heard.dotted == {"fine"}
 
 

@@ -8,9 +8,9 @@ from itertools import chain, repeat
 import uvloop
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from smtp_scripts import PATIENT, Listener, Peer, Server, envelopes, relay
 
 from mailer.adapters.smtp import Transport
+from tests.adapters.smtp.scripts import PATIENT, Listener, Peer, Server, envelopes, relay
 
 actions = st.sampled_from(
     ["ok"] * 12
@@ -64,7 +64,9 @@ class Chaos:
                 mail = await self._answer(peer, "250 ok")
                 rcpt = False
             elif verb == "RCPT":
-                rcpt = await self._answer(peer, "250 ok") if mail else bool(peer.say("503 MAIL first"))
+                rcpt = mail and await self._answer(peer, "250 ok")
+                if not mail:
+                    peer.say("503 MAIL first")
             elif verb == "DATA":
                 # A go-ahead without a recipient is allowed (RFC 2920 3.1), and done by some.
                 if mail and await self._answer(peer, "354 go"):
