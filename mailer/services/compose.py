@@ -210,3 +210,18 @@ def preview(
     )
     content = source.compose(language, mask, mail_links, "Ada Example", "ada@example.org")
     return content, renderer.render(content)
+
+
+def mask_of(database: Database, issue: int, keys: Sequence[str]) -> int | None:
+    """The mask of sections named by their keys; None for no keys. Raises NoIssue."""
+    if not keys:
+        return None
+    with database.transaction() as session:
+        row = issues.by_id(session, issue)
+        if row is None:
+            raise NoIssue(f"There is no issue {issue}. See them with: mailer issue list.")
+        known = {section.key: section.bit for section in newsletters.sections(session, row.newsletter_id)}
+    unknown = [key for key in keys if key.strip() not in known]
+    if unknown:
+        raise NoIssue(f"There is no section {', '.join(unknown)}; there is {', '.join(known)}.")
+    return sum(1 << known[key.strip()] for key in keys)

@@ -1,6 +1,6 @@
 """Schedule: when an issue goes out, and stopping it on its way. Only rows are written here."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from mailer.domain.states import IssueState, WrongState, check_move
 from mailer.models import Issue
@@ -98,6 +98,19 @@ def begin_due(database: Database, now: datetime, batch_size: int) -> list[int]:
             issues.log(session, issue, "mailer", "sending", f"{count} batches")
             begun.append(issue)
     return begun
+
+
+def preparing(database: Database) -> list[int]:
+    """Issues whose audience is frozen and not all expanded and rendered."""
+    with database.transaction() as session:
+        rows = issues.in_state(session, (IssueState.sending, IssueState.paused))
+        return [row.id for row in rows if row.composed_at is None]
+
+
+def hand_out(database: Database, now: datetime, again: timedelta, limit: int) -> list[tuple[int, bool]]:
+    """(batch, retry) pairs that a worker should be told of: due, and not told of for a while."""
+    with database.transaction() as session:
+        return batches.hand_out(session, now, again, limit)
 
 
 def finish_done(database: Database, now: datetime) -> list[int]:

@@ -5,6 +5,7 @@ micro-batch is with the relay, the one before is recorded and the next one taken
 """
 
 import random
+import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
@@ -51,11 +52,15 @@ class Sender:
     lease: timedelta
     give_up: timedelta
     chance: random.Random = field(default_factory=random.Random)
+    stopping: threading.Event = field(default_factory=threading.Event)
+    """Set when the process is to end: messages in flight finish, claims go back."""
     _templates: OrderedDict[int, tuple[Template, int]] = field(default_factory=OrderedDict)
     _held: int = 0
 
     def send_batch(self, batch: int) -> int:
         """Send what is due in a batch, if it is to be had; returns how many deliveries were handed over."""
+        if self.stopping.is_set():
+            return 0
         with self.database.transaction() as session:
             started = time.monotonic()
             claim = batches.claim(session, batch, self.journals.worker, self.lease)
@@ -146,6 +151,7 @@ class _Run:
         ours = True
         try:
             while ours and (flights or not self.stop):
+                self.stop |= self.sender.stopping.is_set()
                 landing = self.stop or len(flights) >= _IN_FLIGHT
                 verdicts = self._landed(flights.popleft()) if landing else []
                 due, templates, ours = self._step(verdicts, take=not self.stop)

@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
+
+from mailer.models import Base
 
 __all__ = ["Database", "DatabaseDown", "Session"]
 
@@ -50,6 +52,16 @@ class Database:
                     f"The database does not answer: {str(error.orig).splitlines()[0]}"
                 ) from error
             raise
+
+    def empty(self) -> None:
+        """Remove everything but the tables themselves: for demos and tests."""
+        names = ", ".join(table.name for table in Base.metadata.sorted_tables)
+        with self.engine.begin() as connection:
+            for part in connection.scalars(
+                text("SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'delivery'::regclass")
+            ).all():
+                connection.execute(text(f"DROP TABLE {part}"))
+            connection.execute(text(f"TRUNCATE {names} RESTART IDENTITY CASCADE"))
 
     def close(self) -> None:
         if "engine" in self.__dict__:

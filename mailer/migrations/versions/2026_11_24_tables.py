@@ -1,7 +1,7 @@
 """tables"""
 
-from alembic import op
 import sqlalchemy as sa
+from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "6840fcac91cc"

@@ -1,0 +1,159 @@
+"""Puts the service together: settings in, everything that works with them out. Nothing connects here."""
+
+import secrets
+import socket
+from collections.abc import Callable
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+
+import redis
+
+from mailer.adapters.embedded import Postgres, Valkey
+from mailer.adapters.journal import Journals
+from mailer.adapters.links import WebLinks
+from mailer.adapters.mjml import Renderer
+from mailer.adapters.outbox import Outbox
+from mailer.adapters.pictures import Fit, fit
+from mailer.adapters.smtp import Relay, Tls
+from mailer.adapters.tokens import Tokens
+from mailer.migrations import upgrade
+from mailer.services.send import Sender
+from mailer.settings import ROOT, Settings, SettingsError, read_settings
+from mailer.store.database import Database
+
+TEMPLATES = ROOT / "templates"
+
+
+class Mailer:
+    """The service's parts, each made when it is first asked for. Close it to stop what it started."""
+
+    def __init__(self, settings: Settings | None = None, *, application: str = "mailer", pool: int = 5) -> None:
+        self.settings = settings or read_settings()
+        self._application = application
+        self._pool = pool
+        self._embedded: list[Postgres | Valkey] = []
+
+    @cached_property
+    def database_url(self) -> str:
+        """The database that is set, or an embedded one in the state folder, up to date."""
+        if self.settings.database_url:
+            return self.settings.database_url
+        server = Postgres(self.settings.state_dir / "postgres")
+        self._embedded.append(server)
+        url = server.url()
+        upgrade(url)
+        return url
+
+    @cached_property
+    def redis_url(self) -> str:
+        if self.settings.redis_url:
+            return self.settings.redis_url
+        server = Valkey(self.settings.state_dir / "valkey")
+        self._embedded.append(server)
+        return server.url
+
+    @cached_property
+    def database(self) -> Database:
+        return Database(self.database_url, pool=self._pool, application=self._application)
+
+    @cached_property
+    def tokens(self) -> Tokens:
+        return Tokens([self.secret_key, *(old.get_secret_value() for old in self.settings.old_secret_keys)])
+
+    @property
+    def secret_key(self) -> str:
+        """The key that is set. With embedded servers, one kept in the state folder."""
+        if given := self.settings.secret_key.get_secret_value():
+            return given
+        if self.settings.database_url:
+            raise SettingsError(
+                "MAILER_SECRET_KEY: must be set beside MAILER_DATABASE_URL, the same on every host. "
+                "Make one with: openssl rand -base64 48"
+            )
+        path = self.settings.state_dir / "secret.key"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch(mode=0o600)
+            path.write_text(secrets.token_urlsafe(48))
+        return path.read_text()
+
+    @cached_property
+    def links(self) -> WebLinks:
+        return WebLinks(self.settings.public_url, self.tokens)
+
+    @cached_property
+    def renderer(self) -> Renderer:
+        return Renderer(TEMPLATES)
+
+    @cached_property
+    def journals(self) -> Journals:
+        return Journals(self.settings.state_dir.resolve())
+
+    @cached_property
+    def outbox(self) -> Outbox:
+        settings = self.settings
+        return Outbox(
+            Relay(
+                name="relay",
+                host=settings.smtp_host,
+                port=settings.smtp_port,
+                tls=Tls(settings.smtp_tls),
+                username=settings.smtp_username,
+                password=settings.smtp_password.get_secret_value(),
+                connections=settings.smtp_connections,
+                local_name=settings.smtp_local_name or socket.getfqdn(),
+            )
+        )
+
+    @cached_property
+    def sender(self) -> Sender:
+        return Sender(
+            database=self.database,
+            outbox=self.outbox,
+            journals=self.journals,
+            links=self.links,
+            bounce_domain=self.settings.bounce_domain,
+            lease=timedelta(seconds=self.settings.lease_seconds),
+            give_up=timedelta(hours=self.settings.give_up_hours),
+        )
+
+    def picture_from(self, folder: Path) -> Callable[[str], Fit]:
+        """Reads pictures of a document that lies in ``folder``; nothing outside it."""
+
+        def read(path: str) -> Fit:
+            file = (folder / path).resolve()
+            if not file.is_relative_to(folder.resolve()):
+                raise PictureMissing(f"The picture {path} is outside the document's folder.")
+            if not file.is_file():
+                raise PictureMissing(f"The picture {path} is not there; it is looked for beside the document.")
+            return fit(file.read_bytes(), path, self.settings.max_picture_bytes)
+
+        return read
+
+    def migrate(self) -> None:
+        upgrade(self.database_url)
+
+    def reset(self) -> None:
+        """Empty the embedded servers. Refuses to touch any that the settings name."""
+        if self.settings.database_url or self.settings.redis_url:
+            raise SettingsError("MAILER_DATABASE_URL: only embedded servers may be emptied")
+        self.database.empty()
+        redis.Redis.from_url(self.redis_url).flushall()
+
+    def close(self) -> None:
+        for part in ("outbox", "database"):
+            if part in self.__dict__:
+                self.__dict__.pop(part).close()
+        while self._embedded:
+            self._embedded.pop().close()
+
+    def __enter__(self) -> "Mailer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class PictureMissing(ValueError):
+    """A document names a picture that cannot be had."""

@@ -1,0 +1,36 @@
+"""The command line: parse, call one service, print."""
+
+import sys
+
+import typer
+from rich.console import Console
+
+from mailer.cli import demo, issues, newsletters, readers, servers
+from mailer.cli.errors import EXPECTED
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    help="Newsletters in many languages: each reader gets one mail with exactly the sections they follow.",
+)
+app.add_typer(newsletters.app, name="newsletter")
+app.add_typer(issues.app, name="issue")
+app.add_typer(readers.app, name="subscribers")
+app.command("explain")(issues.explain)
+app.command("suppress")(readers.suppress)
+app.command("migrate")(servers.migrate)
+app.command("web")(servers.web)
+app.command("inbox")(servers.inbox)
+app.command("run")(servers.run)
+app.command("settings")(servers.settings)
+app.command("demo")(demo.demo)
+
+
+def main() -> None:
+    """Run the command line: an expected error is one sentence and exit status 2."""
+    try:
+        app()
+    except EXPECTED as error:
+        Console(stderr=True, soft_wrap=True).print(f"[bold red]mailer:[/] {error}", markup=True, highlight=False)
+        sys.exit(2)

@@ -1,0 +1,50 @@
+"""Errors that a user can mend: each has a message that is a sentence for them."""
+
+from mailer.adapters.embedded import EmbeddedMissing
+from mailer.adapters.markup import TooDeep, TooLong
+from mailer.adapters.mjml import TooLarge, UnsafeLink
+from mailer.adapters.pictures import BadPicture
+from mailer.bootstrap import PictureMissing
+from mailer.domain.document import DocumentError
+from mailer.domain.languages import NotALanguage
+from mailer.domain.message import UnsafeHeader
+from mailer.domain.newsletter import NewsletterError
+from mailer.domain.states import WrongState
+from mailer.services.approve import NotApproved
+from mailer.services.author import Refused
+from mailer.services.compose import NoIssue
+from mailer.services.report import NotFound
+from mailer.services.schedule import NoSuchIssue
+from mailer.services.subscribers import ImportRefused
+from mailer.settings import SettingsError
+from mailer.store.database import DatabaseDown
+
+
+class Misuse(ValueError):
+    """The command's words do not fit together."""
+
+
+EXPECTED = (
+    BadPicture,
+    DatabaseDown,
+    DocumentError,
+    EmbeddedMissing,
+    ImportRefused,
+    Misuse,
+    NewsletterError,
+    NoIssue,
+    NoSuchIssue,
+    NotALanguage,
+    NotApproved,
+    NotFound,
+    OSError,
+    PictureMissing,
+    Refused,
+    SettingsError,
+    TooDeep,
+    TooLarge,
+    TooLong,
+    UnsafeHeader,
+    UnsafeLink,
+    WrongState,
+)

@@ -1,0 +1,389 @@
+"""mailer issue … and mailer explain"""
+
+import getpass
+import json
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+from mailer.bootstrap import Mailer
+from mailer.cli.errors import Misuse
+from mailer.domain.document import Document, DocumentError, decode, parse
+from mailer.domain.languages import canonical
+from mailer.domain.states import IssueState, MissingPolicy
+from mailer.domain.subscribers import Unfit, read_address
+from mailer.services import approve as approving
+from mailer.services import author, compose, expand, report, schedule
+from mailer.services.report import Status
+
+app = typer.Typer(no_args_is_help=True, help="Import, look over, approve, send and follow an issue.")
+
+Number = Annotated[int, typer.Argument(metavar="N", help="The issue's id, as in `mailer issue list`.")]
+By = Annotated[str, typer.Option("--by", help="Who does this; stands in the issue's log.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_OPEN = (IssueState.scheduled, IssueState.sending)
+
+
+def _me() -> str:
+    return getpass.getuser()
+
+
+def _read(file: Path, language: str) -> Document:
+    size = file.stat().st_size
+    if size > 50_000_000:
+        raise DocumentError(f"{file.name} is {size / 1e6:.0f} MB; a newsletter document is at most 5 MB.")
+    return parse(decode(file.read_bytes()), language)
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="The newsletter as a Markdown document.")],
+    newsletter: Annotated[str, typer.Option(help="The newsletter's slug.")] = "",
+    language: Annotated[str, typer.Option(help="The document's language, a tag such as en or sr-Latn.")] = "",
+    number: Annotated[
+        str, typer.Option(help="The issue's number, where the document's front matter has none.")
+    ] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what was understood.")] = False,
+    as_json: Json = False,
+    by: By = "",
+) -> None:
+    """Read a document into an issue: new, another language of it, or a correction."""
+    tag = canonical(language) if language else ""
+    document = _read(file, tag or "en")
+    tag = tag or canonical(document.front.get("language", "en"))
+    if document.front.get("language") and canonical(document.front["language"]) != tag:
+        raise Misuse(f"{file.name} says that it is in {document.front['language']}, but --language says {tag}.")
+    if dry_run:
+        _tell(document, as_json)
+        return
+    if not newsletter:
+        raise Misuse("Say for which newsletter: --newsletter SLUG (or only look, with --dry-run).")
+    with Mailer() as parts:
+        done = author.import_document(
+            parts.database,
+            document,
+            newsletter,
+            tag,
+            number=number or file.stem.removesuffix(f".{tag}"),
+            today=datetime.now(UTC).date(),
+            pictures=parts.picture_from(file.parent),
+            actor=by or _me(),
+        )
+    unsure = [{"line": doubt.line, "why": doubt.why} for doubt in document.unsure]
+    if as_json:
+        shown = {name: getattr(done, name) for name in done.__slots__}
+        print(json.dumps(shown | {"unsure": unsure}, ensure_ascii=False, indent=2))
+        return
+    what = "new" if done.new_issue else ("changed" if done.changed else "nothing new")
+    print(
+        f"Issue {done.issue} ({done.number}) in {done.language}: {what}. "
+        f"{done.sections} sections, {done.stories} stories, {done.contacts} contact notes."
+    )
+    for title in done.new_sections:
+        print(f"  new section: {title}")
+    for headline in done.by_order:
+        print(f"  paired only by its place, please check: {headline}")
+    for headline in done.unpaired:
+        print(f"  no partner found, added as a story of its own: {headline}")
+    for headline in done.not_in_file:
+        print(f"  not in this file, kept: {headline}")
+    _doubts(document)
+
+
+def _tell(document: Document, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(document.as_dict(), ensure_ascii=False, indent=2))
+        return
+    stories = sum(len(section.stories) for section in document.sections)
+    notes = sum(len(story.contacts) for section in document.sections for story in section.stories)
+    print(f"{len(document.sections)} sections, {stories} stories, {notes} contact notes. Nothing was written.")
+    for section in document.sections:
+        print(f"\n{section.title}")
+        for story in section.stories:
+            print(f"  {story.headline}")
+            for line in story.datelines:
+                print(f"    {line.text}")
+    print()
+    _doubts(document)
+
+
+def _doubts(document: Document) -> None:
+    if document.unsure:
+        print(f"Unsure in {len(document.unsure)} places; please check:")
+    for doubt in document.unsure:
+        print(f"  line {doubt.line}: {doubt.why}")
+
+
+@app.command("masthead")
+def masthead(issue: Number, picture: Path, by: By = "") -> None:
+    """Give an issue the picture at its head."""
+    with Mailer() as parts:
+        fitted = parts.picture_from(picture.parent)(picture.name)
+        author.set_masthead(parts.database, issue, fitted, by or _me())
+    print(f"Issue {issue}: masthead {fitted.width} × {fitted.height}.")
+
+
+@app.command("list")
+def list_(as_json: Json = False) -> None:
+    """All issues, newest first."""
+    with Mailer() as parts:
+        rows = report.listing(parts.database)
+    if as_json:
+        keys = ("issue", "newsletter", "number", "state")
+        print(json.dumps([dict(zip(keys, row, strict=False)) for row in rows], ensure_ascii=False, indent=2))
+        return
+    if not rows:
+        print("No issue yet. Begin with: mailer issue import FILE --newsletter SLUG --language en")
+        return
+    table = Table("issue", "newsletter", "number", "state", "sent")
+    for id, slug, number, state, counts in rows:
+        sent = f"{counts.sent:,} of {counts.candidates:,}" if counts.candidates else ""
+        table.add_row(str(id), slug, number, state.value, sent)
+    Console().print(table)
+
+
+@app.command("preview")
+def preview(
+    issue: Number,
+    language: Annotated[str, typer.Option(help="The edition's language.")],
+    sections: Annotated[str, typer.Option(help="Section keys, separated by commas; all without it.")] = "",
+    out: Annotated[Path | None, typer.Option(help="Write the page here instead of printing the text.")] = None,
+) -> None:
+    """Show an edition as its readers would get it."""
+    with Mailer() as parts:
+        mask = compose.mask_of(parts.database, issue, [key for key in sections.split(",") if key.strip()])
+        content, rendered = compose.preview(
+            parts.database, parts.renderer, parts.links, issue, canonical(language), mask
+        )
+    if out:
+        out.write_text(rendered.html, encoding="utf-8")
+        print(f"{content.subject}\n{len(rendered.html.encode()) / 1000:.0f} kB of HTML in {out}")
+    else:
+        print(f"Subject: {content.subject}\n\n{rendered.text}")
+
+
+@app.command("check")
+def check(issue: Number) -> None:
+    """Look an issue over before approval: what is missing, and who would get what."""
+    with Mailer() as parts:
+        material = compose.load(parts.database, parts.links, issue)
+        findings = approving.look_over(material)
+        counted = expand.count_audience(parts.database, issue)
+    _findings(findings)
+    getting = sum(readers for _, _, reason, readers in counted if reason is None)
+    editions = sum(reason is None for _, _, reason, _ in counted)
+    print(f"{getting:,} readers would get it now, in {editions} editions.")
+    why: dict[str, int] = {}
+    for _, _, reason, readers in counted:
+        if reason:
+            why[reason] = why.get(reason, 0) + readers
+    for reason, readers in sorted(why.items()):
+        print(f"  {readers:,} would not: {reason.replace('_', ' ')}")
+
+
+def _findings(findings: list[approving.Finding]) -> None:
+    for finding in findings:
+        print(f"{'BLOCKS' if finding.blocks else 'note'}: {finding.what}")
+
+
+@app.command("policy")
+def policy(issue: Number, missing: MissingPolicy, by: By = "") -> None:
+    """What becomes of a story without a translation: fall_back, leave_out or block."""
+    with Mailer() as parts:
+        approving.set_policy(parts.database, issue, missing, by or _me())
+    print(f"Issue {issue}: {missing.value}.")
+
+
+@app.command("approve")
+def approve(issue: Number, by: By = "") -> None:
+    """Approve an issue, if nothing blocks it."""
+    with Mailer() as parts:
+        material = compose.load(parts.database, parts.links, issue)
+        findings = approving.approve(parts.database, material, by or _me())
+    _findings(findings)
+    print(f"Issue {issue} is approved. Send it with: mailer issue send {issue}")
+
+
+@app.command("reopen")
+def reopen(issue: Number, by: By = "") -> None:
+    """Take an approval back, so that the text can be changed."""
+    with Mailer() as parts:
+        schedule.reopen(parts.database, issue, by or _me())
+    print(f"Issue {issue} is a draft again.")
+
+
+def _time(text: str) -> datetime:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise Misuse(f"“{text}” is not a time such as 2026-09-30T09:00+02:00.") from None
+    return at if at.tzinfo else at.astimezone()
+
+
+@app.command("send")
+def send(
+    issue: Number,
+    at: Annotated[
+        str, typer.Option(help="When, such as 2026-09-30T09:00+02:00; this host's zone without an offset.")
+    ] = "",
+    by: By = "",
+) -> None:
+    """Let an approved issue go out, now or at a time. Only writes that down: workers do the rest."""
+    now = datetime.now(UTC)
+    when = _time(at) if at else now
+    if at and (now - when).total_seconds() > 60:
+        raise Misuse(f"{when:%d %B %Y at %H:%M %Z} has passed. Leave --at away to send now.")
+    with Mailer() as parts:
+        schedule.schedule(parts.database, issue, when, by or _me())
+    print(f"Issue {issue} goes out {'now' if not at else f'on {when:%d %B %Y at %H:%M %Z}'}.")
+    print(f"Follow it with: mailer issue status {issue}")
+
+
+@app.command("unschedule")
+def unschedule(issue: Number, by: By = "") -> None:
+    """Take a scheduled issue back before its time."""
+    with Mailer() as parts:
+        schedule.unschedule(parts.database, issue, by or _me())
+    print(f"Issue {issue} is approved, not scheduled.")
+
+
+@app.command("pause")
+def pause(issue: Number, by: By = "") -> None:
+    """Stop an issue that is going out; resume continues it."""
+    with Mailer() as parts:
+        schedule.pause(parts.database, issue, by or _me())
+    print(f"Issue {issue} is paused. Go on with: mailer issue resume {issue}")
+
+
+@app.command("resume")
+def resume(issue: Number, by: By = "") -> None:
+    """Go on with a paused issue."""
+    with Mailer() as parts:
+        schedule.resume(parts.database, issue, by or _me())
+    print(f"Issue {issue} goes on.")
+
+
+@app.command("cancel")
+def cancel(
+    issue: Number,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    by: By = "",
+) -> None:
+    """End an issue for good. Mail that went out stays out."""
+    if not yes and not typer.confirm(f"Cancel issue {issue} for good?"):
+        print("Nothing was done.")
+        return
+    with Mailer() as parts:
+        left = schedule.cancel(parts.database, issue, by or _me(), datetime.now(UTC))
+    print(f"Issue {issue} is cancelled; {left:,} readers do not get it.")
+
+
+def status_dict(status: Status) -> dict[str, Any]:
+    counts = status.counts
+    return {
+        "issue": status.issue,
+        "newsletter": status.newsletter,
+        "number": status.number,
+        "state": status.state.value,
+        "candidates": counts.candidates,
+        "sent": counts.sent,
+        "failed": counts.failed,
+        "skipped": counts.skipped,
+        "pending": counts.pending,
+        "uncertain": counts.uncertain,
+        "editions": status.editions,
+        "per_second": round(status.per_second, 1),
+    }
+
+
+def _drawn(status: Status) -> Table:
+    counts = status.counts
+    grid = Table.grid(padding=(0, 2))
+    grid.add_row("issue", f"{status.issue}  {status.newsletter} {status.number}  [bold]{status.state.value}[/]")
+    done = counts.candidates - counts.pending
+    share = done / counts.candidates if counts.candidates else 0.0
+    grid.add_row("progress", ProgressBar(total=max(counts.candidates, 1), completed=done, width=50))
+    grid.add_row("", f"{done:,} of {counts.candidates:,} ({share:.0%}), {status.per_second:,.0f} a second")
+    grid.add_row("sent", f"{counts.sent:,}")
+    grid.add_row("failed", f"{counts.failed:,}")
+    grid.add_row("skipped", f"{counts.skipped:,}")
+    grid.add_row("pending", f"{counts.pending:,}")
+    grid.add_row("uncertain", f"{counts.uncertain:,}")
+    grid.add_row("editions", f"{status.editions}" + (f" ({status.to_render} to render)" if status.to_render else ""))
+    if status.state is IssueState.scheduled and status.scheduled_at:
+        grid.add_row("goes out", f"{status.scheduled_at:%d %B %Y at %H:%M} UTC")
+    return grid
+
+
+@app.command("status")
+def status(
+    issue: Number,
+    as_json: Json = False,
+    once: Annotated[bool, typer.Option("--once", help="Print it once and end.")] = False,
+) -> None:
+    """How an issue is doing, live; ends when it is sent, paused or cancelled."""
+    with Mailer() as parts:
+        now = report.status(parts.database, issue, datetime.now(UTC))
+        if as_json:
+            print(json.dumps(status_dict(now), ensure_ascii=False, indent=2))
+            return
+        console = Console()
+        if once or not sys.stdout.isatty():
+            console.print(_drawn(now))
+        else:
+            with Live(_drawn(now), console=console, refresh_per_second=4) as live:
+                while now.state in _OPEN:
+                    time.sleep(0.5)
+                    now = report.status(parts.database, issue, datetime.now(UTC))
+                    live.update(_drawn(now))
+        for reason, count in report.skipped(parts.database, issue).items():
+            print(f"skipped, {reason.replace('_', ' ')}: {count:,}")
+
+
+@app.command("log")
+def log(issue: Number) -> None:
+    """Who did what to an issue, and when."""
+    with Mailer() as parts:
+        for at, actor, what, detail in report.events(parts.database, issue):
+            print(f"{at:%Y-%m-%d %H:%M:%S}  {actor}  {what}  {detail}".rstrip())
+
+
+@app.command("audit")
+def audit(issue: Number) -> None:
+    """Prove that an issue's ledger adds up; exit status 1 and the offending rows when it does not."""
+    with Mailer() as parts:
+        wrong = report.audit(parts.database, issue)
+        counts = report.status(parts.database, issue, datetime.now(UTC)).counts
+    print(
+        f"{counts.candidates:,} candidates = {counts.sent:,} sent + {counts.failed:,} failed + {counts.skipped:,} "
+        f"skipped + {counts.pending:,} pending + {counts.uncertain:,} uncertain"
+    )
+    for line in wrong:
+        print(line)
+    if wrong:
+        raise typer.Exit(1)
+    print("The ledger adds up, reader by reader.")
+
+
+def explain(issue: Number, address: str, as_json: Json = False) -> None:
+    """Why a reader got this edition at this time, or why not."""
+    try:
+        key = read_address(address)[1]
+    except Unfit as error:
+        raise Misuse(f"{error}.") from None
+    with Mailer() as parts:
+        found = report.explain(parts.database, issue, address, parts.tokens.address_hash(key))
+    if as_json:
+        shown = {name: getattr(found, name) for name in found.__slots__}
+        print(json.dumps(shown, ensure_ascii=False, indent=2, default=str))
+        return
+    for sentence in found.sentences:
+        print(sentence)

@@ -1,0 +1,26 @@
+"""mailer newsletter …"""
+
+from pathlib import Path
+
+import typer
+
+from mailer.bootstrap import Mailer
+from mailer.domain.newsletter import NewsletterError, read_newsletter
+from mailer.services import author
+
+app = typer.Typer(no_args_is_help=True, help="A newsletter's name, sender, languages, sections, look.")
+
+
+@app.command("apply")
+def apply(file: Path) -> None:
+    """Make a newsletter from a TOML file, or bring it in line with the file."""
+    try:
+        settings = read_newsletter(file.read_text("utf-8"))
+    except UnicodeDecodeError:
+        raise NewsletterError(f"{file} is not a text file in UTF-8.") from None
+    with Mailer() as parts:
+        new = author.apply_newsletter(parts.database, settings)
+    count = len(settings.sections)
+    print(
+        f"{settings.slug}: {'made' if new else 'up to date'}, {count} sections, {len(settings.languages)} languages."
+    )

@@ -1,0 +1,93 @@
+"""The service's processes on one host, started and ended together."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from mailer.bootstrap import Mailer
+
+_PR_SET_PDEATHSIG = 1
+
+
+def _die_with_parent() -> None:
+    """A child whose parent was killed must not go on sending."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+class Processes:
+    """Web, workers and beat as children of this process, with the same settings and servers."""
+
+    def __init__(self, parts: Mailer, **overrides: str) -> None:
+        self._settings = parts.settings
+        self._parts = parts
+        self._overrides = overrides
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+
+    def _environment(self) -> Mapping[str, str]:
+        return os.environ | {
+            "MAILER_DATABASE_URL": self._parts.database_url,
+            "MAILER_REDIS_URL": self._parts.redis_url,
+            "MAILER_SECRET_KEY": self._parts.secret_key,
+            "MAILER_STATE_DIR": str(self._settings.state_dir.resolve()),
+            **self._overrides,
+        }
+
+    def start(self, name: str, *words: str) -> None:
+        """Start ``python -m words…``; what it prints goes to ``{name}.log`` in the state folder."""
+        logs: Path = self._settings.state_dir / "logs"
+        logs.mkdir(parents=True, exist_ok=True)
+        with (logs / f"{name}.log").open("wb") as log:
+            self._running[name] = subprocess.Popen(
+                [sys.executable, "-m", *words],
+                env=self._environment(),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 - no threads run yet
+            )
+
+    def start_worker(self, name: str, queues: str, threads: int) -> None:
+        words = ["celery", "-A", "workers.app", "worker", "--pool", "threads", "--concurrency", str(threads)]
+        options = ["--without-gossip", "--without-mingle", "--loglevel", "WARNING"]
+        self.start(name, *words, "-Q", queues, "-n", f"{name}@%h", *options)
+
+    def start_all(self, *, web: bool = True) -> None:
+        if web:
+            self.start("web", "mailer", "web")
+        self.start_worker("prepare", "control,expand,compose", 2)
+        self.start_worker("send", "send,retry", 2)
+        schedule = self._settings.state_dir / "beat-schedule"
+        self.start("beat", "celery", "-A", "workers.app", "beat", "--loglevel", "WARNING", "-s", str(schedule))
+
+    def ended(self) -> list[str]:
+        """Names of processes that have ended by themselves."""
+        return [name for name, process in self._running.items() if process.poll() is not None]
+
+    def pid(self, name: str) -> int:
+        return self._running[name].pid
+
+    def stop(self, seconds: float = 15) -> None:
+        """End them: SIGTERM, and SIGKILL for what is still there after a while."""
+        for process in self._running.values():
+            if process.poll() is None:
+                process.terminate()
+        until = time.monotonic() + seconds
+        for process in self._running.values():
+            try:
+                process.wait(max(0.1, until - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self._running.clear()
+
+    def __enter__(self) -> "Processes":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()

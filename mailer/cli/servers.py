@@ -1,0 +1,87 @@
+"""mailer migrate, web, inbox, run, settings"""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import uvicorn
+
+from mailer.bootstrap import Mailer
+from mailer.cli.processes import Processes
+from mailer.settings import Settings, read_settings
+from mailer.web.app import create_app
+
+
+def migrate() -> None:
+    """Bring the database up to date; safe to run twice, or on two hosts at once."""
+    with Mailer() as parts:
+        parts.migrate()
+    print("The database is up to date.")
+
+
+def web() -> None:
+    """Serve the web pages."""
+    with Mailer(application="mailer web", pool=10) as parts:
+        settings = parts.settings
+        uvicorn.run(
+            create_app(parts),
+            host=settings.web_host,
+            port=settings.web_port,
+            access_log=False,  # addresses of pages hold readers' tokens
+            log_level="warning",
+            server_header=False,
+        )
+
+
+def inbox(
+    folder: Annotated[Path, typer.Option(help="Where caught mail is kept.")] = Path(".local/inbox"),
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    smtp_port: Annotated[int, typer.Option(help="Port that takes mail.")] = 1025,
+    web_port: Annotated[int, typer.Option(help="Port of the page.")] = 8026,
+) -> None:
+    """Catch mail and show it as readers see it: for demos and development, never for real mail."""
+    from mailer.adapters.inbox import start
+    from mailer.web.inbox import create_inbox_app
+
+    settings = read_settings()
+    with start(host, smtp_port, folder) as running:
+        print(f"Catching mail on {host}:{running.port}, showing it on http://{host}:{web_port}/inbox")
+        uvicorn.run(
+            create_inbox_app(running.inbox, [settings.public_url]),
+            host=host,
+            port=web_port,
+            access_log=False,
+            log_level="warning",
+        )
+
+
+def run() -> None:
+    """Run everything on this host: web pages, workers and the clock, until Ctrl-C."""
+    with Mailer() as parts, Processes(parts) as processes:
+        processes.start_all()
+        print(f"Web pages on {parts.settings.public_url}. Workers run. Ctrl-C ends it.")
+        try:
+            while not processes.ended():
+                time.sleep(0.5)
+        except KeyboardInterrupt:
+            print("Ending; messages in flight finish.")
+
+
+def settings() -> None:
+    """List every MAILER_ variable with its default, as a Markdown table."""
+    print(settings_table())
+
+
+def settings_table() -> str:
+    """The table of docs/settings.md, from the settings themselves."""
+    lines = ["| variable | default | what it does |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = field.default
+        if hasattr(default, "get_secret_value"):
+            default = default.get_secret_value()
+        shown = f"`{default}`" if default not in ("", []) else "empty"
+        lines.append(f"| `MAILER_{name.upper()}` | {shown} | {field.description} |")
+    return "\n".join(lines)
+
+

@@ -1,0 +1,356 @@
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from email_validator import EmailNotValidError, validate_email
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailer.domain.editions import ALL_SECTIONS
+from mailer.domain.languages import choose
+from mailer.domain.newsletter import read_newsletter
+from mailer.domain.subscribers import (
+    COLUMNS,
+    ImportRefused,
+    NewReader,
+    ReaderList,
+    Rejected,
+    SectionLists,
+    SectionNames,
+    Unfit,
+    guarded,
+    read_address,
+    read_date,
+    read_languages,
+    read_time_zone,
+)
+
+SAMPLE = Path(__file__).parents[2] / "docs" / "sample"
+NOW = datetime(2026, 9, 30, 12, tzinfo=UTC)
+SECTIONS = [
+    SectionNames("news", 0, {"en": "News", "fr": "Actualités"}),
+    SectionNames("news-and-events", 1, {"en": "News and events", "de": "Nachrichten, Termine und Orte"}),
+    SectionNames("water", 3, {"sr-Cyrl": "Вода и реке", "tr": "İçme suyu"}),
+]
+HEADER = "address,name,languages,sections,time_zone,consent_source,consent_date"
+
+
+def read(*lines: str, header: str = HEADER) -> list[NewReader | Rejected]:
+    return list(ReaderList(header + "\n", SECTIONS, NOW).read(f"{line}\n" for line in lines))
+
+
+def reader(line: str, header: str = HEADER) -> NewReader:
+    (found,) = read(line, header=header)
+    assert isinstance(found, NewReader), found
+    return found
+
+
+def reason(line: str, header: str = HEADER) -> str:
+    (found,) = read(line, header=header)
+    assert isinstance(found, Rejected), found
+    return found.reason
+
+
+def test_a_line_with_everything() -> None:
+    line = "Ana.Uzorak@Readers.Example.ORG,Ana Uzorak,hr-HR en,water|news,Europe/Zagreb,web form,2024-02-29T10:00+02:00"
+    assert reader(line) == NewReader(
+        2,
+        "Ana.Uzorak@readers.example.org",
+        "ana.uzorak@readers.example.org",
+        "Ana Uzorak",
+        ("hr-HR", "en"),
+        0b1001,
+        "Europe/Zagreb",
+        "web form",
+        datetime(2024, 2, 29, 8, tzinfo=UTC),
+    )
+
+
+def test_what_is_not_said_has_a_natural_meaning() -> None:
+    found = reader("a@example.org,form,2024-02-29", header="Email,Consent_Source,CONSENT_DATE")
+    assert (found.name, found.languages, found.time_zone) == ("", (), "UTC")
+    assert found.sections == ALL_SECTIONS
+    assert found.at == datetime(2024, 2, 29, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_the_delimiter_is_found_in_the_header(delimiter: str) -> None:
+    header = delimiter.join(["consent_date", "e-mail", "name", "consent_source"])
+    line = delimiter.join(["2024-02-29", "a@example.org", '"Uzorak; Ana, ""Kap"""', "form"])
+    assert reader(line, header=header).name == 'Uzorak; Ana, "Kap"'
+
+
+@pytest.mark.parametrize(
+    ("header", "sentence"),
+    [
+        ("", "The file is empty: its first line must name the columns."),
+        ("\0\0\1", "The file is not text: save it as “CSV UTF-8”."),
+        (HEADER + ",mood", "Column “mood” is not known. The columns are address, name, languages,"),
+        (HEADER + ",", "Column 8 has no name. The columns are address,"),
+        (HEADER + ",email", "There are two columns address. The columns are"),
+        ("address,name", "There is no column consent_source and no column consent_date. The columns are"),
+        ('address,"name', "The first line cannot be read: its quotation marks do not fit together."),
+    ],
+)
+def test_a_header_that_cannot_be_used_refuses_the_file(header: str, sentence: str) -> None:
+    with pytest.raises(ImportRefused) as refused:
+        ReaderList(header, SECTIONS, NOW)
+    assert str(refused.value).startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        (",Ana,en,,,form,2024-01-01", "there is no address"),
+        ("ana@,Ana,en,,,form,2024-01-01", "the address “ana@” cannot be right: "),
+        ("ana@example,Ana,en,,,form,2024-01-01", "the address “ana@example” cannot be right: "),
+        ("a@example.org,A\x07na,en,,,form,2024-01-01", "the name “A\ufffdna” holds a control character"),
+        ("a@example.org,A\u202ena,en,,,form,2024-01-01", "the name “A\ufffdna” holds a control character"),
+        (
+            f"a@example.org,{'A' * 201},en,,,form,2024-01-01",
+            "the name has 201 characters; at most 200 are taken",
+        ),
+        ("a@example.org,Ana,klingonish,,,form,2024-01-01", "“klingonish” "),
+        (f"a@example.org,Ana,{'en ' * 80},,,form,2024-01-01", "the list of languages has 239 characters"),
+        (
+            "a@example.org,Ana,en,news|fishing,,form,2024-01-01",
+            "there is no section “fishing”; there is news, news-",
+        ),
+        ("a@example.org,Ana,en,newspapers,,form,2024-01-01", "there is no section “newspapers”"),
+        ("a@example.org,Ana,en,,Europe/Aldeva,form,2024-01-01", "“Europe/Aldeva” is not a time zone such as"),
+        ("a@example.org,Ana,en,,../../etc/passwd,form,2024-01-01", "“../../etc/passwd” is not a time zone"),
+        ("a@example.org,Ana,en,,,,2024-01-01", "there is no consent_source: "),
+        ("a@example.org,Ana,en,,,form,", "there is no consent_date: "),
+        (
+            "a@example.org,Ana,en,,,form,30.09.2024",
+            "the consent_date “30.09.2024” is not of the form 2026-09-30",
+        ),
+        ("a@example.org,Ana,en,,,form,2026-10-02", "the consent_date “2026-10-02” cannot be right"),
+        ("a@example.org,Ana,en,,,form,1899-12-30", "the consent_date “1899-12-30” cannot be right"),
+        (
+            "a@example.org,Ana,en,,,form,0001-01-01T00:00+14:00",
+            "the consent_date “0001-01-01T00:00+14:00” is not",
+        ),
+        ("a@example.org,Uzorak, Ana,en,,,form,2024-01-01", "it has 8 fields where the first line has 7"),
+        ('a@example.org,"Ana,en,,,form,2024-01-01', "its quotation marks do not fit together"),
+    ],
+)
+def test_a_line_that_cannot_be_taken_in_says_why(line: str, why: str) -> None:
+    assert reason(line).startswith(why)
+
+
+def test_an_unclosed_quotation_mark_spoils_its_own_line_only() -> None:
+    found = read(
+        'a@example.org,"Ana,en,,,form,2024-01-01',
+        "b@example.org,Bo,en,,,form,2024-01-01",
+        'c@example.org,"Ce",en,,,form,2024-01-01',
+    )
+    assert [type(entry) for entry in found] == [Rejected, NewReader, NewReader]
+
+
+def test_a_repeated_address_is_seen_whatever_its_case() -> None:
+    first, second, third = read(
+        "Bo@EXAMPLE.org,Bo,en,,,form,2024-01-01",
+        "bo@example.org,Bo,fr,,,form,2024-01-01",
+        "b.o@example.org,Bo,fr,,,form,2024-01-01",
+    )
+    assert isinstance(first, NewReader) and isinstance(third, NewReader)
+    assert second == Rejected(
+        3, "it repeats the address of line 2", ["bo@example.org", "Bo", "fr", "", "", "form", "2024-01-01"]
+    )
+
+
+def test_blank_lines_are_passed_over_and_still_count_in_line_numbers() -> None:
+    found = read("", ",,,,,,", "   ", ";", "x", "a@example.org,,,,,form,2024-01-01")
+    assert [entry.line for entry in found] == [5, 6, 7]
+
+
+def test_a_formula_is_only_a_name() -> None:
+    assert reader("a@example.org,=cmd(),en,,,form,2024-01-01").name == "=cmd()"
+
+
+@pytest.mark.parametrize(
+    ("written", "address", "key"),
+    [
+        ("Ana@Example.ORG", "Ana@example.org", "ana@example.org"),
+        ("o'sample+list@example.org", "o'sample+list@example.org", "o'sample+list@example.org"),
+        ("wilma@BÜCHER.example.net", "wilma@bücher.example.net", "wilma@xn--bcher-kva.example.net"),
+        ("wilma@xn--bcher-kva.example.net", "wilma@bücher.example.net", "wilma@xn--bcher-kva.example.net"),
+        ("MU\u0308ller@example.org", "MÜller@example.org", "müller@example.org"),
+    ],
+)
+def test_an_address_and_its_key(written: str, address: str, key: str) -> None:
+    assert read_address(written) == (address, key)
+
+
+_ADDRESSES = st.builds(
+    lambda local, domain: f"{local}@{domain}",
+    st.text("aZ0_+-.'!\"()ü@ \\", max_size=12) | st.text("a", min_size=60, max_size=70),
+    st.sampled_from(
+        ["example.org", "Example.Com", "bücher.example.net", "localhost", "a.invalid", "x..y", "", "-a.de"]
+    )
+    | st.text("ab-.üA1_ ", max_size=12)
+    | st.text("a.", min_size=180, max_size=254),
+)
+
+
+@given(_ADDRESSES)
+def test_the_fast_path_judges_as_the_library_does(written: str) -> None:
+    try:
+        expected = validate_email(written, check_deliverability=False, test_environment=True).normalized
+    except EmailNotValidError:
+        with pytest.raises(Unfit):
+            read_address(written)
+    else:
+        address, key = read_address(written)
+        assert address == expected
+        assert read_address(address) == (address, key)
+
+
+@pytest.mark.parametrize(
+    ("written", "tags"),
+    [
+        ("", ()),
+        ("sr-latn_ba en", ("sr-Latn-BA", "en")),
+        ("pt-BR,es | en;fr", ("pt-BR", "es", "en", "fr")),
+        ("en EN en-GB en", ("en", "en-GB")),
+    ],
+)
+def test_languages_keep_their_order(written: str, tags: tuple[str, ...]) -> None:
+    assert read_languages(written) == tags
+
+
+@pytest.mark.parametrize(
+    ("written", "mask"),
+    [
+        ("", ALL_SECTIONS),
+        ("none", 0),
+        ("-", 0),
+        ("water", 0b1000),
+        ("water news-and-events", 0b1010),
+        ("News and events | вода и реке", 0b1010),
+        ("actualités;NEWS", 0b1),
+        ("Nachrichten, Termine und Orte, News", 0b11),
+        ("news  and   EVENTS,", 0b10),
+        ("içme suyu", None),
+        ("İçme suyu", 0b1000),
+    ],
+)
+def test_sections_by_key_or_title(written: str, mask: int | None) -> None:
+    lists = SectionLists(SECTIONS)
+    if mask is None:
+        with pytest.raises(Unfit):
+            lists.read(written)
+    else:
+        assert lists.read(written) == mask
+
+
+@given(
+    st.lists(
+        st.sampled_from([(name, s.bit) for s in SECTIONS for name in (s.key, *s.titles.values())]), min_size=1
+    ),
+    st.sampled_from(["|", ";", ",", " | ", ", "]),
+)
+def test_any_list_of_known_sections_is_read(chosen: list[tuple[str, int]], separator: str) -> None:
+    mask = sum({1 << bit for _, bit in chosen})
+    assert SectionLists(SECTIONS).read(separator.join(name for name, _ in chosen)) == mask
+
+
+def test_a_newsletter_without_sections() -> None:
+    lists = SectionLists([])
+    assert (lists.read(""), lists.read("none")) == (ALL_SECTIONS, 0)
+    with pytest.raises(Unfit):
+        lists.read("news")
+
+
+def test_time_zones_and_dates_forgive_form() -> None:
+    assert read_time_zone("europe/BELGRADE") == "Europe/Belgrade"
+    assert read_date("20240229") == read_date("2024-02-29T00:00Z") == datetime(2024, 2, 29, tzinfo=UTC)
+
+
+@given(st.text())
+def test_a_guarded_cell_is_no_formula_and_a_mended_file_reads_it_back(cell: str) -> None:
+    shown = guarded(cell)
+    assert not shown.startswith(("=", "+", "-", "@", "\t", "\r"))
+    assert shown.removeprefix("'") == cell.removeprefix("'")
+
+
+def test_a_file_of_rejects_can_be_mended_and_read() -> None:
+    header = "line,reason," + HEADER
+    layout = ReaderList(header, SECTIONS, NOW)
+    assert layout.columns == HEADER.split(",")
+    found = list(
+        layout.read(
+            [
+                "7,there is no consent_source: …,'+a@example.org,'=cmd(),en,'-,,form,2024-01-01",
+                "9,there is no consent_source: …,b@example.org,'Ndrangheta Uzorak,en,,,,2024-01-01",
+            ]
+        )
+    )
+    mended, still_bad = found
+    assert isinstance(mended, NewReader) and isinstance(still_bad, Rejected)
+    assert (mended.address, mended.name, mended.sections) == ("+a@example.org", "=cmd()", 0)
+    assert still_bad.fields == ["b@example.org", "'Ndrangheta Uzorak", "en", "", "", "", "2024-01-01"]
+
+
+_CELL = st.one_of(
+    st.sampled_from(
+        ["a@example.org", "B@example.com", "en", "none", "UTC", "form", "2024-01-01", "", '"', '"a,b"', " "]
+    ),
+    st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n"), max_size=20),
+)
+_LINES = st.lists(st.lists(_CELL, max_size=9).map(",".join) | st.just("c@example.org,C,en,,,form,2024-01-01"))
+
+
+@given(st.permutations(COLUMNS).map(",".join) | _CELL, _LINES)
+def test_every_line_is_a_reader_a_rejection_or_blank(header: str, lines: list[str]) -> None:
+    try:
+        layout = ReaderList(header, SECTIONS, NOW)
+    except ImportRefused as refused:
+        assert str(refused).endswith(".") and str(refused).isprintable()
+        return
+    found = list(layout.read(lines))
+    numbers = [entry.line for entry in found]
+    assert numbers == sorted(set(numbers))
+    for number, line in enumerate(lines, start=2):
+        assert number in numbers or not line.replace('"', "").replace(layout.delimiter, "").strip()
+    taken = [entry for entry in found if isinstance(entry, NewReader)]
+    assert len({entry.key for entry in taken}) == len(taken)
+    assert all("\0" not in text for entry in taken for text in (entry.address, entry.name, entry.source))
+    assert all(0 <= entry.sections <= ALL_SECTIONS for entry in taken)
+
+
+@pytest.fixture(scope="module")
+def sample_readers() -> Iterator[list[NewReader | Rejected]]:
+    settings = read_newsletter((SAMPLE / "newsletter.toml").read_text(encoding="utf-8"))
+    names = [SectionNames(section.key, bit, section.titles) for bit, section in enumerate(settings.sections)]
+    with (SAMPLE / "readers.csv").open(encoding="utf-8") as file:
+        yield list(ReaderList(file.readline(), names, NOW).read(file))
+
+
+def test_the_sample_has_readers_of_every_language_and_every_kind(
+    sample_readers: list[NewReader | Rejected],
+) -> None:
+    settings = read_newsletter((SAMPLE / "newsletter.toml").read_text(encoding="utf-8"))
+    readers = [entry for entry in sample_readers if isinstance(entry, NewReader)]
+    assert len(readers) == len(sample_readers) == 500
+    chosen = [
+        choose(r.languages, settings.languages, settings.fallbacks, settings.default_language)
+        for r in readers
+    ]
+    for language in settings.languages:
+        assert sum(1 for c in chosen if c and c.language == language and c.why == "asked") >= 12, language
+    assert {0, ALL_SECTIONS} < {r.sections for r in readers}
+    assert {r.sections.bit_count() for r in readers} >= {0, 1, 2, 3, 4}
+    assert len({r.time_zone for r in readers}) >= 12
+    allowed = (".example.org", ".example.com", ".example.net")
+    assert all(r.address.endswith(allowed) for r in readers)
+
+
+def test_the_suppressed_of_the_sample_are_among_its_readers(
+    sample_readers: list[NewReader | Rejected],
+) -> None:
+    keys = {entry.key for entry in sample_readers if isinstance(entry, NewReader)}
+    suppressed = (SAMPLE / "suppressed.txt").read_text(encoding="utf-8").split()
+    assert len(suppressed) == 6 and {read_address(address)[1] for address in suppressed} <= keys

@@ -1,0 +1,80 @@
+"""The Celery application and what every worker process keeps."""
+
+from functools import cache
+
+from celery import Celery
+from celery.signals import worker_process_shutdown, worker_shutdown, worker_shutting_down
+from kombu import Queue
+
+from mailer.bootstrap import Mailer
+from mailer.settings import read_settings
+
+QUEUES = ("control", "expand", "compose", "send", "retry")
+"""One queue a purpose, so that retries never hold up first sends, nor sends the clock."""
+
+
+def broker_url(redis_url: str) -> str:
+    """The address of Redis as Celery wants it."""
+    return redis_url.replace("unix://", "redis+socket://", 1) if redis_url.startswith("unix://") else redis_url
+
+
+app = Celery("mailer")
+app.conf.update(
+    broker_url=broker_url(read_settings().redis_url),
+    imports=("workers.pipeline",),
+    task_queues=[Queue(name) for name in QUEUES],
+    task_default_queue="control",
+    task_routes={
+        "workers.pipeline.tick": {"queue": "control"},
+        "workers.pipeline.expand": {"queue": "expand"},
+        "workers.pipeline.compose": {"queue": "compose"},
+        "workers.pipeline.send": {"queue": "send"},
+    },
+    task_ignore_result=True,
+    task_acks_late=True,
+    task_serializer="json",
+    accept_content=["json"],
+    worker_prefetch_multiplier=1,
+    worker_hijack_root_logger=False,
+    worker_cancel_long_running_tasks_on_connection_loss=False,
+    broker_connection_retry_on_startup=True,
+    broker_connection_max_retries=None,
+    broker_transport_options={
+        # At least twice what a batch may take; nothing is lost by a message that is delivered again.
+        "visibility_timeout": 600,
+        "socket_timeout": 5,
+        "socket_connect_timeout": 5,
+        "health_check_interval": 10,
+        "unacked_restore_interval": 5,
+        "unacked_restore_throttle": 1,
+    },
+    redis_socket_timeout=5,
+    redis_socket_connect_timeout=5,
+    redis_backend_health_check_interval=10,
+    worker_send_task_events=False,
+    # A tick that waited is stale: the next one does its work.
+    beat_schedule={
+        "tick": {"task": "workers.pipeline.tick", "schedule": 1.0, "options": {"expires": 5, "queue": "control"}}
+    },
+    timezone="UTC",
+)
+
+
+@cache
+def mailer() -> Mailer:
+    """This process's service. First asked for inside a task, so after any fork."""
+    return Mailer(application="mailer worker", pool=10)
+
+
+@worker_shutting_down.connect  # type: ignore[untyped-decorator]
+def _finish_soon(**_: object) -> None:
+    if mailer.cache_info().currsize:
+        mailer().sender.stopping.set()
+
+
+@worker_process_shutdown.connect  # type: ignore[untyped-decorator]
+@worker_shutdown.connect  # type: ignore[untyped-decorator]
+def _close(**_: object) -> None:
+    if mailer.cache_info().currsize:
+        mailer().close()
+        mailer.cache_clear()

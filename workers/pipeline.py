@@ -1,0 +1,53 @@
+"""The whole way on one screen: tick finds due work and hands out hints; each task does one stage's share.
+
+A hint that is lost is handed out again; one that comes twice does nothing.
+"""
+
+from datetime import UTC, datetime, timedelta
+
+from mailer.services import compose as composing
+from mailer.services import expand as expanding
+from mailer.services import schedule
+from workers.app import app, mailer
+
+HINTS_AHEAD = 64
+"""Batches hinted and not yet claimed: enough that no worker waits for the next tick."""
+HINT_AGAIN = timedelta(seconds=15)
+EDITIONS_AT_ONCE = 8
+
+
+@app.task(time_limit=60, soft_time_limit=50)  # type: ignore[untyped-decorator]
+def tick() -> None:
+    """Every second: begin what is due, open what is ready, hand out batches, close what is done."""
+    parts, now = mailer(), datetime.now(UTC)
+    schedule.begin_due(parts.database, now, parts.settings.batch_size)
+    for issue in schedule.preparing(parts.database):
+        if not expanding.settle(parts.database, issue, now):
+            expand.delay(issue)
+            compose.delay(issue)
+    for batch, retry in schedule.hand_out(parts.database, now, HINT_AGAIN, HINTS_AHEAD):
+        send.apply_async((batch,), queue="retry" if retry else "send")
+    schedule.finish_done(parts.database, now)
+
+
+@app.task(time_limit=300, soft_time_limit=280)  # type: ignore[untyped-decorator]
+def expand(issue: int) -> None:
+    """Give every reader of an issue a delivery row."""
+    while expanding.expand_some(mailer().database, issue, datetime.now(UTC)):
+        pass
+
+
+@app.task(time_limit=300, soft_time_limit=280)  # type: ignore[untyped-decorator]
+def compose(issue: int) -> None:
+    """Render the editions that are not rendered yet."""
+    parts = mailer()
+    while composing.render_stale(
+        parts.database, parts.renderer, parts.links, parts.settings.bounce_domain, issue, EDITIONS_AT_ONCE
+    ):
+        pass
+
+
+@app.task(time_limit=600, soft_time_limit=580)  # type: ignore[untyped-decorator]
+def send(batch: int) -> None:
+    """Send what is due in a batch."""
+    mailer().sender.send_batch(batch)
