@@ -77,10 +77,10 @@ class Journal:
 
     def about_to_finish(self, key: Hashable) -> None:
         """Raises OSError when it cannot be written down, LeaseOver when it is too late to send."""
-        self._write(b"D %d\n" % key)  # type: ignore[str-bytes-safe]
+        self._write(f"D {key}\n".encode())
         # In this order: whoever reads no D knows that no dot follows, however long this process was stopped.
         if time.monotonic() > self.deadline:
-            self._write(b"W %d\n" % key)  # type: ignore[str-bytes-safe]
+            self._write(f"W {key}\n".encode())
             raise LeaseOver(LeaseOver.__doc__)
 
     def answered(self, key: Hashable, reply: Reply) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import cached_property
 
@@ -11,9 +11,11 @@ from mailer.domain.handover import Envelope, Handover, Result
 from mailer.domain.ports import HandedOver
 
 try:
-    from uvloop import new_event_loop
-except ImportError:  # uvloop has no wheel for this platform
-    new_event_loop = asyncio.new_event_loop
+    import uvloop
+except ImportError:  # it has no wheel for this platform
+    _new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
+else:
+    _new_loop = uvloop.new_event_loop
 
 
 class Outbox:
@@ -25,7 +27,7 @@ class Outbox:
 
     @cached_property
     def _loop(self) -> asyncio.AbstractEventLoop:
-        loop = new_event_loop()
+        loop = _new_loop()
         threading.Thread(target=loop.run_forever, name="smtp", daemon=True).start()
         return loop
 

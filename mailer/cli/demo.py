@@ -134,9 +134,6 @@ def _start_afresh(parts: Mailer) -> None:
 def _prepare(parts: Mailer) -> int:
     """The sample newsletter, its issue in every language, its readers; returns the issue, approved."""
     author.apply_newsletter(parts.database, read_newsletter((SAMPLE / "newsletter.toml").read_text("utf-8")))
-    keys = [read_address(line)[1] for line in (SAMPLE / "suppressed.txt").read_text("utf-8").split()]
-    hashes = [parts.tokens.address_hash(key) for key in keys]
-    feedback.suppress(parts.database, hashes, "complained")
     files = sorted(SAMPLE.glob("2026-3.*.md"), key=lambda file: (file.stem != "2026-3.en", file.name))
     issue = 0
     for file in files:
@@ -161,8 +158,20 @@ def _prepare(parts: Mailer) -> int:
         pads=parts.tokens.address_pads(),
         now=datetime.now(UTC),
     )
+    _life_goes_on(parts)
     approve.approve(parts.database, compose.load(parts.database, parts.links, issue), "demo")
     return issue
+
+
+def _life_goes_on(parts: Mailer) -> None:
+    """Some readers complained since they subscribed, and some left."""
+
+    def hashes(file: str) -> list[bytes]:
+        lines = (SAMPLE / file).read_text("utf-8").split()
+        return [parts.tokens.address_hash(read_address(line)[1]) for line in lines]
+
+    feedback.suppress(parts.database, hashes("suppressed.txt"), "complained")
+    feedback.unsubscribe(parts.database, "lumen-basin", hashes("unsubscribed.txt"), datetime.now(UTC))
 
 
 def _send(parts: Mailer, processes: Processes, inbox: RunningInbox, issue: int, console: Console) -> Figures:
@@ -190,10 +199,10 @@ def _send(parts: Mailer, processes: Processes, inbox: RunningInbox, issue: int, 
     return Figures(
         candidates=counts.candidates,
         sent=counts.sent,
-        skipped={reason.value: count for reason, count in report.skipped(parts.database, issue).items()},
+        skipped=report.skipped(parts.database, issue),
         failed=counts.failed,
         editions=now.editions,
-        languages=len(rows),
+        languages=sum(bool(row.language) for row in rows),
         seconds=round(seconds, 1),
         caught=len(inbox.messages()),
     )
@@ -201,11 +210,11 @@ def _send(parts: Mailer, processes: Processes, inbox: RunningInbox, issue: int, 
 
 def _tell(parts: Mailer, issue: int, figures: Figures, console: Console) -> bool:
     """Print what happened; True when all of it is as it should be."""
-    table = Table("language asked for", *("readers", "editions", "sent", "fell back", "nothing for them"))
+    table = Table("first language", *("readers", "editions", "sent", "fell back", "nothing for them"))
     for column in table.columns[1:]:
         column.justify = "right"
     for row in report.by_language(parts.database, issue):
-        name = f"{native_name(row.language)} ({row.language})" if row.language else "none given"
+        name = native_name(row.language) if row.language else "another language"
         table.add_row(name, *(str(n) for n in (row.readers, row.editions, row.sent, row.fell_back, row.nothing)))
     console.print(table)
     skipped = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in figures.skipped.items())

@@ -13,6 +13,7 @@ from mailer.domain.states import WrongState
 from mailer.services.approve import NotApproved
 from mailer.services.author import Refused
 from mailer.services.compose import NoIssue
+from mailer.services.feedback import NoNewsletter
 from mailer.services.report import NotFound
 from mailer.services.schedule import NoSuchIssue
 from mailer.services.subscribers import ImportRefused
@@ -33,6 +34,7 @@ EXPECTED = (
     Misuse,
     NewsletterError,
     NoIssue,
+    NoNewsletter,
     NoSuchIssue,
     NotALanguage,
     NotApproved,

@@ -56,17 +56,35 @@ def import_(
         print(f"The rejected lines, each with its reason: {report.rejects}")
 
 
-def suppress(
-    addresses: Annotated[list[str], typer.Argument(help="Addresses that must not be mailed.")],
-    reason: Annotated[str, typer.Option(help="Why; stands in the record.")] = "by hand",
-) -> None:
-    """Never mail these addresses again, also mail that is already queued."""
+def _keys(addresses: list[str]) -> list[str]:
     keys = []
     for address in addresses:
         try:
             keys.append(read_address(address)[1])
         except Unfit as error:
-            raise Misuse(f"{error}. Nothing was suppressed.") from None
+            raise Misuse(f"{error}. Nothing was done.") from None
+    return keys
+
+
+@app.command("unsubscribe")
+def unsubscribe(
+    addresses: Annotated[list[str], typer.Argument(help="Addresses of people who asked for it.")],
+    newsletter: Annotated[str, typer.Option(help="The newsletter's slug.")],
+) -> None:
+    """End subscriptions for people who asked by telephone or letter; takes effect on queued mail too."""
+    keys = _keys(addresses)
+    with Mailer() as parts:
+        hashes = [parts.tokens.address_hash(key) for key in keys]
+        ended = feedback.unsubscribe(parts.database, newsletter, hashes, datetime.now(UTC))
+    print(f"{ended} of {len(keys)} were subscribed and are not any more.")
+
+
+def suppress(
+    addresses: Annotated[list[str], typer.Argument(help="Addresses that must not be mailed.")],
+    reason: Annotated[str, typer.Option(help="Why; stands in the record.")] = "by hand",
+) -> None:
+    """Never mail these addresses again, also mail that is already queued."""
+    keys = _keys(addresses)
     with Mailer() as parts:
         new = feedback.suppress(parts.database, [parts.tokens.address_hash(key) for key in keys], reason)
     print(f"{new} of {len(keys)} addresses are newly suppressed.")

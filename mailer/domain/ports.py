@@ -55,15 +55,16 @@ class Links(Protocol):
 class ReaderSlots(Protocol):
     """What is different in each reader's mail, ready for the slots."""
 
-    unsubscribe: str
-    preferences: str
-    mail_unsubscribe: str
-    bounce: str
-    message: str
-
-
-Addresses = Callable[[str], bytes]
-"""Keyed hash of a normalised address."""
+    @property
+    def unsubscribe(self) -> str: ...
+    @property
+    def preferences(self) -> str: ...
+    @property
+    def mail_unsubscribe(self) -> str: ...
+    @property
+    def bounce(self) -> str: ...
+    @property
+    def message(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)

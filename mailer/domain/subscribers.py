@@ -166,7 +166,8 @@ def read_date(written: str) -> datetime:
 
 
 def _folded(name: str) -> str:
-    return " ".join(unicodedata.normalize("NFC", name).casefold().split())
+    # Turkish İ folds to an i with a dot above it, and people type a plain i.
+    return " ".join(unicodedata.normalize("NFC", name).casefold().replace("i\u0307", "i").split())
 
 
 class SectionLists:

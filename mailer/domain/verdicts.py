@@ -27,7 +27,8 @@ def back_off(attempts: int, chance: random.Random) -> timedelta:
     """Wait before the next attempt: doubling from two minutes to four hours, give or take a fifth, so that
     deliveries deferred together do not come back together."""
     wait = min(_LONGEST, _FIRST * 2 ** min(attempts - 1, 16))
-    return wait * chance.uniform(0.8, 1.2)
+    spread: timedelta = wait * chance.uniform(0.8, 1.2)
+    return spread
 
 
 def rule(

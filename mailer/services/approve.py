@@ -48,8 +48,8 @@ def look_over(material: IssueMaterial) -> list[Finding]:
     headline = {
         story.story: next((text.headline for text in story.texts.values()), "?") for story in material.stories
     }
-    for story, language in gaps:
-        by_language.setdefault(language, []).append(headline[story])
+    for gap, language in gaps:
+        by_language.setdefault(language, []).append(headline[gap])
     what = {
         MissingPolicy.fall_back: "will be shown in another language, with a label",
         MissingPolicy.leave_out: "will be left out",

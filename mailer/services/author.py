@@ -234,13 +234,13 @@ class _Writer:
         found: list[Section | None] = [by_title.get(_plain(part.title).casefold()) for part in read]
         used = [section for section in self.sections if section.id in self.stories]
         if len(used) == len(read):  # the same document in another language
-            for at, section in enumerate(found):
-                if section is None and used[at] not in found and self.tag not in used[at].titles:
+            for at, known in enumerate(found):
+                if known is None and used[at] not in found and self.tag not in used[at].titles:
                     title = _plain(read[at].title)
                     used[at].titles = used[at].titles | {self.tag: title}
                     self.done.by_order.append(title)
                     found[at] = used[at]
-        return [section or self._new_section(part) for section, part in zip(found, read, strict=True)]
+        return [known or self._new_section(part) for known, part in zip(found, read, strict=True)]
 
     def _new_section(self, read: ReadSection) -> Section:
         title = _plain(read.title) or "News"

@@ -4,13 +4,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from mailer.domain.editions import bits
-from mailer.domain.languages import choose
+from mailer.domain.languages import choose, match
 from mailer.domain.states import IssueState
 from mailer.store import batches, editions, issues, ledger, newsletters, readers
 from mailer.store.database import Database
-from mailer.store.ledger import Counts, LanguageRow
+from mailer.store.ledger import Counts
 
-__all__ = ["Counts", "LanguageRow"]
+__all__ = ["Counts"]
 
 
 class NotFound(LookupError):
@@ -74,9 +74,40 @@ def skipped(database: Database, issue: int) -> dict[str, int]:
         return ledger.reasons(session, issue)
 
 
+@dataclass(slots=True)
+class LanguageRow:
+    """One line of the report by language: readers whose first preference is served by ``language``."""
+
+    language: str
+    """A language of the newsletter, or empty for readers of others and of none."""
+    readers: int = 0
+    editions: int = 0
+    sent: int = 0
+    fell_back: int = 0
+    """Sent an edition in another language, or one in which a story was in another language."""
+    nothing: int = 0
+
+
 def by_language(database: Database, issue: int) -> list[LanguageRow]:
+    """How the readers of each language were served; most readers first, the rest of the world last."""
     with database.transaction() as session:
-        return ledger.by_language(session, issue)
+        row = issues.by_id(session, issue)
+        if row is None:
+            raise NotFound(f"There is no issue {issue}. See them with: mailer issue list.")
+        offered = newsletters.by_id(session, row.newsletter_id).languages
+        rows: dict[str, LanguageRow] = {}
+        editions_of: dict[str, set[int]] = {}
+        for share in ledger.shares(session, issue):
+            asked = (match(share.asked, offered) if share.asked else None) or ""
+            line = rows.setdefault(asked, LanguageRow(asked))
+            line.readers += share.readers
+            line.sent += share.sent
+            line.fell_back += share.sent if share.got != asked else share.labelled
+            line.nothing += share.nothing
+            found = editions_of.setdefault(asked, set())
+            found.update(share.editions)
+            line.editions = len(found)
+    return sorted(rows.values(), key=lambda line: (not line.language, -line.readers, line.language))
 
 
 @dataclass(frozen=True, slots=True)

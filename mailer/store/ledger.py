@@ -203,31 +203,35 @@ def reasons(session: Session, issue: int) -> dict[str, int]:
 
 
 @dataclass(frozen=True, slots=True)
-class LanguageRow:
-    """One line of the report by language; ``language`` is what the reader asked for first."""
+class Share:
+    """Deliveries of readers with the same first preference who got the same language, or nothing."""
 
-    language: str
+    asked: str
+    """Their first preference; empty when they gave none."""
+    got: str | None
     readers: int
-    editions: int
     sent: int
-    fell_back: int
-    """Sent an edition in another language than the first they asked for, or one with a story that fell back."""
+    labelled: int
+    """Sent an edition with a story that fell back."""
     nothing: int
+    """None of their sections had a story."""
+    editions: list[int]
 
 
-def by_language(session: Session, issue: int) -> list[LanguageRow]:
+def shares(session: Session, issue: int) -> list[Share]:
+    """How an issue's deliveries divide over languages asked for and languages got."""
     query = """
-        SELECT coalesce(r.languages[1], '') AS language, count(*) AS readers,
-            count(DISTINCT d.edition_id) AS editions,
-            count(*) FILTER (WHERE d.state = 'sent') AS sent,
-            count(*) FILTER (WHERE d.state = 'sent' AND (e.fallbacks > 0 OR e.language <> r.languages[1])) AS fell_back,
-            count(*) FILTER (WHERE d.reason = 'nothing_in_sections') AS nothing
+        SELECT coalesce(r.languages[1], ''), e.language, count(*),
+            count(*) FILTER (WHERE d.state = 'sent'),
+            count(*) FILTER (WHERE d.state = 'sent' AND e.fallbacks > 0),
+            count(*) FILTER (WHERE d.reason = 'nothing_in_sections'),
+            coalesce(array_agg(DISTINCT e.id) FILTER (WHERE e.id IS NOT NULL), '{}')
         FROM delivery d
         JOIN subscriber r ON r.id = d.subscriber_id
         LEFT JOIN edition e ON e.id = d.edition_id
-        WHERE d.issue_id = :issue GROUP BY 1 ORDER BY 2 DESC, 1
+        WHERE d.issue_id = :issue GROUP BY 1, 2
     """
-    return [LanguageRow(*row) for row in session.execute(text(query), {"issue": issue})]
+    return [Share(*row) for row in session.execute(text(query), {"issue": issue})]
 
 
 @dataclass(frozen=True, slots=True)

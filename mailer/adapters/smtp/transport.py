@@ -132,8 +132,6 @@ class Transport:
 
     def rested(self, connection: Connection) -> None:
         self._idle.append(connection)
-        if self._again:
-            self._grow()
 
     def lost(self, job: Job, stage: Stage, detail: str) -> None:
         job.losses += 1
