@@ -59,6 +59,27 @@ def to_text(source: str, width: int = 72) -> str:
     return _blocks(SyntaxTreeNode(_parsed(source)), width)
 
 
+@lru_cache(maxsize=4096)
+def line_html(source: str) -> str:
+    """One line, such as a headline, as HTML: emphasis, ``<sup>`` and ``<sub>``, no link. Raises ``TooLong``."""
+    _parsed(source)
+    return nh3.clean(
+        _markdown.renderer.render(_markdown.parseInline(source), _markdown.options, {}),
+        tags={"em", "strong", "sup", "sub"},
+        attributes={},
+    )
+
+
+@lru_cache(maxsize=4096)
+def line_text(source: str) -> str:
+    """One line, such as a headline, as plain text without its marks or links. Raises ``TooLong``."""
+    _parsed(source)
+    (inline,) = _markdown.parseInline(source)
+    shown = [token for token in inline.children or [] if token.type not in ("link_open", "link_close")]
+    texts = [_inline(SyntaxTreeNode([token])) if token.nesting == 0 else "" for token in shown]
+    return "".join(texts).replace("\n", " ")
+
+
 def _parsed(source: str) -> list[Token]:
     if len(source) > MAX_LENGTH:
         raise TooLong(TooLong.__doc__)
@@ -163,7 +184,7 @@ def _new_markdown() -> MarkdownIt:
 _markdown = _new_markdown()
 _cleaner = nh3.Cleaner(
     tags={"p", "a", "em", "strong", "sup", "sub", "ul", "ol", "li", "blockquote", "br", "h4"},
-    attributes={"a": {"href"}, "ol": {"start"}},
+    attributes={"*": set(), "a": {"href"}, "ol": {"start"}},  # "*" would let lang and title through
     url_schemes={"http", "https", "mailto"},
     url_relative="deny",
     link_rel=None,

@@ -114,9 +114,10 @@ def _environment(folder: Path, *, html: bool) -> Environment:
     )
     environment.filters |= {"day": cldr.day, "dated": cldr.dated, "language_name": cldr.language_name}
     if html:
-        environment.filters |= {"link": _link, "html": _html, "spoken": _spoken}
+        environment.filters |= {"link": _link, "html": _html, "line": _line, "spoken": _spoken}
     else:
         environment.filters |= {
+            "line": markup.line_text,
             "text": markup.to_text,
             "wrapped": markup.wrapped,
             "linked": markup.linked,
@@ -146,6 +147,10 @@ def _link(url: str) -> str:
     if not markup.is_link(url):
         raise UnsafeLink(f"{UnsafeLink.__doc__} {url!r}")
     return url
+
+
+def _line(source: str) -> Markup:
+    return Markup(markup.line_html(source))
 
 
 def _html(source: str) -> Markup:

@@ -162,5 +162,6 @@ class IssueMaterial:
             datelines=text.datelines,
             picture=picture,
             link=text.link,
+            link_label=text.link_label,
             contacts=text.contacts,
         )

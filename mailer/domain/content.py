@@ -39,7 +39,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """One story in the edition. ``language`` is that of its text: it differs from the edition's
+    """One story in the edition. ``headline`` is one line of Markdown. ``language`` is that of its text: it differs from the edition's
     when the story fell back, and ``fell_back`` is then true."""
 
     key: str
@@ -50,6 +50,8 @@ class Story:
     datelines: tuple[Dateline, ...] = ()
     picture: Picture | None = None
     link: str = ""
+    link_label: str = ""
+    """What the link says; empty: "read more" in the edition's language."""
     contacts: tuple[str, ...] = ()
     """Contact notes (inline Markdown) printed after this story."""
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markupsafe import escape
 
-from mailer.adapters.markup import TooDeep, TooLong, is_link
+from mailer.adapters.markup import TooDeep, TooLong, is_link, line_text
 from mailer.adapters.mjml import Renderer, TooLarge, UnsafeLink, to_html
 from mailer.domain.content import (
     Dateline,
@@ -128,7 +128,7 @@ def test_every_character_arrives_in_attributes_and_text(alt: str, subject: str, 
     assert page.attributes("img", "alt") == ["A river", alt]
     assert page.texts["title"] == [subject]
     assert page.attributes("div", "aria-label").count(subject) == 1
-    assert page.texts["h3"] == [subject]
+    assert page.texts["h3"] == [line_text(subject)]
     assert page.attributes("a", "href").count(f"https://example.org/{path}") == 3
 
 
@@ -175,8 +175,10 @@ def test_deep_and_long_texts_are_refused_before_they_reach_the_renderer() -> Non
             RENDERER.render(edition(intro=deep))
     with pytest.raises(TooLong):
         RENDERER.render(edition(intro="word " * 5000))
-    with pytest.raises(TooLarge):
+    with pytest.raises(TooLong):
         RENDERER.render(in_one_section(story(headline="x" * 3_000_000)))
+    with pytest.raises(TooLarge):
+        RENDERER.render(edition(newsletter="x" * 3_000_000))
 
 
 def test_what_looks_like_markup_stays_words() -> None:

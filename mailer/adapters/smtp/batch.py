@@ -12,6 +12,16 @@ from mailer.domain.handover import Envelope, Handover, Result
 from mailer.domain.outcomes import Outcome, Reply, Stage
 
 
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One answer for every envelope that has not been begun."""
+
+    outcome: Outcome
+    stage: Stage
+    reply: Reply | None = None
+    detail: str = ""
+
+
 @dataclass(slots=True, eq=False)
 class Job:
     """An envelope on its way. It is settled once and never changes after that."""
@@ -31,15 +41,8 @@ class Job:
     def settle(self, outcome: Outcome, reply: Reply | None, stage: Stage, detail: str = "") -> None:
         self.batch.settle(self, outcome, reply, stage, detail)
 
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """One answer for every envelope that has not been begun."""
-
-    outcome: Outcome
-    stage: Stage
-    reply: Reply | None = None
-    detail: str = ""
+    def settle_by(self, verdict: Verdict) -> None:
+        self.settle(verdict.outcome, verdict.reply, verdict.stage, verdict.detail)
 
 
 UNKNOWN_LENGTH = 1000
@@ -116,7 +119,7 @@ class Batch:
         if job.settled:
             return False
         if self.verdict is not None:
-            self._settle_by(job, self.verdict)
+            job.settle_by(self.verdict)
             return False
         allowed = True if self._may_send is None else self._call(self._may_send, job.envelope)
         if allowed is _RAISED or not allowed:
@@ -146,7 +149,7 @@ class Batch:
         """Settle all that was not begun, and all that may still come, by ``verdict``."""
         self.verdict = self.verdict or verdict
         while (job := self._next()) is not None:
-            self._settle_by(job, self.verdict)
+            job.settle_by(self.verdict)
         self._check_done()
 
     def call_off(self) -> None:
@@ -156,15 +159,12 @@ class Batch:
             if job.dotted:
                 job.settle(Outcome.UNKNOWN, None, Stage.FINAL, CALLED_OFF.detail)
             else:
-                self._settle_by(job, CALLED_OFF)
+                job.settle_by(CALLED_OFF)
 
     def fail(self, error: BaseException) -> None:
         if self.error is None:
             self.error = error
             self.stop(CALLED_OFF)
-
-    def _settle_by(self, job: Job, verdict: Verdict) -> None:
-        job.settle(verdict.outcome, verdict.reply, verdict.stage, verdict.detail)
 
     def _next(self) -> Job | None:
         if not self._queue:

@@ -136,8 +136,7 @@ class Transport:
     def lost(self, job: Job, stage: Stage, detail: str) -> None:
         job.losses += 1
         if job.batch.verdict is not None:
-            verdict = job.batch.verdict
-            job.settle(verdict.outcome, verdict.reply, verdict.stage, verdict.detail)
+            job.settle_by(job.batch.verdict)
         elif job.losses >= ATTEMPTS:
             job.settle(Outcome.RETRY, job.reply, stage, detail)
         else:
@@ -256,4 +255,4 @@ class Transport:
 
     def _settle_again(self, verdict: Verdict) -> None:
         while self._again:
-            self._again.popleft().settle(verdict.outcome, verdict.reply, verdict.stage, verdict.detail)
+            self._again.popleft().settle_by(verdict)

@@ -11,32 +11,35 @@ from mailer.domain.outcomes import Outcome, Reply
 
 
 class Listener:
-    """A handover and an ``on_result`` in one: keeps the order of what it hears and refuses the
-    impossible."""
+    """A handover and an ``on_result`` in one: keeps the order of what it hears, and the impossible."""
 
     def __init__(self) -> None:
         self.events: list[tuple[str, Hashable]] = []
         self.results: dict[Hashable, Result] = {}
         self.dotted: set[Hashable] = set()
+        self._impossible: list[str] = []
 
     def about_to_finish(self, key: Hashable) -> None:
-        assert key not in self.dotted, "a message was finished twice"
-        assert key not in self.results
+        if key in self.dotted or key in self.results:
+            self._impossible.append(f"{key} was finished twice, or after its result")
         self.dotted.add(key)
         self.events.append(("dot", key))
 
     def answered(self, key: Hashable, reply: Reply) -> None:
-        assert key in self.dotted
+        if key not in self.dotted:
+            self._impossible.append(f"{key} was answered before its final dot")
         self.events.append(("answered", key))
 
     def on_result(self, result: Result) -> None:
-        assert result.key not in self.results, "two results for one envelope"
-        if result.outcome in (Outcome.ACCEPTED, Outcome.UNKNOWN):
-            assert result.key in self.dotted
+        if result.key in self.results:
+            self._impossible.append(f"{result.key} has two results")
+        if result.outcome in (Outcome.ACCEPTED, Outcome.UNKNOWN) and result.key not in self.dotted:
+            self._impossible.append(f"{result.key} is {result.outcome} without a final dot")
         self.results[result.key] = result
         self.events.append(("result", result.key))
 
     def outcomes(self) -> dict[Hashable, str]:
+        assert not self._impossible
         return {key: str(result.outcome) for key, result in self.results.items()}
 
 
@@ -111,6 +114,9 @@ class Peer:
     async def goodbye(self) -> None:
         await self.expect("QUIT")
         self.say("221 bye")
+
+    def close_our_side(self) -> None:
+        self._writer.write_eof()
 
     def reset(self) -> None:
         self._writer.transport.abort()

@@ -391,6 +391,38 @@ def test_a_large_message_that_is_cut_in_its_body_is_not_unknown(run: Run) -> Non
     assert heard.dotted == set()
 
 
+def test_a_relay_that_closes_its_side_and_reads_no_more_is_left(run: Run) -> None:
+    size = 12_000_000
+    large = envelope(0, message=b"x" * (size - 2) + b"\r\n", size=size)
+
+    async def half_closes(peer: Peer) -> None:
+        await peer.hello("PIPELINING")
+        await peer.expect("MAIL", "RCPT", "DATA")
+        peer.say("250 ok", "250 ok", "354 go")
+        peer.close_our_side()
+        await asyncio.sleep(60)
+
+    patient = Timeouts(connect=60, session=60, greeting=60, mail=60, rcpt=60, data=60, block=60, final=60)
+    heard, _ = run(converse(half_closes, batch=[large], timeouts=patient))
+    assert heard.outcomes() == {0: "retry"}
+
+
+def test_a_short_time_out_is_kept_after_a_long_one(run: Run) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.hello("PIPELINING")
+        await peer.expect("MAIL", "RCPT", "DATA")
+        peer.say("250 ok", "250 ok", "354 go")
+        await peer.body()
+        await asyncio.sleep(0.3)
+        peer.say("250 taken")
+        await peer.ended()
+
+    uneven = Timeouts(connect=60, session=60, greeting=60, mail=0.1, rcpt=60, data=60, block=60, final=60)
+    heard, server = run(converse(script, count=2, timeouts=uneven))
+    assert heard.outcomes() == {0: "accepted", 1: "accepted"}
+    assert server.connections == 2
+
+
 @pytest.mark.parametrize(("reply", "outcome"), [("552 5.3.4 too big", "message"), ("421 4.3.2 bye", "retry")])
 def test_a_reply_in_the_middle_of_a_body(run: Run, reply: str, outcome: str) -> None:
     size = 12_000_000

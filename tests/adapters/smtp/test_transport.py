@@ -58,6 +58,12 @@ def test_one_message_needs_one_connection(run: Run) -> None:
     assert server.connections == 1
 
 
+def test_there_are_no_more_connections_than_messages(run: Run) -> None:
+    heard, server = run(converse(obliging, count=4, connections=8))
+    assert set(heard.outcomes().values()) == {"accepted"}
+    assert server.connections <= 4
+
+
 def test_nothing_to_send_opens_nothing(run: Run) -> None:
     heard, server = run(converse(obliging, batch=[]))
     assert (heard.events, server.connections) == ([], 0)
@@ -191,17 +197,31 @@ def test_an_unusable_relay_is_asked_once_for_many_messages(
     assert server.connections == 1
 
 
-@pytest.mark.parametrize("source", ["list", "async"])
-def test_a_closed_port(run: Run, source: str) -> None:
+def test_an_unusable_relay_is_asked_once_for_an_iterator(run: Run) -> None:
     async def each() -> AsyncIterator[Envelope]:
         for one in envelopes(50):
             yield one
+            await asyncio.sleep(0.001)
 
+    heard = Listener()
+
+    async def scenario() -> None:
+        async with Server(busy).running() as server:
+            transport = Transport(relay(server.port, connections=4))
+            await transport.send(each(), heard, heard.on_result)
+            await transport.close()
+            assert server.connections == 1
+
+    run(scenario())
+    assert heard.outcomes() == dict.fromkeys(range(50), "relay")
+
+
+def test_a_closed_port(run: Run) -> None:
     async def scenario() -> None:
         transport = Transport(relay(closed_port(), connections=4))
         for _ in range(2):
             heard = Listener()
-            await transport.send(each() if source == "async" else envelopes(50), heard, heard.on_result)
+            await transport.send(envelopes(50), heard, heard.on_result)
             assert heard.outcomes() == dict.fromkeys(range(50), "relay")
             assert heard.results[0].stage is Stage.CONNECT
             assert heard.results[0].detail
@@ -419,6 +439,7 @@ def test_cancelling_settles_everything_at_once(run: Run, stage: str) -> None:
                 assert after.outcomes() == dict.fromkeys(range(3), "accepted")
             await transport.close()
             assert len(heard.events) == count
+            assert len(heard.outcomes()) == 10
 
     run(scenario())
 
