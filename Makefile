@@ -1,0 +1,64 @@
+# Everything runs from .venv, which the first target makes. Needs a Python of 3.11 or newer, and make.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint catalogues lock format clean
+
+BIN := .venv/bin
+READY := .venv/.ready
+POT := templates/locales/messages.pot
+
+# The newest Python that can make environments.
+PYTHON ?= $(shell for name in python3.14 python3.13 python3.12 python3.11 python3; do \
+	$$name -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; \
+	done)
+
+help: ## What can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(READY) ## Send the sample issue to 500 readers and look at the mail; ARGS="--exit --json FILE" ends and writes figures
+	@$(BIN)/mailer demo $(ARGS)
+
+test: $(READY) ## Run every test; ARGS are pytest's
+	@command -v chromium chromium-browser google-chrome >/dev/null \
+		|| echo "Some tests drive a browser and will fail without it. Install it first: apt-get install chromium"
+	@$(BIN)/pytest -n auto $(ARGS)
+
+lint: $(READY) ## Check format, style, types, import rules and the list of texts to translate
+	@$(BIN)/ruff format --check
+	@$(BIN)/ruff check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(call texts,.venv/messages.pot) && diff $(POT) .venv/messages.pot \
+		|| { echo "$(POT) is behind the templates: make catalogues, then translate what is new."; exit 1; }
+
+catalogues: $(READY) ## Write the list of texts to translate from the templates and pages
+	@$(call texts,$(POT))
+
+lock: ## Pin all packages with their hashes; ARGS=--upgrade takes newer ones
+	@command -v uv >/dev/null || { echo "This needs uv: python3 -m pip install uv"; exit 1; }
+	@$(PIN) --all-extras --output-file requirements.lock $(ARGS)
+	@$(PIN) --constraint requirements.lock --output-file requirements.production.lock
+
+format: $(READY) ## Format the code and mend what ruff can mend
+	@$(BIN)/ruff format
+	@$(BIN)/ruff check --fix
+
+clean: ## Remove the environment, caches and what the demo left; the embedded database of `mailer run` stays
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .local/demo .local/inbox
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+texts = $(BIN)/pybabel -q extract -F templates/babel.cfg -c TRANSLATORS: -s --add-location=file --no-wrap \
+	--project=mailer --omit-header -o $(1) .
+PIN = uv pip compile --quiet pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --custom-compile-command "make lock"
+
+# pip checks every package against its hash; the last line puts this checkout itself into the environment.
+$(READY): requirements.lock pyproject.toml
+	@[ -n "$(PYTHON)" ] || { echo "No Python of 3.11 or newer that can make environments was found." \
+		"On Debian or Ubuntu: apt-get install python3-venv. Elsewhere: make PYTHON=/path/to/python3"; exit 1; }
+	@[ -x $(BIN)/python ] || { echo "Making .venv with $$($(PYTHON) --version)…"; $(PYTHON) -m venv .venv; }
+	@echo "Installing packages…"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@touch $@
