@@ -135,5 +135,11 @@ def picture_by_hash(session: Session, sha256: str) -> Picture | None:
     return session.scalar(select(Picture).where(Picture.sha256 == sha256))
 
 
+def picture_by_prefix(session: Session, prefix: str) -> Picture | None:
+    """The picture whose hash begins with these lower-case hexadecimal digits."""
+    # A range, which the index on the hash serves under any collation; LIKE needs a special one.
+    return session.scalar(select(Picture).where(Picture.sha256 >= prefix, Picture.sha256 < prefix + "g"))
+
+
 def story_count(session: Session, issue: int) -> int:
     return session.scalar(select(func.count()).select_from(Story).where(Story.issue_id == issue)) or 0

@@ -1,0 +1,32 @@
+"""Words that a newsletter has in several languages, and the ones that a page shows."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from mailer.domain.languages import Chains, choose, match
+from mailer.domain.locales import NATIVE_NAMES
+
+
+class Wording(NamedTuple):
+    text: str
+    language: str
+    """Of the text, which may be another one than the page's."""
+
+
+def worded(texts: Mapping[str, str], language: str, chains: Chains, default: str) -> Wording:
+    """The text for a page in ``language``, else the nearest there is; empty for no texts at all."""
+    found = choose([language], list(texts), chains, default)
+    tag = found.language if found else next(iter(texts), "")
+    return Wording(texts[tag], tag) if tag else Wording("", language)
+
+
+def spoken(languages: Sequence[str]) -> tuple[str, ...]:
+    """The catalogues that serve readers of these languages, in the same order."""
+    catalogues = list(NATIVE_NAMES)
+    return tuple(dict.fromkeys(found for tag in languages if (found := match(tag, catalogues))))
+
+
+def page_language(wanted: Sequence[str], languages: Sequence[str], chains: Chains, default: str) -> str:
+    """The catalogue in which a page speaks to someone who wants ``wanted``; English when nothing fits."""
+    found = choose(wanted, spoken(languages), chains, default)
+    return found.language if found else "en"

@@ -1,0 +1,93 @@
+"""The web application: every page and address that the service answers."""
+
+import logging
+from urllib.parse import urlsplit
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from mailer.bootstrap import TEMPLATES, Mailer
+from mailer.domain.languages import choose
+from mailer.domain.locales import NATIVE_NAMES
+from mailer.services.health import DatabaseDown, database_answers
+from mailer.web.archive import archive_router
+from mailer.web.logs import keep_discreet
+from mailer.web.negotiation import wanted
+from mailer.web.pages import POLICY, Pages
+from mailer.web.readers import reader_router
+from mailer.web.static import Static
+from mailer.web.theme import theme_router
+
+_log = logging.getLogger(__name__)
+
+
+def create_app(parts: Mailer) -> FastAPI:
+    keep_discreet()
+    pages = Pages(TEMPLATES, urlsplit(parts.settings.public_url).path)
+    database = parts.database  # made here, before threads ask for it
+    app = FastAPI(title="Mailer", openapi_url=None)
+    app.add_middleware(SafeHeaders)
+    app.mount("/static", Static(), "static")
+    app.include_router(archive_router(parts, pages))
+    app.include_router(reader_router(parts, pages))
+    app.include_router(theme_router())
+
+    @app.api_route("/health", methods=["GET", "HEAD"])
+    def health() -> JSONResponse:
+        well = database_answers(database)
+        return JSONResponse({"status": "ok" if well else "no database"}, 200 if well else 503, _NO_STORE)
+
+    def problem(request: Request, status: int) -> Response:
+        found = choose(wanted(request), list(NATIVE_NAMES), {}, "en")
+        values = {"status": status, "languages": tuple(NATIVE_NAMES)}
+        return pages.page("problem", found.language if found else "en", values, status)
+
+    @app.exception_handler(HTTPException)
+    def refused(request: Request, error: HTTPException) -> Response:
+        response = problem(request, error.status_code)
+        response.headers.update(error.headers or {})
+        return response
+
+    @app.exception_handler(RequestValidationError)
+    def misunderstood(request: Request, _: RequestValidationError) -> Response:
+        return problem(request, 422)
+
+    @app.exception_handler(DatabaseDown)
+    def down(request: Request, error: DatabaseDown) -> Response:
+        _log.error("%s", error)
+        return problem(request, 503)
+
+    @app.exception_handler(Exception)
+    def failed(request: Request, _: Exception) -> Response:
+        return problem(request, 500)
+
+    return app
+
+
+_NO_STORE = {"Cache-Control": "no-store"}
+_DEFAULTS = {
+    "Content-Security-Policy": POLICY,
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+class SafeHeaders:
+    """Gives every answer that says nothing of its own the strictest headers."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_safely(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _DEFAULTS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, send_safely)

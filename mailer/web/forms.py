@@ -1,0 +1,29 @@
+"""Forms as browsers and mail clients post them, however broken."""
+
+from fastapi import HTTPException, Request
+from starlette.datastructures import FormData
+from starlette.types import Message
+
+MAX_BODY = 64 * 1024
+"""Bytes; what readers post is a few hundred."""
+
+
+async def posted(request: Request) -> FormData:
+    """The form in a request, urlencoded or multipart; empty when the body is neither. Raises HTTPException
+    413 for more than MAX_BODY."""
+    size = 0
+
+    async def receive() -> Message:
+        nonlocal size
+        message = await request.receive()
+        size += len(message.get("body", b""))
+        if size > MAX_BODY:
+            raise HTTPException(413)
+        return message
+
+    try:
+        return await Request(request.scope, receive).form(max_files=0)
+    except HTTPException as error:
+        if error.status_code == 413:
+            raise
+        return FormData()
