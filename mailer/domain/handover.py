@@ -12,9 +12,9 @@ class Envelope:
     """One message to one recipient.
 
     ``message`` is what follows DATA, whole or in segments: lines end in CRLF, the last one too, leading
-    dots are doubled, the final dot is not part of it. ``size`` is its length in bytes, as announced
-    with SIZE (RFC 1870). An empty ``sender`` is the null reverse-path. ``smtputf8`` says that the
-    headers need RFC 6531; addresses that need it are seen without it.
+    dots are doubled, the final dot is not part of it. ``size`` is its length in bytes, as announced with
+    SIZE (RFC 1870). An empty ``sender`` is the null reverse-path. ``smtputf8`` says that the headers need
+    RFC 6531; addresses that need it are seen without it. Without it every byte is below 128.
     """
 
     key: Hashable

@@ -115,15 +115,18 @@ class Batch:
         return None
 
     def permits(self, job: Job) -> bool:
-        """Ask whether the job may still be sent; if not, it is settled as withheld."""
-        if job.settled:
-            return False
-        if self.verdict is not None:
+        """Whether the job may be begun; if not, it is settled."""
+        if not job.settled and self.verdict is not None:
             job.settle_by(self.verdict)
+        return self.still_permits(job, Stage.MAIL)
+
+    def still_permits(self, job: Job, stage: Stage = Stage.DATA) -> bool:
+        """Whether the job that was begun may go on; if not, it is settled as withheld."""
+        if job.settled:
             return False
         allowed = True if self._may_send is None else self._call(self._may_send, job.envelope)
         if allowed is _RAISED or not allowed:
-            job.settle(Outcome.WITHHELD, None, Stage.MAIL)
+            job.settle(Outcome.WITHHELD, None, stage)
             return False
         return True
 

@@ -134,10 +134,11 @@ class Connection(Channel):
             if job.refused:
                 # RFC 2920 3.1: no recipient was accepted, so end the message with nothing in it.
                 self._finish(job, [])
-            elif job.settled:
-                self.abort("called off")
-            else:
+            elif job.batch.still_permits(job):
                 self._pour(job)
+            else:
+                # Nothing else takes a transaction back that waits for its message.
+                self.abort("called off")
         elif code >= 400:
             self._refuse(job, Stage.DATA, build(code, lines))
             self._untidy = True

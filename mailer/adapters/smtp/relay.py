@@ -36,7 +36,8 @@ class Relay:
 
     ``connections`` is the most that one process keeps open; each is replaced after
     ``max_messages_per_connection``. A connection that was idle for longer than ``idle`` seconds is not used
-    again. ``pipelining`` off means that it is not used even where it is offered.
+    again. The password goes in the clear when ``tls`` is none. ``pipelining`` off means that it is not
+    used even where it is offered.
     """
 
     name: str

@@ -51,8 +51,9 @@ class Transport:
         """Hand all envelopes over and call ``on_result`` once for each, in no certain order.
 
         Envelopes are drawn as connections get ready for them. ``may_send`` is asked right before the
-        first byte of a message is written, again after a lost connection; its no, and everything that
-        was not begun when the sending is called off, is ``withheld``. Trouble with SMTP is a result and
+        message's commands are written and once more before its first byte is, which can be as late as
+        the reply to the message before it; its no, and everything that was not begun when the sending
+        is called off, is ``withheld``. Trouble with SMTP is a result and
         never raised. An exception of the caller's own functions or iterator calls the rest off and is
         raised when all is settled. When cancelled, everything drawn is settled at once: ``unknown``
         where the final dot was written and not answered, else ``withheld``; what an async iterator has
@@ -83,7 +84,9 @@ class Transport:
         self._closed = True
         if self._crowded is not None:
             self._crowded.cancel()
-        for task in self._opening:
+        opening = list(self._opening)
+        self._opening.clear()
+        for task in opening:
             task.cancel()
         for batch in list(self._batches):
             batch.stop(CALLED_OFF)
@@ -101,7 +104,7 @@ class Transport:
                 for connection in open_ones:
                     connection.abort("closed by us")
                 await everyone
-        await asyncio.gather(*self._opening, return_exceptions=True)
+        await asyncio.gather(*opening, return_exceptions=True)
 
     async def _feed(self, batch: Batch, envelopes: AsyncIterable[Envelope]) -> None:
         most = 2 * self.relay.connections
@@ -198,33 +201,29 @@ class Transport:
         except Unusable as trouble:
             self._opening.discard(this)
             self._unreachable(trouble)
-        except BaseException:
+        except Exception as trouble:
+            # Whatever it is (a bad host name is a UnicodeError), what waits for a connection must hear of it.
+            detail = "timed out" if isinstance(trouble, TimeoutError) else str(trouble)
             self._opening.discard(this)
-            raise
+            self._unreachable(Unusable(Stage.CONNECT, detail or type(trouble).__name__))
         else:
             self._opening.discard(this)
             self._uncrowd()
             self._connections.add(connection)
-            connection.leaving = self._closed
             connection.pump()
             self._stir()
 
     async def _open_session(self) -> Connection:
         relay = self.relay
         implicit = relay.tls is Tls.IMPLICIT
-        try:
-            async with asyncio.timeout(relay.timeouts.connect):
-                _, connection = await asyncio.get_running_loop().create_connection(
-                    lambda: Connection(relay, self),
-                    relay.host,
-                    relay.port,
-                    ssl=self._context if implicit else None,
-                    server_hostname=relay.host if implicit else None,
-                )
-        except TimeoutError as trouble:
-            raise Unusable(Stage.CONNECT, "timed out") from trouble
-        except Exception as trouble:  # a bad host name is a UnicodeError
-            raise Unusable(Stage.CONNECT, str(trouble) or type(trouble).__name__) from trouble
+        async with asyncio.timeout(relay.timeouts.connect):
+            _, connection = await asyncio.get_running_loop().create_connection(
+                lambda: Connection(relay, self),
+                relay.host,
+                relay.port,
+                ssl=self._context if implicit else None,
+                server_hostname=relay.host if implicit else None,
+            )
         try:
             connection.serve(await prepare(connection, relay, self._context))
         except BaseException:
