@@ -32,7 +32,7 @@ COLUMNS = (
 _ALSO = {"email": "address", "e-mail": "address"}
 _NEEDED = ("address", "consent_source", "consent_date")
 REJECT_COLUMNS = ("line", "reason")
-"""What a file of rejected lines has before the columns of its original. Such a file is read too, once mended."""
+"""What a file of rejected lines has before its original columns. Once mended, such a file is read too."""
 
 LONGEST = 200
 """Characters in a name, a consent source or a list of languages or sections."""
@@ -186,7 +186,7 @@ class SectionLists:
         self._next = re.compile(rf"({any_name})(?:[\s|;,]+|$)").match
 
     def read(self, written: str) -> int:
-        """The mask of the sections named by key or title; all, with those to come, when empty. Raises Unfit."""
+        """The mask of the sections named by key or title; empty: all, and all to come. Raises Unfit."""
         if not written:
             return ALL_SECTIONS
         text = _folded(written).strip(" |;,")
@@ -260,7 +260,7 @@ class ReaderList:
         """The header as it stands in the file."""
 
     def read(self, lines: Iterable[str], first: int = 2) -> Iterator[NewReader | Rejected]:
-        """What each line says, in order; ``first`` is the number of the first. Blank lines are passed over."""
+        """What each line says; ``first`` is the number of the first. Blank lines are passed over."""
         width = len(self._names)
         # A column that is not there is read as the empty field that is put at the end of each line.
         pick = itemgetter(*(self._names.index(name) if name in self._names else width for name in COLUMNS))

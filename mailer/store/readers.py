@@ -76,7 +76,8 @@ _INCOMING = """
 CREATE TEMPORARY TABLE incoming ON COMMIT DROP AS
 SELECT s.*, r.id AS subscriber_id
 FROM (
-    SELECT *, substr(sha256(:outer || sha256(:inner || convert_to(address_key, 'UTF8'))), 1, 16) AS address_hash
+    SELECT *,
+        substr(sha256(:outer || sha256(:inner || convert_to(address_key, 'UTF8'))), 1, 16) AS address_hash
     FROM staged OFFSET 0
 ) s
 LEFT JOIN LATERAL (SELECT id FROM subscriber WHERE address_hash = s.address_hash LIMIT 1) r ON true
@@ -129,7 +130,7 @@ def _escaped(value: str) -> str:
 def take_in(
     session: Session, newsletter: int, readers: Sequence[NewReader], pads: tuple[bytes, bytes]
 ) -> TakenIn:
-    """Turn readers into subscribers, subscriptions and consents, set by set. Each address stands once among them.
+    """Turn readers, each address once, into subscribers, subscriptions and consents.
 
     Who is known already keeps what they chose, whatever a file says; who is suppressed leaves no trace.
     ``pads`` are those of the keyed hash of addresses.

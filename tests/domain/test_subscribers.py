@@ -1,3 +1,4 @@
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -53,8 +54,8 @@ def reason(line: str, header: str = HEADER) -> str:
 
 
 def test_a_line_with_everything() -> None:
-    line = "Ana.Uzorak@Readers.Example.ORG,Ana Uzorak,hr-HR en,water|news,Europe/Zagreb,web form,2024-02-29T10:00+02:00"
-    assert reader(line) == NewReader(
+    who = "Ana.Uzorak@Readers.Example.ORG,Ana Uzorak,hr-HR en,water|news,Europe/Zagreb"
+    assert reader(f"{who},web form,2024-02-29T10:00+02:00") == NewReader(
         2,
         "Ana.Uzorak@readers.example.org",
         "ana.uzorak@readers.example.org",
@@ -155,7 +156,8 @@ def test_a_repeated_address_is_seen_whatever_its_case() -> None:
         "bo@example.org,Bo,fr,,,form,2024-01-01",
         "b.o@example.org,Bo,fr,,,form,2024-01-01",
     )
-    assert isinstance(first, NewReader) and isinstance(third, NewReader)
+    assert isinstance(first, NewReader)
+    assert isinstance(third, NewReader)
     assert second == Rejected(
         3, "it repeats the address of line 2", ["bo@example.org", "Bo", "fr", "", "", "form", "2024-01-01"]
     )
@@ -233,17 +235,12 @@ def test_languages_keep_their_order(written: str, tags: tuple[str, ...]) -> None
         ("actualités;NEWS", 0b1),
         ("Nachrichten, Termine und Orte, News", 0b11),
         ("news  and   EVENTS,", 0b10),
-        ("içme suyu", None),
+        ("içme suyu", 0b1000),
         ("İçme suyu", 0b1000),
     ],
 )
-def test_sections_by_key_or_title(written: str, mask: int | None) -> None:
-    lists = SectionLists(SECTIONS)
-    if mask is None:
-        with pytest.raises(Unfit):
-            lists.read(written)
-    else:
-        assert lists.read(written) == mask
+def test_sections_by_key_or_title(written: str, mask: int) -> None:
+    assert SectionLists(SECTIONS).read(written) == mask
 
 
 @given(
@@ -270,10 +267,10 @@ def test_time_zones_and_dates_forgive_form() -> None:
 
 
 @given(st.text())
-def test_a_guarded_cell_is_no_formula_and_a_mended_file_reads_it_back(cell: str) -> None:
+def test_a_guarded_cell_is_no_formula_and_loses_nothing(cell: str) -> None:
     shown = guarded(cell)
     assert not shown.startswith(("=", "+", "-", "@", "\t", "\r"))
-    assert shown.removeprefix("'") == cell.removeprefix("'")
+    assert shown in (cell, f"'{cell}")
 
 
 def test_a_file_of_rejects_can_be_mended_and_read() -> None:
@@ -289,7 +286,8 @@ def test_a_file_of_rejects_can_be_mended_and_read() -> None:
         )
     )
     mended, still_bad = found
-    assert isinstance(mended, NewReader) and isinstance(still_bad, Rejected)
+    assert isinstance(mended, NewReader)
+    assert isinstance(still_bad, Rejected)
     assert (mended.address, mended.name, mended.sections) == ("+a@example.org", "=cmd()", 0)
     assert still_bad.fields == ["b@example.org", "'Ndrangheta Uzorak", "en", "", "", "", "2024-01-01"]
 
@@ -308,7 +306,12 @@ def test_every_line_is_a_reader_a_rejection_or_blank(header: str, lines: list[st
     try:
         layout = ReaderList(header, SECTIONS, NOW)
     except ImportRefused as refused:
-        assert str(refused).endswith(".") and str(refused).isprintable()
+        sentence = str(refused)
+    else:
+        sentence = ""
+    if sentence:
+        assert re.fullmatch(r"(?s)[A-Z].*\.", sentence)
+        assert sentence.isprintable()
         return
     found = list(layout.read(lines))
     numbers = [entry.line for entry in found]
@@ -353,4 +356,5 @@ def test_the_suppressed_of_the_sample_are_among_its_readers(
 ) -> None:
     keys = {entry.key for entry in sample_readers if isinstance(entry, NewReader)}
     suppressed = (SAMPLE / "suppressed.txt").read_text(encoding="utf-8").split()
-    assert len(suppressed) == 6 and {read_address(address)[1] for address in suppressed} <= keys
+    assert len(suppressed) == 6
+    assert {read_address(address)[1] for address in suppressed} <= keys
