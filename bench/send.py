@@ -1,0 +1,242 @@
+"""The whole way of sending against the limit of the wire, in one run.
+
+Whole way: an issue to N readers is scheduled; beat, Celery on Redis and workers freeze and expand it, claim
+batches, fill the compiled message, hand it over by SMTP to a fast local sink and record each outcome in
+PostgreSQL. Wire: the same bytes, made beforehand, pipelined to the same sink by a client that does nothing
+else. Naive: a Celery task per reader that builds an EmailMessage and sends it with smtplib.
+
+    .venv/bin/python bench/send.py --messages 40000 --size 40000 [--json FILE]
+"""
+
+import argparse
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import stand
+import uvloop
+
+from mailer.cli.processes import Processes
+from mailer.domain.message import ENCODERS, Template
+from mailer.services import report, schedule
+from mailer.store import editions
+
+
+class Wire(asyncio.Protocol):
+    """One connection that pours made messages out, a window of one ahead, and counts the answers."""
+
+    def __init__(self, messages: list[bytes], done: asyncio.Future[None]) -> None:
+        self.messages, self.done = messages, done
+        self.lines = 0
+        self.at = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport  # type: ignore[assignment]
+        self.expected = 1
+        self.step = 0
+
+    def data_received(self, data: bytes) -> None:
+        self.lines += data.count(b"\n")
+        while self.lines >= self.expected:
+            self.lines -= self.expected
+            if self.step == 0:  # greeting
+                self.transport.write(b"EHLO wire\r\n")
+                self.expected, self.step = 6, 1
+            elif self.step == 1:  # EHLO: six lines
+                self.transport.write(self.envelope(0))
+                self.expected, self.step = 3, 2
+            elif self.at + 1 < len(self.messages):
+                self.transport.writelines([self.messages[self.at], b".\r\n" + self.envelope(self.at + 1)])
+                self.at += 1
+                self.expected = 4  # the final reply, MAIL, RCPT, DATA
+            elif self.step == 2:
+                self.transport.writelines([self.messages[self.at], b".\r\n"])
+                self.expected, self.step = 1, 3
+            else:
+                self.transport.close()
+                self.done.set_result(None)
+                return
+
+    @staticmethod
+    def envelope(number: int) -> bytes:
+        return (
+            b"MAIL FROM:<bounce+aaaaaaaaaaaaaaaaaaaaaaaaaa@example.org> SIZE=40000\r\n"
+            b"RCPT TO:<reader%d@d1.example.org>\r\nDATA\r\n" % number
+        )
+
+
+async def pour(port: int, messages: list[bytes], connections: int) -> float:
+    loop = asyncio.get_running_loop()
+    began = time.perf_counter()
+    waits = []
+    for number in range(connections):
+        done: asyncio.Future[None] = loop.create_future()
+        share = messages[number::connections]
+        await loop.create_connection(lambda share=share, done=done: Wire(share, done), "127.0.0.1", port)
+        waits.append(done)
+    await asyncio.gather(*waits)
+    return time.perf_counter() - began
+
+
+def wire(messages: list[bytes], connections: int) -> float:
+    """Messages a second of the bare client."""
+    with stand.sink() as (port, stop):
+        seconds = uvloop.run(pour(port, messages, connections))
+        accepted = stop()["accepted"]
+    if accepted != len(messages):
+        raise RuntimeError(f"the sink counted {accepted} of {len(messages)}")
+    return len(messages) / seconds
+
+
+def made(parts: stand.Mailer, issue: int, count: int) -> list[bytes]:
+    """Messages as the service would fill them, joined beforehand."""
+    with parts.database.transaction() as session:
+        edition = editions.of_issue(session, issue)[0]
+        template = Template.unpacked(edition.message, edition.slots)
+    found = []
+    slots = parts.links.reader_slots(issue, range(1, count + 1))
+    for number, slot in enumerate(slots, 1):
+        address = f"reader{number}@d{number % 50}.example.org"
+        body = {
+            "unsubscribe": f"u/{slot.unsubscribe}",
+            "preferences": f"p/{slot.preferences}",
+            "name": f"Reader {number}",
+            "address": address,
+        }
+        values = {
+            wanted: ENCODERS[wanted.partition("/")[2]](body[wanted.partition("/")[0]])
+            for wanted in template.slots
+            if "/" in wanted
+        }
+        values |= {
+            "to": f"Reader {number} <{address}>".encode(),
+            "date": b"Thu, 01 Oct 2026 09:00:00 +0000",
+            "message-id": slot.message.encode(),
+            "unsubscribe": slot.unsubscribe.encode(),
+            "mail-unsubscribe": slot.mail_unsubscribe.encode(),
+        }
+        found.append(b"".join(template.fill(values)))
+    return found
+
+
+def whole(messages: int, size: int, workers: int, connections: int, batch: int) -> tuple[float, list[bytes], int]:
+    """Messages a second of the service, some of the messages, and their size."""
+    with (
+        stand.sink() as (port, stop),
+        stand.service(smtp_port=port, smtp_connections=connections, batch_size=batch) as parts,
+    ):
+        issue = stand.make_issue(parts, "en")
+        stand.make_readers(parts, messages, ["en"])
+        with Processes(
+            parts,
+            MAILER_SMTP_PORT=str(port),
+            MAILER_SMTP_CONNECTIONS=str(connections),
+            MAILER_BATCH_SIZE=str(batch),
+        ) as processes:
+            processes.start_worker("prepare", "control,expand,compose", 2)
+            for number in range(workers):
+                processes.start_worker(f"send{number}", "send,retry", 2)
+            # The edition is made beforehand, to be of the size that was asked for.
+            began_at = datetime.now(UTC)
+            with parts.database.transaction() as session:
+                stand.audience_edition(session, issue)
+            parts_sized = stand.set_message_size(parts, issue, size)
+            time.sleep(4)  # workers are up
+            processes.start_beat()
+            began = time.perf_counter()
+            schedule.schedule(parts.database, issue, began_at, "bench")
+
+            def sent() -> bool:
+                if gone := processes.ended():
+                    raise RuntimeError(f"{gone} ended")
+                return report.status(parts.database, issue, datetime.now(UTC)).state == "sent"
+
+            stand.wait_for(sent, 600, 0.02)
+            seconds = time.perf_counter() - began
+        wrong = report.audit(parts.database, issue)
+        counts = report.status(parts.database, issue, datetime.now(UTC)).counts
+        if wrong or counts.sent != messages:
+            raise RuntimeError(f"{counts} {wrong[:3]}")
+        ready = made(parts, issue, min(messages, 10_000))
+        accepted = stop()["accepted"]
+        if accepted != messages:
+            raise RuntimeError(f"the sink counted {accepted}")
+        return messages / seconds, ready, parts_sized
+
+
+def naive(messages: int, size: int) -> float:
+    """Messages a second with a task per reader: publish, consume, build, send."""
+    with stand.service() as parts, tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "accepted"
+        with stand.sink("--log", str(log)) as (port, _):
+            environment = os.environ | {"NAIVE_REDIS_URL": parts.redis_url, "PYTHONPATH": str(stand.ROOT)}
+            words = [sys.executable, "-m", "celery", "-A", "bench.naive", "worker", "-P", "prefork"]
+            worker = subprocess.Popen([*words, "-c", "2", "-l", "ERROR"], env=environment, cwd=stand.ROOT)
+            try:
+                os.environ["NAIVE_REDIS_URL"] = parts.redis_url
+                from bench.naive import send
+
+                def accepted() -> int:
+                    return log.read_bytes().count(b"\n") if log.exists() else 0
+
+                send.delay(0, port, size)  # the worker is up
+                stand.wait_for(lambda: accepted() == 1, 60)
+                began = time.perf_counter()
+                for number in range(1, messages + 1):
+                    send.delay(number, port, size)
+                stand.wait_for(lambda: accepted() == messages + 1, 300)
+                return messages / (time.perf_counter() - began)
+            finally:
+                worker.terminate()
+                worker.wait(20)
+
+
+def smtp_source(messages: int, size: int, connections: int) -> float | None:
+    """Postfix's own load generator, where it is installed."""
+    program = shutil.which("smtp-source") or shutil.which("smtp-source", path="/usr/sbin")
+    if program is None:
+        return None
+    with stand.sink() as (port, _):
+        began = time.perf_counter()
+        words = ["-s", str(connections), "-m", str(messages), "-l", str(size), "-N"]
+        subprocess.run([program, *words, f"127.0.0.1:{port}"], check=True, timeout=300, capture_output=True)
+        return messages / (time.perf_counter() - began)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--messages", type=int, default=40_000)
+    parser.add_argument("--size", type=int, default=40_000, help="bytes of a message")
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--connections", type=int, default=4)
+    parser.add_argument("--batch", type=int, default=1000)
+    parser.add_argument("--naive", type=int, default=400, help="messages of the naive way; 0 leaves it out")
+    parser.add_argument("--json")
+    asked = parser.parse_args()
+    rate, ready, size = whole(asked.messages, asked.size, asked.workers, asked.connections, asked.batch)
+    bare = max(wire(ready, connections) for connections in (2, asked.connections, 8))
+    figures: dict[str, object] = {
+        "ratio": round(rate / bare, 3),
+        "messages_per_second": round(rate),
+        "wire_per_second": round(bare),
+        "messages": asked.messages,
+        "message_bytes": size,
+        "workers": asked.workers,
+        "connections": asked.connections,
+    }
+    if asked.naive:
+        slow = naive(asked.naive, asked.size)
+        figures |= {"naive_per_second": round(slow, 1), "times_naive": round(rate / slow, 1)}
+    if source := smtp_source(10_000, asked.size, asked.connections):
+        figures["smtp_source_per_second"] = round(source)
+    stand.report(figures, "Sending against the wire", asked.json)
+
+
+if __name__ == "__main__":
+    main()

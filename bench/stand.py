@@ -1,0 +1,199 @@
+"""What the benchmarks stand on: embedded servers in a folder of their own, an issue, and invented readers."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+os.environ["PYTHONPATH"] = str(ROOT)
+
+from rich.console import Console  # noqa: E402
+from rich.table import Table  # noqa: E402
+from sqlalchemy import text  # noqa: E402
+from sqlalchemy.orm import Session  # noqa: E402
+
+from mailer.bootstrap import Mailer  # noqa: E402
+from mailer.domain.document import parse  # noqa: E402
+from mailer.domain.headers import Origin, edition_headers  # noqa: E402
+from mailer.domain.message import compile_message, marker  # noqa: E402
+from mailer.domain.newsletter import read_newsletter  # noqa: E402
+from mailer.services import approve, author, compose, expand, schedule  # noqa: E402
+from mailer.settings import Settings  # noqa: E402
+
+SAMPLE = ROOT / "docs" / "sample"
+_LINE = "Lorem ipsum dolor sit amet, consectetur adipiscing elit, sed do eiusmod te\n"
+
+
+def machine() -> dict[str, object]:
+    """What the figures were taken on."""
+    model = "unknown"
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        lines = cpuinfo.read_text().splitlines()
+        model = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), model)
+    return {
+        "cores": os.cpu_count(),
+        "processor": model,
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def report(figures: dict[str, Any], title: str, json_file: str | None) -> None:
+    """A plain table on a terminal, JSON into the file or, without one, to stdout of a pipe."""
+    whole = {**figures, "machine": machine()}
+    if json_file:
+        Path(json_file).write_text(json.dumps(whole, indent=2) + "\n")
+    if sys.stdout.isatty() or json_file:
+        table = Table(title=title, show_header=False)
+        for name, value in figures.items():
+            table.add_row(name, f"{value:,}" if isinstance(value, int | float) else str(value))
+        Console().print(table)
+    else:
+        print(json.dumps(whole, indent=2))
+
+
+@contextmanager
+def service(**changes: object) -> Iterator[Mailer]:
+    """The service on servers of its own, which end with the block."""
+    with tempfile.TemporaryDirectory(prefix="mailer-bench-") as folder:
+        # Embedded PostgreSQL runs as another user when this is root.
+        os.chmod(folder, 0o755)
+        settings = Settings(
+            database_url="", redis_url="", state_dir=Path(folder), secret_key="b" * 32, **changes
+        )
+        with Mailer(settings, application="bench", pool=10) as parts:
+            assert parts.redis_url
+            yield parts
+
+
+@contextmanager
+def sink(*words: str) -> Iterator[tuple[int, Callable[[], dict[str, int]]]]:
+    """bench/sink.py as a process: its port, and a function that ends it and returns its counts."""
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "bench" / "sink.py"), *words], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    with ExitStack() as stack:
+        stack.callback(process.kill)
+        port = int(process.stdout.readline())
+
+        def stop() -> dict[str, int]:
+            process.terminate()
+            return dict(json.loads(process.communicate()[0]))
+
+        yield port, stop
+
+
+def make_issue(parts: Mailer, *languages: str) -> int:
+    """The sample newsletter and its issue, approved."""
+    author.apply_newsletter(parts.database, read_newsletter((SAMPLE / "newsletter.toml").read_text("utf-8")))
+    issue = 0
+    for language in languages or ("en",):
+        issue = author.import_document(
+            parts.database,
+            parse((SAMPLE / f"2026-3.{language}.md").read_text("utf-8"), language),
+            "lumen-basin",
+            language,
+            number="2026/3",
+            today=date(2026, 9, 30),
+            pictures=parts.picture_from(SAMPLE),
+            actor="bench",
+        ).issue
+    approve.approve(parts.database, compose.load(parts.database, parts.links, issue), "bench")
+    return issue
+
+
+def make_readers(parts: Mailer, count: int, languages: list[str], masks: int = 1) -> None:
+    """Invented readers straight into the tables: languages in turn, ``masks`` different choices of sections."""
+    query = """
+        WITH made AS (
+            INSERT INTO subscriber (address, address_hash, name, languages, time_zone)
+            SELECT 'reader' || n || '@d' || n % 50 || '.example.org', substr(sha256(n::text::bytea), 1, 16),
+                'Reader ' || n, ARRAY[(CAST(:languages AS text[]))[1 + n % :several]], 'UTC'
+            FROM generate_series(1, :count) n RETURNING id
+        )
+        INSERT INTO subscription (newsletter_id, subscriber_id, state, sections)
+        SELECT (SELECT min(id) FROM newsletter), id, 'active',
+            CASE WHEN :masks = 1 THEN 63 ELSE 1 + (id * 7919) % :masks END
+        FROM made
+    """
+    with parts.database.transaction() as session:
+        session.execute(
+            text(query),
+            {"languages": languages, "several": len(languages), "count": count, "masks": masks},
+        )
+    with parts.database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("VACUUM ANALYZE"))
+
+
+def set_message_size(parts: Mailer, issue: int, size: int) -> int:
+    """Give every edition a message of ``size`` bytes with the real headers and slots; returns the exact size."""
+    names = {marker("bench", name): name for name in compose.SLOTS}
+    address, choose, leave = (marker("bench", name) for name in ("address", "preferences", "unsubscribe"))
+    origin = Origin(
+        "Bench", "bench@example.org", "", "bench.example.org", "bench", "example.org", "http://127.0.0.1/", "b"
+    )
+    text_part = f"Greetings, {marker('bench', 'name')}\n" + _LINE * 20
+    foot = f"http://127.0.0.1/{choose}\nhttp://127.0.0.1/{leave}\n{address}\n"
+
+    def made(lines: int) -> tuple[bytes, list[list[object]]]:
+        html = text_part + _LINE * lines + foot
+        return compile_message(
+            edition_headers(origin, "Bench", "en"), text_part + foot, html, names
+        ).packed()
+
+    lines = max(1, (size - len(made(0)[0])) // (len(_LINE) + 1))
+    message, slots = made(lines)
+    with parts.database.transaction() as session:
+        session.execute(
+            text("UPDATE edition SET message = :message, slots = CAST(:slots AS jsonb) WHERE issue_id = :issue"),
+            {"message": message, "slots": json.dumps(slots), "issue": issue},
+        )
+    return len(message)
+
+
+def audience_edition(session: Session, issue: int) -> None:
+    """The one edition that readers of ``make_readers`` with one mask get, as if it were rendered already."""
+    session.execute(
+        text(
+            """
+            INSERT INTO edition (issue_id, language, sections, revision, subject, stories, fallbacks, html,
+                message, slots)
+            SELECT id, 'en', 63, revision, 'Bench', 16, 0, '', '', '[]' FROM issue WHERE id = :issue
+            """
+        ),
+        {"issue": issue},
+    )
+
+
+def expand_all(parts: Mailer, issue: int) -> None:
+    """Freeze, expand and render an issue in this process, and leave it ready but not open for sending."""
+    now = datetime.now(UTC)
+    schedule.schedule(parts.database, issue, now, "bench")
+    schedule.begin_due(parts.database, now, parts.settings.batch_size)
+    while expand.expand_some(parts.database, issue, now):
+        pass
+    while compose.render_stale(parts.database, parts.renderer, parts.links, "", issue, 8):
+        pass
+
+
+def wait_for(condition: Callable[[], bool], seconds: float, every: float = 0.05) -> float:
+    """Seconds until it holds; RuntimeError after ``seconds``."""
+    began = time.monotonic()
+    while not condition():
+        if time.monotonic() - began > seconds:
+            raise RuntimeError("it took too long")
+        time.sleep(every)
+    return time.monotonic() - began
