@@ -42,9 +42,10 @@ def test_each_reader_gets_their_sections_in_their_language(
     add_readers("""
         ann@example.org;en;
         bea@example.org;fr;water-and-rivers
-        cil@example.org;sr-Latn-BA;none
+        cil@example.org;sr-Latn-BA;trade-and-crossings
         dan@example.org;bs;schools-and-skills
         eve@example.org;zh;health-and-care|culture-and-heritage
+        fay@example.org;en;none
     """)
     prepare(issue)
     assert send() == 5
@@ -65,5 +66,6 @@ def test_each_reader_gets_their_sections_in_their_language(
     status = report.status(parts.database, issue, datetime.now(UTC))
     assert status.state == "sent"
     assert status.counts.sent == 5
+    assert report.skipped(parts.database, issue) == {"nothing_in_sections": 1}
     assert status.editions == 5
     assert report.audit(parts.database, issue) == []
