@@ -29,7 +29,7 @@ def create_app(parts: Mailer) -> FastAPI:
     keep_discreet()
     pages = Pages(TEMPLATES, urlsplit(parts.settings.public_url).path)
     database = parts.database  # made here, before threads ask for it
-    app = FastAPI(title="Mailer", openapi_url=None)
+    app = FastAPI(title="Mailer", openapi_url=None, redirect_slashes=False)  # RFC 8058: no redirects
     app.add_middleware(SafeHeaders)
     app.mount("/static", Static(), "static")
     app.include_router(archive_router(parts, pages))

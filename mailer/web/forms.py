@@ -1,7 +1,8 @@
 """Forms as browsers and mail clients post them, however broken."""
 
-from fastapi import HTTPException, Request
+from fastapi import Request
 from starlette.datastructures import FormData
+from starlette.exceptions import HTTPException
 from starlette.types import Message
 
 MAX_BODY = 64 * 1024

@@ -96,8 +96,9 @@ def reader_router(parts: Mailer, pages: Pages) -> APIRouter:
         before, after = changed
         if not after.subscribed:
             return page("left", after)
-        undone = form.get("action") == "restore"
-        return choices(after, saved="undone" if undone else "saved", former=None if undone else before)
+        if form.get("action") == "restore":
+            return choices(after, saved="undone")
+        return choices(after, saved="saved", former=None if after == before else before)
 
     @router.api_route("/u/{token}", methods=["GET", "HEAD"])
     def ask_to_leave(tie: ToLeave, speak: Speak) -> HTMLResponse:

@@ -1,0 +1,71 @@
+"""The pages on an issue that is on its way."""
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from mailer.bootstrap import Mailer
+from mailer.domain.newsletter import read_newsletter
+from mailer.services import author
+from mailer.web.app import create_app
+from tests.web.mailing import Mailing
+
+SAMPLE = Path(__file__).parents[2] / "docs" / "sample"
+
+
+@pytest.fixture
+def mailing(
+    parts: Mailer,
+    import_issue: Callable[..., int],
+    add_readers: Callable[[str], None],
+    prepare: Callable[[int], None],
+) -> Mailing:
+    """The sample issue with its first section for everybody, expanded and rendered; nothing is sent."""
+    issue = import_issue("en", "ar")
+    newsletter = read_newsletter((SAMPLE / "newsletter.toml").read_text(encoding="utf-8"))
+    newsletter.sections[0].always_included = True
+    author.apply_newsletter(parts.database, newsletter)
+    add_readers("""
+        ada@example.org;en fr;
+        leila@example.org;ar fr;water-and-rivers
+        jovan@example.org;sr-Latn-BA pt en;water-and-rivers
+    """)
+    prepare(issue)
+    return Mailing(parts, issue)
+
+
+@pytest.fixture
+def app(mailing: Mailing) -> FastAPI:
+    return create_app(mailing.parts)
+
+
+@pytest.fixture
+def client(app: FastAPI) -> Iterator[TestClient]:
+    with TestClient(app, follow_redirects=False) as made:
+        yield made
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., str]]:
+    """Puts an app on a port of this machine; returns its address."""
+    running = []
+
+    def run(app: FastAPI, **options: object) -> str:
+        listener = socket.create_server(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(app, **({"log_level": "error"} | options)))  # type: ignore[arg-type]
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        running.append((server, thread, listener))
+        return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+    yield run
+    for server, thread, listener in running:
+        server.should_exit = True
+        thread.join()
+        listener.close()

@@ -1,0 +1,321 @@
+"""Leaving and choosing over HTTP, as mail clients, scanners and browsers without script do it."""
+
+import email
+import email.policy
+import re
+from collections.abc import Callable
+from urllib.parse import quote, urlsplit
+
+import pytest
+from fastapi.testclient import TestClient
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import select
+
+from mailer.adapters.inbox import RunningInbox
+from mailer.models import Feedback
+from mailer.store import readers
+from tests.web.mailing import Mailing
+
+ONE_CLICK = {"List-Unsubscribe": "One-Click"}
+ADA, LEILA, JOVAN = "ada@example.org", "leila@example.org", "jovan@example.org"
+PRIVATE = {
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "X-Robots-Tag": "noindex",
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self';"
+    " base-uri 'none'; frame-ancestors 'none'",
+}
+
+
+def sent_to(inbox: RunningInbox) -> set[str]:
+    return {mail.recipients[0] for mail in inbox.messages()}
+
+
+def evidence(mailing: Mailing, address: str) -> tuple[list[str], list[tuple[bool, str]]]:
+    """The kinds of feedback, and the consents after the first, that are stored of a reader."""
+    reader = mailing.reader(address)
+    with mailing.parts.database.transaction() as session:
+        kinds = session.scalars(select(Feedback.kind).where(Feedback.subscriber_id == reader)).all()
+        consents = readers.consents(session, reader)
+        return list(kinds), [(consent.given, consent.source) for consent in consents[1:]]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{"data": ONE_CLICK}, {"files": {"List-Unsubscribe": (None, "One-Click")}}],
+    ids=["form", "multipart"],
+)
+def test_one_click_ends_mail_that_is_already_queued(
+    mailing: Mailing,
+    client: TestClient,
+    inbox: RunningInbox,
+    send: Callable[[], int],
+    body: dict[str, object],
+) -> None:
+    answer = client.post(mailing.to_leave(ADA), **body)  # type: ignore[arg-type]
+    assert answer.status_code == 200
+    assert "You are unsubscribed" in answer.text
+    assert "set-cookie" not in answer.headers
+    send()
+    assert sent_to(inbox) == {LEILA, JOVAN}
+    assert evidence(mailing, ADA) == (["unsubscribe"], [(False, "one click")])
+
+
+def test_the_links_in_a_mail_lead_to_these_pages(
+    mailing: Mailing, client: TestClient, inbox: RunningInbox, send: Callable[[], int]
+) -> None:
+    send()
+    caught = next(mail for mail in inbox.messages() if mail.recipients[0] == LEILA)
+    mail = email.message_from_bytes(inbox.inbox.read(caught), policy=email.policy.default)
+    html = str(mail.get_body(("html",)).get_content())  # type: ignore[union-attr]
+    paths = {urlsplit(link).path for link in re.findall(r'"http://news\.example\.org(/[upe]/[^"]+)"', html)}
+    assert {path[:3] for path in paths} == {"/u/", "/p/", "/e/"}
+    assert {client.get(path).status_code for path in paths} == {200}
+    pictures = set(re.findall(r'src="http://news\.example\.org(/pictures/[^"]+)"', html))
+    assert pictures
+    assert {client.get(path).status_code for path in pictures} == {200}
+    one_click = urlsplit(re.findall(r"<(http[^>]+)>", str(mail["List-Unsubscribe"]))[0]).path
+    assert client.post(one_click, data=ONE_CLICK).status_code == 200
+    assert not mailing.profile(LEILA).subscribed
+
+
+def test_leaving_twice_is_the_same_as_once(mailing: Mailing, client: TestClient) -> None:
+    answers = [client.post(mailing.to_leave(ADA), data=ONE_CLICK) for _ in range(3)]
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.text for answer in answers}) == 1
+    assert evidence(mailing, ADA) == (["unsubscribe"], [(False, "one click")])
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH"])
+def test_only_post_changes_anything(mailing: Mailing, client: TestClient, method: str) -> None:
+    before = [mailing.profile(address) for address in (ADA, LEILA, JOVAN)]
+    for path in (mailing.to_leave(ADA), mailing.to_choose(LEILA), mailing.to_leave(JOVAN)):
+        for query in ("", "?List-Unsubscribe=One-Click", "?action=leave", "?action=save&section=1"):
+            answer = client.request(method, path + query)
+            assert answer.status_code == (200 if method in ("GET", "HEAD") else 405)
+    assert [mailing.profile(address) for address in (ADA, LEILA, JOVAN)] == before
+
+
+def test_leaving_can_be_taken_back(
+    mailing: Mailing, client: TestClient, inbox: RunningInbox, send: Callable[[], int]
+) -> None:
+    path = mailing.to_leave(ADA)
+    client.post(path, data={"action": "leave"})
+    assert 'value="undo"' in client.get(path).text
+    for _ in range(2):
+        assert "You are subscribed again" in client.post(path, data={"action": "undo"}).text
+    assert evidence(mailing, ADA)[1] == [(False, "unsubscribe page"), (True, "undo on the unsubscribe page")]
+    send()
+    assert ADA in sent_to(inbox)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@given(
+    body=st.binary(max_size=300),
+    kind=st.sampled_from(
+        [
+            "",
+            "application/x-www-form-urlencoded",
+            "application/json",
+            "multipart/form-data",
+            "multipart/form-data; boundary=x",
+            "multipart/form-data; boundary=x; charset=rot13",
+            "text/html; charset=\xff",
+        ]
+    ),
+)
+@example(
+    b'--x\r\nContent-Disposition: form-data; name="List-Unsubscribe"\r\n\r\nOne-',
+    "multipart/form-data; boundary=x",
+)
+@example(b"%ff=%00&action=%", "application/x-www-form-urlencoded")
+def test_however_a_mail_client_words_it_the_link_unsubscribes(
+    mailing: Mailing, client: TestClient, body: bytes, kind: str
+) -> None:
+    path = mailing.to_leave(ADA)
+    client.post(path, data={"action": "undo"})
+    answer = client.post(path, content=body, headers={"Content-Type": kind.encode("latin-1")})  # type: ignore[dict-item]
+    assert answer.status_code == 200
+    assert not mailing.profile(ADA).subscribed
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@given(room=st.sampled_from(["u", "p", "e"]), token=st.text(min_size=1, max_size=30))
+@example("u", "A" * 22)
+@example("p", "A" * 10_000)
+@example("u", "\0" * 22)
+@example("e", "../../etc/passwd")
+@example("u", "é" * 22)
+def test_an_unknown_token_gets_one_neutral_page(
+    mailing: Mailing, client: TestClient, room: str, token: str
+) -> None:
+    path = f"/{room}/{quote(token, safe='')}"
+    neutral = client.get("/nowhere")
+    answers = [client.get(path)] if room == "e" else [client.get(path), client.post(path, data=ONE_CLICK)]
+    for answer in answers:
+        assert answer.status_code == neutral.status_code == 404
+        assert answer.text == neutral.text
+
+
+def test_a_token_opens_only_what_it_was_made_for(mailing: Mailing, client: TestClient) -> None:
+    leave, choose, view = mailing.to_leave(ADA), mailing.to_choose(ADA), mailing.web_view("en")
+    for room in ("/u/", "/p/", "/e/"):
+        for path in (leave, choose, view):
+            assert client.get(room + path[3:]).status_code == (200 if path.startswith(room) else 404)
+
+
+def test_a_reader_who_is_gone_gets_the_neutral_page(mailing: Mailing, client: TestClient) -> None:
+    paths = [mailing.to_leave(ADA), mailing.to_choose(ADA)]
+    with mailing.parts.database.transaction() as session:
+        session.delete(readers.by_id(session, mailing.reader(ADA)))
+    for path in paths:
+        assert client.get(path).status_code == 404
+        for action in ("leave", "undo", "save", "restore", "what"):
+            data = {"action": action, "language": "en", "section": "1"}
+            assert client.post(path, data=data).status_code == 404
+
+
+def test_token_pages_are_private(mailing: Mailing, client: TestClient) -> None:
+    leave, choose = mailing.to_leave(ADA), mailing.to_choose(ADA)
+    answers = [
+        client.get(leave),
+        client.head(leave),
+        client.get(choose),
+        client.get("/u/unknown"),
+        client.post(choose, data={"action": "nonsense"}),
+        client.post(leave, data=ONE_CLICK),
+    ]
+    for answer in answers:
+        assert {name: answer.headers[name] for name in PRIVATE} == PRIVATE
+        assert "set-cookie" not in answer.headers
+        assert ADA not in answer.text
+    assert "a…@example.org" in answers[0].text
+
+
+def test_a_page_asks_nobody_else(mailing: Mailing, client: TestClient) -> None:
+    for path in (mailing.to_leave(ADA), mailing.to_choose(LEILA), "/nowhere"):
+        html = client.get(path).text
+        addresses = set(re.findall(r'(?:src|href|action)="([^"?]*)', html)) - {""}
+        assert all(address.startswith(("/static/", "/theme/")) for address in addresses)
+        assert not re.search(r"<script|<style|\sstyle=|\son[a-z]+=", html)
+        assert len(html.encode()) < 50_000
+
+
+def test_the_unsubscribe_page_does_not_reveal_the_way_to_the_choices(
+    mailing: Mailing, client: TestClient
+) -> None:
+    assert "/p/" not in client.get(mailing.to_leave(ADA)).text
+
+
+@pytest.mark.parametrize(
+    ("address", "query", "language", "direction"),
+    [
+        (ADA, "", "en", "ltr"),
+        (LEILA, "", "ar", "rtl"),
+        (JOVAN, "", "sr-Latn", "ltr"),
+        (ADA, "?lang=sr", "sr-Cyrl", "ltr"),
+        (ADA, "?lang=ar", "ar", "rtl"),
+        (LEILA, "?lang=tlh", "ar", "rtl"),
+        (LEILA, "?lang=" + "x" * 3000, "ar", "rtl"),
+        (LEILA, '?lang="><script>', "ar", "rtl"),
+    ],
+)
+def test_pages_speak_the_language_of_the_link_then_of_the_reader(
+    mailing: Mailing, client: TestClient, address: str, query: str, language: str, direction: str
+) -> None:
+    for path in (mailing.to_leave(address), mailing.to_choose(address)):
+        answer = client.get(path + query, headers={"Accept-Language": "fr"})
+        assert f'<html lang="{language}" dir="{direction}">' in answer.text
+        assert answer.headers["Content-Language"] == language
+
+
+def boxes(html: str) -> dict[str, str]:
+    """value → the rest of the tag, for each section's box."""
+    return dict(re.findall(r'name="section" value="(\d+)"([^>]*)>', html))
+
+
+def chosen(html: str) -> list[str]:
+    return re.findall(r'<option value="([^"]+)"[^>]* selected>', html)
+
+
+def test_choices_show_what_is_stored(mailing: Mailing, client: TestClient) -> None:
+    html = client.get(mailing.to_choose(JOVAN)).text
+    assert boxes(html) == {"0": " checked disabled", "1": " checked"} | dict.fromkeys("2345", "")
+    assert chosen(html) == ["sr-Latn", "en"]
+    assert not re.search(r'name="new" value="yes" checked', html)
+    assert re.search(r'name="new" value="yes" checked', client.get(mailing.to_choose(ADA)).text)
+
+
+def test_choices_are_stored_shown_and_taken_back(mailing: Mailing, client: TestClient) -> None:
+    path = mailing.to_choose(ADA)
+    before = mailing.profile(ADA)
+    answer = client.post(path, data={"action": "save", "section": ["2", "4"], "language": ["ar", "", "en"]})
+    assert answer.status_code == 200
+    assert mailing.follows(ADA) == [0, 2, 4]  # the first goes to everybody
+    assert mailing.profile(ADA).languages == ("ar", "en")
+    assert not mailing.profile(ADA).new_sections
+    undo = answer.text[answer.text.index('role="status"') : answer.text.index('value="restore"')]
+    hidden = re.findall(r'type="hidden" name="([a-z]+)" value="([^"]+)"', undo)
+    data = {"action": "restore"} | {
+        name: [value for field, value in hidden if field == name] for name, _ in hidden
+    }
+    again = client.post(path, data=data)
+    assert again.status_code == 200
+    assert 'value="restore"' not in again.text
+    assert mailing.profile(ADA) == before
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        {},
+        {"action": "drop"},
+        {"action": "save"},
+        {"action": "save", "section": "1"},
+        {"action": "save", "section": "99", "language": "en"},
+        {"action": "save", "section": "-1", "language": "en"},
+        {"action": "save", "section": "one", "language": "en"},
+        {"action": "save", "section": "9" * 5000, "language": "en"},
+        {"action": "save", "section": "1", "language": "tlh"},
+        {"action": "save", "section": "1", "language": "\x00"},
+        {"action": "restore", "section": "1", "language": "<script>"},
+    ],
+)
+def test_nonsense_keeps_what_is_stored(
+    mailing: Mailing, client: TestClient, nonsense: dict[str, str]
+) -> None:
+    before = mailing.profile(LEILA)
+    answer = client.post(mailing.to_choose(LEILA) + "?lang=en", data=nonsense)
+    assert answer.status_code == 422
+    assert "Nothing was changed, because your choice could not be read." in answer.text
+    assert mailing.profile(LEILA) == before
+
+
+def test_leaving_from_the_choices(mailing: Mailing, client: TestClient) -> None:
+    path = mailing.to_choose(ADA)
+    assert "You are unsubscribed" in client.post(path, data={"action": "leave"}).text
+    assert "You are unsubscribed" in client.get(path).text
+    assert "You are unsubscribed" in client.post(path, data={"action": "save", "language": "en"}).text
+    assert "You are subscribed again" in client.post(path, data={"action": "undo"}).text
+    assert mailing.profile(ADA).subscribed
+
+
+def test_a_body_that_is_too_large_is_refused_and_changes_nothing(
+    mailing: Mailing, client: TestClient
+) -> None:
+    def stream() -> object:
+        for _ in range(65):
+            yield b"a" * 1024
+
+    for content in (b"a" * 65_537, stream()):
+        answer = client.post(
+            mailing.to_leave(ADA),
+            content=content,  # type: ignore[arg-type]
+            headers={"Content-Type": "application/x-www-form-urlencoded"},
+        )
+        assert answer.status_code == 413
+    assert mailing.profile(ADA).subscribed
+    fits = client.post(mailing.to_leave(ADA), data={"x": "a" * 65_000})
+    assert fits.status_code == 200
