@@ -186,7 +186,9 @@ class Transport:
             if not self._opening:
                 self._open()
         elif self._crowded is None and (self._again or not self._idle):
-            most = min(work, self.relay.connections - len(self._connections))
+            free = self.relay.connections - len(self._connections)
+            # A lost job waits for a new connection, so there must be one to come.
+            most = max(min(work, free), 1 if self._again else 0)
             while len(self._opening) < most:
                 self._open()
 
@@ -208,9 +210,9 @@ class Transport:
             self._unreachable(Unusable(Stage.CONNECT, detail or type(trouble).__name__))
         else:
             self._opening.discard(this)
-            self._uncrowd()
             self._connections.add(connection)
             connection.pump()
+            self._uncrowd()
             self._stir()
 
     async def _open_session(self) -> Connection:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import chain, repeat
 
 import uvloop
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from mailer.adapters.smtp import Transport
@@ -149,6 +149,7 @@ loops: list[Callable[[], asyncio.AbstractEventLoop]] = [uvloop.new_event_loop, a
 
 
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@example(["ok", "ok", "stall", "550 5.7.1 no"], False, 3, 1, 1000, uvloop.new_event_loop)
 @given(
     st.lists(actions, max_size=60),
     st.booleans(),
