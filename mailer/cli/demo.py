@@ -99,8 +99,8 @@ def demo(
         console.print(f"\nLeaf through the mail as its readers see it:  [bold]{inbox_page}[/]")
         console.print("Each mail's links work: its web view, its reader's choices, and unsubscribing.")
         console.print("Nothing asks you to sign in: a reader's links are their key, and the rest is the command line:")
-        console.print(f"  MAILER_STATE_DIR={state} .venv/bin/mailer issue status {issue}")
-        console.print(f"  MAILER_STATE_DIR={state} .venv/bin/mailer explain {issue} {_someone(inbox)}")
+        console.print(f"  MAILER_STATE_DIR={state} .venv/bin/mailer issue status {issue}", soft_wrap=True)
+        console.print(f"  MAILER_STATE_DIR={state} .venv/bin/mailer explain {issue} {_someone(inbox)}", soft_wrap=True)
         if exit_ or not sys.stdout.isatty():
             if not true:
                 raise typer.Exit(1)

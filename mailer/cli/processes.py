@@ -57,13 +57,16 @@ class Processes:
         options = ["--without-gossip", "--without-mingle", "--loglevel", "WARNING"]
         self.start(name, *words, "-Q", queues, "-n", f"{name}@%h", *options)
 
+    def start_beat(self) -> None:
+        schedule = str(self._settings.state_dir / "beat-schedule")
+        self.start("beat", "celery", "-A", "workers.app", "beat", "--loglevel", "WARNING", "-s", schedule)
+
     def start_all(self, *, web: bool = True) -> None:
         if web:
             self.start("web", "mailer", "web")
         self.start_worker("prepare", "control,expand,compose", 2)
         self.start_worker("send", "send,retry", 2)
-        schedule = self._settings.state_dir / "beat-schedule"
-        self.start("beat", "celery", "-A", "workers.app", "beat", "--loglevel", "WARNING", "-s", str(schedule))
+        self.start_beat()
 
     def ended(self) -> list[str]:
         """Names of processes that have ended by themselves."""
