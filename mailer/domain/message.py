@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from email.header import Header
 from hashlib import sha256
+from itertools import pairwise
 
 Slot = str
 """``name`` in a header, ``name/text`` or ``name/html`` in a body with ``+b64`` or ``+qp`` behind it."""
@@ -31,19 +32,24 @@ def marker(nonce: str, name: str) -> str:
     return f"slot{nonce}{name}x"
 
 
-def header_text(value: str, name: str = "") -> bytes:
-    """A header's value, RFC 2047 encoded where needed and folded with CRLF. Raises UnsafeHeader.
+_PLAIN = re.compile(r"(?!.*=\?)[!-~]{1,60}( [!-~]{1,60})*")
+"""Words that can stand as they are and be folded at each blank."""
 
-    ``email.header.Header`` is used instead of ``EmailMessage``, whose folding loses blanks between encoded
-    words on some Python versions.
-    """
+
+def header_text(value: str, name: str = "") -> bytes:
+    """A header's value, RFC 2047 encoded where needed and folded with CRLF. Raises UnsafeHeader."""
+    _refuse_control(value, name or "A header")
+    return _folded(value, "us-ascii" if _PLAIN.fullmatch(value) else "utf-8", name)
+
+
+def _refuse_control(value: str, name: str) -> None:
     if found := _CONTROL.search(value):
-        raise UnsafeHeader(f"{name or 'A header'} holds the control character {found.group()!r}")
-    try:
-        value.encode("ascii")
-        made = Header(value, "us-ascii", header_name=name, maxlinelen=76).encode()
-    except UnicodeEncodeError:
-        made = Header(value, "utf-8", header_name=name, maxlinelen=76).encode()
+        raise UnsafeHeader(f"{name} holds the control character {found.group()!r}")
+
+
+def _folded(value: str, charset: str, name: str) -> bytes:
+    # Not EmailMessage, whose folding loses blanks between encoded words on some Python versions.
+    made = Header(value, charset, header_name=name, maxlinelen=76).encode()
     return made.replace("\n", "\r\n").encode("ascii")
 
 
@@ -52,35 +58,36 @@ _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/^_`{|}~ -]+")
 
 def mailbox(display: str, address: str, name: str = "") -> bytes:
     """``display <address>`` as a header value. An address outside ASCII is left in UTF-8 (RFC 6532)."""
-    if found := _CONTROL.search(display + address):
-        raise UnsafeHeader(f"{name or 'An address'} holds the control character {found.group()!r}")
+    _refuse_control(display + address, name or "An address")
     display = " ".join(display.split())
     bare = address.encode()
     if not display:
         return bare
-    if _ATOMS.fullmatch(display):
+    if len(display) > 60 or not display.isascii() or "=?" in display:
+        shown = _folded(display, "utf-8", name)
+    elif _ATOMS.fullmatch(display):
         shown = display.encode()
-    elif display.isascii():
-        shown = b'"' + display.replace("\\", "\\\\").replace('"', '\\"').encode() + b'"'
     else:
-        shown = header_text(display, name)
+        shown = b'"' + display.replace("\\", "\\\\").replace('"', '\\"').encode() + b'"'
     gap = b"\r\n " if len(shown.rsplit(b"\n", 1)[-1]) + len(bare) > 66 else b" "
     return shown + gap + b"<" + bare + b">"
 
 
 def _qp(data: bytes) -> bytes:
     """Quoted-printable of a piece of a body, CRLF inside; never a line that begins with a dot."""
-    made = binascii.b2a_qp(data, istext=True)
+    made = binascii.b2a_qp(data, istext=True).replace(
+        b"=\n", b"=\r\n"
+    )  # its soft breaks, where data has none
     made = made.replace(b"\r\n.", b"\r\n=2E")
     return b"=2E" + made[1:] if made.startswith(b".") else made
 
 
 def _qp_value(value: str) -> bytes:
-    return _qp(" ".join(value.split()).encode())
+    return _qp(_CONTROL.sub(" ", value).encode())
 
 
 def _b64_value(value: str) -> bytes:
-    data = value.encode()
+    data = _CONTROL.sub(" ", value).encode()
     made = binascii.b2a_base64(data + b" " * (-len(data) % 3), newline=False)
     if len(made) <= 76:
         return made
@@ -199,7 +206,7 @@ class Template:
     def unpacked(cls, message: bytes, offsets: Sequence[Sequence[object]]) -> "Template":
         cuts = [0, *(int(str(at)) for at, _ in offsets), len(message)]
         return cls(
-            tuple(message[a:b] for a, b in zip(cuts, cuts[1:], strict=False)),
+            tuple(message[a:b] for a, b in pairwise(cuts)),
             tuple(str(slot) for _, slot in offsets),
         )
 
@@ -212,14 +219,14 @@ def compile_message(
 ) -> Template:
     """The template of a multipart/alternative message: text first, then HTML (RFC 2046 section 5.1.4).
 
-    ``headers``: name and value, the value as literal bytes and slots in turn. ``markers``: marker → slot name.
+    ``headers``: name and value, the value as literal bytes and slots in turn. ``markers``: marker → slot.
     """
     boundary = b"=_" + sha256(text.encode() + html.encode()).hexdigest()[:32].encode()
     pieces: list[_Piece] = []
     for name, value in headers:
         pieces += [name.encode("ascii") + b": ", *value, b"\r\n"]
     pieces += [
-        b'MIME-Version: 1.0\r\nContent-Type: multipart/alternative; boundary="%s"\r\n\r\n' % boundary,
+        b'MIME-Version: 1.0\r\nContent-Type: multipart/alternative;\r\n boundary="%s"\r\n\r\n' % boundary,
         b"--%s\r\n" % boundary,
         *_part(text, "text", markers),
         b"--%s\r\n" % boundary,
