@@ -3,31 +3,39 @@
 The address holds the colours and nothing else, so that the sheet needs no database and may be kept for good.
 """
 
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, HTTPException, Response
 
 from mailer.adapters.tokens import fingerprint
 from mailer.domain.colours import palette, readable
 from mailer.domain.content import Theme
 
 _PARTS = ("accent", "ink", "paper", "ground")
+_COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
+_NAME = re.compile(r"[0-9a-f]{6}(-[0-9a-f]{6}){3}")
 _EDGE = 3.0
 """Contrast that the edge of a control needs (WCAG 2.2, 1.4.11)."""
 
 
 def theme_address(colours: Mapping[str, str]) -> str:
-    """``/theme/0b5566-1d2a2e-fffdf8-f1ece1.css?v=…`` for a newsletter's theme."""
+    """``/theme/0b5566-1d2a2e-fffdf8-f1ece1.css?v=…`` for a newsletter's theme; the default for what is no
+    colour."""
     default = Theme()
-    given = [colours.get(part) or str(getattr(default, part)) for part in _PARTS]
-    name = "-".join(colour.removeprefix("#").lower() for colour in given)
+    given = (colours.get(part, "") for part in _PARTS)
+    usual = (getattr(default, part) for part in _PARTS)
+    name = "-".join(
+        (colour if _COLOUR.fullmatch(colour) else other)[1:].lower()
+        for colour, other in zip(given, usual, strict=True)
+    )
     return f"/theme/{name}.css?v={fingerprint(_sheet(name).encode())[:12]}"
 
 
 @lru_cache(maxsize=256)
 def _sheet(name: str) -> str:
-    """The style sheet for four colours as six hexadecimal digits; others give way to the default's."""
+    """The style sheet for four colours as they stand in the address."""
     accent, ink, paper, ground = (f"#{part}" for part in name.split("-"))
     shades = palette(Theme(accent=accent, ink=ink, paper=paper, ground=ground), ())
     light = {
@@ -62,11 +70,11 @@ def _root(values: Mapping[str, str]) -> str:
 def theme_router() -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
-    @router.api_route("/theme/{accent}-{ink}-{paper}-{ground}.css", methods=["GET", "HEAD"])
-    def sheet(accent: str, ink: str, paper: str, ground: str) -> Response:
+    @router.api_route("/theme/{name}.css", methods=["GET", "HEAD"])
+    def sheet(name: str) -> Response:
+        if not _NAME.fullmatch(name):
+            raise HTTPException(404)
         headers = {"Cache-Control": "public, max-age=31536000, immutable"}
-        # More hyphens than three fall into one of the names, which then is no colour.
-        name = "-".join(part.replace("-", "") for part in (accent, ink, paper, ground))
         return Response(_sheet(name), media_type="text/css", headers=headers)
 
     return router

@@ -22,16 +22,16 @@ class RunningInbox:
         self._loop = asyncio.new_event_loop()
         # One writer: files are written off the loop, and in the order in which mail came.
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="inbox-writer")
-        try:
-            self._server = self._loop.run_until_complete(
-                asyncio.start_server(self._converse, host, port, limit=LARGEST_MAIL)
-            )
-        except BaseException:
-            self._loop.close()
-            raise
-        self.port: int = self._server.sockets[0].getsockname()[1]
         self._thread = threading.Thread(target=self._loop.run_forever, name="inbox", daemon=True)
         self._thread.start()
+        listening = asyncio.start_server(self._converse, host, port, limit=LARGEST_MAIL)
+        try:
+            # In the thread, because the caller's may run a loop of its own.
+            self._server = asyncio.run_coroutine_threadsafe(listening, self._loop).result()
+        except BaseException:
+            self._end()
+            raise
+        self.port: int = self._server.sockets[0].getsockname()[1]
 
     def messages(self) -> tuple[CaughtMail, ...]:
         """All mail, the oldest first."""
@@ -46,6 +46,9 @@ class RunningInbox:
         if self._loop.is_closed():
             return
         asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
+        self._end()
+
+    def _end(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()

@@ -1,0 +1,176 @@
+"""What holds for every address: problems, headers, health, logs, style sheets."""
+
+import logging
+import re
+from collections.abc import Callable
+from urllib.request import Request, urlopen
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from mailer.bootstrap import Mailer
+from mailer.domain.colours import contrast
+from mailer.settings import Settings
+from mailer.web.app import create_app
+from mailer.web.logs import without_tokens
+from mailer.web.static import TEMPLATES
+from mailer.web.theme import theme_address, theme_router
+from tests.web.mailing import Mailing
+
+SAFE = {"Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff"}
+
+
+@pytest.fixture
+def lonely(settings: Settings) -> TestClient:
+    """The pages of a service whose database is gone."""
+    gone = settings.model_copy(update={"database_url": "postgresql://nobody:secret@127.0.0.1:9/none"})
+    return TestClient(create_app(Mailer(gone)))
+
+
+def test_health(client: TestClient, lonely: TestClient) -> None:
+    well = client.get("/health")
+    assert (well.status_code, well.json()) == (200, {"status": "ok"})
+    ill = lonely.get("/health")
+    assert (ill.status_code, ill.json()) == (503, {"status": "no database"})
+
+
+def test_without_a_database_pages_say_so_in_words(
+    lonely: TestClient, parts: Mailer, caplog: pytest.LogCaptureFixture
+) -> None:
+    token = parts.links.reader_slots(1, [1])
+    answer = lonely.post(f"/u/{next(token).unsubscribe}", headers={"Accept-Language": "fr"})
+    assert answer.status_code == 503
+    assert '<html lang="fr" dir="ltr">' in answer.text
+    assert "secret" not in answer.text + caplog.text
+    assert "The database does not answer" in caplog.text
+
+
+def test_a_failure_is_a_page_too(mailing: Mailing) -> None:
+    app = create_app(mailing.parts)
+
+    @app.get("/fail")
+    def fail() -> None:
+        raise RuntimeError("inner workings")
+
+    answer = TestClient(app, raise_server_exceptions=False).get("/fail")
+    assert answer.status_code == 500
+    assert "Something went wrong on our side" in answer.text
+    assert "inner workings" not in answer.text
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/health", "/nowhere", "/static/base.css", "/theme/0b5566-1d2a2e-fffdf8-f1ece1.css"]
+)
+def test_every_answer_has_safe_headers(client: TestClient, path: str) -> None:
+    answer = client.get(path)
+    assert {name: answer.headers[name] for name in SAFE} == SAFE
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+
+
+def test_every_file_that_pages_ask_for_is_there(client: TestClient) -> None:
+    html = client.get("/").text
+    sheet = (TEMPLATES / "static" / "reader.css").read_text()
+    files = re.findall(r'href="(/static/[^"]+)"', html)
+    assert len(files) == 3
+    for path in [*files, *(f"/static/{name}" for name in re.findall(r'url\("([^"]+)"\)', sheet))]:
+        assert client.get(path).status_code == 200
+
+
+def test_pages_below_a_path_of_the_public_address(settings: Settings) -> None:
+    below = settings.model_copy(update={"public_url": "https://example.org/news"})
+    with Mailer(below) as parts:
+        html = TestClient(create_app(parts)).get("/nowhere").text
+    assert 'href="/news/static/base.css?v=' in html
+
+
+def test_no_log_holds_a_token_an_address_or_an_ip(
+    app: FastAPI, mailing: Mailing, serve: Callable[..., str]
+) -> None:
+    lines: list[str] = []
+
+    class Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(self.format(record))
+
+    keep = Keep()
+    paths = [
+        mailing.to_leave("ada@example.org"),
+        mailing.to_choose("ada@example.org"),
+        mailing.web_view("en"),
+    ]
+    base = serve(app, log_level="debug", access_log=True)
+    loggers = [logging.getLogger(name) for name in ("", "uvicorn", "uvicorn.access")]
+    for logger in loggers:
+        logger.addHandler(keep)
+    try:
+        for path in paths:
+            urlopen(f"{base}{path}?lang=fr").read()
+        urlopen(Request(base + paths[0], b"List-Unsubscribe=One-Click", method="POST")).read()
+    finally:
+        for logger in loggers:
+            logger.removeHandler(keep)
+    log = "\n".join(lines)
+    assert '- - "GET /u/*?lang=fr HTTP/1.1" 200' in log
+    assert '- - "POST /u/* HTTP/1.1" 200' in log
+    for private in [*(path[3:] for path in paths), "ada@", "127.0.0.1"]:
+        assert private not in log
+
+
+@pytest.mark.parametrize(
+    ("line", "masked"),
+    [
+        ("/u/k3J_-x?lang=fr", "/u/*?lang=fr"),
+        ("/p/k3J_-x", "/p/*"),
+        ('GET /e/k3J_-x" 200', 'GET /e/*" 200'),
+        ("/pictures/0123.jpg", "/pictures/0123.jpg"),
+    ],
+)
+def test_tokens_are_masked(line: str, masked: str) -> None:
+    assert without_tokens(line) == masked
+
+
+_COLOURS = st.from_regex(r"#[0-9a-fA-F]{6}", fullmatch=True)
+
+
+@given(accent=_COLOURS, paper=_COLOURS, ground=_COLOURS, ink=_COLOURS)
+def test_any_theme_stays_readable(accent: str, paper: str, ground: str, ink: str) -> None:
+    css = theme_sheet({"accent": accent, "paper": paper, "ground": ground, "ink": ink})
+    for part in css.split("@media"):
+        colours = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6})", part.lower()))
+        for text in ("ink", "ink-soft", "accent"):
+            assert contrast(colours[text], colours["surface"]) >= 4.5
+        assert contrast(colours["on-accent"], colours["accent"]) >= 4.5
+        assert contrast(colours["on-ground"], colours["ground"]) >= 4.5
+        assert contrast(colours["line-strong"], colours["surface"]) >= 3
+
+
+def theme_sheet(colours: dict[str, str]) -> str:
+    answer = _themes().get(theme_address(colours))
+    assert answer.headers["Content-Type"].startswith("text/css")
+    assert "immutable" in answer.headers["Cache-Control"]
+    return answer.text
+
+
+def _themes() -> TestClient:
+    app = FastAPI()
+    app.include_router(theme_router())
+    return TestClient(app)
+
+
+@given(accent=st.text(max_size=40))
+@example("red;}body{display:none}")
+@example("#0b5566/../x")
+def test_what_is_no_colour_gives_way_to_the_default(accent: str) -> None:
+    if not re.fullmatch("#[0-9a-fA-F]{6}", accent):
+        assert theme_sheet({"accent": accent}) == theme_sheet({})
+
+
+@pytest.mark.parametrize(
+    "name", ["0b5566", "red-1d2a2e-fffdf8-f1ece1", "0b5566-1d2a2e-fffdf8-f1ece1-0b5566", "%0a"]
+)
+def test_no_other_address_is_a_style_sheet(name: str) -> None:
+    assert _themes().get(f"/theme/{name}.css").status_code == 404
