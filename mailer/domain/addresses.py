@@ -9,7 +9,7 @@ def on_the_wire(address: str) -> tuple[str, bool]:
     Raises ValueError for what is no address.
     """
     local, at, domain = address.rpartition("@")
-    if not at or not local:
+    if not at or not local or not domain:
         raise ValueError(f"“{address}” is not a mail address")
     if not domain.isascii():
         try:

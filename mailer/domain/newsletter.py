@@ -23,9 +23,12 @@ def _tag(value: str) -> str:
 
 def _address(value: str) -> str:
     try:
-        return validate_email(value, check_deliverability=False, test_environment=True).normalized
+        ascii_email = validate_email(value, check_deliverability=False, test_environment=True).ascii_email
     except EmailNotValidError as error:
         raise ValueError(str(error)) from None
+    if ascii_email is None:
+        raise ValueError("the part before the @ must be in ASCII, or many mail servers could not answer")
+    return ascii_email
 
 
 def _one_line(value: str) -> str:

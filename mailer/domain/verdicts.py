@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from mailer.domain.handover import Result
-from mailer.domain.outcomes import Outcome, Reply
+from mailer.domain.outcomes import Outcome, Reply, Stage, classify
 from mailer.domain.states import DeliveryState
 
 _FIRST = timedelta(minutes=2)
@@ -60,13 +60,24 @@ def rule(
 
 
 def rule_from_journal(handed: bool, reply: Reply | None, give_up: bool, now: datetime) -> Ruling:
-    """The ruling for a delivery whose worker is gone, from what its journal shows."""
-    if reply is not None and 200 <= reply.code < 300:
-        return Ruling(DeliveryState.sent, str(reply))
-    if reply is not None and reply.code >= 500:
-        return Ruling(DeliveryState.failed, str(reply))
-    if reply is not None and not give_up:
-        return Ruling(DeliveryState.pending, str(reply), now + _FIRST)
-    if handed:
+    """The ruling for a delivery whose worker is gone, from what its journal shows: whether its final dot may
+    have gone out, and the relay's reply to it."""
+    if reply is None and not handed:
+        return Ruling(DeliveryState.pending, "", now, attempted=False)
+    if reply is None:
         return Ruling(DeliveryState.uncertain, "the worker was lost between the final dot and the answer")
-    return Ruling(DeliveryState.pending, "", now, attempted=False)
+    said = str(reply)
+    match classify(reply, Stage.FINAL):
+        case Outcome.ACCEPTED:
+            return Ruling(DeliveryState.sent, said)
+        case Outcome.UNKNOWN:
+            return Ruling(DeliveryState.uncertain, said)
+        case Outcome.HARD:
+            return Ruling(DeliveryState.failed, said, suppress="hard bounce")
+        case Outcome.MESSAGE | Outcome.REJECTED:
+            return Ruling(DeliveryState.failed, said)
+        case Outcome.SOFT if reply.code >= 500:
+            return Ruling(DeliveryState.failed, said)
+    if give_up:
+        return Ruling(DeliveryState.failed, f"gave up: {said}")
+    return Ruling(DeliveryState.pending, said, now + _FIRST)

@@ -1,0 +1,165 @@
+"""An issue's material in all languages becomes the content of one edition."""
+
+from dataclasses import replace
+from datetime import date
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mailer.domain.composition import Front, IssueMaterial, SectionMaterial, StoryMaterial, Text
+from mailer.domain.content import Dateline, Links, Theme
+from mailer.domain.editions import Rules, bits
+from mailer.domain.states import MissingPolicy
+
+LINKS = Links("https://news.example.org/e/x")
+LANGUAGES = ["en", "bs", "ar"]
+
+
+def text(language: str, number: int) -> Text:
+    return Text(
+        headline=f"Headline {number} {language}",
+        body=f"Body {number} {language}",
+        datelines=(Dateline("1 July 2026, Aldeva"),),
+        alt=f"Alt {number} {language}",
+        link=f"https://example.org/{number}",
+        link_label="Read on",
+        contacts=(f"Contact {number} {language}",),
+    )
+
+
+def material(
+    texts: list[tuple[int, list[str]]], policy: MissingPolicy = MissingPolicy.fall_back, always: int = 0
+) -> IssueMaterial:
+    """``texts``: the bit of the section and the languages of each story."""
+    return IssueMaterial(
+        issue=1,
+        revision=1,
+        number="2026/3",
+        issue_date=date(2026, 9, 30),
+        slug="lumen",
+        names={"en": "Quarterly", "bs": "Bilten"},
+        taglines={"en": "News"},
+        sender_name="Lumen",
+        sender_address="lumen@example.org",
+        reply_to="",
+        postal_address="1 Example Quay",
+        website="",
+        list_id="lumen.example.org",
+        theme=Theme(),
+        rules=Rules(LANGUAGES, {"bs": ["sr-Latn", "en"]}, "en", policy),
+        fronts={tag: Front(f"Subject {tag}", f"Preheader {tag}", f"Intro {tag}") for tag in LANGUAGES},
+        sections=[
+            SectionMaterial(bit, f"section-{bit}", "", {"en": f"Section {bit}", "bs": f"Rubrika {bit}"})
+            for bit in (2, 0, 1)  # the order of printing is not that of the bits
+        ],
+        stories=[
+            StoryMaterial(
+                number, bit, {tag: text(tag, number) for tag in tags}, ("https://x.example/p", 60, 40)
+            )
+            for number, (bit, tags) in enumerate(texts)
+        ],
+        always=always,
+    )
+
+
+def test_an_edition_in_its_own_language() -> None:
+    made = material([(0, ["en", "bs"]), (0, ["bs"]), (1, ["bs"])]).compose(
+        "bs", 0b011, LINKS, "NAME", "ADDRESS"
+    )
+    assert (made.language, made.direction, made.subject, made.preheader) == (
+        "bs",
+        "ltr",
+        "Subject bs",
+        "Preheader bs",
+    )
+    assert (made.newsletter, made.tagline, made.issue_label) == ("Bilten", "News", "2026/3")
+    assert [section.title for section in made.sections] == ["Rubrika 0", "Rubrika 1"]
+    assert [story.headline for story in made.sections[0].stories] == ["Headline 0 bs", "Headline 1 bs"]
+    story = made.sections[0].stories[0]
+    assert story.picture is not None
+    assert story.picture.alt == "Alt 0 bs"
+    assert story.contacts == ("Contact 0 bs",)
+    assert not story.fell_back
+    assert (made.reader_name, made.reader_address) == ("NAME", "ADDRESS")
+    assert made.reply_to == "lumen@example.org", "answers go to the sender where nothing else is said"
+
+
+def test_a_story_that_falls_back_says_in_which_language_it_is() -> None:
+    made = material([(0, ["en", "sr-Latn"]), (0, ["en"])]).compose("bs", 1, LINKS)
+    assert [(story.language, story.fell_back) for story in made.sections[0].stories] == [
+        ("sr-Latn", True),
+        ("en", True),
+    ]
+    assert made.sections[0].stories[0].picture is not None
+    assert made.sections[0].stories[0].picture.alt == "Alt 0 sr-Latn"
+
+
+def test_a_story_is_left_out_where_the_issue_says_so() -> None:
+    made = material([(0, ["en"]), (0, ["bs"]), (1, ["en"])], MissingPolicy.leave_out).compose(
+        "bs", 0b11, LINKS
+    )
+    assert [story.headline for section in made.sections for story in section.stories] == ["Headline 1 bs"]
+    assert made.left_out == (), "a section with nothing to show is not offered either"
+
+
+def test_sections_stand_in_printing_order_and_those_not_followed_are_named() -> None:
+    made = material([(0, ["en"]), (1, ["en"]), (2, ["en"])]).compose("bs", 0b101, LINKS)
+    assert [section.key for section in made.sections] == ["section-2", "section-0"]
+    assert made.left_out == ("Rubrika 1",)
+
+
+def test_a_title_without_the_language_says_which_it_is_in() -> None:
+    made = material([(0, ["ar"])]).compose("ar", 1, LINKS)
+    assert made.direction == "rtl"
+    assert (made.sections[0].title, made.sections[0].language) == ("Section 0", "en")
+
+
+def test_without_front_matter_there_is_no_edition() -> None:
+    with pytest.raises(KeyError):
+        material([(0, ["fr"])]).compose("fr", 1, LINKS)
+
+
+def test_the_masthead_is_decoration() -> None:
+    made = replace(material([(0, ["en"])]), masthead=("https://x.example/m", 1280, 400)).compose(
+        "en", 1, LINKS
+    )
+    assert made.masthead_picture is not None
+    assert made.masthead_picture.alt == ""
+
+
+_STORIES = st.lists(
+    st.tuples(
+        st.integers(0, 2), st.lists(st.sampled_from([*LANGUAGES, "sr-Latn", "fr"]), max_size=4, unique=True)
+    ),
+    max_size=8,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    _STORIES,
+    st.sampled_from(MissingPolicy),
+    st.sampled_from(LANGUAGES),
+    st.integers(0, 7),
+)
+def test_each_story_is_shown_once_or_not_at_all(
+    texts: list[tuple[int, list[str]]], policy: MissingPolicy, language: str, followed: int
+) -> None:
+    source = material(texts, policy)
+    shown = source.sections_shown(language)
+    made = source.compose(language, followed & shown, LINKS)
+    keys = [int(story.key) for section in made.sections for story in section.stories]
+    assert len(keys) == len(set(keys))
+    assert {section.key for section in made.sections} == {f"section-{bit}" for bit in bits(followed & shown)}
+    assert len(made.sections) + len(made.left_out) == len(bits(shown))
+    for number, (bit, tags) in enumerate(texts):
+        if language in tags:
+            assert (number in keys) == bool(followed >> bit & 1)
+        if policy is not MissingPolicy.fall_back and language not in tags:
+            assert number not in keys
+    for section in made.sections:
+        for story in section.stories:
+            assert story.fell_back == (story.language != language)
+            assert story.language in texts[int(story.key)][1]
+            assert story.headline.endswith(story.language)

@@ -1,0 +1,87 @@
+"""Whatever is left of a journal after a crash, no message that may have gone out is sent again."""
+
+from datetime import UTC, datetime
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mailer.domain.journal import read_journal
+from mailer.domain.outcomes import Reply
+from mailer.domain.states import DeliveryState
+from mailer.domain.verdicts import rule_from_journal
+
+NOW = datetime(2026, 9, 30, 12, tzinfo=UTC)
+
+
+def test_what_the_lines_say() -> None:
+    found = read_journal("D 1\nD 2\nA 1 250 2.0.0 Ok: queued as D 7\nD 3\nW 3\nA 2 451\n")
+    assert found.handed == {1, 2}
+    assert found.answered == {1: Reply(250, "2.0.0", "Ok: queued as D 7"), 2: Reply(451, "", "")}
+
+
+def test_a_line_cut_short_counts_for_nothing() -> None:
+    assert read_journal("D 1\nD 2").handed == {1}
+    assert read_journal("D 12\nA 12 25").answered == {}
+    assert read_journal("D 12\nA 12 250 2.0.0 O").answered == {}
+    assert read_journal("D 12\nW 1").handed == {12}
+    assert read_journal("") == read_journal("D") == read_journal("D ")
+
+
+def test_nonsense_is_passed_over() -> None:
+    assert read_journal("\nD x\nZ 1\nD 1?\nD 4\n�\n").handed == {4}
+
+
+_REPLIES = st.builds(
+    Reply,
+    st.sampled_from([250, 251, 354, 421, 451, 550, 552, 554]),
+    st.sampled_from(["", "2.0.0", "4.3.0", "5.1.1", "5.7.1"]),
+    st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=12).map(str.strip),
+)
+_FATES = st.one_of(st.just("withheld"), st.just("silence"), _REPLIES)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.dictionaries(st.integers(1, 10**12), _FATES, min_size=1, max_size=8),
+    st.data(),
+)
+def test_wherever_a_journal_is_cut_nothing_that_may_have_gone_out_is_sent_again(
+    fates: dict[int, str | Reply], data: st.DataObject
+) -> None:
+    # As a worker writes it: answers come later than the dot, in any order among the other messages.
+    steps: dict[int, list[str]] = {}
+    for key, fate in fates.items():
+        second = {"withheld": [f"W {key}\n"], "silence": []}.get(str(fate), [f"A {key} {fate}\n"])
+        steps[key] = [f"D {key}\n", *second]
+    lines: list[tuple[int, str]] = []
+    while steps:
+        key = data.draw(st.sampled_from(sorted(steps)))
+        lines.append((key, steps[key].pop(0)))
+        if not steps[key]:
+            del steps[key]
+    whole = "".join(line for _, line in lines)
+    cut = data.draw(st.integers(0, len(whole)))
+
+    # The worker writes D before the dot, so the dot went out for whom the whole D line stands, unless W follows it.
+    dotted: dict[int, str | Reply] = {}
+    at = 0
+    for key, line in lines:
+        complete = at + len(line) <= cut
+        at += len(line)
+        if line.startswith("D") and complete and fates[key] != "withheld":
+            dotted[key] = fates[key]
+    answered = read_journal(whole).answered
+    evidence = read_journal(whole[:cut])
+    for key in fates:
+        reply = evidence.answered.get(key)
+        ruling = rule_from_journal(key in evidence.handed, reply, False, NOW)
+        if key not in dotted:
+            # The journal may doubt it (no W yet), but never claims that it was sent.
+            assert ruling.state in (DeliveryState.pending, DeliveryState.uncertain)
+        elif ruling.state is DeliveryState.pending:
+            assert reply == answered[key]
+            assert 400 <= answered[key].code, (
+                "sent again only when the relay has said that it did not take it"
+            )
+        elif ruling.state is DeliveryState.sent:
+            assert 200 <= answered[key].code < 300

@@ -1,0 +1,122 @@
+"""What a result means for the ledger, and what a dead worker's journal means."""
+
+import random
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailer.domain.handover import Result
+from mailer.domain.outcomes import Outcome, Reply, Stage, classify
+from mailer.domain.states import DeliveryState
+from mailer.domain.verdicts import Ruling, back_off, rule, rule_from_journal
+
+NOW = datetime(2026, 9, 30, 12, tzinfo=UTC)
+GIVE_UP = timedelta(days=4)
+
+
+def ruled(
+    outcome: Outcome, reply: Reply | None = None, age: timedelta = timedelta(0), detail: str = ""
+) -> Ruling:
+    result = Result(1, outcome, reply, Stage.FINAL, 0.0, detail)
+    return rule(result, 1, NOW - age, NOW, GIVE_UP, random.Random(1))
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state", "attempted"),
+    [
+        (Outcome.ACCEPTED, DeliveryState.sent, True),
+        (Outcome.UNKNOWN, DeliveryState.uncertain, True),
+        (Outcome.HARD, DeliveryState.failed, True),
+        (Outcome.MESSAGE, DeliveryState.failed, True),
+        (Outcome.REJECTED, DeliveryState.failed, True),
+        (Outcome.RETRY, DeliveryState.pending, True),
+        (Outcome.SOFT, DeliveryState.pending, True),
+        (Outcome.POLICY, DeliveryState.pending, True),
+        (Outcome.RELAY, DeliveryState.pending, False),
+        (Outcome.WITHHELD, DeliveryState.pending, False),
+    ],
+)
+def test_each_outcome_has_its_state(outcome: Outcome, state: DeliveryState, attempted: bool) -> None:
+    found = ruled(outcome, Reply(450, "", "later"))
+    assert (found.state, found.attempted) == (state, attempted)
+    assert found.reply == "450 later"
+    assert (found.due_at is not None) == (state is DeliveryState.pending)
+
+
+def test_every_outcome_is_ruled_on() -> None:
+    assert {ruled(outcome).state for outcome in Outcome} <= set(DeliveryState)
+
+
+def test_only_a_bad_address_is_suppressed() -> None:
+    assert [outcome for outcome in Outcome if ruled(outcome, Reply(550, "5.1.1", "no")).suppress] == [
+        Outcome.HARD
+    ]
+
+
+def test_a_full_mailbox_fails_for_good_only_when_the_relay_says_so() -> None:
+    assert ruled(Outcome.SOFT, Reply(552, "5.2.2", "full")).state is DeliveryState.failed
+    assert ruled(Outcome.SOFT, Reply(452, "4.2.2", "full")).state is DeliveryState.pending
+
+
+@pytest.mark.parametrize("outcome", [Outcome.RETRY, Outcome.SOFT, Outcome.POLICY])
+def test_what_is_only_ever_deferred_is_given_up_after_days(outcome: Outcome) -> None:
+    reply = Reply(451, "4.3.0", "busy")
+    assert ruled(outcome, reply, GIVE_UP - timedelta(seconds=1)).state is DeliveryState.pending
+    given_up = ruled(outcome, reply, GIVE_UP)
+    assert given_up.state is DeliveryState.failed
+    assert given_up.reply == "gave up: 451 4.3.0 busy"
+    assert not given_up.suppress
+
+
+@pytest.mark.parametrize("outcome", [Outcome.WITHHELD, Outcome.RELAY])
+def test_what_was_never_tried_is_not_given_up(outcome: Outcome) -> None:
+    assert ruled(outcome, age=2 * GIVE_UP, detail="connection refused").state is DeliveryState.pending
+
+
+@given(st.integers(1, 40_000), st.randoms(use_true_random=False))
+def test_waiting_doubles_from_minutes_to_hours_and_is_spread(attempts: int, chance: random.Random) -> None:
+    middle = min(timedelta(hours=4), timedelta(minutes=2) * 2 ** min(attempts - 1, 16))
+    wait = back_off(attempts, chance)
+    assert middle * 0.8 <= wait <= middle * 1.2
+
+
+def test_deliveries_deferred_together_do_not_come_back_together() -> None:
+    chance = random.Random(1)
+    assert len({back_off(3, chance) for _ in range(100)}) == 100
+
+
+@pytest.mark.parametrize(
+    ("handed", "reply", "state", "suppressed"),
+    [
+        (False, None, DeliveryState.pending, False),
+        (True, None, DeliveryState.uncertain, False),
+        (True, Reply(250, "2.0.0", "Ok"), DeliveryState.sent, False),
+        (True, Reply(550, "5.1.1", "no such user"), DeliveryState.failed, True),
+        (True, Reply(550, "5.7.1", "policy"), DeliveryState.pending, False),
+        (True, Reply(552, "5.3.4", "too big"), DeliveryState.failed, False),
+        (True, Reply(552, "5.2.2", "full"), DeliveryState.failed, False),
+        (True, Reply(554, "", "no"), DeliveryState.failed, False),
+        (True, Reply(451, "4.3.0", "later"), DeliveryState.pending, False),
+        # Out of step after the final dot: nobody knows whether it has the message.
+        (True, Reply(354, "", "go ahead"), DeliveryState.uncertain, False),
+    ],
+)
+def test_a_journal_is_read_as_the_worker_would_have_ruled(
+    handed: bool, reply: Reply | None, state: DeliveryState, suppressed: bool
+) -> None:
+    found = rule_from_journal(handed, reply, False, NOW)
+    assert (found.state, bool(found.suppress)) == (state, suppressed)
+    assert found.attempted == handed
+    assert (found.due_at is not None) == (state is DeliveryState.pending)
+    if reply is not None and state is DeliveryState.pending:
+        assert rule_from_journal(handed, reply, True, NOW).state is DeliveryState.failed
+
+
+@given(st.integers(200, 599), st.sampled_from(["", "2.0.0", "4.3.0", "5.1.1", "5.2.2", "5.7.1"]))
+def test_a_journal_and_the_worker_agree_on_every_reply(code: int, enhanced: str) -> None:
+    reply = Reply(code, enhanced, "said")
+    by_worker = ruled(classify(reply, Stage.FINAL), reply)
+    by_journal = rule_from_journal(True, reply, False, NOW)
+    assert (by_journal.state, by_journal.suppress) == (by_worker.state, by_worker.suppress)
