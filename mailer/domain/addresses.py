@@ -4,7 +4,7 @@ import idna
 
 
 def on_the_wire(address: str) -> tuple[str, bool]:
-    """The address as SMTP takes it, with an ASCII domain (RFC 5890), and whether it needs SMTPUTF8 (RFC 6531).
+    """The address as SMTP takes it, its domain in ASCII (RFC 5890), and whether it needs SMTPUTF8 (RFC 6531).
 
     Raises ValueError for what is no address.
     """

@@ -4,6 +4,7 @@ import email
 import email.policy
 from dataclasses import replace
 from email.message import EmailMessage
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,7 @@ ORIGIN = Origin(
     page="https://news.example.org/",
     feedback="7:sr-Latn:lumen-basin",
 )
+HOSTILE = "News\r\nBcc: everybody@example.org"
 TOKEN = "AbCdEfGhIjKlMnOpQrSt-_"
 MAIL_TOKEN = "abcdefghijklmnopqrstuvwxyz"
 
@@ -115,11 +117,7 @@ def test_sender_and_subject_in_any_script() -> None:
     assert found["To"].addresses[0].addr_spec == "ann@example.org"
 
 
-@pytest.mark.parametrize("field_name", ["subject", "sender_name"])
-def test_a_line_break_in_a_header_is_refused(field_name: str) -> None:
-    hostile = "News\r\nBcc: everybody@example.org"
+@pytest.mark.parametrize("change", [{"subject": HOSTILE}, {"origin": replace(ORIGIN, sender_name=HOSTILE)}])
+def test_a_line_break_in_a_header_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(UnsafeHeader):
-        if field_name == "subject":
-            raw(subject=hostile)
-        else:
-            raw(replace(ORIGIN, sender_name=hostile))
+        raw(**change)

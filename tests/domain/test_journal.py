@@ -62,7 +62,7 @@ def test_wherever_a_journal_is_cut_nothing_that_may_have_gone_out_is_sent_again(
     whole = "".join(line for _, line in lines)
     cut = data.draw(st.integers(0, len(whole)))
 
-    # The worker writes D before the dot, so the dot went out for whom the whole D line stands, unless W follows it.
+    # The worker writes D before the dot: it went out for whom the whole D line stands, unless W follows.
     dotted: dict[int, str | Reply] = {}
     at = 0
     for key, line in lines:
@@ -80,7 +80,7 @@ def test_wherever_a_journal_is_cut_nothing_that_may_have_gone_out_is_sent_again(
             assert ruling.state in (DeliveryState.pending, DeliveryState.uncertain)
         elif ruling.state is DeliveryState.pending:
             assert reply == answered[key]
-            assert 400 <= answered[key].code, (
+            assert answered[key].code >= 400, (
                 "sent again only when the relay has said that it did not take it"
             )
         elif ruling.state is DeliveryState.sent:
