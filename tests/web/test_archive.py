@@ -52,24 +52,13 @@ def test_a_picture_is_kept_for_good(mailing: Mailing, client: TestClient) -> Non
         assert client.head(path).headers["Content-Length"] == str(len(picture.data))
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "{hash:.32}.png",
-        "{hash:.31}.jpg",
-        "{hash}.jpg",
-        "{HASH:.32}.jpg",
-        "{zeros}.jpg",
-        "%25.jpg",
-        "{hash:.32}",
-    ],
-)
-def test_no_other_address_is_a_picture(mailing: Mailing, client: TestClient, name: str) -> None:
+def test_no_other_address_is_a_picture(mailing: Mailing, client: TestClient) -> None:
     with mailing.parts.database.transaction() as session:
-        sha256 = session.scalars(select(Picture.sha256)).all()[0]
-    # An upper-case copy only differs where the hash has letters, as this one does.
-    path = name.format(hash=sha256, HASH=sha256.upper(), zeros="0" * 32)
-    assert client.get(f"/pictures/{path}").status_code == 404
+        found = session.scalars(select(Picture.sha256)).all()
+    sha256 = next(sha256 for sha256 in found if sha256[:32] != sha256[:32].upper())
+    names = (sha256[:31], sha256, sha256[:32].upper(), "0" * 32, "%25", sha256[:16] + "%", "")
+    for path in [f"{sha256[:32]}.png", sha256[:32], *(f"{name}.jpg" for name in names)]:
+        assert client.get(f"/pictures/{path}").status_code == 404, path
 
 
 def test_the_start_page_names_the_newsletters_in_the_browsers_language(

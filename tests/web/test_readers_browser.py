@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
+from itertools import product
 
 import pytest
 from fastapi import FastAPI
@@ -110,22 +111,18 @@ def test_another_language_by_link(page: Page, mailing: Mailing) -> None:
     assert not mailing.profile(ADA).subscribed
 
 
-@pytest.mark.parametrize("width", [320, 390, 1280])
 @pytest.mark.parametrize("language", ["en", "de", "ar"])
-def test_nothing_is_cut_off_or_too_small_to_tap(
-    page: Page, mailing: Mailing, width: int, language: str
-) -> None:
-    page.set_viewport_size({"width": width, "height": 800})
-    for path in (mailing.to_leave(ADA), mailing.to_choose(ADA)):
+def test_nothing_is_cut_off_or_too_small_to_tap(page: Page, mailing: Mailing, language: str) -> None:
+    for width, path in product((320, 390, 1280), (mailing.to_leave(ADA), mailing.to_choose(ADA))):
+        page.set_viewport_size({"width": width, "height": 800})
         page.goto(f"{path}?lang={language}")
-        for opened in (False, True):
-            if opened:
-                page.locator("summary").click()
-            assert page.evaluate("document.documentElement.scrollWidth") <= width
-        for control in page.locator("button, select, summary, label.choice, nav a").all():
-            box = control.bounding_box()
-            assert box
-            assert box["height"] >= 44
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        page.locator("summary").click()
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        sizes = page.locator("button, select, summary, label.choice, nav a").evaluate_all(
+            "controls => controls.map(control => control.getBoundingClientRect().height)"
+        )
+        assert min(sizes) >= 44
 
 
 def test_the_web_view_shows_its_pictures(browser: Browser, site: str, mailing: Mailing) -> None:
