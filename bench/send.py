@@ -133,12 +133,7 @@ def whole(messages: int, size: int, workers: int, connections: int, batch: int) 
     ):
         issue = stand.make_issue(parts, "en")
         stand.make_readers(parts, messages, ["en"])
-        with Processes(
-            parts,
-            MAILER_SMTP_PORT=str(port),
-            MAILER_SMTP_CONNECTIONS=str(connections),
-            MAILER_BATCH_SIZE=str(batch),
-        ) as processes:
+        with Processes(parts) as processes:
             processes.start_worker("prepare", "control,expand,compose", 2)
             for number in range(workers):
                 processes.start_worker(f"send{number}", "send,retry", 2)

@@ -4,6 +4,7 @@ Each variable is ``MAILER_`` and the field's name in capitals; docs/settings.md 
 test holds that table against this module.
 """
 
+import json
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -103,6 +104,18 @@ class Settings(BaseSettings):
         if value.get_secret_value() and len(value.get_secret_value().encode()) < 32:
             raise ValueError("must be 32 bytes or more")
         return value
+
+    def environment(self) -> dict[str, str]:
+        """The variables that give another process the same settings; secrets stand in them in the clear."""
+        found = {}
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if isinstance(value, list):
+                value = json.dumps([one.get_secret_value() for one in value])
+            elif isinstance(value, SecretStr):
+                value = value.get_secret_value()
+            found[f"MAILER_{name.upper()}"] = str(value)
+        return found
 
 
 def read_settings() -> Settings:

@@ -22,7 +22,7 @@ app = Celery("mailer")
 app.conf.update(
     broker_url=broker_url(read_settings().redis_url),
     imports=("workers.pipeline",),
-    task_queues=[Queue(name) for name in QUEUES],
+    task_queues=[Queue(name, routing_key=name) for name in QUEUES],
     task_default_queue="control",
     task_routes={
         "workers.pipeline.tick": {"queue": "control"},

@@ -77,16 +77,7 @@ def demo(
         with console.status("Starting PostgreSQL and Redis…"):
             parts = stack.enter_context(Mailer(settings))
             _start_afresh(parts)
-        processes = stack.enter_context(
-            Processes(
-                parts,
-                MAILER_PUBLIC_URL=settings.public_url,
-                MAILER_WEB_PORT=str(web_port),
-                MAILER_SMTP_PORT=str(inbox.port),
-                MAILER_SMTP_HOST="127.0.0.1",
-                MAILER_BATCH_SIZE="100",
-            )
-        )
+        processes = stack.enter_context(Processes(parts))
         processes.start_all()
         stack.enter_context(_inbox_page(inbox, inbox_port, settings.public_url))
         with console.status("Writing the issue and taking in its readers…"):

@@ -33,7 +33,10 @@ _OPEN = (IssueState.scheduled, IssueState.sending)
 
 
 def _me() -> str:
-    return getpass.getuser()
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        return "command line"
 
 
 def _read(file: Path, language: str) -> Document:
@@ -85,7 +88,8 @@ def import_(
     what = "new" if done.new_issue else ("changed" if done.changed else "nothing new")
     print(
         f"Issue {done.issue} ({done.number}) in {done.language}: {what}. "
-        f"{done.sections} sections, {done.stories} stories, {done.contacts} contact notes."
+        f"{_count(done.sections, 'section', 'sections')}, {_count(done.stories, 'story', 'stories')}, "
+        f"{_count(done.contacts, 'contact note', 'contact notes')}."
     )
     for title in done.new_sections:
         print(f"  new section: {title}")
@@ -104,7 +108,10 @@ def _tell(document: Document, as_json: bool) -> None:
         return
     stories = sum(len(section.stories) for section in document.sections)
     notes = sum(len(story.contacts) for section in document.sections for story in section.stories)
-    print(f"{len(document.sections)} sections, {stories} stories, {notes} contact notes. Nothing was written.")
+    print(
+        f"{_count(len(document.sections), 'section', 'sections')}, {_count(stories, 'story', 'stories')}, "
+        f"{_count(notes, 'contact note', 'contact notes')}. Nothing was written."
+    )
     for section in document.sections:
         print(f"\n{section.title}")
         for story in section.stories:
@@ -115,9 +122,13 @@ def _tell(document: Document, as_json: bool) -> None:
     _doubts(document)
 
 
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many}"
+
+
 def _doubts(document: Document) -> None:
     if document.unsure:
-        print(f"Unsure in {len(document.unsure)} places; please check:")
+        print(f"Unsure in {_count(len(document.unsure), 'place', 'places')}; please check:")
     for doubt in document.unsure:
         print(f"  line {doubt.line}: {doubt.why}")
 

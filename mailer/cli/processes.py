@@ -23,20 +23,22 @@ def _die_with_parent() -> None:
 class Processes:
     """Web, workers and beat as children of this process, with the same settings and servers."""
 
-    def __init__(self, parts: Mailer, **overrides: str) -> None:
+    def __init__(self, parts: Mailer) -> None:
         self._settings = parts.settings
         self._parts = parts
-        self._overrides = overrides
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     def _environment(self) -> Mapping[str, str]:
-        return os.environ | {
-            "MAILER_DATABASE_URL": self._parts.database_url,
-            "MAILER_REDIS_URL": self._parts.redis_url,
-            "MAILER_SECRET_KEY": self._parts.secret_key,
-            "MAILER_STATE_DIR": str(self._settings.state_dir.resolve()),
-            **self._overrides,
-        }
+        return (
+            os.environ
+            | self._settings.environment()
+            | {
+                "MAILER_DATABASE_URL": self._parts.database_url,
+                "MAILER_REDIS_URL": self._parts.redis_url,
+                "MAILER_SECRET_KEY": self._parts.secret_key,
+                "MAILER_STATE_DIR": str(self._settings.state_dir.resolve()),
+            }
+        )
 
     def start(self, name: str, *words: str) -> None:
         """Start ``python -m words…``; what it prints goes to ``{name}.log`` in the state folder."""

@@ -59,6 +59,12 @@ def status(database: Database, issue: int, now: datetime) -> Status:
         )
 
 
+def in_flight(database: Database, issue: int) -> int:
+    """How many deliveries of an issue are with a worker at this moment."""
+    with database.transaction() as session:
+        return ledger.count_sending(session, issue)
+
+
 def listing(database: Database) -> list[tuple[int, str, str, IssueState, Counts]]:
     """(id, newsletter, number, state, counts) of every issue, newest first."""
     with database.transaction() as session:

@@ -160,6 +160,11 @@ def in_flight(session: Session, claim: Claim) -> list[tuple[int, int]]:
     return [(row.subscriber_id, row.epoch) for row in session.execute(text(query), values)]
 
 
+def count_sending(session: Session, issue: int) -> int:
+    query = "SELECT count(*) FROM delivery WHERE issue_id = :issue AND state = 'sending'"
+    return session.scalar(text(query), {"issue": issue}) or 0
+
+
 def being_sent(session: Session, subscriber: int, newsletter: int) -> list[int]:
     """Issues of a newsletter that are with a worker for this subscriber right now."""
     query = """

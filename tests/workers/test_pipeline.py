@@ -1,0 +1,148 @@
+"""The whole way with beat and workers, left alone and disturbed."""
+
+import os
+import signal
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+import redis
+
+from mailer.bootstrap import Mailer
+from mailer.cli.processes import Processes
+from mailer.services import approve, compose, preferences, report, schedule
+from mailer.services.report import Status
+from mailer.store import readers
+from .conftest import Relay
+
+Until = Callable[..., Status]
+READERS = 400
+
+
+@pytest.fixture
+def issue(
+    parts: Mailer, import_issue: Callable[..., int], add_readers: Callable[[str], None]
+) -> int:
+    """The sample issue in two languages, approved, with readers of both."""
+    made = import_issue("en", "sr-Cyrl")
+    languages = ("en", "sr-Latn-BA", "de")
+    add_readers("\n".join(f"r{n}@d{n % 7}.example.org;{languages[n % 3]};" for n in range(READERS)))
+    approve.approve(parts.database, compose.load(parts.database, parts.links, made), "tests")
+    return made
+
+
+def sending(parts: Mailer, issue: int) -> None:
+    schedule.schedule(parts.database, issue, datetime.now(UTC), "tests")
+
+
+def nothing_lost_or_doubled(parts: Mailer, issue: int, relay: Relay, uncertain: int) -> None:
+    """The relay's record against the ledger."""
+    accepted = relay.accepted()
+    counts = report.status(parts.database, issue, datetime.now(UTC)).counts
+    assert report.audit(parts.database, issue) == []
+    assert [message for message, times in accepted.items() if times > 1] == []
+    assert counts.sent + counts.uncertain == READERS
+    assert counts.uncertain <= uncertain
+    assert counts.sent <= len(accepted) <= counts.sent + counts.uncertain
+
+
+def test_an_issue_goes_out_by_itself(
+    parts: Mailer, issue: int, processes: Processes, relay: Relay, until: Until
+) -> None:
+    processes.start_all(web=False)
+    sending(parts, issue)
+    until(issue, lambda status: status.state == "sent")
+    nothing_lost_or_doubled(parts, issue, relay, uncertain=0)
+    assert not list((parts.settings.state_dir / "journal").glob("*.log"))
+
+
+def test_two_beats_and_more_workers_send_the_same(
+    parts: Mailer, issue: int, processes: Processes, relay: Relay, until: Until
+) -> None:
+    processes.start_all(web=False)
+    processes.start_worker("prepare2", "control,expand,compose", 2)
+    processes.start_worker("send2", "send,retry", 2)
+    schedule_file = str(parts.settings.state_dir / "beat2")
+    processes.start("beat2", "celery", "-A", "workers.app", "beat", "-l", "WARNING", "-s", schedule_file)
+    sending(parts, issue)
+    until(issue, lambda status: status.state == "sent")
+    nothing_lost_or_doubled(parts, issue, relay, uncertain=0)
+
+
+def test_workers_killed_again_and_again_lose_nothing_and_double_nothing(
+    parts: Mailer, issue: int, processes: Processes, relay: Relay, until: Until
+) -> None:
+    processes.start_all(web=False)
+    sending(parts, issue)
+    kills = 0
+    for enough in (20, 150, 280):
+        until(issue, lambda status, enough=enough: status.counts.sent >= enough)
+        os.kill(processes.pid("send"), signal.SIGKILL)
+        kills += 1
+        processes.start_worker("send", "send,retry", 2)
+    until(issue, lambda status: status.counts.pending == 0)
+    nothing_lost_or_doubled(
+        parts, issue, relay, uncertain=kills * parts.settings.smtp_connections
+    )
+
+
+def test_a_flushed_broker_is_filled_again(
+    parts: Mailer, issue: int, processes: Processes, relay: Relay, until: Until, redis_url: str
+) -> None:
+    processes.start_all(web=False)
+    sending(parts, issue)
+    until(issue, lambda status: status.counts.sent >= 20)
+    redis.Redis.from_url(redis_url).flushall()
+    until(issue, lambda status: status.state == "sent")
+    nothing_lost_or_doubled(parts, issue, relay, uncertain=0)
+
+
+def test_sigterm_gives_claims_back(
+    parts: Mailer, issue: int, processes: Processes, relay: Relay, until: Until
+) -> None:
+    processes.start_all(web=False)
+    sending(parts, issue)
+    until(issue, lambda status: status.counts.sent >= 20)
+    began = datetime.now(UTC)
+    processes.stop()
+    assert (datetime.now(UTC) - began).total_seconds() < 10
+    left = report.status(parts.database, issue, datetime.now(UTC)).counts
+    assert left.sent == len(relay.accepted())
+    assert left.pending == READERS - left.sent > 0
+    processes.start_all(web=False)
+    until(issue, lambda status: status.state == "sent", seconds=30)
+    nothing_lost_or_doubled(parts, issue, relay, uncertain=0)
+
+
+def test_pause_holds_and_resume_goes_on(
+    parts: Mailer, issue: int, processes: Processes, relay: Relay, until: Until
+) -> None:
+    processes.start_all(web=False)
+    sending(parts, issue)
+    until(issue, lambda status: status.counts.sent >= 20)
+    schedule.pause(parts.database, issue, "tests")
+    until(issue, lambda status: report.in_flight(parts.database, issue) == 0, seconds=2)
+    held = report.status(parts.database, issue, datetime.now(UTC)).counts
+    assert held.pending > 0
+    assert len(relay.accepted()) == held.sent
+    schedule.resume(parts.database, issue, "tests")
+    until(issue, lambda status: status.state == "sent")
+    nothing_lost_or_doubled(parts, issue, relay, uncertain=0)
+
+
+def test_leaving_takes_effect_on_queued_mail(
+    parts: Mailer, issue: int, processes: Processes, relay: Relay, until: Until
+) -> None:
+    processes.start_all(web=False)
+    sending(parts, issue)
+    until(issue, lambda status: status.counts.sent >= 20)
+    with parts.database.transaction() as session:
+        last = readers.by_hash(session, parts.tokens.address_hash(f"r{READERS - 1}@d{(READERS - 1) % 7}.example.org"))
+        assert last is not None
+    assert preferences.leave(parts.database, issue, last.id, "tests", datetime.now(UTC))
+    gone = parts.links.reader_slots(issue, [last.id])
+    message = f"<{next(iter(gone)).message}@lumen-basin.example.org>"
+    before = relay.accepted()[message]
+    done = until(issue, lambda status: status.state == "sent")
+    assert relay.accepted()[message] == before
+    assert done.counts.skipped == 1 - before
