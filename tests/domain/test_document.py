@@ -439,3 +439,19 @@ def test_lines_count_as_an_editor_counts_them() -> None:
 
     assert stories(parse(source))[0].line == 3
     assert stories(parse("\ufeff" + source))[0].headline == "S T"
+
+
+def test_a_page_break_is_closed_when_the_rest_ends_in_a_contact_note() -> None:
+    source = """## News
+
+### A headline
+
+**2 May 2026, Velt:** The ferry carries cars and
+
+people across the river. *(For info: Ina Sample)*
+"""
+    document = parse(source)
+    (story,) = document.sections[0].stories
+    assert story.body == "The ferry carries cars and people across the river."
+    assert [note.text for note in story.contacts] == ["(For info: Ina Sample)"]
+    assert [doubt.line for doubt in document.unsure] == [7]

@@ -193,7 +193,7 @@ def _prose(text: str) -> bool:
 
 def _noted(text: str) -> bool:
     note = ending(text)
-    return note is not None and (note.named or note.italic)
+    return note is not None and not note.before and (note.named or note.italic)
 
 
 def picture(text: str) -> Picture | None:
