@@ -40,6 +40,14 @@ def choose_languages(session: Session, issue: Issue, lists: list[list[str]]) -> 
 
 def expand_some(database: Database, issue: int, now: datetime) -> int:
     """Expand some batches of an issue; returns how many batches. 0 means none is left to take."""
+    while True:
+        try:
+            return _expand_some(database, issue, now)
+        except audience.Overtaken:
+            continue
+
+
+def _expand_some(database: Database, issue: int, now: datetime) -> int:
     with database.transaction() as session:
         row = issues.by_id(session, issue)
         if row is None or row.state not in (IssueState.sending, IssueState.paused):

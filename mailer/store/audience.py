@@ -98,11 +98,12 @@ WITH audience AS MATERIALIZED (
             WHEN x.address_hash IS NOT NULL THEN 'suppressed'
             WHEN c.language IS NULL THEN 'no_language'
             WHEN (s.sections | :always) & c.sections = 0 THEN 'nothing_in_sections'
-        END::skip_reason AS reason
+        END::skip_reason AS reason,
+        c.issue_id IS NULL AS unchosen
     FROM batch b
     JOIN subscription s ON s.newsletter_id = :newsletter AND s.subscriber_id BETWEEN b.first AND b.last
     JOIN subscriber r ON r.id = s.subscriber_id
-    JOIN language_choice c ON c.issue_id = :issue AND c.languages = r.languages
+    LEFT JOIN language_choice c ON c.issue_id = :issue AND c.languages = r.languages
     LEFT JOIN suppression x ON x.address_hash = r.address_hash
     WHERE b.id = ANY(:batches)
 ), editions AS (
@@ -121,7 +122,8 @@ WITH audience AS MATERIALIZED (
     LEFT JOIN editions e ON a.reason IS NULL AND e.language = a.language AND e.sections = a.mask
     ON CONFLICT DO NOTHING
 ), counts AS (
-    SELECT batch_id, count(*) AS candidates, count(*) FILTER (WHERE reason IS NOT NULL) AS skipped
+    SELECT batch_id, count(*) AS candidates, count(*) FILTER (WHERE reason IS NOT NULL) AS skipped,
+        bool_or(unchosen) AS unchosen
     FROM audience GROUP BY batch_id
 )
 UPDATE batch b
@@ -131,8 +133,12 @@ SET candidates = coalesce(c.candidates, 0),
     state = (CASE WHEN coalesce(c.candidates - c.skipped, 0) = 0 THEN 'done' ELSE 'ready' END)::batch_state
 FROM (SELECT unnest(CAST(:batches AS bigint[])) AS id) picked LEFT JOIN counts c ON c.batch_id = picked.id
 WHERE b.id = picked.id
-RETURNING b.candidates
+RETURNING b.candidates, coalesce(c.unchosen, false) AS unchosen
 """
+
+
+class Overtaken(RuntimeError):
+    """A reader changed their languages after the choices were made: make them again."""
 
 
 def expand(
@@ -141,6 +147,7 @@ def expand(
     """Give every candidate of these batches a delivery row: with an edition, or with the reason why not.
 
     Returns how many rows. The batches' state changes in the same statement, so it happens once.
+    Raises Overtaken, and then the transaction must not be committed.
     """
     values = {
         "issue": issue,
@@ -149,7 +156,10 @@ def expand(
         "batches": list(batches),
         "now": now,
     }
-    return sum(session.scalars(text(_EXPAND), values))
+    rows = session.execute(text(_EXPAND), values).all()
+    if any(row.unchosen for row in rows):
+        raise Overtaken(Overtaken.__doc__)
+    return sum(row.candidates for row in rows)
 
 
 def settle(session: Session, issue: int, now: datetime) -> bool:

@@ -52,7 +52,7 @@ WITH due AS (
           AND state = 'pending' AND due_at <= clock_timestamp()
         ORDER BY subscriber_id LIMIT :limit
     ) d
-    JOIN subscriber r ON r.id = d.subscriber_id
+    LEFT JOIN subscriber r ON r.id = d.subscriber_id
     LEFT JOIN subscription s ON s.newsletter_id = :newsletter AND s.subscriber_id = d.subscriber_id
     LEFT JOIN suppression x ON x.address_hash = r.address_hash
 )
@@ -61,7 +61,7 @@ SET state = (CASE WHEN due.reason IS NULL THEN 'sending' ELSE 'skipped' END)::de
     reason = due.reason, epoch = :epoch, attempts = d.attempts + (due.reason IS NULL)::int,
     finished_at = CASE WHEN due.reason IS NOT NULL THEN clock_timestamp() END
 FROM due
-WHERE d.issue_id = :issue AND d.subscriber_id = due.subscriber_id
+WHERE d.issue_id = :issue AND d.subscriber_id = due.subscriber_id AND d.state = 'pending'
 RETURNING d.subscriber_id, d.edition_id, d.attempts, due.address, due.name, d.state
 """
 
@@ -267,7 +267,28 @@ def entry(session: Session, issue: int, subscriber: int) -> Entry | None:
 
 
 def cancel_pending(session: Session, issue: int, now: datetime) -> int:
-    """Skip whatever is not with a worker; returns how many deliveries."""
+    """Skip whatever is not with a worker; returns how many readers. Who has no ledger row yet gets one."""
+    # Whoever expands or takes deliveries holds their batch: with all batches held, nobody waits for us half way.
+    session.execute(text("SELECT FROM batch WHERE issue_id = :issue ORDER BY id FOR UPDATE"), {"issue": issue})
+    query = """
+        WITH planned AS (
+            SELECT b.id, s.subscriber_id
+            FROM batch b JOIN issue i ON i.id = b.issue_id
+            JOIN subscription s ON s.newsletter_id = i.newsletter_id AND s.subscriber_id BETWEEN b.first AND b.last
+            WHERE b.issue_id = :issue AND b.state = 'planned'
+        ), rows AS (
+            INSERT INTO delivery (issue_id, subscriber_id, due_at, finished_at, state, reason)
+            SELECT :issue, subscriber_id, :now, :now, 'skipped', 'cancelled' FROM planned
+        ), closed AS (
+            UPDATE batch b SET candidates = n, skipped = n, state = 'done'
+            FROM (
+                SELECT b.id, count(p.id) AS n FROM batch b LEFT JOIN planned p ON p.id = b.id
+                WHERE b.issue_id = :issue AND b.state = 'planned' GROUP BY b.id
+            ) counted WHERE b.id = counted.id
+        )
+        SELECT count(*) FROM planned
+    """
+    unexpanded = session.scalar(text(query), {"issue": issue, "now": now}) or 0
     query = """
         WITH skipped AS (
             UPDATE delivery SET state = 'skipped', reason = 'cancelled', finished_at = :now
@@ -282,4 +303,4 @@ def cancel_pending(session: Session, issue: int, now: datetime) -> int:
         )
         SELECT count(*) FROM skipped
     """
-    return session.scalar(text(query), {"issue": issue, "now": now}) or 0
+    return unexpanded + (session.scalar(text(query), {"issue": issue, "now": now}) or 0)
