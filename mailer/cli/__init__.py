@@ -32,5 +32,8 @@ def main() -> None:
     try:
         app()
     except EXPECTED as error:
-        Console(stderr=True, soft_wrap=True).print(f"[bold red]mailer:[/] {error}", markup=True, highlight=False)
+        said = str(error)
+        if isinstance(error, OSError) and error.filename and error.strerror:
+            said = f"{error.filename}: {error.strerror}."
+        Console(stderr=True, soft_wrap=True).print(f"mailer: {said}", markup=False, highlight=False)
         sys.exit(2)
