@@ -1,16 +1,15 @@
 """The addresses that stand in a mail: web pages, pictures, return path, Message-ID."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from mailer.adapters.tokens import Purpose, Tokens, in_link, in_mail
 
 EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/gif": "gif"}
 
 
-@dataclass(frozen=True, slots=True)
-class ReaderSlots:
-    """What is different in each reader's mail. The first two are 22 characters, the others 26."""
+class ReaderSlots(NamedTuple):
+    """What is different in each reader's mail. The first two are 22 characters, the others 32."""
 
     unsubscribe: str
     preferences: str
@@ -36,15 +35,13 @@ class WebLinks:
         return f"{self._url}/{page}"
 
     def reader_slots(self, issue: int, subscribers: Sequence[int]) -> Iterator[ReaderSlots]:
-        unsubscribe = self._tokens.seal(Purpose.unsubscribe, issue, subscribers)
-        preferences = self._tokens.seal(Purpose.preferences, issue, subscribers)
-        bounces = self._tokens.seal(Purpose.bounce, issue, subscribers)
-        messages = self._tokens.seal(Purpose.message, issue, subscribers)
-        for leave, choose, bounce, message in zip(unsubscribe, preferences, bounces, messages, strict=True):
-            yield ReaderSlots(
-                in_link(leave).decode(),
-                in_link(choose).decode(),
-                in_mail(leave).decode(),
-                in_mail(bounce).decode(),
-                in_mail(message).decode(),
-            )
+        seal = self._tokens.seal
+        leave = seal(Purpose.unsubscribe, issue, subscribers)
+        return map(
+            ReaderSlots,
+            in_link(leave),
+            in_link(seal(Purpose.preferences, issue, subscribers)),
+            in_mail(leave),
+            in_mail(seal(Purpose.bounce, issue, subscribers)),
+            in_mail(seal(Purpose.message, issue, subscribers)),
+        )

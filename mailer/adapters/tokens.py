@@ -1,13 +1,13 @@
 """Short opaque tokens for links, return paths and Message-IDs.
 
 A token is one AES block: purpose, issue and subscriber, sealed with a key that never leaves the server.
-It is 16 bytes, so 22 characters in a link; it holds no address, never expires, costs nothing to
+It is 16 bytes, so 22 characters in a link and 32 in a mail address; it holds no address, never expires, costs nothing to
 store, and is the same each time it is made. 72 of its bits must decrypt to known values, and the pair must
 exist: guessing one is hopeless. Tokens of earlier keys are still read.
 """
 
 import struct
-from base64 import b32decode, b32encode, urlsafe_b64decode, urlsafe_b64encode
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from hashlib import sha256
@@ -41,12 +41,11 @@ class Tokens:
         oldest = digest(secrets[-1].encode(), b"mailer address hashes", "sha256")
         self._address_key = oldest
 
-    def seal(self, purpose: Purpose, issue: int, subscribers: Iterable[int]) -> list[bytes]:
-        """One 16-byte token for each subscriber."""
-        plain = b"".join(_BLOCK.pack(purpose, issue, subscriber) for subscriber in subscribers)
+    def seal(self, purpose: Purpose, issue: int, subscribers: Iterable[int]) -> bytes:
+        """One 16-byte token for each subscriber, one behind the other."""
+        plain = b"".join([_BLOCK.pack(purpose, issue, subscriber) for subscriber in subscribers])
         encryptor = self._ciphers[0].encryptor()
-        sealed = encryptor.update(plain) + encryptor.finalize()
-        return [sealed[at : at + 16] for at in range(0, len(sealed), 16)]
+        return encryptor.update(plain) + encryptor.finalize()
 
     def open(self, purpose: Purpose, token: bytes) -> tuple[int, int] | None:
         """(issue, subscriber) of a token made for this purpose, or None."""
@@ -62,19 +61,19 @@ class Tokens:
 
     def link(self, purpose: Purpose, issue: int, subscriber: int) -> str:
         """The token as it stands in an address of the web pages, 22 characters."""
-        return in_link(self.seal(purpose, issue, [subscriber])[0]).decode()
+        return in_link(self.seal(purpose, issue, [subscriber]))[0]
 
     def open_link(self, purpose: Purpose, text: str) -> tuple[int, int] | None:
         try:
             token = urlsafe_b64decode(text.encode("ascii") + b"==") if len(text) == 22 else b""
         except ValueError:
             return None
-        return self.open(purpose, token) if in_link(token).decode() == text else None
+        return self.open(purpose, token) if in_link(token) == [text] else None
 
     def open_mail(self, purpose: Purpose, text: str) -> tuple[int, int] | None:
         """Of a token in a mail address, where letter case may be lost on the way."""
         try:
-            return self.open(purpose, b32decode(text.upper().encode("ascii") + b"======"))
+            return self.open(purpose, bytes.fromhex(text)) if len(text) == 32 else None
         except ValueError:
             return None
 
@@ -91,12 +90,18 @@ class Tokens:
         return bytes(b ^ 0x36 for b in key), bytes(b ^ 0x5C for b in key)
 
 
-def in_link(token: bytes) -> bytes:
-    return urlsafe_b64encode(token).rstrip(b"=")
+def in_link(tokens: bytes) -> list[str]:
+    """Each of these tokens in base64url, 22 characters."""
+    # Two bytes more make it 24 characters without padding, of which the last two are dropped.
+    padded = b"".join([tokens[at : at + 16] + b"\0\0" for at in range(0, len(tokens), 16)])
+    text = urlsafe_b64encode(padded).decode()
+    return [text[at : at + 22] for at in range(0, len(text), 24)]
 
 
-def in_mail(token: bytes) -> bytes:
-    return b32encode(token).rstrip(b"=").lower()
+def in_mail(tokens: bytes) -> list[str]:
+    """Each of these tokens in hexadecimal, 32 characters: letter case may be lost on the way."""
+    text = tokens.hex()
+    return [text[at : at + 32] for at in range(0, len(text), 32)]
 
 
 def fingerprint(data: bytes) -> str:

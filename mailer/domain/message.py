@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from email.header import Header
+from functools import cached_property
 from hashlib import sha256
 from itertools import pairwise
 
@@ -82,7 +83,13 @@ def _qp(data: bytes) -> bytes:
     return b"=2E" + made[1:] if made.startswith(b".") else made
 
 
+_AS_IT_IS = re.compile(r"[A-Za-z0-9+/_@-](?:[A-Za-z0-9+/_@. -]{0,60}[A-Za-z0-9+/_@-])?")
+"""Most addresses, names and tokens: the same in quoted-printable and in HTML."""
+
+
 def _qp_value(value: str) -> bytes:
+    if _AS_IT_IS.fullmatch(value):
+        return value.encode()
     return _qp(_CONTROL.sub(" ", value).encode())
 
 
@@ -101,7 +108,7 @@ def _html(value: str) -> str:
 ENCODERS: Mapping[str, Callable[[str], bytes]] = {
     "text+qp": _qp_value,
     "text+b64": _b64_value,
-    "html+qp": lambda value: _qp_value(_html(value)),
+    "html+qp": lambda value: value.encode() if _AS_IT_IS.fullmatch(value) else _qp_value(_html(value)),
     "html+b64": lambda value: _b64_value(_html(value)),
 }
 """How the value of a body's slot is written, by the part and its encoding."""
@@ -174,17 +181,23 @@ def _part(body: str, kind: str, markers: Mapping[str, str]) -> list[_Piece]:
     return [head, *coded, b"\r\n"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Template:
     """A compiled message: ``literals`` has one element more than ``slots``; they take turns."""
 
     literals: tuple[bytes, ...]
     slots: tuple[Slot, ...]
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Bytes without the slots' values."""
         return sum(map(len, self.literals))
+
+    @cached_property
+    def body_slots(self) -> list[tuple[Slot, str, Callable[[str], bytes]]]:
+        """Each slot of the bodies once, with its name and its encoder."""
+        parted = [(slot, *slot.split("/")) for slot in dict.fromkeys(self.slots) if "/" in slot]
+        return [(slot, name, ENCODERS[form]) for slot, name, form in parted]
 
     def fill(self, values: Mapping[Slot, bytes]) -> list[bytes]:
         """The message for one reader, as segments to be written in order. ``values`` has every slot."""

@@ -1,8 +1,8 @@
 """What a result of SMTP means for the ledger: sent, failed, again later, or uncertain."""
 
 import random
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from mailer.domain.handover import Result
 from mailer.domain.outcomes import Outcome, Reply, Stage, classify
@@ -12,8 +12,7 @@ _FIRST = timedelta(minutes=2)
 _LONGEST = timedelta(hours=4)
 
 
-@dataclass(frozen=True, slots=True)
-class Ruling:
+class Ruling(NamedTuple):
     state: DeliveryState
     reply: str
     due_at: datetime | None = None

@@ -19,7 +19,7 @@ from typing import TypeVar
 from mailer.domain import headers
 from mailer.domain.addresses import on_the_wire
 from mailer.domain.handover import Envelope
-from mailer.domain.message import ENCODERS, Slot, Template, mailbox
+from mailer.domain.message import Slot, Template, mailbox
 from mailer.domain.outcomes import Outcome
 from mailer.domain.ports import HandedOver, Journal, Journals, Links, Outbox, ReaderSlots
 from mailer.domain.states import DeliveryState, IssueState
@@ -29,7 +29,7 @@ from mailer.store.batches import Claim
 from mailer.store.database import Database, DatabaseDown, Session
 from mailer.store.ledger import Due, Verdict
 
-MICRO_BATCH = 100
+MICRO_BATCH = 250
 """Deliveries taken, sent and recorded together."""
 _KEPT_TEMPLATES = 64_000_000
 _FINAL_DOT_MARGIN = 2.0
@@ -92,7 +92,7 @@ class Sender:
                 else:
                     reply = evidence.answered.get(subscriber)
                     ruling = rule_from_journal(subscriber in evidence.handed, reply, False, now)
-                verdicts.append(_verdict(subscriber, ruling))
+                verdicts.append(Verdict(subscriber, *ruling))
             ledger.record(session, claim, verdicts, epoch, now)
 
     def templates(self, session: Session, wanted: Iterable[int]) -> dict[int, Template]:
@@ -110,12 +110,6 @@ class Sender:
         while self._held > _KEPT_TEMPLATES and len(self._templates) > len(found):
             self._held -= self._templates.popitem(last=False)[1][1]
         return found
-
-
-def _verdict(subscriber: int, ruling: Ruling) -> Verdict:
-    return Verdict(
-        subscriber, ruling.state, ruling.reply[:500], ruling.due_at, ruling.suppress, ruling.attempted
-    )
 
 
 @dataclass(slots=True)
@@ -218,7 +212,7 @@ class _Run:
             try:
                 envelopes.append(self._envelope(one, slot, templates[one.edition], date))
             except ValueError as error:
-                unfit.append(Verdict(one.subscriber, DeliveryState.failed, f"not sent: {error}"[:500]))
+                unfit.append(Verdict(one.subscriber, DeliveryState.failed, f"not sent: {error}"))
         self.handed += len(envelopes)
         return _Flight(due, unfit, self.sender.outbox.hand_over(envelopes, self.journal))
 
@@ -231,23 +225,21 @@ class _Run:
             headers.UNSUBSCRIBE: slot.unsubscribe.encode(),
             headers.MAIL_UNSUBSCRIBE: slot.mail_unsubscribe.encode(),
         }
-        body = {
+        words = {
             "unsubscribe": f"u/{slot.unsubscribe}",
             "preferences": f"p/{slot.preferences}",
             "name": one.name or one.address.partition("@")[0],
             "address": one.address,
         }
-        for wanted in template.slots:
-            if wanted not in values:
-                name, _, form = wanted.partition("/")
-                values[wanted] = ENCODERS[form](body[name])
+        for wanted, name, encode in template.body_slots:
+            values[wanted] = encode(words[name])
         segments = template.fill(values)
         return Envelope(
             key=one.subscriber,
             sender=f"bounce+{slot.bounce}@{self.bounce_domain}",
             recipient=recipient,
             message=segments,
-            size=sum(map(len, segments)),
+            size=template.size + sum(map(len, segments[1::2])),
             smtputf8=smtputf8,
         )
 
@@ -274,7 +266,7 @@ class _Run:
             ruling = rule(
                 result, attempts[subscriber], self.first_due, now, self.sender.give_up, self.sender.chance
             )
-            verdicts.append(_verdict(subscriber, ruling))
+            verdicts.append(Verdict(subscriber, *ruling))
         return verdicts
 
     def _stop_issue(self) -> None:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
@@ -11,8 +13,7 @@ from mailer.domain.states import DeliveryState
 from mailer.store.batches import Claim
 
 
-@dataclass(frozen=True, slots=True)
-class Due:
+class Due(NamedTuple):
     """One delivery that this worker is to send now."""
 
     subscriber: int
@@ -23,8 +24,7 @@ class Due:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What became of one delivery."""
 
     subscriber: int
@@ -48,21 +48,21 @@ WITH due AS (
         END::skip_reason AS reason
     FROM (
         SELECT subscriber_id FROM delivery
-        WHERE issue_id = :issue AND subscriber_id BETWEEN :after AND :last
+        WHERE issue_id = %(issue)s AND subscriber_id BETWEEN %(after)s AND %(last)s
           AND state = 'pending' AND due_at <= clock_timestamp()
-        ORDER BY subscriber_id LIMIT :limit
+        ORDER BY subscriber_id LIMIT %(limit)s
     ) d
     LEFT JOIN subscriber r ON r.id = d.subscriber_id
-    LEFT JOIN subscription s ON s.newsletter_id = :newsletter AND s.subscriber_id = d.subscriber_id
+    LEFT JOIN subscription s ON s.newsletter_id = %(newsletter)s AND s.subscriber_id = d.subscriber_id
     LEFT JOIN suppression x ON x.address_hash = r.address_hash
 )
 UPDATE delivery d
 SET state = (CASE WHEN due.reason IS NULL THEN 'sending' ELSE 'skipped' END)::delivery_state,
-    reason = due.reason, epoch = :epoch, attempts = d.attempts + (due.reason IS NULL)::int,
+    reason = due.reason, epoch = %(epoch)s, attempts = d.attempts + (due.reason IS NULL)::int,
     finished_at = CASE WHEN due.reason IS NOT NULL THEN clock_timestamp() END
 FROM due
-WHERE d.issue_id = :issue AND d.subscriber_id = due.subscriber_id AND d.state = 'pending'
-RETURNING d.subscriber_id, d.edition_id, d.attempts, due.address, due.name, d.state
+WHERE d.issue_id = %(issue)s AND d.subscriber_id = due.subscriber_id AND d.state = 'pending'
+RETURNING d.subscriber_id, d.edition_id, d.attempts, due.address, due.name, d.reason
 """
 
 
@@ -80,27 +80,41 @@ def take(session: Session, claim: Claim, after: int, limit: int) -> tuple[list[D
         "epoch": claim.epoch,
         "limit": limit,
     }
-    taken: list[Due] = []
-    skipped = 0
-    highest = after - 1
-    for subscriber, edition, attempts, address, name, state in session.execute(text(_TAKE), values):
-        highest = max(highest, subscriber)
-        if state == "sending":
-            taken.append(Due(subscriber, edition, attempts, address, name))
-        else:
-            skipped += 1
+    rows = sorted(_fast(session, _TAKE, values), key=itemgetter(0))
+    taken = [Due(*row[:5]) for row in rows if row[5] is None]
+    skipped = len(rows) - len(taken)
     if skipped:
         _count(session, claim, skipped=skipped)
-    taken.sort(key=lambda due: due.subscriber)
-    return taken, skipped, highest + 1
+    return taken, skipped, rows[-1][0] + 1 if rows else after
 
+
+def _fast(session: Session, query: str, values: dict[str, Any]) -> Sequence[Any]:
+    """Rows of a statement in psycopg's own words: for those that run for every few hundred messages."""
+    return session.connection().exec_driver_sql(query, values).all()
+
+
+_LONGEST_REPLY = 500
+
+_RECORD_SENT = """
+WITH done AS (
+    UPDATE delivery d SET state = 'sent', reply = v.reply, finished_at = %(at)s
+    FROM ROWS FROM (
+        unnest(CAST(%(subscribers)s AS bigint[])), string_to_table(%(replies)s, E'\\n')
+    ) AS v(subscriber_id, reply)
+    WHERE d.issue_id = %(issue)s AND d.subscriber_id = v.subscriber_id
+      AND d.state = 'sending' AND d.epoch = %(epoch)s
+    RETURNING 1
+)
+UPDATE batch SET sent = sent + (SELECT count(*) FROM done) WHERE id = %(batch)s
+RETURNING (SELECT count(*) FROM done)
+"""
 
 _RECORD = """
 UPDATE delivery d
 SET state = v.state::delivery_state, reply = v.reply,
     due_at = coalesce(v.due_at, d.due_at),
     attempts = d.attempts - v.back,
-    finished_at = CASE WHEN v.state IN ('sent', 'failed') THEN v.at END
+    finished_at = CASE WHEN v.state = 'failed' THEN v.at END
 FROM unnest(
     CAST(:subscribers AS bigint[]), CAST(:states AS text[]), CAST(:replies AS text[]),
     CAST(:dues AS timestamptz[]), CAST(:backs AS int[]), CAST(:ats AS timestamptz[])
@@ -116,6 +130,31 @@ def record(session: Session, claim: Claim, verdicts: Sequence[Verdict], epoch: i
 
     A row that is no longer ``sending`` under that epoch is left alone: somebody else has dealt with it.
     """
+    sent = [v for v in verdicts if v.state is DeliveryState.sent]
+    others = [v for v in verdicts if v.state is not DeliveryState.sent] if len(sent) < len(verdicts) else []
+    return _record_sent(session, claim, sent, epoch, at) + _record_others(session, claim, others, epoch, at)
+
+
+def _record_sent(
+    session: Session, claim: Claim, verdicts: Sequence[Verdict], epoch: int, at: datetime
+) -> int:
+    """Nearly all verdicts: as two strings, which cost a tenth of arrays of values."""
+    if not verdicts:
+        return 0
+    values = {
+        "issue": claim.issue,
+        "batch": claim.batch,
+        "epoch": epoch,
+        "at": at,
+        "subscribers": "{%s}" % ",".join([str(v.subscriber) for v in verdicts]),
+        "replies": "\n".join([v.reply[:_LONGEST_REPLY].replace("\n", " ") for v in verdicts]),
+    }
+    return int(_fast(session, _RECORD_SENT, values)[0][0])
+
+
+def _record_others(
+    session: Session, claim: Claim, verdicts: Sequence[Verdict], epoch: int, at: datetime
+) -> int:
     if not verdicts:
         return 0
     rows = session.scalars(
@@ -125,29 +164,24 @@ def record(session: Session, claim: Claim, verdicts: Sequence[Verdict], epoch: i
             "epoch": epoch,
             "subscribers": [v.subscriber for v in verdicts],
             "states": [v.state.value for v in verdicts],
-            "replies": [v.reply for v in verdicts],
+            "replies": [v.reply[:_LONGEST_REPLY] for v in verdicts],
             "dues": [v.due_at for v in verdicts],
             "backs": [0 if v.attempted else 1 for v in verdicts],
             "ats": [at] * len(verdicts),
         },
     ).all()
-    counts = {state: rows.count(state) for state in ("sent", "failed", "uncertain")}
-    _count(session, claim, **counts)
+    _count(session, claim, failed=rows.count("failed"), uncertain=rows.count("uncertain"))
     return len(rows)
 
 
-def _count(
-    session: Session, claim: Claim, sent: int = 0, failed: int = 0, skipped: int = 0, uncertain: int = 0
-) -> None:
+def _count(session: Session, claim: Claim, failed: int = 0, skipped: int = 0, uncertain: int = 0) -> None:
     query = """
-        UPDATE batch SET sent = sent + :sent, failed = failed + :failed, skipped = skipped + :skipped,
+        UPDATE batch SET failed = failed + :failed, skipped = skipped + :skipped,
             uncertain = uncertain + :uncertain
         WHERE id = :batch
     """
-    session.execute(
-        text(query),
-        {"batch": claim.batch, "sent": sent, "failed": failed, "skipped": skipped, "uncertain": uncertain},
-    )
+    values = {"batch": claim.batch, "failed": failed, "skipped": skipped, "uncertain": uncertain}
+    session.execute(text(query), values)
 
 
 def in_flight(session: Session, claim: Claim) -> list[tuple[int, int]]:
@@ -269,7 +303,9 @@ def entry(session: Session, issue: int, subscriber: int) -> Entry | None:
 def cancel_pending(session: Session, issue: int, now: datetime) -> int:
     """Skip whatever is not with a worker; returns how many readers. Who has no ledger row yet gets one."""
     # Whoever expands or takes deliveries holds their batch: with all batches held, nobody waits for us half way.
-    session.execute(text("SELECT FROM batch WHERE issue_id = :issue ORDER BY id FOR UPDATE"), {"issue": issue})
+    session.execute(
+        text("SELECT FROM batch WHERE issue_id = :issue ORDER BY id FOR UPDATE"), {"issue": issue}
+    )
     query = """
         WITH planned AS (
             SELECT b.id, s.subscriber_id
