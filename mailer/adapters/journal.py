@@ -40,8 +40,9 @@ class Journals:
             return path.read_text()
         except FileNotFoundError:
             self._folder.mkdir(parents=True, exist_ok=True)
-            fresh = self._folder / f"place.{os.getpid()}"
-            fresh.write_text(secrets.token_hex(6))
+            token = secrets.token_hex(6)
+            fresh = self._folder / f"place.{token}"
+            fresh.write_text(token)
             try:
                 os.link(fresh, path)  # the first of several processes wins
             except FileExistsError:
@@ -74,6 +75,7 @@ class Journal:
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self.deadline = float("inf")
         """On the monotonic clock: no final dot goes out after it."""
+        self._torn = False
 
     def about_to_finish(self, key: Hashable) -> None:
         """Raises OSError when it cannot be written down, LeaseOver when it is too late to send."""
@@ -87,7 +89,10 @@ class Journal:
         self._write(f"A {key} {reply}\n".encode())
 
     def _write(self, line: bytes) -> None:
-        if os.write(self._fd, line) != len(line):
+        if self._torn:
+            line = b"?\n" + line  # ends what was cut short, so that this line can be read
+        self._torn = os.write(self._fd, line) != len(line)
+        if self._torn:
             raise OSError("the journal could not be written whole: is the disk full?")
 
     def close(self) -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from mailer.domain.composition import IssueMaterial
 from mailer.domain.editions import missing
-from mailer.domain.states import IssueState, MissingPolicy, check_move
+from mailer.domain.states import EDITABLE, IssueState, MissingPolicy, WrongState, check_move
 from mailer.store import issues
 from mailer.store.database import Database
 
@@ -79,7 +79,7 @@ def approve(database: Database, material: IssueMaterial, actor: str) -> list[Fin
         row = issues.locked(session, material.issue)
         if row is None or row.revision != material.revision:
             raise NotApproved(f"Issue {material.issue} was changed while it was being looked over. Look again.")
-        if row.state is not IssueState.approved:
+        if row.state not in (IssueState.approved, IssueState.scheduled):
             check_move(row.id, row.state, IssueState.approved)
             row.state = IssueState.approved
             issues.log(session, row.id, actor, "approved", f"revision {row.revision}")
@@ -92,8 +92,8 @@ def set_policy(database: Database, issue: int, policy: MissingPolicy, actor: str
         row = issues.locked(session, issue)
         if row is None:
             raise NotApproved(f"There is no issue {issue}. See them with: mailer issue list.")
-        if row.state not in (IssueState.draft, IssueState.review):
-            check_move(issue, row.state, IssueState.draft)
+        if row.state not in EDITABLE:
+            raise WrongState(f"Issue {issue} is {row.state.value}, and what it shows stands fast.")
         if row.missing_policy is not policy:
             row.missing_policy = policy
             issues.touch(session, issue)

@@ -56,6 +56,7 @@ class Sender:
     """Set when the process is to end: messages in flight finish, claims go back."""
     _templates: OrderedDict[int, tuple[Template, int]] = field(default_factory=OrderedDict)
     _held: int = 0
+    _templates_lock: threading.Lock = field(default_factory=threading.Lock)
 
     def send_batch(self, batch: int) -> int:
         """Send what is due in a batch, if it is to be had; returns how many deliveries were handed over."""
@@ -71,17 +72,21 @@ class Sender:
             first_due = issue.composed_at or datetime.now(UTC)
             newsletter = newsletters.by_id(session, claim.newsletter)
             bounce_domain = self.bounce_domain or newsletter.sender_address.rpartition("@")[2]
-            self._recover(session, claim)
+            settled = self._recover(session, claim)
+        for epoch in settled:
+            self.journals.forget(claim.batch, epoch)
         journal = self.journals.open(claim.batch, claim.epoch)
         journal.deadline = started + self.lease.total_seconds() - _FINAL_DOT_MARGIN
         run = _Run(self, claim, journal, first_due, bounce_domain)
         return run.through()
 
-    def _recover(self, session: Session, claim: Claim) -> None:
-        """Settle what an earlier claim of this batch left in flight, by its journal."""
+    def _recover(self, session: Session, claim: Claim) -> set[int]:
+        """Settle what earlier claims of this batch left in flight, by their journals; returns the epochs whose
+        journals are of no more use."""
         now = datetime.now(UTC)
         left = ledger.in_flight(session, claim)
-        for epoch in sorted({epoch for _, epoch in left}):
+        epochs = {epoch for _, epoch in left}
+        for epoch in sorted(epochs):
             evidence = self.journals.evidence(claim.batch, epoch, claim.previous_worker)
             verdicts = []
             for subscriber, of in left:
@@ -94,9 +99,15 @@ class Sender:
                     ruling = rule_from_journal(subscriber in evidence.handed, reply, False, now)
                 verdicts.append(Verdict(subscriber, *ruling))
             ledger.record(session, claim, verdicts, epoch, now)
+            _note_bounces(session, claim.issue, verdicts, now)
+        return {claim.epoch - 1, *epochs}
 
     def templates(self, session: Session, wanted: Iterable[int]) -> dict[int, Template]:
         """Compiled editions, from memory where possible."""
+        with self._templates_lock:
+            return self._templates_of(session, wanted)
+
+    def _templates_of(self, session: Session, wanted: Iterable[int]) -> dict[int, Template]:
         missing = {id for id in wanted if id not in self._templates}
         if missing:
             for row in editions.compiled(session, missing):
@@ -110,6 +121,10 @@ class Sender:
         while self._held > _KEPT_TEMPLATES and len(self._templates) > len(found):
             self._held -= self._templates.popitem(last=False)[1][1]
         return found
+
+
+def _note_bounces(session: Session, issue: int, verdicts: Sequence[Verdict], now: datetime) -> None:
+    feedback.bounced(session, issue, {v.subscriber: v.reply for v in verdicts if v.suppress}, now)
 
 
 @dataclass(slots=True)
@@ -142,23 +157,26 @@ class _Run:
         """Returns how many deliveries were handed over."""
         self.after = self.claim.first
         flights: deque[_Flight] = deque()
-        ours = True
+        ours, recorded = True, False
         try:
             while ours and (flights or not self.stop):
                 self.stop |= self.sender.stopping.is_set()
                 landing = self.stop or len(flights) >= _IN_FLIGHT
-                verdicts = self._landed(flights.popleft()) if landing else []
+                verdicts = self._landed(flights[0]) if landing else []
                 due, templates, ours = self._step(verdicts, take=not self.stop)
+                if landing:
+                    flights.popleft()
                 if due:
                     flights.append(self._take_off(due, templates))
                 else:
                     self.stop = True
+            recorded = ours
             if ours:
                 self._patiently(lambda session: batches.give_back(session, self.claim))
         finally:
             for flight in flights:  # what is in the air still writes to the journal
                 flight.landing.exception()
-            if ours and not flights:
+            if recorded:
                 self.journal.drop()
             else:
                 self.journal.close()
@@ -171,25 +189,27 @@ class _Run:
     ) -> tuple[Sequence[Due], dict[int, Template], bool]:
         """Record what landed and take what flies next, in one transaction. False: the batch is lost to us."""
 
-        def step(session: Session) -> tuple[Sequence[Due], dict[int, Template], bool]:
+        def step(session: Session) -> tuple[Sequence[Due], dict[int, Template], int] | None:
             running = batches.keep(session, self.claim, self.sender.lease)
             if running is None:
-                return (), {}, False
+                return None
             now = datetime.now(UTC)
             ledger.record(session, self.claim, verdicts, self.claim.epoch, now)
-            feedback.bounced(
-                session, self.claim.issue, {v.subscriber: v.reply for v in verdicts if v.suppress}, now
-            )
-            if not (take and running):
-                self.stop = True
-                return (), {}, True
-            due, _, self.after = ledger.take(session, self.claim, self.after, MICRO_BATCH)
-            return due, self.sender.templates(session, {one.edition for one in due}), True
+            _note_bounces(session, self.claim.issue, verdicts, now)
+            due: Sequence[Due] = ()
+            after, skipped = self.after, 1
+            while take and running and skipped and not due:
+                due, skipped, after = ledger.take(session, self.claim, after, MICRO_BATCH)
+            return due, self.sender.templates(session, {one.edition for one in due}), after
 
         started = time.monotonic()
         done = self._patiently(step)
+        if done is None:
+            self.journal.deadline = started  # whoever has the batch now deals with what is still in the air
+            return (), {}, False
         self.journal.deadline = started + self.sender.lease.total_seconds() - _FINAL_DOT_MARGIN
-        return done
+        due, templates, self.after = done
+        return due, templates, True
 
     def _patiently(self, work: Callable[[Session], T]) -> T:
         """A transaction that is tried again while the database is away, until the lease may be over."""
