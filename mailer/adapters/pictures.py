@@ -27,6 +27,13 @@ class Fit:
     data: bytes
 
 
+def _has_metadata(image: Image.Image) -> bool:
+    """EXIF; in a JPEG also XMP, IPTC and comments, which can name a person or a place; in a PNG its texts."""
+    segments = {name for name, _ in getattr(image, "applist", ())}
+    harmless = {"APP0", "APP2", "APP14"}  # JFIF, colour profile, Adobe's colour transform
+    return bool(image.getexif() or getattr(image, "text", None) or segments - harmless)
+
+
 def fit(data: bytes, name: str, limit: int) -> Fit:
     """Check a picture, turn it upright, and make it at most 1280 pixels wide and free of metadata.
 
@@ -44,18 +51,21 @@ def fit(data: bytes, name: str, limit: int) -> Fit:
             image.load()
     except (OSError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning, SyntaxError):
         raise BadPicture(f"{name} is not a JPEG, PNG or GIF picture that can be read.") from None
-    plain = not image.getexif() and not image.info.get("exif")
-    if image.width <= _WIDEST and len(data) <= _HEAVIEST and plain:
+    if image.width <= _WIDEST and len(data) <= _HEAVIEST and not _has_metadata(image):
         return Fit(sha256(data).hexdigest(), _TYPES[form], image.width, image.height, data)
     upright = ImageOps.exif_transpose(image)
     if upright.width > _WIDEST:
         upright = upright.resize((_WIDEST, max(1, round(upright.height * _WIDEST / upright.width))))
+    profile = image.info.get("icc_profile") if image.mode in ("RGB", "RGBA") else None
+    transparent = form == "PNG" and upright.has_transparency_data
+    upright = upright.convert("RGBA" if transparent else "RGB")
+    upright.info.clear()
     out = io.BytesIO()
-    if form == "PNG" and "A" in upright.getbands():
-        upright.save(out, "PNG", optimize=True)
+    if transparent:
+        upright.save(out, "PNG", optimize=True, icc_profile=profile)
         form = "PNG"
     else:
-        upright.convert("RGB").save(out, "JPEG", quality=82, optimize=True, progressive=True)
+        upright.save(out, "JPEG", quality=82, optimize=True, progressive=True, icc_profile=profile)
         form = "JPEG"
     made = out.getvalue()
     return Fit(sha256(made).hexdigest(), _TYPES[form], upright.width, upright.height, made)
