@@ -1,0 +1,126 @@
+"""The journal on disk: what a worker writes, a successor reads."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from mailer.adapters.journal import Journal, Journals, LeaseOver
+from mailer.domain.journal import Evidence
+from mailer.domain.outcomes import Reply
+
+OK = Reply(250, "2.0.0", "Ok")
+
+
+def test_a_successor_reads_what_was_handed_over_and_answered(tmp_path: Path) -> None:
+    journals = Journals(tmp_path)
+    journal = journals.open(7, 2)
+    journal.about_to_finish(1)
+    journal.about_to_finish(2)
+    journal.answered(1, OK)
+    # The worker is gone now: nothing was closed.
+    found = Journals(tmp_path).evidence(7, 2, journals.worker)
+    assert found == Evidence(frozenset({1, 2}), {1: OK})
+    assert Journals(tmp_path).evidence(7, 3, journals.worker) == Evidence(), "each claim has its own"
+    journal.drop()
+    assert not list((tmp_path / "journal").glob("*.log"))
+
+
+def test_a_missing_journal_proves_something_only_where_it_would_be(tmp_path: Path) -> None:
+    here, elsewhere = Journals(tmp_path / "here"), Journals(tmp_path / "elsewhere")
+    assert here.evidence(1, 1, here.worker) == Evidence(), "it is made before the first message goes out"
+    assert here.evidence(1, 1, elsewhere.worker) is None
+    assert here.evidence(1, 1, "") is None
+
+
+def test_closing_keeps_the_file_and_forgetting_removes_it(tmp_path: Path) -> None:
+    journals = Journals(tmp_path)
+    journals.open(1, 1).close()
+    assert [path.name for path in (tmp_path / "journal").glob("*.log")] == ["1-1.log"]
+    journals.forget(1, 1)
+    journals.forget(1, 1)
+    assert not list((tmp_path / "journal").glob("*.log"))
+
+
+def test_no_dot_goes_out_when_the_lease_is_over(tmp_path: Path) -> None:
+    journals = Journals(tmp_path)
+    journal = journals.open(1, 1)
+    journal.deadline = time.monotonic() + 60
+    journal.about_to_finish(1)
+    journal.deadline = time.monotonic() - 0.001
+    with pytest.raises(LeaseOver):
+        journal.about_to_finish(2)
+    found = journals.evidence(1, 1, journals.worker)
+    assert found is not None
+    assert found.handed == {1}, "a withheld dot is taken back"
+
+
+def test_a_worker_that_is_killed_leaves_what_it_wrote(tmp_path: Path) -> None:
+    script = (
+        "import sys, time\nfrom pathlib import Path\nfrom mailer.adapters.journal import Journals\n"
+        "journal = Journals(Path(sys.argv[1])).open(1, 1)\njournal.about_to_finish(5)\n"
+        "print('written', flush=True)\ntime.sleep(60)\n"
+    )
+    worker = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE)
+    assert worker.stdout is not None
+    assert worker.stdout.readline() == b"written\n"
+    worker.send_signal(signal.SIGKILL)
+    worker.wait()
+    worker.stdout.close()
+    journals = Journals(tmp_path)
+    found = journals.evidence(1, 1, journals.worker)
+    assert found is not None
+    assert found.handed == {5}
+
+
+def test_workers_that_start_together_agree_on_the_place(tmp_path: Path) -> None:
+    for attempt in range(20):
+        folder = tmp_path / str(attempt)
+        go = threading.Barrier(8)
+        found: list[str] = []
+
+        def ask(folder: Path = folder, go: threading.Barrier = go, found: list[str] = found) -> None:
+            go.wait()
+            found.append(Journals(folder).place)
+
+        threads = [threading.Thread(target=ask) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(found) == 8
+        assert len(set(found)) == 1
+        assert [path.name for path in (folder / "journal").iterdir()] == ["place"]
+
+
+@contextmanager
+def full_disk(size: int) -> Iterator[None]:
+    """No file may grow beyond ``size`` bytes: a write is cut short there, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("room", range(10))
+def test_a_full_disk_stops_the_dot_and_spoils_no_later_line(tmp_path: Path, room: int) -> None:
+    journals = Journals(tmp_path)
+    journal: Journal = journals.open(1, 1)
+    journal.about_to_finish(1)
+    size = os.stat(tmp_path / "journal" / "1-1.log").st_size
+    with full_disk(size + room), pytest.raises(OSError, match="too large|written whole"):
+        journal.about_to_finish(2_000_000_000)
+    journal.about_to_finish(3)
+    journal.answered(1, OK)
+    found = journals.evidence(1, 1, journals.worker)
+    assert found == Evidence(frozenset({1, 3}), {1: OK})

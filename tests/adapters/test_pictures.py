@@ -1,0 +1,168 @@
+"""Pictures from authors: made fit for a mail, or refused in words."""
+
+import io
+import struct
+import zlib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from mailer.adapters.pictures import BadPicture, fit
+
+LIMIT = 5_000_000
+
+
+def picture(form: str, width: int, height: int, mode: str = "RGB", **options: object) -> bytes:
+    image = Image.new(mode, (width, height), "white" if mode != "RGBA" else (255, 255, 255, 0))
+    image.paste(Image.new(mode, (max(1, width // 4), max(1, height // 4)), "red"), (0, 0))  # upper left
+    out = io.BytesIO()
+    image.save(out, form, **options)
+    return out.getvalue()
+
+
+def opened(data: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(data))
+    image.load()
+    return image
+
+
+@pytest.mark.parametrize(
+    ("form", "media_type"), [("JPEG", "image/jpeg"), ("PNG", "image/png"), ("GIF", "image/gif")]
+)
+def test_a_light_picture_is_kept_byte_for_byte(form: str, media_type: str) -> None:
+    data = picture(form, 600, 400)
+    made = fit(data, "a.x", LIMIT)
+    assert (made.data, made.media_type, made.width, made.height) == (data, media_type, 600, 400)
+
+
+def test_a_wide_picture_is_made_narrower_in_proportion() -> None:
+    made = fit(picture("JPEG", 4000, 1000), "a.jpg", LIMIT)
+    assert (made.width, made.height) == (1280, 320)
+    assert opened(made.data).size == (1280, 320)
+
+
+def test_a_heavy_picture_gets_lighter() -> None:
+    noise = Image.effect_noise((1200, 900), 120)
+    out = io.BytesIO()
+    noise.save(out, "PNG")
+    made = fit(out.getvalue(), "a.png", LIMIT)
+    assert made.media_type == "image/jpeg"
+    assert len(made.data) < len(out.getvalue()) * 0.8
+
+
+@pytest.mark.parametrize("palette", [False, True])
+def test_transparency_survives(palette: bool) -> None:
+    data = picture("PNG", 2000, 500, "RGBA")
+    if palette:
+        out = io.BytesIO()
+        opened(data).quantize(8).save(out, "PNG")
+        data = out.getvalue()
+    made = fit(data, "a.png", LIMIT)
+    assert made.media_type == "image/png"
+    pixel = opened(made.data).convert("RGBA").getpixel((made.width - 1, made.height - 1))
+    assert isinstance(pixel, tuple)
+    assert pixel[3] == 0
+
+
+def test_a_photograph_is_turned_upright_and_loses_its_metadata() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90° clockwise
+    exif[0x010F] = "Camera of Ann Example"
+    made = fit(picture("JPEG", 400, 200, exif=exif), "a.jpg", LIMIT)
+    assert (made.width, made.height) == (200, 400)
+    image = opened(made.data)
+    assert not image.getexif()
+    assert b"Ann Example" not in made.data
+    red, green, _ = image.convert("RGB").getpixel((195, 5))  # type: ignore[misc]
+    assert red > 200
+    assert green < 60, "the red corner is at the upper right now"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        picture("JPEG", 300, 200, comment=b"taken by Ann Example"),
+        picture("JPEG", 300, 200, xmp=b"<x:xmpmeta>Ann Example</x:xmpmeta>"),
+    ],
+    ids=["comment", "xmp"],
+)
+def test_what_is_written_beside_the_pixels_is_taken_out(data: bytes) -> None:
+    assert b"Ann Example" in data
+    assert b"Ann Example" not in fit(data, "a.jpg", LIMIT).data
+
+
+def test_texts_of_a_png_are_taken_out_and_colours_kept() -> None:
+    texts = PngInfo()
+    texts.add_text("Author", "Ann Example")
+    made = fit(picture("PNG", 300, 200, pnginfo=texts, icc_profile=b"\0" * 128), "a.png", LIMIT)
+    assert b"Ann Example" not in made.data
+    assert opened(made.data).info["icc_profile"] == b"\0" * 128
+
+
+def test_twenty_megabytes_are_refused_unread() -> None:
+    with pytest.raises(BadPicture, match=r"^big\.jpg is 20\.0 MB; a picture is at most 5 MB"):
+        fit(b"\xff" * 20_000_000, "big.jpg", LIMIT)
+
+
+def bomb(width: int, height: int) -> bytes:
+    """A PNG of a few kilobytes that says it has ``width`` times ``height`` pixels."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = zlib.compress(b"\0" * 1_000_000, 9)
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(("width", "height"), [(50_000, 50_000), (12_000, 9_000)])
+def test_a_bomb_is_refused(width: int, height: int) -> None:
+    with pytest.raises(BadPicture, match=r"bomb\.png"):
+        fit(bomb(width, height), "bomb.png", LIMIT)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"GIF89a",
+        b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>',
+        b"%PDF-1.7",
+        picture("BMP", 20, 20),
+        picture("WEBP", 20, 20),
+        picture("TIFF", 20, 20),
+    ],
+    ids=["empty", "header", "svg", "pdf", "bmp", "webp", "tiff"],
+)
+def test_other_things_are_refused(data: bytes) -> None:
+    with pytest.raises(BadPicture, match=r"thing is not a JPEG, PNG or GIF picture that can be read\."):
+        fit(data, "thing", LIMIT)
+
+
+_GOOD = [picture("JPEG", 64, 48, exif=Image.Exif()), picture("PNG", 64, 48), picture("GIF", 64, 48)]
+_EXIF = Image.Exif()
+_EXIF[0x0112] = 3
+_GOOD.append(picture("JPEG", 64, 48, exif=_EXIF))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(_GOOD), st.data())
+def test_damaged_pictures_are_refused_or_readable(good: bytes, data: st.DataObject) -> None:
+    damaged = bytearray(good[: data.draw(st.integers(0, len(good)))])
+    if damaged:
+        for at in data.draw(st.lists(st.integers(0, len(damaged) - 1), max_size=4)):
+            damaged[at] = data.draw(st.integers(0, 255))
+    try:
+        made = fit(bytes(damaged), "x", LIMIT)
+    except BadPicture:
+        return
+    assert opened(made.data).size == (made.width, made.height)
+
+
+def test_a_picture_cut_short_is_refused() -> None:
+    for good in _GOOD[:2]:
+        with pytest.raises(BadPicture):
+            fit(good[: len(good) * 2 // 3], "x", LIMIT)

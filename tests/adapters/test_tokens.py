@@ -1,0 +1,101 @@
+"""Tokens are short, opaque, bound to one purpose, and read for ever."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import text
+
+from mailer.adapters.links import WebLinks
+from mailer.adapters.tokens import Purpose, Tokens
+from mailer.store.database import Database
+
+TOKENS = Tokens(["k" * 32])
+_ISSUE = st.integers(1, 2**32 - 1)
+_SUBSCRIBER = st.integers(1, 2**63 - 1)
+
+
+@given(st.sampled_from(Purpose), _ISSUE, _SUBSCRIBER)
+def test_a_token_is_22_characters_and_opens_for_its_purpose_alone(
+    purpose: Purpose, issue: int, subscriber: int
+) -> None:
+    token = TOKENS.link(purpose, issue, subscriber)
+    assert len(token) == 22
+    assert set(token) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
+    assert token == TOKENS.link(purpose, issue, subscriber)
+    assert TOKENS.open_link(purpose, token) == (issue, subscriber)
+    for other in set(Purpose) - {purpose}:
+        assert TOKENS.open_link(other, token) is None
+
+
+def test_no_two_tokens_are_the_same() -> None:
+    made = {
+        TOKENS.link(purpose, issue, subscriber)
+        for purpose in Purpose
+        for issue in (1, 2, 256, 2**32 - 1)
+        for subscriber in range(1, 1000)
+    }
+    assert len(made) == len(Purpose) * 4 * 999
+
+
+def test_a_reader_has_the_same_token_in_links_and_in_mail_addresses() -> None:
+    links = WebLinks("https://news.example.org/", TOKENS)
+    slots = list(links.reader_slots(7, [11, 12]))
+    assert [slot.unsubscribe for slot in slots] == [TOKENS.link(Purpose.unsubscribe, 7, n) for n in (11, 12)]
+    assert [slot.preferences for slot in slots] == [TOKENS.link(Purpose.preferences, 7, n) for n in (11, 12)]
+    for subscriber, slot in zip((11, 12), slots, strict=True):
+        by_mail = {
+            Purpose.unsubscribe: slot.mail_unsubscribe,
+            Purpose.bounce: slot.bounce,
+            Purpose.message: slot.message,
+        }
+        for purpose, token in by_mail.items():
+            # Letter case may be lost on the way through mail servers.
+            assert (
+                TOKENS.open_mail(purpose, token)
+                == TOKENS.open_mail(purpose, token.upper())
+                == (7, subscriber)
+            )
+            assert token == token.lower()
+            assert len(f"unsubscribe+{token}") <= 64, "RFC 5321 4.5.3.1.1: the local part"
+            assert TOKENS.open_mail(Purpose.undo, token) is None
+
+
+def test_tokens_of_earlier_keys_are_read_and_new_ones_made_with_the_first() -> None:
+    old, new = Tokens(["o" * 32]), Tokens(["n" * 32, "m" * 32, "o" * 32])
+    token = old.link(Purpose.unsubscribe, 3, 4)
+    assert new.open_link(Purpose.unsubscribe, token) == (3, 4)
+    fresh = new.link(Purpose.unsubscribe, 3, 4)
+    assert fresh == Tokens(["n" * 32]).link(Purpose.unsubscribe, 3, 4)
+    assert old.open_link(Purpose.unsubscribe, fresh) is None
+
+
+@given(st.sampled_from(Purpose), _ISSUE, _SUBSCRIBER, st.integers(0, 21), st.characters(codec="ascii"))
+def test_a_changed_token_opens_nothing(
+    purpose: Purpose, issue: int, subscriber: int, at: int, other: str
+) -> None:
+    token = TOKENS.link(purpose, issue, subscriber)
+    changed = token[:at] + other + token[at + 1 :]
+    if changed != token:
+        assert TOKENS.open_link(purpose, changed) is None
+
+
+@settings(max_examples=300)
+@given(st.sampled_from(Purpose), st.text(max_size=40) | st.from_regex(r"[A-Za-z0-9_-]{22}", fullmatch=True))
+def test_made_up_tokens_open_nothing(purpose: Purpose, text: str) -> None:
+    assert TOKENS.open_link(purpose, text) is None
+    assert TOKENS.open_mail(purpose, text) is None
+
+
+def test_sql_computes_the_same_address_hash(database: Database) -> None:
+    inner, outer = TOKENS.address_pads()
+    query = text("SELECT substr(sha256(:outer || sha256(:inner || convert_to(:address, 'UTF8'))), 1, 16)")
+    with database.transaction() as session:
+        for address in ("ann@example.org", "ана@пример.example", "x" * 300 + "@example.org"):
+            found = session.scalar(query, {"inner": inner, "outer": outer, "address": address})
+            assert found == TOKENS.address_hash(address)
+
+
+def test_address_hashes_outlive_a_change_of_keys_and_need_the_key() -> None:
+    before, after = Tokens(["o" * 32]), Tokens(["n" * 32, "o" * 32])
+    assert before.address_hash("ann@example.org") == after.address_hash("ann@example.org")
+    assert Tokens(["n" * 32]).address_hash("ann@example.org") != before.address_hash("ann@example.org")
+    assert len(before.address_hash("ann@example.org")) == 16
