@@ -118,7 +118,7 @@ def test_a_full_disk_stops_the_dot_and_spoils_no_later_line(tmp_path: Path, room
     journal: Journal = journals.open(1, 1)
     journal.about_to_finish(1)
     size = os.stat(tmp_path / "journal" / "1-1.log").st_size
-    with full_disk(size + room), pytest.raises(OSError, match="too large|written whole"):
+    with full_disk(size + room), pytest.raises(OSError, match=r"too large|written whole"):
         journal.about_to_finish(2_000_000_000)
     journal.about_to_finish(3)
     journal.answered(1, OK)
