@@ -367,11 +367,18 @@ class _Writer:
                 self.session.add(ContactTranslation(contact_id=contact.id, language=self.tag, text=note.text))
                 self.done.changed += 1
                 continue
-            contact, texts, _ = found
+            contact, texts, before = found
+            if sorted(covered) != before:
+                issues.set_contact_stories(self.session, contact.id, covered)
+                self.done.changed += 1
             if texts.get(self.tag) != note.text:
                 self.session.merge(
                     ContactTranslation(contact_id=contact.id, language=self.tag, text=note.text)
                 )
+                self.done.changed += 1
+        for (owner, position), (contact, texts, _) in self.notes.items():
+            if owner == story.id and position >= len(read.contacts) and self.tag in texts:
+                issues.remove_contact_text(self.session, contact.id, self.tag)
                 self.done.changed += 1
 
 

@@ -124,6 +124,14 @@ def set_contact_stories(session: Session, contact: int, stories: Iterable[int]) 
     session.add_all(ContactStory(contact_id=contact, story_id=story) for story in stories)
 
 
+def remove_contact_text(session: Session, contact: int, language: str) -> None:
+    session.execute(
+        delete(ContactTranslation).where(
+            ContactTranslation.contact_id == contact, ContactTranslation.language == language
+        )
+    )
+
+
 def pictures(session: Session, ids: Iterable[int]) -> dict[int, tuple[str, str, int, int]]:
     """id → (sha256, media type, width, height), without the bytes."""
     query = select(Picture.id, Picture.sha256, Picture.media_type, Picture.width, Picture.height)
