@@ -367,10 +367,7 @@ class _Writer:
                 self.session.add(ContactTranslation(contact_id=contact.id, language=self.tag, text=note.text))
                 self.done.changed += 1
                 continue
-            contact, texts, before = found
-            if sorted(covered) != before:
-                issues.set_contact_stories(self.session, contact.id, covered)
-                self.done.changed += 1
+            contact, texts, _ = found
             if texts.get(self.tag) != note.text:
                 self.session.merge(
                     ContactTranslation(contact_id=contact.id, language=self.tag, text=note.text)
