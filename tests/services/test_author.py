@@ -1,0 +1,346 @@
+"""A document becomes an issue; other languages and corrections find its stories again."""
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select
+
+from mailer.bootstrap import Mailer
+from mailer.domain.document import parse
+from mailer.domain.languages import NotALanguage
+from mailer.domain.newsletter import read_newsletter
+from mailer.domain.states import IssueState, WrongState
+from mailer.models import (
+    Contact,
+    ContactStory,
+    ContactTranslation,
+    Issue,
+    IssueTranslation,
+    Picture,
+    Section,
+    Story,
+    StoryTranslation,
+)
+from mailer.services import approve, author, compose
+from mailer.services.author import Imported
+from mailer.settings import ROOT
+from mailer.store import issues, newsletters
+from mailer.store.database import Session
+
+SAMPLE = ROOT / "docs" / "sample"
+REAL = ROOT.parent / "shared" / "newsletters" / "regional-newsletter-2018-q1.md"
+FULL = ["en", "fr", "es", "de", "sr-Latn", "sr-Cyrl", "tr", "ru", "ar"]
+PARTIAL = ["bs", "hr", "sl", "sq", "mk", "ro", "bg", "el", "uk"]
+
+Import = Callable[..., Imported]
+
+SETTINGS = """
+slug = "lumen"
+sender_name = "Lumen"
+sender_address = "lumen@example.org"
+postal_address = "1 Example Quay"
+list_id = "lumen.example.org"
+default_language = "en"
+languages = ["en", "fr", "bs"]
+names = {en = "Lumen"}
+"""
+
+
+LEAST = "## News\n\n### One\n\nText.\n"
+
+
+def sample(language: str) -> str:
+    return (SAMPLE / f"2026-3.{language}.md").read_text("utf-8")
+
+
+@pytest.fixture
+def write(parts: Mailer) -> Import:
+    """Import a text into issue 1 of the newsletter ``lumen-basin``."""
+    author.apply_newsletter(parts.database, read_newsletter((SAMPLE / "newsletter.toml").read_text("utf-8")))
+    author.apply_newsletter(parts.database, read_newsletter(SETTINGS))
+
+    def run(source: str, language: str = "en", slug: str = "lumen-basin", folder: Path = SAMPLE) -> Imported:
+        return author.import_document(
+            parts.database,
+            parse(source, language),
+            slug,
+            language,
+            number="1",
+            today=date(2026, 9, 30),
+            pictures=parts.picture_from(folder),
+            actor="tests",
+        )
+
+    return run
+
+
+def count(session: Session, model: type) -> int:
+    return session.scalar(select(func.count()).select_from(model)) or 0
+
+
+def headlines(parts: Mailer, issue: int, language: str) -> list[str]:
+    with parts.database.transaction() as session:
+        texts = issues.story_texts(session, issue)
+        return [
+            texts[story.id][language].headline
+            for story, _ in issues.stories(session, issue)
+            if language in texts[story.id]
+        ]
+
+
+def test_eighteen_languages_of_the_sample_are_one_issue(parts: Mailer, write: Import) -> None:
+    done = {language: write(sample(language), language) for language in FULL + PARTIAL}
+    assert {one.issue for one in done.values()} == {done["en"].issue}
+    assert done["en"].new_issue
+    assert not done["fr"].new_issue
+    for language, one in done.items():
+        assert (one.unpaired, one.new_sections, one.not_in_file) == ([], [], []), language
+        assert one.stories == sample(language).count("\n### "), language
+        assert (one.sections, one.stories) == (6, 16) or language in PARTIAL
+    with parts.database.transaction() as session:
+        assert count(session, Issue) == 1
+        assert count(session, Story) == 16
+        assert count(session, IssueTranslation) == 18
+        assert count(session, StoryTranslation) == sum(one.stories for one in done.values())
+        assert count(session, Picture) == 16
+        assert count(session, Contact) == done["en"].contacts
+        assert count(session, ContactTranslation) == sum(one.contacts for one in done.values())
+        texts = issues.story_texts(session, done["en"].issue)
+        for by_language in texts.values():
+            assert set(FULL) <= set(by_language)
+            # The same event on the same days, whatever the language.
+            days = {
+                language: [span for line in text.datelines for span in line["dates"]]
+                for language, text in by_language.items()
+            }
+            assert all(found == days["en"] for found in days.values()), days
+
+
+def test_the_same_file_again_changes_nothing(parts: Mailer, write: Import) -> None:
+    for language in ("en", "fr", "bg"):
+        write(sample(language), language)
+
+    def everything() -> list[object]:
+        with parts.database.transaction() as session:
+            rows: list[object] = []
+            for model in (
+                Issue,
+                IssueTranslation,
+                StoryTranslation,
+                Story,
+                Contact,
+                ContactTranslation,
+                Section,
+            ):
+                columns = list(model.__table__.columns)
+                rows += map(tuple, session.execute(select(*columns).order_by(*model.__table__.primary_key)))
+            return rows
+
+    before = everything()
+    for language in ("en", "fr", "bg"):
+        again = write(sample(language), language)
+        assert again.changed == 0
+        assert not again.new_issue
+        assert (again.unpaired, again.by_order, again.not_in_file) == ([], [], [])
+    assert everything() == before
+
+
+def test_a_corrected_headline_changes_one_text(parts: Mailer, write: Import) -> None:
+    issue = write(sample("en")).issue
+    write(sample("fr"), "fr")
+    with parts.database.transaction() as session:
+        revision = issues.by_id(session, issue).revision  # type: ignore[union-attr]
+    done = write(sample("en").replace("### The ferry at Port Selin goes electric", "### An electric ferry"))
+    assert done.changed == 1
+    assert (done.unpaired, done.not_in_file) == ([], [])
+    assert "An electric ferry" in headlines(parts, issue, "en")
+    assert len(headlines(parts, issue, "en")) == len(headlines(parts, issue, "fr")) == 16
+    with parts.database.transaction() as session:
+        assert issues.by_id(session, issue).revision == revision + 1  # type: ignore[union-attr]
+
+
+def test_a_story_taken_out_of_the_file_is_kept_and_listed(parts: Mailer, write: Import) -> None:
+    issue = write(sample("en")).issue
+    text = sample("en")
+    at = text.index("### The ferry at Port Selin")
+    done = write(text[:at] + text[text.index("## Schools and skills") :])
+    assert done.not_in_file == ["The ferry at Port Selin goes electric"]
+    assert len(headlines(parts, issue, "en")) == 16
+
+
+def test_a_contact_taken_out_of_the_file_is_gone(parts: Mailer, write: Import) -> None:
+    source = "## News\n\n### One\n\nText.\n\n*(For info: Ann Example)*\n\n### Two\n\nMore.\n"
+    issue = write(source, slug="lumen").issue
+    write(source.replace("One", "Un").replace("Two", "Deux").replace("News", "Nouvelles"), "fr", slug="lumen")
+    done = write(source.replace("*(For info: Ann Example)*\n\n", ""), slug="lumen")
+    assert done.changed == 1
+    with parts.database.transaction() as session:
+        assert [texts for _, texts, _ in issues.contacts(session, issue)] == [
+            {"fr": "(For info: Ann Example)"}
+        ]
+
+
+def test_a_contact_note_speaks_for_the_stories_it_names(parts: Mailer, write: Import) -> None:
+    issue = write(sample("en")).issue
+    with parts.database.transaction() as session:
+        notes = issues.contacts(session, issue)
+        ina = next(note for note, texts, _ in notes if "Ina Sample" in texts["en"])
+        covered = session.scalars(
+            select(ContactStory.story_id).where(ContactStory.contact_id == ina.id)
+        ).all()
+        texts = issues.story_texts(session, issue)
+        assert {texts[story]["en"].headline for story in covered} == {
+            "River ministers review ten years of shared water data",
+            "Young delegates present their plan for the delta",
+        }
+        assert texts[ina.story_id]["en"].headline == "Young delegates present their plan for the delta"
+
+
+def test_stories_that_cannot_be_paired_are_listed_and_added(parts: Mailer, write: Import) -> None:
+    english = (
+        "## News\n\n### One\n\n**1 May 2026, Aldeva:** A.\n\n### Two\n\n**2 May 2026, Aldeva:** B.\n\n"
+        "### Three\n\n**3 May 2026, Aldeva:** C.\n"
+    )
+    french = (
+        "## News\n\n### Deux\n\n**2 mai 2026, Aldeva :** B.\n\n### Autre\n\n**9 mai 2026, Aldeva :** X.\n\n"
+        "### Encore\n\n**10 mai 2026, Aldeva :** Y.\n\n### Un\n\n**1 mai 2026, Aldeva :** A.\n"
+    )
+    issue = write(english, slug="lumen").issue
+    done = write(french, "fr", slug="lumen")
+    assert sorted(done.unpaired) == ["Autre", "Encore"]
+    assert done.by_order == []
+    with parts.database.transaction() as session:
+        texts = issues.story_texts(session, issue)
+        together = {
+            (found["en"].headline if "en" in found else "", found["fr"].headline if "fr" in found else "")
+            for found in texts.values()
+        }
+    assert together == {("One", "Un"), ("Two", "Deux"), ("Three", ""), ("", "Autre"), ("", "Encore")}
+
+
+def test_stories_paired_by_nothing_but_their_order_are_listed(write: Import) -> None:
+    write("## News\n\n### One\n\nA.\n\n### Two\n\nB.\n", slug="lumen")
+    done = write("## News\n\n### Un\n\nA.\n\n### Deux\n\nB.\n", "fr", slug="lumen")
+    assert done.by_order == ["Un", "Deux"]
+
+
+def test_sections_that_the_newsletter_does_not_know_are_made_and_listed(parts: Mailer, write: Import) -> None:
+    done = write(
+        "## News\n\n### One\n\nA.\n\n## News & Views!\n\n### Two\n\nB.\n\n## Новости\n\n### X\n\nY.\n",
+        slug="lumen",
+    )
+    assert done.new_sections == ["News", "News & Views!", "Новости"]
+    translated = write(
+        "## Nouvelles\n\n### Un\n\nA.\n\n## Avis\n\n### Deux\n\nB.\n\n## Новости\n\n### X\n\nY.\n",
+        "fr",
+        slug="lumen",
+    )
+    assert translated.new_sections == []
+    assert {"Nouvelles", "Avis"} <= set(translated.by_order)
+    with parts.database.transaction() as session:
+        newsletter = newsletters.by_slug(session, "lumen")
+        assert newsletter is not None
+        found = newsletters.sections(session, newsletter.id)
+        assert [(one.key, one.bit) for one in found] == [("news", 0), ("news-views", 1), ("section", 2)]
+        assert found[0].titles == {"en": "News", "fr": "Nouvelles"}
+
+
+def test_front_matter_names_the_issue(parts: Mailer, write: Import) -> None:
+    done = write(
+        "---\nsubject: Hello\nnumber: 2026/9\ndate: 2026-12-24\n---\n\nIntro.\n\n## News\n\n### A\n\nB.\n"
+    )
+    assert done.number == "2026/9"
+    with parts.database.transaction() as session:
+        row = issues.by_id(session, done.issue)
+        assert row is not None
+        assert row.issue_date == date(2026, 12, 24)
+        front = issues.front_matter(session, done.issue)["en"]
+        assert (front.subject, front.intro) == ("Hello", "Intro.")
+
+
+@pytest.mark.parametrize(
+    ("language", "slug", "source", "complaint"),
+    [
+        ("en", "nowhere", LEAST, "There is no newsletter “nowhere”. There is: lumen, lumen-basin."),
+        ("bs-Cyrl", "lumen-basin", LEAST, "lumen-basin has no language bs-Cyrl; it has en, fr,"),
+        ("sr-Latn-BA", "lumen-basin", LEAST, "Did you mean sr-Latn?"),
+        ("en", "lumen", "---\ndate: soon\n---\n\nHello.\n\n## A\n\n### B\n\nC.\n", "The date “soon”"),
+        ("en", "lumen", "## A\n\n### B\n\n![x](../../README.md)\n\nC.\n", "outside the document's folder"),
+        ("en", "lumen", "## A\n\n### B\n\n![x](missing.png)\n\nC.\n", "missing.png is not there"),
+    ],
+)
+def test_what_cannot_be_done_is_said_and_nothing_is_half_done(
+    parts: Mailer, write: Import, language: str, slug: str, source: str, complaint: str
+) -> None:
+    with pytest.raises(ValueError, match=re.escape(complaint)):
+        write(source, language, slug)
+    with parts.database.transaction() as session:
+        assert count(session, Issue) == count(session, Story) == 0
+
+
+def test_what_is_no_language_is_refused(write: Import) -> None:
+    with pytest.raises(NotALanguage):
+        write(LEAST, "klingonish")
+
+
+def test_an_approved_issue_takes_no_more_text(parts: Mailer, write: Import) -> None:
+    issue = write(sample("en")).issue
+    approve.approve(parts.database, compose.load(parts.database, parts.links, issue), "tests")
+    with pytest.raises(WrongState, match=f"mailer issue reopen {issue}"):
+        write(sample("en").replace("electric", "ELECTRIC"))
+    assert not any("ELECTRIC" in headline for headline in headlines(parts, issue, "en"))
+    with parts.database.transaction() as session:
+        assert issues.by_id(session, issue).state is IssueState.approved  # type: ignore[union-attr]
+
+
+def test_newsletter_settings_can_be_applied_again(parts: Mailer) -> None:
+    changed = (
+        SETTINGS
+        + '[[sections]]\nkey = "a"\ntitles = {en = "A"}\n[[sections]]\nkey = "b"\ntitles = {en = "B"}\n'
+    )
+    assert author.apply_newsletter(parts.database, read_newsletter(SETTINGS))
+    assert not author.apply_newsletter(parts.database, read_newsletter(changed))
+    fewer = (
+        SETTINGS.replace('"Lumen"\nsender_a', '"River"\nsender_a')
+        + '[[sections]]\nkey = "b"\ntitles = {en = "Be"}\n'
+    )
+    author.apply_newsletter(parts.database, read_newsletter(fewer))
+    with parts.database.transaction() as session:
+        newsletter = newsletters.by_slug(session, "lumen")
+        assert newsletter is not None
+        assert newsletter.sender_name == "River"
+        bits = {one.key: (one.bit, one.titles["en"]) for one in newsletters.sections(session, newsletter.id)}
+        assert bits == {"a": (0, "A"), "b": (1, "Be")}, "a section that readers may follow is kept"
+
+
+def words(text: str) -> Counter[str]:
+    return Counter(re.findall(r"[^\W_]+", text))
+
+
+@pytest.mark.skipif(not REAL.exists(), reason="the real newsletter is not beside this checkout")
+def test_the_real_newsletter_is_in_the_database_word_for_word(parts: Mailer, write: Import) -> None:
+    source = REAL.read_text("utf-8")
+    done = write(source, slug="lumen")
+    assert (done.sections, done.stories, done.contacts) == (6, 18, 7)
+    with parts.database.transaction() as session:
+        front = issues.front_matter(session, done.issue)["en"]
+        newsletter = newsletters.by_slug(session, "lumen")
+        assert newsletter is not None
+        said = [front.intro]
+        if front.subject not in ("Lumen 1",):
+            said.append(front.subject)
+        said += [one.titles["en"] for one in newsletters.sections(session, newsletter.id)]
+        texts = issues.story_texts(session, done.issue)
+        for story, _ in issues.stories(session, done.issue):
+            text = texts[story.id]["en"]
+            said += [text.headline, text.body, text.link, text.link_label, text.alt]
+            said += [line["text"] for line in text.datelines]
+        notes = issues.contacts(session, done.issue)
+        said += [found["en"] for _, found, _ in notes]
+        assert sorted(len(covered) for _, _, covered in notes) == [1, 1, 2, 3, 3, 3, 5]
+    assert words("\n".join(said)) == words(source)
+    assert write(source, slug="lumen").changed == 0
