@@ -78,6 +78,8 @@ class NewsletterSettings(_Strict):
     names: dict[Tag, Line]
     taglines: dict[Tag, Line] = {}
     theme: ThemeSettings = ThemeSettings()
+    public: bool = True
+    phrases: dict[Tag, dict[str, Line]] = {}
     sections: list[SectionSettings] = []
 
     @model_validator(mode="after")

@@ -15,8 +15,11 @@ from mailer.models.issue import (
 )
 from mailer.models.newsletter import Newsletter, Section
 from mailer.models.reader import Consent, Subscriber, Subscription, Suppression
+from mailer.models.request import AddressChange, Attempt, Note, Signup, Sweep
 
 __all__ = [
+    "AddressChange",
+    "Attempt",
     "Base",
     "Batch",
     "Consent",
@@ -31,11 +34,14 @@ __all__ = [
     "IssueTranslation",
     "LanguageChoice",
     "Newsletter",
+    "Note",
     "Picture",
     "Section",
+    "Signup",
     "Story",
     "StoryTranslation",
     "Subscriber",
     "Subscription",
     "Suppression",
+    "Sweep",
 ]

@@ -26,6 +26,9 @@ class Issue(Base):
     )
     revision: Mapped[int] = mapped_column(default=1)
     """Raised by every change of content; an edition of an older revision is rendered again."""
+    digest_month: Mapped[date | None]
+    """Of a digest: the first day of the month whose issues it holds once more, for readers who get one mail a
+    month."""
     masthead_picture_id: Mapped[int | None] = mapped_column(ForeignKey("picture.id"))
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     scheduled_at: Mapped[datetime | None]
@@ -35,7 +38,10 @@ class Issue(Base):
     """When every delivery row and every edition stood ready; sending begins then."""
     finished_at: Mapped[datetime | None]
 
-    __table_args__ = (UniqueConstraint("newsletter_id", "number"),)
+    __table_args__ = (
+        UniqueConstraint("newsletter_id", "number"),
+        UniqueConstraint("newsletter_id", "digest_month"),
+    )
 
 
 class IssueTranslation(Base):

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, SmallInteger, UniqueConstraint
+from sqlalchemy import CheckConstraint, ForeignKey, SmallInteger, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from mailer.models.base import Base
@@ -26,6 +26,10 @@ class Newsletter(Base):
     fallbacks: Mapped[dict[str, list[str]]]
     theme: Mapped[dict[str, Any]]
     tracking: Mapped[str] = mapped_column(default="aggregate")
+    public: Mapped[bool] = mapped_column(default=True, server_default="true")
+    """Anybody may read its archive and subscribe."""
+    phrases: Mapped[dict[str, dict[str, str]]] = mapped_column(default=dict, server_default=text("'{}'"))
+    """Language → a catalogue's message → this newsletter's own words for it."""
 
     __table_args__ = (CheckConstraint("tracking IN ('none','aggregate','individual')", name="tracking"),)
 

@@ -1,8 +1,9 @@
 """Subscribers, their subscriptions and consents, and the addresses that must not be mailed."""
 
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, func
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, func
 from sqlalchemy.orm import Mapped, mapped_column
 
 from mailer.domain.states import SubscriptionState
@@ -20,6 +21,10 @@ class Subscriber(Base):
     languages: Mapped[list[str]]
     """BCP 47 tags in order of preference."""
     time_zone: Mapped[str] = mapped_column(server_default="UTC")
+    text_only: Mapped[bool] = mapped_column(default=False, server_default="false")
+    """Gets mail without HTML."""
+    keys_from: Mapped[datetime | None]
+    """Links to the reader's own page that were made before this open nothing any more."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
@@ -33,9 +38,20 @@ class Subscription(Base):
     state: Mapped[SubscriptionState] = mapped_column(enum_of(SubscriptionState, "subscription_state"))
     sections: Mapped[int] = mapped_column(Mask)
     """Sections followed. Bits of sections that do not exist yet are set for who follows new ones too."""
+    frequency: Mapped[str] = mapped_column(default="each", server_default="each")
+    """``each`` issue, or one mail ``monthly`` with that month's issues."""
+    paused_until: Mapped[datetime | None]
+    tracking: Mapped[bool] = mapped_column(default=False, server_default="false")
+    """Agreed to being tracked as a person; never without a line in ``consent``."""
+    former: Mapped[dict[str, Any] | None]
+    """What the reader's last change replaced, so that it can be taken back: see services.preferences."""
+    former_at: Mapped[datetime | None]
     changed_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
-    __table_args__ = (Index(None, "subscriber_id"),)
+    __table_args__ = (
+        Index(None, "subscriber_id"),
+        CheckConstraint("frequency IN ('each','monthly')", name="frequency"),
+    )
 
 
 class Consent(Base):
@@ -53,6 +69,8 @@ class Consent(Base):
     source: Mapped[str]
     wording: Mapped[str] = mapped_column(server_default="")
     language: Mapped[str] = mapped_column(server_default="")
+    asked_at: Mapped[datetime | None]
+    """When the form was sent, of a consent that was confirmed later."""
     at: Mapped[datetime]
 
 

@@ -1,0 +1,101 @@
+"""What readers asked for that still waits for something, and the mail about it."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, func, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from mailer.models.base import Base, Mask
+
+
+class Signup(Base):
+    """Somebody asked for a newsletter at this address; nothing is sent there but the mail to confirm it."""
+
+    __tablename__ = "signup"
+
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    newsletter_id: Mapped[int] = mapped_column(ForeignKey("newsletter.id"))
+    address: Mapped[str]
+    address_hash: Mapped[bytes] = mapped_column(LargeBinary, index=True)
+    name: Mapped[str] = mapped_column(default="")
+    languages: Mapped[list[str]]
+    sections: Mapped[int] = mapped_column(Mask)
+    language: Mapped[str]
+    """Of the page on which it was asked."""
+    wording: Mapped[str]
+    """What the page said that one agrees to."""
+    source: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    confirmed_at: Mapped[datetime | None]
+
+
+class AddressChange(Base):
+    """A reader moves to another address: both ends have to agree."""
+
+    __tablename__ = "address_change"
+
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    subscriber_id: Mapped[int] = mapped_column(
+        BigInteger, ForeignKey("subscriber.id", ondelete="CASCADE"), index=True
+    )
+    newsletter_id: Mapped[int] = mapped_column(ForeignKey("newsletter.id"))
+    """In whose name the mails about it go out."""
+    address: Mapped[str]
+    address_hash: Mapped[bytes] = mapped_column(LargeBinary)
+    old_confirmed_at: Mapped[datetime | None]
+    new_confirmed_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    done_at: Mapped[datetime | None]
+
+
+class Note(Base):
+    """A mail about a subscription: to whom it goes, and what it says, follows from what it points to."""
+
+    __tablename__ = "note"
+
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    kind: Mapped[str]
+    newsletter_id: Mapped[int] = mapped_column(ForeignKey("newsletter.id"))
+    subscriber_id: Mapped[int | None] = mapped_column(
+        BigInteger, ForeignKey("subscriber.id", ondelete="CASCADE"), index=True
+    )
+    signup_id: Mapped[int | None] = mapped_column(
+        BigInteger, ForeignKey("signup.id", ondelete="CASCADE"), index=True
+    )
+    change_id: Mapped[int | None] = mapped_column(
+        BigInteger, ForeignKey("address_change.id", ondelete="CASCADE"), index=True
+    )
+    language: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    due_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    lease_until: Mapped[datetime | None]
+    attempts: Mapped[int] = mapped_column(default=0)
+    sent_at: Mapped[datetime | None]
+    given_up_at: Mapped[datetime | None]
+    reply: Mapped[str] = mapped_column(default="")
+
+    __table_args__ = (
+        Index("ix_note_open", "due_at", postgresql_where=text("sent_at IS NULL AND given_up_at IS NULL")),
+        CheckConstraint("num_nonnulls(subscriber_id, signup_id, change_id) > 0", name="somebody"),
+    )
+
+
+class Attempt(Base):
+    """How often something was tried in a stretch of time; ``who`` is a keyed hash of an address or network."""
+
+    __tablename__ = "attempt"
+
+    who: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    since: Mapped[datetime] = mapped_column(primary_key=True, index=True)
+    count: Mapped[int]
+
+
+class Sweep(Base):
+    """One night's retention sweep: what was let go, by kind."""
+
+    __tablename__ = "sweep"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    removed: Mapped[dict[str, Any]]
