@@ -2,19 +2,16 @@
 
 import secrets
 from collections.abc import Sequence
-from datetime import date
 
-from mailer.domain.composition import Front, IssueMaterial, SectionMaterial, StoryMaterial, Text
-from mailer.domain.content import Dateline, DateRange, EditionContent, Theme
+from mailer.domain.composition import IssueMaterial
+from mailer.domain.content import EditionContent
 from mailer.domain.content import Links as MailLinks
-from mailer.domain.editions import Rules
 from mailer.domain.headers import Origin, edition_headers
 from mailer.domain.message import Template, compile_message, marker
 from mailer.domain.ports import Links, Rendered, Renderer
-from mailer.domain.states import TranslationStatus
-from mailer.models import Issue, StoryTranslation
 from mailer.store import editions, issues, newsletters
-from mailer.store.database import Database, Session
+from mailer.store.database import Database
+from mailer.store.material import material
 
 SLOTS = ("unsubscribe", "preferences", "name", "address")
 """What differs in the body from reader to reader."""
@@ -24,66 +21,6 @@ class NoIssue(LookupError):
     """There is no such issue, edition or language."""
 
 
-def material(session: Session, issue: Issue, links: Links) -> IssueMaterial:
-    """Everything that the editions of an issue are made of, read once."""
-    newsletter = newsletters.by_id(session, issue.newsletter_id)
-    sections = newsletters.sections(session, newsletter.id)
-    fronts = {
-        tag: Front(row.subject, row.preheader, row.intro)
-        for tag, row in issues.front_matter(session, issue.id).items()
-        if row.status is TranslationStatus.ready
-    }
-    languages = [tag for tag in newsletter.languages if tag in fronts]
-    found = issues.stories(session, issue.id)
-    texts = issues.story_texts(session, issue.id)
-    ids = {story.picture_id for story, _ in found if story.picture_id}
-    if issue.masthead_picture_id:
-        ids.add(issue.masthead_picture_id)
-    pictures = {
-        id: (links.picture(sha256, media_type), width, height)
-        for id, (sha256, media_type, width, height) in issues.pictures(session, ids).items()
-    }
-    notes: dict[int, list[dict[str, str]]] = {}
-    for note, by_language, _ in issues.contacts(session, issue.id):
-        notes.setdefault(note.story_id, []).append(by_language)
-    return IssueMaterial(
-        issue=issue.id,
-        revision=issue.revision,
-        number=issue.number,
-        issue_date=issue.issue_date,
-        slug=newsletter.slug,
-        names=newsletter.names,
-        taglines=newsletter.taglines,
-        sender_name=newsletter.sender_name,
-        sender_address=newsletter.sender_address,
-        reply_to=newsletter.reply_to,
-        postal_address=newsletter.postal_address,
-        website=newsletter.website,
-        list_id=newsletter.list_id,
-        theme=Theme(**newsletter.theme),
-        rules=Rules(languages, newsletter.fallbacks, newsletter.default_language, issue.missing_policy),
-        fronts=fronts,
-        sections=[
-            SectionMaterial(section.bit, section.key, section.colour, section.titles) for section in sections
-        ],
-        stories=[
-            StoryMaterial(
-                story.id,
-                section.bit,
-                {
-                    tag: _text(row, [note[tag] for note in notes.get(story.id, []) if tag in note])
-                    for tag, row in texts.get(story.id, {}).items()
-                    if row.status is TranslationStatus.ready
-                },
-                pictures.get(story.picture_id or 0),
-            )
-            for story, section in found
-        ],
-        always=newsletters.always_mask(session, newsletter.id),
-        masthead=pictures.get(issue.masthead_picture_id or 0),
-    )
-
-
 def load(database: Database, links: Links, issue: int) -> IssueMaterial:
     """The material of an issue as it stands now. Raises NoIssue."""
     with database.transaction() as session:
@@ -91,21 +28,6 @@ def load(database: Database, links: Links, issue: int) -> IssueMaterial:
         if row is None:
             raise NoIssue(f"There is no issue {issue}. See them with: mailer issue list.")
         return material(session, row, links)
-
-
-def _text(row: StoryTranslation, notes: Sequence[str]) -> Text:
-    datelines = tuple(
-        Dateline(
-            line["text"],
-            tuple(
-                DateRange(date.fromisoformat(span["start"]), date.fromisoformat(span["end"]))
-                for span in line["dates"]
-            ),
-            line["place"],
-        )
-        for line in row.datelines
-    )
-    return Text(row.headline, row.body, datelines, row.alt, row.link, row.link_label, tuple(notes))
 
 
 def render_stale(
@@ -179,16 +101,12 @@ def _compiled(
         rendered.html,
         {word: name for name, word in words.items()},
     )
-    return content, template, web_page(renderer, source, language, sections, web_view).html
+    return content, template, web_page(renderer, source, language, sections).html
 
 
-def web_page(
-    renderer: Renderer, source: IssueMaterial, language: str, sections: int, web_view: str
-) -> Rendered:
-    """An edition for everybody: no reader's name, address or links in it."""
-    return renderer.render(
-        source.compose(language, sections, MailLinks(web_view=web_view, website=source.website))
-    )
+def web_page(renderer: Renderer, source: IssueMaterial, language: str, sections: int) -> Rendered:
+    """An edition for everybody: no reader's name, address or links in it, nor one to itself."""
+    return renderer.render(source.compose(language, sections, MailLinks(web_view="", website=source.website)))
 
 
 def preview(
@@ -197,9 +115,8 @@ def preview(
     """An edition as it would look now, stored nowhere. ``sections`` None: every section. Raises NoIssue."""
     source = load(database, links, issue)
     if language not in source.fronts:
-        raise NoIssue(
-            f"Issue {issue} has no front matter in {language}; it has {', '.join(source.rules.languages) or 'none'}."
-        )
+        known = ", ".join(source.rules.languages) or "none"
+        raise NoIssue(f"Issue {issue} has no front matter in {language}; it has {known}.")
     shown = source.sections_shown(language)
     mask = shown if sections is None else (sections | source.always) & shown
     mail_links = MailLinks(

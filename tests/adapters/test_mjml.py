@@ -253,12 +253,24 @@ def test_slots_come_through_and_the_readers_own_end_their_lines(language: str) -
         assert rendered.html.count(slot) == rendered.text.count(slot) == 1
 
 
+@pytest.mark.parametrize(("sections", "widths"), [(0, set()), (1, {"100"}), (2, {"50"}), (5, {"50"})])
+def test_the_contents_fill_the_page_and_are_left_out_for_a_single_story(
+    sections: int, widths: set[str]
+) -> None:
+    several = [Section(f"s{n}", f"Title {n}", "en", (story(n), story(10 + n))) for n in range(sections)]
+    rendered = RENDERER.render(edition(*several) if several else in_one_section(story()))
+    assert ("In this issue" in rendered.html) is ("In this issue" in rendered.text) is bool(several)
+    contents = rendered.html.partition("In this issue")[2].partition("Headline")[0]
+    assert set(re.findall(r"mj-column-per-(\d+)", contents)) == widths
+
+
 def test_the_web_view_has_no_slots_and_no_subscription() -> None:
-    content = edition(reader_name="", reader_address="", links=Links("https://news.example.org/view/2026-3"))
+    content = edition(reader_name="", reader_address="", links=Links(web_view=""))
     rendered = RENDERER.render(content)
     for part in (rendered.html, rendered.text):
         assert "Greetings" not in part and "Unsubscribe" not in part and "You receive" not in part
         assert "Old Customs House" in part
+        assert "in your browser" not in part
 
 
 def test_the_frame_of_the_document() -> None:
@@ -336,7 +348,7 @@ def test_a_full_edition_is_not_clipped(alphabet: str) -> None:
 
 def test_the_text_part_reads_well() -> None:
     told = story(body="Sentence with many words. " * 20)
-    text = RENDERER.render(in_one_section(told)).text
+    text = RENDERER.render(edition(Section("news", "News", "en", (told, story(2)), "#0b5566"))).text
     assert all(len(line) <= 72 or "://" in line for line in text.splitlines())
     assert "\n\n\n" not in text and "&" not in text.replace("?a=1&b=2", "") and "<p" not in text
     assert "Unsubscribe <https://" in text and "Greetings, slot" in text

@@ -25,6 +25,7 @@ def test_an_edition_is_a_page_without_its_reader(mailing: Mailing, client: TestC
     assert "ada@example.org" not in answer.text
     assert "/u/" not in answer.text
     assert "/p/" not in answer.text
+    assert "/e/" not in answer.text
 
 
 def test_an_edition_needs_its_own_issue_and_a_rendering(mailing: Mailing, client: TestClient) -> None:
