@@ -1,0 +1,218 @@
+"""When an issue goes out, and stopping it on its way."""
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import pytest
+from sqlalchemy import text
+
+from mailer.bootstrap import Mailer
+from mailer.domain.states import IssueState, WrongState
+from mailer.services import approve, compose, expand, report, schedule
+from mailer.services.schedule import NoSuchIssue
+from mailer.store import batches, ledger
+from mailer.store.database import Session
+from tests.conftest import NOW
+
+Import = Callable[..., int]
+AddReaders = Callable[[str], None]
+HOUR = timedelta(hours=1)
+
+
+def many(count: int) -> str:
+    return "\n".join(f"reader{n}@example.org;en;" for n in range(count))
+
+
+@pytest.fixture
+def issue(parts: Mailer, import_issue: Import) -> int:
+    """An approved one."""
+    made = import_issue("en")
+    approve.approve(parts.database, compose.load(parts.database, parts.links, made), "tests")
+    return made
+
+
+def state(parts: Mailer, issue: int) -> IssueState:
+    return report.status(parts.database, issue, NOW).state
+
+
+def begin(parts: Mailer, issue: int) -> None:
+    schedule.schedule(parts.database, issue, NOW, "tests")
+    assert schedule.begin_due(parts.database, NOW, 10) == [issue]
+
+
+def test_an_issue_begins_when_its_time_has_come_and_once(
+    parts: Mailer, issue: int, add_readers: AddReaders
+) -> None:
+    add_readers(many(25))
+    schedule.schedule(parts.database, issue, NOW + HOUR, "tests")
+    assert schedule.begin_due(parts.database, NOW, 10) == []
+    schedule.schedule(parts.database, issue, NOW + 2 * HOUR, "tests")
+    assert schedule.begin_due(parts.database, NOW + HOUR, 10) == []
+    assert schedule.begin_due(parts.database, NOW + 2 * HOUR, 10) == [issue]
+    assert schedule.begin_due(parts.database, NOW + 2 * HOUR, 10) == []
+    assert schedule.preparing(parts.database) == [issue]
+    found = report.status(parts.database, issue, NOW)
+    assert (found.state, found.counts.candidates, found.counts.pending) == (IssueState.sending, 25, 25)
+    with parts.database.transaction() as session:
+        rows = session.execute(text("SELECT first, last, candidates FROM batch ORDER BY first")).all()
+    assert [row.candidates for row in rows] == [10, 10, 5]
+    assert all(row.first <= row.last for row in rows)
+    assert all(one.last < other.first for one, other in pairwise(rows))
+
+
+def test_two_beats_begin_an_issue_once(parts: Mailer, issue: int, add_readers: AddReaders) -> None:
+    add_readers(many(25))
+    schedule.schedule(parts.database, issue, NOW, "tests")
+    begun: list[list[int]] = []
+    go = threading.Barrier(4)
+
+    def beat() -> None:
+        go.wait()
+        begun.append(schedule.begin_due(parts.database, NOW, 10))
+
+    threads = [threading.Thread(target=beat) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(begun) == [[], [], [], [issue]]
+    assert report.status(parts.database, issue, NOW).counts.candidates == 25
+
+
+def test_only_an_approved_issue_is_scheduled(parts: Mailer, import_issue: Import) -> None:
+    issue = import_issue("en")
+    with pytest.raises(WrongState, match=f"mailer issue approve {issue}"):
+        schedule.schedule(parts.database, issue, NOW, "tests")
+    with pytest.raises(NoSuchIssue, match="There is no issue 99"):
+        schedule.schedule(parts.database, 99, NOW, "tests")
+
+
+def test_what_is_scheduled_can_be_taken_back(parts: Mailer, issue: int) -> None:
+    schedule.schedule(parts.database, issue, NOW, "tests")
+    schedule.unschedule(parts.database, issue, "tests")
+    assert state(parts, issue) is IssueState.approved
+    assert schedule.begin_due(parts.database, NOW + HOUR, 10) == []
+    schedule.reopen(parts.database, issue, "tests")
+    assert state(parts, issue) is IssueState.draft
+
+
+def test_pausing_and_resuming(parts: Mailer, issue: int, add_readers: AddReaders) -> None:
+    add_readers(many(3))
+    with pytest.raises(WrongState):
+        schedule.pause(parts.database, issue, "tests")
+    begin(parts, issue)
+    schedule.pause(parts.database, issue, "tests", "typing error")
+    schedule.pause(parts.database, issue, "tests")
+    assert state(parts, issue) is IssueState.paused
+    # What is paused is prepared all the same, and not handed out.
+    assert expand.expand_some(parts.database, issue, NOW) == 1
+    while compose.render_stale(parts.database, parts.renderer, parts.links, "", issue, 8):
+        pass
+    assert expand.settle(parts.database, issue, NOW)
+    assert schedule.hand_out(parts.database, NOW, timedelta(0), 10) == []
+    assert schedule.finish_done(parts.database, NOW) == []
+    schedule.resume(parts.database, issue, "tests")
+    schedule.resume(parts.database, issue, "tests")
+    assert len(schedule.hand_out(parts.database, NOW, timedelta(0), 10)) == 1
+    assert [what for _, _, what, _ in report.events(parts.database, issue)][-2:] == ["paused", "resumed"]
+
+
+def test_a_batch_is_handed_out_again_only_after_a_while(
+    parts: Mailer, issue: int, add_readers: AddReaders, prepare: Callable[[int], None]
+) -> None:
+    add_readers(many(25))
+    schedule.reopen(parts.database, issue, "tests")
+    prepare(issue)
+    now = datetime.now(UTC)
+    first = schedule.hand_out(parts.database, now, HOUR, 2)
+    assert len(first) == 2
+    assert schedule.hand_out(parts.database, now, HOUR, 2) == [], "as many are hinted as may be"
+    rest = schedule.hand_out(parts.database, now, HOUR, 10)
+    assert len(rest) == 1
+    assert schedule.hand_out(parts.database, now + 2 * HOUR, HOUR, 10) == sorted(first + rest)
+
+
+def test_an_issue_without_readers_is_sent_at_once(
+    parts: Mailer, issue: int, prepare: Callable[[int], None]
+) -> None:
+    schedule.reopen(parts.database, issue, "tests")
+    prepare(issue)
+    assert schedule.finish_done(parts.database, NOW) == [issue]
+    found = report.status(parts.database, issue, NOW)
+    assert (found.state, found.counts.candidates, found.editions) == (IssueState.sent, 0, 0)
+
+
+@pytest.mark.parametrize("expanded", [0, 2, 3])
+def test_cancelling_settles_every_reader(
+    parts: Mailer, issue: int, add_readers: AddReaders, expanded: int
+) -> None:
+    """At whatever point: batches that are expanded, and batches that are not yet."""
+    add_readers(many(25) + "\nnone@example.org;en;none")
+    begin(parts, issue)
+    if expanded:
+        with parts.database.transaction() as session:
+            session.execute(
+                text(
+                    "UPDATE batch SET state = 'done'"
+                    " WHERE id IN (SELECT id FROM batch ORDER BY id DESC LIMIT :n)"
+                ),
+                {"n": 3 - expanded},
+            )
+        assert expand.expand_some(parts.database, issue, NOW) == expanded
+        with parts.database.transaction() as session:
+            session.execute(
+                text(
+                    "UPDATE batch SET state = 'planned'"
+                    " WHERE id NOT IN (SELECT id FROM batch ORDER BY id LIMIT :n)"
+                ),
+                {"n": expanded},
+            )
+    already = sum(report.skipped(parts.database, issue).values())
+    assert schedule.cancel(parts.database, issue, "tests", NOW) == 26 - already
+    found = report.status(parts.database, issue, NOW)
+    assert (found.state, found.counts.candidates, found.counts.skipped) == (IssueState.cancelled, 26, 26)
+    assert found.counts.pending == 0
+    assert report.audit(parts.database, issue) == []
+    assert report.skipped(parts.database, issue)["cancelled"] == 26 - already
+    assert schedule.hand_out(parts.database, NOW + HOUR, timedelta(0), 10) == []
+
+
+def waiting_for_a_lock(session: Session) -> bool:
+    query = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid <> pg_backend_pid()"
+    return bool(session.scalar(text(query)))
+
+
+def test_cancelling_waits_for_a_worker_that_is_taking(
+    parts: Mailer, issue: int, add_readers: AddReaders, prepare: Callable[[int], None]
+) -> None:
+    add_readers(many(9))
+    schedule.reopen(parts.database, issue, "tests")
+    prepare(issue)
+    skipped: list[int] = []
+    cancel = threading.Thread(
+        target=lambda: skipped.append(schedule.cancel(parts.database, issue, "tests", datetime.now(UTC)))
+    )
+    lease = timedelta(minutes=1)
+    with parts.database.transaction() as session:
+        batch = session.scalar(text("SELECT id FROM batch"))
+        claim = batches.claim(session, batch or 0, "worker", lease)
+        assert claim is not None
+    with parts.database.transaction() as session:
+        assert batches.keep(session, claim, lease)
+        cancel.start()
+        until = time.monotonic() + 10
+        while not waiting_for_a_lock(session):
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        taken, _, _ = ledger.take(session, claim, claim.first, 4)
+    cancel.join(10)
+    assert skipped == [5]
+    assert len(taken) == 4
+    with parts.database.transaction() as session:
+        assert batches.keep(session, claim, lease) is False, "ours, but nothing more is to be taken"
+        assert ledger.take(session, claim, claim.first, 10)[0] == []
+    counts = report.status(parts.database, issue, NOW).counts
+    assert (counts.skipped, counts.pending) == (5, 4)
