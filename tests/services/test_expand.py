@@ -1,0 +1,291 @@
+"""The frozen audience against an oracle: for each reader exactly the right edition, or the right reason."""
+
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import insert, select, text, update
+
+from mailer.bootstrap import Mailer
+from mailer.domain.composition import IssueMaterial
+from mailer.domain.editions import ALL_SECTIONS, sections_for
+from mailer.domain.languages import choose
+from mailer.domain.states import MissingPolicy, SubscriptionState
+from mailer.models import (
+    Delivery,
+    Edition,
+    Issue,
+    IssueTranslation,
+    Newsletter,
+    Section,
+    StoryTranslation,
+    Subscriber,
+    Subscription,
+    Suppression,
+)
+from mailer.services import approve, compose, expand, report, schedule
+from mailer.store import audience, newsletters
+from tests.conftest import NOW
+
+Import = Callable[..., int]
+LANGUAGES = ["en", "fr", "bs", "sl", "sr-Latn", "bg"]
+ASKED = [
+    "en",
+    "en-GB",
+    "fr-CA",
+    "bs",
+    "hr",
+    "sl",
+    "sr",
+    "sr-Latn-BA",
+    "sr-Cyrl",
+    "mk",
+    "bg",
+    "de",
+    "zh-Hant",
+    "ja",
+]
+
+
+@dataclass(frozen=True)
+class Reader:
+    id: int
+    languages: list[str]
+    sections: int
+    state: SubscriptionState
+    suppressed: bool
+
+
+def invite(parts: Mailer, chance: random.Random, count: int) -> list[Reader]:
+    """Readers with every kind of preference, of two newsletters, in no order of ids."""
+    made = []
+    with parts.database.transaction() as session:
+        newsletter = newsletters.by_slug(session, "lumen-basin")
+        assert newsletter is not None
+        ids = list(range(1, 3 * count))
+        chance.shuffle(ids)
+        for id in ids[:count]:
+            address = f"reader{id}@example.org"
+            reader = Reader(
+                id,
+                chance.sample(ASKED, chance.choice([0, 1, 1, 1, 2, 3])),
+                chance.choice([0, ALL_SECTIONS, 1 << 61, chance.getrandbits(6), chance.getrandbits(62)]),
+                chance.choice([SubscriptionState.active] * 6 + list(SubscriptionState)),
+                chance.random() < 0.1,
+            )
+            key = parts.tokens.address_hash(address)
+            session.execute(
+                insert(Subscriber).values(
+                    id=id, address=address, address_hash=key, languages=reader.languages
+                )
+            )
+            if chance.random() < 0.9:
+                made.append(reader)
+                session.execute(
+                    insert(Subscription).values(
+                        newsletter_id=newsletter.id,
+                        subscriber_id=id,
+                        state=reader.state,
+                        sections=reader.sections,
+                    )
+                )
+            if reader.suppressed:
+                session.execute(insert(Suppression).values(address_hash=key, reason="complaint"))
+    return made
+
+
+def unsettle(parts: Mailer, issue: int, chance: random.Random) -> None:
+    """Make some of the issue's texts drafts, and a section one for everybody."""
+    with parts.database.transaction() as session:
+        drafts = [
+            key
+            for key in session.execute(select(StoryTranslation.story_id, StoryTranslation.language))
+            if chance.random() < 0.3
+        ]
+        for story, language in drafts:
+            session.execute(
+                update(StoryTranslation)
+                .where(StoryTranslation.story_id == story, StoryTranslation.language == language)
+                .values(status="draft")
+            )
+        front = IssueTranslation.language.in_(chance.sample(LANGUAGES, chance.choice([0, 1, 2])))
+        session.execute(update(IssueTranslation).where(front).values(status="draft"))
+        policy = chance.choice([MissingPolicy.fall_back, MissingPolicy.leave_out])
+        session.execute(update(Issue).values(missing_policy=policy))
+        if chance.random() < 0.5:
+            always = Section.bit == chance.randrange(6)
+            session.execute(update(Section).where(always).values(always_included=True))
+        if chance.random() < 0.3:
+            session.execute(update(Newsletter).values(default_language="mk"))
+
+
+def expected(material: IssueMaterial, reader: Reader) -> tuple[str, int] | str:
+    """The edition that a reader should get, or the reason why none."""
+    if reader.state is SubscriptionState.unsubscribed:
+        return "unsubscribed"
+    if reader.state is SubscriptionState.pending:
+        return "unconfirmed"
+    if reader.suppressed:
+        return "suppressed"
+    rules = material.rules
+    choice = choose(reader.languages, rules.languages, rules.chains, rules.default)
+    if choice is None:
+        return "no_language"
+    mask = sections_for(reader.sections, material.always, material.sections_shown(choice.language))
+    return (choice.language, mask) if mask else "nothing_in_sections"
+
+
+def freeze(parts: Mailer, issue: int, batch_size: int = 10) -> None:
+    with parts.database.transaction() as session:
+        session.execute(update(Issue).where(Issue.id == issue).values(state="scheduled", scheduled_at=NOW))
+    assert schedule.begin_due(parts.database, NOW, batch_size) == [issue]
+
+
+def ledger(parts: Mailer, issue: int) -> dict[int, tuple[str, int] | str]:
+    with parts.database.transaction() as session:
+        rows = session.execute(
+            select(
+                Delivery.subscriber_id, Delivery.state, Delivery.reason, Edition.language, Edition.sections
+            )
+            .outerjoin(Edition, Edition.id == Delivery.edition_id)
+            .where(Delivery.issue_id == issue)
+        ).all()
+    assert len({row.subscriber_id for row in rows}) == len(rows)
+    for row in rows:
+        assert (row.state == "pending") == (row.reason is None) == (row.language is not None)
+    return {row.subscriber_id: row.reason or (row.language, row.sections) for row in rows}
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_each_reader_gets_exactly_the_right_edition_or_reason(
+    parts: Mailer, import_issue: Import, seed: int
+) -> None:
+    chance = random.Random(seed)
+    issue = import_issue(*LANGUAGES)
+    unsettle(parts, issue, chance)
+    readers = invite(parts, chance, 400)
+    material = compose.load(parts.database, parts.links, issue)
+    right = {reader.id: expected(material, reader) for reader in readers}
+    counted = expand.count_audience(parts.database, issue)
+
+    freeze(parts, issue)
+    while expand.expand_some(parts.database, issue, NOW):
+        pass
+    found = ledger(parts, issue)
+    assert found == right
+    assert len({outcome for outcome in right.values() if isinstance(outcome, str)}) >= 4, "a lively audience"
+
+    # What was counted beforehand, and what the report counts, is the same.
+    tally = Counter(outcome if isinstance(outcome, str) else "" for outcome in right.values())
+    assert Counter({reason: n for reason, n in tally.items() if reason}) == report.skipped(
+        parts.database, issue
+    )
+    before: Counter[tuple[str, int] | str] = Counter()
+    for language, mask, reason, number in counted:
+        before[reason or (language or "", mask)] += number
+    assert before == Counter(right.values())
+    counts = report.status(parts.database, issue, NOW).counts
+    assert (counts.candidates, counts.skipped, counts.pending) == (
+        len(readers),
+        sum(tally.values()) - tally[""],
+        tally[""],
+    )
+    assert report.audit(parts.database, issue) == []
+
+    # Editions: exactly those that some reader gets.
+    with parts.database.transaction() as session:
+        made = session.execute(select(Edition.language, Edition.sections)).all()
+    assert sorted(map(tuple, made)) == sorted(
+        {outcome for outcome in right.values() if not isinstance(outcome, str)}
+    )
+
+
+def test_expanding_again_changes_nothing(parts: Mailer, import_issue: Import) -> None:
+    issue = import_issue("en", "fr")
+    invite(parts, random.Random(1), 100)
+    freeze(parts, issue)
+    while expand.expand_some(parts.database, issue, NOW):
+        pass
+    first = ledger(parts, issue)
+    with parts.database.transaction() as session:
+        session.execute(text("UPDATE batch SET state = 'planned'"))
+    while expand.expand_some(parts.database, issue, NOW):
+        pass
+    assert ledger(parts, issue) == first
+    assert report.audit(parts.database, issue) == []
+
+
+def test_several_workers_expand_one_audience(parts: Mailer, import_issue: Import) -> None:
+    issue = import_issue("en", "fr", "bs")
+    readers = invite(parts, random.Random(2), 900)
+    material = compose.load(parts.database, parts.links, issue)
+    freeze(parts, issue, 4)
+    errors: list[BaseException] = []
+    go = threading.Barrier(4)
+
+    def work() -> None:
+        try:
+            go.wait()
+            while expand.expand_some(parts.database, issue, NOW):
+                pass
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    assert ledger(parts, issue) == {reader.id: expected(material, reader) for reader in readers}
+    assert report.audit(parts.database, issue) == []
+
+
+def test_who_changes_languages_at_that_moment_is_not_forgotten(parts: Mailer, import_issue: Import) -> None:
+    """The choice of a language is made before the statement that needs it; preferences may change between."""
+    issue = import_issue("en", "fr")
+    invite(parts, random.Random(3), 20)
+    freeze(parts, issue)
+    with parts.database.transaction() as session:
+        row = session.get_one(Issue, issue)
+        held = audience.claim_planned(session, issue, 20)
+        expand.choose_languages(session, row, audience.unknown_language_lists(session, issue, held))
+        reader = session.scalar(select(Subscription.subscriber_id).limit(1))
+        with parts.database.transaction() as other:
+            changed = update(Subscriber).where(Subscriber.id == reader).values(languages=["pl", "fr"])
+            other.execute(changed)
+        with pytest.raises(audience.Overtaken):
+            audience.expand(session, issue, row.newsletter_id, 0, held, NOW)
+        session.rollback()
+    while expand.expand_some(parts.database, issue, NOW):
+        pass
+    assert reader in ledger(parts, issue)
+    assert report.audit(parts.database, issue) == []
+
+
+def test_an_issue_opens_when_all_is_expanded_and_rendered(parts: Mailer, import_issue: Import) -> None:
+    issue = import_issue("en", "fr")
+    invite(parts, random.Random(4), 40)
+    approve.approve(parts.database, compose.load(parts.database, parts.links, issue), "tests")
+    freeze(parts, issue)
+    now = datetime.now(UTC)
+    assert not expand.settle(parts.database, issue, now)
+    while expand.expand_some(parts.database, issue, now):
+        assert not expand.settle(parts.database, issue, now)
+    while compose.render_stale(parts.database, parts.renderer, parts.links, "", issue, 1):
+        pass
+    assert expand.settle(parts.database, issue, now)
+    assert not expand.settle(parts.database, issue, now), "once"
+    assert schedule.preparing(parts.database) == []
+
+
+def test_nothing_is_expanded_before_its_time(parts: Mailer, import_issue: Import) -> None:
+    issue = import_issue("en")
+    invite(parts, random.Random(5), 5)
+    assert expand.expand_some(parts.database, issue, NOW) == 0
+    assert expand.expand_some(parts.database, 99, NOW) == 0
+    assert expand.count_audience(parts.database, 99) == []
