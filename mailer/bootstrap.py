@@ -9,6 +9,7 @@ from pathlib import Path
 
 import redis
 
+from mailer.adapters.catalogues import Catalogues
 from mailer.adapters.embedded import Postgres, Valkey
 from mailer.adapters.journal import Journals
 from mailer.adapters.links import WebLinks
@@ -81,6 +82,10 @@ class Mailer:
     @cached_property
     def links(self) -> WebLinks:
         return WebLinks(self.settings.public_url, self.tokens)
+
+    @cached_property
+    def catalogues(self) -> Catalogues:
+        return Catalogues(TEMPLATES / "locales")
 
     @cached_property
     def renderer(self) -> Renderer:

@@ -2,18 +2,28 @@
 
 The ``.po`` files in ``templates/locales/<tag>/LC_MESSAGES/`` are read as they are, so that a translator's
 change needs no build step. A language without a catalogue, and a message without a translation, speak
-English.
+English. A newsletter's own words stand in where they fit.
 """
 
+from collections.abc import Iterator, Mapping
+from functools import cached_property, lru_cache
 from io import BytesIO
 from pathlib import Path
 from threading import Lock
 
+from babel import UnknownLocaleError
+from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
+from babel.messages.plurals import get_plural
 from babel.messages.pofile import read_po
 from babel.support import Translations
 
 from mailer.domain.locales import widening
+from mailer.domain.phrases import Phrase, Phrases, Words, misfit, misfits
+
+_ENDS_IN_SLOT = "must stay the very last thing in the line"
+"""What the comment for translators of such a phrase says."""
+_Own = tuple[tuple[str, str | tuple[str, ...]], ...]
 
 
 class Catalogues:
@@ -21,26 +31,68 @@ class Catalogues:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._read: dict[str, Translations] = {}
         self._lock = Lock()
+        self._load = lru_cache(maxsize=512)(self._read)
 
-    def translations(self, language: str) -> Translations:
+    def translations(self, language: str, own: Mapping[str, Words] | None = None) -> Translations:
         """The catalogue for a BCP 47 tag: its own, else that of a wider tag (``fr`` for ``fr-CH``), else
         one that leaves every message in English. A broken file raises
-        ``babel.messages.pofile.PoFileError``."""
-        with self._lock:
-            if language not in self._read:
-                self._read[language] = self._load(language)
-            return self._read[language]
+        ``babel.messages.pofile.PoFileError``.
 
-    def _load(self, language: str) -> Translations:
+        ``own``: a newsletter's words for some phrases in this language. One that does not fit, say because
+        the phrase has changed since, is passed over.
+        """
+        given = (own or {}).items()
+        with self._lock:
+            return self._load(
+                language,
+                tuple((text, words if isinstance(words, str) else tuple(words)) for text, words in given),
+            )
+
+    @cached_property
+    def phrases(self) -> dict[str, Phrase]:
+        """Every phrase that the mail and the pages say, by its English text; none where there is no list."""
+        path = self._folder / "messages.pot"
+        if not path.is_file():
+            return {}
+        with path.open("rb") as source:
+            template = read_po(source, abort_invalid=True)
+        found = {}
+        for message in template:
+            text, plural = (message.id, "") if isinstance(message.id, str) else message.id
+            found[text] = Phrase(text, plural, _ENDS_IN_SLOT in " ".join(message.auto_comments))
+        return {text: phrase for text, phrase in found.items() if text}
+
+    def misfits(self, phrases: Phrases) -> Iterator[str]:
+        """One line for each of a newsletter's own words that cannot be used, for a coordinator."""
+        return misfits(phrases, self.phrases, lambda language: self._catalogue(language).num_plurals)
+
+    def _read(self, language: str, own: _Own) -> Translations:
+        catalogue = self._catalogue(language)
+        for text, words in own:
+            phrase = self.phrases.get(text)
+            form = words if isinstance(words, str) else list(words)
+            if phrase and not misfit(phrase, form, catalogue.num_plurals):
+                catalogue.delete(text)
+                catalogue.add((phrase.text, phrase.plural) if phrase.plural else text, words)
+        if not len(catalogue):
+            return Translations()
+        compiled = BytesIO()
+        write_mo(compiled, catalogue)
+        compiled.seek(0)
+        return Translations(compiled)
+
+    def _catalogue(self, language: str) -> Catalog:
+        """The nearest catalogue's messages; none for a language without one."""
         for tag in widening(language):
             path = self._folder / tag.replace("-", "_") / "LC_MESSAGES" / "messages.po"
             if path.is_file():
                 with path.open("rb") as source:
-                    catalogue = read_po(source, locale=tag.replace("-", "_"), abort_invalid=True)
-                compiled = BytesIO()
-                write_mo(compiled, catalogue)
-                compiled.seek(0)
-                return Translations(compiled)
-        return Translations()
+                    return read_po(source, locale=tag.replace("-", "_"), abort_invalid=True)
+        for tag in widening(language):
+            try:
+                get_plural(tag.replace("-", "_"))
+                return Catalog(tag.replace("-", "_"), charset="utf-8")
+            except UnknownLocaleError:
+                continue
+        return Catalog("en", charset="utf-8")

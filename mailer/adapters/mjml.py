@@ -77,7 +77,7 @@ class Renderer:
                 tuple(section.title for section in content.sections), content.language
             ),
             "left_out_titles": cldr.listed(content.left_out, content.language),
-            "catalogue": self._catalogues.translations(content.language),
+            "catalogue": self._catalogues.translations(content.language, content.own_words),
         }
         html = to_html(self._mjml.render(frame))
         text = _GAPS.sub("\n\n", _UNPRINTABLE.sub("", self._text.render(frame))).strip() + "\n"

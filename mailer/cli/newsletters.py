@@ -19,6 +19,8 @@ def apply(file: Path) -> None:
     except UnicodeDecodeError:
         raise NewsletterError(f"{file} is not a text file in UTF-8.") from None
     with Mailer() as parts:
+        if misfits := list(parts.catalogues.misfits(settings.phrases)):
+            raise NewsletterError("\n".join(misfits))
         new = author.apply_newsletter(parts.database, settings)
     count = len(settings.sections)
     print(

@@ -1,13 +1,14 @@
 """Composing an edition: an issue's material in all languages becomes the content of one edition."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 
 from mailer.domain.content import Dateline, EditionContent, Links, Picture, Section, Story, Theme
 from mailer.domain.editions import Rules, StoryText, sections_shown, shown_in
 from mailer.domain.languages import choose
 from mailer.domain.locales import direction
+from mailer.domain.phrases import Phrases, own_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,7 @@ class IssueMaterial:
     stories: Sequence[StoryMaterial]
     always: int
     masthead: tuple[str, int, int] | None = None
+    phrases: Phrases = field(default_factory=dict)
 
     def texts(self) -> list[StoryText]:
         return [StoryText(story.story, story.section, frozenset(story.texts)) for story in self.stories]
@@ -141,6 +143,7 @@ class IssueMaterial:
             reader_name=reader_name,
             reader_address=reader_address,
             theme=self.theme,
+            own_words=own_words(self.phrases, language),
         )
 
     def _story(self, story: StoryMaterial, language: str) -> Story | None:

@@ -5,8 +5,11 @@ and ``<sub>``. A slot is a place that is filled for each reader when the message
 content it stands as an opaque marker string (see ``mailer.domain.message``).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
+
+from mailer.domain.phrases import Words
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,3 +122,5 @@ class EditionContent:
     reader_address: str = ""
     """The slot for the reader's address, or empty in the web view."""
     theme: Theme = field(default_factory=Theme)
+    own_words: Mapping[str, Words] = field(default_factory=dict)
+    """The newsletter's own words for phrases of the catalogue: see mailer.domain.phrases."""

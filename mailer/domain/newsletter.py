@@ -8,6 +8,7 @@ from email_validator import EmailNotValidError, validate_email
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mailer.domain.languages import NotALanguage, canonical
+from mailer.domain.wording import spoken
 
 
 class NewsletterError(ValueError):
@@ -79,7 +80,8 @@ class NewsletterSettings(_Strict):
     taglines: dict[Tag, Line] = {}
     theme: ThemeSettings = ThemeSettings()
     public: bool = True
-    phrases: dict[Tag, dict[str, Line]] = {}
+    phrases: dict[Tag, dict[str, Line | list[Line]]] = {}
+    """Own words for phrases of the catalogues: see mailer.domain.phrases."""
     sections: list[SectionSettings] = []
 
     @model_validator(mode="after")
@@ -89,6 +91,8 @@ class NewsletterSettings(_Strict):
         keys = [section.key for section in self.sections]
         if double := {key for key in keys if keys.count(key) > 1}:
             raise ValueError(f"two sections have the key {', '.join(sorted(double))}")
+        if strange := self.phrases.keys() - {*self.languages, *spoken(self.languages)}:
+            raise ValueError(f"phrases: {', '.join(sorted(strange))} is not among languages")
         if not self.names:
             raise ValueError("names needs at least one name")
         if len(self.sections) > 62:

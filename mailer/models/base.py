@@ -25,7 +25,7 @@ class Base(DeclarativeBase):
         dict[str, Any]: JSONB,
         dict[str, str]: JSONB,
         dict[str, list[str]]: JSONB,
-        dict[str, dict[str, str]]: JSONB,
+        dict[str, dict[str, Any]]: JSONB,
         list[Any]: JSONB,
         list[str]: ARRAY(Text),
     }

@@ -28,8 +28,8 @@ class Newsletter(Base):
     tracking: Mapped[str] = mapped_column(default="aggregate")
     public: Mapped[bool] = mapped_column(default=True, server_default="true")
     """Anybody may read its archive and subscribe."""
-    phrases: Mapped[dict[str, dict[str, str]]] = mapped_column(default=dict, server_default=text("'{}'"))
-    """Language → a catalogue's message → this newsletter's own words for it."""
+    phrases: Mapped[dict[str, dict[str, Any]]] = mapped_column(default=dict, server_default=text("'{}'"))
+    """This newsletter's own words: see mailer.domain.phrases."""
 
     __table_args__ = (CheckConstraint("tracking IN ('none','aggregate','individual')", name="tracking"),)
 

@@ -88,3 +88,33 @@ def test_translations_keep_their_placeholders_and_the_readers_own_last(path: Pat
             assert sentence.count("%") == len(re.findall(r"%\(\w+\)[sd]", sentence)), sentence
             if message.id in ("Greetings, %(name)s", "You receive this at: %(address)s"):
                 assert re.search(r" %\(\w+\)s$", sentence), sentence
+
+
+COUNTED = "This issue has %(num)d more section that you do not follow: %(sections)s."
+
+
+def test_a_newsletters_own_words_stand_in() -> None:
+    own = {"Unsubscribe": "Je pars", COUNTED: ["un %(num)d %(sections)s", "des %(num)d %(sections)s"]}
+    catalogues = Catalogues(TEMPLATES / "locales")
+    french, usual = catalogues.translations("fr", own), catalogues.translations("fr")
+    assert (french.gettext("Unsubscribe"), usual.gettext("Unsubscribe")) == ("Je pars", "Se désabonner")
+    assert [french.ngettext(COUNTED, "", number)[:3] for number in (1, 2)] == ["un ", "des"]
+    assert french.gettext("Read more") == usual.gettext("Read more")
+
+
+def test_own_words_that_do_not_fit_are_passed_over() -> None:
+    own = {"Unsubscribe": "Leave %(nothing)s", "No such phrase": "x", COUNTED: ["one form"]}
+    catalogues = Catalogues(TEMPLATES / "locales")
+    assert catalogues.translations("fr", own).gettext("Unsubscribe") == "Se désabonner"
+    assert catalogues.translations("fr", own).gettext("No such phrase") == "No such phrase"
+    assert len(list(catalogues.misfits({"fr": own}))) == 3
+
+
+def test_a_language_without_a_catalogue_can_have_own_words() -> None:
+    own = {"Unsubscribe": "Disiscriviti", COUNTED: ["%(num)d %(sections)s", "%(num)d di %(sections)s"]}
+    catalogues = Catalogues(TEMPLATES / "locales")
+    italian = catalogues.translations("it", own)
+    assert italian.gettext("Unsubscribe") == "Disiscriviti"
+    assert italian.ngettext(COUNTED, "", 2) == "%(num)d di %(sections)s"
+    assert italian.gettext("Read more") == "Read more"
+    assert not list(catalogues.misfits({"it": own}))

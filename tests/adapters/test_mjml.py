@@ -370,3 +370,9 @@ def test_a_translation_is_text_and_not_markup(tmp_path: Path) -> None:
     rendered = Renderer(tmp_path).render(edition(language="fr", intro_language="fr"))
     assert "&lt;b&gt;Plus&lt;/b&gt; &amp; plus" in rendered.html
     assert "<b>Plus</b> & plus" in rendered.text
+
+
+def test_a_newsletters_own_words_are_in_both_parts_and_text() -> None:
+    rendered = RENDERER.render(edition(own_words={"Unsubscribe": "Leave <us>"}))
+    assert "Leave &lt;us&gt;" in rendered.html and "Leave <us> <https://" in rendered.text
+    assert "Unsubscribe" not in rendered.html + rendered.text

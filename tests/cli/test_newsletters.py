@@ -1,0 +1,44 @@
+"""mailer newsletter …"""
+
+from pathlib import Path
+
+import pytest
+
+from mailer.bootstrap import Mailer
+from mailer.cli.newsletters import apply
+from mailer.domain.newsletter import NewsletterError
+from mailer.store import newsletters
+from tests.conftest import SAMPLE, SECRET
+
+
+@pytest.fixture
+def settings_file(parts: Mailer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the sample, to be applied to the test's database."""
+    monkeypatch.setenv("MAILER_DATABASE_URL", parts.database.url)
+    monkeypatch.setenv("MAILER_SECRET_KEY", SECRET)
+    file = tmp_path / "newsletter.toml"
+    file.write_text((SAMPLE / "newsletter.toml").read_text("utf-8"), "utf-8")
+    return file
+
+
+def with_phrases(file: Path, lines: str) -> Path:
+    file.write_text(f"{file.read_text('utf-8')}\n[phrases.fr]\n{lines}\n", "utf-8")
+    return file
+
+
+def test_own_words_are_stored(settings_file: Path, parts: Mailer) -> None:
+    apply(with_phrases(settings_file, '"Unsubscribe" = "Je pars"'))
+    with parts.database.transaction() as session:
+        found = newsletters.by_slug(session, "lumen-basin")
+        assert found and found.phrases == {"fr": {"Unsubscribe": "Je pars"}}
+
+
+def test_own_words_that_would_break_the_mail_are_refused(settings_file: Path, parts: Mailer) -> None:
+    wrong = '"Unsuscribe" = "Je pars"\n"Issue %(number)s" = "Numéro %(num)s"'
+    with pytest.raises(NewsletterError) as refused:
+        apply(with_phrases(settings_file, wrong))
+    first, second = str(refused.value).splitlines()
+    assert "phrases.fr" in first and "Did you mean “Unsubscribe”?" in first
+    assert "must hold %(number)s" in second
+    with parts.database.transaction() as session:
+        assert newsletters.slugs(session) == []
