@@ -13,7 +13,7 @@ from workers.app import app, mailer
 HINTS_AHEAD = 64
 """Batches hinted and not yet claimed: enough that no worker waits for the next tick."""
 HINT_AGAIN = timedelta(seconds=15)
-EDITIONS_AT_ONCE = 8
+EDITIONS_AT_ONCE = 64
 
 
 @app.task(time_limit=60, soft_time_limit=50)  # type: ignore[untyped-decorator]
@@ -25,16 +25,27 @@ def tick() -> None:
         if not expanding.settle(parts.database, issue, now):
             expand.delay(issue)
             compose.delay(issue)
-    for batch, retry in schedule.hand_out(parts.database, now, HINT_AGAIN, HINTS_AHEAD):
-        send.apply_async((batch,), queue="retry" if retry else "send")
+    hand_out(now)
     schedule.finish_done(parts.database, now)
+
+
+def hand_out(now: datetime) -> None:
+    """Tell workers of the batches that are due."""
+    for batch, retry in schedule.hand_out(mailer().database, now, HINT_AGAIN, HINTS_AHEAD):
+        send.apply_async((batch,), queue="retry" if retry else "send")
+
+
+# Whoever ends a stage looks whether the next one can begin: a small issue need not wait for three ticks.
 
 
 @app.task(time_limit=300, soft_time_limit=280)  # type: ignore[untyped-decorator]
 def expand(issue: int) -> None:
     """Give every reader of an issue a delivery row."""
-    while expanding.expand_some(mailer().database, issue, datetime.now(UTC)):
-        pass
+    expanded = 0
+    while some := expanding.expand_some(mailer().database, issue, datetime.now(UTC)):
+        expanded += some
+    if expanded:
+        compose.delay(issue)
 
 
 @app.task(time_limit=300, soft_time_limit=280)  # type: ignore[untyped-decorator]
@@ -45,9 +56,13 @@ def compose(issue: int) -> None:
         parts.database, parts.renderer, parts.links, parts.settings.bounce_domain, issue, EDITIONS_AT_ONCE
     ):
         pass
+    now = datetime.now(UTC)
+    if expanding.settle(parts.database, issue, now):
+        hand_out(now)
 
 
 @app.task(time_limit=600, soft_time_limit=580)  # type: ignore[untyped-decorator]
 def send(batch: int) -> None:
     """Send what is due in a batch."""
-    mailer().sender.send_batch(batch)
+    if mailer().sender.send_batch(batch):
+        schedule.finish_done(mailer().database, datetime.now(UTC))

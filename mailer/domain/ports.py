@@ -1,6 +1,6 @@
 """What services ask of the outside world. Adapters fit these shapes; bootstrap brings the two together."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol
@@ -17,10 +17,26 @@ class Rendered(Protocol):
     def text(self) -> str: ...
 
 
-class Renderer(Protocol):
-    """Gives an edition its look."""
+class RenderedEdition(Rendered, Protocol):
+    @property
+    def page(self) -> str:
+        """The HTML of the web view: nothing of its reader in it."""
+        ...
 
-    def render(self, content: EditionContent) -> Rendered: ...
+
+class Sheet(Protocol):
+    """An issue in one language, from which its editions are cut."""
+
+    def edition(self, sections: Collection[str], web_view: str) -> RenderedEdition:
+        """The edition with the sections of these keys, and its own web view instead of the content's."""
+        ...
+
+
+class Renderer(Protocol):
+    """Gives an issue its look."""
+
+    def render(self, content: EditionContent) -> RenderedEdition: ...
+    def sheet(self, content: EditionContent) -> Sheet: ...
 
 
 class FitPicture(Protocol):

@@ -2,19 +2,23 @@
 
 import secrets
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
 
 from mailer.domain.composition import IssueMaterial
 from mailer.domain.content import EditionContent
 from mailer.domain.content import Links as MailLinks
-from mailer.domain.headers import Origin, edition_headers
+from mailer.domain.editions import ALL_SECTIONS
+from mailer.domain.headers import Origin, Piece, edition_headers
 from mailer.domain.message import Template, compile_message, marker
-from mailer.domain.ports import Links, Rendered, Renderer
+from mailer.domain.ports import Links, Rendered, Renderer, Sheet
 from mailer.store import editions, issues, newsletters
 from mailer.store.database import Database
 from mailer.store.material import material
 
 SLOTS = ("unsubscribe", "preferences", "name", "address")
 """What differs in the body from reader to reader."""
+Headers = Sequence[tuple[str, Sequence[Piece]]]
 
 
 class NoIssue(LookupError):
@@ -45,68 +49,85 @@ def render_stale(
         if not stale:
             return 0
         source = material(session, row, links)
+        press = Press(source, renderer, links, bounce_domain)
         for edition in stale:
-            content, template, web = _compiled(
-                source, renderer, links, bounce_domain, edition.id, edition.language, edition.sections
-            )
-            message, slots = template.packed()
-            stories = [story for section in content.sections for story in section.stories]
+            printed = press.edition(edition.id, edition.language, edition.sections)
+            message, slots = printed.template.packed()
             editions.save(
                 session,
                 edition.id,
                 revision=source.revision,
-                subject=content.subject,
-                stories=len(stories),
-                fallbacks=sum(story.fell_back for story in stories),
-                html=web,
+                subject=printed.subject,
+                stories=printed.stories,
+                fallbacks=printed.fallbacks,
+                html=printed.page,
                 message=message,
                 slots=slots,
             )
         return len(stale)
 
 
-def _compiled(
-    source: IssueMaterial,
-    renderer: Renderer,
-    links: Links,
-    bounce_domain: str,
-    edition: int,
-    language: str,
-    sections: int,
-) -> tuple[EditionContent, Template, str]:
-    nonce = secrets.token_hex(6)
-    words = {name: marker(nonce, name) for name in SLOTS}
-    web_view = links.web_view(source.issue, edition)
-    mail_links = MailLinks(
-        web_view=web_view,
-        preferences=links.reader_page(words["preferences"]),
-        unsubscribe=links.reader_page(words["unsubscribe"]),
-        website=source.website,
-    )
-    content = source.compose(language, sections, mail_links, words["name"], words["address"])
-    rendered = renderer.render(content)
-    origin = Origin(
-        sender_name=source.sender_name,
-        sender_address=source.sender_address,
-        reply_to=source.reply_to,
-        list_id=source.list_id,
-        list_name=source.slug,
-        bounce_domain=bounce_domain or source.sender_address.rpartition("@")[2],
-        page=links.reader_page(""),
-        feedback=f"{source.issue}:{language}:{source.slug}",
-    )
-    template = compile_message(
-        edition_headers(origin, content.subject, language),
-        rendered.text,
-        rendered.html,
-        {word: name for name, word in words.items()},
-    )
-    return content, template, web_page(renderer, source, language, sections).html
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """An edition as it is stored: ``fallbacks`` of its stories are in another language than its own."""
+
+    subject: str
+    stories: int
+    fallbacks: int
+    template: Template
+    page: str
 
 
-def web_page(renderer: Renderer, source: IssueMaterial, language: str, sections: int) -> Rendered:
-    """An edition for everybody: no reader's name, address or links in it, nor one to itself."""
-    return renderer.render(source.compose(language, sections, MailLinks(web_view="", website=source.website)))
+class Press:
+    """Prints the editions of an issue. Each language is rendered once, and its editions are cut from that."""
+
+    def __init__(self, source: IssueMaterial, renderer: Renderer, links: Links, bounce_domain: str) -> None:
+        self._source = source
+        self._renderer = renderer
+        self._links = links
+        self._bounce_domain = bounce_domain or source.sender_address.rpartition("@")[2]
+        nonce = secrets.token_hex(6)
+        self._words = {name: marker(nonce, name) for name in SLOTS}
+        self._slots = {word: name for name, word in self._words.items()}
+        self._web_view = links.reader_page(marker(nonce, "view"))
+        self._in = cache(self._rendered)
+
+    def edition(self, edition: int, language: str, sections: int) -> Printed:
+        """The edition of this id, with the sections of this mask."""
+        content, sheet, headers = self._in(language)
+        keys = {section.key for section in self._source.sections if sections >> section.bit & 1}
+        rendered = sheet.edition(keys, self._links.web_view(self._source.issue, edition))
+        stories = [story for section in content.sections if section.key in keys for story in section.stories]
+        return Printed(
+            subject=content.subject,
+            stories=len(stories),
+            fallbacks=sum(story.fell_back for story in stories),
+            template=compile_message(headers, rendered.text, rendered.html, self._slots),
+            page=rendered.page,
+        )
+
+    def _rendered(self, language: str) -> tuple[EditionContent, Sheet, Headers]:
+        """The issue in one language, with every section, and the headers of its mails."""
+        source, words = self._source, self._words
+        mail_links = MailLinks(
+            web_view=self._web_view,
+            preferences=self._links.reader_page(words["preferences"]),
+            unsubscribe=self._links.reader_page(words["unsubscribe"]),
+            website=source.website,
+        )
+        content = source.compose(language, ALL_SECTIONS, mail_links, words["name"], words["address"])
+        origin = Origin(
+            sender_name=source.sender_name,
+            sender_address=source.sender_address,
+            reply_to=source.reply_to,
+            list_id=source.list_id,
+            list_name=source.slug,
+            bounce_domain=self._bounce_domain,
+            page=self._links.reader_page(""),
+            feedback=f"{source.issue}:{language}:{source.slug}",
+        )
+        headers = edition_headers(origin, content.subject, language)
+        return content, self._renderer.sheet(content), headers
 
 
 def preview(

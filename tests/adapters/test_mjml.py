@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markupsafe import escape
 
+from mailer.adapters.cldr import listed
 from mailer.adapters.markup import TooDeep, TooLong, is_link, line_text
 from mailer.adapters.mjml import Renderer, TooLarge, UnsafeLink, to_html
+from mailer.adapters.parts import Parted
 from mailer.domain.content import (
     Dateline,
     DateRange,
@@ -376,3 +378,46 @@ def test_a_newsletters_own_words_are_in_both_parts_and_text() -> None:
     rendered = RENDERER.render(edition(own_words={"Unsubscribe": "Leave <us>"}))
     assert "Leave &lt;us&gt;" in rendered.html and "Leave <us> <https://" in rendered.text
     assert "Unsubscribe" not in rendered.html + rendered.text
+
+
+SEVERAL = [
+    Section(f"s{n}", f"Title & {n}", "en", tuple(story(10 * n + k) for k in range(n)), f"#0b55{n}6")
+    for n in range(1, 5)
+]
+
+
+@given(st.sets(st.integers(1, 4), min_size=1))
+@settings(deadline=None, max_examples=15)
+def test_an_edition_cut_from_the_sheet_is_what_its_own_mjml_gives(chosen: set[int]) -> None:
+    content = edition(*SEVERAL, left_out=())
+    sheet = RENDERER.sheet(content)
+    keys = {f"s{number}" for number in chosen}
+    rendered = sheet.edition(keys, "https://news.example.org/view/2026-3?edition=7&b=1")
+    titles = [section.title for section in SEVERAL if section.key in keys]
+    others = [section.title for section in SEVERAL if section.key not in keys]
+    page = Page(rendered.html)
+    assert page.texts["h2"][0 if sum(chosen) == 1 else 1 : -1] == titles
+    words = " ".join(" ".join(page.texts["p"]).split())
+    assert f"the sections you follow: {listed(tuple(titles), 'en')}." in words
+    assert (f"that you do not follow: {listed(tuple(others), 'en')}." in words) is bool(others)
+    assert page.attributes("a", "href").count("https://news.example.org/view/2026-3?edition=7&b=1") == 1
+    assert "https://news.example.org/view/2026-3?edition=7&b=1>" in rendered.text
+    # Section by section: the same text, as words of their own, that the edition's own MJML gives.
+    alone = RENDERER.render(
+        replace(content, sections=tuple(s for s in SEVERAL if s.key in keys), left_out=tuple(others))
+    )
+    assert rendered.text == alone.text.replace("view/2026-3", "view/2026-3?edition=7&b=1")
+    assert Page(alone.html).texts["h3"] == page.texts["h3"]
+    names, _ = sheet.parts(keys)
+    by_itself = to_html(Parted(RENDERER.source(content)).cut(names))
+    assert re.sub(
+        r"\s|<!--.*?-->", "", by_itself.partition("<h1>")[2].partition("Your subscription")[0]
+    ) == re.sub(r"\s|<!--.*?-->", "", rendered.html.partition("<h1>")[2].partition("Your subscription")[0])
+
+
+def test_the_page_is_the_edition_without_its_reader() -> None:
+    content = edition(*SEVERAL)
+    nobody = replace(
+        content, reader_name="", reader_address="", links=Links(web_view="", website=content.links.website)
+    )
+    assert RENDERER.render(content).page == RENDERER.render(nobody).html

@@ -1,0 +1,104 @@
+"""Composing all editions of one issue against mjml-python's own time for the same documents.
+
+Compose is what ``services.compose.render_stale`` computes for each edition: HTML, the text part, the page of
+the web view, and the compiled message with its headers and slots, from an issue that was read from the
+database, with cold caches. ``ratio`` compares it, without reading and writing rows, with ``mjml2html`` for
+each edition's final MJML; ``stored_milliseconds`` is an edition with everything, stored in PostgreSQL.
+
+    .venv/bin/python bench/compose.py [--languages 18] [--masks 63] [--json FILE]
+"""
+
+import argparse
+import time
+
+import stand
+from mjml import mjml2html
+from sqlalchemy import text
+
+from mailer.adapters.parts import Parted
+from mailer.domain.content import Links
+from mailer.domain.editions import ALL_SECTIONS
+from mailer.services import compose
+from workers.pipeline import EDITIONS_AT_ONCE
+
+_EDITIONS = """
+INSERT INTO edition (issue_id, language, sections, revision, subject, stories, fallbacks, html, message, slots)
+SELECT :issue, language, sections, 0, '', 0, 0, '', '', '[]'
+FROM unnest(CAST(:languages AS text[]), CAST(:masks AS bigint[])) AS wanted (language, sections)
+"""
+
+
+def bare(parts: stand.Mailer, source: compose.IssueMaterial, wanted: list[tuple[str, int]]) -> float:
+    """Seconds that mjml-python takes for the MJML of these editions, one document each."""
+    keys = {section.bit: section.key for section in source.sections}
+    page = parts.links.reader_page
+    seconds, sheets = 0.0, {}
+    for language, mask in wanted:
+        if language not in sheets:
+            links = Links(page("view"), page("preferences"), page("unsubscribe"), source.website)
+            content = source.compose(language, ALL_SECTIONS, links, "A Reader", "reader@example.org")
+            sheets[language] = parts.renderer.sheet(content), Parted(parts.renderer.source(content))
+        sheet, mjml = sheets[language]
+        names, _ = sheet.parts({key for bit, key in keys.items() if mask >> bit & 1})
+        document = mjml.cut(names)
+        began = time.process_time()
+        mjml2html(document, fonts={})
+        seconds += time.process_time() - began
+    return seconds
+
+
+def composed(parts: stand.Mailer, source: compose.IssueMaterial, wanted: list[tuple[str, int]]) -> float:
+    """Seconds that the service takes to compose them, as many at a time as a worker takes."""
+    began = time.process_time()
+    for first in range(0, len(wanted), EDITIONS_AT_ONCE):
+        press = compose.Press(source, parts.renderer, parts.links, "")
+        for edition, (language, mask) in enumerate(wanted[first : first + EDITIONS_AT_ONCE], first):
+            press.edition(edition, language, mask).template.packed()
+    return time.process_time() - began
+
+
+def stored(parts: stand.Mailer, issue: int, wanted: list[tuple[str, int]]) -> float:
+    """Seconds from unrendered rows of editions to rendered ones, as a worker does it."""
+    with parts.database.transaction() as session:
+        languages, masks = zip(*wanted, strict=True)
+        values = {"issue": issue, "languages": list(languages), "masks": list(masks)}
+        session.execute(text(_EDITIONS), values)
+    began = time.perf_counter()
+    while compose.render_stale(parts.database, parts.renderer, parts.links, "", issue, EDITIONS_AT_ONCE):
+        pass
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--languages", type=int, default=18)
+    parser.add_argument("--masks", type=int, default=63, help="different choices of sections")
+    parser.add_argument("--json")
+    asked = parser.parse_args()
+    found = sorted(path.name.split(".")[1] for path in stand.SAMPLE.glob("2026-3.*.md"))
+    languages = sorted(found, key=lambda tag: tag != "en")[: asked.languages]
+    with stand.service() as parts:
+        issue = stand.make_issue(parts, *languages)
+        source = compose.load(parts.database, parts.links, issue)
+        wanted = [
+            (language, mask)
+            for language in languages
+            for mask in range(1, asked.masks + 1)
+            if mask & source.sections_shown(language) == mask
+        ]
+        seconds = composed(parts, source, wanted)
+        own = bare(parts, source, wanted)
+        whole = stored(parts, issue, wanted)
+    figures = {
+        "ratio": round(seconds / own, 2),
+        "compose_milliseconds": round(seconds / len(wanted) * 1000, 3),
+        "mjml_milliseconds": round(own / len(wanted) * 1000, 3),
+        "stored_milliseconds": round(whole / len(wanted) * 1000, 3),
+        "editions": len(wanted),
+        "languages": len(languages),
+    }
+    stand.report(figures, "Composing against mjml-python", asked.json)
+
+
+if __name__ == "__main__":
+    main()
