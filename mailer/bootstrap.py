@@ -10,6 +10,7 @@ from pathlib import Path
 import redis
 
 from mailer.adapters.catalogues import Catalogues
+from mailer.adapters.dkim import BadKey, Key, Signer
 from mailer.adapters.embedded import Postgres, Valkey
 from mailer.adapters.journal import Journals
 from mailer.adapters.links import WebLinks
@@ -110,6 +111,18 @@ class Mailer:
                 local_name=settings.smtp_local_name or socket.getfqdn(),
             )
         )
+
+    @cached_property
+    def signer(self) -> Signer:
+        """Signs with every key that is set; with none it adds nothing."""
+        keys = []
+        for number, wanted in enumerate(self.settings.dkim):
+            try:
+                keys.append(Key(wanted.domain, wanted.selector, wanted.key_file.read_bytes()))
+            except (OSError, BadKey) as error:
+                said = error.strerror if isinstance(error, OSError) else error
+                raise SettingsError(f"MAILER_DKIM[{number}].key_file: {wanted.key_file}: {said}") from None
+        return Signer(keys)
 
     @cached_property
     def sender(self) -> Sender:

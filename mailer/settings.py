@@ -5,11 +5,12 @@ test holds that table against this module.
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -19,8 +20,32 @@ class SettingsError(ValueError):
     """A MAILER_ variable holds something that cannot be used; the message names it."""
 
 
+_LABEL = r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)"
+
+
+class DkimKey(BaseModel):
+    """Where a key lies that signs mail, and where in DNS receivers find its other half."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    domain: str
+    selector: str
+    key_file: Path
+
+    @field_validator("domain", "selector")
+    @classmethod
+    def _labels(cls, value: str) -> str:
+        if len(value) > 200 or not re.fullmatch(rf"{_LABEL}(\.{_LABEL})*", value):
+            raise ValueError(
+                "must be letters, digits and hyphens, with dots between; a domain in its xn-- form"
+            )
+        return value
+
+
 class Settings(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix="MAILER_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="MAILER_", extra="ignore", frozen=True, enable_decoding=False
+    )
 
     database_url: str = Field(
         "",
@@ -57,6 +82,11 @@ class Settings(BaseSettings):
     smtp_password: SecretStr = Field(SecretStr(""), description="Password at the relay.")
     smtp_connections: int = Field(4, ge=1, le=200, description="Open connections per worker process.")
     smtp_local_name: str = Field("", description="Name given in EHLO. Empty: the host's own name.")
+    dkim: list[DkimKey] = Field(
+        [],
+        description="Keys that sign the mail, as a JSON list of `domain`, `selector` and `key_file`. "
+        "Empty: the relay signs.",
+    )
     batch_size: int = Field(
         1000, ge=1, le=20_000, description="Readers per batch, the unit that a worker claims."
     )
@@ -75,6 +105,16 @@ class Settings(BaseSettings):
     web_host: str = Field("127.0.0.1", description="Address that the web server listens on.")
     web_port: int = Field(8025, ge=0, le=65535, description="Port that the web server listens on.")
     max_picture_bytes: int = Field(5_000_000, ge=10_000, description="Largest picture that is taken in.")
+
+    @field_validator("old_secret_keys", "dkim", mode="before")
+    @classmethod
+    def _json(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.loads(value or "[]")
+        except json.JSONDecodeError as error:
+            raise ValueError(f"must be a JSON list ({error})") from None
 
     @field_validator("public_url")
     @classmethod
@@ -111,7 +151,12 @@ class Settings(BaseSettings):
         for name in type(self).model_fields:
             value = getattr(self, name)
             if isinstance(value, list):
-                value = json.dumps([one.get_secret_value() for one in value])
+                value = json.dumps(
+                    [
+                        one.get_secret_value() if isinstance(one, SecretStr) else one.model_dump(mode="json")
+                        for one in value
+                    ]
+                )
             elif isinstance(value, SecretStr):
                 value = value.get_secret_value()
             found[f"MAILER_{name.upper()}"] = str(value)
@@ -126,7 +171,6 @@ def read_settings() -> Settings:
         problems = []
         for item in error.errors(include_input=False, include_url=False):
             name = "MAILER_" + str(item["loc"][0]).upper() if item["loc"] else "MAILER_*"
-            problems.append(f"{name}: {item['msg'].removeprefix('Value error, ')}")
+            inside = "".join(f"[{at}]" if isinstance(at, int) else f".{at}" for at in item["loc"][1:])
+            problems.append(f"{name}{inside}: {item['msg'].removeprefix('Value error, ')}")
         raise SettingsError("; ".join(problems)) from None
-    except ValueError as error:  # pydantic-settings: a list that is not JSON
-        raise SettingsError(str(error)) from None

@@ -1,0 +1,105 @@
+"""What signing a message costs over the bare RSA-2048 operation: one thread, the two in turn, medians.
+
+.venv/bin/python bench/dkim.py --size 40000 --count 2000 [--json FILE]
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from statistics import median
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from stand import report
+
+from mailer.adapters.dkim import Key, KeyKind, Signer, new_private_key
+from mailer.domain import headers
+from mailer.domain.headers import Origin, edition_headers
+from mailer.domain.message import Template, compile_message, marker
+
+_LINE = "Lorem ipsum dolor sit amet, consectetur adipiscing elit, sed do eiusmod te\n"
+
+
+def messages(size: int, count: int) -> list[list[bytes]]:
+    """As sending fills them: one edition of ``size`` bytes or a line less, with what differs by reader."""
+    name = marker("bench", "name")
+    origin = Origin(
+        "Bench",
+        "bench@example.org",
+        "",
+        "bench.example.org",
+        "bench",
+        "example.org",
+        "http://127.0.0.1/",
+        "b",
+    )
+
+    def template(lines: int) -> Template:
+        body = f"Greetings, {name}\n" + _LINE * lines
+        return compile_message(edition_headers(origin, "Bench", "en"), "Greetings\n", body, {name: "name"})
+
+    def filled(edition: Template, number: int) -> list[bytes]:
+        values = {
+            headers.TO: b"Reader %d <reader%d@example.org>" % (number, number),
+            headers.DATE: b"Wed, 30 Sep 2026 09:00:00 +0000",
+            headers.MESSAGE_ID: b"%032x" % number,
+            headers.UNSUBSCRIBE: b"%022x" % number,
+            headers.MAIL_UNSUBSCRIBE: b"%032x" % number,
+            "name/html+qp": b"Reader %d" % number,
+        }
+        return edition.fill(values)
+
+    rest = sum(map(len, filled(template(0), count)))
+    edition = template((size - rest) // (len(_LINE) + 1))
+    return [filled(edition, number) for number in range(count)]
+
+
+def in_turn(signer: Signer, bare: Callable[[], object], asked: list[list[bytes]]) -> tuple[float, float]:
+    """Median microseconds of signing and of ``bare``, called in turn so that both meet the same machine."""
+    clock = time.perf_counter_ns
+    times: list[tuple[int, int]] = []
+    for segments in asked:
+        began = clock()
+        signer.sign(segments)
+        between = clock()
+        bare()
+        times.append((between - began, clock() - between))
+    first, second = zip(*times[len(asked) // 10 :], strict=True)
+    return median(first) / 1000, median(second) / 1000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--size", type=int, default=40_000, help="bytes of the message")
+    parser.add_argument("--count", type=int, default=2000, help="signatures of each kind")
+    parser.add_argument("--json", metavar="FILE")
+    asked = parser.parse_args()
+    made = messages(asked.size, asked.count)
+    digest = b"d" * 32
+
+    pems = {kind: new_private_key(kind) for kind in KeyKind}
+    signers = {kind: Signer([Key("example.org", "s1", pem)]) for kind, pem in pems.items()}
+    rsa = load_pem_private_key(pems[KeyKind.rsa], None)
+    ed25519 = load_pem_private_key(pems[KeyKind.ed25519], None)
+    assert isinstance(rsa, RSAPrivateKey)
+    assert isinstance(ed25519, Ed25519PrivateKey)
+    padded, hashed = padding.PKCS1v15(), hashes.SHA256()
+
+    signed, bare = in_turn(signers[KeyKind.rsa], lambda: rsa.sign(digest, padded, hashed), made)
+    ed_signed, ed_bare = in_turn(signers[KeyKind.ed25519], lambda: ed25519.sign(digest), made)
+    figures = {
+        "ratio": round(signed / bare, 3),
+        "sign_microseconds": round(signed, 1),
+        "bare_rsa_microseconds": round(bare, 1),
+        "ed25519_sign_microseconds": round(ed_signed, 1),
+        "bare_ed25519_microseconds": round(ed_bare, 1),
+        "bytes": sum(map(len, made[0])),
+    }
+    report(figures, "DKIM: signing a message over the bare RSA-2048 operation", asked.json)
+
+
+if __name__ == "__main__":
+    main()
