@@ -1,0 +1,514 @@
+"""Sending against a real relay that misbehaves, and recovering from workers that were lost."""
+
+import email
+import email.policy
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from bench.sink import Behaviour, Fault
+from mailer.adapters.embedded import Postgres
+from mailer.adapters.inbox import RunningInbox
+from mailer.adapters.journal import Journals
+from mailer.bootstrap import Mailer
+from mailer.domain.outcomes import Reply
+from mailer.domain.states import DeliveryState, IssueState
+from mailer.services import feedback, preferences, report, schedule
+from mailer.services.report import Counts
+from mailer.settings import Settings
+from mailer.store import batches, ledger
+from mailer.store.batches import Claim
+from mailer.store.database import DatabaseDown
+from mailer.store.ledger import Verdict
+from tests.sinks import RunningSink
+
+Import = Callable[..., int]
+AddReaders = Callable[[str], None]
+Prepare = Callable[[int], None]
+Send = Callable[[], int]
+OK = Reply(250, "2.0.0", "Ok")
+
+
+@pytest.fixture
+def sink(tmp_path: Path) -> Iterator[RunningSink]:
+    with RunningSink(tmp_path / "accepted.log") as running:
+        yield running
+
+
+@pytest.fixture
+def settings(settings: Settings, request: pytest.FixtureRequest) -> Settings:
+    """Tests that ask for the sink send to it, others to the inbox. One connection, one large batch."""
+    changed: dict[str, object] = {"batch_size": 5000, "smtp_connections": 1}
+    if "sink" in request.fixturenames:
+        changed["smtp_port"] = request.getfixturevalue("sink").port
+    return settings.model_copy(update=changed)
+
+
+@pytest.fixture
+def ready(import_issue: Import, add_readers: AddReaders, prepare: Prepare) -> Callable[[int], int]:
+    """An issue with that many readers, expanded and rendered; their ids count from 1."""
+
+    def run(count: int) -> int:
+        issue = import_issue("en")
+        add_readers("\n".join(f"reader{n}@example.org;en;trade-and-crossings" for n in range(1, count + 1)))
+        prepare(issue)
+        return issue
+
+    return run
+
+
+def query(parts: Mailer, statement: str, **values: object) -> list[tuple[object, ...]]:
+    with parts.database.transaction() as session:
+        rows = session.connection().execute(text(statement), values)
+        return [tuple(row) for row in rows] if rows.returns_rows else []
+
+
+def states(parts: Mailer) -> dict[int, str]:
+    return dict(query(parts, "SELECT subscriber_id, state::text FROM delivery ORDER BY 1"))  # type: ignore[arg-type]
+
+
+def due_now(parts: Mailer) -> None:
+    """As if the time of the next attempt had come."""
+    query(parts, "UPDATE delivery SET due_at = now() - interval '1 second' WHERE state = 'pending'")
+    query(parts, "UPDATE batch SET due_at = now() - interval '1 second' WHERE state = 'ready'")
+
+
+def lease_over(parts: Mailer) -> None:
+    """As if nobody had heard of the claim for longer than its lease."""
+    query(parts, "UPDATE batch SET lease_until = now() - interval '1 second' WHERE state = 'sending'")
+
+
+def counts(parts: Mailer, issue: int) -> Counts:
+    assert report.audit(parts.database, issue) == []
+    return report.status(parts.database, issue, datetime.now(UTC)).counts
+
+
+def claimed(parts: Mailer, worker: str = "") -> tuple[Claim, list[int]]:
+    """Claim the only batch and take all of it, as a worker does that is lost right after."""
+    lease = timedelta(minutes=1)
+    with parts.database.transaction() as session:
+        batch = session.scalar(text("SELECT id FROM batch"))
+        claim = batches.claim(session, batch or 0, worker or parts.journals.worker, lease)
+        assert claim is not None
+    with parts.database.transaction() as session:
+        assert batches.keep(session, claim, lease)
+        due, _, _ = ledger.take(session, claim, claim.first, 1000)
+    return claim, [one.subscriber for one in due]
+
+
+def test_a_mail_as_it_arrives(
+    parts: Mailer,
+    inbox: RunningInbox,
+    import_issue: Import,
+    add_readers: AddReaders,
+    prepare: Prepare,
+    send: Send,
+) -> None:
+    issue = import_issue("en", "fr")
+    add_readers("ann@example.org;en;\nбоби@пример.example;fr;\nbo@пример.example;en;")
+    prepare(issue)
+    assert send() == 3
+    caught = inbox.messages()
+    assert {one.recipients[0] for one in caught} == {
+        "ann@example.org",
+        "боби@xn--e1afmkfd.example",
+        "bo@xn--e1afmkfd.example",
+    }
+    for one in caught:
+        raw = inbox.inbox.read(one)
+        message = email.message_from_bytes(raw, policy=email.policy.default)
+        assert not message.defects
+        assert re.fullmatch(r"bounce\+[0-9a-z]{26,32}@lumen-basin\.example\.org", one.envelope_sender)
+        token = one.unsubscribe_url.rpartition("/")[2]
+        plain, rich = (message.get_body((kind,)) for kind in ("plain", "html"))
+        assert plain is not None
+        assert rich is not None
+        for part in (plain, rich):
+            # The same link as in the header; and no marker of a slot was left behind.
+            assert f"http://news.example.org/u/{token}" in part.get_content()
+            assert not re.search(r"slot[0-9a-f]{12}", part.get_content())
+        assert message["Date"].datetime.tzinfo is not None
+    assert counts(parts, issue) == Counts(candidates=3, sent=3)
+    assert query(parts, "SELECT DISTINCT attempts, left(reply, 3) FROM delivery") == [(1, "250")]
+    assert not list((parts.settings.state_dir / "journal").glob("*.log"))
+
+
+def test_a_bad_address_fails_and_is_suppressed(
+    parts: Mailer, sink: RunningSink, ready: Callable[[int], int], send: Send
+) -> None:
+    issue = ready(3)
+    sink.behaviour.faults = [Fault("rcpt", "550 5.1.1 no such user", 1.0)]
+    send()
+    assert counts(parts, issue) == Counts(candidates=3, failed=3)
+    assert query(parts, "SELECT DISTINCT reason, detail FROM suppression") == [
+        ("hard bounce", "550 5.1.1 no such user")
+    ]
+    assert query(parts, "SELECT kind, subscriber_id, issue_id FROM feedback ORDER BY 2") == [
+        ("bounce", n, issue) for n in (1, 2, 3)
+    ]
+    assert report.status(parts.database, issue, datetime.now(UTC)).state is IssueState.sent
+
+
+def test_a_policy_refusal_suppresses_nobody(
+    parts: Mailer, sink: RunningSink, ready: Callable[[int], int], send: Send
+) -> None:
+    issue = ready(2)
+    sink.behaviour.faults = [Fault("final", "550 5.7.1 blocked by policy", 1.0)]
+    send()
+    assert counts(parts, issue).sent == 0
+    assert query(parts, "SELECT count(*) FROM suppression") == [(0,)]
+
+
+def test_what_is_deferred_is_sent_later(
+    parts: Mailer, sink: RunningSink, ready: Callable[[int], int], send: Send
+) -> None:
+    issue = ready(3)
+    sink.behaviour.faults = [Fault("final", "451 4.3.0 busy", 1.0)]
+    assert send() == 3
+    assert counts(parts, issue).pending == 3
+    assert query(parts, "SELECT DISTINCT attempts, reply FROM delivery") == [(1, "451 4.3.0 busy")]
+    assert query(parts, "SELECT bool_and(due_at > now() + interval '1 minute') FROM delivery") == [(True,)]
+    assert query(parts, "SELECT state::text, retry FROM batch") == [("ready", True)]
+    assert send() == 0, "not before its time"
+    sink.behaviour.faults = []
+    due_now(parts)
+    assert send() == 3
+    assert counts(parts, issue) == Counts(candidates=3, sent=3)
+    assert query(parts, "SELECT DISTINCT attempts FROM delivery") == [(2,)]
+    assert sorted(sink.accepted(parts.tokens)) == [1, 2, 3]
+
+
+def test_a_relay_that_is_away_costs_no_attempt(
+    parts: Mailer, sink: RunningSink, ready: Callable[[int], int], send: Send, settings: Settings
+) -> None:
+    issue = ready(3)
+    nowhere = settings.model_copy(update={"smtp_port": 1})
+    with Mailer(nowhere, application="tests") as cut_off:
+        batch = query(parts, "SELECT id FROM batch")[0][0]
+        cut_off.sender.send_batch(int(str(batch)))
+    assert query(parts, "SELECT DISTINCT state::text, attempts FROM delivery") == [("pending", 0)]
+    due_now(parts)
+    send()
+    assert counts(parts, issue) == Counts(candidates=3, sent=3)
+
+
+def test_a_faulty_message_stops_the_issue_and_suppresses_nobody(
+    parts: Mailer, sink: RunningSink, ready: Callable[[int], int], send: Send
+) -> None:
+    issue = ready(600)
+    sink.behaviour.faults = [Fault("final", "552 5.3.4 message too big", 1.0)]
+    send()
+    found = report.status(parts.database, issue, datetime.now(UTC))
+    assert found.state is IssueState.paused
+    assert found.counts.pending > 0, "what was not begun waits for a better message"
+    assert found.counts.failed + found.counts.pending == 600
+    assert query(parts, "SELECT count(*) FROM suppression") == [(0,)]
+    assert "552 5.3.4 message too big" in report.events(parts.database, issue)[-1][3]
+
+
+def test_lost_after_the_dot_is_uncertain_and_never_sent_again(
+    parts: Mailer, sink: RunningSink, ready: Callable[[int], int], send: Send
+) -> None:
+    issue = ready(3)
+    sink.behaviour.drop_after = 1.0
+    send()
+    sink.behaviour.drop_after = 0.0
+    due_now(parts)
+    send()
+    assert counts(parts, issue) == Counts(candidates=3, uncertain=3)
+    assert sorted(sink.accepted(parts.tokens)) == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        Behaviour(drop_before=0.1),
+        Behaviour(drop_after=0.1, drop_lost=0.1),
+        Behaviour(faults=[Fault("final", "451 4.3.0 busy", 0.2), Fault("rcpt", "421 4.3.2 bye", 0.1)]),
+        Behaviour(
+            faults=[Fault("mail", "451 4.3.0 x", 0.2), Fault("data", "451 4.3.0 x", 0.1)], drop_lost=0.05
+        ),
+    ],
+    ids=["cut in the body", "cut after the dot", "deferred", "everything"],
+)
+def test_under_faults_nobody_gets_two_and_the_ledger_knows_who_got_one(
+    parts: Mailer, sink: RunningSink, ready: Callable[[int], int], send: Send, faults: Behaviour
+) -> None:
+    issue = ready(120)
+    for name in ("drop_before", "drop_after", "drop_lost", "faults"):
+        setattr(sink.behaviour, name, getattr(faults, name))
+    for _ in range(6):
+        send()
+        due_now(parts)
+    sink.behaviour.drop_before = sink.behaviour.drop_after = sink.behaviour.drop_lost = 0.0
+    sink.behaviour.faults = []
+    send()
+    accepted = sink.accepted(parts.tokens)
+    assert len(accepted) == len(set(accepted)), "nobody gets two"
+    by_state = states(parts)
+    assert {reader for reader, state in by_state.items() if state == "sent"} <= set(accepted)
+    assert set(accepted) <= {reader for reader, state in by_state.items() if state in ("sent", "uncertain")}
+    found = counts(parts, issue)
+    assert found.sent + found.uncertain == 120
+
+
+def test_what_a_journal_shows_of_a_worker_that_was_lost(
+    parts: Mailer, inbox: RunningInbox, ready: Callable[[int], int], send: Send
+) -> None:
+    issue = ready(8)
+    claim, taken = claimed(parts)
+    assert taken == [1, 2, 3, 4, 5, 6, 7, 8]
+    journal = parts.journals.open(claim.batch, claim.epoch)
+    for reader in (2, 3, 4, 5, 6, 8):
+        journal.about_to_finish(reader)
+    journal.answered(3, OK)
+    journal.answered(4, Reply(451, "4.3.0", "busy"))
+    journal.answered(5, Reply(550, "5.1.1", "no such user"))
+    journal.answered(8, Reply(354, "", "go ahead"))
+    journal.deadline = 0
+    with pytest.raises(RuntimeError):
+        journal.about_to_finish(7)  # withheld: D, then W
+    assert send() == 0, "its lease is not over"
+    lease_over(parts)
+    send()
+    assert states(parts) == {
+        1: "sent",  # not in the journal: sent again
+        2: "uncertain",  # its dot went out, and nobody knows more
+        3: "sent",  # by the relay's answer
+        4: "pending",
+        5: "failed",
+        6: "uncertain",
+        7: "sent",
+        8: "uncertain",
+    }
+    assert sorted(one.recipients[0] for one in inbox.messages()) == [
+        "reader1@example.org",
+        "reader7@example.org",
+    ]
+    assert query(parts, "SELECT subscriber_id, attempts FROM delivery ORDER BY 1") == [
+        (n, 1) for n in range(1, 9)
+    ], "what was not tried does not count"
+    assert query(parts, "SELECT detail FROM suppression") == [("550 5.1.1 no such user",)]
+    assert counts(parts, issue) == Counts(candidates=8, sent=3, failed=1, uncertain=3)
+    due_now(parts)
+    send()
+    assert states(parts)[4] == "sent"
+    assert not list((parts.settings.state_dir / "journal").glob("*.log")), "old journals are cleared away"
+
+
+def test_without_the_journal_everything_that_was_taken_is_uncertain(
+    parts: Mailer, inbox: RunningInbox, ready: Callable[[int], int], send: Send, tmp_path: Path
+) -> None:
+    issue = ready(3)
+    claimed(parts, Journals(tmp_path / "another host").worker)
+    lease_over(parts)
+    send()
+    assert counts(parts, issue) == Counts(candidates=3, uncertain=3)
+    assert inbox.messages() == ()
+
+
+def test_a_worker_that_is_too_late_writes_nothing(
+    parts: Mailer, inbox: RunningInbox, ready: Callable[[int], int], send: Send
+) -> None:
+    issue = ready(3)
+    claim, taken = claimed(parts)
+    lease_over(parts)
+    send()
+    before = query(parts, "SELECT * FROM delivery ORDER BY 2")
+    late = [Verdict(reader, DeliveryState.failed, "550 5.1.1 too late") for reader in taken]
+    with parts.database.transaction() as session:
+        assert batches.keep(session, claim, timedelta(minutes=1)) is None
+        assert ledger.record(session, claim, late, claim.epoch, datetime.now(UTC)) == 0
+        batches.give_back(session, claim)
+    assert query(parts, "SELECT * FROM delivery ORDER BY 2") == before
+    assert counts(parts, issue) == Counts(candidates=3, sent=3)
+    assert len(inbox.messages()) == 3
+
+
+def test_a_worker_that_lost_its_batch_sends_no_more_of_it(
+    parts: Mailer, sink: RunningSink, ready: Callable[[int], int]
+) -> None:
+    ready(30)
+    sink.behaviour.latency = 0.25
+    sender = replace(parts.sender, lease=timedelta(seconds=5))
+    batch = int(str(query(parts, "SELECT id FROM batch")[0][0]))
+    worker = threading.Thread(target=sender.send_batch, args=(batch,))
+    worker.start()
+    until = time.monotonic() + 10
+    while not sink.accepted(parts.tokens):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    query(parts, "UPDATE batch SET epoch = epoch + 1")  # as the claim of another worker does
+    worker.join()
+    assert len(sink.accepted(parts.tokens)) < 15, "it asks after a quarter of its lease"
+    assert set(states(parts).values()) == {"sending"}, "and leaves the ledger to the other"
+
+
+def test_while_the_database_is_away_the_journal_keeps_what_was_sent(
+    parts: Mailer, sink: RunningSink, ready: Callable[[int], int], send: Send, postgres: Postgres
+) -> None:
+    issue = ready(4)
+    sink.behaviour.latency = 0.2
+    sender = replace(parts.sender, lease=timedelta(seconds=3))
+    batch = int(str(query(parts, "SELECT id FROM batch")[0][0]))
+    name = parts.database.url.partition("?")[0].rpartition("/")[2]
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            sender.send_batch(batch)
+        except DatabaseDown as error:
+            errors.append(error)
+
+    url = postgres.url().replace("postgresql://", "postgresql+psycopg://")
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    worker = threading.Thread(target=work)
+    with engine.connect() as connection:
+        worker.start()
+        until = time.monotonic() + 10
+        while not sink.accepted(parts.tokens):
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        connection.execute(text(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false"))
+        try:
+            connection.execute(
+                text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name"),
+                {"name": name},
+            )
+            worker.join(20)
+        finally:
+            connection.execute(text(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true"))
+    engine.dispose()
+    assert errors, "the worker gave up before its lease was over"
+    accepted = sink.accepted(parts.tokens)
+    assert accepted
+    sink.behaviour.latency = 0.0
+    lease_over(parts)
+    send()
+    found = counts(parts, issue)
+    assert found.sent == 4
+    assert sorted(sink.accepted(parts.tokens)) == [1, 2, 3, 4], "nobody got two"
+
+
+def test_pausing_stops_what_has_not_begun(
+    parts: Mailer, sink: RunningSink, ready: Callable[[int], int], send: Send
+) -> None:
+    issue = ready(900)
+    sink.behaviour.latency = 0.002
+    worker = threading.Thread(target=send)
+    worker.start()
+    until = time.monotonic() + 10
+    while not sink.accepted(parts.tokens):
+        assert time.monotonic() < until
+        time.sleep(0.005)
+    schedule.pause(parts.database, issue, "tests")
+    worker.join()
+    found = counts(parts, issue)
+    assert 0 < found.sent < 900
+    assert found.pending == 900 - found.sent
+    assert "sending" not in states(parts).values(), "what was in flight finished, the rest went back"
+    assert send() == 0
+    sink.behaviour.latency = 0.0
+    schedule.resume(parts.database, issue, "tests")
+    send()
+    assert counts(parts, issue) == Counts(candidates=900, sent=900)
+    assert sorted(sink.accepted(parts.tokens)) == list(range(1, 901))
+
+
+def test_stopping_gives_the_rest_back(
+    parts: Mailer, sink: RunningSink, ready: Callable[[int], int], send: Send
+) -> None:
+    issue = ready(900)
+    sink.behaviour.latency = 0.002
+    worker = threading.Thread(target=send)
+    worker.start()
+    until = time.monotonic() + 10
+    while not sink.accepted(parts.tokens):
+        assert time.monotonic() < until
+        time.sleep(0.005)
+    parts.sender.stopping.set()
+    # The loop of hints ends only when there is nothing to hand out.
+    schedule.pause(parts.database, issue, "tests")
+    worker.join()
+    assert 0 < counts(parts, issue).sent < 900
+    assert query(parts, "SELECT state::text, lease_until FROM batch") == [("ready", None)]
+    assert parts.sender.send_batch(1) == 0
+
+
+def test_who_may_not_be_mailed_any_more_is_skipped_at_the_last_moment(
+    parts: Mailer, inbox: RunningInbox, ready: Callable[[int], int], send: Send
+) -> None:
+    issue = ready(5)
+    feedback.suppress(parts.database, [parts.tokens.address_hash("reader1@example.org")], "complaint")
+    assert preferences.leave(parts.database, issue, 2, "a link", datetime.now(UTC))
+    query(parts, "DELETE FROM subscriber WHERE id = 3")
+    assert send() == 2
+    assert states(parts) == {1: "skipped", 2: "skipped", 3: "skipped", 4: "sent", 5: "sent"}
+    assert report.skipped(parts.database, issue) == {"suppressed": 1, "unsubscribed": 2}
+    assert counts(parts, issue) == Counts(candidates=5, sent=2, skipped=3)
+    assert len(inbox.messages()) == 2
+    assert report.status(parts.database, issue, datetime.now(UTC)).state is IssueState.sent
+
+
+def test_a_long_run_of_skipped_readers_does_not_end_a_claim(
+    parts: Mailer, inbox: RunningInbox, ready: Callable[[int], int]
+) -> None:
+    issue = ready(600)
+    query(parts, "UPDATE subscription SET state = 'unsubscribed' WHERE subscriber_id <= 590")
+    batch = int(str(query(parts, "SELECT id FROM batch")[0][0]))
+    assert parts.sender.send_batch(batch) == 10, "one claim is enough"
+    assert counts(parts, issue) == Counts(candidates=600, sent=10, skipped=590)
+
+
+def test_an_address_that_cannot_be_written_fails_alone(
+    parts: Mailer, inbox: RunningInbox, ready: Callable[[int], int], send: Send
+) -> None:
+    issue = ready(3)
+    query(parts, "UPDATE subscriber SET address = 'no address' WHERE id = 1")
+    query(parts, "UPDATE subscriber SET name = E'Eve\\r\\nBcc: all@example.org' WHERE id = 2")
+    send()
+    assert states(parts) == {1: "failed", 2: "failed", 3: "sent"}
+    assert counts(parts, issue) == Counts(candidates=3, sent=1, failed=2)
+    replies = [
+        str(row[0]) for row in query(parts, "SELECT reply FROM delivery WHERE state = 'failed' ORDER BY 1")
+    ]
+    assert all(reply.startswith("not sent: ") for reply in replies)
+    assert query(parts, "SELECT count(*) FROM suppression") == [(0,)]
+
+
+def test_two_workers_on_one_host_send_each_mail_once(
+    parts: Mailer,
+    sink: RunningSink,
+    import_issue: Import,
+    add_readers: AddReaders,
+    prepare: Prepare,
+    settings: Settings,
+) -> None:
+    issue = import_issue("en")
+    add_readers("\n".join(f"reader{n}@example.org;en;" for n in range(1, 121)))
+    small = settings.model_copy(update={"batch_size": 10})
+    object.__setattr__(parts, "settings", small)
+    prepare(issue)
+    found = [batch for batch, _ in schedule.hand_out(parts.database, datetime.now(UTC), timedelta(0), 100)]
+    assert len(found) == 12
+    with Mailer(small, application="second") as second:
+        handed: list[int] = []
+
+        def work(worker: Mailer) -> None:
+            handed.extend(worker.sender.send_batch(batch) for batch in found)
+
+        threads = [threading.Thread(target=work, args=(worker,)) for worker in (parts, second, parts)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert sum(handed) == 120
+    assert sorted(sink.accepted(parts.tokens)) == list(range(1, 121))
+    assert counts(parts, issue) == Counts(candidates=120, sent=120)
