@@ -159,6 +159,10 @@ def contradictions(session: Session, issue: int) -> list[str]:
         "is sent without the relay's answer": "state = 'sent' AND (reply IS NULL OR reply = '' OR finished_at IS NULL)",
         "is sent without an edition": "state = 'sent' AND edition_id IS NULL",
         "is skipped without a reason": "state = 'skipped' AND reason IS NULL",
+        "is open, but its batch is done": (
+            "state IN ('pending', 'sending') AND EXISTS (SELECT FROM batch b WHERE b.issue_id = d.issue_id"
+            " AND d.subscriber_id BETWEEN b.first AND b.last AND b.state = 'done')"
+        ),
         "is outside every batch": (
             "NOT EXISTS (SELECT FROM batch b WHERE b.issue_id = d.issue_id"
             " AND d.subscriber_id BETWEEN b.first AND b.last)"
