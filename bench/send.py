@@ -16,7 +16,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import stand
@@ -29,44 +33,46 @@ from mailer.store import editions
 
 
 class Wire(asyncio.Protocol):
-    """One connection that pours made messages out, a window of one ahead, and counts the answers."""
+    """One connection that pours made messages out, a window of one ahead, and checks the reply codes."""
 
     def __init__(self, messages: list[bytes], done: asyncio.Future[None]) -> None:
         self.messages, self.done = messages, done
-        self.lines = 0
-        self.at = 0
+        self.rest = b""
+        self.steps = self.pour()
+        self.expected = deque(next(self.steps))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]
-        self.expected = 1
-        self.step = 0
 
     def data_received(self, data: bytes) -> None:
-        self.lines += data.count(b"\n")
-        while self.lines >= self.expected:
-            self.lines -= self.expected
-            if self.step == 0:  # greeting
-                self.transport.write(b"EHLO wire\r\n")
-                self.expected, self.step = 6, 1
-            elif self.step == 1:  # EHLO: six lines
-                self.transport.write(self.envelope(0))
-                self.expected, self.step = 3, 2
-            elif self.at + 1 < len(self.messages):
-                self.transport.writelines([self.messages[self.at], b".\r\n" + self.envelope(self.at + 1)])
-                self.at += 1
-                self.expected = 4  # the final reply, MAIL, RCPT, DATA
-            elif self.step == 2:
-                self.transport.writelines([self.messages[self.at], b".\r\n"])
-                self.expected, self.step = 1, 3
-            else:
-                self.transport.close()
-                self.done.set_result(None)
+        *lines, self.rest = (self.rest + data).split(b"\r\n")
+        for line in lines:
+            if line[3:4] != b"-" and line[:3] != self.expected.popleft():
+                self.done.set_exception(RuntimeError(f"the sink said {line!r}"))
+                self.transport.abort()
                 return
+        if not self.expected:
+            self.expected.extend(next(self.steps, ()))
+
+    def pour(self) -> Iterator[tuple[bytes, ...]]:
+        """Writes what comes next; yields the codes of the replies to wait for."""
+        yield (b"220",)
+        self.transport.write(b"EHLO wire\r\n")
+        yield (b"250",)
+        self.transport.write(self.envelope(0))
+        yield (b"250", b"250", b"354")
+        for number, message in enumerate(self.messages[:-1], 1):
+            self.transport.writelines([message, b".\r\n" + self.envelope(number)])
+            yield (b"250", b"250", b"250", b"354")
+        self.transport.writelines([self.messages[-1], b".\r\n"])
+        yield (b"250",)
+        self.transport.close()
+        self.done.set_result(None)
 
     @staticmethod
     def envelope(number: int) -> bytes:
         return (
-            b"MAIL FROM:<bounce+aaaaaaaaaaaaaaaaaaaaaaaaaa@example.org> SIZE=40000\r\n"
+            b"MAIL FROM:<bounce+aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa@example.org> SIZE=40000\r\n"
             b"RCPT TO:<reader%d@d1.example.org>\r\nDATA\r\n" % number
         )
 
@@ -125,8 +131,26 @@ def made(parts: stand.Mailer, issue: int, count: int) -> list[bytes]:
     return found
 
 
-def whole(messages: int, size: int, workers: int, connections: int, batch: int) -> tuple[float, list[bytes], int]:
-    """Messages a second of the service, some of the messages, and their size."""
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of the service: seconds of each phase, some of its messages, and their size."""
+
+    waited: float
+    """From the order until a tick found the issue due: up to a second, not part of the way."""
+    prepared: float
+    """Audience frozen and expanded, editions composed."""
+    sent: float
+    """From the first hint until the last delivery was recorded."""
+    closed: float
+    messages: list[bytes]
+    size: int
+
+    @property
+    def seconds(self) -> float:
+        return self.prepared + self.sent + self.closed
+
+
+def whole(messages: int, size: int, workers: int, threads: int, connections: int, batch: int) -> Run:
     with (
         stand.sink() as (port, stop),
         stand.service(smtp_port=port, smtp_connections=connections, batch_size=batch) as parts,
@@ -136,24 +160,23 @@ def whole(messages: int, size: int, workers: int, connections: int, batch: int) 
         with Processes(parts) as processes:
             processes.start_worker("prepare", "control,expand,compose", 2)
             for number in range(workers):
-                processes.start_worker(f"send{number}", "send,retry", 2)
+                processes.start_worker(f"send{number}", "send,retry", threads)
+            processes.start_beat()
             # The edition is made beforehand, to be of the size that was asked for.
-            began_at = datetime.now(UTC)
             with parts.database.transaction() as session:
                 stand.audience_edition(session, issue)
-            parts_sized = stand.set_message_size(parts, issue, size)
-            time.sleep(4)  # workers are up
-            processes.start_beat()
-            began = time.perf_counter()
-            schedule.schedule(parts.database, issue, began_at, "bench")
+            exact = stand.set_message_size(parts, issue, size)
+            stand.wait_for_workers(parts, workers + 1)
+            time.sleep(3)  # a few ticks, so that every process has what it needs
+            ordered = datetime.now(UTC)
+            schedule.schedule(parts.database, issue, ordered, "bench")
 
             def sent() -> bool:
                 if gone := processes.ended():
                     raise RuntimeError(f"{gone} ended")
                 return report.status(parts.database, issue, datetime.now(UTC)).state == "sent"
 
-            stand.wait_for(sent, 600, 0.02)
-            seconds = time.perf_counter() - began
+            stand.wait_for(sent, 600, 0.1)
         wrong = report.audit(parts.database, issue)
         counts = report.status(parts.database, issue, datetime.now(UTC)).counts
         if wrong or counts.sent != messages:
@@ -162,7 +185,9 @@ def whole(messages: int, size: int, workers: int, connections: int, batch: int) 
         accepted = stop()["accepted"]
         if accepted != messages:
             raise RuntimeError(f"the sink counted {accepted}")
-        return messages / seconds, ready, parts_sized
+        frozen, composed, last, finished = stand.times(parts, issue)
+        steps = [(b - a).total_seconds() for a, b in pairwise((ordered, frozen, composed, last, finished))]
+        return Run(*steps, ready, exact)
 
 
 def naive(messages: int, size: int) -> float:
@@ -208,21 +233,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--messages", type=int, default=40_000)
     parser.add_argument("--size", type=int, default=40_000, help="bytes of a message")
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--connections", type=int, default=4)
+    parser.add_argument("--workers", type=int, default=2, help="send processes")
+    parser.add_argument("--threads", type=int, default=2, help="of each: batches that it has at once")
+    parser.add_argument("--connections", type=int, default=4, help="of each")
     parser.add_argument("--batch", type=int, default=1000)
     parser.add_argument("--naive", type=int, default=400, help="messages of the naive way; 0 leaves it out")
     parser.add_argument("--json")
     asked = parser.parse_args()
-    rate, ready, size = whole(asked.messages, asked.size, asked.workers, asked.connections, asked.batch)
-    bare = max(wire(ready, connections) for connections in (2, asked.connections, 8))
+    run = whole(asked.messages, asked.size, asked.workers, asked.threads, asked.connections, asked.batch)
+    rate = asked.messages / run.seconds
+    ready = (run.messages * (asked.messages // len(run.messages) + 1))[: asked.messages]
+    bare = max(wire(ready, connections) for connections in (2, 4, 8, 16))
     figures: dict[str, object] = {
         "ratio": round(rate / bare, 3),
         "messages_per_second": round(rate),
         "wire_per_second": round(bare),
+        "ratio_while_sending": round(asked.messages / run.sent / bare, 3),
         "messages": asked.messages,
-        "message_bytes": size,
+        "message_bytes": run.size,
+        "seconds_until_a_tick": round(run.waited, 2),
+        "seconds_preparing": round(run.prepared, 2),
+        "seconds_sending": round(run.sent, 2),
+        "seconds_closing": round(run.closed, 2),
         "workers": asked.workers,
+        "threads": asked.threads,
         "connections": asked.connections,
     }
     if asked.naive:

@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 os.environ["PYTHONPATH"] = str(ROOT)
 
+import redis  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 from sqlalchemy import text  # noqa: E402
@@ -116,7 +117,7 @@ def make_issue(parts: Mailer, *languages: str) -> int:
 
 
 def make_readers(parts: Mailer, count: int, languages: list[str], masks: int = 1) -> None:
-    """Invented readers straight into the tables: languages in turn, ``masks`` different choices of sections."""
+    """Invented readers straight into the tables: languages in turn, ``masks`` choices of sections."""
     query = """
         WITH made AS (
             INSERT INTO subscriber (address, address_hash, name, languages, time_zone)
@@ -139,26 +140,33 @@ def make_readers(parts: Mailer, count: int, languages: list[str], masks: int = 1
 
 
 def set_message_size(parts: Mailer, issue: int, size: int) -> int:
-    """Give every edition a message of ``size`` bytes with the real headers and slots; returns the exact size."""
+    """Give every edition a message of ``size`` bytes with real headers and slots; returns the exact size."""
     names = {marker("bench", name): name for name in compose.SLOTS}
     address, choose, leave = (marker("bench", name) for name in ("address", "preferences", "unsubscribe"))
     origin = Origin(
-        "Bench", "bench@example.org", "", "bench.example.org", "bench", "example.org", "http://127.0.0.1/", "b"
+        "Bench",
+        "bench@example.org",
+        "",
+        "bench.example.org",
+        "bench",
+        "example.org",
+        "http://127.0.0.1/",
+        "b",
     )
     text_part = f"Greetings, {marker('bench', 'name')}\n" + _LINE * 20
     foot = f"http://127.0.0.1/{choose}\nhttp://127.0.0.1/{leave}\n{address}\n"
 
     def made(lines: int) -> tuple[bytes, list[list[object]]]:
         html = text_part + _LINE * lines + foot
-        return compile_message(
-            edition_headers(origin, "Bench", "en"), text_part + foot, html, names
-        ).packed()
+        return compile_message(edition_headers(origin, "Bench", "en"), text_part + foot, html, names).packed()
 
     lines = max(1, (size - len(made(0)[0])) // (len(_LINE) + 1))
     message, slots = made(lines)
     with parts.database.transaction() as session:
         session.execute(
-            text("UPDATE edition SET message = :message, slots = CAST(:slots AS jsonb) WHERE issue_id = :issue"),
+            text(
+                "UPDATE edition SET message = :message, slots = CAST(:slots AS jsonb) WHERE issue_id = :issue"
+            ),
             {"message": message, "slots": json.dumps(slots), "issue": issue},
         )
     return len(message)
@@ -187,6 +195,24 @@ def expand_all(parts: Mailer, issue: int) -> None:
         pass
     while compose.render_stale(parts.database, parts.renderer, parts.links, "", issue, 8):
         pass
+
+
+def times(parts: Mailer, issue: int) -> tuple[datetime, datetime, datetime, datetime]:
+    """When an issue was frozen, composed, its last delivery recorded, and closed."""
+    query = """
+        SELECT frozen_at, composed_at,
+            (SELECT max(finished_at) FROM delivery WHERE issue_id = i.id), finished_at
+        FROM issue i WHERE id = :issue
+    """
+    with parts.database.transaction() as session:
+        frozen, composed, last, finished = session.execute(text(query), {"issue": issue}).one()
+    return frozen, composed, last, finished
+
+
+def wait_for_workers(parts: Mailer, count: int) -> None:
+    """Until that many Celery workers wait for messages at the broker."""
+    broker = redis.Redis.from_url(parts.redis_url)
+    wait_for(lambda: sum(client["cmd"] == "brpop" for client in broker.client_list()) >= count, 60)
 
 
 def wait_for(condition: Callable[[], bool], seconds: float, every: float = 0.05) -> float:

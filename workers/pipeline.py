@@ -13,7 +13,7 @@ from workers.app import app, mailer
 HINTS_AHEAD = 64
 """Batches hinted and not yet claimed: enough that no worker waits for the next tick."""
 HINT_AGAIN = timedelta(seconds=15)
-EDITIONS_AT_ONCE = 64
+EDITIONS_AT_ONCE = 32
 
 
 @app.task(time_limit=60, soft_time_limit=50)  # type: ignore[untyped-decorator]

@@ -6,6 +6,7 @@ was withheld after all. A plain write survives kill -9. The file goes when the c
 database; a file that is left behind tells the next claim of the batch what happened.
 """
 
+import mmap
 import os
 import secrets
 import socket
@@ -67,15 +68,22 @@ class Journals:
         (self._folder / f"{batch}-{epoch}.log").unlink(missing_ok=True)
 
 
+_LONGEST_REPLY = 1_000
+_CHUNK = 65_536
+"""Bytes by which the file grows; more than any line."""
+
+
 class Journal:
     """The journal of one claim; what an SMTP transport tells about its hand-overs."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
         self.deadline = float("inf")
         """On the monotonic clock: no final dot goes out after it."""
-        self._torn = False
+        self._map: mmap.mmap | None = None
+        self._size = 0
+        self._end = 0
 
     def about_to_finish(self, key: Hashable) -> None:
         """Raises OSError when it cannot be written down, LeaseOver when it is too late to send."""
@@ -86,16 +94,25 @@ class Journal:
             raise LeaseOver(LeaseOver.__doc__)
 
     def answered(self, key: Hashable, reply: Reply) -> None:
-        self._write(f"A {key} {reply}\n".encode())
+        self._write(f"A {key} {str(reply)[:_LONGEST_REPLY]}\n".encode())
 
     def _write(self, line: bytes) -> None:
-        if self._torn:
-            line = b"?\n" + line  # ends what was cut short, so that this line can be read
-        self._torn = os.write(self._fd, line) != len(line)
-        if self._torn:
+        end = self._end + len(line)
+        if end > self._size or self._map is None:
+            self._map = self._grown()
+        self._map[self._end : end] = line
+        self._end = end
+
+    def _grown(self) -> mmap.mmap:
+        # Written, not only made longer: a full disk is to be noticed here, and not in the map.
+        if os.write(self._fd, bytes(_CHUNK)) != _CHUNK:
             raise OSError("the journal could not be written whole: is the disk full?")
+        self._size = os.fstat(self._fd).st_size
+        return mmap.mmap(self._fd, self._size)
 
     def close(self) -> None:
+        if self._map is not None:
+            self._map.close()
         os.close(self._fd)
 
     def drop(self) -> None:

@@ -67,7 +67,10 @@ class Processes:
         if web:
             self.start("web", "mailer", "web")
         self.start_worker("prepare", "control,expand,compose", 2)
+        # Python runs on one core at a time: two processes use two. While one thread of a process waits for
+        # the last messages of its batch, the other one's are under way.
         self.start_worker("send", "send,retry", 2)
+        self.start_worker("send-2", "send,retry", 2)
         self.start_beat()
 
     def ended(self) -> list[str]:

@@ -112,15 +112,32 @@ def full_disk(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-@pytest.mark.parametrize("room", range(10))
+@pytest.mark.parametrize("room", [0, 1, 4_000, 65_535])
 def test_a_full_disk_stops_the_dot_and_spoils_no_later_line(tmp_path: Path, room: int) -> None:
     journals = Journals(tmp_path)
     journal: Journal = journals.open(1, 1)
     journal.about_to_finish(1)
-    size = os.stat(tmp_path / "journal" / "1-1.log").st_size
-    with full_disk(size + room), pytest.raises(OSError, match=r"too large|written whole"):
-        journal.about_to_finish(2_000_000_000)
-    journal.about_to_finish(3)
     journal.answered(1, OK)
+    size = os.stat(tmp_path / "journal" / "1-1.log").st_size
+    written = 1
+    with full_disk(size + room), pytest.raises(OSError, match=r"too large|written whole"):
+        while True:
+            journal.about_to_finish(2_000_000_000 + written)
+            written += 1
+    journal.about_to_finish(3)
+    journal.answered(3, OK)
     found = journals.evidence(1, 1, journals.worker)
-    assert found == Evidence(frozenset({1, 3}), {1: OK})
+    handed = frozenset({1, 3, *(2_000_000_000 + number for number in range(1, written))})
+    assert found == Evidence(handed, {1: OK, 3: OK})
+    journal.drop()
+
+
+def test_a_long_journal_is_read_whole(tmp_path: Path) -> None:
+    journals = Journals(tmp_path)
+    journal = journals.open(1, 1)
+    long = Reply(250, "2.0.0", "x" * 490)
+    for key in range(1, 1001):
+        journal.about_to_finish(key)
+        journal.answered(key, long)
+    found = journals.evidence(1, 1, journals.worker)
+    assert found == Evidence(frozenset(range(1, 1001)), dict.fromkeys(range(1, 1001), long))
