@@ -1,0 +1,254 @@
+"""Explaining a delivery in plain words, counting, and finding contradictions."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+
+from mailer.bootstrap import Mailer
+from mailer.domain.states import IssueState
+from mailer.services import approve, compose, expand, feedback, preferences, report, schedule
+from mailer.services.report import Explanation, LanguageRow, NotFound
+from mailer.store import batches, ledger
+from tests.conftest import NOW
+
+Import = Callable[..., int]
+AddReaders = Callable[[str], None]
+Prepare = Callable[[int], None]
+Send = Callable[[], int]
+
+READERS = """
+    ann@example.org;en;
+    bea@example.org;fr-CA|en;water-and-rivers
+    cil@example.org;hr;schools-and-skills
+    dan@example.org;ja;health-and-care
+    eve@example.org;en;none
+    fay@example.org;en;
+    gil@example.org;bs;schools-and-skills
+"""
+
+
+def explained(parts: Mailer, issue: int, name: str) -> tuple[Explanation, str]:
+    address = f"{name}@example.org"
+    found = report.explain(parts.database, issue, address, parts.tokens.address_hash(address))
+    return found, "\n".join(found.sentences)
+
+
+def run(parts: Mailer, statement: str) -> None:
+    with parts.database.transaction() as session:
+        assert session.connection().execute(text(statement)).rowcount
+
+
+@pytest.fixture
+def sent(import_issue: Import, add_readers: AddReaders, prepare: Prepare, send: Send) -> int:
+    issue = import_issue("en", "fr", "bs", "sr-Latn")
+    add_readers(READERS)
+    prepare(issue)
+    send()
+    return issue
+
+
+def test_why_a_reader_got_an_edition(parts: Mailer, sent: int) -> None:
+    ann, said = explained(parts, sent, "ann")
+    assert (ann.state, ann.language, len(ann.sections)) == ("sent", "en", 6)
+    assert "ann@example.org reads en, in that order." in said
+    assert "They follow every section." in said
+    assert "Their edition is in en, because they read en, with: News and events; Water and rivers;" in said
+    assert "Consent given on 02 January 2026 by way of “a form”." in said
+    assert "at the first attempt; the relay said: 250" in said
+
+    bea, said = explained(parts, sent, "bea")
+    assert (bea.language, bea.sections) == ("fr", ["Water and rivers"])
+    assert "They follow Water and rivers." in said
+    assert "because they read fr-CA" in said
+
+    cil, said = explained(parts, sent, "cil")
+    assert cil.language == "bs"
+    assert "because the newsletter falls back from hr to it" in said
+
+    dan, said = explained(parts, sent, "dan")
+    assert dan.language == "en"
+    assert "because nothing they read is there, and it is the newsletter's default" in said
+
+    _, said = explained(parts, sent, "gil")
+    assert "3 of its stories had no bs text and were labelled." in said
+
+
+def test_why_a_reader_got_nothing(parts: Mailer, sent: int) -> None:
+    eve, said = explained(parts, sent, "eve")
+    assert (eve.state, eve.reason, eve.language, eve.sections) == ("skipped", "nothing_in_sections", None, [])
+    assert "None of the sections they follow has a story in this issue." in said
+    assert "They follow no section of their own choice." in said
+
+    nobody, said = explained(parts, sent, "nobody")
+    assert nobody.state == "unknown"
+    assert said == "Nobody with the address nobody@example.org is known here."
+
+    feedback.suppress(parts.database, [parts.tokens.address_hash("nobody@example.org")], "complaint")
+    assert "The address was suppressed on" in explained(parts, sent, "nobody")[1]
+
+    run(
+        parts,
+        "DELETE FROM subscription s USING subscriber r WHERE r.id = s.subscriber_id AND address LIKE 'fay@%'",
+    )
+    assert "They have no subscription to lumen-basin" in explained(parts, sent, "fay")[1]
+
+
+def test_every_reason_has_its_sentence(parts: Mailer, sent: int) -> None:
+    for reason, sentence in {
+        "unsubscribed": "They have unsubscribed, so nothing was sent.",
+        "unconfirmed": "They never confirmed their subscription, so nothing was sent.",
+        "suppressed": "Their address must not be mailed, so nothing was sent.",
+        "no_language": "The issue has no language that they read, nor one that the newsletter falls back to.",
+        "cancelled": "The issue was cancelled before their turn came.",
+    }.items():
+        run(parts, f"UPDATE delivery SET state = 'skipped', reason = '{reason}'")
+        assert sentence in explained(parts, sent, "ann")[1]
+
+
+def test_every_state_has_its_sentence(parts: Mailer, sent: int) -> None:
+    for change, sentence in {
+        "state = 'failed', reply = '550 5.1.1 no', attempts = 3": "after 3 attempts): 550 5.1.1 no.",
+        "state = 'uncertain', reply = 'lost'": "no answer was seen: lost. It is not sent again by itself.",
+        "state = 'sending'": "It is with a worker right now.",
+        "state = 'pending', reply = '451 busy'": "The last attempt was deferred: 451 busy. The next is due ",
+        "state = 'pending', attempts = 0": "It waits for its turn, due ",
+    }.items():
+        run(parts, f"UPDATE delivery SET {change}")
+        assert sentence in explained(parts, sent, "ann")[1]
+
+
+def test_what_waits_because_the_issue_is_paused(
+    parts: Mailer, import_issue: Import, add_readers: AddReaders, prepare: Prepare
+) -> None:
+    issue = import_issue("en")
+    add_readers(READERS)
+    assert "Issue 1 is draft: its audience is not frozen yet." in explained(parts, issue, "ann")[1]
+    prepare(issue)
+    schedule.pause(parts.database, issue, "tests")
+    assert "It waits: the issue is paused." in explained(parts, issue, "ann")[1]
+    add_readers("late@example.org;en;")
+    assert "They were not subscribed when the audience was frozen" in explained(parts, issue, "late")[1]
+
+
+def test_leaving_shows_in_the_explanation(
+    parts: Mailer, import_issue: Import, add_readers: AddReaders, prepare: Prepare, send: Send
+) -> None:
+    issue = import_issue("en")
+    add_readers(READERS)
+    prepare(issue)
+    with parts.database.transaction() as session:
+        reader = session.scalar(text("SELECT id FROM subscriber WHERE address = 'ann@example.org'"))
+    assert preferences.leave(parts.database, issue, int(str(reader)), "one click", NOW)
+    send()
+    _, said = explained(parts, issue, "ann")
+    assert "Consent withdrawn on 30 September 2026 by way of “one click”." in said
+    assert "They have unsubscribed, so nothing was sent." in said
+
+
+def test_there_is_no_such_issue(parts: Mailer) -> None:
+    asks: list[Callable[[], object]] = [
+        lambda: report.status(parts.database, 9, NOW),
+        lambda: report.audit(parts.database, 9),
+        lambda: report.by_language(parts.database, 9),
+        lambda: report.explain(parts.database, 9, "ann@example.org", b""),
+    ]
+    for ask in asks:
+        with pytest.raises(NotFound, match="There is no issue 9"):
+            ask()
+
+
+def test_readers_are_counted_by_the_language_that_serves_their_first_wish(parts: Mailer, sent: int) -> None:
+    found = report.by_language(parts.database, sent)
+    rows = {row.language: row for row in found}
+    assert rows["en"] == LanguageRow("en", readers=3, editions=1, sent=2, fell_back=0, nothing=1)
+    assert rows["fr"] == LanguageRow("fr", readers=1, editions=1, sent=1, fell_back=0)
+    assert rows["hr"] == LanguageRow("hr", readers=1, editions=1, sent=1, fell_back=1)
+    assert rows["bs"] == LanguageRow("bs", readers=1, editions=1, sent=1, fell_back=1)
+    assert rows[""] == LanguageRow("", readers=1, editions=1, sent=1, fell_back=1)
+    assert found[-1].language == "", "the rest of the world last"
+
+
+def test_counts_add_up_at_every_moment(
+    parts: Mailer, import_issue: Import, add_readers: AddReaders, send: Send
+) -> None:
+    issue = import_issue("en", "fr")
+    lines = (f"r{n}@example.org;{'en' if n % 2 else 'fr'};{'' if n % 7 else 'none'}" for n in range(40))
+    add_readers("\n".join(lines))
+    seen = []
+
+    def look() -> None:
+        found = report.status(parts.database, issue, datetime.now(UTC))
+        c = found.counts
+        assert c.candidates == c.sent + c.failed + c.skipped + c.pending + c.uncertain
+        assert report.audit(parts.database, issue) == []
+        seen.append((found.state, c.candidates, c.pending, c.sent))
+
+    look()
+    approve.approve(parts.database, compose.load(parts.database, parts.links, issue), "tests")
+    schedule.schedule(parts.database, issue, NOW, "tests")
+    schedule.begin_due(parts.database, NOW, 10)
+    look()
+    while expand.expand_some(parts.database, issue, NOW):
+        look()
+    while compose.render_stale(parts.database, parts.renderer, parts.links, "", issue, 8):
+        look()
+    assert expand.settle(parts.database, issue, datetime.now(UTC))
+    for batch, _ in schedule.hand_out(parts.database, datetime.now(UTC), timedelta(0), 100):
+        parts.sender.send_batch(batch)
+        look()
+    send()
+    look()
+    assert seen[0] == (IssueState.draft, 0, 0, 0)
+    assert seen[1] == (IssueState.sending, 40, 40, 0)
+    assert seen[-1] == (IssueState.sent, 40, 0, 34)
+    assert report.listing(parts.database)[0][4].sent == 34
+
+
+def test_planted_contradictions_are_found(parts: Mailer, sent: int) -> None:
+    assert report.audit(parts.database, sent) == []
+    run(parts, "CREATE TABLE kept_delivery AS TABLE delivery")
+    run(parts, "CREATE TABLE kept_batch AS TABLE batch")
+    for change, finding in {
+        "DELETE FROM delivery WHERE subscriber_id = 1": "7 candidates and 6 ledger rows",
+        "UPDATE batch SET sent = sent + 1": "counts 7 sent, the ledger 6",
+        "UPDATE delivery SET state = 'failed' WHERE subscriber_id = 1": "counts 0 failed, the ledger 1",
+        "UPDATE delivery SET reply = '' WHERE subscriber_id = 1": "1 is sent without the relay's",
+        "UPDATE delivery SET finished_at = NULL WHERE subscriber_id = 2": "2 is sent without",
+        "UPDATE delivery SET edition_id = NULL WHERE subscriber_id = 3": "3 is sent without an edition",
+        "UPDATE delivery SET reason = NULL WHERE state = 'skipped'": "5 is skipped without a reason",
+        "UPDATE batch SET last = 6": "subscriber 7 is outside every batch",
+        "UPDATE delivery SET state = 'pending' WHERE subscriber_id = 1": "1 is open, but its batch is done",
+    }.items():
+        run(parts, change)
+        found = report.audit(parts.database, sent)
+        assert any(finding in sentence for sentence in found), (change, found)
+        for table in ("delivery", "batch"):
+            run(parts, f"DELETE FROM {table}")
+            run(parts, f"INSERT INTO {table} SELECT * FROM kept_{table}")
+        assert report.audit(parts.database, sent) == []
+    with parts.database.transaction() as session:
+        session.execute(text("DROP TABLE kept_delivery, kept_batch"))
+
+
+def test_the_ledger_itself_refuses_a_second_row(parts: Mailer, sent: int) -> None:
+    with pytest.raises(IntegrityError, match="duplicate key"):
+        run(parts, "INSERT INTO delivery SELECT * FROM delivery WHERE subscriber_id = 1")
+
+
+def test_what_is_with_a_worker_is_counted(
+    parts: Mailer, import_issue: Import, add_readers: AddReaders, prepare: Prepare
+) -> None:
+    issue = import_issue("en")
+    add_readers(READERS)
+    prepare(issue)
+    assert report.in_flight(parts.database, issue) == 0
+    lease = timedelta(minutes=1)
+    with parts.database.transaction() as session:
+        claim = batches.claim(session, 1, "worker", lease)
+        assert claim is not None
+        batches.keep(session, claim, lease)
+        assert len(ledger.take(session, claim, claim.first, 4)[0]) == 4
+    assert report.in_flight(parts.database, issue) == 4
