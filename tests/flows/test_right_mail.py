@@ -1,33 +1,12 @@
 """From a document to the right mail in every reader's inbox."""
 
-import email
-import email.policy
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 from mailer.adapters.inbox import RunningInbox
 from mailer.bootstrap import Mailer
 from mailer.services import report
-
-
-def mails(inbox: RunningInbox) -> dict[str, email.message.EmailMessage]:
-    found = {}
-    for caught in inbox.messages():
-        raw = inbox.inbox.read(caught)
-        found[caught.recipients[0]] = email.message_from_bytes(raw, policy=email.policy.default)
-    return found
-
-
-def html(message: email.message.EmailMessage) -> str:
-    part = message.get_body(("html",))
-    assert part is not None
-    return str(part.get_content())
-
-
-def text(message: email.message.EmailMessage) -> str:
-    part = message.get_body(("plain",))
-    assert part is not None
-    return str(part.get_content())
+from tests.mails import html, mails, text
 
 
 def test_each_reader_gets_their_sections_in_their_language(

@@ -1,0 +1,133 @@
+"""Unsubscribing during a send, then receiving nothing."""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from mailer.bootstrap import Mailer
+from mailer.domain.states import DeliveryState
+from mailer.services import preferences, report
+from mailer.settings import Settings
+from mailer.store import batches, ledger
+from mailer.store.ledger import Verdict
+from tests.sinks import RunningSink
+
+READERS = 1000
+
+
+@pytest.fixture
+def sink(tmp_path: Path) -> Iterator[RunningSink]:
+    with RunningSink(tmp_path / "accepted.log") as running:
+        yield running
+
+
+@pytest.fixture
+def settings(settings: Settings, sink: RunningSink) -> Settings:
+    return settings.model_copy(update={"smtp_port": sink.port, "batch_size": 100, "smtp_connections": 2})
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_after_leaving_nothing_comes(
+    parts: Mailer,
+    sink: RunningSink,
+    import_issue: Callable[..., int],
+    add_readers: Callable[[str], None],
+    prepare: Callable[[int], None],
+    send: Callable[[], int],
+    seed: int,
+) -> None:
+    chance = random.Random(seed)
+    issue = import_issue("en")
+    add_readers("\n".join(f"reader{n}@example.org;en;trade-and-crossings" for n in range(1, READERS + 1)))
+    prepare(issue)
+    sink.behaviour.latency = 0.004
+    after_leaving: dict[int, int] = {}
+
+    def leave(reader: int) -> None:
+        assert preferences.leave(parts.database, issue, reader, "one click", datetime.now(UTC))
+        # The sink writes each acceptance down before it answers: what is there now came before.
+        after_leaving[reader] = len(sink.accepted(parts.tokens))
+
+    sending = threading.Thread(target=send)
+    sending.start()
+    with ThreadPoolExecutor(4) as pool:
+        for reader in chance.sample(range(1, READERS + 1), 150):
+            pool.submit(leave, reader).add_done_callback(lambda done: done.result())
+            time.sleep(chance.uniform(0, 0.02))
+    sending.join()
+    send()
+
+    accepted = sink.accepted(parts.tokens)
+    assert len(accepted) == len(set(accepted))
+    assert len(after_leaving) == 150
+    for reader, before in after_leaving.items():
+        assert reader not in accepted[before:], f"reader {reader} got mail after leaving"
+    skipped = set(after_leaving) - set(accepted)
+    found = report.status(parts.database, issue, datetime.now(UTC)).counts
+    assert skipped, "some of them left before their turn"
+    assert (found.sent, found.skipped, found.pending) == (READERS - len(skipped), len(skipped), 0)
+    assert report.audit(parts.database, issue) == []
+
+
+def test_leaving_waits_for_a_worker_that_is_taking(
+    parts: Mailer,
+    import_issue: Callable[..., int],
+    add_readers: Callable[[str], None],
+    prepare: Callable[[int], None],
+) -> None:
+    """The worker looked before the reader left, and has not committed: nobody else can see what it took."""
+    issue = import_issue("en")
+    add_readers("ann@example.org;en;")
+    prepare(issue)
+    lease = timedelta(minutes=1)
+    leaving = threading.Thread(
+        target=preferences.leave, args=(parts.database, issue, 1, "one click", datetime.now(UTC))
+    )
+    with parts.database.transaction() as session:
+        claim = batches.claim(session, 1, "worker", lease)
+        assert claim is not None
+    with parts.database.transaction() as session:
+        assert batches.keep(session, claim, lease)
+        assert len(ledger.take(session, claim, 1, 10)[0]) == 1
+        leaving.start()
+        waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted AND pid <> pg_backend_pid()")
+        until = time.monotonic() + 10
+        while not session.scalar(waiting):
+            assert leaving.is_alive(), "it returned while a mail was on its way"
+            assert time.monotonic() < until
+            time.sleep(0.01)
+    leaving.join(0.3)
+    assert leaving.is_alive(), "the mail is with the relay now"
+    with parts.database.transaction() as session:
+        ledger.record(
+            session, claim, [Verdict(1, DeliveryState.sent, "250 Ok")], claim.epoch, datetime.now(UTC)
+        )
+    leaving.join(5)
+    assert not leaving.is_alive()
+
+
+def test_coming_back_before_the_turn_comes(
+    parts: Mailer,
+    sink: RunningSink,
+    import_issue: Callable[..., int],
+    add_readers: Callable[[str], None],
+    prepare: Callable[[int], None],
+    send: Callable[[], int],
+) -> None:
+    issue = import_issue("en")
+    add_readers("ann@example.org;en;\nbea@example.org;en;")
+    prepare(issue)
+    now = datetime.now(UTC)
+    for reader in (1, 2):
+        assert preferences.leave(parts.database, issue, reader, "one click", now)
+        assert preferences.leave(parts.database, issue, reader, "one click", now), "twice is the same as once"
+    assert preferences.come_back(parts.database, issue, 2, now)
+    send()
+    assert sink.accepted(parts.tokens) == [2]
