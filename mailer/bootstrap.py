@@ -15,6 +15,7 @@ from mailer.adapters.embedded import Postgres, Valkey
 from mailer.adapters.journal import Journals
 from mailer.adapters.links import WebLinks
 from mailer.adapters.mjml import Renderer
+from mailer.adapters.notes import NoteRenderer
 from mailer.adapters.outbox import Outbox
 from mailer.adapters.pictures import Fit, fit
 from mailer.adapters.smtp import Relay, Tls
@@ -91,6 +92,10 @@ class Mailer:
     @cached_property
     def renderer(self) -> Renderer:
         return Renderer(TEMPLATES)
+
+    @cached_property
+    def note_renderer(self) -> NoteRenderer:
+        return NoteRenderer(TEMPLATES)
 
     @cached_property
     def journals(self) -> Journals:

@@ -104,6 +104,33 @@ class Settings(BaseSettings):
     )
     web_host: str = Field("127.0.0.1", description="Address that the web server listens on.")
     web_port: int = Field(8025, ge=0, le=65535, description="Port that the web server listens on.")
+    subscribe_challenge: int = Field(
+        0,
+        ge=0,
+        le=24,
+        description="Work that the subscribe form asks of a browser, in bits (each doubles it; 16 take a second or two). 0: none.",
+    )
+    keep_requests_days: int = Field(
+        7, ge=7, le=365, description="Days until a sign-up or change of address that was not confirmed is let go."
+    )
+    keep_notes_days: int = Field(
+        30, ge=1, le=3650, description="Days until the record of a mail about a subscription is let go."
+    )
+    keep_feedback_days: int = Field(
+        730, ge=0, le=36500, description="Days until feedback leads to no reader any more; it still counts. 0: never."
+    )
+    keep_deliveries_days: int = Field(
+        730,
+        ge=0,
+        le=36500,
+        description="Days until a finished delivery keeps only the codes of the relay's reply. 0: never.",
+    )
+    keep_left_days: int = Field(
+        1095,
+        ge=0,
+        le=36500,
+        description="Days after which a reader who has left every newsletter is erased. 0: never.",
+    )
     max_picture_bytes: int = Field(5_000_000, ge=10_000, description="Largest picture that is taken in.")
 
     @field_validator("old_secret_keys", "dkim", mode="before")

@@ -1,11 +1,12 @@
 """Days, lists and the names of languages, as a reader's language writes them (Unicode CLDR)."""
 
 import re
-from datetime import date
+from datetime import date, datetime, time, timedelta
 from functools import lru_cache
+from zoneinfo import ZoneInfo
 
 from babel import Locale, UnknownLocaleError
-from babel.dates import format_date
+from babel.dates import format_date, format_skeleton, get_timezone_location
 from babel.lists import format_list
 
 from mailer.domain.content import Dateline, DateRange
@@ -59,6 +60,25 @@ def language_name(named: str, language: str) -> str:
         return Locale.parse(named, sep="-").get_display_name(_locale(language)) or named
     except UnknownLocaleError:
         return named
+
+
+@lru_cache(maxsize=4096)
+def zone_name(zone: str, language: str, on: date) -> str:
+    """A time zone by its city and its difference to UTC on that day: ``Paris (UTC+1)``."""
+    tz = ZoneInfo(zone)
+    offset = datetime.combine(on, time(12), tz).utcoffset() or timedelta(0)
+    minutes = int(offset / timedelta(minutes=1))
+    if not minutes and zone in ("UTC", "Etc/UTC"):
+        return "UTC"
+    hours, rest = divmod(abs(minutes), 60)
+    sign = "-" if minutes < 0 else "+"
+    difference = f"UTC{sign}{hours}:{rest:02}" if rest else f"UTC{sign}{hours}" if minutes else "UTC"
+    return f"{get_timezone_location(tz, locale=_locale(language), return_city=True)} ({difference})"
+
+
+def month(on: date, language: str) -> str:
+    """``September 2026``"""
+    return format_skeleton("yMMMM", on, locale=_locale(language))
 
 
 def _widened(pattern: str) -> str:

@@ -18,6 +18,21 @@ class ReaderSlots(NamedTuple):
     message: str
 
 
+class Returned(NamedTuple):
+    """``kind``: unsubscribe, quit, bounce or note. ``first`` is an issue, or the newsletter for quit and note;
+    ``second`` is the subscriber, or the note."""
+
+    kind: str
+    first: int
+    second: int
+
+
+_COMING_BACK = {
+    "unsubscribe": (Purpose.unsubscribe, Purpose.quit),
+    "bounce": (Purpose.bounce, Purpose.note),
+}
+
+
 class WebLinks:
     """Links below the public address of the web pages."""
 
@@ -30,6 +45,41 @@ class WebLinks:
 
     def picture(self, sha256: str, media_type: str) -> str:
         return f"{self._url}/pictures/{sha256[:32]}.{EXTENSIONS[media_type]}"
+
+    def choose_page(self, newsletter: int, subscriber: int) -> str:
+        """The address behind "choose sections and language" in a mail that belongs to no issue."""
+        return f"{self._url}/p/{self._tokens.link(Purpose.choose, newsletter, subscriber)}"
+
+    def quit_page(self, newsletter: int, subscriber: int) -> str:
+        return f"{self._url}/u/{self._tokens.link(Purpose.quit, newsletter, subscriber)}"
+
+    def key_page(self, made: int, subscriber: int, slug: str) -> str:
+        """The reader's own page about a newsletter. ``made``: seconds since 1970."""
+        return f"{self._url}/k/{self._tokens.link(Purpose.key, made, subscriber)}/{slug}"
+
+    def confirm_page(self, signup: int) -> str:
+        return f"{self._url}/c/{self._tokens.link(Purpose.confirm, 0, signup)}"
+
+    def address_page(self, change: int, *, new: bool) -> str:
+        """Where the old or the new end of a change of address agrees to it."""
+        return f"{self._url}/a/{self._tokens.link(Purpose.address, int(new), change)}"
+
+    def note_token(self, newsletter: int, note: int) -> str:
+        """For the Message-ID and the return path of a note; always the same."""
+        return in_mail(self._tokens.seal(Purpose.note, newsletter, [note]))[0]
+
+    def quit_token(self, newsletter: int, subscriber: int) -> str:
+        """For ``unsubscribe+…@`` in a note."""
+        return in_mail(self._tokens.seal(Purpose.quit, newsletter, [subscriber]))[0]
+
+    def returned(self, recipient: str) -> Returned | None:
+        """What came back to one of our addresses (``bounce+…@``, ``unsubscribe+…@``) is about; None for any
+        other address, and for a token that is not ours."""
+        what, _, token = recipient.rpartition("@")[0].lower().partition("+")
+        for purpose in _COMING_BACK.get(what, ()):
+            if pair := self._tokens.open_mail(purpose, token):
+                return Returned(purpose.name, *pair)
+        return None
 
     def reader_page(self, page: str) -> str:
         return f"{self._url}/{page}"

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from hashlib import sha256
 from hmac import digest
+from ipaddress import IPv6Address, ip_address, ip_network
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
@@ -26,6 +27,20 @@ class Purpose(IntEnum):
     bounce = 4
     message = 5
     undo = 6
+    quit = 7
+    """Like ``unsubscribe``, in a mail that belongs to no issue: newsletter and subscriber."""
+    choose = 8
+    """Like ``preferences``, in such a mail."""
+    key = 9
+    """Of a reader's own page: when it was made, in seconds since 1970, and subscriber."""
+    confirm = 10
+    """Of a sign-up: 0 and the sign-up."""
+    address = 11
+    """Of a change of address: 0 for the old end, 1 for the new one, and the change."""
+    note = 12
+    """Message-ID and return path of a note: newsletter and note."""
+    ticket = 13
+    """Of one showing of a form: when, in seconds since 1970, and a number by chance."""
 
 
 def _aes(secret: str) -> Cipher[modes.ECB]:
@@ -83,6 +98,19 @@ class Tokens:
         HMAC-SHA256 with a key drawn from the oldest secret, so that it outlives key rotation.
         """
         return digest(self._address_key, normalised.encode(), "sha256")[:16]
+
+    def network_hash(self, address: str) -> bytes:
+        """Keyed hash of the network that an IP address belongs to: /24, or /48 for IPv6. What is no IP address
+        is one network of its own."""
+        try:
+            ip = ip_address(address)
+        except ValueError:
+            network = "unknown"
+        else:
+            if isinstance(ip, IPv6Address) and ip.ipv4_mapped:
+                ip = ip.ipv4_mapped
+            network = str(ip_network((ip, 24 if ip.version == 4 else 48), strict=False))
+        return digest(self._address_key, b"network " + network.encode(), "sha256")[:16]
 
     def address_pads(self) -> tuple[bytes, bytes]:
         """The inner and outer key of that HMAC, so that SQL can compute it for a million rows at once."""

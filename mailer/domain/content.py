@@ -124,3 +124,34 @@ class EditionContent:
     theme: Theme = field(default_factory=Theme)
     own_words: Mapping[str, Words] = field(default_factory=dict)
     """The newsletter's own words for phrases of the catalogue: see mailer.domain.phrases."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoteContent:
+    """Everything that a note prints: a mail about a subscription. Its words are in ``templates/email/notes``."""
+
+    kind: str
+    """Name of the template with its words."""
+    language: str
+    direction: str
+    newsletter: str
+    sender_name: str
+    postal_address: str
+    reply_to: str
+    link: str
+    """Where its button leads."""
+    address: str
+    """To which it goes."""
+    website: str = ""
+    unsubscribe: str = ""
+    sections: tuple[str, ...] = ()
+    """Titles, in the note's language as far as there are any."""
+    languages: tuple[str, ...] = ()
+    """BCP 47 tags, best first."""
+    other_address: str = ""
+    """The other end of a change of address, masked."""
+    hours: int = 0
+    """How long the link opens."""
+    theme: Theme = field(default_factory=Theme)
+    own_words: Mapping[str, Words] = field(default_factory=dict)
+    """The newsletter's, for this language: see mailer.domain.phrases."""

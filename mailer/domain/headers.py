@@ -73,3 +73,43 @@ def edition_headers(origin: Origin, subject: str, language: str) -> list[tuple[s
         ("Precedence", [b"bulk"]),
         ("Auto-Submitted", [b"auto-generated"]),
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class NoteHead:
+    """What the headers of a note say. ``unsubscribe``: page and mail address, of a note to a subscriber."""
+
+    sender_name: str
+    sender_address: str
+    reply_to: str
+    recipient_name: str
+    recipient: str
+    subject: str
+    date: str
+    message_id: str
+    language: str
+    unsubscribe: tuple[str, str] | None = None
+
+
+def note_headers(head: NoteHead) -> list[tuple[str, Sequence[Piece]]]:
+    """Names and values of a mail to one person, in the order of printing. Raises UnsafeHeader."""
+    headers: list[tuple[str, Sequence[Piece]]] = [
+        ("Date", [head.date.encode("ascii")]),
+        ("From", [mailbox(head.sender_name, head.sender_address, "From")]),
+        ("To", [mailbox(head.recipient_name, head.recipient, "To")]),
+        ("Subject", [header_text(head.subject, "Subject")]),
+        ("Message-ID", [f"<{head.message_id}>".encode("ascii")]),
+    ]
+    if head.reply_to and head.reply_to != head.sender_address:
+        headers.append(("Reply-To", [head.reply_to.encode("ascii")]))
+    if head.unsubscribe:
+        page, mail = (part.encode("ascii") for part in head.unsubscribe)
+        headers += [
+            ("List-Unsubscribe", [b"<" + page + b">,\r\n <mailto:" + mail + b"?subject=unsubscribe>"]),
+            ("List-Unsubscribe-Post", [b"List-Unsubscribe=One-Click"]),
+        ]
+    return [
+        *headers,
+        ("Content-Language", [head.language.encode("ascii")]),
+        ("Auto-Submitted", [b"auto-generated"]),
+    ]

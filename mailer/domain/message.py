@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from email.header import Header
-from functools import cached_property
+from functools import cached_property, lru_cache
 from hashlib import sha256
 from itertools import pairwise
 
@@ -76,11 +76,13 @@ def mailbox(display: str, address: str, name: str = "") -> bytes:
 
 def _qp(data: bytes) -> bytes:
     """Quoted-printable of a piece of a body, CRLF inside; never a line that begins with a dot."""
-    made = binascii.b2a_qp(data, istext=True).replace(
-        b"=\n", b"=\r\n"
-    )  # its soft breaks, where data has none
-    made = made.replace(b"\r\n.", b"\r\n=2E")
-    return b"=2E" + made[1:] if made.startswith(b".") else made
+    return b"\r\n".join(map(_qp_line, data.split(b"\r\n")))
+
+
+@lru_cache(maxsize=4096)  # the editions of an issue have most lines in common
+def _qp_line(line: bytes) -> bytes:
+    made = b"\n" + binascii.b2a_qp(line)  # its soft breaks are bare line feeds
+    return made.replace(b"\n.", b"\n=2E").replace(b"\n", b"\r\n")[2:]
 
 
 _AS_IT_IS = re.compile(r"[A-Za-z0-9+/_@-](?:[A-Za-z0-9+/_@. -]{0,60}[A-Za-z0-9+/_@-])?")
@@ -131,21 +133,20 @@ def _widen(data: bytes, kind: str, by: int) -> bytes:
 
 def _base64_lines(data: bytes) -> bytes:
     coded = binascii.b2a_base64(data, newline=False)
-    return b"\r\n".join(coded[at : at + 76] for at in range(0, len(coded), 76))
+    return b"\r\n".join([coded[at : at + 76] for at in range(0, len(coded), 76)])
 
 
 _Piece = bytes | Slot
 
 
-def _pieces(body: str, kind: str, markers: Mapping[str, str], encoding: str) -> list[_Piece]:
+def _pieces(body: bytes, kind: str, markers: Mapping[bytes, str], encoding: str) -> list[_Piece]:
     """A body as literal bytes and slots in turn, encoded. ``markers`` maps a marker to its slot's name."""
-    found = re.split(f"({'|'.join(map(re.escape, markers))})", body) if markers else [body]
+    found = re.split(b"(%s)" % b"|".join(map(re.escape, markers)), body) if markers else [body]
     pieces: list[_Piece] = []
-    for number, text in enumerate(found):
+    for number, data in enumerate(found):
         if number % 2:
-            pieces.append(f"{markers[text]}/{kind}+{encoding}")
+            pieces.append(f"{markers[data]}/{kind}+{encoding}")
             continue
-        data = re.sub(r"\r\n|\r|\n", "\r\n", text).encode()
         last = number == len(found) - 1
         if encoding == "b64":
             made = _base64_lines(data if last else _widen(data, kind, -len(data) % 3))
@@ -159,26 +160,40 @@ def _pieces(body: str, kind: str, markers: Mapping[str, str], encoding: str) -> 
     return pieces
 
 
-def _size(pieces: Sequence[_Piece]) -> int:
-    return sum(len(piece) if isinstance(piece, bytes) else 32 for piece in pieces)
+_LEGIBLE = bytes(byte for byte in range(32, 127) if byte != ord("=")) + b"\r\n"
+"""What quoted-printable leaves as it is."""
 
 
-def _part(body: str, kind: str, markers: Mapping[str, str]) -> list[_Piece]:
-    """One MIME part, in whichever encoding is shorter: Latin text is quoted-printable, others base64."""
-    body = body if body.endswith("\n") else body + "\n"
-    coded, encoding = _pieces(body, kind, markers, "qp"), b"quoted-printable"
+def _part(body: bytes, kind: str, markers: Mapping[bytes, str]) -> list[_Piece]:
+    """One MIME part, in the encoding that is shorter: Latin text is quoted-printable, others are base64."""
+    # Base64 adds a byte to every three, quoted-printable two to each that it escapes, and soft line breaks.
+    encoding = "b64" if 5 * len(body.translate(None, _LEGIBLE)) > len(body) else "qp"
     try:
-        other = _pieces(body, kind, markers, "b64")
-        if _size(other) < _size(coded):
-            coded, encoding = other, b"base64"
+        coded = _pieces(body, kind, markers, encoding)
     except _NoRoom:
-        pass
-    subtype = b"plain" if kind == "text" else b"html"
+        encoding = "qp"
+        coded = _pieces(body, kind, markers, encoding)
     head = b'Content-Type: text/%s; charset="utf-8"\r\nContent-Transfer-Encoding: %s\r\n\r\n' % (
-        subtype,
-        encoding,
+        b"plain" if kind == "text" else b"html",
+        b"base64" if encoding == "b64" else b"quoted-printable",
     )
     return [head, *coded, b"\r\n"]
+
+
+def _in_lines(body: str) -> bytes:
+    """A body as bytes: every line ends in CRLF, also the last one."""
+    data = body.encode()
+    if b"\r" in data:
+        data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return (data if data.endswith(b"\n") else data + b"\n").replace(b"\n", b"\r\n")
+
+
+# How compile_message opens a message with two parts, and the second of them.
+_MULTIPART = re.compile(
+    rb'MIME-Version: 1\.0\r\nContent-Type: multipart/alternative;\r\n boundary="=_[0-9a-f]{32}"\r\n\r\n'
+    rb"--=_[0-9a-f]{32}\r\n"
+)
+_HTML_PART = re.compile(rb"--=_[0-9a-f]{32}\r\nContent-Type: text/html")
 
 
 @dataclass(frozen=True)
@@ -198,6 +213,17 @@ class Template:
         """Each slot of the bodies once, with its name and its encoder."""
         parted = [(slot, *slot.split("/")) for slot in dict.fromkeys(self.slots) if "/" in slot]
         return [(slot, name, ENCODERS[form]) for slot, name, form in parted]
+
+    @cached_property
+    def text_only(self) -> "Template":
+        """The same message with its text part alone, for readers who want no HTML."""
+        whole = self.literals
+        head = next(n for n, literal in enumerate(whole) if _MULTIPART.search(literal))
+        tail = next(n for n, literal in enumerate(whole) if _HTML_PART.search(literal))
+        literals = list(whole[: tail + 1])
+        literals[tail] = _HTML_PART.split(literals[tail], maxsplit=1)[0]
+        literals[head] = _MULTIPART.sub(b"MIME-Version: 1.0\r\n", literals[head], count=1)
+        return Template(tuple(literals), self.slots[:tail])
 
     def fill(self, values: Mapping[Slot, bytes]) -> list[bytes]:
         """The message for one reader, as segments to be written in order. ``values`` has every slot."""
@@ -234,16 +260,18 @@ def compile_message(
 
     ``headers``: name and value, the value as literal bytes and slots in turn. ``markers``: marker → slot.
     """
-    boundary = b"=_" + sha256(text.encode() + html.encode()).hexdigest()[:32].encode()
+    plain, rich = _in_lines(text), _in_lines(html)
+    boundary = b"=_" + sha256(plain + rich).hexdigest()[:32].encode()
+    names = {word.encode(): name for word, name in markers.items()}
     pieces: list[_Piece] = []
     for name, value in headers:
         pieces += [name.encode("ascii") + b": ", *value, b"\r\n"]
     pieces += [
         b'MIME-Version: 1.0\r\nContent-Type: multipart/alternative;\r\n boundary="%s"\r\n\r\n' % boundary,
         b"--%s\r\n" % boundary,
-        *_part(text, "text", markers),
+        *_part(plain, "text", names),
         b"--%s\r\n" % boundary,
-        *_part(html, "html", markers),
+        *_part(rich, "html", names),
         b"--%s--\r\n" % boundary,
     ]
     literals: list[bytes] = [b""]

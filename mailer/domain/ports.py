@@ -5,7 +5,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol
 
-from mailer.domain.content import EditionContent
+from mailer.domain.content import EditionContent, NoteContent
 from mailer.domain.handover import Envelope, Handover, Result
 from mailer.domain.journal import Evidence
 
@@ -39,6 +39,17 @@ class Renderer(Protocol):
     def sheet(self, content: EditionContent) -> Sheet: ...
 
 
+class RenderedNote(Rendered, Protocol):
+    @property
+    def subject(self) -> str: ...
+
+
+class NoteRenderer(Protocol):
+    """Gives a note its words and its look."""
+
+    def render_note(self, note: NoteContent) -> RenderedNote: ...
+
+
 class FitPicture(Protocol):
     @property
     def sha256(self) -> str: ...
@@ -65,7 +76,34 @@ class Links(Protocol):
         """Address of a reader's page: ``page`` is its path, or a slot that stands for it."""
         ...
 
+    def choose_page(self, newsletter: int, subscriber: int) -> str: ...
+    def quit_page(self, newsletter: int, subscriber: int) -> str: ...
+    def key_page(self, made: int, subscriber: int, slug: str) -> str: ...
+    def confirm_page(self, signup: int) -> str: ...
+    def address_page(self, change: int, *, new: bool) -> str: ...
+    def note_token(self, newsletter: int, note: int) -> str: ...
+    def quit_token(self, newsletter: int, subscriber: int) -> str: ...
+    def returned(self, recipient: str) -> "Returned | None": ...
     def reader_slots(self, issue: int, subscribers: Sequence[int]) -> Iterable["ReaderSlots"]: ...
+
+
+class Returned(Protocol):
+    """What a mail that came back is about."""
+
+    @property
+    def kind(self) -> str:
+        """``unsubscribe`` or ``bounce`` of an issue, ``quit`` or ``note`` of a newsletter."""
+        ...
+
+    @property
+    def first(self) -> int:
+        """Issue, or newsletter."""
+        ...
+
+    @property
+    def second(self) -> int:
+        """Subscriber, or note."""
+        ...
 
 
 class ReaderSlots(Protocol):

@@ -3,9 +3,13 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from mailer.domain.states import SubscriptionState
-from mailer.store import feedback, newsletters, readers
-from mailer.store.database import Database
+from mailer.domain.notices import Notice, read_notice
+from mailer.domain.outcomes import Outcome
+from mailer.domain.ports import Links
+from mailer.domain.suppressions import HARD_BOUNCE
+from mailer.domain.ties import Tie
+from mailer.store import feedback, newsletters, notes, readers
+from mailer.store.database import Database, Session
 
 
 class NoNewsletter(LookupError):
@@ -30,9 +34,61 @@ def unsubscribe(database: Database, slug: str, hashes: Sequence[bytes], now: dat
         ended = 0
         for address_hash in hashes:
             reader = readers.by_hash(session, address_hash)
-            if reader and readers.set_state(
-                session, newsletter.id, reader.id, SubscriptionState.unsubscribed, now
-            ):
-                feedback.add(session, "unsubscribe", now, newsletter.id, None, reader.id, {"how": "by hand"})
+            if reader and readers.end(session, newsletter.id, None, reader.id, "by hand", now):
                 ended += 1
         return ended
+
+
+def receive(database: Database, links: Links, recipient: str, message: bytes, now: datetime) -> str:
+    """Take in a mail that came to one of our own addresses; returns what it was, in a few words.
+
+    Only the token in the recipient's address says whom it is about: what stands in the mail may be forged.
+    The same mail twice changes nothing twice.
+    """
+    about = links.returned(recipient)
+    if about is None:
+        return "ignored: no token of ours"
+    if about.kind in ("unsubscribe", "quit"):
+        by_issue = about.kind == "unsubscribe"
+        tie = Tie(about.second, issue=about.first) if by_issue else Tie(about.second, newsletter=about.first)
+        with database.transaction() as session:
+            found = readers.tied(session, tie)
+            if found is None:
+                return "ignored: nobody by this token"
+            ended = readers.end(session, found.newsletter.id, tie.issue or None, tie.subscriber, "mail", now)
+        return "unsubscribed" if ended else "unsubscribed before"
+    notice = read_notice(message)
+    if notice is None:
+        return "ignored: no delivery status notification"
+    with database.transaction() as session:
+        if about.kind == "note":
+            return _note_bounced(session, about.second, notice)
+        return _bounced(session, about.first, about.second, notice, now)
+
+
+def _bounced(session: Session, issue: int, subscriber: int, notice: Notice, now: datetime) -> str:
+    found = readers.tied(session, Tie(subscriber, issue=issue))
+    if found is None:
+        return "ignored: nobody by this token"
+    if notice.outcome is Outcome.ACCEPTED:
+        return f"ignored: {notice.action}"
+    kind = "bounce" if notice.action == "failed" else "delay"
+    if feedback.is_known(session, kind, issue, subscriber):
+        return f"{kind}, known before"
+    feedback.add(session, kind, now, found.newsletter.id, issue, subscriber, {"reply": notice.reply})
+    if notice.outcome is Outcome.HARD:
+        readers.suppress(session, found.reader.address_hash, HARD_BOUNCE, notice.reply)
+        return "bounce, suppressed"
+    return kind
+
+
+def _note_bounced(session: Session, note: int, notice: Notice) -> str:
+    row = notes.by_id(session, note)
+    if row is None or notice.outcome is Outcome.ACCEPTED:
+        return "ignored"
+    row.reply = notice.reply
+    reader = readers.by_id(session, row.subscriber_id) if row.subscriber_id else None
+    if reader is None or notice.outcome is not Outcome.HARD:
+        return "bounce of a note"
+    readers.suppress(session, reader.address_hash, HARD_BOUNCE, notice.reply)
+    return "bounce of a note, suppressed"

@@ -1,30 +1,32 @@
-"""Preferences: what a reader chooses by a link from a mail, and leaving."""
+"""Preferences: what a reader chooses on their own page, and the little that a link of any mail may change."""
 
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from mailer.domain.addresses import masked
 from mailer.domain.editions import ALL_SECTIONS
 from mailer.domain.languages import choose, match
+from mailer.domain.phrases import Words, own_words
 from mailer.domain.states import SubscriptionState
+from mailer.domain.ties import KEY_LASTS, UNDO, Tie
+from mailer.domain.timezones import known_zone
 from mailer.domain.wording import Wording, page_language, spoken, worded
 from mailer.models import Consent, Newsletter, Subscriber, Subscription
-from mailer.store import batches, feedback, issues, ledger, newsletters, readers
+from mailer.store import attempts, newsletters, notes, readers
 from mailer.store.database import Database, Session
+from mailer.store.readers import Tied
 
-UNDO = timedelta(hours=24)
-"""How long leaving can be taken back by the link that did it. Later it takes a new confirmed opt-in: the mail
-may have been forwarded since."""
-_LONGEST_WAIT = 10.0
-"""Seconds that leaving waits for a message that is with the relay at this moment."""
+PAUSES = (1, 2, 4, 8, 12)
+"""Weeks that a reader can pause for."""
+_KEYS_AN_HOUR = 3
 _NEW_SECTIONS = 1 << 61
 """Set for who follows sections that are still to come."""
 
 
 class NotOffered(ValueError):
-    """A choice names a section or a language that the newsletter does not have."""
+    """A choice names a section, a language or anything else that there is not."""
 
 
 class NothingChosen(ValueError):
@@ -41,12 +43,25 @@ class SectionChoice:
 
 
 @dataclass(frozen=True, slots=True)
+class OtherNewsletter:
+    """One of the sender's newsletters, as the reader stands to it."""
+
+    slug: str
+    name: Wording
+    subscribed: bool
+    here: bool
+    """It is the one that the page is about."""
+
+
+@dataclass(frozen=True, slots=True)
 class Profile:
-    """What a reader's page shows. The address is masked: mails are forwarded."""
+    """What a reader's page shows. ``address`` is masked: mails are forwarded. What only the reader may see is
+    for pages behind a link that was sent to the address itself."""
 
     slug: str
     name: Wording
     address: str
+    full_address: str
     language: str
     """In which to speak to the reader."""
     page_languages: tuple[str, ...]
@@ -60,69 +75,238 @@ class Profile:
     sections: tuple[SectionChoice, ...]
     new_sections: bool
     """Follows sections that are added later, too."""
+    got: tuple[SectionChoice, ...]
+    """The sections that can be left of the edition that the link stood in, whether followed or not."""
+    text_only: bool
+    time_zone: str
+    monthly: bool
+    paused_until: datetime | None
+    """None when it is over."""
+    tracking: bool
+    """Agreed to be tracked as a person."""
+    asks_for_tracking: bool
+    """The newsletter would track readers who agree."""
+    newsletters: tuple[OtherNewsletter, ...]
     postal_address: str
     theme: dict[str, str]
+    own_words: Mapping[str, Words] = field(default_factory=dict)
+    """The newsletter's, for this language."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Tie:
-    """A reader and the newsletter that a link of a mail belongs to."""
+class Choices:
+    """What a reader wants. None: as it is."""
 
-    newsletter: Newsletter
-    reader: Subscriber
-    subscription: Subscription
+    sections: Sequence[int]
+    """Bits."""
+    languages: Sequence[str]
+    """Best first."""
+    new_sections: bool
+    text_only: bool | None = None
+    time_zone: str | None = None
+    monthly: bool | None = None
+    tracking: bool | None = None
+    tracking_wording: str = ""
+    """What the page said beside the box for tracking, in ``language``."""
+    language: str = ""
 
 
-def profile(
-    database: Database, issue: int, subscriber: int, now: datetime, speak: Sequence[str] = ()
-) -> Profile | None:
-    """The reader whom a link of a mail belongs to; None when there is no such tie any more.
+def profile(database: Database, tie: Tie, now: datetime, speak: Sequence[str] = ()) -> Profile | None:
+    """The reader whom a link belongs to; None when there is no such tie any more.
 
     ``speak``: languages to prefer for the page itself, before the reader's own.
     """
     with database.transaction() as session:
-        tie = _tie(session, issue, subscriber)
-        return _profile(session, tie, now, speak) if tie else None
+        found = readers.tied(session, tie)
+        return _profile(session, tie, found, now, speak) if found else None
 
 
-def choose_sections(
-    database: Database,
-    issue: int,
-    subscriber: int,
-    sections: Sequence[int],
-    languages: Sequence[str],
-    *,
-    new_sections: bool,
-    now: datetime,
-    speak: Sequence[str] = (),
+def by_key(
+    database: Database, made: datetime, subscriber: int, slug: str, now: datetime
+) -> tuple[Tie, bool] | None:
+    """Where the link of a reader's own page leads, and whether it still opens; None for nowhere."""
+    with database.transaction() as session:
+        reader = readers.by_id(session, subscriber)
+        newsletter = newsletters.by_slug(session, slug)
+        if reader is None or newsletter is None or made > now + timedelta(minutes=5):
+            return None
+        good = now - made <= KEY_LASTS and (reader.keys_from is None or made >= reader.keys_from)
+        return Tie(subscriber, newsletter=newsletter.id), good
+
+
+def send_key(database: Database, tie: Tie, now: datetime, speak: Sequence[str] = ()) -> Profile | None:
+    """Have the link of the reader's own page sent to the reader's address, a few times an hour at most."""
+    with database.transaction() as session:
+        found = readers.tied(session, tie)
+        if found is None:
+            return None
+        shown = _profile(session, tie, found, now, speak)
+        who = b"key" + found.reader.address_hash
+        if shown.subscribed and attempts.count(session, who, now, timedelta(hours=1)) <= _KEYS_AN_HOUR:
+            notes.add(session, "key", found.newsletter.id, shown.language, now, subscriber=found.reader.id)
+        return shown
+
+
+def choose_all(
+    database: Database, tie: Tie, wanted: Choices, now: datetime, speak: Sequence[str] = ()
 ) -> tuple[Profile, Profile] | None:
-    """Store a reader's sections (bits) and languages (best first).
+    """Store a reader's choices.
 
     Returns how the reader's page was before and is now; None when there is no such reader. Raises NotOffered
     or NothingChosen, and stores nothing then. Sections that everybody gets need no choosing.
     """
     with database.transaction() as session:
-        tie = _tie(session, issue, subscriber)
-        if tie is None:
+        found = readers.tied(session, tie)
+        if found is None:
             return None
-        before = _profile(session, tie, now, speak)
-        known = {section.bit: section for section in newsletters.sections(session, tie.newsletter.id)}
-        if not known.keys() >= set(sections) or not set(tie.newsletter.languages) >= set(languages):
+        before = _profile(session, tie, found, now, speak)
+        former = _standing(found, "key")
+        reader, subscription, newsletter = found.reader, found.subscription, found.newsletter
+        known = {section.bit: section for section in newsletters.sections(session, newsletter.id)}
+        if not known.keys() >= set(wanted.sections) or not set(newsletter.languages) >= set(wanted.languages):
             raise NotOffered(NotOffered.__doc__)
-        if not languages:
+        if not wanted.languages:
             raise NotOffered("A choice names no language.")
         always = [bit for bit, section in known.items() if section.always_included]
-        if known and not sections and not always:
+        if known and not wanted.sections and not always:
             raise NothingChosen(NothingChosen.__doc__)
-        followed = sum(1 << bit for bit in set(sections) - set(always))
-        kept = tie.subscription.sections & sum(1 << bit for bit in always)
-        to_come = ALL_SECTIONS & ~sum(1 << bit for bit in known) if new_sections else 0
-        tie.subscription.sections = followed | kept | to_come
-        tie.reader.languages = _with_others(languages, tie.reader.languages, tie.newsletter.languages)
-        return before, _profile(session, tie, now, speak)
+        if wanted.time_zone is not None:
+            if not known_zone(wanted.time_zone):
+                raise NotOffered("A choice names no time zone.")
+            reader.time_zone = wanted.time_zone
+        followed = sum(1 << bit for bit in set(wanted.sections) - set(always))
+        kept = subscription.sections & sum(1 << bit for bit in always)
+        to_come = ALL_SECTIONS & ~sum(1 << bit for bit in known) if wanted.new_sections else 0
+        subscription.sections = followed | kept | to_come
+        reader.languages = with_others(wanted.languages, reader.languages, newsletter.languages)
+        if wanted.text_only is not None:
+            reader.text_only = wanted.text_only
+        if wanted.monthly is not None:
+            subscription.frequency = "monthly" if wanted.monthly else "each"
+        if wanted.tracking is not None:
+            _track(session, found, wanted.tracking, wanted.tracking_wording, wanted.language, now)
+        after = _profile(session, tie, found, now, speak)
+        if former != _standing(found, "key"):
+            readers.remember(subscription, former, now)
+        return before, after
 
 
-def _with_others(chosen: Sequence[str], own: Sequence[str], offered: Sequence[str]) -> list[str]:
+def take_back(
+    database: Database, tie: Tie, by: str, now: datetime, speak: Sequence[str] = ()
+) -> tuple[bool, Profile] | None:
+    """Undo the last change within the time for it. ``by``: ``key`` may undo any, ``mail`` what a link of any
+    mail has done. Returns whether there was something to undo, and the reader; None for no such reader."""
+    with database.transaction() as session:
+        found = readers.tied(session, tie)
+        if found is None:
+            return None
+        reader, subscription, former = found.reader, found.subscription, found.subscription.former
+        at = subscription.former_at
+        done = bool(former and at and now - at <= UNDO and (by == "key" or former["by"] == "mail"))
+        if done:
+            assert former
+            subscription.sections = former["sections"]
+            subscription.frequency = former["frequency"]
+            paused = former["paused_until"]
+            subscription.paused_until = datetime.fromisoformat(paused) if paused else None
+            if former["by"] == "key":
+                reader.languages = former["languages"]
+                reader.text_only, reader.time_zone = former["text_only"], former["time_zone"]
+                _track(session, found, former["tracking"], "", "", now)
+            readers.remember(subscription, None, now)
+        return done, _profile(session, tie, found, now, speak)
+
+
+def drop_sections(
+    database: Database, tie: Tie, sections: Sequence[int], now: datetime, speak: Sequence[str] = ()
+) -> tuple[tuple[Wording, ...], Profile] | None:
+    """Stop following some sections of the edition that a link stood in; the titles, and the reader. Raises
+    NotOffered for others, and NothingChosen for none, or when nothing would be left to get."""
+    with database.transaction() as session:
+        found = readers.tied(session, tie)
+        if found is None:
+            return None
+        shown = _profile(session, tie, found, now, speak)
+        offered = {section.bit: section for section in shown.got}
+        if not offered.keys() >= set(sections):
+            raise NotOffered(NotOffered.__doc__)
+        left = found.subscription.sections & ~sum(1 << bit for bit in set(sections))
+        known = newsletters.sections(session, found.newsletter.id)
+        if not sections or not any(s.always_included or left >> s.bit & 1 for s in known):
+            raise NothingChosen(NothingChosen.__doc__)
+        readers.remember(found.subscription, _standing(found, "mail"), now)
+        found.subscription.sections = left
+        titles = tuple(offered[bit].title for bit in dict.fromkeys(sections))
+        return titles, _profile(session, tie, found, now, speak)
+
+
+def set_monthly(database: Database, tie: Tie, now: datetime, speak: Sequence[str] = ()) -> Profile | None:
+    """One mail a month instead of each issue; holds for mail that is already queued."""
+    with database.transaction() as session:
+        found = readers.tied(session, tie)
+        if found is None:
+            return None
+        if found.subscription.frequency != "monthly":
+            readers.remember(found.subscription, _standing(found, "mail"), now)
+            found.subscription.frequency = "monthly"
+        return _profile(session, tie, found, now, speak)
+
+
+def pause(
+    database: Database, tie: Tie, weeks: int, by: str, now: datetime, speak: Sequence[str] = ()
+) -> Profile | None:
+    """Send nothing for some weeks, also not what is already queued; 0 ends a pause. Raises NotOffered."""
+    if weeks and weeks not in PAUSES:
+        raise NotOffered("A pause is not that long.")
+    with database.transaction() as session:
+        found = readers.tied(session, tie)
+        if found is None:
+            return None
+        readers.remember(found.subscription, _standing(found, by), now)
+        found.subscription.paused_until = now + timedelta(weeks=weeks) if weeks else None
+        return _profile(session, tie, found, now, speak)
+
+
+def _standing(found: Tied, by: str) -> dict[str, Any]:
+    """What a change replaces. A change by a link of any mail may only ever bring back what such links change."""
+    subscription, reader = found.subscription, found.reader
+    paused = subscription.paused_until
+    standing: dict[str, Any] = {
+        "by": by,
+        "sections": subscription.sections,
+        "frequency": subscription.frequency,
+        "paused_until": paused.isoformat() if paused else None,
+    }
+    if by == "key":
+        standing |= {
+            "languages": reader.languages,
+            "text_only": reader.text_only,
+            "time_zone": reader.time_zone,
+            "tracking": subscription.tracking,
+        }
+    return standing
+
+
+def _track(session: Session, found: Tied, agreed: bool, wording: str, language: str, now: datetime) -> None:
+    if found.subscription.tracking is agreed:
+        return
+    found.subscription.tracking = agreed
+    readers.add_consent(
+        session,
+        Consent(
+            subscriber_id=found.reader.id,
+            newsletter_id=found.newsletter.id,
+            kind="tracking",
+            given=agreed,
+            source="own page",
+            wording=wording,
+            language=language,
+            at=now,
+        ),
+    )
+
+
+def with_others(chosen: Sequence[str], own: Sequence[str], offered: Sequence[str]) -> list[str]:
     """The chosen languages as the reader's list: ``sr-Latn-BA`` stays when ``sr-Latn`` was chosen for it, and
     what this newsletter does not offer keeps its place for the others."""
     theirs: dict[str, str] = {}
@@ -135,75 +319,12 @@ def _with_others(chosen: Sequence[str], own: Sequence[str], offered: Sequence[st
     return result
 
 
-def leave(database: Database, issue: int, subscriber: int, how: str, now: datetime) -> bool:
-    """End the subscription that a link belongs to, also for mail that is already queued.
-
-    When this returns, nothing more goes out: no worker takes the reader's deliveries from the commit on, and
-    a message that is with the relay at that moment is waited for. True when the reader is known; twice is
-    the same as once.
-    """
-    with database.transaction() as session:
-        tie = _tie(session, issue, subscriber)
-        if tie is None:
-            return False
-        newsletter = tie.newsletter.id
-        if readers.set_state(session, newsletter, subscriber, SubscriptionState.unsubscribed, now):
-            feedback.add(session, "unsubscribe", now, newsletter, issue, subscriber, {"how": how})
-            readers.add_consent(
-                session,
-                Consent(
-                    subscriber_id=subscriber,
-                    newsletter_id=newsletter,
-                    kind="subscribe",
-                    given=False,
-                    source=how,
-                    at=now,
-                ),
-            )
-    _wait_for_flights(database, newsletter, subscriber)
-    return True
-
-
-def come_back(database: Database, issue: int, subscriber: int, now: datetime) -> bool:
-    """Take leaving back within the time for it; True when the reader is subscribed after this."""
-    with database.transaction() as session:
-        tie = _tie(session, issue, subscriber)
-        if tie is None:
-            return False
-        if tie.subscription.state is SubscriptionState.active:
-            return True
-        if not _may_come_back(tie.subscription, now):
-            return False
-        if readers.set_state(session, tie.newsletter.id, subscriber, SubscriptionState.active, now):
-            readers.add_consent(
-                session,
-                Consent(
-                    subscriber_id=subscriber,
-                    newsletter_id=tie.newsletter.id,
-                    kind="subscribe",
-                    given=True,
-                    source="undo on the unsubscribe page",
-                    at=now,
-                ),
-            )
-        return True
-
-
-def _tie(session: Session, issue: int, subscriber: int) -> _Tie | None:
-    row = issues.by_id(session, issue)
-    reader = readers.by_id(session, subscriber)
-    subscription = readers.subscription(session, row.newsletter_id, subscriber) if row else None
-    if row is None or reader is None or subscription is None:
-        return None
-    return _Tie(newsletters.by_id(session, row.newsletter_id), reader, subscription)
-
-
 def _may_come_back(subscription: Subscription, now: datetime) -> bool:
     return subscription.state is SubscriptionState.unsubscribed and now - subscription.changed_at <= UNDO
 
 
-def _profile(session: Session, tie: _Tie, now: datetime, speak: Sequence[str]) -> Profile:
-    newsletter, reader, subscription = tie.newsletter, tie.reader, tie.subscription
+def _profile(session: Session, tie: Tie, found: Tied, now: datetime, speak: Sequence[str]) -> Profile:
+    newsletter, reader, subscription = found.newsletter, found.reader, found.subscription
     chains, default = newsletter.fallbacks, newsletter.default_language
     language = page_language([*speak, *reader.languages], newsletter.languages, chains, default)
     preferred = dict.fromkeys(filter(None, (match(tag, newsletter.languages) for tag in reader.languages)))
@@ -213,40 +334,57 @@ def _profile(session: Session, tie: _Tie, now: datetime, speak: Sequence[str]) -
     def words(texts: dict[str, str]) -> Wording:
         return worded(texts, language, chains, default)
 
+    sections = tuple(
+        SectionChoice(
+            section.bit,
+            words(section.titles),
+            words(section.descriptions),
+            bool(subscription.sections >> section.bit & 1),
+            section.always_included,
+        )
+        for section in newsletters.sections(session, newsletter.id)
+    )
+    got = readers.sections_got(session, tie.issue, reader.id) if tie.issue else 0
+    paused = subscription.paused_until
     return Profile(
         slug=newsletter.slug,
         name=words(newsletter.names),
         address=masked(reader.address),
+        full_address=reader.address,
         language=language,
         page_languages=spoken(newsletter.languages),
         languages=tuple(preferred),
         offered=tuple(newsletter.languages),
         subscribed=subscription.state is SubscriptionState.active,
         may_come_back=_may_come_back(subscription, now),
-        sections=tuple(
-            SectionChoice(
-                section.bit,
-                words(section.titles),
-                words(section.descriptions),
-                bool(subscription.sections >> section.bit & 1),
-                section.always_included,
-            )
-            for section in newsletters.sections(session, newsletter.id)
-        ),
+        sections=sections,
         new_sections=bool(subscription.sections & _NEW_SECTIONS),
+        got=tuple(section for section in sections if got >> section.bit & 1 and not section.always),
+        text_only=reader.text_only,
+        time_zone=reader.time_zone,
+        monthly=subscription.frequency == "monthly",
+        paused_until=paused.astimezone(UTC) if paused and paused > now else None,
+        tracking=subscription.tracking,
+        asks_for_tracking=newsletter.tracking == "individual",
+        newsletters=_newsletters(session, newsletter, reader, language),
         postal_address=newsletter.postal_address,
         theme={name: str(value) for name, value in newsletter.theme.items()},
+        own_words=own_words(newsletter.phrases, language),
     )
 
 
-def _wait_for_flights(database: Database, newsletter: int, subscriber: int) -> None:
-    until = time.monotonic() + _LONGEST_WAIT
-    while True:
-        with database.transaction() as session:
-            for issue in batches.open_for(session, newsletter, subscriber):
-                # Whoever is taking deliveries holds the batch: once it is ours, their taking is committed.
-                batches.hold_for(session, issue, subscriber)
-            flying = ledger.being_sent(session, subscriber, newsletter)
-        if not flying or time.monotonic() > until:
-            return
-        time.sleep(0.05)
+def _newsletters(
+    session: Session, here: Newsletter, reader: Subscriber, language: str
+) -> tuple[OtherNewsletter, ...]:
+    """Those that anybody can subscribe to, and those that the reader has."""
+    ties = readers.subscriptions(session, reader.id)
+    return tuple(
+        OtherNewsletter(
+            row.slug,
+            worded(row.names, language, row.fallbacks, row.default_language),
+            row.id in ties and ties[row.id].state is SubscriptionState.active,
+            row.id == here.id,
+        )
+        for row in newsletters.all_of_them(session)
+        if row.public or row.id in ties
+    )

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from mailer.models import Feedback
@@ -50,3 +50,31 @@ def bounced(session: Session, issue: int, replies: Mapping[int, str], at: dateti
         SELECT address_hash, 'hard bounce', reply FROM bounced ON CONFLICT DO NOTHING
     """
     session.execute(text(query), values)
+
+
+def explain_leaving(session: Session, newsletter: int, subscriber: int, why: dict[str, str]) -> bool:
+    """Add a reader's reason to their latest unsubscribe; True when there is one."""
+    query = (
+        select(Feedback)
+        .where(
+            Feedback.kind == "unsubscribe",
+            Feedback.newsletter_id == newsletter,
+            Feedback.subscriber_id == subscriber,
+        )
+        .order_by(Feedback.id.desc())
+        .limit(1)
+        .with_for_update()
+    )
+    row = session.scalar(query)
+    if row is None:
+        return False
+    row.detail = {"how": row.detail.get("how", ""), **why}
+    return True
+
+
+def is_known(session: Session, kind: str, issue: int | None, subscriber: int) -> bool:
+    """Whether such a thing was noted before."""
+    query = select(Feedback.id).where(
+        Feedback.kind == kind, Feedback.issue_id == issue, Feedback.subscriber_id == subscriber
+    )
+    return session.scalar(query.limit(1)) is not None

@@ -18,6 +18,10 @@ def slugs(session: Session) -> list[str]:
     return list(session.scalars(select(Newsletter.slug).order_by(Newsletter.slug)))
 
 
+def all_of_them(session: Session) -> list[Newsletter]:
+    return list(session.scalars(select(Newsletter).order_by(Newsletter.slug)))
+
+
 def sections(session: Session, newsletter: int) -> list[Section]:
     """In the order in which they are printed."""
     return list(

@@ -3,14 +3,26 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import select, text, update
+from sqlalchemy import delete, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from mailer.domain.states import SubscriptionState
 from mailer.domain.subscribers import NewReader
-from mailer.models import Consent, Subscriber, Subscription, Suppression
+from mailer.domain.ties import Tie
+from mailer.models import (
+    Consent,
+    Delivery,
+    Edition,
+    Feedback,
+    Issue,
+    Newsletter,
+    Subscriber,
+    Subscription,
+    Suppression,
+)
 
 
 def by_hash(session: Session, address_hash: bytes) -> Subscriber | None:
@@ -23,6 +35,80 @@ def by_id(session: Session, subscriber: int) -> Subscriber | None:
 
 def subscription(session: Session, newsletter: int, subscriber: int) -> Subscription | None:
     return session.get(Subscription, (newsletter, subscriber))
+
+
+@dataclass(frozen=True, slots=True)
+class Tied:
+    """What a link of a mail leads to."""
+
+    newsletter: Newsletter
+    reader: Subscriber
+    subscription: Subscription
+
+
+def tied(session: Session, tie: Tie) -> Tied | None:
+    """None when there is no such reader, or newsletter, or tie between them any more."""
+    newsletter = tie.newsletter
+    if tie.issue:
+        newsletter = session.scalar(select(Issue.newsletter_id).where(Issue.id == tie.issue)) or 0
+    found = subscription(session, newsletter, tie.subscriber)
+    reader = by_id(session, tie.subscriber)
+    if found is None or reader is None:
+        return None
+    return Tied(session.get_one(Newsletter, newsletter), reader, found)
+
+
+def subscriptions(session: Session, subscriber: int) -> dict[int, Subscription]:
+    """By newsletter."""
+    query = select(Subscription).where(Subscription.subscriber_id == subscriber)
+    return {row.newsletter_id: row for row in session.scalars(query)}
+
+
+def sections_got(session: Session, issue: int, subscriber: int) -> int:
+    """Mask of the sections in a reader's edition of an issue; 0 for none."""
+    query = (
+        select(Edition.sections)
+        .join(Delivery, Delivery.edition_id == Edition.id)
+        .where(Delivery.issue_id == issue, Delivery.subscriber_id == subscriber)
+    )
+    return session.scalar(query) or 0
+
+
+def end(
+    session: Session, newsletter: int, issue: int | None, subscriber: int, how: str, now: datetime
+) -> bool:
+    """End a subscription with the evidence of it: the feedback and the consent that is withdrawn.
+
+    True when this changed something.
+    """
+    if not set_state(session, newsletter, subscriber, SubscriptionState.unsubscribed, now):
+        return False
+    session.add(
+        Feedback(
+            kind="unsubscribe",
+            at=now,
+            newsletter_id=newsletter,
+            issue_id=issue,
+            subscriber_id=subscriber,
+            detail={"how": how},
+        )
+    )
+    session.add(
+        Consent(
+            subscriber_id=subscriber,
+            newsletter_id=newsletter,
+            kind="subscribe",
+            given=False,
+            source=how,
+            at=now,
+        )
+    )
+    return True
+
+
+def remember(subscription: Subscription, former: dict[str, Any] | None, now: datetime) -> None:
+    """Keep what a change replaced; None forgets it."""
+    subscription.former, subscription.former_at = former, now if former else None
 
 
 def set_state(
@@ -49,6 +135,10 @@ def suppress(session: Session, address_hash: bytes, reason: str, detail: str) ->
     """True when the address was not suppressed before; the first reason stays."""
     query = insert(Suppression).values(address_hash=address_hash, reason=reason, detail=detail)
     return session.connection().execute(query.on_conflict_do_nothing()).rowcount > 0
+
+
+def lift_suppression(session: Session, address_hash: bytes) -> None:
+    session.execute(delete(Suppression).where(Suppression.address_hash == address_hash))
 
 
 def add_consent(session: Session, consent: Consent) -> None:

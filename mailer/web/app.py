@@ -16,10 +16,12 @@ from mailer.domain.locales import NATIVE_NAMES
 from mailer.services.health import DatabaseDown, database_answers
 from mailer.web.archive import archive_router
 from mailer.web.logs import keep_discreet
+from mailer.web.mine import mine_router
 from mailer.web.negotiation import wanted
 from mailer.web.pages import POLICY, Pages
 from mailer.web.readers import reader_router
 from mailer.web.static import Static
+from mailer.web.subscribe import subscribe_router
 from mailer.web.theme import theme_router
 
 _log = logging.getLogger(__name__)
@@ -34,6 +36,8 @@ def create_app(parts: Mailer) -> FastAPI:
     app.mount("/static", Static(), "static")
     app.include_router(archive_router(parts, pages))
     app.include_router(reader_router(parts, pages))
+    app.include_router(mine_router(parts, pages))
+    app.include_router(subscribe_router(parts, pages))
     app.include_router(theme_router())
 
     @app.api_route("/health", methods=["GET", "HEAD"])

@@ -3,7 +3,7 @@
 import logging
 import re
 
-_TOKENS = re.compile(r"(/[upe]/)[^/\s?#\"]+")
+_TOKENS = re.compile(r"(/[upekca]/)[^/\s?#\"]+")
 
 
 class Discreet(logging.Filter):

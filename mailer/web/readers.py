@@ -1,5 +1,8 @@
-"""Where the links of a mail lead its reader: leaving, and choosing. GET changes nothing; POST needs the link
-alone, no cookie and no login."""
+"""Where the links of a mail lead its reader: leaving, getting less, and asking for the way to everything else.
+
+Mails are forwarded, so that these pages show nothing of the reader but a masked address. GET changes nothing;
+POST needs the link alone, no cookie and no login.
+"""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -12,19 +15,14 @@ from starlette.datastructures import FormData
 from mailer.adapters import cldr
 from mailer.adapters.tokens import Purpose, Tokens
 from mailer.bootstrap import Mailer
-from mailer.domain.locales import native_name
+from mailer.domain.ties import Tie
+from mailer.services import leave as leaving
 from mailer.services import preferences
 from mailer.services.preferences import NothingChosen, NotOffered, Profile
 from mailer.web.forms import posted
 from mailer.web.negotiation import asked
 from mailer.web.pages import Pages
-from mailer.web.theme import theme_address
 
-_PLACES = 3
-"""Lists of languages on the page; more where the reader has more languages."""
-
-Tie = tuple[int, int]
-"""issue, subscriber"""
 Speak = Annotated[list[str], Depends(asked)]
 Form = Annotated[FormData, Depends(posted)]
 
@@ -32,115 +30,127 @@ Form = Annotated[FormData, Depends(posted)]
 def reader_router(parts: Mailer, pages: Pages) -> APIRouter:
     router = APIRouter(include_in_schema=False)
     database, tokens = parts.database, parts.tokens
-    ToLeave = Annotated[Tie, Depends(_opened(tokens, Purpose.unsubscribe))]
-    ToChoose = Annotated[Tie, Depends(_opened(tokens, Purpose.preferences))]
+    ToLeave = Annotated[Tie, Depends(_opened(tokens, Purpose.unsubscribe, Purpose.quit))]
+    ToChoose = Annotated[Tie, Depends(_opened(tokens, Purpose.preferences, Purpose.choose))]
 
-    def page(name: str, reader: Profile, status: int = 200, **values: object) -> HTMLResponse:
-        frame = {
-            "reader": reader,
-            "languages": reader.page_languages,
-            "publication": reader.name,
-            "theme": pages.at(theme_address(reader.theme)),
-            "postal_address": reader.postal_address,
-        }
-        return pages.page(name, reader.language, frame | values, status)
+    def page(name: str, reader: Profile | None, status: int = 200, **values: object) -> HTMLResponse:
+        if reader is None:
+            raise HTTPException(404)
+        return pages.of(reader, name, status, reader=reader, **values)
 
     def reader_of(tie: Tie, speak: list[str]) -> Profile:
-        found = preferences.profile(database, *tie, datetime.now(UTC), speak)
+        found = preferences.profile(database, tie, datetime.now(UTC), speak)
         if found is None:
             raise HTTPException(404)
         return found
 
+    def entry(
+        name: str, reader: Profile, status: int = 200, problem: str = "", sent: bool = False
+    ) -> HTMLResponse:
+        if not reader.subscribed:
+            return left(reader)
+        values = {"problem": problem, "pauses": preferences.PAUSES, "sent": sent}
+        return page(name, reader, status, **values)
+
+    def left(reader: Profile, thanks: bool = False) -> HTMLResponse:
+        longest = leaving.LONGEST_WORDS
+        return page("left", reader, thanks=thanks, reasons=leaving.REASONS, longest=longest)
+
     def leave(tie: Tie, speak: list[str], how: str) -> HTMLResponse:
-        preferences.leave(database, *tie, how, datetime.now(UTC))
-        return page("left", reader_of(tie, speak))
+        leaving.leave(database, tie, how, datetime.now(UTC))
+        return left(reader_of(tie, speak))
 
     def come_back(tie: Tie, speak: list[str]) -> HTMLResponse:
-        back = preferences.come_back(database, *tie, datetime.now(UTC))
-        return page("back" if back else "left", reader_of(tie, speak))
+        back = leaving.come_back(database, tie, datetime.now(UTC))
+        reader = reader_of(tie, speak)
+        return page("back", reader) if back else left(reader)
 
-    def choices(
-        reader: Profile, status: int = 200, saved: str = "", problem: str = "", former: Profile | None = None
-    ) -> HTMLResponse:
-        followed = tuple(s.title.text for s in reader.sections if s.followed or s.always)
-        places = [*reader.languages, *[""] * (min(_PLACES, len(reader.offered)) - len(reader.languages))]
-        return page(
-            "preferences",
-            reader,
-            status,
-            saved=saved,
-            problem=problem,
-            former=former,
-            places=places,
-            section_titles=cldr.listed(followed, reader.language),
-            language_names=cldr.listed(tuple(map(native_name, reader.languages)), reader.language),
-        )
+    def say_why(tie: Tie, speak: list[str], form: FormData) -> HTMLResponse:
+        leaving.say_why(database, tie, str(form.get("why", "")), str(form.get("words", "")))
+        reader = reader_of(tie, speak)
+        return entry("leave", reader) if reader.subscribed else left(reader, thanks=True)
 
-    def save(tie: Tie, speak: list[str], form: FormData) -> HTMLResponse:
+    def less(tie: Tie, speak: list[str], form: FormData, name: str) -> HTMLResponse:
+        """The choices between all and nothing. ``name``: the page they were made on."""
+        reader, now = reader_of(tie, speak), datetime.now(UTC)
+        if not reader.subscribed:
+            return left(reader)
         try:
-            changed = preferences.choose_sections(
-                database,
-                *tie,
-                [int(str(bit)) for bit in form.getlist("section")],
-                [str(tag) for tag in form.getlist("language") if tag],
-                new_sections="new" in form,
-                now=datetime.now(UTC),
-                speak=speak,
-            )
+            match form.get("action"):
+                case "drop":
+                    bits = [int(str(bit)) for bit in form.getlist("section")]
+                    dropped = preferences.drop_sections(database, tie, bits, now, speak)
+                    titles = (
+                        cldr.listed(tuple(title.text for title in dropped[0]), reader.language)
+                        if dropped
+                        else ""
+                    )
+                    return page("less", dropped[1] if dropped else None, what="dropped", titles=titles)
+                case "monthly":
+                    return page("less", preferences.set_monthly(database, tie, now, speak), what="monthly")
+                case "pause":
+                    weeks = int(str(form.get("weeks", "")))
+                    paused = preferences.pause(database, tie, max(weeks, 1), "mail", now, speak)
+                    return page("less", paused, what="paused")
+                case _:
+                    undone = preferences.take_back(database, tie, "mail", now, speak)
+                    return page("less", undone[1] if undone else None, what="undone")
         except NothingChosen:
-            return choices(reader_of(tie, speak), 422, problem="no sections")
-        except (NotOffered, ValueError):  # ValueError: a section that is no number
-            return choices(reader_of(tie, speak), 422, problem="unreadable")
-        if changed is None:
-            raise HTTPException(404)
-        before, after = changed
-        if not after.subscribed:
-            return page("left", after)
-        if form.get("action") == "restore":
-            return choices(after, saved="undone")
-        return choices(after, saved="saved", former=None if after == before else before)
+            return entry(name, reader, 422, problem="no sections")
+        except (NotOffered, ValueError):  # ValueError: what should be a number is none
+            return entry(name, reader, 422, problem="unreadable")
 
     @router.api_route("/u/{token}", methods=["GET", "HEAD"])
     def ask_to_leave(tie: ToLeave, speak: Speak) -> HTMLResponse:
-        reader = reader_of(tie, speak)
-        return page("leave" if reader.subscribed else "left", reader)
+        return entry("leave", reader_of(tie, speak))
 
     @router.post("/u/{token}")
     def unsubscribe(tie: ToLeave, speak: Speak, form: Form) -> HTMLResponse:
-        """RFC 8058. Whatever else a mail client may post means the same: this link has one purpose."""
+        """RFC 8058. Whatever else a mail client may post means the same: to leave."""
         match form.get("action"):
             case "undo":
                 return come_back(tie, speak)
             case "leave":
                 return leave(tie, speak, "unsubscribe page")
+            case "why":
+                return say_why(tie, speak, form)
+            case "drop" | "monthly" | "pause" | "restore":
+                return less(tie, speak, form, "leave")
             case _:
                 return leave(tie, speak, "one click")
 
     @router.api_route("/p/{token}", methods=["GET", "HEAD"])
-    def show_choices(tie: ToChoose, speak: Speak) -> HTMLResponse:
-        reader = reader_of(tie, speak)
-        return choices(reader) if reader.subscribed else page("left", reader)
+    def show_ways(tie: ToChoose, speak: Speak) -> HTMLResponse:
+        return entry("ways", reader_of(tie, speak))
 
     @router.post("/p/{token}")
-    def store_choices(tie: ToChoose, speak: Speak, form: Form) -> HTMLResponse:
+    def take_way(tie: ToChoose, speak: Speak, form: Form) -> HTMLResponse:
         match form.get("action"):
-            case "save" | "restore":
-                return save(tie, speak, form)
+            case "send":
+                reader = preferences.send_key(database, tie, datetime.now(UTC), speak)
+                if reader is None:
+                    raise HTTPException(404)
+                return entry("ways", reader, sent=True)
             case "leave":
                 return leave(tie, speak, "preferences page")
             case "undo":
                 return come_back(tie, speak)
+            case "why":
+                return say_why(tie, speak, form)
+            case "drop" | "monthly" | "pause" | "restore":
+                return less(tie, speak, form, "ways")
             case _:
-                return choices(reader_of(tie, speak), 422, problem="unreadable")
+                return entry("ways", reader_of(tie, speak), 422, problem="unreadable")
 
     return router
 
 
-def _opened(tokens: Tokens, purpose: Purpose) -> Callable[[str], Tie]:
+def _opened(tokens: Tokens, of_issue: Purpose, of_newsletter: Purpose) -> Callable[[str], Tie]:
     def opened(token: str) -> Tie:
-        found = tokens.open_link(purpose, token)
-        if found is None:
-            raise HTTPException(404)
-        return found
+        if pair := tokens.open_link(of_issue, token):
+            return Tie(pair[1], issue=pair[0])
+        if pair := tokens.open_link(of_newsletter, token):
+            return Tie(pair[1], newsletter=pair[0])
+        raise HTTPException(404)
 
     return opened

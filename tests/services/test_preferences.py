@@ -13,17 +13,10 @@ from mailer.domain.editions import ALL_SECTIONS
 from mailer.domain.newsletter import NewsletterSettings, SectionSettings, read_newsletter
 from mailer.domain.states import SubscriptionState
 from mailer.domain.subscribers import read_address
+from mailer.domain.ties import UNDO, Tie
 from mailer.services import author
-from mailer.services.preferences import (
-    UNDO,
-    NothingChosen,
-    NotOffered,
-    Profile,
-    choose_sections,
-    come_back,
-    leave,
-    profile,
-)
+from mailer.services.leave import come_back, leave
+from mailer.services.preferences import Choices, NothingChosen, NotOffered, Profile, choose_all, profile
 from mailer.store import newsletters, readers
 
 SAMPLE = Path(__file__).parents[2] / "docs" / "sample" / "newsletter.toml"
@@ -42,10 +35,11 @@ class Someone:
             assert found
             assert newsletter
             self.id, self.newsletter = found.id, newsletter.id
+        self.tie = Tie(self.id, issue=issue)
 
     @property
     def page(self) -> Profile:
-        found = profile(self.database, self.issue, self.id, NOW)
+        found = profile(self.database, self.tie, NOW)
         assert found
         return found
 
@@ -64,9 +58,7 @@ class Someone:
             return found.languages
 
     def choose(self, sections: list[int], languages: list[str], new_sections: bool = False) -> None:
-        assert choose_sections(
-            self.database, self.issue, self.id, sections, languages, new_sections=new_sections, now=NOW
-        )
+        assert choose_all(self.database, self.tie, Choices(sections, languages, new_sections), NOW)
 
 
 @pytest.fixture
@@ -186,7 +178,7 @@ def test_saving_what_is_shown_changes_nothing(meet: Callable[[str], Someone]) ->
 
 def test_leaving_can_be_taken_back_for_a_day(meet: Callable[[str], Someone]) -> None:
     ada = meet("ada@example.org;en;water-and-rivers")
-    where = (ada.database, ada.issue, ada.id)
+    where = (ada.database, ada.tie)
     assert leave(*where, "one click", NOW)
     assert leave(*where, "one click", NOW + timedelta(hours=20))  # does not begin the day anew
     late = profile(*where, NOW + UNDO + timedelta(seconds=1))
@@ -204,15 +196,20 @@ def test_nobody_comes_back_who_never_confirmed(meet: Callable[[str], Someone]) -
     ada = meet("ada@example.org;en;")
     with ada.database.transaction() as session:
         readers.set_state(session, ada.newsletter, ada.id, SubscriptionState.pending, NOW)
-    assert not come_back(ada.database, ada.issue, ada.id, NOW)
+    assert not come_back(ada.database, ada.tie, NOW)
     assert not ada.page.subscribed
 
 
 def test_the_page_of_nobody(meet: Callable[[str], Someone]) -> None:
     ada = meet("ada@example.org;en;")
-    for issue, subscriber in ((ada.issue, ada.id + 1), (ada.issue + 1, ada.id)):
-        where = (ada.database, issue, subscriber)
+    for tie in (
+        Tie(ada.id + 1, ada.issue),
+        Tie(ada.id, ada.issue + 1),
+        Tie(ada.id),
+        Tie(ada.id, newsletter=99),
+    ):
+        where = (ada.database, tie)
         assert profile(*where, NOW) is None
         assert not leave(*where, "one click", NOW)
         assert not come_back(*where, NOW)
-        assert choose_sections(*where, [1], ["en"], new_sections=False, now=NOW) is None
+        assert choose_all(*where, Choices([1], ["en"], False), NOW) is None

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from mailer.adapters.tokens import Purpose
 from mailer.bootstrap import Mailer
 from mailer.domain.subscribers import read_address
+from mailer.domain.ties import Tie
 from mailer.services import preferences
 from mailer.services.preferences import Profile
 from mailer.store import editions, readers
@@ -27,6 +28,11 @@ class Mailing:
         return "/u/" + self.parts.tokens.link(Purpose.unsubscribe, self.issue, self.reader(address))
 
     def to_choose(self, address: str) -> str:
+        """The reader's own page, by a fresh key."""
+        now = int(datetime.now(UTC).timestamp())
+        return f"/k/{self.parts.tokens.link(Purpose.key, now, self.reader(address))}/lumen-basin"
+
+    def to_ask(self, address: str) -> str:
         return "/p/" + self.parts.tokens.link(Purpose.preferences, self.issue, self.reader(address))
 
     def web_view(self, language: str) -> str:
@@ -35,7 +41,9 @@ class Mailing:
         return "/e/" + self.parts.tokens.link(Purpose.web_view, self.issue, found.id)
 
     def profile(self, address: str) -> Profile:
-        found = preferences.profile(self.parts.database, self.issue, self.reader(address), datetime.now(UTC))
+        found = preferences.profile(
+            self.parts.database, Tie(self.reader(address), issue=self.issue), datetime.now(UTC)
+        )
         assert found
         return found
 

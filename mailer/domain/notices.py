@@ -1,0 +1,65 @@
+"""What comes back by mail: delivery status notifications (RFC 3464), and what is none."""
+
+import re
+from dataclasses import dataclass
+from email import message_from_bytes, policy
+from email.message import Message
+
+from mailer.domain.outcomes import Outcome, Reply, Stage, classify
+
+_STATUS = re.compile(r"\b([245]\.\d{1,3}\.\d{1,3})\b")
+_CODE = re.compile(r"\b([45]\d\d)\b")
+_LONGEST = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What a delivery status notification says of the one message that it is about."""
+
+    action: str
+    """failed, delayed, delivered, relayed or expanded."""
+    outcome: Outcome
+    """``accepted`` unless it failed or is delayed."""
+    reply: str
+    """Status and what the other server said, without addresses."""
+
+
+def read_notice(message: bytes) -> Notice | None:
+    """None for whatever is no delivery status notification: an answer, an auto-reply, junk.
+
+    The worst of several recipients counts; we send to one at a time, so that there is one.
+    """
+    mail = message_from_bytes(message, policy=policy.compat32)
+    if mail.get_content_type() != "multipart/report":
+        return None
+    found = [notice for part in mail.walk() if _is_status(part) for notice in _read(part)]
+    order = ["failed", "delayed"]
+    return min(found, key=lambda n: order.index(n.action) if n.action in order else 9) if found else None
+
+
+def _is_status(part: Message) -> bool:
+    return part.get_content_type() in ("message/delivery-status", "message/global-delivery-status")
+
+
+def _read(part: Message) -> list[Notice]:
+    blocks = part.get_payload()
+    if not isinstance(blocks, list):
+        return []
+    return [_notice(block) for block in blocks if isinstance(block, Message) and block.get("Action")]
+
+
+def _notice(block: Message) -> Notice:
+    action = str(block["Action"]).strip().lower().partition(" ")[0]
+    status = _STATUS.search(str(block.get("Status", "")))
+    said = " ".join(str(block.get("Diagnostic-Code", "")).partition(";")[2].split())
+    enhanced = status[1] if status else ""
+    code = _CODE.search(said)
+    basic = int(code[1]) if code else 450 if enhanced.startswith("4") else 550
+    words = re.sub(r"\S*@\S*", "…", said)[:_LONGEST]
+    reply = " ".join(filter(None, [enhanced, words]))
+    match action:
+        case "failed":
+            return Notice(action, classify(Reply(basic, enhanced, words), Stage.RCPT), reply)
+        case "delayed":
+            return Notice(action, Outcome.RETRY, reply)
+    return Notice(action, Outcome.ACCEPTED, reply)

@@ -1,0 +1,9 @@
+"""Why an address must not be mailed, and what may lift that."""
+
+HARD_BOUNCE = "hard bounce"
+COMPLAINT = "complaint"
+ERASED = "erased"
+
+LIFTED_BY_OPT_IN = frozenset({HARD_BOUNCE, COMPLAINT, ERASED})
+"""A reader who confirms again by a mail to that very address lifts these. What a person decided by hand is
+lifted by hand."""

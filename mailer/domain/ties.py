@@ -1,0 +1,19 @@
+"""Whom a link belongs to, and how long the link of a reader's own page is good."""
+
+from datetime import timedelta
+from typing import NamedTuple
+
+KEY_LASTS = timedelta(hours=2)
+"""How long the link opens that is sent to a reader who wants to see or change everything."""
+
+UNDO = timedelta(hours=24)
+"""How long a change can be taken back by the link that made it, and leaving too. Coming back later takes a new
+confirmed opt-in: the mail may have been forwarded since."""
+
+
+class Tie(NamedTuple):
+    """A reader and a newsletter, as a link names them: by an issue of it, or else by itself."""
+
+    subscriber: int
+    issue: int = 0
+    newsletter: int = 0

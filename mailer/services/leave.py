@@ -1,0 +1,89 @@
+"""Leave: ending a subscription by a link, also for mail that is already queued, and coming back within a day."""
+
+import time
+from datetime import datetime
+
+from mailer.domain.states import SubscriptionState
+from mailer.domain.ties import UNDO, Tie
+from mailer.models import Consent
+from mailer.store import batches, feedback, ledger, readers
+from mailer.store.database import Database
+
+REASONS = ("often", "interest", "never", "other")
+"""Why somebody leaves, as the page asks: too often, not interesting, never asked for it, something else."""
+LONGEST_WORDS = 500
+_LONGEST_WAIT = 10.0
+"""Seconds that leaving waits for a message that is with the relay at this moment."""
+
+
+def leave(database: Database, tie: Tie, how: str, now: datetime) -> bool:
+    """End the subscription that a link belongs to.
+
+    When this returns, nothing more goes out: no worker takes the reader's deliveries from the commit on, and
+    a message that is with the relay at that moment is waited for. True when the reader is known; twice is
+    the same as once.
+    """
+    with database.transaction() as session:
+        found = readers.tied(session, tie)
+        if found is None:
+            return False
+        newsletter = found.newsletter.id
+        readers.end(session, newsletter, tie.issue or None, tie.subscriber, how, now)
+    wait_for_flights(database, newsletter, tie.subscriber)
+    return True
+
+
+def come_back(database: Database, tie: Tie, now: datetime) -> bool:
+    """Take leaving back within the time for it; True when the reader is subscribed after this."""
+    with database.transaction() as session:
+        found = readers.tied(session, tie)
+        if found is None:
+            return False
+        subscription = found.subscription
+        if subscription.state is SubscriptionState.active:
+            return True
+        if subscription.state is not SubscriptionState.unsubscribed or now - subscription.changed_at > UNDO:
+            return False
+        if readers.set_state(session, found.newsletter.id, tie.subscriber, SubscriptionState.active, now):
+            readers.add_consent(
+                session,
+                Consent(
+                    subscriber_id=tie.subscriber,
+                    newsletter_id=found.newsletter.id,
+                    kind="subscribe",
+                    given=True,
+                    source="undo on the unsubscribe page",
+                    at=now,
+                ),
+            )
+        return True
+
+
+def say_why(database: Database, tie: Tie, reason: str, words: str) -> bool:
+    """Note why a reader has left, if they care to tell; True when there was something to note it on.
+
+    A reason that the page does not offer is dropped, and more than LONGEST_WORDS characters are cut.
+    """
+    with database.transaction() as session:
+        found = readers.tied(session, tie)
+        if found is None or found.subscription.state is not SubscriptionState.unsubscribed:
+            return False
+        why = {"why": reason} if reason in REASONS else {}
+        said = "".join(c for c in words.strip() if c.isprintable() or c == "\n")[:LONGEST_WORDS]
+        return feedback.explain_leaving(
+            session, found.newsletter.id, tie.subscriber, why | ({"words": said} if said else {})
+        )
+
+
+def wait_for_flights(database: Database, newsletter: int, subscriber: int) -> bool:
+    """Wait until no worker has mail for a reader in hand; False when that takes too long."""
+    until = time.monotonic() + _LONGEST_WAIT
+    while True:
+        with database.transaction() as session:
+            for issue in batches.open_for(session, newsletter, subscriber):
+                # Whoever is taking deliveries holds the batch: once it is ours, their taking is committed.
+                batches.hold_for(session, issue, subscriber)
+            flying = ledger.being_sent(session, subscriber, newsletter)
+        if not flying or time.monotonic() > until:
+            return not flying
+        time.sleep(0.05)

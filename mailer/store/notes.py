@@ -1,0 +1,92 @@
+"""Notes: mails about a subscription, written here by whoever wants one sent, and claimed by who sends them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import select, text, update
+from sqlalchemy.orm import Session
+
+from mailer.models import AddressChange, Newsletter, Note, Section, Signup, Subscriber, Subscription
+
+
+def add(
+    session: Session,
+    kind: str,
+    newsletter: int,
+    language: str,
+    now: datetime,
+    *,
+    subscriber: int | None = None,
+    signup: int | None = None,
+    change: int | None = None,
+) -> None:
+    """Have a note sent. ``language`` has a catalogue."""
+    session.add(
+        Note(
+            kind=kind,
+            newsletter_id=newsletter,
+            language=language,
+            due_at=now,
+            subscriber_id=subscriber,
+            signup_id=signup,
+            change_id=change,
+        )
+    )
+
+
+def claim(session: Session, now: datetime, lease: timedelta, limit: int) -> list[int]:
+    """Notes that are due and that nobody else is sending, from now on ours until the lease ends."""
+    query = """
+        UPDATE note SET lease_until = :until, attempts = attempts + 1
+        WHERE id IN (
+            SELECT id FROM note
+            WHERE sent_at IS NULL AND given_up_at IS NULL AND due_at <= :now
+              AND (lease_until IS NULL OR lease_until < :now)
+            ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED
+        )
+        RETURNING id
+    """
+    return sorted(session.scalars(text(query), {"now": now, "until": now + lease, "limit": limit}))
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """A note with all that it is about."""
+
+    note: Note
+    newsletter: Newsletter
+    sections: Sequence[Section]
+    subscriber: Subscriber | None
+    subscription: Subscription | None
+    signup: Signup | None
+    change: AddressChange | None
+
+
+def opened(session: Session, notes: Sequence[int]) -> list[Open]:
+    found = []
+    for note in session.scalars(select(Note).where(Note.id.in_(notes)).order_by(Note.id)):
+        change = session.get(AddressChange, note.change_id) if note.change_id else None
+        subscriber = note.subscriber_id or (change.subscriber_id if change else None)
+        sections = select(Section).where(Section.newsletter_id == note.newsletter_id)
+        found.append(
+            Open(
+                note,
+                session.get_one(Newsletter, note.newsletter_id),
+                list(session.scalars(sections.order_by(Section.position, Section.id))),
+                session.get(Subscriber, subscriber) if subscriber else None,
+                session.get(Subscription, (note.newsletter_id, subscriber)) if subscriber else None,
+                session.get(Signup, note.signup_id) if note.signup_id else None,
+                change,
+            )
+        )
+    return found
+
+
+def settle(session: Session, note: int, **values: object) -> None:
+    """Write down what became of an attempt, and let the note go."""
+    session.execute(update(Note).where(Note.id == note).values(lease_until=None, **values))
+
+
+def by_id(session: Session, note: int) -> Note | None:
+    return session.get(Note, note)

@@ -1,0 +1,145 @@
+"""Everything held about one person: to print it, to bring it together, and to let it go."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import delete, text
+from sqlalchemy.orm import Session
+
+from mailer.models import Signup, Subscriber
+
+# Each finds the rows of one person in one table; :hash is the keyed hash of the address.
+_HELD = {
+    "subscriber": """
+        SELECT r.address, r.name, r.languages, r.time_zone, r.text_only, r.keys_from, r.created_at
+        FROM subscriber r WHERE r.id = :subscriber
+    """,
+    "subscriptions": """
+        SELECT n.slug AS newsletter, s.state, s.changed_at, s.frequency, s.paused_until, s.tracking,
+            s.former, s.former_at, s.sections AS mask,
+            ARRAY(SELECT c.key FROM section c WHERE c.newsletter_id = n.id AND s.sections >> c.bit & 1 = 1
+                  ORDER BY c.position) AS sections,
+            s.sections >> 61 & 1 = 1 AS new_sections
+        FROM subscription s JOIN newsletter n ON n.id = s.newsletter_id
+        WHERE s.subscriber_id = :subscriber ORDER BY n.slug
+    """,
+    "consents": """
+        SELECT n.slug AS newsletter, c.kind, c.given, c.source, c.wording, c.language, c.asked_at, c.at
+        FROM consent c JOIN newsletter n ON n.id = c.newsletter_id
+        WHERE c.subscriber_id = :subscriber ORDER BY c.id
+    """,
+    "deliveries": """
+        SELECT n.slug AS newsletter, i.number AS issue, d.state, d.reason, d.attempts, d.due_at, d.finished_at,
+            d.reply, e.language, e.subject
+        FROM issue i JOIN delivery d ON d.issue_id = i.id AND d.subscriber_id = :subscriber
+        JOIN newsletter n ON n.id = i.newsletter_id LEFT JOIN edition e ON e.id = d.edition_id
+        ORDER BY i.id
+    """,
+    "feedback": """
+        SELECT f.kind, f.at, n.slug AS newsletter, i.number AS issue, f.detail
+        FROM feedback f LEFT JOIN newsletter n ON n.id = f.newsletter_id LEFT JOIN issue i ON i.id = f.issue_id
+        WHERE f.subscriber_id = :subscriber ORDER BY f.id
+    """,
+    "sign-ups": """
+        SELECT n.slug AS newsletter, s.address, s.name, s.languages, s.language, s.wording, s.source,
+            s.created_at, s.confirmed_at, s.sections AS mask
+        FROM signup s JOIN newsletter n ON n.id = s.newsletter_id WHERE s.address_hash = :hash ORDER BY s.id
+    """,
+    "changes of address": """
+        SELECT a.address, a.old_confirmed_at, a.new_confirmed_at, a.created_at, a.done_at FROM address_change a
+        WHERE a.subscriber_id = :subscriber OR a.address_hash = :hash ORDER BY a.id
+    """,
+    "mails about the subscription": """
+        SELECT n.kind, n.language, n.created_at, n.sent_at, n.given_up_at, n.attempts, n.reply FROM note n
+        WHERE n.subscriber_id = :subscriber
+           OR n.signup_id IN (SELECT id FROM signup WHERE address_hash = :hash)
+           OR n.change_id IN (SELECT id FROM address_change WHERE subscriber_id = :subscriber OR address_hash = :hash)
+        ORDER BY n.id
+    """,
+    "suppression": """
+        SELECT x.reason, x.detail, x.created_at FROM suppression x WHERE x.address_hash = :hash
+    """,
+}
+
+
+def held(session: Session, subscriber: int | None, address_hash: bytes) -> dict[str, list[dict[str, Any]]]:
+    """Table by table, row by row, what is held about a person."""
+    values = {"subscriber": subscriber or 0, "hash": address_hash}
+    return {
+        table: [dict(row) for row in session.execute(text(query), values).mappings()]
+        for table, query in _HELD.items()
+    }
+
+
+def erase(session: Session, subscriber: int, now: datetime) -> None:
+    """Let a subscriber go, with all that leads to them; what counts stays, and leads to nobody.
+
+    Mail that waits to be sent to them is skipped. Nothing of theirs may be with a worker at this moment.
+    """
+    _skip_pending(session, subscriber, now)
+    values = {"subscriber": subscriber}
+    # A reply of a relay may quote the address: of it, the codes stay.
+    session.execute(
+        text(
+            """
+            UPDATE delivery SET reply = substring(reply from '^[0-9]{3}( [0-9.]{5,11})?')
+            WHERE subscriber_id = :subscriber AND reply IS NOT NULL
+            """
+        ),
+        values,
+    )
+    session.execute(
+        text("UPDATE feedback SET subscriber_id = NULL, detail = '{}' WHERE subscriber_id = :subscriber"),
+        values,
+    )
+    session.execute(delete(Subscriber).where(Subscriber.id == subscriber))
+
+
+def erase_requests(session: Session, address_hash: bytes) -> int:
+    """Let go what was asked for with an address and what was tried with it; returns how many requests."""
+    values = {"hash": address_hash, "tail": address_hash}
+    session.execute(text("DELETE FROM address_change WHERE address_hash = :hash"), values)
+    session.execute(
+        text("DELETE FROM attempt WHERE right(encode(who, 'hex'), 32) = encode(:tail, 'hex')"), values
+    )
+    return session.connection().execute(delete(Signup).where(Signup.address_hash == address_hash)).rowcount
+
+
+def leave_hash(session: Session, address_hash: bytes, reason: str) -> None:
+    """Keep that an address must not be mailed, and nothing else: an earlier reason stays, its details go."""
+    query = """
+        INSERT INTO suppression (address_hash, reason, detail) VALUES (:hash, :reason, '')
+        ON CONFLICT (address_hash) DO UPDATE SET detail = ''
+    """
+    session.execute(text(query), {"hash": address_hash, "reason": reason})
+
+
+def merge(session: Session, other: int, into: int, now: datetime) -> None:
+    """Bring what one subscriber has to another, who keeps their own where both have something."""
+    values = {"other": other, "into": into}
+    session.execute(
+        text(
+            """
+            UPDATE subscription s SET subscriber_id = :into WHERE subscriber_id = :other AND NOT EXISTS
+                (SELECT FROM subscription o WHERE o.subscriber_id = :into AND o.newsletter_id = s.newsletter_id)
+            """
+        ),
+        values,
+    )
+    for table in ("consent", "feedback"):
+        session.execute(
+            text(f"UPDATE {table} SET subscriber_id = :into WHERE subscriber_id = :other"), values
+        )
+    erase(session, other, now)
+
+
+def _skip_pending(session: Session, subscriber: int, now: datetime) -> None:
+    query = """
+        WITH skipped AS (
+            UPDATE delivery SET state = 'skipped', reason = 'unsubscribed', finished_at = :now
+            WHERE subscriber_id = :subscriber AND state = 'pending' RETURNING issue_id
+        )
+        UPDATE batch b SET skipped = skipped + 1
+        FROM skipped s WHERE b.issue_id = s.issue_id AND :subscriber BETWEEN b.first AND b.last
+    """
+    session.execute(text(query), {"subscriber": subscriber, "now": now})

@@ -1,0 +1,46 @@
+"""Sign-ups that wait to be confirmed, and changes of address that wait for both ends."""
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from mailer.models import AddressChange, Signup
+
+
+def add(session: Session, signup: Signup) -> int:
+    session.add(signup)
+    session.flush()
+    return signup.id
+
+
+def by_id(session: Session, signup: int) -> Signup | None:
+    return session.get(Signup, signup)
+
+
+def locked(session: Session, signup: int) -> Signup | None:
+    """Held until the transaction ends."""
+    return session.get(Signup, signup, with_for_update=True, populate_existing=True)
+
+
+def add_change(session: Session, change: AddressChange) -> int:
+    """The reader's earlier change, if it is still open, ends by this."""
+    open_ones = delete(AddressChange).where(
+        AddressChange.subscriber_id == change.subscriber_id, AddressChange.done_at.is_(None)
+    )
+    session.execute(open_ones)
+    session.add(change)
+    session.flush()
+    return change.id
+
+
+def change(session: Session, id: int) -> AddressChange | None:
+    return session.get(AddressChange, id)
+
+
+def change_locked(session: Session, id: int) -> AddressChange | None:
+    return session.get(AddressChange, id, with_for_update=True, populate_existing=True)
+
+
+def of_address(session: Session, address_hash: bytes) -> list[Signup]:
+    return list(
+        session.scalars(select(Signup).where(Signup.address_hash == address_hash).order_by(Signup.id))
+    )
