@@ -3,7 +3,8 @@
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, LargeBinary, UniqueConstraint, func
+from sqlalchemy import Computed, ForeignKey, Index, LargeBinary, UniqueConstraint, func
+from sqlalchemy.dialects.postgresql import TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column
 
 from mailer.domain.states import IssueState, MissingPolicy, TranslationStatus
@@ -80,6 +81,13 @@ class StoryTranslation(Base):
     alt: Mapped[str] = mapped_column(default="")
     link: Mapped[str] = mapped_column(default="")
     link_label: Mapped[str] = mapped_column(default="")
+    words: Mapped[str] = mapped_column(
+        TSVECTOR, Computed("search_words(language, headline, body)", persisted=True), deferred=True
+    )
+    """What the archive's search looks through: see the migration "search over stories"."""
+
+    __table_args__ = (Index(None, "words", postgresql_using="gin"),)
+    __mapper_args__ = {"eager_defaults": False}  # nobody reads the words after writing a text
 
 
 class Contact(Base):

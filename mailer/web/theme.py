@@ -1,10 +1,11 @@
 """A newsletter's colours as a style sheet of its own: pages allow no style inside themselves.
 
-The address holds the colours and nothing else, so that the sheet needs no database and may be kept for good.
+The address holds the colours, its own and those of its sections, and nothing else, so that the sheet needs no
+database and may be kept for good.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from fastapi import APIRouter, HTTPException, Response
@@ -15,17 +16,18 @@ from mailer.domain.content import Theme
 
 _PARTS = ("accent", "ink", "paper", "ground")
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
-_NAME = re.compile(r"[0-9a-f]{6}(-[0-9a-f]{6}){3}")
+_NAME = re.compile(r"[0-9a-f]{6}(-[0-9a-f]{6}){3,65}")
 _EDGE = 3.0
 """Contrast that the edge of a control needs (WCAG 2.2, 1.4.11)."""
 
 
-def theme_address(colours: Mapping[str, str]) -> str:
+def theme_address(colours: Mapping[str, str], sections: Sequence[str] = ()) -> str:
     """``/theme/0b5566-1d2a2e-fffdf8-f1ece1.css?v=…`` for a newsletter's theme; the default for what is no
-    colour."""
+    colour. The colours of sections come after these four, as the classes ``tone-1``, ``tone-2`` and so on."""
     default = Theme()
-    given = (colours.get(part, "") for part in _PARTS)
-    usual = (getattr(default, part) for part in _PARTS)
+    given = [*(colours.get(part, "") for part in _PARTS), *sections]
+    accent = given[0] if _COLOUR.fullmatch(given[0]) else default.accent
+    usual = [*(getattr(default, part) for part in _PARTS), *(accent for _ in sections)]
     name = "-".join(
         (colour if _COLOUR.fullmatch(colour) else other)[1:].lower()
         for colour, other in zip(given, usual, strict=True)
@@ -35,9 +37,9 @@ def theme_address(colours: Mapping[str, str]) -> str:
 
 @lru_cache(maxsize=256)
 def _sheet(name: str) -> str:
-    """The style sheet for four colours as they stand in the address."""
-    accent, ink, paper, ground = (f"#{part}" for part in name.split("-"))
-    shades = palette(Theme(accent=accent, ink=ink, paper=paper, ground=ground), ())
+    """The style sheet for colours as they stand in the address."""
+    accent, ink, paper, ground, *sections = (f"#{part}" for part in name.split("-"))
+    shades = palette(Theme(accent=accent, ink=ink, paper=paper, ground=ground), tuple(sections))
     light = {
         "ground": shades.ground,
         "on-ground": shades.on_ground,
@@ -48,6 +50,8 @@ def _sheet(name: str) -> str:
         "line-strong": readable(shades.line, shades.paper, at_least=_EDGE),
         "accent": shades.accent.text,
         "on-accent": shades.paper,
+        "band": shades.accent.band,
+        "on-band": shades.accent.on_band,
     }
     dark = {
         "ground": shades.dark_ground,
@@ -60,11 +64,20 @@ def _sheet(name: str) -> str:
         "accent": shades.accent.dark,
         "on-accent": shades.dark_paper,
     }
-    return f"{_root(light)}\n@media (prefers-color-scheme: dark) {{\n{_root(dark)}\n}}\n"
+    tones = list(enumerate(shades.sections, start=1))
+    return (
+        _rules({":root": light} | {f".tone-{number}": {"tone": shade.text} for number, shade in tones})
+        + "@media (prefers-color-scheme: dark) {\n"
+        + _rules({":root": dark} | {f".tone-{number}": {"tone": shade.dark} for number, shade in tones})
+        + "}\n"
+    )
 
 
-def _root(values: Mapping[str, str]) -> str:
-    return ":root {" + "".join(f" --{name}: {value};" for name, value in values.items()) + " }"
+def _rules(rules: Mapping[str, Mapping[str, str]]) -> str:
+    return "".join(
+        f"{selector} {{" + "".join(f" --{name}: {value};" for name, value in values.items()) + " }\n"
+        for selector, values in rules.items()
+    )
 
 
 def theme_router() -> APIRouter:

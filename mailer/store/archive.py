@@ -1,0 +1,146 @@
+"""The archive: issues that went out, and what a reader finds in them."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import and_, or_, select, text
+from sqlalchemy.orm import Session
+
+from mailer.domain.states import IssueState, TranslationStatus
+from mailer.models import Issue, IssueTranslation, Picture, Section, Story
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A story that was found, in the language it was found in."""
+
+    story: int
+    issue: int
+    section: int
+    language: str
+    headline: str
+    body: str
+
+
+def sent(session: Session, newsletter: int) -> list[Issue]:
+    """The issues that went out, the newest first. One that is sent again to those it failed for stays."""
+    again = and_(Issue.state.in_([IssueState.sending, IssueState.paused]), Issue.finished_at.is_not(None))
+    query = select(Issue).where(
+        Issue.newsletter_id == newsletter,
+        Issue.digest_month.is_(None),
+        or_(Issue.state == IssueState.sent, again),
+    )
+    return list(session.scalars(query.order_by(Issue.issue_date.desc(), Issue.id.desc())))
+
+
+def fronts(session: Session, issues: Iterable[int]) -> dict[int, dict[str, IssueTranslation]]:
+    """issue → language → front matter that is ready."""
+    query = select(IssueTranslation).where(
+        IssueTranslation.issue_id.in_(list(issues)), IssueTranslation.status == TranslationStatus.ready
+    )
+    found: dict[int, dict[str, IssueTranslation]] = defaultdict(dict)
+    for row in session.scalars(query):
+        found[row.issue_id][row.language] = row
+    return found
+
+
+def covers(session: Session, issues: Iterable[int]) -> dict[int, tuple[str, str, int, int]]:
+    """issue → (sha256, media type, width, height) of its first picture, or of its masthead."""
+    ids = list(issues)
+    columns = (Picture.sha256, Picture.media_type, Picture.width, Picture.height)
+    masts = select(Issue.id, *columns).join(Picture, Picture.id == Issue.masthead_picture_id)
+    firsts = (
+        select(Story.issue_id, *columns)
+        .join(Section, Section.id == Story.section_id)
+        .join(Picture, Picture.id == Story.picture_id)
+        .where(Story.issue_id.in_(ids))
+        .order_by(Story.issue_id, Section.position, Section.id, Story.position, Story.id)
+        .distinct(Story.issue_id)
+    )
+    return {
+        row[0]: (row[1], row[2], row[3], row[4])
+        for query in (masts.where(Issue.id.in_(ids)), firsts)
+        for row in session.execute(query)
+    }
+
+
+# A query for each language, since each has its own stemmer; the index serves each.
+_FIND = """
+    WITH wanted AS MATERIALIZED (
+        SELECT tag AS language,
+            websearch_to_tsquery(search_config(tag), :query)
+            || websearch_to_tsquery(search_config(tag), search_folded(:query))
+            || CASE WHEN search_config(tag) = 'simple'::regconfig THEN CAST(:stems AS tsquery)
+                ELSE ''::tsquery END AS query
+        FROM unnest(CAST(:languages AS text[])) tag
+    ), hits AS (
+        SELECT DISTINCT ON (s.id) s.id AS story, s.issue_id AS issue, s.section_id AS section, i.issue_date,
+            t.language, t.headline, t.body,
+            t.language = :language AS own, ts_rank(t.words, w.query) AS rank
+        FROM wanted w
+        JOIN story_translation t ON t.language = w.language AND t.words @@ w.query AND t.status = 'ready'
+        JOIN story s ON s.id = t.story_id AND s.issue_id = ANY(:issues)
+        JOIN issue i ON i.id = s.issue_id
+        JOIN issue_translation f ON f.issue_id = i.id AND f.language = t.language AND f.status = 'ready'
+        ORDER BY s.id, own DESC, rank DESC, t.language
+    )
+    SELECT story, issue, section, language, headline, body, count(*) OVER () AS total FROM hits
+    ORDER BY own DESC, rank DESC, issue_date DESC, story LIMIT :limit OFFSET :offset
+"""
+
+
+def find(
+    session: Session,
+    issues: Sequence[int],
+    query: str,
+    stems: Sequence[str],
+    language: str,
+    languages: Sequence[str],
+    *,
+    limit: int,
+    offset: int,
+) -> tuple[list[Hit], int]:
+    """Stories of these issues that fit, those in ``language`` first; each in one language only. (a page of
+    them, how many there are)
+
+    ``query`` is what somebody typed (``websearch_to_tsquery`` reads it and never complains); ``stems``:
+    beginnings of words, letters only, that all must occur, for languages without a stemmer.
+    """
+    rows = session.execute(
+        text(_FIND),
+        {
+            "issues": list(issues),
+            "query": query,
+            "stems": " & ".join(f"'{stem}':*" for stem in stems),
+            "language": language,
+            "languages": list(languages),
+            "limit": limit,
+            "offset": offset,
+        },
+    ).all()
+    return [Hit(*row[:6]) for row in rows], rows[0].total if rows else 0
+
+
+_MEANT = """
+    SELECT word FROM unnest(CAST(:words AS text[])) word
+    WHERE tsvector_to_array(
+            to_tsvector(search_config(:language), word)
+            || to_tsvector(search_config(:language), search_folded(word))
+        ) && tsvector_to_array(
+            to_tsvector(search_config(:language), :query)
+            || to_tsvector(search_config(:language), search_folded(:query))
+        )
+        OR search_config(:language) = 'simple'::regconfig
+            AND EXISTS (
+                SELECT FROM unnest(CAST(:stems AS text[])) stem WHERE starts_with(search_folded(word), stem)
+            )
+"""
+
+
+def meant(
+    session: Session, words: Iterable[str], query: str, stems: Sequence[str], language: str
+) -> frozenset[str]:
+    """Those of a text's words for which a query finds it."""
+    values = {"words": list(words), "query": query, "stems": list(stems), "language": language}
+    return frozenset(session.scalars(text(_MEANT), values))
