@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from mailer.domain.composition import IssueMaterial
-from mailer.domain.editions import missing
+from mailer.domain.editions import missing, shown_in
 from mailer.domain.states import EDITABLE, IssueState, MissingPolicy, WrongState, check_move
 from mailer.store import issues
 from mailer.store.database import Database
@@ -44,18 +44,19 @@ def look_over(material: IssueMaterial) -> list[Finding]:
         if not front.preheader.strip():
             add(False, f"{language}: there is no preheader; inboxes will show the first words instead.")
     gaps = missing(material.texts(), rules)
-    by_language: dict[str, list[str]] = {}
+    by_fate: dict[tuple[str, str], list[str]] = {}
     headline = {
         story.story: next((text.headline for text in story.texts.values()), "?") for story in material.stories
     }
+    texts = {story.story: story for story in material.texts()}
     for gap, language in gaps:
-        by_language.setdefault(language, []).append(headline[gap])
-    what = {
-        MissingPolicy.fall_back: "will be shown in another language, with a label",
-        MissingPolicy.leave_out: "will be left out",
-        MissingPolicy.block: "must be translated first",
-    }[rules.policy]
-    for language, headlines in by_language.items():
+        fate = "will be shown in another language, with a label"
+        if rules.policy is MissingPolicy.block:
+            fate = "must be translated first"
+        elif shown_in(texts[gap], language, rules) is None:
+            fate = "will be left out"
+        by_fate.setdefault((language, fate), []).append(headline[gap])
+    for (language, what), headlines in by_fate.items():
         add(
             rules.policy is MissingPolicy.block,
             f"{language}: {len(headlines)} of {len(material.stories)} stories {what}: {'; '.join(headlines)}.",
