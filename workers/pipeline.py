@@ -52,10 +52,9 @@ def expand(issue: int) -> None:
 def compose(issue: int) -> None:
     """Render the editions that are not rendered yet."""
     parts = mailer()
-    while composing.render_stale(
+    composing.render_stale(
         parts.database, parts.renderer, parts.links, parts.settings.bounce_domain, issue, EDITIONS_AT_ONCE
-    ):
-        pass
+    )
     now = datetime.now(UTC)
     if expanding.settle(parts.database, issue, now):
         hand_out(now)

@@ -80,6 +80,7 @@ def line_text(source: str) -> str:
     return "".join(texts).replace("\n", " ")
 
 
+@lru_cache(maxsize=256)
 def _parsed(source: str) -> list[Token]:
     if len(source) > MAX_LENGTH:
         raise TooLong(TooLong.__doc__)

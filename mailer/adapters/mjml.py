@@ -33,7 +33,8 @@ _ATTRIBUTES = re.compile(r"<mj-title>[^<]*|<[^<>]+>")
 _REFERENCES = re.compile(r"&#\d{3,7};(?:&#\d{3,7};)*")
 # XML 1.0 and HTML have no way to say these, and HTML reads a reference to U+0080–U+009F as Windows-1252.
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
-_GAPS = re.compile(r"\n{3,}")
+_SEAM = "<![endif]-->\n<!--[if mso | IE]>"
+"""Neighbouring comments for Outlook are one to it."""
 _STYLED = re.compile(r'(<\w[^<>]* style=")([^"<>]*)')
 _WORDY = re.compile(r"background:(#[0-9a-f]{6});(?=background-color:\1)|;$|(?<=[: ]0)px(?=[; ]|$)")
 """What mrml's styles can do without: a kilobyte in a full edition, and Gmail cuts long mails."""
@@ -105,15 +106,16 @@ class Renderer:
 
 
 class Sheet:
-    """All sections of an issue in one language, rendered; an edition is cut from it in a fraction of the time.
+    """All sections of an issue in one language, rendered. To cut an edition from it takes little time.
 
     HTML and text have the same links, and each slot marker of the content as it was.
     """
 
     def __init__(self, content: EditionContent, html: str, text: str) -> None:
         self._content = content
-        self._html = Parted(html)
-        self._text = Parted(text)
+        web_view = [content.links.web_view] if content.links.web_view else []
+        self._html = Parted(html, [_FOLLOWED, _LEFT_OUT, *map(escape, web_view)])
+        self._text = Parted(text, web_view)
 
     def edition(self, sections: Collection[str], web_view: str) -> Rendered:
         """The edition with the sections of these keys; ``web_view`` stands where the content's own stood."""
@@ -123,21 +125,18 @@ class Sheet:
         followed, others = (
             _UNPRINTABLE.sub("", cldr.listed(some, content.language)) for some in (titles, left_out)
         )
-        old = content.links.web_view
-
-        def whole(html: str) -> str:
-            # Neighbouring comments for Outlook are one to it.
-            html = html.replace("<![endif]--><!--[if mso | IE]>", "")
-            html = html.replace(_FOLLOWED, escape(followed)).replace(_LEFT_OUT, escape(others))
-            return html.replace(escape(old), escape(web_view)) if old != web_view else html
-
-        text = _with_items(_with_items(self._text.cut(names), _FOLLOWED, followed), _LEFT_OUT, others)
-        if old != web_view:
-            text = text.replace(old, web_view)
+        web_views = {content.links.web_view: web_view}
+        words = {_FOLLOWED: followed, _LEFT_OUT: others} | web_views
+        values = {str(escape(word)): str(escape(value)) for word, value in words.items()}
+        text = self._text.cut(names, web_views)
+        for word in (_FOLLOWED, _LEFT_OUT):
+            text = _with_items(text, word, words[word])
+        while "\n\n\n" in text:
+            text = text.replace("\n\n\n", "\n\n")
         return Rendered(
-            html=whole(self._html.cut(names)),
-            text=_GAPS.sub("\n\n", text).strip() + "\n",
-            page=whole(self._html.cut(names - {"reader"})),
+            html=self._html.cut(names, values).replace(_SEAM, ""),
+            text=text.strip() + "\n",
+            page=self._html.cut(names - {"reader"}, values).replace(_SEAM, ""),
         )
 
     def parts(self, sections: Collection[str]) -> tuple[frozenset[str], tuple[str, ...]]:
@@ -175,7 +174,9 @@ def to_html(mjml: str) -> str:
         raise TooLarge(TooLarge.__doc__)
     source = _UNPRINTABLE.sub("", mjml).replace("\\", "&#92;")
     html = mjml2html(_ATTRIBUTES.sub(_in_ascii, source), fonts={})
-    return _REFERENCES.sub(_as_characters, _STYLED.sub(_tersely, html))
+    html = _REFERENCES.sub(_as_characters, _STYLED.sub(_tersely, html))
+    # Lines that editions have in common are encoded once.
+    return html.replace("<!--[if", "\n<!--[if")
 
 
 def _tersely(styled: re.Match[str]) -> str:

@@ -2,7 +2,8 @@
 
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 from markupsafe import Markup
 
@@ -17,19 +18,22 @@ def part(*name: object, caller: Callable[[], str]) -> Markup:
 
 
 class Parted:
-    """A document with marked parts, which may lie inside one another."""
+    """A document with marked parts, which may lie inside one another, and words that stand for others."""
 
-    def __init__(self, marked: str) -> None:
+    def __init__(self, marked: str, words: Sequence[str] = ()) -> None:
         self._pieces: list[tuple[frozenset[str], str]] = []
         inside: list[str] = []
+        word = re.compile(f"({'|'.join(map(re.escape, words))})") if words else None
         for place, found in enumerate(_MARK.split(marked)):  # text and the names of marks in turn
             if place % 2 == 0:
-                self._pieces.append((frozenset(inside), found))
+                names = frozenset(inside)
+                self._pieces += [(names, text) for text in (word.split(found) if word else [found]) if text]
             elif found:
                 inside.append(found)
             else:
                 inside.pop()
 
-    def cut(self, names: frozenset[str]) -> str:
-        """The document without marks, with the parts that have one of the names and lie in no other part."""
-        return "".join([text for inside, text in self._pieces if inside <= names])
+    def cut(self, names: frozenset[str], values: Mapping[str, str] = MappingProxyType({})) -> str:
+        """The document without marks, with the parts that have one of the names and lie in no other part;
+        ``values`` has what its words stand for."""
+        return "".join([values.get(text, text) for inside, text in self._pieces if inside <= names])

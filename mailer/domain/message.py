@@ -261,7 +261,8 @@ def compile_message(
     ``headers``: name and value, the value as literal bytes and slots in turn. ``markers``: marker → slot.
     """
     plain, rich = _in_lines(text), _in_lines(html)
-    boundary = b"=_" + sha256(plain + rich).hexdigest()[:32].encode()
+    # No encoded body can hold "=_" (RFC 2045 section 6.7); the rest only makes messages differ.
+    boundary = b"=_" + sha256(plain).hexdigest()[:32].encode()
     names = {word.encode(): name for word, name in markers.items()}
     pieces: list[_Piece] = []
     for name, value in headers:

@@ -37,34 +37,35 @@ def load(database: Database, links: Links, issue: int) -> IssueMaterial:
 def render_stale(
     database: Database, renderer: Renderer, links: Links, bounce_domain: str, issue: int, limit: int
 ) -> int:
-    """Render some editions of an issue that are not rendered yet; returns how many. 0 means none is left.
+    """Render the editions of an issue that are not rendered yet, ``limit`` in a transaction. Says how many.
 
     Several workers may do this at once: each takes editions that no other one holds.
     """
-    with database.transaction() as session:
-        row = issues.by_id(session, issue)
-        if row is None:
-            return 0
-        stale = editions.stale(session, issue, limit)
-        if not stale:
-            return 0
-        source = material(session, row, links)
-        press = Press(source, renderer, links, bounce_domain)
-        for edition in stale:
-            printed = press.edition(edition.id, edition.language, edition.sections)
-            message, slots = printed.template.packed()
-            editions.save(
-                session,
-                edition.id,
-                revision=source.revision,
-                subject=printed.subject,
-                stories=printed.stories,
-                fallbacks=printed.fallbacks,
-                html=printed.page,
-                message=message,
-                slots=slots,
-            )
-        return len(stale)
+    done = 0
+    press: Press | None = None
+    while True:
+        with database.transaction() as session:
+            row = issues.by_id(session, issue)
+            stale = editions.stale(session, issue, limit) if row else []
+            if row is None or not stale:
+                return done
+            if press is None or press.revision != row.revision:
+                press = Press(material(session, row, links), renderer, links, bounce_domain)
+            for edition in stale:
+                printed = press.edition(edition.id, edition.language, edition.sections)
+                message, slots = printed.template.packed()
+                editions.save(
+                    session,
+                    edition.id,
+                    revision=press.revision,
+                    subject=printed.subject,
+                    stories=printed.stories,
+                    fallbacks=printed.fallbacks,
+                    html=printed.page,
+                    message=message,
+                    slots=slots,
+                )
+            done += len(stale)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,7 @@ class Press:
     """Prints the editions of an issue. Each language is rendered once, and its editions are cut from that."""
 
     def __init__(self, source: IssueMaterial, renderer: Renderer, links: Links, bounce_domain: str) -> None:
+        self.revision = source.revision
         self._source = source
         self._renderer = renderer
         self._links = links

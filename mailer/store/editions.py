@@ -19,15 +19,24 @@ class Compiled:
     slots: Sequence[Sequence[object]]
 
 
-def stale(session: Session, issue: int, limit: int) -> list[Edition]:
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """An edition that is not rendered yet."""
+
+    id: int
+    language: str
+    sections: int
+
+
+def stale(session: Session, issue: int, limit: int) -> list[Stale]:
     """Editions not yet rendered in the issue's present revision, held until the transaction ends."""
     query = """
-        SELECT e.id FROM edition e JOIN issue i ON i.id = e.issue_id
+        SELECT e.id, e.language, e.sections FROM edition e JOIN issue i ON i.id = e.issue_id
         WHERE e.issue_id = :issue AND e.revision <> i.revision
-        ORDER BY e.id LIMIT :limit FOR UPDATE OF e SKIP LOCKED
+        ORDER BY e.language, e.sections LIMIT :limit FOR UPDATE OF e SKIP LOCKED
     """
-    ids = list(session.scalars(text(query), {"issue": issue, "limit": limit}))
-    return list(session.scalars(select(Edition).where(Edition.id.in_(ids)).order_by(Edition.id)))
+    rows = session.execute(text(query), {"issue": issue, "limit": limit})
+    return [Stale(row.id, row.language, row.sections) for row in rows]
 
 
 def count_stale(session: Session, issue: int) -> int:
