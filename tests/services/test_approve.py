@@ -64,6 +64,20 @@ def test_a_missing_translation_is_named_or_blocks_by_policy(parts: Mailer, impor
     assert state(parts, issue) is IssueState.draft
 
 
+def test_a_story_that_no_fallback_reaches_is_said_to_be_left_out(parts: Mailer, import_issue: Import) -> None:
+    issue = import_issue("en", "fr", "bs")
+    change(parts, "DELETE FROM story_translation WHERE language <> 'bs' AND headline LIKE 'Nine countries%'")
+    charter = "DELETE FROM story_translation f USING story_translation b WHERE f.story_id = b.story_id"
+    change(
+        parts, charter + " AND f.language = 'fr' AND b.language = 'bs' AND b.headline LIKE 'Devet zemalja%'"
+    )
+    for language in ("en", "fr"):
+        assert (
+            f"{language}: 1 of 16 stories will be left out: Devet zemalja potpisalo povelju o rijeci Lumen."
+            in (approved(parts, issue))
+        )
+
+
 @pytest.mark.parametrize(
     ("statement", "complaint"),
     [
