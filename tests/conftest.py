@@ -3,6 +3,7 @@ stories start with the sample newsletter, its issue, some readers, and an inbox 
 
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -33,12 +34,16 @@ def worker(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory, worker: str) -> Iterator[Postgres]:
-    root = tmp_path_factory.getbasetemp()
-    shared = root.parent if worker != "main" else root
-    server = Postgres(shared / "pg", durable=False)
+def postgres(request: pytest.FixtureRequest) -> Iterator[Postgres]:
+    """One server for all processes of the run. Not among pytest's own folders: those are for one user alone,
+    and as root the server runs as another."""
+    run = str(getattr(request.config, "workerinput", {}).get("testrunuid", os.getpid()))
+    folder = Path(tempfile.gettempdir()) / f"mailer-tests-{run}"
+    server = Postgres(folder / "postgres", durable=False)
     yield server
     server.close()
+    if not (folder / "postgres" / "postmaster.pid").exists():  # this process was the last
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

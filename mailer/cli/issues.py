@@ -4,7 +4,7 @@ import getpass
 import json
 import sys
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -245,16 +245,37 @@ def send(
     at: Annotated[
         str, typer.Option(help="When, such as 2026-09-30T09:00+02:00; this host's zone without an offset.")
     ] = "",
+    local: Annotated[
+        bool, typer.Option("--local", help="Take --at on each reader's own clock: nine o'clock where they are.")
+    ] = False,
     by: By = "",
 ) -> None:
     """Let an approved issue go out, now or at a time. Only writes that down: workers do the rest."""
     now = datetime.now(UTC)
+    if local:
+        _send_locally(issue, at, now, by)
+        return
     when = _time(at) if at else now
     if at and (now - when).total_seconds() > 60:
         raise Misuse(f"{when:%d %B %Y at %H:%M %Z} has passed. Leave --at away to send now.")
     with Mailer() as parts:
         schedule.schedule(parts.database, issue, when, by or _me())
     print(f"Issue {issue} goes out {'now' if not at else f'on {when:%d %B %Y at %H:%M %Z}'}.")
+    print(f"Follow it with: mailer issue status {issue}")
+
+
+def _send_locally(issue: int, at: str, now: datetime, by: str) -> None:
+    try:
+        when = datetime.fromisoformat(at)
+    except ValueError:
+        when = None
+    if when is None or when.tzinfo is not None:
+        raise Misuse("--local needs a time without an offset, such as --at 2026-09-30T09:00 --local.")
+    if when.replace(tzinfo=timezone(timedelta(hours=-12))) < now:
+        raise Misuse(f"{when:%d %B %Y at %H:%M} has passed everywhere. Leave --at and --local away to send now.")
+    with Mailer() as parts:
+        schedule.schedule_locally(parts.database, issue, when, by or _me())
+    print(f"Issue {issue} goes out on {when:%d %B %Y at %H:%M} where each reader is.")
     print(f"Follow it with: mailer issue status {issue}")
 
 

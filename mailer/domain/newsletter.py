@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from datetime import time
 from typing import Annotated, Literal
 
 from email_validator import EmailNotValidError, validate_email
@@ -79,6 +80,9 @@ class NewsletterSettings(_Strict):
     names: dict[Tag, Line]
     taglines: dict[Tag, Line] = {}
     theme: ThemeSettings = ThemeSettings()
+    quiet_since: time | None = None
+    quiet_until: time | None = None
+    """No first attempt between these, on each reader's own clock."""
     public: bool = True
     phrases: dict[Tag, dict[str, Line | list[Line]]] = {}
     """Own words for phrases of the catalogues: see mailer.domain.phrases."""
@@ -86,6 +90,10 @@ class NewsletterSettings(_Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> "NewsletterSettings":
+        if (self.quiet_since is None) != (self.quiet_until is None) or (
+            self.quiet_since is not None and self.quiet_since == self.quiet_until
+        ):
+            raise ValueError("quiet hours need two different times: quiet_since = 21:00:00, quiet_until = 07:00:00")
         if self.default_language not in self.languages:
             raise ValueError(f"default_language {self.default_language} is not among languages")
         keys = [section.key for section in self.sections]

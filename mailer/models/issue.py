@@ -3,7 +3,7 @@
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Computed, ForeignKey, Index, LargeBinary, UniqueConstraint, func
+from sqlalchemy import DateTime, Computed, ForeignKey, Index, LargeBinary, UniqueConstraint, func
 from sqlalchemy.dialects.postgresql import TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -33,6 +33,9 @@ class Issue(Base):
     masthead_picture_id: Mapped[int | None] = mapped_column(ForeignKey("picture.id"))
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     scheduled_at: Mapped[datetime | None]
+    """When the audience is frozen: at the time to send, or when it is ``local_time`` in the first time zone."""
+    local_time: Mapped[datetime | None] = mapped_column(DateTime(timezone=False))
+    """To be sent when it is this time on each reader's own clock."""
     frozen_at: Mapped[datetime | None]
     """When the audience was frozen: its batches exist from then on."""
     composed_at: Mapped[datetime | None]

@@ -1,5 +1,6 @@
 """A newsletter and its sections."""
 
+from datetime import time
 from typing import Any
 
 from sqlalchemy import CheckConstraint, ForeignKey, SmallInteger, UniqueConstraint, text
@@ -26,6 +27,9 @@ class Newsletter(Base):
     fallbacks: Mapped[dict[str, list[str]]]
     theme: Mapped[dict[str, Any]]
     tracking: Mapped[str] = mapped_column(default="aggregate")
+    quiet_since: Mapped[time | None]
+    quiet_until: Mapped[time | None]
+    """No first attempt between these, on the reader's own clock; they may span midnight."""
     public: Mapped[bool] = mapped_column(default=True, server_default="true")
     """Anybody may read its archive and subscribe."""
     phrases: Mapped[dict[str, dict[str, Any]]] = mapped_column(default=dict, server_default=text("'{}'"))

@@ -57,7 +57,14 @@ def _expand_some(database: Database, issue: int, now: datetime) -> int:
             return 0
         choose_languages(session, row, audience.unknown_language_lists(session, issue, batches))
         always = newsletters.always_mask(session, row.newsletter_id)
-        audience.expand(session, issue, row.newsletter_id, always, batches, now)
+        newsletter = newsletters.by_id(session, row.newsletter_id)
+        quiet = None
+        if newsletter.quiet_since is not None and newsletter.quiet_until is not None:
+            quiet = (newsletter.quiet_since, newsletter.quiet_until)
+        timing = audience.Timing(now, row.local_time, quiet)
+        audience.expand(
+            session, issue, newsletter.id, always, batches, timing, digest=row.digest_month is not None
+        )
         return len(batches)
 
 
@@ -80,6 +87,8 @@ def count_audience(database: Database, issue: int) -> list[Counted]:
         audience.forget_language_choices(session, issue)
         choose_languages(session, row, audience.all_language_lists(session, row.newsletter_id))
         always = newsletters.always_mask(session, row.newsletter_id)
-        counted = audience.preview(session, issue, row.newsletter_id, always)
+        counted = audience.preview(
+            session, issue, row.newsletter_id, always, digest=row.digest_month is not None
+        )
         audience.forget_language_choices(session, issue)
         return counted

@@ -134,6 +134,8 @@ _WHY_NOT = {
     "unsubscribed": "They have unsubscribed, so nothing was sent.",
     "unconfirmed": "They never confirmed their subscription, so nothing was sent.",
     "suppressed": "Their address must not be mailed, so nothing was sent.",
+    "paused": "They had paused the newsletter at that time, so nothing was sent.",
+    "monthly": "They get one mail a month with that month's issues instead of each issue.",
     "no_language": "The issue has no language that they read, nor one that the newsletter falls back to.",
     "nothing_in_sections": "None of the sections they follow has a story in this issue.",
     "cancelled": "The issue was cancelled before their turn came.",

@@ -1,6 +1,6 @@
 """Schedule: when an issue goes out, and stopping it on its way. Only rows are written here."""
 
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 
 from mailer.domain.states import IssueState, WrongState, check_move
 from mailer.models import Issue
@@ -19,15 +19,33 @@ def _held(session: Session, issue: int) -> Issue:
     return found
 
 
+FIRST_ZONE = timezone(timedelta(hours=14))
+"""The zone whose clocks are furthest ahead."""
+
+
+def schedule_locally(database: Database, issue: int, at: datetime, actor: str) -> None:
+    """Let an approved issue go out when it is ``at`` (without a time zone) on each reader's own clock.
+
+    The audience is frozen when that time comes in the first time zone. Raises WrongState.
+    """
+    _schedule(database, issue, at.replace(tzinfo=FIRST_ZONE), at, f"{at.isoformat()} local time", actor)
+
+
 def schedule(database: Database, issue: int, at: datetime, actor: str) -> None:
     """Let an approved issue go out at ``at``; a time that has passed means now. Raises WrongState."""
+    _schedule(database, issue, at, None, at.isoformat(), actor)
+
+
+def _schedule(
+    database: Database, issue: int, at: datetime, local_time: datetime | None, detail: str, actor: str
+) -> None:
     with database.transaction() as session:
         row = _held(session, issue)
         if row.state is not IssueState.scheduled:
             check_move(issue, row.state, IssueState.scheduled)
         row.state = IssueState.scheduled
-        row.scheduled_at = at
-        issues.log(session, issue, actor, "scheduled", at.isoformat())
+        row.scheduled_at, row.local_time = at, local_time
+        issues.log(session, issue, actor, "scheduled", detail)
 
 
 def unschedule(database: Database, issue: int, actor: str) -> None:
@@ -93,7 +111,9 @@ def begin_due(database: Database, now: datetime, batch_size: int) -> list[int]:
             if row is None or row.state is not IssueState.scheduled or (row.scheduled_at or now) > now:
                 continue
             audience.forget_language_choices(session, issue)
-            count = audience.freeze(session, issue, row.newsletter_id, batch_size)
+            count = audience.freeze(
+                session, issue, row.newsletter_id, batch_size, digest=row.digest_month is not None
+            )
             row.state, row.frozen_at = IssueState.sending, now
             issues.log(session, issue, "mailer", "sending", f"{count} batches")
             begun.append(issue)

@@ -259,7 +259,9 @@ def test_who_changes_languages_at_that_moment_is_not_forgotten(parts: Mailer, im
             changed = update(Subscriber).where(Subscriber.id == reader).values(languages=["pl", "fr"])
             other.execute(changed)
         with pytest.raises(audience.Overtaken):
-            audience.expand(session, issue, row.newsletter_id, 0, held, NOW)
+            audience.expand(
+                    session, issue, row.newsletter_id, 0, held, audience.Timing(NOW), digest=False
+                )
         session.rollback()
     while expand.expand_some(parts.database, issue, NOW):
         pass

@@ -1,0 +1,117 @@
+"""Nine o'clock where each reader is, and quiet hours."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import text
+
+from mailer.bootstrap import Mailer
+from mailer.services import approve, compose, expand, schedule
+from mailer.store import newsletters
+
+ZONES = ("Pacific/Kiritimati", "Asia/Kolkata", "Europe/Belgrade", "UTC", "America/New_York", "Nowhere/Else")
+
+
+@pytest.fixture
+def issue(parts: Mailer, import_issue: Callable[..., int], add_readers: Callable[[str], None]) -> int:
+    made = import_issue("en")
+    add_readers("\n".join(f"r{n}@example.org;en;" for n in range(len(ZONES))))
+    with parts.database.transaction() as session:
+        for number, zone in enumerate(ZONES):
+            session.execute(
+                text("UPDATE subscriber SET time_zone = :zone WHERE address = :address"),
+                {"zone": zone, "address": f"r{number}@example.org"},
+            )
+    approve.approve(parts.database, compose.load(parts.database, parts.links, made), "tests")
+    return made
+
+
+def quiet(parts: Mailer, since: time, until: time) -> None:
+    with parts.database.transaction() as session:
+        newsletter = newsletters.by_slug(session, "lumen-basin")
+        assert newsletter is not None
+        newsletter.quiet_since, newsletter.quiet_until = since, until
+
+
+def due(parts: Mailer, issue: int, now: datetime) -> dict[str, datetime]:
+    """Time zone → when its reader's delivery is due."""
+    assert schedule.begin_due(parts.database, now, 2) == [issue]
+    while expand.expand_some(parts.database, issue, now):
+        pass
+    query = """
+        SELECT r.time_zone, d.due_at FROM delivery d JOIN subscriber r ON r.id = d.subscriber_id
+        WHERE d.issue_id = :issue
+    """
+    with parts.database.transaction() as session:
+        return {row.time_zone: row.due_at for row in session.execute(text(query), {"issue": issue})}
+
+
+def zone(name: str) -> ZoneInfo:
+    return ZoneInfo("UTC" if name == "Nowhere/Else" else name)
+
+
+def test_each_reader_gets_it_at_that_time_on_their_clock(parts: Mailer, issue: int) -> None:
+    schedule.schedule_locally(parts.database, issue, datetime(2026, 10, 1, 9), "tests")
+    first = datetime(2026, 9, 30, 19, tzinfo=UTC)  # nine in Kiritimati
+    assert schedule.begin_due(parts.database, first - timedelta(seconds=1), 2) == []
+    found = due(parts, issue, first)
+    assert {name: at.astimezone(zone(name)).replace(tzinfo=None) for name, at in found.items()} == dict.fromkeys(
+        ZONES, datetime(2026, 10, 1, 9)
+    )
+
+
+def test_where_the_time_has_passed_it_goes_at_once(parts: Mailer, issue: int) -> None:
+    schedule.schedule_locally(parts.database, issue, datetime(2026, 10, 1, 9), "tests")
+    now = datetime(2026, 10, 1, 8, tzinfo=UTC)
+    found = due(parts, issue, now)
+    assert found["Pacific/Kiritimati"] == found["Asia/Kolkata"] == found["Europe/Belgrade"] == now
+    assert found["UTC"] == now + timedelta(hours=1)
+
+
+def test_nobody_is_woken_in_quiet_hours(parts: Mailer, issue: int) -> None:
+    quiet(parts, time(21), time(7))
+    now = datetime(2026, 10, 1, 2, 30, tzinfo=UTC)
+    schedule.schedule(parts.database, issue, now, "tests")
+    found = due(parts, issue, now)
+    assert found["Asia/Kolkata"] == now  # eight in the morning
+    assert found["Europe/Belgrade"] == datetime(2026, 10, 1, 5, tzinfo=UTC)
+    assert found["America/New_York"] == datetime(2026, 10, 1, 11, tzinfo=UTC)  # 22:30 there
+
+
+def in_quiet(clock: time, since: time, until: time) -> bool:
+    return since <= clock < until if since < until else clock >= since or clock < until
+
+
+HOURS = st.times().map(lambda at: at.replace(second=0, microsecond=0))
+
+
+@given(since=HOURS, until=HOURS, minute=st.integers(0, 60 * 48))
+def test_quiet_hours_by_the_clock(_database: object, since: time, until: time, minute: int) -> None:
+    """The rule in SQL against the same rule in Python, over two days around the end of summer time."""
+    from mailer.store.audience import _DUE_LOCAL
+    from mailer.store.database import Database
+
+    assert isinstance(_database, Database)
+    if since == until:
+        return
+    now = datetime(2026, 10, 24, 12, tzinfo=UTC) + timedelta(minutes=minute)
+    query = (
+        "WITH zones AS (SELECT name FROM pg_timezone_names) SELECT (SELECT due_at FROM "
+        f"({_DUE_LOCAL}) d) FROM (SELECT 'Europe/Belgrade' AS time_zone) r"
+    )
+    with _database.transaction() as session:
+        at = session.scalar(
+            text(query), {"now": now, "local_time": None, "quiet_since": since, "quiet_until": until}
+        )
+    assert at is not None
+    local = now.astimezone(ZoneInfo("Europe/Belgrade"))
+    if in_quiet(local.time(), since, until):
+        assert at > now
+        assert at.astimezone(ZoneInfo("Europe/Belgrade")).time() in (until, until.replace(hour=(until.hour + 1) % 24))
+        assert at - now <= timedelta(hours=25)
+    else:
+        assert at == now
