@@ -1,5 +1,4 @@
-"""Archive: what anybody may read on the web: the issues of public newsletters, and whatever one has the address
-of."""
+"""Archive: what anybody may read: issues of public newsletters, and what one has the address of."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -37,6 +37,9 @@ class Addresses:
     def story(self, slug: str, language: str, issue: str, story: str | int) -> str:
         return f"{self.edition(slug, language, issue)}/{story}"
 
+    def subscribe(self, slug: str, language: str) -> str:
+        return f"{self._root}/subscribe/{slug}?lang={language}"
+
     def feed(self, slug: str, language: str, section: str = "") -> str:
         return f"{self.archive(slug)}/{language}" + (f"/{section}" if section else "") + ".atom"
 

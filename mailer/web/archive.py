@@ -1,4 +1,4 @@
-"""What is open to everybody: the archive of public newsletters, what one has the address of, the start page."""
+"""What is open to everybody: the archive, what one has the address of, the start page."""
 
 from typing import Annotated
 from urllib.parse import urlsplit

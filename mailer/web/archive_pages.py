@@ -57,8 +57,8 @@ class ArchivePages(Pages):
         """The template ``archive/<name>.html``.
 
         ``languages``: those in which the same can be had, each with its path; ``canonical``: the path under
-        which search engines should know the page; ``anywhere``: the path for people of any other language, that
-        of the newsletter's own language where there is none.
+        which search engines should know the page; ``anywhere``: the path for people of any other language,
+        without which that of the newsletter's own language serves.
         """
         colours = [topic.colour for topic in imprint.topics]
         frame: dict[str, object] = {
@@ -105,13 +105,13 @@ def kept(request: Request, text: str, media_type: str, headers: Mapping[str, str
 
 
 def _line(source: str) -> Markup:
-    return Markup(markup.line_html(source))
+    return Markup(markup.line_html(source))  # noqa: S704 - cleaned
 
 
 def _html(source: str, level: int = 4) -> Markup:
     """Text with the author's own headings at a level below that of its title."""
     html = markup.to_html(source)
-    return Markup(html if level == 4 else re.sub(r"<(/?)h4>", rf"<\1h{level}>", html))
+    return Markup(re.sub(r"<(/?)h4>", rf"<\1h{level}>", html))  # noqa: S704 - cleaned
 
 
 @pass_context

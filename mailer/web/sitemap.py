@@ -1,4 +1,4 @@
-"""For search engines: what there is (sitemaps.org, with each page's languages), and what they may read.
+"""For search engines: what there is (sitemaps.org, with their languages), and what they may read.
 
 One site map lists the others: a file has an end at 50,000 addresses, and each address names all its languages.
 """
@@ -36,7 +36,10 @@ def sitemap_router(parts: Mailer, pages: ArchivePages, to: Addresses) -> APIRout
     @router.api_route("/robots.txt", methods=["GET", "HEAD"])
     def robots() -> Response:
         """Pages for everybody are named, so that a new page with a token in its address is closed at once."""
-        allowed = [to.home() + path for path in ("archive/", "pictures/", "static/", "theme/", "sitemap.xml")]
+        allowed = [
+            to.home() + path
+            for path in ("archive/", "subscribe/", "pictures/", "static/", "theme/", "sitemap.xml")
+        ]
         lines = [
             "User-agent: *",
             *(f"Allow: {path}" for path in allowed),
