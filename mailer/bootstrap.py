@@ -21,6 +21,7 @@ from mailer.adapters.pictures import Fit, fit
 from mailer.adapters.smtp import Relay, Tls
 from mailer.adapters.tokens import Tokens
 from mailer.migrations import upgrade
+from mailer.services.retention import Keep
 from mailer.services.send import Sender
 from mailer.settings import ROOT, Settings, SettingsError, read_settings
 from mailer.store.database import Database
@@ -96,6 +97,18 @@ class Mailer:
     @cached_property
     def note_renderer(self) -> NoteRenderer:
         return NoteRenderer(TEMPLATES)
+
+    @property
+    def keep(self) -> Keep:
+        """How long what is kept."""
+        settings = self.settings
+        return Keep(
+            requests=settings.keep_requests_days,
+            notes=settings.keep_notes_days,
+            feedback=settings.keep_feedback_days,
+            deliveries=settings.keep_deliveries_days,
+            left=settings.keep_left_days,
+        )
 
     @cached_property
     def journals(self) -> Journals:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 from mailer.adapters import cldr
@@ -11,6 +12,7 @@ from mailer.adapters.mjml import _environment, to_html
 from mailer.domain.colours import palette
 from mailer.domain.content import NoteContent
 from mailer.domain.locales import native_name
+from mailer.domain.phrases import Words
 
 _GAPS = re.compile(r"\n{3,}")
 _PARAGRAPHS = re.compile(r"\n\s*\n")
@@ -40,10 +42,17 @@ class NoteRenderer:
         self._catalogues = Catalogues(templates / "locales")
         html, text = (_environment(templates / "email", html=html) for html in (True, False))
         self._mjml, self._text = html.get_template("note.mjml"), text.get_template("note.txt")
+        self._digest = text.get_template("digest.txt")
         self._words = {
             name.removeprefix("notes/").removesuffix(".txt"): text.get_template(name)
             for name in text.list_templates(filter_func=lambda name: name.startswith("notes/"))
         }
+
+    def month_words(self, language: str, month: date, own: Mapping[str, Words]) -> tuple[str, str]:
+        """The month by name, and what stands at the beginning of its digest."""
+        named = cldr.month(month, language)
+        frame = {"month": named, "catalogue": self._catalogues.translations(language, own)}
+        return named, self._digest.render(frame).strip()
 
     def render_note(self, note: NoteContent) -> RenderedNote:
         """A note as subject, HTML and text, with the same links in both. Raises ``UnsafeLink``."""

@@ -15,6 +15,7 @@ from mailer.services.author import Refused
 from mailer.services.compose import NoIssue
 from mailer.services.feedback import NoNewsletter
 from mailer.services.report import NotFound
+from mailer.services.rights import OnItsWay
 from mailer.services.schedule import NoSuchIssue
 from mailer.services.subscribers import ImportRefused
 from mailer.settings import SettingsError
@@ -40,6 +41,7 @@ EXPECTED = (
     NotApproved,
     NotFound,
     OSError,
+    OnItsWay,
     PictureMissing,
     Refused,
     SettingsError,

@@ -1,5 +1,6 @@
 """mailer subscribers … and mailer suppress"""
 
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +12,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from mailer.bootstrap import Mailer
 from mailer.cli.errors import Misuse
 from mailer.domain.subscribers import Unfit, read_address
-from mailer.services import feedback, subscribers
+from mailer.services import feedback, retention, rights, subscribers
+from mailer.store.database import DatabaseDown
+
+_LARGEST = 1 << 20
+"""Bytes of a mail that came back that are looked at: what counts stands at its beginning."""
 
 app = typer.Typer(no_args_is_help=True, help="Readers of a newsletter.")
 
@@ -77,6 +82,72 @@ def unsubscribe(
         hashes = [parts.tokens.address_hash(key) for key in keys]
         ended = feedback.unsubscribe(parts.database, newsletter, hashes, datetime.now(UTC))
     print(f"{ended} of {len(keys)} were subscribed and are not any more.")
+
+
+@app.command("export")
+def export(
+    address: Annotated[str, typer.Argument(help="Whose data.")],
+    json: Annotated[bool, typer.Option("--json", help="For a machine, to be handed on as a file.")] = False,
+) -> None:
+    """Print everything that is held about a person, from every table."""
+    (key,) = _keys([address])
+    with Mailer() as parts:
+        held = rights.export(parts.database, parts.tokens.address_hash(key))
+    if json:
+        print(rights.as_json(held))
+        return
+    for table, rows in held.items():
+        for row in rows:
+            print(f"{table}:")
+            for name, value in row.items():
+                if value not in (None, "", [], {}):
+                    print(f"  {name}: {value}")
+    if not any(held.values()):
+        print("Nothing is held about this address.")
+
+
+@app.command("erase")
+def erase(
+    address: Annotated[str, typer.Argument(help="Of a person who asked for it.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Erase a person from every table; a keyed hash stays, so that no list brings them back."""
+    (key,) = _keys([address])
+    if not yes:
+        typer.confirm("Erase everything that is held about this person, for good?", abort=True)
+    with Mailer() as parts:
+        done = rights.erase(parts.database, parts.tokens.address_hash(key), datetime.now(UTC))
+    print(f"Erased, with {done.subscriptions} subscriptions." if done.known else "Nothing was held.")
+
+
+def receive(
+    recipient: Annotated[str, typer.Argument(help="The address that the mail came to: bounce+…@ or unsubscribe+…@")],
+) -> None:
+    """Take in a mail that came back, from standard input: a bounce, or a request to unsubscribe.
+
+    For a mail server's pipe: exit status 75 asks it to try again later.
+    """
+    message = sys.stdin.buffer.read(_LARGEST)
+    while sys.stdin.buffer.read(1 << 16):
+        pass  # a pipe that is closed early would bounce the mail
+    try:
+        with Mailer() as parts:
+            print(feedback.receive(parts.database, parts.links, recipient, message, datetime.now(UTC)))
+    except DatabaseDown as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(75) from None
+
+
+def retention_(
+    report: Annotated[bool, typer.Option("--report", help="Only show what the last sweeps let go.")] = False,
+) -> None:
+    """Let go of what has been kept long enough, now. Workers do it by themselves once a day."""
+    with Mailer() as parts:
+        if not report:
+            retention.sweep(parts.database, parts.keep, datetime.now(UTC))
+        for at, removed in retention.reports(parts.database, 30 if report else 1):
+            counts = ", ".join(f"{count:,} {what}" for what, count in removed.items()) or "not finished"
+            print(f"{at:%Y-%m-%d %H:%M} UTC: {counts}")
 
 
 def suppress(

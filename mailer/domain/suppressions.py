@@ -3,6 +3,7 @@
 HARD_BOUNCE = "hard bounce"
 COMPLAINT = "complaint"
 ERASED = "erased"
+BY_HAND = "by hand"
 
 LIFTED_BY_OPT_IN = frozenset({HARD_BOUNCE, COMPLAINT, ERASED})
 """A reader who confirms again by a mail to that very address lifts these. What a person decided by hand is

@@ -14,6 +14,11 @@ def by_id(session: Session, newsletter: int) -> Newsletter:
     return session.get_one(Newsletter, newsletter)
 
 
+def locked(session: Session, newsletter: int) -> Newsletter:
+    """Held against other changes until the transaction ends."""
+    return session.get_one(Newsletter, newsletter, with_for_update=True, populate_existing=True)
+
+
 def slugs(session: Session) -> list[str]:
     return list(session.scalars(select(Newsletter.slug).order_by(Newsletter.slug)))
 

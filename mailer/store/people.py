@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import delete, text
 from sqlalchemy.orm import Session
 
+from mailer.domain.suppressions import BY_HAND, LIFTED_BY_OPT_IN
 from mailer.models import Signup, Subscriber
 
 # Each finds the rows of one person in one table; :hash is the keyed hash of the address.
@@ -82,7 +83,7 @@ def erase(session: Session, subscriber: int, now: datetime) -> None:
     session.execute(
         text(
             """
-            UPDATE delivery SET reply = substring(reply from '^[0-9]{3}( [0-9.]{5,11})?')
+            UPDATE delivery SET reply = substring(reply from '^[0-9]{3}(?: [0-9.]{5,11})?')
             WHERE subscriber_id = :subscriber AND reply IS NOT NULL
             """
         ),
@@ -106,12 +107,15 @@ def erase_requests(session: Session, address_hash: bytes) -> int:
 
 
 def leave_hash(session: Session, address_hash: bytes, reason: str) -> None:
-    """Keep that an address must not be mailed, and nothing else: an earlier reason stays, its details go."""
+    """Keep that an address must not be mailed, and nothing else: an earlier reason stays, what somebody wrote
+    in their own words goes."""
     query = """
         INSERT INTO suppression (address_hash, reason, detail) VALUES (:hash, :reason, '')
-        ON CONFLICT (address_hash) DO UPDATE SET detail = ''
+        ON CONFLICT (address_hash) DO UPDATE SET detail = '', reason =
+            CASE WHEN suppression.reason = ANY(:lifted) THEN suppression.reason ELSE :by_hand END
     """
-    session.execute(text(query), {"hash": address_hash, "reason": reason})
+    values = {"hash": address_hash, "reason": reason, "lifted": list(LIFTED_BY_OPT_IN), "by_hand": BY_HAND}
+    session.execute(text(query), values)
 
 
 def merge(session: Session, other: int, into: int, now: datetime) -> None:

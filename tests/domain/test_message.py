@@ -243,3 +243,27 @@ def test_whoever_it_names_a_mailbox_has_one_address(name: str) -> None:
 def test_an_address_outside_ascii_stays_as_it_is() -> None:
     assert mailbox("Грета", "грета@example.org", "To").endswith("<грета@example.org>".encode())
     assert mailbox("", "ann@example.org") == b"ann@example.org"
+
+
+@given(
+    st.lists(st.sampled_from(["Ada ", "Žofia ", "слово ", "m1", "m2", "\n", "."]), max_size=30),
+    st.sampled_from(["plain ", "это текст "]),
+)
+def test_the_text_alone_is_the_same_text(words: list[str], rest: str) -> None:
+    markers = {"m1": "name", "m2": "address"}
+    body = "".join(words) + rest * 20
+    headers = [("To", ["to"]), ("Subject", [b"x"])]
+    whole = compile_message(headers, body, f"<p>m1 {body}</p>", markers)
+    alone = whole.text_only
+    values = {
+        slot: b"V" if "/" not in slot else ENCODERS[slot.split("/")[1]]("Value") for slot in whole.slots
+    }
+    mail = email.message_from_bytes(b"".join(whole.fill(values)), policy=email.policy.default)
+    text = email.message_from_bytes(b"".join(alone.fill(values)), policy=email.policy.default)
+    assert text.get_content_type() == "text/plain"
+    assert text["MIME-Version"] == "1.0"
+    assert text["To"] == mail["To"]
+    part = mail.get_body(("plain",))
+    assert part is not None
+    assert text.get_content().rstrip() == part.get_content().rstrip()
+    assert b"text/html" not in b"".join(alone.literals)

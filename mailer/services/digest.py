@@ -1,0 +1,82 @@
+"""Digest: once a month, the month's issues become one for readers who want it so. It goes the same way as any."""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime
+
+from mailer.domain.phrases import Words, own_words
+from mailer.domain.states import IssueState, MissingPolicy, TranslationStatus
+from mailer.domain.wording import worded
+from mailer.models import Issue, IssueTranslation, Newsletter
+from mailer.store import digests, issues, newsletters
+from mailer.store.database import Database, Session
+
+MonthWords = Callable[[str, date, Mapping[str, Words]], tuple[str, str]]
+"""Language, month and a newsletter's own words → the month's name, and an introduction."""
+_DAYS = 2
+"""Of a month, on which the digest of the one before is made. Not later: who wants digests from the tenth on has
+got the issues of last month."""
+
+
+def make_due(database: Database, now: datetime, words: MonthWords) -> list[int]:
+    """Make and schedule last month's digests that are not made yet; returns the issues.
+
+    Nobody approves them: every story in them has been approved. Twice is the same as once.
+    """
+    if now.astimezone(UTC).day > _DAYS:
+        return []
+    before = now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    last = before.month - 2
+    since = before.replace(year=before.year + last // 12, month=last % 12 + 1)
+    with database.transaction() as session:
+        ids = [row.id for row in newsletters.all_of_them(session)]
+    made = []
+    for newsletter in ids:
+        with database.transaction() as session:
+            issue = _make(session, newsletters.locked(session, newsletter), since, before, now, words)
+            if issue:
+                made.append(issue)
+    return made
+
+
+def _make(
+    session: Session, newsletter: Newsletter, since: datetime, before: datetime, now: datetime, words: MonthWords
+) -> int | None:
+    month = since.date()
+    if digests.is_made(session, newsletter.id, month) or not digests.anybody_wants(session, newsletter.id):
+        return None
+    sources = digests.sources(session, newsletter.id, since, before)
+    if not sources:
+        return None
+    number = f"{month:%Y-%m}"
+    while issues.by_number(session, newsletter.id, number):
+        number += "+"
+    digest = Issue(
+        newsletter_id=newsletter.id,
+        number=number,
+        issue_date=sources[-1].issue_date,
+        state=IssueState.scheduled,
+        missing_policy=MissingPolicy.fall_back,
+        masthead_picture_id=sources[-1].masthead_picture_id,
+        scheduled_at=now,
+        digest_month=month,
+    )
+    session.add(digest)
+    session.flush()
+    fronts = [issues.front_matter(session, source.id) for source in sources]
+    ready = {tag for front in fronts for tag, row in front.items() if row.status is TranslationStatus.ready}
+    for language in (tag for tag in newsletter.languages if tag in ready):
+        named, intro = words(language, month, own_words(newsletter.phrases, language))
+        name = worded(newsletter.names, language, newsletter.fallbacks, newsletter.default_language).text
+        session.add(
+            IssueTranslation(
+                issue_id=digest.id,
+                language=language,
+                subject=f"{name}: {named}",
+                preheader=" · ".join(front[language].subject for front in fronts if language in front),
+                intro=intro,
+            )
+        )
+    count = digests.copy_stories(session, [source.id for source in sources], digest.id)
+    numbers = ", ".join(source.number for source in sources)
+    issues.log(session, digest.id, "mailer", "digest", f"{count} stories of {numbers}")
+    return digest.id

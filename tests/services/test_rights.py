@@ -1,0 +1,305 @@
+"""Everything that is held about a person, found by planting a marker in every column that can hold words."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import Text, text
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+
+from mailer.adapters.inbox import RunningInbox
+from mailer.bootstrap import Mailer
+from mailer.domain.subscribers import read_address
+from mailer.models import Base
+from mailer.services import feedback, report, retention, rights
+from mailer.services.retention import Keep
+from mailer.web.app import create_app
+from tests.notes import send_notes
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+ADA, BOB = "ada@example.org", "bob@example.org"
+MARKER = "zq7marker"
+CHECKED = {("subscription", "frequency"), ("feedback", "kind"), ("note", "kind"), ("note", "language"), ("signup", "language")}
+"""Columns with a fixed set of values."""
+_OF_ONE = {
+    "subscriber": "id = :id",
+    "suppression": "address_hash = :hash",
+    "signup": "address_hash = :hash",
+    "attempt": "false",
+    "note": "subscriber_id = :id OR signup_id IN (SELECT id FROM signup WHERE address_hash = :hash)"
+    " OR change_id IN (SELECT id FROM address_change WHERE subscriber_id = :id)",
+}
+IMPERSONAL = {
+    "batch", "contact", "contact_story", "contact_translation", "edition", "issue", "issue_event",
+    "issue_translation", "language_choice", "newsletter", "picture", "section", "story",
+    "story_translation", "sweep",
+}  # fmt: skip
+"""Tables without a person in them."""
+
+
+def dump(parts: Mailer) -> dict[str, list[str]]:
+    """Every row of every table as text."""
+    with parts.database.transaction() as session:
+        tables = session.execute(
+            text(
+                "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace"
+            )
+        ).scalars()
+        return {
+            name: list(session.execute(text(f'SELECT t::text FROM "{name}" t')).scalars()) for name in tables
+        }
+
+
+def personal_tables() -> dict[str, str]:
+    """table → which of its rows are of one person."""
+    found = {}
+    for table in Base.metadata.sorted_tables:
+        if table.name in _OF_ONE:
+            found[table.name] = _OF_ONE[table.name]
+        elif "subscriber_id" in table.columns:
+            found[table.name] = "subscriber_id = :id"
+    return found
+
+
+def plant(parts: Mailer, subscriber: int, address_hash: bytes) -> int:
+    """Put the marker into every column with words of one person's rows; returns how many columns took it."""
+    planted = 0
+    values = {"id": subscriber, "hash": address_hash}
+    with parts.database.transaction() as session:
+        for name, where in personal_tables().items():
+            for column in Base.metadata.tables[name].columns:
+                if (name, column.name) in CHECKED:
+                    continue
+                if isinstance(column.type, JSONB):
+                    value = f"""'{{"said": "{MARKER}"}}'::jsonb"""
+                elif isinstance(column.type, ARRAY):
+                    value = f"ARRAY['{MARKER}']"
+                elif isinstance(column.type, Text):
+                    value = f"'550 5.1.1 <{MARKER}> unknown'"
+                else:
+                    continue
+                done = session.connection().execute(
+                    text(f"UPDATE {name} SET {column.name} = {value} WHERE {where}"), values
+                )
+                planted += bool(done.rowcount)
+    return planted
+
+
+@pytest.fixture
+def person(
+    parts: Mailer,
+    import_issue: Callable[..., int],
+    add_readers: Callable[[str], None],
+    prepare: Callable[[int], None],
+    send: Callable[[], int],
+) -> tuple[int, int, bytes]:
+    """Somebody with a row in every table that has rows of people: issue, subscriber, hash."""
+    issue = import_issue("en")
+    add_readers(f"{ADA};en;\n{BOB};en;")
+    prepare(issue)
+    send()
+    address_hash = parts.tokens.address_hash(read_address(ADA)[1])
+    with parts.database.transaction() as session:
+        subscriber = session.scalar(
+            text("SELECT id FROM subscriber WHERE address_hash = :hash"), {"hash": address_hash}
+        )
+    assert subscriber
+    with TestClient(create_app(parts)) as client:
+        own = f"/k/{parts.tokens.link(9, int(datetime.now(UTC).timestamp()), subscriber)}/lumen-basin"  # type: ignore[arg-type]
+        client.post("/subscribe/lumen-basin", data={"address": ADA})
+        client.post(own, data={"action": "pause", "weeks": "1"})
+        client.post(own, data={"action": "move", "address": "ada@new.example.org"})
+        client.post(own, data={"action": "send"})
+        leave = parts.tokens.link(1, issue, subscriber)  # type: ignore[arg-type]
+        client.post(f"/u/{leave}", data={"action": "leave"})
+        client.post(f"/u/{leave}", data={"action": "why", "words": "enough"})
+    feedback.suppress(parts.database, [address_hash], "hard bounce")
+    return issue, subscriber, address_hash
+
+
+def test_every_table_is_known_to_be_personal_or_not() -> None:
+    assert {table.name for table in Base.metadata.sorted_tables} == IMPERSONAL | set(personal_tables())
+
+
+def test_erasure_leaves_a_keyed_hash_and_nothing_else(parts: Mailer, person: tuple[int, int, bytes]) -> None:
+    issue, subscriber, address_hash = person
+    counts = report.status(parts.database, issue, NOW).counts
+    assert plant(parts, subscriber, address_hash) >= 20
+    held = {name for name, rows in dump(parts).items() if any(MARKER in row for row in rows)}
+    assert held >= {
+        "subscriber",
+        "subscription",
+        "consent",
+        "delivery",
+        "feedback",
+        "signup",
+        "note",
+        "suppression",
+    }
+    assert held >= {"address_change"}
+
+    done = rights.erase(parts.database, address_hash, NOW)
+    assert (done.known, done.subscriptions, done.requests) == (True, 1, 1)
+
+    after = dump(parts)
+    for name, rows in after.items():
+        assert not [row for row in rows if MARKER in row or ADA in row or "ada@" in row], name
+    with parts.database.transaction() as session:
+        for name, where in personal_tables().items():
+            left = session.scalar(
+                text(f"SELECT count(*) FROM {name} WHERE {where}"), {"id": subscriber, "hash": address_hash}
+            )
+            # The ledger's row keeps its number, which leads to nobody.
+            assert left == (1 if name in ("suppression", "delivery") else 0), name
+        hashes = [row for rows in after.values() for row in rows if address_hash.hex() in row]
+        assert len(hashes) == 1
+    assert any(BOB in row for row in after["subscriber"])
+    assert report.status(parts.database, issue, NOW).counts == counts
+    assert report.audit(parts.database, issue) == []
+    assert not any(
+        rights.export(parts.database, address_hash)[t] for t in ("subscriber", "consents", "deliveries")
+    )
+    assert send_notes(parts) == 0
+
+
+def test_export_holds_what_was_planted(parts: Mailer, person: tuple[int, int, bytes]) -> None:
+    _, subscriber, address_hash = person
+    plant(parts, subscriber, address_hash)
+    held = json.loads(rights.as_json(rights.export(parts.database, address_hash)))
+    assert set(held) == {
+        "subscriber", "subscriptions", "consents", "deliveries", "feedback", "sign-ups", "changes of address",
+        "mails about the subscription", "suppression",
+    }  # fmt: skip
+    for table, rows in held.items():
+        assert any(MARKER in json.dumps(row) for row in rows), table
+    mine = {"subscriber_id", "id", "address_hash"}
+    tables = {
+        "subscriber": "subscriber", "consent": "consents", "signup": "sign-ups", "suppression": "suppression",
+    }  # fmt: skip
+    for table, name in tables.items():
+        columns = {column.name for column in Base.metadata.tables[table].columns} - mine
+        shown = set(held[name][0]) | {"newsletter_id", "sections"}
+        assert columns <= shown, table
+
+
+def test_erasing_during_a_send_skips_what_waits(
+    parts: Mailer,
+    inbox: RunningInbox,
+    import_issue: Callable[..., int],
+    add_readers: Callable[[str], None],
+    prepare: Callable[[int], None],
+    send: Callable[[], int],
+) -> None:
+    issue = import_issue("en")
+    add_readers(f"{ADA};en;\n{BOB};en;")
+    prepare(issue)
+    assert rights.erase(parts.database, parts.tokens.address_hash(ADA), NOW).known
+    assert send() == 1
+    assert [mail.recipients[0] for mail in inbox.messages()] == [BOB]
+    status = report.status(parts.database, issue, NOW)
+    assert status.state == "sent"
+    assert (status.counts.sent, status.counts.skipped) == (1, 1)
+    assert report.audit(parts.database, issue) == []
+
+
+def test_an_erased_address_does_not_come_back_with_a_list(
+    parts: Mailer, import_issue: Callable[..., int], add_readers: Callable[[str], None]
+) -> None:
+    import_issue("en")
+    add_readers(f"{ADA};en;")
+    rights.erase(parts.database, parts.tokens.address_hash(ADA), NOW)
+    add_readers(f"{ADA};en;\n{BOB};en;")
+    assert not any(ADA in row for rows in dump(parts).values() for row in rows)
+
+
+def test_erasing_nobody_leaves_nothing(parts: Mailer) -> None:
+    assert not rights.erase(parts.database, parts.tokens.address_hash("x@example.org"), NOW).known
+    assert dump(parts)["suppression"] == []
+
+
+def test_the_page_shows_and_erases(
+    parts: Mailer, import_issue: Callable[..., int], add_readers: Callable[[str], None]
+) -> None:
+    import_issue("en")
+    add_readers(f"{ADA};en;water-and-rivers")
+    with parts.database.transaction() as session:
+        subscriber = session.scalar(text("SELECT id FROM subscriber")) or 0
+    with TestClient(create_app(parts)) as client:
+        own = f"/k/{parts.tokens.link(9, int(datetime.now(UTC).timestamp()), subscriber)}/lumen-basin"  # type: ignore[arg-type]
+        page = client.get(own + "/data")
+        assert ADA in page.text
+        assert "a form" in page.text  # the source of the consent
+        file = client.get(own + "/data.json")
+        assert file.json()["subscriber"][0]["address"] == ADA
+        assert file.headers["Cache-Control"] == "no-store"
+        assert client.post(own + "/data", data={"action": "erase"}).status_code == 422
+        assert client.get(own).status_code == 200
+        assert (
+            "Everything is erased" in client.post(own + "/data", data={"action": "erase", "sure": "yes"}).text
+        )
+        assert client.get(own).status_code == 404
+        assert client.post(own, data={"action": "send"}).status_code == 404
+
+
+KEEP = Keep(requests=7, notes=30, feedback=100, deliveries=100, left=1000)
+
+
+def test_the_sweep_lets_go_of_what_is_old(parts: Mailer, person: tuple[int, int, bytes]) -> None:
+    issue, subscriber, address_hash = person
+    with parts.database.transaction() as session:
+        session.execute(text("UPDATE delivery SET reply = '550 5.1.1 <ada@example.org> unknown'"))
+    assert retention.sweep(parts.database, KEEP, datetime.now(UTC)) == dict.fromkeys(
+        ("requests", "changes of address", "notes", "feedback", "replies", "attempts", "readers"), 0
+    )
+    removed = retention.sweep(parts.database, KEEP, datetime.now(UTC) + timedelta(days=8))
+    assert removed
+    assert (removed["requests"], removed["changes of address"], removed["feedback"]) == (1, 1, 0)
+    assert removed["attempts"] > 0
+    removed = retention.sweep(parts.database, KEEP, datetime.now(UTC) + timedelta(days=101))
+    assert removed
+    assert (removed["feedback"], removed["replies"]) == (1, 2)
+    with parts.database.transaction() as session:
+        assert set(session.execute(text("SELECT reply FROM delivery")).scalars()) == {"550 5.1.1"}
+        assert session.execute(text("SELECT kind, subscriber_id, detail FROM feedback")).all() == [
+            ("unsubscribe", None, {})
+        ]
+    removed = retention.sweep(parts.database, KEEP, datetime.now(UTC) + timedelta(days=1001))
+    assert removed
+    assert removed["readers"] == 1
+    rows = dump(parts)
+    assert not any(ADA in row for found in rows.values() for row in found)
+    assert any(BOB in row for row in rows["subscriber"])
+    assert report.audit(parts.database, issue) == []
+    assert len(retention.reports(parts.database)) == 4
+    assert subscriber
+    assert address_hash
+
+
+def test_for_good_means_for_good(parts: Mailer, person: tuple[int, int, bytes]) -> None:
+    keep = Keep(requests=7, notes=30, feedback=0, deliveries=0, left=0)
+    removed = retention.sweep(parts.database, keep, datetime.now(UTC) + timedelta(days=10_000))
+    assert removed
+    assert set(removed) == {"requests", "changes of address", "notes", "attempts"}
+    assert person
+
+
+def test_the_sweep_comes_once_a_night(parts: Mailer) -> None:
+    assert retention.sweep_if_due(parts.database, KEEP, NOW) is not None
+    assert retention.sweep_if_due(parts.database, KEEP, NOW + timedelta(hours=22)) is None
+    assert retention.sweep_if_due(parts.database, KEEP, NOW + timedelta(hours=24)) is not None
+
+
+def test_logs_and_journals_hold_no_address(
+    parts: Mailer, person: tuple[int, int, bytes], caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    assert person
+    kept = [record.getMessage() for record in caplog.records]
+    kept += [
+        file.read_bytes().decode("utf-8", "replace")
+        for file in (tmp_path / "state").rglob("*")
+        if file.is_file()
+    ]
+    assert not [words for words in kept if "ada@" in words]

@@ -1,0 +1,231 @@
+"""What a link of any mail shows and may change: less, a pause, and the way to a page of one's own."""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import text, update
+
+from mailer.adapters.inbox import RunningInbox
+from mailer.adapters.tokens import Purpose
+from mailer.domain.ties import Tie
+from mailer.models import Subscription
+from mailer.services import preferences
+from tests.notes import link_in, mails_to, send_notes
+from tests.web.mailing import Mailing
+
+ADA, LEILA = "ada@example.org", "leila@example.org"
+
+
+def both(mailing: Mailing, address: str) -> list[str]:
+    return [mailing.to_leave(address), mailing.to_ask(address)]
+
+
+def test_a_mailed_link_shows_no_more_than_the_mail(mailing: Mailing, client: TestClient) -> None:
+    for path in both(mailing, LEILA):
+        client.post(
+            mailing.to_choose(LEILA), data={"action": "save", "section": ["1", "4"], "language": "en"}
+        )
+        page = client.get(path + "?lang=en").text
+        assert LEILA not in page
+        # The edition had the first two sections, of which everybody gets the first.
+        assert re.findall(r'name="section" value="(\d+)"([^>]*)', page) == [("1", "")]
+        assert "/k/" not in page
+        assert 'name="language"' not in page
+
+
+@pytest.mark.parametrize("page", [0, 1])
+def test_sections_are_dropped_and_taken_back(mailing: Mailing, client: TestClient, page: int) -> None:
+    path = both(mailing, ADA)[page]
+    before = mailing.profile(ADA)
+    answer = client.post(path, data={"action": "drop", "section": ["1", "3"]})
+    assert answer.status_code == 200
+    assert "From the next issue on you will no longer get: Water and rivers" in answer.text
+    assert mailing.follows(ADA) == [0, 2, 4, 5]
+    assert mailing.profile(ADA).new_sections
+    assert "Your earlier choice is back." in client.post(path, data={"action": "restore"}).text
+    assert mailing.profile(ADA) == before
+
+
+def test_dropping_nothing_or_everything_says_what_to_do(mailing: Mailing, client: TestClient) -> None:
+    before = mailing.profile(LEILA)
+    for path in both(mailing, LEILA):
+        answer = client.post(path + "?lang=en", data={"action": "drop"})
+        assert answer.status_code == 422
+        assert "tick some of the sections" in answer.text
+        for wrong in (["5"], ["0"], ["99"], ["x"]):  # not in this mail, for everybody, none, no number
+            data = {"action": "drop", "section": wrong}
+            assert client.post(path + "?lang=en", data=data).status_code == 422
+    assert mailing.profile(LEILA) == before
+
+
+def test_monthly_and_pause_hold_for_queued_mail(
+    mailing: Mailing, client: TestClient, inbox: RunningInbox, send: Callable[[], int]
+) -> None:
+    assert "One mail a month" in client.post(mailing.to_leave(ADA), data={"action": "monthly"}).text
+    assert client.post(mailing.to_leave(LEILA), data={"action": "pause", "weeks": "4"}).status_code == 200
+    paused = mailing.profile(LEILA).paused_until
+    assert paused
+    assert timedelta(days=27) < paused - datetime.now(UTC) <= timedelta(days=28)
+    assert mailing.profile(ADA).monthly
+    send()
+    assert {mail.recipients[0] for mail in inbox.messages()} == {"jovan@example.org"}
+
+
+def test_a_mailed_link_takes_back_only_what_such_a_link_did(mailing: Mailing, client: TestClient) -> None:
+    client.post(mailing.to_choose(ADA), data={"action": "save", "section": "2", "language": "en"})
+    chosen = mailing.profile(ADA)
+    client.post(mailing.to_leave(ADA), data={"action": "restore"})
+    assert mailing.profile(ADA) == chosen
+    client.post(mailing.to_ask(ADA), data={"action": "pause", "weeks": "1"})
+    client.post(mailing.to_choose(ADA), data={"action": "restore"})
+    assert mailing.profile(ADA) == chosen
+
+
+def test_a_change_can_be_taken_back_for_a_day(mailing: Mailing) -> None:
+    database, tie = mailing.parts.database, Tie(mailing.reader(ADA), issue=mailing.issue)
+    now = datetime.now(UTC)
+    preferences.set_monthly(database, tie, now)
+    late = preferences.take_back(database, tie, "mail", now + timedelta(hours=24, seconds=1))
+    assert late
+    assert not late[0]
+    done = preferences.take_back(database, tie, "mail", now + timedelta(hours=24))
+    assert done
+    assert done[0]
+    assert not done[1].monthly
+
+
+def test_why_is_asked_after_leaving_and_kept_short(mailing: Mailing, client: TestClient) -> None:
+    path = mailing.to_leave(ADA)
+    assert 'name="why"' not in client.get(path).text
+    assert 'name="why"' in client.post(path, data={"action": "leave"}).text
+    data = {"action": "why", "why": "often", "words": "<b>So</b> much.\n" + "x" * 600 + "\x00"}
+    answer = client.post(path, data=data)
+    assert "Thank you for telling us." in answer.text
+    with mailing.parts.database.transaction() as session:
+        (detail,) = session.execute(text("SELECT detail FROM feedback WHERE kind = 'unsubscribe'")).scalars()
+    assert detail["how"] == "unsubscribe page"
+    assert detail["why"] == "often"
+    assert detail["words"].startswith("<b>So</b> much.\nxxx")
+    assert len(detail["words"]) == 500
+    assert not mailing.profile(ADA).subscribed
+
+
+def test_saying_why_unsubscribes_nobody(mailing: Mailing, client: TestClient) -> None:
+    for path in both(mailing, ADA):
+        client.post(path, data={"action": "why", "why": "often"})
+    assert mailing.profile(ADA).subscribed
+
+
+def test_the_link_to_ones_own_page_comes_by_mail(
+    mailing: Mailing, client: TestClient, inbox: RunningInbox
+) -> None:
+    answer = client.post(mailing.to_ask(LEILA) + "?lang=en", data={"action": "send"})
+    assert "The link is on its way to you." in answer.text
+    assert send_notes(mailing.parts) == 1
+    (mail,) = mails_to(inbox, LEILA)
+    own = client.get(link_in(mail, "/k/"))
+    assert own.status_code == 200
+    assert LEILA in own.text
+    assert own.headers["Cache-Control"] == "no-store"
+    for _ in range(5):
+        client.post(mailing.to_ask(LEILA), data={"action": "send"})
+    assert send_notes(mailing.parts) == 2  # three an hour
+    assert len({mail["Message-ID"] for mail in mails_to(inbox, LEILA)}) == 3
+
+
+def test_such_a_link_grows_old_and_offers_a_new_one(
+    mailing: Mailing, client: TestClient, inbox: RunningInbox
+) -> None:
+    now, tokens, ada = int(datetime.now(UTC).timestamp()), mailing.parts.tokens, mailing.reader(ADA)
+    before = mailing.profile(ADA)
+    for made, status in ((now - 7190, 200), (now - 7210, 410), (now + 3600, 404), (0, 410)):
+        path = f"/k/{tokens.link(Purpose.key, made, ada)}/lumen-basin"
+        assert client.get(path).status_code == status, made
+        if status != 200:
+            for action in ("save", "move", "leave", "pause", "restore", "why"):
+                data = {"action": action, "section": "1", "language": "en", "weeks": "1"}
+                assert client.post(path, data=data).status_code == status
+            for more in ("/data", "/data.json"):
+                assert client.get(path + more).status_code == status
+            assert client.post(path + "/data", data={"action": "erase", "sure": "yes"}).status_code == status
+    assert mailing.profile(ADA) == before
+    old = f"/k/{tokens.link(Purpose.key, now - 90_000, ada)}/lumen-basin"
+    page = client.get(old).text
+    assert ADA not in page
+    assert "a…@example.org" in page
+    assert client.post(old, data={"action": "send"}).status_code == 200
+    assert send_notes(mailing.parts) == 1
+    assert client.get(link_in(mails_to(inbox, ADA)[0], "/k/")).status_code == 200
+
+
+def test_a_key_opens_nothing_of_a_stranger(mailing: Mailing, client: TestClient) -> None:
+    token = mailing.to_choose(ADA).split("/")[2]
+    assert client.get(f"/k/{token}/nowhere").status_code == 404
+    for room in ("u", "p", "e", "c", "a"):
+        assert client.get(f"/{room}/{token}").status_code == 404
+    for path in (mailing.to_leave(ADA), mailing.to_ask(ADA)):
+        assert client.get(f"/k/{path[3:]}/lumen-basin").status_code == 404
+
+
+def test_everything_on_ones_own_page_is_stored(mailing: Mailing, client: TestClient) -> None:
+    path = mailing.to_choose(ADA)
+    before = mailing.profile(ADA)
+    data = {
+        "action": "save",
+        "section": ["1", "2", "3", "4", "5"],
+        "new": "yes",
+        "language": ["en", "fr"],
+        "text": "yes",
+        "zone": "Europe/Belgrade",
+        "frequency": "monthly",
+        "tracking": "yes",
+    }
+    answer = client.post(path, data=data)
+    assert answer.status_code == 200
+    after = mailing.profile(ADA)
+    assert (after.text_only, after.time_zone, after.monthly) == (True, "Europe/Belgrade", True)
+    assert not after.tracking  # this newsletter does not ask for it
+    again = client.get(path).text
+    assert 'value="Europe/Belgrade" selected' in again
+    assert 'name="text" value="yes" checked' in again
+    assert 'value="monthly" checked' in again
+    client.post(path, data={"action": "restore"})
+    assert mailing.profile(ADA) == before
+
+
+def test_a_pause_is_shown_and_ended(mailing: Mailing, client: TestClient) -> None:
+    path = mailing.to_choose(ADA)
+    assert "Nothing is sent to you until" in client.post(path, data={"action": "pause", "weeks": "2"}).text
+    assert "End the pause now" in client.get(path).text
+    client.post(path, data={"action": "pause", "weeks": "0"})
+    assert mailing.profile(ADA).paused_until is None
+
+
+def test_agreeing_to_be_counted_leaves_the_words(mailing: Mailing, client: TestClient) -> None:
+    with mailing.parts.database.transaction() as session:
+        session.execute(text("UPDATE newsletter SET tracking = 'individual'"))
+    path = mailing.to_choose(ADA)
+    assert re.search(r'name="tracking" value="yes">', client.get(path).text)
+    save = {"action": "save", "section": "1", "language": "en"}
+    for _ in range(2):
+        client.post(path, data=save | {"tracking": "yes"})
+    assert mailing.profile(ADA).tracking
+    client.post(path, data=save)
+    with mailing.parts.database.transaction() as session:
+        rows = session.execute(
+            text("SELECT given, wording, language, source FROM consent WHERE kind = 'tracking' ORDER BY id")
+        ).all()
+    words = "You may count which mails I open and which links I follow."
+    assert [tuple(row) for row in rows] == [(True, words, "en", "own page"), (False, words, "en", "own page")]
+
+
+def test_former_holds_no_tracking_of_others(mailing: Mailing, client: TestClient) -> None:
+    """A link of any mail brings back nothing that only the reader's own page may change."""
+    client.post(mailing.to_leave(ADA), data={"action": "pause", "weeks": "1"})
+    with mailing.parts.database.transaction() as session:
+        session.execute(update(Subscription).values(tracking=True))
+    client.post(mailing.to_leave(ADA), data={"action": "restore"})
+    assert mailing.profile(ADA).tracking
