@@ -149,6 +149,7 @@ class Mailer:
             outbox=self.outbox,
             journals=self.journals,
             links=self.links,
+            signer=self.signer,
             bounce_domain=self.settings.bounce_domain,
             lease=timedelta(seconds=self.settings.lease_seconds),
             give_up=timedelta(hours=self.settings.give_up_hours),

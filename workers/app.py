@@ -1,5 +1,6 @@
 """The Celery application and what every worker process keeps."""
 
+import gc
 from functools import cache
 
 from celery import Celery
@@ -63,7 +64,12 @@ app.conf.update(
 @cache
 def mailer() -> Mailer:
     """This process's service. First asked for inside a task, so after any fork."""
-    return Mailer(application="mailer worker", pool=10)
+    parts = Mailer(application="mailer worker", pool=10)
+    # What the modules made stays: looking through it for rubbish took a tenth of a sender's time.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+    return parts
 
 
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]

@@ -50,6 +50,14 @@ class NoteRenderer(Protocol):
     def render_note(self, note: NoteContent) -> RenderedNote: ...
 
 
+class Signer(Protocol):
+    """Signs messages for those whose relay does not."""
+
+    def sign(self, segments: Sequence[bytes]) -> bytes:
+        """Header lines to stand before a message; empty without keys."""
+        ...
+
+
 class FitPicture(Protocol):
     @property
     def sha256(self) -> str: ...

@@ -21,7 +21,7 @@ from mailer.domain.addresses import on_the_wire
 from mailer.domain.handover import Envelope
 from mailer.domain.message import Slot, Template, mailbox
 from mailer.domain.outcomes import Outcome
-from mailer.domain.ports import HandedOver, Journal, Journals, Links, Outbox, ReaderSlots
+from mailer.domain.ports import HandedOver, Journal, Journals, Links, Outbox, ReaderSlots, Signer
 from mailer.domain.states import DeliveryState, IssueState
 from mailer.domain.verdicts import Ruling, rule, rule_from_journal
 from mailer.store import batches, editions, feedback, issues, ledger, newsletters
@@ -29,8 +29,10 @@ from mailer.store.batches import Claim
 from mailer.store.database import Database, DatabaseDown, Session
 from mailer.store.ledger import Due, Verdict
 
-MICRO_BATCH = 250
-"""Deliveries taken, sent and recorded together."""
+FEWEST, MOST = 20, 500
+"""Deliveries of a micro-batch: those taken, sent and recorded together."""
+_FLIGHT = timedelta(seconds=1)
+"""What a micro-batch may take at the relay: those in flight are finished when the process is to end."""
 _KEPT_TEMPLATES = 64_000_000
 _FINAL_DOT_MARGIN = 2.0
 """Seconds of lease that must be left when a message's final dot goes out."""
@@ -48,12 +50,15 @@ class Sender:
     outbox: Outbox
     journals: Journals
     links: Links
+    signer: Signer
     bounce_domain: str
     lease: timedelta
     give_up: timedelta
     chance: random.Random = field(default_factory=random.Random)
     stopping: threading.Event = field(default_factory=threading.Event)
     """Set when the process is to end: messages in flight finish, claims go back."""
+    at_once: int = FEWEST
+    """Deliveries of the next micro-batch: as many as the relay takes in good time."""
     _templates: OrderedDict[int, tuple[Template, int]] = field(default_factory=OrderedDict)
     _held: int = 0
     _templates_lock: threading.Lock = field(default_factory=threading.Lock)
@@ -73,6 +78,8 @@ class Sender:
             newsletter = newsletters.by_id(session, claim.newsletter)
             bounce_domain = self.bounce_domain or newsletter.sender_address.rpartition("@")[2]
             settled = self._recover(session, claim)
+            if issue.state is IssueState.cancelled:
+                ledger.cancel_pending(session, issue.id, datetime.now(UTC))
         for epoch in settled:
             self.journals.forget(claim.batch, epoch)
         journal = self.journals.open(claim.batch, claim.epoch)
@@ -101,6 +108,13 @@ class Sender:
             ledger.record(session, claim, verdicts, epoch, now)
             _note_bounces(session, claim.issue, verdicts, now)
         return {claim.epoch - 1, *epochs}
+
+    def pace(self, handed: int, took: timedelta) -> None:
+        """Learn from a micro-batch how many deliveries the next one should have."""
+        if took > _FLIGHT:
+            self.at_once = max(FEWEST, self.at_once // 2)
+        elif handed >= self.at_once and took < _FLIGHT / 2:
+            self.at_once = min(MOST, self.at_once * 2)
 
     def templates(self, session: Session, wanted: Iterable[int]) -> dict[int, Template]:
         """Compiled editions, from memory where possible."""
@@ -135,6 +149,7 @@ class _Flight:
     unfit: Sequence[Verdict]
     """Deliveries of which no message could be made."""
     landing: Future[HandedOver]
+    since: datetime
 
 
 @dataclass(slots=True)
@@ -199,7 +214,7 @@ class _Run:
             due: Sequence[Due] = ()
             after, skipped = self.after, 1
             while take and running and skipped and not due:
-                due, skipped, after = ledger.take(session, self.claim, after, MICRO_BATCH)
+                due, skipped, after = ledger.take(session, self.claim, after, self.sender.at_once)
             return due, self.sender.templates(session, {one.edition for one in due}), after
 
         started = time.monotonic()
@@ -226,7 +241,8 @@ class _Run:
     def _take_off(self, due: Sequence[Due], templates: dict[int, Template]) -> _Flight:
         envelopes: list[Envelope] = []
         unfit: list[Verdict] = []
-        date = format_datetime(datetime.now(UTC)).encode()
+        now = datetime.now(UTC)
+        date = format_datetime(now).encode()
         slots = self.sender.links.reader_slots(self.claim.issue, [one.subscriber for one in due])
         for one, slot in zip(due, slots, strict=True):
             try:
@@ -234,10 +250,12 @@ class _Run:
             except ValueError as error:
                 unfit.append(Verdict(one.subscriber, DeliveryState.failed, f"not sent: {error}"))
         self.handed += len(envelopes)
-        return _Flight(due, unfit, self.sender.outbox.hand_over(envelopes, self.journal))
+        return _Flight(due, unfit, self.sender.outbox.hand_over(envelopes, self.journal), now)
 
     def _envelope(self, one: Due, slot: ReaderSlots, template: Template, date: bytes) -> Envelope:
         recipient, smtputf8 = on_the_wire(one.address)
+        if one.text_only:
+            template = template.text_only
         values: dict[Slot, bytes] = {
             headers.TO: mailbox(one.name, recipient, "To"),
             headers.DATE: date,
@@ -254,12 +272,13 @@ class _Run:
         for wanted, name, encode in template.body_slots:
             values[wanted] = encode(words[name])
         segments = template.fill(values)
+        signature = self.sender.signer.sign(segments)
         return Envelope(
             key=one.subscriber,
             sender=f"bounce+{slot.bounce}@{self.bounce_domain}",
             recipient=recipient,
-            message=segments,
-            size=template.size + sum(map(len, segments[1::2])),
+            message=[signature, *segments] if signature else segments,
+            size=len(signature) + template.size + sum(map(len, segments[1::2])),
             smtputf8=smtputf8,
         )
 
@@ -274,6 +293,7 @@ class _Run:
         if done.error:
             self.stop = True
         now = datetime.now(UTC)
+        self.sender.pace(len(flight.due), now - flight.since)
         attempts = {one.subscriber: one.attempts for one in flight.due}
         verdicts = list(flight.unfit)
         for result in done.results:

@@ -18,6 +18,8 @@ class Claim:
     last: int
     epoch: int
     retry: bool
+    digest: bool
+    """Of an issue for readers who get one mail a month."""
     previous_worker: str
     """Who held it before; if it was lost, there may be deliveries in ``sending`` to look into."""
 
@@ -31,8 +33,8 @@ def hand_out(session: Session, now: datetime, again: timedelta, limit: int) -> l
         UPDATE batch SET hinted_at = :now
         WHERE id IN (
             SELECT b.id FROM batch b JOIN issue i ON i.id = b.issue_id
-            WHERE i.state = 'sending' AND i.composed_at IS NOT NULL
-              AND ((b.state = 'ready' AND b.due_at <= :now)
+            WHERE ((i.state = 'sending' AND i.composed_at IS NOT NULL AND b.state = 'ready' AND b.due_at <= :now)
+                   -- What a lost worker left in flight is looked into also when its issue has been stopped.
                    OR (b.state = 'sending' AND b.lease_until < :now))
               AND (b.hinted_at IS NULL OR b.hinted_at < :stale)
             ORDER BY b.due_at, b.id
@@ -55,11 +57,12 @@ def claim(session: Session, batch: int, worker: str, lease: timedelta) -> Claim 
         SET state = 'sending', epoch = b.epoch + 1, worker = :worker,
             lease_until = clock_timestamp() + :lease
         FROM issue i, (SELECT id, state, worker FROM batch WHERE id = :batch FOR UPDATE SKIP LOCKED) before
-        WHERE b.id = before.id AND i.id = b.issue_id AND i.state = 'sending' AND i.composed_at IS NOT NULL
-          AND ((b.state = 'ready' AND b.due_at <= clock_timestamp())
+        WHERE b.id = before.id AND i.id = b.issue_id
+          AND ((i.state = 'sending' AND i.composed_at IS NOT NULL
+                AND b.state = 'ready' AND b.due_at <= clock_timestamp())
                OR (b.state = 'sending' AND b.lease_until < clock_timestamp()))
         RETURNING b.id, b.issue_id, i.newsletter_id, b.first, b.last, b.epoch, b.retry,
-            before.worker AS previous_worker
+            i.digest_month IS NOT NULL AS digest, before.worker AS previous_worker
     """
     row = session.execute(text(query), {"batch": batch, "worker": worker, "lease": lease}).one_or_none()
     return Claim(*row) if row else None

@@ -22,6 +22,7 @@ class Due(NamedTuple):
     """Counting this one."""
     address: str
     name: str
+    text_only: bool
 
 
 class Verdict(NamedTuple):
@@ -41,10 +42,12 @@ class Verdict(NamedTuple):
 _TAKE = """
 WITH due AS (
     SELECT
-        d.subscriber_id, r.address, r.name,
+        d.subscriber_id, r.address, r.name, r.text_only,
         CASE
             WHEN x.address_hash IS NOT NULL THEN 'suppressed'
             WHEN s.state IS DISTINCT FROM 'active' THEN 'unsubscribed'
+            WHEN s.paused_until > clock_timestamp() THEN 'paused'
+            WHEN s.frequency = 'monthly' AND NOT %(digest)s THEN 'monthly'
         END::skip_reason AS reason
     FROM (
         SELECT subscriber_id FROM delivery
@@ -62,7 +65,7 @@ SET state = (CASE WHEN due.reason IS NULL THEN 'sending' ELSE 'skipped' END)::de
     finished_at = CASE WHEN due.reason IS NOT NULL THEN clock_timestamp() END
 FROM due
 WHERE d.issue_id = %(issue)s AND d.subscriber_id = due.subscriber_id AND d.state = 'pending'
-RETURNING d.subscriber_id, d.edition_id, d.attempts, due.address, due.name, d.reason
+RETURNING d.subscriber_id, d.edition_id, d.attempts, due.address, due.name, due.text_only, d.reason
 """
 
 
@@ -75,13 +78,14 @@ def take(session: Session, claim: Claim, after: int, limit: int) -> tuple[list[D
     values = {
         "issue": claim.issue,
         "newsletter": claim.newsletter,
+        "digest": claim.digest,
         "after": after,
         "last": claim.last,
         "epoch": claim.epoch,
         "limit": limit,
     }
     rows = sorted(_fast(session, _TAKE, values), key=itemgetter(0))
-    taken = [Due(*row[:5]) for row in rows if row[5] is None]
+    taken = [Due(*row[:6]) for row in rows if row[6] is None]
     skipped = len(rows) - len(taken)
     if skipped:
         _count(session, claim, skipped=skipped)
@@ -318,6 +322,7 @@ def cancel_pending(session: Session, issue: int, now: datetime) -> int:
             FROM batch b JOIN issue i ON i.id = b.issue_id
             JOIN subscription s ON s.newsletter_id = i.newsletter_id AND s.subscriber_id BETWEEN b.first AND b.last
             WHERE b.issue_id = :issue AND b.state = 'planned'
+              AND (s.frequency = 'monthly' OR i.digest_month IS NULL)
         ), rows AS (
             INSERT INTO delivery (issue_id, subscriber_id, due_at, finished_at, state, reason)
             SELECT :issue, subscriber_id, :now, :now, 'skipped', 'cancelled' FROM planned

@@ -13,7 +13,9 @@ from sqlalchemy import text
 
 from mailer.bootstrap import Mailer
 from mailer.domain.states import DeliveryState
-from mailer.services import preferences, report
+from mailer.domain.ties import Tie
+from mailer.services import leave as leaving
+from mailer.services import report
 from mailer.settings import Settings
 from mailer.store import batches, ledger
 from mailer.store.ledger import Verdict
@@ -51,7 +53,7 @@ def test_after_leaving_nothing_comes(
     after_leaving: dict[int, int] = {}
 
     def leave(reader: int) -> None:
-        assert preferences.leave(parts.database, issue, reader, "one click", datetime.now(UTC))
+        assert leaving.leave(parts.database, Tie(reader, issue), "one click", datetime.now(UTC))
         # The sink writes each acceptance down before it answers: what is there now came before.
         after_leaving[reader] = len(sink.accepted(parts.tokens))
 
@@ -87,8 +89,8 @@ def test_leaving_waits_for_a_worker_that_is_taking(
     add_readers("ann@example.org;en;")
     prepare(issue)
     lease = timedelta(minutes=1)
-    leaving = threading.Thread(
-        target=preferences.leave, args=(parts.database, issue, 1, "one click", datetime.now(UTC))
+    thread = threading.Thread(
+        target=leaving.leave, args=(parts.database, Tie(1, issue), "one click", datetime.now(UTC))
     )
     with parts.database.transaction() as session:
         claim = batches.claim(session, 1, "worker", lease)
@@ -96,21 +98,21 @@ def test_leaving_waits_for_a_worker_that_is_taking(
     with parts.database.transaction() as session:
         assert batches.keep(session, claim, lease)
         assert len(ledger.take(session, claim, 1, 10)[0]) == 1
-        leaving.start()
+        thread.start()
         waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted AND pid <> pg_backend_pid()")
         until = time.monotonic() + 10
         while not session.scalar(waiting):
-            assert leaving.is_alive(), "it returned while a mail was on its way"
+            assert thread.is_alive(), "it returned while a mail was on its way"
             assert time.monotonic() < until
             time.sleep(0.01)
-    leaving.join(0.3)
-    assert leaving.is_alive(), "the mail is with the relay now"
+    thread.join(0.3)
+    assert thread.is_alive(), "the mail is with the relay now"
     with parts.database.transaction() as session:
         ledger.record(
             session, claim, [Verdict(1, DeliveryState.sent, "250 Ok")], claim.epoch, datetime.now(UTC)
         )
-    leaving.join(5)
-    assert not leaving.is_alive()
+    thread.join(5)
+    assert not thread.is_alive()
 
 
 def test_coming_back_before_the_turn_comes(
@@ -126,8 +128,10 @@ def test_coming_back_before_the_turn_comes(
     prepare(issue)
     now = datetime.now(UTC)
     for reader in (1, 2):
-        assert preferences.leave(parts.database, issue, reader, "one click", now)
-        assert preferences.leave(parts.database, issue, reader, "one click", now), "twice is the same as once"
-    assert preferences.come_back(parts.database, issue, 2, now)
+        assert leaving.leave(parts.database, Tie(reader, issue), "one click", now)
+        assert leaving.leave(parts.database, Tie(reader, issue), "one click", now), (
+            "twice is the same as once"
+        )
+    assert leaving.come_back(parts.database, Tie(2, issue), now)
     send()
     assert sink.accepted(parts.tokens) == [2]

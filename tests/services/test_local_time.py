@@ -59,9 +59,9 @@ def test_each_reader_gets_it_at_that_time_on_their_clock(parts: Mailer, issue: i
     first = datetime(2026, 9, 30, 19, tzinfo=UTC)  # nine in Kiritimati
     assert schedule.begin_due(parts.database, first - timedelta(seconds=1), 2) == []
     found = due(parts, issue, first)
-    assert {name: at.astimezone(zone(name)).replace(tzinfo=None) for name, at in found.items()} == dict.fromkeys(
-        ZONES, datetime(2026, 10, 1, 9)
-    )
+    assert {
+        name: at.astimezone(zone(name)).replace(tzinfo=None) for name, at in found.items()
+    } == dict.fromkeys(ZONES, datetime(2026, 10, 1, 9))
 
 
 def test_where_the_time_has_passed_it_goes_at_once(parts: Mailer, issue: int) -> None:
@@ -111,7 +111,10 @@ def test_quiet_hours_by_the_clock(_database: object, since: time, until: time, m
     local = now.astimezone(ZoneInfo("Europe/Belgrade"))
     if in_quiet(local.time(), since, until):
         assert at > now
-        assert at.astimezone(ZoneInfo("Europe/Belgrade")).time() in (until, until.replace(hour=(until.hour + 1) % 24))
+        assert at.astimezone(ZoneInfo("Europe/Belgrade")).time() in (
+            until,
+            until.replace(hour=(until.hour + 1) % 24),
+        )
         assert at - now <= timedelta(hours=25)
     else:
         assert at == now

@@ -9,7 +9,8 @@ from sqlalchemy.exc import IntegrityError
 
 from mailer.bootstrap import Mailer
 from mailer.domain.states import IssueState
-from mailer.services import approve, compose, expand, feedback, preferences, report, schedule
+from mailer.domain.ties import Tie
+from mailer.services import approve, compose, expand, feedback, leave, report, schedule
 from mailer.services.report import Explanation, LanguageRow, NotFound
 from mailer.store import batches, ledger
 from tests.conftest import NOW
@@ -141,7 +142,7 @@ def test_leaving_shows_in_the_explanation(
     prepare(issue)
     with parts.database.transaction() as session:
         reader = session.scalar(text("SELECT id FROM subscriber WHERE address = 'ann@example.org'"))
-    assert preferences.leave(parts.database, issue, int(str(reader)), "one click", NOW)
+    assert leave.leave(parts.database, Tie(int(str(reader)), issue), "one click", NOW)
     send()
     _, said = explained(parts, issue, "ann")
     assert "Consent withdrawn on 30 September 2026 by way of “one click”." in said

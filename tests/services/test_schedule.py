@@ -216,3 +216,24 @@ def test_cancelling_waits_for_a_worker_that_is_taking(
         assert ledger.take(session, claim, claim.first, 10)[0] == []
     counts = report.status(parts.database, issue, NOW).counts
     assert (counts.skipped, counts.pending) == (5, 4)
+
+
+def test_what_a_lost_worker_left_is_settled_though_the_issue_is_cancelled(
+    parts: Mailer, issue: int, add_readers: AddReaders, prepare: Callable[[int], None]
+) -> None:
+    add_readers(many(9))
+    schedule.reopen(parts.database, issue, "tests")
+    prepare(issue)
+    with parts.database.transaction() as session:
+        batch = session.scalar(text("SELECT id FROM batch"))
+        claim = batches.claim(session, batch or 0, parts.journals.worker, timedelta(minutes=1))
+        assert claim is not None
+        assert len(ledger.take(session, claim, claim.first, 4)[0]) == 4
+    assert schedule.cancel(parts.database, issue, "tests", datetime.now(UTC)) == 5
+    with parts.database.transaction() as session:
+        session.execute(text("UPDATE batch SET lease_until = clock_timestamp() - interval '1 second'"))
+    assert schedule.hand_out(parts.database, datetime.now(UTC), timedelta(0), 10) == [(batch, False)]
+    assert parts.sender.send_batch(claim.batch) == 0
+    counts = report.status(parts.database, issue, NOW).counts
+    assert (counts.skipped, counts.pending) == (9, 0), "its journal shows that nothing was handed over"
+    assert report.audit(parts.database, issue) == []

@@ -20,7 +20,8 @@ from mailer.adapters.journal import Journals
 from mailer.bootstrap import Mailer
 from mailer.domain.outcomes import Reply
 from mailer.domain.states import DeliveryState, IssueState
-from mailer.services import feedback, preferences, report, schedule
+from mailer.domain.ties import Tie
+from mailer.services import feedback, leave, report, schedule
 from mailer.services.report import Counts
 from mailer.settings import Settings
 from mailer.store import batches, ledger
@@ -447,7 +448,7 @@ def test_who_may_not_be_mailed_any_more_is_skipped_at_the_last_moment(
 ) -> None:
     issue = ready(5)
     feedback.suppress(parts.database, [parts.tokens.address_hash("reader1@example.org")], "complaint")
-    assert preferences.leave(parts.database, issue, 2, "a link", datetime.now(UTC))
+    assert leave.leave(parts.database, Tie(2, issue), "a link", datetime.now(UTC))
     query(parts, "DELETE FROM subscriber WHERE id = 3")
     assert send() == 2
     assert states(parts) == {1: "skipped", 2: "skipped", 3: "skipped", 4: "sent", 5: "sent"}

@@ -360,7 +360,9 @@ def test_a_reader_whom_someone_else_adds_at_the_same_moment(
             session.flush()
             import_running = pool.submit(take, "ana@example.org,Second,en,,,form,2024-01-01\n")
             waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'")
+            until = time.monotonic() + 30
             while not session.scalar(waiting):
+                assert time.monotonic() < until, "the other import never came to wait"
                 assert not import_running.done()
                 time.sleep(0.01)
         assert counts(import_running.result()) == (1, 1, 0, 0, 0)

@@ -10,9 +10,11 @@ import redis
 
 from mailer.bootstrap import Mailer
 from mailer.cli.processes import Processes
-from mailer.services import approve, compose, preferences, report, schedule
+from mailer.domain.ties import Tie
+from mailer.services import approve, compose, leave, report, schedule
 from mailer.services.report import Status
 from mailer.store import readers
+
 from .conftest import Relay
 
 Until = Callable[..., Status]
@@ -20,9 +22,7 @@ READERS = 400
 
 
 @pytest.fixture
-def issue(
-    parts: Mailer, import_issue: Callable[..., int], add_readers: Callable[[str], None]
-) -> int:
+def issue(parts: Mailer, import_issue: Callable[..., int], add_readers: Callable[[str], None]) -> int:
     """The sample issue in two languages, approved, with readers of both."""
     made = import_issue("en", "sr-Cyrl")
     languages = ("en", "sr-Latn-BA", "de")
@@ -81,9 +81,7 @@ def test_workers_killed_again_and_again_lose_nothing_and_double_nothing(
         kills += 1
         processes.start_worker("send", "send,retry", 2)
     until(issue, lambda status: status.counts.pending == 0)
-    nothing_lost_or_doubled(
-        parts, issue, relay, uncertain=kills * parts.settings.smtp_connections
-    )
+    nothing_lost_or_doubled(parts, issue, relay, uncertain=kills * parts.settings.smtp_connections)
 
 
 def test_a_flushed_broker_is_filled_again(
@@ -137,9 +135,11 @@ def test_leaving_takes_effect_on_queued_mail(
     sending(parts, issue)
     until(issue, lambda status: status.counts.sent >= 20)
     with parts.database.transaction() as session:
-        last = readers.by_hash(session, parts.tokens.address_hash(f"r{READERS - 1}@d{(READERS - 1) % 7}.example.org"))
+        last = readers.by_hash(
+            session, parts.tokens.address_hash(f"r{READERS - 1}@d{(READERS - 1) % 7}.example.org")
+        )
         assert last is not None
-    assert preferences.leave(parts.database, issue, last.id, "tests", datetime.now(UTC))
+    assert leave.leave(parts.database, Tie(last.id, issue), "tests", datetime.now(UTC))
     gone = parts.links.reader_slots(issue, [last.id])
     message = f"<{next(iter(gone)).message}@lumen-basin.example.org>"
     before = relay.accepted()[message]
