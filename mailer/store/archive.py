@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import and_, or_, select, text
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
 from mailer.domain.states import IssueState, TranslationStatus
@@ -56,7 +57,7 @@ def covers(session: Session, issues: Iterable[int]) -> dict[int, tuple[str, str,
         .join(Picture, Picture.id == Story.picture_id)
         .where(Story.issue_id.in_(ids))
         .order_by(Story.issue_id, Section.position, Section.id, Story.position, Story.id)
-        .distinct(Story.issue_id)
+        .ext(distinct_on(Story.issue_id))
     )
     return {
         row[0]: (row[1], row[2], row[3], row[4])

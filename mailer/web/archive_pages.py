@@ -1,5 +1,6 @@
 """Pages that everybody may read and keep: each is the same for all who ask."""
 
+import gzip
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +23,7 @@ from mailer.web.theme import theme_address
 
 _CACHED = "public, max-age=300"
 """Long enough for a crowd that follows one link, short enough for a correction."""
+_GZIP = re.compile(r"(?:^|[\s,])gzip(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))", re.IGNORECASE)
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 """What XML 1.0 has no way to say."""
 
@@ -95,13 +97,17 @@ class ArchivePages(Pages):
 
 
 def kept(request: Request, text: str, media_type: str, headers: Mapping[str, str]) -> Response:
-    """An answer that caches may keep, or 304 for whoever has it already (RFC 9110, 13.1.2)."""
-    tag = f'"{fingerprint(text.encode())[:32]}"'
-    full = {"Cache-Control": _CACHED, "ETag": tag, **headers}
-    known = [had.strip().removeprefix("W/") for had in request.headers.get("if-none-match", "").split(",")]
-    if tag in known or "*" in known:
+    """An answer that caches may keep, or 304 for whoever has it already (RFC 9110, 13.1.2). It is compressed
+    for whoever can read that: no page that is open to everybody holds a secret that its length could tell."""
+    body = text.encode()
+    tag = f'W/"{fingerprint(body)[:32]}"'  # weak: the same for both codings
+    full = {"Cache-Control": _CACHED, "ETag": tag, "Vary": "Accept-Encoding", **headers}
+    known = [had.strip() for had in request.headers.get("if-none-match", "").split(",")]
+    if "*" in known or tag.removeprefix("W/") in (had.removeprefix("W/") for had in known):
         return Response(status_code=304, headers=full)
-    return Response(text, media_type=media_type, headers=full)
+    if _GZIP.search(request.headers.get("accept-encoding", "")):
+        return Response(gzip.compress(body, 6, mtime=0), 200, full | {"Content-Encoding": "gzip"}, media_type)
+    return Response(body, 200, full, media_type)
 
 
 def _line(source: str) -> Markup:

@@ -1,0 +1,94 @@
+"""The archive of the sample newsletter: its issue in some languages, sent."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from mailer.bootstrap import Mailer
+from mailer.domain.document import parse
+from mailer.domain.states import IssueState
+from mailer.services import author
+from mailer.store import issues
+from mailer.web.app import create_app
+
+SHORT = """---
+subject: "{subject}"
+preheader: "In short."
+---
+
+Welcome.
+
+## News and events
+
+### {headline}
+
+{body}
+"""
+
+
+@pytest.fixture
+def mark(parts: Mailer) -> Callable[..., None]:
+    """Say how far an issue is, without sending it."""
+
+    def run(issue: int, state: IssueState = IssueState.sent, *, once_finished: bool = True) -> None:
+        with parts.database.transaction() as session:
+            row = issues.by_id(session, issue)
+            assert row
+            row.state = state
+            row.composed_at = datetime.combine(row.issue_date, datetime.min.time(), UTC)
+            row.finished_at = row.composed_at if once_finished else None
+
+    return run
+
+
+@pytest.fixture
+def sample(import_issue: Callable[..., int], mark: Callable[..., None]) -> int:
+    """The sample issue, sent in English, Arabic and Slovene, of which the last has few stories."""
+    issue = import_issue("en", "ar", "sl")
+    mark(issue)
+    return issue
+
+
+@pytest.fixture
+def write(parts: Mailer, mark: Callable[..., None], tmp_path: Path) -> Callable[..., int]:
+    """Add a short issue with one story, sent."""
+
+    def run(
+        number: str,
+        on: date,
+        subject: str = "Short",
+        headline: str = "One story",
+        body: str = "Few words.",
+        language: str = "en",
+        state: IssueState = IssueState.sent,
+    ) -> int:
+        source = SHORT.format(subject=subject, headline=headline, body=body)
+        done = author.import_document(
+            parts.database,
+            parse(source, language),
+            "lumen-basin",
+            language,
+            number=number,
+            today=on,
+            pictures=parts.picture_from(tmp_path),
+            actor="tests",
+        )
+        mark(done.issue, state)
+        return done.issue
+
+    return run
+
+
+@pytest.fixture
+def archive_app(parts: Mailer) -> FastAPI:
+    return create_app(parts)
+
+
+@pytest.fixture
+def visitor(archive_app: FastAPI) -> Iterator[TestClient]:
+    with TestClient(archive_app, follow_redirects=False) as made:
+        yield made
