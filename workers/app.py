@@ -10,19 +10,21 @@ from kombu import Queue
 from mailer.bootstrap import Mailer
 from mailer.settings import read_settings
 
-QUEUES = ("control", "expand", "compose", "send", "retry")
+QUEUES = ("control", "expand", "compose", "send", "retry", "notes")
 """One queue a purpose, so that retries never hold up first sends, nor sends the clock."""
 
 
 def broker_url(redis_url: str) -> str:
     """The address of Redis as Celery wants it."""
-    return redis_url.replace("unix://", "redis+socket://", 1) if redis_url.startswith("unix://") else redis_url
+    return (
+        redis_url.replace("unix://", "redis+socket://", 1) if redis_url.startswith("unix://") else redis_url
+    )
 
 
 app = Celery("mailer")
 app.conf.update(
     broker_url=broker_url(read_settings().redis_url),
-    imports=("workers.pipeline",),
+    imports=("workers.pipeline", "workers.upkeep"),
     task_queues=[Queue(name, routing_key=name) for name in QUEUES],
     task_default_queue="control",
     task_routes={
@@ -30,6 +32,8 @@ app.conf.update(
         "workers.pipeline.expand": {"queue": "expand"},
         "workers.pipeline.compose": {"queue": "compose"},
         "workers.pipeline.send": {"queue": "send"},
+        "workers.upkeep.send_notes": {"queue": "notes"},
+        "workers.upkeep.keep_house": {"queue": "control"},
     },
     task_ignore_result=True,
     task_acks_late=True,
@@ -55,7 +59,9 @@ app.conf.update(
     worker_send_task_events=False,
     # A tick that waited is stale: the next one does its work.
     beat_schedule={
-        "tick": {"task": "workers.pipeline.tick", "schedule": 1.0, "options": {"expires": 5, "queue": "control"}}
+        "tick": {"task": "workers.pipeline.tick", "schedule": 1.0, "options": {"expires": 5}},
+        "notes": {"task": "workers.upkeep.send_notes", "schedule": 2.0, "options": {"expires": 5}},
+        "house": {"task": "workers.upkeep.keep_house", "schedule": 3600.0, "options": {"expires": 600}},
     },
     timezone="UTC",
 )

@@ -66,7 +66,7 @@ class Processes:
     def start_all(self, *, web: bool = True) -> None:
         if web:
             self.start("web", "mailer", "web")
-        self.start_worker("prepare", "control,expand,compose", 2)
+        self.start_worker("prepare", "control,expand,compose,notes", 3)
         # Python runs on one core at a time: two processes use two. While one thread of a process waits for
         # the last messages of its batch, the other one's are under way.
         self.start_worker("send", "send,retry", 2)

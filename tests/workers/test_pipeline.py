@@ -60,7 +60,7 @@ def test_two_beats_and_more_workers_send_the_same(
     parts: Mailer, issue: int, processes: Processes, relay: Relay, until: Until
 ) -> None:
     processes.start_all(web=False)
-    processes.start_worker("prepare2", "control,expand,compose", 2)
+    processes.start_worker("prepare2", "control,expand,compose,notes", 2)
     processes.start_worker("send2", "send,retry", 2)
     schedule_file = str(parts.settings.state_dir / "beat2")
     processes.start("beat2", "celery", "-A", "workers.app", "beat", "-l", "WARNING", "-s", schedule_file)
@@ -146,3 +146,18 @@ def test_leaving_takes_effect_on_queued_mail(
     done = until(issue, lambda status: status.state == "sent")
     assert relay.accepted()[message] == before
     assert done.counts.skipped == 1 - before
+
+
+def test_every_queue_is_consumed_and_every_task_has_one() -> None:
+    import inspect
+
+    from workers import pipeline, upkeep
+    from workers.app import QUEUES, app
+
+    started = inspect.getsource(Processes.start_all)
+    for queue in QUEUES:
+        assert queue in started, queue
+    for module in (pipeline, upkeep):
+        for task in vars(module).values():
+            if str(getattr(task, "name", "")).startswith(f"{module.__name__}."):
+                assert app.conf.task_routes[task.name]["queue"] in QUEUES
