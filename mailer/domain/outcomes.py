@@ -97,7 +97,8 @@ class Reply:
     text: str
 
     def __str__(self) -> str:
-        return " ".join(part for part in (f"{self.code:03}", self.enhanced, self.text) if part)
+        enhanced = f" {self.enhanced}" if self.enhanced else ""
+        return f"{self.code:03}{enhanced} {self.text}" if self.text else f"{self.code:03}{enhanced}"
 
 
 _SESSION = frozenset({Stage.CONNECT, Stage.GREETING, Stage.EHLO, Stage.STARTTLS, Stage.AUTH})

@@ -211,10 +211,10 @@ class Connection(Channel):
     def _unfit(self, envelope: Envelope) -> Reply | None:
         """What the relay would have to answer, if it need not even be asked."""
         sender, recipient = envelope.sender, envelope.recipient
-        if not recipient or _BREAKS_OUT.search(recipient):
+        if not recipient or _BREAKS_OUT.search(sender + recipient):
+            if _BREAKS_OUT.search(sender):
+                return Reply(553, "5.1.7", "not sent: the sender is no address")
             return Reply(553, "5.1.3", "not sent: the recipient is no address")
-        if _BREAKS_OUT.search(sender):
-            return Reply(553, "5.1.7", "not sent: the sender is no address")
         if _needs_smtputf8(envelope) and not self._offered.smtputf8:
             return Reply(553, "5.6.7", "not sent: the relay does not offer SMTPUTF8")
         if 0 < self._offered.size < envelope.size:

@@ -32,13 +32,9 @@ class ReplyReader:
     def feed(self, data: bytes) -> list[tuple[int, list[bytes]]]:
         """The replies that are complete with ``data``: the code, and the text of each line without
         code and line end. A reply's code is that of its last line. Raises Garbled."""
-        if self._rest:
-            data = self._rest + data
         replies: list[tuple[int, list[bytes]]] = []
-        start = 0
-        while (end := data.find(b"\n", start)) >= 0:
-            line = data[start:end]
-            start = end + 1
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
             digits, separator = line[:3], line[3:4]
             if not (digits.isdigit() and len(digits) == 3 and separator in (b" ", b"-", b"\r", b"")):
                 raise Garbled(repr(line[:80]))
@@ -51,7 +47,6 @@ class ReplyReader:
             replies.append((int(digits), self._lines))
             self._lines = []
             self._size = 0
-        self._rest = data[start:]
         if len(self._rest) > LIMIT:
             raise Garbled("a line without end")
         return replies
@@ -69,8 +64,9 @@ def build(code: int, lines: list[bytes]) -> Reply:
         if match := _ENHANCED.match(text):
             enhanced = enhanced or match[1]
             text = text[match.end() :]
-        texts.append(text)
-    text = " ".join(filter(None, texts))
+        if text:
+            texts.append(text)
+    text = " ".join(texts)
     if not text.isprintable():
         text = "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
     return Reply(code, enhanced, text)
