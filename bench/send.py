@@ -144,6 +144,8 @@ class Run:
     closed: float
     messages: list[bytes]
     size: int
+    peak_bytes: int
+    """Of the send process that held most memory."""
 
     @property
     def seconds(self) -> float:
@@ -177,6 +179,7 @@ def whole(messages: int, size: int, workers: int, threads: int, connections: int
                 return report.status(parts.database, issue, datetime.now(UTC)).state == "sent"
 
             stand.wait_for(sent, 600, 0.1)
+            peak = max(stand.peak_memory(processes.pid(f"send{number}")) for number in range(workers))
         wrong = report.audit(parts.database, issue)
         counts = report.status(parts.database, issue, datetime.now(UTC)).counts
         if wrong or counts.sent != messages:
@@ -187,7 +190,7 @@ def whole(messages: int, size: int, workers: int, threads: int, connections: int
             raise RuntimeError(f"the sink counted {accepted}")
         frozen, composed, last, finished = stand.times(parts, issue)
         steps = [(b - a).total_seconds() for a, b in pairwise((ordered, frozen, composed, last, finished))]
-        return Run(*steps, ready, exact)
+        return Run(*steps, ready, exact, peak)
 
 
 def naive(messages: int, size: int) -> float:
