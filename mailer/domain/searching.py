@@ -11,6 +11,8 @@ _SNIPPET = 240
 """Characters of a text that are shown."""
 _LEAD = 60
 """Of these, at most so many before the first word that was found."""
+_MOST_WORDS = 20
+_LOOSE_DASHES = re.compile(r"-+(?![^\W_])")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 # Letters with the marks that stand on them, which are no letters to Python.
 _WORD = re.compile(r"[^\W_][\w\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670]*")
@@ -24,8 +26,10 @@ class Piece(NamedTuple):
 
 
 def cleaned(typed: str) -> str:
-    """The query on one line, without what no text can hold."""
-    return " ".join(_CONTROL.sub(" ", typed).split())[:LONGEST].strip()
+    """The query on one line, without what no text can hold, nor dashes that belong to no word: PostgreSQL
+    gives up at some thirty operators in one another."""
+    line = _CONTROL.sub(" ", typed[: 4 * LONGEST])
+    return " ".join(_LOOSE_DASHES.sub(" ", line).split()[:_MOST_WORDS])[:LONGEST].rstrip(" -")
 
 
 def words(text: str) -> list[str]:
@@ -57,12 +61,12 @@ def marked(text: str, found: Set[str]) -> list[Piece]:
 def snippet(text: str, found: Set[str]) -> list[Piece]:
     """The part of a text around the first word that was found, ``marked``. It is cut between words, with an
     ellipsis where something is missing."""
-    first = next((match.start() for match in _WORD.finditer(text) if match[0] in found), 0)
+    first, last = next((match.span() for match in _WORD.finditer(text) if match[0] in found), (0, 0))
     start = text.rfind(" ", 0, first - _LEAD) + 1 if first > _LEAD else 0
     end = len(text)
     if end - start > _SNIPPET:
-        blank = text.rfind(" ", first, start + _SNIPPET)
-        end = blank if blank > first else start + _SNIPPET
+        end = max(text.rfind(" ", start, start + _SNIPPET), last) if last else text.rfind(" ", 0, _SNIPPET)
+        end = end if end > start else start + _SNIPPET
     pieces = marked(text[start:end], found)
     return [
         *([Piece("… ", False)] if start else []),
