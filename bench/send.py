@@ -200,7 +200,10 @@ def naive(messages: int, size: int) -> float:
         with stand.sink("--log", str(log)) as (port, _):
             environment = os.environ | {"NAIVE_REDIS_URL": parts.redis_url, "PYTHONPATH": str(stand.ROOT)}
             words = [sys.executable, "-m", "celery", "-A", "bench.naive", "worker", "-P", "prefork"]
-            worker = subprocess.Popen([*words, "-c", "2", "-l", "ERROR"], env=environment, cwd=stand.ROOT)
+            options = ["-c", "2", "-l", "ERROR"]
+            worker = subprocess.Popen(
+                [*words, *options], env=environment, cwd=stand.ROOT, stdout=subprocess.DEVNULL
+            )
             try:
                 os.environ["NAIVE_REDIS_URL"] = parts.redis_url
                 from bench.naive import send

@@ -32,7 +32,9 @@ TEMPLATES = ROOT / "templates"
 class Mailer:
     """The service's parts, each made when it is first asked for. Close it to stop what it started."""
 
-    def __init__(self, settings: Settings | None = None, *, application: str = "mailer", pool: int = 5) -> None:
+    def __init__(
+        self, settings: Settings | None = None, *, application: str = "mailer", pool: int = 5
+    ) -> None:
         self.settings = settings or read_settings()
         self._application = application
         self._pool = pool
@@ -163,7 +165,9 @@ class Mailer:
             if not file.is_relative_to(folder.resolve()):
                 raise PictureMissing(f"The picture {path} is outside the document's folder.")
             if not file.is_file():
-                raise PictureMissing(f"The picture {path} is not there; it is looked for beside the document.")
+                raise PictureMissing(
+                    f"The picture {path} is not there; it is looked for beside the document."
+                )
             return fit(file.read_bytes(), path, self.settings.max_picture_bytes)
 
         return read

@@ -111,13 +111,19 @@ class Settings(BaseSettings):
         description="Work that the subscribe form asks of a browser, in bits (each doubles it; 16 take a second or two). 0: none.",
     )
     keep_requests_days: int = Field(
-        7, ge=7, le=365, description="Days until a sign-up or change of address that was not confirmed is let go."
+        7,
+        ge=7,
+        le=365,
+        description="Days until a sign-up or change of address that was not confirmed is let go.",
     )
     keep_notes_days: int = Field(
         30, ge=1, le=3650, description="Days until the record of a mail about a subscription is let go."
     )
     keep_feedback_days: int = Field(
-        730, ge=0, le=36500, description="Days until feedback leads to no reader any more; it still counts. 0: never."
+        730,
+        ge=0,
+        le=36500,
+        description="Days until feedback leads to no reader any more; it still counts. 0: never.",
     )
     keep_deliveries_days: int = Field(
         730,
@@ -143,11 +149,31 @@ class Settings(BaseSettings):
         except json.JSONDecodeError as error:
             raise ValueError(f"must be a JSON list ({error})") from None
 
+    @field_validator("bounce_domain", "smtp_local_name")
+    @classmethod
+    def _name(cls, value: str) -> str:
+        if value and not re.fullmatch(rf"{_LABEL}(\.{_LABEL})*", value):
+            raise ValueError(
+                "must be a name such as mail.example.org; write an international one in its ASCII form"
+            )
+        return value
+
+    @field_validator("old_secret_keys")
+    @classmethod
+    def _all_long(cls, value: list[SecretStr]) -> list[SecretStr]:
+        if any(len(one.get_secret_value().encode()) < 32 for one in value):
+            raise ValueError("each key must be 32 bytes or more")
+        return value
+
     @field_validator("public_url")
     @classmethod
     def _absolute(cls, value: str) -> str:
         parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment:
+        fit = re.fullmatch(
+            rf"({_LABEL}(\.{_LABEL})*|\[[0-9a-fA-F:]+\])(:\d{{1,5}})?(/[A-Za-z0-9._~/-]*)?",
+            parts.netloc + parts.path,
+        )
+        if parts.scheme not in ("http", "https") or not fit or parts.query or parts.fragment:
             raise ValueError("must be an absolute http or https address, such as https://news.example.org")
         return value.rstrip("/")
 

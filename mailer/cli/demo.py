@@ -54,8 +54,12 @@ class Figures:
 def demo(
     exit_: Annotated[bool, typer.Option("--exit", help="End after the report.")] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
-    web_port: Annotated[int, typer.Option(help="Port of the readers' pages; 0 takes a free one.")] = 8025,
-    inbox_port: Annotated[int, typer.Option(help="Port of the inbox page; 0 takes a free one.")] = 8026,
+    web_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of the readers' pages; 0 takes a free one.")
+    ] = 8025,
+    inbox_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of the inbox page; 0 takes a free one.")
+    ] = 8026,
 ) -> None:
     """Send a sample issue in many languages and show it. Everything is embedded and stays on this machine."""
     console = Console()
@@ -89,9 +93,13 @@ def demo(
         inbox_page = f"http://127.0.0.1:{inbox_port}/inbox"
         console.print(f"\nLeaf through the mail as its readers see it:  [bold]{inbox_page}[/]")
         console.print("Each mail's links work: its web view, its reader's choices, and unsubscribing.")
-        console.print("Nothing asks you to sign in: a reader's links are their key, and the rest is the command line:")
+        console.print(
+            "Nothing asks you to sign in: a reader's links are their key, and the rest is the command line:"
+        )
         console.print(f"  MAILER_STATE_DIR={state} .venv/bin/mailer issue status {issue}", soft_wrap=True)
-        console.print(f"  MAILER_STATE_DIR={state} .venv/bin/mailer explain {issue} {_someone(inbox)}", soft_wrap=True)
+        console.print(
+            f"  MAILER_STATE_DIR={state} .venv/bin/mailer explain {issue} {_someone(inbox)}", soft_wrap=True
+        )
         if exit_ or not sys.stdout.isatty():
             if not true:
                 raise typer.Exit(1)
@@ -206,7 +214,9 @@ def _tell(parts: Mailer, issue: int, figures: Figures, console: Console) -> bool
         column.justify = "right"
     for row in report.by_language(parts.database, issue):
         name = native_name(row.language) if row.language else "another language"
-        table.add_row(name, *(str(n) for n in (row.readers, row.editions, row.sent, row.fell_back, row.nothing)))
+        table.add_row(
+            name, *(str(n) for n in (row.readers, row.editions, row.sent, row.fell_back, row.nothing))
+        )
     console.print(table)
     skipped = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in figures.skipped.items())
     console.print(

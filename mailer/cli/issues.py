@@ -26,7 +26,9 @@ from mailer.services.report import Status
 
 app = typer.Typer(no_args_is_help=True, help="Import, look over, approve, send and follow an issue.")
 
-Number = Annotated[int, typer.Argument(metavar="N", help="The issue's id, as in `mailer issue list`.")]
+Number = Annotated[
+    int, typer.Argument(metavar="N", min=1, max=2**31 - 1, help="The issue's id, as in `mailer issue list`.")
+]
 By = Annotated[str, typer.Option("--by", help="Who does this; stands in the issue's log.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _OPEN = (IssueState.scheduled, IssueState.sending)
@@ -63,7 +65,9 @@ def import_(
     document = _read(file, tag or "en")
     tag = tag or canonical(document.front.get("language", "en"))
     if document.front.get("language") and canonical(document.front["language"]) != tag:
-        raise Misuse(f"{file.name} says that it is in {document.front['language']}, but --language says {tag}.")
+        raise Misuse(
+            f"{file.name} says that it is in {document.front['language']}, but --language says {tag}."
+        )
     if dry_run:
         _tell(document, as_json)
         return
@@ -166,7 +170,9 @@ def preview(
     issue: Number,
     language: Annotated[str, typer.Option(help="The edition's language.")],
     sections: Annotated[str, typer.Option(help="Section keys, separated by commas; all without it.")] = "",
-    out: Annotated[Path | None, typer.Option(help="Write the page here instead of printing the text.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the page here instead of printing the text.")
+    ] = None,
 ) -> None:
     """Show an edition as its readers would get it."""
     with Mailer() as parts:
@@ -234,9 +240,10 @@ def reopen(issue: Number, by: By = "") -> None:
 def _time(text: str) -> datetime:
     try:
         at = datetime.fromisoformat(text)
-    except ValueError:
+        at = at if at.tzinfo else at.astimezone()
+    except (ValueError, OverflowError):
         raise Misuse(f"“{text}” is not a time such as 2026-09-30T09:00+02:00.") from None
-    return at if at.tzinfo else at.astimezone()
+    return at
 
 
 @app.command("send")
@@ -246,7 +253,8 @@ def send(
         str, typer.Option(help="When, such as 2026-09-30T09:00+02:00; this host's zone without an offset.")
     ] = "",
     local: Annotated[
-        bool, typer.Option("--local", help="Take --at on each reader's own clock: nine o'clock where they are.")
+        bool,
+        typer.Option("--local", help="Take --at on each reader's own clock: nine o'clock where they are."),
     ] = False,
     by: By = "",
 ) -> None:
@@ -272,7 +280,9 @@ def _send_locally(issue: int, at: str, now: datetime, by: str) -> None:
     if when is None or when.tzinfo is not None:
         raise Misuse("--local needs a time without an offset, such as --at 2026-09-30T09:00 --local.")
     if when.replace(tzinfo=timezone(timedelta(hours=-12))) < now:
-        raise Misuse(f"{when:%d %B %Y at %H:%M} has passed everywhere. Leave --at and --local away to send now.")
+        raise Misuse(
+            f"{when:%d %B %Y at %H:%M} has passed everywhere. Leave --at and --local away to send now."
+        )
     with Mailer() as parts:
         schedule.schedule_locally(parts.database, issue, when, by or _me())
     print(f"Issue {issue} goes out on {when:%d %B %Y at %H:%M} where each reader is.")
@@ -339,7 +349,9 @@ def status_dict(status: Status) -> dict[str, Any]:
 def _drawn(status: Status) -> Table:
     counts = status.counts
     grid = Table.grid(padding=(0, 2))
-    grid.add_row("issue", f"{status.issue}  {status.newsletter} {status.number}  [bold]{status.state.value}[/]")
+    grid.add_row(
+        "issue", f"{status.issue}  {status.newsletter} {status.number}  [bold]{status.state.value}[/]"
+    )
     done = counts.candidates - counts.pending
     share = done / counts.candidates if counts.candidates else 0.0
     grid.add_row("progress", ProgressBar(total=max(counts.candidates, 1), completed=done, width=50))
@@ -349,7 +361,9 @@ def _drawn(status: Status) -> Table:
     grid.add_row("skipped", f"{counts.skipped:,}")
     grid.add_row("pending", f"{counts.pending:,}")
     grid.add_row("uncertain", f"{counts.uncertain:,}")
-    grid.add_row("editions", f"{status.editions}" + (f" ({status.to_render} to render)" if status.to_render else ""))
+    grid.add_row(
+        "editions", f"{status.editions}" + (f" ({status.to_render} to render)" if status.to_render else "")
+    )
     if status.state is IssueState.scheduled and status.scheduled_at:
         grid.add_row("goes out", f"{status.scheduled_at:%d %B %Y at %H:%M} UTC")
     return grid

@@ -121,7 +121,9 @@ def erase(
 
 
 def receive(
-    recipient: Annotated[str, typer.Argument(help="The address that the mail came to: bounce+…@ or unsubscribe+…@")],
+    recipient: Annotated[
+        str, typer.Argument(help="The address that the mail came to: bounce+…@ or unsubscribe+…@")
+    ],
 ) -> None:
     """Take in a mail that came back, from standard input: a bounce, or a request to unsubscribe.
 
@@ -159,4 +161,3 @@ def suppress(
     with Mailer() as parts:
         new = feedback.suppress(parts.database, [parts.tokens.address_hash(key) for key in keys], reason)
     print(f"{new} of {len(keys)} addresses are newly suppressed.")
-

@@ -37,8 +37,8 @@ def web() -> None:
 def inbox(
     folder: Annotated[Path, typer.Option(help="Where caught mail is kept.")] = Path(".local/inbox"),
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    smtp_port: Annotated[int, typer.Option(help="Port that takes mail.")] = 1025,
-    web_port: Annotated[int, typer.Option(help="Port of the page.")] = 8026,
+    smtp_port: Annotated[int, typer.Option(min=0, max=65535, help="Port that takes mail.")] = 1025,
+    web_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page.")] = 8026,
 ) -> None:
     """Catch mail and show it as readers see it: for demos and development, never for real mail."""
     from mailer.adapters.inbox import start
@@ -83,5 +83,3 @@ def settings_table() -> str:
         shown = f"`{default}`" if default not in ("", []) else "empty"
         lines.append(f"| `MAILER_{name.upper()}` | {shown} | {field.description} |")
     return "\n".join(lines)
-
-

@@ -39,6 +39,14 @@ def _one_line(value: str) -> str:
     return value.strip()
 
 
+def _some_lines(value: str) -> str:
+    if re.search(r"[\x00-\x09\x0b-\x1f\x7f\u0085\u2028\u2029]", value.replace("\r\n", "\n")):
+        raise ValueError("must be lines of text without control characters")
+    if not value.strip():
+        raise ValueError("must not be empty: no mail may go out without a postal address")
+    return value.replace("\r\n", "\n").strip()
+
+
 Tag = Annotated[str, AfterValidator(_tag)]
 Address = Annotated[str, AfterValidator(_address)]
 Line = Annotated[str, AfterValidator(_one_line)]
@@ -70,7 +78,7 @@ class NewsletterSettings(_Strict):
     sender_name: Line
     sender_address: Address
     reply_to: Address | Literal[""] = ""
-    postal_address: Annotated[str, Field(min_length=1)]
+    postal_address: Annotated[str, AfterValidator(_some_lines), Field(min_length=1)]
     website: Website = ""
     list_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$")]
     tracking: Literal["none", "aggregate", "individual"] = "aggregate"
@@ -93,7 +101,9 @@ class NewsletterSettings(_Strict):
         if (self.quiet_since is None) != (self.quiet_until is None) or (
             self.quiet_since is not None and self.quiet_since == self.quiet_until
         ):
-            raise ValueError("quiet hours need two different times: quiet_since = 21:00:00, quiet_until = 07:00:00")
+            raise ValueError(
+                "quiet hours need two different times: quiet_since = 21:00:00, quiet_until = 07:00:00"
+            )
         if self.default_language not in self.languages:
             raise ValueError(f"default_language {self.default_language} is not among languages")
         keys = [section.key for section in self.sections]

@@ -18,7 +18,10 @@ with engine.connect() as connection:
     connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": _LOCK})
     connection.commit()
     context.configure(
-        connection=connection, target_metadata=Base.metadata, include_object=_include, compare_server_default=True
+        connection=connection,
+        target_metadata=Base.metadata,
+        include_object=_include,
+        compare_server_default=True,
     )
     with context.begin_transaction():
         context.run_migrations()

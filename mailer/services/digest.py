@@ -39,7 +39,12 @@ def make_due(database: Database, now: datetime, words: MonthWords) -> list[int]:
 
 
 def _make(
-    session: Session, newsletter: Newsletter, since: datetime, before: datetime, now: datetime, words: MonthWords
+    session: Session,
+    newsletter: Newsletter,
+    since: datetime,
+    before: datetime,
+    now: datetime,
+    words: MonthWords,
 ) -> int | None:
     month = since.date()
     if digests.is_made(session, newsletter.id, month) or not digests.anybody_wants(session, newsletter.id):

@@ -30,7 +30,9 @@ def unsubscribe(database: Database, slug: str, hashes: Sequence[bytes], now: dat
     with database.transaction() as session:
         newsletter = newsletters.by_slug(session, slug)
         if newsletter is None:
-            raise NoNewsletter(f"There is no newsletter “{slug}”; there is {', '.join(newsletters.slugs(session))}.")
+            raise NoNewsletter(
+                f"There is no newsletter “{slug}”; there is {', '.join(newsletters.slugs(session))}."
+            )
         ended = 0
         for address_hash in hashes:
             reader = readers.by_hash(session, address_hash)

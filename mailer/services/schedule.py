@@ -92,9 +92,10 @@ def cancel(database: Database, issue: int, actor: str, now: datetime) -> int:
     """End an issue for good; returns how many readers will not get it. Mail that went out stays out."""
     with database.transaction() as session:
         row = _held(session, issue)
-        check_move(issue, row.state, IssueState.cancelled)
-        row.state, row.finished_at = IssueState.cancelled, now
-        issues.log(session, issue, actor, "cancelled")
+        if row.state is not IssueState.cancelled:  # else the second step was cut off, and is done again
+            check_move(issue, row.state, IssueState.cancelled)
+            row.state, row.finished_at = IssueState.cancelled, now
+            issues.log(session, issue, actor, "cancelled")
     with database.transaction() as session:
         # The state stands by now, so no worker takes any more; those that are taking are waited for.
         return ledger.cancel_pending(session, issue, now)

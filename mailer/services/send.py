@@ -78,8 +78,6 @@ class Sender:
             newsletter = newsletters.by_id(session, claim.newsletter)
             bounce_domain = self.bounce_domain or newsletter.sender_address.rpartition("@")[2]
             settled = self._recover(session, claim)
-            if issue.state is IssueState.cancelled:
-                ledger.cancel_pending(session, issue.id, datetime.now(UTC))
         for epoch in settled:
             self.journals.forget(claim.batch, epoch)
         journal = self.journals.open(claim.batch, claim.epoch)
@@ -187,7 +185,7 @@ class _Run:
                     self.stop = True
             recorded = ours
             if ours:
-                self._patiently(lambda session: batches.give_back(session, self.claim))
+                self._patiently(self._give_back)
         finally:
             for flight in flights:  # what is in the air still writes to the journal
                 flight.landing.exception()
@@ -198,6 +196,14 @@ class _Run:
         if self.faulty:
             self._stop_issue()
         return self.handed
+
+    def _give_back(self, session: Session) -> None:
+        if batches.keep(session, self.claim, self.sender.lease) is None:
+            return
+        # Asked with the batch held: whoever cancels the issue after this waits for us and finds what we leave.
+        if issues.state(session, self.claim.issue) is IssueState.cancelled:
+            ledger.cancel_rest(session, self.claim, datetime.now(UTC))
+        batches.give_back(session, self.claim)
 
     def _step(
         self, verdicts: Sequence[Verdict], take: bool

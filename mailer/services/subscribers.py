@@ -172,7 +172,17 @@ def _checked(file: BinaryIO) -> tuple[str, int]:
 @contextmanager
 def _rejects(path: Path, layout: ReaderList) -> Iterator[Callable[[list[Rejected]], None]]:
     """What writes rejected lines to a file, which comes to be with the first of them."""
-    path.unlink(missing_ok=True)  # those of an earlier run
+    try:
+        with path.open("a+", encoding="utf-8-sig", errors="replace", newline="") as there:
+            there.seek(0)
+            head = there.readline()
+        if head and not head.startswith(layout.delimiter.join(REJECT_COLUMNS)):
+            raise ImportRefused(
+                f"{path} is there already and holds something else: give the rejects another name."
+            )
+        path.unlink()  # those of an earlier run
+    except OSError as error:
+        raise ImportRefused(f"Rejected lines cannot be written to {path}: {error.strerror}.") from None
     with ExitStack() as stack:
         writer: Any = None
 

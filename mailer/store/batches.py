@@ -166,6 +166,11 @@ def contradictions(session: Session, issue: int) -> list[str]:
             "state IN ('pending', 'sending') AND EXISTS (SELECT FROM batch b WHERE b.issue_id = d.issue_id"
             " AND d.subscriber_id BETWEEN b.first AND b.last AND b.state = 'done')"
         ),
+        "is open, but its issue has ended": (
+            "state IN ('pending', 'sending') AND EXISTS (SELECT FROM issue i WHERE i.id = d.issue_id"
+            " AND i.state IN ('sent', 'cancelled')) AND NOT EXISTS (SELECT FROM batch b"
+            " WHERE b.issue_id = d.issue_id AND d.subscriber_id BETWEEN b.first AND b.last AND b.state = 'sending')"
+        ),
         "is outside every batch": (
             "NOT EXISTS (SELECT FROM batch b WHERE b.issue_id = d.issue_id"
             " AND d.subscriber_id BETWEEN b.first AND b.last)"

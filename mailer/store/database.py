@@ -32,6 +32,7 @@ class Database:
             pool_size=self._pool,
             max_overflow=self._pool,
             pool_pre_ping=True,
+            hide_parameters=True,  # they hold addresses and names, and errors are logged
             connect_args={
                 "application_name": self._application,
                 "connect_timeout": 5,
@@ -58,7 +59,9 @@ class Database:
         names = ", ".join(table.name for table in Base.metadata.sorted_tables)
         with self.engine.begin() as connection:
             for part in connection.scalars(
-                text("SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'delivery'::regclass")
+                text(
+                    "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'delivery'::regclass"
+                )
             ).all():
                 connection.execute(text(f"DROP TABLE {part}"))
             connection.execute(text(f"TRUNCATE {names} RESTART IDENTITY CASCADE"))

@@ -32,6 +32,11 @@ def locked(session: Session, issue: int) -> Issue | None:
     return session.get(Issue, issue, with_for_update=True, populate_existing=True)
 
 
+def state(session: Session, issue: int) -> IssueState:
+    """The issue's state as it is committed now."""
+    return session.scalars(select(Issue.state).where(Issue.id == issue)).one()
+
+
 def by_number(session: Session, newsletter: int, number: str) -> Issue | None:
     return session.scalar(select(Issue).where(Issue.newsletter_id == newsletter, Issue.number == number))
 

@@ -310,6 +310,26 @@ def entry(session: Session, issue: int, subscriber: int) -> Entry | None:
     return Entry(*row) if row else None
 
 
+def cancel_rest(session: Session, claim: Claim, now: datetime) -> None:
+    """Skip what is left of a batch of a cancelled issue. Call ``batches.keep`` first in the same transaction."""
+    query = """
+        WITH skipped AS (
+            UPDATE delivery SET state = 'skipped', reason = 'cancelled', finished_at = :now
+            WHERE issue_id = :issue AND subscriber_id BETWEEN :first AND :last AND state = 'pending'
+            RETURNING 1
+        )
+        UPDATE batch SET skipped = skipped + (SELECT count(*) FROM skipped) WHERE id = :batch
+    """
+    values = {
+        "issue": claim.issue,
+        "first": claim.first,
+        "last": claim.last,
+        "batch": claim.batch,
+        "now": now,
+    }
+    session.execute(text(query), values)
+
+
 def cancel_pending(session: Session, issue: int, now: datetime) -> int:
     """Skip whatever is not with a worker; returns how many readers. Who has no ledger row yet gets one."""
     # Whoever expands or takes deliveries holds their batch: with all batches held, nobody waits for us half way.

@@ -40,7 +40,9 @@ def gone_since(session: Session, before: datetime, limit: int) -> list[tuple[int
               AND (s.state <> 'unsubscribed' OR s.changed_at >= :before))
         ORDER BY r.id LIMIT :limit
     """
-    return [(row.id, row.address_hash) for row in session.execute(text(query), {"before": before, "limit": limit})]
+    return [
+        (row.id, row.address_hash) for row in session.execute(text(query), {"before": before, "limit": limit})
+    ]
 
 
 def begin(session: Session, now: datetime, apart: timedelta) -> Sweep | None:

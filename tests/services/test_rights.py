@@ -22,7 +22,13 @@ from tests.notes import send_notes
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 ADA, BOB = "ada@example.org", "bob@example.org"
 MARKER = "zq7marker"
-CHECKED = {("subscription", "frequency"), ("feedback", "kind"), ("note", "kind"), ("note", "language"), ("signup", "language")}
+CHECKED = {
+    ("subscription", "frequency"),
+    ("feedback", "kind"),
+    ("note", "kind"),
+    ("note", "language"),
+    ("signup", "language"),
+}
 """Columns with a fixed set of values."""
 _OF_ONE = {
     "subscriber": "id = :id",

@@ -142,9 +142,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_consent")),
     )
-    op.create_index(
-        op.f("ix_consent_subscriber_id"), "consent", ["subscriber_id"], unique=False
-    )
+    op.create_index(op.f("ix_consent_subscriber_id"), "consent", ["subscriber_id"], unique=False)
     op.create_table(
         "issue",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -194,9 +192,7 @@ def upgrade() -> None:
             name=op.f("fk_issue_newsletter_id_newsletter"),
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_issue")),
-        sa.UniqueConstraint(
-            "newsletter_id", "number", name=op.f("uq_issue_newsletter_id_number")
-        ),
+        sa.UniqueConstraint("newsletter_id", "number", name=op.f("uq_issue_newsletter_id_number")),
     )
     op.create_table(
         "section",
@@ -208,9 +204,7 @@ def upgrade() -> None:
         sa.Column("always_included", sa.Boolean(), nullable=False),
         sa.Column("colour", sa.Text(), nullable=False),
         sa.Column("titles", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
-        sa.Column(
-            "descriptions", postgresql.JSONB(astext_type=sa.Text()), nullable=False
-        ),
+        sa.Column("descriptions", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.CheckConstraint("bit BETWEEN 0 AND 61", name=op.f("ck_section_bit")),
         sa.ForeignKeyConstraint(
             ["newsletter_id"],
@@ -218,12 +212,8 @@ def upgrade() -> None:
             name=op.f("fk_section_newsletter_id_newsletter"),
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_section")),
-        sa.UniqueConstraint(
-            "newsletter_id", "bit", name=op.f("uq_section_newsletter_id_bit")
-        ),
-        sa.UniqueConstraint(
-            "newsletter_id", "key", name=op.f("uq_section_newsletter_id_key")
-        ),
+        sa.UniqueConstraint("newsletter_id", "bit", name=op.f("uq_section_newsletter_id_bit")),
+        sa.UniqueConstraint("newsletter_id", "key", name=op.f("uq_section_newsletter_id_key")),
     )
     op.create_table(
         "subscription",
@@ -252,9 +242,7 @@ def upgrade() -> None:
             name=op.f("fk_subscription_subscriber_id_subscriber"),
             ondelete="CASCADE",
         ),
-        sa.PrimaryKeyConstraint(
-            "newsletter_id", "subscriber_id", name=op.f("pk_subscription")
-        ),
+        sa.PrimaryKeyConstraint("newsletter_id", "subscriber_id", name=op.f("pk_subscription")),
     )
     op.create_index(
         op.f("ix_subscription_subscriber_id"),
@@ -284,9 +272,7 @@ def upgrade() -> None:
         sa.Column("failed", sa.Integer(), nullable=False),
         sa.Column("skipped", sa.Integer(), nullable=False),
         sa.Column("uncertain", sa.Integer(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["issue_id"], ["issue.id"], name=op.f("fk_batch_issue_id_issue")
-        ),
+        sa.ForeignKeyConstraint(["issue_id"], ["issue.id"], name=op.f("fk_batch_issue_id_issue")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_batch")),
     )
     op.create_index("ix_batch_issue_id", "batch", ["issue_id", "first"], unique=False)
@@ -311,9 +297,7 @@ def upgrade() -> None:
         sa.Column("html", sa.Text(), nullable=False),
         sa.Column("message", sa.LargeBinary(), nullable=False),
         sa.Column("slots", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["issue_id"], ["issue.id"], name=op.f("fk_edition_issue_id_issue")
-        ),
+        sa.ForeignKeyConstraint(["issue_id"], ["issue.id"], name=op.f("fk_edition_issue_id_issue")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_edition")),
         sa.UniqueConstraint(
             "issue_id",
@@ -331,9 +315,7 @@ def upgrade() -> None:
         sa.Column("issue_id", sa.Integer(), nullable=True),
         sa.Column("subscriber_id", sa.BigInteger(), nullable=True),
         sa.Column("detail", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["issue_id"], ["issue.id"], name=op.f("fk_feedback_issue_id_issue")
-        ),
+        sa.ForeignKeyConstraint(["issue_id"], ["issue.id"], name=op.f("fk_feedback_issue_id_issue")),
         sa.ForeignKeyConstraint(
             ["newsletter_id"],
             ["newsletter.id"],
@@ -341,9 +323,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_feedback")),
     )
-    op.create_index(
-        op.f("ix_feedback_subscriber_id"), "feedback", ["subscriber_id"], unique=False
-    )
+    op.create_index(op.f("ix_feedback_subscriber_id"), "feedback", ["subscriber_id"], unique=False)
     op.create_table(
         "issue_event",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -357,14 +337,10 @@ def upgrade() -> None:
         sa.Column("actor", sa.Text(), nullable=False),
         sa.Column("what", sa.Text(), nullable=False),
         sa.Column("detail", sa.Text(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["issue_id"], ["issue.id"], name=op.f("fk_issue_event_issue_id_issue")
-        ),
+        sa.ForeignKeyConstraint(["issue_id"], ["issue.id"], name=op.f("fk_issue_event_issue_id_issue")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_issue_event")),
     )
-    op.create_index(
-        op.f("ix_issue_event_issue_id"), "issue_event", ["issue_id"], unique=False
-    )
+    op.create_index(op.f("ix_issue_event_issue_id"), "issue_event", ["issue_id"], unique=False)
     op.create_table(
         "issue_translation",
         sa.Column("issue_id", sa.Integer(), nullable=False),
@@ -377,12 +353,8 @@ def upgrade() -> None:
         sa.Column("subject", sa.Text(), nullable=False),
         sa.Column("preheader", sa.Text(), nullable=False),
         sa.Column("intro", sa.Text(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["issue_id"], ["issue.id"], name=op.f("fk_issue_translation_issue_id_issue")
-        ),
-        sa.PrimaryKeyConstraint(
-            "issue_id", "language", name=op.f("pk_issue_translation")
-        ),
+        sa.ForeignKeyConstraint(["issue_id"], ["issue.id"], name=op.f("fk_issue_translation_issue_id_issue")),
+        sa.PrimaryKeyConstraint("issue_id", "language", name=op.f("pk_issue_translation")),
     )
     op.create_table(
         "language_choice",
@@ -390,12 +362,8 @@ def upgrade() -> None:
         sa.Column("languages", postgresql.ARRAY(sa.Text()), nullable=False),
         sa.Column("language", sa.Text(), nullable=True),
         sa.Column("sections", sa.BigInteger(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["issue_id"], ["issue.id"], name=op.f("fk_language_choice_issue_id_issue")
-        ),
-        sa.PrimaryKeyConstraint(
-            "issue_id", "languages", name=op.f("pk_language_choice")
-        ),
+        sa.ForeignKeyConstraint(["issue_id"], ["issue.id"], name=op.f("fk_language_choice_issue_id_issue")),
+        sa.PrimaryKeyConstraint("issue_id", "languages", name=op.f("pk_language_choice")),
     )
     op.create_table(
         "story",
@@ -404,15 +372,9 @@ def upgrade() -> None:
         sa.Column("section_id", sa.Integer(), nullable=False),
         sa.Column("position", sa.Integer(), nullable=False),
         sa.Column("picture_id", sa.Integer(), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["issue_id"], ["issue.id"], name=op.f("fk_story_issue_id_issue")
-        ),
-        sa.ForeignKeyConstraint(
-            ["picture_id"], ["picture.id"], name=op.f("fk_story_picture_id_picture")
-        ),
-        sa.ForeignKeyConstraint(
-            ["section_id"], ["section.id"], name=op.f("fk_story_section_id_section")
-        ),
+        sa.ForeignKeyConstraint(["issue_id"], ["issue.id"], name=op.f("fk_story_issue_id_issue")),
+        sa.ForeignKeyConstraint(["picture_id"], ["picture.id"], name=op.f("fk_story_picture_id_picture")),
+        sa.ForeignKeyConstraint(["section_id"], ["section.id"], name=op.f("fk_story_section_id_section")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_story")),
     )
     op.create_table(
@@ -421,9 +383,7 @@ def upgrade() -> None:
         sa.Column("issue_id", sa.Integer(), nullable=False),
         sa.Column("story_id", sa.Integer(), nullable=False),
         sa.Column("position", sa.Integer(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["issue_id"], ["issue.id"], name=op.f("fk_contact_issue_id_issue")
-        ),
+        sa.ForeignKeyConstraint(["issue_id"], ["issue.id"], name=op.f("fk_contact_issue_id_issue")),
         sa.ForeignKeyConstraint(
             ["story_id"],
             ["story.id"],
@@ -431,9 +391,7 @@ def upgrade() -> None:
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_contact")),
-        sa.UniqueConstraint(
-            "story_id", "position", name=op.f("uq_contact_story_id_position")
-        ),
+        sa.UniqueConstraint("story_id", "position", name=op.f("uq_contact_story_id_position")),
     )
     op.create_table(
         "story_translation",
@@ -456,9 +414,7 @@ def upgrade() -> None:
             name=op.f("fk_story_translation_story_id_story"),
             ondelete="CASCADE",
         ),
-        sa.PrimaryKeyConstraint(
-            "story_id", "language", name=op.f("pk_story_translation")
-        ),
+        sa.PrimaryKeyConstraint("story_id", "language", name=op.f("pk_story_translation")),
     )
     op.create_table(
         "contact_story",
@@ -476,9 +432,7 @@ def upgrade() -> None:
             name=op.f("fk_contact_story_story_id_story"),
             ondelete="CASCADE",
         ),
-        sa.PrimaryKeyConstraint(
-            "contact_id", "story_id", name=op.f("pk_contact_story")
-        ),
+        sa.PrimaryKeyConstraint("contact_id", "story_id", name=op.f("pk_contact_story")),
     )
     op.create_table(
         "contact_translation",
@@ -491,9 +445,7 @@ def upgrade() -> None:
             name=op.f("fk_contact_translation_contact_id_contact"),
             ondelete="CASCADE",
         ),
-        sa.PrimaryKeyConstraint(
-            "contact_id", "language", name=op.f("pk_contact_translation")
-        ),
+        sa.PrimaryKeyConstraint("contact_id", "language", name=op.f("pk_contact_translation")),
     )
     # ### end Alembic commands ###
 
@@ -512,9 +464,7 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_feedback_subscriber_id"), table_name="feedback")
     op.drop_table("feedback")
     op.drop_table("edition")
-    op.drop_index(
-        "ix_batch_open", table_name="batch", postgresql_where=sa.text("state <> 'done'")
-    )
+    op.drop_index("ix_batch_open", table_name="batch", postgresql_where=sa.text("state <> 'done'"))
     op.drop_index("ix_batch_issue_id", table_name="batch")
     op.drop_table("batch")
     op.drop_index(op.f("ix_subscription_subscriber_id"), table_name="subscription")
