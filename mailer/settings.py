@@ -49,7 +49,8 @@ class Settings(BaseSettings):
 
     database_url: str = Field(
         "",
-        description="PostgreSQL, `postgresql://user:password@host/name`. Empty: an embedded server in the state folder.",
+        description="PostgreSQL, `postgresql://user:password@host/name`. "
+        "Empty: an embedded server in the state folder.",
     )
     redis_url: str = Field(
         "",
@@ -108,7 +109,8 @@ class Settings(BaseSettings):
         0,
         ge=0,
         le=24,
-        description="Work that the subscribe form asks of a browser, in bits (each doubles it; 16 take a second or two). 0: none.",
+        description="Work that the subscribe form asks of a browser, in bits (each doubles it; "
+        "16 take a second or two). 0: none.",
     )
     keep_requests_days: int = Field(
         7,

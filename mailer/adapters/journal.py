@@ -6,6 +6,7 @@ was withheld after all. A plain write survives kill -9. The file goes when the c
 database; a file that is left behind tells the next claim of the batch what happened.
 """
 
+import contextlib
 import mmap
 import os
 import secrets
@@ -44,10 +45,8 @@ class Journals:
             token = secrets.token_hex(6)
             fresh = self._folder / f"place.{token}"
             fresh.write_text(token)
-            try:
+            with contextlib.suppress(FileExistsError):
                 os.link(fresh, path)  # the first of several processes wins
-            except FileExistsError:
-                pass
             fresh.unlink()
             return path.read_text()
 

@@ -41,7 +41,8 @@ def fit(data: bytes, name: str, limit: int) -> Fit:
     """
     if len(data) > limit:
         raise BadPicture(
-            f"{name} is {len(data) / 1e6:.1f} MB; a picture is at most {limit / 1e6:.0f} MB. Scale it down to {_WIDEST} pixels."
+            f"{name} is {len(data) / 1e6:.1f} MB; a picture is at most {limit / 1e6:.0f} MB. "
+            f"Scale it down to {_WIDEST} pixels."
         )
     try:
         with warnings.catch_warnings():

@@ -1,8 +1,8 @@
 """Short opaque tokens for links, return paths and Message-IDs.
 
 A token is one AES block: purpose, issue and subscriber, sealed with a key that never leaves the server.
-It is 16 bytes, so 22 characters in a link and 32 in a mail address; it holds no address, never expires, costs nothing to
-store, and is the same each time it is made. 72 of its bits must decrypt to known values, and the pair must
+It is 16 bytes, so 22 characters in a link and 32 in a mail address; it holds no address, never expires, costs
+nothing to store, and is the same each time it is made. 72 of its bits must decrypt to known values, and the pair must
 exist: guessing one is hopeless. Tokens of earlier keys are still read.
 """
 
@@ -45,7 +45,7 @@ class Purpose(IntEnum):
 
 def _aes(secret: str) -> Cipher[modes.ECB]:
     # ECB of a single block is the plain permutation: equal inputs give equal tokens, which is wanted here.
-    return Cipher(algorithms.AES(digest(secret.encode(), b"mailer link tokens", "sha256")), modes.ECB())
+    return Cipher(algorithms.AES(digest(secret.encode(), b"mailer link tokens", "sha256")), modes.ECB())  # noqa: S305
 
 
 class Tokens:

@@ -42,8 +42,8 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """One story in the edition. ``headline`` is one line of Markdown. ``language`` is that of its text: it differs from the edition's
-    when the story fell back, and ``fell_back`` is then true."""
+    """One story in the edition. ``headline`` is one line of Markdown. ``language`` is that of its text: it
+    differs from the edition's when the story fell back, and ``fell_back`` is then true."""
 
     key: str
     headline: str

@@ -69,7 +69,7 @@ def snippet(text: str, found: Set[str]) -> list[Piece]:
         end = end if end > start else start + _SNIPPET
     pieces = marked(text[start:end], found)
     return [
-        *([Piece("… ", False)] if start else []),
+        *([Piece("…\u00a0", False)] if start else []),
         *pieces,
-        *([Piece(" …", False)] if end < len(text) else []),
+        *([Piece("\u00a0…", False)] if end < len(text) else []),
     ]

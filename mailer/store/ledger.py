@@ -154,7 +154,7 @@ def _record_sent(
         "last": claim.last,
         "epoch": epoch,
         "at": at,
-        "subscribers": "{%s}" % ",".join([str(v.subscriber) for v in verdicts]),
+        "subscribers": "{" + ",".join([str(v.subscriber) for v in verdicts]) + "}",
         "replies": "\n".join([v.reply[:_LONGEST_REPLY].replace("\n", " ") for v in verdicts]),
     }
     return int(_fast(session, _RECORD_SENT, values)[0][0])

@@ -45,8 +45,22 @@ def check(source: str, language: str) -> None:
 
 
 WORD = st.sampled_from(
-    ["ships", "Oldport", "11.4", "(PCU)", "the", "and", "УЖИЦЕ", "речна", "нова", "سفينة"]
-    + ["*soon*", "**bold**", "snake_case", "9<sup>th</sup>"]
+    [
+        "ships",
+        "Oldport",
+        "11.4",
+        "(PCU)",
+        "the",
+        "and",
+        "УЖИЦЕ",
+        "речна",
+        "нова",
+        "سفينة",
+        "*soon*",
+        "**bold**",
+        "snake_case",
+        "9<sup>th</sup>",
+    ]
 )
 WORDS = st.lists(WORD, min_size=1, max_size=8).map(" ".join)
 DATE = st.sampled_from(

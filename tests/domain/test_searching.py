@@ -73,7 +73,7 @@ def test_a_snippet_shows_what_was_found(place: int, needle: str) -> None:
     shown = "".join(piece.text for piece in pieces)
     assert any(piece.found for piece in pieces)
     assert len(shown) <= 300 + 250
-    assert shown.strip("… ") in text
+    assert shown.strip("…\u00a0") in text
 
 
 def test_a_short_text_is_shown_whole() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, time, timedelta
+from typing import cast
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -12,6 +13,8 @@ from sqlalchemy import text
 from mailer.bootstrap import Mailer
 from mailer.services import approve, compose, expand, schedule
 from mailer.store import newsletters
+from mailer.store.audience import _DUE_LOCAL
+from mailer.store.database import Database
 
 ZONES = ("Pacific/Kiritimati", "Asia/Kolkata", "Europe/Belgrade", "UTC", "America/New_York", "Nowhere/Else")
 
@@ -86,16 +89,17 @@ def in_quiet(clock: time, since: time, until: time) -> bool:
     return since <= clock < until if since < until else clock >= since or clock < until
 
 
+@pytest.fixture(scope="module")
+def parts_database(request: pytest.FixtureRequest) -> Database:
+    return cast(Database, request.getfixturevalue("_database"))
+
+
 HOURS = st.times().map(lambda at: at.replace(second=0, microsecond=0))
 
 
 @given(since=HOURS, until=HOURS, minute=st.integers(0, 60 * 48))
-def test_quiet_hours_by_the_clock(_database: object, since: time, until: time, minute: int) -> None:
+def test_quiet_hours_by_the_clock(parts_database: Database, since: time, until: time, minute: int) -> None:
     """The rule in SQL against the same rule in Python, over two days around the end of summer time."""
-    from mailer.store.audience import _DUE_LOCAL
-    from mailer.store.database import Database
-
-    assert isinstance(_database, Database)
     if since == until:
         return
     now = datetime(2026, 10, 24, 12, tzinfo=UTC) + timedelta(minutes=minute)
@@ -103,7 +107,7 @@ def test_quiet_hours_by_the_clock(_database: object, since: time, until: time, m
         "WITH zones AS (SELECT name FROM pg_timezone_names) SELECT (SELECT due_at FROM "
         f"({_DUE_LOCAL}) d) FROM (SELECT 'Europe/Belgrade' AS time_zone) r"
     )
-    with _database.transaction() as session:
+    with parts_database.transaction() as session:
         at = session.scalar(
             text(query), {"now": now, "local_time": None, "quiet_since": since, "quiet_until": until}
         )
