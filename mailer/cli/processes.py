@@ -51,7 +51,7 @@ class Processes:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - no threads run yet
+                preexec_fn=_die_with_parent,
             )
 
     def start_worker(self, name: str, queues: str, threads: int) -> None:
