@@ -60,11 +60,9 @@ def test_words_are_found_in_their_forms_and_without_accents(ask: Ask) -> None:
         ("el", "ποταμι", "Εννέα χώρες υπογράφουν τη χάρτα του [ποταμού] Λούμεν"),
         ("ar", "نهر", "تسعة بلدان توقّع ميثاق [نهر] لومن"),
         ("sq", "lumi", "Nëntë vende nënshkruajnë kartën e [lumit] Lumen"),
-        ("sl", "LUMNU", "LUMNU"),
+        ("sl", "reki", "[reki]"),
     ):
         results = ask(language, typed)
-        if "[" not in headline:
-            continue
         assert results.total, (language, typed)
         assert results.found[0].language == language
         shown = [text(found.headline) + text(found.snippet) for found in results.found]
