@@ -27,7 +27,7 @@ import stand
 import uvloop
 
 from mailer.cli.processes import Processes
-from mailer.domain.message import ENCODERS, Template
+from mailer.domain.message import Template
 from mailer.services import report, schedule
 from mailer.store import editions
 
@@ -115,12 +115,7 @@ def made(parts: stand.Mailer, issue: int, count: int) -> list[bytes]:
             "name": f"Reader {number}",
             "address": address,
         }
-        values = {
-            wanted: ENCODERS[wanted.partition("/")[2]](body[wanted.partition("/")[0]])
-            for wanted in template.slots
-            if "/" in wanted
-        }
-        values |= {
+        values = template.written(body) | {
             "to": f"Reader {number} <{address}>".encode(),
             "date": b"Thu, 01 Oct 2026 09:00:00 +0000",
             "message-id": slot.message.encode(),

@@ -90,8 +90,6 @@ _AS_IT_IS = re.compile(r"[A-Za-z0-9+/_@-](?:[A-Za-z0-9+/_@. -]{0,60}[A-Za-z0-9+/
 
 
 def _qp_value(value: str) -> bytes:
-    if _AS_IT_IS.fullmatch(value):
-        return value.encode()
     return _qp(_CONTROL.sub(" ", value).encode())
 
 
@@ -110,7 +108,7 @@ def _html(value: str) -> str:
 ENCODERS: Mapping[str, Callable[[str], bytes]] = {
     "text+qp": _qp_value,
     "text+b64": _b64_value,
-    "html+qp": lambda value: value.encode() if _AS_IT_IS.fullmatch(value) else _qp_value(_html(value)),
+    "html+qp": lambda value: _qp_value(_html(value)),
     "html+b64": lambda value: _b64_value(_html(value)),
 }
 """How the value of a body's slot is written, by the part and its encoding."""
@@ -209,10 +207,24 @@ class Template:
         return sum(map(len, self.literals))
 
     @cached_property
-    def body_slots(self) -> list[tuple[Slot, str, Callable[[str], bytes]]]:
-        """Each slot of the bodies once, with its name and its encoder."""
-        parted = [(slot, *slot.split("/")) for slot in dict.fromkeys(self.slots) if "/" in slot]
-        return [(slot, name, ENCODERS[form]) for slot, name, form in parted]
+    def _body_slots(self) -> Mapping[str, Sequence[tuple[Slot, str]]]:
+        """For each name in the bodies: its slots and how each is written."""
+        found: dict[str, list[tuple[Slot, str]]] = {}
+        for slot in dict.fromkeys(self.slots):
+            name, _, form = slot.partition("/")
+            if form:
+                found.setdefault(name, []).append((slot, form))
+        return found
+
+    def written(self, words: Mapping[str, str]) -> dict[Slot, bytes]:
+        """The values of all slots in the bodies. ``words`` has every name."""
+        values: dict[Slot, bytes] = {}
+        for name, slots in self._body_slots.items():
+            word = words[name]
+            plain = word.encode() if _AS_IT_IS.fullmatch(word) else None
+            for slot, form in slots:
+                values[slot] = plain if plain and form.endswith("qp") else ENCODERS[form](word)
+        return values
 
     @cached_property
     def text_only(self) -> "Template":

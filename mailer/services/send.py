@@ -19,7 +19,7 @@ from typing import TypeVar
 from mailer.domain import headers
 from mailer.domain.addresses import on_the_wire
 from mailer.domain.handover import Envelope
-from mailer.domain.message import Slot, Template, mailbox
+from mailer.domain.message import Template, mailbox
 from mailer.domain.outcomes import Outcome
 from mailer.domain.ports import HandedOver, Journal, Journals, Links, Outbox, ReaderSlots, Signer
 from mailer.domain.states import DeliveryState, IssueState
@@ -262,21 +262,19 @@ class _Run:
         recipient, smtputf8 = on_the_wire(one.address)
         if one.text_only:
             template = template.text_only
-        values: dict[Slot, bytes] = {
-            headers.TO: mailbox(one.name, recipient, "To"),
-            headers.DATE: date,
-            headers.MESSAGE_ID: slot.message.encode(),
-            headers.UNSUBSCRIBE: slot.unsubscribe.encode(),
-            headers.MAIL_UNSUBSCRIBE: slot.mail_unsubscribe.encode(),
-        }
         words = {
             "unsubscribe": f"u/{slot.unsubscribe}",
             "preferences": f"p/{slot.preferences}",
             "name": one.name or one.address.partition("@")[0],
             "address": one.address,
         }
-        for wanted, name, encode in template.body_slots:
-            values[wanted] = encode(words[name])
+        values = template.written(words) | {
+            headers.TO: mailbox(one.name, recipient, "To"),
+            headers.DATE: date,
+            headers.MESSAGE_ID: slot.message.encode(),
+            headers.UNSUBSCRIBE: slot.unsubscribe.encode(),
+            headers.MAIL_UNSUBSCRIBE: slot.mail_unsubscribe.encode(),
+        }
         segments = template.fill(values)
         signature = self.sender.signer.sign(segments)
         return Envelope(

@@ -61,11 +61,8 @@ _VALUE = st.lists(st.sampled_from(_AWKWARD) | _TEXT, max_size=6).map("".join)
 
 
 def filled(template: Template, values: dict[str, str]) -> bytes:
-    given = {}
-    for slot in template.slots:
-        name, _, form = slot.partition("/")
-        given[slot] = ENCODERS[form](values[name]) if form else values[name].encode()
-    return b"".join(template.fill(given))
+    heads = {slot: values[slot].encode() for slot in template.slots if "/" not in slot}
+    return b"".join(template.fill(template.written(values) | heads))
 
 
 def parsed(message: bytes) -> EmailMessage:
