@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Sequence, Callable
 from urllib.request import Request, urlopen
 
 import pytest
@@ -134,20 +134,24 @@ def test_tokens_are_masked(line: str, masked: str) -> None:
 _COLOURS = st.from_regex(r"#[0-9a-fA-F]{6}", fullmatch=True)
 
 
-@given(accent=_COLOURS, paper=_COLOURS, ground=_COLOURS, ink=_COLOURS)
-def test_any_theme_stays_readable(accent: str, paper: str, ground: str, ink: str) -> None:
-    css = theme_sheet({"accent": accent, "paper": paper, "ground": ground, "ink": ink})
+@given(accent=_COLOURS, paper=_COLOURS, ground=_COLOURS, ink=_COLOURS, section=_COLOURS)
+def test_any_theme_stays_readable(accent: str, paper: str, ground: str, ink: str, section: str) -> None:
+    css = theme_sheet({"accent": accent, "paper": paper, "ground": ground, "ink": ink}, ["", section])
     for part in css.split("@media"):
+        surface = re.findall(r"--surface: (#[0-9a-f]{6})", part.lower())[0]
+        tones = re.findall(r"\.tone-[12] \{ --tone: (#[0-9a-f]{6});", part.lower())
+        assert [contrast(tone, surface) >= 4.5 for tone in tones] == [True, True]
         colours = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6})", part.lower()))
         for text in ("ink", "ink-soft", "accent"):
             assert contrast(colours[text], colours["surface"]) >= 4.5
         assert contrast(colours["on-accent"], colours["accent"]) >= 4.5
+        assert "band" not in colours or contrast(colours["on-band"], colours["band"]) >= 4.5
         assert contrast(colours["on-ground"], colours["ground"]) >= 4.5
         assert contrast(colours["line-strong"], colours["surface"]) >= 3
 
 
-def theme_sheet(colours: dict[str, str]) -> str:
-    answer = _themes().get(theme_address(colours))
+def theme_sheet(colours: dict[str, str], sections: Sequence[str] = ()) -> str:
+    answer = _themes().get(theme_address(colours, sections))
     assert answer.headers["Content-Type"].startswith("text/css")
     assert "immutable" in answer.headers["Cache-Control"]
     return answer.text
@@ -168,7 +172,8 @@ def test_what_is_no_colour_gives_way_to_the_default(accent: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["0b5566", "red-1d2a2e-fffdf8-f1ece1", "0b5566-1d2a2e-fffdf8-f1ece1-0b5566", "%0a"]
+    "name",
+    ["0b5566", "red-1d2a2e-fffdf8-f1ece1", "0b5566-1d2a2e-fffdf8-f1ece1-", "-".join(["0b5566"] * 67), "%0a"],
 )
 def test_no_other_address_is_a_style_sheet(name: str) -> None:
     assert _themes().get(f"/theme/{name}.css").status_code == 404

@@ -104,8 +104,16 @@ def test_an_edition_shows_the_sections_that_were_chosen(
     def titles(query: str) -> list[str]:
         page = get(visitor, f"{ROOT}/en/2026-3{query}")
         assert page.canonical == f"{SITE}{ROOT}/en/2026-3"
-        return [heading["id"] for heading in page.all("h2") if heading["id"] != "contents"]
+        return [
+            heading["id"].removeprefix("section-")
+            for heading in page.all("h2")
+            if heading["id"] != "contents"
+        ]
 
+    page = get(visitor, f"{ROOT}/en/2026-3")
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert {link["href"][1:] for link in page.all("a") if link["href"].startswith("#")} <= set(ids)
     everything = titles("")
     assert len(everything) == 6
     assert titles("?section=health-and-care&section=water-and-rivers") == [
