@@ -1,8 +1,8 @@
 """Which story of a document is which story of an issue, when the document is in another language.
 
-Evidence is tried from the surest to the weakest: the same headline (in the same language), the same picture,
-the same link, the same dates, and last the same place in a section whose other stories all found
-their partner. What is left is not guessed.
+Evidence is tried from the surest to the weakest: the same in everything, the same headline or text (in the same
+language), the same picture, the same link, the same dates, and last the same place in a section whose other
+stories all found their partner. What is left is not guessed.
 """
 
 from collections.abc import Callable, Hashable, Sequence
@@ -17,6 +17,7 @@ class Traits:
     picture: str = ""
     link: str = ""
     dates: tuple[tuple[str, str], ...] = ()
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +51,21 @@ def pair(document: Sequence[Traits], issue: Sequence[Traits]) -> Pairing:
             if len(here) == len(there) == 1:
                 pairs[at] = there[0]
 
+    def in_turn(trait: Callable[[Traits], Hashable]) -> None:
+        """The first with the first, the second with the second of those that are alike."""
+        for at in left():
+            if value := trait(document[at]):
+                there = [other for other in open_() if trait(issue[other]) == value]
+                if there:
+                    pairs[at] = there[0]
+
+    in_turn(lambda story: story if story.headline or story.text else None)
     by(lambda story: story.headline)
+    by(lambda story: story.text)
     by(lambda story: story.picture)
     by(lambda story: story.link)
     by(lambda story: story.dates)
+    in_turn(lambda story: story.headline)
     here, there = left(), open_()
     by_order: list[int] = []
     if len(here) == len(there):

@@ -1,8 +1,9 @@
 """Author: a newsletter's settings, and an issue's stories from a document."""
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
@@ -114,9 +115,13 @@ def import_document(
             near = match(tag, newsletter.languages)
             hint = f" Did you mean {near}?" if near else ""
             raise Refused(f"{slug} has no language {tag}; it has {', '.join(newsletter.languages)}.{hint}")
+        _refuse_control(document)
         number = document.front.get("number", "").strip() or number
+        newsletters.locked(session, newsletter.id)  # imports of one newsletter wait for each other
         issue = issues.by_number(session, newsletter.id, number)
         new = issue is None
+        if issue is not None:
+            issues.locked(session, issue.id)  # its state is read anew: it may just have been approved
         if issue is None:
             issue = Issue(newsletter_id=newsletter.id, number=number, issue_date=_issue_date(document, today))
             session.add(issue)
@@ -145,6 +150,12 @@ def _issue_date(document: Document, today: date) -> date:
         return date.fromisoformat(written)
     except ValueError:
         raise Refused(f"The date “{written}” in the front matter is not of the form 2026-09-30.") from None
+
+
+def _refuse_control(document: Document) -> None:
+    for name, value in [("title", document.title), *document.front.items()]:
+        if found := next((c for c in value if unicodedata.category(c) in ("Cc", "Zl", "Zp")), None):
+            raise Refused(f"The {name} holds the control character U+{ord(found):04X}. Take it out.")
 
 
 def _front(session: Session, issue: Issue, newsletter: Newsletter, document: Document, tag: str) -> int:
@@ -185,6 +196,23 @@ def _plain(inline: str) -> str:
     return re.sub(r"</?su[bp]>|[*_`]", "", inline).strip()
 
 
+def _title(section: ReadSection) -> str:
+    return _plain(section.title) or "News"
+
+
+def _shifted(stories: Sequence[ReadStory], by: int) -> list[ReadStory]:
+    """The stories as they are counted with ``by`` others before them."""
+    return [
+        replace(
+            story,
+            contacts=tuple(
+                replace(note, stories=tuple(at + by for at in note.stories)) for note in story.contacts
+            ),
+        )
+        for story in stories
+    ]
+
+
 class _Writer:
     """Writes the sections of one document into one issue."""
 
@@ -211,13 +239,17 @@ class _Writer:
             ).items()
         }
         self.seen: set[int] = set()
+        fronts = issues.front_matter(session, issue.id).keys() | {tag}
+        rank = [newsletter.default_language, *newsletter.languages]
+        self.leads = tag == next(language for language in rank if language in fronts)
+        """This language decides what all have in common: the order of stories, and what notes speak for."""
 
     def write(self, document: Document) -> None:
         contacts = issues.contacts(self.session, self.issue.id)
         self.notes = {
             (note.story_id, note.position): (note, texts, covered) for note, texts, covered in contacts
         }
-        for section, read in zip(self._matched(document.sections), document.sections, strict=True):
+        for section, read in self._matched(document.sections):
             self._section(section, read)
         for found in self.stories.values():
             for story in found:
@@ -225,25 +257,39 @@ class _Writer:
                 if text and story.id not in self.seen:
                     self.done.not_in_file.append(text.headline)
 
-    def _matched(self, read: Sequence[ReadSection]) -> list[Section]:
-        """The newsletter's section for each section of the document: by title, else by place, else a new one."""
-        by_title: dict[str, Section] = {}
-        for section in self.sections:
-            for title in section.titles.values():
-                by_title.setdefault(title.casefold(), section)
-        found: list[Section | None] = [by_title.get(_plain(part.title).casefold()) for part in read]
-        used = [section for section in self.sections if section.id in self.stories]
-        if len(used) == len(read):  # the same document in another language
-            for at, known in enumerate(found):
-                if known is None and used[at] not in found and self.tag not in used[at].titles:
-                    title = _plain(read[at].title)
-                    used[at].titles = used[at].titles | {self.tag: title}
-                    self.done.by_order.append(title)
-                    found[at] = used[at]
-        return [known or self._new_section(part) for known, part in zip(found, read, strict=True)]
+    def _matched(self, read: Sequence[ReadSection]) -> list[tuple[Section, list[ReadStory]]]:
+        """The newsletter's section for each title of the document: by title, else by place, else a new one.
 
-    def _new_section(self, read: ReadSection) -> Section:
-        title = _plain(read.title) or "News"
+        Parts of the document that belong to the same section are put together.
+        """
+        by_title: dict[str, Section] = {}
+        for own in (True, False):
+            for section in self.sections:
+                for tag, title in section.titles.items():
+                    if (tag == self.tag) is own:
+                        by_title.setdefault(title.casefold(), section)
+        parts: dict[str, list[ReadSection]] = {}
+        for part in read:
+            parts.setdefault(_title(part).casefold(), []).append(part)
+        found = {title: by_title[title] for title in parts if title in by_title}
+        used = [section for section in self.sections if section.id in self.stories]
+        told = [title for title, some in parts.items() if any(part.stories for part in some)]
+        if len(used) == len(told):  # the same document in another language
+            for section, key in zip(used, told, strict=True):
+                if key not in found and section not in found.values() and self.tag not in section.titles:
+                    title = _title(parts[key][0])
+                    section.titles = section.titles | {self.tag: title}
+                    self.done.by_order.append(title)
+                    found[key] = section
+        together: dict[int, tuple[Section, list[ReadStory]]] = {}
+        for key, some in parts.items():
+            section = found.get(key) or self._new_section(_title(some[0]))
+            for part in some:
+                _, stories = together.setdefault(section.id, (section, []))
+                stories += _shifted(part.stories, len(stories))
+        return list(together.values())
+
+    def _new_section(self, title: str) -> Section:
         key = _slug(title) or "section"
         taken = {section.key for section in self.sections}
         number = 2
@@ -266,18 +312,18 @@ class _Writer:
         self.done.new_sections.append(title)
         return section
 
-    def _section(self, section: Section, read: ReadSection) -> None:
+    def _section(self, section: Section, read: Sequence[ReadStory]) -> None:
         there = self.stories.setdefault(section.id, [])
-        fits = [self.pictures(story.picture.path) if story.picture else None for story in read.stories]
+        fits = [self.pictures(story.picture.path) if story.picture else None for story in read]
         pairing = pair(
-            [self._read_traits(story, fit) for story, fit in zip(read.stories, fits, strict=True)],
+            [self._read_traits(story, fit) for story, fit in zip(read, fits, strict=True)],
             [self._traits(story) for story in there],
         )
         had_stories = bool(there)
         written: list[Story] = []
         position = max((story.position for story in there), default=0)
         before = list(there)
-        for at, (part, fit) in enumerate(zip(read.stories, fits, strict=True)):
+        for at, (part, fit) in enumerate(zip(read, fits, strict=True)):
             if at in pairing.pairs:
                 story = before[pairing.pairs[at]]
                 if at in pairing.by_order:
@@ -292,8 +338,11 @@ class _Writer:
                     self.done.unpaired.append(_plain(part.headline))
             self._story(story, part, fit)
             written.append(story)
-        for at, part in enumerate(read.stories):
+        for at, part in enumerate(read):
             self._contacts(written[at], part, written)
+        if self.leads:
+            for story, place in zip(written, sorted(story.position for story in written), strict=True):
+                self.done.changed += _update(story, {"position": place})
         self.done.sections += 1
         self.done.stories += len(written)
 
@@ -306,6 +355,7 @@ class _Writer:
             fit.sha256 if fit else "",
             story.link.url if story.link else "",
             dates,
+            f"{self.tag} {story.body}" if story.body else "",
         )
 
     def _traits(self, story: Story) -> Traits:
@@ -320,6 +370,7 @@ class _Writer:
             self.hashes.get(story.picture_id or 0, ""),
             some.link if some else "",
             dates,
+            f"{self.tag} {own.body}" if own and own.body else "",
         )
 
     def _story(self, story: Story, read: ReadStory, fit: FitPicture | None) -> None:
@@ -341,11 +392,16 @@ class _Writer:
             "link": read.link.url if read.link else "",
             "link_label": read.link.label if read.link else "",
         }
-        row = self.texts.setdefault(story.id, {}).get(self.tag)
+        texts = self.texts.setdefault(story.id, {})
+        row = texts.get(self.tag)
+        if fit is None and story.picture_id and row is not None and self.leads:
+            # Another language may have brought the picture, and this one never had it.
+            had_it = row.alt or not any(text.alt for text in texts.values())
+            self.done.changed += _update(story, {"picture_id": None}) if had_it else 0
         if row is None:
             row = StoryTranslation(story_id=story.id, language=self.tag, **values)
             self.session.add(row)
-            self.texts[story.id][self.tag] = row
+            texts[self.tag] = row
             self.done.changed += 1
         else:
             self.done.changed += _update(row, values)
@@ -367,7 +423,10 @@ class _Writer:
                 self.session.add(ContactTranslation(contact_id=contact.id, language=self.tag, text=note.text))
                 self.done.changed += 1
                 continue
-            contact, texts, _ = found
+            contact, texts, spoken_for = found
+            if self.leads and set(spoken_for) != set(covered):
+                issues.set_contact_stories(self.session, contact.id, covered)
+                self.done.changed += 1
             if texts.get(self.tag) != note.text:
                 self.session.merge(
                     ContactTranslation(contact_id=contact.id, language=self.tag, text=note.text)

@@ -3,14 +3,19 @@
 import re
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
+from itertools import count as count_up
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import func, select, text
 
 from mailer.bootstrap import Mailer
-from mailer.domain.document import parse
+from mailer.domain.document import DocumentError, parse
 from mailer.domain.languages import NotALanguage
 from mailer.domain.newsletter import read_newsletter
 from mailer.domain.states import IssueState, WrongState
@@ -315,6 +320,160 @@ def test_newsletter_settings_can_be_applied_again(parts: Mailer) -> None:
         assert newsletter.sender_name == "River"
         bits = {one.key: (one.bit, one.titles["en"]) for one in newsletters.sections(session, newsletter.id)}
         assert bits == {"a": (0, "A"), "b": (1, "Be")}, "a section that readers may follow is kept"
+
+
+def test_a_section_in_two_places_of_a_document_is_one(parts: Mailer, write: Import) -> None:
+    source = (
+        "## A\n\n### One\n\nText.\n\n## B\n\n### Other\n\nText.\n\n*(For info: Bo Example)*\n\n"
+        "## A\n\n### Two\n\nMore.\n\n*(For info: Ann Example)*\n"
+    )
+    done = write(source, slug="lumen")
+    assert (done.new_sections, done.sections, done.stories) == (["A", "B"], 2, 3)
+    assert headlines(parts, done.issue, "en") == ["One", "Two", "Other"]
+    with parts.database.transaction() as session:
+        texts = issues.story_texts(session, done.issue)
+        spoken = {
+            found["en"]: [texts[story]["en"].headline for story in covered]
+            for _, found, covered in issues.contacts(session, done.issue)
+        }
+    assert spoken == {"(For info: Bo Example)": ["Other"], "(For info: Ann Example)": ["Two"]}
+    again = write(source, slug="lumen")
+    assert (again.changed, again.new_sections, again.by_order) == (0, [], [])
+
+
+def test_stories_before_the_first_title_keep_their_section(write: Import) -> None:
+    source = "**One**\n\n**1 May 2026, Aldeva:** Text.\n"
+    assert write(source, slug="lumen").new_sections == ["News"]
+    again = write(source, slug="lumen")
+    assert (again.changed, again.new_sections) == (0, [])
+
+
+HEADLINES = st.sampled_from(["### One\n\n", "### Two\n\n", "### Three\n\n", ""])
+BODIES = st.sampled_from(
+    ["Red.", "Green.", "Blue.", "**1 May 2026, Aldeva:** May.", "**2 May 2026, Aldeva:** June."]
+)
+NOTES = st.sampled_from(["", "*(For info: Ann Example)*"])
+STORIES = st.lists(st.tuples(HEADLINES, BODIES, NOTES), min_size=1, max_size=3)
+DOCUMENTS = st.lists(st.tuples(st.sampled_from(["A", "B", "a"]), STORIES), min_size=1, max_size=4)
+
+NUMBERS = count_up(2)
+
+
+def document(sections: list[tuple[str, list[tuple[str, str, str]]]]) -> str:
+    lines = []
+    for title, stories in sections:
+        lines.append(f"## {title}")
+        lines += [f"{headline}{body}\n\n{note}" for headline, body, note in stories]
+    return "\n\n".join(lines) + "\n"
+
+
+@settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    derandomize=True,
+)
+@given(first=DOCUMENTS, second=DOCUMENTS)
+def test_every_word_arrives_once_and_again_changes_nothing(
+    parts: Mailer, write: Import, first: list[Any], second: list[Any]
+) -> None:
+    number = next(NUMBERS)
+    sources = [document(first), document(second)]
+    for source in sources:
+        try:
+            done = write(f"---\nnumber: {number}\n---\n\n{source}", slug="lumen")
+        except DocumentError:
+            assume(False)
+        again = write(f"---\nnumber: {number}\n---\n\n{source}", slug="lumen")
+        assert again.changed == 0
+        arrived, titles = said(parts, done.issue)
+        written = words(re.sub("^## .*", "", source, flags=re.MULTILINE))
+        assert written == arrived if source is sources[0] else written <= arrived
+        assert {title.casefold() for title in re.findall("^## (.*)", source, re.MULTILINE)} <= titles
+
+
+def said(parts: Mailer, issue: int) -> tuple[Counter[str], set[str]]:
+    """The words of an issue's stories and notes in English, and the titles of its newsletter's sections."""
+    with parts.database.transaction() as session:
+        found = [texts["en"] for texts in issues.story_texts(session, issue).values()]
+        lines = [text.headline + " " + text.body for text in found]
+        lines += [line["text"] for text in found for line in text.datelines]
+        lines += [texts["en"] for _, texts, _ in issues.contacts(session, issue) if texts]
+        row = issues.by_id(session, issue)
+        assert row is not None
+        sections = newsletters.sections(session, row.newsletter_id)
+        return words("\n".join(lines)), {section.titles["en"].casefold() for section in sections}
+
+
+def test_the_leading_language_decides_order_notes_and_pictures(parts: Mailer, write: Import) -> None:
+    picture = "![A boat](pictures/01-charter.jpg)\n\n"
+    one, two = f"### One\n\n{picture}Text.\n\n", "### Two\n\nMore.\n\n"
+    note = "*(For info on the above: Ann Example)*\n"
+    issue = write(f"## News\n\n{one}{two}{note}", slug="lumen").issue
+    french = "## Nouvelles\n\n### Un\n\nTexte.\n\n### Deux\n\nPlus.\n\n*(Pour plus d’informations : Ann Example)*\n"
+    assert write(french, "fr", slug="lumen").changed == 4
+
+    def shape() -> tuple[list[str], list[int], int]:
+        with parts.database.transaction() as session:
+            covered = [len(stories) for _, _, stories in issues.contacts(session, issue)]
+            shown = sum(story.picture_id is not None for story, _ in issues.stories(session, issue))
+        return headlines(parts, issue, "en"), covered, shown
+
+    assert shape() == (["One", "Two"], [2], 1)
+    assert write(french, "fr", slug="lumen").changed == 0
+    assert shape() == (["One", "Two"], [2], 1)
+    source = (
+        f"## News\n\n### Three\n\nNew.\n\n*(For info: Bo Example)*\n\n{two}{note}\n{one.replace(picture, '')}"
+    )
+    write(source, slug="lumen")
+    assert shape() == (["Three", "Two", "One"], [1, 1], 0)
+    assert write(source, slug="lumen").changed == 0
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["---\nsubject: He\x07llo\n---\n\n", "---\npreheader: He\x7fllo\n---\n\n", "# He\x07llo\n\n"],
+)
+def test_control_characters_in_a_header_are_refused(write: Import, source: str) -> None:
+    with pytest.raises(
+        author.Refused, match=r"The (subject|preheader|title) holds the control character U\+00"
+    ):
+        write(source + LEAST, slug="lumen")
+
+
+def test_imports_at_the_same_time_wait_for_each_other(parts: Mailer, write: Import) -> None:
+    french = LEAST.replace("One", "Un").replace("News", "Nouvelles")
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(write, LEAST, "en", "lumen"), pool.submit(write, french, "fr", "lumen")]
+        done = [one.result(30) for one in both]
+    assert [one.new_issue for one in done].count(True) == 1
+    assert len({one.issue for one in done}) == 1
+    assert headlines(parts, done[0].issue, "en") == ["One"]
+    assert headlines(parts, done[0].issue, "fr") == ["Un"]
+
+
+def test_an_approval_during_an_import_is_not_overtaken(parts: Mailer, write: Import) -> None:
+    """Whichever commits first, what is approved is what was looked over."""
+    issue = write(LEAST, slug="lumen").issue
+    seen = compose.load(parts.database, parts.links, issue)
+    with ThreadPoolExecutor(1) as pool:
+        with parts.database.transaction() as session:
+            row = issues.locked(session, issue)
+            assert row is not None
+            late = pool.submit(write, LEAST.replace("Text", "Other text"), "en", "lumen")
+            while not waiting(parts):
+                assert not late.done()
+            row.state = IssueState.approved
+        with pytest.raises(WrongState):
+            late.result(30)
+    assert compose.load(parts.database, parts.links, issue).revision == seen.revision
+
+
+def waiting(parts: Mailer) -> int:
+    """How many of our connections wait for a lock."""
+    query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    with parts.database.transaction() as session:
+        return session.scalar(text(query)) or 0
 
 
 def words(text: str) -> Counter[str]:
