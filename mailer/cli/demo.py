@@ -158,7 +158,9 @@ def _prepare(parts: Mailer) -> int:
         now=datetime.now(UTC),
     )
     _life_goes_on(parts)
-    approve.approve(parts.database, compose.load(parts.database, parts.links, issue), "demo")
+    material = compose.load(parts.database, parts.links, issue)
+    faults = compose.faults(material, parts.renderer, parts.links, parts.settings.bounce_domain)
+    approve.approve(parts.database, material, "demo", faults)
     return issue
 
 

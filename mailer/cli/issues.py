@@ -16,6 +16,7 @@ from rich.table import Table
 
 from mailer.bootstrap import Mailer
 from mailer.cli.errors import Misuse
+from mailer.domain.composition import IssueMaterial
 from mailer.domain.document import Document, DocumentError, decode, parse
 from mailer.domain.languages import canonical
 from mailer.domain.states import IssueState, MissingPolicy
@@ -192,7 +193,7 @@ def check(issue: Number) -> None:
     """Look an issue over before approval: what is missing, and who would get what."""
     with Mailer() as parts:
         material = compose.load(parts.database, parts.links, issue)
-        findings = approving.look_over(material)
+        findings = approving.look_over(material, _faults(parts, material))
         counted = expand.count_audience(parts.database, issue)
     _findings(findings)
     getting = sum(readers for _, _, reason, readers in counted if reason is None)
@@ -204,6 +205,10 @@ def check(issue: Number) -> None:
             why[reason] = why.get(reason, 0) + readers
     for reason, readers in sorted(why.items()):
         print(f"  {readers:,} would not: {reason.replace('_', ' ')}")
+
+
+def _faults(parts: Mailer, material: IssueMaterial) -> list[tuple[str, str]]:
+    return compose.faults(material, parts.renderer, parts.links, parts.settings.bounce_domain)
 
 
 def _findings(findings: list[approving.Finding]) -> None:
@@ -224,7 +229,7 @@ def approve(issue: Number, by: By = "") -> None:
     """Approve an issue, if nothing blocks it."""
     with Mailer() as parts:
         material = compose.load(parts.database, parts.links, issue)
-        findings = approving.approve(parts.database, material, by or _me())
+        findings = approving.approve(parts.database, material, by or _me(), _faults(parts, material))
     _findings(findings)
     print(f"Issue {issue} is approved. Send it with: mailer issue send {issue}")
 

@@ -1,5 +1,6 @@
 """Approve: look an issue over, every edition of it, and let it be sent or not."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mailer.domain.composition import IssueMaterial
@@ -21,13 +22,16 @@ class NotApproved(ValueError):
     """The issue cannot be approved as it is; the message lists why."""
 
 
-def look_over(material: IssueMaterial) -> list[Finding]:
-    """What is wrong or worth knowing, the blocking ones first."""
+def look_over(material: IssueMaterial, faults: Sequence[tuple[str, str]] = ()) -> list[Finding]:
+    """What is wrong or worth knowing, the blocking ones first. ``faults``: (language, why) of what cannot be
+    printed."""
     found: list[Finding] = []
 
     def add(blocks: bool, what: str) -> None:
         found.append(Finding(blocks, what))
 
+    for language, why in faults:
+        add(True, f"{language}: {why}")
     rules = material.rules
     if not material.stories:
         add(True, "It has no story.")
@@ -70,16 +74,23 @@ def look_over(material: IssueMaterial) -> list[Finding]:
     return sorted(found, key=lambda finding: not finding.blocks)
 
 
-def approve(database: Database, material: IssueMaterial, actor: str) -> list[Finding]:
-    """Approve an issue; returns what is worth knowing. Raises NotApproved or WrongState."""
-    findings = look_over(material)
+def approve(
+    database: Database, material: IssueMaterial, actor: str, faults: Sequence[tuple[str, str]] = ()
+) -> list[Finding]:
+    """Approve an issue; returns what is worth knowing. ``faults`` as for ``look_over``.
+
+    Raises NotApproved or WrongState.
+    """
+    findings = look_over(material, faults)
     blocking = [finding.what for finding in findings if finding.blocks]
     if blocking:
         raise NotApproved("\n".join([f"Issue {material.issue} cannot be approved:", *blocking]))
     with database.transaction() as session:
         row = issues.locked(session, material.issue)
         if row is None or row.revision != material.revision:
-            raise NotApproved(f"Issue {material.issue} was changed while it was being looked over. Look again.")
+            raise NotApproved(
+                f"Issue {material.issue} was changed while it was being looked over. Look again."
+            )
         if row.state not in (IssueState.approved, IssueState.scheduled):
             check_move(row.id, row.state, IssueState.approved)
             row.state = IssueState.approved

@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from mailer.domain.composition import IssueMaterial
@@ -12,8 +12,9 @@ from mailer.domain.editions import ALL_SECTIONS
 from mailer.domain.headers import Origin, Piece, edition_headers
 from mailer.domain.message import Template, compile_message, marker
 from mailer.domain.ports import Links, Rendered, Renderer, Sheet
+from mailer.domain.states import IssueState
 from mailer.store import editions, issues, newsletters
-from mailer.store.database import Database
+from mailer.store.database import Database, Session
 from mailer.store.material import material
 
 SLOTS = ("unsubscribe", "preferences", "name", "address")
@@ -39,20 +40,27 @@ def render_stale(
 ) -> int:
     """Render the editions of an issue that are not rendered yet, ``limit`` in a transaction. Says how many.
 
-    Several workers may do this at once: each takes editions that no other one holds.
+    Several workers may do this at once: each takes editions that no other one holds. An issue that cannot be
+    printed is paused with the reason in its log, and left alone until somebody resumes it.
     """
     done = 0
     press: Press | None = None
     while True:
         with database.transaction() as session:
             row = issues.by_id(session, issue)
-            stale = editions.stale(session, issue, limit) if row else []
-            if row is None or not stale:
+            if row is None or (row.state is IssueState.paused and _is_unprintable(session, issue)):
+                return done
+            stale = editions.stale(session, issue, limit)
+            if not stale:
                 return done
             if press is None or press.revision != row.revision:
                 press = Press(material(session, row, links), renderer, links, bounce_domain)
             for edition in stale:
-                printed = press.edition(edition.id, edition.language, edition.sections)
+                try:
+                    printed = press.edition(edition.id, edition.language, edition.sections)
+                except ValueError as error:
+                    _stop(session, issue, f"{edition.language}: {error}")
+                    return 0
                 message, slots = printed.template.packed()
                 editions.save(
                     session,
@@ -68,6 +76,32 @@ def render_stale(
             done += len(stale)
 
 
+_UNPRINTABLE = "cannot be printed: "
+"""Begins the log's reason for a pause that only a change can end."""
+
+
+def _is_unprintable(session: Session, issue: int) -> bool:
+    last = issues.events(session, issue)[-1]
+    return last.what == "paused" and last.detail.startswith(_UNPRINTABLE)
+
+
+def _stop(session: Session, issue: int, why: str) -> None:
+    row = issues.locked(session, issue)
+    if row is not None and row.state in (IssueState.sending, IssueState.paused):
+        row.state = IssueState.paused
+        issues.log(session, issue, "mailer", "paused", _UNPRINTABLE + why)
+
+
+def faults(
+    source: IssueMaterial, renderer: Renderer, links: Links, bounce_domain: str
+) -> list[tuple[str, str]]:
+    """(language, why) of all that keeps an issue's editions from being printed; the reason names the story
+    where it is in one."""
+    press = Press(source, renderer, links, bounce_domain)
+    found = [fault for language in source.rules.languages for fault in press.faults(language)]
+    return list(dict.fromkeys(found))
+
+
 @dataclass(frozen=True, slots=True)
 class Printed:
     """An edition as it is stored: ``fallbacks`` of its stories are in another language than its own."""
@@ -80,7 +114,11 @@ class Printed:
 
 
 class Press:
-    """Prints the editions of an issue. Each language is rendered once, and its editions are cut from that."""
+    """Prints the editions of an issue. Each language is rendered once, and its editions are cut from that.
+
+    What cannot be printed raises a ValueError whose message says why: a text that is too long or too deeply nested,
+    a link or a header that is not safe.
+    """
 
     def __init__(self, source: IssueMaterial, renderer: Renderer, links: Links, bounce_domain: str) -> None:
         self.revision = source.revision
@@ -108,16 +146,34 @@ class Press:
             page=rendered.page,
         )
 
+    def faults(self, language: str) -> list[tuple[str, str]]:
+        """(language, why) of what keeps the editions in this language from being printed."""
+        try:
+            self.edition(0, language, ALL_SECTIONS)
+        except ValueError as error:
+            return self._found(self._content(language)) or [(language, f"{error}")]
+        return []
+
+    def _found(self, content: EditionContent) -> list[tuple[str, str]]:
+        """The faults of the introduction and of each story alone."""
+        found: list[tuple[str, str]] = []
+
+        def look(language: str, what: str, part: EditionContent) -> None:
+            try:
+                self._renderer.sheet(part)
+            except ValueError as error:
+                found.append((language, f"{what}: {error}"))
+
+        look(content.language, "the introduction", replace(content, sections=()))
+        for section in content.sections:
+            for story in section.stories:
+                alone = replace(content, intro="", sections=(replace(section, stories=(story,)),))
+                look(story.language, f"“{story.headline}”", alone)
+        return found
+
     def _rendered(self, language: str) -> tuple[EditionContent, Sheet, Headers]:
         """The issue in one language, with every section, and the headers of its mails."""
-        source, words = self._source, self._words
-        mail_links = MailLinks(
-            web_view=self._web_view,
-            preferences=self._links.reader_page(words["preferences"]),
-            unsubscribe=self._links.reader_page(words["unsubscribe"]),
-            website=source.website,
-        )
-        content = source.compose(language, ALL_SECTIONS, mail_links, words["name"], words["address"])
+        source, content = self._source, self._content(language)
         origin = Origin(
             sender_name=source.sender_name,
             sender_address=source.sender_address,
@@ -130,6 +186,16 @@ class Press:
         )
         headers = edition_headers(origin, content.subject, language)
         return content, self._renderer.sheet(content), headers
+
+    def _content(self, language: str) -> EditionContent:
+        source, words = self._source, self._words
+        mail_links = MailLinks(
+            web_view=self._web_view,
+            preferences=self._links.reader_page(words["preferences"]),
+            unsubscribe=self._links.reader_page(words["unsubscribe"]),
+            website=source.website,
+        )
+        return source.compose(language, ALL_SECTIONS, mail_links, words["name"], words["address"])
 
 
 def preview(

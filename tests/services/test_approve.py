@@ -1,5 +1,6 @@
 """Looking an issue over, and approving it or not."""
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -7,7 +8,7 @@ from sqlalchemy import text
 
 from mailer.bootstrap import Mailer
 from mailer.domain.states import IssueState, MissingPolicy, WrongState
-from mailer.services import approve, compose, schedule
+from mailer.services import approve, compose, expand, schedule
 from mailer.services.approve import NotApproved, look_over
 from mailer.store import issues
 from tests.conftest import NOW
@@ -116,6 +117,82 @@ def test_what_is_worth_knowing_is_said(
     change(parts, statement)
     assert any(worth_knowing in what for what in approved(parts, issue))
     assert state(parts, issue) is IssueState.approved
+
+
+@pytest.mark.parametrize(
+    ("statement", "complaint"),
+    [
+        (
+            "UPDATE story_translation SET body = repeat('word ', 5000) WHERE headline LIKE 'The ferry%'",
+            "en: “The ferry at Port Selin goes electric”: A text has more characters than a mail can carry.",
+        ),
+        (
+            "UPDATE story_translation SET body = repeat('> ', 60) || 'deep' WHERE headline LIKE 'The ferry%'",
+            "en: “The ferry at Port Selin goes electric”: A text has lists, quotes or other elements nested",
+        ),
+        (
+            "UPDATE story_translation SET link = 'javascript:alert(1)' WHERE headline LIKE 'The ferry%'",
+            "en: “The ferry at Port Selin goes electric”: A link that a mail must not have",
+        ),
+        (
+            "UPDATE issue_translation SET intro = repeat('word ', 5000) WHERE language = 'fr'",
+            "fr: the introduction: A text has more characters than a mail can carry.",
+        ),
+        (
+            "UPDATE issue_translation SET subject = 'a' || chr(7) WHERE language = 'fr'",
+            "fr: Subject holds the control character",
+        ),
+    ],
+)
+def test_what_cannot_be_printed_blocks(
+    parts: Mailer, import_issue: Import, statement: str, complaint: str
+) -> None:
+    issue = import_issue("en", "fr", "bs")
+    material = compose.load(parts.database, parts.links, issue)
+    assert compose.faults(material, parts.renderer, parts.links, "") == []
+    change(parts, statement)
+    material = compose.load(parts.database, parts.links, issue)
+    faults = compose.faults(material, parts.renderer, parts.links, "")
+    assert len(faults) == 1, "a fault that several editions share is told once"
+    assert look_over(material, faults)[0].blocks
+    with pytest.raises(NotApproved, match=re.escape(complaint)):
+        approve.approve(parts.database, material, "ann", faults)
+    assert state(parts, issue) is IssueState.draft
+
+
+def test_an_issue_that_cannot_be_printed_is_paused_and_left_alone(
+    parts: Mailer, import_issue: Import, add_readers: Callable[[str], None]
+) -> None:
+    issue = import_issue("en")
+    add_readers("ann@example.org;en;")
+    approved(parts, issue)
+    change(
+        parts, "UPDATE story_translation SET link = 'javascript:alert(1)' WHERE headline LIKE 'The ferry%'"
+    )
+    schedule.schedule(parts.database, issue, NOW, "ann")
+    schedule.begin_due(parts.database, NOW, 10)
+    while expand.expand_some(parts.database, issue, NOW):
+        pass
+
+    def rendered() -> int:
+        return compose.render_stale(parts.database, parts.renderer, parts.links, "", issue, 8)
+
+    def log() -> list[tuple[str, str]]:
+        with parts.database.transaction() as session:
+            return [(event.what, event.detail) for event in issues.events(session, issue)]
+
+    assert rendered() == 0
+    assert state(parts, issue) is IssueState.paused
+    what, why = log()[-1]
+    assert what == "paused"
+    assert why.startswith("cannot be printed: en: A link that a mail must not have")
+    before = log()
+    assert rendered() == 0
+    assert log() == before
+    change(parts, "UPDATE story_translation SET link = '' WHERE headline LIKE 'The ferry%'")
+    assert rendered() == 0, "it waits for somebody to resume it"
+    schedule.resume(parts.database, issue, "ann")
+    assert rendered() == 1
 
 
 def test_blocking_findings_come_first(parts: Mailer, import_issue: Import) -> None:
