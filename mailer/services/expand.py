@@ -9,7 +9,7 @@ from mailer.models import Issue
 from mailer.store import audience, issues, newsletters
 from mailer.store.database import Database, Session
 
-_BATCHES_AT_ONCE = 20
+_BATCHES_AT_ONCE = 50
 
 
 def rules_of(session: Session, issue: Issue) -> tuple[Rules, list[StoryText]]:
@@ -40,32 +40,31 @@ def choose_languages(session: Session, issue: Issue, lists: list[list[str]]) -> 
 
 def expand_some(database: Database, issue: int, now: datetime) -> int:
     """Expand some batches of an issue; returns how many batches. 0 means none is left to take."""
-    while True:
-        try:
-            return _expand_some(database, issue, now)
-        except audience.Overtaken:
-            continue
-
-
-def _expand_some(database: Database, issue: int, now: datetime) -> int:
     with database.transaction() as session:
         row = issues.by_id(session, issue)
         if row is None or row.state not in (IssueState.sending, IssueState.paused):
             return 0
-        batches = audience.claim_planned(session, issue, _BATCHES_AT_ONCE)
-        if not batches:
+        planned = audience.claim_planned(session, issue, _BATCHES_AT_ONCE)
+        if planned is None:
             return 0
-        choose_languages(session, row, audience.unknown_language_lists(session, issue, batches))
-        always = newsletters.always_mask(session, row.newsletter_id)
         newsletter = newsletters.by_id(session, row.newsletter_id)
         quiet = None
         if newsletter.quiet_since is not None and newsletter.quiet_until is not None:
             quiet = (newsletter.quiet_since, newsletter.quiet_until)
-        timing = audience.Timing(now, row.local_time, quiet)
-        audience.expand(
-            session, issue, newsletter.id, always, batches, timing, digest=row.digest_month is not None
+        expansion = audience.Expansion(
+            session,
+            issue,
+            newsletter.id,
+            newsletters.always_mask(session, newsletter.id),
+            planned,
+            audience.Timing(now, row.local_time, quiet),
+            digest=row.digest_month is not None,
         )
-        return len(batches)
+        while not expansion.deliver():
+            choose_languages(session, row, expansion.unchosen())
+            expansion.add_editions()
+        expansion.finish()
+        return len(planned.batches)
 
 
 def settle(database: Database, issue: int, now: datetime) -> bool:

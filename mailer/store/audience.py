@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, time
+from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import CursorResult, text
 from sqlalchemy.orm import Session
 
 _PARTITION = """
@@ -13,13 +14,23 @@ WITH (fillfactor = 80)
 """
 
 _BATCHES = """
+WITH RECURSIVE cut (first, last, candidates) AS (
+    SELECT CAST(NULL AS bigint), CAST(0 AS bigint), CAST(0 AS bigint)
+    UNION ALL
+    SELECT next.* FROM cut CROSS JOIN LATERAL (
+        SELECT min(subscriber_id), max(subscriber_id), count(*)
+        FROM (
+            SELECT subscriber_id FROM subscription
+            WHERE newsletter_id = :newsletter AND subscriber_id > cut.last
+                AND (frequency = 'monthly' OR NOT :digest)
+            ORDER BY subscriber_id LIMIT :size
+        ) run
+    ) next (first, last, candidates)
+    WHERE next.candidates > 0
+)
 INSERT INTO batch (issue_id, first, last, state, candidates, epoch, worker, retry, sent, failed, skipped, uncertain)
-SELECT :issue, min(subscriber_id), max(subscriber_id), 'planned', count(*), 0, '', false, 0, 0, 0, 0
-FROM (
-    SELECT subscriber_id, (row_number() OVER (ORDER BY subscriber_id) - 1) / :size AS n
-    FROM subscription WHERE newsletter_id = :newsletter AND (frequency = 'monthly' OR NOT :digest)
-) numbered
-GROUP BY n ORDER BY n
+SELECT :issue, first, last, 'planned', candidates, 0, '', false, 0, 0, 0, 0
+FROM cut WHERE first IS NOT NULL ORDER BY first
 """
 
 
@@ -43,27 +54,29 @@ def freeze(session: Session, issue: int, newsletter: int, size: int, *, digest: 
     return made.rowcount
 
 
-def claim_planned(session: Session, issue: int, limit: int) -> list[int]:
-    """Some batches without delivery rows, held until this transaction ends."""
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """Neighbouring batches without delivery rows."""
+
+    batches: Sequence[int]
+    firsts: Sequence[int]
+    """The first subscriber of each."""
+    last: int
+    """The last subscriber of them all."""
+
+
+def claim_planned(session: Session, issue: int, limit: int) -> Planned | None:
+    """Some batches to expand, held until this transaction ends. None when none is left to take."""
     query = """
-        SELECT id FROM batch WHERE issue_id = :issue AND state = 'planned'
+        SELECT id, first, last FROM batch WHERE issue_id = :issue AND state = 'planned'
         ORDER BY first LIMIT :limit FOR UPDATE SKIP LOCKED
     """
-    return list(session.scalars(text(query), {"issue": issue, "limit": limit}))
-
-
-def unknown_language_lists(session: Session, issue: int, batches: Sequence[int]) -> list[list[str]]:
-    """Preference lists among these batches for which the issue has no language choice yet."""
-    query = """
-        SELECT DISTINCT r.languages
-        FROM batch b
-        JOIN issue i ON i.id = b.issue_id
-        JOIN subscription s ON s.newsletter_id = i.newsletter_id AND s.subscriber_id BETWEEN b.first AND b.last
-        JOIN subscriber r ON r.id = s.subscriber_id
-        LEFT JOIN language_choice c ON c.issue_id = b.issue_id AND c.languages = r.languages
-        WHERE b.id = ANY(:batches) AND c.issue_id IS NULL
-    """
-    return [list(row) for row in session.scalars(text(query), {"batches": list(batches)})]
+    rows = session.execute(text(query), {"issue": issue, "limit": limit}).all()
+    # Other workers may hold some in between: ids follow one another as ranges do.
+    run = [row for place, row in enumerate(rows) if row.id == rows[0].id + place]
+    if not run:
+        return None
+    return Planned([row.id for row in run], [row.first for row in run], run[-1].last)
 
 
 def all_language_lists(session: Session, newsletter: int) -> list[list[str]]:
@@ -102,12 +115,14 @@ FROM (SELECT coalesce((SELECT name FROM zones WHERE name = r.time_zone), 'UTC') 
     (SELECT CAST(:quiet_since AS time) AS since, CAST(:quiet_until AS time) AS until) q
 """
 
-_EXPAND = """
-WITH zones AS MATERIALIZED (SELECT name FROM pg_timezone_names WHERE {zoned}),
-audience AS MATERIALIZED (
+# The candidates in a range of subscribers, each with what they get or the reason why not. The range is said of
+# both tables, so that only that much of either is read; OFFSET has each expression computed once.
+_CANDIDATES = """
+(
     SELECT
-        b.id AS batch_id,
         s.subscriber_id,
+        r.languages,
+        c.issue_id IS NULL AS unchosen,
         c.language,
         (s.sections | :always) & c.sections AS mask,
         CASE
@@ -119,48 +134,67 @@ audience AS MATERIALIZED (
             WHEN c.language IS NULL THEN 'no_language'
             WHEN (s.sections | :always) & c.sections = 0 THEN 'nothing_in_sections'
         END::skip_reason AS reason,
-        c.issue_id IS NULL AS unchosen,
         due.due_at
-    FROM batch b
-    JOIN subscription s ON s.newsletter_id = :newsletter AND s.subscriber_id BETWEEN b.first AND b.last
-    JOIN subscriber r ON r.id = s.subscriber_id
+    FROM subscription s
+    JOIN subscriber r ON r.id = s.subscriber_id AND r.id BETWEEN :first AND :last
     LEFT JOIN language_choice c ON c.issue_id = :issue AND c.languages = r.languages
     LEFT JOIN suppression x ON x.address_hash = r.address_hash
     CROSS JOIN LATERAL ({due}) due
-    WHERE b.id = ANY(:batches) AND (s.frequency = 'monthly' OR NOT :digest)
-), editions AS (
-    INSERT INTO edition (issue_id, language, sections, revision, subject, stories, fallbacks, html, message, slots)
-    SELECT DISTINCT CAST(:issue AS int), language, mask, 0, '', 0, 0, '', ''::bytea, '[]'::jsonb
-    FROM audience WHERE reason IS NULL ORDER BY language, mask
-    -- The empty update makes RETURNING give the row when another worker has made it.
-    ON CONFLICT (issue_id, language, sections) DO UPDATE SET issue_id = edition.issue_id
-    RETURNING id, language, sections
-), rows AS (
-    INSERT INTO delivery (issue_id, subscriber_id, due_at, finished_at, edition_id, state, reason)
-    SELECT
-        :issue, a.subscriber_id, a.due_at, CASE WHEN a.reason IS NOT NULL THEN CAST(:now AS timestamptz) END, e.id,
-        (CASE WHEN a.reason IS NULL THEN 'pending' ELSE 'skipped' END)::delivery_state, a.reason
-    FROM audience a
-    LEFT JOIN editions e ON a.reason IS NULL AND e.language = a.language AND e.sections = a.mask
-    ON CONFLICT DO NOTHING
-), counts AS (
-    SELECT batch_id, count(*) AS candidates, count(*) FILTER (WHERE reason IS NOT NULL) AS skipped,
-        bool_or(unchosen) AS unchosen, min(due_at) FILTER (WHERE reason IS NULL) AS due_at
-    FROM audience GROUP BY batch_id
+    WHERE s.newsletter_id = :newsletter AND s.subscriber_id BETWEEN :first AND :last
+        AND (s.frequency = 'monthly' OR NOT :digest)
+    OFFSET 0
+) a
+LEFT JOIN edition e ON e.issue_id = :issue AND e.language = a.language AND e.sections = a.mask
+WHERE NOT EXISTS (
+    SELECT FROM delivery_{issue} d
+    WHERE d.subscriber_id = a.subscriber_id AND d.subscriber_id BETWEEN :first AND :last
 )
+"""
+
+_DELIVER = """
+WITH zones AS MATERIALIZED (SELECT name FROM pg_timezone_names WHERE {zoned})
+INSERT INTO delivery_{issue} (issue_id, subscriber_id, due_at, finished_at, edition_id, state, reason)
+SELECT
+    :issue, a.subscriber_id, a.due_at, CASE WHEN a.reason IS NOT NULL THEN CAST(:now AS timestamptz) END,
+    CASE WHEN a.reason IS NULL THEN e.id END,
+    (CASE WHEN a.reason IS NULL THEN 'pending' ELSE 'skipped' END)::delivery_state, a.reason
+FROM {candidates} AND NOT a.unchosen AND (a.reason IS NOT NULL OR e.id IS NOT NULL)
+ORDER BY a.subscriber_id
+"""
+
+_COUNT = """
+SELECT count(*) FROM subscription s
+WHERE s.newsletter_id = :newsletter AND s.subscriber_id BETWEEN :first AND :last
+    AND (s.frequency = 'monthly' OR NOT :digest)
+"""
+
+_MADE = "SELECT count(*) FROM delivery_{issue} WHERE subscriber_id BETWEEN :first AND :last"
+
+_UNCHOSEN = "SELECT DISTINCT a.languages FROM {candidates} AND a.unchosen"
+
+_EDITIONS = """
+INSERT INTO edition (issue_id, language, sections, revision, subject, stories, fallbacks, html, message, slots)
+SELECT DISTINCT CAST(:issue AS int), a.language, a.mask, 0, '', 0, 0, '', ''::bytea, '[]'::jsonb
+FROM {candidates} AND a.reason IS NULL AND e.id IS NULL
+ORDER BY a.language, a.mask
+ON CONFLICT DO NOTHING  -- another worker has just made it
+"""
+
+_READY = """
 UPDATE batch b
 SET candidates = coalesce(c.candidates, 0),
     skipped = coalesce(c.skipped, 0),
     due_at = coalesce(c.due_at, :now),
     state = (CASE WHEN coalesce(c.candidates - c.skipped, 0) = 0 THEN 'done' ELSE 'ready' END)::batch_state
-FROM (SELECT unnest(CAST(:batches AS bigint[])) AS id) picked LEFT JOIN counts c ON c.batch_id = picked.id
+FROM unnest(CAST(:batches AS bigint[])) WITH ORDINALITY picked (id, n)
+LEFT JOIN (
+    SELECT width_bucket(subscriber_id, CAST(:firsts AS bigint[])) AS n,
+        count(*) AS candidates, count(reason) AS skipped, min(due_at) FILTER (WHERE reason IS NULL) AS due_at
+    FROM delivery_{issue} WHERE subscriber_id BETWEEN :first AND :last
+    GROUP BY 1
+) c ON c.n = picked.n
 WHERE b.id = picked.id
-RETURNING b.candidates, coalesce(c.unchosen, false) AS unchosen
 """
-
-
-class Overtaken(RuntimeError):
-    """A reader changed their languages after the choices were made: make them again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,45 +208,74 @@ class Timing:
     """Since and until, on each reader's own clock."""
 
 
-def expand(
-    session: Session,
-    issue: int,
-    newsletter: int,
-    always: int,
-    batches: Sequence[int],
-    timing: Timing,
-    *,
-    digest: bool,
-) -> int:
-    """Give every candidate of these batches a delivery row: with an edition, or with the reason why not.
+class Expansion:
+    """Gives every candidate of some batches a delivery row: with an edition, or with the reason why not."""
 
-    Returns how many rows. The batches' state changes in the same statement, so it happens once.
-    ``digest``: only readers who get one mail a month are candidates. Raises Overtaken, and then the
-    transaction must not be committed.
-    """
-    local = timing.local_time is not None or timing.quiet is not None
-    since, until = timing.quiet or (None, None)
-    values = {
-        "issue": issue,
-        "newsletter": newsletter,
-        "always": always,
-        "batches": list(batches),
-        "now": timing.now,
-        "digest": digest,
-    }
-    if local:
-        values |= {"local_time": timing.local_time, "quiet_since": since, "quiet_until": until}
-    query = _EXPAND.format(due=_DUE_LOCAL if local else _DUE_NOW, zoned="true" if local else "false")
-    rows = session.execute(text(query), values).all()
-    if any(row.unchosen for row in rows):
-        raise Overtaken(Overtaken.__doc__)
-    return sum(row.candidates for row in rows)
+    def __init__(
+        self,
+        session: Session,
+        issue: int,
+        newsletter: int,
+        always: int,
+        planned: Planned,
+        timing: Timing,
+        *,
+        digest: bool,
+    ) -> None:
+        """``digest``: only readers who get one mail a month are candidates."""
+        self._session = session
+        self._local = timing.local_time is not None or timing.quiet is not None
+        since, until = timing.quiet or (None, None)
+        self._issue = int(issue)
+        self._values = {
+            "issue": issue,
+            "newsletter": newsletter,
+            "always": always,
+            "batches": planned.batches,
+            "firsts": planned.firsts,
+            "first": planned.firsts[0],
+            "last": planned.last,
+            "now": timing.now,
+            "digest": digest,
+            "local_time": timing.local_time,
+            "quiet_since": since,
+            "quiet_until": until,
+        }
+        # A plan for any range would take every range for a small one.
+        session.execute(text("SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL work_mem = '64MB'"))
+        self._made: int = self._run(_MADE).scalar_one()
+
+    def deliver(self) -> bool:
+        """Rows for all whose language is chosen and whose edition is there; True when that is everybody.
+
+        Otherwise make the choices and editions that are missing, and deliver again.
+        """
+        self._made += self._run(_DELIVER, local=self._local).rowcount
+        wanted: int = self._run(_COUNT).scalar_one()
+        return self._made >= wanted
+
+    def unchosen(self) -> list[list[str]]:
+        """Preference lists for which the issue has no language choice yet."""
+        return [list(languages) for languages in self._run(_UNCHOSEN).scalars()]
+
+    def add_editions(self) -> None:
+        self._run(_EDITIONS)
+
+    def finish(self) -> None:
+        """Once everybody has a row: the batches are ready."""
+        self._run(_READY)
+
+    def _run(self, query: str, local: bool = False) -> CursorResult[Any]:
+        due = _DUE_LOCAL if local else _DUE_NOW
+        candidates = _CANDIDATES.format(issue=self._issue, due=due)
+        whole = query.format(issue=self._issue, candidates=candidates, zoned="true" if local else "false")
+        return self._session.connection().execute(text(whole), self._values)
 
 
 def settle(session: Session, issue: int, now: datetime) -> bool:
     """True when every batch is expanded and every edition rendered: from then on mail goes out.
 
-    Editions are made by ``expand`` alone, so they are exactly those that some reader gets.
+    Editions are made by ``Expansion`` alone, for readers who get them.
     """
     query = """
         UPDATE issue i SET composed_at = :now

@@ -1,0 +1,111 @@
+"""Expanding a million readers against a bare INSERT … SELECT of as many rows of the same width.
+
+Expand is the whole of it: the audience is frozen and cut into batches, every reader's language, sections,
+subscription and suppression are looked at, editions are found, and each reader gets a delivery row. Bare is
+a copy of those very rows into a table with the same primary key and fill factor, in the same database.
+
+``workers`` expand at once, as the tasks of a running service do; bare is a single statement.
+
+    .venv/bin/python bench/expand.py [--readers 1000000] [--workers 2] [--json FILE]
+"""
+
+import argparse
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+
+import stand
+from sqlalchemy import text
+
+from mailer.services import expand, schedule
+
+_BARE = """
+CREATE TABLE bare (LIKE delivery_{issue} INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING INDEXES)
+WITH (fillfactor = 80)
+"""
+
+
+def at_once(parts: stand.Mailer, *queries: str) -> None:
+    with parts.database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        for query in queries:
+            connection.execute(text(query))
+
+
+def leave(parts: stand.Mailer) -> None:
+    """A share of the readers has unsubscribed, waits for confirmation, or is suppressed."""
+    at_once(
+        parts,
+        "UPDATE subscription SET state = 'unsubscribed' WHERE subscriber_id % 50 = 7",
+        "UPDATE subscription SET state = 'pending' WHERE subscriber_id % 100 = 11",
+        "INSERT INTO suppression (address_hash, reason)"
+        " SELECT address_hash, 'manual' FROM subscriber WHERE id % 100 = 13",
+        "VACUUM (FREEZE, ANALYZE)",
+        "CHECKPOINT",
+    )
+
+
+def expanded(parts: stand.Mailer, issue: int, workers: int) -> tuple[float, float]:
+    """Seconds of freezing the audience, and of giving it delivery rows."""
+    now = datetime.now(UTC)
+    schedule.schedule(parts.database, issue, now, "bench")
+    began = time.perf_counter()
+    schedule.begin_due(parts.database, now, parts.settings.batch_size)
+    frozen = time.perf_counter()
+
+    def work() -> None:
+        while expand.expand_some(parts.database, issue, now):
+            pass
+
+    with ThreadPoolExecutor(workers) as pool:
+        for done in [pool.submit(work) for _ in range(workers)]:
+            done.result()
+    return frozen - began, time.perf_counter() - frozen
+
+
+def bare(parts: stand.Mailer, issue: int, rounds: int) -> float:
+    """Seconds of the fastest copy of the same rows."""
+    best = float("inf")
+    for _ in range(rounds):
+        at_once(parts, _BARE.format(issue=issue), "CHECKPOINT")
+        began = time.perf_counter()
+        at_once(parts, f"INSERT INTO bare SELECT * FROM delivery_{issue}")
+        best = min(best, time.perf_counter() - began)
+        at_once(parts, "DROP TABLE bare")
+    return best
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--readers", type=int, default=1_000_000)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=2, help="copies of which the fastest counts")
+    parser.add_argument("--json")
+    asked = parser.parse_args()
+    languages = sorted(path.name.split(".")[1] for path in stand.SAMPLE.glob("2026-3.*.md"))
+    with stand.service() as parts:
+        issue = stand.make_issue(parts, *languages)
+        stand.make_readers(parts, asked.readers, languages, masks=63)
+        leave(parts)
+        freezing, expanding = expanded(parts, issue, asked.workers)
+        seconds = bare(parts, issue, asked.rounds)
+        with parts.database.transaction() as session:
+            query = f"SELECT count(*), count(reason), count(DISTINCT edition_id) FROM delivery_{issue}"
+            rows, skipped, editions = session.execute(text(query)).one()
+    if rows != asked.readers:
+        raise RuntimeError(f"{rows} rows for {asked.readers} readers")
+    figures = {
+        "ratio": round((freezing + expanding) / seconds, 2),
+        "expand_seconds": round(freezing + expanding, 2),
+        "bare_seconds": round(seconds, 2),
+        "freezing_seconds": round(freezing, 2),
+        "readers": rows,
+        "skipped": skipped,
+        "editions": editions,
+        "workers": asked.workers,
+        "languages": len(languages),
+    }
+    stand.report(figures, "Expanding against a bare INSERT … SELECT", asked.json)
+
+
+if __name__ == "__main__":
+    main()
