@@ -67,7 +67,7 @@ def _sheet(name: str) -> str:
     tones = list(enumerate(shades.sections, start=1))
     return (
         _rules({":root": light} | {f".tone-{number}": {"tone": shade.text} for number, shade in tones})
-        + "@media (prefers-color-scheme: dark) {\n"
+        + "@media screen and (prefers-color-scheme: dark) {\n"  # paper is light
         + _rules({":root": dark} | {f".tone-{number}": {"tone": shade.dark} for number, shade in tones})
         + "}\n"
     )

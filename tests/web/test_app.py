@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Sequence, Callable
+from collections.abc import Callable, Sequence
 from urllib.request import Request, urlopen
 
 import pytest
