@@ -21,8 +21,9 @@ def apply(file: Path) -> None:
     with Mailer() as parts:
         if misfits := list(parts.catalogues.misfits(settings.phrases)):
             raise NewsletterError("\n".join(misfits))
-        new = author.apply_newsletter(parts.database, settings)
-    count = len(settings.sections)
+        applied = author.apply_newsletter(parts.database, settings)
+    sections, languages = len(settings.sections), len(settings.languages)
     print(
-        f"{settings.slug}: {'made' if new else 'up to date'}, {count} sections, {len(settings.languages)} languages."
+        f"{settings.slug}: {applied.value}, {sections} {'section' if sections == 1 else 'sections'}, "
+        f"{languages} {'language' if languages == 1 else 'languages'}."
     )

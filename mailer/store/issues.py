@@ -51,6 +51,18 @@ def in_state(session: Session, states: Iterable[IssueState]) -> list[Issue]:
     return list(session.scalars(select(Issue).where(Issue.state.in_(list(states))).order_by(Issue.id)))
 
 
+def unfinished(session: Session, newsletter: int) -> list[Issue]:
+    """A newsletter's issues that are not sent or cancelled, held against other changes until the transaction
+    ends."""
+    over = (IssueState.sent, IssueState.cancelled)
+    query = select(Issue).where(Issue.newsletter_id == newsletter, Issue.state.not_in(over))
+    return list(
+        session.scalars(
+            query.order_by(Issue.id).with_for_update(), execution_options={"populate_existing": True}
+        )
+    )
+
+
 def due(session: Session, now: datetime) -> list[int]:
     """Scheduled issues whose time has come."""
     query = select(Issue.id).where(Issue.state == IssueState.scheduled, Issue.scheduled_at <= now)

@@ -26,6 +26,23 @@ def with_phrases(file: Path, lines: str) -> Path:
     return file
 
 
+def test_it_says_what_it_did(settings_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    short = settings_file.with_name("short.toml")
+    short.write_text(
+        'slug = "short"\nsender_name = "S"\nsender_address = "s@example.org"\npostal_address = "1 Quay"\n'
+        'list_id = "s.example.org"\ndefault_language = "en"\nlanguages = ["en"]\nnames = {en = "S"}\n'
+        '[[sections]]\nkey = "a"\ntitles = {en = "A"}\n',
+        "utf-8",
+    )
+    apply(short)
+    apply(short)
+    short.write_text(short.read_text("utf-8").replace('"1 Quay"', '"2 Quay"'), "utf-8")
+    apply(short)
+    assert capsys.readouterr().out.splitlines() == [
+        f"short: {what}, 1 section, 1 language." for what in ("made", "up to date", "changed")
+    ]
+
+
 def test_own_words_are_stored(settings_file: Path, parts: Mailer) -> None:
     apply(with_phrases(settings_file, '"Unsubscribe" = "Je pars"'))
     with parts.database.transaction() as session:

@@ -307,8 +307,10 @@ def test_newsletter_settings_can_be_applied_again(parts: Mailer) -> None:
         SETTINGS
         + '[[sections]]\nkey = "a"\ntitles = {en = "A"}\n[[sections]]\nkey = "b"\ntitles = {en = "B"}\n'
     )
-    assert author.apply_newsletter(parts.database, read_newsletter(SETTINGS))
-    assert not author.apply_newsletter(parts.database, read_newsletter(changed))
+    assert author.apply_newsletter(parts.database, read_newsletter(SETTINGS)) == "made"
+    assert author.apply_newsletter(parts.database, read_newsletter(SETTINGS)) == "up to date"
+    assert author.apply_newsletter(parts.database, read_newsletter(changed)) == "changed"
+    assert author.apply_newsletter(parts.database, read_newsletter(changed)) == "up to date"
     fewer = (
         SETTINGS.replace('"Lumen"\nsender_a', '"River"\nsender_a')
         + '[[sections]]\nkey = "b"\ntitles = {en = "Be"}\n'
@@ -320,6 +322,77 @@ def test_newsletter_settings_can_be_applied_again(parts: Mailer) -> None:
         assert newsletter.sender_name == "River"
         bits = {one.key: (one.bit, one.titles["en"]) for one in newsletters.sections(session, newsletter.id)}
         assert bits == {"a": (0, "A"), "b": (1, "Be")}, "a section that readers may follow is kept"
+
+
+def settled(parts: Mailer, issue: int, state: IssueState) -> int:
+    """Put an issue into a state; returns its revision."""
+    with parts.database.transaction() as session:
+        row = issues.by_id(session, issue)
+        assert row is not None
+        row.state = state
+        return row.revision
+
+
+@pytest.mark.parametrize(
+    "change", [('"1 Example Quay"', '"2 Example Quay"'), ('titles = {en = "A"}', 'titles = {en = "Alpha"}')]
+)
+def test_an_approval_does_not_outlast_a_change_of_the_newsletter(
+    parts: Mailer, write: Import, change: tuple[str, str]
+) -> None:
+    before = SETTINGS + '[[sections]]\nkey = "a"\ntitles = {en = "A"}\n'
+    author.apply_newsletter(parts.database, read_newsletter(before))
+    issue = write(LEAST, slug="lumen").issue
+    write(LEAST.replace("News", "A"), slug="lumen")
+    revision = settled(parts, issue, IssueState.approved)
+
+    def now() -> tuple[IssueState, int, str]:
+        with parts.database.transaction() as session:
+            row = issues.by_id(session, issue)
+            assert row is not None
+            last = issues.events(session, issue)[-1]
+            return row.state, row.revision, f"{last.what}: {last.detail}"
+
+    harmless = before.replace('slug = "lumen"', 'slug = "lumen"\npublic = false')
+    assert author.apply_newsletter(parts.database, read_newsletter(harmless)) == "changed"
+    assert now()[:2] == (IssueState.approved, revision)
+    after = harmless.replace(*change)
+    for state in (IssueState.sending, IssueState.paused):
+        settled(parts, issue, state)
+        with pytest.raises(author.Refused, match=f"Issue {issue} .1. is {state}"):
+            author.apply_newsletter(parts.database, read_newsletter(after))
+        assert author.apply_newsletter(parts.database, read_newsletter(harmless)) == "up to date"
+    settled(parts, issue, IssueState.scheduled)
+    assert author.apply_newsletter(parts.database, read_newsletter(after)) == "changed"
+    assert now() == (IssueState.draft, revision + 1, "reopened: the newsletter changed")
+    assert author.apply_newsletter(parts.database, read_newsletter(after)) == "up to date"
+    assert author.apply_newsletter(parts.database, read_newsletter(harmless)) == "changed"
+    assert now()[:2] == (IssueState.draft, revision + 2), "an approval of what was seen before would fail"
+    settled(parts, issue, IssueState.sent)
+    assert author.apply_newsletter(parts.database, read_newsletter(after)) == "changed"
+    assert now()[:2] == (IssueState.sent, revision + 2)
+
+
+def test_a_title_that_a_document_brought_outlasts_the_same_settings(parts: Mailer, write: Import) -> None:
+    known = SETTINGS + '[[sections]]\nkey = "news"\ntitles = {en = "News"}\n'
+    author.apply_newsletter(parts.database, read_newsletter(known))
+    write(LEAST, slug="lumen")
+    write(LEAST.replace("News", "Nouvelles"), "fr", slug="lumen")
+    assert author.apply_newsletter(parts.database, read_newsletter(known)) == "up to date"
+
+
+def test_a_newsletter_has_no_more_sections_than_a_mask_has_bits(parts: Mailer, write: Import) -> None:
+    def many(first: int, last: int) -> str:
+        return SETTINGS + "".join(
+            f'[[sections]]\nkey = "s{at}"\ntitles = {{en = "S{at}"}}\n' for at in range(first, last)
+        )
+
+    author.apply_newsletter(parts.database, read_newsletter(many(0, 62)))
+    with pytest.raises(
+        author.Refused, match="at most 62 sections, those it had before among them, and “s62”"
+    ):
+        author.apply_newsletter(parts.database, read_newsletter(many(1, 63)))
+    with pytest.raises(author.Refused, match="at most 62 sections"):
+        write(LEAST, slug="lumen")
 
 
 def test_a_section_in_two_places_of_a_document_is_one(parts: Mailer, write: Import) -> None:
