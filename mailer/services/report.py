@@ -163,14 +163,18 @@ def explain(database: Database, issue: int, address: str, address_hash: bytes) -
                 issue, address, "unknown", None, None, [], None, [*sentences, *filter(None, [suppressed])]
             )
         tie = readers.subscription(session, newsletter.id, reader.id)
-        say = [f"{address} reads {', '.join(reader.languages) or 'no language in particular'}, in that order."]
+        order = ", in that order" if len(reader.languages) > 1 else ""
+        say = [f"{address} reads {', '.join(reader.languages) or 'no language in particular'}{order}."]
         titles = {
-            section.bit: section.titles.get(newsletter.default_language) or next(iter(section.titles.values()))
+            section.bit: section.titles.get(newsletter.default_language)
+            or next(iter(section.titles.values()))
             for section in newsletters.sections(session, newsletter.id)
         }
         always = newsletters.always_mask(session, newsletter.id)
         if tie is None:
-            say.append(f"They have no subscription to {newsletter.slug}, so they are no candidate for its issues.")
+            say.append(
+                f"They have no subscription to {newsletter.slug}, so they are no candidate for its issues."
+            )
             return Explanation(issue, address, "no subscription", None, None, [], None, say)
         follows = [titles[bit] for bit in bits(tie.sections) if bit in titles]
         say.append(
@@ -207,7 +211,9 @@ def explain(database: Database, issue: int, address: str, address_hash: bytes) -
             if set(bits(always)) & set(bits(found.sections or 0)) - set(bits(tie.sections)):
                 say.append("A section that every reader gets is in it, though they did not choose it.")
             if found.fallbacks:
-                say.append(f"{found.fallbacks} of its stories had no {found.language} text and were labelled.")
+                say.append(
+                    f"{found.fallbacks} of its stories had no {found.language} text and were labelled."
+                )
         say += _fate(found, row.state, suppressed)
         return Explanation(
             issue, address, found.state, found.reason, found.language, got, found.finished_at, say
@@ -225,7 +231,9 @@ def _fate(found: ledger.Entry, state: IssueState, suppressed: str) -> list[str]:
         case "skipped":
             return [_WHY_NOT[found.reason or "cancelled"], *filter(None, [suppressed])]
         case "uncertain":
-            return [f"It was handed over, but no answer was seen: {found.reply}. It is not sent again by itself."]
+            return [
+                f"It was handed over, but no answer was seen: {found.reply}. It is not sent again by itself."
+            ]
         case "sending":
             return ["It is with a worker right now."]
     if state is IssueState.paused:
