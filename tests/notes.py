@@ -14,7 +14,14 @@ from tests.mails import html, text
 
 def send_notes(parts: Mailer, now: datetime | None = None) -> int:
     return notes.send_due(
-        parts.database, parts.outbox, parts.note_renderer, parts.links, "", now or datetime.now(UTC), 50
+        parts.database,
+        parts.outbox,
+        parts.note_renderer,
+        parts.links,
+        parts.signer,
+        "",
+        now or datetime.now(UTC),
+        50,
     )
 
 

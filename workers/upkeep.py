@@ -17,6 +17,7 @@ def send_notes() -> None:
         parts.outbox,
         parts.note_renderer,
         parts.links,
+        parts.signer,
         parts.settings.bounce_domain,
         datetime.now(UTC),
         NOTES_AT_ONCE,

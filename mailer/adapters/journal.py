@@ -23,6 +23,14 @@ class LeaseOver(RuntimeError):
     """The claim's lease does not outlast this message's hand-over: another worker may take the batch."""
 
 
+def _boot() -> str:
+    """Another text after each start of the host, where the system tells."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
 class Journals:
     """The journals of one state folder, which belongs to one host and is shared by its workers."""
 
@@ -32,7 +40,7 @@ class Journals:
     @property
     def worker(self) -> str:
         """This process's name: the folder's own, the host's, the process id."""
-        return f"{self.place}/{socket.gethostname()}:{os.getpid()}"
+        return f"{self.place}-{_boot()}/{socket.gethostname()}:{os.getpid()}"
 
     @property
     def place(self) -> str:
@@ -55,13 +63,16 @@ class Journals:
         return Journal(self._folder / f"{batch}-{epoch}.log")
 
     def evidence(self, batch: int, epoch: int, previous_worker: str) -> Evidence | None:
-        """What the claim of that epoch handed over. None: its journal is on another host, or lost."""
+        """What the claim of that epoch handed over. None: its journal is on another host, or lost.
+
+        A host that went down may have lost the last lines, so a journal of before says nothing.
+        """
+        if previous_worker.split("/")[0] != self.worker.split("/")[0]:
+            return None
         try:
             return read_journal((self._folder / f"{batch}-{epoch}.log").read_text("utf-8", "replace"))
         except FileNotFoundError:
-            if previous_worker.split("/")[0] == self.place:
-                return Evidence()  # the file is made before the first message goes out
-            return None
+            return Evidence()  # the file is made before the first message goes out
 
     def forget(self, batch: int, epoch: int) -> None:
         (self._folder / f"{batch}-{epoch}.log").unlink(missing_ok=True)

@@ -18,7 +18,7 @@ from mailer.domain.locales import direction
 from mailer.domain.message import compile_message
 from mailer.domain.outcomes import Outcome, Reply
 from mailer.domain.phrases import own_words
-from mailer.domain.ports import Links, NoteRenderer, Outbox
+from mailer.domain.ports import Links, NoteRenderer, Outbox, Signer
 from mailer.domain.states import DeliveryState, SubscriptionState
 from mailer.domain.suppressions import LIFTED_BY_OPT_IN
 from mailer.domain.ties import KEY_LASTS
@@ -55,6 +55,7 @@ def send_due(
     outbox: Outbox,
     renderer: NoteRenderer,
     links: Links,
+    signer: Signer,
     bounce_domain: str,
     now: datetime,
     limit: int,
@@ -72,7 +73,7 @@ def send_due(
                 notes.settle(session, one.note.id, given_up_at=now, reply=f"not sent: {why}")
                 continue
             try:
-                envelopes.append(_envelope(one, renderer, links, bounce_domain, now))
+                envelopes.append(_envelope(one, renderer, links, signer, bounce_domain, now))
             except ValueError as error:
                 notes.settle(session, one.note.id, given_up_at=now, reply=f"not sent: {type(error).__name__}")
     if not envelopes:
@@ -184,7 +185,9 @@ def _content(one: Open, link: str, unsubscribe: str, to: _Addressed) -> NoteCont
     )
 
 
-def _envelope(one: Open, renderer: NoteRenderer, links: Links, bounce_domain: str, now: datetime) -> Envelope:
+def _envelope(
+    one: Open, renderer: NoteRenderer, links: Links, signer: Signer, bounce_domain: str, now: datetime
+) -> Envelope:
     to, newsletter = _to(one), one.newsletter
     domain = bounce_domain or newsletter.sender_address.rpartition("@")[2]
     recipient, smtputf8 = on_the_wire(to.address)
@@ -207,7 +210,8 @@ def _envelope(one: Open, renderer: NoteRenderer, links: Links, bounce_domain: st
         unsubscribe=leaving,
     )
     template = compile_message(note_headers(head), rendered.text, rendered.html, {})
-    message = b"".join(template.fill({}))
+    segments = template.fill({})
+    message = b"".join([signer.sign(segments), *segments])
     return Envelope(
         key=one.note.id,
         sender=f"bounce+{token}@{domain}",

@@ -157,7 +157,7 @@ INSERT INTO delivery_{issue} (issue_id, subscriber_id, due_at, finished_at, edit
 SELECT
     :issue, a.subscriber_id, a.due_at, CASE WHEN a.reason IS NOT NULL THEN CAST(:now AS timestamptz) END,
     CASE WHEN a.reason IS NULL THEN e.id END,
-    (CASE WHEN a.reason IS NULL THEN 'pending' ELSE 'skipped' END)::delivery_state, a.reason
+    CASE WHEN a.reason IS NULL THEN 'pending'::delivery_state ELSE 'skipped'::delivery_state END, a.reason
 FROM {candidates} AND NOT a.unchosen AND (a.reason IS NOT NULL OR e.id IS NOT NULL)
 ORDER BY a.subscriber_id
 """

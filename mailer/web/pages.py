@@ -10,8 +10,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
 from markupsafe import escape
 
-from mailer.adapters.catalogues import Catalogues
 from mailer.adapters import cldr
+from mailer.adapters.catalogues import Catalogues
 from mailer.domain.locales import direction, native_name
 from mailer.domain.phrases import Words
 from mailer.domain.wording import Wording

@@ -41,6 +41,14 @@ def test_a_missing_journal_proves_something_only_where_it_would_be(tmp_path: Pat
     assert here.evidence(1, 1, "") is None
 
 
+def test_a_journal_from_before_the_host_went_down_proves_nothing(tmp_path: Path) -> None:
+    journals = Journals(tmp_path)
+    journals.open(1, 1).about_to_finish(5)
+    before = journals.worker.replace(journals.worker.split("/")[0], f"{journals.place}-another-start")
+    assert journals.evidence(1, 1, before) is None
+    assert journals.evidence(1, 1, journals.worker) == Evidence(frozenset({5}))
+
+
 def test_closing_keeps_the_file_and_forgetting_removes_it(tmp_path: Path) -> None:
     journals = Journals(tmp_path)
     journals.open(1, 1).close()

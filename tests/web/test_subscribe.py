@@ -15,8 +15,8 @@ from mailer.bootstrap import Mailer
 from mailer.domain.editions import ALL_SECTIONS
 from mailer.domain.newsletter import read_newsletter
 from mailer.domain.subscribers import read_address
-from mailer.services import author, feedback, leave, subscribe
 from mailer.domain.ties import Tie
+from mailer.services import author, feedback, leave, subscribe
 from mailer.settings import Settings
 from mailer.store import newsletters, readers
 from mailer.store.readers import Tied
