@@ -145,11 +145,13 @@ _CANDIDATES = """
     OFFSET 0
 ) a
 LEFT JOIN edition e ON e.issue_id = :issue AND e.language = a.language AND e.sections = a.mask
-WHERE NOT EXISTS (
+WHERE {undelivered}
+"""
+
+_UNDELIVERED = """NOT EXISTS (
     SELECT FROM delivery_{issue} d
     WHERE d.subscriber_id = a.subscriber_id AND d.subscriber_id BETWEEN :first AND :last
-)
-"""
+)"""
 
 _DELIVER = """
 WITH zones AS MATERIALIZED (SELECT name FROM pg_timezone_names WHERE {zoned})
@@ -224,6 +226,7 @@ class Expansion:
     ) -> None:
         """``digest``: only readers who get one mail a month are candidates."""
         self._session = session
+        self._made = 0
         self._local = timing.local_time is not None or timing.quiet is not None
         since, until = timing.quiet or (None, None)
         self._issue = int(issue)
@@ -243,7 +246,7 @@ class Expansion:
         }
         # A plan for any range would take every range for a small one.
         session.execute(text("SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL work_mem = '64MB'"))
-        self._made: int = self._run(_MADE).scalar_one()
+        self._made = self._run(_MADE).scalar_one()
 
     def deliver(self) -> bool:
         """Rows for all whose language is chosen and whose edition is there; True when that is everybody.
@@ -267,7 +270,8 @@ class Expansion:
 
     def _run(self, query: str, local: bool = False) -> CursorResult[Any]:
         due = _DUE_LOCAL if local else _DUE_NOW
-        candidates = _CANDIDATES.format(issue=self._issue, due=due)
+        undelivered = _UNDELIVERED.format(issue=self._issue) if self._made else "true"
+        candidates = _CANDIDATES.format(due=due, undelivered=undelivered)
         whole = query.format(issue=self._issue, candidates=candidates, zoned="true" if local else "false")
         return self._session.connection().execute(text(whole), self._values)
 
