@@ -77,6 +77,8 @@ class IssueMaterial:
     stories: Sequence[StoryMaterial]
     always: int
     masthead: tuple[str, int, int] | None = None
+    public: bool = True
+    """Whether everybody may read it in the archive."""
     phrases: Phrases = field(default_factory=dict)
 
     def texts(self) -> list[StoryText]:

@@ -1,6 +1,6 @@
 """The headers of an edition: the same for all its readers but for the slots.
 
-Sources: RFC 5322 (fields), RFC 2369 (List-Help, List-Owner), RFC 2919 (List-ID), RFC 8058 (one-click
+Sources: RFC 5322 (fields), RFC 2369 (List-Help, List-Owner, List-Archive), RFC 2919 (List-ID), RFC 8058 (one-click
 unsubscribe), Gmail's Feedback-ID, RFC 3282 (Content-Language).
 """
 
@@ -35,6 +35,8 @@ class Origin:
     """What the address of a reader's page begins with."""
     feedback: str
     """``a:b:c`` of the Feedback-ID: no value of one person."""
+    archive: str = ""
+    """Address of the public archive; empty where there is none."""
 
 
 def edition_headers(origin: Origin, subject: str, language: str) -> list[tuple[str, Sequence[Piece]]]:
@@ -68,6 +70,7 @@ def edition_headers(origin: Origin, subject: str, language: str) -> list[tuple[s
         ("List-Unsubscribe-Post", [b"List-Unsubscribe=One-Click"]),
         ("List-Help", [b"<mailto:" + contact + b"?subject=help>"]),
         ("List-Owner", [b"<mailto:" + contact + b">"]),
+        *([("List-Archive", [b"<" + origin.archive.encode("ascii") + b">"])] if origin.archive else []),
         ("Feedback-ID", [f"{origin.feedback}:{sender_id}".encode("ascii")]),
         ("Content-Language", [language.encode("ascii")]),
         ("Precedence", [b"bulk"]),

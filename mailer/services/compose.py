@@ -183,6 +183,7 @@ class Press:
             bounce_domain=self._bounce_domain,
             page=self._links.reader_page(""),
             feedback=f"{source.issue}:{language}:{source.slug}",
+            archive=self._links.reader_page(f"archive/{source.slug}") if source.public else "",
         )
         headers = edition_headers(origin, content.subject, language)
         return content, self._renderer.sheet(content), headers

@@ -71,6 +71,7 @@ def material(session: Session, issue: Issue, links: Links) -> IssueMaterial:
         ],
         always=newsletters.always_mask(session, newsletter.id),
         masthead=pictures.get(issue.masthead_picture_id or 0),
+        public=newsletter.public,
         phrases=newsletter.phrases,
     )
 

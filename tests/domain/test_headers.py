@@ -21,6 +21,7 @@ ORIGIN = Origin(
     bounce_domain="bounces.example.org",
     page="https://news.example.org/",
     feedback="7:sr-Latn:lumen-basin",
+    archive="https://news.example.org/archive/lumen-basin",
 )
 HOSTILE = "News\r\nBcc: everybody@example.org"
 TOKEN = "AbCdEfGhIjKlMnOpQrSt-_"
@@ -89,6 +90,8 @@ def test_the_list_is_named() -> None:
     assert field(message, "List-ID") == b"lumen-basin <quarterly.lumen-basin.example.org>"
     assert field(message, "List-Help") == b"<mailto:answers@example.org?subject=help>"
     assert field(message, "List-Owner") == b"<mailto:answers@example.org>"
+    assert field(message, "List-Archive") == b"<https://news.example.org/archive/lumen-basin>"
+    assert b"List-Archive" not in raw(replace(ORIGIN, archive="")), "a private newsletter has none"
     assert field(message, "Content-Language") == b"sr-Latn"
     assert field(message, "Precedence") == b"bulk"
     assert field(message, "Auto-Submitted") == b"auto-generated"

@@ -33,6 +33,7 @@ def test_each_reader_gets_their_sections_in_their_language(
 
     assert "Nine countries sign the Lumen river charter" in html(got["ann@example.org"])
     assert "Nine choirs" in html(got["ann@example.org"])
+    assert got["ann@example.org"]["List-Archive"] == "<http://news.example.org/archive/lumen-basin>"
     assert got["bea@example.org"]["Content-Language"] == "fr"
     assert "Port Selin" in text(got["bea@example.org"])
     assert "chœurs" not in text(got["bea@example.org"])
