@@ -13,17 +13,22 @@ from mailer.adapters.catalogues import Catalogues
 from mailer.adapters.dkim import BadKey, Key, Signer
 from mailer.adapters.embedded import Postgres, Valkey
 from mailer.adapters.journal import Journals
+from mailer.adapters.limiter import Limiter
 from mailer.adapters.links import WebLinks
 from mailer.adapters.mjml import Renderer
 from mailer.adapters.notes import NoteRenderer
 from mailer.adapters.outbox import Outbox
 from mailer.adapters.pictures import Fit, fit
 from mailer.adapters.smtp import Relay, Tls
+from mailer.adapters.telemetry import Telemetry
 from mailer.adapters.tokens import Tokens
+from mailer.domain.destinations import Destinations, Group
+from mailer.domain.routes import Route
+from mailer.domain.warmup import WarmUp
 from mailer.migrations import upgrade
 from mailer.services.retention import Keep
-from mailer.services.send import Sender
-from mailer.settings import ROOT, Settings, SettingsError, read_settings
+from mailer.services.send import Gate, Sender
+from mailer.settings import ROOT, RelayChoice, Settings, SettingsError, read_settings
 from mailer.store.database import Database
 
 TEMPLATES = ROOT / "templates"
@@ -117,20 +122,68 @@ class Mailer:
         return Journals(self.settings.state_dir.resolve())
 
     @cached_property
-    def outbox(self) -> Outbox:
+    def relays(self) -> list[RelayChoice]:
+        """The relays that are set; the one of ``MAILER_SMTP_*`` without any."""
         settings = self.settings
-        return Outbox(
-            Relay(
+        return settings.relays or [
+            RelayChoice(
                 name="relay",
                 host=settings.smtp_host,
                 port=settings.smtp_port,
-                tls=Tls(settings.smtp_tls),
+                tls=settings.smtp_tls,
                 username=settings.smtp_username,
-                password=settings.smtp_password.get_secret_value(),
+                password=settings.smtp_password,
                 connections=settings.smtp_connections,
-                local_name=settings.smtp_local_name or socket.getfqdn(),
+                rate=settings.smtp_rate,
             )
+        ]
+
+    @cached_property
+    def routes(self) -> list[Route]:
+        return [
+            Route(
+                one.name,
+                one.weight,
+                one.rate,
+                WarmUp(**one.warm_up.model_dump()) if one.warm_up else None,
+            )
+            for one in self.relays
+        ]
+
+    @cached_property
+    def destinations(self) -> Destinations:
+        groups = [Group(one.name, one.domains, one.mx, one.rate) for one in self.settings.destinations]
+        return Destinations(groups, self.settings.destination_rate)
+
+    @cached_property
+    def outbox(self) -> Outbox:
+        return Outbox(
+            [
+                Relay(
+                    name=one.name,
+                    host=one.host,
+                    port=one.port,
+                    tls=Tls(one.tls),
+                    username=one.username,
+                    password=one.password.get_secret_value(),
+                    connections=one.connections,
+                    local_name=self.settings.smtp_local_name or socket.getfqdn(),
+                )
+                for one in self.relays
+            ]
         )
+
+    @cached_property
+    def limiter(self) -> Limiter:
+        return Limiter(self.redis_url)
+
+    @cached_property
+    def telemetry(self) -> Telemetry:
+        return Telemetry(self.redis_url)
+
+    @cached_property
+    def gate(self) -> Gate:
+        return Gate(self.database, self.limiter, self.telemetry, self.routes, self.destinations)
 
     @cached_property
     def signer(self) -> Signer:
@@ -149,6 +202,7 @@ class Mailer:
         return Sender(
             database=self.database,
             outbox=self.outbox,
+            gate=self.gate,
             journals=self.journals,
             links=self.links,
             signer=self.signer,
@@ -183,7 +237,7 @@ class Mailer:
         redis.Redis.from_url(self.redis_url).flushall()
 
     def close(self) -> None:
-        for part in ("outbox", "database"):
+        for part in ("outbox", "limiter", "telemetry", "database"):
             if part in self.__dict__:
                 self.__dict__.pop(part).close()
         while self._embedded:

@@ -6,11 +6,21 @@ test holds that table against this module.
 
 import json
 import re
+from datetime import date
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -21,6 +31,25 @@ class SettingsError(ValueError):
 
 
 _LABEL = r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)"
+_DOMAIN = rf"{_LABEL}(\.{_LABEL})*"
+_SECONDS = {"s": 1, "second": 1, "min": 60, "minute": 60, "h": 3600, "hour": 3600, "day": 86_400}
+
+
+def read_rate(text: str) -> float:
+    """Messages a second, from ``50/s``, ``600/min``, ``20000/h``, ``100000/day``, or a number alone, which is
+    a second's. 0, as an empty text, is no limit. Raises ValueError."""
+    number, slash, unit = text.partition("/")
+    try:
+        rate = float(number or 0) / (_SECONDS[unit.strip()] if slash else 1)
+    except (ValueError, KeyError):
+        rate = -1.0
+    if not 0 <= rate < 1e9:
+        raise ValueError(f"“{text}” is not a rate such as 50/s, 600/min, 20000/h or 100000/day")
+    return rate
+
+
+Rate = Annotated[float, BeforeValidator(lambda value: read_rate(value) if isinstance(value, str) else value)]
+"""Messages a second; 0 for no limit."""
 
 
 class DkimKey(BaseModel):
@@ -35,11 +64,59 @@ class DkimKey(BaseModel):
     @field_validator("domain", "selector")
     @classmethod
     def _labels(cls, value: str) -> str:
-        if len(value) > 200 or not re.fullmatch(rf"{_LABEL}(\.{_LABEL})*", value):
+        if len(value) > 200 or not re.fullmatch(_DOMAIN, value):
             raise ValueError(
                 "must be letters, digits and hyphens, with dots between; a domain in its xn-- form"
             )
         return value
+
+
+class WarmUp(BaseModel):
+    """A ramp for a relay whose address is not known yet: so many messages on its first day, each day so many
+    times more."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    since: date
+    first_day: int = Field(ge=1)
+    growth: float = Field(1.5, ge=1, le=10)
+
+
+class RelayChoice(BaseModel):
+    """A relay that takes mail. Those without weight are spare: used when no other can be."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,40}$")
+    host: str
+    port: int = Field(25, ge=1, le=65535)
+    tls: Literal["none", "starttls", "implicit"] = "none"
+    username: str = ""
+    password: SecretStr = SecretStr("")
+    connections: int = Field(4, ge=1, le=200)
+    weight: float = Field(1, ge=0)
+    rate: Rate = 0
+    warm_up: WarmUp | None = None
+
+
+class DestinationChoice(BaseModel):
+    """Receiving domains that count as one, since the same servers take their mail. ``mx`` are patterns of
+    mail servers' names: domains whose mail goes there belong to it, too."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,40}$")
+    domains: list[str] = []
+    mx: list[str] = []
+    rate: Rate = 0
+
+    @field_validator("domains", "mx")
+    @classmethod
+    def _domains(cls, value: list[str]) -> list[str]:
+        for one in value:
+            if not re.fullmatch(rf"(\*\.)?{_DOMAIN}", one):
+                raise ValueError(f"“{one}” is not a domain; write an international one in its xn-- form")
+        return [one.lower() for one in value]
 
 
 class Settings(BaseSettings):
@@ -83,6 +160,33 @@ class Settings(BaseSettings):
     smtp_password: SecretStr = Field(SecretStr(""), description="Password at the relay.")
     smtp_connections: int = Field(4, ge=1, le=200, description="Open connections per worker process.")
     smtp_local_name: str = Field("", description="Name given in EHLO. Empty: the host's own name.")
+    smtp_rate: Rate = Field(
+        0.0, description="Messages that the relay takes, such as `50/s` or `20000/h`. Empty: no limit."
+    )
+    relays: list[RelayChoice] = Field(
+        [],
+        description="Several relays, as a JSON list; they take the place of `MAILER_SMTP_*`, but for the name. "
+        "See [the relay](operations.md#the-relay).",
+    )
+    destinations: list[DestinationChoice] = Field(
+        [
+            DestinationChoice(
+                name="Gmail", domains=["gmail.com", "googlemail.com"], mx=["*.google.com", "*.googlemail.com"]
+            ),
+            DestinationChoice(
+                name="Microsoft",
+                domains=["outlook.com", "hotmail.com", "live.com", "msn.com"],
+                mx=["*.protection.outlook.com"],
+            ),
+            DestinationChoice(
+                name="Yahoo", domains=["yahoo.com", "ymail.com", "aol.com"], mx=["*.yahoodns.net"]
+            ),
+        ],
+        description="Receiving domains that count as one, as a JSON list of `name`, `domains`, `mx` and `rate`.",
+    )
+    destination_rate: Rate = Field(
+        0.0, description="Messages for each other receiving domain, such as `10/s`. Empty: no limit."
+    )
     dkim: list[DkimKey] = Field(
         [],
         description="Keys that sign the mail, as a JSON list of `domain`, `selector` and `key_file`. "
@@ -141,7 +245,7 @@ class Settings(BaseSettings):
     )
     max_picture_bytes: int = Field(5_000_000, ge=10_000, description="Largest picture that is taken in.")
 
-    @field_validator("old_secret_keys", "dkim", mode="before")
+    @field_validator("old_secret_keys", "dkim", "relays", "destinations", mode="before")
     @classmethod
     def _json(cls, value: object) -> object:
         if not isinstance(value, str):
@@ -154,7 +258,7 @@ class Settings(BaseSettings):
     @field_validator("bounce_domain", "smtp_local_name")
     @classmethod
     def _name(cls, value: str) -> str:
-        if value and not re.fullmatch(rf"{_LABEL}(\.{_LABEL})*", value):
+        if value and not re.fullmatch(_DOMAIN, value):
             raise ValueError(
                 "must be a name such as mail.example.org; write an international one in its ASCII form"
             )
@@ -200,22 +304,30 @@ class Settings(BaseSettings):
             raise ValueError("must be 32 bytes or more")
         return value
 
+    @model_validator(mode="after")
+    def _told_apart(self) -> "Settings":
+        for what, names in (
+            ("MAILER_RELAYS", [one.name for one in self.relays]),
+            ("MAILER_DESTINATIONS", [one.name.lower() for one in self.destinations]),
+        ):
+            if len(set(names)) < len(names):
+                raise ValueError(f"{what}: two have the same name")
+        if self.relays and not any(one.weight for one in self.relays):
+            raise ValueError("MAILER_RELAYS: at least one must have a weight")
+        return self
+
     def environment(self) -> dict[str, str]:
         """The variables that give another process the same settings; secrets stand in them in the clear."""
-        found = {}
-        for name in type(self).model_fields:
-            value = getattr(self, name)
-            if isinstance(value, list):
-                value = json.dumps(
-                    [
-                        one.get_secret_value() if isinstance(one, SecretStr) else one.model_dump(mode="json")
-                        for one in value
-                    ]
-                )
-            elif isinstance(value, SecretStr):
-                value = value.get_secret_value()
-            found[f"MAILER_{name.upper()}"] = str(value)
-        return found
+
+        def plain(value: object) -> object:
+            return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+
+        return {
+            f"MAILER_{name.upper()}": json.dumps(value, default=plain)
+            if isinstance(value, list)
+            else str(plain(value))
+            for name, value in self.model_dump().items()
+        }
 
 
 def read_settings() -> Settings:

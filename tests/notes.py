@@ -16,6 +16,7 @@ def send_notes(parts: Mailer, now: datetime | None = None) -> int:
     return notes.send_due(
         parts.database,
         parts.outbox,
+        parts.routes,
         parts.note_renderer,
         parts.links,
         parts.signer,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mailer.settings import Settings, SettingsError, read_settings
+from mailer.settings import Settings, SettingsError, read_rate, read_settings
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,13 @@ from mailer.settings import Settings, SettingsError, read_settings
         ("DATABASE_URL", "mysql://localhost/x"),
         ("REDIS_URL", "http://localhost"),
         ("SMTP_TLS", "perhaps"),
+        ("SMTP_RATE", "fast"),
+        ("SMTP_RATE", "-1/s"),
+        ("DESTINATION_RATE", "10/fortnight"),
+        ("RELAYS", '[{"name": "a", "host": "a.example.org", "colour": "red"}]'),
+        ("RELAYS", '[{"name": "a", "host": "a.example.org", "weight": 0}]'),
+        ("RELAYS", '[{"name": "a", "host": "a.example.org"}, {"name": "a", "host": "b.example.org"}]'),
+        ("DESTINATIONS", '[{"name": "a", "domains": ["not a domain"]}]'),
     ],
 )
 def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
@@ -40,8 +47,29 @@ def test_a_public_address_may_have_a_port_and_a_path(url: str) -> None:
 
 def test_another_process_gets_the_same_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     here = Settings(
-        secret_key="s" * 32, old_secret_keys=["t" * 32], smtp_port=2525, public_url="https://example.org"
+        secret_key="s" * 32,
+        old_secret_keys=["t" * 32],
+        smtp_port=2525,
+        smtp_rate="5/day",
+        public_url="https://example.org",
+        relays=[
+            {
+                "name": "a",
+                "host": "a.example.org",
+                "password": "secret",
+                "rate": "600/min",
+                "warm_up": {"since": "2026-11-01", "first_day": 500},
+            }
+        ],
     )
     for name, value in here.environment().items():
         monkeypatch.setenv(name, value)
     assert read_settings() == here
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [("50/s", 50), ("600/min", 10), ("7200 / h", 2), ("86400/day", 1), ("", 0), ("2.5", 2.5)],
+)
+def test_a_rate_is_read_in_messages_a_second(text: str, rate: float) -> None:
+    assert read_rate(text) == rate

@@ -30,7 +30,9 @@ def tick() -> None:
 
 
 def hand_out(now: datetime) -> None:
-    """Tell workers of the batches that are due."""
+    """Tell workers of the batches that are due; while no relay can be used, nothing moves."""
+    if mailer().gate.is_shut():
+        return
     for batch, retry in schedule.hand_out(mailer().database, now, HINT_AGAIN, HINTS_AHEAD):
         send.apply_async((batch,), queue="retry" if retry else "send")
 

@@ -15,6 +15,7 @@ def send_notes() -> None:
     while notes.send_due(
         parts.database,
         parts.outbox,
+        parts.routes,
         parts.note_renderer,
         parts.links,
         parts.signer,

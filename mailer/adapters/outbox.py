@@ -19,10 +19,11 @@ else:
 
 
 class Outbox:
-    """Kept connections of one process to its relay. Nothing starts before the first message."""
+    """Kept connections of one process to its relays. Nothing starts before the first message."""
 
-    def __init__(self, relay: Relay) -> None:
-        self._relay = relay
+    def __init__(self, relays: Sequence[Relay]) -> None:
+        self._relays = {relay.name: relay for relay in relays}
+        self._transports: dict[str, Transport] = {}
         self._lock = threading.Lock()
 
     @cached_property
@@ -31,18 +32,21 @@ class Outbox:
         threading.Thread(target=loop.run_forever, name="smtp", daemon=True).start()
         return loop
 
-    @cached_property
-    def _transport(self) -> Transport:
-        return asyncio.run_coroutine_threadsafe(self._make(), self._loop).result(10)
+    def _transport(self, relay: str) -> Transport:
+        with self._lock:
+            if relay not in self._transports:
+                making = asyncio.run_coroutine_threadsafe(self._make(self._relays[relay]), self._loop)
+                self._transports[relay] = making.result(10)
+            return self._transports[relay]
 
-    async def _make(self) -> Transport:
-        return Transport(self._relay)
+    @staticmethod
+    async def _make(relay: Relay) -> Transport:
+        return Transport(relay)
 
-    def hand_over(self, envelopes: Sequence[Envelope], journal: Handover) -> Future[HandedOver]:
+    def hand_over(self, envelopes: Sequence[Envelope], journal: Handover, relay: str) -> Future[HandedOver]:
         """Send them over the kept connections; the future has one result for each, and never raises for
         trouble with SMTP."""
-        with self._lock:
-            transport = self._transport
+        transport = self._transport(relay)
         return asyncio.run_coroutine_threadsafe(self._send(transport, envelopes, journal), self._loop)
 
     @staticmethod
@@ -56,7 +60,11 @@ class Outbox:
 
     def close(self) -> None:
         """Say QUIT on every connection and stop the loop."""
-        if "_transport" in self.__dict__:
-            asyncio.run_coroutine_threadsafe(self._transport.close(), self._loop).result(15)
+        closing = [
+            asyncio.run_coroutine_threadsafe(transport.close(), self._loop)
+            for transport in self._transports.values()
+        ]
+        for one in closing:
+            one.result(15)
         if "_loop" in self.__dict__:
             self._loop.call_soon_threadsafe(self._loop.stop)

@@ -80,6 +80,10 @@ def settings_table() -> str:
         default = field.default
         if hasattr(default, "get_secret_value"):
             default = default.get_secret_value()
-        shown = f"`{default}`" if default not in ("", []) else "empty"
+        if isinstance(default, list):
+            shown = ", ".join(one.name for one in default) or "empty"
+        else:
+            no_limit = isinstance(default, float) and not default
+            shown = "empty" if default == "" or no_limit else f"`{default}`"
         lines.append(f"| `MAILER_{name.upper()}` | {shown} | {field.description} |")
     return "\n".join(lines)

@@ -101,6 +101,11 @@ class Reply:
         return f"{self.code:03}{enhanced} {self.text}" if self.text else f"{self.code:03}{enhanced}"
 
 
+def impersonal(said: str) -> str:
+    """A reply's words without the addresses that it quotes: for where nobody's may stand."""
+    return re.sub(r"[^\s<>\"']+@[^\s<>\"']+", "…", said)
+
+
 _SESSION = frozenset({Stage.CONNECT, Stage.GREETING, Stage.EHLO, Stage.STARTTLS, Stage.AUTH})
 _SESSION_REFUSED = frozenset({530, 534, 535, 538})
 _MAILBOX_REFUSED = frozenset({550, 551, 553})

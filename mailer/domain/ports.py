@@ -1,6 +1,6 @@
 """What services ask of the outside world. Adapters fit these shapes; bootstrap brings the two together."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol
@@ -8,6 +8,8 @@ from typing import Protocol
 from mailer.domain.content import EditionContent, NoteContent
 from mailer.domain.handover import Envelope, Handover, Result
 from mailer.domain.journal import Evidence
+from mailer.domain.limits import Ask, Grant
+from mailer.domain.traffic import Passage, Presence
 
 
 class Rendered(Protocol):
@@ -138,9 +140,27 @@ class HandedOver:
 
 
 class Outbox(Protocol):
-    """Hands messages to the relay over kept connections."""
+    """Hands messages to relays over kept connections."""
 
-    def hand_over(self, envelopes: Sequence[Envelope], journal: Handover) -> Future[HandedOver]: ...
+    def hand_over(
+        self, envelopes: Sequence[Envelope], journal: Handover, relay: str
+    ) -> Future[HandedOver]: ...
+
+
+class Limiter(Protocol):
+    """Keeps rates, for all workers together."""
+
+    def take(self, asks: Sequence[Ask]) -> Sequence[Grant]: ...
+    def give_back(self, asks: Sequence[Ask]) -> None: ...
+
+
+class Telemetry(Protocol):
+    """What processes tell each other about themselves; nothing depends on it."""
+
+    def count(self, passages: Mapping[Passage, int]) -> None: ...
+    def lately(self) -> Mapping[Passage, float]: ...
+    def present(self) -> Sequence[Presence]: ...
+    def hints(self, queues: list[str]) -> Mapping[str, int]: ...
 
 
 class Journal(Handover, Protocol):

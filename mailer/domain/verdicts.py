@@ -10,6 +10,8 @@ from mailer.domain.states import DeliveryState
 
 _FIRST = timedelta(minutes=2)
 _LONGEST = timedelta(hours=4)
+_POLICY_ATTEMPTS = 3
+"""A receiver's policy may change its mind about us, hardly about one mailbox."""
 
 
 class Ruling(NamedTuple):
@@ -50,7 +52,9 @@ def rule(
         case Outcome.MESSAGE | Outcome.REJECTED:
             return Ruling(DeliveryState.failed, reply)
         case Outcome.WITHHELD | Outcome.RELAY:
-            return Ruling(DeliveryState.pending, reply, now + timedelta(seconds=5), attempted=False)
+            return Ruling(DeliveryState.pending, reply, now, attempted=False)
+        case Outcome.POLICY if attempts >= _POLICY_ATTEMPTS:
+            return Ruling(DeliveryState.failed, reply)
         case Outcome.SOFT if result.reply and result.reply.code >= 500:
             return Ruling(DeliveryState.failed, reply)
     if now - first_due >= give_up:

@@ -16,6 +16,7 @@ from mailer.models.issue import (
 from mailer.models.newsletter import Newsletter, Section
 from mailer.models.reader import Consent, Subscriber, Subscription, Suppression
 from mailer.models.request import AddressChange, Attempt, Note, Signup, Sweep
+from mailer.models.throttle import MailDomain, RelayDay, Throttle
 
 __all__ = [
     "AddressChange",
@@ -33,9 +34,11 @@ __all__ = [
     "IssueEvent",
     "IssueTranslation",
     "LanguageChoice",
+    "MailDomain",
     "Newsletter",
     "Note",
     "Picture",
+    "RelayDay",
     "Section",
     "Signup",
     "Story",
@@ -44,4 +47,5 @@ __all__ = [
     "Subscription",
     "Suppression",
     "Sweep",
+    "Throttle",
 ]

@@ -91,6 +91,8 @@ class Delivery(Base):
     attempts: Mapped[int] = mapped_column(SmallInteger, server_default="0")
     reply: Mapped[str | None]
     """The relay's last word, for instance ``250 2.0.0 Ok``."""
+    relay: Mapped[str | None]
+    """The name of the relay that said it."""
 
     __table_args__ = {"postgresql_partition_by": "LIST (issue_id)"}
 

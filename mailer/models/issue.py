@@ -36,6 +36,8 @@ class Issue(Base):
     """When the audience is frozen: at the time to send, or when it is ``local_time`` in the first time zone."""
     local_time: Mapped[datetime | None] = mapped_column(DateTime(timezone=False))
     """To be sent when it is this time on each reader's own clock."""
+    rate: Mapped[float | None]
+    """The most messages a second that this issue may take; None for no limit of its own."""
     frozen_at: Mapped[datetime | None]
     """When the audience was frozen: its batches exist from then on."""
     composed_at: Mapped[datetime | None]

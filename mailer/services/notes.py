@@ -19,12 +19,14 @@ from mailer.domain.message import compile_message
 from mailer.domain.outcomes import Outcome, Reply
 from mailer.domain.phrases import own_words
 from mailer.domain.ports import Links, NoteRenderer, Outbox, Signer
+from mailer.domain.routes import Route, in_turn
 from mailer.domain.states import DeliveryState, SubscriptionState
 from mailer.domain.suppressions import LIFTED_BY_OPT_IN
+from mailer.domain.throttling import Kind
 from mailer.domain.ties import KEY_LASTS
 from mailer.domain.verdicts import rule
 from mailer.domain.wording import worded
-from mailer.store import notes, readers
+from mailer.store import notes, readers, throttles
 from mailer.store.database import Database, Session
 from mailer.store.notes import Open
 
@@ -53,6 +55,7 @@ class _Addressed:
 def send_due(
     database: Database,
     outbox: Outbox,
+    routes: Sequence[Route],
     renderer: NoteRenderer,
     links: Links,
     signer: Signer,
@@ -65,6 +68,11 @@ def send_due(
     Several workers may do this at once. ``bounce_domain`` empty: that of the newsletter's sender.
     """
     with database.transaction() as session:
+        held = throttles.present(session)
+        shut = {name for (kind, name), one in held.items() if kind is Kind.relay and one.is_shut(now)}
+        usable = in_turn(routes, shut, {})
+        if not usable:
+            return 0
         claimed = notes.claim(session, now, _LEASE, limit)
         found = notes.opened(session, claimed)
         envelopes: list[Envelope] = []
@@ -78,7 +86,7 @@ def send_due(
                 notes.settle(session, one.note.id, given_up_at=now, reply=f"not sent: {type(error).__name__}")
     if not envelopes:
         return 0
-    done = outbox.hand_over(envelopes, _Unwritten()).result()
+    done = outbox.hand_over(envelopes, _Unwritten(), usable[0].relay).result()
     _record(database, found, done.results, now)
     return len(envelopes)
 

@@ -27,17 +27,24 @@ class Claim:
 def hand_out(session: Session, now: datetime, again: timedelta, limit: int) -> list[tuple[int, bool]]:
     """Batches that are due and not hinted lately, or whose lease ran out; marks them as hinted.
 
-    Returns (batch, retry) pairs, oldest due first, at most ``limit`` less those hinted and not yet claimed.
+    Returns (batch, retry) pairs, oldest due first and the issues in turn, at most ``limit`` less those hinted and
+    not yet claimed.
     """
     query = """
         UPDATE batch SET hinted_at = :now
         WHERE id IN (
-            SELECT b.id FROM batch b JOIN issue i ON i.id = b.issue_id
-            WHERE ((i.state = 'sending' AND i.composed_at IS NOT NULL AND b.state = 'ready' AND b.due_at <= :now)
-                   -- What a lost worker left in flight is looked into also when its issue has been stopped.
-                   OR (b.state = 'sending' AND b.lease_until < :now))
-              AND (b.hinted_at IS NULL OR b.hinted_at < :stale)
-            ORDER BY b.due_at, b.id
+            SELECT b.id FROM batch b JOIN (
+                SELECT b.id, row_number() OVER (PARTITION BY b.issue_id ORDER BY b.due_at, b.id) AS turn
+                FROM batch b JOIN issue i ON i.id = b.issue_id
+                WHERE ((i.state = 'sending' AND i.composed_at IS NOT NULL
+                        AND b.state = 'ready' AND b.due_at <= :now)
+                       -- What a lost worker left in flight is looked into also when its issue has been stopped.
+                       OR (b.state = 'sending' AND b.lease_until < :now))
+                  AND (b.hinted_at IS NULL OR b.hinted_at < :stale)
+            ) waiting ON waiting.id = b.id
+            -- Said once more of the row that is locked: another clock may have been faster.
+            WHERE b.hinted_at IS NULL OR b.hinted_at < :stale
+            ORDER BY waiting.turn, b.due_at, b.id
             LIMIT greatest(0, :limit - (
                 SELECT count(*) FROM batch h
                 WHERE h.state = 'ready' AND h.due_at <= :now AND h.hinted_at >= :stale
@@ -86,11 +93,20 @@ def keep(session: Session, claim: Claim, lease: timedelta) -> bool | None:
     return row.running if row else None
 
 
-def give_back(session: Session, claim: Claim) -> None:
-    """End a claim: the batch is done, or ready again when its next delivery is due."""
+def give_back(
+    session: Session, claim: Claim, again_at: datetime | None = None, *, retry: bool = False
+) -> None:
+    """End a claim: the batch is done, or ready again when its next delivery is due.
+
+    ``again_at``: what is due already may not go out before then. ``retry``: it goes through the retry queue.
+    """
     query = """
         WITH open AS (
-            SELECT min(due_at) AS due_at, bool_and(attempts > 0) AS retry, count(*) AS n
+            SELECT least(
+                    greatest(min(due_at), CAST(:again_at AS timestamptz)),
+                    min(due_at) FILTER (WHERE due_at > clock_timestamp())
+                ) AS due_at,
+                bool_and(attempts > 0) OR :retry AS retry, count(*) AS n
             FROM delivery
             WHERE issue_id = :issue AND subscriber_id BETWEEN :first AND :last AND state IN ('pending', 'sending')
         )
@@ -108,8 +124,20 @@ def give_back(session: Session, claim: Claim) -> None:
             "last": claim.last,
             "batch": claim.batch,
             "epoch": claim.epoch,
+            "again_at": again_at,
+            "retry": retry,
         },
     )
+
+
+def others_wait(session: Session, claim: Claim) -> bool:
+    """Whether another issue has a batch that is due and that nobody works on."""
+    query = """
+        SELECT FROM batch b JOIN issue i ON i.id = b.issue_id
+        WHERE b.issue_id <> :issue AND b.state = 'ready' AND b.due_at <= clock_timestamp()
+          AND i.state = 'sending' AND i.composed_at IS NOT NULL LIMIT 1
+    """
+    return session.execute(text(query), {"issue": claim.issue}).first() is not None
 
 
 def hold_for(session: Session, issue: int, subscriber: int) -> bool:

@@ -37,6 +37,12 @@ def state(session: Session, issue: int) -> IssueState:
     return session.scalars(select(Issue.state).where(Issue.id == issue)).one()
 
 
+def rates(session: Session) -> dict[int, float]:
+    """Messages a second for the issues that are going out with a limit of their own."""
+    query = select(Issue.id, Issue.rate).where(Issue.rate.is_not(None), Issue.state == IssueState.sending)
+    return {id: float(rate) for id, rate in session.execute(query) if rate}
+
+
 def by_number(session: Session, newsletter: int, number: str) -> Issue | None:
     return session.scalar(select(Issue).where(Issue.newsletter_id == newsletter, Issue.number == number))
 

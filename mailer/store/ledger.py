@@ -39,6 +39,28 @@ class Verdict(NamedTuple):
     """False when the relay never saw it: the attempt is taken back."""
 
 
+_DUE = """
+SELECT subscriber_id FROM delivery
+WHERE issue_id = %(issue)s AND subscriber_id BETWEEN %(after)s AND %(last)s
+  AND state = 'pending' AND due_at <= clock_timestamp()
+ORDER BY subscriber_id LIMIT %(limit)s
+"""
+
+# Of each destination that has a limit no more than its quota.
+_DUE_WITHIN = """
+SELECT subscriber_id FROM (
+    SELECT d.subscriber_id, q.quota, row_number() OVER (PARTITION BY q.destination ORDER BY d.subscriber_id) AS n
+    FROM delivery d
+    LEFT JOIN subscriber r ON r.id = d.subscriber_id
+    LEFT JOIN unnest(%(domains)s::text[], %(destinations)s::text[], %(quotas)s::int[]) q (domain, destination, quota)
+        ON q.domain = lower(split_part(r.address, '@', 2))
+    WHERE d.issue_id = %(issue)s AND d.subscriber_id BETWEEN %(after)s AND %(last)s
+      AND d.state = 'pending' AND d.due_at <= clock_timestamp()
+) counted
+WHERE quota IS NULL OR n <= quota
+ORDER BY subscriber_id LIMIT %(limit)s
+"""
+
 _TAKE = """
 WITH due AS (
     SELECT
@@ -49,12 +71,7 @@ WITH due AS (
             WHEN s.paused_until > clock_timestamp() THEN 'paused'
             WHEN s.frequency = 'monthly' AND NOT %(digest)s THEN 'monthly'
         END::skip_reason AS reason
-    FROM (
-        SELECT subscriber_id FROM delivery
-        WHERE issue_id = %(issue)s AND subscriber_id BETWEEN %(after)s AND %(last)s
-          AND state = 'pending' AND due_at <= clock_timestamp()
-        ORDER BY subscriber_id LIMIT %(limit)s
-    ) d
+    FROM ({picked}) d
     LEFT JOIN subscriber r ON r.id = d.subscriber_id
     LEFT JOIN subscription s ON s.newsletter_id = %(newsletter)s AND s.subscriber_id = d.subscriber_id
     LEFT JOIN suppression x ON x.address_hash = r.address_hash
@@ -67,15 +84,22 @@ FROM due
 WHERE d.issue_id = %(issue)s AND d.subscriber_id = due.subscriber_id AND d.state = 'pending'
 RETURNING d.subscriber_id, d.edition_id, d.attempts, due.address, due.name, due.text_only, d.reason
 """
+_TAKE_ANY = _TAKE.format(picked=_DUE)
+_TAKE_WITHIN = _TAKE.format(picked=_DUE_WITHIN)
+
+Quotas = tuple[list[str], list[str], list[int]]
+"""Domains, the destination of each, and the most that may be taken for that destination."""
 
 
-def take(session: Session, claim: Claim, after: int, limit: int) -> tuple[list[Due], int, int]:
+def take(
+    session: Session, claim: Claim, after: int, limit: int, quotas: Quotas | None = None
+) -> tuple[list[Due], int, int]:
     """Move up to ``limit`` due deliveries of a batch to ``sending``, checking each once more.
 
     ``after``: the lowest subscriber id to look at. Call ``batches.keep`` first in the same transaction.
     Returns them, how many are skipped instead, and the next ``after``.
     """
-    values = {
+    values: dict[str, Any] = {
         "issue": claim.issue,
         "newsletter": claim.newsletter,
         "digest": claim.digest,
@@ -84,12 +108,24 @@ def take(session: Session, claim: Claim, after: int, limit: int) -> tuple[list[D
         "epoch": claim.epoch,
         "limit": limit,
     }
-    rows = sorted(_fast(session, _TAKE, values), key=itemgetter(0))
+    if quotas is not None:
+        values |= zip(("domains", "destinations", "quotas"), quotas, strict=True)
+    rows = sorted(_fast(session, _TAKE_ANY if quotas is None else _TAKE_WITHIN, values), key=itemgetter(0))
     taken = [Due(*row[:6]) for row in rows if row[6] is None]
     skipped = len(rows) - len(taken)
     if skipped:
         _count(session, claim, skipped=skipped)
     return taken, skipped, rows[-1][0] + 1 if rows else after
+
+
+def is_due(session: Session, claim: Claim) -> bool:
+    """Whether something of a batch could be taken now, if it might go out."""
+    query = """
+        SELECT FROM delivery WHERE issue_id = :issue AND subscriber_id BETWEEN :first AND :last
+          AND state = 'pending' AND due_at <= clock_timestamp() LIMIT 1
+    """
+    values = {"issue": claim.issue, "first": claim.first, "last": claim.last}
+    return session.execute(text(query), values).first() is not None
 
 
 def _fast(session: Session, query: str, values: dict[str, Any]) -> Sequence[Any]:
@@ -101,7 +137,7 @@ _LONGEST_REPLY = 500
 
 _RECORD_SENT = """
 WITH done AS (
-    UPDATE delivery d SET state = 'sent', reply = v.reply, finished_at = %(at)s
+    UPDATE delivery d SET state = 'sent', reply = v.reply, finished_at = %(at)s, relay = coalesce(%(relay)s, d.relay)
     FROM ROWS FROM (
         unnest(CAST(%(subscribers)s AS bigint[])), string_to_table(%(replies)s, E'\\n')
     ) AS v(subscriber_id, reply)
@@ -117,7 +153,8 @@ RETURNING (SELECT count(*) FROM done)
 
 _RECORD = """
 UPDATE delivery d
-SET state = v.state::delivery_state, reply = v.reply,
+SET state = v.state::delivery_state, reply = coalesce(nullif(v.reply, ''), d.reply),
+    relay = coalesce(:relay, d.relay),
     due_at = coalesce(v.due_at, d.due_at),
     attempts = d.attempts - v.back,
     finished_at = CASE WHEN v.state = 'failed' THEN v.at END
@@ -131,18 +168,27 @@ RETURNING v.state
 """
 
 
-def record(session: Session, claim: Claim, verdicts: Sequence[Verdict], epoch: int, at: datetime) -> int:
+def record(
+    session: Session,
+    claim: Claim,
+    verdicts: Sequence[Verdict],
+    epoch: int,
+    at: datetime,
+    relay: str | None = None,
+) -> int:
     """Write what became of deliveries taken under ``epoch``; returns how many rows that changed.
 
     A row that is no longer ``sending`` under that epoch is left alone: somebody else has dealt with it.
     """
     sent = [v for v in verdicts if v.state is DeliveryState.sent]
     others = [v for v in verdicts if v.state is not DeliveryState.sent] if len(sent) < len(verdicts) else []
-    return _record_sent(session, claim, sent, epoch, at) + _record_others(session, claim, others, epoch, at)
+    return _record_sent(session, claim, sent, epoch, at, relay) + _record_others(
+        session, claim, others, epoch, at, relay
+    )
 
 
 def _record_sent(
-    session: Session, claim: Claim, verdicts: Sequence[Verdict], epoch: int, at: datetime
+    session: Session, claim: Claim, verdicts: Sequence[Verdict], epoch: int, at: datetime, relay: str | None
 ) -> int:
     """Nearly all verdicts: as two strings, which cost a tenth of arrays of values."""
     if not verdicts:
@@ -154,6 +200,7 @@ def _record_sent(
         "last": claim.last,
         "epoch": epoch,
         "at": at,
+        "relay": relay,
         "subscribers": "{" + ",".join([str(v.subscriber) for v in verdicts]) + "}",
         "replies": "\n".join([v.reply[:_LONGEST_REPLY].replace("\n", " ") for v in verdicts]),
     }
@@ -161,7 +208,7 @@ def _record_sent(
 
 
 def _record_others(
-    session: Session, claim: Claim, verdicts: Sequence[Verdict], epoch: int, at: datetime
+    session: Session, claim: Claim, verdicts: Sequence[Verdict], epoch: int, at: datetime, relay: str | None
 ) -> int:
     if not verdicts:
         return 0
@@ -178,6 +225,7 @@ def _record_others(
             "dues": [v.due_at for v in verdicts],
             "backs": [0 if v.attempted else 1 for v in verdicts],
             "ats": [at] * len(verdicts),
+            "relay": relay,
         },
     ).all()
     _count(session, claim, failed=rows.count("failed"), uncertain=rows.count("uncertain"))

@@ -23,13 +23,14 @@ NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 ADA, BOB = "ada@example.org", "bob@example.org"
 MARKER = "zq7marker"
 CHECKED = {
+    ("delivery", "relay"),
     ("subscription", "frequency"),
     ("feedback", "kind"),
     ("note", "kind"),
     ("note", "language"),
     ("signup", "language"),
 }
-"""Columns with a fixed set of values."""
+"""Columns with a fixed set of values, none of them a person's."""
 _OF_ONE = {
     "subscriber": "id = :id",
     "suppression": "address_hash = :hash",
@@ -40,8 +41,8 @@ _OF_ONE = {
 }
 IMPERSONAL = {
     "batch", "contact", "contact_story", "contact_translation", "edition", "issue", "issue_event",
-    "issue_translation", "language_choice", "newsletter", "picture", "section", "story",
-    "story_translation", "sweep",
+    "issue_translation", "language_choice", "mail_domain", "newsletter", "picture", "relay_day", "section",
+    "story", "story_translation", "sweep", "throttle",
 }  # fmt: skip
 """Tables without a person in them."""
 

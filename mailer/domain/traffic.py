@@ -1,0 +1,28 @@
+"""What went where lately: counts of outcomes by relay and destination, and the processes that are at work."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Passage(NamedTuple):
+    """What is counted together."""
+
+    relay: str
+    destination: str
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """A process that said a moment ago that it is at work."""
+
+    name: str
+    queues: Sequence[str]
+    busy: int
+    """Tasks under way."""
+    threads: int
+    since: float
+    """Seconds since the epoch."""
+    consumed: Mapping[str, float]
+    """When it last took a task from each queue, in seconds since the epoch."""

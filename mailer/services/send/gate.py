@@ -1,0 +1,344 @@
+"""How much may go out now, by which relay, and to which destinations: asked before each micro-batch is taken.
+
+The rates are those of the settings and of the issue, less what relays and destinations asked for (the table
+``throttle``). All workers draw from the same buckets. Where no rate is set and nothing is held back, nothing is asked.
+"""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
+
+from mailer.domain.destinations import Destinations
+from mailer.domain.limits import Ask, Limit, worthwhile
+from mailer.domain.outcomes import Outcome
+from mailer.domain.ports import Limiter, Telemetry
+from mailer.domain.routes import Route, in_turn
+from mailer.domain.throttling import Kind, Throttle, wants_less
+from mailer.domain.traffic import Passage
+from mailer.store import issues, mail_domains, throttles
+from mailer.store.database import Database, Session
+
+_FRESH = 1.0
+"""Seconds for which what was read of throttles and issues' rates is good: orders act within two."""
+_LEARN = 300.0
+"""Seconds between readings of what DNS said of domains."""
+_PROBES = {Kind.relay: 20, Kind.destination: 3}
+"""Messages that try a half-open breaker."""
+_PROBE_LEASE = timedelta(seconds=60)
+_TIGHT = 60.0
+"""Seconds for which a destination that ran out of its rate is asked for before its deliveries are taken."""
+
+
+@dataclass(slots=True)
+class Leave:
+    """What may be taken now. ``count`` 0: nothing, before ``wait`` seconds are over."""
+
+    route: Route | None = None
+    count: int = 0
+    wait: float = 0.0
+    limits: Sequence[Limit] = ()
+    """The buckets that all of it was drawn from."""
+    quotas: dict[str, int] | None = None
+    """The most for each destination that has a limit; None when none has."""
+    waits: dict[str, float] = field(default_factory=dict)
+    """Seconds until more may go to a destination whose quota is 0."""
+    probes: set[tuple[Kind, str]] = field(default_factory=set)
+    """Half-open breakers that this worker tries."""
+
+    def domains(self, destinations: Destinations) -> tuple[list[str], list[str], list[int]] | None:
+        """The quotas by domain, as the ledger takes them: domains, their destinations, their quotas."""
+        if self.quotas is None:
+            return None
+        rows = [
+            (domain, name, quota)
+            for name, quota in self.quotas.items()
+            for domain in destinations.domains(name)
+        ]
+        return [row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What a micro-batch's results say of the relay and of the destinations."""
+
+    relay: str
+    outcomes: Mapping[str, Counter[str]]
+    """By destination: how often each outcome came."""
+    deferred: Mapping[str, int]
+    """By destination: 421, 450 and 451."""
+    closing: int
+    """421 alone, which is about the relay's own state."""
+    words: Mapping[str, str]
+    """By destination, and under the empty name for the relay: the last reply that was no acceptance."""
+
+
+class Gate:
+    """One for a process; threads share it."""
+
+    def __init__(
+        self,
+        database: Database,
+        limiter: Limiter,
+        telemetry: Telemetry,
+        routes: Sequence[Route],
+        destinations: Destinations,
+    ) -> None:
+        self.destinations = destinations
+        self.routes = routes
+        self._database = database
+        self._limiter = limiter
+        self._telemetry = telemetry
+        self._lock = threading.Lock()
+        self._handed: Counter[str] = Counter()
+        self._throttles: Mapping[tuple[Kind, str], Throttle] = {}
+        self._rates: Mapping[int, float] = {}
+        self._read_at = -1e9
+        self._learnt_at = -1e9
+        self._tight: dict[str, float] = {}
+        self._resting: dict[str, date] = {}
+        """Relays that have sent all that a day of their warm-up allows, and that day."""
+
+    # Before a micro-batch is taken.
+
+    def leave(self, issue: int, want: int) -> Leave:
+        """Leave to take up to ``want`` deliveries of an issue."""
+        self._refresh()
+        now = datetime.now(UTC)
+        found = Leave(wait=60.0)
+        rate = self._rates.get(issue)
+        for route in in_turn(self.routes, self._unusable(now, found), self._handed):
+            limits = [Limit(f"issue:{issue}", rate)] if rate else []
+            if at_most := self._rate(Kind.relay, route.relay, route.rate, now):
+                limits.append(Limit(f"relay:{route.relay}", at_most))
+            wanted = min(want, _PROBES[Kind.relay]) if (Kind.relay, route.relay) in found.probes else want
+            if not limits:
+                found.route, found.count = route, wanted
+                break
+            grant = self._limiter.take([Ask(limits, wanted, worthwhile(wanted, limits))])[0]
+            if grant.count:
+                found.route, found.count, found.limits = route, grant.count, limits
+                break
+            found.wait = min(found.wait, max(grant.wait, 0.01))
+        self._let_go(
+            found, [probe for probe in found.probes if found.route is None or probe[1] != found.route.relay]
+        )
+        if found.count:
+            self._destine(found, now)
+        return found
+
+    def is_shut(self) -> bool:
+        """Whether no relay can be used at this moment, nor tried."""
+        self._refresh()
+        now = datetime.now(UTC)
+        return all(
+            (held := self._throttles.get((Kind.relay, route.relay))) is not None and held.is_shut(now)
+            for route in self.routes
+        )
+
+    def _unusable(self, now: datetime, leave: Leave) -> set[str]:
+        """Relays that are shut, tried by somebody else, or done for today."""
+        shut = set()
+        for route in self.routes:
+            held = self._throttles.get((Kind.relay, route.relay))
+            if held is not None and held.shut_until is not None:
+                if held.is_half_open(now) and self._probe(held, now):
+                    leave.probes.add((Kind.relay, route.relay))
+                else:
+                    shut.add(route.relay)
+                    left = (held.shut_until - now) / timedelta(seconds=1)
+                    leave.wait = min(leave.wait, max(left, 1.0))
+            if self._resting.get(route.relay) == now.date():
+                shut.add(route.relay)
+        return shut
+
+    def _probe(self, held: Throttle, now: datetime) -> bool:
+        with self._database.transaction() as session:
+            return throttles.probe(session, held.kind, held.name, now, _PROBE_LEASE)
+
+    def _rate(self, kind: Kind, name: str, nominal: float, now: datetime) -> float:
+        """The rate in force; 0 for none."""
+        held = self._throttles.get((kind, name))
+        slowed = held.rate_now(now) if held is not None else None
+        return min(nominal or slowed, slowed) if slowed else nominal
+
+    def _destine(self, leave: Leave, now: datetime) -> None:
+        """Draw for the destinations that have limits, before it is known how many of them will be taken."""
+        names = set(self.destinations.limited())
+        names |= {name for kind, name in self._throttles if kind is Kind.destination}
+        names |= {name for name, until in list(self._tight.items()) if until > time.monotonic()}
+        if not names:
+            return
+        leave.quotas = {}
+        asks: dict[str, Ask] = {}
+        for name in names:
+            held = self._throttles.get((Kind.destination, name))
+            if held is not None and held.shut_until is not None:
+                if held.is_half_open(now) and self._probe(held, now):
+                    leave.probes.add((Kind.destination, name))
+                    leave.quotas[name] = _PROBES[Kind.destination]
+                else:
+                    leave.quotas[name] = 0
+                    leave.waits[name] = max((held.shut_until - now) / timedelta(seconds=1), 1.0)
+            elif rate := self._rate(Kind.destination, name, self.destinations.nominal(name), now):
+                limits = [Limit(f"destination:{name}", rate)]
+                asks[name] = Ask(limits, leave.count, worthwhile(leave.count, limits))
+        for name, grant in zip(asks, self._limiter.take(list(asks.values())) if asks else (), strict=True):
+            leave.quotas[name] = grant.count
+            if not grant.count:
+                leave.waits[name] = grant.wait
+
+    # After it was taken.
+
+    def settle(self, leave: Leave, taken: Sequence[str]) -> dict[str, float]:
+        """Give back what was granted and not used; ``taken`` are the destinations of what was.
+
+        Returns the destinations whose quota is used up, and the seconds until more may go there.
+        """
+        if leave.route is not None:
+            with self._lock:
+                self._handed[leave.route.relay] += len(taken)
+        back = []
+        if leave.limits and leave.count > len(taken):
+            back.append(Ask(leave.limits, leave.count - len(taken)))
+        used = Counter(taken) if leave.quotas else Counter()
+        now = datetime.now(UTC)
+        used_up = {}
+        for name, quota in (leave.quotas or {}).items():
+            if quota <= used[name]:
+                used_up[name] = max(leave.waits.get(name, 0.0), 0.05)
+            elif (Kind.destination, name) in leave.probes:
+                if not used[name]:
+                    self._let_go(leave, [(Kind.destination, name)])
+            elif rate := self._rate(Kind.destination, name, self.destinations.nominal(name), now):
+                back.append(Ask([Limit(f"destination:{name}", rate)], quota - used[name]))
+        if back:
+            self._limiter.give_back(back)
+        return used_up
+
+    def admit(self, leave: Leave, destinations: Sequence[str]) -> list[float]:
+        """For each delivery that was taken: 0 if it may go, else the seconds after which it may be tried.
+
+        For the domains that have no bucket of their own in the quotas: each has the common rate.
+        """
+        if not self.destinations.rate:
+            return [0.0] * len(destinations)
+        unasked = Counter(name for name in destinations if leave.quotas is None or name not in leave.quotas)
+        asks = []
+        for name, count in unasked.items():
+            rate = self.destinations.nominal(name)
+            asks.append(Ask([Limit(f"destination:{name}", rate)], count) if rate else None)
+        grants = iter(self._limiter.take([ask for ask in asks if ask]))
+        left = {}
+        for name, ask in zip(unasked, asks, strict=True):
+            if ask:
+                grant = next(grants)
+                left[name] = [grant.count, max(grant.wait, 0.2)]
+                if grant.count < ask.want:
+                    self._tight[name] = time.monotonic() + _TIGHT
+        waits = []
+        for name in destinations:
+            allowance = left.get(name)
+            if allowance is None:
+                waits.append(0.0)
+            elif allowance[0] >= 1:
+                allowance[0] -= 1
+                waits.append(0.0)
+            else:
+                waits.append(allowance[1])
+        return waits
+
+    def rest(self, route: Route, day: date) -> None:
+        """A relay that warms up has sent all that this day allows."""
+        self._resting[route.relay] = day
+
+    # When results are there.
+
+    def count(self, tally: Tally) -> None:
+        """Tell those who watch."""
+        self._telemetry.count(
+            {
+                Passage(tally.relay, destination, outcome): count
+                for destination, outcomes in tally.outcomes.items()
+                for outcome, count in outcomes.items()
+            }
+        )
+
+    def react(self, session: Session, tally: Tally, now: datetime) -> None:
+        """Slow down, open and close breakers, as the results say. Part of the transaction that records them."""
+        changed = False
+        relay = self._throttles.get((Kind.relay, tally.relay))
+        whole: Counter[str] = sum(tally.outcomes.values(), Counter())
+        answered = sum(whole.values()) - whole[Outcome.RELAY] - whole[Outcome.WITHHELD]
+        if whole[Outcome.RELAY]:
+            throttles.change(
+                session,
+                Kind.relay,
+                tally.relay,
+                partial(Throttle.opened, now=now, reason=tally.words.get("", "")),
+            )
+            changed = True
+        elif answered and relay is not None and relay.is_half_open(now):
+            throttles.change(session, Kind.relay, tally.relay, Throttle.closed)
+            changed = True
+        if wants_less(whole, tally.closing):
+            changed |= self._slow(session, Kind.relay, tally.relay, tally.words.get("", ""), now)
+        for name in sorted(tally.outcomes):
+            outcomes, said = tally.outcomes[name], tally.words.get(name, "")
+            held = self._throttles.get((Kind.destination, name))
+            refused, accepted = outcomes[Outcome.POLICY], outcomes[Outcome.ACCEPTED]
+            if refused and (not accepted or (refused >= 3 and refused * 5 >= accepted + refused)):
+                throttles.change(
+                    session, Kind.destination, name, partial(Throttle.opened, now=now, reason=said)
+                )
+                changed = True
+            elif accepted and held is not None and held.is_half_open(now):
+                throttles.change(session, Kind.destination, name, Throttle.closed)
+                changed = True
+            if wants_less(outcomes, tally.deferred.get(name, 0)):
+                changed |= self._slow(session, Kind.destination, name, said, now)
+        if changed:
+            self._read_at = -1e9
+
+    def _slow(self, session: Session, kind: Kind, name: str, said: str, now: datetime) -> bool:
+        lately = self._telemetry.lately()
+        present = sum(
+            rate
+            for passage, rate in lately.items()
+            if name == (passage.relay if kind is Kind.relay else passage.destination)
+        )
+        nominal = (
+            next((route.rate for route in self.routes if route.relay == name), 0.0)
+            if kind is Kind.relay
+            else self.destinations.nominal(name)
+        )
+        before = self._throttles.get((kind, name))
+        after = throttles.change(
+            session,
+            kind,
+            name,
+            partial(Throttle.slowed, now=now, present=max(present, 1.0), nominal=nominal, reason=said),
+        )
+        return before is None or after.slowed_at != before.slowed_at
+
+    def _let_go(self, leave: Leave, probes: Iterable[tuple[Kind, str]]) -> None:
+        """Breakers that this worker meant to try and did not: somebody else may."""
+        for kind, name in list(probes):
+            leave.probes.discard((kind, name))
+            with self._database.transaction() as session:
+                throttles.end_probe(session, kind, name)
+
+    def _refresh(self) -> None:
+        now = time.monotonic()
+        if now - self._read_at < _FRESH:
+            return
+        with self._database.transaction() as session:
+            self._throttles = throttles.present(session)
+            self._rates = issues.rates(session)
+            if now - self._learnt_at > _LEARN:
+                self.destinations.learn(mail_domains.exchanges(session))
+                self._learnt_at = now
+        self._read_at = now

@@ -1,0 +1,359 @@
+"""One claim of a batch, from its first micro-batch to the last."""
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import TYPE_CHECKING, TypeVar
+
+from mailer.domain import headers
+from mailer.domain.addresses import on_the_wire
+from mailer.domain.handover import Envelope, Result
+from mailer.domain.message import Template, mailbox
+from mailer.domain.outcomes import Outcome, Stage, impersonal
+from mailer.domain.ports import HandedOver, Journal, ReaderSlots
+from mailer.domain.routes import Route
+from mailer.domain.states import DeliveryState, IssueState
+from mailer.domain.verdicts import rule
+from mailer.services.send.gate import Leave, Tally
+from mailer.store import batches, feedback, issues, ledger, throttles
+from mailer.store.batches import Claim
+from mailer.store.database import DatabaseDown, Session
+from mailer.store.ledger import Due, Verdict
+
+if TYPE_CHECKING:
+    from mailer.services.send.sender import Sender
+
+FINAL_DOT_MARGIN = 2.0
+"""Seconds of lease that must be left when a message's final dot goes out."""
+_IN_FLIGHT = 2
+"""Micro-batches that are with the relay at once."""
+_PATIENCE = 3.0
+"""Seconds for which a claim waits for leave to send; then other batches have their turn."""
+_AFTER_TROUBLE = timedelta(seconds=5)
+_LESS = frozenset({421, 450, 451})
+"""Replies that may ask for fewer messages."""
+_CLOSING = 421
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class _Flight:
+    """A micro-batch that is with the relay."""
+
+    route: Route
+    due: Sequence[Due]
+    destinations: Sequence[str]
+    """Of each of ``due``."""
+    unsent: Sequence[Verdict]
+    """Deliveries that were taken and are not with the relay: no message could be made, or none may go there."""
+    landing: Future[HandedOver]
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Landed:
+    """What is to be recorded of a flight."""
+
+    relay: str | None = None
+    verdicts: Sequence[Verdict] = ()
+    tally: Tally | None = None
+
+
+_NOTHING = _Landed()
+
+
+@dataclass(slots=True)
+class Run:
+    sender: "Sender"
+    claim: Claim
+    journal: Journal
+    first_due: datetime
+    bounce_domain: str
+    after: int = 0
+    handed: int = 0
+    stop: bool = False
+    """Take no more: all was taken, the issue is paused, or the journal cannot be written."""
+    again_at: datetime | None = None
+    """Not before then is it worth taking more of this batch."""
+    to_retry: bool = False
+    """What is left waits for destinations: it goes on by the queue where that holds up nobody."""
+    faulty: str = ""
+    """The relay's word on the message itself, which ends the issue's sending."""
+    _waited: float = 0.0
+    _passed_over: dict[str, float] = field(default_factory=dict)
+    """Destinations whose limit was reached since the batch was looked through from its beginning, and the
+    seconds until more may go there."""
+
+    def through(self) -> int:
+        """Returns how many deliveries were handed over."""
+        self.after = self.claim.first
+        flights: deque[_Flight] = deque()
+        ours, recorded, full = True, False, False
+        try:
+            while ours and (flights or not self.stop):
+                self.stop |= self.sender.stopping.is_set()
+                landed = None
+                if flights and (self.stop or full or len(flights) >= _IN_FLIGHT):
+                    landed = self._landed(flights[0])
+                leave = (
+                    Leave() if self.stop else self.sender.gate.leave(self.claim.issue, self.sender.at_once)
+                )
+                full = not leave.count
+                if full and landed is None:
+                    if not flights:
+                        ours = self._wait(leave.wait)
+                    continue
+                due, templates, destinations, ours = self._step(landed or _NOTHING, leave)
+                if landed is not None:
+                    flights.popleft()
+                if due:
+                    self._waited = 0.0
+                    flights.append(self._take_off(leave, due, destinations, templates))
+                elif leave.count and ours:
+                    full = True
+                    if not self._passed_over:
+                        self.stop = True
+                    elif not flights:
+                        ours = self._look_again()
+            recorded = ours
+            if ours:
+                self._patiently(self._give_back)
+        finally:
+            for flight in flights:  # what is in the air still writes to the journal
+                flight.landing.exception()
+            if recorded:
+                self.journal.drop()
+            else:
+                self.journal.close()
+        if self.faulty:
+            self._stop_issue()
+        return self.handed
+
+    def _look_again(self) -> bool:
+        """Nothing that is due may be taken now. False: the batch is lost to us."""
+        wait = min(self._passed_over.values())
+        self.after, self._passed_over = self.claim.first, {}
+        if not self._patiently(lambda session: ledger.is_due(session, self.claim)):
+            self.stop = True
+        elif self.claim.retry:
+            return self._wait(wait)
+        else:
+            # Nobody waits for one destination on the queue of first attempts: the rest goes to the other one.
+            self._come_back(wait)
+            self.to_retry = True
+        return True
+
+    def _wait(self, seconds: float) -> bool:
+        """Wait for leave to send, or let others have their turn. False: the batch is lost to us."""
+        self._waited += seconds
+        if seconds > _PATIENCE or (
+            self._waited > _PATIENCE
+            and self._patiently(lambda session: batches.others_wait(session, self.claim))
+        ):
+            self._come_back(seconds)
+            return True
+        self.sender.stopping.wait(seconds)
+        return self._step(_NOTHING, Leave())[3]
+
+    def _come_back(self, seconds: float) -> None:
+        self.stop = True
+        self.again_at = datetime.now(UTC) + timedelta(seconds=min(seconds, 3600))
+
+    def _give_back(self, session: Session) -> None:
+        if batches.keep(session, self.claim, self.sender.lease) is None:
+            return
+        # Asked with the batch held: whoever cancels the issue after this waits for us and finds what we leave.
+        if issues.state(session, self.claim.issue) is IssueState.cancelled:
+            ledger.cancel_rest(session, self.claim, datetime.now(UTC))
+        batches.give_back(session, self.claim, self.again_at, retry=self.to_retry)
+
+    def _step(
+        self, landed: _Landed, leave: Leave
+    ) -> tuple[Sequence[Due], dict[int, Template], list[str], bool]:
+        """Record what landed and take what flies next, in one transaction. False: the batch is lost to us."""
+        gate = self.sender.gate
+
+        def step(session: Session) -> tuple[Sequence[Due], dict[int, Template], int] | None:
+            running = batches.keep(session, self.claim, self.sender.lease)
+            if running is None:
+                return None
+            now = datetime.now(UTC)
+            ledger.record(session, self.claim, landed.verdicts, self.claim.epoch, now, landed.relay)
+            note_bounces(session, self.claim.issue, landed.verdicts, now)
+            if landed.tally is not None:
+                gate.react(session, landed.tally, now)
+            self.stop |= not running
+            due: Sequence[Due] = ()
+            after, skipped = self.after, 1
+            count = self._allowed_today(session, leave, now) if running else 0
+            quotas = leave.domains(gate.destinations)
+            while count and skipped and not due:
+                due, skipped, after = ledger.take(session, self.claim, after, count, quotas)
+            if due and leave.route is not None and leave.route.warm_up is not None:
+                throttles.count_handed(session, leave.route.relay, now.date(), len(due))
+            return due, self.sender.templates(session, {one.edition for one in due}), after
+
+        started = time.monotonic()
+        done = self._patiently(step)
+        if done is None:
+            self.journal.deadline = started  # whoever has the batch now deals with what is still in the air
+            return (), {}, [], False
+        self.journal.deadline = started + self.sender.lease.total_seconds() - FINAL_DOT_MARGIN
+        due, templates, self.after = done
+        destinations = list(map(gate.destinations.of, [one.address for one in due]))
+        if leave.count:
+            self._passed_over |= gate.settle(leave, destinations)
+        return due, templates, destinations, True
+
+    def _allowed_today(self, session: Session, leave: Leave, now: datetime) -> int:
+        """How many a relay that warms up may still have of what there is leave for."""
+        route = leave.route
+        if route is None or route.warm_up is None or not leave.count:
+            return leave.count
+        handed = throttles.handed(session, route.relay, now.date())
+        left = route.warm_up.allowed(now.date()) - handed
+        if left <= 0:
+            self.sender.gate.rest(route, now.date())
+        return max(0, min(leave.count, left))
+
+    def _patiently(self, work: Callable[[Session], T]) -> T:
+        """A transaction that is tried again while the database is away, until the lease may be over."""
+        until = self.journal.deadline
+        while True:
+            try:
+                with self.sender.database.transaction() as session:
+                    return work(session)
+            except DatabaseDown:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.5)
+
+    def _take_off(
+        self,
+        leave: Leave,
+        due: Sequence[Due],
+        destinations: Sequence[str],
+        templates: dict[int, Template],
+    ) -> _Flight:
+        assert leave.route is not None
+        envelopes: list[Envelope] = []
+        unsent: list[Verdict] = []
+        now = datetime.now(UTC)
+        date = format_datetime(now).encode()
+        waits = self.sender.gate.admit(leave, destinations)
+        slots = self.sender.links.reader_slots(self.claim.issue, [one.subscriber for one in due])
+        for one, slot, wait in zip(due, slots, waits, strict=True):
+            if wait:
+                again = now + timedelta(seconds=wait)
+                unsent.append(Verdict(one.subscriber, DeliveryState.pending, "", again, attempted=False))
+                continue
+            try:
+                envelopes.append(self._envelope(one, slot, templates[one.edition], date))
+            except ValueError as error:
+                unsent.append(Verdict(one.subscriber, DeliveryState.failed, f"not sent: {error}"))
+        self.handed += len(envelopes)
+        landing = self.sender.outbox.hand_over(envelopes, self.journal, leave.route.relay)
+        return _Flight(leave.route, due, destinations, unsent, landing, now)
+
+    def _envelope(self, one: Due, slot: ReaderSlots, template: Template, date: bytes) -> Envelope:
+        recipient, smtputf8 = on_the_wire(one.address)
+        if one.text_only:
+            template = template.text_only
+        words = {
+            "unsubscribe": f"u/{slot.unsubscribe}",
+            "preferences": f"p/{slot.preferences}",
+            "name": one.name or one.address.partition("@")[0],
+            "address": one.address,
+        }
+        values = template.written(words) | {
+            headers.TO: mailbox(one.name, recipient, "To"),
+            headers.DATE: date,
+            headers.MESSAGE_ID: slot.message.encode(),
+            headers.UNSUBSCRIBE: slot.unsubscribe.encode(),
+            headers.MAIL_UNSUBSCRIBE: slot.mail_unsubscribe.encode(),
+        }
+        segments = template.fill(values)
+        signature = self.sender.signer.sign(segments)
+        return Envelope(
+            key=one.subscriber,
+            sender=f"bounce+{slot.bounce}@{self.bounce_domain}",
+            recipient=recipient,
+            message=[signature, *segments] if signature else segments,
+            size=len(signature) + template.size + sum(map(len, segments[1::2])),
+            smtputf8=smtputf8,
+        )
+
+    def _landed(self, flight: _Flight) -> _Landed:
+        """Wait for a flight, keeping the lease alive, and rule on each of its results."""
+        while True:
+            try:
+                done = flight.landing.result(self.sender.lease.total_seconds() / 4)
+                break
+            except FutureTimeout:
+                self._step(_NOTHING, Leave())
+        now = datetime.now(UTC)
+        if done.error:
+            self.stop, self.again_at = True, now + _AFTER_TROUBLE
+        self.sender.pace(len(flight.due), now - flight.since)
+        attempts = {one.subscriber: one.attempts for one in flight.due}
+        verdicts = list(flight.unsent)
+        for result in done.results:
+            subscriber = int(str(result.key))
+            if result.outcome is Outcome.MESSAGE or _is_about_us(result):
+                self.faulty = impersonal(str(result.reply))
+                self.stop = True
+            if result.outcome is Outcome.RELAY:
+                self.stop = True
+            ruling = rule(
+                result, attempts[subscriber], self.first_due, now, self.sender.give_up, self.sender.chance
+            )
+            verdicts.append(Verdict(subscriber, *ruling))
+        tally = _tallied(flight, done)
+        self.sender.gate.count(tally)
+        return _Landed(flight.route.relay, verdicts, tally)
+
+    def _stop_issue(self) -> None:
+        with self.sender.database.transaction() as session:
+            issue = issues.locked(session, self.claim.issue)
+            if issue is not None and issue.state is IssueState.sending:
+                issue.state = IssueState.paused
+                issues.log(
+                    session, issue.id, "mailer", "paused", f"the relay refuses the message: {self.faulty}"
+                )
+
+
+def _is_about_us(result: Result) -> bool:
+    """Our sender is refused: no destination's word, and no better for the next reader."""
+    return result.outcome is Outcome.POLICY and result.stage is Stage.MAIL
+
+
+def _tallied(flight: _Flight, done: HandedOver) -> Tally:
+    of = {one.subscriber: name for one, name in zip(flight.due, flight.destinations, strict=True)}
+    outcomes: dict[str, Counter[str]] = {}
+    deferred: Counter[str] = Counter()
+    words: dict[str, str] = {}
+    closing = 0
+    for result in done.results:
+        outcome = Outcome.REJECTED if _is_about_us(result) else result.outcome
+        name = of[result.key]  # type: ignore[index]
+        outcomes.setdefault(name, Counter())[outcome] += 1
+        if outcome is Outcome.ACCEPTED:
+            continue
+        code = result.reply.code if result.reply else 0
+        said = impersonal(str(result.reply) if result.reply else result.detail)
+        words[name] = said
+        if outcome is Outcome.RELAY or code == _CLOSING:
+            words[""] = said
+        deferred[name] += outcome is Outcome.RETRY and code in _LESS
+        closing += code == _CLOSING
+    return Tally(flight.route.relay, outcomes, deferred, closing, words)
+
+
+def note_bounces(session: Session, issue: int, verdicts: Sequence[Verdict], now: datetime) -> None:
+    feedback.bounced(session, issue, {v.subscriber: v.reply for v in verdicts if v.suppress}, now)
