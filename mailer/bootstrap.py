@@ -208,6 +208,7 @@ class Mailer:
             signer=self.signer,
             bounce_domain=self.settings.bounce_domain,
             lease=timedelta(seconds=self.settings.lease_seconds),
+            retry=timedelta(seconds=self.settings.retry_seconds),
             give_up=timedelta(hours=self.settings.give_up_hours),
         )
 

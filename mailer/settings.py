@@ -201,6 +201,12 @@ class Settings(BaseSettings):
         le=3600,
         description="How long a claimed batch belongs to its worker without a sign of life.",
     )
+    retry_seconds: int = Field(
+        120,
+        ge=1,
+        le=14400,
+        description="Until a deferred delivery is tried again; doubled after each attempt, up to 4 hours.",
+    )
     give_up_hours: float = Field(
         108,
         gt=0,

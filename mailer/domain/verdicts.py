@@ -8,7 +8,6 @@ from mailer.domain.handover import Result
 from mailer.domain.outcomes import Outcome, Reply, Stage, classify
 from mailer.domain.states import DeliveryState
 
-_FIRST = timedelta(minutes=2)
 _LONGEST = timedelta(hours=4)
 _POLICY_ATTEMPTS = 3
 """A receiver's policy may change its mind about us, hardly about one mailbox."""
@@ -24,10 +23,10 @@ class Ruling(NamedTuple):
     """False when the delivery itself was not tried: the attempt does not count."""
 
 
-def back_off(attempts: int, chance: random.Random) -> timedelta:
-    """Wait before the next attempt: doubling from two minutes to four hours, give or take a fifth, so that
+def back_off(attempts: int, retry: timedelta, chance: random.Random) -> timedelta:
+    """Wait before the next attempt: doubling from ``retry`` to four hours, give or take a fifth, so that
     deliveries deferred together do not come back together."""
-    wait = min(_LONGEST, _FIRST * 2 ** min(attempts - 1, 16))
+    wait = min(_LONGEST, retry * 2 ** min(attempts - 1, 16))
     spread: timedelta = wait * chance.uniform(0.8, 1.2)
     return spread
 
@@ -37,10 +36,12 @@ def rule(
     attempts: int,
     first_due: datetime,
     now: datetime,
+    retry: timedelta,
     give_up: timedelta,
     chance: random.Random,
 ) -> Ruling:
-    """The ruling for one result. ``attempts`` counts this one; ``first_due`` is when sending began."""
+    """The ruling for one result. ``attempts`` counts this one; ``first_due`` is when sending began;
+    ``retry`` is the wait for the second attempt."""
     reply = str(result.reply) if result.reply else result.detail
     match result.outcome:
         case Outcome.ACCEPTED:
@@ -59,10 +60,12 @@ def rule(
             return Ruling(DeliveryState.failed, reply)
     if now - first_due >= give_up:
         return Ruling(DeliveryState.failed, f"gave up: {reply}")
-    return Ruling(DeliveryState.pending, reply, now + back_off(attempts, chance))
+    return Ruling(DeliveryState.pending, reply, now + back_off(attempts, retry, chance))
 
 
-def rule_from_journal(handed: bool, reply: Reply | None, give_up: bool, now: datetime) -> Ruling:
+def rule_from_journal(
+    handed: bool, reply: Reply | None, give_up: bool, now: datetime, retry: timedelta
+) -> Ruling:
     """The ruling for a delivery whose worker is gone, from what its journal shows: whether its final dot may
     have gone out, and the relay's reply to it."""
     if reply is None and not handed:
@@ -83,4 +86,4 @@ def rule_from_journal(handed: bool, reply: Reply | None, give_up: bool, now: dat
             return Ruling(DeliveryState.failed, said)
     if give_up:
         return Ruling(DeliveryState.failed, f"gave up: {said}")
-    return Ruling(DeliveryState.pending, said, now + _FIRST)
+    return Ruling(DeliveryState.pending, said, now + retry)

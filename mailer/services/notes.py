@@ -31,6 +31,7 @@ from mailer.store.database import Database, Session
 from mailer.store.notes import Open
 
 _LEASE = timedelta(minutes=2)
+_RETRY = timedelta(minutes=2)
 _GIVE_UP = timedelta(days=2)
 _TO_THE_NEW = ("address-new",)
 _IN_FORCE = ("welcome",)
@@ -96,7 +97,8 @@ def _record(database: Database, found: Sequence[Open], results: Sequence[Result]
     with database.transaction() as session:
         for result in results:
             one = by_id[int(str(result.key))]
-            ruling = rule(result, one.note.attempts, one.note.created_at, now, _GIVE_UP, random.Random())
+            attempts, since = one.note.attempts, one.note.created_at
+            ruling = rule(result, attempts, since, now, _RETRY, _GIVE_UP, random.Random())
             said = ruling.reply[:500]
             if ruling.state is DeliveryState.sent:
                 notes.settle(session, one.note.id, sent_at=now, reply=said)
@@ -105,7 +107,7 @@ def _record(database: Database, found: Sequence[Open], results: Sequence[Result]
                 if ruling.suppress and one.subscriber and one.note.kind not in _TO_THE_NEW:
                     readers.suppress(session, one.subscriber.address_hash, ruling.suppress, said)
             else:
-                again = ruling.due_at or now + timedelta(minutes=2)
+                again = ruling.due_at or now + _RETRY
                 late = result.outcome is Outcome.UNKNOWN and now - one.note.created_at > _GIVE_UP
                 notes.settle(
                     session, one.note.id, due_at=again, reply=said, given_up_at=now if late else None

@@ -13,6 +13,7 @@ from mailer.domain.states import DeliveryState
 from mailer.domain.verdicts import Ruling, back_off, rule, rule_from_journal
 
 NOW = datetime(2026, 9, 30, 12, tzinfo=UTC)
+RETRY = timedelta(minutes=2)
 GIVE_UP = timedelta(days=4)
 
 
@@ -20,7 +21,7 @@ def ruled(
     outcome: Outcome, reply: Reply | None = None, age: timedelta = timedelta(0), detail: str = ""
 ) -> Ruling:
     result = Result(1, outcome, reply, Stage.FINAL, 0.0, detail)
-    return rule(result, 1, NOW - age, NOW, GIVE_UP, random.Random(1))
+    return rule(result, 1, NOW - age, NOW, RETRY, GIVE_UP, random.Random(1))
 
 
 @pytest.mark.parametrize(
@@ -75,16 +76,19 @@ def test_what_was_never_tried_is_not_given_up(outcome: Outcome) -> None:
     assert ruled(outcome, age=2 * GIVE_UP, detail="connection refused").state is DeliveryState.pending
 
 
-@given(st.integers(1, 40_000), st.randoms(use_true_random=False))
-def test_waiting_doubles_from_minutes_to_hours_and_is_spread(attempts: int, chance: random.Random) -> None:
-    middle = min(timedelta(hours=4), timedelta(minutes=2) * 2 ** min(attempts - 1, 16))
-    wait = back_off(attempts, chance)
+@given(st.integers(1, 40_000), st.integers(1, 14_400), st.randoms(use_true_random=False))
+def test_waiting_doubles_from_the_first_to_hours_and_is_spread(
+    attempts: int, seconds: int, chance: random.Random
+) -> None:
+    first = timedelta(seconds=seconds)
+    middle = min(timedelta(hours=4), first * 2 ** min(attempts - 1, 16))
+    wait = back_off(attempts, first, chance)
     assert middle * 0.8 <= wait <= middle * 1.2
 
 
 def test_deliveries_deferred_together_do_not_come_back_together() -> None:
     chance = random.Random(1)
-    assert len({back_off(3, chance) for _ in range(100)}) == 100
+    assert len({back_off(3, RETRY, chance) for _ in range(100)}) == 100
 
 
 @pytest.mark.parametrize(
@@ -106,17 +110,17 @@ def test_deliveries_deferred_together_do_not_come_back_together() -> None:
 def test_a_journal_is_read_as_the_worker_would_have_ruled(
     handed: bool, reply: Reply | None, state: DeliveryState, suppressed: bool
 ) -> None:
-    found = rule_from_journal(handed, reply, False, NOW)
+    found = rule_from_journal(handed, reply, False, NOW, RETRY)
     assert (found.state, bool(found.suppress)) == (state, suppressed)
     assert found.attempted == handed
     assert (found.due_at is not None) == (state is DeliveryState.pending)
     if reply is not None and state is DeliveryState.pending:
-        assert rule_from_journal(handed, reply, True, NOW).state is DeliveryState.failed
+        assert rule_from_journal(handed, reply, True, NOW, RETRY).state is DeliveryState.failed
 
 
 @given(st.integers(200, 599), st.sampled_from(["", "2.0.0", "4.3.0", "5.1.1", "5.2.2", "5.7.1"]))
 def test_a_journal_and_the_worker_agree_on_every_reply(code: int, enhanced: str) -> None:
     reply = Reply(code, enhanced, "said")
     by_worker = ruled(classify(reply, Stage.FINAL), reply)
-    by_journal = rule_from_journal(True, reply, False, NOW)
+    by_journal = rule_from_journal(True, reply, False, NOW, RETRY)
     assert (by_journal.state, by_journal.suppress) == (by_worker.state, by_worker.suppress)

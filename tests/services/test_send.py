@@ -186,6 +186,18 @@ def test_what_is_deferred_is_sent_later(
     assert sorted(sink.accepted(parts.tokens)) == [1, 2, 3]
 
 
+def test_how_soon_a_deferred_delivery_comes_back_is_a_setting(
+    parts: Mailer, sink: RunningSink, ready: Callable[[int], int], settings: Settings
+) -> None:
+    ready(3)
+    sink.behaviour.faults = [Fault("final", "451 4.3.0 busy", 1.0)]
+    with Mailer(settings.model_copy(update={"retry_seconds": 10}), application="tests") as impatient:
+        batch = query(parts, "SELECT id FROM batch")[0][0]
+        assert impatient.sender.send_batch(int(str(batch))) == 3
+    left = query(parts, "SELECT extract(epoch FROM due_at - now())::float FROM delivery")
+    assert all(5 < float(str(seconds)) < 12.1 for (seconds,) in left)
+
+
 def test_a_relay_that_is_away_costs_no_attempt(
     parts: Mailer, sink: RunningSink, ready: Callable[[int], int], send: Send, settings: Settings
 ) -> None:

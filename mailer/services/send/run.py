@@ -311,7 +311,13 @@ class Run:
             if result.outcome is Outcome.RELAY:
                 self.stop = True
             ruling = rule(
-                result, attempts[subscriber], self.first_due, now, self.sender.give_up, self.sender.chance
+                result,
+                attempts[subscriber],
+                self.first_due,
+                now,
+                self.sender.retry,
+                self.sender.give_up,
+                self.sender.chance,
             )
             verdicts.append(Verdict(subscriber, *ruling))
         tally = _tallied(flight, done)

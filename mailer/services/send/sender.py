@@ -38,6 +38,8 @@ class Sender:
     signer: Signer
     bounce_domain: str
     lease: timedelta
+    retry: timedelta
+    """Until the second attempt of a delivery that was deferred."""
     give_up: timedelta
     chance: random.Random = field(default_factory=random.Random)
     stopping: threading.Event = field(default_factory=threading.Event)
@@ -86,7 +88,8 @@ class Sender:
                     ruling = Ruling(DeliveryState.uncertain, "the worker was lost, and its journal with it")
                 else:
                     reply = evidence.answered.get(subscriber)
-                    ruling = rule_from_journal(subscriber in evidence.handed, reply, False, now)
+                    handed = subscriber in evidence.handed
+                    ruling = rule_from_journal(handed, reply, False, now, self.retry)
                 verdicts.append(Verdict(subscriber, *ruling))
             ledger.record(session, claim, verdicts, epoch, now)
             note_bounces(session, claim.issue, verdicts, now)
