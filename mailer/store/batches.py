@@ -62,7 +62,8 @@ def claim(session: Session, batch: int, worker: str, lease: timedelta) -> Claim 
     query = """
         UPDATE batch b
         SET state = 'sending', epoch = b.epoch + 1, worker = :worker,
-            lease_until = clock_timestamp() + :lease
+            lease_until = clock_timestamp() + :lease,
+            hinted_at = NULL -- Should this worker be lost, the next hint need not wait for the last one's sake.
         FROM issue i, (SELECT id, state, worker FROM batch WHERE id = :batch FOR UPDATE SKIP LOCKED) before
         WHERE b.id = before.id AND i.id = b.issue_id
           AND ((i.state = 'sending' AND i.composed_at IS NOT NULL

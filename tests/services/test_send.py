@@ -316,6 +316,20 @@ def test_what_a_journal_shows_of_a_worker_that_was_lost(
     assert not list((parts.settings.state_dir / "journal").glob("*.log")), "old journals are cleared away"
 
 
+def test_a_lost_workers_batch_is_handed_out_again_as_soon_as_its_lease_is_over(
+    parts: Mailer, inbox: RunningInbox, ready: Callable[[int], int]
+) -> None:
+    ready(3)
+    now, again = datetime.now(UTC), timedelta(minutes=10)
+    hinted = schedule.hand_out(parts.database, now, again, 10)
+    assert len(hinted) == 1
+    claimed(parts)
+    assert schedule.hand_out(parts.database, now, again, 10) == [], "its lease is not over"
+    lease_over(parts)
+    assert schedule.hand_out(parts.database, datetime.now(UTC), again, 10) == hinted
+    assert schedule.hand_out(parts.database, datetime.now(UTC), again, 10) == [], "one hint is enough"
+
+
 def test_without_the_journal_everything_that_was_taken_is_uncertain(
     parts: Mailer, inbox: RunningInbox, ready: Callable[[int], int], send: Send, tmp_path: Path
 ) -> None:
