@@ -13,11 +13,14 @@ import os
 import random
 import re
 import signal
+import threading
+from collections.abc import Coroutine
 from dataclasses import asdict, dataclass, field
-from typing import cast
+from typing import Self, TypeVar, cast
 
 MESSAGE_ID = re.compile(rb"(?:^|\n)message-id:\s*([^\r\n]+)", re.IGNORECASE)
 END = b"\r\n.\r\n"
+T = TypeVar("T")
 REASONS = {"421": "closing", "450": "try later", "451": "try later", "452": "full", "550": "refused"}
 
 
@@ -68,6 +71,8 @@ class Counts:
     accepted: int = 0
     refused: int = 0
     dropped: int = 0
+    unanswered: int = 0
+    """Messages that came whole and were dropped instead of answered."""
     bytes: int = 0
 
 
@@ -90,12 +95,17 @@ class Sink:
         self._server = await loop.create_server(lambda: Session(self), host, port, backlog=1024)
         return int(self._server.sockets[0].getsockname()[1])
 
-    async def stop(self) -> None:
+    async def refuse(self) -> None:
+        """Listen no more and cut every connection, until it is started again."""
         if self._server is not None:
             self._server.close()
             for session in list(self.sessions):
                 session.cut()
             await self._server.wait_closed()
+            self._server = None
+
+    async def stop(self) -> None:
+        await self.refuse()
         if self._log is not None:
             os.close(self._log)
             self._log = None
@@ -119,6 +129,8 @@ class Session(asyncio.Protocol):
     """One client. Commands are read line by line; a body is only searched for its end."""
 
     def __init__(self, sink: Sink) -> None:
+        self.client = ""
+        """What it called itself in EHLO."""
         self._sink = sink
         self._rest = b""
         self._in_body = False
@@ -209,6 +221,7 @@ class Session(asyncio.Protocol):
             else:
                 self._refuse(fault)
         elif verb == b"EHLO":
+            self.client = line[4:].strip().decode("ascii", "replace")
             offers = [b"sink.example", b"SIZE %d" % self._sink.behaviour.size, b"8BITMIME", b"SMTPUTF8"]
             offers += [b"PIPELINING"] if self._sink.behaviour.pipelining else []
             reply(b"".join(b"250-%b\r\n" % offer for offer in offers) + b"250 ENHANCEDSTATUSCODES\r\n")
@@ -257,6 +270,7 @@ class Session(asyncio.Protocol):
     def _ended(self) -> None:
         sink = self._sink
         if sink.behaviour.drop_lost and sink.chance() < sink.behaviour.drop_lost:
+            sink.counts.unanswered += 1
             self._drop()
             return
         fault = sink.fault("final")
@@ -265,6 +279,7 @@ class Session(asyncio.Protocol):
             return
         sink.accept(b"".join(self._head))
         if sink.behaviour.drop_after and sink.chance() < sink.behaviour.drop_after:
+            sink.counts.unanswered += 1
             self._drop()
             return
         self._replies.append(b"250 2.0.0 Ok: taken\r\n")
@@ -288,6 +303,45 @@ class Session(asyncio.Protocol):
             self._transport.write(b"".join(self._replies))
             self._replies.clear()
         self._transport.abort()
+
+
+class RunningSink:
+    """A sink in a thread of this process. ``behaviour`` may be changed while it runs."""
+
+    def __init__(self, log: str, behaviour: Behaviour | None = None) -> None:
+        self.behaviour = behaviour or Behaviour()
+        self._sink = Sink(self.behaviour, log=log, seed=1)
+        self._loop = asyncio.new_event_loop()
+        self.port = self._loop.run_until_complete(self._sink.start())
+        self._thread = threading.Thread(target=self._loop.run_forever, name="sink", daemon=True)
+        self._thread.start()
+
+    @property
+    def counts(self) -> Counts:
+        return self._sink.counts
+
+    def connections(self, client: str = "") -> int:
+        """How many are open; with a name, those of that client."""
+        return sum(client in ("", session.client) for session in list(self._sink.sessions))
+
+    def refuse(self) -> None:
+        """Cut every connection and refuse new ones, until ``listen``."""
+        self._do(self._sink.refuse())
+
+    def listen(self) -> None:
+        self._do(self._sink.start(port=self.port))
+
+    def _do(self, work: Coroutine[object, object, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._do(self._sink.stop())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
 
 
 async def serve(sink: Sink, host: str, port: int) -> None:

