@@ -1,11 +1,13 @@
 """Puts the service together: settings in, everything that works with them out. Nothing connects here."""
 
+import functools
 import secrets
 import socket
+import threading
 from collections.abc import Callable
 from datetime import timedelta
-from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import redis
 
@@ -32,6 +34,19 @@ from mailer.settings import ROOT, RelayChoice, Settings, SettingsError, read_set
 from mailer.store.database import Database
 
 TEMPLATES = ROOT / "templates"
+
+if TYPE_CHECKING:
+    from functools import cached_property
+else:
+
+    class cached_property(functools.cached_property):
+        """Made once, whichever threads ask first: from Python 3.12 on the standard one does not see to that."""
+
+        _making = threading.RLock()
+
+        def __get__(self, instance, owner=None):
+            with self._making:
+                return super().__get__(instance, owner)
 
 
 class Mailer:

@@ -1,6 +1,7 @@
 """The Celery application and what every worker process keeps."""
 
 import gc
+import threading
 from functools import cache
 
 from celery import Celery
@@ -67,9 +68,17 @@ app.conf.update(
 )
 
 
-@cache
+_making = threading.RLock()
+
+
 def mailer() -> Mailer:
-    """This process's service. First asked for inside a task, so after any fork."""
+    """This process's service, one for all its threads. First asked for inside a task, so after any fork."""
+    with _making:
+        return _mailer()
+
+
+@cache
+def _mailer() -> Mailer:
     parts = Mailer(application="mailer worker", pool=10)
     # What the modules made stays: looking through it for rubbish took a tenth of a sender's time.
     gc.collect()
@@ -80,13 +89,13 @@ def mailer() -> Mailer:
 
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]
 def _finish_soon(**_: object) -> None:
-    if mailer.cache_info().currsize:
+    if _mailer.cache_info().currsize:
         mailer().sender.stopping.set()
 
 
 @worker_process_shutdown.connect  # type: ignore[untyped-decorator]
 @worker_shutdown.connect  # type: ignore[untyped-decorator]
 def _close(**_: object) -> None:
-    if mailer.cache_info().currsize:
+    if _mailer.cache_info().currsize:
         mailer().close()
-        mailer.cache_clear()
+        _mailer.cache_clear()

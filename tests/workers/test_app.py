@@ -1,0 +1,40 @@
+"""What a worker process keeps."""
+
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from workers import app
+
+
+@pytest.fixture
+def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As if the process had only begun. Nothing connects: the database is asked for nothing."""
+    monkeypatch.setenv("MAILER_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
+    monkeypatch.setenv("MAILER_SECRET_KEY", "k" * 32)
+    monkeypatch.setenv("MAILER_STATE_DIR", str(tmp_path))
+    app._mailer.cache_clear()
+
+
+@pytest.mark.usefixtures("fresh")
+def test_threads_that_begin_together_share_one_sender_with_its_connections() -> None:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(10):
+            go = threading.Barrier(8)
+
+            def ask(_: int, go: threading.Barrier = go) -> object:
+                go.wait()
+                return app.mailer().sender
+
+            with ThreadPoolExecutor(8) as threads:
+                found = list(threads.map(ask, range(8)))
+            assert len(set(map(id, found))) == 1
+            app._mailer.cache_clear()
+    finally:
+        sys.setswitchinterval(before)
+        app._mailer.cache_clear()
