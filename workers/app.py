@@ -90,7 +90,7 @@ def _mailer() -> Mailer:
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]
 def _finish_soon(**_: object) -> None:
     if _mailer.cache_info().currsize:
-        mailer().sender.stopping.set()
+        mailer().sender.stop()
 
 
 @worker_process_shutdown.connect  # type: ignore[untyped-decorator]

@@ -17,6 +17,9 @@ except ImportError:  # it has no wheel for this platform
 else:
     _new_loop = uvloop.new_event_loop
 
+_GOODBYE = 1.0
+"""Seconds for the relay's answers when connections are closed."""
+
 
 class Outbox:
     """Kept connections of one process to its relays. Nothing starts before the first message."""
@@ -25,6 +28,8 @@ class Outbox:
         self._relays = {relay.name: relay for relay in relays}
         self._transports: dict[str, Transport] = {}
         self._lock = threading.Lock()
+        self._until: float | None = None
+        self._limits: set[asyncio.Timeout] = set()
 
     @cached_property
     def _loop(self) -> asyncio.AbstractEventLoop:
@@ -49,22 +54,40 @@ class Outbox:
         transport = self._transport(relay)
         return asyncio.run_coroutine_threadsafe(self._send(transport, envelopes, journal), self._loop)
 
-    @staticmethod
-    async def _send(transport: Transport, envelopes: Sequence[Envelope], journal: Handover) -> HandedOver:
+    async def _send(
+        self, transport: Transport, envelopes: Sequence[Envelope], journal: Handover
+    ) -> HandedOver:
         results: list[Result] = []
         try:
-            await transport.send(envelopes, journal, results.append)
+            async with asyncio.timeout_at(self._until) as limit:
+                self._limits.add(limit)
+                try:
+                    await transport.send(envelopes, journal, results.append)
+                finally:
+                    self._limits.discard(limit)
+        except TimeoutError:  # called off, and each envelope has its result all the same
+            return HandedOver(results, None)
         except (OSError, RuntimeError) as error:  # the journal's: what had begun is settled all the same
             return HandedOver(results, error)
         return HandedOver(results, None)
 
+    def finish_within(self, seconds: float) -> None:
+        """The process is to end: what the relay has not answered by then is called off."""
+        if "_loop" in self.__dict__:
+            self._loop.call_soon_threadsafe(self._limit, seconds)
+
+    def _limit(self, seconds: float) -> None:
+        self._until = self._loop.time() + seconds
+        for limit in self._limits:
+            limit.reschedule(self._until)
+
     def close(self) -> None:
         """Say QUIT on every connection and stop the loop."""
         closing = [
-            asyncio.run_coroutine_threadsafe(transport.close(), self._loop)
+            asyncio.run_coroutine_threadsafe(transport.close(_GOODBYE), self._loop)
             for transport in self._transports.values()
         ]
         for one in closing:
-            one.result(15)
+            one.result(_GOODBYE + 5)
         if "_loop" in self.__dict__:
             self._loop.call_soon_threadsafe(self._loop.stop)

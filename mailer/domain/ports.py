@@ -146,6 +146,10 @@ class Outbox(Protocol):
         self, envelopes: Sequence[Envelope], journal: Handover, relay: str
     ) -> Future[HandedOver]: ...
 
+    def finish_within(self, seconds: float) -> None:
+        """What the relays have not answered by then is called off."""
+        ...
+
 
 class Limiter(Protocol):
     """Keeps rates, for all workers together."""

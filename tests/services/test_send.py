@@ -378,12 +378,19 @@ def test_a_worker_that_lost_its_batch_sends_no_more_of_it(
     assert set(states(parts).values()) == {"sending"}, "and leaves the ledger to the other"
 
 
+@pytest.mark.parametrize(("lease", "ending"), [(3, False), (300, True)], ids=["lease over", "to be ended"])
 def test_while_the_database_is_away_the_journal_keeps_what_was_sent(
-    parts: Mailer, sink: RunningSink, ready: Callable[[int], int], send: Send, postgres: Postgres
+    parts: Mailer,
+    sink: RunningSink,
+    ready: Callable[[int], int],
+    send: Send,
+    postgres: Postgres,
+    lease: int,
+    ending: bool,
 ) -> None:
     issue = ready(4)
     sink.behaviour.latency = 0.2
-    sender = replace(parts.sender, lease=timedelta(seconds=3))
+    sender = replace(parts.sender, lease=timedelta(seconds=lease), stopping=threading.Event())
     batch = int(str(query(parts, "SELECT id FROM batch")[0][0]))
     name = parts.database.url.partition("?")[0].rpartition("/")[2]
     errors: list[BaseException] = []
@@ -409,11 +416,13 @@ def test_while_the_database_is_away_the_journal_keeps_what_was_sent(
                 text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name"),
                 {"name": name},
             )
+            if ending:
+                sender.stopping.set()
             worker.join(20)
         finally:
             connection.execute(text(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true"))
     engine.dispose()
-    assert errors, "the worker gave up before its lease was over"
+    assert errors, "the worker gives up: whoever comes next has the journal"
     accepted = sink.accepted(parts.tokens)
     assert accepted
     sink.behaviour.latency = 0.0

@@ -111,6 +111,23 @@ def test_sigterm_gives_claims_back(
     nothing_lost_or_doubled(parts, issue, relay, uncertain=0)
 
 
+@pytest.mark.parametrize("relay", [["--stall", "1", "--stall-seconds", "60"]], indirect=True)
+def test_sigterm_does_not_wait_for_a_relay_that_is_silent(
+    parts: Mailer, issue: int, processes: Processes, relay: Relay, until: Until
+) -> None:
+    processes.start_all(web=False)
+    sending(parts, issue)
+    until(issue, lambda status: len(relay.accepted()) >= 4)
+    began = datetime.now(UTC)
+    processes.stop(30)
+    assert (datetime.now(UTC) - began).total_seconds() < 10
+    left = report.status(parts.database, issue, datetime.now(UTC)).counts
+    assert report.audit(parts.database, issue) == []
+    assert left.uncertain == len(relay.accepted()) == 4, "one for each connection"
+    assert left.pending == READERS - 4
+    assert report.in_flight(parts.database, issue) == 0, "claims go back"
+
+
 def test_pause_holds_and_resume_goes_on(
     parts: Mailer, issue: int, processes: Processes, relay: Relay, until: Until
 ) -> None:

@@ -230,7 +230,7 @@ class Run:
                 with self.sender.database.transaction() as session:
                     return work(session)
             except DatabaseDown:
-                if time.monotonic() > until:
+                if time.monotonic() > until or self.sender.stopping.is_set():
                     raise
                 time.sleep(0.5)
 

@@ -24,6 +24,8 @@ FEWEST, MOST = 20, 500
 _FLIGHT = timedelta(seconds=1)
 """What a micro-batch may take at the relay: those in flight are finished when the process is to end."""
 _KEPT_TEMPLATES = 64_000_000
+_LAST_ANSWERS = 5.0
+"""Seconds that the relay has to answer what is in flight when the process is to end."""
 
 
 @dataclass(slots=True)
@@ -43,12 +45,18 @@ class Sender:
     give_up: timedelta
     chance: random.Random = field(default_factory=random.Random)
     stopping: threading.Event = field(default_factory=threading.Event)
-    """Set when the process is to end: messages in flight finish, claims go back."""
+    """Set by ``stop``."""
     at_once: int = FEWEST
     """Deliveries of the next micro-batch: as many as the relay takes in good time."""
     _templates: OrderedDict[int, tuple[Template, int]] = field(default_factory=OrderedDict)
     _held: int = 0
     _templates_lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def stop(self) -> None:
+        """The process is to end: messages in flight finish, claims go back. What the relay does not answer soon
+        is uncertain."""
+        self.stopping.set()
+        self.outbox.finish_within(_LAST_ANSWERS)
 
     def send_batch(self, batch: int) -> int:
         """Send what is due in a batch, if it is to be had; returns how many deliveries were handed over."""
