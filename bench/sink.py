@@ -31,6 +31,8 @@ class Fault:
     stage: str
     reply: str
     probability: float
+    domain: str = ""
+    """Only for recipients there; not at ``mail``, where nobody is named yet."""
 
     @classmethod
     def parse(cls, text: str) -> "Fault":
@@ -116,10 +118,11 @@ class Sink:
             found = MESSAGE_ID.search(head)
             os.write(self._log, (found[1].strip() if found else b"-") + b"\n")
 
-    def fault(self, stage: str) -> bytes | None:
+    def fault(self, stage: str, recipient: bytes = b"") -> bytes | None:
         """The reply to give instead of the good one, if chance will have it so."""
         for fault in self.behaviour.faults:
-            if fault.stage == stage and self.chance() < fault.probability:
+            concerned = fault.stage == stage and recipient.endswith(fault.domain.encode())
+            if concerned and self.chance() < fault.probability:
                 self.counts.refused += 1
                 return fault.reply.encode() + b"\r\n"
         return None
@@ -138,6 +141,7 @@ class Session(asyncio.Protocol):
         self._head: list[bytes] = []
         self._head_size = 0
         self._recipients = 0
+        self._recipient = b""
         self._sender = False
         self._replies: list[bytes] = []
         self._held: list[bytes] = []
@@ -206,7 +210,7 @@ class Session(asyncio.Protocol):
         elif verb == b"RCPT":
             if not self._sender:
                 reply(b"503 5.5.1 MAIL first\r\n")
-            elif (fault := self._sink.fault("rcpt")) is None:
+            elif (fault := self._sink.fault("rcpt", self._named(line))) is None:
                 self._recipients += 1
                 reply(b"250 2.1.5 Ok\r\n")
             else:
@@ -214,7 +218,7 @@ class Session(asyncio.Protocol):
         elif verb == b"DATA":
             if not self._recipients:
                 reply(b"554 5.5.1 no valid recipients\r\n")
-            elif (fault := self._sink.fault("data")) is None:
+            elif (fault := self._sink.fault("data", self._recipient)) is None:
                 self._in_body, self._tail = True, b"\r\n"
                 self._head, self._head_size = [], 0
                 reply(b"354 go ahead\r\n")
@@ -236,6 +240,10 @@ class Session(asyncio.Protocol):
             reply(b"250 2.0.0 Ok\r\n")
         else:
             reply(b"500 5.5.2 what?\r\n")
+
+    def _named(self, line: bytes) -> bytes:
+        self._recipient = line.partition(b">")[0].lower()
+        return self._recipient
 
     def _refuse(self, fault: bytes) -> None:
         self._replies.append(fault)
@@ -273,7 +281,7 @@ class Session(asyncio.Protocol):
             sink.counts.unanswered += 1
             self._drop()
             return
-        fault = sink.fault("final")
+        fault = sink.fault("final", self._recipient)
         if fault is not None:
             self._refuse(fault)
             return

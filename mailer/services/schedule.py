@@ -88,6 +88,16 @@ def resume(database: Database, issue: int, actor: str) -> None:
         issues.log(session, issue, actor, "resumed")
 
 
+def limit(database: Database, issue: int, rate: float | None, actor: str) -> None:
+    """Let an issue take no more than ``rate`` messages a second, from the next moment on; None: no limit."""
+    with database.transaction() as session:
+        row = _held(session, issue)
+        if row.state in (IssueState.sent, IssueState.cancelled):
+            raise WrongState(f"Issue {issue} is {row.state.value}: there is nothing left to slow down.")
+        row.rate = rate
+        issues.log(session, issue, actor, "limited", f"{rate:g}/s" if rate else "no limit")
+
+
 def cancel(database: Database, issue: int, actor: str, now: datetime) -> int:
     """End an issue for good; returns how many readers will not get it. Mail that went out stays out."""
     with database.transaction() as session:

@@ -70,6 +70,8 @@ class Tally:
     """By destination: how often each outcome came."""
     deferred: Mapping[str, int]
     """By destination: 421, 450 and 451."""
+    refused: Mapping[str, int]
+    """By destination: first attempts that were refused for policy. Second ones only repeat a word on one mailbox."""
     closing: int
     """421 alone, which is about the relay's own state."""
     words: Mapping[str, str]
@@ -289,13 +291,15 @@ class Gate:
         for name in sorted(tally.outcomes):
             outcomes, said = tally.outcomes[name], tally.words.get(name, "")
             held = self._throttles.get((Kind.destination, name))
-            refused, accepted = outcomes[Outcome.POLICY], outcomes[Outcome.ACCEPTED]
+            tried = held is not None and held.is_half_open(now)
+            refused = outcomes[Outcome.POLICY] if tried else tally.refused.get(name, 0)
+            accepted = outcomes[Outcome.ACCEPTED]
             if refused and (not accepted or (refused >= 3 and refused * 5 >= accepted + refused)):
                 throttles.change(
                     session, Kind.destination, name, partial(Throttle.opened, now=now, reason=said)
                 )
                 changed = True
-            elif accepted and held is not None and held.is_half_open(now):
+            elif accepted and tried:
                 throttles.change(session, Kind.destination, name, Throttle.closed)
                 changed = True
             if wants_less(outcomes, tally.deferred.get(name, 0)):

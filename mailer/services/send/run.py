@@ -340,14 +340,18 @@ def _is_about_us(result: Result) -> bool:
 
 
 def _tallied(flight: _Flight, done: HandedOver) -> Tally:
-    of = {one.subscriber: name for one, name in zip(flight.due, flight.destinations, strict=True)}
+    of = {
+        one.subscriber: (name, one.attempts)
+        for one, name in zip(flight.due, flight.destinations, strict=True)
+    }
     outcomes: dict[str, Counter[str]] = {}
     deferred: Counter[str] = Counter()
+    refused: Counter[str] = Counter()
     words: dict[str, str] = {}
     closing = 0
     for result in done.results:
         outcome = Outcome.REJECTED if _is_about_us(result) else result.outcome
-        name = of[result.key]  # type: ignore[index]
+        name, attempts = of[result.key]  # type: ignore[index]
         outcomes.setdefault(name, Counter())[outcome] += 1
         if outcome is Outcome.ACCEPTED:
             continue
@@ -357,8 +361,9 @@ def _tallied(flight: _Flight, done: HandedOver) -> Tally:
         if outcome is Outcome.RELAY or code == _CLOSING:
             words[""] = said
         deferred[name] += outcome is Outcome.RETRY and code in _LESS
+        refused[name] += outcome is Outcome.POLICY and attempts == 1
         closing += code == _CLOSING
-    return Tally(flight.route.relay, outcomes, deferred, closing, words)
+    return Tally(flight.route.relay, outcomes, deferred, refused, closing, words)
 
 
 def note_bounces(session: Session, issue: int, verdicts: Sequence[Verdict], now: datetime) -> None:

@@ -1,0 +1,319 @@
+"""Limits that are kept, receivers that ask for less, breakers, and relays that stand in for each other."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import redis
+from sqlalchemy import text
+
+from bench.sink import Fault
+from mailer.adapters.embedded import Valkey
+from mailer.bootstrap import Mailer
+from mailer.domain.states import IssueState
+from mailer.domain.throttling import Kind, Throttle
+from mailer.services import report, schedule
+from mailer.services.report import Counts
+from mailer.settings import Settings
+from mailer.store import throttles
+from tests.sinks import RunningSink
+
+Ready = Callable[..., int]
+Send = Callable[[], int]
+LATER = "UPDATE throttle SET shut_until = now() - interval '1 second', probed_until = NULL"
+
+
+@pytest.fixture
+def sink(tmp_path: Path) -> Iterator[RunningSink]:
+    with RunningSink(tmp_path / "accepted.log") as running:
+        yield running
+
+
+@pytest.fixture
+def spare(tmp_path: Path) -> Iterator[RunningSink]:
+    with RunningSink(tmp_path / "spare.log") as running:
+        yield running
+
+
+@pytest.fixture
+def settings(
+    settings: Settings, sink: RunningSink, valkey: Valkey, request: pytest.FixtureRequest
+) -> Settings:
+    """Sends to the sink. A test marked with ``settings`` changes some; ports are filled in by relays' names."""
+    redis.Redis.from_url(valkey.url).flushall()
+    asked = {"smtp_port": sink.port, "redis_url": valkey.url, "batch_size": 1000, "lease_seconds": 30}
+    for marker in request.node.iter_markers("settings"):
+        asked |= marker.kwargs
+    for one in asked.get("relays", []):  # type: ignore[attr-defined]
+        one |= {"host": "127.0.0.1"}
+        if "port" not in one:
+            one["port"] = request.getfixturevalue(one["name"]).port
+    return Settings(**(settings.model_dump() | asked))
+
+
+@pytest.fixture
+def ready(
+    import_issue: Callable[..., int], add_readers: Callable[[str], None], prepare: Callable[[int], None]
+) -> Ready:
+    """An issue with so many readers at each domain, in turn, expanded and rendered."""
+
+    def run(**domains: int) -> int:
+        issue = import_issue("en")
+        add_readers(
+            "\n".join(
+                f"reader{n}@{name.replace('_', '.')};en;"
+                for n in range(max(domains.values()))
+                for name, count in domains.items()
+                if n < count
+            )
+        )
+        prepare(issue)
+        return issue
+
+    return run
+
+
+def query(parts: Mailer, statement: str) -> list[tuple[object, ...]]:
+    with parts.database.transaction() as session:
+        rows = session.execute(text(statement))
+        return [tuple(row) for row in rows] if rows.returns_rows else []
+
+
+def held(parts: Mailer, kind: Kind, name: str) -> Throttle | None:
+    with parts.database.transaction() as session:
+        return throttles.present(session).get((kind, name))
+
+
+def due_now(parts: Mailer) -> None:
+    query(parts, "UPDATE delivery SET due_at = now() - interval '1 second' WHERE state = 'pending'")
+    query(parts, "UPDATE batch SET due_at = now() - interval '1 second' WHERE state = 'ready'")
+
+
+def one_round(parts: Mailer) -> int:
+    """Send each batch that is due once."""
+    handed = schedule.hand_out(parts.database, datetime.now(UTC), timedelta(0), 1000)
+    return sum(parts.sender.send_batch(batch) for batch, _ in handed)
+
+
+def send_all(parts: Mailer, issue: int, seconds: float = 30) -> float:
+    """Send until the issue is sent; returns how long it took."""
+    began = time.monotonic()
+    while schedule.finish_done(parts.database, datetime.now(UTC)) != [issue]:
+        assert time.monotonic() - began < seconds, query(
+            parts, "SELECT state::text, count(*) FROM delivery GROUP BY 1"
+        )
+        one_round(parts)
+        time.sleep(0.02)
+    return time.monotonic() - began
+
+
+def counts(parts: Mailer, issue: int) -> Counts:
+    assert report.audit(parts.database, issue) == []
+    return report.status(parts.database, issue, datetime.now(UTC)).counts
+
+
+def by_domain(parts: Mailer, state: str = "sent") -> Counter[str]:
+    rows = query(
+        parts,
+        "SELECT split_part(address, '@', 2) FROM delivery d JOIN subscriber r ON r.id = d.subscriber_id"
+        f" WHERE d.state = '{state}'",
+    )
+    return Counter(str(row[0]) for row in rows)
+
+
+@pytest.mark.settings(smtp_rate="50/s")
+def test_a_relay_gets_no_more_than_its_rate(parts: Mailer, sink: RunningSink, ready: Ready) -> None:
+    issue = ready(example_org=100)
+    seconds = send_all(parts, issue)
+    assert seconds >= 100 / 50 - 0.1
+    assert counts(parts, issue) == Counts(candidates=100, sent=100)
+    assert len(set(sink.accepted(parts.tokens))) == 100
+
+
+def test_an_issue_is_slowed_down_while_it_goes_out(parts: Mailer, ready: Ready) -> None:
+    issue = ready(example_org=60)
+    schedule.limit(parts.database, issue, 40, "ann")
+    assert send_all(parts, issue) >= 60 / 40 - 0.1
+    assert ("ann", "limited", "40/s") in [event[1:] for event in report.events(parts.database, issue)]
+
+
+@pytest.mark.settings(destinations=[{"name": "Slow", "domains": ["a.example", "b.example"], "rate": "40/s"}])
+def test_a_destination_has_its_rate_and_holds_up_nobody_else(
+    parts: Mailer, sink: RunningSink, ready: Ready
+) -> None:
+    issue = ready(a_example=30, b_example=30, example_org=200)
+    one_round(parts)
+    assert by_domain(parts)["example.org"] == 200, "all that has no limit went out at once"
+    first = sum(by_domain(parts).values()) - 200
+    assert first < 40
+    assert query(parts, "SELECT DISTINCT retry FROM batch WHERE state = 'ready'") == [(True,)]
+    assert query(parts, "SELECT max(attempts) FROM delivery WHERE state = 'pending'") == [(0,)]
+    seconds = send_all(parts, issue)
+    assert seconds >= (60 - first) / 40 - 1.1, "a bucket saves up no more than a second"
+    assert sorted(Counter(sink.accepted(parts.tokens)).values()) == [1] * 260
+
+
+@pytest.mark.settings(destination_rate="20/s")
+def test_every_domain_has_the_common_rate(parts: Mailer, sink: RunningSink, ready: Ready) -> None:
+    issue = ready(a_example=30, b_example=30)
+    assert send_all(parts, issue) >= 30 / 20 - 0.1
+    assert counts(parts, issue) == Counts(candidates=60, sent=60)
+    assert query(parts, "SELECT max(attempts) FROM delivery") == [(1,)], "waiting is no attempt"
+
+
+@pytest.mark.settings(smtp_rate="1000/s", redis_url="unix:///nowhere/redis.sock")
+def test_without_redis_nothing_runs_free(parts: Mailer, sink: RunningSink, ready: Ready) -> None:
+    issue = ready(example_org=5)
+    sending = threading.Thread(target=one_round, args=[parts])
+    sending.start()
+    time.sleep(1.5)
+    assert not sink.accepted(parts.tokens)
+    parts.sender.stop()
+    sending.join(5)
+    assert not sending.is_alive()
+    assert counts(parts, issue) == Counts(candidates=5)
+    assert not sink.accepted(parts.tokens)
+
+
+def test_a_refusal_for_policy_stops_that_domain_alone(parts: Mailer, sink: RunningSink, ready: Ready) -> None:
+    issue = ready(a_example=40, example_org=40)
+    sink.behaviour.faults = [Fault("rcpt", "550 5.7.1 <reader1@a.example> is not for you", 1.0, "a.example")]
+    one_round(parts)
+    assert by_domain(parts) == Counter({"example.org": 40})
+    breaker = held(parts, Kind.destination, "a.example")
+    assert breaker is not None
+    assert breaker.is_shut(datetime.now(UTC))
+    assert breaker.reason == "550 5.7.1 <…> is not for you", "nobody's address stands there"
+    assert query(parts, "SELECT count(*) FROM suppression") == [(0,)]
+    due_now(parts)
+    assert one_round(parts) == 0, "shut"
+
+    query(parts, LATER)
+    due_now(parts)
+    parts.gate._read_at = -1e9
+    assert one_round(parts) == 3, "half-open: three try"
+    breaker = held(parts, Kind.destination, "a.example")
+    assert breaker is not None
+    assert breaker.trips == 2
+
+    sink.behaviour.faults = []
+    query(parts, LATER)
+    due_now(parts)
+    parts.gate._read_at = -1e9
+    one_round(parts)
+    assert held(parts, Kind.destination, "a.example") is None, "closed"
+    due_now(parts)
+    send_all(parts, issue)
+    assert counts(parts, issue) == Counts(candidates=80, sent=80)
+
+
+def test_one_mailbox_that_refuses_us_stops_nobody(parts: Mailer, sink: RunningSink, ready: Ready) -> None:
+    issue = ready(a_example=40)
+    sink.behaviour.faults = [Fault("rcpt", "550 5.7.1 no newsletters", 1.0, "reader7@a.example")]
+    one_round(parts)
+    assert held(parts, Kind.destination, "a.example") is None
+    for _ in range(2):
+        due_now(parts)
+        one_round(parts)
+    assert counts(parts, issue) == Counts(candidates=40, sent=39, failed=1)
+    assert query(parts, "SELECT attempts FROM delivery WHERE state = 'failed'") == [(3,)]
+
+
+def test_who_asks_for_less_gets_less(parts: Mailer, sink: RunningSink, ready: Ready) -> None:
+    ready(a_example=40, example_org=40)
+    sink.behaviour.faults = [Fault("rcpt", "450 4.7.0 too fast", 1.0, "a.example")]
+    one_round(parts)
+    assert by_domain(parts) == Counter({"example.org": 40})
+    slowed = held(parts, Kind.destination, "a.example")
+    assert slowed is not None
+    assert slowed.rate_now(datetime.now(UTC)) is not None
+    assert slowed.reason == "450 4.7.0 too fast"
+    assert held(parts, Kind.destination, "example.org") is None
+
+
+def test_a_sender_that_is_refused_pauses_the_issue_and_fails_nobody(
+    parts: Mailer, sink: RunningSink, ready: Ready
+) -> None:
+    issue = ready(example_org=30)
+    sink.behaviour.faults = [Fault("mail", "553 5.7.1 sender rejected", 1.0)]
+    one_round(parts)
+    status = report.status(parts.database, issue, datetime.now(UTC))
+    assert status.state is IssueState.paused
+    assert status.counts == Counts(candidates=30)
+    assert query(parts, "SELECT count(*) FROM throttle") == [(0,)]
+
+
+@pytest.mark.settings(smtp_port=1)
+def test_while_the_relay_is_away_nothing_moves(parts: Mailer, ready: Ready) -> None:
+    issue = ready(example_org=30)
+    one_round(parts)
+    shut = held(parts, Kind.relay, "relay")
+    assert shut is not None
+    assert shut.is_shut(datetime.now(UTC))
+    assert parts.gate.is_shut()
+    due_now(parts)
+    assert one_round(parts) == 0
+    assert query(parts, "SELECT DISTINCT state::text, attempts FROM delivery") == [("pending", 0)]
+    assert query(parts, "SELECT bool_and(due_at > now() AND NOT retry) FROM batch") == [(True,)]
+    assert counts(parts, issue) == Counts(candidates=30)
+
+
+@pytest.mark.settings(relays=[{"name": "away", "port": 1, "weight": 5}, {"name": "spare", "weight": 0}])
+def test_another_relay_stands_in(parts: Mailer, spare: RunningSink, ready: Ready) -> None:
+    issue = ready(example_org=60)
+    send_all(parts, issue)
+    assert sorted(spare.accepted(parts.tokens)) == list(range(1, 61))
+    assert query(parts, "SELECT DISTINCT relay FROM delivery") == [("spare",)]
+    assert held(parts, Kind.relay, "away") is not None
+
+
+@pytest.mark.settings(relays=[{"name": "sink", "weight": 3}, {"name": "spare", "weight": 1}])
+def test_relays_share_by_weight(parts: Mailer, sink: RunningSink, spare: RunningSink, ready: Ready) -> None:
+    parts.sender.at_once = 20
+    issue = ready(example_org=400)
+    send_all(parts, issue)
+    taken = len(sink.accepted(parts.tokens)), len(spare.accepted(parts.tokens))
+    assert sum(taken) == 400
+    assert taken[0] > taken[1] > 0
+
+
+@pytest.mark.settings(
+    relays=[{"name": "sink", "warm_up": {"since": datetime.now(UTC).date().isoformat(), "first_day": 25}}]
+)
+def test_a_relay_that_warms_up_sends_no_more_than_its_day_allows(
+    parts: Mailer, sink: RunningSink, ready: Ready
+) -> None:
+    issue = ready(example_org=40)
+    for _ in range(3):
+        due_now(parts)
+        one_round(parts)
+    assert len(sink.accepted(parts.tokens)) == 25
+    assert counts(parts, issue) == Counts(candidates=40, sent=25)
+    assert query(parts, "SELECT relay, handed FROM relay_day") == [("sink", 25)]
+
+
+def test_issues_have_their_turn_beside_a_larger_one(parts: Mailer, ready: Ready) -> None:
+    ready(example_org=5)
+    query(
+        parts,
+        """
+        INSERT INTO issue (newsletter_id, number, issue_date, state, missing_policy, revision, composed_at)
+        SELECT newsletter_id, 'other', issue_date, 'sending', missing_policy, 1, now() FROM issue
+        """,
+    )
+    query(
+        parts,
+        """
+        INSERT INTO batch (issue_id, first, last, state, due_at, epoch, worker, retry, candidates, sent, failed,
+            skipped, uncertain)
+        SELECT (SELECT max(id) FROM issue), n, n, 'ready', now() - interval '1 day', 0, '', false, 1, 0, 0, 0, 0
+        FROM generate_series(100, 199) n
+        """,
+    )
+    handed = schedule.hand_out(parts.database, datetime.now(UTC), timedelta(seconds=15), 4)
+    mine = query(parts, "SELECT id FROM batch WHERE issue_id = (SELECT min(id) FROM issue)")
+    assert mine[0][0] in [batch for batch, _ in handed], "though all of the other's are due for longer"
