@@ -25,7 +25,7 @@ def broker_url(redis_url: str) -> str:
 app = Celery("mailer")
 app.conf.update(
     broker_url=broker_url(read_settings().redis_url),
-    imports=("workers.pipeline", "workers.upkeep"),
+    imports=("workers.pipeline", "workers.upkeep", "workers.presence"),
     task_queues=[Queue(name, routing_key=name) for name in QUEUES],
     task_default_queue="control",
     task_routes={

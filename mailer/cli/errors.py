@@ -18,6 +18,7 @@ from mailer.services.report import NotFound
 from mailer.services.rights import OnItsWay
 from mailer.services.schedule import NoSuchIssue
 from mailer.services.subscribers import ImportRefused
+from mailer.services.watch import NoSuchName
 from mailer.settings import SettingsError
 from mailer.store.database import DatabaseDown
 
@@ -37,6 +38,7 @@ EXPECTED = (
     NoIssue,
     NoNewsletter,
     NoSuchIssue,
+    NoSuchName,
     NotALanguage,
     NotApproved,
     NotFound,

@@ -24,6 +24,7 @@ from mailer.domain.subscribers import Unfit, read_address
 from mailer.services import approve as approving
 from mailer.services import author, compose, expand, report, schedule
 from mailer.services.report import Status
+from mailer.settings import read_rate
 
 app = typer.Typer(no_args_is_help=True, help="Import, look over, approve, send and follow an issue.")
 
@@ -316,6 +317,22 @@ def resume(issue: Number, by: By = "") -> None:
     with Mailer() as parts:
         schedule.resume(parts.database, issue, by or _me())
     print(f"Issue {issue} goes on.")
+
+
+@app.command("limit")
+def limit(
+    issue: Number,
+    rate: Annotated[str, typer.Argument(help="Such as 50/s, 600/min or 20000/h; none lifts the limit.")],
+    by: By = "",
+) -> None:
+    """Slow an issue down, also while it goes out."""
+    try:
+        most = read_rate("" if rate == "none" else rate)
+    except ValueError as error:
+        raise Misuse(f"{error}, nor none.") from None
+    with Mailer() as parts:
+        schedule.limit(parts.database, issue, most or None, by or _me())
+    print(f"Issue {issue}: {f'at most {most:g} messages a second' if most else 'no limit of its own'}.")
 
 
 @app.command("cancel")

@@ -8,6 +8,8 @@ from typing import NamedTuple
 class Passage(NamedTuple):
     """What is counted together."""
 
+    queue: str
+    """``send`` for first attempts, ``retry`` for later ones."""
     relay: str
     destination: str
     outcome: str
@@ -21,8 +23,7 @@ class Presence:
     queues: Sequence[str]
     busy: int
     """Tasks under way."""
-    threads: int
     since: float
     """Seconds since the epoch."""
     consumed: Mapping[str, float]
-    """When it last took a task from each queue, in seconds since the epoch."""
+    """When it last took a task from each queue, in seconds since the epoch: what proves that it consumes."""

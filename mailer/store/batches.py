@@ -131,14 +131,16 @@ def give_back(
     )
 
 
-def others_wait(session: Session, claim: Claim) -> bool:
-    """Whether another issue has a batch that is due and that nobody works on."""
+def others_wait(session: Session, claim: Claim, *, other_issue: bool) -> bool:
+    """Whether another batch is due that nobody works on: one of another issue, or any."""
     query = """
         SELECT FROM batch b JOIN issue i ON i.id = b.issue_id
-        WHERE b.issue_id <> :issue AND b.state = 'ready' AND b.due_at <= clock_timestamp()
+        WHERE (b.issue_id <> :issue OR NOT :other_issue) AND b.state = 'ready' AND b.due_at <= clock_timestamp()
           AND i.state = 'sending' AND i.composed_at IS NOT NULL LIMIT 1
     """
-    return session.execute(text(query), {"issue": claim.issue}).first() is not None
+    return (
+        session.execute(text(query), {"issue": claim.issue, "other_issue": other_issue}).first() is not None
+    )
 
 
 def hold_for(session: Session, issue: int, subscriber: int) -> bool:

@@ -69,6 +69,12 @@ def handed(session: Session, relay: str, day: date) -> int:
     return session.scalars(query).one()
 
 
+def handed_on(session: Session, relay: str, day: date) -> int:
+    """The same for those who only look."""
+    query = select(RelayDay.handed).where(RelayDay.relay == relay, RelayDay.day == day)
+    return session.scalar(query) or 0
+
+
 def count_handed(session: Session, relay: str, day: date, more: int) -> None:
     """Count messages of a relay that warms up. Call ``handed`` first in the same transaction."""
     query = "UPDATE relay_day SET handed = handed + :more WHERE relay = :relay AND day = :day"

@@ -1,7 +1,7 @@
 """An SMTP client for many messages: few connections, pipelined, every outcome known.
 
 Sources: RFC 5321 (SMTP), RFC 2920 (PIPELINING), RFC 1870 (SIZE), RFC 3207 (STARTTLS), RFC 4954 (AUTH),
-RFC 6531 (SMTPUTF8), RFC 2034 and 3463 (enhanced codes).
+RFC 3461 (DSN), RFC 6531 (SMTPUTF8), RFC 2034 and 3463 (enhanced codes).
 """
 
 from mailer.adapters.smtp.relay import Relay, Timeouts, Tls

@@ -119,7 +119,7 @@ class Connection(Channel):
         elif not self._pipelining:
             after = Stage.RCPT if stage is Stage.MAIL else Stage.DATA
             self._expected.append((after, job))
-            self._send(_rcpt(job.envelope) if after is Stage.RCPT else b"DATA\r\n")
+            self._send(_rcpt(job.envelope, self._offered) if after is Stage.RCPT else b"DATA\r\n")
 
     def caught_up(self) -> None:
         if self._expected:
@@ -240,7 +240,7 @@ class Connection(Channel):
             return mail
         self._expected.append((Stage.RCPT, job))
         self._expected.append((Stage.DATA, job))
-        return b"".join((reset, mail, _rcpt(job.envelope), b"DATA\r\n"))
+        return b"".join((reset, mail, _rcpt(job.envelope, self._offered), b"DATA\r\n"))
 
     def _send(self, commands: bytes) -> None:
         self.write(commands)
@@ -310,8 +310,12 @@ def _mail(envelope: Envelope, offered: Capabilities) -> bytes:
         line += f" SIZE={envelope.size}"
     if _needs_smtputf8(envelope):
         line += " BODY=8BITMIME SMTPUTF8" if offered.eightbit else " SMTPUTF8"
+    if offered.dsn:
+        line += " RET=HDRS"  # a bounce need not bring the whole issue back
     return f"{line}\r\n".encode()
 
 
-def _rcpt(envelope: Envelope) -> bytes:
-    return f"RCPT TO:<{envelope.recipient}>\r\n".encode()
+def _rcpt(envelope: Envelope, offered: Capabilities) -> bytes:
+    # RFC 3461: of what is delayed nobody need tell us, only of what is lost.
+    notify = " NOTIFY=FAILURE" if offered.dsn and envelope.sender else ""
+    return f"RCPT TO:<{envelope.recipient}>{notify}\r\n".encode()

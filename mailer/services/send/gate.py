@@ -259,11 +259,11 @@ class Gate:
 
     # When results are there.
 
-    def count(self, tally: Tally) -> None:
+    def count(self, tally: Tally, queue: str) -> None:
         """Tell those who watch."""
         self._telemetry.count(
             {
-                Passage(tally.relay, destination, outcome): count
+                Passage(queue, tally.relay, destination, outcome): count
                 for destination, outcomes in tally.outcomes.items()
                 for outcome, count in outcomes.items()
             }

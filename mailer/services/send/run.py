@@ -113,7 +113,6 @@ class Run:
                 if landed is not None:
                     flights.popleft()
                 if due:
-                    self._waited = 0.0
                     flights.append(self._take_off(leave, due, destinations, templates))
                 elif leave.count and ours:
                     full = True
@@ -142,19 +141,20 @@ class Run:
         if not self._patiently(lambda session: ledger.is_due(session, self.claim)):
             self.stop = True
         elif self.claim.retry:
-            return self._wait(wait)
+            return self._wait(wait, for_all=False)
         else:
             # Nobody waits for one destination on the queue of first attempts: the rest goes to the other one.
             self._come_back(wait)
             self.to_retry = True
         return True
 
-    def _wait(self, seconds: float) -> bool:
-        """Wait for leave to send, or let others have their turn. False: the batch is lost to us."""
+    def _wait(self, seconds: float, *, for_all: bool = True) -> bool:
+        """Wait for leave to send, or let others have their turn. ``for_all``: no batch of this issue could be sent
+        now, not only what is left of this one. False: the batch is lost to us."""
         self._waited += seconds
         if seconds > _PATIENCE or (
             self._waited > _PATIENCE
-            and self._patiently(lambda session: batches.others_wait(session, self.claim))
+            and self._patiently(lambda session: batches.others_wait(session, self.claim, other_issue=for_all))
         ):
             self._come_back(seconds)
             return True
@@ -321,7 +321,7 @@ class Run:
             )
             verdicts.append(Verdict(subscriber, *ruling))
         tally = _tallied(flight, done)
-        self.sender.gate.count(tally)
+        self.sender.gate.count(tally, "retry" if self.claim.retry else "send")
         return _Landed(flight.route.relay, verdicts, tally)
 
     def _stop_issue(self) -> None:

@@ -44,6 +44,23 @@ def test_pipelined_messages_cost_one_round_trip_each(run: Run) -> None:
     assert server.connections == 1
 
 
+def test_bounces_are_asked_for_without_the_message_where_dsn_is_offered(run: Run) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.hello("PIPELINING", "DSN")
+        lines = await peer.expect("MAIL", "RCPT", "DATA")
+        assert lines[:2] == [
+            "MAIL FROM:<bounce@news.example> RET=HDRS",
+            "RCPT TO:<reader0@example.org> NOTIFY=FAILURE",
+        ]
+        peer.say("250 ok", "250 ok", "354 go")
+        await peer.body()
+        peer.say("250 taken")
+        await peer.goodbye()
+
+    heard, _ = run(converse(script, count=1))
+    assert heard.outcomes() == {0: "accepted"}
+
+
 @pytest.mark.parametrize("offered", [True, False])
 def test_without_pipelining_each_command_waits_for_its_reply(run: Run, offered: bool) -> None:
     async def script(peer: Peer) -> None:

@@ -1,0 +1,123 @@
+"""Achieved against nominal rates, with two workers that share each limit.
+
+An issue goes out under a limit of its relay, of itself, or of two receiving domains beside each other, through two
+worker processes with two threads each. What the sink has accepted is counted over some seconds in the middle.
+
+    .venv/bin/python bench/rates.py [--seconds 15] [--json FILE]
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import stand
+from sqlalchemy import text
+
+from mailer.adapters.tokens import Purpose
+from mailer.cli.processes import Processes
+from mailer.services import schedule
+
+WARM = 3.0
+"""Seconds before counting begins."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """``nominal`` is by receiving domain; the empty name stands for all of them together."""
+
+    name: str
+    nominal: dict[str, float]
+    settings: dict[str, Any] = field(default_factory=dict)
+    issue: float | None = None
+
+
+CASES = [
+    Case("relay, 500/s", {"": 500}, {"smtp_rate": "500/s"}),
+    Case("relay, 20/s", {"": 20}, {"smtp_rate": "20/s"}),
+    Case("issue, 200/s", {"": 200}, issue=200),
+    Case(
+        "two destinations, 150/s and 50/s",
+        {"d0.example.org": 150, "d1.example.org": 50},
+        {
+            "destinations": [
+                {"name": "Large", "domains": ["d0.example.org"], "rate": "150/s"},
+                {"name": "Small", "domains": ["d1.example.org"], "rate": "50/s"},
+            ]
+        },
+    ),
+]
+
+
+def run(case: Case, seconds: float, folder: Path) -> dict[str, float]:
+    """Messages a second by receiving domain, as the sink saw them."""
+    log = folder / "accepted.log"
+    with (
+        stand.sink("--log", str(log)) as (port, _),
+        stand.service(smtp_port=port, **case.settings) as parts,
+        Processes(parts) as processes,
+    ):
+        issue = stand.make_issue(parts, "en")
+        rate = max(case.nominal.values())
+        count = int(rate * (seconds + 2 * WARM) * len(case.nominal)) + 1000
+        stand.make_readers(parts, count, ["en"])
+        domains = sorted(case.nominal) if all(case.nominal) else ["d0.example.org"]
+        with parts.database.transaction() as session:
+            query = "UPDATE subscriber SET address = 'reader' || id || '@' || (CAST(:domains AS text[]))[1 + id % :n]"
+            session.execute(text(query), {"domains": domains, "n": len(domains)})
+        schedule.limit(parts.database, issue, case.issue, "bench")
+        processes.start_worker("prepare", "control,expand,compose", 2)
+        for number in range(2):
+            processes.start_worker(f"send{number}", "send,retry", 2)
+        processes.start_beat()
+        stand.wait_for_workers(parts, 3)
+        schedule.schedule(parts.database, issue, datetime.now(UTC), "bench")
+        stand.wait_for(lambda: log.exists() and log.stat().st_size > 0, 60)
+        time.sleep(WARM)
+        first, began = log.stat().st_size, time.monotonic()
+        time.sleep(seconds)
+        last, took = log.stat().st_size, time.monotonic() - began
+        lines = log.read_bytes()[first:last].split()
+        opened = [
+            parts.tokens.open_mail(Purpose.message, line.decode().strip("<>").partition("@")[0])
+            for line in lines
+        ]
+        readers = [found[1] for found in opened if found]
+        return {
+            name: sum(not name or domains[reader % len(domains)] == name for reader in readers) / took
+            for name in case.nominal
+        }
+
+
+def main() -> None:
+    import tempfile
+
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--seconds", type=float, default=15, help="for which each case is counted")
+    parser.add_argument("--json")
+    asked = parser.parse_args()
+    figures: dict[str, Any] = {}
+    ratios: list[float] = []
+    for case in CASES:
+        with tempfile.TemporaryDirectory() as folder:
+            achieved = run(case, asked.seconds, Path(folder))
+        for name, rate in achieved.items():
+            nominal = case.nominal[name]
+            ratios.append(rate / nominal)
+            figures[f"{case.name}{f' ({name})' if name else ''}"] = (
+                f"{rate:.1f} of {nominal:g} a second: {rate / nominal:.3f}"
+            )
+    furthest: Callable[[float], float] = lambda ratio: abs(ratio - 1)  # noqa: E731
+    worst = max(ratios, key=furthest)
+    stand.report(
+        {"ratio": round(worst, 3), "cases": len(ratios), **figures},
+        "Achieved against nominal rates",
+        asked.json,
+    )
+
+
+if __name__ == "__main__":
+    main()

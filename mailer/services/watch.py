@@ -1,0 +1,270 @@
+"""Watch: what goes on in the queues, at the relays and towards the destinations; and holding one of them by hand."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from mailer.domain.destinations import Destinations
+from mailer.domain.outcomes import Outcome
+from mailer.domain.ports import Telemetry
+from mailer.domain.routes import Route
+from mailer.domain.states import IssueState
+from mailer.domain.throttling import Kind, Throttle
+from mailer.domain.traffic import Presence
+from mailer.store import issues, ledger, newsletters, queues, throttles
+from mailer.store.database import Database
+from mailer.store.ledger import Counts
+from mailer.store.queues import Depth
+
+_DEFERRED = (Outcome.RETRY, Outcome.SOFT, Outcome.POLICY)
+_DESTINATIONS = 15
+
+
+class NoSuchName(LookupError):
+    """There is no such relay or destination."""
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """``entering`` and ``leaving`` are a second; None where one look cannot tell."""
+
+    name: str
+    waiting: int
+    oldest_seconds: float | None
+    entering: float | None
+    leaving: float | None
+    hints: int | None
+    """Messages in the broker; None when it does not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A relay or a destination. Rates are messages a second; ``limit`` None: there is none."""
+
+    name: str
+    rate: float
+    limit: float | None
+    nominal: float | None
+    deferred: float
+    """Deferred a second, just now."""
+    waiting: int
+    """Deliveries that were deferred and wait for another attempt."""
+    state: str
+    """``open`` (all is well), ``slowed``, ``shut``, ``trying``, ``held`` (by hand)."""
+    until: datetime | None
+    reason: str
+    warm_up: tuple[int, int] | None = None
+    """Handed over today, and allowed today."""
+
+
+@dataclass(frozen=True, slots=True)
+class Going:
+    """An issue that is going out."""
+
+    issue: int
+    newsletter: str
+    number: str
+    state: IssueState
+    counts: Counts
+    rate: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """All of it at one moment."""
+
+    at: datetime
+    issues: Sequence[Going]
+    queues: Sequence[Queue]
+    workers: Sequence[Presence]
+    relays: Sequence[Line]
+    destinations: Sequence[Line]
+    retries: int
+    """Deliveries that wait for another attempt, due or not."""
+    next_retry: datetime | None
+    uncertain: Mapping[int, int]
+    lost_claims: int
+    """Batches whose worker was lost and that nobody has taken over yet."""
+    depths: Sequence[Depth] = ()
+
+
+def look(
+    database: Database,
+    telemetry: Telemetry,
+    routes: Sequence[Route],
+    destinations: Destinations,
+    now: datetime,
+    before: Picture | None = None,
+) -> Picture:
+    """Everything that ops want to see. With a picture of a moment ``before``, flows can be told, too."""
+    with database.transaction() as session:
+        depths = queues.depths(session, now)
+        held = throttles.present(session)
+        later = queues.deferred(session, 1000)
+        handed = {
+            route.relay: throttles.handed_on(session, route.relay, now.date())
+            for route in routes
+            if route.warm_up
+        }
+        going = [
+            Going(
+                row.id,
+                newsletters.by_id(session, row.newsletter_id).slug,
+                row.number,
+                row.state,
+                ledger.counts(session, row.id),
+                row.rate,
+            )
+            for row in issues.in_state(session, (IssueState.scheduled, IssueState.sending, IssueState.paused))
+        ]
+        unsettled = queues.uncertain(session)
+        lost = queues.overdue(session, now)
+    lately = telemetry.lately()
+    hints = telemetry.hints([depth.queue for depth in depths])
+    rates: Counter[tuple[Kind, str]] = Counter()
+    deferrals: Counter[tuple[Kind, str]] = Counter()
+    leaving: Counter[str] = Counter()
+    returning = 0.0
+    for passage, rate in lately.items():
+        if passage.outcome in (Outcome.WITHHELD, Outcome.RELAY):
+            continue
+        leaving[passage.queue] += rate  # type: ignore[assignment]
+        for one in ((Kind.relay, passage.relay), (Kind.destination, passage.destination)):
+            rates[one] += rate  # type: ignore[assignment]
+            if passage.outcome in _DEFERRED:
+                deferrals[one] += rate  # type: ignore[assignment]
+        returning += rate if passage.outcome in _DEFERRED else 0.0
+    waiting: Counter[str] = Counter()
+    for row in later:
+        waiting[destinations.of(f"@{row.domain}")] += row.count
+
+    def line(kind: Kind, name: str, nominal: float) -> Line:
+        throttle = held.get((kind, name))
+        slowed = throttle.rate_now(now) if throttle else None
+        return Line(
+            name=name,
+            rate=rates[kind, name],
+            limit=min(nominal or slowed, slowed) if slowed else (nominal or None),
+            nominal=nominal or None,
+            deferred=deferrals[kind, name],
+            waiting=waiting[name] if kind is Kind.destination else 0,
+            state=_state(throttle, now),
+            until=throttle.shut_until if throttle and throttle.is_shut(now) else None,
+            reason=throttle.reason if throttle else "",
+        )
+
+    names = (
+        {name for kind, name in rates if kind is Kind.destination}
+        | set(destinations.limited())
+        | set(waiting)
+    )
+    shown = sorted(names, key=lambda name: (-rates[Kind.destination, name], -waiting[name], name))[
+        :_DESTINATIONS
+    ]
+    shown = [name for kind, name in sorted(held) if kind is Kind.destination and name not in shown] + shown
+    return Picture(
+        at=now,
+        issues=going,
+        queues=[
+            _queue(
+                depth,
+                (returning, leaving["retry"]) if depth.queue == "retry" else _flow(depth, before, now),
+                hints,
+                now,
+            )
+            for depth in depths
+        ],
+        workers=telemetry.present(),
+        relays=[
+            replace(
+                line(Kind.relay, route.relay, route.rate),
+                warm_up=(handed[route.relay], route.warm_up.allowed(now.date())) if route.warm_up else None,
+            )
+            for route in routes
+        ],
+        destinations=[line(Kind.destination, name, destinations.nominal(name)) for name in shown],
+        retries=sum(row.count for row in later),
+        next_retry=min((row.next_due for row in later), default=None),
+        uncertain=unsettled,
+        lost_claims=lost,
+        depths=depths,
+    )
+
+
+Flow = tuple[float | None, float | None]
+
+
+def _queue(depth: Depth, flow: Flow, hints: Mapping[str, int], now: datetime) -> Queue:
+    oldest = (now - depth.oldest) / timedelta(seconds=1) if depth.oldest else None
+    return Queue(depth.queue, depth.waiting, oldest, *flow, hints.get(depth.queue))
+
+
+def _flow(depth: Depth, before: Picture | None, now: datetime) -> Flow:
+    """What entered and what left a queue a second since the picture before."""
+    earlier = next((one for one in before.depths if one.queue == depth.queue), None) if before else None
+    if before is None or earlier is None:
+        return None, None
+    seconds = max((now - before.at) / timedelta(seconds=1), 0.001)
+    # Issues that ended take their counts along: that is no flow.
+    entering, leaving = depth.entered - earlier.entered, depth.left - earlier.left
+    return max(0.0, entering / seconds), max(0.0, leaving / seconds)
+
+
+def _state(throttle: Throttle | None, now: datetime) -> str:
+    if throttle is None:
+        return "open"
+    if throttle.is_shut(now):
+        return "held" if throttle.by_hand else "shut"
+    if throttle.is_half_open(now):
+        return "trying"
+    return "slowed" if throttle.rate_now(now) else "open"
+
+
+_FOR_GOOD = datetime(9000, 1, 1, tzinfo=UTC)
+
+
+def hold(
+    database: Database,
+    routes: Sequence[Route],
+    destinations: Destinations,
+    name: str,
+    until: datetime | None,
+    why: str,
+) -> tuple[Kind, str]:
+    """Let nothing go to a relay or a destination, before ``until`` or before ``release``. Raises NoSuchName.
+
+    Returns what it was taken for: a relay's name, a group's, or a receiving domain.
+    """
+    kind, found = _named(routes, destinations, name)
+
+    def held(one: Throttle) -> Throttle:
+        return replace(
+            one, shut_until=until or _FOR_GOOD, trips=0, probed_until=None, by_hand=True, reason=why
+        )
+
+    with database.transaction() as session:
+        throttles.change(session, kind, found, held)
+    return kind, found
+
+
+def release(
+    database: Database, routes: Sequence[Route], destinations: Destinations, name: str
+) -> tuple[Kind, str]:
+    """Let mail go there again at full rate, whatever held it back. Raises NoSuchName."""
+    kind, found = _named(routes, destinations, name)
+    with database.transaction() as session:
+        throttles.change(session, kind, found, lambda one: replace(one.closed(), rate=None, aim=None))
+    return kind, found
+
+
+def _named(routes: Sequence[Route], destinations: Destinations, name: str) -> tuple[Kind, str]:
+    if name in [route.relay for route in routes]:
+        return Kind.relay, name
+    groups = {group.name.lower(): group.name for group in destinations.groups}
+    if name.lower() in groups:
+        return Kind.destination, groups[name.lower()]
+    if "." in name:
+        return Kind.destination, destinations.of(f"@{name}")
+    known = ", ".join([*(route.relay for route in routes), *groups.values()])
+    raise NoSuchName(f"“{name}” is no relay and no receiving domain; there is {known}, and any domain.")
