@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import hypothesis
 import pytest
 from sqlalchemy import create_engine, text
 
@@ -21,6 +22,10 @@ from mailer.migrations import upgrade
 from mailer.services import approve, author, compose, expand, schedule, subscribers
 from mailer.settings import ROOT, Settings
 from mailer.store.database import Database
+
+# How long an example takes depends on what else the machine does; that is no defect of the example.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 SECRET = "k" * 32
 SAMPLE = ROOT / "docs" / "sample"

@@ -1,7 +1,6 @@
 """The pages of the inbox, read as HTML and, where a browser has the last word, in Chromium."""
 
 import re
-import shutil
 import socket
 import threading
 from collections.abc import Iterator
@@ -67,12 +66,9 @@ def address(inbox: Inbox) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def browser(chromium: str) -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        path = shutil.which("chromium") or playwright.chromium.executable_path
-        if not Path(path).exists():
-            pytest.skip("There is no Chromium here.")
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         yield browser
         browser.close()
 
