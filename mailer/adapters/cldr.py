@@ -34,7 +34,7 @@ def days(span: DateRange, language: str) -> str:
     formats = locale.interval_formats
     first, last = (formats.get("yMMMMd") or formats["yMMMd"])[field]
     # Most languages list intervals with short months only; wider ones follow from them (UTS 35, part 4).
-    halves = ((span.start, _widened(first)), (span.end, _widened(last)))
+    halves = ((span.start, _widened(first, locale)), (span.end, _widened(last, locale)))
     return "".join(format_date(on, pattern, locale=locale) for on, pattern in halves)
 
 
@@ -81,7 +81,11 @@ def month(on: date, language: str) -> str:
     return format_skeleton("yMMMM", on, locale=_locale(language))
 
 
-def _widened(pattern: str) -> str:
+def _widened(pattern: str, locale: Locale) -> str:
+    """With months in full, and days as the language writes them beside such months: Croatian intervals alone
+    have a zero before the day."""
+    if "dd" not in locale.date_formats["long"].pattern:
+        pattern = pattern.replace("dd", "d")
     return re.sub(r"(?<![ML])([ML])\1\1(?!\1)", r"\1\1\1\1", pattern)
 
 

@@ -37,6 +37,7 @@ def test_days_of_one_month(language: str, expected: str) -> None:
 def test_days_across_months_and_years() -> None:
     assert days(SUMMER, "en").split() == ["30", "July", "–", "2", "August", "2026"]
     assert days(WINTER, "en").split() == ["30", "December", "2026", "–", "2", "January", "2027"]
+    assert days(SUMMER, "hr").split() == ["30.", "srpnja", "–", "2.", "kolovoza", "2026."]
     assert days(DateRange(date(2026, 9, 30), date(2026, 9, 30)), "en") == day(date(2026, 9, 30), "en")
 
 
