@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 
 from mailer.cli import demo, dkim, issues, newsletters, queues, readers, servers
-from mailer.cli.errors import EXPECTED
+from mailer.cli.errors import EXPECTED, sentence
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -36,7 +36,7 @@ def main() -> None:
     try:
         app()
     except EXPECTED as error:
-        said = str(error)
+        said = sentence(error)
         if isinstance(error, OSError) and error.filename and error.strerror:
             said = f"{error.filename}: {error.strerror}."
         Console(stderr=True, soft_wrap=True).print(f"mailer: {said}", markup=False, highlight=False)

@@ -1,9 +1,11 @@
 """mailer demo: an invented newsletter goes out to 500 readers in 18 languages, everything embedded."""
 
+import fcntl
 import json
+import os
 import shutil
+import signal
 import socket
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -21,6 +23,7 @@ from rich.table import Table
 
 from mailer.adapters.inbox import RunningInbox, start
 from mailer.bootstrap import Mailer
+from mailer.cli.errors import Misuse
 from mailer.cli.processes import Processes
 from mailer.domain.document import decode, parse
 from mailer.domain.locales import native_name
@@ -64,9 +67,15 @@ def demo(
     """Send a sample issue in many languages and show it. Everything is embedded and stays on this machine."""
     console = Console()
     state = Path(".local/demo")
-    shutil.rmtree(state / "inbox", ignore_errors=True)
-    web_port, inbox_port = _free(web_port), _free(inbox_port)
+    for name in [name for name in os.environ if name.startswith("MAILER_")]:
+        del os.environ[name]  # a demo has no part in what this shell is set up for
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with ExitStack() as stack:
+        stack.enter_context(_alone(state))
+        # Opened first: a place that cannot be written to is to be known before, not after.
+        figures_file = stack.enter_context(json_file.open("w", encoding="utf-8")) if json_file else None
+        shutil.rmtree(state / "inbox", ignore_errors=True)
+        web_port, inbox_port = _free(web_port), _free(inbox_port)
         inbox = stack.enter_context(start("127.0.0.1", 0, state / "inbox"))
         settings = Settings(
             database_url="",
@@ -80,7 +89,7 @@ def demo(
         )
         with console.status("Starting PostgreSQL and Redis…"):
             parts = stack.enter_context(Mailer(settings))
-            _start_afresh(parts)
+            parts.reset()  # begins anew, whatever the last demo left
         processes = stack.enter_context(Processes(parts))
         processes.start_all()
         stack.enter_context(_inbox_page(inbox, inbox_port, settings.public_url))
@@ -88,8 +97,12 @@ def demo(
             issue = _prepare(parts)
         figures = _send(parts, processes, inbox, issue, console)
         true = _tell(parts, issue, figures, console)
-        if json_file:
-            json_file.write_text(json.dumps(asdict(figures), indent=2) + "\n", "utf-8")
+        if figures_file:
+            print(json.dumps(asdict(figures), indent=2), file=figures_file, flush=True)
+        if exit_:
+            if not true:
+                raise typer.Exit(1)
+            return
         inbox_page = f"http://127.0.0.1:{inbox_port}/inbox"
         console.print(f"\nLeaf through the mail as its readers see it:  [bold]{inbox_page}[/]")
         console.print("Each mail's links work: its web view, its reader's choices, and unsubscribing.")
@@ -100,10 +113,6 @@ def demo(
         console.print(
             f"  MAILER_STATE_DIR={state} .venv/bin/mailer explain {issue} {_someone(inbox)}", soft_wrap=True
         )
-        if exit_ or not sys.stdout.isatty():
-            if not true:
-                raise typer.Exit(1)
-            return
         console.print("\nCtrl-C ends it.")
         try:
             while not (gone := processes.ended()):
@@ -112,6 +121,18 @@ def demo(
             raise typer.Exit(1)
         except KeyboardInterrupt:
             console.print("Ending.")
+
+
+@contextmanager
+def _alone(state: Path) -> Iterator[None]:
+    """Hold the folder for one demo: a second one would empty the database under the first."""
+    state.mkdir(parents=True, exist_ok=True)
+    with (state / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Misuse(f"A demo is running in {state} already. End that one first.") from None
+        yield
 
 
 def _free(port: int) -> int:
@@ -123,11 +144,6 @@ def _free(port: int) -> int:
         except OSError:
             probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def _start_afresh(parts: Mailer) -> None:
-    """A demo begins with an empty database and empty queues, whatever the last one left."""
-    parts.reset()
 
 
 def _prepare(parts: Mailer) -> int:

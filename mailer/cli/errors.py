@@ -1,6 +1,6 @@
 """Errors that a user can mend: each has a message that is a sentence for them."""
 
-from mailer.adapters.embedded import EmbeddedMissing
+from mailer.adapters.embedded import EmbeddedMissing, UnfitFolder
 from mailer.adapters.markup import TooDeep, TooLong
 from mailer.adapters.mjml import TooLarge, UnsafeLink
 from mailer.adapters.pictures import BadPicture
@@ -10,6 +10,7 @@ from mailer.domain.languages import NotALanguage
 from mailer.domain.message import UnsafeHeader
 from mailer.domain.newsletter import NewsletterError
 from mailer.domain.states import WrongState
+from mailer.domain.subscribers import Unfit
 from mailer.services.approve import NotApproved
 from mailer.services.author import Refused
 from mailer.services.compose import NoIssue
@@ -25,6 +26,14 @@ from mailer.store.database import DatabaseDown
 
 class Misuse(ValueError):
     """The command's words do not fit together."""
+
+
+def sentence(problem: Exception) -> str:
+    """A problem's message as a sentence, also where it is worded as a part of one, for a list of reasons."""
+    said = str(problem)
+    if isinstance(problem, Unfit):
+        said = said[:1].upper() + said[1:]
+    return said if said.endswith((".", "!", "?")) else f"{said}."
 
 
 EXPECTED = (
@@ -50,6 +59,7 @@ EXPECTED = (
     TooDeep,
     TooLarge,
     TooLong,
+    UnfitFolder,
     UnsafeHeader,
     UnsafeLink,
     WrongState,
