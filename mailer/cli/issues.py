@@ -15,9 +15,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from mailer.bootstrap import Mailer
-from mailer.cli.errors import Misuse
+from mailer.cli.errors import Misuse, sentence
 from mailer.domain.composition import IssueMaterial
-from mailer.domain.document import Document, DocumentError, decode, parse
+from mailer.domain.document import LIMIT, Document, decode, parse
 from mailer.domain.languages import canonical
 from mailer.domain.states import IssueState, MissingPolicy
 from mailer.domain.subscribers import Unfit, read_address
@@ -44,10 +44,8 @@ def _me() -> str:
 
 
 def _read(file: Path, language: str) -> Document:
-    size = file.stat().st_size
-    if size > 50_000_000:
-        raise DocumentError(f"{file.name} is {size / 1e6:.0f} MB; a newsletter document is at most 5 MB.")
-    return parse(decode(file.read_bytes()), language)
+    with file.open("rb") as opened:
+        return parse(decode(opened.read(LIMIT + 1), file.stat().st_size), language)
 
 
 @app.command("import")
@@ -105,6 +103,8 @@ def import_(
         print(f"  no partner found, added as a story of its own: {headline}")
     for headline in done.not_in_file:
         print(f"  not in this file, kept: {headline}")
+    for headline in done.still_missing:
+        print(f"  still without a text in {done.language}: {headline}")
     _doubts(document)
 
 
@@ -124,8 +124,15 @@ def _tell(document: Document, as_json: bool) -> None:
             print(f"  {story.headline}")
             for line in story.datelines:
                 print(f"    {line.text}")
+            for note in story.contacts:
+                print(f"    {note.text}{_spoken_for(len(note.stories))}")
     print()
     _doubts(document)
+
+
+def _spoken_for(stories: int) -> str:
+    """Which stories a contact note speaks for, where it is not only the one that it follows."""
+    return f"  for this and {_count(stories - 1, 'story', 'stories')} above" if stories > 1 else ""
 
 
 def _count(number: int, one: str, many: str) -> str:
@@ -271,10 +278,10 @@ def send(
         return
     when = _time(at) if at else now
     if at and (now - when).total_seconds() > 60:
-        raise Misuse(f"{when:%d %B %Y at %H:%M %Z} has passed. Leave --at away to send now.")
+        raise Misuse(f"{when:%-d %B %Y at %H:%M %Z} has passed. Leave --at away to send now.")
     with Mailer() as parts:
         schedule.schedule(parts.database, issue, when, by or _me())
-    print(f"Issue {issue} goes out {'now' if not at else f'on {when:%d %B %Y at %H:%M %Z}'}.")
+    print(f"Issue {issue} goes out {'now' if not at else f'on {when:%-d %B %Y at %H:%M %Z}'}.")
     print(f"Follow it with: mailer issue status {issue}")
 
 
@@ -287,11 +294,11 @@ def _send_locally(issue: int, at: str, now: datetime, by: str) -> None:
         raise Misuse("--local needs a time without an offset, such as --at 2026-09-30T09:00 --local.")
     if when.replace(tzinfo=timezone(timedelta(hours=-12))) < now:
         raise Misuse(
-            f"{when:%d %B %Y at %H:%M} has passed everywhere. Leave --at and --local away to send now."
+            f"{when:%-d %B %Y at %H:%M} has passed everywhere. Leave --at and --local away to send now."
         )
     with Mailer() as parts:
         schedule.schedule_locally(parts.database, issue, when, by or _me())
-    print(f"Issue {issue} goes out on {when:%d %B %Y at %H:%M} where each reader is.")
+    print(f"Issue {issue} goes out on {when:%-d %B %Y at %H:%M} where each reader is.")
     print(f"Follow it with: mailer issue status {issue}")
 
 
@@ -387,7 +394,7 @@ def _drawn(status: Status) -> Table:
         "editions", f"{status.editions}" + (f" ({status.to_render} to render)" if status.to_render else "")
     )
     if status.state is IssueState.scheduled and status.scheduled_at:
-        grid.add_row("goes out", f"{status.scheduled_at:%d %B %Y at %H:%M} UTC")
+        grid.add_row("goes out", f"{status.scheduled_at:%-d %B %Y at %H:%M} UTC")
     return grid
 
 
@@ -446,12 +453,11 @@ def explain(issue: Number, address: str, as_json: Json = False) -> None:
     try:
         key = read_address(address)[1]
     except Unfit as error:
-        raise Misuse(f"{error}.") from None
+        raise Misuse(sentence(error)) from None
     with Mailer() as parts:
         found = report.explain(parts.database, issue, address, parts.tokens.address_hash(key))
     if as_json:
         shown = {name: getattr(found, name) for name in found.__slots__}
         print(json.dumps(shown, ensure_ascii=False, indent=2, default=str))
         return
-    for sentence in found.sentences:
-        print(sentence)
+    print(*found.sentences, sep="\n")

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mailer.bootstrap import Mailer
-from mailer.cli.errors import Misuse
+from mailer.cli.errors import Misuse, sentence
 from mailer.domain.subscribers import Unfit, read_address
 from mailer.services import feedback, retention, rights, subscribers
 from mailer.store.database import DatabaseDown
@@ -67,7 +67,7 @@ def _keys(addresses: list[str]) -> list[str]:
         try:
             keys.append(read_address(address)[1])
         except Unfit as error:
-            raise Misuse(f"{error}. Nothing was done.") from None
+            raise Misuse(f"{sentence(error)} Nothing was done.") from None
     return keys
 
 

@@ -1,5 +1,6 @@
 """mailer migrate, web, inbox, run, settings"""
 
+import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -62,8 +63,10 @@ def run() -> None:
         processes.start_all()
         print(f"Web pages on {parts.settings.public_url}. Workers run. Ctrl-C ends it.")
         try:
-            while not processes.ended():
+            while not (gone := processes.ended()):
                 time.sleep(0.5)
+            print(f"{', '.join(gone)} ended; see {parts.settings.state_dir / 'logs'}", file=sys.stderr)
+            raise typer.Exit(1)
         except KeyboardInterrupt:
             print("Ending; messages in flight finish.")
 

@@ -110,7 +110,7 @@ def read_address(written: str) -> tuple[str, str]:
                 return f"{local}@{shown}", f"{local.lower()}@{ascii_domain}"
         found = validate_email(written, check_deliverability=False, test_environment=True)
     except EmailNotValidError as error:
-        raise Unfit(f"the address {quoted(written)} cannot be right: {error}") from None
+        raise Unfit(f"the address {quoted(written)} cannot be right: {str(error).rstrip('.')}") from None
     return found.normalized, f"{found.local_part.casefold()}@{found.ascii_domain}"
 
 

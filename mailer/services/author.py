@@ -146,6 +146,8 @@ class Imported:
     """Headlines that found no partner among the stories there were: added as stories of their own."""
     not_in_file: list[str] = field(default_factory=list)
     """Stories that had this language before and are not in the file: kept."""
+    still_missing: list[str] = field(default_factory=list)
+    """Stories of the issue that have no text in this language yet, by a headline that they have."""
 
 
 def import_document(
@@ -184,7 +186,9 @@ def import_document(
         if issue is not None:
             issues.locked(session, issue.id)  # its state is read anew: it may just have been approved
         if issue is None:
-            issue = Issue(newsletter_id=newsletter.id, number=number, issue_date=_issue_date(document, today))
+            issue = Issue(
+                newsletter_id=newsletter.id, number=number, issue_date=_issue_date(document) or today
+            )
             session.add(issue)
             session.flush()
             issues.log(session, issue.id, actor, "created")
@@ -197,20 +201,17 @@ def import_document(
         done.changed += _front(session, issue, newsletter, document, tag)
         writer = _Writer(session, issue, newsletter, tag, pictures, done)
         writer.write(document)
+        if writer.leads and (on := _issue_date(document)):
+            done.changed += _update(issue, {"issue_date": on})
         if done.changed:
             issues.touch(session, issue.id)
             issues.log(session, issue.id, actor, "imported", f"{tag}: {done.changed} texts")
         return done
 
 
-def _issue_date(document: Document, today: date) -> date:
-    written = document.front.get("date", "").strip()
-    if not written:
-        return today
-    try:
-        return date.fromisoformat(written)
-    except ValueError:
-        raise Refused(f"The date “{written}” in the front matter is not of the form 2026-09-30.") from None
+def _issue_date(document: Document) -> date | None:
+    written = document.front.get("date")
+    return date.fromisoformat(written) if written else None
 
 
 def _refuse_control(document: Document) -> None:
@@ -314,9 +315,15 @@ class _Writer:
             self._section(section, read)
         for found in self.stories.values():
             for story in found:
-                text = self.texts.get(story.id, {}).get(self.tag)
-                if text and story.id not in self.seen:
+                if story.id in self.seen:
+                    continue
+                texts = self.texts.get(story.id, {})
+                if text := texts.get(self.tag):
                     self.done.not_in_file.append(text.headline)
+                elif texts:
+                    rank = [self.newsletter.default_language, *texts]
+                    other = next(texts[tag] for tag in rank if tag in texts)
+                    self.done.still_missing.append(_plain(other.headline))
 
     def _matched(self, read: Sequence[ReadSection]) -> list[tuple[Section, list[ReadStory]]]:
         """The newsletter's section for each title of the document: by title, else by place, else a new one.

@@ -154,7 +154,7 @@ def explain(database: Database, issue: int, address: str, address_hash: bytes) -
         suppressed = ""
         if suppression:
             suppressed = (
-                f"The address was suppressed on {suppression.created_at:%d %B %Y}: {suppression.reason}"
+                f"The address was suppressed on {suppression.created_at:%-d %B %Y}: {suppression.reason}"
                 + (f" ({suppression.detail})." if suppression.detail else ".")
             )
         if reader is None:
@@ -185,14 +185,14 @@ def explain(database: Database, issue: int, address: str, address_hash: bytes) -
         for consent in readers.consents(session, reader.id):
             if consent.newsletter_id == newsletter.id:
                 verb = "given" if consent.given else "withdrawn"
-                say.append(f"Consent {verb} on {consent.at:%d %B %Y} by way of “{consent.source}”.")
+                say.append(f"Consent {verb} on {consent.at:%-d %B %Y} by way of “{consent.source}”.")
         found = ledger.entry(session, issue, reader.id)
         if found is None:
             if row.frozen_at is None:
                 say.append(f"Issue {issue} is {row.state.value}: its audience is not frozen yet.")
             else:
                 say.append(
-                    f"They were not subscribed when the audience was frozen, {row.frozen_at:%d %B %Y at %H:%M} UTC."
+                    f"They were not subscribed when the audience was frozen, {row.frozen_at:%-d %B %Y at %H:%M} UTC."
                 )
             return Explanation(issue, address, "no delivery", None, None, [], None, say)
         got: list[str] = []
@@ -222,7 +222,7 @@ def explain(database: Database, issue: int, address: str, address_hash: bytes) -
 
 def _fate(found: ledger.Entry, state: IssueState, suppressed: str) -> list[str]:
     tries = "at the first attempt" if found.attempts == 1 else f"after {found.attempts} attempts"
-    at = f"{found.finished_at:%d %B %Y at %H:%M:%S} UTC" if found.finished_at else ""
+    at = f"{found.finished_at:%-d %B %Y at %H:%M:%S} UTC" if found.finished_at else ""
     match found.state:
         case "sent":
             return [f"It was sent on {at}, {tries}; the relay said: {found.reply}."]
@@ -240,9 +240,9 @@ def _fate(found: ledger.Entry, state: IssueState, suppressed: str) -> list[str]:
         return ["It waits: the issue is paused."]
     if found.attempts:
         return [
-            f"The last attempt was deferred: {found.reply}. The next is due {found.due_at:%d %B %Y at %H:%M} UTC."
+            f"The last attempt was deferred: {found.reply}. The next is due {found.due_at:%-d %B %Y at %H:%M} UTC."
         ]
-    return [f"It waits for its turn, due {found.due_at:%d %B %Y at %H:%M} UTC."]
+    return [f"It waits for its turn, due {found.due_at:%-d %B %Y at %H:%M} UTC."]
 
 
 def events(database: Database, issue: int) -> list[tuple[datetime, str, str, str]]:

@@ -177,6 +177,25 @@ def test_a_story_taken_out_of_the_file_is_kept_and_listed(parts: Mailer, write: 
     assert len(headlines(parts, issue, "en")) == 16
 
 
+def test_stories_that_a_language_still_lacks_are_listed(parts: Mailer, write: Import) -> None:
+    assert write(sample("en")).still_missing == []
+    done = write(sample("bg"), "bg")
+    assert len(done.still_missing) == 16 - done.stories
+    assert "The ferry at Port Selin goes electric" in done.still_missing
+
+
+def test_a_corrected_date_is_written_where_the_first_language_says_it(parts: Mailer, write: Import) -> None:
+    def date_of(issue: int) -> str:
+        with parts.database.transaction() as session:
+            return str(issues.by_id(session, issue).issue_date)  # type: ignore[union-attr]
+
+    issue = write(sample("en")).issue
+    assert date_of(issue) == "2026-09-30"
+    assert write(sample("en").replace("date: 2026-09-30", "date: 2026-10-02")).changed == 1
+    write(sample("fr"), "fr")
+    assert date_of(issue) == "2026-10-02"
+
+
 def test_a_contact_taken_out_of_the_file_is_gone(parts: Mailer, write: Import) -> None:
     source = "## News\n\n### One\n\nText.\n\n*(For info: Ann Example)*\n\n### Two\n\nMore.\n"
     issue = write(source, slug="lumen").issue
@@ -273,7 +292,7 @@ def test_front_matter_names_the_issue(parts: Mailer, write: Import) -> None:
         ("en", "nowhere", LEAST, "There is no newsletter “nowhere”. There is: lumen, lumen-basin."),
         ("bs-Cyrl", "lumen-basin", LEAST, "lumen-basin has no language bs-Cyrl; it has en, fr,"),
         ("sr-Latn-BA", "lumen-basin", LEAST, "Did you mean sr-Latn?"),
-        ("en", "lumen", "---\ndate: soon\n---\n\nHello.\n\n## A\n\n### B\n\nC.\n", "The date “soon”"),
+        ("en", "lumen", "---\ndate: soon\n---\n\nHello.\n\n## A\n\n### B\n\nC.\n", "the date “soon”"),
         ("en", "lumen", "## A\n\n### B\n\n![x](../../README.md)\n\nC.\n", "outside the document's folder"),
         ("en", "lumen", "## A\n\n### B\n\n![x](missing.png)\n\nC.\n", "missing.png is not there"),
     ],

@@ -57,7 +57,7 @@ def test_why_a_reader_got_an_edition(parts: Mailer, sent: int) -> None:
     assert "ann@example.org reads en." in said
     assert "They follow every section." in said
     assert "Their edition is in en, because they read en, with: News and events; Water and rivers;" in said
-    assert "Consent given on 02 January 2026 by way of “a form”." in said
+    assert "Consent given on 2 January 2026 by way of “a form”." in said
     assert "at the first attempt; the relay said: 250" in said
 
     bea, said = explained(parts, sent, "bea")

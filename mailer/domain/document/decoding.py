@@ -28,18 +28,19 @@ _IN_ZIP = (
 _ASK = "save the newsletter as Markdown text in UTF-8 and try again."
 
 
-def decode(data: bytes) -> str:
+def decode(data: bytes, size: int = 0) -> str:
     """The text of a document: UTF-8, with or without a byte order mark, or UTF-16 with one. Raises
-    ``DocumentError`` for anything else, and for more than ``LIMIT`` bytes."""
+    ``DocumentError`` for anything else, and for more than ``LIMIT`` bytes. ``size`` is that of the file,
+    where ``data`` may be only its beginning."""
     if not data:
         raise DocumentError("The file is empty.")
     if kind := _kind(data):
         raise DocumentError(f"The file is {kind}, not Markdown text; {_ASK}")
-    if len(data) > LIMIT:
-        tenths = math.ceil(len(data) * 10 / MEGABYTE)
-        size = tenths // 10 if tenths % 10 == 0 else tenths / 10
+    if (size := max(size, len(data))) > LIMIT:
+        tenths = math.ceil(size * 10 / MEGABYTE)
+        megabytes = tenths // 10 if tenths % 10 == 0 else tenths / 10
         raise DocumentError(
-            f"The file is {size} MB; a newsletter document is at most {LIMIT // MEGABYTE} MB. "
+            f"The file is {megabytes} MB; a newsletter document is at most {LIMIT // MEGABYTE} MB. "
             "Leave pictures out of the text and add them to the issue."
         )
     encoding = "utf-8-sig"

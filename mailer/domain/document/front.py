@@ -1,5 +1,7 @@
 """Front matter: ``key: value`` lines between two ``---`` lines at the very top of a document."""
 
+from datetime import date
+
 from mailer.domain.document.parts import DocumentError
 
 KEYS = ("subject", "preheader", "number", "date", "language")
@@ -10,7 +12,8 @@ def read_front(lines: list[str]) -> tuple[dict[str, str], int]:
     takes (0 if there is none).
 
     Raises ``DocumentError`` naming the line for a key that is not in ``KEYS``, a key that comes twice, a
-    line that is no ``key: value``, and front matter that never closes: none of it is dropped in silence.
+    line that is no ``key: value``, a date that is none, and front matter that never closes: none of it is
+    dropped in silence.
     """
     if len(lines) < 2 or lines[0].rstrip() != "---" or _key(lines[1]) is None:
         return {}, 0
@@ -32,7 +35,16 @@ def read_front(lines: list[str]) -> tuple[dict[str, str], int]:
         if key in values:
             raise DocumentError(f"Line {number} gives “{key}” a second time.")
         values[key] = _unquoted(line.partition(":")[2].strip())
+        if key == "date" and values[key] and not _is_date(values[key]):
+            raise DocumentError(f"Line {number} gives the date “{values[key]}”; write it as 2026-09-30.")
     return values, number
+
+
+def _is_date(written: str) -> bool:
+    try:
+        return bool(date.fromisoformat(written))
+    except ValueError:
+        return False
 
 
 def _unquoted(value: str) -> str:

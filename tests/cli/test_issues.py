@@ -1,0 +1,157 @@
+"""mailer issue … and mailer explain: what they print, and how they refuse."""
+
+import codecs
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mailer import cli
+from mailer.bootstrap import Mailer
+from tests.conftest import SAMPLE, SECRET
+
+Run = Callable[..., tuple[int, str, str]]
+GOOD = "## News\n\n### One\n\n**1 May 2026, Velt:** Text.\n"
+
+
+@pytest.fixture
+def mailer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run the command line; returns its exit status, what it printed, and what it complained of."""
+
+    def run(*words: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["mailer", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capsys.readouterr()
+        return int(ended.value.code or 0), said.out, said.err
+
+    return run
+
+
+@pytest.fixture
+def nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """No database answers, and no embedded one may start."""
+    monkeypatch.setenv("MAILER_DATABASE_URL", "postgresql://nobody@127.0.0.1:9/none")
+    monkeypatch.setenv("MAILER_SECRET_KEY", SECRET)
+    monkeypatch.setenv("MAILER_STATE_DIR", str(tmp_path / "state"))
+    return tmp_path
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch, parts: Mailer) -> Mailer:
+    """The command line works on the test's database."""
+    monkeypatch.setenv("MAILER_DATABASE_URL", parts.database.url)
+    monkeypatch.setenv("MAILER_SECRET_KEY", SECRET)
+    return parts
+
+
+def test_a_dry_run_prints_what_it_understood_without_a_database(mailer: Run, nowhere: Path) -> None:
+    status, out, _ = mailer("issue", "import", SAMPLE / "2026-3.en.md", "--dry-run", "--json")
+    assert status == 0
+    said = json.loads(out)
+    assert said["intro"].startswith("Welcome")
+    assert len(said["sections"]) == 6
+    stories = [story for section in said["sections"] for story in section["stories"]]
+    assert len(stories) == 16
+    assert all(section["title"] for section in said["sections"])
+    assert all(story["headline"] and story["body"] for story in stories)
+    first = stories[1]["datelines"][0]
+    assert first == {
+        "text": "7-8 July 2026, Mirova, Selvania",
+        "dates": [{"start": "2026-07-07", "end": "2026-07-08"}],
+        "place": "Mirova, Selvania",
+    }
+    notes = [note for story in stories for note in story["contacts"]]
+    assert len(notes) == 7 and all(note["text"].startswith("(For info") for note in notes)
+    assert {"line", "why"} >= {key for doubt in said["unsure"] for key in doubt}
+    assert not (nowhere / "state").exists()
+
+
+def test_a_dry_run_shows_notes_with_whom_they_speak_for(mailer: Run, nowhere: Path) -> None:
+    _, out, _ = mailer("issue", "import", SAMPLE / "2026-3.en.md", "--dry-run")
+    lines = out.splitlines()
+    assert lines[0] == "6 sections, 16 stories, 7 contact notes. Nothing was written."
+    assert "    (For info: Marlo Testwell, marlo.testwell@example.org)" in lines
+    assert (
+        "    (For info on all of the above: Ina Sample, ina.sample@example.org)"
+        "  for this and 1 story above" in lines
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "The file is empty."),
+        (b" \n\n", "The file is empty: it holds nothing but blanks."),
+        (bytes(range(256)) * 400, "The file is not text, it holds binary data; save the newsletter"),
+        (GOOD.encode("utf-16-le"), "The file is not text, it holds binary data; save the newsletter"),
+        (GOOD.replace("One", "Ünë").encode("latin-1"), "The file is not UTF-8 text (see line 3); save"),
+        (codecs.BOM_UTF16_LE + b"a", "The file is not UTF-16 text (see line 1); save"),
+        (b"%PDF-1.7", "The file is a PDF, not Markdown text; save"),
+        (b"Only a sentence.", "The document has no story: a story begins with a heading such as"),
+        (b"a" * 52_428_800, "The file is 50 MB; a newsletter document is at most 5 MB."),
+        (b"---\ncolour: red\n---\n" + GOOD.encode(), "Line 2 gives “colour”, which is not one of"),
+        (b"---\ndate: May\n---\n" + GOOD.encode(), "Line 2 gives the date “May”; write it as 2026-09-30."),
+    ],
+    ids=[
+        "empty",
+        "blank",
+        "binary",
+        "utf-16",
+        "latin-1",
+        "half-utf-16",
+        "pdf",
+        "storyless",
+        "large",
+        "key",
+        "date",
+    ],
+)
+@pytest.mark.parametrize("how", [["--dry-run"], ["--newsletter", "lumen-basin", "--language", "en"]])
+def test_what_is_no_newsletter_gets_one_sentence(
+    mailer: Run, nowhere: Path, data: bytes, said: str, how: list[str]
+) -> None:
+    file = nowhere / "issue.md"
+    file.write_bytes(data)
+    status, out, err = mailer("issue", "import", file, *how)
+    assert (status, out) == (2, "")
+    assert err.startswith(f"mailer: {said}")
+    assert err.endswith(".\n") and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("issue status 7", "There is no issue 7. See them with: mailer issue list."),
+        ("issue send 7", "There is no issue 7. See them with: mailer issue list."),
+        ("explain 7 ada@example.org", "There is no issue 7. See them with: mailer issue list."),
+        (
+            "explain 7 ada",
+            "The address “ada” cannot be right: An email address must have an @-sign.",
+        ),
+        (
+            "suppress ada@example.org nonsense",
+            "The address “nonsense” cannot be right: An email address must have an @-sign. Nothing was done.",
+        ),
+        ("issue import {good} --language en", "Say for which newsletter: --newsletter SLUG"),
+        ("issue import {good} --newsletter none --language en", "There is no newsletter “none”."),
+        (
+            "issue import {good} --newsletter none --language xx-",
+            "“xx-” is not a language tag such as en, sr-Latn or pt-BR.",
+        ),
+        ("issue import {missing} --dry-run", "{missing}: No such file or directory."),
+        ("issue import {folder} --dry-run", "{folder}: Is a directory."),
+    ],
+)
+def test_a_wrong_word_gets_one_sentence(
+    mailer: Run, served: Mailer, tmp_path: Path, words: str, said: str
+) -> None:
+    good = tmp_path / "good.md"
+    good.write_text(GOOD)
+    names = {"good": good, "missing": tmp_path / "missing.md", "folder": tmp_path}
+    status, out, err = mailer(*words.format(**names).split())
+    assert (status, out) == (2, "")
+    assert err.startswith(f"mailer: {said.format(**names)}")
+    assert err.endswith(".\n") and ".." not in err and err.count("\n") == 1
