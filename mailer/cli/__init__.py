@@ -37,7 +37,7 @@ def main() -> None:
         app()
     except EXPECTED as error:
         said = sentence(error)
-        if isinstance(error, OSError) and error.filename and error.strerror:
-            said = f"{error.filename}: {error.strerror}."
+        if isinstance(error, OSError) and error.strerror:
+            said = f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror}."
         Console(stderr=True, soft_wrap=True).print(f"mailer: {said}", markup=False, highlight=False)
         sys.exit(2)

@@ -1,5 +1,6 @@
 """mailer migrate, web, inbox, run, settings"""
 
+import socket
 import sys
 import time
 from pathlib import Path
@@ -7,11 +8,35 @@ from typing import Annotated
 
 import typer
 import uvicorn
+from fastapi import FastAPI
 
 from mailer.bootstrap import Mailer
+from mailer.cli.errors import Misuse
 from mailer.cli.processes import Processes
 from mailer.settings import Settings, read_settings
 from mailer.web.app import create_app
+
+
+def _serve(app: FastAPI, host: str, port: int, otherwise: str, ready: str = "") -> None:
+    """Serve an app until the process is ended; ``ready`` is printed with the port. Raises Misuse, which ends
+    in ``otherwise``, when the port cannot be had."""
+    try:
+        listener = socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
+        )
+    except OSError as error:
+        why = (error.strerror or str(error)).partition(" (while")[0]
+        raise Misuse(f"Nothing can be served on {host}:{port}: {why}. {otherwise}") from None
+    if ready:
+        print(ready % listener.getsockname()[1], flush=True)
+    with listener:
+        config = uvicorn.Config(
+            app,
+            access_log=False,  # addresses of pages hold readers' tokens
+            log_level="warning",
+            server_header=False,
+        )
+        uvicorn.Server(config).run(sockets=[listener])
 
 
 def migrate() -> None:
@@ -25,13 +50,8 @@ def web() -> None:
     """Serve the web pages."""
     with Mailer(application="mailer web", pool=10) as parts:
         settings = parts.settings
-        uvicorn.run(
-            create_app(parts),
-            host=settings.web_host,
-            port=settings.web_port,
-            access_log=False,  # addresses of pages hold readers' tokens
-            log_level="warning",
-            server_header=False,
+        _serve(
+            create_app(parts), settings.web_host, settings.web_port, "Choose another with MAILER_WEB_PORT."
         )
 
 
@@ -47,14 +67,9 @@ def inbox(
 
     settings = read_settings()
     with start(host, smtp_port, folder) as running:
-        print(f"Catching mail on {host}:{running.port}, showing it on http://{host}:{web_port}/inbox")
-        uvicorn.run(
-            create_inbox_app(running.inbox, [settings.public_url]),
-            host=host,
-            port=web_port,
-            access_log=False,
-            log_level="warning",
-        )
+        app = create_inbox_app(running.inbox, [settings.public_url])
+        said = f"Catching mail on {host}:{running.port}, showing it on http://{host}:%d/inbox"
+        _serve(app, host, web_port, "Choose another with --web-port.", said)
 
 
 def run() -> None:

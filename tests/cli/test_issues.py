@@ -2,32 +2,15 @@
 
 import codecs
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from mailer import cli
 from mailer.bootstrap import Mailer
+from tests.cli.conftest import Run
 from tests.conftest import SAMPLE, SECRET
 
-Run = Callable[..., tuple[int, str, str]]
 GOOD = "## News\n\n### One\n\n**1 May 2026, Velt:** Text.\n"
-
-
-@pytest.fixture
-def mailer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run the command line; returns its exit status, what it printed, and what it complained of."""
-
-    def run(*words: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["mailer", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        said = capsys.readouterr()
-        return int(ended.value.code or 0), said.out, said.err
-
-    return run
 
 
 @pytest.fixture
@@ -37,14 +20,6 @@ def nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setenv("MAILER_SECRET_KEY", SECRET)
     monkeypatch.setenv("MAILER_STATE_DIR", str(tmp_path / "state"))
     return tmp_path
-
-
-@pytest.fixture
-def served(monkeypatch: pytest.MonkeyPatch, parts: Mailer) -> Mailer:
-    """The command line works on the test's database."""
-    monkeypatch.setenv("MAILER_DATABASE_URL", parts.database.url)
-    monkeypatch.setenv("MAILER_SECRET_KEY", SECRET)
-    return parts
 
 
 def test_a_dry_run_prints_what_it_understood_without_a_database(mailer: Run, nowhere: Path) -> None:
