@@ -421,3 +421,9 @@ def test_the_page_is_the_edition_without_its_reader() -> None:
         content, reader_name="", reader_address="", links=Links(web_view="", website=content.links.website)
     )
     assert RENDERER.render(content).page == RENDERER.render(nobody).html
+
+
+def test_a_links_arrow_stays_with_its_last_word() -> None:
+    html = RENDERER.render(edition()).html
+    assert re.search(r"Read more\s?(&nbsp;|\u00a0)→</a>", html)
+    assert "Read more →" not in html
