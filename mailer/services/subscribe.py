@@ -10,7 +10,7 @@ from mailer.domain.phrases import Words, own_words
 from mailer.domain.states import SubscriptionState
 from mailer.domain.suppressions import LIFTED_BY_OPT_IN
 from mailer.domain.wording import Wording, page_language, spoken, worded
-from mailer.models import Consent, Newsletter, Signup, Subscriber, Subscription
+from mailer.models import Consent, Newsletter, Signup, Subscriber
 from mailer.store import attempts, feedback, newsletters, notes, readers, signups
 from mailer.store.database import Database, Session
 
@@ -185,8 +185,7 @@ def confirm(database: Database, signup: int, speak: Sequence[str], now: datetime
 def _reader(session: Session, row: Signup) -> Subscriber:
     reader = readers.by_hash(session, row.address_hash)
     if reader is None:
-        reader = Subscriber(address=row.address, address_hash=row.address_hash, languages=row.languages)
-        session.add(reader)
+        reader = readers.add(session, row.address, row.address_hash, row.languages)
     # Languages that this newsletter does not offer were chosen for another one: they stay, behind.
     offered = newsletters.by_id(session, row.newsletter_id).languages
     others = [tag for tag in reader.languages if match(tag, offered) is None]
@@ -199,8 +198,7 @@ def _reader(session: Session, row: Signup) -> Subscriber:
 def _subscribed(session: Session, row: Signup, reader: Subscriber, now: datetime) -> None:
     subscription = readers.subscription(session, row.newsletter_id, reader.id)
     if subscription is None:
-        subscription = Subscription(newsletter_id=row.newsletter_id, subscriber_id=reader.id)
-        session.add(subscription)
+        subscription = readers.tie(session, row.newsletter_id, reader.id, row.sections)
     if subscription.state is not SubscriptionState.active:
         subscription.state, subscription.changed_at = SubscriptionState.active, now
     subscription.sections, subscription.paused_until = row.sections, None

@@ -4,7 +4,9 @@ import codecs
 import csv
 import io
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,12 +24,15 @@ from mailer.domain.subscribers import (
     guarded,
 )
 from mailer.store import newsletters, readers
-from mailer.store.database import Database
+from mailer.store.database import Database, DatabaseDown
 
 __all__ = ["ImportRefused", "ImportReport", "Progress", "import_subscribers", "rejects_beside"]
 
 _BLOCK = 1 << 20
 _ASK_FOR_STATISTICS = 10_000
+_AT_ONCE = 2
+"""Chunks that are stored at once: most of the work is PostgreSQL's, which gives each connection one core."""
+_HALF_WAY = "What was stored stays: import the file again when the database answers, and the rest is added."
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,23 +107,44 @@ def import_subscribers(
         layout = ReaderList(text.readline(), sections, now)
         report = ImportReport()
         found = layout.read(text)
-        with _rejects(rejects_path, layout) as reject:
-            while chunk := list(islice(found, chunk_lines)):
-                good = [entry for entry in chunk if isinstance(entry, NewReader)]
-                bad = [entry for entry in chunk if isinstance(entry, Rejected)]
-                if good:
+
+        def store(good: list[NewReader]) -> readers.TakenIn:
+            while good:
+                try:
                     with database.transaction() as session:
-                        taken = readers.take_in(session, newsletter, good, pads)
-                    report.added += taken.added
-                    report.known += taken.known
-                    report.suppressed += taken.suppressed
+                        return readers.take_in(session, newsletter, good, pads)
+                except readers.Overtaken:
+                    continue
+            return readers.TakenIn(0, 0, 0)
+
+        # While chunks are stored the next is read, and each is reported once it is committed, in their order.
+        with _rejects(rejects_path, layout) as reject, ThreadPoolExecutor(_AT_ONCE) as pool:
+
+            def settle(storing: Future[readers.TakenIn], bad: list[Rejected], read: int) -> None:
+                try:
+                    taken = storing.result()
+                except DatabaseDown as error:
+                    raise DatabaseDown(f"{error}. {_HALF_WAY}") from error
+                report.added += taken.added
+                report.known += taken.known
+                report.suppressed += taken.suppressed
                 if bad:
                     reject(bad)
                     report.rejects = rejects_path
                 report.rejected += len(bad)
-                report.lines += len(chunk)
+                report.lines = report.added + report.known + report.suppressed + report.rejected
                 if on_progress:
-                    on_progress(Progress(report.lines, file.tell(), size))
+                    on_progress(Progress(report.lines, read, size))
+
+            waiting: deque[tuple[Future[readers.TakenIn], list[Rejected], int]] = deque()
+            while chunk := list(islice(found, chunk_lines)):
+                good = [entry for entry in chunk if isinstance(entry, NewReader)]
+                bad = [entry for entry in chunk if isinstance(entry, Rejected)]
+                waiting.append((pool.submit(store, good), bad, file.tell()))
+                if len(waiting) > _AT_ONCE:
+                    settle(*waiting.popleft())
+            while waiting:
+                settle(*waiting.popleft())
         if report.added >= _ASK_FOR_STATISTICS:
             with database.transaction() as session:
                 readers.analyze(session)

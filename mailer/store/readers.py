@@ -3,8 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 from typing import Any
 
+from psycopg import OperationalError
+from psycopg.errors import DeadlockDetected, ForeignKeyViolation, UniqueViolation
 from sqlalchemy import delete, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
@@ -23,6 +26,7 @@ from mailer.models import (
     Subscription,
     Suppression,
 )
+from mailer.store.database import DatabaseDown
 
 
 def by_hash(session: Session, address_hash: bytes) -> Subscriber | None:
@@ -35,6 +39,21 @@ def by_id(session: Session, subscriber: int) -> Subscriber | None:
 
 def subscription(session: Session, newsletter: int, subscriber: int) -> Subscription | None:
     return session.get(Subscription, (newsletter, subscriber))
+
+
+def add(session: Session, address: str, address_hash: bytes, languages: Sequence[str]) -> Subscriber:
+    """Somebody new, or whoever came in by this address at this very moment."""
+    values = {"address": address, "address_hash": address_hash, "languages": list(languages)}
+    session.execute(insert(Subscriber).values(values).on_conflict_do_nothing())
+    return session.scalars(select(Subscriber).where(Subscriber.address_hash == address_hash)).one()
+
+
+def tie(session: Session, newsletter: int, subscriber: int, sections: int) -> Subscription:
+    """A new active subscription, or the one that came to be at this very moment."""
+    values = {"newsletter_id": newsletter, "subscriber_id": subscriber, "sections": sections}
+    query = insert(Subscription).values(values | {"state": SubscriptionState.active})
+    session.execute(query.on_conflict_do_nothing())
+    return session.get_one(Subscription, (newsletter, subscriber))
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,56 +170,27 @@ def consents(session: Session, subscriber: int) -> list[Consent]:
     )
 
 
-_STAGE = """
-CREATE TEMPORARY TABLE staged (
-    address text, address_key text, name text, languages text[], sections bigint,
-    time_zone text, source text, at timestamptz
-) ON COMMIT DROP
-"""
-
-_COPY = "COPY staged FROM STDIN"
-
-# HMAC-SHA256 cut to 16 bytes, as Tokens.address_hash has it. Looking up one by one keeps the plan the same
+# Of a row of hashes those that are suppressed or known. Looking up one by one (LIMIT) keeps the plan the same
 # however large the tables are, and however old what the planner knows of them.
-_INCOMING = """
-CREATE TEMPORARY TABLE incoming ON COMMIT DROP AS
-SELECT s.*, r.id AS subscriber_id
-FROM (
-    SELECT *,
-        substr(sha256(:outer || sha256(:inner || convert_to(address_key, 'UTF8'))), 1, 16) AS address_hash
-    FROM staged OFFSET 0
-) s
-LEFT JOIN LATERAL (SELECT id FROM subscriber WHERE address_hash = s.address_hash LIMIT 1) r ON true
-WHERE NOT EXISTS (SELECT FROM suppression x WHERE x.address_hash = s.address_hash OFFSET 0)
+_FOUND = """
+SELECT place.n, x.suppressed, r.id, t.tied
+FROM generate_series(0, :count - 1) place (n)
+CROSS JOIN LATERAL (SELECT substr(:hashes, 16 * place.n + 1, 16) AS address_hash) h
+LEFT JOIN LATERAL (
+    SELECT true AS suppressed FROM suppression WHERE address_hash = h.address_hash LIMIT 1
+) x ON true
+LEFT JOIN LATERAL (SELECT id FROM subscriber WHERE address_hash = h.address_hash LIMIT 1) r ON true
+LEFT JOIN LATERAL (
+    SELECT true AS tied FROM subscription WHERE newsletter_id = :newsletter AND subscriber_id = r.id LIMIT 1
+) t ON true
+WHERE x.suppressed OR r.id IS NOT NULL
 """
 
-_SUBSCRIBERS = """
-WITH made AS (
-    INSERT INTO subscriber (address, address_hash, name, languages, time_zone)
-    SELECT address, address_hash, name, languages, time_zone FROM incoming WHERE subscriber_id IS NULL
-    ON CONFLICT (address_hash) DO NOTHING
-    RETURNING id, address_hash
-)
-UPDATE incoming i SET subscriber_id = m.id FROM made m WHERE i.address_hash = m.address_hash
-"""
+_IDS = "SELECT nextval(pg_get_serial_sequence('subscriber', 'id')) FROM generate_series(1, :count)"
 
-# Whom someone else added between the two statements above.
-_OVERTAKEN = """
-UPDATE incoming i SET subscriber_id = (SELECT id FROM subscriber r WHERE r.address_hash = i.address_hash)
-WHERE subscriber_id IS NULL
-"""
 
-_SUBSCRIPTIONS = """
-WITH added AS (
-    INSERT INTO subscription (newsletter_id, subscriber_id, state, sections)
-    SELECT :newsletter, subscriber_id, 'active', sections FROM incoming
-    ON CONFLICT (newsletter_id, subscriber_id) DO NOTHING
-    RETURNING subscriber_id
-)
-INSERT INTO consent (subscriber_id, newsletter_id, kind, given, source, language, at)
-SELECT subscriber_id, :newsletter, 'subscribe', true, source, coalesce(languages[1], ''), at
-FROM added JOIN incoming USING (subscriber_id)
-"""
+class Overtaken(RuntimeError):
+    """Someone else added or removed one of the readers at this very moment: roll back and take them in again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,33 +207,66 @@ def _escaped(value: str) -> str:
     return value.replace("\\", "\\\\") if "\\" in value else value
 
 
+def _hashes(readers: Sequence[NewReader], pads: tuple[bytes, bytes]) -> list[bytes]:
+    """HMAC-SHA256 cut to 16 bytes, as Tokens.address_hash has it; from the pads it takes half the time."""
+    inner, outer = map(sha256, pads)
+    found = []
+    for reader in readers:
+        within, around = inner.copy(), outer.copy()
+        within.update(reader.key.encode())
+        around.update(within.digest())
+        found.append(around.digest()[:16])
+    return found
+
+
 def take_in(
     session: Session, newsletter: int, readers: Sequence[NewReader], pads: tuple[bytes, bytes]
 ) -> TakenIn:
-    """Turn readers, each address once, into subscribers, subscriptions and consents.
+    """Turn readers, each address once, into subscribers, subscriptions and consents, in their order.
 
     Who is known already keeps what they chose, whatever a file says; who is suppressed leaves no trace.
-    ``pads`` are those of the keyed hash of addresses.
+    ``pads`` are those of the keyed hash of addresses. Raises Overtaken and DatabaseDown.
     """
-    session.execute(text(_STAGE))
-    lists: dict[tuple[str, ...], str] = {}
-    with session.connection().connection.cursor().copy(_COPY) as copy:
-        lines = []
-        for reader in readers:
-            _, address, key, name, languages, sections, zone, source, at = reader
-            array = lists.get(languages) or lists.setdefault(languages, "{" + ",".join(languages) + "}")
-            lines.append(
-                f"{_escaped(address)}\t{_escaped(key)}\t{_escaped(name)}\t{array}\t{sections}"
-                f"\t{zone}\t{_escaped(source)}\t{at.isoformat()}\n"
+    hashes = _hashes(readers, pads)
+    values = {"hashes": b"".join(hashes), "count": len(hashes), "newsletter": newsletter}
+    found = {row.n: row for row in session.execute(text(_FOUND), values)}
+    suppressed = sum(row.suppressed is True for row in found.values())
+    known = sum(row.tied is True and row.suppressed is None for row in found.values())
+    fresh = iter(session.scalars(text(_IDS), {"count": len(hashes) - len(found)}).all())
+    subscribers, subscriptions, consents = [], [], []
+    # A file has many readers and few lists of languages and days.
+    lists = {languages: "{" + ",".join(languages) + "}" for languages in {r.languages for r in readers}}
+    days = {at: at.isoformat() for at in {r.at for r in readers}}
+    for n, reader in enumerate(readers):
+        _, address, _, name, languages, sections, zone, source, at = reader
+        row = found.get(n)
+        if row is None:
+            id = next(fresh)
+            subscribers.append(
+                f"{id}\t{_escaped(address)}\t\\\\x{hashes[n].hex()}\t{_escaped(name)}"
+                f"\t{lists[languages]}\t{zone}\n"
             )
-        copy.write("".join(lines))
-    connection = session.connection()
-    connection.execute(text(_INCOMING), {"inner": pads[0], "outer": pads[1]})
-    wanted = connection.scalar(text("SELECT count(*) FROM incoming")) or 0
-    connection.execute(text(_SUBSCRIBERS))
-    connection.execute(text(_OVERTAKEN))
-    added = connection.execute(text(_SUBSCRIPTIONS), {"newsletter": newsletter}).rowcount
-    return TakenIn(added=added, known=wanted - added, suppressed=len(readers) - wanted)
+        elif row.suppressed or row.tied:
+            continue
+        else:
+            id = row.id
+        subscriptions.append(f"{newsletter}\t{id}\tactive\t{sections}\n")
+        language = languages[0] if languages else ""
+        consents.append(f"{id}\t{newsletter}\tsubscribe\ttrue\t{_escaped(source)}\t{language}\t{days[at]}\n")
+    cursor = session.connection().connection.cursor()
+    try:
+        for table, lines in (
+            ("subscriber (id, address, address_hash, name, languages, time_zone)", subscribers),
+            ("subscription (newsletter_id, subscriber_id, state, sections)", subscriptions),
+            ("consent (subscriber_id, newsletter_id, kind, given, source, language, at)", consents),
+        ):
+            with cursor.copy(f"COPY {table} FROM STDIN") as copy:
+                copy.write("".join(lines))
+    except (UniqueViolation, ForeignKeyViolation, DeadlockDetected):
+        raise Overtaken(Overtaken.__doc__) from None
+    except OperationalError as error:
+        raise DatabaseDown(f"The database took no more readers: {str(error).splitlines()[0]}") from error
+    return TakenIn(added=len(subscriptions), known=known, suppressed=suppressed)
 
 
 def analyze(session: Session) -> None:

@@ -1,0 +1,98 @@
+"""Importing a million CSV lines, validated and de-duplicated, against a bare COPY of the file.
+
+Import is ``services.subscribers.import_subscribers``: the file is checked, each line read and judged, each
+address hashed and looked up, and subscribers, subscriptions and consents stored, chunk by chunk. Of a
+hundred lines one repeats an address, one is wrong and one is suppressed. Bare is COPY of the same lines into a
+table of text columns without an index.
+
+    .venv/bin/python bench/import.py [--lines 1000000] [--json FILE]
+"""
+
+import argparse
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import stand
+from sqlalchemy import text
+
+from mailer.domain.subscribers import COLUMNS
+from mailer.services import subscribers
+from mailer.store import readers
+
+_SOURCES = ("web form", "fair in Aldeva", "letter", "telephone")
+_SECTIONS = ("", "water-and-rivers", "water-and-rivers|health-and-care", "none")
+
+
+def write(path: Path, lines: int, languages: list[str]) -> None:
+    """Invented readers; of each hundred, line 1 is wrong, 2 repeats line 0, and 3 is suppressed."""
+    with path.open("w", encoding="utf-8") as file:
+        file.write(",".join(COLUMNS) + "\n")
+        for n in range(lines):
+            which = n % 100
+            person = n - 2 if which == 2 else n
+            name = "not an address" if which == 1 else f"reader{person}"
+            file.write(
+                f"{name}@d{person % 997}.example.org,Reader Số {n},{languages[n % len(languages)]},"
+                f"{_SECTIONS[n % 4]},Europe/Belgrade,{_SOURCES[n % 4]},20{10 + n % 15}-0{1 + n % 9}-1{n % 10}\n"
+            )
+
+
+def suppress(parts: stand.Mailer, lines: int) -> None:
+    with parts.database.transaction() as session:
+        for n in range(3, lines, 100):
+            hashed = parts.tokens.address_hash(f"reader{n}@d{n % 997}.example.org")
+            readers.suppress(session, hashed, "manual", "")
+
+
+def bare(parts: stand.Mailer, path: Path) -> float:
+    """Seconds of COPY into a table of text, the client's reading of the file included."""
+    columns = ", ".join(f"{name} text" for name in COLUMNS)
+    with parts.database.transaction() as session:
+        session.execute(text(f"CREATE TABLE bare ({columns})"))
+    began = time.perf_counter()
+    with parts.database.transaction() as session, path.open("rb") as file:
+        cursor = session.connection().connection.cursor()
+        with cursor.copy("COPY bare FROM STDIN (FORMAT csv, HEADER)") as copy:
+            while block := file.read(1 << 17):
+                copy.write(block)
+    seconds = time.perf_counter() - began
+    with parts.database.transaction() as session:
+        session.execute(text("DROP TABLE bare"))
+    return seconds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--lines", type=int, default=1_000_000)
+    parser.add_argument("--json")
+    asked = parser.parse_args()
+    languages = sorted(path.name.split(".")[1] for path in stand.SAMPLE.glob("2026-3.*.md"))
+    with stand.service() as parts:
+        stand.make_issue(parts, "en")
+        path = parts.settings.state_dir / "readers.csv"
+        write(path, asked.lines, languages)
+        suppress(parts, asked.lines)
+        copying = bare(parts, path)
+        began = time.perf_counter()
+        report = subscribers.import_subscribers(
+            parts.database, path, "lumen-basin", pads=parts.tokens.address_pads(), now=datetime.now(UTC)
+        )
+        seconds = time.perf_counter() - began
+        copying = min(copying, bare(parts, path))
+    if report.lines != asked.lines or report.rejected != 2 * (asked.lines // 100):
+        raise RuntimeError(str(report))
+    figures = {
+        "ratio": round(seconds / copying, 2),
+        "import_seconds": round(seconds, 2),
+        "copy_seconds": round(copying, 2),
+        "lines": report.lines,
+        "added": report.added,
+        "suppressed": report.suppressed,
+        "rejected": report.rejected,
+    }
+    stand.report(figures, "Importing against a bare COPY", asked.json)
+
+
+if __name__ == "__main__":
+    main()
