@@ -75,7 +75,7 @@ def import_subscribers(
     pads: tuple[bytes, bytes],
     now: datetime,
     on_progress: Callable[[Progress], None] | None = None,
-    chunk_lines: int = 20_000,
+    chunk_lines: int = 10_000,
 ) -> ImportReport:
     """Take in the readers of a CSV file, ``chunk_lines`` to a transaction.
 

@@ -186,7 +186,8 @@ LEFT JOIN LATERAL (
 WHERE x.suppressed OR r.id IS NOT NULL
 """
 
-_IDS = "SELECT nextval(pg_get_serial_sequence('subscriber', 'id')) FROM generate_series(1, :count)"
+# As one row: thousands of small objects would make Python look for garbage.
+_IDS = "SELECT array_agg(nextval('subscriber_id_seq')) FROM generate_series(1, :count)"
 
 
 class Overtaken(RuntimeError):
@@ -232,7 +233,7 @@ def take_in(
     found = {row.n: row for row in session.execute(text(_FOUND), values)}
     suppressed = sum(row.suppressed is True for row in found.values())
     known = sum(row.tied is True and row.suppressed is None for row in found.values())
-    fresh = iter(session.scalars(text(_IDS), {"count": len(hashes) - len(found)}).all())
+    fresh = iter(session.scalar(text(_IDS), {"count": len(hashes) - len(found)}) or ())
     subscribers, subscriptions, consents = [], [], []
     # A file has many readers and few lists of languages and days.
     lists = {languages: "{" + ",".join(languages) + "}" for languages in {r.languages for r in readers}}
