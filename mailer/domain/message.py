@@ -137,9 +137,14 @@ def _base64_lines(data: bytes) -> bytes:
 _Piece = bytes | Slot
 
 
+@lru_cache(maxsize=16)  # the same for all editions that are compiled in a row
+def _any_of(markers: tuple[bytes, ...]) -> re.Pattern[bytes]:
+    return re.compile(b"(%s)" % b"|".join(map(re.escape, markers)))
+
+
 def _pieces(body: bytes, kind: str, markers: Mapping[bytes, str], encoding: str) -> list[_Piece]:
     """A body as literal bytes and slots in turn, encoded. ``markers`` maps a marker to its slot's name."""
-    found = re.split(b"(%s)" % b"|".join(map(re.escape, markers)), body) if markers else [body]
+    found = _any_of(tuple(markers)).split(body) if markers else [body]
     pieces: list[_Piece] = []
     for number, data in enumerate(found):
         if number % 2:
@@ -287,12 +292,12 @@ def compile_message(
         *_part(rich, "html", names),
         b"--%s--\r\n" % boundary,
     ]
-    literals: list[bytes] = [b""]
+    literals: list[list[bytes]] = [[]]
     slots: list[Slot] = []
     for piece in pieces:
         if isinstance(piece, bytes):
-            literals[-1] += piece
+            literals[-1].append(piece)
         else:
             slots.append(piece)
-            literals.append(b"")
-    return Template(tuple(literals), tuple(slots))
+            literals.append([])
+    return Template(tuple(map(b"".join, literals)), tuple(slots))

@@ -1,13 +1,14 @@
 """Authored Markdown: what becomes of it in HTML and in plain text."""
 
 import re
+import textwrap
 from html.parser import HTMLParser
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mailer.adapters.markup import MAX_LENGTH, TooDeep, TooLong, is_link, item, to_html, to_text
+from mailer.adapters.markup import MAX_LENGTH, TooDeep, TooLong, is_link, item, to_html, to_text, wrapped
 
 ALLOWED = {"p", "a", "em", "strong", "sup", "sub", "ul", "ol", "li", "blockquote", "br", "h4", "hr"}
 # Markdown by its own signs, tags and links, far denser than anybody writes.
@@ -135,6 +136,15 @@ def test_text_is_wrapped_but_links_stay_whole() -> None:
     assert f"<{url}>" in text
     assert all(len(line) <= 72 for line in text.split("\n") if url not in line)
     assert item("word " * 20) == "- " + ("word " * 14).strip() + "\n  " + ("word " * 6).strip()
+
+
+@given(
+    line=st.lists(st.text(alphabet="ab-.\u0436", max_size=30)).map(" ".join) | st.text(max_size=60),
+    width=st.integers(3, 40),
+)
+def test_lines_are_wrapped_as_the_standard_library_does(line: str, width: int) -> None:
+    expected = textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False)
+    assert wrapped(line, width) == expected
 
 
 def test_a_blank_that_does_not_break_survives() -> None:
