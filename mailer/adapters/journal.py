@@ -4,6 +4,9 @@ One small file per claim of a batch, ``{batch}-{epoch}.log`` in the state folder
 before a message's final dot, ``A subscriber reply`` when the answer is there, ``W subscriber`` when the dot
 was withheld after all. A plain write survives kill -9. The file goes when the claim's outcomes are in the
 database; a file that is left behind tells the next claim of the batch what happened.
+
+Whoever reads a journal closes it first, by its first byte: after that its owner, if it still lives, sends no
+more. So nothing hangs on two clocks running alike.
 """
 
 import contextlib
@@ -20,7 +23,7 @@ from mailer.domain.outcomes import Reply
 
 
 class LeaseOver(RuntimeError):
-    """The claim's lease does not outlast this message's hand-over: another worker may take the batch."""
+    """The claim's lease does not outlast this message's hand-over, or another worker has taken the batch."""
 
 
 def _boot() -> str:
@@ -63,14 +66,19 @@ class Journals:
         return Journal(self._folder / f"{batch}-{epoch}.log")
 
     def evidence(self, batch: int, epoch: int, previous_worker: str) -> Evidence | None:
-        """What the claim of that epoch handed over. None: its journal is on another host, or lost.
+        """What the claim of that epoch handed over; it hands over nothing after this. None: its journal is on
+        another host, or lost.
 
         A host that went down may have lost the last lines, so a journal of before says nothing.
         """
         if previous_worker.split("/")[0] != self.worker.split("/")[0]:
             return None
         try:
-            return read_journal((self._folder / f"{batch}-{epoch}.log").read_text("utf-8", "replace"))
+            with (self._folder / f"{batch}-{epoch}.log").open("r+b", buffering=0) as file:
+                file.write(_CLOSED)
+                time.sleep(_SETTLES)
+                file.seek(0)
+                return read_journal(file.readall().decode("utf-8", "replace"))
         except FileNotFoundError:
             return Evidence()  # the file is made before the first message goes out
 
@@ -81,6 +89,10 @@ class Journals:
 _LONGEST_REPLY = 1_000
 _CHUNK = 65_536
 """Bytes by which the file grows; more than any line."""
+_CLOSED = b"X"
+_SETTLES = 0.02
+"""Seconds after which an owner that did not see the mark has written its line where it can be read, and one that
+saw it has taken its line back."""
 
 
 class Journal:
@@ -93,32 +105,35 @@ class Journal:
         """On the monotonic clock: no final dot goes out after it."""
         self._map: mmap.mmap | None = None
         self._size = 0
-        self._end = 0
+        self._end = 2  # after the mark and the end of its line
 
     def about_to_finish(self, key: Hashable) -> None:
         """Raises OSError when it cannot be written down, LeaseOver when it is too late to send."""
-        self._write(f"D {key}\n".encode())
+        written = self._write(f"D {key}\n".encode())
         # In this order: whoever reads no D knows that no dot follows, however long this process was stopped.
-        if time.monotonic() > self.deadline:
+        if time.monotonic() > self.deadline or written[:1] == _CLOSED:
             self._write(f"W {key}\n".encode())
             raise LeaseOver(LeaseOver.__doc__)
 
     def answered(self, key: Hashable, reply: Reply) -> None:
         self._write(f"A {key} {str(reply)[:_LONGEST_REPLY]}\n".encode())
 
-    def _write(self, line: bytes) -> None:
+    def _write(self, line: bytes) -> mmap.mmap:
         end = self._end + len(line)
         if end > self._size or self._map is None:
             self._map = self._grown()
         self._map[self._end : end] = line
         self._end = end
+        return self._map
 
     def _grown(self) -> mmap.mmap:
         # Written, not only made longer: a full disk is to be noticed here, and not in the map.
         if os.write(self._fd, bytes(_CHUNK)) != _CHUNK:
             raise OSError("the journal could not be written whole: is the disk full?")
         self._size = os.fstat(self._fd).st_size
-        return mmap.mmap(self._fd, self._size)
+        grown = mmap.mmap(self._fd, self._size)
+        grown[1:2] = b"\n"
+        return grown
 
     def close(self) -> None:
         if self._map is not None:

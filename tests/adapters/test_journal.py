@@ -71,6 +71,23 @@ def test_no_dot_goes_out_when_the_lease_is_over(tmp_path: Path) -> None:
     assert found.handed == {1}, "a withheld dot is taken back"
 
 
+def test_once_it_was_read_no_dot_goes_out_any_more(tmp_path: Path) -> None:
+    journals = Journals(tmp_path)
+    journal, unused = journals.open(1, 1), journals.open(1, 2)
+    journal.about_to_finish(1)
+    for epoch, handed in ((1, {1}), (2, set())):
+        found = journals.evidence(1, epoch, journals.worker)
+        assert found is not None
+        assert found.handed == handed
+    for late in (journal, unused):
+        for reader in (2, 3):
+            with pytest.raises(LeaseOver):
+                late.about_to_finish(reader)
+    journal.answered(1, OK)
+    found = journals.evidence(1, 1, journals.worker)
+    assert found == Evidence(frozenset({1}), {1: OK}), "what it hears is still written down"
+
+
 def test_a_worker_that_is_killed_leaves_what_it_wrote(tmp_path: Path) -> None:
     script = (
         "import sys, time\nfrom pathlib import Path\nfrom mailer.adapters.journal import Journals\n"

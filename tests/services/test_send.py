@@ -378,6 +378,32 @@ def test_a_worker_that_lost_its_batch_sends_no_more_of_it(
     assert set(states(parts).values()) == {"sending"}, "and leaves the ledger to the other"
 
 
+def test_a_worker_whose_lease_is_cut_short_by_a_clock_doubles_nothing(
+    parts: Mailer, sink: RunningSink, ready: Callable[[int], int], settings: Settings
+) -> None:
+    issue = ready(40)
+    sink.behaviour.latency = 0.1
+    batch = int(str(query(parts, "SELECT id FROM batch")[0][0]))
+    worker = threading.Thread(target=parts.sender.send_batch, args=(batch,))
+    worker.start()
+    until = time.monotonic() + 10
+    while len(sink.accepted(parts.tokens)) < 3:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    lease_over(
+        parts
+    )  # as when the database's clock is set ahead: by its own, the worker has half a minute left
+    with Mailer(settings, application="second") as second:
+        second.sender.send_batch(batch)
+    worker.join()
+    accepted = sink.accepted(parts.tokens)
+    assert len(accepted) == len(set(accepted)), "nobody gets two"
+    found = counts(parts, issue)
+    assert found.sent + found.uncertain + found.pending == 40
+    assert found.uncertain <= 1, "there was one connection"
+    assert len(accepted) - found.uncertain <= found.sent <= len(accepted)
+
+
 @pytest.mark.parametrize(("lease", "ending"), [(3, False), (300, True)], ids=["lease over", "to be ended"])
 def test_while_the_database_is_away_the_journal_keeps_what_was_sent(
     parts: Mailer,
