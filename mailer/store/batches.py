@@ -39,7 +39,8 @@ def hand_out(session: Session, now: datetime, again: timedelta, limit: int) -> l
                 WHERE ((i.state = 'sending' AND i.composed_at IS NOT NULL
                         AND b.state = 'ready' AND b.due_at <= :now)
                        -- What a lost worker left in flight is looked into also when its issue has been stopped.
-                       OR (b.state = 'sending' AND b.lease_until < :now))
+                       -- By the clock that set the lease.
+                       OR (b.state = 'sending' AND b.lease_until < clock_timestamp()))
                   AND (b.hinted_at IS NULL OR b.hinted_at < :stale)
             ) waiting ON waiting.id = b.id
             -- Said once more of the row that is locked: another clock may have been faster.
