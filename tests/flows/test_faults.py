@@ -1,0 +1,28 @@
+"""The short version of bench/faults.py: an issue goes out while one thing after another breaks."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from mailer.settings import ROOT
+
+READERS = 1500
+
+
+def test_nobody_is_lost_and_nobody_gets_two(tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+    words = ["--only", "some-of-each", "--readers", str(READERS), "--batch", "60", "--latency", "0.04"]
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "bench" / "faults.py"), *words, "--json", str(figures)],
+        capture_output=True,
+        text=True,
+    )
+    (found,) = json.loads(figures.read_text())
+    assert (found["lost"], found["twice"], found["wrong"]) == (0, 0, [])
+    assert found["sent"] + found["uncertain"] == READERS
+    assert found["uncertain"] <= found["connections"]
+    assert found["recovered_seconds"] is not None
+    assert found["machine"]["cores"]
+    assert done.returncode == 0, done.stderr
+    assert found["connections"] >= 4, "something was disturbed"
