@@ -1,0 +1,218 @@
+"""What holds for every page that a reader can come to: accessible, light in weight, alone on the net, private."""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from playwright.sync_api import Browser, BrowserContext, Page, Route, sync_playwright
+
+from mailer.adapters.inbox import RunningInbox
+from mailer.bootstrap import Mailer
+from mailer.domain.locales import NATIVE_NAMES
+from mailer.domain.newsletter import read_newsletter
+from mailer.services import author
+from mailer.settings import ROOT, Settings
+from mailer.web.app import create_app
+from tests.conftest import SAMPLE
+from tests.web.every_page import ADA, JOVAN, LEILA, Shown, Walk
+
+PARTIAL = {"reader/layout", "reader/_words", "reader/form", "archive/layout", "archive/_words"}
+"""Templates that are no pages of their own."""
+OPEN = {path.stem for path in (ROOT / "templates" / "web" / "archive").glob("*.html")}
+STANDARD = {
+    "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
+    "resultTypes": ["violations"],
+}
+CONTROLS = (
+    "a[href], summary, button, select, textarea,"
+    " input:not([type=hidden]):not([disabled]):not([tabindex='-1'])"
+)
+Scheme = Literal["light", "dark"]
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Forms ask for some work, so that the page with a script is among them."""
+    return settings.model_copy(update={"subscribe_challenge": 1})
+
+
+@pytest.fixture
+def app(
+    parts: Mailer,
+    import_issue: Callable[..., int],
+    add_readers: Callable[[str], None],
+    prepare: Callable[[int], None],
+    send: Callable[[], int],
+) -> FastAPI:
+    issue = import_issue("en", "ar", "de")
+    settings = read_newsletter((SAMPLE / "newsletter.toml").read_text("utf-8"))
+    settings.tracking = "individual"
+    settings.sections[0].always_included = True
+    author.apply_newsletter(parts.database, settings)
+    settings.slug, settings.list_id = "lumen-culture", "culture.lumen-basin.example.org"
+    author.apply_newsletter(parts.database, settings)
+    add_readers(f"{ADA};en;\n{LEILA};ar;water-and-rivers culture-and-heritage\n{JOVAN};sr-Latn en;")
+    prepare(issue)
+    send()
+    made = create_app(parts)
+    made.state.issue = issue
+    return made
+
+
+@pytest.fixture
+def site(app: FastAPI, serve: Callable[..., str]) -> str:
+    return serve(app)
+
+
+@pytest.fixture
+def client(app: FastAPI) -> Iterator[TestClient]:
+    with TestClient(app) as made:
+        yield made
+
+
+@pytest.fixture(params=["en", "ar"])
+def pages(
+    request: pytest.FixtureRequest, app: FastAPI, parts: Mailer, client: TestClient, inbox: RunningInbox
+) -> list[Shown]:
+    return list(Walk(parts, client, inbox, app.state.issue, request.param).pages())
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def context(browser: Browser, site: str) -> Iterator[BrowserContext]:
+    made = browser.new_context(viewport={"width": 320, "height": 256}, base_url=site)
+    yield made
+    made.close()
+
+
+def show(page: Page, shown: Shown) -> None:
+    """Answers to forms cannot be gone to: they are shown as they were answered, beside the real style sheets."""
+
+    def answer(route: Route) -> None:
+        headers = {name: value for name, value in shown.headers.items() if not name.startswith("content-enc")}
+        route.fulfill(status=shown.status, headers=headers, body=shown.body)
+
+    page.route("**/shown", answer)
+    page.goto("/shown")
+    page.unroute("**/shown")
+
+
+def open_all(page: Page) -> None:
+    page.evaluate("document.querySelectorAll('details').forEach(details => { details.open = true })")
+
+
+def test_no_page_is_forgotten(pages: list[Shown]) -> None:
+    there = {
+        f"{folder}/{file.stem}"
+        for folder in ("reader", "archive")
+        for file in (ROOT / "templates" / "web" / folder).glob("*.html")
+    }
+    walked = {shown.name.partition(",")[0] for shown in pages}
+    assert {name.partition("/")[2] for name in there - PARTIAL} == walked
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(context: BrowserContext, pages: list[Shown], scheme: Scheme) -> None:
+    """At 320 px, which is also 1280 px at 400 %, and on a desk with all that opens open."""
+    page, axe = context.new_page(), Axe()
+    page.emulate_media(color_scheme=scheme)
+    found = []
+    for shown in pages:
+        page.set_viewport_size({"width": 320, "height": 256})
+        show(page, shown)
+        found += faults(axe, page, shown.name)
+        page.set_viewport_size({"width": 1280, "height": 800})
+        open_all(page)
+        found += faults(axe, page, shown.name)
+    assert not found
+    page.evaluate("document.querySelector('h1').style.color = 'color-mix(in srgb, currentcolor 20%, canvas)'")
+    assert faults(axe, page, "pale") != []
+
+
+def faults(axe: Axe, page: Page, name: str) -> list[tuple[str, str, str]]:
+    return [
+        (name, fault["id"], node["html"][:200])
+        for fault in axe.run(page, options=STANDARD).response["violations"]
+        for node in fault["nodes"]
+    ]
+
+
+def test_nothing_is_cut_off_and_all_is_reached_by_keyboard(
+    context: BrowserContext, pages: list[Shown]
+) -> None:
+    page = context.new_page()
+    for shown in pages:
+        show(page, shown)
+        open_all(page)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 320, shown.name
+        # Of radio buttons with one name, Tab reaches one; arrows do the rest.
+        wanted = page.evaluate(
+            "which => (window.all = [...document.querySelectorAll(which)])"
+            ".flatMap((e, n) => e.type === 'radio' && !e.checked && all.find(o => o.name === e.name) !== e ? [] : [n])",
+            CONTROLS,
+        )
+        reached = set()
+        for _ in range(len(wanted) + 3):
+            page.keyboard.press("Tab")
+            at, outline = page.evaluate(
+                "[all.indexOf(document.activeElement), getComputedStyle(document.activeElement).outlineStyle]"
+            )
+            assert at == -1 or outline != "none", shown.name
+            reached.add(at)
+        assert reached - {-1} == set(wanted), shown.name
+
+
+def test_every_page_is_light_and_asks_nobody_else(pages: list[Shown], client: TestClient) -> None:
+    for shown in pages:
+        html = shown.body.decode()
+        loaded = re.findall(
+            r'<(?:link rel="(?:stylesheet|icon)"|script|img)[^>]* (?:href|src)="([^"]+)"', html
+        )
+        assert all(address.startswith("/") for address in loaded), shown.name
+        parts = [client.get(address).content for address in loaded if "/pictures/" not in address]
+        assert len(parts) >= 3
+        sent = int(shown.headers.get("content-length", len(shown.body)))
+        assert sent + sum(map(len, parts)) < 50_000, shown.name
+        assert not re.search(r" (?:style|on[a-z]+)=|<style|javascript:", html), shown.name
+
+
+def test_every_page_is_private_or_the_same_for_all(pages: list[Shown]) -> None:
+    for shown in pages:
+        policy = shown.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert "unsafe" not in policy
+        assert "script-src" not in policy or shown.name.startswith("subscribe")
+        assert shown.headers["referrer-policy"] == "no-referrer"
+        assert shown.headers["x-content-type-options"] == "nosniff"
+        if shown.name.partition(",")[0] in OPEN:
+            assert shown.headers["cache-control"] == "public, max-age=300"
+            assert not re.search(r"/[upkac]/[\w-]{22}|(?:ada|leila|jovan)[.a-z]*@", shown.body.decode())
+        else:
+            assert shown.headers["cache-control"] == "no-store"
+            assert "noindex" in shown.headers["x-robots-tag"]
+
+
+@pytest.mark.parametrize("width", [320, 1280])
+def test_every_language_fits(
+    context: BrowserContext, site: str, app: FastAPI, parts: Mailer, width: int
+) -> None:
+    walk = Walk(parts, TestClient(app), None, app.state.issue, "en")
+    page = context.new_page()
+    page.set_viewport_size({"width": width, "height": 800})
+    for language in NATIVE_NAMES:
+        for path in walk.paths():
+            page.goto(f"{path}?lang={language}")
+            assert page.evaluate("document.documentElement.lang") == language
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, (path, language)
