@@ -7,6 +7,7 @@ test holds that table against this module.
 import json
 import re
 from datetime import date
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -215,6 +216,11 @@ class Settings(BaseSettings):
     )
     web_host: str = Field("127.0.0.1", description="Address that the web server listens on.")
     web_port: int = Field(8025, ge=0, le=65535, description="Port that the web server listens on.")
+    web_proxies: str = Field(
+        "127.0.0.1",
+        description="Proxies in front of the web server, addresses or networks with commas between: whom they name "
+        "in `X-Forwarded-For` is believed, and limits count by that.",
+    )
     subscribe_challenge: int = Field(
         0,
         ge=0,
@@ -269,6 +275,17 @@ class Settings(BaseSettings):
                 "must be a name such as mail.example.org; write an international one in its ASCII form"
             )
         return value
+
+    @field_validator("web_proxies")
+    @classmethod
+    def _networks(cls, value: str) -> str:
+        names = [name.strip() for name in value.split(",") if name.strip()]
+        try:
+            return ",".join(str(ip_network(name)).removesuffix("/32").removesuffix("/128") for name in names)
+        except ValueError:
+            raise ValueError(
+                "must be addresses or networks such as 127.0.0.1 or 10.0.0.0/8, with commas between"
+            ) from None
 
     @field_validator("old_secret_keys")
     @classmethod

@@ -29,6 +29,8 @@ from mailer.settings import Settings, SettingsError, read_rate, read_settings
         ("RELAYS", '[{"name": "a", "host": "a.example.org", "weight": 0}]'),
         ("RELAYS", '[{"name": "a", "host": "a.example.org"}, {"name": "a", "host": "b.example.org"}]'),
         ("DESTINATIONS", '[{"name": "a", "domains": ["not a domain"]}]'),
+        ("WEB_PROXIES", "proxy.example.org"),
+        ("WEB_PROXIES", "10.0.0.1/8"),
     ],
 )
 def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:

@@ -17,9 +17,11 @@ from mailer.settings import Settings, read_settings
 from mailer.web.app import create_app
 
 
-def _serve(app: FastAPI, host: str, port: int, otherwise: str, ready: str = "") -> None:
-    """Serve an app until the process is ended; ``ready`` is printed with the port. Raises Misuse, which ends
-    in ``otherwise``, when the port cannot be had."""
+def _serve(
+    app: FastAPI, host: str, port: int, otherwise: str, ready: str = "", proxies: str | None = None
+) -> None:
+    """Serve an app until the process is ended; ``ready`` is printed with the port; ``proxies`` are believed when
+    they say for whom they ask. Raises Misuse, which ends in ``otherwise``, when the port cannot be had."""
     try:
         listener = socket.create_server(
             (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -35,6 +37,7 @@ def _serve(app: FastAPI, host: str, port: int, otherwise: str, ready: str = "") 
             access_log=False,  # addresses of pages hold readers' tokens
             log_level="warning",
             server_header=False,
+            forwarded_allow_ips=proxies,
         )
         uvicorn.Server(config).run(sockets=[listener])
 
@@ -50,8 +53,9 @@ def web() -> None:
     """Serve the web pages."""
     with Mailer(application="mailer web", pool=10) as parts:
         settings = parts.settings
+        otherwise = "Choose another with MAILER_WEB_PORT."
         _serve(
-            create_app(parts), settings.web_host, settings.web_port, "Choose another with MAILER_WEB_PORT."
+            create_app(parts), settings.web_host, settings.web_port, otherwise, proxies=settings.web_proxies
         )
 
 
