@@ -15,6 +15,7 @@ from mailer.domain.subscribers import Unfit, read_address
 from mailer.services import feedback, retention, rights, subscribers
 from mailer.store.database import DatabaseDown
 
+_NOTHING = "Nothing is held about this address."
 _LARGEST = 1 << 20
 """Bytes of a mail that came back that are looked at: what counts stands at its beginning."""
 
@@ -84,6 +85,15 @@ def unsubscribe(
     print(f"{ended} of {len(keys)} were subscribed and are not any more.")
 
 
+@app.command("show")
+def show(address: Annotated[str, typer.Argument(help="Whose subscriptions.")]) -> None:
+    """Tell in short how somebody stands to each newsletter, what they agreed to and what they got last."""
+    (key,) = _keys([address])
+    with Mailer() as parts:
+        sentences = rights.in_short(rights.export(parts.database, parts.tokens.address_hash(key)))
+    print("\n".join(sentences) or _NOTHING)
+
+
 @app.command("export")
 def export(
     address: Annotated[str, typer.Argument(help="Whose data.")],
@@ -103,7 +113,7 @@ def export(
                 if value not in (None, "", [], {}):
                     print(f"  {name}: {value}")
     if not any(held.values()):
-        print("Nothing is held about this address.")
+        print(_NOTHING)
 
 
 @app.command("erase")
@@ -117,7 +127,8 @@ def erase(
         typer.confirm("Erase everything that is held about this person, for good?", abort=True)
     with Mailer() as parts:
         done = rights.erase(parts.database, parts.tokens.address_hash(key), datetime.now(UTC))
-    print(f"Erased, with {done.subscriptions} subscriptions." if done.known else "Nothing was held.")
+    subscriptions = "1 subscription" if done.subscriptions == 1 else f"{done.subscriptions} subscriptions"
+    print(f"Erased, with {subscriptions}." if done.known else _NOTHING)
 
 
 def receive(

@@ -98,6 +98,50 @@ def _none_in_flight(session: Session, subscriber: int) -> None:
             raise OnItsWay(OnItsWay.__doc__)
 
 
+_LATEST = 5
+"""Issues that are named of all that somebody got or did not get."""
+
+
+def in_short(held: Held) -> list[str]:
+    """How somebody stands to each newsletter, in sentences for whoever answers them; empty for nobody."""
+    say = []
+    for reader in held["subscriber"]:
+        named = f"{reader['name']} <{reader['address']}>" if reader["name"] else reader["address"]
+        text_only = ", as text only" if reader["text_only"] else ""
+        say.append(f"{named} reads {', '.join(reader['languages'])}{text_only}, in {reader['time_zone']}.")
+    for tie in held["subscriptions"]:
+        slug = tie["newsletter"]
+        if tie["state"] != "active":
+            say.append(f"{slug}: {tie['state']} since {_day(tie['changed_at'])}.")
+            continue
+        follows = [*tie["sections"], *(["those to come"] if tie["new_sections"] else [])]
+        often = "once a month" if tie["frequency"] == "monthly" else "each issue"
+        say.append(f"{slug}: subscribed, {often}. Sections: {', '.join(follows) or 'those for everybody'}.")
+        if tie["paused_until"]:
+            say.append(f"{slug}: paused until {_day(tie['paused_until'])}.")
+        if tie["tracking"]:
+            say.append(f"{slug}: agreed to be counted as a person.")
+    for consent in held["consents"]:
+        verb = "given" if consent["given"] else "withdrawn"
+        words = f": “{consent['wording']}”" if consent["wording"] else ""
+        said = f"{consent['newsletter']}: consent ({consent['kind']}) {verb} on {_day(consent['at'])}"
+        say.append(f"{said} by way of “{consent['source']}”{words}.")
+    for row in held["deliveries"][-_LATEST:]:
+        when = f" on {_day(row['finished_at'])}" if row["finished_at"] else ""
+        why = f", {row['reason'].replace('_', ' ')}" if row["reason"] else ""
+        say.append(f"{row['newsletter']} {row['issue']}: {row['state']}{when}{why}.")
+    for row in held["sign-ups"]:
+        if row["confirmed_at"] is None:
+            say.append(f"{row['newsletter']}: asked for it on {_day(row['created_at'])}, not confirmed.")
+    for row in held["suppression"]:
+        say.append(f"Nothing is sent to this address since {_day(row['created_at'])}: {row['reason']}.")
+    return say
+
+
+def _day(at: datetime) -> str:
+    return f"{at.day} {at:%B %Y}"
+
+
 def as_json(held: Held) -> str:
     """Everything held about a person, for a machine to read."""
     rows = {table: [dict(row) for row in found] for table, found in held.items()}

@@ -3,6 +3,8 @@
 import logging
 import re
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from email.message import EmailMessage
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,13 +16,16 @@ from sqlalchemy import text
 from mailer.adapters.dkim import Key, KeyKind, Signer, new_private_key
 from mailer.adapters.inbox import RunningInbox
 from mailer.bootstrap import Mailer
+from mailer.domain.newsletter import read_newsletter
 from mailer.models import Base
+from mailer.services import approve, author, compose, digest, expand, schedule
 from mailer.web.app import create_app
+from tests.conftest import SAMPLE
 from tests.mails import html
 from tests.mails import text as words
 from tests.notes import link_in, mails_to, send_notes
 
-EVA = "eva@example.org"
+ADA, EVA = "ada@example.org", "eva@example.org"
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +150,146 @@ def test_from_the_form_to_the_erasure(
     assert deliver() == 0
     with parts.database.transaction() as session:
         assert session.scalar(text("SELECT count(*) FROM subscriber")) == 0
+
+
+@pytest.fixture
+def first(
+    page: Page,
+    inbox: RunningInbox,
+    import_issue: Callable[..., int],
+    add_readers: Callable[[str], None],
+    deliver: Callable[[], int],
+) -> EmailMessage:
+    """Ada's first mail."""
+    assert page
+    import_issue("en", "fr")
+    add_readers(f"{ADA};en;")
+    assert deliver() == 1
+    return mails_to(inbox, ADA)[-1]
+
+
+def to_own_page(page: Page, parts: Mailer, inbox: RunningInbox, mail: EmailMessage, to: str = ADA) -> None:
+    """From a mail to the reader's own page, by the link that is sent for it."""
+    page.goto(link_in(mail, "/p/"))
+    page.get_by_role("button", name="Send me the link").click()
+    send_notes(parts)
+    page.goto(link_in(mails_to(inbox, to)[-1], "/k/"))
+
+
+def test_leaving_from_the_mail_and_staying_after_all(
+    page: Page, inbox: RunningInbox, first: EmailMessage, deliver: Callable[[], int]
+) -> None:
+    page.goto(link_in(first, "/u/"))
+    page.get_by_role("button", name="Unsubscribe").click()
+    expect(page.get_by_role("status")).to_contain_text("You are unsubscribed")
+    assert deliver() == 0
+    page.goto(link_in(first, "/u/"))  # the tab was closed meanwhile
+    page.get_by_role("button", name="Stay subscribed").click()
+    expect(page.get_by_role("status")).to_contain_text("You are subscribed again")
+    assert deliver() == 1
+    assert len(mails_to(inbox, ADA)) == 2
+
+
+def test_to_another_address(
+    page: Page, parts: Mailer, inbox: RunningInbox, first: EmailMessage, deliver: Callable[[], int]
+) -> None:
+    new = "ada@new.example.org"
+    to_own_page(page, parts, inbox, first)
+    page.get_by_label("New e-mail address").fill(new)
+    page.get_by_role("button", name="Change my address").click()
+    expect(page.get_by_role("status")).to_contain_text("Two mails are on their way")
+    send_notes(parts)
+    page.goto(link_in(mails_to(inbox, new)[-1], "/a/"))
+    page.get_by_role("button", name="Confirm the change").click()
+    expect(page.get_by_role("status")).to_contain_text("Confirmed here")
+    assert deliver() == 1
+    assert mails_to(inbox, ADA)[-1]["List-Unsubscribe"]  # until both have agreed
+    page.goto(link_in(mails_to(inbox, ADA)[-2], "/a/"))
+    page.get_by_role("button", name="Confirm the change").click()
+    expect(page.get_by_role("status")).to_contain_text("Your address is changed")
+    before = len(mails_to(inbox, ADA))
+    assert deliver() == 1
+    assert new in words(mails_to(inbox, new)[-1])
+    assert len(mails_to(inbox, ADA)) == before
+    # Links of mails that went to the old address go on working.
+    page.goto(link_in(first, "/u/"))
+    page.get_by_role("button", name="Unsubscribe").click()
+    assert deliver() == 0
+
+
+def test_once_a_month_is_enough(
+    page: Page, parts: Mailer, inbox: RunningInbox, first: EmailMessage, deliver: Callable[[], int]
+) -> None:
+    page.goto(link_in(first, "/u/"))
+    page.get_by_role("button", name="Once a month is enough").click()
+    expect(page.get_by_role("status")).to_contain_text("Your choice is saved")
+    assert deliver() == 0
+    with parts.database.transaction() as session:
+        session.execute(text("UPDATE issue SET frozen_at = '2026-09-14 10:00+00'"))
+    (issue,) = digest.make_due(
+        parts.database, datetime(2026, 10, 1, 6, tzinfo=UTC), parts.note_renderer.month_words
+    )
+    on_its_way(parts, issue)
+    monthly = mails_to(inbox, ADA)[-1]
+    assert monthly["Subject"] == "The Lumen Basin Quarterly: September 2026"
+    assert "Nine countries sign" in html(monthly)
+    to_own_page(page, parts, inbox, monthly)
+    page.get_by_role("radio", name="Each issue", exact=True).check()
+    page.get_by_role("button", name="Save my choice").click()
+    assert deliver() == 1
+
+
+def on_its_way(parts: Mailer, issue: int) -> None:
+    now = datetime.now(UTC)
+    assert schedule.begin_due(parts.database, now, 10) == [issue]
+    while expand.expand_some(parts.database, issue, now):
+        pass
+    while compose.render_stale(parts.database, parts.renderer, parts.links, "", issue, 8):
+        pass
+    assert expand.settle(parts.database, issue, now)
+    for batch, _ in schedule.hand_out(parts.database, now, timedelta(0), 10):
+        parts.sender.send_batch(batch)
+    schedule.finish_done(parts.database, now)
+
+
+def test_nine_o_clock_where_the_reader_is(
+    page: Page, parts: Mailer, inbox: RunningInbox, first: EmailMessage, import_issue: Callable[..., int]
+) -> None:
+    to_own_page(page, parts, inbox, first)
+    page.get_by_label("Time zone").select_option("America/New_York")
+    page.get_by_role("button", name="Save my choice").click()
+    issue = import_issue("en")
+    approve.approve(parts.database, compose.load(parts.database, parts.links, issue), "tests")
+    schedule.schedule_locally(parts.database, issue, datetime(2026, 10, 1, 9), "tests")
+    morning = datetime(2026, 10, 1, 6, tzinfo=UTC)
+    assert schedule.begin_due(parts.database, morning, 10) == [issue]
+    while expand.expand_some(parts.database, issue, morning):
+        pass
+    with parts.database.transaction() as session:
+        due = session.scalar(text("SELECT due_at FROM delivery WHERE issue_id = :id"), {"id": issue})
+    assert due == datetime(2026, 10, 1, 13, tzinfo=UTC)
+
+
+def test_another_newsletter_of_the_same_sender(
+    page: Page, parts: Mailer, inbox: RunningInbox, first: EmailMessage
+) -> None:
+    other = read_newsletter((SAMPLE / "newsletter.toml").read_text("utf-8"))
+    other.slug, other.list_id, other.names = "lumen-culture", "culture.example.org", {"en": "Lumen Culture"}
+    author.apply_newsletter(parts.database, other)
+    to_own_page(page, parts, inbox, first)
+    page.get_by_role("link", name="Lumen Culture").click()
+    page.get_by_label("Your e-mail address").fill(ADA)
+    page.get_by_role("button", name="Subscribe").click()
+    send_notes(parts)
+    page.goto(link_in(mails_to(inbox, ADA)[-1], "/c/"))
+    page.get_by_role("button", name="Confirm my subscription").click()
+    send_notes(parts)
+    welcome = mails_to(inbox, ADA)[-1]
+    assert "Lumen Culture" in str(welcome["Subject"])
+    to_own_page(page, parts, inbox, welcome)
+    expect(page.get_by_role("main")).to_contain_text("Lumen Culture at ada@example.org")
+    page.get_by_role("link", name="The Lumen Basin Quarterly").click()
+    expect(page.get_by_role("main")).to_contain_text("The Lumen Basin Quarterly at ada@example.org")
 
 
 def link_in_text(mail: object, room: str) -> str:
