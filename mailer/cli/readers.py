@@ -166,9 +166,14 @@ def retention_(
 def suppress(
     addresses: Annotated[list[str], typer.Argument(help="Addresses that must not be mailed.")],
     reason: Annotated[str, typer.Option(help="Why; stands in the record.")] = "by hand",
+    lift: Annotated[bool, typer.Option("--lift", help="Take it back; this subscribes nobody.")] = False,
 ) -> None:
     """Never mail these addresses again, also mail that is already queued."""
     keys = _keys(addresses)
     with Mailer() as parts:
+        if lift:
+            done = feedback.lift(parts.database, [parts.tokens.address_hash(key) for key in keys])
+            print(f"{done} of {len(keys)} addresses were suppressed and are not any more.")
+            return
         new = feedback.suppress(parts.database, [parts.tokens.address_hash(key) for key in keys], reason)
     print(f"{new} of {len(keys)} addresses are newly suppressed.")

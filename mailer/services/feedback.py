@@ -22,6 +22,12 @@ def suppress(database: Database, hashes: Sequence[bytes], reason: str) -> int:
         return sum(readers.suppress(session, address_hash, reason, "") for address_hash in hashes)
 
 
+def lift(database: Database, hashes: Sequence[bytes]) -> int:
+    """Take suppressions back, whatever their reason; returns how many there were. Subscribes nobody."""
+    with database.transaction() as session:
+        return sum(readers.lift_suppression(session, address_hash) for address_hash in hashes)
+
+
 def unsubscribe(database: Database, slug: str, hashes: Sequence[bytes], now: datetime) -> int:
     """End subscriptions to a newsletter for people who asked for it in another way than by their link.
 

@@ -153,11 +153,14 @@ def suppression(session: Session, address_hash: bytes) -> Suppression | None:
 def suppress(session: Session, address_hash: bytes, reason: str, detail: str) -> bool:
     """True when the address was not suppressed before; the first reason stays."""
     query = insert(Suppression).values(address_hash=address_hash, reason=reason, detail=detail)
-    return session.connection().execute(query.on_conflict_do_nothing()).rowcount > 0
+    done = session.scalar(query.on_conflict_do_nothing().returning(Suppression.address_hash))
+    return done is not None  # of an INSERT, SQLAlchemy keeps no row count
 
 
-def lift_suppression(session: Session, address_hash: bytes) -> None:
-    session.execute(delete(Suppression).where(Suppression.address_hash == address_hash))
+def lift_suppression(session: Session, address_hash: bytes) -> bool:
+    """True when there was one."""
+    query = delete(Suppression).where(Suppression.address_hash == address_hash)
+    return session.connection().execute(query).rowcount > 0
 
 
 def add_consent(session: Session, consent: Consent) -> None:

@@ -80,3 +80,16 @@ def test_nobody(run: Callable[..., Result]) -> None:
         done = run(*command, "nobody@example.org")
         assert (done.exit_code, done.output) == (0, "Nothing is held about this address.\n")
         assert isinstance(run(*command, "nobody").exception, Misuse)
+
+
+def test_a_suppression_is_taken_back(run: Callable[..., Result]) -> None:
+    assert run
+    said = [
+        CliRunner().invoke(app, ["suppress", *words, ADA, BOB]).output
+        for words in (["--reason", "by letter"], ["--lift"], ["--lift"])
+    ]
+    assert said == [
+        "2 of 2 addresses are newly suppressed.\n",
+        "2 of 2 addresses were suppressed and are not any more.\n",
+        "0 of 2 addresses were suppressed and are not any more.\n",
+    ]
