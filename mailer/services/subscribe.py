@@ -161,7 +161,8 @@ def look(database: Database, signup: int, speak: Sequence[str], now: datetime) -
 
 
 def confirm(database: Database, signup: int, speak: Sequence[str], now: datetime) -> Confirmation | None:
-    """Subscribe whoever signed up: new, again, or with other choices than before. Twice is the same as once.
+    """Subscribe whoever signed up: new, again, or with other choices than before. Twice is the same as once,
+    unless they have left since: who presses the button again wants it again.
 
     This lifts a suppression that only said that mail did not get through, or was not wanted: the mail has got
     through, and it is wanted.
@@ -170,7 +171,7 @@ def confirm(database: Database, signup: int, speak: Sequence[str], now: datetime
         row = signups.locked(session, signup)
         if row is None or not _open(row, now):
             return None
-        if row.confirmed_at is None:
+        if not _in_force(session, row):
             if suppression := readers.suppression(session, row.address_hash):
                 if suppression.reason not in LIFTED_BY_OPT_IN:
                     return None
@@ -220,6 +221,13 @@ def _subscribed(session: Session, row: Signup, reader: Subscriber, now: datetime
     feedback.add(session, "confirm", now, row.newsletter_id, None, reader.id, {})
 
 
+def _in_force(session: Session, row: Signup) -> bool:
+    """Whether it is confirmed, and nobody has left since."""
+    reader = readers.by_hash(session, row.address_hash)
+    tie = readers.subscription(session, row.newsletter_id, reader.id) if reader else None
+    return row.confirmed_at is not None and tie is not None and tie.state is SubscriptionState.active
+
+
 def _open(row: Signup, now: datetime) -> bool:
     return now - row.created_at <= LASTS
 
@@ -227,7 +235,7 @@ def _open(row: Signup, now: datetime) -> bool:
 def _confirmation(session: Session, row: Signup, speak: Sequence[str]) -> Confirmation:
     shown = _offer(session, newsletters.by_id(session, row.newsletter_id), [*speak, row.language])
     titles = tuple(s.title.text for s in shown.sections if s.always or row.sections >> s.bit & 1)
-    return Confirmation(shown, titles, tuple(row.languages), row.confirmed_at is not None)
+    return Confirmation(shown, titles, tuple(row.languages), _in_force(session, row))
 
 
 def _offer(session: Session, newsletter: Newsletter, speak: Sequence[str]) -> Offer:

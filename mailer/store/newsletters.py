@@ -7,6 +7,8 @@ from mailer.models import Newsletter, Section
 
 
 def by_slug(session: Session, slug: str) -> Newsletter | None:
+    if "\0" in slug:  # anything can stand in an address, but not in a text of PostgreSQL
+        return None
     return session.scalar(select(Newsletter).where(Newsletter.slug == slug))
 
 

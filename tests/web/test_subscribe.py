@@ -102,6 +102,28 @@ def test_from_the_form_to_the_welcome(parts: Mailer, client: TestClient, inbox: 
     assert send_notes(parts) == 0
 
 
+def test_confirming_once_more_after_leaving_subscribes_again(
+    parts: Mailer, client: TestClient, inbox: RunningInbox
+) -> None:
+    client.post(FORM, data=fields())
+    send_notes(parts)
+    confirm = link_in(mails_to(inbox, EVA)[0], "/c/")
+    client.post(confirm)
+    send_notes(parts)
+    client.post(link_in(mails_to(inbox, EVA)[1], "/u/"), data={"List-Unsubscribe": "One-Click"})
+    assert "You are subscribed" not in client.get(confirm + "?lang=en").text
+    found = known(parts, EVA)
+    assert found
+    assert found.subscription.state == "unsubscribed"
+    assert "You are subscribed" in client.post(confirm + "?lang=en").text
+    found = known(parts, EVA)
+    assert found
+    assert found.subscription.state == "active"
+    with parts.database.transaction() as session:
+        given = [consent.given for consent in readers.consents(session, found.reader.id)]
+    assert given == [True, False, True]
+
+
 def test_the_answer_is_the_same_for_known_and_unknown_addresses(
     parts: Mailer, client: TestClient, add_readers: Callable[[str], None], inbox: RunningInbox
 ) -> None:
@@ -285,6 +307,9 @@ def test_the_form_for_other_sites(parts: Mailer, client: TestClient, inbox: Runn
     action = re.search(r'action="http://news\.example\.org([^"]+)"', answer.text)
     assert action
     hidden = dict(re.findall(r'type="hidden" name="(\w+)" value="(\w+)"', answer.text))
+    assert re.search(r'<p hidden>.*name="url"', answer.text)
+    client.post(action[1], data={"address": "robot@example.org", "url": "https://spam.example.org"})
+    assert count(parts, "signup") == 0
     ticked = re.findall(r'name="section" value="(\d+)" checked', answer.text)
     assert ticked == list("012345")
     data = hidden | {"address": EVA, "section": ticked, "language": "fr"}
