@@ -7,10 +7,12 @@ from mailer.domain.states import SubscriptionState
 from mailer.domain.ties import UNDO, Tie
 from mailer.models import Consent
 from mailer.store import batches, feedback, ledger, readers
-from mailer.store.database import Database
+from mailer.store.database import Database, Session
 
 REASONS = ("often", "interest", "never", "other")
 """Why somebody leaves, as the page asks: too often, not interesting, never asked for it, something else."""
+EVERY_ONE = "all newsletters"
+"""How those were ended that were ended together: they come back together, too."""
 LONGEST_WORDS = 500
 _LONGEST_WAIT = 10.0
 """Seconds that leaving waits for a message that is with the relay at this moment."""
@@ -33,6 +35,29 @@ def leave(database: Database, tie: Tie, how: str, now: datetime) -> bool:
     return True
 
 
+def leave_all(database: Database, tie: Tie, now: datetime) -> bool:
+    """The same for every newsletter that the reader has."""
+    with database.transaction() as session:
+        found = readers.tied(session, tie)
+        if found is None:
+            return False
+        ended = [
+            newsletter
+            for newsletter in readers.subscriptions(session, tie.subscriber)
+            if readers.end(
+                session,
+                newsletter,
+                (tie.issue or None) if newsletter == found.newsletter.id else None,
+                tie.subscriber,
+                EVERY_ONE,
+                now,
+            )
+        ]
+    for newsletter in ended:
+        wait_for_flights(database, newsletter, tie.subscriber)
+    return True
+
+
 def come_back(database: Database, tie: Tie, now: datetime) -> bool:
     """Take leaving back within the time for it; True when the reader is subscribed after this."""
     with database.transaction() as session:
@@ -44,19 +69,32 @@ def come_back(database: Database, tie: Tie, now: datetime) -> bool:
             return True
         if subscription.state is not SubscriptionState.unsubscribed or now - subscription.changed_at > UNDO:
             return False
-        if readers.set_state(session, found.newsletter.id, tie.subscriber, SubscriptionState.active, now):
-            readers.add_consent(
-                session,
-                Consent(
-                    subscriber_id=tie.subscriber,
-                    newsletter_id=found.newsletter.id,
-                    kind="subscribe",
-                    given=True,
-                    source="undo on the unsubscribe page",
-                    at=now,
-                ),
-            )
+        for newsletter in {found.newsletter.id, *_ended_together(session, tie.subscriber, now)}:
+            if readers.set_state(session, newsletter, tie.subscriber, SubscriptionState.active, now):
+                readers.add_consent(
+                    session,
+                    Consent(
+                        subscriber_id=tie.subscriber,
+                        newsletter_id=newsletter,
+                        kind="subscribe",
+                        given=True,
+                        source="undo on the unsubscribe page",
+                        at=now,
+                    ),
+                )
         return True
+
+
+def _ended_together(session: Session, subscriber: int, now: datetime) -> list[int]:
+    """The newsletters that were left all at once within the time for taking it back, and not touched since."""
+    ties = readers.subscriptions(session, subscriber)
+    return [
+        consent.newsletter_id
+        for consent in readers.consents(session, subscriber)
+        if consent.source == EVERY_ONE
+        and now - consent.at <= UNDO
+        and ties[consent.newsletter_id].changed_at == consent.at
+    ]
 
 
 def say_why(database: Database, tie: Tie, reason: str, words: str) -> bool:

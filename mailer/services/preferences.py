@@ -73,6 +73,8 @@ class Profile:
     may_come_back: bool
     """Leaving can still be taken back."""
     sections: tuple[SectionChoice, ...]
+    section_names: Mapping[str, str]
+    """Key → title, in ``language`` or the nearest."""
     new_sections: bool
     """Follows sections that are added later, too."""
     got: tuple[SectionChoice, ...]
@@ -87,6 +89,8 @@ class Profile:
     asks_for_tracking: bool
     """The newsletter would track readers who agree."""
     newsletters: tuple[OtherNewsletter, ...]
+    several: bool
+    """The sender has more than this one, whether the reader has them or not."""
     postal_address: str
     theme: dict[str, str]
     own_words: Mapping[str, Words] = field(default_factory=dict)
@@ -334,6 +338,7 @@ def _profile(session: Session, tie: Tie, found: Tied, now: datetime, speak: Sequ
     def words(texts: dict[str, str]) -> Wording:
         return worded(texts, language, chains, default)
 
+    known = newsletters.sections(session, newsletter.id)
     sections = tuple(
         SectionChoice(
             section.bit,
@@ -342,7 +347,7 @@ def _profile(session: Session, tie: Tie, found: Tied, now: datetime, speak: Sequ
             bool(subscription.sections >> section.bit & 1),
             section.always_included,
         )
-        for section in newsletters.sections(session, newsletter.id)
+        for section in known
     )
     got = readers.sections_got(session, tie.issue, reader.id) if tie.issue else 0
     paused = subscription.paused_until
@@ -358,6 +363,7 @@ def _profile(session: Session, tie: Tie, found: Tied, now: datetime, speak: Sequ
         subscribed=subscription.state is SubscriptionState.active,
         may_come_back=_may_come_back(subscription, now),
         sections=sections,
+        section_names={section.key: words(section.titles).text for section in known},
         new_sections=bool(subscription.sections & _NEW_SECTIONS),
         got=tuple(section for section in sections if got >> section.bit & 1 and not section.always),
         text_only=reader.text_only,
@@ -367,6 +373,7 @@ def _profile(session: Session, tie: Tie, found: Tied, now: datetime, speak: Sequ
         tracking=subscription.tracking,
         asks_for_tracking=newsletter.tracking == "individual",
         newsletters=_newsletters(session, newsletter, reader, language),
+        several=len(newsletters.all_of_them(session)) > 1,
         postal_address=newsletter.postal_address,
         theme={name: str(value) for name, value in newsletter.theme.items()},
         own_words=own_words(newsletter.phrases, language),

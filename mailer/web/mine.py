@@ -1,11 +1,9 @@
 """A reader's own page, behind a link that was sent to the reader's address and opens for a short time: all
 choices, all newsletters, another address, everything that is held, and letting it go."""
 
-import json
 from collections.abc import Callable
 from datetime import UTC, date, datetime
-from enum import Enum
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, HTTPException, Response
 from fastapi.responses import HTMLResponse
@@ -20,6 +18,7 @@ from mailer.domain.timezones import OFFERED
 from mailer.services import leave as leaving
 from mailer.services import preferences, readdress, rights
 from mailer.services.preferences import Choices, NothingChosen, NotOffered, Profile
+from mailer.web.held import Words
 from mailer.web.pages import N_, PRIVATE, Pages
 from mailer.web.readers import Form, Speak
 
@@ -63,9 +62,9 @@ def mine_router(parts: Mailer, pages: Pages) -> APIRouter:
         reader = reader_of(tie, speak)
         return pages.of(reader, "closed", 200 if sent else 410, reader=reader, sent=sent)
 
-    def left(reader: Profile) -> HTMLResponse:
-        longest = leaving.LONGEST_WORDS
-        return pages.of(reader, "left", reader=reader, thanks=False, reasons=leaving.REASONS, longest=longest)
+    def left(reader: Profile, thanks: bool = False, every: bool = False) -> HTMLResponse:
+        values = {"thanks": thanks, "every": every, "reasons": leaving.REASONS}
+        return pages.of(reader, "left", reader=reader, longest=leaving.LONGEST_WORDS, **values)
 
     def choices(
         reader: Profile,
@@ -177,16 +176,23 @@ def mine_router(parts: Mailer, pages: Pages) -> APIRouter:
             case "leave":
                 leaving.leave(database, tie, "own page", now)
                 return left(reader_of(tie, speak))
+            case "leave-all":
+                leaving.leave_all(database, tie, now)
+                return left(reader_of(tie, speak), every=True)
             case "undo":
                 back = leaving.come_back(database, tie, now)
                 reader = reader_of(tie, speak)
                 return pages.of(reader, "back", reader=reader) if back else left(reader)
             case "why":
                 leaving.say_why(database, tie, str(form.get("why", "")), str(form.get("words", "")))
-                reader = reader_of(tie, speak)
-                return pages.of(reader, "left", reader=reader, thanks=True, reasons=(), longest=0)
+                return left(reader_of(tie, speak), thanks=True)
             case _:
                 return choices(reader_of(tie, speak), 422, problem="unreadable")
+
+    def data(reader: Profile, held: rights.Held, status: int = 200, problem: str = "") -> HTMLResponse:
+        words = Words(reader, lambda message: pages.gettext(reader, message))
+        told = {table: [words.told(row) for row in rows] for table, rows in held.items()}
+        return pages.of(reader, "data", status, held=told, problem=problem)
 
     def held(opened: Key) -> tuple[Tie, rights.Held]:
         tie, good = opened
@@ -201,9 +207,7 @@ def mine_router(parts: Mailer, pages: Pages) -> APIRouter:
             tie, found = held(opened)
         except Closed as error:
             return closed(error.tie, speak)
-        reader = reader_of(tie, speak)
-        shown = {table: [printed(row) for row in rows] for table, rows in found.items()}
-        return pages.of(reader, "data", reader=reader, held=shown, problem="")
+        return data(reader_of(tie, speak), found)
 
     @router.api_route("/k/{token}/{slug}/data.json", methods=["GET", "HEAD"])
     def download(opened: Key, speak: Speak) -> Response:
@@ -228,9 +232,7 @@ def mine_router(parts: Mailer, pages: Pages) -> APIRouter:
             except rights.OnItsWay:
                 problem = "on its way"
         found = rights.export_of(database, tie.subscriber) or {}
-        shown = {table: [printed(row) for row in rows] for table, rows in found.items()}
-        status = 422 if problem == "not sure" else 503
-        return pages.of(reader, "data", status, reader=reader, held=shown, problem=problem)
+        return data(reader, found, 422 if problem == "not sure" else 503, problem)
 
     @router.api_route("/a/{token}", methods=["GET", "HEAD"])
     def ask_to_move(token: str, speak: Speak) -> HTMLResponse:
@@ -248,20 +250,3 @@ def mine_router(parts: Mailer, pages: Pages) -> APIRouter:
         return pages.of(found, "move", move=found)
 
     return router
-
-
-def printed(row: Any) -> list[tuple[str, str]]:
-    """A row's columns and values as a page shows them, without those that are empty."""
-    return [(name, _value(value)) for name, value in row.items() if value not in (None, "", [], {})]
-
-
-def _value(value: object) -> str:
-    if isinstance(value, datetime):
-        return f"{value:%Y-%m-%d %H:%M:%S} UTC"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
-    if isinstance(value, dict):
-        return json.dumps(value, ensure_ascii=False)
-    return str(value.value if isinstance(value, Enum) else value)

@@ -52,9 +52,13 @@ def reader_router(parts: Mailer, pages: Pages) -> APIRouter:
         values = {"problem": problem, "pauses": preferences.PAUSES, "sent": sent}
         return page(name, reader, status, **values)
 
-    def left(reader: Profile, thanks: bool = False) -> HTMLResponse:
+    def left(reader: Profile, thanks: bool = False, every: bool = False) -> HTMLResponse:
         longest = leaving.LONGEST_WORDS
-        return page("left", reader, thanks=thanks, reasons=leaving.REASONS, longest=longest)
+        return page("left", reader, thanks=thanks, every=every, reasons=leaving.REASONS, longest=longest)
+
+    def leave_all(tie: Tie, speak: list[str]) -> HTMLResponse:
+        leaving.leave_all(database, tie, datetime.now(UTC))
+        return left(reader_of(tie, speak), every=True)
 
     def leave(tie: Tie, speak: list[str], how: str) -> HTMLResponse:
         leaving.leave(database, tie, how, datetime.now(UTC))
@@ -112,6 +116,8 @@ def reader_router(parts: Mailer, pages: Pages) -> APIRouter:
                 return come_back(tie, speak)
             case "leave":
                 return leave(tie, speak, "unsubscribe page")
+            case "leave-all":
+                return leave_all(tie, speak)
             case "why":
                 return say_why(tie, speak, form)
             case "drop" | "monthly" | "pause" | "restore":
@@ -133,6 +139,8 @@ def reader_router(parts: Mailer, pages: Pages) -> APIRouter:
                 return entry("ways", reader, sent=True)
             case "leave":
                 return leave(tie, speak, "preferences page")
+            case "leave-all":
+                return leave_all(tie, speak)
             case "undo":
                 return come_back(tie, speak)
             case "why":

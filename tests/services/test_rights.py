@@ -1,6 +1,7 @@
 """Everything that is held about a person, found by planting a marker in every column that can hold words."""
 
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -239,6 +240,15 @@ def test_the_page_shows_and_erases(
         page = client.get(own + "/data")
         assert ADA in page.text
         assert "a form" in page.text  # the source of the consent
+        french = client.get(own + "/data?lang=fr").text
+        for label, value in (
+            ("Langues", "English"),
+            ("Rubriques", "Eau et rivières"),
+            ("Depuis", r"\d+ \w+ 20\d\d, \d\d:\d\d UTC"),
+            ("Accord donné", "Oui"),
+            ("À quel rythme", "Chaque numéro"),
+        ):
+            assert re.search(rf"<dt>{label}</dt>\s*<dd><bdi>{value}</bdi>", french), label
         file = client.get(own + "/data.json")
         assert file.json()["subscriber"][0]["address"] == ADA
         assert file.headers["Cache-Control"] == "no-store"

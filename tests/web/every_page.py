@@ -160,4 +160,5 @@ class Walk:
         yield self._post("left", path, action="leave")
         yield self._post("left, told why", path, action="why", why="often")
         yield self._post("back", path, action="undo")
+        yield self._post("left, all", path, action="leave-all")
         yield self._post("erased", self._key(JOVAN) + "/data", action="erase", sure="yes")

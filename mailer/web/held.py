@@ -1,0 +1,113 @@
+"""What is held about a reader, in words of the reader's language where there are such, and all of it as it is."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from mailer.adapters import cldr
+from mailer.domain.locales import native_name
+from mailer.services.preferences import Profile
+from mailer.web.pages import N_
+
+_LABELS = {
+    "address": N_("Your e-mail address"),
+    "name": N_("Name"),
+    "languages": N_("Languages"),
+    "time_zone": N_("Time zone"),
+    "text_only": N_("Text only"),
+    "newsletter": N_("Newsletter"),
+    "issue": N_("Issue"),
+    "subject": N_("Subject"),
+    "sections": N_("Sections"),
+    "new_sections": N_("New sections"),
+    "frequency": N_("How often"),
+    "paused_until": N_("Paused until"),
+    "tracking": N_("Counting"),
+    # TRANSLATORS: On the page with everything stored about a reader, beside “Yes” or “No”: whether they agreed.
+    "given": N_("Agreed"),
+    # TRANSLATORS: On the page with everything stored about a reader, beside the words that they agreed to.
+    "wording": N_("Words"),
+    # TRANSLATORS: On the page with everything stored about a reader, beside where they agreed, such as a form.
+    "source": N_("Where"),
+    # TRANSLATORS: On the page with everything stored about a reader, beside the reason why nothing is sent.
+    "reason": N_("Reason"),
+    # TRANSLATORS: On the page with everything stored about a reader, beside a day.
+    "created_at": N_("Since"),
+    # TRANSLATORS: On the page with everything stored about a reader, beside a day and time.
+    "at": N_("When"),
+    "finished_at": N_("When"),
+    "sent_at": N_("When"),
+}
+"""Column → what the page calls it. What has no name here stands among the fields as they are stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A row: in words, and as it is stored."""
+
+    said: list[tuple[str, str]]
+    stored: list[tuple[str, str]]
+
+
+class Words:
+    """Says rows of one reader in the language of their page."""
+
+    def __init__(self, reader: Profile, gettext: Callable[[str], str]) -> None:
+        self._language = reader.language
+        self._gettext = gettext
+        self._newsletters = {other.slug: other.name.text for other in reader.newsletters}
+        self._here = reader.slug
+        self._sections = reader.section_names
+
+    def told(self, row: Mapping[str, Any]) -> Told:
+        given = {name: value for name, value in row.items() if value not in (None, "", [], {})}
+        said = []
+        if "state" in row:
+            said.append(self._state(str(row["state"])))
+        for name, value in given.items():
+            if name in _LABELS:
+                about = "tracking" if name == "given" and row.get("kind") == "tracking" else name
+                said.append((self._gettext(_LABELS[about]), self._value(name, value, row)))
+        return Told(said, [(name, _stored(value)) for name, value in given.items()])
+
+    def _state(self, state: str) -> tuple[str, str]:
+        if state in ("active", "unsubscribed", "pending"):
+            return self._gettext(N_("Subscribed")), self._yes(state == "active")
+        # TRANSLATORS: On the page with everything stored about a reader, beside “Yes” or “No”: was an issue sent.
+        return self._gettext(N_("Sent")), self._yes(state == "sent")
+
+    def _yes(self, value: bool) -> str:
+        return self._gettext(N_("Yes") if value else N_("No"))
+
+    def _value(self, name: str, value: Any, row: Mapping[str, Any]) -> str:
+        match name:
+            case "newsletter":
+                return self._newsletters.get(value, str(value))
+            case "languages":
+                return cldr.listed(tuple(map(native_name, value)), self._language)
+            case "sections":
+                named = self._sections if row.get("newsletter") == self._here else {}
+                return cldr.listed(tuple(named.get(key, key) for key in value), self._language)
+            case "time_zone":
+                return cldr.zone_name(value, self._language, datetime.now().date())
+            case "frequency":
+                return self._gettext(N_("Once a month") if value == "monthly" else N_("Each issue"))
+            case "reason":
+                return str(value).replace("_", " ")
+        if isinstance(value, bool):
+            return self._yes(value)
+        if isinstance(value, datetime):
+            return f"{cldr.day(value.date(), self._language)}, {value:%H:%M} UTC"
+        return str(value)
+
+
+def _stored(value: object) -> str:
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S} UTC"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else str(value)
