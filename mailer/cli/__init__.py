@@ -5,7 +5,7 @@ import sys
 import typer
 from rich.console import Console
 
-from mailer.cli import demo, dkim, issues, newsletters, queues, readers, servers
+from mailer.cli import deliveries, demo, dkim, issues, newsletters, queues, readers, servers
 from mailer.cli.errors import EXPECTED, sentence
 
 app = typer.Typer(
@@ -18,6 +18,7 @@ app.add_typer(newsletters.app, name="newsletter")
 app.add_typer(issues.app, name="issue")
 app.add_typer(readers.app, name="subscribers")
 app.add_typer(queues.app, name="queues")
+app.add_typer(deliveries.app, name="deliveries")
 app.add_typer(dkim.app, name="dkim")
 app.command("explain")(issues.explain)
 app.command("suppress")(readers.suppress)

@@ -242,7 +242,7 @@ def _tell(parts: Mailer, issue: int, figures: Figures, console: Console) -> bool
         f" ({skipped or 'none'}) + {figures.failed} failed; "
         f"{figures.editions} editions; {figures.seconds} s from the order to the last mail."
     )
-    wrong = report.audit(parts.database, issue)
+    wrong = [finding.what for finding in report.audit(parts.database, issue)]
     if figures.candidates != figures.sent + sum(figures.skipped.values()) + figures.failed:
         wrong.append("Not everything was settled in time.")
     if figures.failed:

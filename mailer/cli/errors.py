@@ -9,6 +9,7 @@ from mailer.domain.document import DocumentError
 from mailer.domain.languages import NotALanguage
 from mailer.domain.message import UnsafeHeader
 from mailer.domain.newsletter import NewsletterError
+from mailer.domain.settling import NoCode
 from mailer.domain.states import WrongState
 from mailer.domain.subscribers import Unfit
 from mailer.services.approve import NotApproved
@@ -18,6 +19,7 @@ from mailer.services.feedback import NoNewsletter
 from mailer.services.report import NotFound
 from mailer.services.rights import OnItsWay
 from mailer.services.schedule import NoSuchIssue
+from mailer.services.settle import NoSuchDelivery
 from mailer.services.subscribers import ImportRefused
 from mailer.services.watch import NoSuchName
 from mailer.settings import SettingsError
@@ -44,8 +46,10 @@ EXPECTED = (
     ImportRefused,
     Misuse,
     NewsletterError,
+    NoCode,
     NoIssue,
     NoNewsletter,
+    NoSuchDelivery,
     NoSuchIssue,
     NoSuchName,
     NotALanguage,

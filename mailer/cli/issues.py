@@ -22,7 +22,7 @@ from mailer.domain.languages import canonical
 from mailer.domain.states import IssueState, MissingPolicy
 from mailer.domain.subscribers import Unfit, read_address
 from mailer.services import approve as approving
-from mailer.services import author, compose, expand, report, schedule
+from mailer.services import author, compose, expand, report, schedule, settle
 from mailer.services.report import Status
 from mailer.settings import read_rate
 
@@ -36,7 +36,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _OPEN = (IssueState.scheduled, IssueState.sending)
 
 
-def _me() -> str:
+def whoever() -> str:
+    """Who runs this, when --by does not say."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user may have no name
@@ -82,7 +83,7 @@ def import_(
             number=number or file.stem.removesuffix(f".{tag}"),
             today=datetime.now(UTC).date(),
             pictures=parts.picture_from(file.parent),
-            actor=by or _me(),
+            actor=by or whoever(),
         )
     unsure = [{"line": doubt.line, "why": doubt.why} for doubt in document.unsure]
     if as_json:
@@ -151,7 +152,7 @@ def masthead(issue: Number, picture: Path, by: By = "") -> None:
     """Give an issue the picture at its head."""
     with Mailer() as parts:
         fitted = parts.picture_from(picture.parent)(picture.name)
-        author.set_masthead(parts.database, issue, fitted, by or _me())
+        author.set_masthead(parts.database, issue, fitted, by or whoever())
     print(f"Issue {issue}: masthead {fitted.width} × {fitted.height}.")
 
 
@@ -228,7 +229,7 @@ def _findings(findings: list[approving.Finding]) -> None:
 def policy(issue: Number, missing: MissingPolicy, by: By = "") -> None:
     """What becomes of a story without a translation: fall_back, leave_out or block."""
     with Mailer() as parts:
-        approving.set_policy(parts.database, issue, missing, by or _me())
+        approving.set_policy(parts.database, issue, missing, by or whoever())
     print(f"Issue {issue}: {missing.value}.")
 
 
@@ -237,7 +238,7 @@ def approve(issue: Number, by: By = "") -> None:
     """Approve an issue, if nothing blocks it."""
     with Mailer() as parts:
         material = compose.load(parts.database, parts.links, issue)
-        findings = approving.approve(parts.database, material, by or _me(), _faults(parts, material))
+        findings = approving.approve(parts.database, material, by or whoever(), _faults(parts, material))
     _findings(findings)
     print(f"Issue {issue} is approved. Send it with: mailer issue send {issue}")
 
@@ -246,7 +247,7 @@ def approve(issue: Number, by: By = "") -> None:
 def reopen(issue: Number, by: By = "") -> None:
     """Take an approval back, so that the text can be changed."""
     with Mailer() as parts:
-        schedule.reopen(parts.database, issue, by or _me())
+        schedule.reopen(parts.database, issue, by or whoever())
     print(f"Issue {issue} is a draft again.")
 
 
@@ -280,7 +281,7 @@ def send(
     if at and (now - when).total_seconds() > 60:
         raise Misuse(f"{when:%-d %B %Y at %H:%M %Z} has passed. Leave --at away to send now.")
     with Mailer() as parts:
-        schedule.schedule(parts.database, issue, when, by or _me())
+        schedule.schedule(parts.database, issue, when, by or whoever())
     print(f"Issue {issue} goes out {'now' if not at else f'on {when:%-d %B %Y at %H:%M %Z}'}.")
     print(f"Follow it with: mailer issue status {issue}")
 
@@ -297,7 +298,7 @@ def _send_locally(issue: int, at: str, now: datetime, by: str) -> None:
             f"{when:%-d %B %Y at %H:%M} has passed everywhere. Leave --at and --local away to send now."
         )
     with Mailer() as parts:
-        schedule.schedule_locally(parts.database, issue, when, by or _me())
+        schedule.schedule_locally(parts.database, issue, when, by or whoever())
     print(f"Issue {issue} goes out on {when:%-d %B %Y at %H:%M} where each reader is.")
     print(f"Follow it with: mailer issue status {issue}")
 
@@ -306,7 +307,7 @@ def _send_locally(issue: int, at: str, now: datetime, by: str) -> None:
 def unschedule(issue: Number, by: By = "") -> None:
     """Take a scheduled issue back before its time."""
     with Mailer() as parts:
-        schedule.unschedule(parts.database, issue, by or _me())
+        schedule.unschedule(parts.database, issue, by or whoever())
     print(f"Issue {issue} is approved, not scheduled.")
 
 
@@ -314,7 +315,7 @@ def unschedule(issue: Number, by: By = "") -> None:
 def pause(issue: Number, by: By = "") -> None:
     """Stop an issue that is going out; resume continues it."""
     with Mailer() as parts:
-        schedule.pause(parts.database, issue, by or _me())
+        schedule.pause(parts.database, issue, by or whoever())
     print(f"Issue {issue} is paused. Go on with: mailer issue resume {issue}")
 
 
@@ -322,7 +323,7 @@ def pause(issue: Number, by: By = "") -> None:
 def resume(issue: Number, by: By = "") -> None:
     """Go on with a paused issue."""
     with Mailer() as parts:
-        schedule.resume(parts.database, issue, by or _me())
+        schedule.resume(parts.database, issue, by or whoever())
     print(f"Issue {issue} goes on.")
 
 
@@ -353,8 +354,54 @@ def cancel(
         print("Nothing was done.")
         return
     with Mailer() as parts:
-        left = schedule.cancel(parts.database, issue, by or _me(), datetime.now(UTC))
+        left = schedule.cancel(parts.database, issue, by or whoever(), datetime.now(UTC))
     print(f"Issue {issue} is cancelled; {left:,} readers do not get it.")
+
+
+_STAYS = {
+    "suppressed": "their address must not be mailed",
+    "unsubscribed": "they have unsubscribed",
+    "paused": "they have paused the newsletter",
+    "monthly": "they get one mail a month",
+    "code": "they failed with another code",
+}
+
+
+@app.command("retry")
+def retry(
+    issue: Number,
+    code: Annotated[
+        list[str] | None,
+        typer.Option(help="Only what failed with this code, such as 5.7 or 552; several may be given."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    by: By = "",
+) -> None:
+    """Try again what failed, but for readers who must not be mailed any more."""
+    codes, now = code or [], datetime.now(UTC)
+    with Mailer() as parts:
+        found = settle.retriable(parts.database, issue, codes, now)
+        if found.tried and not yes:
+            _stay(found)
+            if not typer.confirm(f"Try {_count(found.tried, 'failed delivery', 'failed deliveries')} again?"):
+                print("Nothing was done.")
+                return
+        done = settle.retry(parts.database, issue, codes, by or whoever(), now)
+    if yes or not found.tried:
+        _stay(done)
+    if not done.tried:
+        print("There is nothing to try again.")
+        return
+    print(f"{_count(done.tried, 'failed delivery is', 'failed deliveries are')} tried again.")
+    if done.state is IssueState.paused:
+        print(f"The issue is paused. Go on with: mailer issue resume {issue}")
+    else:
+        print(f"Follow it with: mailer issue status {issue}")
+
+
+def _stay(found: settle.Retry) -> None:
+    for why, count in found.left.items():
+        print(f"{_count(count, 'stays', 'stay')} failed: {_STAYS[why]}.")
 
 
 def status_dict(status: Status) -> dict[str, Any]:
@@ -421,6 +468,10 @@ def status(
                     live.update(_drawn(now))
         for reason, count in report.skipped(parts.database, issue).items():
             print(f"skipped, {reason.replace('_', ' ')}: {count:,}")
+    if now.counts.uncertain:
+        print(f"Of the uncertain ones, look: mailer deliveries list --issue {issue}")
+    if now.counts.failed:
+        print(f"What failed can be tried again: mailer issue retry {issue}")
 
 
 @app.command("log")
@@ -432,17 +483,26 @@ def log(issue: Number) -> None:
 
 
 @app.command("audit")
-def audit(issue: Number) -> None:
+def audit(issue: Number, as_json: Json = False) -> None:
     """Prove that an issue's ledger adds up; exit status 1 and the offending rows when it does not."""
     with Mailer() as parts:
         wrong = report.audit(parts.database, issue)
-        counts = report.status(parts.database, issue, datetime.now(UTC)).counts
+        status = report.status(parts.database, issue, datetime.now(UTC))
+        twice = report.resent(parts.database, issue)
+    counts = status.counts
+    if as_json:
+        shown = status_dict(status) | {"resent": twice, "adds_up": not wrong}
+        shown["findings"] = [finding._asdict() for finding in wrong]
+        print(json.dumps(shown, ensure_ascii=False, indent=2))
+        raise typer.Exit(1 if wrong else 0)
     print(
         f"{counts.candidates:,} candidates = {counts.sent:,} sent + {counts.failed:,} failed + {counts.skipped:,} "
         f"skipped + {counts.pending:,} pending + {counts.uncertain:,} uncertain"
     )
-    for line in wrong:
-        print(line)
+    if twice:
+        print(f"{_count(twice, 'reader', 'readers')} may have got it twice: sent once more, outcome unknown.")
+    for finding in wrong:
+        print(finding.what)
     if wrong:
         raise typer.Exit(1)
     print("The ledger adds up, reader by reader.")

@@ -62,7 +62,8 @@ def import_(
         print(f"The rejected lines, each with its reason: {report.rejects}")
 
 
-def _keys(addresses: list[str]) -> list[str]:
+def keys_of(addresses: list[str]) -> list[str]:
+    """The keys of addresses as somebody typed them. Raises Misuse."""
     keys = []
     for address in addresses:
         try:
@@ -78,7 +79,7 @@ def unsubscribe(
     newsletter: Annotated[str, typer.Option(help="The newsletter's slug.")],
 ) -> None:
     """End subscriptions for people who asked by telephone or letter; takes effect on queued mail too."""
-    keys = _keys(addresses)
+    keys = keys_of(addresses)
     with Mailer() as parts:
         hashes = [parts.tokens.address_hash(key) for key in keys]
         ended = feedback.unsubscribe(parts.database, newsletter, hashes, datetime.now(UTC))
@@ -100,7 +101,7 @@ def export(
     json: Annotated[bool, typer.Option("--json", help="For a machine, to be handed on as a file.")] = False,
 ) -> None:
     """Print everything that is held about a person, from every table."""
-    (key,) = _keys([address])
+    (key,) = keys_of([address])
     with Mailer() as parts:
         held = rights.export(parts.database, parts.tokens.address_hash(key))
     if json:
@@ -122,7 +123,7 @@ def erase(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Erase a person from every table; a keyed hash stays, so that no list brings them back."""
-    (key,) = _keys([address])
+    (key,) = keys_of([address])
     if not yes:
         typer.confirm("Erase everything that is held about this person, for good?", abort=True)
     with Mailer() as parts:
@@ -169,7 +170,7 @@ def suppress(
     lift: Annotated[bool, typer.Option("--lift", help="Take it back; this subscribes nobody.")] = False,
 ) -> None:
     """Never mail these addresses again, also mail that is already queued."""
-    keys = _keys(addresses)
+    keys = keys_of(addresses)
     with Mailer() as parts:
         if lift:
             done = feedback.lift(parts.database, [parts.tokens.address_hash(key) for key in keys])

@@ -92,6 +92,8 @@ class NewsletterSettings(_Strict):
     quiet_until: time | None = None
     """No first attempt between these, on each reader's own clock."""
     public: bool = True
+    uncertain: Literal["hold", "send_again"] = "hold"
+    """What becomes of a delivery whose outcome nobody knows: held for a person to settle, or sent once more."""
     phrases: dict[Tag, dict[str, Line | list[Line]]] = {}
     """Own words for phrases of the catalogues: see mailer.domain.phrases."""
     sections: list[SectionSettings] = []

@@ -90,9 +90,12 @@ class Delivery(Base):
     reason: Mapped[SkipReason | None] = mapped_column(enum_of(SkipReason, "skip_reason"))
     attempts: Mapped[int] = mapped_column(SmallInteger, server_default="0")
     reply: Mapped[str | None]
-    """The relay's last word, for instance ``250 2.0.0 Ok``."""
+    """The relay's last word, for instance ``250 2.0.0 Ok``; or who settled it, and why."""
     relay: Mapped[str | None]
     """The name of the relay that said it."""
+    resends: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    """How often it was made due once more after a hand-over whose outcome nobody knows: if not 0, the reader may
+    have got it twice."""
 
     __table_args__ = {"postgresql_partition_by": "LIST (issue_id)"}
 

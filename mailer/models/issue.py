@@ -43,6 +43,9 @@ class Issue(Base):
     composed_at: Mapped[datetime | None]
     """When every delivery row and every edition stood ready; sending begins then."""
     finished_at: Mapped[datetime | None]
+    """When it was sent for the first time, or cancelled."""
+    retried_at: Mapped[datetime | None]
+    """When somebody last had deliveries tried again: the time after which they are given up counts from here."""
 
     __table_args__ = (
         UniqueConstraint("newsletter_id", "number"),

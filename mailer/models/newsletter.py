@@ -35,7 +35,13 @@ class Newsletter(Base):
     phrases: Mapped[dict[str, dict[str, Any]]] = mapped_column(default=dict, server_default=text("'{}'"))
     """This newsletter's own words: see mailer.domain.phrases."""
 
-    __table_args__ = (CheckConstraint("tracking IN ('none','aggregate','individual')", name="tracking"),)
+    uncertain: Mapped[str] = mapped_column(default="hold", server_default="hold")
+    """What becomes of a delivery whose outcome nobody knows: it is held, or sent once more."""
+
+    __table_args__ = (
+        CheckConstraint("tracking IN ('none','aggregate','individual')", name="tracking"),
+        CheckConstraint("uncertain IN ('hold','send_again')", name="uncertain"),
+    )
 
 
 class Section(Base):

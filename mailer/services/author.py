@@ -44,7 +44,7 @@ class Applied(StrEnum):
     unchanged = "up to date"
 
 
-_UNSEEN = {"tracking", "quiet_since", "quiet_until", "public"}
+_UNSEEN = {"tracking", "quiet_since", "quiet_until", "public", "uncertain"}
 """Settings that no edition prints and none of its headers says."""
 
 

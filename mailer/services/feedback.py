@@ -8,7 +8,7 @@ from mailer.domain.outcomes import Outcome
 from mailer.domain.ports import Links
 from mailer.domain.suppressions import HARD_BOUNCE
 from mailer.domain.ties import Tie
-from mailer.store import feedback, newsletters, notes, readers
+from mailer.store import feedback, newsletters, notes, readers, settling
 from mailer.store.database import Database, Session
 
 
@@ -63,15 +63,21 @@ def receive(database: Database, links: Links, recipient: str, message: bytes, no
             found = readers.tied(session, tie)
             if found is None:
                 return "ignored: nobody by this token"
+            settling.arrived(session, tie, now)
             ended = readers.end(session, found.newsletter.id, tie.issue or None, tie.subscriber, "mail", now)
         return "unsubscribed" if ended else "unsubscribed before"
     notice = read_notice(message)
-    if notice is None:
-        return "ignored: no delivery status notification"
     with database.transaction() as session:
         if about.kind == "note":
-            return _note_bounced(session, about.second, notice)
-        return _bounced(session, about.first, about.second, notice, now)
+            return _note_bounced(session, about.second, notice) if notice else _NO_NOTICE
+        # Whatever came to this address was sent in answer to the mail: somebody has it.
+        refused = notice.reply if notice and notice.action == "failed" else None
+        settled = settling.came_back(session, about.first, about.second, refused, now)
+        done = _bounced(session, about.first, about.second, notice, now) if notice else _NO_NOTICE
+        return f"{done}; an uncertain delivery is settled" if settled else done
+
+
+_NO_NOTICE = "ignored: no delivery status notification"
 
 
 def _bounced(session: Session, issue: int, subscriber: int, notice: Notice, now: datetime) -> str:

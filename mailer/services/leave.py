@@ -6,7 +6,7 @@ from datetime import datetime
 from mailer.domain.states import SubscriptionState
 from mailer.domain.ties import UNDO, Tie
 from mailer.models import Consent
-from mailer.store import batches, feedback, ledger, readers
+from mailer.store import batches, feedback, ledger, readers, settling
 from mailer.store.database import Database, Session
 
 REASONS = ("often", "interest", "never", "other")
@@ -30,6 +30,7 @@ def leave(database: Database, tie: Tie, how: str, now: datetime) -> bool:
         if found is None:
             return False
         newsletter = found.newsletter.id
+        settling.arrived(session, tie, now)
         readers.end(session, newsletter, tie.issue or None, tie.subscriber, how, now)
     wait_for_flights(database, newsletter, tie.subscriber)
     return True

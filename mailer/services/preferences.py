@@ -14,7 +14,7 @@ from mailer.domain.ties import KEY_LASTS, UNDO, Tie
 from mailer.domain.timezones import known_zone
 from mailer.domain.wording import Wording, page_language, spoken, worded
 from mailer.models import Consent, Newsletter, Subscriber, Subscription
-from mailer.store import attempts, newsletters, notes, readers
+from mailer.store import attempts, newsletters, notes, readers, settling
 from mailer.store.database import Database, Session
 from mailer.store.readers import Tied
 
@@ -144,6 +144,7 @@ def send_key(database: Database, tie: Tie, now: datetime, speak: Sequence[str] =
         found = readers.tied(session, tie)
         if found is None:
             return None
+        settling.arrived(session, tie, now)
         shown = _profile(session, tie, found, now, speak)
         who = b"key" + found.reader.address_hash
         if shown.subscribed and attempts.count(session, who, now, timedelta(hours=1)) <= _KEYS_AN_HOUR:
@@ -204,6 +205,7 @@ def take_back(
         found = readers.tied(session, tie)
         if found is None:
             return None
+        settling.arrived(session, tie, now)
         reader, subscription, former = found.reader, found.subscription, found.subscription.former
         at = subscription.former_at
         done = bool(former and at and now - at <= UNDO and (by == "key" or former["by"] == "mail"))
@@ -230,6 +232,7 @@ def drop_sections(
         found = readers.tied(session, tie)
         if found is None:
             return None
+        settling.arrived(session, tie, now)
         shown = _profile(session, tie, found, now, speak)
         offered = {section.bit: section for section in shown.got}
         if not offered.keys() >= set(sections):
@@ -250,6 +253,7 @@ def set_monthly(database: Database, tie: Tie, now: datetime, speak: Sequence[str
         found = readers.tied(session, tie)
         if found is None:
             return None
+        settling.arrived(session, tie, now)
         if found.subscription.frequency != "monthly":
             readers.remember(found.subscription, _standing(found, "mail"), now)
             found.subscription.frequency = "monthly"
@@ -266,6 +270,7 @@ def pause(
         found = readers.tied(session, tie)
         if found is None:
             return None
+        settling.arrived(session, tie, now)
         readers.remember(found.subscription, _standing(found, by), now)
         found.subscription.paused_until = now + timedelta(weeks=weeks) if weeks else None
         return _profile(session, tie, found, now, speak)

@@ -5,12 +5,15 @@ from datetime import datetime, timedelta
 
 from mailer.domain.editions import bits
 from mailer.domain.languages import choose, match
+from mailer.domain.settling import is_due_again, is_settled
 from mailer.domain.states import IssueState
-from mailer.store import batches, editions, issues, ledger, newsletters, readers
+from mailer.store import audit as ledger_audit
+from mailer.store import editions, issues, ledger, newsletters, readers
+from mailer.store.audit import Finding
 from mailer.store.database import Database
 from mailer.store.ledger import Counts
 
-__all__ = ["Counts"]
+__all__ = ["Counts", "Finding"]
 
 
 class NotFound(LookupError):
@@ -214,35 +217,49 @@ def explain(database: Database, issue: int, address: str, address_hash: bytes) -
                 say.append(
                     f"{found.fallbacks} of its stories had no {found.language} text and were labelled."
                 )
-        say += _fate(found, row.state, suppressed)
+        say += _fate(found, issue, address, row.state, suppressed)
         return Explanation(
             issue, address, found.state, found.reason, found.language, got, found.finished_at, say
         )
 
 
-def _fate(found: ledger.Entry, state: IssueState, suppressed: str) -> list[str]:
+def _fate(found: ledger.Entry, issue: int, address: str, state: IssueState, suppressed: str) -> list[str]:
     tries = "at the first attempt" if found.attempts == 1 else f"after {found.attempts} attempts"
     at = f"{found.finished_at:%-d %B %Y at %H:%M:%S} UTC" if found.finished_at else ""
+    due, reply = f"due {found.due_at:%-d %B %Y at %H:%M} UTC", found.reply or ""
+    say: list[str] = []
     match found.state:
+        case "sent" | "failed" if is_settled(reply):
+            say.append(f"Nobody saw its outcome. It was {reply}.")
         case "sent":
-            return [f"It was sent on {at}, {tries}; the relay said: {found.reply}."]
+            say.append(f"It was sent on {at}, {tries}; the relay said: {reply}.")
         case "failed":
-            return [f"It could not be delivered ({at}, {tries}): {found.reply}.", *filter(None, [suppressed])]
+            say.append(f"It could not be delivered ({at}, {tries}): {reply}.")
         case "skipped":
-            return [_WHY_NOT[found.reason or "cancelled"], *filter(None, [suppressed])]
+            say.append(_WHY_NOT[found.reason or "cancelled"])
         case "uncertain":
-            return [
-                f"It was handed over, but no answer was seen: {found.reply}. It is not sent again by itself."
-            ]
+            say.append(
+                f"It was handed over, but no answer was seen: {reply}. It is not sent again by itself."
+            )
+            say.append(
+                "When you know more, for instance from the relay's log, settle it:"
+                f" mailer deliveries settle {issue} {address} --as sent, --as failed or --as again."
+            )
         case "sending":
-            return ["It is with a worker right now."]
-    if state is IssueState.paused:
-        return ["It waits: the issue is paused."]
-    if found.attempts:
-        return [
-            f"The last attempt was deferred: {found.reply}. The next is due {found.due_at:%-d %B %Y at %H:%M} UTC."
-        ]
-    return [f"It waits for its turn, due {found.due_at:%-d %B %Y at %H:%M} UTC."]
+            say.append("It is with a worker right now.")
+        case _ if state is IssueState.paused:
+            say.append("It waits: the issue is paused.")
+        case _ if is_due_again(reply):
+            say.append(f"It is {reply}; {due}.")
+        case _ if found.attempts:
+            say.append(f"The last attempt was deferred: {reply}. The next is {due}.")
+        case _:
+            say.append(f"It waits for its turn, {due}.")
+    if suppressed and found.state in ("failed", "skipped"):
+        say.append(suppressed)
+    if found.resends and found.state in ("sent", "failed"):
+        say.append("It was handed over twice, since nobody knew the first outcome: it may have come twice.")
+    return say
 
 
 def events(database: Database, issue: int) -> list[tuple[datetime, str, str, str]]:
@@ -251,9 +268,16 @@ def events(database: Database, issue: int) -> list[tuple[datetime, str, str, str
         return [(event.at, event.actor, event.what, event.detail) for event in issues.events(session, issue)]
 
 
-def audit(database: Database, issue: int) -> list[str]:
+def audit(database: Database, issue: int) -> list[Finding]:
     """What does not add up in an issue's ledger; empty when all is well. Raises NotFound."""
     with database.transaction() as session:
+        ledger_audit.one_snapshot(session)
         if issues.by_id(session, issue) is None:
             raise NotFound(f"There is no issue {issue}. See them with: mailer issue list.")
-        return batches.contradictions(session, issue)
+        return ledger_audit.findings(session, issue)
+
+
+def resent(database: Database, issue: int) -> int:
+    """How many readers may have got an issue twice, since nobody knew whether the first mail had come."""
+    with database.transaction() as session:
+        return ledger.count_resent(session, issue)

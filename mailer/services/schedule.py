@@ -85,6 +85,7 @@ def resume(database: Database, issue: int, actor: str) -> None:
         if row.state is not IssueState.paused:
             raise WrongState(f"Issue {issue} is {row.state.value}, not paused.")
         row.state = IssueState.sending
+        batches.forget_hints(session, issue)
         issues.log(session, issue, actor, "resumed")
 
 
@@ -153,7 +154,8 @@ def finish_done(database: Database, now: datetime) -> list[int]:
         with database.transaction() as session:
             row = issues.locked(session, issue)
             if row is not None and row.state is IssueState.sending and issue in batches.finished(session):
-                row.state, row.finished_at = IssueState.sent, now
+                # Who is tried again later does not make it a new issue.
+                row.state, row.finished_at = IssueState.sent, row.finished_at or now
                 issues.log(session, issue, "mailer", "sent")
                 closed.append(issue)
     return closed

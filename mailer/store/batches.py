@@ -6,6 +6,11 @@ from datetime import datetime, timedelta
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+EDGES = """
+SELECT array_agg(first ORDER BY first) AS firsts, array_agg(id ORDER BY first) AS ids FROM batch WHERE issue_id = :issue
+"""
+"""For finding the batch of many subscribers at once: ``ids[width_bucket(subscriber, firsts)]``."""
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:
@@ -56,6 +61,12 @@ def hand_out(session: Session, now: datetime, again: timedelta, limit: int) -> l
     """
     rows = session.execute(text(query), {"now": now, "stale": now - again, "limit": limit})
     return sorted((row.id, row.retry) for row in rows)
+
+
+def forget_hints(session: Session, issue: int) -> None:
+    """Have the batches of an issue handed out at once: hints that came while it was paused did nothing."""
+    query = "UPDATE batch SET hinted_at = NULL WHERE issue_id = :issue AND state = 'ready' AND hinted_at IS NOT NULL"
+    session.execute(text(query), {"issue": issue})
 
 
 def claim(session: Session, batch: int, worker: str, lease: timedelta) -> Claim | None:
@@ -160,63 +171,6 @@ def finished(session: Session) -> list[int]:
         AND NOT EXISTS (SELECT FROM batch b WHERE b.issue_id = i.id AND b.state <> 'done')
     """
     return list(session.scalars(text(query)))
-
-
-def contradictions(session: Session, issue: int) -> list[str]:
-    """Sentences about what does not add up between the candidates, the batches and the ledger of an issue."""
-    found: list[str] = []
-    rows = session.execute(
-        text(
-            """
-            SELECT b.id, b.first, b.last, b.candidates, b.sent, b.failed, b.skipped, b.uncertain,
-                count(d.subscriber_id) AS rows,
-                count(*) FILTER (WHERE d.state = 'sent') AS d_sent,
-                count(*) FILTER (WHERE d.state = 'failed') AS d_failed,
-                count(*) FILTER (WHERE d.state = 'skipped') AS d_skipped,
-                count(*) FILTER (WHERE d.state = 'uncertain') AS d_uncertain
-            FROM batch b
-            LEFT JOIN delivery d ON d.issue_id = b.issue_id AND d.subscriber_id BETWEEN b.first AND b.last
-            WHERE b.issue_id = :issue AND b.state <> 'planned' GROUP BY b.id ORDER BY b.id
-            """
-        ),
-        {"issue": issue},
-    )
-    for row in rows:
-        where = f"Batch {row.id} (subscribers {row.first} to {row.last})"
-        if row.rows != row.candidates:
-            found.append(f"{where} has {row.candidates} candidates and {row.rows} ledger rows.")
-        for name in ("sent", "failed", "skipped", "uncertain"):
-            if getattr(row, name) != getattr(row, f"d_{name}"):
-                found.append(
-                    f"{where} counts {getattr(row, name)} {name}, the ledger {getattr(row, f'd_{name}')}."
-                )
-    checks = {
-        "is sent without the relay's answer": "state = 'sent' AND (reply IS NULL OR reply = '' OR finished_at IS NULL)",
-        "is sent without an edition": "state = 'sent' AND edition_id IS NULL",
-        "is skipped without a reason": "state = 'skipped' AND reason IS NULL",
-        "is open, but its batch is done": (
-            "state IN ('pending', 'sending') AND EXISTS (SELECT FROM batch b WHERE b.issue_id = d.issue_id"
-            " AND d.subscriber_id BETWEEN b.first AND b.last AND b.state = 'done')"
-        ),
-        "is open, but its issue has ended": (
-            "state IN ('pending', 'sending') AND EXISTS (SELECT FROM issue i WHERE i.id = d.issue_id"
-            " AND i.state IN ('sent', 'cancelled')) AND NOT EXISTS (SELECT FROM batch b"
-            " WHERE b.issue_id = d.issue_id AND d.subscriber_id BETWEEN b.first AND b.last AND b.state = 'sending')"
-        ),
-        "is outside every batch": (
-            "NOT EXISTS (SELECT FROM batch b WHERE b.issue_id = d.issue_id"
-            " AND d.subscriber_id BETWEEN b.first AND b.last)"
-        ),
-        "stands twice in the ledger": (
-            "EXISTS (SELECT FROM delivery o WHERE o.issue_id = d.issue_id AND o.subscriber_id = d.subscriber_id"
-            " AND o.ctid <> d.ctid)"
-        ),
-    }
-    for what, condition in checks.items():
-        query = f"SELECT subscriber_id FROM delivery d WHERE issue_id = :issue AND {condition} LIMIT 20"
-        for subscriber in session.scalars(text(query), {"issue": issue}):
-            found.append(f"The delivery to subscriber {subscriber} {what}.")
-    return found
 
 
 def open_for(session: Session, newsletter: int, subscriber: int) -> list[int]:

@@ -28,8 +28,12 @@ def by_id(session: Session, issue: int) -> Issue | None:
 
 
 def locked(session: Session, issue: int) -> Issue | None:
-    """The issue, held against other changes until the transaction ends."""
-    return session.get(Issue, issue, with_for_update=True, populate_existing=True)
+    """The issue, held against other changes until the transaction ends.
+
+    Take it before any of its batches. Rows that refer to the issue can still be written: a worker does that with
+    a batch in hand.
+    """
+    return session.get(Issue, issue, with_for_update={"key_share": True}, populate_existing=True)
 
 
 def state(session: Session, issue: int) -> IssueState:
@@ -64,7 +68,8 @@ def unfinished(session: Session, newsletter: int) -> list[Issue]:
     query = select(Issue).where(Issue.newsletter_id == newsletter, Issue.state.not_in(over))
     return list(
         session.scalars(
-            query.order_by(Issue.id).with_for_update(), execution_options={"populate_existing": True}
+            query.order_by(Issue.id).with_for_update(key_share=True),
+            execution_options={"populate_existing": True},
         )
     )
 

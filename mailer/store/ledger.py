@@ -157,7 +157,7 @@ SET state = v.state::delivery_state, reply = coalesce(nullif(v.reply, ''), d.rep
     relay = coalesce(:relay, d.relay),
     due_at = coalesce(v.due_at, d.due_at),
     attempts = d.attempts - v.back,
-    finished_at = CASE WHEN v.state = 'failed' THEN v.at END
+    finished_at = CASE WHEN v.state <> 'pending' THEN v.at END
 FROM unnest(
     CAST(:subscribers AS bigint[]), CAST(:states AS text[]), CAST(:replies AS text[]),
     CAST(:dues AS timestamptz[]), CAST(:backs AS int[]), CAST(:ats AS timestamptz[])
@@ -345,17 +345,75 @@ class Entry:
     reply: str | None
     due_at: datetime
     finished_at: datetime | None
+    resends: int
 
 
 def entry(session: Session, issue: int, subscriber: int) -> Entry | None:
     query = """
         SELECT d.state, d.reason, d.edition_id, e.language, e.sections, e.fallbacks, d.attempts, d.reply,
-            d.due_at, d.finished_at
+            d.due_at, d.finished_at, d.resends
         FROM delivery d LEFT JOIN edition e ON e.id = d.edition_id
         WHERE d.issue_id = :issue AND d.subscriber_id = :subscriber
     """
     row = session.execute(text(query), {"issue": issue, "subscriber": subscriber}).one_or_none()
     return Entry(*row) if row else None
+
+
+class Listed(NamedTuple):
+    """One ledger row as a list of them shows it."""
+
+    issue: int
+    newsletter: str
+    number: str
+    subscriber: int
+    address: str | None
+    """None when the person's data were let go."""
+    state: str
+    reason: str | None
+    attempts: int
+    resends: int
+    since: datetime
+    """When it came to its state, or else is due."""
+    reply: str | None
+
+
+# The counts of the batches say where to look.
+_HOLDING = {
+    DeliveryState.sent: "b.sent > 0",
+    DeliveryState.failed: "b.failed > 0",
+    DeliveryState.skipped: "b.skipped > 0",
+    DeliveryState.uncertain: "b.uncertain > 0",
+    DeliveryState.pending: "b.candidates > b.sent + b.failed + b.skipped + b.uncertain",
+    DeliveryState.sending: "b.state = 'sending'",
+}
+
+
+def listed(
+    session: Session, state: DeliveryState, issue: int | None, limit: int | None
+) -> tuple[int, list[Listed]]:
+    """How many deliveries are in a state, and the first of them: by issue, the newest first, and by subscriber."""
+    found = f"""
+        FROM batch b JOIN delivery d ON d.issue_id = b.issue_id AND d.subscriber_id BETWEEN b.first AND b.last
+        JOIN issue i ON i.id = b.issue_id JOIN newsletter n ON n.id = i.newsletter_id
+        LEFT JOIN subscriber r ON r.id = d.subscriber_id
+        WHERE {_HOLDING[state]} AND d.state = :state AND (CAST(:issue AS int) IS NULL OR b.issue_id = :issue)
+    """
+    query = f"""
+        SELECT i.id, n.slug, i.number, d.subscriber_id, r.address, d.state, d.reason, d.attempts, d.resends,
+            coalesce(d.finished_at, d.due_at), d.reply
+        {found} ORDER BY b.issue_id DESC, d.subscriber_id LIMIT :limit
+    """
+    values = {"state": state.value, "issue": issue, "limit": limit}
+    rows = [Listed(*row) for row in session.execute(text(query), values)]
+    if limit is None or len(rows) < limit:
+        return len(rows), rows
+    return session.scalar(text(f"SELECT count(*) {found}"), values) or 0, rows
+
+
+def count_resent(session: Session, issue: int) -> int:
+    """Readers of an issue who may have got it twice."""
+    query = "SELECT count(*) FROM delivery WHERE issue_id = :issue AND resends > 0"
+    return session.scalar(text(query), {"issue": issue}) or 0
 
 
 def cancel_rest(session: Session, claim: Claim, now: datetime) -> None:

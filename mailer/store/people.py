@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import delete, text
 from sqlalchemy.orm import Session
 
+from mailer.domain.settling import WORTH_KEEPING
 from mailer.domain.suppressions import BY_HAND, LIFTED_BY_OPT_IN
 from mailer.models import Signup, Subscriber
 
@@ -30,8 +31,8 @@ _HELD = {
         WHERE c.subscriber_id = :subscriber ORDER BY c.id
     """,
     "deliveries": """
-        SELECT n.slug AS newsletter, i.number AS issue, d.state, d.reason, d.attempts, d.due_at, d.finished_at,
-            d.reply, e.language, e.subject
+        SELECT n.slug AS newsletter, i.number AS issue, d.state, d.reason, d.attempts, d.resends, d.due_at,
+            d.finished_at, d.reply, e.language, e.subject
         FROM issue i JOIN delivery d ON d.issue_id = i.id AND d.subscriber_id = :subscriber
         JOIN newsletter n ON n.id = i.newsletter_id LEFT JOIN edition e ON e.id = d.edition_id
         ORDER BY i.id
@@ -80,15 +81,11 @@ def erase(session: Session, subscriber: int, now: datetime) -> None:
     _skip_pending(session, subscriber, now)
     values = {"subscriber": subscriber}
     # A reply of a relay may quote the address: of it, the codes stay.
-    session.execute(
-        text(
-            """
-            UPDATE delivery SET reply = substring(reply from '^[0-9]{3}(?: [0-9.]{5,11})?')
-            WHERE subscriber_id = :subscriber AND reply IS NOT NULL
-            """
-        ),
-        values,
-    )
+    query = """
+        UPDATE delivery SET reply = substring(reply from :kept)
+        WHERE subscriber_id = :subscriber AND reply IS NOT NULL
+    """
+    session.execute(text(query), values | {"kept": WORTH_KEEPING})
     session.execute(
         text("UPDATE feedback SET subscriber_id = NULL, detail = '{}' WHERE subscriber_id = :subscriber"),
         values,

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
+from mailer.domain.settling import WORTH_KEEPING
 from mailer.models import Sweep
 
 _REQUESTS = "DELETE FROM signup WHERE created_at < :before"
@@ -14,8 +15,8 @@ _FEEDBACK = """
 UPDATE feedback SET subscriber_id = NULL, detail = '{}' WHERE at < :before AND subscriber_id IS NOT NULL
 """
 _DELIVERIES = """
-UPDATE delivery SET reply = substring(reply from '^[0-9]{3}(?: [0-9.]{5,11})?')
-WHERE finished_at < :before AND reply !~ '^[0-9]{3}( [0-9.]{5,11})?$'
+UPDATE delivery SET reply = substring(reply from :kept)
+WHERE finished_at < :before AND reply <> coalesce(substring(reply from :kept), '')
 """
 
 
@@ -28,7 +29,8 @@ def let_go(session: Session, what: str, before: datetime) -> int:
         "feedback": _FEEDBACK,
         "replies": _DELIVERIES,
     }
-    return session.connection().execute(text(statements[what]), {"before": before}).rowcount
+    values = {"before": before, "kept": WORTH_KEEPING} if what == "replies" else {"before": before}
+    return session.connection().execute(text(statements[what]), values).rowcount
 
 
 def gone_since(session: Session, before: datetime, limit: int) -> list[tuple[int, bytes]]:

@@ -20,7 +20,7 @@ from mailer.domain.routes import Route
 from mailer.domain.states import DeliveryState, IssueState
 from mailer.domain.verdicts import rule
 from mailer.services.send.gate import Leave, Tally
-from mailer.store import batches, feedback, issues, ledger, throttles
+from mailer.store import batches, feedback, issues, ledger, settling, throttles
 from mailer.store.batches import Claim
 from mailer.store.database import DatabaseDown, Session
 from mailer.store.ledger import Due, Verdict
@@ -185,7 +185,7 @@ class Run:
                 return None
             now = datetime.now(UTC)
             ledger.record(session, self.claim, landed.verdicts, self.claim.epoch, now, landed.relay)
-            note_bounces(session, self.claim.issue, landed.verdicts, now)
+            follow_up(session, self.claim.issue, landed.verdicts, now)
             if landed.tally is not None:
                 gate.react(session, landed.tally, now)
             self.stop |= not running
@@ -366,5 +366,9 @@ def _tallied(flight: _Flight, done: HandedOver) -> Tally:
     return Tally(flight.route.relay, outcomes, deferred, refused, closing, words)
 
 
-def note_bounces(session: Session, issue: int, verdicts: Sequence[Verdict], now: datetime) -> None:
+def follow_up(session: Session, issue: int, verdicts: Sequence[Verdict], now: datetime) -> None:
+    """What recorded verdicts entail: bad addresses are suppressed, and some uncertain deliveries settled."""
     feedback.bounced(session, issue, {v.subscriber: v.reply for v in verdicts if v.suppress}, now)
+    if uncertain := [v.subscriber for v in verdicts if v.state is DeliveryState.uncertain]:
+        settling.by_feedback(session, issue, uncertain, now)
+        settling.by_policy(session, issue, uncertain, now)

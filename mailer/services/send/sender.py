@@ -13,7 +13,7 @@ from mailer.domain.ports import Journals, Links, Outbox, Signer
 from mailer.domain.states import DeliveryState
 from mailer.domain.verdicts import Ruling, rule_from_journal
 from mailer.services.send.gate import Gate
-from mailer.services.send.run import FINAL_DOT_MARGIN, Run, note_bounces
+from mailer.services.send.run import FINAL_DOT_MARGIN, Run, follow_up
 from mailer.store import batches, editions, issues, ledger, newsletters
 from mailer.store.batches import Claim
 from mailer.store.database import Database, Session
@@ -69,7 +69,8 @@ class Sender:
                 return 0
             issue = issues.by_id(session, claim.issue)
             assert issue is not None
-            first_due = issue.composed_at or datetime.now(UTC)
+            begun = [at for at in (issue.composed_at, issue.retried_at) if at]
+            first_due = max(begun, default=datetime.now(UTC))
             newsletter = newsletters.by_id(session, claim.newsletter)
             bounce_domain = self.bounce_domain or newsletter.sender_address.rpartition("@")[2]
             settled = self._recover(session, claim)
@@ -100,7 +101,7 @@ class Sender:
                     ruling = rule_from_journal(handed, reply, False, now, self.retry)
                 verdicts.append(Verdict(subscriber, *ruling))
             ledger.record(session, claim, verdicts, epoch, now)
-            note_bounces(session, claim.issue, verdicts, now)
+            follow_up(session, claim.issue, verdicts, now)
         return {claim.epoch - 1, *epochs}
 
     def pace(self, handed: int, took: timedelta) -> None:

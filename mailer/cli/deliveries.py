@@ -1,0 +1,114 @@
+"""mailer deliveries …: which deliveries are in a state, and settling the uncertain ones."""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from mailer.bootstrap import Mailer
+from mailer.cli.errors import Misuse
+from mailer.cli.issues import By, Json, Number, whoever
+from mailer.cli.readers import keys_of
+from mailer.domain.settling import Settlement
+from mailer.domain.states import DeliveryState
+from mailer.services import settle as settling
+from mailer.services.settle import Listed
+
+app = typer.Typer(no_args_is_help=True, help="Single deliveries: list them, settle the uncertain ones.")
+
+_SHOWN = 20
+
+
+@app.command("list")
+def list_(
+    issue: Annotated[int | None, typer.Option(min=1, max=2**31 - 1, help="Only of this issue.")] = None,
+    state: Annotated[DeliveryState, typer.Option(help="Which ones.")] = DeliveryState.uncertain,
+    limit: Annotated[int, typer.Option(min=0, help="How many at most; 0 for all.")] = 100,
+    as_json: Json = False,
+) -> None:
+    """Deliveries in a state, the newest issue first: those that are uncertain, or others."""
+    with Mailer() as parts:
+        total, rows = settling.deliveries(parts.database, state, issue, limit or None)
+    if as_json:
+        shown = {"state": state.value, "total": total, "deliveries": [row._asdict() for row in rows]}
+        print(json.dumps(shown, ensure_ascii=False, indent=2, default=str))
+        return
+    if not rows:
+        print(f"No delivery is {state.value}.")
+        return
+    _print(rows)
+    if total > len(rows):
+        print(f"… and {total - len(rows):,} more; all with --limit 0.")
+    if state is DeliveryState.uncertain:
+        print(
+            "When you know more, settle them: "
+            f"mailer deliveries settle {rows[0].issue} ADDRESS… --as sent, --as failed or --as again"
+        )
+    if state is DeliveryState.failed:
+        print(f"Try them again with: mailer issue retry {rows[0].issue}")
+
+
+def _print(rows: Sequence[Listed]) -> None:
+    table = Table("issue", "address", "since", "attempts", "said")
+    for row in rows:
+        attempts = f"{row.attempts}, once more {row.resends}×" if row.resends else str(row.attempts)
+        said = (row.reason or row.reply or "").replace("_", " ") if row.reason else row.reply or ""
+        address = row.address or f"(erased, subscriber {row.subscriber})"
+        table.add_row(f"{row.issue}  {row.number}", address, f"{row.since:%Y-%m-%d %H:%M:%S}", attempts, said)
+    Console().print(table)
+
+
+@app.command("settle")
+def settle(
+    issue: Number,
+    addresses: Annotated[
+        list[str] | None, typer.Argument(metavar="ADDRESS…", help="Whose delivery is uncertain.")
+    ] = None,
+    settlement: Annotated[
+        Settlement,
+        typer.Option(
+            "--as",
+            help="What became of it: it was sent, it failed, or unknown, so that it is sent again; the reader "
+            "may then get it twice.",
+        ),
+    ] = ...,  # type: ignore[assignment]
+    everything: Annotated[bool, typer.Option("--all", help="All that are uncertain in the issue.")] = False,
+    why: Annotated[str, typer.Option(help="How you know; stands in the issue's log and in the ledger.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show which.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    by: By = "",
+) -> None:
+    """Say what became of deliveries whose outcome nobody saw."""
+    if bool(addresses) is everything:
+        raise Misuse("Say whose delivery: give addresses, or --all.")
+    keys = dict(zip(addresses or [], keys_of(addresses or []), strict=True))
+    with Mailer() as parts:
+        wanted = None if everything else {one: parts.tokens.address_hash(key) for one, key in keys.items()}
+        rows = settling.look(parts.database, issue, wanted)
+        if not rows:
+            print(f"No delivery of issue {issue} is uncertain.")
+            return
+        if dry_run or (everything and not yes):
+            _print(rows[:_SHOWN])
+            if len(rows) > _SHOWN:
+                print(f"… and {len(rows) - _SHOWN:,} more.")
+        if dry_run:
+            print("Nothing was done.")
+            return
+        how = (
+            "Send all of them once more" if settlement is Settlement.again else f"Settle all as {settlement}"
+        )
+        if everything and not yes and not typer.confirm(f"{how}, {len(rows):,} in all?"):
+            print("Nothing was done.")
+            return
+        subscribers = [row.subscriber for row in rows]
+        now = datetime.now(UTC)
+        done = settling.settle(parts.database, issue, subscribers, settlement, by or whoever(), why, now)
+    if settlement is Settlement.again:
+        print(f"{done:,} to be sent once more, with the same Message-ID. Follow: mailer issue status {issue}")
+    else:
+        print(f"{done:,} settled as {settlement}.")
