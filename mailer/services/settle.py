@@ -112,7 +112,7 @@ def retry(database: Database, issue: int, codes: Sequence[str], actor: str, now:
         if found[""]:
             _open_again(row, now)
             only = f", with {', '.join(codes)}" if codes else ""
-            issues.log(session, issue, actor, "retried", f"{len(found[''])} failed deliveries{only}")
+            issues.log(session, issue, actor, "retried", f"{len(found[''])} that failed{only}")
         return _retry(row, found)
 
 

@@ -1,12 +1,15 @@
 """Proving that an issue's ledger adds up: the frozen audience, the batches that count, and each row."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
 
+from mailer.domain.states import BatchState
+from mailer.models import Issue
 from mailer.store.batches import EDGES
 
 
@@ -99,15 +102,18 @@ SELECT subscriber_id FROM delivery WHERE issue_id = :issue GROUP BY 1 HAVING cou
 # choice that may have changed since; nor of readers who moved: what they had at another address came with them.
 # A subscription that was being made at that moment may have been too late: its transaction was open.
 _MISSING = """
-SELECT s.subscriber_id
-FROM issue i JOIN subscription s ON s.newsletter_id = i.newsletter_id
-JOIN subscriber r ON r.id = s.subscriber_id
-WHERE i.id = :issue AND i.digest_month IS NULL AND s.changed_at < i.frozen_at - interval '5 minutes'
-  AND (r.keys_from IS NULL OR r.keys_from < i.frozen_at)
-  AND NOT EXISTS (SELECT FROM batch b WHERE b.issue_id = i.id AND b.state = 'planned')
-  AND NOT EXISTS (SELECT FROM delivery d WHERE d.issue_id = :issue AND d.subscriber_id = s.subscriber_id)
+SELECT m.subscriber_id
+FROM (
+    SELECT s.subscriber_id FROM subscription s
+    WHERE s.newsletter_id = :newsletter AND s.changed_at < :before
+      AND NOT EXISTS (SELECT FROM delivery d WHERE d.issue_id = :issue AND d.subscriber_id = s.subscriber_id)
+    OFFSET 0
+) m
+JOIN subscriber r ON r.id = m.subscriber_id
+WHERE r.keys_from IS NULL OR r.keys_from < :frozen_at
 ORDER BY 1
 """
+_BEING_MADE = timedelta(minutes=5)
 
 _SHOWN = 20
 """Rows that are named for each rule."""
@@ -123,19 +129,26 @@ def findings(session: Session, issue: int) -> list[Finding]:
             found.append(Finding("overlap", what, after.id, after.first))
     if any(batch.broken for batch in batches):
         found += _of_rows(session, issue)
-    for rule, query, says in (
-        ("twice", _TWICE, "The delivery to subscriber {} stands twice in the ledger."),
-        ("missing", _MISSING, "Subscriber {} was a candidate and has no delivery."),
-    ):
-        subscribers = session.scalars(text(query), {"issue": issue}).all()
-        found += [Finding(rule, says.format(one), None, one) for one in subscribers[:_SHOWN]]
-        found += _more(rule, len(subscribers))
+    twice = session.scalars(text(_TWICE), {"issue": issue}).all()
+    found += _named("twice", "The delivery to subscriber {} stands twice in the ledger.", twice)
+    if not any(batch.state == BatchState.planned for batch in batches):
+        missing = _missing(session, issue)
+        found += _named("missing", "Subscriber {} was a candidate and has no delivery.", missing)
     return found
+
+
+def _missing(session: Session, issue: int) -> Sequence[int]:
+    row = session.get_one(Issue, issue)
+    if row.frozen_at is None or row.digest_month is not None:
+        return ()
+    before = row.frozen_at - _BEING_MADE
+    values = {"issue": issue, "newsletter": row.newsletter_id, "before": before, "frozen_at": row.frozen_at}
+    return session.scalars(text(_MISSING), values).all()
 
 
 def _of_batch(batch: Row[Any]) -> Iterator[Finding]:
     where = f"Batch {batch.id} (subscribers {batch.first} to {batch.last})"
-    if batch.state == "planned":
+    if batch.state == BatchState.planned:
         if batch.rows:
             yield Finding("planned", f"{where} is not expanded and has {batch.rows} ledger rows.", batch.id)
         return
@@ -159,10 +172,14 @@ def _of_rows(session: Session, issue: int) -> Iterator[Finding]:
     rules = " ".join(f"WHEN {condition} THEN '{name}'" for name, (_, condition) in _ROW_RULES.items())
     query = _ROWS.format(shown=_SHOWN, rules=rules, edges=EDGES)
     for row in session.execute(text(query), {"issue": issue}):
-        for one in row.subscribers:
-            yield Finding(row.rule, f"The delivery to subscriber {one} {_ROWS_SAY[row.rule]}.", None, one)
-        yield from _more(row.rule, row.rows)
+        says = f"The delivery to subscriber {{}} {_ROWS_SAY[row.rule]}."
+        yield from _named(row.rule, says, row.subscribers, row.rows)
 
 
-def _more(rule: str, rows: int) -> list[Finding]:
-    return [Finding(rule, f"And {rows - _SHOWN} more like these.")] if rows > _SHOWN else []
+def _named(rule: str, says: str, subscribers: Sequence[int], rows: int = 0) -> Iterator[Finding]:
+    """``rows``: how many there are, if ``subscribers`` are only the first of them."""
+    for one in subscribers[:_SHOWN]:
+        yield Finding(rule, says.format(one), None, one)
+    more = max(rows, len(subscribers)) - _SHOWN
+    if more > 0:
+        yield Finding(rule, f"And {more:,} more like these.")

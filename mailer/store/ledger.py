@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from mailer.domain.states import DeliveryState
-from mailer.store.batches import Claim
+from mailer.store.batches import EDGES, Claim
 
 
 class Due(NamedTuple):
@@ -392,16 +392,21 @@ def listed(
     session: Session, state: DeliveryState, issue: int | None, limit: int | None
 ) -> tuple[int, list[Listed]]:
     """How many deliveries are in a state, and the first of them: by issue, the newest first, and by subscriber."""
+    # OFFSET keeps it in this order: the few batches first, then what is in them.
     found = f"""
-        FROM batch b JOIN delivery d ON d.issue_id = b.issue_id AND d.subscriber_id BETWEEN b.first AND b.last
-        JOIN issue i ON i.id = b.issue_id JOIN newsletter n ON n.id = i.newsletter_id
-        LEFT JOIN subscriber r ON r.id = d.subscriber_id
-        WHERE {_HOLDING[state]} AND d.state = :state AND (CAST(:issue AS int) IS NULL OR b.issue_id = :issue)
+        FROM batch b CROSS JOIN LATERAL (
+            SELECT * FROM delivery
+            WHERE issue_id = b.issue_id AND subscriber_id BETWEEN b.first AND b.last AND state = :state OFFSET 0
+        ) d
+        WHERE {_HOLDING[state]} AND (CAST(:issue AS int) IS NULL OR b.issue_id = :issue)
     """
     query = f"""
         SELECT i.id, n.slug, i.number, d.subscriber_id, r.address, d.state, d.reason, d.attempts, d.resends,
             coalesce(d.finished_at, d.due_at), d.reply
-        {found} ORDER BY b.issue_id DESC, d.subscriber_id LIMIT :limit
+        FROM (SELECT d.* {found} ORDER BY d.issue_id DESC, d.subscriber_id LIMIT :limit) d
+        JOIN issue i ON i.id = d.issue_id JOIN newsletter n ON n.id = i.newsletter_id
+        LEFT JOIN subscriber r ON r.id = d.subscriber_id
+        ORDER BY d.issue_id DESC, d.subscriber_id
     """
     values = {"state": state.value, "issue": issue, "limit": limit}
     rows = [Listed(*row) for row in session.execute(text(query), values)]
@@ -462,13 +467,13 @@ def cancel_pending(session: Session, issue: int, now: datetime) -> int:
         SELECT count(*) FROM planned
     """
     unexpanded = session.scalar(text(query), {"issue": issue, "now": now}) or 0
-    query = """
-        WITH skipped AS (
+    query = f"""
+        WITH edges AS ({EDGES}), skipped AS (
             UPDATE delivery SET state = 'skipped', reason = 'cancelled', finished_at = :now
             WHERE issue_id = :issue AND state = 'pending' RETURNING subscriber_id
         ), counted AS (
-            SELECT b.id, count(*) AS n FROM skipped s
-            JOIN batch b ON b.issue_id = :issue AND s.subscriber_id BETWEEN b.first AND b.last GROUP BY b.id
+            SELECT e.ids[width_bucket(s.subscriber_id, e.firsts)] AS id, count(*) AS n
+            FROM skipped s, edges e GROUP BY 1
         ), closed AS (
             UPDATE batch b SET skipped = b.skipped + c.n,
                 state = (CASE WHEN b.state = 'ready' THEN 'done' ELSE b.state::text END)::batch_state

@@ -14,11 +14,12 @@ from mailer.domain.ties import Tie
 from mailer.store import issues
 from mailer.store.batches import EDGES
 
+# OFFSET leaves the array of batches behind before the ids are sorted out.
 _HOLD = f"""
 SELECT FROM batch
 WHERE id IN (
     SELECT e.ids[width_bucket(s.id, e.firsts)]
-    FROM unnest(CAST(:subscribers AS bigint[])) s(id), ({EDGES}) e
+    FROM unnest(CAST(:subscribers AS bigint[])) s(id), ({EDGES}) e OFFSET 0
 )
 ORDER BY id FOR UPDATE
 """
@@ -200,8 +201,7 @@ def failed(session: Session, issue: int, replies: str | None, now: datetime) -> 
             END AS why,
             array_agg(d.subscriber_id ORDER BY d.subscriber_id) AS subscribers
         FROM issue i
-        JOIN batch b ON b.issue_id = i.id AND b.failed > 0
-        JOIN delivery d ON d.issue_id = i.id AND d.subscriber_id BETWEEN b.first AND b.last AND d.state = 'failed'
+        JOIN delivery d ON d.issue_id = i.id AND d.state = 'failed'
         LEFT JOIN subscriber r ON r.id = d.subscriber_id
         LEFT JOIN subscription s ON s.newsletter_id = i.newsletter_id AND s.subscriber_id = d.subscriber_id
         LEFT JOIN suppression x ON x.address_hash = r.address_hash
