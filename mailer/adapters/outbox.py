@@ -8,7 +8,7 @@ from functools import cached_property
 
 from mailer.adapters.smtp import Relay, Transport
 from mailer.domain.handover import Envelope, Handover, Result
-from mailer.domain.ports import HandedOver
+from mailer.domain.ports import HandedOver, MaySend
 
 try:
     import uvloop
@@ -48,21 +48,27 @@ class Outbox:
     async def _make(relay: Relay) -> Transport:
         return Transport(relay)
 
-    def hand_over(self, envelopes: Sequence[Envelope], journal: Handover, relay: str) -> Future[HandedOver]:
+    def hand_over(
+        self, envelopes: Sequence[Envelope], journal: Handover, relay: str, may_send: MaySend | None = None
+    ) -> Future[HandedOver]:
         """Send them over the kept connections; the future has one result for each, and never raises for
-        trouble with SMTP."""
-        transport = self._transport(relay)
-        return asyncio.run_coroutine_threadsafe(self._send(transport, envelopes, journal), self._loop)
+        trouble with SMTP. ``may_send`` is asked on the loop's thread right before each is begun."""
+        sending = self._send(self._transport(relay), envelopes, journal, may_send)
+        return asyncio.run_coroutine_threadsafe(sending, self._loop)
 
     async def _send(
-        self, transport: Transport, envelopes: Sequence[Envelope], journal: Handover
+        self,
+        transport: Transport,
+        envelopes: Sequence[Envelope],
+        journal: Handover,
+        may_send: MaySend | None,
     ) -> HandedOver:
         results: list[Result] = []
         try:
             async with asyncio.timeout_at(self._until) as limit:
                 self._limits.add(limit)
                 try:
-                    await transport.send(envelopes, journal, results.append)
+                    await transport.send(envelopes, journal, results.append, may_send)
                 finally:
                     self._limits.discard(limit)
         except TimeoutError:  # called off, and each envelope has its result all the same

@@ -139,11 +139,15 @@ class HandedOver:
     error: Exception | None
 
 
+MaySend = Callable[[Envelope], bool]
+"""Asked right before a message is begun; what may not be sent is withheld."""
+
+
 class Outbox(Protocol):
     """Hands messages to relays over kept connections."""
 
     def hand_over(
-        self, envelopes: Sequence[Envelope], journal: Handover, relay: str
+        self, envelopes: Sequence[Envelope], journal: Handover, relay: str, may_send: MaySend | None = None
     ) -> Future[HandedOver]: ...
 
     def finish_within(self, seconds: float) -> None:

@@ -32,6 +32,8 @@ FINAL_DOT_MARGIN = 2.0
 """Seconds of lease that must be left when a message's final dot goes out."""
 _IN_FLIGHT = 2
 """Micro-batches that are with the relay at once."""
+_HEED = 0.5
+"""Seconds after which a micro-batch that is still with the relay is looked after: was the issue stopped?"""
 _PATIENCE = 3.0
 """Seconds for which a claim waits for leave to send; then other batches have their turn."""
 _AFTER_TROUBLE = timedelta(seconds=5)
@@ -83,6 +85,8 @@ class Run:
     """Not before then is it worth taking more of this batch."""
     to_retry: bool = False
     """What is left waits for destinations: it goes on by the queue where that holds up nobody."""
+    called_off: bool = False
+    """The issue is stopped, or the batch lost: what the relay has not begun to get is withheld."""
     faulty: str = ""
     """The relay's word on the message itself, which ends the issue's sending."""
     _waited: float = 0.0
@@ -189,6 +193,7 @@ class Run:
             if landed.tally is not None:
                 gate.react(session, landed.tally, now)
             self.stop |= not running
+            self.called_off |= not running
             due: Sequence[Due] = ()
             after, skipped = self.after, 1
             count = self._allowed_today(session, leave, now) if running else 0
@@ -202,6 +207,7 @@ class Run:
         started = time.monotonic()
         done = self._patiently(step)
         if done is None:
+            self.called_off = True
             self.journal.deadline = started  # whoever has the batch now deals with what is still in the air
             return (), {}, [], False
         self.journal.deadline = started + self.sender.lease.total_seconds() - FINAL_DOT_MARGIN
@@ -258,8 +264,11 @@ class Run:
             except ValueError as error:
                 unsent.append(Verdict(one.subscriber, DeliveryState.failed, f"not sent: {error}"))
         self.handed += len(envelopes)
-        landing = self.sender.outbox.hand_over(envelopes, self.journal, leave.route.relay)
+        landing = self.sender.outbox.hand_over(envelopes, self.journal, leave.route.relay, self._may_send)
         return _Flight(leave.route, due, destinations, unsent, landing, now)
+
+    def _may_send(self, _: Envelope) -> bool:
+        return not (self.called_off or self.sender.stopping.is_set())
 
     def _envelope(self, one: Due, slot: ReaderSlots, template: Template, date: bytes) -> Envelope:
         recipient, smtputf8 = on_the_wire(one.address)
@@ -293,7 +302,7 @@ class Run:
         """Wait for a flight, keeping the lease alive, and rule on each of its results."""
         while True:
             try:
-                done = flight.landing.result(self.sender.lease.total_seconds() / 4)
+                done = flight.landing.result(_HEED)
                 break
             except FutureTimeout:
                 self._step(_NOTHING, Leave())

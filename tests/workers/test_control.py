@@ -1,0 +1,115 @@
+"""Pausing, resuming, cancelling and trying again take hold within two seconds, while workers send."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+
+from mailer.bootstrap import Mailer
+from mailer.cli.processes import Processes
+from mailer.domain.states import IssueState
+from mailer.services import approve, compose, report, schedule, settle
+from mailer.services.report import Status
+from mailer.settings import Settings
+
+from .conftest import Relay
+
+Until = Callable[..., Status]
+READERS = 4000
+SOON = 2.0
+"""Seconds."""
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    return settings.model_copy(update={"batch_size": 500, "lease_seconds": 60})
+
+
+@pytest.fixture
+def issue(
+    parts: Mailer,
+    import_issue: Callable[..., int],
+    add_readers: Callable[[str], None],
+    processes: Processes,
+    until: Until,
+    relay: Relay,
+) -> int:
+    """An issue that is going out."""
+    made = import_issue("en")
+    add_readers("\n".join(f"r{n}@example.org;en;trade-and-crossings" for n in range(READERS)))
+    approve.approve(parts.database, compose.load(parts.database, parts.links, made), "tests")
+    processes.start_all(web=False)
+    schedule.schedule(parts.database, made, datetime.now(UTC), "tests")
+    until(made, lambda status: status.counts.sent >= 40)
+    return made
+
+
+def accepted(relay: Relay) -> int:
+    return sum(relay.accepted().values())
+
+
+def grows_until(relay: Relay, seconds: float = 6) -> float:
+    """Watch the relay's record; returns when it last grew, in seconds from now."""
+    began, last, count = time.monotonic(), 0.0, accepted(relay)
+    while (now := time.monotonic() - began) < seconds:
+        if (found := accepted(relay)) != count:
+            last, count = now, found
+        time.sleep(0.02)
+    return last
+
+
+def grows_again_after(relay: Relay) -> float:
+    """Seconds until the relay's record grows."""
+    began, count = time.monotonic(), accepted(relay)
+    while accepted(relay) == count and time.monotonic() - began < 20:
+        time.sleep(0.02)
+    return time.monotonic() - began
+
+
+SPEEDS = {"fast": ["--latency", "0.005"], "slow": ["--latency", "0.3"]}
+
+
+@pytest.mark.parametrize("relay", SPEEDS.values(), ids=SPEEDS.keys(), indirect=True)
+def test_orders_take_hold_soon(
+    parts: Mailer, issue: int, processes: Processes, relay: Relay, until: Until
+) -> None:
+    took = {}
+    schedule.pause(parts.database, issue, "tests")
+    took["pause"] = grows_until(relay)
+    held = accepted(relay)
+    assert report.status(parts.database, issue, datetime.now(UTC)).counts.pending > 0
+    # Hints that come while it is paused do nothing, and must not be waited for afterwards.
+    schedule.resume(parts.database, issue, "tests")
+    schedule.pause(parts.database, issue, "tests")
+    time.sleep(3)
+    assert accepted(relay) - held < 100
+    schedule.resume(parts.database, issue, "tests")
+    took["resume"] = grows_again_after(relay)
+    time.sleep(1)
+    schedule.cancel(parts.database, issue, "tests", datetime.now(UTC))
+    took["cancel"] = grows_until(relay)
+    assert max(took.values()) < SOON, took
+    assert report.audit(parts.database, issue) == []
+    assert [message for message, times in relay.accepted().items() if times > 1] == []
+
+
+@pytest.mark.parametrize("relay", [["--reply", "554=1.0"]], indirect=True)
+def test_trying_again_takes_hold_soon(
+    parts: Mailer,
+    import_issue: Callable[..., int],
+    add_readers: Callable[[str], None],
+    processes: Processes,
+    until: Until,
+) -> None:
+    issue = import_issue("en")
+    add_readers("\n".join(f"r{n}@example.org;en;trade-and-crossings" for n in range(100)))
+    approve.approve(parts.database, compose.load(parts.database, parts.links, issue), "tests")
+    processes.start_all(web=False)
+    schedule.schedule(parts.database, issue, datetime.now(UTC), "tests")
+    first = until(issue, lambda status: status.state is IssueState.sent)
+    assert first.counts.failed == 100
+    assert settle.retry(parts.database, issue, [], "tests", datetime.now(UTC)).tried == 100
+    until(issue, lambda status: status.counts.failed > 0, seconds=SOON)
+    until(issue, lambda status: status.state is IssueState.sent)
+    assert report.audit(parts.database, issue) == []
