@@ -339,7 +339,7 @@ def limit(
     except ValueError as error:
         raise Misuse(f"{error}, nor none.") from None
     with Mailer() as parts:
-        schedule.limit(parts.database, issue, most or None, by or _me())
+        schedule.limit(parts.database, issue, most or None, by or whoever())
     print(f"Issue {issue}: {f'at most {most:g} messages a second' if most else 'no limit of its own'}.")
 
 

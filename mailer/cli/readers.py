@@ -89,7 +89,7 @@ def unsubscribe(
 @app.command("show")
 def show(address: Annotated[str, typer.Argument(help="Whose subscriptions.")]) -> None:
     """Tell in short how somebody stands to each newsletter, what they agreed to and what they got last."""
-    (key,) = _keys([address])
+    (key,) = keys_of([address])
     with Mailer() as parts:
         sentences = rights.in_short(rights.export(parts.database, parts.tokens.address_hash(key)))
     print("\n".join(sentences) or _NOTHING)
