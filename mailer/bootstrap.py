@@ -13,6 +13,7 @@ import redis
 
 from mailer.adapters.catalogues import Catalogues
 from mailer.adapters.dkim import BadKey, Key, Signer
+from mailer.adapters.dns import MailServers
 from mailer.adapters.embedded import Postgres, Valkey
 from mailer.adapters.journal import Journals
 from mailer.adapters.limiter import Limiter
@@ -169,6 +170,10 @@ class Mailer:
     def destinations(self) -> Destinations:
         groups = [Group(one.name, one.domains, one.mx, one.rate) for one in self.settings.destinations]
         return Destinations(groups, self.settings.destination_rate)
+
+    @cached_property
+    def mail_servers(self) -> MailServers:
+        return MailServers()
 
     @cached_property
     def outbox(self) -> Outbox:

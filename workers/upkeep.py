@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from mailer.services import digest, notes, retention
+from mailer.services import destinations, digest, notes, retention, watch
 from workers.app import app, mailer
 
 NOTES_AT_ONCE = 50
@@ -28,7 +28,11 @@ def send_notes() -> None:
 
 @app.task(time_limit=3600, soft_time_limit=3500)  # type: ignore[untyped-decorator]
 def keep_house() -> None:
-    """Every hour: last month's digests, once; what is older than it may be kept, once a day."""
+    """Every hour: last month's digests, once; what is older than it may be kept, once a day; what DNS says of the
+    domains of many readers."""
     parts, now = mailer(), datetime.now(UTC)
     digest.make_due(parts.database, now, parts.note_renderer.month_words)
     retention.sweep_if_due(parts.database, parts.keep, now)
+    watch.forget_recovered(parts.database, now)
+    if any(group.mx for group in parts.destinations.groups):
+        destinations.learn(parts.database, parts.mail_servers.preferred, now)

@@ -20,6 +20,8 @@ _SLOT = 5
 _KEPT = 60
 _PRESENT = 15
 _APART = "\x1f"
+_SILENCE = 10.0
+"""Seconds for which nothing is told after Redis did not answer: nobody is to wait for it again and again."""
 
 
 class Telemetry:
@@ -31,7 +33,7 @@ class Telemetry:
         )
         self._lock = threading.Lock()
         self._counts: Counter[Passage] = Counter()
-        self._told = 0.0
+        self._told = -1e9
 
     def count(self, passages: Mapping[Passage, int]) -> None:
         """Add to the counts; they are told about once a second."""
@@ -39,13 +41,13 @@ class Telemetry:
             self._counts.update(passages)
             if time.monotonic() - self._told < 1:
                 return
+            self._told = time.monotonic()
         self.flush()
 
     def flush(self) -> None:
         """Tell what was counted and not told yet."""
         with self._lock:
             counts, self._counts = self._counts, Counter()
-            self._told = time.monotonic()
         if not counts:
             return
         key = f"mailer:traffic:{int(time.time()) // _SLOT}"
@@ -56,7 +58,7 @@ class Telemetry:
                 pipe.expire(key, _KEPT + 2 * _SLOT)
                 pipe.execute()
         except (redis.RedisError, OSError):
-            return
+            self._told = time.monotonic() + _SILENCE
 
     def lately(self) -> dict[Passage, float]:
         """Counts a second over the last two full slots and the present one."""

@@ -12,7 +12,7 @@ from mailer.domain.routes import Route
 from mailer.domain.states import IssueState
 from mailer.domain.throttling import Kind, Throttle
 from mailer.domain.traffic import Presence
-from mailer.store import issues, ledger, newsletters, queues, throttles
+from mailer.store import batches, issues, ledger, newsletters, queues, throttles
 from mailer.store.database import Database
 from mailer.store.ledger import Counts
 from mailer.store.queues import Depth
@@ -255,7 +255,14 @@ def release(
     kind, found = _named(routes, destinations, name)
     with database.transaction() as session:
         throttles.change(session, kind, found, lambda one: replace(one.closed(), rate=None, aim=None))
+        batches.look_again(session, datetime.now(UTC))
     return kind, found
+
+
+def forget_recovered(database: Database, now: datetime) -> None:
+    """Let go of what was slowed down and has its old rate again."""
+    with database.transaction() as session:
+        throttles.forget(session, now - timedelta(days=1))
 
 
 def _named(routes: Sequence[Route], destinations: Destinations, name: str) -> tuple[Kind, str]:

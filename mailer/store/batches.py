@@ -143,6 +143,15 @@ def give_back(
     )
 
 
+def look_again(session: Session, now: datetime) -> None:
+    """Hand out at once what was put off: the time of each delivery stands in its own row."""
+    query = """
+        UPDATE batch b SET due_at = :now, hinted_at = NULL FROM issue i
+        WHERE i.id = b.issue_id AND i.state = 'sending' AND b.state = 'ready' AND b.due_at > :now
+    """
+    session.execute(text(query), {"now": now})
+
+
 def others_wait(session: Session, claim: Claim, *, other_issue: bool) -> bool:
     """Whether another batch is due that nobody works on: one of another issue, or any."""
     query = """

@@ -43,6 +43,11 @@ def change(session: Session, kind: Kind, name: str, how: Callable[[Throttle], Th
     return changed
 
 
+def forget(session: Session, slowed_before: datetime) -> None:
+    """Drop what was slowed down long ago and has won everything back since."""
+    session.execute(delete(Row).where(Row.shut_until.is_(None), Row.slowed_at < slowed_before))
+
+
 def probe(session: Session, kind: Kind, name: str, now: datetime, lease: timedelta) -> bool:
     """Whether this worker may try a half-open breaker: one at a time may."""
     query = """

@@ -340,7 +340,9 @@ class Gate:
         if now - self._read_at < _FRESH:
             return
         with self._database.transaction() as session:
-            self._throttles = throttles.present(session)
+            at = datetime.now(UTC)
+            held = throttles.present(session)
+            self._throttles = {key: one for key, one in held.items() if one.shut_until or one.rate_now(at)}
             self._rates = issues.rates(session)
             if now - self._learnt_at > _LEARN:
                 self.destinations.learn(mail_domains.exchanges(session))
