@@ -4,7 +4,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
@@ -112,10 +112,8 @@ def _drawn(picture: Picture) -> RenderableType:
     parts: list[RenderableType] = [Text(f"{picture.at:%d %B %Y, %H:%M:%S} UTC", style="dim")]
     for one in (_issues(picture), _queues(picture), _workers(picture)):
         parts += [one, Text()]
-    parts += [
-        _lines("relay", picture.relays, picture.at),
-        _lines("receiving domain", picture.destinations, picture.at),
-    ]
+    for what, lines in (("relay", picture.relays), ("receiving domain", picture.destinations)):
+        parts += [_lines(what, lines, picture.at), Text()]
     retries = f"{picture.retries:,} deliveries wait for another attempt"
     if picture.next_retry:
         left = (picture.next_retry - picture.at).total_seconds()
@@ -187,7 +185,7 @@ def _workers(picture: Picture) -> RenderableType:
     return table
 
 
-def _lines(what: str, lines: list[Line] | Any, now: datetime) -> RenderableType:
+def _lines(what: str, lines: Sequence[Line], now: datetime) -> RenderableType:
     if not lines:
         return Text(f"Nothing went to any {what} lately.")
     table = _table(what, "rate >", "limit >", "deferred >", "waiting >", "state", "why")
