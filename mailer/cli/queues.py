@@ -136,7 +136,7 @@ def _drawn(picture: Picture) -> RenderableType:
 def _issues(picture: Picture) -> RenderableType:
     if not picture.issues:
         return Text("No issue is going out.")
-    table = _table("issue", "state", "done >", "of >", "sent >", "failed >", "uncertain >", "limit >")
+    table = _table("issue", "state", "done >", "of >", "sent >", "failed >", "uncertain >", "limit >", "why")
     for one in picture.issues:
         counts = one.counts
         table.add_row(
@@ -148,6 +148,7 @@ def _issues(picture: Picture) -> RenderableType:
             f"{counts.failed:,}",
             f"{counts.uncertain:,}",
             f"{one.rate:g}/s" if one.rate else "",
+            one.why,
         )
     return table
 

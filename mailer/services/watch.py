@@ -68,6 +68,8 @@ class Going:
     state: IssueState
     counts: Counts
     rate: float | None
+    why: str
+    """Of a paused one: why it was paused, and by whom."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,7 @@ def look(
                 row.state,
                 ledger.counts(session, row.id),
                 row.rate,
+                issues.why_paused(session, row.id) if row.state is IssueState.paused else "",
             )
             for row in issues.in_state(session, (IssueState.scheduled, IssueState.sending, IssueState.paused))
         ]

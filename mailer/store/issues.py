@@ -47,6 +47,13 @@ def rates(session: Session) -> dict[int, float]:
     return {id: float(rate) for id, rate in session.execute(query) if rate}
 
 
+def why_paused(session: Session, issue: int) -> str:
+    """Who paused an issue last, and what they said of it."""
+    query = select(IssueEvent).where(IssueEvent.issue_id == issue, IssueEvent.what == "paused")
+    last = session.scalars(query.order_by(IssueEvent.id.desc()).limit(1)).first()
+    return f"{last.actor}: {last.detail}" if last and last.detail else (last.actor if last else "")
+
+
 def by_number(session: Session, newsletter: int, number: str) -> Issue | None:
     return session.scalar(select(Issue).where(Issue.newsletter_id == newsletter, Issue.number == number))
 

@@ -22,8 +22,10 @@ def present(session: Session) -> dict[tuple[Kind, str], Throttle]:
     return {(row.kind, row.name): _read(row) for row in session.scalars(select(Row))}
 
 
-def change(session: Session, kind: Kind, name: str, how: Callable[[Throttle], Throttle]) -> Throttle:
-    """Change what holds one back, alone: others who want to wait. Returns what is in force now."""
+def change(
+    session: Session, kind: Kind, name: str, how: Callable[[Throttle], Throttle]
+) -> tuple[Throttle, Throttle]:
+    """Change what holds one back, alone: others who want to wait. Returns what was in force, and what is now."""
     blank = Throttle(kind, name)
     session.execute(insert(Row).values(**asdict(blank)).on_conflict_do_nothing())
     row = session.scalars(
@@ -32,7 +34,8 @@ def change(session: Session, kind: Kind, name: str, how: Callable[[Throttle], Th
         .with_for_update()
         .execution_options(populate_existing=True)
     ).one()
-    changed = how(_read(row))
+    before = _read(row)
+    changed = how(before)
     if changed.is_idle:
         session.execute(delete(Row).where(Row.kind == kind, Row.name == name))
     else:
@@ -40,7 +43,7 @@ def change(session: Session, kind: Kind, name: str, how: Callable[[Throttle], Th
             setattr(row, field, value)
         session.flush()
     session.expunge(row)
-    return changed
+    return before, changed
 
 
 def forget(session: Session, slowed_before: datetime) -> None:

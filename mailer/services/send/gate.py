@@ -4,10 +4,11 @@ The rates are those of the settings and of the issue, less what relays and desti
 ``throttle``). All workers draw from the same buckets. Where no rate is set and nothing is held back, nothing is asked.
 """
 
+import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
@@ -22,6 +23,7 @@ from mailer.domain.traffic import Passage
 from mailer.store import issues, mail_domains, throttles
 from mailer.store.database import Database, Session
 
+_log = logging.getLogger("mailer")
 _FRESH = 1.0
 """Seconds for which what was read of throttles and issues' rates is good: orders act within two."""
 _LEARN = 300.0
@@ -276,16 +278,10 @@ class Gate:
         whole: Counter[str] = sum(tally.outcomes.values(), Counter())
         answered = sum(whole.values()) - whole[Outcome.RELAY] - whole[Outcome.WITHHELD]
         if whole[Outcome.RELAY]:
-            throttles.change(
-                session,
-                Kind.relay,
-                tally.relay,
-                partial(Throttle.opened, now=now, reason=tally.words.get("", "")),
-            )
-            changed = True
+            opened = partial(Throttle.opened, now=now, reason=tally.words.get("", ""))
+            changed = self._change(session, Kind.relay, tally.relay, opened, "cannot be used")
         elif answered and relay is not None and relay.is_half_open(now):
-            throttles.change(session, Kind.relay, tally.relay, Throttle.closed)
-            changed = True
+            changed = self._change(session, Kind.relay, tally.relay, Throttle.closed, "works again")
         if wants_less(whole, tally.closing):
             changed |= self._slow(session, Kind.relay, tally.relay, tally.words.get("", ""), now)
         for name in sorted(tally.outcomes):
@@ -295,13 +291,10 @@ class Gate:
             refused = outcomes[Outcome.POLICY] if tried else tally.refused.get(name, 0)
             accepted = outcomes[Outcome.ACCEPTED]
             if refused and (not accepted or (refused >= 3 and refused * 5 >= accepted + refused)):
-                throttles.change(
-                    session, Kind.destination, name, partial(Throttle.opened, now=now, reason=said)
-                )
-                changed = True
+                opened = partial(Throttle.opened, now=now, reason=said)
+                changed |= self._change(session, Kind.destination, name, opened, "refuses us")
             elif accepted and tried:
-                throttles.change(session, Kind.destination, name, Throttle.closed)
-                changed = True
+                changed |= self._change(session, Kind.destination, name, Throttle.closed, "takes mail again")
             if wants_less(outcomes, tally.deferred.get(name, 0)):
                 changed |= self._slow(session, Kind.destination, name, said, now)
         if changed:
@@ -319,14 +312,18 @@ class Gate:
             if kind is Kind.relay
             else self.destinations.nominal(name)
         )
-        before = self._throttles.get((kind, name))
-        after = throttles.change(
-            session,
-            kind,
-            name,
-            partial(Throttle.slowed, now=now, present=max(present, 1.0), nominal=nominal, reason=said),
-        )
-        return before is None or after.slowed_at != before.slowed_at
+        slowed = partial(Throttle.slowed, now=now, present=max(present, 1.0), nominal=nominal, reason=said)
+        return self._change(session, kind, name, slowed, "asks for less")
+
+    def _change(
+        self, session: Session, kind: Kind, name: str, how: Callable[[Throttle], Throttle], what: str
+    ) -> bool:
+        """Change what holds one back, and tell those who read logs; whether anything changed."""
+        before, after = throttles.change(session, kind, name, how)
+        if after == before:
+            return False
+        _log.warning("The %s %s %s%s", kind.value, name, what, f": {after.reason}" if after.reason else ".")
+        return True
 
     def _let_go(self, leave: Leave, probes: Iterable[tuple[Kind, str]]) -> None:
         """Breakers that this worker meant to try and did not: somebody else may."""

@@ -1,5 +1,6 @@
 """One claim of a batch, from its first micro-batch to the last."""
 
+import logging
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
@@ -42,6 +43,7 @@ _LESS = frozenset({421, 450, 451})
 _CLOSING = 421
 
 T = TypeVar("T")
+_log = logging.getLogger("mailer")
 
 
 @dataclass(slots=True)
@@ -341,6 +343,7 @@ class Run:
                 issues.log(
                     session, issue.id, "mailer", "paused", f"the relay refuses the message: {self.faulty}"
                 )
+                _log.error("Issue %s is paused: the relay refuses the message: %s", issue.id, self.faulty)
 
 
 def _is_about_us(result: Result) -> bool:
