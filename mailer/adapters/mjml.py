@@ -33,6 +33,8 @@ _ATTRIBUTES = re.compile(r"<mj-title>[^<]*|<[^<>]+>")
 _REFERENCES = re.compile(r"&#\d{3,7};(?:&#\d{3,7};)*")
 # XML 1.0 and HTML have no way to say these, and HTML reads a reference to U+0080–U+009F as Windows-1252.
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
+_OF_MAIL, _OF_PAGE = 'aria-roledescription="email" role="article"', 'role="main"'
+"""What the outermost part is: an article in the mail program's page, the main part of a page of its own."""
 _SEAM = "<![endif]-->\n<!--[if mso | IE]>"
 """Neighbouring comments for Outlook are one to it."""
 _STYLED = re.compile(r'(<\w[^<>]* style=")([^"<>]*)')
@@ -136,7 +138,7 @@ class Sheet:
         return Rendered(
             html=self._html.cut(names, values).replace(_SEAM, ""),
             text=text.strip() + "\n",
-            page=self._html.cut(names - {"reader"}, values).replace(_SEAM, ""),
+            page=self._html.cut(names - {"reader"}, values).replace(_SEAM, "").replace(_OF_MAIL, _OF_PAGE, 1),
         )
 
     def parts(self, sections: Collection[str]) -> tuple[frozenset[str], tuple[str, ...]]:
