@@ -19,6 +19,7 @@ from mailer.settings import ROOT, Settings
 from mailer.web.app import create_app
 from tests.conftest import SAMPLE
 from tests.web.every_page import ADA, JOVAN, LEILA, Shown, Walk
+from tests.web.mailing import Mailing
 
 PARTIAL = {"reader/layout", "reader/_words", "reader/form", "archive/layout", "archive/_words"}
 """Templates that are no pages of their own."""
@@ -112,7 +113,13 @@ def open_all(page: Page) -> None:
     page.evaluate("document.querySelectorAll('details').forEach(details => { details.open = true })")
 
 
-def test_no_page_is_forgotten(pages: list[Shown]) -> None:
+def test_every_page_is_there_light_alone_and_private(pages: list[Shown], client: TestClient) -> None:
+    none_is_forgotten(pages)
+    each_is_light_and_asks_nobody_else(pages, client)
+    each_is_private_or_the_same_for_all(pages)
+
+
+def none_is_forgotten(pages: list[Shown]) -> None:
     there = {
         f"{folder}/{file.stem}"
         for folder in ("reader", "archive")
@@ -136,8 +143,15 @@ def test_axe_finds_nothing(context: BrowserContext, pages: list[Shown], scheme: 
         open_all(page)
         found += faults(axe, page, shown.name)
     assert not found
-    page.evaluate("document.querySelector('h1').style.color = 'color-mix(in srgb, currentcolor 20%, canvas)'")
-    assert faults(axe, page, "pale") != []
+    show(page, pages[-1])
+    page.evaluate(
+        "const p = document.querySelector('main p'); p.style.color = '#7f7f7f'; p.append(new Image())"
+    )
+    planted = {rule for _, rule, _ in faults(axe, page, "planted")}
+    # axe takes joined Arabic letters for an icon: contrast is checked in English, with the same colours.
+    assert planted == (
+        {"image-alt"} if b'lang="ar"' in pages[-1].body[:60] else {"image-alt", "color-contrast"}
+    )
 
 
 def faults(axe: Axe, page: Page, name: str) -> list[tuple[str, str, str]]:
@@ -173,7 +187,7 @@ def test_nothing_is_cut_off_and_all_is_reached_by_keyboard(
         assert reached - {-1} == set(wanted), shown.name
 
 
-def test_every_page_is_light_and_asks_nobody_else(pages: list[Shown], client: TestClient) -> None:
+def each_is_light_and_asks_nobody_else(pages: list[Shown], client: TestClient) -> None:
     for shown in pages:
         html = shown.body.decode()
         loaded = re.findall(
@@ -187,7 +201,7 @@ def test_every_page_is_light_and_asks_nobody_else(pages: list[Shown], client: Te
         assert not re.search(r" (?:style|on[a-z]+)=|<style|javascript:", html), shown.name
 
 
-def test_every_page_is_private_or_the_same_for_all(pages: list[Shown]) -> None:
+def each_is_private_or_the_same_for_all(pages: list[Shown]) -> None:
     for shown in pages:
         policy = shown.headers["content-security-policy"]
         assert "default-src 'none'" in policy
@@ -216,3 +230,17 @@ def test_every_language_fits(
             page.goto(f"{path}?lang={language}")
             assert page.evaluate("document.documentElement.lang") == language
             assert page.evaluate("document.documentElement.scrollWidth") <= width, (path, language)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("language", ["en", "ar"])
+def test_the_mail_in_the_browser_is_accessible(
+    context: BrowserContext, app: FastAPI, parts: Mailer, language: str, scheme: Scheme
+) -> None:
+    page, axe = context.new_page(), Axe()
+    page.emulate_media(color_scheme=scheme)
+    page.goto(Mailing(parts, app.state.issue).web_view(language))
+    for width in (320, 1280):
+        page.set_viewport_size({"width": width, "height": 800})
+        assert faults(axe, page, "web view") == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from itertools import product
 from urllib.parse import quote
 
 import pytest
@@ -79,37 +80,45 @@ PAGES = [
 ]
 
 
-@pytest.mark.parametrize("bad", IN_ADDRESSES)
-def test_no_address_breaks_anything(mailing: Mailing, app: FastAPI, bad: str) -> None:
+def test_no_address_breaks_anything(mailing: Mailing, app: FastAPI) -> None:
     key = mailing.to_choose(ADA).rpartition("/")[0]
     before = mailing.profile(ADA)
     with TestClient(app, raise_server_exceptions=False, follow_redirects=False) as client:
-        for page in PAGES:
+        for bad, page in product(IN_ADDRESSES, PAGES):
             path = page.replace("KEY", key).replace("{}", quote(bad, safe="%"))
             for method in ("GET", "HEAD", "POST"):
                 answer = client.request(method, path)
-                assert answer.status_code < 500, (method, page)
-                assert "1337" not in answer.text, page
+                assert answer.status_code < 500, (method, path)
+                assert "1337" not in answer.text, path
                 assert "X-Y" not in answer.headers
     assert mailing.profile(ADA) == before
 
 
+FIELDS = {
+    "save": ["section", "language", "zone", "frequency"],
+    "pause": ["weeks"],
+    "move": ["address"],
+    "why": ["why", "words"],
+    "drop": ["section"],
+}
+
+
 @pytest.mark.parametrize(
-    ("room", "action"),
+    ("room", "actions"),
     [
-        *(("to_choose", action) for action in ("save", "pause", "move", "why")),
-        *(("to_ask", action) for action in ("drop", "pause", "why")),
-        *(("to_leave", action) for action in ("drop", "pause", "why")),  # else it unsubscribes: RFC 8058
+        ("to_choose", ["save", "pause", "move", "why"]),
+        ("to_ask", ["drop", "pause", "why"]),
+        ("to_leave", ["drop", "pause", "why"]),  # any other unsubscribes: RFC 8058
     ],
 )
-def test_no_field_breaks_anything(mailing: Mailing, app: FastAPI, room: str, action: str) -> None:
+def test_no_field_breaks_anything(mailing: Mailing, app: FastAPI, room: str, actions: list[str]) -> None:
     path, before = getattr(mailing, room)(ADA), mailing.profile(ADA)
     good = {"section": "1", "language": "en", "zone": "UTC", "frequency": "each", "weeks": "1"}
     with TestClient(app, raise_server_exceptions=False) as client:
-        for field in (*good, "address", "words", "why", "tracking", "new"):
-            for value in IN_FIELDS:
+        for action in actions:
+            for field, value in product(FIELDS[action], IN_FIELDS):
                 answer = client.post(path, data=good | {"action": action, field: value})
-                assert answer.status_code < 500, (field, value)
+                assert answer.status_code < 500, (action, field, value)
                 assert "<script>alert" not in answer.text
                 client.post(path, data={"action": "restore"})
     after = mailing.profile(ADA)
