@@ -262,8 +262,9 @@ class Expansion:
         return self._made >= wanted
 
     def unchosen(self) -> list[list[str]]:
-        """Preference lists for which the issue has no language choice yet."""
-        return [list(languages) for languages in self._run(_UNCHOSEN).scalars()]
+        """Preference lists for which the issue has no language choice yet; in order, so that two who write the
+        same choices down wait for each other in one direction only."""
+        return sorted(list(languages) for languages in self._run(_UNCHOSEN).scalars())
 
     def add_editions(self) -> None:
         self._run(_EDITIONS)
