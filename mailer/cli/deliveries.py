@@ -55,7 +55,7 @@ def list_(
 def _print(rows: Sequence[Listed]) -> None:
     table = Table("issue", "address", "since", "attempts", "said")
     for row in rows:
-        attempts = f"{row.attempts}, once more {row.resends}×" if row.resends else str(row.attempts)
+        attempts = f"{row.attempts} ({row.resends}× once more)" if row.resends else str(row.attempts)
         said = (row.reason or row.reply or "").replace("_", " ") if row.reason else row.reply or ""
         address = row.address or f"(erased, subscriber {row.subscriber})"
         table.add_row(f"{row.issue}  {row.number}", address, f"{row.since:%Y-%m-%d %H:%M:%S}", attempts, said)

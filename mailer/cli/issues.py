@@ -500,7 +500,9 @@ def audit(issue: Number, as_json: Json = False) -> None:
         f"skipped + {counts.pending:,} pending + {counts.uncertain:,} uncertain"
     )
     if twice:
-        print(f"{_count(twice, 'reader', 'readers')} may have got it twice: sent once more, outcome unknown.")
+        print(
+            f"{_count(twice, 'reader', 'readers')} may have it twice: sent once more, since nobody saw the outcome."
+        )
     for finding in wrong:
         print(finding.what)
     if wrong:

@@ -103,7 +103,7 @@ def test_settling_all_asks_first(mailer: Run, issue: int) -> None:
     yes = mailer("deliveries", "settle", issue, "--all", "--as", "again", "--yes")
     assert yes.output.startswith("2 to be sent once more, with the same Message-ID.")
     assert json.loads(mailer("issue", "status", issue, "--json").output)["state"] == "sending"
-    assert "2 readers may have got it twice" in mailer("issue", "audit", issue).output
+    assert "2 readers may have it twice" in mailer("issue", "audit", issue).output
     none = mailer("deliveries", "settle", issue, "--all", "--as", "sent")
     assert none.output == f"No delivery of issue {issue} is uncertain.\n"
 

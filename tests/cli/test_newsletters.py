@@ -59,3 +59,16 @@ def test_own_words_that_would_break_the_mail_are_refused(settings_file: Path, pa
     assert "must hold %(number)s" in second
     with parts.database.transaction() as session:
         assert newsletters.slugs(session) == []
+
+
+def test_what_becomes_of_uncertain_mail_is_up_to_the_newsletter(settings_file: Path, parts: Mailer) -> None:
+    apply(settings_file)
+    text = settings_file.read_text("utf-8")
+    settings_file.write_text(f'uncertain = "send_again"\n{text}', "utf-8")
+    apply(settings_file)
+    with parts.database.transaction() as session:
+        found = newsletters.by_slug(session, "lumen-basin")
+        assert found and found.uncertain == "send_again"
+    settings_file.write_text(f'uncertain = "drop"\n{text}', "utf-8")
+    with pytest.raises(NewsletterError, match="uncertain: Input should be 'hold' or 'send_again'"):
+        apply(settings_file)
