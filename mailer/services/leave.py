@@ -42,6 +42,7 @@ def leave_all(database: Database, tie: Tie, now: datetime) -> bool:
         found = readers.tied(session, tie)
         if found is None:
             return False
+        settling.arrived(session, tie, now)
         ended = [
             newsletter
             for newsletter in readers.subscriptions(session, tie.subscriber)
