@@ -146,6 +146,7 @@ class Session(asyncio.Protocol):
         self._replies: list[bytes] = []
         self._held: list[bytes] = []
         self._stalling = False
+        self._answer_at = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -173,10 +174,11 @@ class Session(asyncio.Protocol):
             self._replies.clear()
 
     def _answer(self, replies: bytes) -> None:
-        if self._sink.behaviour.latency and not self._stalling:
-            asyncio.get_running_loop().call_later(
-                self._sink.behaviour.latency, self._transport.write, replies
-            )
+        loop = asyncio.get_running_loop()
+        # Never ahead of an answer that still waits, also when the latency is changed.
+        self._answer_at = max(loop.time() + self._sink.behaviour.latency, self._answer_at + 1e-6)
+        if self._answer_at > loop.time() and not self._stalling:
+            loop.call_at(self._answer_at, self._transport.write, replies)
         else:
             self._transport.write(replies)
 

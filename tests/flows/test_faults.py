@@ -7,12 +7,12 @@ from pathlib import Path
 
 from mailer.settings import ROOT
 
-READERS = 1500
+READERS = 1200
 
 
 def test_nobody_is_lost_and_nobody_gets_two(tmp_path: Path) -> None:
     figures = tmp_path / "figures.json"
-    words = ["--only", "some-of-each", "--readers", str(READERS), "--batch", "60", "--latency", "0.04"]
+    words = ["--only", "some-of-each", "--readers", str(READERS), "--batch", "60", "--latency", "0.06"]
     done = subprocess.run(
         [sys.executable, str(ROOT / "bench" / "faults.py"), *words, "--json", str(figures)],
         capture_output=True,
