@@ -244,22 +244,22 @@ def parent(scene: Scene) -> None:
 
 @fault
 def zombie(scene: Scene) -> None:
-    """A worker is stopped past its lease, and goes on when another one has its batches."""
+    """All senders but one are stopped past their leases, and go on when that one has taken a batch over."""
     for share in (0.2, 0.4, 0.6):
         scene.until(share)
         _stop_past_lease(scene)
 
 
 def _stop_past_lease(scene: Scene) -> None:
-    # Slowly, so that the one is back while the other is at work on the same batch.
+    # Slowly, so that they are back while the other one is at work on a batch of theirs.
     quick, scene.relay.behaviour.latency = scene.relay.behaviour.latency, 0.3
-    stand.wait_for(lambda: any(scene.claims(name) for name in scene.senders), 60, 0.01)
-    name = max(scene.senders, key=lambda name: len(scene.claims(name)))
-    scene.signal(signal.SIGSTOP, name)
-    scene.found.connections += scene.relay.connections(name)
-    claims = scene.claims(name)
-    stand.wait_for(lambda: not claims or bool(scene.taken_over(claims)), 60)
-    scene.signal(signal.SIGCONT, name)
+    stopped = scene.senders[1:]
+    stand.wait_for(lambda: all(scene.claims(name) for name in stopped), 60, 0.01)
+    scene.signal(signal.SIGSTOP, *stopped)
+    scene.found.connections += sum(map(scene.relay.connections, stopped))
+    claims = {batch: epoch for name in stopped for batch, epoch in scene.claims(name).items()}
+    stand.wait_for(lambda: bool(scene.taken_over(claims)), 60)
+    scene.signal(signal.SIGCONT, *stopped)
     time.sleep(1)
     scene.relay.behaviour.latency = quick
 
