@@ -5,14 +5,14 @@ delivery. Beat and workers are processes of their own, PostgreSQL and Redis are 
 
     .venv/bin/python bench/faults.py [--readers 20000] [--only NAME]… [--json FILE]
 
-========== ========================================================================================================
-lost       readers who got nothing though the ledger says "sent", is still open, or has no row for them; must be 0
-twice      readers whose message the relay accepted more than once; must be 0
-uncertain  readers of whom the ledger says that nobody knows; at most ``connections``
+=========== =======================================================================================================
+lost        readers who got nothing though the ledger says "sent", is still open, or has no row for them; must be 0
+twice       readers whose message the relay accepted more than once; must be 0
+uncertain   readers of whom the ledger says that nobody knows; at most ``connections``
 connections connections that were open when their worker was killed or stopped, or the relay cut them, and messages
-           that the relay dropped after the final dot
-recovered  seconds from the end of the fault until mail flows and nothing is left of the claims of before
-========== ========================================================================================================
+            that the relay dropped when we had written their final dot
+recovered   seconds from the end of the fault until mail flows and nothing is left of the claims of before
+=========== =======================================================================================================
 
 It ends with status 1 if anything else is found.
 """
@@ -370,22 +370,30 @@ def relay_stalling(scene: Scene) -> None:
 
 
 @fault
-def cut_before_the_dot(scene: Scene) -> None:
-    """The relay drops connections in the middle of a message."""
+def cut_at_data(scene: Scene) -> None:
+    """The relay drops connections instead of asking for the message."""
     scene.until(0.1)
-    scene.relay.behaviour.drop_before = 0.02
-    scene.until(0.8)
-    scene.relay.behaviour.drop_before = 0.0
+    _dropping(scene, 0.8, drop_data=0.02)
+
+
+@fault
+def cut_before_the_dot(scene: Scene) -> None:
+    """The relay drops connections in the middle of a message, with the rest of it and its dot under way."""
+    scene.until(0.1)
+    before = scene.relay.counts.dropped
+    _dropping(scene, 0.8, drop_before=0.01)
+    scene.found.connections += scene.relay.counts.dropped - before
 
 
 def _dropping(scene: Scene, share: float, **probabilities: float) -> None:
     """Until that share of the readers is through."""
+    unanswered = scene.relay.counts.unanswered
     for name, value in probabilities.items():
         setattr(scene.relay.behaviour, name, value)
     scene.until(share)
     for name in probabilities:
         setattr(scene.relay.behaviour, name, 0.0)
-    scene.found.connections += scene.relay.counts.unanswered
+    scene.found.connections += scene.relay.counts.unanswered - unanswered
 
 
 @fault

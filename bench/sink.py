@@ -54,6 +54,8 @@ class Behaviour:
     pipelining: bool = True
     size: int = 50_000_000
     faults: list[Fault] = field(default_factory=list)
+    drop_data: float = 0.0
+    """Cut the connection instead of asking for the message."""
     drop_before: float = 0.0
     """Cut the connection in the body, before the final dot."""
     drop_after: float = 0.0
@@ -220,6 +222,8 @@ class Session(asyncio.Protocol):
         elif verb == b"DATA":
             if not self._recipients:
                 reply(b"554 5.5.1 no valid recipients\r\n")
+            elif self._sink.behaviour.drop_data and self._sink.chance() < self._sink.behaviour.drop_data:
+                self._drop()
             elif (fault := self._sink.fault("data", self._recipient)) is None:
                 self._in_body, self._tail = True, b"\r\n"
                 self._head, self._head_size = [], 0
@@ -370,7 +374,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--log", help="append the Message-ID of each accepted message to this file")
     parser.add_argument("--reply", type=Fault.parse, action="append", default=[], metavar="[STAGE:]REPLY=P")
-    for name in ("drop-before", "drop-after", "drop-lost", "stall"):
+    for name in ("drop-data", "drop-before", "drop-after", "drop-lost", "stall"):
         parser.add_argument(f"--{name}", type=float, default=0.0, metavar="P")
     parser.add_argument("--stall-seconds", type=float, default=30.0)
     parser.add_argument("--latency", type=float, default=0.0, metavar="SECONDS")
@@ -382,6 +386,7 @@ def main() -> None:
         pipelining=asked.pipelining,
         size=asked.size,
         faults=asked.reply,
+        drop_data=asked.drop_data,
         drop_before=asked.drop_before,
         drop_after=asked.drop_after,
         drop_lost=asked.drop_lost,
