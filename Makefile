@@ -22,7 +22,7 @@ demo: $(READY) ## Send the sample issue to 500 readers and look at the mail; ARG
 test: $(READY) ## Run every test; ARGS are pytest's
 	@command -v chromium chromium-browser google-chrome >/dev/null \
 		|| echo "Some tests drive a browser and will fail without it. Install it first: apt-get install chromium"
-	@$(BIN)/pytest -n auto $(ARGS)
+	@$(BIN)/pytest -n auto --dist worksteal $(ARGS)
 
 lint: $(READY) ## Check format, style, types, import rules and the list of texts to translate
 	@$(BIN)/ruff format --check
