@@ -6,6 +6,8 @@ SHELL := /bin/sh
 
 BIN := .venv/bin
 READY := .venv/.ready
+# Many tests wait for others more than they work.
+TESTERS := $(shell echo $$(( ($$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2) * 3 + 1) / 2 )))
 POT := templates/locales/messages.pot
 
 # The newest Python that can make environments.
@@ -22,7 +24,7 @@ demo: $(READY) ## Send the sample issue to 500 readers and look at the mail; ARG
 test: $(READY) ## Run every test; ARGS are pytest's
 	@command -v chromium chromium-browser google-chrome >/dev/null \
 		|| echo "Some tests drive a browser and will fail without it. Install it first: apt-get install chromium"
-	@$(BIN)/pytest -n auto --dist worksteal $(ARGS)
+	@$(BIN)/pytest -n $(TESTERS) --dist worksteal $(ARGS)
 
 lint: $(READY) ## Check format, style, types, import rules and the list of texts to translate
 	@$(BIN)/ruff format --check
