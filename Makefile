@@ -7,7 +7,7 @@ SHELL := /bin/sh
 BIN := .venv/bin
 READY := .venv/.ready
 # Many tests wait for others more than they work.
-TESTERS := $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2) * 2 + 1 )))
+TESTERS := $(shell echo $$(( ($$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2) * 3 + 1) / 2 )))
 POT := templates/locales/messages.pot
 
 # The newest Python that can make environments.
