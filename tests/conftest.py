@@ -10,6 +10,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+import redis
 from sqlalchemy import create_engine, text
 
 from mailer.adapters.embedded import Postgres, Valkey
@@ -99,12 +100,13 @@ def inbox(tmp_path: Path) -> Iterator[RunningInbox]:
 
 
 @pytest.fixture
-def settings(database: Database, inbox: RunningInbox, tmp_path: Path) -> Settings:
+def settings(database: Database, inbox: RunningInbox, valkey: Valkey, tmp_path: Path) -> Settings:
+    redis.Redis.from_url(valkey.url).flushall()
     return Settings(
         database_url=database.url,
         smtp_port=inbox.port,
         batch_size=10,
-        redis_url="",
+        redis_url=valkey.url,
         secret_key=SECRET,
         state_dir=tmp_path / "state",
         public_url="http://news.example.org",

@@ -207,6 +207,7 @@ def test_a_relay_that_is_away_costs_no_attempt(
         batch = query(parts, "SELECT id FROM batch")[0][0]
         cut_off.sender.send_batch(int(str(batch)))
     assert query(parts, "SELECT DISTINCT state::text, attempts FROM delivery") == [("pending", 0)]
+    query(parts, "UPDATE throttle SET shut_until = now() - interval '1 second'")
     due_now(parts)
     send()
     assert counts(parts, issue) == Counts(candidates=3, sent=3)
