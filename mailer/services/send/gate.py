@@ -76,6 +76,8 @@ class Tally:
     """By destination: first attempts that were refused for policy. Second ones only repeat a word on one mailbox."""
     closing: int
     """421 alone, which is about the relay's own state."""
+    seconds: float
+    """What the micro-batch took."""
     words: Mapping[str, str]
     """By destination, and under the empty name for the relay: the last reply that was no acceptance."""
 
@@ -283,7 +285,8 @@ class Gate:
         elif answered and relay is not None and relay.is_half_open(now):
             changed = self._change(session, Kind.relay, tally.relay, Throttle.closed, "works again")
         if wants_less(whole, tally.closing):
-            changed |= self._slow(session, Kind.relay, tally.relay, tally.words.get("", ""), now)
+            pace = sum(whole.values()) / tally.seconds
+            changed |= self._slow(session, Kind.relay, tally.relay, pace, tally.words.get("", ""), now)
         for name in sorted(tally.outcomes):
             outcomes, said = tally.outcomes[name], tally.words.get(name, "")
             held = self._throttles.get((Kind.destination, name))
@@ -296,11 +299,13 @@ class Gate:
             elif accepted and tried:
                 changed |= self._change(session, Kind.destination, name, Throttle.closed, "takes mail again")
             if wants_less(outcomes, tally.deferred.get(name, 0)):
-                changed |= self._slow(session, Kind.destination, name, said, now)
+                pace = sum(outcomes.values()) / tally.seconds
+                changed |= self._slow(session, Kind.destination, name, pace, said, now)
         if changed:
             self._read_at = -1e9
 
-    def _slow(self, session: Session, kind: Kind, name: str, said: str, now: datetime) -> bool:
+    def _slow(self, session: Session, kind: Kind, name: str, pace: float, said: str, now: datetime) -> bool:
+        """``pace`` is that of this micro-batch: what all workers told of the last seconds lags behind a burst."""
         lately = self._telemetry.lately()
         present = sum(
             rate
@@ -312,7 +317,7 @@ class Gate:
             if kind is Kind.relay
             else self.destinations.nominal(name)
         )
-        slowed = partial(Throttle.slowed, now=now, present=max(present, 1.0), nominal=nominal, reason=said)
+        slowed = partial(Throttle.slowed, now=now, present=max(present, pace), nominal=nominal, reason=said)
         return self._change(session, kind, name, slowed, "asks for less")
 
     def _change(

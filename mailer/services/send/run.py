@@ -331,7 +331,7 @@ class Run:
                 self.sender.chance,
             )
             verdicts.append(Verdict(subscriber, *ruling))
-        tally = _tallied(flight, done)
+        tally = _tallied(flight, done, max((now - flight.since) / timedelta(seconds=1), 0.001))
         self.sender.gate.count(tally, "retry" if self.claim.retry else "send")
         return _Landed(flight.route.relay, verdicts, tally)
 
@@ -351,7 +351,7 @@ def _is_about_us(result: Result) -> bool:
     return result.outcome is Outcome.POLICY and result.stage is Stage.MAIL
 
 
-def _tallied(flight: _Flight, done: HandedOver) -> Tally:
+def _tallied(flight: _Flight, done: HandedOver, seconds: float) -> Tally:
     outcomes: dict[str, Counter[str]] = {}
     deferred: Counter[str] = Counter()
     refused: Counter[str] = Counter()
@@ -362,7 +362,7 @@ def _tallied(flight: _Flight, done: HandedOver) -> Tally:
         # As nearly always: no need to look at each.
         counts = Counter(flight.destinations)
         outcomes = {name: Counter({accepted: count}) for name, count in counts.items()}
-        return Tally(flight.route.relay, outcomes, deferred, refused, closing, words)
+        return Tally(flight.route.relay, outcomes, deferred, refused, closing, seconds, words)
     of = {
         one.subscriber: (name, one.attempts)
         for one, name in zip(flight.due, flight.destinations, strict=True)
@@ -381,7 +381,7 @@ def _tallied(flight: _Flight, done: HandedOver) -> Tally:
         deferred[name] += outcome is Outcome.RETRY and code in _LESS
         refused[name] += outcome is Outcome.POLICY and attempts == 1
         closing += code == _CLOSING
-    return Tally(flight.route.relay, outcomes, deferred, refused, closing, words)
+    return Tally(flight.route.relay, outcomes, deferred, refused, closing, seconds, words)
 
 
 def follow_up(session: Session, issue: int, verdicts: Sequence[Verdict], now: datetime) -> None:
