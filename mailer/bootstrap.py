@@ -233,8 +233,9 @@ class Mailer:
         )
 
     def picture_from(self, folder: Path) -> Callable[[str], Fit]:
-        """Reads pictures of a document that lies in ``folder``; nothing outside it."""
+        """Reads pictures of documents that lie in ``folder``, each once; nothing outside it."""
 
+        @functools.cache
         def read(path: str) -> Fit:
             file = (folder / path).resolve()
             if not file.is_relative_to(folder.resolve()):

@@ -15,6 +15,7 @@ from sqlalchemy import create_engine, text
 
 from mailer.adapters.embedded import Postgres, Valkey
 from mailer.adapters.inbox import RunningInbox, start
+from mailer.adapters.pictures import Fit
 from mailer.adapters.tokens import Tokens
 from mailer.bootstrap import Mailer
 from mailer.domain.document import parse
@@ -114,15 +115,31 @@ def settings(database: Database, inbox: RunningInbox, valkey: Valkey, tmp_path: 
     )
 
 
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Mailer:
+    """What no test changes, and takes time to make: the compiled templates, the catalogues."""
+    return Mailer(
+        Settings(secret_key=SECRET, state_dir=tmp_path_factory.mktemp("state")), application="tests"
+    )
+
+
 @pytest.fixture
-def parts(settings: Settings) -> Iterator[Mailer]:
+def parts(settings: Settings, whole: Mailer) -> Iterator[Mailer]:
     """The whole service on an empty database."""
     with Mailer(settings, application="tests") as made:
+        made.catalogues, made.renderer = whole.catalogues, whole.renderer
+        made.note_renderer = whole.note_renderer
         yield made
 
 
+@pytest.fixture(scope="session")
+def pictures(whole: Mailer) -> Callable[[str], Fit]:
+    """Those of the sample issue, each made to fit once: that takes longer than all else of importing it."""
+    return whole.picture_from(SAMPLE)
+
+
 @pytest.fixture
-def import_issue(parts: Mailer) -> Callable[..., int]:
+def import_issue(parts: Mailer, pictures: Callable[[str], Fit]) -> Callable[..., int]:
     """Import the sample newsletter and its issue in some languages; returns the issue."""
 
     def run(*languages: str) -> int:
@@ -138,7 +155,7 @@ def import_issue(parts: Mailer) -> Callable[..., int]:
                 language,
                 number="2026/3",
                 today=date(2026, 9, 30),
-                pictures=parts.picture_from(SAMPLE),
+                pictures=pictures,
                 actor="tests",
             )
             issue = done.issue

@@ -150,7 +150,7 @@ def _prepare(parts: Mailer) -> int:
     """The sample newsletter, its issue in every language, its readers; returns the issue, approved."""
     author.apply_newsletter(parts.database, read_newsletter((SAMPLE / "newsletter.toml").read_text("utf-8")))
     files = sorted(SAMPLE.glob("2026-3.*.md"), key=lambda file: (file.stem != "2026-3.en", file.name))
-    issue = 0
+    pictures, issue = parts.picture_from(SAMPLE), 0
     for file in files:
         document = parse(decode(file.read_bytes()), file.stem.partition(".")[2])
         done = author.import_document(
@@ -160,11 +160,11 @@ def _prepare(parts: Mailer) -> int:
             document.front["language"],
             number="2026/3",
             today=datetime.now(UTC).date(),
-            pictures=parts.picture_from(SAMPLE),
+            pictures=pictures,
             actor="demo",
         )
         issue = done.issue
-    author.set_masthead(parts.database, issue, parts.picture_from(SAMPLE)("pictures/masthead.jpg"), "demo")
+    author.set_masthead(parts.database, issue, pictures("pictures/masthead.jpg"), "demo")
     subscribers.import_subscribers(
         parts.database,
         SAMPLE / "readers.csv",

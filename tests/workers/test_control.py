@@ -49,7 +49,7 @@ def accepted(relay: Relay) -> int:
     return sum(relay.accepted().values())
 
 
-def grows_until(relay: Relay, seconds: float = 6) -> float:
+def grows_until(relay: Relay, seconds: float = 4) -> float:
     """Watch the relay's record; returns when it last grew, in seconds from now."""
     began, last, count = time.monotonic(), 0.0, accepted(relay)
     while (now := time.monotonic() - began) < seconds:
