@@ -4,6 +4,9 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint catalogues lock format clean
 
+# The suite and the demo start some fifty processes; without this each may compile all sources anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 BIN := .venv/bin
 READY := .venv/.ready
 # Many tests wait for others more than they work.
@@ -63,4 +66,5 @@ $(READY): requirements.lock pyproject.toml
 	@echo "Installing packages…"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@$(BIN)/python -m compileall -q mailer workers
 	@touch $@

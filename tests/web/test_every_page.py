@@ -133,13 +133,20 @@ def none_is_forgotten(pages: list[Shown]) -> None:
 
 def test_every_page_is_accessible(context: BrowserContext, pages: list[Shown]) -> None:
     """At 320 px, which is also 1280 px at 400 %, with all that opens open."""
-    page, axe = context.new_page(), Axe()
-    found = []
+    page, axe, arabic = context.new_page(), Axe(), b'lang="ar"' in pages[-1].body[:60]
+    found, kinds = [], set()
     for shown in pages:
         show(page, shown)
         open_all(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= 320, shown.name
-        found += light_and_dark(axe, page, shown.name)
+        # In the other language a page of each kind: they differ by what is said, not by how.
+        kind = shown.name.partition(",")[0]
+        if not arabic or kind not in kinds:
+            found += faults(axe, page, shown.name)
+        kinds.add(kind)
+        # axe takes joined Arabic letters for an icon: contrast is checked in English, with the same colours.
+        if not arabic:
+            found += in_the_dark(axe, page, shown.name)
         assert missed_by_keyboard(page) == [], shown.name
     assert not found
     show(page, pages[-1])
@@ -147,11 +154,8 @@ def test_every_page_is_accessible(context: BrowserContext, pages: list[Shown]) -
         "const p = document.querySelector('main p'); p.style.color = '#7f7f7f'; p.append(new Image())"
     )
     planted = {rule for _, rule, _ in faults(axe, page, "planted")}
-    page.emulate_media(color_scheme="dark")
-    settle(page)
-    planted_dark = {rule for _, rule, _ in faults(axe, page, "planted", COLOURS)}
-    # axe takes joined Arabic letters for an icon: contrast is checked in English, with the same colours.
-    contrast = set() if b'lang="ar"' in pages[-1].body[:60] else {"color-contrast"}
+    planted_dark = {rule for _, rule, _ in in_the_dark(axe, page, "planted")}
+    contrast = set() if arabic else {"color-contrast"}
     assert planted == contrast | {"image-alt"}
     assert planted_dark == contrast
     open_all(page)
@@ -161,15 +165,14 @@ def test_every_page_is_accessible(context: BrowserContext, pages: list[Shown]) -
     assert len(missed_by_keyboard(page)) == 1
 
 
-def light_and_dark(axe: Axe, page: Page, name: str) -> list[tuple[str, str, str]]:
-    """In the dark only the colours are other ones."""
-    found = faults(axe, page, name)
+def in_the_dark(axe: Axe, page: Page, name: str) -> list[tuple[str, str, str]]:
+    """There only the colours are other ones."""
     page.emulate_media(color_scheme="dark")
     settle(page)
-    in_the_dark = faults(axe, page, f"{name}, dark", COLOURS)
+    found = faults(axe, page, f"{name}, dark", COLOURS)
     page.emulate_media(color_scheme="light")
     settle(page)
-    return found + in_the_dark
+    return found
 
 
 def settle(page: Page) -> None:
@@ -205,7 +208,13 @@ def missed_by_keyboard(page: Page) -> list[str]:
     )
     for _ in range(presses):
         page.keyboard.press("Tab")
-    return list(page.evaluate("all.filter(e => !reached.has(e)).map(e => e.outerHTML)"))
+    missed: list[str] = []
+    for _ in range(20):  # a key may take a moment
+        missed = page.evaluate("all.filter(e => !reached.has(e)).map(e => e.outerHTML)")
+        if not missed:
+            break
+        page.wait_for_timeout(50)
+    return missed
 
 
 def each_is_light_and_asks_nobody_else(pages: list[Shown], client: TestClient) -> None:

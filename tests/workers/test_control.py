@@ -41,7 +41,7 @@ def issue(
     approve.approve(parts.database, compose.load(parts.database, parts.links, made), "tests")
     processes.start_all(web=False)
     schedule.schedule(parts.database, made, datetime.now(UTC), "tests")
-    until(made, lambda status: status.counts.sent >= 40, seconds=120)
+    until(made, lambda status: status.counts.sent >= 20, seconds=120)
     return made
 
 
@@ -67,7 +67,7 @@ def grows_again_after(relay: Relay) -> float:
     return time.monotonic() - began
 
 
-SPEEDS = {"fast": ["--latency", "0.005"], "slow": ["--latency", "0.3"]}
+SPEEDS = {"fast": ["--latency", "0.005"], "slow": ["--latency", "0.2"]}
 
 
 @pytest.mark.parametrize("relay", SPEEDS.values(), ids=SPEEDS.keys(), indirect=True)
