@@ -25,7 +25,7 @@ from mailer.store import readers
 
 _SOURCES = ("web form", "fair in Aldeva", "letter", "telephone")
 _SECTIONS = ("", "water-and-rivers", "water-and-rivers|health-and-care", "none")
-_TABLES = ("subscriber", "subscription", "consent")
+_TABLES = ("subscriber", "subscription")
 
 
 def write(path: Path, lines: int, languages: list[str]) -> None:

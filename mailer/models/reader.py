@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, func
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, LargeBinary, func
 from sqlalchemy.orm import Mapped, mapped_column
 
 from mailer.domain.states import SubscriptionState
@@ -29,12 +29,14 @@ class Subscriber(Base):
 
 
 class Subscription(Base):
+    """Without foreign keys, which took more than half the time of a large import: newsletters stay for ever,
+    store.readers.hold keeps a reader in place while a subscription is made, and a trigger on ``subscriber``
+    takes it away with them. By ``subscriber_id`` alone it is found in the primary key (a skip scan)."""
+
     __tablename__ = "subscription"
 
-    newsletter_id: Mapped[int] = mapped_column(ForeignKey("newsletter.id"), primary_key=True)
-    subscriber_id: Mapped[int] = mapped_column(
-        BigInteger, ForeignKey("subscriber.id", ondelete="CASCADE"), primary_key=True
-    )
+    newsletter_id: Mapped[int] = mapped_column(primary_key=True)
+    subscriber_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     state: Mapped[SubscriptionState] = mapped_column(enum_of(SubscriptionState, "subscription_state"))
     sections: Mapped[int] = mapped_column(Mask)
     """Sections followed. Bits of sections that do not exist yet are set for who follows new ones too."""
@@ -47,15 +49,19 @@ class Subscription(Base):
     """What the reader's last change replaced, so that it can be taken back: see services.preferences."""
     former_at: Mapped[datetime | None]
     changed_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    consent_source: Mapped[str | None]
+    """Of a subscription that came in from a file: the evidence of consent, which needs no row of its own then.
+    See store.readers.consents for all that a reader agreed to."""
+    consent_language: Mapped[str | None]
+    consent_at: Mapped[datetime | None]
 
-    __table_args__ = (
-        Index(None, "subscriber_id"),
-        CheckConstraint("frequency IN ('each','monthly')", name="frequency"),
-    )
+    __table_args__ = (CheckConstraint("frequency IN ('each','monthly')", name="frequency"),)
 
 
 class Consent(Base):
-    """Append-only evidence: what someone agreed to or withdrew, in which words, where and when."""
+    """Append-only evidence: what someone agreed to or withdrew, in which words, where and when.
+
+    What a subscription began with that came in from a file stands in its own row."""
 
     __tablename__ = "consent"
 

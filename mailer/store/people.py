@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from mailer.domain.settling import WORTH_KEEPING
 from mailer.domain.suppressions import BY_HAND, LIFTED_BY_OPT_IN
 from mailer.models import Signup, Subscriber
+from mailer.store.readers import CONSENTS, hold
 
 # Each finds the rows of one person in one table; :hash is the keyed hash of the address.
 _HELD = {
@@ -25,10 +26,9 @@ _HELD = {
         FROM subscription s JOIN newsletter n ON n.id = s.newsletter_id
         WHERE s.subscriber_id = :subscriber ORDER BY n.slug
     """,
-    "consents": """
+    "consents": f"""
         SELECT n.slug AS newsletter, c.kind, c.given, c.source, c.wording, c.language, c.asked_at, c.at
-        FROM consent c JOIN newsletter n ON n.id = c.newsletter_id
-        WHERE c.subscriber_id = :subscriber ORDER BY c.id
+        FROM ({CONSENTS}) c JOIN newsletter n ON n.id = c.newsletter_id ORDER BY c.at, c.id
     """,
     "deliveries": """
         SELECT n.slug AS newsletter, i.number AS issue, d.state, d.reason, d.attempts, d.resends, d.due_at,
@@ -118,11 +118,23 @@ def leave_hash(session: Session, address_hash: bytes, reason: str) -> None:
 def merge(session: Session, other: int, into: int, now: datetime) -> None:
     """Bring what one subscriber has to another, who keeps their own where both have something."""
     values = {"other": other, "into": into}
+    hold(session, into)
     session.execute(
         text(
             """
             UPDATE subscription s SET subscriber_id = :into WHERE subscriber_id = :other AND NOT EXISTS
                 (SELECT FROM subscription o WHERE o.subscriber_id = :into AND o.newsletter_id = s.newsletter_id)
+            """
+        ),
+        values,
+    )
+    # Of a subscription that both have, the evidence of the other one stays, too.
+    session.execute(
+        text(
+            """
+            INSERT INTO consent (subscriber_id, newsletter_id, kind, given, source, wording, language, at)
+            SELECT :into, newsletter_id, 'subscribe', true, consent_source, '', consent_language, consent_at
+            FROM subscription WHERE subscriber_id = :other AND consent_at IS NOT NULL
             """
         ),
         values,

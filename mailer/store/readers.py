@@ -7,7 +7,7 @@ from hashlib import sha256
 from typing import Any
 
 from psycopg import OperationalError
-from psycopg.errors import DeadlockDetected, ForeignKeyViolation, UniqueViolation
+from psycopg.errors import DeadlockDetected, UniqueViolation
 from sqlalchemy import delete, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
@@ -48,8 +48,17 @@ def add(session: Session, address: str, address_hash: bytes, languages: Sequence
     return session.scalars(select(Subscriber).where(Subscriber.address_hash == address_hash)).one()
 
 
+def hold(session: Session, subscriber: int) -> None:
+    """Keep a reader from being erased until the transaction ends. Whatever makes a subscription has to: no
+    foreign key does it, since that takes longer than all else that a subscription needs. Raises NoResultFound.
+    """
+    query = select(Subscriber.id).where(Subscriber.id == subscriber)
+    session.execute(query.with_for_update(read=True, key_share=True)).one()
+
+
 def tie(session: Session, newsletter: int, subscriber: int, sections: int) -> Subscription:
     """A new active subscription, or the one that came to be at this very moment."""
+    hold(session, subscriber)
     values = {"newsletter_id": newsletter, "subscriber_id": subscriber, "sections": sections}
     query = insert(Subscription).values(values | {"state": SubscriptionState.active})
     session.execute(query.on_conflict_do_nothing())
@@ -167,10 +176,34 @@ def add_consent(session: Session, consent: Consent) -> None:
     session.add(consent)
 
 
-def consents(session: Session, subscriber: int) -> list[Consent]:
-    return list(
-        session.scalars(select(Consent).where(Consent.subscriber_id == subscriber).order_by(Consent.id))
-    )
+CONSENTS = """
+SELECT newsletter_id, kind, given, source, wording, language, asked_at, at, id
+FROM consent WHERE subscriber_id = :subscriber
+UNION ALL
+SELECT newsletter_id, 'subscribe', true, consent_source, '', consent_language, NULL, consent_at, 0
+FROM subscription WHERE subscriber_id = :subscriber AND consent_at IS NOT NULL
+"""
+"""All that one reader agreed to or withdrew: with a subscription that came in from a file, its own evidence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """That somebody agreed to something, or withdrew it: see models.Consent."""
+
+    newsletter_id: int
+    kind: str
+    given: bool
+    source: str
+    wording: str
+    language: str
+    asked_at: datetime | None
+    at: datetime
+
+
+def consents(session: Session, subscriber: int) -> list[Evidence]:
+    """In the order in which they were given and withdrawn."""
+    query = f"SELECT * FROM ({CONSENTS}) c ORDER BY at, id"
+    return [Evidence(*row[:-1]) for row in session.execute(text(query), {"subscriber": subscriber})]
 
 
 # Of a row of hashes those that are suppressed or known. Looking up one by one (LIMIT) keeps the plan the same
@@ -188,6 +221,8 @@ LEFT JOIN LATERAL (
 ) t ON true
 WHERE x.suppressed OR r.id IS NOT NULL
 """
+
+_HELD = "SELECT id FROM subscriber WHERE id = ANY(%(ids)s) ORDER BY id FOR KEY SHARE"
 
 # As one row: thousands of small objects would make Python look for garbage.
 _IDS = "SELECT array_agg(nextval('subscriber_id_seq')) FROM generate_series(1, :count)"
@@ -226,7 +261,7 @@ def _hashes(readers: Sequence[NewReader], pads: tuple[bytes, bytes]) -> list[byt
 def take_in(
     session: Session, newsletter: int, readers: Sequence[NewReader], pads: tuple[bytes, bytes]
 ) -> TakenIn:
-    """Turn readers, each address once, into subscribers, subscriptions and consents, in their order.
+    """Turn readers, each address once, into subscribers and subscriptions with the evidence of their consent.
 
     Who is known already keeps what they chose, whatever a file says; who is suppressed leaves no trace.
     ``pads`` are those of the keyed hash of addresses. Raises Overtaken and DatabaseDown.
@@ -237,7 +272,7 @@ def take_in(
     suppressed = sum(row.suppressed is True for row in found.values())
     known = sum(row.tied is True and row.suppressed is None for row in found.values())
     fresh = iter(session.scalar(text(_IDS), {"count": len(hashes) - len(found)}) or ())
-    subscribers, subscriptions, consents = [], [], []
+    subscribers, subscriptions, ties = [], [], []
     # A file has many readers and few lists of languages and days.
     lists = {languages: "{" + ",".join(languages) + "}" for languages in {r.languages for r in readers}}
     days = {at: at.isoformat() for at in {r.at for r in readers}}
@@ -254,19 +289,26 @@ def take_in(
             continue
         else:
             id = row.id
-        subscriptions.append(f"{newsletter}\t{id}\tactive\t{sections}\n")
+            ties.append(id)
         language = languages[0] if languages else ""
-        consents.append(f"{id}\t{newsletter}\tsubscribe\ttrue\t{_escaped(source)}\t{language}\t{days[at]}\n")
+        subscriptions.append(
+            f"{newsletter}\t{id}\tactive\t{sections}\t{_escaped(source)}\t{language}\t{days[at]}\n"
+        )
     cursor = session.connection().connection.cursor()
     try:
+        if ties and len(cursor.execute(_HELD, {"ids": ties}).fetchall()) < len(ties):
+            raise Overtaken(Overtaken.__doc__)
         for table, lines in (
             ("subscriber (id, address, address_hash, name, languages, time_zone)", subscribers),
-            ("subscription (newsletter_id, subscriber_id, state, sections)", subscriptions),
-            ("consent (subscriber_id, newsletter_id, kind, given, source, language, at)", consents),
+            (
+                "subscription (newsletter_id, subscriber_id, state, sections, consent_source, consent_language,"
+                " consent_at)",
+                subscriptions,
+            ),
         ):
             with cursor.copy(f"COPY {table} FROM STDIN") as copy:
                 copy.write("".join(lines))
-    except (UniqueViolation, ForeignKeyViolation, DeadlockDetected):
+    except (UniqueViolation, DeadlockDetected):
         raise Overtaken(Overtaken.__doc__) from None
     except OperationalError as error:
         raise DatabaseDown(f"The database took no more readers: {str(error).splitlines()[0]}") from error
@@ -275,4 +317,4 @@ def take_in(
 
 def analyze(session: Session) -> None:
     """Tell the planner about many new readers at once; its own look at the tables can be a minute away."""
-    session.execute(text("ANALYZE subscriber, subscription, consent"))
+    session.execute(text("ANALYZE subscriber, subscription"))

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Text, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.exc import NoResultFound
 
 from mailer.adapters.inbox import RunningInbox
 from mailer.bootstrap import Mailer
@@ -17,7 +19,9 @@ from mailer.domain.subscribers import read_address
 from mailer.models import Base
 from mailer.services import feedback, report, retention, rights
 from mailer.services.retention import Keep
+from mailer.store import readers
 from mailer.web.app import create_app
+from tests.locks import wait_for_a_lock
 from tests.notes import send_notes
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -171,6 +175,43 @@ def test_erasure_leaves_a_keyed_hash_and_nothing_else(parts: Mailer, person: tup
         rights.export(parts.database, address_hash)[t] for t in ("subscriber", "consents", "deliveries")
     )
     assert send_notes(parts) == 0
+
+
+def test_no_subscription_stays_behind_without_its_reader(
+    parts: Mailer, import_issue: Callable[..., int], add_readers: Callable[[str], None]
+) -> None:
+    """No foreign key sees to it: whoever makes a subscription holds the reader, and leaving takes it along."""
+    import_issue("en")
+    add_readers(f"{ADA};en;\n{BOB};en;")
+    ada, bob = (parts.tokens.address_hash(address) for address in (ADA, BOB))
+
+    def leave(address_hash: bytes) -> None:
+        with parts.database.transaction() as session:
+            session.execute(text("DELETE FROM subscriber WHERE address_hash = :hash"), {"hash": address_hash})
+
+    with ThreadPoolExecutor(1) as pool:
+        with parts.database.transaction() as session:
+            reader = readers.by_hash(session, ada)
+            assert reader
+            readers.tie(session, 4711, reader.id, 1)
+            leaving = pool.submit(leave, ada)
+            wait_for_a_lock(session, leaving)
+        leaving.result()
+        with parts.database.transaction() as session:
+            assert session.execute(text("SELECT count(*) FROM subscription")).scalar_one() == 1
+            reader = readers.by_hash(session, bob)
+            assert reader
+            session.execute(text("DELETE FROM subscriber"))
+            joining = pool.submit(tie, parts, reader.id)
+            wait_for_a_lock(session, joining)
+        with pytest.raises(NoResultFound):
+            joining.result()
+    assert dump(parts)["subscription"] == []
+
+
+def tie(parts: Mailer, subscriber: int) -> None:
+    with parts.database.transaction() as session:
+        readers.tie(session, 4711, subscriber, 1)
 
 
 def test_export_holds_what_was_planted(parts: Mailer, person: tuple[int, int, bytes]) -> None:

@@ -1,13 +1,11 @@
 import csv
 import io
 import random
-import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -25,6 +23,7 @@ from mailer.services.author import apply_newsletter
 from mailer.services.subscribers import ImportRefused, ImportReport, Progress, import_subscribers
 from mailer.store import newsletters, readers
 from mailer.store.database import Database, DatabaseDown, Session
+from tests.locks import wait_for_a_lock
 
 SAMPLE = Path(__file__).parents[2] / "docs" / "sample"
 NOW = datetime(2026, 9, 30, 12, tzinfo=UTC)
@@ -68,26 +67,17 @@ def counts(report: ImportReport) -> tuple[int, int, int, int, int]:
 def stored(database: Database) -> tuple[int, int, int]:
     """How many subscribers, subscriptions and consents there are."""
     with database.transaction() as session:
-        found = [
-            session.scalar(select(func.count()).select_from(t)) for t in (Subscriber, Subscription, Consent)
+        people, ties, consents = [
+            session.scalar(select(func.count()).select_from(t)) or 0
+            for t in (Subscriber, Subscription, Consent)
         ]
-        return found[0] or 0, found[1] or 0, found[2] or 0
+        evident = select(func.count()).where(Subscription.consent_at.is_not(None))
+        return people, ties, consents + (session.scalar(evident) or 0)
 
 
 def suppress(database: Database, tokens: Tokens, address: str) -> None:
     with database.transaction() as session:
         readers.suppress(session, tokens.address_hash(read_address(address)[1]), "manual", "")
-
-
-def wait_for_a_lock(session: Session, waiting: Future[Any]) -> int:
-    """The process of the connection that waits for another transaction."""
-    query = text("SELECT pid FROM pg_locks WHERE NOT granted AND locktype = 'transactionid' LIMIT 1")
-    until = time.monotonic() + 30
-    while not (found := session.scalar(query)):
-        assert time.monotonic() < until, "it never came to wait"
-        assert not waiting.done(), waiting.result()
-        time.sleep(0.01)
-    return int(found)
 
 
 def add(session: Session, tokens: Tokens, address: str) -> None:
@@ -201,12 +191,54 @@ def test_a_subscriber_of_another_newsletter_gets_a_subscription_here(
         assert session.scalar(select(Subscriber.name).where(Subscriber.address == "ana@example.org")) == "Ana"
         query = (
             select(Newsletter.slug, Subscription.sections)
-            .join(Newsletter)
+            .join(Newsletter, Newsletter.id == Subscription.newsletter_id)
             .join(Subscriber, Subscriber.id == Subscription.subscriber_id)
         )
         found = session.execute(query.where(Subscriber.address == "ana@example.org").order_by(Newsletter.id))
         assert [tuple(row) for row in found] == [("lumen-basin", 0), ("second", ALL_SECTIONS)]
     assert stored(database) == (2, 3, 3)
+
+
+def test_readers_who_are_known_after_many_who_are_not(
+    database: Database, tokens: Tokens, take: Import, newsletter: str, tmp_path: Path
+) -> None:
+    take("r250@example.org,Old,hr,none,,form,2024-01-01\nr480@example.org,Old,hr,none,,form,2024-01-01\n")
+    take("r260@example.org,Other,hr,none,,form,2024-01-01\n", slug="second")
+    suppress(database, tokens, "r270@example.org")
+    path = tmp_path / "many.csv"
+    path.write_text(HEADER + "".join(f"r{n}@example.org,R,en,,,form,2024-01-01\n" for n in range(500)))
+    told: list[Progress] = []
+    report = import_subscribers(
+        database,
+        path,
+        newsletter,
+        pads=tokens.address_pads(),
+        now=NOW,
+        on_progress=told.append,
+        chunk_lines=50,
+    )
+    assert counts(report) == (500, 497, 2, 1, 0)
+    assert [progress.lines for progress in told] == list(range(50, 501, 50))
+    assert stored(database) == (499, 500, 500)
+    with database.transaction() as session:
+        assert session.scalar(select(func.count()).where(Subscriber.name != "R")) == 3
+
+
+def test_consents_are_told_in_the_order_in_which_they_were_given(
+    database: Database, tokens: Tokens, take: Import, newsletter: str
+) -> None:
+    take("ana@example.org,Ana,hr,,,letter,2025-03-01\n")
+    take("ana@example.org,Ana,hr,,,form,2024-02-01\n", slug="second")
+    with database.transaction() as session:
+        reader = readers.by_hash(session, tokens.address_hash("ana@example.org"))
+        found = newsletters.by_slug(session, newsletter)
+        assert reader
+        assert found
+        readers.end(session, found.id, None, reader.id, "one click", NOW)
+    with database.transaction() as session:
+        told = [(c.given, c.source, c.newsletter_id) for c in readers.consents(session, reader.id)]
+    assert [what[:2] for what in told] == [(True, "form"), (True, "letter"), (False, "one click")]
+    assert told[0][2] != told[1][2] == told[2][2]
 
 
 def test_the_suppressed_leave_no_trace(database: Database, tokens: Tokens, take: Import) -> None:
@@ -442,9 +474,10 @@ def test_two_files_that_overlap_come_in_at_once(
 def test_a_deadlock_with_someone_who_adds_the_same_readers_in_another_order(
     database: Database, tokens: Tokens, newsletter: str
 ) -> None:
+    first, second = "first@example.org", "second@example.org"
     both = [
         NewReader(n, address, address, "", (), 0, "UTC", "form", NOW)
-        for n, address in enumerate(["first@example.org", "second@example.org"])
+        for n, address in enumerate([first, second])
     ]
 
     def take_in() -> None:
@@ -456,10 +489,10 @@ def test_a_deadlock_with_someone_who_adds_the_same_readers_in_another_order(
 
     with ThreadPoolExecutor(1) as pool, database.transaction() as session:
         session.execute(text("SET LOCAL deadlock_timeout = '60s'"))  # so that it is the other one that ends
-        add(session, tokens, "second@example.org")
+        add(session, tokens, second)
         running = pool.submit(take_in)
         wait_for_a_lock(session, running)
-        add(session, tokens, "first@example.org")
+        add(session, tokens, first)
         with pytest.raises(readers.Overtaken):
             running.result()
     assert stored(database) == (2, 0, 0)

@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from mailer.adapters.inbox import RunningInbox
 from mailer.services import feedback, readdress
+from mailer.store import readers
 from tests.notes import link_in, mails_to, send_notes
 from tests.web.mailing import Mailing
 
@@ -61,11 +62,8 @@ def test_what_is_at_the_new_address_is_brought_along(
         client.post(link)
     with mailing.parts.database.transaction() as session:
         assert not session.scalar(text("SELECT count(*) FROM subscriber WHERE id = :id"), {"id": other})
-        consents = session.scalar(
-            text("SELECT count(*) FROM consent WHERE subscriber_id = :id"),
-            {"id": mailing.reader("leila@example.org")},
-        )
-    assert consents == 2
+        consents = readers.consents(session, mailing.reader("leila@example.org"))
+    assert [(consent.given, consent.source) for consent in consents] == [(True, "a form")] * 2
     send()
     issues = [m for m in mails_to(inbox, "leila@example.org") if m["List-ID"]]
     assert len(issues) == 1
