@@ -10,14 +10,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from mailer.domain.subscribers import (
     REJECT_COLUMNS,
     ImportRefused,
-    NewReader,
+    NewReaders,
     ReaderList,
     Rejected,
     SectionNames,
@@ -75,7 +74,7 @@ def import_subscribers(
     pads: tuple[bytes, bytes],
     now: datetime,
     on_progress: Callable[[Progress], None] | None = None,
-    chunk_lines: int = 10_000,
+    chunk_lines: int = 20_000,
 ) -> ImportReport:
     """Take in the readers of a CSV file, ``chunk_lines`` to a transaction.
 
@@ -106,9 +105,8 @@ def import_subscribers(
         stack.callback(text.detach)  # it would close a file that is not ours
         layout = ReaderList(text.readline(), sections, now)
         report = ImportReport()
-        found = layout.read(text)
 
-        def store(good: list[NewReader]) -> readers.TakenIn:
+        def store(good: NewReaders) -> readers.TakenIn:
             while good:
                 try:
                     with database.transaction() as session:
@@ -137,9 +135,7 @@ def import_subscribers(
                     on_progress(Progress(report.lines, read, size))
 
             waiting: deque[tuple[Future[readers.TakenIn], list[Rejected], int]] = deque()
-            while chunk := list(islice(found, chunk_lines)):
-                good = [entry for entry in chunk if isinstance(entry, NewReader)]
-                bad = [entry for entry in chunk if isinstance(entry, Rejected)]
+            for good, bad in layout.read(text, chunk_lines):
                 waiting.append((pool.submit(store, good), bad, file.tell()))
                 if len(waiting) > _AT_ONCE:
                     settle(*waiting.popleft())

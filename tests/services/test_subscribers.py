@@ -16,7 +16,7 @@ from mailer.adapters.tokens import Tokens
 from mailer.domain.editions import ALL_SECTIONS
 from mailer.domain.newsletter import read_newsletter
 from mailer.domain.states import SubscriptionState
-from mailer.domain.subscribers import NewReader, read_address
+from mailer.domain.subscribers import Chosen, NewReader, NewReaders, read_address
 from mailer.models import Consent, Newsletter, Signup, Subscriber, Subscription
 from mailer.services import subscribe
 from mailer.services.author import apply_newsletter
@@ -474,11 +474,12 @@ def test_two_files_that_overlap_come_in_at_once(
 def test_a_deadlock_with_someone_who_adds_the_same_readers_in_another_order(
     database: Database, tokens: Tokens, newsletter: str
 ) -> None:
-    first, second = "first@example.org", "second@example.org"
-    both = [
-        NewReader(n, address, address, "", (), 0, "UTC", "form", NOW)
-        for n, address in enumerate([first, second])
-    ]
+    # Readers are stored in the order of their hashes.
+    first, second = sorted(["first@example.org", "second@example.org"], key=tokens.address_hash)
+    chosen = Chosen((), 0, "UTC", "form")
+    both = NewReaders(
+        NewReader(n, address, address, "", chosen, NOW) for n, address in enumerate([second, first])
+    )
 
     def take_in() -> None:
         with database.transaction() as session:
