@@ -105,14 +105,20 @@ def import_subscribers(
         stack.callback(text.detach)  # it would close a file that is not ours
         layout = ReaderList(text.readline(), sections, now)
         report = ImportReport()
+        all_new: bool | None = None  # until the first chunk tells
 
         def store(good: NewReaders) -> readers.TakenIn:
+            nonlocal all_new
             while good:
                 try:
                     with database.transaction() as session:
-                        return readers.take_in(session, newsletter, good, pads)
+                        taken = readers.take_in(session, newsletter, good, pads, all_new=bool(all_new))
                 except readers.Overtaken:
-                    continue
+                    all_new = False
+                else:
+                    if all_new is None:
+                        all_new = taken.known == 0
+                    return taken
             return readers.TakenIn(0, 0, 0)
 
         # While chunks are stored the next is read, and each is reported once it is committed, in their order.

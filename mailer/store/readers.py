@@ -240,15 +240,18 @@ def take_in(
     newsletter: int,
     readers: NewReaders,
     pads: tuple[bytes, bytes],
+    *,
+    all_new: bool = False,
 ) -> TakenIn:
     """Turn readers, each address once, into subscribers and subscriptions, with ids in their order.
 
     Who is known already keeps what they chose, whatever a file says; who is suppressed leaves no trace.
-    ``pads`` are those of the keyed hash of addresses. Raises Overtaken and DatabaseDown.
+    ``all_new`` expects nobody to be known, and is quicker by not looking. ``pads`` are those of the keyed hash
+    of addresses. Raises Overtaken and DatabaseDown.
     """
     cursor = session.connection().connection.cursor()
     try:
-        return _take_in(cursor, newsletter, readers, _hashes(readers, pads))
+        return _take_in(cursor, newsletter, readers, _hashes(readers, pads), all_new)
     except (UniqueViolation, DeadlockDetected):
         raise Overtaken(Overtaken.__doc__) from None
     except OperationalError as error:
@@ -267,11 +270,13 @@ def _hashes(readers: NewReaders, pads: tuple[bytes, bytes]) -> list[bytes]:
     return found
 
 
-def _take_in(cursor: Any, newsletter: int, readers: NewReaders, hashes: Sequence[bytes]) -> TakenIn:
+def _take_in(
+    cursor: Any, newsletter: int, readers: NewReaders, hashes: Sequence[bytes], all_new: bool
+) -> TakenIn:
     joined = b"".join(hashes)
     values = {"hashes": joined, "count": len(hashes), "newsletter": newsletter}
     suppressed = {address_hash for (address_hash,) in cursor.execute(_SUPPRESSED, values)}
-    known = {row[0]: row[1:] for row in cursor.execute(_KNOWN, values)}
+    known = {} if all_new else {row[0]: row[1:] for row in cursor.execute(_KNOWN, values)}
     passed = known.keys() | suppressed
     tied = {address_hash for address_hash, (_, tie) in known.items() if tie} - suppressed
     untied = known.keys() - tied - suppressed
