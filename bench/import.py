@@ -1,10 +1,10 @@
 """Importing a million CSV lines, validated and de-duplicated, against a bare COPY of the file.
 
 Import is ``services.subscribers.import_subscribers``: the file is checked, each line read and judged, each
-address hashed and looked up, and subscribers, subscriptions and consents stored, chunk by chunk. Of a
-hundred lines one repeats an address, one is wrong and one is suppressed. Bare is COPY of the same file into a
-table of text columns without an index; ``rows_seconds`` is what PostgreSQL alone takes for the rows that an
-import leaves: INSERT … SELECT of them into the same three tables, with their indexes and foreign keys.
+address hashed and looked up, and subscribers and subscriptions with the evidence of their consent stored,
+chunk by chunk. Of a hundred lines one repeats an address, one is wrong and one is suppressed. Bare is COPY of
+the same file into a table of text columns without an index; ``rows_seconds`` is what PostgreSQL alone takes
+for the rows that an import leaves: INSERT … SELECT of them into the same two tables, with their indexes.
 
     .venv/bin/python bench/import.py [--lines 1000000] [--json FILE]
 """
