@@ -1,13 +1,11 @@
 """Small documents, one for each thing that a document may have or suffer from."""
 
 import json
-from pathlib import Path
 
 import pytest
 
 from mailer.domain.document import Contact, Document, DocumentError, Link, Picture, Story, parse
-
-NEWSLETTERS = Path(__file__).parents[2].parent / "shared" / "newsletters"
+from tests.real import REAL, needs_it
 
 CLEAN = """---
 subject: River news: spring
@@ -108,9 +106,9 @@ def test_the_json_form_is_plain() -> None:
     }
 
 
-@pytest.mark.skipif(not NEWSLETTERS.is_dir(), reason="the newsletters are not beside the repository")
+@needs_it
 def test_the_regional_newsletter() -> None:
-    document = parse((NEWSLETTERS / "regional-newsletter-2018-q1.md").read_text("utf-8"))
+    document = parse(REAL.read_text("utf-8"))
 
     assert [(section.title, len(section.stories)) for section in document.sections] == [
         ("NEWS AND EVENTS", 5),

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailer.domain.document import Document, DocumentError, parse
+from tests.real import NEWSLETTERS, REAL, needs_it
 
 SAMPLE = sorted((Path(__file__).parents[2] / "docs" / "sample").glob("*.md"))
-NEWSLETTERS = Path(__file__).parents[2].parent / "shared" / "newsletters"
 LANGUAGES = ["en", "fr", "sr-Cyrl", "tr", "ar", "xx"]
 
 
@@ -159,9 +159,11 @@ def test_any_text_is_read_or_refused(source: str, language: str) -> None:
     check(f"## Ports\n\n### Ships\n\n**7 May 2026, {source}", language)
 
 
-@pytest.mark.skipif(not NEWSLETTERS.is_dir(), reason="the newsletters are not beside the repository")
+@needs_it
 def test_real_newsletters_keep_their_words() -> None:
-    for path in NEWSLETTERS.glob("*.md"):
+    paths = list(NEWSLETTERS.glob("*.md"))
+    assert REAL in paths
+    for path in paths:
         source = path.read_text("utf-8")
         assert words("\n".join(texts(parse(source)))) == words(source)
 

@@ -6,17 +6,13 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import date
 
-import pytest
-
 from mailer.adapters.inbox import RunningInbox
 from mailer.bootstrap import Mailer
 from mailer.domain.document import decode, parse
 from mailer.domain.newsletter import read_newsletter
 from mailer.services import author
-from mailer.settings import ROOT
 from tests.mails import html, mails, text
-
-REAL = ROOT.parent / "shared" / "newsletters" / "regional-newsletter-2018-q1.md"
+from tests.real import REAL, needs_it
 
 SETTINGS = """
 slug = "lumen-basin"
@@ -36,7 +32,7 @@ def words(text: str) -> Counter[str]:
     return Counter(re.findall(r"[^\W_]+", text.casefold()))
 
 
-@pytest.mark.skipif(not REAL.exists(), reason="the real newsletter is not beside this checkout")
+@needs_it
 def test_the_real_newsletter_reaches_its_readers_by_section(
     parts: Mailer,
     inbox: RunningInbox,

@@ -35,9 +35,9 @@ from mailer.services.author import Imported
 from mailer.settings import ROOT
 from mailer.store import issues, newsletters
 from mailer.store.database import Session
+from tests.real import REAL, needs_it
 
 SAMPLE = ROOT / "docs" / "sample"
-REAL = ROOT.parent / "shared" / "newsletters" / "regional-newsletter-2018-q1.md"
 FULL = ["en", "fr", "es", "de", "sr-Latn", "sr-Cyrl", "tr", "ru", "ar"]
 PARTIAL = ["bs", "hr", "sl", "sq", "mk", "ro", "bg", "el", "uk"]
 
@@ -572,7 +572,7 @@ def words(text: str) -> Counter[str]:
     return Counter(re.findall(r"[^\W_]+", text))
 
 
-@pytest.mark.skipif(not REAL.exists(), reason="the real newsletter is not beside this checkout")
+@needs_it
 def test_the_real_newsletter_is_in_the_database_word_for_word(parts: Mailer, write: Import) -> None:
     source = REAL.read_text("utf-8")
     done = write(source, slug="lumen")

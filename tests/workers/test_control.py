@@ -41,7 +41,7 @@ def issue(
     approve.approve(parts.database, compose.load(parts.database, parts.links, made), "tests")
     processes.start_all(web=False)
     schedule.schedule(parts.database, made, datetime.now(UTC), "tests")
-    until(made, lambda status: status.counts.sent >= 20, seconds=120)
+    until(made, lambda status: status.counts.sent >= 40, seconds=120)
     return made
 
 
@@ -49,7 +49,7 @@ def accepted(relay: Relay) -> int:
     return sum(relay.accepted().values())
 
 
-def grows_until(relay: Relay, seconds: float = 4) -> float:
+def grows_until(relay: Relay, seconds: float = 6) -> float:
     """Watch the relay's record; returns when it last grew, in seconds from now."""
     began, last, count = time.monotonic(), 0.0, accepted(relay)
     while (now := time.monotonic() - began) < seconds:
@@ -67,7 +67,7 @@ def grows_again_after(relay: Relay) -> float:
     return time.monotonic() - began
 
 
-SPEEDS = {"fast": ["--latency", "0.005"], "slow": ["--latency", "0.2"]}
+SPEEDS = {"fast": ["--latency", "0.005"], "slow": ["--latency", "0.3"]}
 
 
 @pytest.mark.parametrize("relay", SPEEDS.values(), ids=SPEEDS.keys(), indirect=True)

@@ -106,9 +106,7 @@ def test_nothing_is_cut_off_and_every_picture_is_there(page: Page, language: str
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         for picture in page.locator("img").all():
             picture.scroll_into_view_if_needed()
-        page.evaluate(
-            "Promise.all(Array.from(document.images, image => image.decode()))"
-        )  # raises if it is broken
+        page.evaluate("Promise.all(Array.from(document.images, image => image.decode()))")
         assert page.evaluate("Array.from(document.images, i => i.naturalWidth > 0).every(Boolean)")
         controls = page.locator("main button, input, summary, .contents a, .tongues li a, .chooser label")
         assert min(controls.evaluate_all("all => all.map(e => e.getBoundingClientRect().height)")) >= 20
