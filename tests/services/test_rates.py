@@ -230,7 +230,8 @@ def test_who_asks_for_less_gets_less(parts: Mailer, sink: RunningSink, ready: Re
     assert by_domain(parts) == Counter({"example.org": 40})
     slowed = held(parts, Kind.destination, "a.example")
     assert slowed is not None
-    assert slowed.rate_now(datetime.now(UTC)) is not None
+    # From the pace of these forty, which took far less than two seconds: nothing was told of earlier ones.
+    assert (slowed.rate_now(datetime.now(UTC)) or 0) > 10
     assert slowed.reason == "450 4.7.0 too fast"
     assert held(parts, Kind.destination, "example.org") is None
 
