@@ -36,8 +36,8 @@ def hand_out(session: Session, now: datetime, again: timedelta, limit: int) -> l
     not yet claimed.
     """
     query = """
-        UPDATE batch SET hinted_at = :now
-        WHERE id IN (
+        -- Chosen once: as a subquery of the UPDATE it may be run again for each row, and its limit starts anew.
+        WITH chosen AS MATERIALIZED (
             SELECT b.id FROM batch b JOIN (
                 SELECT b.id, row_number() OVER (PARTITION BY b.issue_id ORDER BY b.due_at, b.id) AS turn
                 FROM batch b JOIN issue i ON i.id = b.issue_id
@@ -57,7 +57,8 @@ def hand_out(session: Session, now: datetime, again: timedelta, limit: int) -> l
             ))
             FOR UPDATE OF b SKIP LOCKED
         )
-        RETURNING id, retry
+        UPDATE batch b SET hinted_at = :now FROM chosen WHERE b.id = chosen.id
+        RETURNING b.id, b.retry
     """
     rows = session.execute(text(query), {"now": now, "stale": now - again, "limit": limit})
     return sorted((row.id, row.retry) for row in rows)

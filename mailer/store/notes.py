@@ -38,14 +38,15 @@ def add(
 def claim(session: Session, now: datetime, lease: timedelta, limit: int) -> list[int]:
     """Notes that are due and that nobody else is sending, from now on ours until the lease ends."""
     query = """
-        UPDATE note SET lease_until = :until, attempts = attempts + 1
-        WHERE id IN (
+        -- Chosen once: as a subquery of the UPDATE it may be run again for each row, and its limit starts anew.
+        WITH chosen AS MATERIALIZED (
             SELECT id FROM note
             WHERE sent_at IS NULL AND given_up_at IS NULL AND due_at <= :now
               AND (lease_until IS NULL OR lease_until < :now)
             ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED
         )
-        RETURNING id
+        UPDATE note n SET lease_until = :until, attempts = attempts + 1 FROM chosen WHERE n.id = chosen.id
+        RETURNING n.id
     """
     return sorted(session.scalars(text(query), {"now": now, "until": now + lease, "limit": limit}))
 

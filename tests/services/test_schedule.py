@@ -135,6 +135,20 @@ def test_a_batch_is_handed_out_again_only_after_a_while(
     assert schedule.hand_out(parts.database, now + 2 * HOUR, HOUR, 10) == sorted(first + rest)
 
 
+@pytest.mark.parametrize("plan", [(), ("hashjoin", "mergejoin", "hashagg", "sort", "material")])
+def test_no_more_batches_are_handed_out_than_asked_for_by_whatever_plan(
+    parts: Mailer, issue: int, add_readers: AddReaders, prepare: Callable[[int], None], plan: tuple[str, ...]
+) -> None:
+    add_readers(many(60))
+    schedule.reopen(parts.database, issue, "tests")
+    prepare(issue)
+    with parts.database.transaction() as session:
+        for way in plan:
+            session.execute(text(f"SET LOCAL enable_{way} = off"))
+        assert len(batches.hand_out(session, datetime.now(UTC), HOUR, 2)) == 2
+        assert session.scalar(text("SELECT count(*) FROM batch WHERE hinted_at IS NOT NULL")) == 2
+
+
 def test_an_issue_without_readers_is_sent_at_once(
     parts: Mailer, issue: int, prepare: Callable[[int], None]
 ) -> None:

@@ -188,7 +188,7 @@ def faults(
 def missed_by_keyboard(page: Page) -> list[str]:
     """Controls that Tab does not come to, or that do not show it, and those that it should pass over: of radio
     buttons with one name, Tab reaches one; arrows do the rest."""
-    presses = page.evaluate(
+    wanted = page.evaluate(
         """which => {
             window.all = [...document.querySelectorAll(which)]
             window.wanted = all.filter(
@@ -198,20 +198,21 @@ def missed_by_keyboard(page: Page) -> list[str]:
             document.addEventListener('focusin', ({target}) => {
                 reached.set(target, getComputedStyle(target).outlineStyle !== 'none')
             })
-            return wanted.length + 3
+            return wanted.length
         }""",
         CONTROLS,
     )
-    for _ in range(presses):
-        page.keyboard.press("Tab")
     missed: list[str] = []
-    for _ in range(20):  # a key may take a moment
+    # Once around from wherever the page put the focus. On its way from the last control to the first the focus is
+    # the browser's for a moment, and keys are lost: then it is gone around once more.
+    for presses in (wanted + 3, 5, wanted):
+        for _ in range(presses):
+            page.keyboard.press("Tab")
         missed = page.evaluate(
             "all.filter(e => wanted.includes(e) ? !reached.get(e) : reached.has(e)).map(e => e.outerHTML)"
         )
         if not missed:
             break
-        page.wait_for_timeout(50)
     return missed
 
 
