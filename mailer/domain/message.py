@@ -74,6 +74,11 @@ def mailbox(display: str, address: str, name: str = "") -> bytes:
     return shown + gap + b"<" + bare + b">"
 
 
+_QP_LINE = re.compile(rb".{1,72}(?<!=)(?<!=.)")
+"""Some of a line in quoted-printable, no escape cut in two: with its first dot escaped and a soft break behind it,
+it is within the 76 of RFC 2045 section 6.7."""
+
+
 def _qp(data: bytes) -> bytes:
     """Quoted-printable of a piece of a body, CRLF inside; never a line that begins with a dot."""
     return b"\r\n".join(map(_qp_line, data.split(b"\r\n")))
@@ -81,8 +86,8 @@ def _qp(data: bytes) -> bytes:
 
 @lru_cache(maxsize=4096)  # the editions of an issue have most lines in common
 def _qp_line(line: bytes) -> bytes:
-    made = b"\n" + binascii.b2a_qp(line)  # its soft breaks are bare line feeds
-    return made.replace(b"\n.", b"\n=2E").replace(b"\n", b"\r\n")[2:]
+    made = binascii.b2a_qp(line).replace(b"=\n", b"")
+    return b"=\r\n".join([b"=2E" + one[1:] if one[0] == 46 else one for one in _QP_LINE.findall(made)])
 
 
 _AS_IT_IS = re.compile(r"[A-Za-z0-9+/_@-](?:[A-Za-z0-9+/_@. -]{0,60}[A-Za-z0-9+/_@-])?")
