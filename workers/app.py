@@ -66,6 +66,8 @@ app.conf.update(
     },
     timezone="UTC",
 )
+gc.freeze()
+gc.enable()
 
 
 _making = threading.RLock()
