@@ -19,7 +19,7 @@ from statistics import median
 import stand
 from sqlalchemy import text
 
-from mailer.domain.subscribers import COLUMNS
+from mailer.domain.reader_list import COLUMNS
 from mailer.services import subscribers
 from mailer.store import readers
 

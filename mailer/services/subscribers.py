@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from mailer.domain.subscribers import (
+from mailer.domain.reader_list import (
     REJECT_COLUMNS,
     ImportRefused,
     NewReaders,

@@ -12,8 +12,8 @@ from sqlalchemy import delete, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from mailer.domain.reader_list import Chosen, NewReaders
 from mailer.domain.states import SubscriptionState
-from mailer.domain.subscribers import Chosen, NewReaders
 from mailer.domain.ties import Tie
 from mailer.models import (
     Consent,

@@ -15,8 +15,9 @@ from sqlalchemy import delete, func, select, text
 from mailer.adapters.tokens import Tokens
 from mailer.domain.editions import ALL_SECTIONS
 from mailer.domain.newsletter import read_newsletter
+from mailer.domain.reader_list import Chosen, NewReader, NewReaders
 from mailer.domain.states import SubscriptionState
-from mailer.domain.subscribers import Chosen, NewReader, NewReaders, read_address
+from mailer.domain.subscribers import read_address
 from mailer.models import Consent, Newsletter, Signup, Subscriber, Subscription
 from mailer.services import subscribe
 from mailer.services.author import apply_newsletter
