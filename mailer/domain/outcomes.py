@@ -44,8 +44,8 @@ any                    anything else, 554 too      rejected
 """
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Stage(StrEnum):
@@ -87,8 +87,7 @@ class Outcome(StrEnum):
     """Not sent by our own decision: it may not be sent any more, or the sending was called off."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """An SMTP reply: ``code`` of three digits, ``enhanced`` such as ``5.1.1`` or empty, ``text`` on one
     line, printable, without either code."""
 

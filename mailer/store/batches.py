@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from mailer.store.database import plainly
+
 EDGES = """
 SELECT array_agg(first ORDER BY first) AS firsts, array_agg(id ORDER BY first) AS ids FROM batch WHERE issue_id = :issue
 """
@@ -96,15 +98,13 @@ def keep(session: Session, claim: Claim, lease: timedelta) -> bool | None:
     Locking the batch first also orders ``take`` against an unsubscribe, which locks it too.
     """
     query = """
-        UPDATE batch b SET lease_until = clock_timestamp() + :lease
+        UPDATE batch b SET lease_until = clock_timestamp() + %(lease)s
         FROM issue i
-        WHERE b.id = :batch AND b.epoch = :epoch AND b.state = 'sending' AND i.id = b.issue_id
-        RETURNING i.state = 'sending' AS running
+        WHERE b.id = %(batch)s AND b.epoch = %(epoch)s AND b.state = 'sending' AND i.id = b.issue_id
+        RETURNING i.state = 'sending'
     """
-    row = session.execute(
-        text(query), {"batch": claim.batch, "epoch": claim.epoch, "lease": lease}
-    ).one_or_none()
-    return row.running if row else None
+    rows = plainly(session, query, {"batch": claim.batch, "epoch": claim.epoch, "lease": lease})
+    return bool(rows[0][0]) if rows else None
 
 
 def give_back(

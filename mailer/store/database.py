@@ -1,16 +1,17 @@
 """The one way to the database: a lazily made engine and a transaction."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from typing import Any
 
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from mailer.models import Base
 
-__all__ = ["Database", "DatabaseDown", "Session"]
+__all__ = ["Database", "DatabaseDown", "Line", "Session", "plainly"]
 
 _SMALL = 2 << 20
 """Bytes of all tables together, up to which deleting rows is the quickest way to have none."""
@@ -18,6 +19,49 @@ _SMALL = 2 << 20
 
 class DatabaseDown(RuntimeError):
     """PostgreSQL cannot be reached."""
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    """Raises DatabaseDown when that is the trouble."""
+    try:
+        yield
+    except OperationalError as error:
+        if error.connection_invalidated or "connect" in str(error.orig):
+            raise DatabaseDown(f"The database does not answer: {str(error.orig).splitlines()[0]}") from error
+        raise
+
+
+class Line:
+    """One connection, kept over transactions: whether it still lives is asked once, and not before each."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._connection: Connection | None = None
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """As that of Database. After trouble, the next one has a connection of its own."""
+        try:
+            with _answering():
+                if self._connection is None:
+                    self._connection = self._engine.connect()
+                with Session(self._connection, expire_on_commit=False) as session, session.begin():
+                    yield session
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def plainly(session: Session, query: str, values: Mapping[str, Any]) -> Sequence[Any]:
+    """The rows of a statement in psycopg's own words (``%(name)s``): for those that run for every few hundred
+    messages."""
+    return session.connection().exec_driver_sql(query, values).all()
 
 
 class Database:
@@ -47,15 +91,12 @@ class Database:
     @contextmanager
     def transaction(self) -> Iterator[Session]:
         """A session that commits when the block ends and rolls back when it raises."""
-        try:
-            with Session(self.engine, expire_on_commit=False) as session, session.begin():
-                yield session
-        except OperationalError as error:
-            if error.connection_invalidated or "connect" in str(error.orig):
-                raise DatabaseDown(
-                    f"The database does not answer: {str(error.orig).splitlines()[0]}"
-                ) from error
-            raise
+        with _answering(), Session(self.engine, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    def line(self) -> "Line":
+        """For many transactions in a row. Close it."""
+        return Line(self.engine)
 
     def empty(self) -> None:
         """Remove everything but the tables themselves: for demos and tests."""

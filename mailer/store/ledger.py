@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from mailer.domain.states import DeliveryState
 from mailer.store.batches import EDGES, Claim
+from mailer.store.database import plainly
 
 
 class Due(NamedTuple):
@@ -110,7 +111,7 @@ def take(
     }
     if quotas is not None:
         values |= zip(("domains", "destinations", "quotas"), quotas, strict=True)
-    rows = sorted(_fast(session, _TAKE_ANY if quotas is None else _TAKE_WITHIN, values), key=itemgetter(0))
+    rows = sorted(plainly(session, _TAKE_ANY if quotas is None else _TAKE_WITHIN, values), key=itemgetter(0))
     taken = [Due(*row[:6]) for row in rows if row[6] is None]
     skipped = len(rows) - len(taken)
     if skipped:
@@ -126,11 +127,6 @@ def is_due(session: Session, claim: Claim) -> bool:
     """
     values = {"issue": claim.issue, "first": claim.first, "last": claim.last}
     return session.execute(text(query), values).first() is not None
-
-
-def _fast(session: Session, query: str, values: dict[str, Any]) -> Sequence[Any]:
-    """Rows of a statement in psycopg's own words: for those that run for every few hundred messages."""
-    return session.connection().exec_driver_sql(query, values).all()
 
 
 _LONGEST_REPLY = 500
@@ -204,7 +200,7 @@ def _record_sent(
         "subscribers": "{" + ",".join([str(v.subscriber) for v in verdicts]) + "}",
         "replies": "\n".join([v.reply[:_LONGEST_REPLY].replace("\n", " ") for v in verdicts]),
     }
-    return int(_fast(session, _RECORD_SENT, values)[0][0])
+    return int(plainly(session, _RECORD_SENT, values)[0][0])
 
 
 def _record_others(

@@ -9,7 +9,7 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from mailer.domain import headers
 from mailer.domain.addresses import on_the_wire
@@ -23,7 +23,7 @@ from mailer.domain.verdicts import rule
 from mailer.services.send.gate import Leave, Tally
 from mailer.store import batches, feedback, issues, ledger, settling, throttles
 from mailer.store.batches import Claim
-from mailer.store.database import DatabaseDown, Session
+from mailer.store.database import DatabaseDown, Line, Session
 from mailer.store.ledger import Due, Verdict
 
 if TYPE_CHECKING:
@@ -91,6 +91,7 @@ class Run:
     """The issue is stopped, or the batch lost: what the relay has not begun to get is withheld."""
     faulty: str = ""
     """The relay's word on the message itself, which ends the issue's sending."""
+    _line: Line = field(init=False)
     _waited: float = 0.0
     _passed_over: dict[str, float] = field(default_factory=dict)
     """Destinations whose limit was reached since the batch was looked through from its beginning, and the
@@ -99,6 +100,7 @@ class Run:
     def through(self) -> int:
         """Returns how many deliveries were handed over."""
         self.after = self.claim.first
+        self._line = self.sender.database.line()
         flights: deque[_Flight] = deque()
         ours, recorded, full = True, False, False
         try:
@@ -130,6 +132,7 @@ class Run:
             if ours:
                 self._patiently(self._give_back)
         finally:
+            self._line.close()
             for flight in flights:  # what is in the air still writes to the journal
                 flight.landing.exception()
             if recorded:
@@ -235,7 +238,7 @@ class Run:
         until = self.journal.deadline
         while True:
             try:
-                with self.sender.database.transaction() as session:
+                with self._line.transaction() as session:
                     return work(session)
             except DatabaseDown:
                 if time.monotonic() > until or self.sender.stopping.is_set():
@@ -315,7 +318,10 @@ class Run:
         attempts = {one.subscriber: one.attempts for one in flight.due}
         verdicts = list(flight.unsent)
         for result in done.results:
-            subscriber = int(str(result.key))
+            subscriber = cast(int, result.key)
+            if result.outcome is Outcome.ACCEPTED:  # as nearly always
+                verdicts.append(Verdict(subscriber, DeliveryState.sent, str(result.reply)))
+                continue
             if result.outcome is Outcome.MESSAGE or _is_about_us(result):
                 self.faulty = impersonal(str(result.reply))
                 self.stop = True
