@@ -236,15 +236,15 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=40_000, help="bytes of a message")
     parser.add_argument("--workers", type=int, default=2, help="send processes")
     parser.add_argument("--threads", type=int, default=2, help="of each: batches that it has at once")
-    parser.add_argument("--connections", type=int, default=4, help="of each")
-    parser.add_argument("--batch", type=int, default=1000)
+    parser.add_argument("--connections", type=int, default=16, help="of each")
+    parser.add_argument("--batch", type=int, default=2000)
     parser.add_argument("--naive", type=int, default=400, help="messages of the naive way; 0 leaves it out")
     parser.add_argument("--json")
     asked = parser.parse_args()
     run = whole(asked.messages, asked.size, asked.workers, asked.threads, asked.connections, asked.batch)
     rate = asked.messages / run.seconds
     ready = (run.messages * (asked.messages // len(run.messages) + 1))[: asked.messages]
-    bare = max(wire(ready, connections) for connections in (2, 4, 8, 16))
+    bare = max(wire(ready, connections) for connections in (2, 4, 8, 16, 32))
     figures: dict[str, object] = {
         "ratio": round(rate / bare, 3),
         "messages_per_second": round(rate),
@@ -259,6 +259,7 @@ def main() -> None:
         "workers": asked.workers,
         "threads": asked.threads,
         "connections": asked.connections,
+        "batch": asked.batch,
     }
     if asked.naive:
         slow = naive(asked.naive, asked.size)
