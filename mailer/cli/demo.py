@@ -4,7 +4,6 @@ import fcntl
 import json
 import os
 import shutil
-import signal
 import socket
 import threading
 import time
@@ -24,7 +23,7 @@ from rich.table import Table
 from mailer.adapters.inbox import RunningInbox, start
 from mailer.bootstrap import Mailer
 from mailer.cli.errors import Misuse
-from mailer.cli.processes import Processes
+from mailer.cli.processes import Processes, ends_by_signal
 from mailer.domain.document import decode, parse
 from mailer.domain.locales import native_name
 from mailer.domain.newsletter import read_newsletter
@@ -69,7 +68,7 @@ def demo(
     state = Path(".local/demo")
     for name in [name for name in os.environ if name.startswith("MAILER_")]:
         del os.environ[name]  # a demo has no part in what this shell is set up for
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    ends_by_signal()
     with ExitStack() as stack:
         stack.enter_context(_alone(state))
         # Opened first: a place that cannot be written to is to be known before, not after.

@@ -20,6 +20,12 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
+def ends_by_signal() -> None:
+    """SIGTERM is KeyboardInterrupt, too; and so is SIGINT where a shell has it ignored, as in the background."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+
+
 class Processes:
     """Web, workers and beat as children of this process, with the same settings and servers."""
 

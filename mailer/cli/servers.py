@@ -12,7 +12,7 @@ from fastapi import FastAPI
 
 from mailer.bootstrap import Mailer
 from mailer.cli.errors import Misuse
-from mailer.cli.processes import Processes
+from mailer.cli.processes import Processes, ends_by_signal
 from mailer.settings import Settings, read_settings
 from mailer.web.app import create_app
 
@@ -78,9 +78,10 @@ def inbox(
 
 def run() -> None:
     """Run everything on this host: web pages, workers and the clock, until Ctrl-C."""
+    ends_by_signal()
     with Mailer() as parts, Processes(parts) as processes:
         processes.start_all()
-        print(f"Web pages on {parts.settings.public_url}. Workers run. Ctrl-C ends it.")
+        print(f"Web pages on {parts.settings.public_url}. Workers run. Ctrl-C ends it.", flush=True)
         try:
             while not (gone := processes.ended()):
                 time.sleep(0.5)

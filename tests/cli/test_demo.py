@@ -26,12 +26,17 @@ def folder() -> Iterator[Path]:
 
 
 def test_it_sends_and_shows_the_mail_until_it_is_ended(folder: Path) -> None:
-    """From a shell that is set up for something else, and twice in a row."""
+    """From a shell that is set up for something else, in its background, and twice in a row."""
     said = folder / "said"
     others = {"MAILER_SMTP_TLS": "starttls", "MAILER_LEASE_SECONDS": "nonsense"}
     with said.open("w") as out:
         running = subprocess.Popen(
-            [*COMMAND, "--json", "figures.json"], cwd=folder, env=others, stdout=out, stderr=out
+            [*COMMAND, "--json", "figures.json"],
+            cwd=folder,
+            env=others,
+            stdout=out,
+            stderr=out,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
         )
     try:
         until = time.monotonic() + 120

@@ -6,6 +6,8 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,6 +25,7 @@ from mailer.domain.states import DeliveryState, IssueState
 from mailer.domain.ties import Tie
 from mailer.services import feedback, leave, report, schedule
 from mailer.services.report import Counts
+from mailer.services.send import gate
 from mailer.settings import Settings
 from mailer.store import batches, ledger
 from mailer.store.batches import Claim
@@ -407,6 +410,55 @@ def test_a_worker_whose_lease_is_cut_short_by_a_clock_doubles_nothing(
     assert len(accepted) - found.uncertain <= found.sent <= len(accepted)
 
 
+def wait_for_the_first(parts: Mailer, sink: RunningSink) -> None:
+    until = time.monotonic() + 10
+    while not sink.accepted(parts.tokens):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+@contextmanager
+def away(parts: Mailer, postgres: Postgres) -> Iterator[None]:
+    """Meanwhile the database takes no connection, and has none."""
+    name = parts.database.url.partition("?")[0].rpartition("/")[2]
+    url = postgres.url().replace("postgresql://", "postgresql+psycopg://")
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false"))
+        try:
+            connection.execute(
+                text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name"),
+                {"name": name},
+            )
+            yield
+        finally:
+            connection.execute(text(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true"))
+    engine.dispose()
+
+
+def test_a_claim_outlives_a_database_that_is_away_for_a_moment(
+    parts: Mailer,
+    sink: RunningSink,
+    ready: Callable[[int], int],
+    postgres: Postgres,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also where what holds sending back is read again just then."""
+    monkeypatch.setattr(gate, "_FRESH", 0.0)
+    issue = ready(60)
+    sink.behaviour.latency = 0.01
+    batch = int(str(query(parts, "SELECT id FROM batch")[0][0]))
+    with ThreadPoolExecutor(1) as pool:
+        sending = pool.submit(parts.sender.send_batch, batch)
+        wait_for_the_first(parts, sink)
+        with away(parts, postgres):
+            time.sleep(1.5)
+        assert sending.result(30) == 60
+    assert counts(parts, issue).sent == 60
+    assert sorted(sink.accepted(parts.tokens)) == list(range(1, 61))
+    assert query(parts, "SELECT epoch FROM batch") == [(1,)]
+
+
 @pytest.mark.parametrize(("lease", "ending"), [(3, False), (300, True)], ids=["lease over", "to be ended"])
 def test_while_the_database_is_away_the_journal_keeps_what_was_sent(
     parts: Mailer,
@@ -421,7 +473,6 @@ def test_while_the_database_is_away_the_journal_keeps_what_was_sent(
     sink.behaviour.latency = 0.2
     sender = replace(parts.sender, lease=timedelta(seconds=lease), stopping=threading.Event())
     batch = int(str(query(parts, "SELECT id FROM batch")[0][0]))
-    name = parts.database.url.partition("?")[0].rpartition("/")[2]
     errors: list[BaseException] = []
 
     def work() -> None:
@@ -430,27 +481,13 @@ def test_while_the_database_is_away_the_journal_keeps_what_was_sent(
         except DatabaseDown as error:
             errors.append(error)
 
-    url = postgres.url().replace("postgresql://", "postgresql+psycopg://")
-    engine = create_engine(url, isolation_level="AUTOCOMMIT")
     worker = threading.Thread(target=work)
-    with engine.connect() as connection:
-        worker.start()
-        until = time.monotonic() + 10
-        while not sink.accepted(parts.tokens):
-            assert time.monotonic() < until
-            time.sleep(0.01)
-        connection.execute(text(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false"))
-        try:
-            connection.execute(
-                text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name"),
-                {"name": name},
-            )
-            if ending:
-                sender.stopping.set()
-            worker.join(20)
-        finally:
-            connection.execute(text(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true"))
-    engine.dispose()
+    worker.start()
+    wait_for_the_first(parts, sink)
+    with away(parts, postgres):
+        if ending:
+            sender.stopping.set()
+        worker.join(20)
     assert errors, "the worker gives up: whoever comes next has the journal"
     accepted = sink.accepted(parts.tokens)
     assert accepted

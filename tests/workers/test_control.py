@@ -1,5 +1,6 @@
 """Pausing, resuming, cancelling and trying again take hold within two seconds, while workers send."""
 
+import socket
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -118,3 +119,19 @@ def test_trying_again_takes_hold_soon(
         until(issue, lambda status: status.state is IssueState.sent)
     assert min(took) < SOON, took
     assert report.audit(parts.database, issue) == []
+
+
+def test_told_to_end_all_of_one_host_ends_as_by_a_person(
+    processes: Processes, settings: Settings, parts: Mailer
+) -> None:
+    """``mailer run``, as a service manager stops it."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    processes.start("run", "mailer", "run", environment={"MAILER_WEB_PORT": port})
+    log = settings.state_dir / "logs" / "run.log"
+    until = time.monotonic() + 60
+    while "Workers run" not in log.read_text():
+        assert time.monotonic() < until, log.read_text()
+        time.sleep(0.1)
+    processes.stop(30, "run")
+    assert log.read_text().endswith("Ending; messages in flight finish.\n")

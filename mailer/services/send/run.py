@@ -109,9 +109,7 @@ class Run:
                 landed = None
                 if flights and (self.stop or full or len(flights) >= _IN_FLIGHT):
                     landed = self._landed(flights[0])
-                leave = (
-                    Leave() if self.stop else self.sender.gate.leave(self.claim.issue, self.sender.at_once)
-                )
+                leave = Leave() if self.stop else self._while_away(self._leave)
                 full = not leave.count
                 if full and landed is None:
                     if not flights:
@@ -233,13 +231,24 @@ class Run:
             self.sender.gate.rest(route, now.date())
         return max(0, min(leave.count, left))
 
+    def _leave(self) -> Leave:
+        return self.sender.gate.leave(self.claim.issue, self.sender.at_once)
+
     def _patiently(self, work: Callable[[Session], T]) -> T:
-        """A transaction that is tried again while the database is away, until the lease may be over."""
+        """A transaction, as below."""
+
+        def once() -> T:
+            with self._line.transaction() as session:
+                return work(session)
+
+        return self._while_away(once)
+
+    def _while_away(self, work: Callable[[], T]) -> T:
+        """What is tried again while the database is away, until the lease may be over."""
         until = self.journal.deadline
         while True:
             try:
-                with self._line.transaction() as session:
-                    return work(session)
+                return work()
             except DatabaseDown:
                 if time.monotonic() > until or self.sender.stopping.is_set():
                     raise
