@@ -252,15 +252,13 @@ def zombie(scene: Scene) -> None:
 
 def _stop_past_lease(scene: Scene) -> None:
     # Slowly, so that they are back while the other one is at work on a batch of theirs.
-    quick, scene.relay.behaviour.latency = scene.relay.behaviour.latency, 0.1
+    quick, scene.relay.behaviour.latency = scene.relay.behaviour.latency, 0.3
     stopped = scene.senders[1:]
     stand.wait_for(lambda: all(scene.claims(name) for name in stopped), 60, 0.01)
     scene.signal(signal.SIGSTOP, *stopped)
     scene.found.connections += sum(map(scene.relay.connections, stopped))
     claims = {batch: epoch for name in stopped for batch, epoch in scene.claims(name).items()}
-    # Else the hints of their batches would wait behind all others.
-    redis.Redis.from_url(scene.valkey.url).flushall()
-    stand.wait_for(lambda: bool(scene.taken_over(claims)), 120)
+    stand.wait_for(lambda: bool(scene.taken_over(claims)), 60)
     scene.signal(signal.SIGCONT, *stopped)
     time.sleep(1)
     scene.relay.behaviour.latency = quick

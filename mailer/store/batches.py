@@ -35,7 +35,8 @@ def hand_out(session: Session, now: datetime, again: timedelta, limit: int) -> l
     """Batches that are due and not hinted lately, or whose lease ran out; marks them as hinted.
 
     Returns (batch, retry) pairs, oldest due first and the issues in turn, at most ``limit`` less those hinted and
-    not yet claimed.
+    not yet claimed. What a lost worker left comes besides and goes by the retry queue, so that nobody waits for
+    word of it until a slow relay has taken all first attempts.
     """
     query = """
         -- Chosen once: as a subquery of the UPDATE it may be run again for each row, and its limit starts anew.
@@ -52,15 +53,19 @@ def hand_out(session: Session, now: datetime, again: timedelta, limit: int) -> l
             ) waiting ON waiting.id = b.id
             -- Said once more of the row that is locked: another clock may have been faster.
             WHERE b.hinted_at IS NULL OR b.hinted_at < :stale
-            ORDER BY waiting.turn, b.due_at, b.id
+            ORDER BY b.state = 'ready', waiting.turn, b.due_at, b.id
             LIMIT greatest(0, :limit - (
                 SELECT count(*) FROM batch h
                 WHERE h.state = 'ready' AND h.due_at <= :now AND h.hinted_at >= :stale
-            ))
+            )) + (
+                SELECT count(*) FROM batch l
+                WHERE l.state = 'sending' AND l.lease_until < clock_timestamp()
+                  AND (l.hinted_at IS NULL OR l.hinted_at < :stale)
+            )
             FOR UPDATE OF b SKIP LOCKED
         )
         UPDATE batch b SET hinted_at = :now FROM chosen WHERE b.id = chosen.id
-        RETURNING b.id, b.retry
+        RETURNING b.id, b.retry OR b.state = 'sending' AS retry
     """
     rows = session.execute(text(query), {"now": now, "stale": now - again, "limit": limit})
     return sorted((row.id, row.retry) for row in rows)

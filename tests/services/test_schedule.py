@@ -16,6 +16,7 @@ from mailer.services.schedule import NoSuchIssue
 from mailer.store import batches, ledger
 from mailer.store.database import Session
 from tests.conftest import NOW
+from tests.plans import by_whatever_plan, forbid
 
 Import = Callable[..., int]
 AddReaders = Callable[[str], None]
@@ -135,18 +136,40 @@ def test_a_batch_is_handed_out_again_only_after_a_while(
     assert schedule.hand_out(parts.database, now + 2 * HOUR, HOUR, 10) == sorted(first + rest)
 
 
-@pytest.mark.parametrize("plan", [(), ("hashjoin", "mergejoin", "hashagg", "sort", "material")])
-def test_no_more_batches_are_handed_out_than_asked_for_by_whatever_plan(
-    parts: Mailer, issue: int, add_readers: AddReaders, prepare: Callable[[int], None], plan: tuple[str, ...]
+@by_whatever_plan
+def test_no_more_batches_are_handed_out_than_asked_for(
+    parts: Mailer,
+    issue: int,
+    add_readers: AddReaders,
+    prepare: Callable[[int], None],
+    without: tuple[str, ...],
 ) -> None:
     add_readers(many(60))
     schedule.reopen(parts.database, issue, "tests")
     prepare(issue)
     with parts.database.transaction() as session:
-        for way in plan:
-            session.execute(text(f"SET LOCAL enable_{way} = off"))
+        forbid(session, without)
         assert len(batches.hand_out(session, datetime.now(UTC), HOUR, 2)) == 2
         assert session.scalar(text("SELECT count(*) FROM batch WHERE hinted_at IS NOT NULL")) == 2
+
+
+def test_what_a_lost_worker_left_waits_for_no_first_attempts(
+    parts: Mailer, issue: int, add_readers: AddReaders, prepare: Callable[[int], None]
+) -> None:
+    add_readers(many(60))
+    schedule.reopen(parts.database, issue, "tests")
+    prepare(issue)
+    now = datetime.now(UTC)
+    first = schedule.hand_out(parts.database, now, HOUR, 2)
+    with parts.database.transaction() as session:
+        last = session.scalar(text("SELECT max(id) FROM batch")) or 0
+        assert batches.claim(session, last, parts.journals.worker, timedelta(0))
+    assert schedule.hand_out(parts.database, now, HOUR, 2) == [(last, True)], (
+        "first attempts have their hints"
+    )
+    assert schedule.hand_out(parts.database, now, HOUR, 2) == []
+    assert len(schedule.hand_out(parts.database, now, HOUR, 3)) == 1
+    assert (last, False) not in first
 
 
 def test_an_issue_without_readers_is_sent_at_once(
@@ -246,7 +269,7 @@ def test_what_a_lost_worker_left_is_settled_though_the_issue_is_cancelled(
     assert schedule.cancel(parts.database, issue, "tests", datetime.now(UTC)) == 5
     with parts.database.transaction() as session:
         session.execute(text("UPDATE batch SET lease_until = clock_timestamp() - interval '1 second'"))
-    assert schedule.hand_out(parts.database, datetime.now(UTC), timedelta(0), 10) == [(batch, False)]
+    assert schedule.hand_out(parts.database, datetime.now(UTC), timedelta(0), 10) == [(batch, True)]
     assert parts.sender.send_batch(claim.batch) == 0
     counts = report.status(parts.database, issue, NOW).counts
     assert (counts.skipped, counts.pending) == (9, 0), "its journal shows that nothing was handed over"

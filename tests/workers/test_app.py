@@ -1,5 +1,6 @@
 """What a worker process keeps."""
 
+import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -38,3 +39,10 @@ def test_threads_that_begin_together_share_one_sender_with_its_connections() -> 
     finally:
         sys.setswitchinterval(before)
         app._mailer.cache_clear()
+
+
+@pytest.mark.parametrize("module", ["workers.app", "mailer.__main__"])
+def test_a_process_that_stands_looks_for_rubbish(module: str) -> None:
+    said = f"import gc, {module}; print(gc.isenabled(), gc.get_freeze_count() > 10_000)"
+    done = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=True)
+    assert done.stdout == "True True\n"

@@ -1,5 +1,7 @@
 """Pausing, resuming, cancelling and trying again take hold within two seconds, while workers send."""
 
+import os
+import signal
 import socket
 import time
 from collections.abc import Callable
@@ -133,5 +135,9 @@ def test_told_to_end_all_of_one_host_ends_as_by_a_person(
     while "Workers run" not in log.read_text():
         assert time.monotonic() < until, log.read_text()
         time.sleep(0.1)
-    processes.stop(30, "run")
+    os.kill(processes.pid("run"), signal.SIGTERM)
+    until = time.monotonic() + 30
+    while processes.ended() != ["run"]:
+        assert time.monotonic() < until
+        time.sleep(0.1)
     assert log.read_text().endswith("Ending; messages in flight finish.\n")
