@@ -87,7 +87,9 @@ def _qp(data: bytes) -> bytes:
 @lru_cache(maxsize=4096)  # the editions of an issue have most lines in common
 def _qp_line(line: bytes) -> bytes:
     made = binascii.b2a_qp(line).replace(b"=\n", b"")
-    return b"=\r\n".join([b"=2E" + one[1:] if one[0] == 46 else one for one in _QP_LINE.findall(made)])
+    return b"=\r\n".join(
+        [b"=2E" + one[1:] if one.startswith(b".") else one for one in _QP_LINE.findall(made)]
+    )
 
 
 _AS_IT_IS = re.compile(r"[A-Za-z0-9+/_@-](?:[A-Za-z0-9+/_@. -]{0,60}[A-Za-z0-9+/_@-])?")

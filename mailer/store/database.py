@@ -5,13 +5,13 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from mailer.models import Base
 
-__all__ = ["Database", "DatabaseDown", "Line", "Session", "plainly"]
+__all__ = ["Database", "DatabaseDown", "Session", "plainly"]
 
 _SMALL = 2 << 20
 """Bytes of all tables together, up to which deleting rows is the quickest way to have none."""
@@ -19,43 +19,6 @@ _SMALL = 2 << 20
 
 class DatabaseDown(RuntimeError):
     """PostgreSQL cannot be reached."""
-
-
-@contextmanager
-def _answering() -> Iterator[None]:
-    """Raises DatabaseDown when that is the trouble."""
-    try:
-        yield
-    except OperationalError as error:
-        if error.connection_invalidated or "connect" in str(error.orig):
-            raise DatabaseDown(f"The database does not answer: {str(error.orig).splitlines()[0]}") from error
-        raise
-
-
-class Line:
-    """One connection, kept over transactions: whether it still lives is asked once, and not before each."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._connection: Connection | None = None
-
-    @contextmanager
-    def transaction(self) -> Iterator[Session]:
-        """As that of Database. After trouble, the next one has a connection of its own."""
-        try:
-            with _answering():
-                if self._connection is None:
-                    self._connection = self._engine.connect()
-                with Session(self._connection, expire_on_commit=False) as session, session.begin():
-                    yield session
-        except BaseException:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
 
 
 def plainly(session: Session, query: str, values: Mapping[str, Any]) -> Sequence[Any]:
@@ -91,12 +54,15 @@ class Database:
     @contextmanager
     def transaction(self) -> Iterator[Session]:
         """A session that commits when the block ends and rolls back when it raises."""
-        with _answering(), Session(self.engine, expire_on_commit=False) as session, session.begin():
-            yield session
-
-    def line(self) -> "Line":
-        """For many transactions in a row. Close it."""
-        return Line(self.engine)
+        try:
+            with Session(self.engine, expire_on_commit=False) as session, session.begin():
+                yield session
+        except OperationalError as error:
+            if error.connection_invalidated or "connect" in str(error.orig):
+                raise DatabaseDown(
+                    f"The database does not answer: {str(error.orig).splitlines()[0]}"
+                ) from error
+            raise
 
     def empty(self) -> None:
         """Remove everything but the tables themselves: for demos and tests."""

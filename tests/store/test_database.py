@@ -6,7 +6,6 @@ import pytest
 from sqlalchemy import text
 
 from mailer.bootstrap import Mailer
-from mailer.store.database import Database, DatabaseDown
 from tests.snapshots import filled
 
 PARTS = text("SELECT count(*) FROM pg_inherits WHERE inhparent = 'delivery'::regclass")
@@ -34,26 +33,3 @@ def test_emptied_it_has_only_its_tables_and_counts_from_one(
         assert filled(parts.database) == []
         with parts.database.transaction() as session:
             assert session.scalar(PARTS) == 0
-
-
-def test_a_line_keeps_one_connection_and_takes_another_when_that_is_lost(database: Database) -> None:
-    line, backend = database.line(), text("SELECT pg_backend_pid()")
-
-    def asked() -> int:
-        with line.transaction() as session:
-            return int(session.scalar(backend) or 0)
-
-    first = asked()
-    assert asked() == first
-    with pytest.raises(ZeroDivisionError), line.transaction() as session:
-        session.execute(text("CREATE TABLE half_done (id int)"))
-        raise ZeroDivisionError
-    with line.transaction() as session:
-        assert session.scalar(text("SELECT to_regclass('half_done')")) is None
-    second = asked()
-    with database.transaction() as session:
-        session.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": second})
-    with pytest.raises(DatabaseDown):
-        asked()
-    assert asked() != second
-    line.close()

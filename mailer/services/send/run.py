@@ -23,7 +23,7 @@ from mailer.domain.verdicts import rule
 from mailer.services.send.gate import Leave, Tally
 from mailer.store import batches, feedback, issues, ledger, settling, throttles
 from mailer.store.batches import Claim
-from mailer.store.database import DatabaseDown, Line, Session
+from mailer.store.database import DatabaseDown, Session
 from mailer.store.ledger import Due, Verdict
 
 if TYPE_CHECKING:
@@ -91,7 +91,6 @@ class Run:
     """The issue is stopped, or the batch lost: what the relay has not begun to get is withheld."""
     faulty: str = ""
     """The relay's word on the message itself, which ends the issue's sending."""
-    _line: Line = field(init=False)
     _waited: float = 0.0
     _passed_over: dict[str, float] = field(default_factory=dict)
     """Destinations whose limit was reached since the batch was looked through from its beginning, and the
@@ -100,7 +99,6 @@ class Run:
     def through(self) -> int:
         """Returns how many deliveries were handed over."""
         self.after = self.claim.first
-        self._line = self.sender.database.line()
         flights: deque[_Flight] = deque()
         ours, recorded, full = True, False, False
         try:
@@ -109,7 +107,7 @@ class Run:
                 landed = None
                 if flights and (self.stop or full or len(flights) >= _IN_FLIGHT):
                     landed = self._landed(flights[0])
-                leave = Leave() if self.stop else self._while_away(self._leave)
+                leave = Leave() if self.stop else self._patiently(self._leave)
                 full = not leave.count
                 if full and landed is None:
                     if not flights:
@@ -128,9 +126,8 @@ class Run:
                         ours = self._look_again()
             recorded = ours
             if ours:
-                self._patiently(self._give_back)
+                self._transact(self._give_back)
         finally:
-            self._line.close()
             for flight in flights:  # what is in the air still writes to the journal
                 flight.landing.exception()
             if recorded:
@@ -145,7 +142,7 @@ class Run:
         """Nothing that is due may be taken now. False: the batch is lost to us."""
         wait = min(self._passed_over.values())
         self.after, self._passed_over = self.claim.first, {}
-        if not self._patiently(lambda session: ledger.is_due(session, self.claim)):
+        if not self._transact(lambda session: ledger.is_due(session, self.claim)):
             self.stop = True
         elif self.claim.retry:
             return self._wait(wait, for_all=False)
@@ -161,7 +158,7 @@ class Run:
         self._waited += seconds
         if seconds > _PATIENCE or (
             self._waited > _PATIENCE
-            and self._patiently(lambda session: batches.others_wait(session, self.claim, other_issue=for_all))
+            and self._transact(lambda session: batches.others_wait(session, self.claim, other_issue=for_all))
         ):
             self._come_back(seconds)
             return True
@@ -208,7 +205,7 @@ class Run:
             return due, self.sender.templates(session, {one.edition for one in due}), after
 
         started = time.monotonic()
-        done = self._patiently(step)
+        done = self._transact(step)
         if done is None:
             self.called_off = True
             self.journal.deadline = started  # whoever has the batch now deals with what is still in the air
@@ -234,17 +231,15 @@ class Run:
     def _leave(self) -> Leave:
         return self.sender.gate.leave(self.claim.issue, self.sender.at_once)
 
-    def _patiently(self, work: Callable[[Session], T]) -> T:
-        """A transaction, as below."""
-
+    def _transact(self, work: Callable[[Session], T]) -> T:
         def once() -> T:
-            with self._line.transaction() as session:
+            with self.sender.database.transaction() as session:
                 return work(session)
 
-        return self._while_away(once)
+        return self._patiently(once)
 
-    def _while_away(self, work: Callable[[], T]) -> T:
-        """What is tried again while the database is away, until the lease may be over."""
+    def _patiently(self, work: Callable[[], T]) -> T:
+        """Tried again while the database is away, until the lease may be over."""
         until = self.journal.deadline
         while True:
             try:
@@ -328,9 +323,6 @@ class Run:
         verdicts = list(flight.unsent)
         for result in done.results:
             subscriber = cast(int, result.key)
-            if result.outcome is Outcome.ACCEPTED:  # as nearly always
-                verdicts.append(Verdict(subscriber, DeliveryState.sent, str(result.reply)))
-                continue
             if result.outcome is Outcome.MESSAGE or _is_about_us(result):
                 self.faulty = impersonal(str(result.reply))
                 self.stop = True
