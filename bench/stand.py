@@ -29,6 +29,7 @@ from mailer.domain.headers import Origin, edition_headers  # noqa: E402
 from mailer.domain.message import compile_message, marker  # noqa: E402
 from mailer.domain.newsletter import read_newsletter  # noqa: E402
 from mailer.services import approve, author, compose, expand, schedule  # noqa: E402
+from mailer.services.newsletter import apply_newsletter  # noqa: E402
 from mailer.settings import Settings  # noqa: E402
 
 SAMPLE = ROOT / "docs" / "sample"
@@ -99,7 +100,7 @@ def sink(*words: str) -> Iterator[tuple[int, Callable[[], dict[str, int]]]]:
 
 def make_issue(parts: Mailer, *languages: str) -> int:
     """The sample newsletter and its issue, approved."""
-    author.apply_newsletter(parts.database, read_newsletter((SAMPLE / "newsletter.toml").read_text("utf-8")))
+    apply_newsletter(parts.database, read_newsletter((SAMPLE / "newsletter.toml").read_text("utf-8")))
     issue = 0
     for language in languages or ("en",):
         issue = author.import_document(

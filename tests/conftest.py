@@ -23,6 +23,7 @@ from mailer.domain.document import parse
 from mailer.domain.newsletter import read_newsletter
 from mailer.migrations import upgrade
 from mailer.services import approve, author, compose, expand, schedule, subscribers
+from mailer.services.newsletter import apply_newsletter
 from mailer.settings import ROOT, Settings
 from mailer.store.database import Database
 from tests.snapshots import Snapshot, filled, put_back, taken
@@ -167,9 +168,7 @@ def import_issue(
             issue, snapshot = imported[languages]
             put_back(parts.database, snapshot)
             return issue
-        author.apply_newsletter(
-            parts.database, read_newsletter((SAMPLE / "newsletter.toml").read_text("utf-8"))
-        )
+        apply_newsletter(parts.database, read_newsletter((SAMPLE / "newsletter.toml").read_text("utf-8")))
         issue = 0
         for language in languages:
             done = author.import_document(

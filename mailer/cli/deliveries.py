@@ -32,7 +32,7 @@ def list_(
 ) -> None:
     """Deliveries in a state, the newest issue first: those that are uncertain, or others."""
     with Mailer() as parts:
-        total, rows = settling.deliveries(parts.database, state, issue, limit or None)
+        total, rows = settling.listed(parts.database, state, issue, limit or None)
     if as_json:
         shown = {"state": state.value, "total": total, "deliveries": [row._asdict() for row in rows]}
         print(json.dumps(shown, ensure_ascii=False, indent=2, default=str))

@@ -30,6 +30,7 @@ from mailer.domain.newsletter import read_newsletter
 from mailer.domain.states import IssueState
 from mailer.domain.subscribers import read_address
 from mailer.services import approve, author, compose, feedback, report, schedule, subscribers
+from mailer.services.newsletter import apply_newsletter
 from mailer.settings import ROOT, Settings
 from mailer.web.inbox import create_inbox_app
 
@@ -147,7 +148,7 @@ def _free(port: int) -> int:
 
 def _prepare(parts: Mailer) -> int:
     """The sample newsletter, its issue in every language, its readers; returns the issue, approved."""
-    author.apply_newsletter(parts.database, read_newsletter((SAMPLE / "newsletter.toml").read_text("utf-8")))
+    apply_newsletter(parts.database, read_newsletter((SAMPLE / "newsletter.toml").read_text("utf-8")))
     files = sorted(SAMPLE.glob("2026-3.*.md"), key=lambda file: (file.stem != "2026-3.en", file.name))
     pictures, issue = parts.picture_from(SAMPLE), 0
     for file in files:

@@ -8,12 +8,11 @@ from mailer.bootstrap import PictureMissing
 from mailer.domain.document import DocumentError
 from mailer.domain.languages import NotALanguage
 from mailer.domain.message import UnsafeHeader
-from mailer.domain.newsletter import NewsletterError
+from mailer.domain.newsletter import NewsletterError, Refused
 from mailer.domain.settling import NoCode
 from mailer.domain.states import WrongState
 from mailer.domain.subscribers import Unfit
 from mailer.services.approve import NotApproved
-from mailer.services.author import Refused
 from mailer.services.compose import NoIssue
 from mailer.services.feedback import NoNewsletter
 from mailer.services.report import NotFound

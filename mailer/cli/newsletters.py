@@ -6,7 +6,7 @@ import typer
 
 from mailer.bootstrap import Mailer
 from mailer.domain.newsletter import NewsletterError, read_newsletter
-from mailer.services import author
+from mailer.services.newsletter import apply_newsletter
 
 app = typer.Typer(no_args_is_help=True, help="A newsletter's name, sender, languages, sections, look.")
 
@@ -21,7 +21,7 @@ def apply(file: Path) -> None:
     with Mailer() as parts:
         if misfits := list(parts.catalogues.misfits(settings.phrases)):
             raise NewsletterError("\n".join(misfits))
-        applied = author.apply_newsletter(parts.database, settings)
+        applied = apply_newsletter(parts.database, settings)
     sections, languages = len(settings.sections), len(settings.languages)
     print(
         f"{settings.slug}: {applied.value}, {sections} {'section' if sections == 1 else 'sections'}, "

@@ -16,6 +16,11 @@ class NewsletterError(ValueError):
     """Why newsletter settings cannot be used; one line for each problem."""
 
 
+class Refused(ValueError):
+    """What was asked for cannot be done to this newsletter or issue; the message tells an author why and what to
+    do."""
+
+
 def _tag(value: str) -> str:
     try:
         return canonical(value)

@@ -1,21 +1,20 @@
-"""Author: a newsletter's settings, and an issue's stories from a document."""
+"""Author: an issue's stories from a document."""
 
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
-from enum import StrEnum
 from typing import Any
 
 from mailer.domain.document import Document
 from mailer.domain.document import Section as ReadSection
 from mailer.domain.document import Story as ReadStory
 from mailer.domain.languages import canonical, match
-from mailer.domain.newsletter import NewsletterSettings, SectionSettings
+from mailer.domain.newsletter import Refused
 from mailer.domain.pairing import Traits, pair
 from mailer.domain.ports import FitPicture, Pictures
-from mailer.domain.states import EDITABLE, IssueState, WrongState
+from mailer.domain.states import EDITABLE, WrongState
 from mailer.models import (
     Contact,
     ContactTranslation,
@@ -29,102 +28,6 @@ from mailer.models import (
 )
 from mailer.store import issues, newsletters
 from mailer.store.database import Database, Session
-
-MOST_SECTIONS = 62
-"""As many as a mask has bits."""
-
-
-class Refused(ValueError):
-    """What was asked for cannot be done; the message tells an author why and what to do."""
-
-
-class Applied(StrEnum):
-    made = "made"
-    changed = "changed"
-    unchanged = "up to date"
-
-
-_UNSEEN = {"tracking", "quiet_since", "quiet_until", "public", "uncertain"}
-"""Settings that no edition prints and none of its headers says."""
-
-
-def apply_newsletter(database: Database, settings: NewsletterSettings) -> Applied:
-    """Make a newsletter, or bring an existing one in line with its settings. Raises Refused.
-
-    A section that the settings no longer name is kept: readers follow it, and old issues hold it. So are titles
-    in languages that the settings do not name: documents brought them. Where editions would look different,
-    approvals are taken back, and an issue that is going out refuses the change.
-    """
-    values = settings.model_dump(exclude={"sections", "theme"}) | {"theme": settings.theme.model_dump()}
-    with database.transaction() as session:
-        newsletter = newsletters.by_slug(session, settings.slug)
-        if newsletter is None:
-            newsletter = Newsletter(**values)
-            session.add(newsletter)
-            session.flush()
-            _apply_sections(session, newsletter, settings.sections)
-            return Applied.made
-        newsletters.locked(session, newsletter.id)
-        different = _different(newsletter, values)
-        for name in different:
-            setattr(newsletter, name, values[name])
-        added, seen, unseen = _apply_sections(session, newsletter, settings.sections)
-        if different - _UNSEEN or seen:
-            _look_changed(session, newsletter)
-        return Applied.changed if different or added or seen or unseen else Applied.unchanged
-
-
-def _different(row: object, values: Mapping[str, Any]) -> set[str]:
-    return {name for name, value in values.items() if getattr(row, name) != value}
-
-
-def _apply_sections(
-    session: Session, newsletter: Newsletter, wanted: Sequence[SectionSettings]
-) -> tuple[bool, bool, bool]:
-    """Whether sections were added, changed so that editions look different, and changed otherwise."""
-    known = {section.key: section for section in newsletters.sections(session, newsletter.id)}
-    added = seen = unseen = False
-    for position, section in enumerate(wanted, start=1):
-        values: dict[str, Any] = section.model_dump() | {"position": position}
-        found = known.get(section.key)
-        if found is None:
-            _add_section(session, newsletter.id, **values)
-            added = True
-            continue
-        values["titles"] = found.titles | values["titles"]
-        different = _different(found, values)
-        for name in different:
-            setattr(found, name, values[name])
-        seen |= bool(different - {"descriptions"})
-        unseen |= "descriptions" in different
-    return added, seen, unseen
-
-
-def _add_section(session: Session, newsletter: int, **values: Any) -> Section:
-    bit = newsletters.next_bit(session, newsletter)
-    if bit >= MOST_SECTIONS:
-        raise Refused(
-            f"A newsletter has at most {MOST_SECTIONS} sections, those it had before among them, "
-            f"and “{values['key']}” would be one more."
-        )
-    section = Section(newsletter_id=newsletter, bit=bit, **values)
-    session.add(section)
-    session.flush()
-    return section
-
-
-def _look_changed(session: Session, newsletter: Newsletter) -> None:
-    for row in issues.unfinished(session, newsletter.id):
-        if row.state in (IssueState.sending, IssueState.paused):
-            raise Refused(
-                f"Issue {row.id} ({row.number}) is {row.state.value}, and this would change what the rest of its "
-                f"readers get. Wait until it is sent, or cancel it: mailer issue cancel {row.id}."
-            )
-        issues.touch(session, row.id)
-        # Nobody approves a digest, and it is made with what holds when it goes out.
-        if row.state not in EDITABLE and row.digest_month is None:
-            row.state, row.scheduled_at, row.local_time = IssueState.draft, None, None
-            issues.log(session, row.id, "mailer", "reopened", "the newsletter changed")
 
 
 @dataclass(slots=True)
@@ -364,7 +267,7 @@ class _Writer:
         while key in taken:
             key = f"{_slug(title) or 'section'}-{number}"
             number += 1
-        section = _add_section(
+        section = newsletters.add_section(
             self.session,
             self.newsletter.id,
             key=key,

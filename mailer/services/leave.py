@@ -6,7 +6,7 @@ from datetime import datetime
 from mailer.domain.states import SubscriptionState
 from mailer.domain.ties import UNDO, Tie
 from mailer.models import Consent
-from mailer.store import batches, feedback, ledger, readers, settling
+from mailer.store import batches, deliveries, feedback, readers, settling
 from mailer.store.database import Database, Session
 
 REASONS = ("often", "interest", "never", "other")
@@ -123,7 +123,7 @@ def wait_for_flights(database: Database, newsletter: int, subscriber: int) -> bo
             for issue in batches.open_for(session, newsletter, subscriber):
                 # Whoever is taking deliveries holds the batch: once it is ours, their taking is committed.
                 batches.hold_for(session, issue, subscriber)
-            flying = ledger.being_sent(session, subscriber, newsletter)
+            flying = deliveries.being_sent(session, subscriber, newsletter)
         if not flying or time.monotonic() > until:
             return not flying
         time.sleep(0.05)

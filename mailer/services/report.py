@@ -8,10 +8,10 @@ from mailer.domain.languages import choose, match
 from mailer.domain.settling import is_due_again, is_settled
 from mailer.domain.states import IssueState
 from mailer.store import audit as ledger_audit
-from mailer.store import editions, issues, ledger, newsletters, readers
+from mailer.store import deliveries, editions, issues, newsletters, readers
 from mailer.store.audit import Finding
 from mailer.store.database import Database
-from mailer.store.ledger import Counts
+from mailer.store.deliveries import Counts
 
 __all__ = ["Counts", "Finding"]
 
@@ -42,7 +42,7 @@ def status(database: Database, issue: int, now: datetime) -> Status:
         row = issues.by_id(session, issue)
         if row is None:
             raise NotFound(f"There is no issue {issue}. See them with: mailer issue list.")
-        counts = ledger.counts(session, issue)
+        counts = deliveries.counts(session, issue)
         rate = 0.0
         if row.composed_at:
             seconds = ((row.finished_at or now) - row.composed_at) / timedelta(seconds=1)
@@ -65,14 +65,14 @@ def status(database: Database, issue: int, now: datetime) -> Status:
 def in_flight(database: Database, issue: int) -> int:
     """How many deliveries of an issue are with a worker at this moment."""
     with database.transaction() as session:
-        return ledger.count_sending(session, issue)
+        return deliveries.count_sending(session, issue)
 
 
 def listing(database: Database) -> list[tuple[int, str, str, IssueState, Counts]]:
     """(id, newsletter, number, state, counts) of every issue, newest first."""
     with database.transaction() as session:
         return [
-            (row.id, slug, row.number, row.state, ledger.counts(session, row.id))
+            (row.id, slug, row.number, row.state, deliveries.counts(session, row.id))
             for row, slug in issues.listing(session)
         ]
 
@@ -80,7 +80,7 @@ def listing(database: Database) -> list[tuple[int, str, str, IssueState, Counts]
 def skipped(database: Database, issue: int) -> dict[str, int]:
     """Readers who get nothing, by reason."""
     with database.transaction() as session:
-        return ledger.reasons(session, issue)
+        return deliveries.reasons(session, issue)
 
 
 @dataclass(slots=True)
@@ -106,7 +106,7 @@ def by_language(database: Database, issue: int) -> list[LanguageRow]:
         offered = newsletters.by_id(session, row.newsletter_id).languages
         rows: dict[str, LanguageRow] = {}
         editions_of: dict[str, set[int]] = {}
-        for share in ledger.shares(session, issue):
+        for share in deliveries.shares(session, issue):
             asked = (match(share.asked, offered) if share.asked else None) or ""
             line = rows.setdefault(asked, LanguageRow(asked))
             line.readers += share.readers
@@ -189,7 +189,7 @@ def explain(database: Database, issue: int, address: str, address_hash: bytes) -
             if consent.newsletter_id == newsletter.id:
                 verb = "given" if consent.given else "withdrawn"
                 say.append(f"Consent {verb} on {consent.at:%-d %B %Y} by way of “{consent.source}”.")
-        found = ledger.entry(session, issue, reader.id)
+        found = deliveries.entry(session, issue, reader.id)
         if found is None:
             if row.frozen_at is None:
                 say.append(f"Issue {issue} is {row.state.value}: its audience is not frozen yet.")
@@ -223,7 +223,7 @@ def explain(database: Database, issue: int, address: str, address_hash: bytes) -
         )
 
 
-def _fate(found: ledger.Entry, issue: int, address: str, state: IssueState, suppressed: str) -> list[str]:
+def _fate(found: deliveries.Entry, issue: int, address: str, state: IssueState, suppressed: str) -> list[str]:
     tries = "at the first attempt" if found.attempts == 1 else f"after {found.attempts} attempts"
     at = f"{found.finished_at:%-d %B %Y at %H:%M:%S} UTC" if found.finished_at else ""
     due, reply = f"due {found.due_at:%-d %B %Y at %H:%M} UTC", found.reply or ""
@@ -280,4 +280,4 @@ def audit(database: Database, issue: int) -> list[Finding]:
 def resent(database: Database, issue: int) -> int:
     """How many readers may have got an issue twice, since nobody knew whether the first mail had come."""
     with database.transaction() as session:
-        return ledger.count_resent(session, issue)
+        return deliveries.count_resent(session, issue)

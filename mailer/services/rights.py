@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from mailer.domain.suppressions import ERASED
-from mailer.store import batches, ledger, people, readers
+from mailer.store import batches, deliveries, people, readers
 from mailer.store.database import Database, Session
 
 Held = Mapping[str, Sequence[Mapping[str, Any]]]
@@ -84,7 +84,7 @@ def _end_all(database: Database, subscriber: int, now: datetime) -> None:
             for newsletter in ties:
                 for issue in batches.open_for(session, newsletter, subscriber):
                     batches.hold_for(session, issue, subscriber)
-            if not any(ledger.being_sent(session, subscriber, newsletter) for newsletter in ties):
+            if not any(deliveries.being_sent(session, subscriber, newsletter) for newsletter in ties):
                 return
         time.sleep(0.05)
     raise OnItsWay(OnItsWay.__doc__)
@@ -94,7 +94,7 @@ def _none_in_flight(session: Session, subscriber: int) -> None:
     for newsletter in readers.subscriptions(session, subscriber):
         for issue in batches.open_for(session, newsletter, subscriber):
             batches.hold_for(session, issue, subscriber)
-        if ledger.being_sent(session, subscriber, newsletter):
+        if deliveries.being_sent(session, subscriber, newsletter):
             raise OnItsWay(OnItsWay.__doc__)
 
 

@@ -11,9 +11,9 @@ from datetime import datetime
 from mailer.domain.settling import Settlement, replies_with, said
 from mailer.domain.states import DeliveryState, IssueState, WrongState
 from mailer.models import Issue
-from mailer.store import issues, ledger, readers, settling
+from mailer.store import deliveries, issues, readers, settling
 from mailer.store.database import Database, Session
-from mailer.store.ledger import Listed
+from mailer.store.deliveries import Listed
 
 __all__ = ["Listed"]
 
@@ -22,14 +22,14 @@ class NoSuchDelivery(LookupError):
     """There is no such issue, or no such delivery that is uncertain."""
 
 
-def deliveries(
+def listed(
     database: Database, state: DeliveryState, issue: int | None, limit: int | None
 ) -> tuple[int, list[Listed]]:
     """How many deliveries are in a state, of one issue or of all, and the first of them."""
     with database.transaction() as session:
         if issue is not None:
             _held(session, issue)
-        return ledger.listed(session, state, issue, limit)
+        return deliveries.listed(session, state, issue, limit)
 
 
 def look(database: Database, issue: int, addresses: Mapping[str, bytes] | None) -> list[Listed]:
@@ -39,7 +39,7 @@ def look(database: Database, issue: int, addresses: Mapping[str, bytes] | None) 
     """
     with database.transaction() as session:
         _held(session, issue)
-        _, found = ledger.listed(session, DeliveryState.uncertain, issue, None)
+        _, found = deliveries.listed(session, DeliveryState.uncertain, issue, None)
         if addresses is None:
             return found
         uncertain = {row.subscriber: row for row in found}
@@ -48,7 +48,7 @@ def look(database: Database, issue: int, addresses: Mapping[str, bytes] | None) 
 
 def _uncertain(session: Session, issue: int, address: str, address_hash: bytes) -> int:
     reader = readers.by_hash(session, address_hash)
-    entry = ledger.entry(session, issue, reader.id) if reader else None
+    entry = deliveries.entry(session, issue, reader.id) if reader else None
     if reader is None or entry is None:
         raise NoSuchDelivery(f"Issue {issue} has no delivery to {address}. Nothing was done.")
     if entry.state != DeliveryState.uncertain:

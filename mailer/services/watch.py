@@ -12,9 +12,9 @@ from mailer.domain.routes import Route
 from mailer.domain.states import IssueState
 from mailer.domain.throttling import Kind, Throttle
 from mailer.domain.traffic import Presence
-from mailer.store import batches, issues, ledger, newsletters, queues, throttles
+from mailer.store import batches, deliveries, issues, newsletters, queues, throttles
 from mailer.store.database import Database
-from mailer.store.ledger import Counts
+from mailer.store.deliveries import Counts
 from mailer.store.queues import Depth
 
 _DEFERRED = (Outcome.RETRY, Outcome.SOFT, Outcome.POLICY)
@@ -115,7 +115,7 @@ def look(
                 newsletters.by_id(session, row.newsletter_id).slug,
                 row.number,
                 row.state,
-                ledger.counts(session, row.id),
+                deliveries.counts(session, row.id),
                 row.rate,
                 issues.why_paused(session, row.id) if row.state is IssueState.paused else "",
             )

@@ -1,9 +1,15 @@
 """Newsletters and sections."""
 
+from typing import Any
+
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from mailer.domain.newsletter import Refused
 from mailer.models import Newsletter, Section
+
+MOST_SECTIONS = 62
+"""As many as a mask has bits."""
 
 
 def by_slug(session: Session, slug: str) -> Newsletter | None:
@@ -38,10 +44,19 @@ def sections(session: Session, newsletter: int) -> list[Section]:
     )
 
 
-def next_bit(session: Session, newsletter: int) -> int:
-    """The lowest bit that was never given to a section of this newsletter."""
+def add_section(session: Session, newsletter: int, **values: Any) -> Section:
+    """With the lowest bit that no section of this newsletter ever had. Raises Refused when none is left."""
     highest = session.scalar(select(func.max(Section.bit)).where(Section.newsletter_id == newsletter))
-    return 0 if highest is None else highest + 1
+    bit = 0 if highest is None else highest + 1
+    if bit >= MOST_SECTIONS:
+        raise Refused(
+            f"A newsletter has at most {MOST_SECTIONS} sections, those it had before among them, "
+            f"and “{values['key']}” would be one more."
+        )
+    section = Section(newsletter_id=newsletter, bit=bit, **values)
+    session.add(section)
+    session.flush()
+    return section
 
 
 def always_mask(session: Session, newsletter: int) -> int:

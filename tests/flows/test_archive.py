@@ -8,7 +8,7 @@ from mailer.adapters.inbox import RunningInbox
 from mailer.adapters.inbox.reading import read_mail
 from mailer.bootstrap import Mailer
 from mailer.domain.newsletter import read_newsletter
-from mailer.services import author
+from mailer.services.newsletter import apply_newsletter
 from mailer.web.app import create_app
 from tests.conftest import SAMPLE
 
@@ -26,7 +26,7 @@ def test_from_the_draft_to_the_archive(
     issue = import_issue("en", "ar")
     settings = read_newsletter((SAMPLE / "newsletter.toml").read_text("utf-8"))
     settings.phrases = {"ar": {"Unsubscribe": OWN, "All issues": "الأرشيف"}}
-    author.apply_newsletter(parts.database, settings)
+    apply_newsletter(parts.database, settings)
     add_readers("ada@example.org;en;\nleila@example.org;ar;water-and-rivers")
     with TestClient(create_app(parts)) as client:
         shelf, page = "/archive/lumen-basin/ar", "/archive/lumen-basin/ar/2026-3"

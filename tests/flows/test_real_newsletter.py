@@ -11,6 +11,7 @@ from mailer.bootstrap import Mailer
 from mailer.domain.document import decode, parse
 from mailer.domain.newsletter import read_newsletter
 from mailer.services import author
+from mailer.services.newsletter import apply_newsletter
 from tests.mails import html, mails, text
 from tests.real import REAL, needs_it
 
@@ -40,7 +41,7 @@ def test_the_real_newsletter_reaches_its_readers_by_section(
     prepare: Callable[[int], None],
     send: Callable[[], int],
 ) -> None:
-    author.apply_newsletter(parts.database, read_newsletter(SETTINGS))
+    apply_newsletter(parts.database, read_newsletter(SETTINGS))
     document = parse(decode(REAL.read_bytes()), "en")
     done = author.import_document(
         parts.database,

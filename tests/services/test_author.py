@@ -17,7 +17,7 @@ from sqlalchemy import func, select, text
 from mailer.bootstrap import Mailer
 from mailer.domain.document import DocumentError, parse
 from mailer.domain.languages import NotALanguage
-from mailer.domain.newsletter import read_newsletter
+from mailer.domain.newsletter import Refused, read_newsletter
 from mailer.domain.states import IssueState, WrongState
 from mailer.models import (
     Contact,
@@ -32,6 +32,7 @@ from mailer.models import (
 )
 from mailer.services import approve, author, compose
 from mailer.services.author import Imported
+from mailer.services.newsletter import apply_newsletter
 from mailer.settings import ROOT
 from mailer.store import issues, newsletters
 from mailer.store.database import Session
@@ -65,8 +66,8 @@ def sample(language: str) -> str:
 @pytest.fixture
 def write(parts: Mailer) -> Import:
     """Import a text into issue 1 of the newsletter ``lumen-basin``."""
-    author.apply_newsletter(parts.database, read_newsletter((SAMPLE / "newsletter.toml").read_text("utf-8")))
-    author.apply_newsletter(parts.database, read_newsletter(SETTINGS))
+    apply_newsletter(parts.database, read_newsletter((SAMPLE / "newsletter.toml").read_text("utf-8")))
+    apply_newsletter(parts.database, read_newsletter(SETTINGS))
 
     def run(source: str, language: str = "en", slug: str = "lumen-basin", folder: Path = SAMPLE) -> Imported:
         return author.import_document(
@@ -326,15 +327,15 @@ def test_newsletter_settings_can_be_applied_again(parts: Mailer) -> None:
         SETTINGS
         + '[[sections]]\nkey = "a"\ntitles = {en = "A"}\n[[sections]]\nkey = "b"\ntitles = {en = "B"}\n'
     )
-    assert author.apply_newsletter(parts.database, read_newsletter(SETTINGS)) == "made"
-    assert author.apply_newsletter(parts.database, read_newsletter(SETTINGS)) == "up to date"
-    assert author.apply_newsletter(parts.database, read_newsletter(changed)) == "changed"
-    assert author.apply_newsletter(parts.database, read_newsletter(changed)) == "up to date"
+    assert apply_newsletter(parts.database, read_newsletter(SETTINGS)) == "made"
+    assert apply_newsletter(parts.database, read_newsletter(SETTINGS)) == "up to date"
+    assert apply_newsletter(parts.database, read_newsletter(changed)) == "changed"
+    assert apply_newsletter(parts.database, read_newsletter(changed)) == "up to date"
     fewer = (
         SETTINGS.replace('"Lumen"\nsender_a', '"River"\nsender_a')
         + '[[sections]]\nkey = "b"\ntitles = {en = "Be"}\n'
     )
-    author.apply_newsletter(parts.database, read_newsletter(fewer))
+    apply_newsletter(parts.database, read_newsletter(fewer))
     with parts.database.transaction() as session:
         newsletter = newsletters.by_slug(session, "lumen")
         assert newsletter is not None
@@ -359,7 +360,7 @@ def test_an_approval_does_not_outlast_a_change_of_the_newsletter(
     parts: Mailer, write: Import, change: tuple[str, str]
 ) -> None:
     before = SETTINGS + '[[sections]]\nkey = "a"\ntitles = {en = "A"}\n'
-    author.apply_newsletter(parts.database, read_newsletter(before))
+    apply_newsletter(parts.database, read_newsletter(before))
     issue = write(LEAST, slug="lumen").issue
     write(LEAST.replace("News", "A"), slug="lumen")
     revision = settled(parts, issue, IssueState.approved)
@@ -372,31 +373,31 @@ def test_an_approval_does_not_outlast_a_change_of_the_newsletter(
             return row.state, row.revision, f"{last.what}: {last.detail}"
 
     harmless = before.replace('slug = "lumen"', 'slug = "lumen"\npublic = false')
-    assert author.apply_newsletter(parts.database, read_newsletter(harmless)) == "changed"
+    assert apply_newsletter(parts.database, read_newsletter(harmless)) == "changed"
     assert now()[:2] == (IssueState.approved, revision)
     after = harmless.replace(*change)
     for state in (IssueState.sending, IssueState.paused):
         settled(parts, issue, state)
-        with pytest.raises(author.Refused, match=f"Issue {issue} .1. is {state}"):
-            author.apply_newsletter(parts.database, read_newsletter(after))
-        assert author.apply_newsletter(parts.database, read_newsletter(harmless)) == "up to date"
+        with pytest.raises(Refused, match=f"Issue {issue} .1. is {state}"):
+            apply_newsletter(parts.database, read_newsletter(after))
+        assert apply_newsletter(parts.database, read_newsletter(harmless)) == "up to date"
     settled(parts, issue, IssueState.scheduled)
-    assert author.apply_newsletter(parts.database, read_newsletter(after)) == "changed"
+    assert apply_newsletter(parts.database, read_newsletter(after)) == "changed"
     assert now() == (IssueState.draft, revision + 1, "reopened: the newsletter changed")
-    assert author.apply_newsletter(parts.database, read_newsletter(after)) == "up to date"
-    assert author.apply_newsletter(parts.database, read_newsletter(harmless)) == "changed"
+    assert apply_newsletter(parts.database, read_newsletter(after)) == "up to date"
+    assert apply_newsletter(parts.database, read_newsletter(harmless)) == "changed"
     assert now()[:2] == (IssueState.draft, revision + 2), "an approval of what was seen before would fail"
     settled(parts, issue, IssueState.sent)
-    assert author.apply_newsletter(parts.database, read_newsletter(after)) == "changed"
+    assert apply_newsletter(parts.database, read_newsletter(after)) == "changed"
     assert now()[:2] == (IssueState.sent, revision + 2)
 
 
 def test_a_title_that_a_document_brought_outlasts_the_same_settings(parts: Mailer, write: Import) -> None:
     known = SETTINGS + '[[sections]]\nkey = "news"\ntitles = {en = "News"}\n'
-    author.apply_newsletter(parts.database, read_newsletter(known))
+    apply_newsletter(parts.database, read_newsletter(known))
     write(LEAST, slug="lumen")
     write(LEAST.replace("News", "Nouvelles"), "fr", slug="lumen")
-    assert author.apply_newsletter(parts.database, read_newsletter(known)) == "up to date"
+    assert apply_newsletter(parts.database, read_newsletter(known)) == "up to date"
 
 
 def test_a_newsletter_has_no_more_sections_than_a_mask_has_bits(parts: Mailer, write: Import) -> None:
@@ -405,12 +406,10 @@ def test_a_newsletter_has_no_more_sections_than_a_mask_has_bits(parts: Mailer, w
             f'[[sections]]\nkey = "s{at}"\ntitles = {{en = "S{at}"}}\n' for at in range(first, last)
         )
 
-    author.apply_newsletter(parts.database, read_newsletter(many(0, 62)))
-    with pytest.raises(
-        author.Refused, match="at most 62 sections, those it had before among them, and “s62”"
-    ):
-        author.apply_newsletter(parts.database, read_newsletter(many(1, 63)))
-    with pytest.raises(author.Refused, match="at most 62 sections"):
+    apply_newsletter(parts.database, read_newsletter(many(0, 62)))
+    with pytest.raises(Refused, match="at most 62 sections, those it had before among them, and “s62”"):
+        apply_newsletter(parts.database, read_newsletter(many(1, 63)))
+    with pytest.raises(Refused, match="at most 62 sections"):
         write(LEAST, slug="lumen")
 
 
@@ -527,9 +526,7 @@ def test_the_leading_language_decides_order_notes_and_pictures(parts: Mailer, wr
     ["---\nsubject: He\x07llo\n---\n\n", "---\npreheader: He\x7fllo\n---\n\n", "# He\x07llo\n\n"],
 )
 def test_control_characters_in_a_header_are_refused(write: Import, source: str) -> None:
-    with pytest.raises(
-        author.Refused, match=r"The (subject|preheader|title) holds the control character U\+00"
-    ):
+    with pytest.raises(Refused, match=r"The (subject|preheader|title) holds the control character U\+00"):
         write(source + LEAST, slug="lumen")
 
 

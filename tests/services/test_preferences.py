@@ -14,8 +14,8 @@ from mailer.domain.newsletter import NewsletterSettings, SectionSettings, read_n
 from mailer.domain.states import SubscriptionState
 from mailer.domain.subscribers import read_address
 from mailer.domain.ties import UNDO, Tie
-from mailer.services import author
 from mailer.services.leave import come_back, leave
+from mailer.services.newsletter import apply_newsletter
 from mailer.services.preferences import Choices, NothingChosen, NotOffered, Profile, choose_all, profile
 from mailer.store import newsletters, readers
 
@@ -97,7 +97,7 @@ def test_who_follows_new_sections_gets_the_one_that_is_added(
     ada.choose([1], ["en"], True)
     leila.choose([1], ["en"], False)
     newsletter.sections.append(SectionSettings(key="weather", titles={"en": "Weather"}))
-    author.apply_newsletter(parts.database, newsletter)
+    apply_newsletter(parts.database, newsletter)
     assert [s.title.text for s in ada.page.sections if s.followed] == ["Water and rivers", "Weather"]
     assert [s.title.text for s in leila.page.sections if s.followed] == ["Water and rivers"]
 
@@ -109,7 +109,7 @@ def test_a_section_for_everybody_needs_no_choosing_and_keeps_what_was_chosen_bef
     leila = meet("leila@example.org;en;water-and-rivers")
     for everybody in (True, False):
         newsletter.sections[0].always_included = everybody
-        author.apply_newsletter(parts.database, newsletter)
+        apply_newsletter(parts.database, newsletter)
         if everybody:
             ada.choose([], ["en"])
             leila.choose([1], ["en"])

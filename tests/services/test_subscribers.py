@@ -20,7 +20,7 @@ from mailer.domain.states import SubscriptionState
 from mailer.domain.subscribers import read_address
 from mailer.models import Consent, Newsletter, Signup, Subscriber, Subscription
 from mailer.services import subscribe
-from mailer.services.author import apply_newsletter
+from mailer.services.newsletter import apply_newsletter
 from mailer.services.subscribers import ImportRefused, ImportReport, Progress, import_subscribers
 from mailer.store import newsletters, readers
 from mailer.store.database import Database, DatabaseDown, Session

@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 
 from mailer.bootstrap import Mailer
 from mailer.domain.newsletter import read_newsletter
-from mailer.services import author
+from mailer.services.newsletter import apply_newsletter
 from mailer.web.app import create_app
 from tests.web.mailing import Mailing
 
@@ -30,7 +30,7 @@ def mailing(
     issue = import_issue("en", "ar")
     newsletter = read_newsletter((SAMPLE / "newsletter.toml").read_text(encoding="utf-8"))
     newsletter.sections[0].always_included = True
-    author.apply_newsletter(parts.database, newsletter)
+    apply_newsletter(parts.database, newsletter)
     add_readers("""
         ada@example.org;en fr;
         leila@example.org;ar fr;water-and-rivers

@@ -14,7 +14,7 @@ from mailer.adapters.inbox import RunningInbox
 from mailer.bootstrap import Mailer
 from mailer.domain.locales import NATIVE_NAMES
 from mailer.domain.newsletter import read_newsletter
-from mailer.services import author
+from mailer.services.newsletter import apply_newsletter
 from mailer.settings import ROOT, Settings
 from mailer.web.app import create_app
 from tests.conftest import SAMPLE
@@ -55,9 +55,9 @@ def app(
     settings = read_newsletter((SAMPLE / "newsletter.toml").read_text("utf-8"))
     settings.tracking = "individual"
     settings.sections[0].always_included = True
-    author.apply_newsletter(parts.database, settings)
+    apply_newsletter(parts.database, settings)
     settings.slug, settings.list_id = "lumen-culture", "culture.lumen-basin.example.org"
-    author.apply_newsletter(parts.database, settings)
+    apply_newsletter(parts.database, settings)
     add_readers(f"{ADA};en;\n{LEILA};ar;water-and-rivers culture-and-heritage\n{JOVAN};sr-Latn en;")
     prepare(issue)
     send()

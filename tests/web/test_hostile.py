@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from mailer.adapters.tokens import Purpose
 from mailer.bootstrap import Mailer
 from mailer.domain.newsletter import read_newsletter
-from mailer.services import author
+from mailer.services.newsletter import apply_newsletter
 from mailer.web.app import create_app
 from tests.conftest import SAMPLE
 from tests.web.mailing import Mailing
@@ -134,7 +134,7 @@ def test_what_a_newsletter_calls_itself_is_text_wherever_it_stands(
     hostile = "<script>alert(1)</script></mj-text><mj-include path='/etc/passwd'/>{{7*191}}"
     newsletter = read_newsletter((SAMPLE / "newsletter.toml").read_text("utf-8"))
     newsletter.sections[1].titles["en"] = newsletter.names["en"] = hostile
-    author.apply_newsletter(parts.database, newsletter)
+    apply_newsletter(parts.database, newsletter)
     key = parts.tokens.link(Purpose.key, int(datetime.now(UTC).timestamp()), 1)
     with TestClient(create_app(parts)) as client:
         for path in ("/", "/subscribe/lumen-basin", f"/k/{key}/lumen-basin", "/archive/lumen-basin/en"):

@@ -13,7 +13,8 @@ from mailer.adapters.tokens import Purpose
 from mailer.domain.newsletter import read_newsletter
 from mailer.domain.ties import Tie
 from mailer.models import Subscription
-from mailer.services import author, preferences
+from mailer.services import preferences
+from mailer.services.newsletter import apply_newsletter
 from tests.conftest import SAMPLE
 from tests.notes import link_in, mails_to, send_notes
 from tests.web.mailing import Mailing
@@ -122,7 +123,7 @@ def test_all_newsletters_are_left_and_come_back_together(mailing: Mailing, clien
     for slug in ("lumen-culture", "lumen-ports", "lumen-private"):
         settings.slug, settings.list_id = slug, f"{slug}.example.org"
         settings.public = slug != "lumen-private"
-        author.apply_newsletter(mailing.parts.database, settings)
+        apply_newsletter(mailing.parts.database, settings)
     # The offer is the same for Leila, who has nothing else, so that it tells whoever holds the mail nothing.
     for address in (ADA, LEILA):
         for page in (mailing.to_leave(address), mailing.to_ask(address), mailing.to_choose(address)):

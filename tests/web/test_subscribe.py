@@ -16,7 +16,8 @@ from mailer.domain.editions import ALL_SECTIONS
 from mailer.domain.newsletter import read_newsletter
 from mailer.domain.subscribers import read_address
 from mailer.domain.ties import Tie
-from mailer.services import author, feedback, leave, subscribe
+from mailer.services import feedback, leave, subscribe
+from mailer.services.newsletter import apply_newsletter
 from mailer.settings import Settings
 from mailer.store import newsletters, readers
 from mailer.store.readers import Tied
@@ -282,7 +283,7 @@ def test_a_hostile_name_changes_no_mail(parts: Mailer, client: TestClient, inbox
 def test_a_private_newsletter_takes_nobody(parts: Mailer, client: TestClient) -> None:
     settings = read_newsletter((SAMPLE / "newsletter.toml").read_text("utf-8"))
     settings.public = False
-    author.apply_newsletter(parts.database, settings)
+    apply_newsletter(parts.database, settings)
     for path in (FORM, FORM + "/form", "/subscribe/nowhere"):
         assert client.get(path).status_code == 404
     assert client.post(FORM, data=fields()).status_code == 404

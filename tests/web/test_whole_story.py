@@ -18,7 +18,8 @@ from mailer.adapters.inbox import RunningInbox
 from mailer.bootstrap import Mailer
 from mailer.domain.newsletter import read_newsletter
 from mailer.models import Base
-from mailer.services import approve, author, compose, digest, expand, schedule
+from mailer.services import approve, compose, digest, expand, schedule
+from mailer.services.newsletter import apply_newsletter
 from mailer.web.app import create_app
 from tests.conftest import SAMPLE
 from tests.mails import html
@@ -275,7 +276,7 @@ def test_another_newsletter_of_the_same_sender(
 ) -> None:
     other = read_newsletter((SAMPLE / "newsletter.toml").read_text("utf-8"))
     other.slug, other.list_id, other.names = "lumen-culture", "culture.example.org", {"en": "Lumen Culture"}
-    author.apply_newsletter(parts.database, other)
+    apply_newsletter(parts.database, other)
     to_own_page(page, parts, inbox, first)
     page.get_by_role("link", name="Lumen Culture").click()
     page.get_by_label("Your e-mail address").fill(ADA)

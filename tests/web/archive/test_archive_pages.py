@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from mailer.bootstrap import Mailer
 from mailer.domain.newsletter import read_newsletter
 from mailer.domain.states import IssueState
-from mailer.services import author
+from mailer.services.newsletter import apply_newsletter
 from mailer.store import issues, newsletters
 from tests.conftest import SAMPLE
 from tests.web.archive.page import ROOT, SITE, Page, get
@@ -125,7 +125,7 @@ def test_an_edition_shows_the_sections_that_were_chosen(
     assert titles("?section=nothing&section=health-and-care") == ["health-and-care"]
     settings = read_newsletter((SAMPLE / "newsletter.toml").read_text("utf-8"))
     settings.sections[0].always_included = True
-    author.apply_newsletter(parts.database, settings)
+    apply_newsletter(parts.database, settings)
     assert titles("?section=health-and-care") == ["news-and-events", "health-and-care"]
     page = get(visitor, f"{ROOT}/en/2026-3?section=health-and-care")
     boxes = {box["value"]: box for box in page.all("input", type="checkbox")}
@@ -312,7 +312,7 @@ def test_a_long_list_has_pages(sample: int, write: Callable[..., int], visitor: 
 def test_a_newsletters_own_words_are_on_its_pages(parts: Mailer, sample: int, visitor: TestClient) -> None:
     settings = read_newsletter((SAMPLE / "newsletter.toml").read_text("utf-8"))
     settings.phrases = {"en": {"Latest issue": "Fresh from the <press>"}}
-    author.apply_newsletter(parts.database, settings)
+    apply_newsletter(parts.database, settings)
     assert "Fresh from the &lt;press&gt;" in visitor.get(f"{ROOT}/en").text
     assert "Latest issue" not in visitor.get(f"{ROOT}/en").text
     assert "أحدث عدد" in visitor.get(f"{ROOT}/ar").text
