@@ -31,10 +31,16 @@ def tick() -> None:
 
 def hand_out(now: datetime) -> None:
     """Tell workers of the batches that are due; while no relay can be used, nothing moves."""
-    if mailer().gate.is_shut():
+    parts = mailer()
+    if parts.gate.is_shut():
         return
-    for batch, retry in schedule.hand_out(mailer().database, now, HINT_AGAIN, HINTS_AHEAD):
-        send.apply_async((batch,), queue="retry" if retry else "send")
+    # Where sending is slow, a hint can wait in its queue for longer than it takes until it is given again.
+    hints = parts.telemetry.hints(["send", "retry"])
+    first, retry = (hints.get(queue, 0) < HINTS_AHEAD for queue in ("send", "retry"))
+    for batch, again in schedule.hand_out(
+        parts.database, now, HINT_AGAIN, HINTS_AHEAD, first=first, retry=retry
+    ):
+        send.apply_async((batch,), queue="retry" if again else "send")
 
 
 # Whoever ends a stage looks whether the next one can begin: a small issue need not wait for three ticks.

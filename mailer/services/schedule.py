@@ -139,10 +139,21 @@ def preparing(database: Database) -> list[int]:
         return [row.id for row in rows if row.composed_at is None]
 
 
-def hand_out(database: Database, now: datetime, again: timedelta, limit: int) -> list[tuple[int, bool]]:
-    """(batch, retry) pairs that a worker should be told of: due, and not told of for a while."""
+def hand_out(
+    database: Database,
+    now: datetime,
+    again: timedelta,
+    limit: int,
+    *,
+    first: bool = True,
+    retry: bool = True,
+) -> list[tuple[int, bool]]:
+    """(batch, retry) pairs that a worker should be told of: due, and not told of for a while.
+
+    ``first``, ``retry``: whether the queues of first attempts and of retries have room.
+    """
     with database.transaction() as session:
-        return batches.hand_out(session, now, again, limit)
+        return batches.hand_out(session, now, again, limit, first=first, retry=retry)
 
 
 def finish_done(database: Database, now: datetime) -> list[int]:

@@ -31,12 +31,15 @@ class Claim:
     """Who held it before; if it was lost, there may be deliveries in ``sending`` to look into."""
 
 
-def hand_out(session: Session, now: datetime, again: timedelta, limit: int) -> list[tuple[int, bool]]:
+def hand_out(
+    session: Session, now: datetime, again: timedelta, limit: int, *, first: bool = True, retry: bool = True
+) -> list[tuple[int, bool]]:
     """Batches that are due and not hinted lately, or whose lease ran out; marks them as hinted.
 
     Returns (batch, retry) pairs, oldest due first and the issues in turn, at most ``limit`` less those hinted and
     not yet claimed. What a lost worker left comes besides and goes by the retry queue, so that nobody waits for
-    word of it until a slow relay has taken all first attempts.
+    word of it until a slow relay has taken all first attempts. ``first``, ``retry``: whether the queues of first
+    attempts and of retries have room.
     """
     query = """
         -- Chosen once: as a subquery of the UPDATE it may be run again for each row, and its limit starts anew.
@@ -50,6 +53,7 @@ def hand_out(session: Session, now: datetime, again: timedelta, limit: int) -> l
                        -- By the clock that set the lease.
                        OR (b.state = 'sending' AND b.lease_until < clock_timestamp()))
                   AND (b.hinted_at IS NULL OR b.hinted_at < :stale)
+                  AND CASE WHEN b.retry OR b.state = 'sending' THEN :retry ELSE :first END
             ) waiting ON waiting.id = b.id
             -- Said once more of the row that is locked: another clock may have been faster.
             WHERE b.hinted_at IS NULL OR b.hinted_at < :stale
@@ -60,14 +64,15 @@ def hand_out(session: Session, now: datetime, again: timedelta, limit: int) -> l
             )) + (
                 SELECT count(*) FROM batch l
                 WHERE l.state = 'sending' AND l.lease_until < clock_timestamp()
-                  AND (l.hinted_at IS NULL OR l.hinted_at < :stale)
+                  AND (l.hinted_at IS NULL OR l.hinted_at < :stale) AND :retry
             )
             FOR UPDATE OF b SKIP LOCKED
         )
         UPDATE batch b SET hinted_at = :now FROM chosen WHERE b.id = chosen.id
         RETURNING b.id, b.retry OR b.state = 'sending' AS retry
     """
-    rows = session.execute(text(query), {"now": now, "stale": now - again, "limit": limit})
+    values = {"now": now, "stale": now - again, "limit": limit, "first": first, "retry": retry}
+    rows = session.execute(text(query), values)
     return sorted((row.id, row.retry) for row in rows)
 
 

@@ -1,5 +1,6 @@
 """The whole way with beat and workers, left alone and disturbed."""
 
+import functools
 import os
 import signal
 from collections.abc import Callable
@@ -7,6 +8,8 @@ from datetime import UTC, datetime
 
 import pytest
 import redis
+from kombu import Connection
+from sqlalchemy import text
 
 from mailer.bootstrap import Mailer
 from mailer.cli.processes import Processes
@@ -14,6 +17,8 @@ from mailer.domain.ties import Tie
 from mailer.services import approve, compose, leave, report, schedule
 from mailer.services.report import Status
 from mailer.store import readers
+from workers import pipeline
+from workers.app import broker_url
 
 from .conftest import Relay
 
@@ -94,6 +99,37 @@ def test_a_flushed_broker_is_filled_again(
     nothing_lost_or_doubled(parts, issue, relay, uncertain=0)
 
 
+def test_hints_that_nobody_takes_do_not_pile_up(
+    parts: Mailer,
+    import_issue: Callable[..., int],
+    add_readers: Callable[[str], None],
+    prepare: Callable[[int], None],
+    redis_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As where a relay is slow for hours."""
+    made = import_issue("en")
+    add_readers("\n".join(f"r{n}@example.org;en;" for n in range(READERS)))
+    prepare(made)
+    monkeypatch.setattr(pipeline, "mailer", lambda: parts)
+    monkeypatch.setattr(pipeline, "HINTS_AHEAD", 3)
+    broker, now = redis.Redis.from_url(redis_url), datetime.now(UTC)
+    with Connection(broker_url(redis_url)) as connection:
+        tell = functools.partial(pipeline.send.apply_async, connection=connection)
+        monkeypatch.setattr(pipeline.send, "apply_async", tell)
+        for turn in range(1, 4):
+            pipeline.hand_out(now + turn * 2 * pipeline.HINT_AGAIN)
+            assert broker.llen("send") == 3
+        with parts.database.transaction() as session:
+            session.execute(text("UPDATE batch SET retry = true WHERE id > (SELECT min(id) + 3 FROM batch)"))
+        for turn in range(4, 7):
+            pipeline.hand_out(now + turn * 2 * pipeline.HINT_AGAIN)
+            assert (broker.llen("send"), broker.llen("retry")) == (3, 3), "each has room of its own"
+        broker.flushdb()
+        pipeline.hand_out(now + 8 * 2 * pipeline.HINT_AGAIN)
+        assert broker.llen("send") + broker.llen("retry") == 3, "and what was lost is given again"
+
+
 def test_sigterm_gives_claims_back(
     parts: Mailer, issue: int, processes: Processes, relay: Relay, until: Until
 ) -> None:
@@ -167,7 +203,7 @@ def test_leaving_takes_effect_on_queued_mail(
 def test_every_queue_is_consumed_and_every_task_has_one() -> None:
     import inspect
 
-    from workers import pipeline, upkeep
+    from workers import upkeep
     from workers.app import QUEUES, app
 
     started = inspect.getsource(Processes.start_all)
