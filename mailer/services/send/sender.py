@@ -23,6 +23,8 @@ FEWEST, MOST = 20, 500
 """Deliveries of a micro-batch: those taken, sent and recorded together."""
 _FLIGHT = timedelta(seconds=1)
 """What a micro-batch may take at the relay: those in flight are finished when the process is to end."""
+_STEP = 8
+"""How many times as large the next one may be."""
 _KEPT_TEMPLATES = 64_000_000
 _LAST_ANSWERS = 5.0
 """Seconds that the relay has to answer what is in flight when the process is to end."""
@@ -109,7 +111,8 @@ class Sender:
         if took > _FLIGHT:
             self.at_once = max(FEWEST, self.at_once // 2)
         elif handed >= self.at_once and took < _FLIGHT / 2:
-            self.at_once = min(MOST, self.at_once * 2)
+            fit = round(handed * (_FLIGHT / 2 / took))
+            self.at_once = min(MOST, self.at_once * _STEP, fit)
 
     def templates(self, session: Session, wanted: Iterable[int]) -> dict[int, Template]:
         """Compiled editions, from memory where possible."""
