@@ -28,8 +28,9 @@ import uvloop
 
 from mailer.cli.processes import Processes
 from mailer.domain.message import Template
+from mailer.domain.states import IssueState
 from mailer.services import report, schedule
-from mailer.store import editions
+from mailer.store import editions, issues
 
 
 class Wire(asyncio.Protocol):
@@ -171,7 +172,8 @@ def whole(messages: int, size: int, workers: int, threads: int, connections: int
             def sent() -> bool:
                 if gone := processes.ended():
                     raise RuntimeError(f"{gone} ended")
-                return report.status(parts.database, issue, datetime.now(UTC)).state == "sent"
+                with parts.database.transaction() as session:
+                    return issues.state(session, issue) is IssueState.sent
 
             stand.wait_for(sent, 600, 0.1)
             peak = max(stand.peak_memory(processes.pid(f"send{number}")) for number in range(workers))

@@ -164,6 +164,8 @@ SELECT
 FROM {candidates} AND NOT a.unchosen AND (a.reason IS NOT NULL OR e.id IS NOT NULL)
 """
 
+_CHOSEN = "SELECT EXISTS (SELECT FROM language_choice WHERE issue_id = :issue)"
+
 _COUNT = """
 SELECT count(*) FROM subscription s
 WHERE s.newsletter_id = :newsletter AND s.subscriber_id BETWEEN :first AND :last
@@ -258,6 +260,8 @@ class Expansion:
 
         Otherwise make the choices and editions that are missing, and deliver again.
         """
+        if not self._run(_CHOSEN).scalar_one():
+            return False  # the first batches of an issue
         self._made += self._run(_DELIVER, local=self._local).rowcount
         wanted: int = self._run(_COUNT).scalar_one()
         return self._made >= wanted
