@@ -219,23 +219,28 @@ class Template:
         return sum(map(len, self.literals))
 
     @cached_property
-    def _body_slots(self) -> Mapping[str, Sequence[tuple[Slot, str]]]:
-        """For each name in the bodies: its slots and how each is written."""
-        found: dict[str, list[tuple[Slot, str]]] = {}
+    def _body_slots(self) -> Sequence[tuple[str, Sequence[Slot], Sequence[Slot]]]:
+        """Of each name in the bodies, its slots in quoted-printable and its others."""
+        found: dict[str, tuple[list[Slot], list[Slot]]] = {}
         for slot in dict.fromkeys(self.slots):
             name, _, form = slot.partition("/")
             if form:
-                found.setdefault(name, []).append((slot, form))
-        return found
+                found.setdefault(name, ([], []))[not form.endswith("+qp")].append(slot)
+        return [(name, *slots) for name, slots in found.items()]
 
     def written(self, words: Mapping[str, str]) -> dict[Slot, bytes]:
         """The values of all slots in the bodies. ``words`` has every name."""
         values: dict[Slot, bytes] = {}
-        for name, slots in self._body_slots.items():
+        for name, printable, others in self._body_slots:
             word = words[name]
-            plain = word.encode() if _AS_IT_IS.fullmatch(word) else None
-            for slot, form in slots:
-                values[slot] = plain if plain and form.endswith("qp") else ENCODERS[form](word)
+            if _AS_IT_IS.fullmatch(word):
+                plain = word.encode()
+                for slot in printable:
+                    values[slot] = plain
+            else:
+                others = (*printable, *others)
+            for slot in others:
+                values[slot] = ENCODERS[slot.partition("/")[2]](word)
         return values
 
     @cached_property

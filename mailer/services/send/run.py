@@ -289,13 +289,12 @@ class Run:
             "name": one.name or one.address.partition("@")[0],
             "address": one.address,
         }
-        values = template.written(words) | {
-            headers.TO: mailbox(one.name, recipient, "To"),
-            headers.DATE: date,
-            headers.MESSAGE_ID: slot.message.encode(),
-            headers.UNSUBSCRIBE: slot.unsubscribe.encode(),
-            headers.MAIL_UNSUBSCRIBE: slot.mail_unsubscribe.encode(),
-        }
+        values = template.written(words)
+        values[headers.TO] = mailbox(one.name, recipient, "To")
+        values[headers.DATE] = date
+        values[headers.MESSAGE_ID] = slot.message.encode()
+        values[headers.UNSUBSCRIBE] = slot.unsubscribe.encode()
+        values[headers.MAIL_UNSUBSCRIBE] = slot.mail_unsubscribe.encode()
         segments = template.fill(values)
         signature = self.sender.signer.sign(segments)
         return Envelope(
