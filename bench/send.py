@@ -240,17 +240,25 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2, help="of each: batches that it has at once")
     parser.add_argument("--connections", type=int, default=16, help="of each")
     parser.add_argument("--batch", type=int, default=2000)
+    parser.add_argument("--runs", type=int, default=3, help="of the service; the quickest counts, as of the wire")
     parser.add_argument("--naive", type=int, default=400, help="messages of the naive way; 0 leaves it out")
     parser.add_argument("--json")
     asked = parser.parse_args()
-    run = whole(asked.messages, asked.size, asked.workers, asked.threads, asked.connections, asked.batch)
-    rate = asked.messages / run.seconds
+    shape = asked.workers, asked.threads, asked.connections, asked.batch
+    rates = []
+    for _ in range(asked.runs):
+        one = whole(asked.messages, asked.size, *shape)
+        rates.append(asked.messages / one.seconds)
+        if rates[-1] == max(rates):
+            run = one  # the others' messages would fill the memory
+    rate = max(rates)
     ready = (run.messages * (asked.messages // len(run.messages) + 1))[: asked.messages]
     bare = max(wire(ready, connections) for connections in (2, 4, 8, 16, 32))
     figures: dict[str, object] = {
         "ratio": round(rate / bare, 3),
         "messages_per_second": round(rate),
         "wire_per_second": round(bare),
+        "messages_per_second_of_each_run": list(map(round, rates)),
         "ratio_while_sending": round(asked.messages / run.sent / bare, 3),
         "messages": asked.messages,
         "message_bytes": run.size,
