@@ -105,7 +105,7 @@ def made(parts: stand.Mailer, issue: int, count: int) -> list[bytes]:
     """Messages as the service would fill them, joined beforehand."""
     with parts.database.transaction() as session:
         edition = editions.of_issue(session, issue)[0]
-        template = Template.unpacked(edition.message, edition.slots)
+        template = Template.unpacked(edition.message, edition.slots).named
     found = []
     slots = parts.links.reader_slots(issue, range(1, count + 1))
     for number, slot in enumerate(slots, 1):
@@ -240,7 +240,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2, help="of each: batches that it has at once")
     parser.add_argument("--connections", type=int, default=16, help="of each")
     parser.add_argument("--batch", type=int, default=2000)
-    parser.add_argument("--runs", type=int, default=3, help="of the service; the quickest counts, as of the wire")
+    parser.add_argument(
+        "--runs", type=int, default=3, help="of the service; the quickest counts, as of the wire"
+    )
     parser.add_argument("--naive", type=int, default=400, help="messages of the naive way; 0 leaves it out")
     parser.add_argument("--json")
     asked = parser.parse_args()

@@ -103,7 +103,13 @@ class IssueMaterial:
         return self._named(section.titles, language)[0]
 
     def compose(
-        self, language: str, sections: int, links: Links, reader_name: str = "", reader_address: str = ""
+        self,
+        language: str,
+        sections: int,
+        links: Links,
+        reader_name: str = "",
+        reader_address: str = "",
+        greeting_edge: str = "",
     ) -> EditionContent:
         """The edition in ``language`` with the sections in the mask ``sections``.
 
@@ -144,6 +150,7 @@ class IssueMaterial:
             masthead_picture=Picture(*self.masthead, alt="") if self.masthead else None,
             reader_name=reader_name,
             reader_address=reader_address,
+            greeting_edge=greeting_edge,
             theme=self.theme,
             own_words=own_words(self.phrases, language),
         )

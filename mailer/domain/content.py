@@ -121,6 +121,8 @@ class EditionContent:
     """The slot for the reader's name, or empty in the web view."""
     reader_address: str = ""
     """The slot for the reader's address, or empty in the web view."""
+    greeting_edge: str = ""
+    """Stands before and behind the greeting where it is to be left out for readers without a name."""
     theme: Theme = field(default_factory=Theme)
     own_words: Mapping[str, Words] = field(default_factory=dict)
     """The newsletter's own words for phrases of the catalogue: see mailer.domain.phrases."""

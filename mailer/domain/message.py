@@ -21,6 +21,9 @@ from itertools import pairwise
 Slot = str
 """``name`` in a header, ``name/text`` or ``name/html`` in a body with ``+b64`` or ``+qp`` behind it."""
 
+EDGE = "greeting"
+"""The slot before and behind the greeting. It is never filled: see ``Template.named`` and ``nameless``."""
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\u0085\u2028\u2029]")
 
 
@@ -253,6 +256,29 @@ class Template:
         literals[tail] = _HTML_PART.split(literals[tail], maxsplit=1)[0]
         literals[head] = _MULTIPART.sub(b"MIME-Version: 1.0\r\n", literals[head], count=1)
         return Template(tuple(literals), self.slots[:tail])
+
+    @cached_property
+    def named(self) -> "Template":
+        """The message for a reader with a name, who is greeted."""
+        return self._at_edges(greeted=True)
+
+    @cached_property
+    def nameless(self) -> "Template":
+        """The message for a reader without a name: without the greeting."""
+        return self._at_edges(greeted=False)
+
+    def _at_edges(self, *, greeted: bool) -> "Template":
+        literals, slots, within = [self.literals[0]], list[Slot](), False
+        for slot, literal in zip(self.slots, self.literals[1:], strict=True):
+            if slot.partition("/")[0] == EDGE:
+                within = not within
+                if greeted or not within:
+                    # A slot begins on a line of its own, and so does what is behind it.
+                    literals[-1] += literal.removeprefix(b"\r\n" if slot.endswith("+b64") else b"=\r\n")
+            elif greeted or not within:
+                slots.append(slot)
+                literals.append(literal)
+        return Template(tuple(literals), tuple(slots))
 
     def fill(self, values: Mapping[Slot, bytes]) -> list[bytes]:
         """The message for one reader, as segments to be written in order. ``values`` has every slot."""

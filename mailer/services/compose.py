@@ -10,14 +10,14 @@ from mailer.domain.content import EditionContent
 from mailer.domain.content import Links as MailLinks
 from mailer.domain.editions import ALL_SECTIONS
 from mailer.domain.headers import Origin, Piece, edition_headers
-from mailer.domain.message import Template, compile_message, marker
+from mailer.domain.message import EDGE, Template, compile_message, marker
 from mailer.domain.ports import Links, Rendered, Renderer, Sheet
 from mailer.domain.states import IssueState
 from mailer.store import editions, issues, newsletters
 from mailer.store.database import Database, Session
 from mailer.store.material import material
 
-SLOTS = ("unsubscribe", "preferences", "name", "address")
+SLOTS = ("unsubscribe", "preferences", "name", "address", EDGE)
 """What differs in the body from reader to reader."""
 Headers = Sequence[tuple[str, Sequence[Piece]]]
 
@@ -196,7 +196,9 @@ class Press:
             unsubscribe=self._links.reader_page(words["unsubscribe"]),
             website=source.website,
         )
-        return source.compose(language, ALL_SECTIONS, mail_links, words["name"], words["address"])
+        return source.compose(
+            language, ALL_SECTIONS, mail_links, words["name"], words["address"], words[EDGE]
+        )
 
 
 def preview(

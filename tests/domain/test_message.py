@@ -13,6 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mailer.domain.message import (
+    EDGE,
     ENCODERS,
     Template,
     UnsafeHeader,
@@ -129,6 +130,28 @@ def test_any_body_with_any_values_arrives_as_it_was(text: str, html: str, values
     escaped = {name: html_escaped(value) for name, value in values.items()}
     assert reduced(part(found, "plain")) == reduced(replaced(text, values))
     assert reduced(part(found, "html")) == reduced(replaced(html, escaped))
+
+
+@settings(max_examples=200, deadline=None)
+@given(_BODY, _BODY, st.sampled_from(["Hello", "Здраво"]))
+@example("", "", "Здраво")
+@example("ж" * 90, "ж" * 90, "Здраво")
+@example("a" * 75 + ".", "." + "a" * 75, "Hello")
+def test_who_has_no_name_gets_the_same_without_the_greeting(before: str, behind: str, hello: str) -> None:
+    edge, name = marker("0a1b2c", EDGE), WORDS["name"]
+    texts = before, f"\n{hello}, {name}\n", behind
+    pages = f"<b>{before}</b>", f"\n<p>{hello}, {name}</p>\n", f"<b>{behind}</b>"
+    whole = compile_message(HEADERS, edge.join(texts), edge.join(pages), MARKERS | {edge: EDGE})
+    values = {"name": "Ada", "address": "", "unsubscribe": ""}
+    for template, parts in ((whole.named, slice(None)), (whole.nameless, slice(None, None, 2))):
+        assert not any(slot.startswith(EDGE) for slot in template.slots)
+        message = filled(template, values | {"to": "ann@example.org"})
+        lines = message.split(b"\r\n")
+        assert max(map(len, lines)) <= 76
+        assert not any(line.startswith(b".") for line in lines)
+        found = parsed(message)
+        assert reduced(part(found, "plain")) == reduced(replaced("".join(texts[parts]), values))
+        assert reduced(part(found, "html")) == reduced(replaced("".join(pages[parts]), values))
 
 
 @settings(max_examples=200, deadline=None)

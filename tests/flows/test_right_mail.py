@@ -1,11 +1,13 @@
 """From a document to the right mail in every reader's inbox."""
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 from mailer.adapters.inbox import RunningInbox
 from mailer.bootstrap import Mailer
-from mailer.services import report
+from mailer.services import report, subscribers
 from tests.mails import html, mails, text
 
 
@@ -49,3 +51,51 @@ def test_each_reader_gets_their_sections_in_their_language(
     assert report.skipped(parts.database, issue) == {"nothing_in_sections": 1}
     assert status.editions == 5
     assert report.audit(parts.database, issue) == []
+
+
+def test_who_gave_a_name_is_greeted_by_it_and_nobody_by_their_address(
+    parts: Mailer,
+    inbox: RunningInbox,
+    import_issue: Callable[..., int],
+    prepare: Callable[[int], None],
+    send: Callable[[], int],
+    tmp_path: Path,
+) -> None:
+    """In quoted-printable and in base64, which have their own ways to leave something out."""
+    issue = import_issue("en", "mk")
+    file = tmp_path / "readers.csv"
+    file.write_text(
+        "address,name,languages,consent_source,consent_date\n"
+        "ann@example.org,Ann O’Hara,en,a form,2026-01-02\n"
+        "bea@example.org,,en,a form,2026-01-02\n"
+        "cil@example.org,Цвета,mk,a form,2026-01-02\n"
+        "dan@example.org,,mk,a form,2026-01-02\n",
+        "utf-8",
+    )
+    subscribers.import_subscribers(
+        parts.database,
+        file,
+        "lumen-basin",
+        pads=parts.tokens.address_pads(),
+        now=datetime(2026, 9, 30, tzinfo=UTC),
+    )
+    prepare(issue)
+    assert send() == 4
+    got = mails(inbox)
+    for greeted, unknown, hello in (
+        ("ann", "bea", "Greetings, Ann O’Hara"),
+        ("cil", "dan", "Поздрав, Цвета"),
+    ):
+        named, nameless = got[f"{greeted}@example.org"], got[f"{unknown}@example.org"]
+        for part, greeting in ((text, hello), (html, f"<p>{hello}</p>")):
+            # Links are each reader's own, and base64 needs a blank more here and there.
+            told, untold = (
+                "".join(re.sub(r"https?://[^\s\"<>]+/[pu]/[^\s\"<>]+", "LINK", part(mail)).split())
+                for mail in (named, nameless)
+            )
+            greeting = greeting.replace(" ", "")
+            assert greeting in told
+            assert f"{unknown}@" in untold, "at the end, where they see which address it came to"
+            same = told.replace(greeting, "").replace(f"{greeted}@", f"{unknown}@")
+            assert same == untold, "and nothing else is missing"
+        assert "\n\n\n" not in text(named).replace("\r\n", "\n")

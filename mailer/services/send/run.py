@@ -281,12 +281,13 @@ class Run:
 
     def _envelope(self, one: Due, slot: ReaderSlots, template: Template, date: bytes) -> Envelope:
         recipient, smtputf8 = on_the_wire(one.address)
+        template = template.named if one.name else template.nameless
         if one.text_only:
             template = template.text_only
         words = {
             "unsubscribe": f"u/{slot.unsubscribe}",
             "preferences": f"p/{slot.preferences}",
-            "name": one.name or one.address.partition("@")[0],
+            "name": one.name,
             "address": one.address,
         }
         values = template.written(words)
