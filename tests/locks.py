@@ -11,7 +11,11 @@ from mailer.store.database import Session
 
 def wait_for_a_lock(session: Session, waiting: Future[Any]) -> int:
     """The process of the connection that waits for another transaction."""
-    query = text("SELECT pid FROM pg_locks WHERE NOT granted AND locktype = 'transactionid' LIMIT 1")
+    # Other tests are at work on other databases of the same server.
+    query = text(
+        "SELECT pid FROM pg_locks JOIN pg_stat_activity USING (pid)"
+        " WHERE NOT granted AND locktype = 'transactionid' AND datname = current_database() LIMIT 1"
+    )
     until = time.monotonic() + 30
     while not (found := session.scalar(query)):
         assert time.monotonic() < until, "it never came to wait"

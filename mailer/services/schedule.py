@@ -105,7 +105,7 @@ def cancel(database: Database, issue: int, actor: str, now: datetime) -> int:
         row = _held(session, issue)
         if row.state is not IssueState.cancelled:  # else the second step was cut off, and is done again
             check_move(issue, row.state, IssueState.cancelled)
-            row.state, row.finished_at = IssueState.cancelled, now
+            row.state, row.finished_at = IssueState.cancelled, row.finished_at or now
             issues.log(session, issue, actor, "cancelled")
     with database.transaction() as session:
         # The state stands by now, so no worker takes any more; those that are taking are waited for.

@@ -4,12 +4,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import and_, or_, select, text
+from sqlalchemy import or_, select, text
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
 from mailer.domain.states import IssueState, TranslationStatus
-from mailer.models import Issue, IssueTranslation, Picture, Section, Story
+from mailer.models import Issue, IssueEvent, IssueTranslation, Picture, Section, Story
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +25,13 @@ class Hit:
 
 
 def sent(session: Session, newsletter: int) -> list[Issue]:
-    """The issues that went out, the newest first. One that is sent again to those it failed for stays."""
-    again = and_(Issue.state.in_([IssueState.sending, IssueState.paused]), Issue.finished_at.is_not(None))
+    """The issues that went out, the newest first. One that is sent again to those it failed for stays, also when
+    that is called off."""
+    before = Issue.id.in_(select(IssueEvent.issue_id).where(IssueEvent.what == IssueState.sent))
     query = select(Issue).where(
         Issue.newsletter_id == newsletter,
         Issue.digest_month.is_(None),
-        or_(Issue.state == IssueState.sent, again),
+        or_(Issue.state == IssueState.sent, before),
     )
     return list(session.scalars(query.order_by(Issue.issue_date.desc(), Issue.id.desc())))
 

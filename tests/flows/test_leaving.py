@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
 
 from mailer.bootstrap import Mailer
 from mailer.domain.states import DeliveryState
@@ -19,6 +18,7 @@ from mailer.services import report
 from mailer.settings import Settings
 from mailer.store import batches, ledger
 from mailer.store.ledger import Verdict
+from tests.locks import wait_for_a_lock
 from tests.sinks import RunningSink
 
 READERS = 1000
@@ -89,30 +89,21 @@ def test_leaving_waits_for_a_worker_that_is_taking(
     add_readers("ann@example.org;en;")
     prepare(issue)
     lease = timedelta(minutes=1)
-    thread = threading.Thread(
-        target=leaving.leave, args=(parts.database, Tie(1, issue), "one click", datetime.now(UTC))
-    )
     with parts.database.transaction() as session:
         claim = batches.claim(session, 1, "worker", lease)
         assert claim is not None
-    with parts.database.transaction() as session:
-        assert batches.keep(session, claim, lease)
-        assert len(ledger.take(session, claim, 1, 10)[0]) == 1
-        thread.start()
-        waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted AND pid <> pg_backend_pid()")
-        until = time.monotonic() + 10
-        while not session.scalar(waiting):
-            assert thread.is_alive(), "it returned while a mail was on its way"
-            assert time.monotonic() < until
-            time.sleep(0.01)
-    thread.join(0.3)
-    assert thread.is_alive(), "the mail is with the relay now"
-    with parts.database.transaction() as session:
-        ledger.record(
-            session, claim, [Verdict(1, DeliveryState.sent, "250 Ok")], claim.epoch, datetime.now(UTC)
-        )
-    thread.join(5)
-    assert not thread.is_alive()
+    with ThreadPoolExecutor(1) as pool:
+        with parts.database.transaction() as session:
+            assert batches.keep(session, claim, lease)
+            assert len(ledger.take(session, claim, 1, 10)[0]) == 1
+            left = pool.submit(leaving.leave, parts.database, Tie(1, issue), "one click", datetime.now(UTC))
+            wait_for_a_lock(session, left)
+        with pytest.raises(TimeoutError):
+            left.result(0.3)  # the mail is with the relay now
+        with parts.database.transaction() as session:
+            verdict = Verdict(1, DeliveryState.sent, "250 Ok")
+            ledger.record(session, claim, [verdict], claim.epoch, datetime.now(UTC))
+        left.result(5)
 
 
 def test_coming_back_before_the_turn_comes(

@@ -1,8 +1,8 @@
 """When an issue goes out, and stopping it on its way."""
 
 import threading
-import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -14,8 +14,8 @@ from mailer.domain.states import IssueState, WrongState
 from mailer.services import approve, compose, expand, report, schedule
 from mailer.services.schedule import NoSuchIssue
 from mailer.store import batches, ledger
-from mailer.store.database import Session
 from tests.conftest import NOW
+from tests.locks import wait_for_a_lock
 from tests.plans import by_whatever_plan, forbid
 
 Import = Callable[..., int]
@@ -217,36 +217,24 @@ def test_cancelling_settles_every_reader(
     assert schedule.hand_out(parts.database, NOW + HOUR, timedelta(0), 10) == []
 
 
-def waiting_for_a_lock(session: Session) -> bool:
-    query = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid <> pg_backend_pid()"
-    return bool(session.scalar(text(query)))
-
-
 def test_cancelling_waits_for_a_worker_that_is_taking(
     parts: Mailer, issue: int, add_readers: AddReaders, prepare: Callable[[int], None]
 ) -> None:
     add_readers(many(9))
     schedule.reopen(parts.database, issue, "tests")
     prepare(issue)
-    skipped: list[int] = []
-    cancel = threading.Thread(
-        target=lambda: skipped.append(schedule.cancel(parts.database, issue, "tests", datetime.now(UTC)))
-    )
     lease = timedelta(minutes=1)
     with parts.database.transaction() as session:
         batch = session.scalar(text("SELECT id FROM batch"))
         claim = batches.claim(session, batch or 0, "worker", lease)
         assert claim is not None
-    with parts.database.transaction() as session:
-        assert batches.keep(session, claim, lease)
-        cancel.start()
-        until = time.monotonic() + 10
-        while not waiting_for_a_lock(session):
-            assert time.monotonic() < until
-            time.sleep(0.01)
-        taken, _, _ = ledger.take(session, claim, claim.first, 4)
-    cancel.join(10)
-    assert skipped == [5]
+    with ThreadPoolExecutor(1) as pool:
+        with parts.database.transaction() as session:
+            assert batches.keep(session, claim, lease)
+            cancelled = pool.submit(schedule.cancel, parts.database, issue, "tests", datetime.now(UTC))
+            wait_for_a_lock(session, cancelled)
+            taken, _, _ = ledger.take(session, claim, claim.first, 4)
+        assert cancelled.result(10) == 5
     assert len(taken) == 4
     with parts.database.transaction() as session:
         assert batches.keep(session, claim, lease) is False, "ours, but nothing more is to be taken"

@@ -18,7 +18,7 @@ from mailer.services import feedback, leave, preferences, report, retention, rig
 from mailer.services.report import Counts
 from mailer.services.settle import NoSuchDelivery, Retry
 from mailer.settings import Settings
-from mailer.store import batches, ledger
+from mailer.store import archive, batches, ledger
 from tests.services.test_feedback import notice, words
 from tests.sinks import RunningSink
 
@@ -351,6 +351,21 @@ def test_what_failed_is_tried_again(parts: Mailer, failed: int, sink: RunningSin
     assert state(parts, failed) is IssueState.sent
     assert report.resent(parts.database, failed) == 0, "it is known that the first one did not come"
     assert tried(parts, failed) == Retry(0, {}, IssueState.sent)
+
+
+def test_what_went_out_stays_in_the_archive_whatever_becomes_of_a_second_try(
+    parts: Mailer, failed: int
+) -> None:
+    def found() -> list[int]:
+        with parts.database.transaction() as session:
+            return [issue.id for issue in archive.sent(session, 1)]
+
+    assert found() == [failed]
+    tried(parts, failed)
+    assert found() == [failed]
+    assert schedule.cancel(parts.database, failed, "ann", datetime.now(UTC)) == 5
+    assert counts(parts, failed) == Counts(candidates=5, skipped=5)
+    assert found() == [failed]
 
 
 def test_who_must_not_be_mailed_any_more_is_not_tried_again(

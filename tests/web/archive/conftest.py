@@ -34,13 +34,15 @@ Welcome.
 def mark(parts: Mailer) -> Callable[..., None]:
     """Say how far an issue is, without sending it."""
 
-    def run(issue: int, state: IssueState = IssueState.sent, *, once_finished: bool = True) -> None:
+    def run(issue: int, state: IssueState = IssueState.sent, *, went_out: bool = False) -> None:
         with parts.database.transaction() as session:
             row = issues.by_id(session, issue)
             assert row
             row.state = state
             row.composed_at = datetime.combine(row.issue_date, datetime.min.time(), UTC)
-            row.finished_at = row.composed_at if once_finished else None
+            if went_out or state is IssueState.sent:
+                row.finished_at = row.composed_at
+                issues.log(session, issue, "tests", "sent")
 
     return run
 
