@@ -1,7 +1,8 @@
 """Authored Markdown as HTML that is safe in a mail, and as plain text.
 
 The Markdown is CommonMark plus ``<sup>`` and ``<sub>``; other HTML is shown as it was typed. Links lead to
-``http``, ``https`` and ``mailto`` only. Both results have the same links.
+``http``, ``https`` and ``mailto`` only; web and mail addresses that are written out are links too. Both results
+have the same links.
 """
 
 import re
@@ -183,7 +184,9 @@ def _heading(
 
 
 def _new_markdown() -> MarkdownIt:
-    markdown = MarkdownIt("commonmark")
+    markdown = MarkdownIt("commonmark", {"linkify": True})
+    markdown.enable("linkify")
+    markdown.linkify.set({"fuzzy_link": False})  # type: ignore[union-attr]  # example.org alone is no link
     markdown.disable(["code", "fence", "html_block"])
     markdown.options["maxNesting"] = 4 * MAX_DEPTH  # at its own limit the parser drops text without a word
     markdown.validateLink = is_link  # type: ignore[method-assign]
