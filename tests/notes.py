@@ -17,6 +17,7 @@ def send_notes(parts: Mailer, now: datetime | None = None) -> int:
         parts.database,
         parts.outbox,
         parts.routes,
+        parts.limiter,
         parts.note_renderer,
         parts.links,
         parts.signer,

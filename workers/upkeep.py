@@ -16,6 +16,7 @@ def send_notes() -> None:
         parts.database,
         parts.outbox,
         parts.routes,
+        parts.limiter,
         parts.note_renderer,
         parts.links,
         parts.signer,

@@ -14,21 +14,22 @@ from mailer.domain.limits import Ask, Grant
 _TAKE = """
 local clock = redis.call('TIME')
 local now = clock[1] + clock[2] / 1000000
-local want, least = tonumber(ARGV[1]), tonumber(ARGV[2])
+local want, least, ahead = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local grant, wait, held = want, 0, {}
 for i, key in ipairs(KEYS) do
-    local rate = tonumber(ARGV[2 + i])
+    local rate = tonumber(ARGV[3 + i])
     local most = math.max(1, rate)
     local found = redis.call('HMGET', key, 'tokens', 'at')
     local tokens, at = tonumber(found[1]) or 0, tonumber(found[2]) or now
     tokens = math.min(most, tokens + math.max(0, now - at) * rate)
     held[i] = tokens
-    grant = math.min(grant, math.floor(tokens))
-    wait = math.max(wait, (math.min(least, most) - tokens) / rate)
+    local drawable = tokens + ahead * most
+    grant = math.min(grant, math.floor(drawable))
+    wait = math.max(wait, (math.min(least, most) - drawable) / rate)
 end
 if wait > 0 then grant = 0 end
 for i, key in ipairs(KEYS) do
-    local rate = tonumber(ARGV[2 + i])
+    local rate = tonumber(ARGV[3 + i])
     redis.call('HSET', key, 'tokens', string.format('%.6f', held[i] - grant), 'at', string.format('%.6f', now))
     redis.call('PEXPIRE', key, math.ceil(60000 + 2000 / rate))
 end
@@ -61,7 +62,7 @@ class Limiter:
                 for ask in asks:
                     keys = _keys(ask)
                     rates = [limit.rate for limit in ask.limits]
-                    self._take(keys=keys, args=[ask.want, ask.least, *rates], client=pipe)
+                    self._take(keys=keys, args=[ask.want, ask.least, int(ask.ahead), *rates], client=pipe)
                 return [Grant(int(count), float(wait)) for count, wait in pipe.execute()]
         except (redis.RedisError, OSError):
             return [_AWAY] * len(asks)

@@ -19,6 +19,8 @@ class Ask:
     limits: Sequence[Limit]
     want: int
     least: int = 1
+    ahead: bool = False
+    """May have what the buckets gain in the next second too: so that few messages have their turn beside many."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,3 +92,9 @@ def wants_less(results: Mapping[str, int], deferred: int) -> bool:
     """Whether deferrals (421, 450, 451) are a plea to slow down, and not about single mailboxes: several, and a
     good part of all ``results`` by outcome."""
     return deferred >= 3 and deferred * 10 >= sum(results.values())
+
+
+def rate_in_force(nominal: float, throttle: Throttle | None, now: datetime) -> float:
+    """Messages a second that may go there: what is set, or less while it is slowed down; 0 for no limit."""
+    slowed = throttle.rate_now(now) if throttle else None
+    return min(nominal or slowed, slowed) if slowed else nominal

@@ -14,15 +14,16 @@ from mailer.domain.addresses import masked, on_the_wire
 from mailer.domain.content import NoteContent, Theme
 from mailer.domain.handover import Envelope, Result
 from mailer.domain.headers import NoteHead, note_headers
+from mailer.domain.limits import Ask, Limit
 from mailer.domain.locales import direction
 from mailer.domain.message import compile_message
 from mailer.domain.outcomes import Outcome, Reply
 from mailer.domain.phrases import own_words
-from mailer.domain.ports import Links, NoteRenderer, Outbox, Signer
+from mailer.domain.ports import Limiter, Links, NoteRenderer, Outbox, Signer
 from mailer.domain.routes import Route, in_turn
 from mailer.domain.states import DeliveryState, SubscriptionState
 from mailer.domain.suppressions import LIFTED_BY_OPT_IN
-from mailer.domain.throttling import Kind
+from mailer.domain.throttling import Kind, rate_in_force
 from mailer.domain.ties import KEY_LASTS
 from mailer.domain.verdicts import rule
 from mailer.domain.wording import worded
@@ -57,6 +58,7 @@ def send_due(
     database: Database,
     outbox: Outbox,
     routes: Sequence[Route],
+    limiter: Limiter,
     renderer: NoteRenderer,
     links: Links,
     signer: Signer,
@@ -72,9 +74,14 @@ def send_due(
         held = throttles.present(session)
         shut = {name for (kind, name), one in held.items() if kind is Kind.relay and one.is_shut(now)}
         usable = in_turn(routes, shut, {})
-        if not usable:
+        wanted = notes.due(session, now, limit)
+        if not usable or not wanted:
             return 0
-        claimed = notes.claim(session, now, _LEASE, limit)
+        route = usable[0]
+        rate = rate_in_force(route.rate, held.get((Kind.relay, route.relay)), now)
+        limits = [Limit(f"relay:{route.relay}", rate)] if rate else []
+        granted = limiter.take([Ask(limits, wanted, ahead=True)])[0].count if limits else wanted
+        claimed = notes.claim(session, now, _LEASE, granted)
         found = notes.opened(session, claimed)
         envelopes: list[Envelope] = []
         for one in found:
@@ -85,9 +92,11 @@ def send_due(
                 envelopes.append(_envelope(one, renderer, links, signer, bounce_domain, now))
             except ValueError as error:
                 notes.settle(session, one.note.id, given_up_at=now, reply=f"not sent: {type(error).__name__}")
+    if limits and granted > len(envelopes):
+        limiter.give_back([Ask(limits, granted - len(envelopes))])
     if not envelopes:
         return 0
-    done = outbox.hand_over(envelopes, _Unwritten(), usable[0].relay).result()
+    done = outbox.hand_over(envelopes, _Unwritten(), route.relay).result()
     _record(database, found, done.results, now)
     return len(envelopes)
 

@@ -10,7 +10,7 @@ from mailer.domain.outcomes import Outcome
 from mailer.domain.ports import Telemetry
 from mailer.domain.routes import Route
 from mailer.domain.states import IssueState
-from mailer.domain.throttling import Kind, Throttle
+from mailer.domain.throttling import Kind, Throttle, rate_in_force
 from mailer.domain.traffic import Presence
 from mailer.store import batches, deliveries, issues, newsletters, queues, throttles
 from mailer.store.database import Database
@@ -144,11 +144,10 @@ def look(
 
     def line(kind: Kind, name: str, nominal: float) -> Line:
         throttle = held.get((kind, name))
-        slowed = throttle.rate_now(now) if throttle else None
         return Line(
             name=name,
             rate=rates[kind, name],
-            limit=min(nominal or slowed, slowed) if slowed else (nominal or None),
+            limit=rate_in_force(nominal, throttle, now) or None,
             nominal=nominal or None,
             deferred=deferrals[kind, name],
             waiting=waiting[name] if kind is Kind.destination else 0,

@@ -35,16 +35,24 @@ def add(
     )
 
 
+_DUE = """
+SELECT id FROM note
+WHERE sent_at IS NULL AND given_up_at IS NULL AND due_at <= :now AND (lease_until IS NULL OR lease_until < :now)
+ORDER BY due_at LIMIT :limit
+"""
+
+
+def due(session: Session, now: datetime, limit: int) -> int:
+    """How many could be claimed, up to ``limit``."""
+    query = f"SELECT count(*) FROM ({_DUE}) due"
+    return int(session.execute(text(query), {"now": now, "limit": limit}).scalar_one())
+
+
 def claim(session: Session, now: datetime, lease: timedelta, limit: int) -> list[int]:
     """Notes that are due and that nobody else is sending, from now on ours until the lease ends."""
-    query = """
+    query = f"""
         -- Chosen once: as a subquery of the UPDATE it may be run again for each row, and its limit starts anew.
-        WITH chosen AS MATERIALIZED (
-            SELECT id FROM note
-            WHERE sent_at IS NULL AND given_up_at IS NULL AND due_at <= :now
-              AND (lease_until IS NULL OR lease_until < :now)
-            ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED
-        )
+        WITH chosen AS MATERIALIZED ({_DUE} FOR UPDATE SKIP LOCKED)
         UPDATE note n SET lease_until = :until, attempts = attempts + 1 FROM chosen WHERE n.id = chosen.id
         RETURNING n.id
     """

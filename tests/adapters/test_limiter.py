@@ -73,6 +73,18 @@ def test_the_tightest_of_several_buckets_decides_and_the_others_keep_the_rest(li
     assert limiter.take([Ask([wide], 500)])[0].count == 500
 
 
+def test_who_asks_ahead_has_a_turn_and_the_others_wait_for_it(limiter: Limiter) -> None:
+    limits = [Limit("a", 5)]
+    assert limiter.take([Ask(limits, 1)])[0].count == 0, "somebody takes all there is"
+    assert limiter.take([Ask(limits, 50, ahead=True)])[0].count == 5, "what comes in a second, and no more"
+    grant = limiter.take([Ask(limits, 1, ahead=True)])[0]
+    assert grant.count == 0
+    assert 0.1 < grant.wait <= 0.2
+    later = limiter.take([Ask(limits, 1)])[0]
+    assert later.count == 0
+    assert 1.0 < later.wait <= 1.2, "until that is made good"
+
+
 def test_what_was_not_used_comes_back(limiter: Limiter) -> None:
     ask = Ask([Limit("a", 20)], 20)
     limiter.take([ask])

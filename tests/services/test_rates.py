@@ -4,6 +4,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,13 +14,15 @@ from sqlalchemy import text
 
 from bench.sink import Fault
 from mailer.adapters.embedded import Valkey
+from mailer.adapters.limiter import Limiter
 from mailer.bootstrap import Mailer
 from mailer.domain.states import IssueState
 from mailer.domain.throttling import Kind, Throttle
 from mailer.services import report, schedule
 from mailer.services.report import Counts
 from mailer.settings import Settings
-from mailer.store import throttles
+from mailer.store import notes, throttles
+from tests.notes import send_notes
 from tests.sinks import RunningSink
 
 Ready = Callable[..., int]
@@ -280,6 +283,41 @@ def test_relays_share_by_weight(parts: Mailer, sink: RunningSink, spare: Running
     taken = len(sink.accepted(parts.tokens)), len(spare.accepted(parts.tokens))
     assert sum(taken) == 400
     assert taken[0] > taken[1] > 0
+
+
+@pytest.mark.settings(relays=[{"name": "sink", "rate": "40/s"}])
+def test_notes_have_their_turn_within_the_rate_of_a_relay(
+    parts: Mailer, sink: RunningSink, ready: Ready
+) -> None:
+    issue = ready(example_org=100)
+    with parts.database.transaction() as session:
+        for reader in range(1, 101):
+            notes.add(session, "welcome", 1, "en", datetime.now(UTC), subscriber=reader)
+    with ThreadPoolExecutor(1) as pool:
+        began = time.monotonic()
+        sending = pool.submit(send_all, parts, issue)
+        gone = 0
+        while gone < 100:
+            gone += send_notes(parts)
+            assert time.monotonic() - began < 20
+            time.sleep(0.02)
+        # No more than what a bucket holds and what is drawn ahead, beside what comes in.
+        assert sink.counts.accepted <= 40 * (time.monotonic() - began) + 80
+        assert counts(parts, issue).sent < 100, "who asked for one need not wait for the whole issue"
+        sending.result()
+    assert sink.counts.accepted == 200
+
+
+@pytest.mark.settings(relays=[{"name": "sink", "rate": "10/s"}])
+def test_without_redis_notes_wait(parts: Mailer, sink: RunningSink, ready: Ready, valkey: Valkey) -> None:
+    ready(example_org=1)
+    with parts.database.transaction() as session:
+        notes.add(session, "welcome", 1, "en", datetime.now(UTC), subscriber=1)
+    parts.limiter.close()
+    parts.__dict__["limiter"] = Limiter("redis://127.0.0.1:1")
+    assert send_notes(parts) == 0
+    parts.__dict__["limiter"] = Limiter(valkey.url)
+    assert send_notes(parts) == 1
 
 
 @pytest.mark.settings(

@@ -18,7 +18,7 @@ from mailer.domain.limits import Ask, Limit, worthwhile
 from mailer.domain.outcomes import Outcome
 from mailer.domain.ports import Limiter, Telemetry
 from mailer.domain.routes import Route, in_turn
-from mailer.domain.throttling import Kind, Throttle, wants_less
+from mailer.domain.throttling import Kind, Throttle, rate_in_force, wants_less
 from mailer.domain.traffic import Passage
 from mailer.store import issues, mail_domains, throttles
 from mailer.store.database import Database, Session
@@ -166,10 +166,7 @@ class Gate:
             return throttles.probe(session, held.kind, held.name, now, _PROBE_LEASE)
 
     def _rate(self, kind: Kind, name: str, nominal: float, now: datetime) -> float:
-        """The rate in force; 0 for none."""
-        held = self._throttles.get((kind, name))
-        slowed = held.rate_now(now) if held is not None else None
-        return min(nominal or slowed, slowed) if slowed else nominal
+        return rate_in_force(nominal, self._throttles.get((kind, name)), now)
 
     def _destine(self, leave: Leave, now: datetime) -> None:
         """Draw for the destinations that have limits, before it is known how many of them will be taken."""
