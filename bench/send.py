@@ -105,7 +105,7 @@ def made(parts: stand.Mailer, issue: int, count: int) -> list[bytes]:
     """Messages as the service would fill them, joined beforehand."""
     with parts.database.transaction() as session:
         edition = editions.of_issue(session, issue)[0]
-        template = Template.unpacked(edition.message, edition.slots).named
+        template = Template.unpacked(edition.message, edition.slots)
     found = []
     slots = parts.links.reader_slots(issue, range(1, count + 1))
     for number, slot in enumerate(slots, 1):

@@ -1,8 +1,8 @@
 """Authored Markdown as HTML that is safe in a mail, and as plain text.
 
 The Markdown is CommonMark plus ``<sup>`` and ``<sub>``; other HTML is shown as it was typed. Links lead to
-``http``, ``https`` and ``mailto`` only; web and mail addresses that are written out are links too. Both results
-have the same links.
+``http``, ``https`` and ``mailto`` only; a mail address that is written out is a link too. Both results have the
+same links.
 """
 
 import re
@@ -11,9 +11,11 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import nh3
+from linkify_it import LinkifyIt
 from markdown_it import MarkdownIt
 from markdown_it.common.utils import escapeHtml
 from markdown_it.renderer import RendererHTML
+from markdown_it.rules_core import linkify
 from markdown_it.token import Token
 from markdown_it.tree import SyntaxTreeNode
 from markdown_it.utils import EnvType, OptionsDict
@@ -183,10 +185,19 @@ def _heading(
     return "<h4>" if tokens[index].nesting == 1 else "</h4>\n"
 
 
+def _addresses() -> LinkifyIt:
+    """Finds mail addresses alone: where a web address ends in running text, nobody can tell for sure."""
+    found = LinkifyIt(options={"fuzzy_link": False, "fuzzy_ip": False, "fuzzy_email": True})
+    for schema in ("https:", "ftp:", "http:", "//"):
+        found.add(schema, None)
+    return found
+
+
 def _new_markdown() -> MarkdownIt:
     markdown = MarkdownIt("commonmark", {"linkify": True})
-    markdown.enable("linkify")
-    markdown.linkify.set({"fuzzy_link": False})  # type: ignore[union-attr]  # example.org alone is no link
+    # Behind text_join, or an escape such as the one in a\\_b@example.org cuts an address in two.
+    markdown.core.ruler.after("text_join", "addresses", linkify)
+    markdown.linkify = _addresses()
     markdown.disable(["code", "fence", "html_block"])
     markdown.options["maxNesting"] = 4 * MAX_DEPTH  # at its own limit the parser drops text without a word
     markdown.validateLink = is_link  # type: ignore[method-assign]

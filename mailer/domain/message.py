@@ -22,7 +22,7 @@ Slot = str
 """``name`` in a header, ``name/text`` or ``name/html`` in a body with ``+b64`` or ``+qp`` behind it."""
 
 EDGE = "greeting"
-"""The slot before and behind the greeting. It is never filled: see ``Template.named`` and ``nameless``."""
+"""The slot before and behind the greeting. Nothing stands there: see ``Template.nameless``."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\u0085\u2028\u2029]")
 
@@ -156,20 +156,22 @@ def _pieces(body: bytes, kind: str, markers: Mapping[bytes, str], encoding: str)
     """A body as literal bytes and slots in turn, encoded. ``markers`` maps a marker to its slot's name."""
     found = _any_of(tuple(markers)).split(body) if markers else [body]
     pieces: list[_Piece] = []
+    line = False  # whether a slot that takes a line of its own comes before
     for number, data in enumerate(found):
         if number % 2:
             pieces.append(f"{markers[data]}/{kind}+{encoding}")
+            line = markers[data] != EDGE
             continue
         last = number == len(found) - 1
         if encoding == "b64":
             made = _base64_lines(data if last else _widen(data, kind, -len(data) % 3))
-            before = b"\r\n" if number and made else b""
+            before = b"\r\n" if line and made else b""
             after = b"" if last or not made else b"\r\n"
-            if not made and number and not last:  # two slots side by side
+            if not made and line and not last:  # two slots side by side
                 after = b"\r\n"
             pieces.append(before + made + after)
         else:
-            pieces.append((b"=\r\n" if number else b"") + _qp(data) + (b"" if last else b"=\r\n"))
+            pieces.append((b"=\r\n" if line else b"") + _qp(data) + (b"" if last else b"=\r\n"))
     return pieces
 
 
@@ -222,18 +224,22 @@ class Template:
         return sum(map(len, self.literals))
 
     @cached_property
+    def _edges(self) -> dict[Slot, bytes]:
+        return {slot: b"" for slot in self.slots if slot.partition("/")[0] == EDGE}
+
+    @cached_property
     def _body_slots(self) -> Sequence[tuple[str, Sequence[Slot], Sequence[Slot]]]:
         """Of each name in the bodies, its slots in quoted-printable and its others."""
         found: dict[str, tuple[list[Slot], list[Slot]]] = {}
         for slot in dict.fromkeys(self.slots):
             name, _, form = slot.partition("/")
-            if form:
+            if form and name != EDGE:
                 found.setdefault(name, ([], []))[not form.endswith("+qp")].append(slot)
         return [(name, *slots) for name, slots in found.items()]
 
     def written(self, words: Mapping[str, str]) -> dict[Slot, bytes]:
         """The values of all slots in the bodies. ``words`` has every name."""
-        values: dict[Slot, bytes] = {}
+        values = self._edges.copy()
         for name, printable, others in self._body_slots:
             word = words[name]
             if _AS_IT_IS.fullmatch(word):
@@ -258,24 +264,12 @@ class Template:
         return Template(tuple(literals), self.slots[:tail])
 
     @cached_property
-    def named(self) -> "Template":
-        """The message for a reader with a name, who is greeted."""
-        return self._at_edges(greeted=True)
-
-    @cached_property
     def nameless(self) -> "Template":
-        """The message for a reader without a name: without the greeting."""
-        return self._at_edges(greeted=False)
-
-    def _at_edges(self, *, greeted: bool) -> "Template":
+        """The same message without the greeting, for readers without a name."""
         literals, slots, within = [self.literals[0]], list[Slot](), False
         for slot, literal in zip(self.slots, self.literals[1:], strict=True):
-            if slot.partition("/")[0] == EDGE:
-                within = not within
-                if greeted or not within:
-                    # A slot begins on a line of its own, and so does what is behind it.
-                    literals[-1] += literal.removeprefix(b"\r\n" if slot.endswith("+b64") else b"=\r\n")
-            elif greeted or not within:
+            within ^= slot in self._edges
+            if not within:
                 slots.append(slot)
                 literals.append(literal)
         return Template(tuple(literals), tuple(slots))

@@ -9,7 +9,8 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
 from mailer.domain.states import IssueState, TranslationStatus
-from mailer.models import Issue, IssueEvent, IssueTranslation, Picture, Section, Story
+from mailer.models import Issue, IssueTranslation, Picture, Section, Story
+from mailer.store.issues import once_sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +28,10 @@ class Hit:
 def sent(session: Session, newsletter: int) -> list[Issue]:
     """The issues that went out, the newest first. One that is sent again to those it failed for stays, also when
     that is called off."""
-    before = Issue.id.in_(select(IssueEvent.issue_id).where(IssueEvent.what == IssueState.sent))
     query = select(Issue).where(
         Issue.newsletter_id == newsletter,
         Issue.digest_month.is_(None),
-        or_(Issue.state == IssueState.sent, before),
+        or_(Issue.state == IssueState.sent, once_sent()),
     )
     return list(session.scalars(query.order_by(Issue.issue_date.desc(), Issue.id.desc())))
 

@@ -260,9 +260,8 @@ class Expansion:
 
         Otherwise make the choices and editions that are missing, and deliver again.
         """
-        if not self._run(_CHOSEN).scalar_one():
-            return False  # the first batches of an issue
-        self._made += self._run(_DELIVER, local=self._local).rowcount
+        if self._run(_CHOSEN).scalar_one():  # not so for the first batches of an issue
+            self._made += self._run(_DELIVER, local=self._local).rowcount
         wanted: int = self._run(_COUNT).scalar_one()
         return self._made >= wanted
 

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from datetime import date, datetime
 
-from sqlalchemy import select, text
+from sqlalchemy import or_, select, text
 from sqlalchemy.orm import Session
 
 from mailer.domain.states import IssueState
 from mailer.models import Contact, ContactStory, ContactTranslation, Issue, Story, StoryTranslation
 from mailer.store import issues
+from mailer.store.issues import once_sent
 
 
 def is_made(session: Session, newsletter: int, month: date) -> bool:
@@ -29,7 +30,7 @@ def sources(session: Session, newsletter: int, since: datetime, before: datetime
     query = select(Issue).where(
         Issue.newsletter_id == newsletter,
         Issue.digest_month.is_(None),
-        Issue.state.in_((IssueState.sending, IssueState.sent)),
+        or_(Issue.state.in_((IssueState.sending, IssueState.sent)), once_sent()),
         Issue.frozen_at >= since,
         Issue.frozen_at < before,
     )

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from mailer.domain.states import IssueState, TranslationStatus
@@ -90,6 +90,11 @@ def due(session: Session, now: datetime) -> list[int]:
 def touch(session: Session, issue: int) -> None:
     """Say that the content changed: editions rendered before are stale."""
     session.execute(update(Issue).where(Issue.id == issue).values(revision=Issue.revision + 1))
+
+
+def once_sent() -> ColumnElement[bool]:
+    """Of an issue: whether it went out to all its readers, whatever became of a second try for some of them."""
+    return Issue.id.in_(select(IssueEvent.issue_id).where(IssueEvent.what == IssueState.sent))
 
 
 def log(session: Session, issue: int, actor: str, what: str, detail: str = "") -> None:

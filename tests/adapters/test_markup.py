@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mailer.adapters.markup import MAX_LENGTH, TooDeep, TooLong, is_link, item, to_html, to_text, wrapped
+from mailer.adapters.markup import (
+    MAX_LENGTH,
+    TooDeep,
+    TooLong,
+    is_link,
+    item,
+    line_html,
+    to_html,
+    to_text,
+    wrapped,
+)
 
 ALLOWED = {"p", "a", "em", "strong", "sup", "sub", "ul", "ol", "li", "blockquote", "br", "h4", "hr"}
 # Markdown by its own signs, tags and links, far denser than anybody writes.
@@ -181,3 +191,29 @@ def test_too_long_and_too_deep() -> None:
 )
 def test_what_is_a_link(url: str, fine: bool) -> None:
     assert is_link(url) is fine
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("(For info: Odo, odo.placeholder@example.org)", ["odo.placeholder@example.org"]),
+        (
+            "Write to ina@example.org. Or to x+y-z@sub.example.org, today",
+            ["ina@example.org", "x+y-z@sub.example.org"],
+        ),
+        (r"As converters write it: ina\_sample@example.org", ["ina_sample@example.org"]),
+        ("*ina@example.org* and <odo@example.org>", ["ina@example.org", "odo@example.org"]),
+        ("`ina@example.org`, ina@localhost, https://user@example.org/ and //example.org/@ina", []),
+        # Where these end nobody can tell for sure.
+        ("https://example.org/a, www.example.org and example.org", []),
+        ("[by ina@example.org](https://example.org/)", []),
+    ],
+)
+def test_a_mail_address_that_is_written_out_is_a_link(source: str, found: list[str]) -> None:
+    assert re.findall(r'<a href="mailto:([^"]+)">\1</a>', to_html(source)) == found
+    assert to_html(source).count("mailto:") == len(found)
+    for address in found:
+        assert re.findall(rf"[\w.+-]*{re.escape(address)}", to_text(source)) == [address], (
+            "and is printed once"
+        )
+    assert "<a" not in line_html(source)

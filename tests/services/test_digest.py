@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from mailer.adapters.inbox import RunningInbox
 from mailer.bootstrap import Mailer
-from mailer.services import compose, digest, expand, report, schedule
+from mailer.services import compose, digest, expand, report, schedule, settle
 from tests.mails import html
 from tests.notes import mails_to
 
@@ -95,6 +95,18 @@ def test_a_digest_is_no_issue_of_the_next_month(parts: Mailer, september: int) -
             {"id": issue},
         )
     assert make(parts, datetime(2026, 11, 1, tzinfo=UTC)) == []
+
+
+@pytest.mark.parametrize("end", [schedule.pause, schedule.cancel])
+def test_an_issue_belongs_to_its_month_whatever_becomes_of_a_second_try(
+    parts: Mailer, september: int, end: Callable[..., object]
+) -> None:
+    with parts.database.transaction() as session:
+        session.execute(text("UPDATE delivery SET state = 'failed' WHERE state = 'sent'"))
+        session.execute(text("UPDATE batch SET sent = 0, failed = 1"))
+    assert settle.retry(parts.database, september, [], "ann", FIRST).tried == 1
+    end(parts.database, september, "ann", *([FIRST] if end is schedule.cancel else []))
+    assert make(parts)
 
 
 def test_the_month_before_january(parts: Mailer, september: int) -> None:

@@ -219,6 +219,20 @@ def test_expanding_again_changes_nothing(parts: Mailer, import_issue: Import) ->
     assert report.audit(parts.database, issue) == []
 
 
+def test_an_audience_that_is_gone_by_then_ends_the_issue(parts: Mailer, import_issue: Import) -> None:
+    """Between freezing and expanding everybody may have left: no language is chosen, nothing to wait for."""
+    issue = import_issue("en")
+    invite(parts, random.Random(1), 3)
+    freeze(parts, issue)
+    with parts.database.transaction() as session:
+        session.execute(text("DELETE FROM subscriber"))
+    assert expand.expand_some(parts.database, issue, NOW) == 1
+    assert expand.expand_some(parts.database, issue, NOW) == 0
+    assert expand.settle(parts.database, issue, NOW)
+    assert schedule.finish_done(parts.database, NOW) == [issue]
+    assert report.audit(parts.database, issue) == []
+
+
 def test_several_workers_expand_one_audience(parts: Mailer, import_issue: Import) -> None:
     issue = import_issue("en", "fr", "bs")
     readers = invite(parts, random.Random(2), 900)

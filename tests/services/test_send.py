@@ -2,6 +2,7 @@
 
 import email
 import email.policy
+import itertools
 import re
 import threading
 import time
@@ -9,7 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ from mailer.domain.states import DeliveryState, IssueState
 from mailer.domain.ties import Tie
 from mailer.services import feedback, leave, report, schedule
 from mailer.services.report import Counts
-from mailer.services.send import gate
+from mailer.services.send import gate, run
 from mailer.settings import Settings
 from mailer.store import batches, ledger
 from mailer.store.batches import Claim
@@ -603,3 +604,41 @@ def test_two_workers_on_one_host_send_each_mail_once(
     assert sum(handed) == 120
     assert sorted(sink.accepted(parts.tokens)) == list(range(1, 121))
     assert counts(parts, issue) == Counts(candidates=120, sent=120)
+
+
+def test_micro_batches_become_as_large_as_fits(parts: Mailer) -> None:
+    sender = parts.sender
+    assert sender.at_once == 20
+    for handed, took, then in (
+        (20, 0.001, 160),
+        (20, 0.001, 160),  # one that was taken before
+        (160, 0.25, 320),
+        (320, 0.9, 320),
+        (320, 0.01, 500),
+        (500, 1.2, 250),
+        (250, 9.0, 125),
+        (20, 9.0, 62),
+        (20, 9.0, 31),
+        (20, 9.0, 20),
+        (20, 9.0, 20),
+    ):
+        sender.pace(handed, took)
+        assert sender.at_once == then, (handed, took)
+
+
+def test_a_clock_that_is_set_back_again_and_again(
+    parts: Mailer, sink: RunningSink, ready: Callable[[int], int], send: Send, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    back = itertools.count()
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            return datetime.now(tz) - timedelta(seconds=0.3 * next(back))
+
+    monkeypatch.setattr(run, "datetime", Clock)
+    issue = ready(120)
+    assert send() == 120
+    assert next(back) > 5
+    assert parts.sender.at_once >= 20
+    assert report.audit(parts.database, issue) == []

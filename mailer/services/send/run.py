@@ -57,7 +57,8 @@ class _Flight:
     unsent: Sequence[Verdict]
     """Deliveries that were taken and are not with the relay: no message could be made, or none may go there."""
     landing: Future[HandedOver]
-    since: datetime
+    since: float
+    """On the monotonic clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,14 +275,15 @@ class Run:
                 unsent.append(Verdict(one.subscriber, DeliveryState.failed, f"not sent: {error}"))
         self.handed += len(envelopes)
         landing = self.sender.outbox.hand_over(envelopes, self.journal, leave.route.relay, self._may_send)
-        return _Flight(leave.route, due, destinations, unsent, landing, now)
+        return _Flight(leave.route, due, destinations, unsent, landing, time.monotonic())
 
     def _may_send(self, _: Envelope) -> bool:
         return not (self.called_off or self.sender.stopping.is_set())
 
     def _envelope(self, one: Due, slot: ReaderSlots, template: Template, date: bytes) -> Envelope:
         recipient, smtputf8 = on_the_wire(one.address)
-        template = template.named if one.name else template.nameless
+        if not one.name:
+            template = template.nameless
         if one.text_only:
             template = template.text_only
         words = {
@@ -318,7 +320,8 @@ class Run:
         now = datetime.now(UTC)
         if done.error:
             self.stop, self.again_at = True, now + _AFTER_TROUBLE
-        self.sender.pace(len(flight.due), now - flight.since)
+        took = max(time.monotonic() - flight.since, 0.001)
+        self.sender.pace(len(flight.due), took)
         attempts = {one.subscriber: one.attempts for one in flight.due}
         verdicts = list(flight.unsent)
         for result in done.results:
@@ -338,7 +341,7 @@ class Run:
                 self.sender.chance,
             )
             verdicts.append(Verdict(subscriber, *ruling))
-        tally = _tallied(flight, done, max((now - flight.since) / timedelta(seconds=1), 0.001))
+        tally = _tallied(flight, done, took)
         self.sender.gate.count(tally, "retry" if self.claim.retry else "send")
         return _Landed(flight.route.relay, verdicts, tally)
 

@@ -21,8 +21,8 @@ from mailer.store.ledger import Verdict
 
 FEWEST, MOST = 20, 500
 """Deliveries of a micro-batch: those taken, sent and recorded together."""
-_FLIGHT = timedelta(seconds=1)
-"""What a micro-batch may take at the relay: those in flight are finished when the process is to end."""
+_FLIGHT = 1.0
+"""Seconds that a micro-batch may take at the relay: those in flight are finished when the process is to end."""
 _STEP = 8
 """How many times as large the next one may be."""
 _KEPT_TEMPLATES = 64_000_000
@@ -106,12 +106,12 @@ class Sender:
             follow_up(session, claim.issue, verdicts, now)
         return {claim.epoch - 1, *epochs}
 
-    def pace(self, handed: int, took: timedelta) -> None:
-        """Learn from a micro-batch how many deliveries the next one should have."""
+    def pace(self, handed: int, took: float) -> None:
+        """Learn from a micro-batch, and the seconds it took, how many deliveries the next one should have."""
         if took > _FLIGHT:
             self.at_once = max(FEWEST, self.at_once // 2)
         elif handed >= self.at_once and took < _FLIGHT / 2:
-            fit = round(handed * (_FLIGHT / 2 / took))
+            fit = round(handed * _FLIGHT / 2 / took)
             self.at_once = min(MOST, self.at_once * _STEP, fit)
 
     def templates(self, session: Session, wanted: Iterable[int]) -> dict[int, Template]:
