@@ -15,7 +15,7 @@ from linkify_it import LinkifyIt
 from markdown_it import MarkdownIt
 from markdown_it.common.utils import escapeHtml
 from markdown_it.renderer import RendererHTML
-from markdown_it.rules_core import linkify
+from markdown_it.rules_core import StateCore, linkify
 from markdown_it.token import Token
 from markdown_it.tree import SyntaxTreeNode
 from markdown_it.utils import EnvType, OptionsDict
@@ -193,10 +193,15 @@ def _addresses() -> LinkifyIt:
     return found
 
 
+def _link_addresses(state: StateCore) -> None:
+    if "@" in state.src:
+        linkify(state)
+
+
 def _new_markdown() -> MarkdownIt:
     markdown = MarkdownIt("commonmark", {"linkify": True})
     # Behind text_join, or an escape such as the one in a\\_b@example.org cuts an address in two.
-    markdown.core.ruler.after("text_join", "addresses", linkify)
+    markdown.core.ruler.after("text_join", "addresses", _link_addresses)
     markdown.linkify = _addresses()
     markdown.disable(["code", "fence", "html_block"])
     markdown.options["maxNesting"] = 4 * MAX_DEPTH  # at its own limit the parser drops text without a word
