@@ -187,7 +187,7 @@ def _heading(
 
 def _addresses() -> LinkifyIt:
     """Finds mail addresses alone: where a web address ends in running text, nobody can tell for sure."""
-    found = LinkifyIt(options={"fuzzy_link": False, "fuzzy_ip": False, "fuzzy_email": True})
+    found = LinkifyIt(options={"fuzzy_link": False})
     for schema in ("https:", "ftp:", "http:", "//"):
         found.add(schema, None)
     return found
@@ -200,7 +200,7 @@ def _link_addresses(state: StateCore) -> None:
 
 def _new_markdown() -> MarkdownIt:
     markdown = MarkdownIt("commonmark", {"linkify": True})
-    # Behind text_join, or an escape such as the one in a\\_b@example.org cuts an address in two.
+    # Behind text_join, or an escape such as the one in a\_b@example.org cuts an address in two.
     markdown.core.ruler.after("text_join", "addresses", _link_addresses)
     markdown.linkify = _addresses()
     markdown.disable(["code", "fence", "html_block"])

@@ -31,6 +31,41 @@ class Claim:
     """Who held it before; if it was lost, there may be deliveries in ``sending`` to look into."""
 
 
+# What a lost worker left in flight is looked into also when its issue has been stopped. By the clock that set the
+# lease.
+_HINT_LOST = """
+UPDATE batch SET hinted_at = :now
+WHERE id IN (
+    SELECT id FROM batch
+    WHERE state = 'sending' AND lease_until < clock_timestamp() AND (hinted_at IS NULL OR hinted_at < :stale)
+    FOR UPDATE SKIP LOCKED
+)
+RETURNING id
+"""
+
+_HINT_DUE = """
+-- Chosen once: as a subquery of the UPDATE it may be run again for each row, and its limit starts anew.
+WITH chosen AS MATERIALIZED (
+    SELECT b.id FROM batch b JOIN (
+        SELECT b.id, row_number() OVER (PARTITION BY b.issue_id ORDER BY b.due_at, b.id) AS turn
+        FROM batch b JOIN issue i ON i.id = b.issue_id
+        WHERE i.state = 'sending' AND i.composed_at IS NOT NULL AND b.state = 'ready' AND b.due_at <= :now
+          AND (b.hinted_at IS NULL OR b.hinted_at < :stale)
+          AND CASE WHEN b.retry THEN :retry ELSE :first END
+    ) waiting ON waiting.id = b.id
+    -- Said once more of the row that is locked: another clock may have been faster.
+    WHERE b.hinted_at IS NULL OR b.hinted_at < :stale
+    ORDER BY waiting.turn, b.due_at, b.id
+    LIMIT greatest(0, :limit - (
+        SELECT count(*) FROM batch h WHERE h.state = 'ready' AND h.due_at <= :now AND h.hinted_at >= :stale
+    ))
+    FOR UPDATE OF b SKIP LOCKED
+)
+UPDATE batch b SET hinted_at = :now FROM chosen WHERE b.id = chosen.id
+RETURNING b.id, b.retry
+"""
+
+
 def hand_out(
     session: Session, now: datetime, again: timedelta, limit: int, *, first: bool = True, retry: bool = True
 ) -> list[tuple[int, bool]]:
@@ -41,39 +76,11 @@ def hand_out(
     word of it until a slow relay has taken all first attempts. ``first``, ``retry``: whether the queues of first
     attempts and of retries have room.
     """
-    query = """
-        -- Chosen once: as a subquery of the UPDATE it may be run again for each row, and its limit starts anew.
-        WITH chosen AS MATERIALIZED (
-            SELECT b.id FROM batch b JOIN (
-                SELECT b.id, row_number() OVER (PARTITION BY b.issue_id ORDER BY b.due_at, b.id) AS turn
-                FROM batch b JOIN issue i ON i.id = b.issue_id
-                WHERE ((i.state = 'sending' AND i.composed_at IS NOT NULL
-                        AND b.state = 'ready' AND b.due_at <= :now)
-                       -- What a lost worker left in flight is looked into also when its issue has been stopped.
-                       -- By the clock that set the lease.
-                       OR (b.state = 'sending' AND b.lease_until < clock_timestamp()))
-                  AND (b.hinted_at IS NULL OR b.hinted_at < :stale)
-                  AND CASE WHEN b.retry OR b.state = 'sending' THEN :retry ELSE :first END
-            ) waiting ON waiting.id = b.id
-            -- Said once more of the row that is locked: another clock may have been faster.
-            WHERE b.hinted_at IS NULL OR b.hinted_at < :stale
-            ORDER BY b.state = 'ready', waiting.turn, b.due_at, b.id
-            LIMIT greatest(0, :limit - (
-                SELECT count(*) FROM batch h
-                WHERE h.state = 'ready' AND h.due_at <= :now AND h.hinted_at >= :stale
-            )) + (
-                SELECT count(*) FROM batch l
-                WHERE l.state = 'sending' AND l.lease_until < clock_timestamp()
-                  AND (l.hinted_at IS NULL OR l.hinted_at < :stale) AND :retry
-            )
-            FOR UPDATE OF b SKIP LOCKED
-        )
-        UPDATE batch b SET hinted_at = :now FROM chosen WHERE b.id = chosen.id
-        RETURNING b.id, b.retry OR b.state = 'sending' AS retry
-    """
-    values = {"now": now, "stale": now - again, "limit": limit, "first": first, "retry": retry}
-    rows = session.execute(text(query), values)
-    return sorted((row.id, row.retry) for row in rows)
+    when = {"now": now, "stale": now - again}
+    lost = session.scalars(text(_HINT_LOST), when) if retry else ()
+    found = [(batch, True) for batch in lost]
+    due = session.execute(text(_HINT_DUE), when | {"limit": limit, "first": first, "retry": retry})
+    return sorted(found + [(row.id, row.retry) for row in due])
 
 
 def forget_hints(session: Session, issue: int) -> None:

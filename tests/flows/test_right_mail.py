@@ -3,11 +3,12 @@
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
+
+import sqlalchemy
 
 from mailer.adapters.inbox import RunningInbox
 from mailer.bootstrap import Mailer
-from mailer.services import report, subscribers
+from mailer.services import report
 from tests.mails import html, mails, text
 
 
@@ -57,28 +58,17 @@ def test_who_gave_a_name_is_greeted_by_it_and_nobody_by_their_address(
     parts: Mailer,
     inbox: RunningInbox,
     import_issue: Callable[..., int],
+    add_readers: Callable[[str], None],
     prepare: Callable[[int], None],
     send: Callable[[], int],
-    tmp_path: Path,
 ) -> None:
     """In quoted-printable and in base64, which have their own ways to leave something out."""
     issue = import_issue("en", "mk")
-    file = tmp_path / "readers.csv"
-    file.write_text(
-        "address,name,languages,consent_source,consent_date\n"
-        "ann@example.org,Ann O’Hara,en,a form,2026-01-02\n"
-        "bea@example.org,,en,a form,2026-01-02\n"
-        "cil@example.org,Цвета,mk,a form,2026-01-02\n"
-        "dan@example.org,,mk,a form,2026-01-02\n",
-        "utf-8",
-    )
-    subscribers.import_subscribers(
-        parts.database,
-        file,
-        "lumen-basin",
-        pads=parts.tokens.address_pads(),
-        now=datetime(2026, 9, 30, tzinfo=UTC),
-    )
+    add_readers("ann@example.org;en;\nbea@example.org;en;\ncil@example.org;mk;\ndan@example.org;mk;")
+    with parts.database.transaction() as session:
+        for address, name in ("ann@example.org", "Ann O’Hara"), ("cil@example.org", "Цвета"):
+            query = sqlalchemy.text("UPDATE subscriber SET name = :name WHERE address = :address")
+            session.execute(query, {"name": name, "address": address})
     prepare(issue)
     assert send() == 4
     got = mails(inbox)

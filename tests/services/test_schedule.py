@@ -35,6 +35,22 @@ def issue(parts: Mailer, import_issue: Import) -> int:
     return made
 
 
+@pytest.fixture
+def in_batches(
+    parts: Mailer, issue: int, add_readers: AddReaders, prepare: Callable[[int], None]
+) -> Callable[[int], list[int]]:
+    """Gives the issue so many readers, and has it ready; returns its batches, each of ten readers."""
+
+    def run(readers: int) -> list[int]:
+        add_readers(many(readers))
+        schedule.reopen(parts.database, issue, "tests")
+        prepare(issue)
+        with parts.database.transaction() as session:
+            return list(session.scalars(text("SELECT id FROM batch ORDER BY id")))
+
+    return run
+
+
 def state(parts: Mailer, issue: int) -> IssueState:
     return report.status(parts.database, issue, NOW).state
 
@@ -122,31 +138,23 @@ def test_pausing_and_resuming(parts: Mailer, issue: int, add_readers: AddReaders
 
 
 def test_a_batch_is_handed_out_again_only_after_a_while(
-    parts: Mailer, issue: int, add_readers: AddReaders, prepare: Callable[[int], None]
+    parts: Mailer, in_batches: Callable[[int], list[int]]
 ) -> None:
-    add_readers(many(25))
-    schedule.reopen(parts.database, issue, "tests")
-    prepare(issue)
-    now = datetime.now(UTC)
+    made, now = in_batches(25), datetime.now(UTC)
     first = schedule.hand_out(parts.database, now, HOUR, 2)
     assert len(first) == 2
     assert schedule.hand_out(parts.database, now, HOUR, 2) == [], "as many are hinted as may be"
     rest = schedule.hand_out(parts.database, now, HOUR, 10)
     assert len(rest) == 1
     assert schedule.hand_out(parts.database, now + 2 * HOUR, HOUR, 10) == sorted(first + rest)
+    assert [batch for batch, _ in sorted(first + rest)] == made
 
 
 @by_whatever_plan
 def test_no_more_batches_are_handed_out_than_asked_for(
-    parts: Mailer,
-    issue: int,
-    add_readers: AddReaders,
-    prepare: Callable[[int], None],
-    without: tuple[str, ...],
+    parts: Mailer, in_batches: Callable[[int], list[int]], without: tuple[str, ...]
 ) -> None:
-    add_readers(many(60))
-    schedule.reopen(parts.database, issue, "tests")
-    prepare(issue)
+    in_batches(60)
     with parts.database.transaction() as session:
         forbid(session, without)
         assert len(batches.hand_out(session, datetime.now(UTC), HOUR, 2)) == 2
@@ -154,22 +162,17 @@ def test_no_more_batches_are_handed_out_than_asked_for(
 
 
 def test_what_a_lost_worker_left_waits_for_no_first_attempts(
-    parts: Mailer, issue: int, add_readers: AddReaders, prepare: Callable[[int], None]
+    parts: Mailer, in_batches: Callable[[int], list[int]]
 ) -> None:
-    add_readers(many(60))
-    schedule.reopen(parts.database, issue, "tests")
-    prepare(issue)
+    first, second, *_, last = in_batches(60)
     now = datetime.now(UTC)
-    first = schedule.hand_out(parts.database, now, HOUR, 2)
     with parts.database.transaction() as session:
-        last = session.scalar(text("SELECT max(id) FROM batch")) or 0
         assert batches.claim(session, last, parts.journals.worker, timedelta(0))
-    assert schedule.hand_out(parts.database, now, HOUR, 2) == [(last, True)], (
-        "first attempts have their hints"
-    )
-    assert schedule.hand_out(parts.database, now, HOUR, 2) == []
-    assert len(schedule.hand_out(parts.database, now, HOUR, 3)) == 1
-    assert (last, False) not in first
+    assert schedule.hand_out(parts.database, now, HOUR, 1, retry=False) == [(first, False)]
+    assert schedule.hand_out(parts.database, now, HOUR, 1) == [(last, True)], "one first attempt has its hint"
+    assert schedule.hand_out(parts.database, now, HOUR, 1) == []
+    assert schedule.hand_out(parts.database, now, HOUR, 2, first=False) == []
+    assert schedule.hand_out(parts.database, now, HOUR, 2) == [(second, False)]
 
 
 def test_an_issue_without_readers_is_sent_at_once(

@@ -1,4 +1,5 @@
-"""How much may go out now, by which relay, and to which destinations: asked before each micro-batch is taken.
+"""How much may go out now, by which relay, and to which destinations: asked before each micro-batch is taken, and
+told after it what the relay and the destinations had to say.
 
 The rates are those of the settings and of the issue, less what relays and destinations asked for (the table
 ``throttle``). All workers draw from the same buckets. Where no rate is set and nothing is held back, nothing is asked.
@@ -20,6 +21,7 @@ from mailer.domain.ports import Limiter, Telemetry
 from mailer.domain.routes import Route, in_turn
 from mailer.domain.throttling import Kind, Throttle, rate_in_force, wants_less
 from mailer.domain.traffic import Passage
+from mailer.services.send.tally import Tally
 from mailer.store import issues, mail_domains, throttles
 from mailer.store.database import Database, Session
 
@@ -61,25 +63,6 @@ class Leave:
             for domain in destinations.domains(name)
         ]
         return [row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows]
-
-
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """What a micro-batch's results say of the relay and of the destinations."""
-
-    relay: str
-    outcomes: Mapping[str, Counter[str]]
-    """By destination: how often each outcome came."""
-    deferred: Mapping[str, int]
-    """By destination: 421, 450 and 451."""
-    refused: Mapping[str, int]
-    """By destination: first attempts that were refused for policy. Second ones only repeat a word on one mailbox."""
-    closing: int
-    """421 alone, which is about the relay's own state."""
-    seconds: float
-    """What the micro-batch took."""
-    words: Mapping[str, str]
-    """By destination, and under the empty name for the relay: the last reply that was no acceptance."""
 
 
 class Gate:

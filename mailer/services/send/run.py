@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 from mailer.domain import headers
 from mailer.domain.addresses import on_the_wire
-from mailer.domain.handover import Envelope, Result
+from mailer.domain.handover import Envelope
 from mailer.domain.message import Template, mailbox
-from mailer.domain.outcomes import Outcome, Stage, impersonal
+from mailer.domain.outcomes import Outcome, impersonal
 from mailer.domain.ports import HandedOver, Journal, ReaderSlots
 from mailer.domain.routes import Route
 from mailer.domain.states import DeliveryState, IssueState
 from mailer.domain.verdicts import rule
-from mailer.services.send.gate import Leave, Tally
+from mailer.services.send.gate import Leave
+from mailer.services.send.tally import Tally, is_about_us, tallied
 from mailer.store import batches, feedback, issues, ledger, settling, throttles
 from mailer.store.batches import Claim
 from mailer.store.database import DatabaseDown, Session
@@ -38,9 +39,6 @@ _HEED = 0.5
 _PATIENCE = 3.0
 """Seconds for which a claim waits for leave to send; then other batches have their turn."""
 _AFTER_TROUBLE = timedelta(seconds=5)
-_LESS = frozenset({421, 450, 451})
-"""Replies that may ask for fewer messages."""
-_CLOSING = 421
 
 T = TypeVar("T")
 _log = logging.getLogger("mailer")
@@ -326,7 +324,7 @@ class Run:
         verdicts = list(flight.unsent)
         for result in done.results:
             subscriber = cast(int, result.key)
-            if result.outcome is Outcome.MESSAGE or _is_about_us(result):
+            if result.outcome is Outcome.MESSAGE or is_about_us(result):
                 self.faulty = impersonal(str(result.reply))
                 self.stop = True
             if result.outcome is Outcome.RELAY:
@@ -341,7 +339,7 @@ class Run:
                 self.sender.chance,
             )
             verdicts.append(Verdict(subscriber, *ruling))
-        tally = _tallied(flight, done, took)
+        tally = tallied(flight.route.relay, flight.due, flight.destinations, done.results, took)
         self.sender.gate.count(tally, "retry" if self.claim.retry else "send")
         return _Landed(flight.route.relay, verdicts, tally)
 
@@ -354,44 +352,6 @@ class Run:
                     session, issue.id, "mailer", "paused", f"the relay refuses the message: {self.faulty}"
                 )
                 _log.error("Issue %s is paused: the relay refuses the message: %s", issue.id, self.faulty)
-
-
-def _is_about_us(result: Result) -> bool:
-    """Our sender is refused: no destination's word, and no better for the next reader."""
-    return result.outcome is Outcome.POLICY and result.stage is Stage.MAIL
-
-
-def _tallied(flight: _Flight, done: HandedOver, seconds: float) -> Tally:
-    outcomes: dict[str, Counter[str]] = {}
-    deferred: Counter[str] = Counter()
-    refused: Counter[str] = Counter()
-    words: dict[str, str] = {}
-    closing = 0
-    accepted = Outcome.ACCEPTED
-    if all(result.outcome is accepted for result in done.results) and len(done.results) == len(flight.due):
-        # As nearly always: no need to look at each.
-        counts = Counter(flight.destinations)
-        outcomes = {name: Counter({accepted: count}) for name, count in counts.items()}
-        return Tally(flight.route.relay, outcomes, deferred, refused, closing, seconds, words)
-    of = {
-        one.subscriber: (name, one.attempts)
-        for one, name in zip(flight.due, flight.destinations, strict=True)
-    }
-    for result in done.results:
-        outcome = Outcome.REJECTED if _is_about_us(result) else result.outcome
-        name, attempts = of[result.key]  # type: ignore[index]
-        outcomes.setdefault(name, Counter())[outcome] += 1
-        if outcome is Outcome.ACCEPTED:
-            continue
-        code = result.reply.code if result.reply else 0
-        said = impersonal(str(result.reply) if result.reply else result.detail)
-        words[name] = said
-        if outcome is Outcome.RELAY or code == _CLOSING:
-            words[""] = said
-        deferred[name] += outcome is Outcome.RETRY and code in _LESS
-        refused[name] += outcome is Outcome.POLICY and attempts == 1
-        closing += code == _CLOSING
-    return Tally(flight.route.relay, outcomes, deferred, refused, closing, seconds, words)
 
 
 def follow_up(session: Session, issue: int, verdicts: Sequence[Verdict], now: datetime) -> None:

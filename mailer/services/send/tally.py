@@ -1,0 +1,70 @@
+"""What the results of a micro-batch say of its relay and of its destinations."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from mailer.domain.handover import Result
+from mailer.domain.outcomes import Outcome, Stage, impersonal
+from mailer.store.ledger import Due
+
+_LESS = frozenset({421, 450, 451})
+"""Replies that may ask for fewer messages."""
+_CLOSING = 421
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Counted by destination."""
+
+    relay: str
+    outcomes: Mapping[str, Counter[str]]
+    """By destination: how often each outcome came."""
+    deferred: Mapping[str, int]
+    """By destination: 421, 450 and 451."""
+    refused: Mapping[str, int]
+    """By destination: first attempts that were refused for policy. Second ones only repeat a word on one mailbox."""
+    closing: int
+    """421 alone, which is about the relay's own state."""
+    seconds: float
+    """What the micro-batch took."""
+    words: Mapping[str, str]
+    """By destination, and under the empty name for the relay: the last reply that was no acceptance."""
+
+
+def is_about_us(result: Result) -> bool:
+    """Our sender is refused: no destination's word, and no better for the next reader."""
+    return result.outcome is Outcome.POLICY and result.stage is Stage.MAIL
+
+
+def tallied(
+    relay: str, due: Sequence[Due], destinations: Sequence[str], results: Sequence[Result], seconds: float
+) -> Tally:
+    """``destinations``: of each of ``due``."""
+    outcomes: dict[str, Counter[str]] = {}
+    deferred: Counter[str] = Counter()
+    refused: Counter[str] = Counter()
+    words: dict[str, str] = {}
+    closing = 0
+    accepted = Outcome.ACCEPTED
+    if all(result.outcome is accepted for result in results) and len(results) == len(due):
+        # As nearly always: no need to look at each.
+        counts = Counter(destinations)
+        outcomes = {name: Counter({accepted: count}) for name, count in counts.items()}
+        return Tally(relay, outcomes, deferred, refused, closing, seconds, words)
+    of = {one.subscriber: (name, one.attempts) for one, name in zip(due, destinations, strict=True)}
+    for result in results:
+        outcome = Outcome.REJECTED if is_about_us(result) else result.outcome
+        name, attempts = of[result.key]  # type: ignore[index]
+        outcomes.setdefault(name, Counter())[outcome] += 1
+        if outcome is Outcome.ACCEPTED:
+            continue
+        code = result.reply.code if result.reply else 0
+        said = impersonal(str(result.reply) if result.reply else result.detail)
+        words[name] = said
+        if outcome is Outcome.RELAY or code == _CLOSING:
+            words[""] = said
+        deferred[name] += outcome is Outcome.RETRY and code in _LESS
+        refused[name] += outcome is Outcome.POLICY and attempts == 1
+        closing += code == _CLOSING
+    return Tally(relay, outcomes, deferred, refused, closing, seconds, words)
