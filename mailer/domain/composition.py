@@ -9,6 +9,7 @@ from mailer.domain.editions import Rules, StoryText, sections_shown, shown_in
 from mailer.domain.languages import choose
 from mailer.domain.locales import direction
 from mailer.domain.phrases import Phrases, own_words
+from mailer.domain.wording import signed
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +145,7 @@ class IssueMaterial:
             sections=tuple(shown),
             left_out=tuple(left_out),
             postal_address=self.postal_address,
-            sender_name=self.sender_name,
+            sender_name=signed(self.sender_name, self.names, name),
             reply_to=self.reply_to or self.sender_address,
             links=links,
             masthead_picture=Picture(*self.masthead, alt="") if self.masthead else None,

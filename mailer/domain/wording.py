@@ -20,6 +20,12 @@ def worded(texts: Mapping[str, str], language: str, chains: Chains, default: str
     return Wording(texts[tag], tag) if tag else Wording("", language)
 
 
+def signed(sender: str, names: Mapping[str, str], name: str) -> str:
+    """By whom a mail is signed. A sender who goes by the newsletter's name in some language goes by ``name``,
+    which is the one in the language of the mail."""
+    return name if sender in names.values() else sender
+
+
 def spoken(languages: Sequence[str]) -> tuple[str, ...]:
     """The catalogues that serve readers of these languages, in the same order."""
     catalogues = list(NATIVE_NAMES)

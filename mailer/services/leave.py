@@ -100,7 +100,7 @@ def _ended_together(session: Session, subscriber: int, now: datetime) -> list[in
 
 
 def say_why(database: Database, tie: Tie, reason: str, words: str) -> bool:
-    """Note why a reader has left, if they care to tell; True when there was something to note it on.
+    """Note why a reader has left, if they care to tell; True when something was noted.
 
     A reason that the page does not offer is dropped, and more than LONGEST_WORDS characters are cut.
     """
@@ -110,9 +110,8 @@ def say_why(database: Database, tie: Tie, reason: str, words: str) -> bool:
             return False
         why = {"why": reason} if reason in REASONS else {}
         said = "".join(c for c in words.strip() if c.isprintable() or c == "\n")[:LONGEST_WORDS]
-        return feedback.explain_leaving(
-            session, found.newsletter.id, tie.subscriber, why | ({"words": said} if said else {})
-        )
+        told = why | ({"words": said} if said else {})
+        return bool(told) and feedback.explain_leaving(session, found.newsletter.id, tie.subscriber, told)
 
 
 def wait_for_flights(database: Database, newsletter: int, subscriber: int) -> bool:

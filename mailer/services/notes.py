@@ -26,7 +26,7 @@ from mailer.domain.suppressions import LIFTED_BY_OPT_IN
 from mailer.domain.throttling import Kind, rate_in_force
 from mailer.domain.ties import KEY_LASTS
 from mailer.domain.verdicts import rule
-from mailer.domain.wording import worded
+from mailer.domain.wording import signed, worded
 from mailer.store import notes, readers, throttles
 from mailer.store.database import Database, Session
 from mailer.store.notes import Open
@@ -177,12 +177,13 @@ def _content(one: Open, link: str, unsubscribe: str, to: _Addressed) -> NoteCont
     other = ""
     if one.change and one.subscriber:
         other = one.subscriber.address if one.note.kind in _TO_THE_NEW else one.change.address
+    name = worded(newsletter.names, language, chains, default).text
     return NoteContent(
         kind=one.note.kind,
         language=language,
         direction=direction(language),
-        newsletter=worded(newsletter.names, language, chains, default).text,
-        sender_name=newsletter.sender_name,
+        newsletter=name,
+        sender_name=signed(newsletter.sender_name, newsletter.names, name),
         postal_address=newsletter.postal_address,
         reply_to=newsletter.reply_to,
         link=link,

@@ -72,6 +72,8 @@ class Profile:
     subscribed: bool
     may_come_back: bool
     """Leaving can still be taken back."""
+    may_take_back: bool
+    """What a link of any mail has changed last can still be undone by one."""
     sections: tuple[SectionChoice, ...]
     section_names: Mapping[str, str]
     """Key → title, in ``language`` or the nearest."""
@@ -79,6 +81,8 @@ class Profile:
     """Follows sections that are added later, too."""
     got: tuple[SectionChoice, ...]
     """The sections that can be left of the edition that the link stood in, whether followed or not."""
+    may_drop: bool
+    """At least one of ``got`` can be left so that something remains."""
     text_only: bool
     time_zone: str
     monthly: bool
@@ -91,6 +95,8 @@ class Profile:
     newsletters: tuple[OtherNewsletter, ...]
     several: bool
     """The sender has more than this one, whether the reader has them or not."""
+    archive: str
+    """The newsletter's name in addresses where its archive is open to everybody, else empty."""
     postal_address: str
     theme: dict[str, str]
     own_words: Mapping[str, Words] = field(default_factory=dict)
@@ -138,8 +144,13 @@ def by_key(
         return Tie(subscriber, newsletter=newsletter.id), good
 
 
-def send_key(database: Database, tie: Tie, now: datetime, speak: Sequence[str] = ()) -> Profile | None:
-    """Have the link of the reader's own page sent to the reader's address, a few times an hour at most."""
+def send_key(
+    database: Database, tie: Tie, now: datetime, speak: Sequence[str] = ()
+) -> tuple[bool, Profile] | None:
+    """Have the link of the reader's own page sent to the reader's address, a few times an hour at most.
+
+    Returns whether it is sent this time, and the reader; None for no such reader.
+    """
     with database.transaction() as session:
         found = readers.tied(session, tie)
         if found is None:
@@ -147,9 +158,10 @@ def send_key(database: Database, tie: Tie, now: datetime, speak: Sequence[str] =
         settling.arrived(session, tie, now)
         shown = _profile(session, tie, found, now, speak)
         who = b"key" + found.reader.address_hash
-        if shown.subscribed and attempts.count(session, who, now, timedelta(hours=1)) <= _KEYS_AN_HOUR:
+        sent = shown.subscribed and attempts.count(session, who, now, timedelta(hours=1)) <= _KEYS_AN_HOUR
+        if sent:
             notes.add(session, "key", found.newsletter.id, shown.language, now, subscriber=found.reader.id)
-        return shown
+        return sent, shown
 
 
 def choose_all(
@@ -207,8 +219,7 @@ def take_back(
             return None
         settling.arrived(session, tie, now)
         reader, subscription, former = found.reader, found.subscription, found.subscription.former
-        at = subscription.former_at
-        done = bool(former and at and now - at <= UNDO and (by == "key" or former["by"] == "mail"))
+        done = _may_take_back(subscription, by, now)
         if done:
             assert former
             subscription.sections = former["sections"]
@@ -332,6 +343,11 @@ def _may_come_back(subscription: Subscription, now: datetime) -> bool:
     return subscription.state is SubscriptionState.unsubscribed and now - subscription.changed_at <= UNDO
 
 
+def _may_take_back(subscription: Subscription, by: str, now: datetime) -> bool:
+    former, at = subscription.former, subscription.former_at
+    return bool(former and at and now - at <= UNDO and (by == "key" or former["by"] == "mail"))
+
+
 def _profile(session: Session, tie: Tie, found: Tied, now: datetime, speak: Sequence[str]) -> Profile:
     newsletter, reader, subscription = found.newsletter, found.reader, found.subscription
     chains, default = newsletter.fallbacks, newsletter.default_language
@@ -355,6 +371,8 @@ def _profile(session: Session, tie: Tie, found: Tied, now: datetime, speak: Sequ
         for section in known
     )
     got = readers.sections_got(session, tie.issue, reader.id) if tie.issue else 0
+    leavable = tuple(section for section in sections if got >> section.bit & 1 and not section.always)
+    kept = [section for section in sections if section.always or section.followed]
     paused = subscription.paused_until
     return Profile(
         slug=newsletter.slug,
@@ -367,10 +385,12 @@ def _profile(session: Session, tie: Tie, found: Tied, now: datetime, speak: Sequ
         offered=tuple(newsletter.languages),
         subscribed=subscription.state is SubscriptionState.active,
         may_come_back=_may_come_back(subscription, now),
+        may_take_back=_may_take_back(subscription, "mail", now),
         sections=sections,
         section_names={section.key: words(section.titles).text for section in known},
         new_sections=bool(subscription.sections & _NEW_SECTIONS),
-        got=tuple(section for section in sections if got >> section.bit & 1 and not section.always),
+        got=leavable,
+        may_drop=any({*kept} - {section} for section in leavable),
         text_only=reader.text_only,
         time_zone=reader.time_zone,
         monthly=subscription.frequency == "monthly",
@@ -379,6 +399,7 @@ def _profile(session: Session, tie: Tie, found: Tied, now: datetime, speak: Sequ
         asks_for_tracking=newsletter.tracking == "individual",
         newsletters=_newsletters(session, newsletter, reader, language),
         several=len(newsletters.all_of_them(session)) > 1,
+        archive=newsletter.slug if newsletter.public else "",
         postal_address=newsletter.postal_address,
         theme={name: str(value) for name, value in newsletter.theme.items()},
         own_words=own_words(newsletter.phrases, language),

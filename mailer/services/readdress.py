@@ -36,6 +36,8 @@ class Move:
     confirmed: bool
     """By this end."""
     done: bool
+    archive: str
+    """The newsletter's name in addresses where its archive is open to everybody, else empty."""
     postal_address: str
     theme: dict[str, str]
     own_words: Mapping[str, Words] = field(default_factory=dict)
@@ -133,6 +135,7 @@ def _move(session: Session, row: AddressChange, new_end: bool, speak: Sequence[s
         new_end=new_end,
         confirmed=bool(row.new_confirmed_at if new_end else row.old_confirmed_at),
         done=row.done_at is not None,
+        archive=newsletter.slug if newsletter.public else "",
         postal_address=newsletter.postal_address,
         theme={name: str(value) for name, value in newsletter.theme.items()},
         own_words=own_words(newsletter.phrases, language),

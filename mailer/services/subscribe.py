@@ -59,6 +59,8 @@ class Offer:
     languages: tuple[str, ...]
     """Those to begin with, for a reader of ``language``."""
     sections: tuple[SectionOffer, ...]
+    archive: str
+    """The newsletter's name in addresses where its archive is open to everybody, else empty."""
     postal_address: str
     theme: dict[str, str]
     own_words: Mapping[str, Words] = field(default_factory=dict)
@@ -259,6 +261,7 @@ def _offer(session: Session, newsletter: Newsletter, speak: Sequence[str]) -> Of
             SectionOffer(s.bit, words(s.titles), words(s.descriptions), s.always_included)
             for s in newsletters.sections(session, newsletter.id)
         ),
+        archive=newsletter.slug if newsletter.public else "",
         postal_address=newsletter.postal_address,
         theme={name: str(value) for name, value in newsletter.theme.items()},
         own_words=own_words(newsletter.phrases, language),

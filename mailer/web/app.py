@@ -1,6 +1,7 @@
 """The web application: every page and address that the service answers."""
 
 import logging
+import re
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI, Request, Response
@@ -47,7 +48,8 @@ def create_app(parts: Mailer) -> FastAPI:
 
     def problem(request: Request, status: int) -> Response:
         found = choose(wanted(request), list(NATIVE_NAMES), {}, "en")
-        values = {"status": status, "languages": tuple(NATIVE_NAMES)}
+        open_to_all = not _HAS_TOKEN.match(request.scope["path"])
+        values = {"status": status, "open": open_to_all, "languages": tuple(NATIVE_NAMES)}
         return pages.page("problem", found.language if found else "en", values, status)
 
     @app.exception_handler(HTTPException)
@@ -58,7 +60,7 @@ def create_app(parts: Mailer) -> FastAPI:
 
     @app.exception_handler(RequestValidationError)
     def misunderstood(request: Request, _: RequestValidationError) -> Response:
-        return problem(request, 422)
+        return problem(request, 404)  # only addresses are read so: what readers post is a form
 
     @app.exception_handler(DatabaseDown)
     def down(request: Request, error: DatabaseDown) -> Response:
@@ -72,6 +74,8 @@ def create_app(parts: Mailer) -> FastAPI:
     return app
 
 
+_HAS_TOKEN = re.compile(r"/[a-z]/")
+"""The beginning of an address that came in a mail."""
 _NO_STORE = {"Cache-Control": "no-store"}
 _DEFAULTS = {
     "Content-Security-Policy": POLICY,

@@ -38,6 +38,7 @@ class ArchivePages(Pages):
             "day": cldr.day,
             "dated": cldr.dated,
             "language_name": cldr.language_name,
+            "listed": lambda items, language: cldr.listed(tuple(items), language),
             "html": _html,
             "line": _line,
             "plain": markup.line_text,

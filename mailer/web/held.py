@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from mailer.adapters import cldr
 from mailer.domain.locales import native_name
@@ -41,13 +42,39 @@ _LABELS = {
     "sent_at": N_("When"),
 }
 """Column → what the page calls it. What has no name here stands among the fields as they are stored."""
+_KINDS = {
+    "confirm": N_("Confirm my subscription"),
+    "welcome": N_("You are subscribed"),
+    "key": N_("See and change my choices"),
+    "address-old": N_("Your change of address"),
+    "address-new": N_("Your change of address"),
+    "unsubscribe": N_("Unsubscribe"),
+    # TRANSLATORS: On the page with everything stored about a reader, below “What came back”.
+    "bounce": N_("A mail could not be delivered"),
+    "delay": N_("A mail could not be delivered"),
+}
+"""Kind of a mail about the subscription, or of feedback → what it was about."""
+_SOURCES = {
+    "subscribe page": N_("Subscribe"),
+    "form on another site": N_("Subscribe"),
+    "unsubscribe page": N_("Unsubscribe"),
+    "one click": N_("Unsubscribe"),
+    "mail": N_("Unsubscribe"),
+    "all newsletters": N_("Unsubscribe from all of them"),
+    "undo on the unsubscribe page": N_("Stay subscribed"),
+    "own page": N_("Your subscription"),
+    "preferences page": N_("Your subscription"),
+}
+"""Where consent was given or withdrawn on a page of ours → what that page or button is called. Any other place
+is told in the words of whoever noted it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
     """A row: in words, and as it is stored."""
 
-    said: list[tuple[str, str]]
+    said: list[tuple[str, str, str]]
+    """Name, value, and the language of the value where it is not the page's."""
     stored: list[tuple[str, str]]
 
 
@@ -60,16 +87,20 @@ class Words:
         self._newsletters = {other.slug: other.name.text for other in reader.newsletters}
         self._here = reader.slug
         self._sections = reader.section_names
+        self._zone = ZoneInfo(reader.time_zone)
 
     def told(self, row: Mapping[str, Any]) -> Told:
         given = {name: value for name, value in row.items() if value not in (None, "", [], {})}
         said = []
         if "state" in row:
-            said.append(self._state(str(row["state"])))
+            said.append((*self._state(str(row["state"])), ""))
+        if kind := _KINDS.get(str(row.get("kind"))):
+            said.append((self._gettext(_LABELS["subject"]), self._gettext(kind), ""))
         for name, value in given.items():
             if name in _LABELS:
                 about = "tracking" if name == "given" and row.get("kind") == "tracking" else name
-                said.append((self._gettext(_LABELS[about]), self._value(name, value, row)))
+                tongue = "en" if name == "reason" else ""
+                said.append((self._gettext(_LABELS[about]), self._value(name, value, row), tongue))
         return Told(said, [(name, _stored(value)) for name, value in given.items()])
 
     def _state(self, state: str) -> tuple[str, str]:
@@ -96,10 +127,13 @@ class Words:
                 return self._gettext(N_("Once a month") if value == "monthly" else N_("Each issue"))
             case "reason":
                 return str(value).replace("_", " ")
+            case "source":
+                return self._gettext(_SOURCES[value]) if value in _SOURCES else str(value)
         if isinstance(value, bool):
             return self._yes(value)
         if isinstance(value, datetime):
-            return f"{cldr.day(value.date(), self._language)}, {value:%H:%M} UTC"
+            there = value.astimezone(self._zone)
+            return f"{cldr.day(there.date(), self._language)}, {there:%H:%M}"
         return str(value)
 
 

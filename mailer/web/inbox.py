@@ -12,9 +12,12 @@ from zlib import crc32
 
 from babel import Locale, UnknownLocaleError
 from fastapi import APIRouter, FastAPI, HTTPException, Query, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 from pydantic import BaseModel, ConfigDict
+from starlette.exceptions import HTTPException as AnyHTTPException
 
 from mailer.adapters.inbox import CaughtMail, Inbox
 from mailer.adapters.inbox.reading import ReadMail, read_mail
@@ -34,6 +37,8 @@ _MAIL_POLICY = (
 _FILE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
 _SHOWN_PICTURES = {"image/png", "image/jpeg", "image/gif", "image/webp", "image/avif", "image/svg+xml"}
 _HEAD = re.compile(r"<head(\s[^>]*)?>|(?=<body[\s>])", re.IGNORECASE)
+_ADDRESS = re.compile(r"<(https?://[^\s<>]+)>|(https?://[^\s<>]+)")
+_ENDS = ".,;:!?)]}\"'»”’…،؛؟。"
 _CONTENT_ID = re.compile(r"""cid:([^"'\s)<>]+)""", re.IGNORECASE)
 
 
@@ -121,6 +126,7 @@ def inbox_router(inbox: Inbox, prefix: str = "/inbox", image_sources: Sequence[s
     )
     pages.filters |= {
         "language_name": _language_name,
+        "linked": _linked,
         "moment": _moment,
         "name_and_address": _name_and_address,
         "size": _size,
@@ -197,6 +203,17 @@ def create_inbox_app(inbox: Inbox, image_sources: Sequence[str] = ()) -> FastAPI
     def home(request: Request) -> RedirectResponse:
         return RedirectResponse(request.scope.get("root_path", "") + "/inbox")
 
+    @app.exception_handler(AnyHTTPException)
+    def refused(request: Request, error: AnyHTTPException) -> Response:
+        said = "There is nothing at this address." if error.status_code == 404 else error.detail
+        return PlainTextResponse(
+            f"{said} The mail is at {request.url_for('show_list').path}\n", error.status_code
+        )
+
+    @app.exception_handler(RequestValidationError)
+    def misread(request: Request, _: RequestValidationError) -> Response:
+        return RedirectResponse(request.url.path)  # as if nothing were said about how to show it
+
     return app
 
 
@@ -222,6 +239,19 @@ def _for_frame(mail: ReadMail, files: str) -> str:
     head = _HEAD.search(html)
     place = head.end() if head else 0
     return f'{html[:place]}<base target="_blank">{html[place:]}'
+
+
+def _linked(words: str) -> Markup:
+    """Text with its web addresses as links: those in angle brackets whole (RFC 3986, appendix C), others without
+    the marks that end a sentence."""
+    made, at = Markup(), 0
+    for found in _ADDRESS.finditer(words):
+        url = found[1] or found[2].rstrip(_ENDS)
+        start = found.start() + bool(found[1])
+        link = Markup('<a href="{0}" target="_blank" rel="noreferrer">{0}</a>').format(url)
+        made += words[at:start] + link
+        at = start + len(url)
+    return made + words[at:]
 
 
 def _searchable(mail: CaughtMail) -> str:

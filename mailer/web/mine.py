@@ -2,11 +2,13 @@
 choices, all newsletters, another address, everything that is held, and letting it go."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, HTTPException, Response
 from fastapi.responses import HTMLResponse
+from starlette.datastructures import FormData
 
 from mailer.adapters import cldr
 from mailer.adapters.tokens import Purpose
@@ -58,7 +60,7 @@ def mine_router(parts: Mailer, pages: Pages) -> APIRouter:
             raise HTTPException(404)
         return found
 
-    def closed(tie: Tie, speak: list[str], sent: bool = False) -> HTMLResponse:
+    def closed(tie: Tie, speak: list[str], sent: str = "") -> HTMLResponse:
         reader = reader_of(tie, speak)
         return pages.of(reader, "closed", 200 if sent else 410, reader=reader, sent=sent)
 
@@ -114,7 +116,7 @@ def mine_router(parts: Mailer, pages: Pages) -> APIRouter:
             )
             changed = preferences.choose_all(database, tie, wanted, datetime.now(UTC), speak)
         except NothingChosen:
-            return choices(reader, 422, problem="no sections")
+            return choices(_as_filled_in(reader, form), 422, problem="no sections")
         except (NotOffered, ValueError):  # ValueError: a section that is no number
             return choices(reader, 422, problem="unreadable")
         if changed is None:
@@ -138,8 +140,10 @@ def mine_router(parts: Mailer, pages: Pages) -> APIRouter:
             known = readdress.ask(
                 database, tie, address, tokens.address_hash(hashed), reader.language, datetime.now(UTC)
             )
-        except (Unfit, readdress.SameAddress):
+        except Unfit:
             return choices(reader, 422, problem="address", typed=typed[:254])
+        except readdress.SameAddress:
+            return choices(reader, 422, problem="same address", typed=typed[:254])
         if not known:
             raise HTTPException(404)
         return choices(reader, saved="moving")
@@ -157,8 +161,8 @@ def mine_router(parts: Mailer, pages: Pages) -> APIRouter:
         tie, good = opened
         now = datetime.now(UTC)
         if form.get("action") == "send":
-            preferences.send_key(database, tie, now, speak)
-            return closed(tie, speak, sent=True)
+            answer = preferences.send_key(database, tie, now, speak)
+            return closed(tie, speak, sent="now" if answer and answer[0] else "before")
         if not good:
             return closed(tie, speak)
         match form.get("action"):
@@ -184,15 +188,15 @@ def mine_router(parts: Mailer, pages: Pages) -> APIRouter:
                 reader = reader_of(tie, speak)
                 return pages.of(reader, "back", reader=reader) if back else left(reader)
             case "why":
-                leaving.say_why(database, tie, str(form.get("why", "")), str(form.get("words", "")))
-                return left(reader_of(tie, speak), thanks=True)
+                told = leaving.say_why(database, tie, str(form.get("why", "")), str(form.get("words", "")))
+                return left(reader_of(tie, speak), thanks=told)
             case _:
                 return choices(reader_of(tie, speak), 422, problem="unreadable")
 
     def data(reader: Profile, held: rights.Held, status: int = 200, problem: str = "") -> HTMLResponse:
         words = Words(reader, lambda message: pages.gettext(reader, message))
         told = {table: [words.told(row) for row in rows] for table, rows in held.items()}
-        return pages.of(reader, "data", status, held=told, problem=problem)
+        return pages.of(reader, "data", status, slug=reader.slug, held=told, problem=problem)
 
     def held(opened: Key) -> tuple[Tie, rights.Held]:
         tie, good = opened
@@ -228,7 +232,7 @@ def mine_router(parts: Mailer, pages: Pages) -> APIRouter:
         if not problem:
             try:
                 rights.erase_subscriber(database, tie.subscriber, datetime.now(UTC))
-                return pages.of(reader, "erased")
+                return pages.of(reader, "erased", languages=())  # this address leads nowhere from now on
             except rights.OnItsWay:
                 problem = "on its way"
         found = rights.export_of(database, tie.subscriber) or {}
@@ -250,3 +254,20 @@ def mine_router(parts: Mailer, pages: Pages) -> APIRouter:
         return pages.of(found, "move", move=found)
 
     return router
+
+
+def _as_filled_in(reader: Profile, form: FormData) -> Profile:
+    """What the page shows where a form was not taken: what the reader had chosen, and not what is stored."""
+    ticked = {str(bit) for bit in form.getlist("section")}
+    languages = tuple(tag for tag in map(str, form.getlist("language")) if tag in reader.offered)
+    zone = str(form.get("zone"))
+    return replace(
+        reader,
+        sections=tuple(replace(section, followed=str(section.bit) in ticked) for section in reader.sections),
+        languages=tuple(dict.fromkeys(languages)) or reader.languages,
+        new_sections="new" in form,
+        text_only="text" in form,
+        monthly=form.get("frequency") == "monthly",
+        time_zone=zone if zone in OFFERED else reader.time_zone,
+        tracking="tracking" in form,
+    )

@@ -40,6 +40,11 @@ class Publication(Protocol):
         ...
 
     @property
+    def archive(self) -> str:
+        """Its name in addresses where its archive is open to everybody, else empty."""
+        ...
+
+    @property
     def theme(self) -> Mapping[str, str]: ...
     @property
     def postal_address(self) -> str: ...
@@ -101,8 +106,10 @@ class Pages:
             "language": language,
             "languages": (),
             "publication": None,
+            "archive": "",
             "theme": "",
             "postal_address": "",
+            "home": self.at("/"),
             "static": lambda file: self.at(static_address(file)),
             "catalogue": self._catalogues.translations(language, own_words),
         }
@@ -123,6 +130,7 @@ class Pages:
         frame = {
             "languages": publication.page_languages,
             "publication": publication.name,
+            "archive": self.at(f"/archive/{publication.archive}") if publication.archive else "",
             "theme": self.at(theme_address(publication.theme)),
             "postal_address": publication.postal_address,
         }

@@ -4,7 +4,7 @@ Mails are forwarded, so that these pages show nothing of the reader but a masked
 POST needs the link alone, no cookie and no login.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -45,11 +45,16 @@ def reader_router(parts: Mailer, pages: Pages) -> APIRouter:
         return found
 
     def entry(
-        name: str, reader: Profile, status: int = 200, problem: str = "", sent: bool = False
+        name: str,
+        reader: Profile,
+        status: int = 200,
+        problem: str = "",
+        sent: str = "",
+        ticked: Sequence[int] = (),
     ) -> HTMLResponse:
         if not reader.subscribed:
             return left(reader)
-        values = {"problem": problem, "pauses": preferences.PAUSES, "sent": sent}
+        values = {"problem": problem, "pauses": preferences.PAUSES, "sent": sent, "ticked": ticked}
         return page(name, reader, status, **values)
 
     def left(reader: Profile, thanks: bool = False, every: bool = False) -> HTMLResponse:
@@ -70,15 +75,16 @@ def reader_router(parts: Mailer, pages: Pages) -> APIRouter:
         return page("back", reader) if back else left(reader)
 
     def say_why(tie: Tie, speak: list[str], form: FormData) -> HTMLResponse:
-        leaving.say_why(database, tie, str(form.get("why", "")), str(form.get("words", "")))
+        told = leaving.say_why(database, tie, str(form.get("why", "")), str(form.get("words", "")))
         reader = reader_of(tie, speak)
-        return entry("leave", reader) if reader.subscribed else left(reader, thanks=True)
+        return entry("leave", reader) if reader.subscribed else left(reader, thanks=told)
 
     def less(tie: Tie, speak: list[str], form: FormData, name: str) -> HTMLResponse:
         """The choices between all and nothing. ``name``: the page they were made on."""
         reader, now = reader_of(tie, speak), datetime.now(UTC)
         if not reader.subscribed:
             return left(reader)
+        bits: list[int] = []
         try:
             match form.get("action"):
                 case "drop":
@@ -100,7 +106,7 @@ def reader_router(parts: Mailer, pages: Pages) -> APIRouter:
                     undone = preferences.take_back(database, tie, "mail", now, speak)
                     return page("less", undone[1] if undone else None, what="undone")
         except NothingChosen:
-            return entry(name, reader, 422, problem="no sections")
+            return entry(name, reader, 422, problem="no sections", ticked=bits)
         except (NotOffered, ValueError):  # ValueError: what should be a number is none
             return entry(name, reader, 422, problem="unreadable")
 
@@ -133,10 +139,10 @@ def reader_router(parts: Mailer, pages: Pages) -> APIRouter:
     def take_way(tie: ToChoose, speak: Speak, form: Form) -> HTMLResponse:
         match form.get("action"):
             case "send":
-                reader = preferences.send_key(database, tie, datetime.now(UTC), speak)
-                if reader is None:
+                answer = preferences.send_key(database, tie, datetime.now(UTC), speak)
+                if answer is None:
                     raise HTTPException(404)
-                return entry("ways", reader, sent=True)
+                return entry("ways", answer[1], sent="now" if answer[0] else "before")
             case "leave":
                 return leave(tie, speak, "preferences page")
             case "leave-all":

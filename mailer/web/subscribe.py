@@ -109,6 +109,8 @@ def subscribe_router(parts: Mailer, pages: Pages) -> APIRouter:
     @router.post("/subscribe/{slug}")
     def ask(request: Request, slug: str, speak: Speak, form: Form) -> HTMLResponse:
         offer, now = offer_of(slug, speak), datetime.now(UTC)
+        if "speak" in form:  # another language for the page, and nothing else
+            return form_page(offer, form=form)
         try:
             address, key = read_address(str(form.get("address", "")).strip())
         except Unfit:
@@ -159,7 +161,8 @@ def subscribe_router(parts: Mailer, pages: Pages) -> APIRouter:
         if "some" in form:
             kept.append(("some", "yes"))
         hidden = [*kept, ("name", str(form.get("name", ""))[:LONGEST]), ("ticket", _ticket())]
-        return pages.of(offer, "asked", address=address, meant=meant, hidden=hidden)
+        # In another language there would be nothing but an empty form.
+        return pages.of(offer, "asked", languages=(), address=address, meant=meant, hidden=hidden)
 
     @router.api_route("/c/{token}", methods=["GET", "HEAD"])
     def look(token: str, speak: Speak, request: Request) -> HTMLResponse:

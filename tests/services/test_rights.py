@@ -285,9 +285,30 @@ def test_the_page_shows_and_erases(
         for label, value in (
             ("Langues", "English"),
             ("Rubriques", "Eau et rivières"),
-            ("Depuis", r"\d+ \w+ 20\d\d, \d\d:\d\d UTC"),
+            ("Depuis", r"\d+ \w+ 20\d\d, \d\d:\d\d"),
             ("Accord donné", "Oui"),
             ("À quel rythme", "Chaque numéro"),
+        ):
+            assert re.search(rf"<dt>{label}</dt>\s*<dd><bdi>{value}</bdi>", french), label
+        # Pages of ours, mails and bounces by their names in the reader's language; times on the reader's clock.
+        with parts.database.transaction() as session:
+            session.execute(
+                text("UPDATE subscriber SET time_zone = 'Asia/Tokyo', created_at = '2026-01-31 20:00Z'")
+            )
+            session.execute(text("UPDATE subscription SET consent_source = 'subscribe page'"))
+            session.execute(
+                text(
+                    "INSERT INTO feedback (kind, at, detail, subscriber_id) VALUES ('bounce', now(), '{}', :id)"
+                ),
+                {"id": subscriber},
+            )
+        client.post(own, data={"action": "send"})
+        french = client.get(own + "/data?lang=fr").text
+        for label, value in (
+            ("Depuis", r"1\S* février 2026, 05:00"),
+            ("Où", "S’abonner"),
+            ("Objet", "Un message n’a pas pu être remis"),
+            ("Objet", "Voir et modifier mes choix"),
         ):
             assert re.search(rf"<dt>{label}</dt>\s*<dd><bdi>{value}</bdi>", french), label
         file = client.get(own + "/data.json")

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from sqlalchemy import text
+
 from mailer.adapters.tokens import Purpose
 from mailer.bootstrap import Mailer
 from mailer.domain.subscribers import read_address
@@ -39,6 +41,11 @@ class Mailing:
         with self.parts.database.transaction() as session:
             found = next(e for e in editions.of_issue(session, self.issue) if e.language == language)
         return "/e/" + self.parts.tokens.link(Purpose.web_view, self.issue, found.id)
+
+    def nothing_for_everybody(self) -> None:
+        """Readers can leave every section."""
+        with self.parts.database.transaction() as session:
+            session.execute(text("UPDATE section SET always_included = false"))
 
     def profile(self, address: str) -> Profile:
         found = preferences.profile(

@@ -139,12 +139,25 @@ def test_pages_hold_every_mail_once_and_a_selected_mail_chooses_its_page(inbox: 
 
 
 def test_every_part_of_a_mail_is_shown(inbox: Inbox, client: TestClient) -> None:
-    mail = add(inbox, text="Read https://rivers.example.org/story")
+    words = "Read https://rivers.example.org/story, see <https://a.example/b,>، then https://a.example/c؟ <b>"
+    mail = add(inbox, text=words)
     html = client.get(f"/inbox/{mail.id}?width=360&scheme=dark").text
     assert 'class="frame frame--360 frame--dark"' in html
     assert 'href="https://rivers.example.org/u/1"' in html
     text = client.get(f"/inbox/{mail.id}?show=text").text
-    assert '<a href="https://rivers.example.org/story"' in text
+    assert re.findall(r'<a href="([^"]+)" target="_blank"', text) == [
+        "https://rivers.example.org/story",
+        "https://a.example/b,",
+        "https://a.example/c",
+    ]
+    assert "&lt;b&gt;" in text
+
+
+def test_an_address_that_is_none_leads_to_the_mail(client: TestClient) -> None:
+    answer = client.get("/nosuch")
+    assert answer.status_code == 404
+    assert answer.text == "There is nothing at this address. The mail is at /inbox\n"
+    assert client.get("/inbox?width=12").status_code == 200
     assert "<dt>Return-Path</dt>" in client.get(f"/inbox/{mail.id}?show=headers").text
     source = client.get(f"/inbox/{mail.id}/source")
     assert source.content == inbox.read(mail)

@@ -12,7 +12,7 @@ from mailer.adapters.inbox import RunningInbox
 from mailer.adapters.tokens import Purpose
 from mailer.domain.newsletter import read_newsletter
 from mailer.domain.ties import Tie
-from mailer.models import Subscription
+from mailer.models import Edition, Subscription
 from mailer.services import preferences
 from mailer.services.newsletter import apply_newsletter
 from tests.conftest import SAMPLE
@@ -62,6 +62,32 @@ def test_dropping_nothing_or_everything_says_what_to_do(mailing: Mailing, client
             data = {"action": "drop", "section": wrong}
             assert client.post(path + "?lang=en", data=data).status_code == 422
     assert mailing.profile(LEILA) == before
+
+
+def test_a_choice_that_leaves_nothing_is_not_offered(mailing: Mailing, client: TestClient) -> None:
+    mailing.nothing_for_everybody()
+    own = {"action": "save", "language": "en", "section": "1"}
+    assert client.post(mailing.to_choose(LEILA), data=own).status_code == 200
+    for path in both(mailing, LEILA):
+        assert ">Stop only these sections<" in client.get(path + "?lang=en").text  # the mail had another one
+        answer = client.post(path + "?lang=en", data={"action": "drop", "section": ["0", "1"]}).text
+        assert len(re.findall(r'name="section" value="\d" checked', answer)) == 2
+        client.post(mailing.to_choose(LEILA), data=own | {"section": "0"})
+    with mailing.parts.database.transaction() as session:
+        session.execute(update(Edition).where(Edition.language == "ar").values(sections=1))
+    for path in both(mailing, LEILA):
+        assert ">Stop only these sections<" not in client.get(path + "?lang=en").text
+
+
+def test_a_mailed_link_offers_the_undo_as_long_as_there_is_one(mailing: Mailing, client: TestClient) -> None:
+    for path in both(mailing, ADA):
+        assert "Undo this change" not in client.get(path).text
+        client.post(path, data={"action": "pause", "weeks": "4"})
+        assert "Undo this change" in client.get(path).text
+        client.post(path, data={"action": "restore"})
+    client.post(mailing.to_choose(ADA), data={"action": "pause", "weeks": "4"})
+    for path in both(mailing, ADA):  # what was done on one's own page is undone there
+        assert "Undo this change" not in client.get(path).text
 
 
 def test_monthly_and_pause_hold_for_queued_mail(

@@ -69,11 +69,17 @@ def test_what_is_at_the_new_address_is_brought_along(
     assert len(issues) == 1
 
 
-@pytest.mark.parametrize("typed", ["", "ada", ADA, "ADA@example.org", "a@b\r\nBcc: c@example.org", "<b>@x"])
-def test_what_is_no_other_address(mailing: Mailing, client: TestClient, typed: str) -> None:
+@pytest.mark.parametrize(
+    ("typed", "why"),
+    [
+        *[(typed, "enter the new address in full") for typed in ("", "ada", "a@b\r\nBcc: c@x.org", "<b>@x")],
+        *[(typed, "that is the address you already have") for typed in (ADA, "ADA@example.org")],
+    ],
+)
+def test_what_is_no_other_address(mailing: Mailing, client: TestClient, typed: str, why: str) -> None:
     answer = client.post(mailing.to_choose(ADA), data={"action": "move", "address": typed})
     assert answer.status_code == 422
-    assert "enter the new address in full" in answer.text
+    assert why in answer.text.partition("<h2>Another address</h2>")[2]
     assert send_notes(mailing.parts) == 0
 
 

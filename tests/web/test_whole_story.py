@@ -144,10 +144,9 @@ def test_from_the_form_to_the_erasure(
     page.goto(link_in(mails_to(inbox, EVA)[-1], "/k/") + "?lang=en")
     page.get_by_role("link", name="See, download or erase").click()
     expect(page.get_by_role("main")).to_contain_text(EVA)
-    # The page speaks the reader's own language again, which is French by now.
-    page.get_by_label("Oui, tout effacer").check()
-    page.get_by_role("button", name="Tout effacer").click()
-    expect(page.get_by_role("status")).to_contain_text("Tout est effacé")
+    page.get_by_label("Yes, erase everything").check()
+    page.get_by_role("button", name="Erase everything").click()
+    expect(page.get_by_role("status")).to_contain_text("Everything is erased")
     assert deliver() == 0
     with parts.database.transaction() as session:
         assert session.scalar(text("SELECT count(*) FROM subscriber")) == 0

@@ -306,8 +306,8 @@ def test_a_long_list_has_pages(sample: int, write: Callable[..., int], visitor: 
         assert bool(following) is (at == 1)
         path = following[0]["href"] if following else path
     assert seen == [f"Number {number}" for number in range(13, 0, -1)]
-    for wrong, status in (("3", 404), ("0", 422), ("x", 422), ("99999999999999999999", 422)):
-        assert visitor.get(f"{ROOT}/en?page={wrong}").status_code == status
+    for wrong in ("3", "0", "x", "99999999999999999999"):
+        assert visitor.get(f"{ROOT}/en?page={wrong}").status_code == 404
 
 
 def test_a_newsletters_own_words_are_on_its_pages(parts: Mailer, sample: int, visitor: TestClient) -> None:
