@@ -212,7 +212,8 @@ class Settings(BaseSettings):
         108,
         gt=0,
         le=240,
-        description="After this long a delivery that was only ever deferred has failed (RFC 5321 4.5.4.1).",
+        description="After so much waiting between attempts a delivery that was only ever deferred has failed"
+        " (RFC 5321 4.5.4.1).",
     )
     web_host: str = Field("127.0.0.1", description="Address that the web server listens on.")
     web_port: int = Field(8025, ge=0, le=65535, description="Port that the web server listens on.")

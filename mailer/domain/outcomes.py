@@ -15,6 +15,10 @@ any                    4yz                         retry     RFC 5321 4.2.1, gre
 mail                   530 534 535 538             relay     our session lacks TLS or a login (RFC 3207,
                                                              RFC 4954 6): no reader was named
 any                    5yz with 4.X.X              as 4yz    the enhanced code outranks the basic one
+rcpt … final           5.1.7 5.1.8                 sender    our sender's address is bad (RFC 3463 3.2);
+                                                             some say so only where readers are named
+rcpt … final           554, and the text says that sender    Amazon SES
+                       an address is not verified
 rcpt … final           5.1.1 5.1.2 5.1.3 5.1.6     hard      the address is bad, moved or disabled
                        5.1.10 5.2.1                          (RFC 3463 3.2, 3.3; RFC 7505: null MX)
 rcpt … final           5.2.2                       soft      mailbox full
@@ -22,14 +26,14 @@ any                    5.3.4                       message   too big for the sys
 any                    5.6.7 5.6.8 5.6.9           rejected  this address needs SMTPUTF8 (RFC 6531):
                                                              the message suits everybody else
 any                    other 5.6.X                 message   the content is at fault (RFC 3463 3.7)
-any                    5.7.X                       policy    security or policy (RFC 3463 3.8)
-any                    any other 5.X.X             rejected
+mail                   any other 5.X.X             sender    no reader was named: all would be refused
+rcpt … final           5.7.X                       policy    security or policy (RFC 3463 3.8)
+rcpt … final           any other 5.X.X             rejected
 ====================== =========================== ========= =======================================
 
 A 5yz without an enhanced code:
 
 ====================== =========================== ========= =======================================
-mail                   550 551 553                 policy    our sender is refused (RFC 5321 3.3)
 rcpt … final           550 551 553, and the text   policy    550 is also "rejected for policy reasons"
                        speaks of policy or sender            (RFC 5321 4.2.3)
 rcpt                   550 551 553, and the text   hard      nothing less may suppress a reader
@@ -39,7 +43,8 @@ rcpt                   552                         soft      storage exceeded (R
 data, final            552, and the text speaks of soft      the same
                        a full mailbox or quota
 mail, data, final      552                         message   over the size limit (RFC 1870 6)
-any                    anything else, 554 too      rejected
+mail                   anything else               sender    our sender is refused (RFC 5321 3.3)
+rcpt … final           anything else, 554 too      rejected
 ====================== =========================== ========= =======================================
 """
 
@@ -77,6 +82,8 @@ class Outcome(StrEnum):
     """The message is at fault: stop the issue."""
     POLICY = "policy"
     """Refused by policy or authentication: open the breaker for that domain, suppress nobody."""
+    SENDER = "sender"
+    """Our own sender is refused, whoever the reader is: stop the issue, and nothing is the delivery's fault."""
     REJECTED = "rejected"
     """Refused for good, for another reason: failed, not suppressed."""
     UNKNOWN = "unknown"
@@ -110,6 +117,8 @@ _SESSION_REFUSED = frozenset({530, 534, 535, 538})
 _MAILBOX_REFUSED = frozenset({550, 551, 553})
 
 _ENHANCED = {
+    "1.7": Outcome.SENDER,
+    "1.8": Outcome.SENDER,
     "1.1": Outcome.HARD,
     "1.2": Outcome.HARD,
     "1.3": Outcome.HARD,
@@ -123,7 +132,6 @@ _ENHANCED = {
     "6.9": Outcome.REJECTED,
 }
 _ENHANCED_SUBJECT = {"6": Outcome.MESSAGE, "7": Outcome.POLICY}
-_ABOUT_THE_READER = frozenset({Outcome.HARD, Outcome.SOFT})
 
 _MEANINGFUL = re.compile(r"([45])\.(?!0\.0$)(\d{1,3}\.\d{1,3})", re.ASCII)
 _SAYS_POLICY = re.compile(
@@ -137,6 +145,7 @@ _SAYS_NO_SUCH_BOX = re.compile(
     r"|\b(?:user|recipient|mailbox|address|account) (?:is )?(?:unknown|invalid|not found)",
     re.IGNORECASE,
 )
+_SAYS_NOT_VERIFIED = re.compile(r"\baddress is not verified\b", re.IGNORECASE)
 _SAYS_FULL = re.compile(r"quota|\bfull\b|storage", re.IGNORECASE)
 
 
@@ -162,22 +171,26 @@ def _not_now(detail: str, stage: Stage) -> Outcome:
 def _refused(reply: Reply, stage: Stage) -> Outcome:
     if stage is Stage.MAIL and reply.code in _SESSION_REFUSED:
         return Outcome.RELAY
+    if reply.code == 554 and _SAYS_NOT_VERIFIED.search(reply.text):
+        return Outcome.SENDER
     enhanced = _MEANINGFUL.fullmatch(reply.enhanced)
     if enhanced is None:
         return _refused_without_enhanced(reply, stage)
     category, detail = enhanced.groups()
     if category == "4":
         return _not_now(detail, stage)
-    outcome = _ENHANCED.get(detail) or _ENHANCED_SUBJECT.get(detail.partition(".")[0], Outcome.REJECTED)
-    if stage is Stage.MAIL and outcome in _ABOUT_THE_READER:
-        return Outcome.REJECTED
-    return outcome
+    subject = detail.partition(".")[0]
+    if stage is Stage.MAIL and detail != "3.4" and subject != "6":
+        return Outcome.SENDER
+    return _ENHANCED.get(detail) or _ENHANCED_SUBJECT.get(subject, Outcome.REJECTED)
 
 
 def _refused_without_enhanced(reply: Reply, stage: Stage) -> Outcome:
     at_rcpt = stage is Stage.RCPT
+    if stage is Stage.MAIL and reply.code != 552:
+        return Outcome.SENDER
     if reply.code in _MAILBOX_REFUSED:
-        if stage is Stage.MAIL or _SAYS_POLICY.search(reply.text):
+        if _SAYS_POLICY.search(reply.text):
             return Outcome.POLICY
         return Outcome.HARD if at_rcpt and _SAYS_NO_SUCH_BOX.search(reply.text) else Outcome.REJECTED
     if reply.code == 552:

@@ -69,17 +69,23 @@ class Throttle:
         rate = self.rate_now(now) or min(aim, nominal or present)
         return replace(self, rate=max(rate / 2, aim * _LOWEST), aim=aim, slowed_at=now, reason=reason)
 
-    def opened(self, now: datetime, reason: str) -> "Throttle":
-        """The breaker opens, or stays open as long as it would anyway."""
+    def opened(self, now: datetime, reason: str, for_long: bool = False) -> "Throttle":
+        """The breaker opens, or stays open as long as it would anyway. ``for_long``: trying it costs something,
+        so that it is tried less and less often, whatever it is."""
         if self.is_shut(now):
             return self
-        wait = min(_LONGEST_OPEN[self.kind], _FIRST_OPEN[self.kind] * 2 ** min(self.trips, 12))
+        longest = max(_LONGEST_OPEN.values()) if for_long else _LONGEST_OPEN[self.kind]
+        wait = min(longest, _FIRST_OPEN[self.kind] * 2 ** min(self.trips, 12))
         return replace(
             self, shut_until=now + wait, trips=self.trips + 1, probed_until=None, by_hand=False, reason=reason
         )
 
+    def recovered(self, now: datetime) -> "Throttle":
+        """Tried, and it works again. What somebody has stopped by hand meanwhile stays so."""
+        return self.closed() if self.is_half_open(now) else self
+
     def closed(self) -> "Throttle":
-        """It works again."""
+        """The breaker lets everything through."""
         return replace(self, shut_until=None, trips=0, probed_until=None, by_hand=False)
 
     @property

@@ -26,22 +26,30 @@ class Ruling(NamedTuple):
 def back_off(attempts: int, retry: timedelta, chance: random.Random) -> timedelta:
     """Wait before the next attempt: doubling from ``retry`` to four hours, give or take a fifth, so that
     deliveries deferred together do not come back together."""
-    wait = min(_LONGEST, retry * 2 ** min(attempts - 1, 16))
-    spread: timedelta = wait * chance.uniform(0.8, 1.2)
+    spread: timedelta = _wait(attempts, retry) * chance.uniform(0.8, 1.2)
     return spread
+
+
+def _wait(attempts: int, retry: timedelta) -> timedelta:
+    doubled: timedelta = retry * 2 ** min(attempts - 1, 16)
+    return min(_LONGEST, doubled)
+
+
+def waited(attempts: int, retry: timedelta) -> timedelta:
+    """How long a delivery has been tried for, going by its attempts: what an issue's pauses, a slow rate or a
+    relay that was away took is not the receiver's fault, and the first attempt is never the last."""
+    return sum((_wait(n, retry) for n in range(1, attempts)), timedelta(0))
 
 
 def rule(
     result: Result,
     attempts: int,
-    first_due: datetime,
     now: datetime,
     retry: timedelta,
     give_up: timedelta,
     chance: random.Random,
 ) -> Ruling:
-    """The ruling for one result. ``attempts`` counts this one; ``first_due`` is when sending began;
-    ``retry`` is the wait for the second attempt."""
+    """The ruling for one result. ``attempts`` counts this one; ``retry`` is the wait for the second attempt."""
     reply = str(result.reply) if result.reply else result.detail
     match result.outcome:
         case Outcome.ACCEPTED:
@@ -52,20 +60,18 @@ def rule(
             return Ruling(DeliveryState.failed, reply, suppress="hard bounce")
         case Outcome.MESSAGE | Outcome.REJECTED:
             return Ruling(DeliveryState.failed, reply)
-        case Outcome.WITHHELD | Outcome.RELAY:
+        case Outcome.WITHHELD | Outcome.RELAY | Outcome.SENDER:
             return Ruling(DeliveryState.pending, reply, now, attempted=False)
         case Outcome.POLICY if attempts >= _POLICY_ATTEMPTS:
             return Ruling(DeliveryState.failed, reply)
         case Outcome.SOFT if result.reply and result.reply.code >= 500:
             return Ruling(DeliveryState.failed, reply)
-    if now - first_due >= give_up:
+    if waited(attempts, retry) >= give_up:
         return Ruling(DeliveryState.failed, f"gave up: {reply}")
     return Ruling(DeliveryState.pending, reply, now + back_off(attempts, retry, chance))
 
 
-def rule_from_journal(
-    handed: bool, reply: Reply | None, give_up: bool, now: datetime, retry: timedelta
-) -> Ruling:
+def rule_from_journal(handed: bool, reply: Reply | None, now: datetime, retry: timedelta) -> Ruling:
     """The ruling for a delivery whose worker is gone, from what its journal shows: whether its final dot may
     have gone out, and the relay's reply to it."""
     if reply is None and not handed:
@@ -82,8 +88,8 @@ def rule_from_journal(
             return Ruling(DeliveryState.failed, said, suppress="hard bounce")
         case Outcome.MESSAGE | Outcome.REJECTED:
             return Ruling(DeliveryState.failed, said)
+        case Outcome.SENDER:
+            return Ruling(DeliveryState.pending, said, now, attempted=False)
         case Outcome.SOFT if reply.code >= 500:
             return Ruling(DeliveryState.failed, said)
-    if give_up:
-        return Ruling(DeliveryState.failed, f"gave up: {said}")
     return Ruling(DeliveryState.pending, said, now + retry)

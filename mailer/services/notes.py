@@ -106,8 +106,7 @@ def _record(database: Database, found: Sequence[Open], results: Sequence[Result]
     with database.transaction() as session:
         for result in results:
             one = by_id[int(str(result.key))]
-            attempts, since = one.note.attempts, one.note.created_at
-            ruling = rule(result, attempts, since, now, _RETRY, _GIVE_UP, random.Random())
+            ruling = rule(result, one.note.attempts, now, _RETRY, _GIVE_UP, random.Random())
             said = ruling.reply[:500]
             if ruling.state is DeliveryState.sent:
                 notes.settle(session, one.note.id, sent_at=now, reply=said)

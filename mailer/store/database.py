@@ -5,13 +5,14 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
+from psycopg.errors import DeadlockDetected
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from mailer.models import Base
 
-__all__ = ["Database", "DatabaseDown", "Session", "plainly"]
+__all__ = ["Database", "DatabaseDown", "Deadlock", "Session", "plainly"]
 
 _SMALL = 2 << 20
 """Bytes of all tables together, up to which deleting rows is the quickest way to have none."""
@@ -19,6 +20,10 @@ _SMALL = 2 << 20
 
 class DatabaseDown(RuntimeError):
     """PostgreSQL cannot be reached."""
+
+
+class Deadlock(RuntimeError):
+    """Two transactions waited for each other, and this one was ended. It can be done again."""
 
 
 def plainly(session: Session, query: str, values: Mapping[str, Any]) -> Sequence[Any]:
@@ -62,6 +67,8 @@ class Database:
                 raise DatabaseDown(
                     f"The database does not answer: {str(error.orig).splitlines()[0]}"
                 ) from error
+            if isinstance(error.orig, DeadlockDetected):
+                raise Deadlock(Deadlock.__doc__) from error
             raise
 
     def empty(self) -> None:

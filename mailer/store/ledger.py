@@ -61,20 +61,27 @@ WHERE quota IS NULL OR n <= quota
 ORDER BY subscriber_id LIMIT %(limit)s
 """
 
+_REASON = """
+CASE
+    WHEN x.address_hash IS NOT NULL THEN 'suppressed'
+    WHEN s.state IS DISTINCT FROM 'active' THEN 'unsubscribed'
+    WHEN s.paused_until > clock_timestamp() THEN 'paused'
+    WHEN s.frequency = 'monthly' AND NOT %(digest)s THEN 'monthly'
+END::skip_reason
+"""
+_OF_READERS = """
+LEFT JOIN subscriber r ON r.id = d.subscriber_id
+LEFT JOIN subscription s ON s.newsletter_id = %(newsletter)s AND s.subscriber_id = d.subscriber_id
+LEFT JOIN suppression x ON x.address_hash = r.address_hash
+"""
+_NOT_ANY_MORE = f"""
+SELECT d.subscriber_id FROM unnest(%(subscribers)s::bigint[]) AS d (subscriber_id) {_OF_READERS}
+WHERE {_REASON} IS NOT NULL
+"""
 _TAKE = """
 WITH due AS (
-    SELECT
-        d.subscriber_id, r.address, r.name, r.text_only,
-        CASE
-            WHEN x.address_hash IS NOT NULL THEN 'suppressed'
-            WHEN s.state IS DISTINCT FROM 'active' THEN 'unsubscribed'
-            WHEN s.paused_until > clock_timestamp() THEN 'paused'
-            WHEN s.frequency = 'monthly' AND NOT %(digest)s THEN 'monthly'
-        END::skip_reason AS reason
-    FROM ({picked}) d
-    LEFT JOIN subscriber r ON r.id = d.subscriber_id
-    LEFT JOIN subscription s ON s.newsletter_id = %(newsletter)s AND s.subscriber_id = d.subscriber_id
-    LEFT JOIN suppression x ON x.address_hash = r.address_hash
+    SELECT d.subscriber_id, r.address, r.name, r.text_only, {reason} AS reason
+    FROM ({picked}) d {readers}
 )
 UPDATE delivery d
 SET state = (CASE WHEN due.reason IS NULL THEN 'sending' ELSE 'skipped' END)::delivery_state,
@@ -84,8 +91,8 @@ FROM due
 WHERE d.issue_id = %(issue)s AND d.subscriber_id = due.subscriber_id AND d.state = 'pending'
 RETURNING d.subscriber_id, d.edition_id, d.attempts, due.address, due.name, due.text_only, d.reason
 """
-_TAKE_ANY = _TAKE.format(picked=_DUE)
-_TAKE_WITHIN = _TAKE.format(picked=_DUE_WITHIN)
+_TAKE_ANY = _TAKE.format(picked=_DUE, reason=_REASON, readers=_OF_READERS)
+_TAKE_WITHIN = _TAKE.format(picked=_DUE_WITHIN, reason=_REASON, readers=_OF_READERS)
 
 Quotas = tuple[list[str], list[str], list[int]]
 """Domains, the destination of each, and the most that may be taken for that destination."""
@@ -245,6 +252,26 @@ def in_flight(session: Session, claim: Claim) -> list[tuple[int, int]]:
     """
     values = {"issue": claim.issue, "first": claim.first, "last": claim.last, "epoch": claim.epoch}
     return [(row.subscriber_id, row.epoch) for row in session.execute(text(query), values)]
+
+
+def put_back(session: Session, claim: Claim) -> None:
+    """Have taken nothing that is still ``sending`` under this claim. Only when nothing of it is with a relay."""
+    query = """
+        UPDATE delivery SET state = 'pending', attempts = attempts - 1
+        WHERE issue_id = :issue AND subscriber_id BETWEEN :first AND :last AND state = 'sending' AND epoch = :epoch
+    """
+    values = {"issue": claim.issue, "first": claim.first, "last": claim.last, "epoch": claim.epoch}
+    session.execute(text(query), values)
+
+
+def not_any_more(session: Session, claim: Claim, subscribers: Sequence[int]) -> set[int]:
+    """Of readers whose deliveries were taken those who would not be taken now."""
+    values = {
+        "newsletter": claim.newsletter,
+        "digest": claim.digest,
+        "subscribers": list(subscribers),
+    }
+    return {row[0] for row in plainly(session, _NOT_ANY_MORE, values)}
 
 
 def cancel_rest(session: Session, claim: Claim, now: datetime) -> None:

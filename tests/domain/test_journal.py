@@ -74,7 +74,7 @@ def test_wherever_a_journal_is_cut_nothing_that_may_have_gone_out_is_sent_again(
     evidence = read_journal(whole[:cut])
     for key in fates:
         reply = evidence.answered.get(key)
-        ruling = rule_from_journal(key in evidence.handed, reply, False, NOW, timedelta(minutes=2))
+        ruling = rule_from_journal(key in evidence.handed, reply, NOW, timedelta(minutes=2))
         if key not in dotted:
             # The journal may doubt it (no W yet), but never claims that it was sent.
             assert ruling.state in (DeliveryState.pending, DeliveryState.uncertain)

@@ -37,8 +37,8 @@ def test_a_4yz_never_becomes_permanent(reply: Reply, code: int, stage: Stage) ->
 @given(st.integers(500, 599), numbers, texts, st.sampled_from(Stage))
 def test_a_policy_refusal_never_suppresses(code: int, detail: int, text: str, stage: Stage) -> None:
     outcome = classify(Reply(code, f"5.7.{detail}", text), stage)
-    assert outcome in (Outcome.POLICY, Outcome.RELAY)
-    assert outcome is Outcome.POLICY or stage in SESSION or stage is Stage.MAIL
+    assert outcome in (Outcome.POLICY, Outcome.SENDER, Outcome.RELAY)
+    assert outcome is not Outcome.RELAY or stage in SESSION or stage is Stage.MAIL
 
 
 @given(replies, st.sampled_from(Stage))
@@ -84,8 +84,14 @@ def test_bad_addresses_are_hard_whatever_the_basic_code_says(code: int, detail: 
         (550, "5.7.26", "unauthenticated", Stage.FINAL, Outcome.POLICY),
         (550, "5.7.1", "no such user here, or so we say", Stage.RCPT, Outcome.POLICY),
         (530, "5.7.0", "Must issue a STARTTLS command first", Stage.MAIL, Outcome.RELAY),
-        (550, "5.1.1", "no such user", Stage.MAIL, Outcome.REJECTED),
-        (550, "5.1.8", "bad sender domain", Stage.RCPT, Outcome.REJECTED),
+        (550, "5.1.1", "no such user", Stage.MAIL, Outcome.SENDER),
+        (550, "5.1.8", "Sender address rejected: Domain not found", Stage.MAIL, Outcome.SENDER),
+        (550, "5.1.8", "Sender address rejected: Domain not found", Stage.RCPT, Outcome.SENDER),
+        (553, "5.1.7", "bad sender", Stage.FINAL, Outcome.SENDER),
+        (501, "5.5.4", "bad address syntax", Stage.MAIL, Outcome.SENDER),
+        (550, "5.7.1", "not yours", Stage.MAIL, Outcome.SENDER),
+        (553, "5.6.7", "not sent: SMTPUTF8 is not offered", Stage.MAIL, Outcome.REJECTED),
+        (554, "", "Message rejected: Email address is not verified.", Stage.FINAL, Outcome.SENDER),
         (550, "5.0.0", "no such user", Stage.RCPT, Outcome.HARD),
         (550, "", "mailbox unavailable", Stage.RCPT, Outcome.REJECTED),
         (550, "", "No such user here", Stage.RCPT, Outcome.HARD),
@@ -95,7 +101,7 @@ def test_bad_addresses_are_hard_whatever_the_basic_code_says(code: int, detail: 
         (550, "", "Sender verify failed: unknown user", Stage.RCPT, Outcome.POLICY),
         (553, "", "sorry, relaying denied", Stage.RCPT, Outcome.POLICY),
         (553, "", "mailbox name not allowed", Stage.RCPT, Outcome.REJECTED),
-        (553, "", "sender not allowed", Stage.MAIL, Outcome.POLICY),
+        (553, "", "sender not allowed", Stage.MAIL, Outcome.SENDER),
         (551, "", "user not local", Stage.RCPT, Outcome.REJECTED),
         (552, "", "message size exceeds fixed maximum", Stage.MAIL, Outcome.MESSAGE),
         (552, "", "exceeded storage allocation", Stage.RCPT, Outcome.SOFT),
@@ -105,7 +111,7 @@ def test_bad_addresses_are_hard_whatever_the_basic_code_says(code: int, detail: 
         (554, "", "no such user", Stage.RCPT, Outcome.REJECTED),
         (556, "", "domain does not accept mail", Stage.RCPT, Outcome.HARD),
         (503, "5.5.1", "MAIL first", Stage.RCPT, Outcome.REJECTED),
-        (555, "", "parameters not recognised", Stage.MAIL, Outcome.REJECTED),
+        (555, "", "parameters not recognised", Stage.MAIL, Outcome.SENDER),
     ],
 )
 def test_the_table(code: int, enhanced: str, text: str, stage: Stage, outcome: Outcome) -> None:

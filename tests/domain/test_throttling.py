@@ -81,3 +81,9 @@ def test_single_mailboxes_slow_nothing_down() -> None:
     assert not wants_less({"accepted": 97, "retry": 3}, 3)
     assert wants_less({"accepted": 27, "retry": 3}, 3)
     assert wants_less({"retry": 20}, 20)
+
+
+def test_what_was_stopped_by_hand_while_it_was_tried_stays_so() -> None:
+    stopped = Throttle(Kind.relay, "relay", shut_until=NOW + timedelta(hours=1), by_hand=True)
+    assert stopped.recovered(NOW) == stopped
+    assert stopped.recovered(NOW + timedelta(hours=2)).is_idle

@@ -10,18 +10,16 @@ from hypothesis import strategies as st
 from mailer.domain.handover import Result
 from mailer.domain.outcomes import Outcome, Reply, Stage, classify
 from mailer.domain.states import DeliveryState
-from mailer.domain.verdicts import Ruling, back_off, rule, rule_from_journal
+from mailer.domain.verdicts import Ruling, back_off, rule, rule_from_journal, waited
 
 NOW = datetime(2026, 9, 30, 12, tzinfo=UTC)
 RETRY = timedelta(minutes=2)
 GIVE_UP = timedelta(days=4)
 
 
-def ruled(
-    outcome: Outcome, reply: Reply | None = None, age: timedelta = timedelta(0), detail: str = ""
-) -> Ruling:
+def ruled(outcome: Outcome, reply: Reply | None = None, attempts: int = 1, detail: str = "") -> Ruling:
     result = Result(1, outcome, reply, Stage.FINAL, 0.0, detail)
-    return rule(result, 1, NOW - age, NOW, RETRY, GIVE_UP, random.Random(1))
+    return rule(result, attempts, NOW, RETRY, GIVE_UP, random.Random(1))
 
 
 @pytest.mark.parametrize(
@@ -61,19 +59,33 @@ def test_a_full_mailbox_fails_for_good_only_when_the_relay_says_so() -> None:
     assert ruled(Outcome.SOFT, Reply(452, "4.2.2", "full")).state is DeliveryState.pending
 
 
-@pytest.mark.parametrize("outcome", [Outcome.RETRY, Outcome.SOFT, Outcome.POLICY])
-def test_what_is_only_ever_deferred_is_given_up_after_days(outcome: Outcome) -> None:
+@pytest.mark.parametrize("outcome", [Outcome.RETRY, Outcome.SOFT])
+def test_what_is_only_ever_deferred_is_given_up_after_days_of_waiting(outcome: Outcome) -> None:
     reply = Reply(451, "4.3.0", "busy")
-    assert ruled(outcome, reply, GIVE_UP - timedelta(seconds=1)).state is DeliveryState.pending
-    given_up = ruled(outcome, reply, GIVE_UP)
+    last = next(n for n in range(1, 1000) if waited(n, RETRY) >= GIVE_UP)
+    assert ruled(outcome, reply, last - 1).state is DeliveryState.pending
+    given_up = ruled(outcome, reply, last)
     assert given_up.state is DeliveryState.failed
     assert given_up.reply == "gave up: 451 4.3.0 busy"
     assert not given_up.suppress
 
 
-@pytest.mark.parametrize("outcome", [Outcome.WITHHELD, Outcome.RELAY])
+@given(st.integers(1, 100), st.integers(1, 14_400))
+def test_waiting_is_known_from_the_attempts(attempts: int, seconds: int) -> None:
+    class Middle(random.Random):
+        def uniform(self, a: float, b: float) -> float:
+            return (a + b) / 2
+
+    retry = timedelta(seconds=seconds)
+    waits = [back_off(n, retry, Middle()) for n in range(1, attempts)]
+    assert waited(attempts, retry) == sum(waits, timedelta(0))
+    assert not waited(1, retry), "the first attempt is never the last"
+
+
+@pytest.mark.parametrize("outcome", [Outcome.WITHHELD, Outcome.RELAY, Outcome.SENDER])
 def test_what_was_never_tried_is_not_given_up(outcome: Outcome) -> None:
-    assert ruled(outcome, age=2 * GIVE_UP, detail="connection refused").state is DeliveryState.pending
+    found = ruled(outcome, attempts=1000, detail="connection refused")
+    assert (found.state, found.attempted) == (DeliveryState.pending, False)
 
 
 @given(st.integers(1, 40_000), st.integers(1, 14_400), st.randoms(use_true_random=False))
@@ -110,17 +122,15 @@ def test_deliveries_deferred_together_do_not_come_back_together() -> None:
 def test_a_journal_is_read_as_the_worker_would_have_ruled(
     handed: bool, reply: Reply | None, state: DeliveryState, suppressed: bool
 ) -> None:
-    found = rule_from_journal(handed, reply, False, NOW, RETRY)
+    found = rule_from_journal(handed, reply, NOW, RETRY)
     assert (found.state, bool(found.suppress)) == (state, suppressed)
     assert found.attempted == handed
     assert (found.due_at is not None) == (state is DeliveryState.pending)
-    if reply is not None and state is DeliveryState.pending:
-        assert rule_from_journal(handed, reply, True, NOW, RETRY).state is DeliveryState.failed
 
 
 @given(st.integers(200, 599), st.sampled_from(["", "2.0.0", "4.3.0", "5.1.1", "5.2.2", "5.7.1"]))
 def test_a_journal_and_the_worker_agree_on_every_reply(code: int, enhanced: str) -> None:
     reply = Reply(code, enhanced, "said")
     by_worker = ruled(classify(reply, Stage.FINAL), reply)
-    by_journal = rule_from_journal(True, reply, False, NOW, RETRY)
+    by_journal = rule_from_journal(True, reply, NOW, RETRY)
     assert (by_journal.state, by_journal.suppress) == (by_worker.state, by_worker.suppress)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -226,25 +227,44 @@ def test_one_mailbox_that_refuses_us_stops_nobody(parts: Mailer, sink: RunningSi
     assert query(parts, "SELECT attempts FROM delivery WHERE state = 'failed'") == [(3,)]
 
 
-def test_who_asks_for_less_gets_less(parts: Mailer, sink: RunningSink, ready: Ready) -> None:
+@pytest.mark.parametrize(
+    "plea",
+    [
+        "450 4.7.0 too fast",
+        "452 4.3.1 insufficient system storage",
+        "454 Throttling failure: maximum sending rate exceeded",
+    ],
+)
+def test_who_asks_for_less_gets_less(parts: Mailer, sink: RunningSink, ready: Ready, plea: str) -> None:
     ready(a_example=40, example_org=40)
-    sink.behaviour.faults = [Fault("rcpt", "450 4.7.0 too fast", 1.0, "a.example")]
+    sink.behaviour.faults = [Fault("rcpt", plea, 1.0, "a.example")]
     one_round(parts)
     assert by_domain(parts) == Counter({"example.org": 40})
     slowed = held(parts, Kind.destination, "a.example")
     assert slowed is not None
     # From the pace of these forty, which took far less than two seconds: nothing was told of earlier ones.
     assert (slowed.rate_now(datetime.now(UTC)) or 0) > 10
-    assert slowed.reason == "450 4.7.0 too fast"
+    assert slowed.reason == plea
     assert held(parts, Kind.destination, "example.org") is None
 
 
+@pytest.mark.parametrize(
+    ("stage", "reply"),
+    [
+        ("mail", "553 5.7.1 sender rejected"),
+        ("mail", "550 5.1.8 Sender address rejected: Domain not found"),
+        ("mail", "501 5.5.4 bad address"),
+        ("rcpt", "550 5.1.8 Sender address rejected: Domain not found"),
+        ("final", "554 Message rejected: Email address is not verified."),
+    ],
+)
 def test_a_sender_that_is_refused_pauses_the_issue_and_fails_nobody(
-    parts: Mailer, sink: RunningSink, ready: Ready
+    parts: Mailer, sink: RunningSink, ready: Ready, stage: str, reply: str
 ) -> None:
     issue = ready(example_org=30)
-    sink.behaviour.faults = [Fault("mail", "553 5.7.1 sender rejected", 1.0)]
+    sink.behaviour.faults = [Fault(stage, reply, 1.0)]
     one_round(parts)
+    assert query(parts, "SELECT DISTINCT state::text, attempts FROM delivery") == [("pending", 0)]
     status = report.status(parts.database, issue, datetime.now(UTC))
     assert status.state is IssueState.paused
     assert status.counts == Counts(candidates=30)
@@ -273,6 +293,63 @@ def test_another_relay_stands_in(parts: Mailer, spare: RunningSink, ready: Ready
     assert sorted(spare.accepted(parts.tokens)) == list(range(1, 61))
     assert query(parts, "SELECT DISTINCT relay FROM delivery") == [("spare",)]
     assert held(parts, Kind.relay, "away") is not None
+
+
+def test_a_relay_that_hangs_up_after_the_dot_is_tried_less_and_less(
+    parts: Mailer, sink: RunningSink, ready: Ready
+) -> None:
+    """Each try leaves a delivery uncertain."""
+    ready(example_org=40)
+    sink.behaviour.drop_after = 1.0
+    one_round(parts)
+    uncertain = by_domain(parts, "uncertain")["example.org"]
+    query(parts, "UPDATE throttle SET trips = 10")
+    for tries in (1, 2):
+        query(parts, LATER)
+        parts.gate._read_at = -1e9
+        due_now(parts)
+        one_round(parts)
+        assert by_domain(parts, "uncertain")["example.org"] == uncertain + tries
+        shut = held(parts, Kind.relay, "relay")
+        assert shut is not None
+        assert shut.shut_until is not None
+        assert shut.shut_until - datetime.now(UTC) > timedelta(minutes=50)
+    sink.behaviour.drop_after = 0.0
+    query(parts, LATER)
+    parts.gate._read_at = -1e9
+    due_now(parts)
+    one_round(parts)
+    assert held(parts, Kind.relay, "relay") is None
+
+
+def test_a_try_of_a_relay_that_nothing_was_taken_for_is_free_again(parts: Mailer, ready: Ready) -> None:
+    issue = ready(example_org=5)
+    with parts.database.transaction() as session:
+        how = partial(Throttle.opened, now=datetime.now(UTC), reason="away")
+        throttles.change(session, Kind.relay, "relay", how)
+    query(parts, LATER)
+    leave = parts.gate.leave(issue, 5)
+    assert (Kind.relay, "relay") in leave.probes
+    parts.gate.settle(leave, [])
+    assert query(parts, "SELECT probed_until FROM throttle") == [(None,)]
+
+
+@pytest.mark.settings(relays=[{"name": "sink"}, {"name": "spare"}])
+def test_a_relay_that_was_away_catches_up_on_little(
+    parts: Mailer, sink: RunningSink, spare: RunningSink, ready: Ready
+) -> None:
+    issue = ready(example_org=1)
+    gate, turns = parts.gate, Counter[str]()
+    first = gate.leave(issue, 500)
+    for _ in range(200):
+        gate.settle(first, ["example.org"] * 500)
+    for _ in range(20):
+        leave = gate.leave(issue, 500)
+        assert leave.route is not None
+        assert first.route is not None
+        gate.settle(leave, ["example.org"] * 500)
+        turns[leave.route.relay] += 1
+    assert 6 <= turns[first.route.relay] <= 14
 
 
 @pytest.mark.settings(relays=[{"name": "sink", "weight": 3}, {"name": "spare", "weight": 1}])
@@ -333,6 +410,21 @@ def test_a_relay_that_warms_up_sends_no_more_than_its_day_allows(
     assert len(sink.accepted(parts.tokens)) == 25
     assert counts(parts, issue) == Counts(candidates=40, sent=25)
     assert query(parts, "SELECT relay, handed FROM relay_day") == [("sink", 25)]
+
+
+@pytest.mark.settings(
+    relays=[
+        {
+            "name": "away",
+            "port": 1,
+            "warm_up": {"since": datetime.now(UTC).date().isoformat(), "first_day": 25},
+        }
+    ]
+)
+def test_what_a_relay_never_got_does_not_use_up_its_day(parts: Mailer, ready: Ready) -> None:
+    ready(example_org=40)
+    one_round(parts)
+    assert query(parts, "SELECT relay, handed FROM relay_day") == [("away", 0)]
 
 
 def test_issues_have_their_turn_beside_a_larger_one(parts: Mailer, ready: Ready) -> None:

@@ -6,12 +6,14 @@ import itertools
 import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -30,7 +32,7 @@ from mailer.services.send import gate, run
 from mailer.settings import Settings
 from mailer.store import batches, ledger
 from mailer.store.batches import Claim
-from mailer.store.database import DatabaseDown
+from mailer.store.database import Database, DatabaseDown
 from mailer.store.ledger import Verdict
 from tests.sinks import RunningSink
 
@@ -547,6 +549,63 @@ def test_who_may_not_be_mailed_any_more_is_skipped_at_the_last_moment(
     assert counts(parts, issue) == Counts(candidates=5, sent=2, skipped=3)
     assert len(inbox.messages()) == 2
     assert report.status(parts.database, issue, datetime.now(UTC)).state is IssueState.sent
+
+
+def test_who_leaves_while_mail_waits_at_a_slow_relay_gets_none(
+    parts: Mailer, sink: RunningSink, ready: Callable[[int], int], send: Send
+) -> None:
+    issue = ready(200)
+    parts.sender.at_once = 200
+    sink.behaviour.latency = 0.15
+    batch = int(str(query(parts, "SELECT id FROM batch")[0][0]))
+    with ThreadPoolExecutor(2) as pool:
+        sending = pool.submit(parts.sender.send_batch, batch)
+        wait_for(parts, sink)
+        leaving = pool.submit(leave.leave, parts.database, Tie(199, issue), "a link", datetime.now(UTC))
+        time.sleep(1.5)
+        sink.behaviour.latency = 0.0
+        sending.result()
+        leaving.result()
+    send()
+    assert 199 not in sink.accepted(parts.tokens)
+    assert states(parts)[199] == "skipped"
+    assert counts(parts, issue) == Counts(candidates=200, sent=199, skipped=1)
+
+
+def test_a_commit_whose_answer_is_lost_leaves_nobody_in_the_air(
+    parts: Mailer,
+    sink: RunningSink,
+    ready: Callable[[int], int],
+    send: Send,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The step is done again, and takes others."""
+    issue = ready(60)
+    parts.sender.at_once = 20
+    whole, taken, lost = Database.transaction, ledger.take, [False, False]
+
+    def take(*words: Any) -> Any:
+        found = taken(*words)
+        lost[0] = True
+        return found
+
+    @contextmanager
+    def transaction(self: Database) -> Iterator[Any]:
+        with whole(self) as session:
+            yield session
+        if lost == [True, False]:
+            lost[1] = True
+            raise DatabaseDown("the answer to COMMIT did not come")
+
+    monkeypatch.setattr(ledger, "take", take)
+    monkeypatch.setattr(Database, "transaction", transaction)
+    assert parts.sender.send_batch(int(str(query(parts, "SELECT id FROM batch")[0][0]))) == 40
+    assert lost == [True, True]
+    assert Counter(states(parts).values()) == {"sent": 40, "pending": 20}
+    assert query(parts, "SELECT DISTINCT attempts FROM delivery WHERE state = 'pending'") == [(0,)]
+    send()
+    assert counts(parts, issue) == Counts(candidates=60, sent=60)
+    assert sorted(sink.accepted(parts.tokens)) == list(range(1, 61))
 
 
 def test_a_long_run_of_skipped_readers_does_not_end_a_claim(

@@ -418,7 +418,7 @@ def test_what_was_given_up_gets_its_time_anew(
     parts: Mailer, ready: Ready, sink: RunningSink, send: Send
 ) -> None:
     issue = ready(2)
-    query(parts, "UPDATE issue SET composed_at = composed_at - interval '10 days'")
+    query(parts, "UPDATE delivery SET attempts = 100")
     sink.behaviour.faults = [Fault("final", "451 4.3.0 busy", 1.0)]
     send()
     assert counts(parts, issue) == Counts(candidates=2, failed=2)

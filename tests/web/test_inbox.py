@@ -145,19 +145,12 @@ def test_every_part_of_a_mail_is_shown(inbox: Inbox, client: TestClient) -> None
     assert 'class="frame frame--360 frame--dark"' in html
     assert 'href="https://rivers.example.org/u/1"' in html
     text = client.get(f"/inbox/{mail.id}?show=text").text
-    assert re.findall(r'<a href="([^"]+)" target="_blank"', text) == [
+    assert re.findall(r'<a href="([^"]+)" target="_blank" rel="noreferrer">http', text) == [
         "https://rivers.example.org/story",
         "https://a.example/b,",
         "https://a.example/c",
     ]
     assert "&lt;b&gt;" in text
-
-
-def test_an_address_that_is_none_leads_to_the_mail(client: TestClient) -> None:
-    answer = client.get("/nosuch")
-    assert answer.status_code == 404
-    assert answer.text == "There is nothing at this address. The mail is at /inbox\n"
-    assert client.get("/inbox?width=12").status_code == 200
     assert "<dt>Return-Path</dt>" in client.get(f"/inbox/{mail.id}?show=headers").text
     source = client.get(f"/inbox/{mail.id}/source")
     assert source.content == inbox.read(mail)
@@ -398,3 +391,10 @@ def test_a_phone_shows_the_list_or_the_mail(
     page.get_by_role("link", name="List").click()
     page.locator("a.row").wait_for()
     context.close()
+
+
+def test_an_address_that_is_none_leads_to_the_mail(client: TestClient) -> None:
+    answer = client.get("/nosuch")
+    assert answer.status_code == 404
+    assert answer.text == "There is nothing at this address. The mail is at /inbox\n"
+    assert client.get("/inbox?width=12").status_code == 200

@@ -10,8 +10,9 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from mailer.domain.destinations import Destinations
@@ -23,16 +24,20 @@ from mailer.domain.throttling import Kind, Throttle, rate_in_force, wants_less
 from mailer.domain.traffic import Passage
 from mailer.services.send.tally import Tally
 from mailer.store import issues, mail_domains, throttles
-from mailer.store.database import Database, Session
+from mailer.store.database import Database, DatabaseDown, Session
 
 _log = logging.getLogger("mailer")
 _FRESH = 1.0
 """Seconds for which what was read of throttles and issues' rates is good: orders act within two."""
 _LEARN = 300.0
 """Seconds between readings of what DNS said of domains."""
-_PROBES = {Kind.relay: 20, Kind.destination: 3}
-"""Messages that try a half-open breaker."""
+_PROBES = {Kind.relay: 1, Kind.destination: 3}
+"""Messages that try a half-open breaker. A relay that hangs up after the dot costs each of them its certainty."""
 _PROBE_LEASE = timedelta(seconds=60)
+_IN_TURN = 1000
+"""Messages back to which it is looked whose turn is next: a relay that was away catches up on no more."""
+_REST = 60.0
+"""Seconds after which a relay that has sent its day's allowance is asked about again: some may have come back."""
 _TIGHT = 60.0
 """Seconds for which a destination that ran out of its rate is asked for before its deliveries are taken."""
 
@@ -88,8 +93,8 @@ class Gate:
         self._read_at = -1e9
         self._learnt_at = -1e9
         self._tight: dict[str, float] = {}
-        self._resting: dict[str, date] = {}
-        """Relays that have sent all that a day of their warm-up allows, and that day."""
+        self._resting: dict[str, float] = {}
+        """Relays that have sent all that a day of their warm-up allows, and until when nobody asks them."""
 
     # Before a micro-batch is taken.
 
@@ -140,7 +145,7 @@ class Gate:
                     shut.add(route.relay)
                     left = (held.shut_until - now) / timedelta(seconds=1)
                     leave.wait = min(leave.wait, max(left, 1.0))
-            if self._resting.get(route.relay) == now.date():
+            if self._resting.get(route.relay, 0.0) > time.monotonic():
                 shut.add(route.relay)
         return shut
 
@@ -155,7 +160,8 @@ class Gate:
         """Draw for the destinations that have limits, before it is known how many of them will be taken."""
         names = set(self.destinations.limited())
         names |= {name for kind, name in self._throttles if kind is Kind.destination}
-        names |= {name for name, until in list(self._tight.items()) if until > time.monotonic()}
+        self._tight = {name: until for name, until in self._tight.copy().items() if until > time.monotonic()}
+        names |= self._tight.keys()
         if not names:
             return
         leave.quotas = {}
@@ -187,6 +193,11 @@ class Gate:
         if leave.route is not None:
             with self._lock:
                 self._handed[leave.route.relay] += len(taken)
+                if self._handed.total() > _IN_TURN:
+                    for relay in self._handed:
+                        self._handed[relay] //= 2
+            if not taken:
+                self._let_go(leave, [probe for probe in leave.probes if probe[0] is Kind.relay])
         back = []
         if leave.limits and leave.count > len(taken):
             back.append(Ask(leave.limits, leave.count - len(taken)))
@@ -237,9 +248,9 @@ class Gate:
                 waits.append(allowance[1])
         return waits
 
-    def rest(self, route: Route, day: date) -> None:
+    def rest(self, route: Route) -> None:
         """A relay that warms up has sent all that this day allows."""
-        self._resting[route.relay] = day
+        self._resting[route.relay] = time.monotonic() + _REST
 
     # When results are there.
 
@@ -258,12 +269,15 @@ class Gate:
         changed = False
         relay = self._throttles.get((Kind.relay, tally.relay))
         whole: Counter[str] = sum(tally.outcomes.values(), Counter())
-        answered = sum(whole.values()) - whole[Outcome.RELAY] - whole[Outcome.WITHHELD]
-        if whole[Outcome.RELAY]:
-            opened = partial(Throttle.opened, now=now, reason=tally.words.get("", ""))
+        tried = relay is not None and relay.is_half_open(now)
+        silent = tried and not tally.answered and bool(whole[Outcome.UNKNOWN] or whole[Outcome.RETRY])
+        if whole[Outcome.RELAY] or silent:
+            said = tally.words.get("", "")
+            opened = partial(Throttle.opened, now=now, reason=said, for_long=whole[Outcome.UNKNOWN] > 0)
             changed = self._change(session, Kind.relay, tally.relay, opened, "cannot be used")
-        elif answered and relay is not None and relay.is_half_open(now):
-            changed = self._change(session, Kind.relay, tally.relay, Throttle.closed, "works again")
+        elif tried and tally.answered:
+            recovered = partial(Throttle.recovered, now=now)
+            changed = self._change(session, Kind.relay, tally.relay, recovered, "works again")
         if wants_less(whole, tally.closing):
             pace = sum(whole.values()) / tally.seconds
             changed |= self._slow(session, Kind.relay, tally.relay, pace, tally.words.get("", ""), now)
@@ -277,7 +291,8 @@ class Gate:
                 opened = partial(Throttle.opened, now=now, reason=said)
                 changed |= self._change(session, Kind.destination, name, opened, "refuses us")
             elif accepted and tried:
-                changed |= self._change(session, Kind.destination, name, Throttle.closed, "takes mail again")
+                recovered = partial(Throttle.recovered, now=now)
+                changed |= self._change(session, Kind.destination, name, recovered, "takes mail again")
             if wants_less(outcomes, tally.deferred.get(name, 0)):
                 pace = sum(outcomes.values()) / tally.seconds
                 changed |= self._slow(session, Kind.destination, name, pace, said, now)
@@ -314,7 +329,8 @@ class Gate:
         """Breakers that this worker meant to try and did not: somebody else may."""
         for kind, name in list(probes):
             leave.probes.discard((kind, name))
-            with self._database.transaction() as session:
+            # Nothing depends on it: a probe ends by itself.
+            with suppress(DatabaseDown), self._database.transaction() as session:
                 throttles.end_probe(session, kind, name)
 
     def _refresh(self) -> None:

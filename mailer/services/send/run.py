@@ -3,11 +3,11 @@
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, TypeVar, cast
 
@@ -21,10 +21,10 @@ from mailer.domain.routes import Route
 from mailer.domain.states import DeliveryState, IssueState
 from mailer.domain.verdicts import rule
 from mailer.services.send.gate import Leave
-from mailer.services.send.tally import Tally, is_about_us, tallied
+from mailer.services.send.tally import Tally, tallied
 from mailer.store import batches, feedback, issues, ledger, settling, throttles
 from mailer.store.batches import Claim
-from mailer.store.database import DatabaseDown, Session
+from mailer.store.database import DatabaseDown, Deadlock, Session
 from mailer.store.ledger import Due, Verdict
 
 if TYPE_CHECKING:
@@ -57,13 +57,15 @@ class _Flight:
     landing: Future[HandedOver]
     since: float
     """On the monotonic clock."""
+    day: date
+    """That on which it was taken: a relay that warms up counts by days."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Landed:
     """What is to be recorded of a flight."""
 
-    relay: str | None = None
+    flight: _Flight | None = None
     verdicts: Sequence[Verdict] = ()
     tally: Tally | None = None
 
@@ -76,7 +78,6 @@ class Run:
     sender: "Sender"
     claim: Claim
     journal: Journal
-    first_due: datetime
     bounce_domain: str
     after: int = 0
     handed: int = 0
@@ -89,7 +90,11 @@ class Run:
     called_off: bool = False
     """The issue is stopped, or the batch lost: what the relay has not begun to get is withheld."""
     faulty: str = ""
-    """The relay's word on the message itself, which ends the issue's sending."""
+    """The relay's word on the message itself, or on our sender, which pauses the issue."""
+    _flights: deque[_Flight] = field(default_factory=deque)
+    """Those in the air, in the order in which they took off."""
+    _gone: Collection[int] = ()
+    """Readers in flight who have left since they were taken, or must not be mailed any more."""
     _waited: float = 0.0
     _passed_over: dict[str, float] = field(default_factory=dict)
     """Destinations whose limit was reached since the batch was looked through from its beginning, and the
@@ -98,7 +103,7 @@ class Run:
     def through(self) -> int:
         """Returns how many deliveries were handed over."""
         self.after = self.claim.first
-        flights: deque[_Flight] = deque()
+        flights = self._flights
         ours, recorded, full = True, False, False
         try:
             while ours and (flights or not self.stop):
@@ -171,6 +176,8 @@ class Run:
     def _give_back(self, session: Session) -> None:
         if batches.keep(session, self.claim, self.sender.lease) is None:
             return
+        # Nothing is in the air. If the answer to a commit was lost, and the step done again, somebody may be left.
+        ledger.put_back(session, self.claim)
         # Asked with the batch held: whoever cancels the issue after this waits for us and finds what we leave.
         if issues.state(session, self.claim.issue) is IssueState.cancelled:
             ledger.cancel_rest(session, self.claim, datetime.now(UTC))
@@ -187,8 +194,13 @@ class Run:
             if running is None:
                 return None
             now = datetime.now(UTC)
-            ledger.record(session, self.claim, landed.verdicts, self.claim.epoch, now, landed.relay)
+            flight = landed.flight
+            relay = flight.route.relay if flight else None
+            ledger.record(session, self.claim, landed.verdicts, self.claim.epoch, now, relay)
             follow_up(session, self.claim.issue, landed.verdicts, now)
+            if flight is not None and flight.route.warm_up is not None:
+                unused = sum(not verdict.attempted for verdict in landed.verdicts)
+                throttles.count_handed(session, flight.route.relay, flight.day, -unused)
             if landed.tally is not None:
                 gate.react(session, landed.tally, now)
             self.stop |= not running
@@ -201,6 +213,9 @@ class Run:
                 due, skipped, after = ledger.take(session, self.claim, after, count, quotas)
             if due and leave.route is not None and leave.route.warm_up is not None:
                 throttles.count_handed(session, leave.route.relay, now.date(), len(due))
+            if landed is _NOTHING and self._flights:
+                flying = [one.subscriber for other in self._flights for one in other.due]
+                self._gone = ledger.not_any_more(session, self.claim, flying)
             return due, self.sender.templates(session, {one.edition for one in due}), after
 
         started = time.monotonic()
@@ -224,7 +239,7 @@ class Run:
         handed = throttles.handed(session, route.relay, now.date())
         left = route.warm_up.allowed(now.date()) - handed
         if left <= 0:
-            self.sender.gate.rest(route, now.date())
+            self.sender.gate.rest(route)
         return max(0, min(leave.count, left))
 
     def _leave(self) -> Leave:
@@ -238,12 +253,12 @@ class Run:
         return self._patiently(once)
 
     def _patiently(self, work: Callable[[], T]) -> T:
-        """Tried again while the database is away, until the lease may be over."""
+        """Tried again while the database is away or took another's side, until the lease may be over."""
         until = self.journal.deadline
         while True:
             try:
                 return work()
-            except DatabaseDown:
+            except (DatabaseDown, Deadlock):
                 if time.monotonic() > until or self.sender.stopping.is_set():
                     raise
                 time.sleep(0.5)
@@ -273,10 +288,10 @@ class Run:
                 unsent.append(Verdict(one.subscriber, DeliveryState.failed, f"not sent: {error}"))
         self.handed += len(envelopes)
         landing = self.sender.outbox.hand_over(envelopes, self.journal, leave.route.relay, self._may_send)
-        return _Flight(leave.route, due, destinations, unsent, landing, time.monotonic())
+        return _Flight(leave.route, due, destinations, unsent, landing, time.monotonic(), now.date())
 
-    def _may_send(self, _: Envelope) -> bool:
-        return not (self.called_off or self.sender.stopping.is_set())
+    def _may_send(self, envelope: Envelope) -> bool:
+        return not (self.called_off or envelope.key in self._gone or self.sender.stopping.is_set())
 
     def _envelope(self, one: Due, slot: ReaderSlots, template: Template, date: bytes) -> Envelope:
         recipient, smtputf8 = on_the_wire(one.address)
@@ -324,15 +339,15 @@ class Run:
         verdicts = list(flight.unsent)
         for result in done.results:
             subscriber = cast(int, result.key)
-            if result.outcome is Outcome.MESSAGE or is_about_us(result):
-                self.faulty = impersonal(str(result.reply))
+            if result.outcome in (Outcome.MESSAGE, Outcome.SENDER):
+                what = "our sender" if result.outcome is Outcome.SENDER else "the message"
+                self.faulty = f"the relay refuses {what}: {impersonal(str(result.reply))}"
                 self.stop = True
             if result.outcome is Outcome.RELAY:
                 self.stop = True
             ruling = rule(
                 result,
                 attempts[subscriber],
-                self.first_due,
                 now,
                 self.sender.retry,
                 self.sender.give_up,
@@ -341,17 +356,15 @@ class Run:
             verdicts.append(Verdict(subscriber, *ruling))
         tally = tallied(flight.route.relay, flight.due, flight.destinations, done.results, took)
         self.sender.gate.count(tally, "retry" if self.claim.retry else "send")
-        return _Landed(flight.route.relay, verdicts, tally)
+        return _Landed(flight, verdicts, tally)
 
     def _stop_issue(self) -> None:
         with self.sender.database.transaction() as session:
             issue = issues.locked(session, self.claim.issue)
             if issue is not None and issue.state is IssueState.sending:
                 issue.state = IssueState.paused
-                issues.log(
-                    session, issue.id, "mailer", "paused", f"the relay refuses the message: {self.faulty}"
-                )
-                _log.error("Issue %s is paused: the relay refuses the message: %s", issue.id, self.faulty)
+                issues.log(session, issue.id, "mailer", "paused", self.faulty)
+                _log.error("Issue %s is paused: %s", issue.id, self.faulty)
 
 
 def follow_up(session: Session, issue: int, verdicts: Sequence[Verdict], now: datetime) -> None:

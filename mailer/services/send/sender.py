@@ -14,7 +14,7 @@ from mailer.domain.states import DeliveryState
 from mailer.domain.verdicts import Ruling, rule_from_journal
 from mailer.services.send.gate import Gate
 from mailer.services.send.run import FINAL_DOT_MARGIN, Run, follow_up
-from mailer.store import batches, editions, issues, ledger, newsletters
+from mailer.store import batches, editions, ledger, newsletters
 from mailer.store.batches import Claim
 from mailer.store.database import Database, Session
 from mailer.store.ledger import Verdict
@@ -69,10 +69,6 @@ class Sender:
             claim = batches.claim(session, batch, self.journals.worker, self.lease)
             if claim is None:
                 return 0
-            issue = issues.by_id(session, claim.issue)
-            assert issue is not None
-            begun = [at for at in (issue.composed_at, issue.retried_at) if at]
-            first_due = max(begun, default=datetime.now(UTC))
             newsletter = newsletters.by_id(session, claim.newsletter)
             bounce_domain = self.bounce_domain or newsletter.sender_address.rpartition("@")[2]
             settled = self._recover(session, claim)
@@ -80,7 +76,7 @@ class Sender:
             self.journals.forget(claim.batch, epoch)
         journal = self.journals.open(claim.batch, claim.epoch)
         journal.deadline = started + self.lease.total_seconds() - FINAL_DOT_MARGIN
-        run = Run(self, claim, journal, first_due, bounce_domain)
+        run = Run(self, claim, journal, bounce_domain)
         return run.through()
 
     def _recover(self, session: Session, claim: Claim) -> set[int]:
@@ -100,7 +96,7 @@ class Sender:
                 else:
                     reply = evidence.answered.get(subscriber)
                     handed = subscriber in evidence.handed
-                    ruling = rule_from_journal(handed, reply, False, now, self.retry)
+                    ruling = rule_from_journal(handed, reply, now, self.retry)
                 verdicts.append(Verdict(subscriber, *ruling))
             ledger.record(session, claim, verdicts, epoch, now)
             follow_up(session, claim.issue, verdicts, now)

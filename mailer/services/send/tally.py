@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mailer.domain.handover import Result
-from mailer.domain.outcomes import Outcome, Stage, impersonal
+from mailer.domain.outcomes import Outcome, impersonal
 from mailer.store.ledger import Due
 
-_LESS = frozenset({421, 450, 451})
+_LESS = frozenset({421, 450, 451, 452, 454})
 """Replies that may ask for fewer messages."""
 _CLOSING = 421
 
@@ -21,20 +21,17 @@ class Tally:
     outcomes: Mapping[str, Counter[str]]
     """By destination: how often each outcome came."""
     deferred: Mapping[str, int]
-    """By destination: 421, 450 and 451."""
+    """By destination: replies that may ask for fewer messages."""
     refused: Mapping[str, int]
     """By destination: first attempts that were refused for policy. Second ones only repeat a word on one mailbox."""
     closing: int
     """421 alone, which is about the relay's own state."""
+    answered: int
+    """Messages that the relay has said a word on, whichever."""
     seconds: float
     """What the micro-batch took."""
     words: Mapping[str, str]
     """By destination, and under the empty name for the relay: the last reply that was no acceptance."""
-
-
-def is_about_us(result: Result) -> bool:
-    """Our sender is refused: no destination's word, and no better for the next reader."""
-    return result.outcome is Outcome.POLICY and result.stage is Stage.MAIL
 
 
 def tallied(
@@ -51,10 +48,10 @@ def tallied(
         # As nearly always: no need to look at each.
         counts = Counter(destinations)
         outcomes = {name: Counter({accepted: count}) for name, count in counts.items()}
-        return Tally(relay, outcomes, deferred, refused, closing, seconds, words)
+        return Tally(relay, outcomes, deferred, refused, closing, len(results), seconds, words)
     of = {one.subscriber: (name, one.attempts) for one, name in zip(due, destinations, strict=True)}
     for result in results:
-        outcome = Outcome.REJECTED if is_about_us(result) else result.outcome
+        outcome = result.outcome
         name, attempts = of[result.key]  # type: ignore[index]
         outcomes.setdefault(name, Counter())[outcome] += 1
         if outcome is Outcome.ACCEPTED:
@@ -62,9 +59,10 @@ def tallied(
         code = result.reply.code if result.reply else 0
         said = impersonal(str(result.reply) if result.reply else result.detail)
         words[name] = said
-        if outcome is Outcome.RELAY or code == _CLOSING:
+        if outcome is Outcome.RELAY or code in (0, _CLOSING):
             words[""] = said
         deferred[name] += outcome is Outcome.RETRY and code in _LESS
         refused[name] += outcome is Outcome.POLICY and attempts == 1
         closing += code == _CLOSING
-    return Tally(relay, outcomes, deferred, refused, closing, seconds, words)
+    answered = sum(result.reply is not None and result.outcome is not Outcome.RELAY for result in results)
+    return Tally(relay, outcomes, deferred, refused, closing, answered, seconds, words)

@@ -121,7 +121,7 @@ REFUSALS = {
     "mail": (["451 4.7.1 wait", "503 5.5.1 MAIL first", "503 5.5.1 RCPT first"], "retry", Stage.MAIL),
     "rcpt": (["250 ok", "550 5.1.1 no such user", "554 5.5.1 no recipients"], "hard", Stage.RCPT),
     "data": (["250 ok", "250 ok", "451 4.3.0 not now"], "retry", Stage.DATA),
-    "everything": (["550 5.7.1 no", "550 5.1.1 no", "554 5.6.0 no"], "policy", Stage.MAIL),
+    "everything": (["550 5.7.1 no", "550 5.1.1 no", "554 5.6.0 no"], "sender", Stage.MAIL),
 }
 
 
@@ -474,7 +474,7 @@ async def refuses_everything(peer: Peer) -> None:
         ({"recipient": ""}, "hard", "5.1.3"),
         ({"recipient": "a@example.org>\r\nRCPT TO:<b@example.org"}, "hard", "5.1.3"),
         ({"recipient": "a@example.org> NOTIFY=NEVER <"}, "hard", "5.1.3"),
-        ({"sender": "a@example.org\nDATA"}, "rejected", "5.1.7"),
+        ({"sender": "a@example.org\nDATA"}, "sender", "5.1.7"),
         ({"message": b"no end"}, "message", "5.6.0"),
         ({"message": [b"no", b"", b""]}, "message", "5.6.0"),
     ],
