@@ -1,6 +1,6 @@
 """What holds a relay or a destination back for a while, and how it comes free again.
 
-Two things do. Asked to slow down (421, 450 or 451 to a good part of what went there), we go at half the rate and
+Two things do. Asked to slow down (421, 45x to a good part of what went there), we go at half the rate and
 win back a twentieth of the old one each minute. Refused for policy, or with a relay that cannot be used, a breaker
 opens: nothing goes there; then a few messages try (half-open), and it closes, or opens again for twice as long.
 """
@@ -95,7 +95,7 @@ class Throttle:
 
 
 def wants_less(results: Mapping[str, int], deferred: int) -> bool:
-    """Whether deferrals (421, 450, 451) are a plea to slow down, and not about single mailboxes: several, and a
+    """Whether deferrals (421, 45x) are a plea to slow down, and not about single mailboxes: several, and a
     good part of all ``results`` by outcome."""
     return deferred >= 3 and deferred * 10 >= sum(results.values())
 

@@ -81,7 +81,8 @@ _UNPRINTABLE = "cannot be printed: "
 
 
 def _is_unprintable(session: Session, issue: int) -> bool:
-    last = issues.events(session, issue)[-1]
+    # A new limit ends no pause.
+    last = [event for event in issues.events(session, issue) if event.what != "limited"][-1]
     return last.what == "paused" and last.detail.startswith(_UNPRINTABLE)
 
 

@@ -186,6 +186,7 @@ def test_an_issue_that_cannot_be_printed_is_paused_and_left_alone(
     what, why = log()[-1]
     assert what == "paused"
     assert why.startswith("cannot be printed: en: A link that a mail must not have")
+    schedule.limit(parts.database, issue, 50.0, "ann")
     before = log()
     assert rendered() == 0
     assert log() == before
