@@ -26,14 +26,12 @@ def change(
     session: Session, kind: Kind, name: str, how: Callable[[Throttle], Throttle]
 ) -> tuple[Throttle, Throttle]:
     """Change what holds one back, alone: others who want to wait. Returns what was in force, and what is now."""
-    blank = Throttle(kind, name)
-    session.execute(insert(Row).values(**asdict(blank)).on_conflict_do_nothing())
-    row = session.scalars(
-        select(Row)
-        .where(Row.kind == kind, Row.name == name)
-        .with_for_update()
-        .execution_options(populate_existing=True)
-    ).one()
+    blank = insert(Row).values(**asdict(Throttle(kind, name)))
+    # One statement: between two of them, somebody else may delete the row.
+    held = blank.on_conflict_do_update(
+        index_elements=[Row.kind, Row.name], set_={"name": blank.excluded.name}
+    )
+    row = session.scalars(held.returning(Row), execution_options={"populate_existing": True}).one()
     before = _read(row)
     changed = how(before)
     if changed.is_idle:
