@@ -5,10 +5,12 @@ a worker that is killed between the relay's answer and the record sends a note a
 """
 
 import random
+import time
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import format_datetime
+from functools import partial
 
 from mailer.domain.addresses import masked, on_the_wire
 from mailer.domain.content import NoteContent, Theme
@@ -17,13 +19,13 @@ from mailer.domain.headers import NoteHead, note_headers
 from mailer.domain.limits import Ask, Limit
 from mailer.domain.locales import direction
 from mailer.domain.message import compile_message
-from mailer.domain.outcomes import Outcome, Reply
+from mailer.domain.outcomes import Outcome, Reply, impersonal
 from mailer.domain.phrases import own_words
 from mailer.domain.ports import Limiter, Links, NoteRenderer, Outbox, Signer
 from mailer.domain.routes import Route, in_turn
 from mailer.domain.states import DeliveryState, SubscriptionState
 from mailer.domain.suppressions import LIFTED_BY_OPT_IN
-from mailer.domain.throttling import Kind, rate_in_force
+from mailer.domain.throttling import Kind, Throttle, rate_in_force
 from mailer.domain.ties import KEY_LASTS
 from mailer.domain.verdicts import rule
 from mailer.domain.wording import signed, worded
@@ -33,6 +35,8 @@ from mailer.store.notes import Open
 
 _LEASE = timedelta(minutes=2)
 _RETRY = timedelta(minutes=2)
+_ELSEWHERE = timedelta(seconds=1)
+"""Until a note is due again that was not tried: sooner than its relay, so that another one has its turn."""
 _GIVE_UP = timedelta(days=2)
 _TO_THE_NEW = ("address-new",)
 _IN_FORCE = ("welcome",)
@@ -70,6 +74,7 @@ def send_due(
 
     Several workers may do this at once. ``bounce_domain`` empty: that of the newsletter's sender.
     """
+    began = time.monotonic()
     with database.transaction() as session:
         held = throttles.present(session)
         shut = {name for (kind, name), one in held.items() if kind is Kind.relay and one.is_shut(now)}
@@ -97,11 +102,14 @@ def send_due(
     if not envelopes:
         return 0
     done = outbox.hand_over(envelopes, _Unwritten(), route.relay).result()
-    _record(database, found, done.results, now)
+    now += timedelta(seconds=time.monotonic() - began)
+    _record(database, route.relay, found, done.results, now)
     return len(envelopes)
 
 
-def _record(database: Database, found: Sequence[Open], results: Sequence[Result], now: datetime) -> None:
+def _record(
+    database: Database, relay: str, found: Sequence[Open], results: Sequence[Result], now: datetime
+) -> None:
     by_id = {one.note.id: one for one in found}
     with database.transaction() as session:
         for result in results:
@@ -114,12 +122,30 @@ def _record(database: Database, found: Sequence[Open], results: Sequence[Result]
                 notes.settle(session, one.note.id, given_up_at=now, reply=said)
                 if ruling.suppress and one.subscriber and one.note.kind not in _TO_THE_NEW:
                     readers.suppress(session, one.subscriber.address_hash, ruling.suppress, said)
+            elif not ruling.attempted:
+                before = one.note.attempts - 1
+                notes.settle(session, one.note.id, due_at=now + _ELSEWHERE, reply=said, attempts=before)
             else:
                 again = ruling.due_at or now + _RETRY
                 late = result.outcome is Outcome.UNKNOWN and now - one.note.created_at > _GIVE_UP
                 notes.settle(
                     session, one.note.id, due_at=again, reply=said, given_up_at=now if late else None
                 )
+        _react(session, relay, results, now)
+
+
+def _react(session: Session, relay: str, results: Sequence[Result], now: datetime) -> None:
+    """Open the breaker of a relay that cannot be used, and close it when it answers again."""
+    trouble = next((result for result in results if result.outcome is Outcome.RELAY), None)
+    held = throttles.present(session).get((Kind.relay, relay))
+    if trouble:
+        said = impersonal(str(trouble.reply) if trouble.reply else trouble.detail)
+        throttles.change(session, Kind.relay, relay, partial(Throttle.opened, now=now, reason=said))
+    elif held and held.is_half_open(now) and any(result.reply for result in results):
+        # It may have been stopped by hand meanwhile.
+        throttles.change(
+            session, Kind.relay, relay, lambda one: one.closed() if one.is_half_open(now) else one
+        )
 
 
 def _moot(session: Session, one: Open) -> str:

@@ -397,6 +397,33 @@ def test_without_redis_notes_wait(parts: Mailer, sink: RunningSink, ready: Ready
     assert send_notes(parts) == 1
 
 
+@pytest.mark.settings(relays=[{"name": "away", "port": 1}, {"name": "spare"}])
+def test_notes_go_by_another_relay_while_one_is_away(parts: Mailer, spare: RunningSink, ready: Ready) -> None:
+    ready(example_org=1)
+    with parts.database.transaction() as session:
+        notes.add(session, "welcome", 1, "en", datetime.now(UTC), subscriber=1)
+    assert send_notes(parts) == 1
+    assert send_notes(parts) == 0, "not again in the same breath"
+    soon = datetime.now(UTC) + timedelta(seconds=2)
+    assert send_notes(parts, soon) == 1
+    assert spare.counts.accepted == 1
+    assert query(parts, "SELECT attempts, sent_at IS NOT NULL FROM note") == [(1, True)]
+    shut = held(parts, Kind.relay, "away")
+    assert shut is not None and shut.is_shut(soon)
+
+
+@pytest.mark.settings(relays=[{"name": "sink"}])
+def test_a_note_that_is_answered_closes_the_breaker(parts: Mailer, sink: RunningSink, ready: Ready) -> None:
+    ready(example_org=1)
+    now = datetime.now(UTC)
+    with parts.database.transaction() as session:
+        notes.add(session, "welcome", 1, "en", now, subscriber=1)
+        throttles.change(session, Kind.relay, "sink", lambda held: held.opened(now, "away"))
+    assert send_notes(parts, now + timedelta(seconds=2)) == 0
+    assert send_notes(parts, now + timedelta(seconds=6)) == 1
+    assert held(parts, Kind.relay, "sink") is None
+
+
 @pytest.mark.settings(
     relays=[{"name": "sink", "warm_up": {"since": datetime.now(UTC).date().isoformat(), "first_day": 25}}]
 )
