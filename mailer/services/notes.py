@@ -7,6 +7,7 @@ a worker that is killed between the relay's answer and the record sends a note a
 import random
 import time
 from collections.abc import Hashable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import format_datetime
@@ -30,7 +31,7 @@ from mailer.domain.ties import KEY_LASTS
 from mailer.domain.verdicts import rule
 from mailer.domain.wording import signed, worded
 from mailer.store import notes, readers, throttles
-from mailer.store.database import Database, Session
+from mailer.store.database import Database, DatabaseDown, Session
 from mailer.store.notes import Open
 
 _LEASE = timedelta(minutes=2)
@@ -101,7 +102,17 @@ def send_due(
         limiter.give_back([Ask(limits, granted - len(envelopes))])
     if not envelopes:
         return 0
-    done = outbox.hand_over(envelopes, _Unwritten(), route.relay).result()
+    landing = outbox.hand_over(envelopes, _Unwritten(), route.relay)
+    while True:
+        try:
+            done = landing.result(_LEASE.total_seconds() / 4)
+        except TimeoutError:
+            # The relay may take ten minutes over one final dot: nobody else sends the notes meanwhile.
+            until = now + timedelta(seconds=time.monotonic() - began) + _LEASE
+            with suppress(DatabaseDown), database.transaction() as session:
+                notes.keep(session, claimed, until)
+        else:
+            break
     now += timedelta(seconds=time.monotonic() - began)
     _record(database, route.relay, found, done.results, now)
     return len(envelopes)

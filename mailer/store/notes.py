@@ -92,6 +92,11 @@ def opened(session: Session, notes: Sequence[int]) -> list[Open]:
     return found
 
 
+def keep(session: Session, notes: Sequence[int], until: datetime) -> None:
+    """Have the lease of notes that are still with the relay end later."""
+    session.execute(update(Note).where(Note.id.in_(notes)).values(lease_until=until))
+
+
 def settle(session: Session, note: int, **values: object) -> None:
     """Write down what became of an attempt, and let the note go."""
     session.execute(update(Note).where(Note.id == note).values(lease_until=None, **values))

@@ -1,15 +1,33 @@
-"""Notes: which of them a worker takes."""
+"""Notes: which of them a worker takes, and for how long."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
+import pytest
 from sqlalchemy import text
 
 from mailer.bootstrap import Mailer
+from mailer.settings import Settings
 from mailer.store import notes
+from tests.notes import send_notes
 from tests.plans import by_whatever_plan, forbid
+from tests.sinks import RunningSink
 
 LEASE = timedelta(minutes=1)
+
+
+@pytest.fixture
+def sink(tmp_path: Path) -> Iterator[RunningSink]:
+    with RunningSink(tmp_path / "accepted.log") as running:
+        yield running
+
+
+@pytest.fixture
+def settings(settings: Settings, sink: RunningSink) -> Settings:
+    return settings.model_copy(update={"smtp_port": sink.port})
 
 
 @by_whatever_plan
@@ -33,3 +51,23 @@ def test_no_more_are_claimed_than_asked_for(
         assert (len(first), len(second)) == (2, 2)
         assert not set(first) & set(second)
         assert session.scalar(text("SELECT sum(attempts) FROM note")) == 4
+
+
+def test_nobody_sends_a_note_that_the_relay_still_considers(
+    parts: Mailer,
+    sink: RunningSink,
+    import_issue: Callable[..., int],
+    add_readers: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import_issue("en")
+    add_readers("ann@example.org;en;")
+    monkeypatch.setattr("mailer.services.notes._LEASE", timedelta(seconds=1))
+    sink.behaviour.stall, sink.behaviour.stall_seconds = 1.0, 3.0
+    with parts.database.transaction() as session:
+        notes.add(session, "welcome", 1, "en", datetime.now(UTC), subscriber=1)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(send_notes, parts)
+        time.sleep(2)
+        assert send_notes(parts) == 0
+        assert first.result() == 1
