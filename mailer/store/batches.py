@@ -204,7 +204,7 @@ def open_for(session: Session, newsletter: int, subscriber: int) -> list[int]:
     """Issues of a newsletter that have an unfinished batch with this subscriber in it."""
     query = """
         SELECT i.id FROM issue i JOIN batch b ON b.issue_id = i.id
-        WHERE i.newsletter_id = :newsletter AND i.state IN ('sending', 'paused') AND b.state <> 'done'
+        WHERE i.newsletter_id = :newsletter AND i.state IN ('sending', 'paused', 'cancelled') AND b.state <> 'done'
           AND :subscriber BETWEEN b.first AND b.last
         ORDER BY i.id
     """

@@ -19,7 +19,7 @@ def being_sent(session: Session, subscriber: int, newsletter: int) -> list[int]:
     """Issues of a newsletter that are with a worker for this subscriber right now."""
     query = """
         SELECT d.issue_id FROM issue i JOIN delivery d ON d.issue_id = i.id AND d.subscriber_id = :subscriber
-        WHERE i.newsletter_id = :newsletter AND i.state IN ('sending', 'paused') AND d.state = 'sending'
+        WHERE i.newsletter_id = :newsletter AND i.state IN ('sending', 'paused', 'cancelled') AND d.state = 'sending'
     """
     return list(session.scalars(text(query), {"subscriber": subscriber, "newsletter": newsletter}))
 

@@ -14,7 +14,7 @@ from mailer.bootstrap import Mailer
 from mailer.domain.states import DeliveryState
 from mailer.domain.ties import Tie
 from mailer.services import leave as leaving
-from mailer.services import report
+from mailer.services import report, schedule
 from mailer.settings import Settings
 from mailer.store import batches, ledger
 from mailer.store.ledger import Verdict
@@ -98,6 +98,31 @@ def test_leaving_waits_for_a_worker_that_is_taking(
             assert len(ledger.take(session, claim, 1, 10)[0]) == 1
             left = pool.submit(leaving.leave, parts.database, Tie(1, issue), "one click", datetime.now(UTC))
             wait_for_a_lock(session, left)
+        with pytest.raises(TimeoutError):
+            left.result(0.3)  # the mail is with the relay now
+        with parts.database.transaction() as session:
+            verdict = Verdict(1, DeliveryState.sent, "250 Ok")
+            ledger.record(session, claim, [verdict], claim.epoch, datetime.now(UTC))
+        left.result(5)
+
+
+def test_leaving_waits_for_the_last_mail_of_an_issue_that_was_cancelled(
+    parts: Mailer,
+    import_issue: Callable[..., int],
+    add_readers: Callable[[str], None],
+    prepare: Callable[[int], None],
+) -> None:
+    issue = import_issue("en")
+    add_readers("ann@example.org;en;")
+    prepare(issue)
+    lease = timedelta(minutes=1)
+    with parts.database.transaction() as session:
+        claim = batches.claim(session, 1, "worker", lease)
+        assert claim is not None
+        assert len(ledger.take(session, claim, 1, 10)[0]) == 1
+    schedule.cancel(parts.database, issue, "tests", datetime.now(UTC))
+    with ThreadPoolExecutor(1) as pool:
+        left = pool.submit(leaving.leave, parts.database, Tie(1, issue), "one click", datetime.now(UTC))
         with pytest.raises(TimeoutError):
             left.result(0.3)  # the mail is with the relay now
         with parts.database.transaction() as session:
