@@ -27,6 +27,7 @@ def tick() -> None:
             compose.delay(issue)
     hand_out(now)
     schedule.finish_done(parts.database, now)
+    schedule.finish_cancelled(parts.database, now)
 
 
 def hand_out(now: datetime) -> None:

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta, timezone
 
 from mailer.domain.states import IssueState, WrongState, check_move
 from mailer.models import Issue
-from mailer.store import audience, batches, issues, ledger
+from mailer.store import audience, batches, deliveries, issues, ledger
 from mailer.store.database import Database, Session
 
 
@@ -109,7 +109,18 @@ def cancel(database: Database, issue: int, actor: str, now: datetime) -> int:
             issues.log(session, issue, actor, "cancelled")
     with database.transaction() as session:
         # The state stands by now, so no worker takes any more; those that are taking are waited for.
-        return ledger.cancel_pending(session, issue, now)
+        ledger.cancel_pending(session, issue, now)
+        # Perhaps the clock was quicker: what counts is what the ledger says.
+        return deliveries.reasons(session, issue).get("cancelled", 0)
+
+
+def finish_cancelled(database: Database, now: datetime) -> None:
+    """Skip whoever still waits for a cancelled issue, because cancelling it was cut off half way."""
+    with database.transaction() as session:
+        left = batches.left_by_cancelling(session)
+    for issue in left:
+        with database.transaction() as session:
+            ledger.cancel_pending(session, issue, now)
 
 
 def begin_due(database: Database, now: datetime, batch_size: int) -> list[int]:

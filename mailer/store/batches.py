@@ -200,6 +200,18 @@ def finished(session: Session) -> list[int]:
     return list(session.scalars(text(query)))
 
 
+def left_by_cancelling(session: Session) -> list[int]:
+    """Cancelled issues with batches that are with nobody and have readers who wait."""
+    query = """
+        SELECT DISTINCT b.issue_id FROM batch b JOIN issue i ON i.id = b.issue_id
+        WHERE i.state = 'cancelled' AND b.state IN ('planned', 'ready') AND (b.state = 'planned' OR EXISTS (
+            SELECT FROM delivery d
+            WHERE d.issue_id = b.issue_id AND d.subscriber_id BETWEEN b.first AND b.last AND d.state = 'pending'
+        ))
+    """
+    return list(session.scalars(text(query)))
+
+
 def open_for(session: Session, newsletter: int, subscriber: int) -> list[int]:
     """Issues of a newsletter that have an unfinished batch with this subscriber in it."""
     query = """

@@ -220,6 +220,21 @@ def test_cancelling_settles_every_reader(
     assert schedule.hand_out(parts.database, NOW + HOUR, timedelta(0), 10) == []
 
 
+def test_cancelling_that_was_cut_off_is_finished(
+    parts: Mailer, in_batches: Callable[[int], list[int]], issue: int
+) -> None:
+    planned, *_ = in_batches(25)
+    with parts.database.transaction() as session:
+        session.execute(text("UPDATE issue SET state = 'cancelled'"))
+        session.execute(text("DELETE FROM delivery WHERE subscriber_id <= 10"))
+        session.execute(text("UPDATE batch SET state = 'planned' WHERE id = :id"), {"id": planned})
+    schedule.finish_cancelled(parts.database, NOW)
+    assert report.skipped(parts.database, issue) == {"cancelled": 25}
+    assert report.audit(parts.database, issue) == []
+    with parts.database.transaction() as session:
+        assert batches.left_by_cancelling(session) == []
+
+
 def test_cancelling_waits_for_a_worker_that_is_taking(
     parts: Mailer, issue: int, add_readers: AddReaders, prepare: Callable[[int], None]
 ) -> None:
