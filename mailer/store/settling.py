@@ -25,7 +25,8 @@ ORDER BY id FOR UPDATE
 """
 
 # From one state to another, with the counts of the batches. What is made due again opens its batch; one that is
-# with a worker is put right when it is given back.
+# with a worker is put right when it is given back. Attempts of what failed count anew: the first refusal after that
+# is not the last. What is proven to have come was tried.
 _MOVE = f"""
 WITH edges AS ({EDGES}), moved AS (
     UPDATE delivery d
@@ -33,6 +34,8 @@ WITH edges AS ({EDGES}), moved AS (
         reply = left(:reply || CASE WHEN :keep THEN coalesce('; before: ' || d.reply, '') ELSE '' END, 500),
         due_at = CASE WHEN :to = 'pending' THEN :due_at ELSE d.due_at END,
         finished_at = CASE WHEN :to = 'pending' THEN NULL ELSE CAST(:now AS timestamptz) END,
+        attempts = CASE WHEN :to <> 'pending' THEN greatest(d.attempts, 1) WHEN was.state = 'failed' THEN 0
+            ELSE d.attempts END,
         resends = d.resends + CASE WHEN :to = 'pending' AND was.state = 'uncertain' THEN 1 ELSE 0 END
     FROM (
         SELECT subscriber_id, state FROM delivery

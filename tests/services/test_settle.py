@@ -427,6 +427,20 @@ def test_what_was_given_up_gets_its_time_anew(
     assert counts(parts, issue).pending == 2, "deferred, not given up at the first deferral"
 
 
+def test_what_failed_gets_its_attempts_anew(
+    parts: Mailer, failed: int, sink: RunningSink, send: Send
+) -> None:
+    query(parts, "UPDATE delivery SET attempts = 3, resends = 1")
+    tried(parts, failed)
+    assert leave.leave(parts.database, Tie(1, failed), "one click", datetime.now(UTC)), (
+        "the first one came after all"
+    )
+    sink.behaviour.faults = [Fault("rcpt", "550 5.7.1 blocked", 1.0)]
+    send()
+    assert counts(parts, failed) == Counts(candidates=5, sent=1), "refused once, which is not for good"
+    assert query(parts, "SELECT max(attempts) FROM delivery") == [(1,)]
+
+
 def test_a_paused_issue_stays_paused(parts: Mailer, failed: int, send: Send) -> None:
     query(parts, "UPDATE issue SET state = 'paused'")
     assert tried(parts, failed).state is IssueState.paused
