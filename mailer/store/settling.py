@@ -123,9 +123,10 @@ def came_back(session: Session, issue: int, subscriber: int, refused: str | None
 def _proven(
     session: Session, issue: int, subscriber: int, settlement: Settlement, by: str, why: str, now: datetime
 ) -> bool:
-    # Almost always there is nothing to settle: look before anything is held.
+    # Almost always there is nothing to settle: look before anything is held. Of what is with a worker the outcome may
+    # be written at this moment; with the batch held it stands, or its writer finds what this transaction notes.
     query = """
-        SELECT state = 'uncertain' OR (:sent AND state = 'pending' AND resends > 0)
+        SELECT state IN ('uncertain', 'sending') OR (:sent AND state = 'pending' AND resends > 0)
         FROM delivery WHERE issue_id = :issue AND subscriber_id = :subscriber
     """
     sent = settlement is Settlement.sent

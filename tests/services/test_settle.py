@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,13 +13,16 @@ from sqlalchemy import text
 from bench.sink import Fault
 from mailer.bootstrap import Mailer
 from mailer.domain.settling import NoCode, Settlement
-from mailer.domain.states import IssueState, WrongState
+from mailer.domain.states import DeliveryState, IssueState, WrongState
 from mailer.domain.ties import Tie
 from mailer.services import feedback, leave, preferences, report, retention, rights, schedule, settle
 from mailer.services.report import Counts
+from mailer.services.send.run import follow_up
 from mailer.services.settle import NoSuchDelivery, Retry
 from mailer.settings import Settings
 from mailer.store import archive, batches, ledger
+from mailer.store.ledger import Verdict
+from tests.locks import wait_for_a_lock
 from tests.services.test_feedback import notice, words
 from tests.sinks import RunningSink
 
@@ -291,6 +295,26 @@ def test_what_came_back_before_the_worker_was_missed_settles(
     query(parts, "UPDATE batch SET lease_until = now() - interval '1 second'")
     assert send() == 0
     assert counts(parts, issue) == Counts(candidates=3, failed=1, sent=1, uncertain=1)
+
+
+def test_what_comes_back_while_the_outcome_is_written_settles(parts: Mailer, ready: Ready) -> None:
+    issue, now = ready(3), datetime.now(UTC)
+    lease = timedelta(minutes=1)
+    with parts.database.transaction() as session:
+        claim = batches.claim(session, 1, parts.journals.worker, lease)
+        assert claim
+        ledger.take(session, claim, claim.first, 10)
+    bounce = f"bounce+{next(iter(parts.links.reader_slots(issue, [2]))).bounce}@lumen-basin.example.org"
+    with ThreadPoolExecutor(1) as pool:
+        with parts.database.transaction() as session:
+            batches.keep(session, claim, lease)
+            verdicts = [Verdict(2, DeliveryState.uncertain, "no answer after the final dot")]
+            ledger.record(session, claim, verdicts, claim.epoch, now)
+            follow_up(session, issue, verdicts, now)
+            received = pool.submit(feedback.receive, parts.database, parts.links, bounce, notice(), now)
+            wait_for_a_lock(session, received)
+        assert received.result(10) == "bounce, suppressed; an uncertain delivery is settled"
+    assert row(parts, 2)[0] == "failed"
 
 
 def test_a_newsletter_may_have_uncertain_mail_sent_once_more(
