@@ -47,7 +47,8 @@ def bounced(session: Session, issue: int, replies: Mapping[int, str], at: dateti
             FROM bounced b CROSS JOIN issue i WHERE i.id = :issue
         )
         INSERT INTO suppression (address_hash, reason, detail)
-        SELECT address_hash, 'hard bounce', reply FROM bounced ON CONFLICT DO NOTHING
+        -- In one order for all, so that nobody waits for another in a circle.
+        SELECT address_hash, 'hard bounce', reply FROM bounced ORDER BY address_hash ON CONFLICT DO NOTHING
     """
     session.execute(text(query), values)
 

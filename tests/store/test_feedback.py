@@ -1,0 +1,33 @@
+"""Writing down what comes back."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+
+from mailer.bootstrap import Mailer
+from mailer.store import feedback
+from tests.locks import wait_for_a_lock
+
+SAID = "550 5.1.1 no such user"
+
+
+def test_who_writes_down_the_same_bad_addresses_waits_in_no_circle(
+    parts: Mailer, import_issue: Callable[..., int], add_readers: Callable[[str], None]
+) -> None:
+    issue, now = import_issue("en"), datetime.now(UTC)
+    addresses = [f"reader{n}@example.org" for n in range(5)]
+    # By their ids, the readers stand in the other order than by the hashes of their addresses.
+    for address in sorted(addresses, key=parts.tokens.address_hash, reverse=True):
+        add_readers(f"{address};en;")
+
+    def bounced(*readers: int) -> None:
+        with parts.database.transaction() as session:
+            feedback.bounced(session, issue, dict.fromkeys(readers, SAID), now)
+
+    with ThreadPoolExecutor(1) as pool:
+        with parts.database.transaction() as session:
+            feedback.bounced(session, issue, {5: SAID}, now)
+            others = pool.submit(bounced, 1, 2, 3, 4, 5)
+            wait_for_a_lock(session, others)
+            feedback.bounced(session, issue, {1: SAID}, now)
+        others.result(10)
