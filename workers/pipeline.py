@@ -23,8 +23,12 @@ def tick() -> None:
     schedule.begin_due(parts.database, now, parts.settings.batch_size)
     for issue in schedule.preparing(parts.database):
         if not expanding.settle(parts.database, issue, now):
-            expand.delay(issue)
-            compose.delay(issue)
+            # Where nobody takes them they would pile up: Redis keeps also those that have expired.
+            hints = parts.telemetry.hints(["expand", "compose"])
+            if hints.get("expand", 0) < HINTS_AHEAD:
+                expand.delay(issue)
+            if hints.get("compose", 0) < HINTS_AHEAD:
+                compose.delay(issue)
     hand_out(now)
     schedule.finish_done(parts.database, now)
     schedule.finish_cancelled(parts.database, now)

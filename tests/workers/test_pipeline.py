@@ -130,6 +130,22 @@ def test_hints_that_nobody_takes_do_not_pile_up(
         assert broker.llen("send") + broker.llen("retry") == 3, "and what was lost is given again"
 
 
+def test_an_issue_that_nobody_prepares_does_not_fill_redis(
+    parts: Mailer, issue: int, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sending(parts, issue)
+    monkeypatch.setattr(pipeline, "mailer", lambda: parts)
+    monkeypatch.setattr(pipeline, "HINTS_AHEAD", 3)
+    broker = redis.Redis.from_url(redis_url)
+    with Connection(broker_url(redis_url)) as connection:
+        for stage in (pipeline.expand, pipeline.compose):
+            tell = functools.partial(stage.apply_async, connection=connection)
+            monkeypatch.setattr(stage, "apply_async", tell)
+        for _ in range(5):
+            pipeline.tick()
+    assert (broker.llen("expand"), broker.llen("compose")) == (3, 3)
+
+
 def test_sigterm_gives_claims_back(
     parts: Mailer, issue: int, processes: Processes, relay: Relay, until: Until
 ) -> None:
