@@ -7,7 +7,7 @@ from mailer.domain.phrases import Words, own_words
 from mailer.domain.states import IssueState, MissingPolicy, TranslationStatus
 from mailer.domain.wording import worded
 from mailer.models import Issue, IssueTranslation, Newsletter
-from mailer.store import digests, issues, newsletters
+from mailer.store import deliveries, digests, issues, newsletters
 from mailer.store.database import Database, Session
 
 MonthWords = Callable[[str, date, Mapping[str, Words]], tuple[str, str]]
@@ -50,6 +50,11 @@ def _make(
     if digests.is_made(session, newsletter.id, month) or not digests.anybody_wants(session, newsletter.id):
         return None
     sources = digests.sources(session, newsletter.id, since, before)
+    paused = [one for one in sources if one.state is IssueState.paused and one.finished_at is None]
+    # Whoever paused an issue may yet cancel it: they have a day for that. Then nobody is to miss what others got.
+    if paused and now.astimezone(UTC).day < _DAYS:
+        return None
+    sources = [one for one in sources if one not in paused or deliveries.counts(session, one.id).sent]
     if not sources:
         return None
     number = f"{month:%Y-%m}"

@@ -26,11 +26,11 @@ def anybody_wants(session: Session, newsletter: int) -> bool:
 
 
 def sources(session: Session, newsletter: int, since: datetime, before: datetime) -> list[Issue]:
-    """Issues that went out in that time, the oldest first."""
+    """Issues that began to go out in that time, the oldest first: those that were cancelled on the way are not."""
     query = select(Issue).where(
         Issue.newsletter_id == newsletter,
         Issue.digest_month.is_(None),
-        or_(Issue.state.in_((IssueState.sending, IssueState.sent)), once_sent()),
+        or_(Issue.state.in_((IssueState.sending, IssueState.paused, IssueState.sent)), once_sent()),
         Issue.frozen_at >= since,
         Issue.frozen_at < before,
     )

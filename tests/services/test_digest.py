@@ -1,7 +1,7 @@
 """One mail a month, for who wants it so."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import text
@@ -107,6 +107,19 @@ def test_an_issue_belongs_to_its_month_whatever_becomes_of_a_second_try(
     assert settle.retry(parts.database, september, [], "ann", FIRST).tried == 1
     end(parts.database, september, "ann", *([FIRST] if end is schedule.cancel else []))
     assert make(parts)
+
+
+def test_the_digest_waits_a_day_for_an_issue_that_is_paused(parts: Mailer, september: int) -> None:
+    next_day = FIRST + timedelta(days=1)
+    with parts.database.transaction() as session:
+        session.execute(text("UPDATE issue SET state = 'paused', finished_at = NULL"))
+        session.execute(text("DELETE FROM issue_event"))
+        session.execute(text("UPDATE batch SET sent = 0"))
+    assert make(parts) == make(parts, next_day) == [], "nobody has got it, and perhaps nobody will"
+    with parts.database.transaction() as session:
+        session.execute(text("UPDATE batch SET sent = 1"))
+    assert make(parts) == []
+    assert make(parts, next_day), "some have got it"
 
 
 def test_the_month_before_january(parts: Mailer, september: int) -> None:
