@@ -135,7 +135,8 @@ def _record(
                     readers.suppress(session, one.subscriber.address_hash, ruling.suppress, said)
             elif not ruling.attempted:
                 before = one.note.attempts - 1
-                notes.settle(session, one.note.id, due_at=now + _ELSEWHERE, reply=said, attempts=before)
+                again = now + (_RETRY if result.outcome is Outcome.SENDER else _ELSEWHERE)
+                notes.settle(session, one.note.id, due_at=again, reply=said, attempts=before)
             else:
                 again = ruling.due_at or now + _RETRY
                 late = result.outcome is Outcome.UNKNOWN and now - one.note.created_at > _GIVE_UP
@@ -153,10 +154,7 @@ def _react(session: Session, relay: str, results: Sequence[Result], now: datetim
         said = impersonal(str(trouble.reply) if trouble.reply else trouble.detail)
         throttles.change(session, Kind.relay, relay, partial(Throttle.opened, now=now, reason=said))
     elif held and held.is_half_open(now) and any(result.reply for result in results):
-        # It may have been stopped by hand meanwhile.
-        throttles.change(
-            session, Kind.relay, relay, lambda one: one.closed() if one.is_half_open(now) else one
-        )
+        throttles.change(session, Kind.relay, relay, partial(Throttle.recovered, now=now))
 
 
 def _moot(session: Session, one: Open) -> str:
