@@ -30,7 +30,9 @@ WITH RECURSIVE cut (first, last, candidates) AS (
     WHERE next.candidates > 0
 )
 INSERT INTO batch (issue_id, first, last, state, candidates, epoch, worker, retry, sent, failed, skipped, uncertain)
-SELECT :issue, first, last, 'planned', candidates, 0, '', false, 0, 0, 0, 0
+-- Each reaches to the next one: who subscribes before it is expanded belongs to one batch, not between two.
+SELECT :issue, first, coalesce(lead(first) OVER (ORDER BY first) - 1, last), 'planned', candidates,
+    0, '', false, 0, 0, 0, 0
 FROM cut WHERE first IS NOT NULL ORDER BY first
 """
 

@@ -219,6 +219,21 @@ def test_expanding_again_changes_nothing(parts: Mailer, import_issue: Import) ->
     assert report.audit(parts.database, issue) == []
 
 
+def test_who_subscribes_between_two_batches_belongs_to_one(parts: Mailer, import_issue: Import) -> None:
+    issue = import_issue("en")
+    late = sorted(reader.id for reader in invite(parts, random.Random(1), 40))[10]
+    query = text("UPDATE subscription SET newsletter_id = newsletter_id + :by WHERE subscriber_id = :late")
+    with parts.database.transaction() as session:
+        session.execute(query, {"by": 1, "late": late})
+    freeze(parts, issue)
+    with parts.database.transaction() as session:
+        session.execute(query, {"by": -1, "late": late})
+    while expand.expand_some(parts.database, issue, NOW):
+        pass
+    assert late in ledger(parts, issue)
+    assert report.audit(parts.database, issue) == []
+
+
 def test_an_audience_that_is_gone_by_then_ends_the_issue(parts: Mailer, import_issue: Import) -> None:
     """Between freezing and expanding everybody may have left: no language is chosen, nothing to wait for."""
     issue = import_issue("en")
