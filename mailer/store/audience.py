@@ -168,13 +168,16 @@ FROM {candidates} AND NOT a.unchosen AND (a.reason IS NOT NULL OR e.id IS NOT NU
 
 _CHOSEN = "SELECT EXISTS (SELECT FROM language_choice WHERE issue_id = :issue)"
 
-_COUNT = """
-SELECT count(*) FROM subscription s
-WHERE s.newsletter_id = :newsletter AND s.subscriber_id BETWEEN :first AND :last
-    AND (s.frequency = 'monthly' OR NOT :digest)
+# Counts would not do: somebody who is erased meanwhile would make up for somebody who is missing.
+_MISSING = """
+SELECT EXISTS (
+    SELECT FROM subscription a
+    WHERE a.newsletter_id = :newsletter AND a.subscriber_id BETWEEN :first AND :last
+        AND (a.frequency = 'monthly' OR NOT :digest) AND {undelivered}
+)
 """
 
-_MADE = "SELECT count(*) FROM delivery_{issue} WHERE subscriber_id BETWEEN :first AND :last"
+_BEGUN = "SELECT EXISTS (SELECT FROM delivery_{issue} WHERE subscriber_id BETWEEN :first AND :last)"
 
 _SETTINGS = """
 SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL enable_nestloop = off; SET LOCAL work_mem = '64MB'
@@ -234,7 +237,7 @@ class Expansion:
     ) -> None:
         """``digest``: only readers who get one mail a month are candidates."""
         self._session = session
-        self._made = 0
+        self._begun = False
         self._local = timing.local_time is not None or timing.quiet is not None
         since, until = timing.quiet or (None, None)
         self._issue = int(issue)
@@ -255,7 +258,7 @@ class Expansion:
         # A plan for any range would take every range for a small one, and editions that were made a moment ago
         # are no reason to go through them all for each reader.
         session.execute(text(_SETTINGS))
-        self._made = self._run(_MADE).scalar_one()
+        self._begun = self._run(_BEGUN).scalar_one()
 
     def deliver(self) -> bool:
         """Rows for all whose language is chosen and whose edition is there; True when that is everybody.
@@ -263,9 +266,8 @@ class Expansion:
         Otherwise make the choices and editions that are missing, and deliver again.
         """
         if self._run(_CHOSEN).scalar_one():  # not so for the first batches of an issue
-            self._made += self._run(_DELIVER, local=self._local).rowcount
-        wanted: int = self._run(_COUNT).scalar_one()
-        return self._made >= wanted
+            self._begun |= self._run(_DELIVER, local=self._local).rowcount > 0
+        return not self._run(_MISSING).scalar_one()
 
     def unchosen(self) -> list[list[str]]:
         """Preference lists for which the issue has no language choice yet; in order, so that two who write the
@@ -281,9 +283,10 @@ class Expansion:
 
     def _run(self, query: str, local: bool = False) -> CursorResult[Any]:
         due = _DUE_LOCAL if local else _DUE_NOW
-        undelivered = _UNDELIVERED.format(issue=self._issue) if self._made else "true"
+        undelivered = _UNDELIVERED.format(issue=self._issue) if self._begun else "true"
         candidates = _CANDIDATES.format(due=due, undelivered=undelivered)
-        whole = query.format(issue=self._issue, candidates=candidates, zoned="true" if local else "false")
+        zoned = "true" if local else "false"
+        whole = query.format(issue=self._issue, candidates=candidates, undelivered=undelivered, zoned=zoned)
         return self._session.connection().execute(text(whole), self._values)
 
 

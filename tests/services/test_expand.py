@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import insert, select, text, update
+from sqlalchemy import delete, insert, select, text, update
 
 from mailer.bootstrap import Mailer
 from mailer.domain.composition import IssueMaterial
@@ -289,11 +289,14 @@ def test_who_changes_languages_at_that_moment_is_not_forgotten(parts: Mailer, im
         assert not expansion.deliver()
         expand.choose_languages(session, row, expansion.unchosen())
         expansion.add_editions()
-        reader = session.scalar(select(Subscription.subscriber_id).limit(1))
+        reader, erased = session.scalars(select(Subscription.subscriber_id).limit(2))
         with parts.database.transaction() as other:
             changed = update(Subscriber).where(Subscriber.id == reader).values(languages=["pl", "fr"])
             other.execute(changed)
         assert not expansion.deliver(), "there is no choice for the new list"
+        with parts.database.transaction() as other:
+            other.execute(delete(Subscriber).where(Subscriber.id == erased))
+        assert not expansion.deliver(), "one who is gone does not make up for one who is missing"
         session.rollback()
     while expand.expand_some(parts.database, issue, NOW):
         pass
