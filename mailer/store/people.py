@@ -78,6 +78,7 @@ def erase(session: Session, subscriber: int, now: datetime) -> None:
 
     Mail that waits to be sent to them is skipped. Nothing of theirs may be with a worker at this moment.
     """
+    _hold_batches(session, subscriber)
     _skip_pending(session, subscriber, now)
     values = {"subscriber": subscriber}
     # A reply of a relay may quote the address: of it, the codes stay.
@@ -144,6 +145,17 @@ def merge(session: Session, other: int, into: int, now: datetime) -> None:
             text(f"UPDATE {table} SET subscriber_id = :into WHERE subscriber_id = :other"), values
         )
     erase(session, other, now)
+
+
+def _hold_batches(session: Session, subscriber: int) -> None:
+    """Of mail that waits to be sent: before its rows, as workers do, or each waits for the other."""
+    query = """
+        SELECT FROM batch b
+        WHERE b.issue_id IN (SELECT issue_id FROM delivery WHERE subscriber_id = :subscriber AND state = 'pending')
+          AND :subscriber BETWEEN b.first AND b.last
+        ORDER BY b.issue_id, b.id FOR UPDATE OF b
+    """
+    session.execute(text(query), {"subscriber": subscriber})
 
 
 def _skip_pending(session: Session, subscriber: int, now: datetime) -> None:
