@@ -116,9 +116,37 @@ def leave_hash(session: Session, address_hash: bytes, reason: str) -> None:
     session.execute(text(query), values)
 
 
+# Who is in no batch of the issue gets one of their own. One that is not expanded yet gives them their row itself.
+_BRING_PENDING = """
+WITH moved AS (
+    UPDATE delivery d SET subscriber_id = :into
+    WHERE d.subscriber_id = :other AND d.state = 'pending'
+      AND NOT EXISTS (SELECT FROM delivery o WHERE o.issue_id = d.issue_id AND o.subscriber_id = :into)
+      AND NOT EXISTS (
+        SELECT FROM batch b
+        WHERE b.issue_id = d.issue_id AND b.state = 'planned' AND :into BETWEEN b.first AND b.last
+      )
+    RETURNING d.issue_id, d.due_at
+), counted AS (
+    UPDATE batch b
+    SET candidates = b.candidates + (:into BETWEEN b.first AND b.last)::int - (:other BETWEEN b.first AND b.last)::int,
+        state = CASE WHEN b.state = 'done' THEN 'ready'::batch_state ELSE b.state END,
+        due_at = least(b.due_at, m.due_at)
+    FROM moved m
+    WHERE b.issue_id = m.issue_id AND (:into BETWEEN b.first AND b.last OR :other BETWEEN b.first AND b.last)
+)
+INSERT INTO batch (
+    issue_id, first, last, state, due_at, candidates, epoch, worker, retry, sent, failed, skipped, uncertain
+)
+SELECT m.issue_id, :into, :into, 'ready', m.due_at, 1, 0, '', false, 0, 0, 0, 0 FROM moved m
+WHERE NOT EXISTS (SELECT FROM batch b WHERE b.issue_id = m.issue_id AND :into BETWEEN b.first AND b.last)
+"""
+
+
 def merge(session: Session, other: int, into: int, now: datetime) -> None:
     """Bring what one subscriber has to another, who keeps their own where both have something."""
     values = {"other": other, "into": into}
+    _hold_batches(session, other, into)
     hold(session, into)
     session.execute(
         text(
@@ -144,18 +172,20 @@ def merge(session: Session, other: int, into: int, now: datetime) -> None:
         session.execute(
             text(f"UPDATE {table} SET subscriber_id = :into WHERE subscriber_id = :other"), values
         )
+    session.execute(text(_BRING_PENDING), values)
     erase(session, other, now)
 
 
-def _hold_batches(session: Session, subscriber: int) -> None:
-    """Of mail that waits to be sent: before its rows, as workers do, or each waits for the other."""
+def _hold_batches(session: Session, subscriber: int, into: int | None = None) -> None:
+    """Of mail that waits to be sent: before its rows, as workers do, or each waits for the other. ``into``: who
+    is to get it instead."""
     query = """
         SELECT FROM batch b
         WHERE b.issue_id IN (SELECT issue_id FROM delivery WHERE subscriber_id = :subscriber AND state = 'pending')
-          AND :subscriber BETWEEN b.first AND b.last
+          AND (:subscriber BETWEEN b.first AND b.last OR :into BETWEEN b.first AND b.last)
         ORDER BY b.issue_id, b.id FOR UPDATE OF b
     """
-    session.execute(text(query), {"subscriber": subscriber})
+    session.execute(text(query), {"subscriber": subscriber, "into": into or subscriber})
 
 
 def _skip_pending(session: Session, subscriber: int, now: datetime) -> None:

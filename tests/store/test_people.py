@@ -4,9 +4,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from sqlalchemy import text
 
+from mailer.adapters.inbox import RunningInbox
 from mailer.bootstrap import Mailer
+from mailer.services import report
+from mailer.settings import Settings
 from mailer.store import batches, ledger, people
 from tests.locks import wait_for_a_lock
 
@@ -14,6 +18,16 @@ Import = Callable[..., int]
 AddReaders = Callable[[str], None]
 Prepare = Callable[[int], None]
 LEASE = timedelta(minutes=1)
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    return settings.model_copy(update={"batch_size": 2})
+
+
+def run(parts: Mailer, statement: str) -> None:
+    with parts.database.transaction() as session:
+        session.execute(text(statement))
 
 
 def erase(parts: Mailer, subscriber: int) -> None:
@@ -38,3 +52,30 @@ def test_whoever_lets_a_reader_go_waits_for_the_worker_that_takes(
             due, _, _ = ledger.take(session, claim, claim.first, 10)
         erasing.result()
     assert [one.subscriber for one in due] == [1, 2]
+
+
+@pytest.mark.parametrize("into", [2, 6], ids=["in a batch that is done", "in no batch"])
+def test_mail_that_waits_goes_to_whom_a_reader_becomes(
+    parts: Mailer,
+    import_issue: Import,
+    add_readers: AddReaders,
+    prepare: Prepare,
+    send: Callable[[], int],
+    inbox: RunningInbox,
+    into: int,
+) -> None:
+    issue = import_issue("en")
+    add_readers("\n".join(f"r{n}@example.org;en;" for n in range(1, 6)))
+    run(parts, "DELETE FROM subscription WHERE subscriber_id = 2")
+    prepare(issue)
+    add_readers("r6@example.org;en;")
+    run(parts, "UPDATE delivery SET due_at = now() + interval '1 hour' WHERE subscriber_id = 5")
+    assert send() == 3
+    with parts.database.transaction() as session:
+        people.merge(session, 5, into, datetime.now(UTC))
+    assert report.audit(parts.database, issue) == []
+    for table in ("delivery", "batch"):
+        run(parts, f"UPDATE {table} SET due_at = now() WHERE due_at > now()")
+    assert send() == 1
+    assert f"r{into}@example.org" in {mail.recipients[0] for mail in inbox.messages()}
+    assert report.audit(parts.database, issue) == []
