@@ -105,7 +105,7 @@ def add_language_choice(
 # When a reader's delivery is due. "At nine o'clock where you are" needs each reader's time zone; one that this
 # server does not know counts as UTC. Quiet hours may run past midnight.
 _DUE_NOW = "SELECT CAST(:now AS timestamptz) AS due_at"
-_DUE_LOCAL = """
+DUE_LOCAL = """
 SELECT CASE
     WHEN (CASE WHEN q.since < q.until THEN t.clock::time >= q.since AND t.clock::time < q.until
           ELSE t.clock::time >= q.since OR t.clock::time < q.until END)
@@ -282,7 +282,7 @@ class Expansion:
         self._run(_READY)
 
     def _run(self, query: str, local: bool = False) -> CursorResult[Any]:
-        due = _DUE_LOCAL if local else _DUE_NOW
+        due = DUE_LOCAL if local else _DUE_NOW
         undelivered = _UNDELIVERED.format(issue=self._issue) if self._begun else "true"
         candidates = _CANDIDATES.format(due=due, undelivered=undelivered)
         zoned = "true" if local else "false"

@@ -9,6 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from mailer.domain.states import DeliveryState
+from mailer.store.audience import DUE_LOCAL
 from mailer.store.batches import EDGES, Claim
 from mailer.store.database import plainly
 
@@ -94,6 +95,39 @@ RETURNING d.subscriber_id, d.edition_id, d.attempts, due.address, due.name, due.
 _TAKE_ANY = _TAKE.format(picked=_DUE, reason=_REASON, readers=_OF_READERS)
 _TAKE_WITHIN = _TAKE.format(picked=_DUE_WITHIN, reason=_REASON, readers=_OF_READERS)
 
+_QUIET = """
+SELECT clock_timestamp(), quiet_since, quiet_until FROM newsletter
+WHERE id = %(newsletter)s AND quiet_since IS NOT NULL
+"""
+
+_FIRST_DUE = """
+r.id = d.subscriber_id AND r.id BETWEEN :after AND :last
+AND d.issue_id = :issue AND d.subscriber_id BETWEEN :after AND :last
+AND d.state = 'pending' AND d.attempts = 0 AND d.due_at <= :now
+"""
+
+# Their time zones are few: the rule is applied to each of those, and only they are asked of the server, whose whole
+# list takes ten milliseconds to go through.
+_PUT_OFF = f"""
+WITH clocks AS MATERIALIZED (
+    SELECT DISTINCT r.time_zone FROM delivery d, subscriber r WHERE {_FIRST_DUE}
+), zones AS MATERIALIZED (
+    SELECT time_zone AS name FROM clocks WHERE pg_input_is_valid('2000-01-01 00:00 ' || time_zone, 'timestamptz')
+), quiet AS MATERIALIZED (
+    SELECT r.time_zone, due.due_at FROM clocks r CROSS JOIN LATERAL ({DUE_LOCAL}) due WHERE due.due_at > :now
+)
+UPDATE delivery d SET due_at = quiet.due_at
+FROM subscriber r, quiet WHERE quiet.time_zone = r.time_zone AND {_FIRST_DUE}
+"""
+
+
+def _put_off(session: Session, values: dict[str, Any]) -> None:
+    """Leave first attempts whose reader has quiet hours by now until these end: they were due, but had to wait."""
+    for now, since, until in plainly(session, _QUIET, values):
+        hours = {"now": now, "local_time": None, "quiet_since": since, "quiet_until": until}
+        session.execute(text(_PUT_OFF), values | hours)
+
+
 Quotas = tuple[list[str], list[str], list[int]]
 """Domains, the destination of each, and the most that may be taken for that destination."""
 
@@ -101,7 +135,8 @@ Quotas = tuple[list[str], list[str], list[int]]
 def take(
     session: Session, claim: Claim, after: int, limit: int, quotas: Quotas | None = None
 ) -> tuple[list[Due], int, int]:
-    """Move up to ``limit`` due deliveries of a batch to ``sending``, checking each once more.
+    """Move up to ``limit`` due deliveries of a batch to ``sending``, checking each once more. First attempts wait
+    for the end of their reader's quiet hours.
 
     ``after``: the lowest subscriber id to look at. Call ``batches.keep`` first in the same transaction.
     Returns them, how many are skipped instead, and the next ``after``.
@@ -115,6 +150,7 @@ def take(
         "epoch": claim.epoch,
         "limit": limit,
     }
+    _put_off(session, values)
     if quotas is not None:
         values |= zip(("domains", "destinations", "quotas"), quotas, strict=True)
     rows = sorted(plainly(session, _TAKE_ANY if quotas is None else _TAKE_WITHIN, values), key=itemgetter(0))

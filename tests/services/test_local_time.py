@@ -13,7 +13,7 @@ from sqlalchemy import text
 from mailer.bootstrap import Mailer
 from mailer.services import approve, compose, expand, schedule
 from mailer.store import newsletters
-from mailer.store.audience import _DUE_LOCAL
+from mailer.store.audience import DUE_LOCAL
 from mailer.store.database import Database
 
 ZONES = ("Pacific/Kiritimati", "Asia/Kolkata", "Europe/Belgrade", "UTC", "America/New_York", "Nowhere/Else")
@@ -85,6 +85,25 @@ def test_nobody_is_woken_in_quiet_hours(parts: Mailer, issue: int) -> None:
     assert found["America/New_York"] == datetime(2026, 10, 1, 11, tzinfo=UTC)  # 22:30 there
 
 
+def test_who_sleeps_by_now_gets_it_in_the_morning(parts: Mailer, issue: int, send: Callable[[], int]) -> None:
+    """It was due in the evening, but a pause, a limit or an outage kept it back."""
+    now = datetime.now(UTC)
+    schedule.schedule(parts.database, issue, now, "tests")
+    due(parts, issue, now)
+    while compose.render_stale(parts.database, parts.renderer, parts.links, "", issue, 8):
+        pass
+    assert expand.settle(parts.database, issue, now)
+    morning = now + timedelta(minutes=30)
+    quiet(parts, (now - timedelta(minutes=1)).time(), morning.time())
+    assert send() == 4, "all but those in UTC and nowhere else"
+    with parts.database.transaction() as session:
+        for waiting in ("delivery WHERE state = 'pending'", "batch WHERE state = 'ready'"):
+            assert session.scalars(text(f"SELECT due_at FROM {waiting}")).all() == [morning] * 2
+        session.execute(text("UPDATE delivery SET attempts = 1, due_at = now() WHERE state = 'pending'"))
+        session.execute(text("UPDATE batch SET due_at = now() WHERE state = 'ready'"))
+    assert send() == 2, "whom a relay deferred is tried again also at night"
+
+
 def in_quiet(clock: time, since: time, until: time) -> bool:
     return since <= clock < until if since < until else clock >= since or clock < until
 
@@ -105,7 +124,7 @@ def test_quiet_hours_by_the_clock(parts_database: Database, since: time, until: 
     now = datetime(2026, 10, 24, 12, tzinfo=UTC) + timedelta(minutes=minute)
     query = (
         "WITH zones AS (SELECT name FROM pg_timezone_names) SELECT (SELECT due_at FROM "
-        f"({_DUE_LOCAL}) d) FROM (SELECT 'Europe/Belgrade' AS time_zone) r"
+        f"({DUE_LOCAL}) d) FROM (SELECT 'Europe/Belgrade' AS time_zone) r"
     )
     with parts_database.transaction() as session:
         at = session.scalar(
