@@ -140,7 +140,8 @@ class Settings(BaseSettings):
     )
     secret_key: SecretStr = Field(
         SecretStr(""),
-        description="Key of the links in mails, 32 bytes or more. Empty: one is made in the state folder.",
+        description="Key of the links in mails, 32 bytes or more. Empty: one is made in the state folder, for the"
+        " embedded database only.",
     )
     old_secret_keys: list[SecretStr] = Field(
         [], description="Keys used before, as a JSON list: links made with them still work."

@@ -2,8 +2,8 @@
 
 A token is one AES block: purpose, issue and subscriber, sealed with a key that never leaves the server.
 It is 16 bytes, so 22 characters in a link and 32 in a mail address; it holds no address, never expires, costs
-nothing to store, and is the same each time it is made. 72 of its bits must decrypt to known values, and the pair must
-exist: guessing one is hopeless. Tokens of earlier keys are still read.
+nothing to store, and is the same each time it is made. A quarter of it must decrypt to known values, and the
+pair must exist: guessing one is hopeless. Tokens of earlier keys are still read.
 """
 
 import struct
@@ -113,7 +113,7 @@ class Tokens:
         return digest(self._address_key, b"network " + network.encode(), "sha256")[:16]
 
     def address_pads(self) -> tuple[bytes, bytes]:
-        """The inner and outer key of that HMAC, so that SQL can compute it for a million rows at once."""
+        """The inner and outer key of that HMAC, so that an import computes it in half the time."""
         key = self._address_key.ljust(64, b"\0")
         return bytes(b ^ 0x36 for b in key), bytes(b ^ 0x5C for b in key)
 

@@ -1,4 +1,4 @@
-"""Retention: a nightly sweep lets go of what has been kept long enough, and writes down how much that was."""
+"""Retention: a daily sweep lets go of what has been kept long enough, and writes down how much that was."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,7 +24,7 @@ class Keep:
 
 
 def sweep_if_due(database: Database, keep: Keep, now: datetime) -> dict[str, int] | None:
-    """The nightly sweep, unless there was one within a day; what it let go, by kind."""
+    """The daily sweep, unless there was one within a day; what it let go, by kind."""
     return sweep(database, keep, now, _APART)
 
 
