@@ -99,10 +99,6 @@ class IssueMaterial:
     def name(self, language: str) -> str:
         return self._named(self.names, language)[0]
 
-    def section_title(self, bit: int, language: str) -> str:
-        section = next(section for section in self.sections if section.bit == bit)
-        return self._named(section.titles, language)[0]
-
     def compose(
         self,
         language: str,
@@ -141,7 +137,6 @@ class IssueMaterial:
             subject=front.subject,
             preheader=front.preheader,
             intro=front.intro,
-            intro_language=language,
             sections=tuple(shown),
             left_out=tuple(left_out),
             postal_address=self.postal_address,

@@ -78,9 +78,6 @@ class Theme:
     ink: str = "#1c2430"
     paper: str = "#ffffff"
     ground: str = "#f2efe9"
-    logo_url: str = ""
-    logo_width: int = 0
-    logo_height: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +105,6 @@ class EditionContent:
     subject: str
     preheader: str
     intro: str
-    intro_language: str
     sections: tuple[Section, ...]
     left_out: tuple[str, ...]
     """Titles of sections of this issue that this reader does not follow, in the edition's language."""

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, delete, func, select, update
+from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.orm import Session
 
 from mailer.domain.states import IssueState, TranslationStatus
@@ -187,7 +187,3 @@ def picture_by_prefix(session: Session, prefix: str) -> Picture | None:
     """The picture whose hash begins with these lower-case hexadecimal digits."""
     # A range, which the index on the hash serves under any collation; LIKE needs a special one.
     return session.scalar(select(Picture).where(Picture.sha256 >= prefix, Picture.sha256 < prefix + "g"))
-
-
-def story_count(session: Session, issue: int) -> int:
-    return session.scalar(select(func.count()).select_from(Story).where(Story.issue_id == issue)) or 0

@@ -1,6 +1,6 @@
 """Sign-ups that wait to be confirmed, and changes of address that wait for both ends."""
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
 from mailer.models import AddressChange, Signup
@@ -38,9 +38,3 @@ def change(session: Session, id: int) -> AddressChange | None:
 
 def change_locked(session: Session, id: int) -> AddressChange | None:
     return session.get(AddressChange, id, with_for_update=True, populate_existing=True)
-
-
-def of_address(session: Session, address_hash: bytes) -> list[Signup]:
-    return list(
-        session.scalars(select(Signup).where(Signup.address_hash == address_hash).order_by(Signup.id))
-    )

@@ -60,7 +60,6 @@ def edition(*sections: Section, **changes: object) -> EditionContent:
         subject="Nine countries, one charter",
         preheader="A charter signed, floods foreseen.",
         intro="Welcome to the [third issue](https://example.org/intro).",
-        intro_language="en",
         sections=sections or (Section("news", "News", "en", (story(1), story(2)), "#0b5566"),),
         left_out=("Health", "Culture"),
         postal_address="Old Customs House\n0000 Aldeva",
@@ -296,7 +295,6 @@ def test_right_to_left_turns_everything() -> None:
         Section("news", "أخبار", "ar", (told, told), "#0b5566"),
         language="ar",
         direction="rtl",
-        intro_language="ar",
     )
     html = RENDERER.render(content).html
     page = Page(html)
@@ -317,13 +315,6 @@ def test_a_story_in_another_language_says_so_and_is_marked() -> None:
     marked = [attributes for attributes in page.all("div") if attributes.get("lang") == "ar"]
     assert {"lang": "ar", "dir": "rtl", "style": "text-align:right"} in marked
     assert "12–14 يوليو 2026" in rendered.html and "12–14 يوليو 2026" in rendered.text
-
-
-def test_an_introduction_in_another_language_says_so_and_is_marked() -> None:
-    rendered = RENDERER.render(edition(intro="Bonjour", intro_language="fr"))
-    assert '<div lang="fr" dir="ltr"><p>Bonjour</p>' in rendered.html
-    label = "This introduction is not available in English yet; you are reading it in French."
-    assert label in rendered.html and label in " ".join(rendered.text.split())
 
 
 @pytest.mark.parametrize("alphabet", ["Brodovi ", "Бродови ", "قوارب "])
@@ -369,7 +360,7 @@ def test_a_translation_is_text_and_not_markup(tmp_path: Path) -> None:
     catalogue = tmp_path / "locales" / "fr" / "LC_MESSAGES" / "messages.po"
     catalogue.parent.mkdir(parents=True)
     catalogue.write_text('msgid "Read more"\nmsgstr "<b>Plus</b> & plus"\n', "utf-8")
-    rendered = Renderer(tmp_path).render(edition(language="fr", intro_language="fr"))
+    rendered = Renderer(tmp_path).render(edition(language="fr"))
     assert "&lt;b&gt;Plus&lt;/b&gt; &amp; plus" in rendered.html
     assert "<b>Plus</b> & plus" in rendered.text
 

@@ -30,7 +30,6 @@ class Capabilities:
     eightbit: bool = False
     smtputf8: bool = False
     dsn: bool = False
-    enhanced_status_codes: bool = False
     starttls: bool = False
     auth: frozenset[str] = frozenset()
 
@@ -52,7 +51,6 @@ class Capabilities:
             eightbit="8BITMIME" in offers,
             smtputf8="SMTPUTF8" in offers,
             dsn="DSN" in offers,
-            enhanced_status_codes="ENHANCEDSTATUSCODES" in offers,
             starttls="STARTTLS" in offers,
             auth=frozenset(offers.get("AUTH", [])),
         )

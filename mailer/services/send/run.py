@@ -148,12 +148,12 @@ class Run:
         self.after, self._passed_over = self.claim.first, {}
         if not self._transact(lambda session: ledger.is_due(session, self.claim)):
             self.stop = True
-        elif self.claim.retry:
+            return True
+        # Nobody waits for one destination on the queue of first attempts: the rest goes to the other one.
+        self.to_retry = True
+        if self.claim.retry:
             return self._wait(wait, for_all=False)
-        else:
-            # Nobody waits for one destination on the queue of first attempts: the rest goes to the other one.
-            self._come_back(wait)
-            self.to_retry = True
+        self._come_back(wait)
         return True
 
     def _wait(self, seconds: float, *, for_all: bool = True) -> bool:

@@ -93,7 +93,6 @@ def test_what_ehlo_offers() -> None:
         eightbit=True,
         smtputf8=True,
         dsn=True,
-        enhanced_status_codes=True,
         starttls=True,
         auth=frozenset({"PLAIN", "LOGIN", "CRAM-MD5"}),
     )
