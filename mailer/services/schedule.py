@@ -49,10 +49,12 @@ def _schedule(
 
 
 def unschedule(database: Database, issue: int, actor: str) -> None:
-    """Take a scheduled issue back to approved."""
+    """Take a scheduled issue back to approved. Raises WrongState."""
     with database.transaction() as session:
         row = _held(session, issue)
-        check_move(issue, row.state, IssueState.approved)
+        # Not check_move: a draft, too, may become approved, but only by being looked over.
+        if row.state is not IssueState.scheduled:
+            raise WrongState(f"Issue {issue} is {row.state.value}, not scheduled.")
         row.state, row.scheduled_at = IssueState.approved, None
         issues.log(session, issue, actor, "unscheduled")
 

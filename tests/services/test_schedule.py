@@ -116,6 +116,16 @@ def test_what_is_scheduled_can_be_taken_back(parts: Mailer, issue: int) -> None:
     assert state(parts, issue) is IssueState.draft
 
 
+@pytest.mark.parametrize("now", [state for state in IssueState if state is not IssueState.scheduled])
+def test_only_what_is_scheduled_is_taken_back(parts: Mailer, issue: int, now: IssueState) -> None:
+    """Above all a draft: it would be approved without anybody having looked it over."""
+    with parts.database.transaction() as session:
+        session.execute(text("UPDATE issue SET state = :now"), {"now": now})
+    with pytest.raises(WrongState, match=f"Issue {issue} is {now.value}, not scheduled."):
+        schedule.unschedule(parts.database, issue, "tests")
+    assert state(parts, issue) is now
+
+
 def test_pausing_and_resuming(parts: Mailer, issue: int, add_readers: AddReaders) -> None:
     add_readers(many(3))
     with pytest.raises(WrongState):
