@@ -9,10 +9,8 @@ from celery.signals import worker_process_shutdown, worker_shutdown, worker_shut
 from kombu import Queue
 
 from mailer.bootstrap import Mailer
+from mailer.domain.traffic import QUEUES
 from mailer.settings import read_settings
-
-QUEUES = ("control", "expand", "compose", "send", "retry", "notes")
-"""One queue a purpose, so that retries never hold up first sends, nor sends the clock."""
 
 
 def broker_url(redis_url: str) -> str:

@@ -4,6 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+QUEUES = ("control", "expand", "compose", "send", "retry", "notes")
+"""One queue a purpose, so that retries never hold up first sends, nor sends the clock."""
+
 
 class Passage(NamedTuple):
     """What is counted together."""

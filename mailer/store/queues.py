@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
@@ -14,6 +15,9 @@ class Depth:
 
     queue: str
     waiting: int
+    later: int
+    """What cannot be taken now: its time has not come, nothing may go there, or its issue is paused. Over the queues
+    of deliveries (``expand``, ``send``, ``retry``), all that is waiting or comes later is all that is pending."""
     oldest: datetime | None
     """Since when the one that waits longest could have been taken."""
     entered: int
@@ -25,32 +29,35 @@ WITH open AS (
     SELECT b.*, i.frozen_at, i.composed_at, i.state = 'sending' AS running,
         b.candidates - b.sent - b.failed - b.skipped - b.uncertain AS pending
     FROM batch b JOIN issue i ON i.id = b.issue_id WHERE i.state IN ('sending', 'paused')
+), expanded AS (
+    SELECT *, running AND composed_at IS NOT NULL AND (state = 'sending' OR state = 'ready' AND due_at <= :now) AS ready
+    FROM open WHERE state <> 'planned'
 )
 SELECT 'expand' AS queue, coalesce(sum(candidates) FILTER (WHERE state = 'planned'), 0)::bigint AS waiting,
+    0::bigint AS later,
     min(frozen_at) FILTER (WHERE state = 'planned') AS oldest,
     coalesce(sum(candidates), 0)::bigint AS entered,
     coalesce(sum(candidates) FILTER (WHERE state <> 'planned'), 0)::bigint AS left
 FROM open
 UNION ALL
-SELECT 'compose', count(*) FILTER (WHERE e.revision <> i.revision),
+SELECT 'compose', count(*) FILTER (WHERE e.revision <> i.revision), 0,
     min(i.frozen_at) FILTER (WHERE e.revision <> i.revision), count(*), count(*) FILTER (WHERE e.revision = i.revision)
 FROM edition e JOIN issue i ON i.id = e.issue_id WHERE i.state IN ('sending', 'paused')
 UNION ALL
 SELECT 'send',
     coalesce(sum(pending) FILTER (WHERE ready AND NOT retry), 0)::bigint,
+    coalesce(sum(pending) FILTER (WHERE NOT ready AND NOT retry), 0)::bigint,
     min(due_at) FILTER (WHERE ready AND NOT retry AND pending > 0),
     coalesce(sum(candidates) FILTER (WHERE state <> 'planned'), 0)::bigint,
     coalesce(sum(sent + failed + skipped + uncertain), 0)::bigint
-FROM (
-    SELECT *, running AND composed_at IS NOT NULL AND (state = 'sending' OR state = 'ready' AND due_at <= :now) AS ready
-    FROM open
-) b
+FROM expanded
 UNION ALL
-SELECT 'retry', coalesce(sum(pending), 0)::bigint, min(due_at), 0, 0
-FROM open
-WHERE retry AND running AND composed_at IS NOT NULL AND (state = 'sending' OR state = 'ready' AND due_at <= :now)
+SELECT 'retry', coalesce(sum(pending) FILTER (WHERE ready), 0)::bigint,
+    coalesce(sum(pending) FILTER (WHERE NOT ready), 0)::bigint, min(due_at) FILTER (WHERE ready), 0, 0
+FROM expanded WHERE retry
 UNION ALL
 SELECT 'notes', count(*) FILTER (WHERE sent_at IS NULL AND given_up_at IS NULL AND due_at <= :now),
+    count(*) FILTER (WHERE sent_at IS NULL AND given_up_at IS NULL AND due_at > :now),
     min(due_at) FILTER (WHERE sent_at IS NULL AND given_up_at IS NULL AND due_at <= :now),
     count(*), count(*) FILTER (WHERE sent_at IS NOT NULL OR given_up_at IS NOT NULL)
 FROM note
@@ -61,29 +68,47 @@ def depths(session: Session, now: datetime) -> list[Depth]:
     return [Depth(*row) for row in session.execute(text(_DEPTHS), {"now": now})]
 
 
-@dataclass(frozen=True, slots=True)
-class Later:
-    """Deliveries of a destination's domain that wait for another attempt."""
+class Waiting(NamedTuple):
+    """Deliveries to a domain that were put off: by the domain, by a limit, or since nothing may go there."""
 
     domain: str
-    count: int
-    next_due: datetime
-    said: str
+    waiting: int
+    again: int
+    """Those of them that were tried before."""
+    next_again: datetime | None
+    all_waiting: int
+    """Of all domains, also of those that are not listed."""
+    all_again: int
+    all_next_again: datetime | None
 
 
-def deferred(session: Session, limit: int) -> list[Later]:
-    """Deferred deliveries by domain, most first; ``said`` is the code that they were deferred with most often."""
-    query = """
-        SELECT lower(split_part(r.address, '@', 2)), count(*), min(d.due_at),
-            coalesce(mode() WITHIN GROUP (ORDER BY substring(d.reply from '^[0-9]{3}(?: [0-9.]{5,11})?')), '')
-        FROM batch b
-        JOIN issue i ON i.id = b.issue_id AND i.state IN ('sending', 'paused')
-        JOIN delivery d ON d.issue_id = b.issue_id AND d.subscriber_id BETWEEN b.first AND b.last
-        JOIN subscriber r ON r.id = d.subscriber_id
-        WHERE b.state IN ('ready', 'sending') AND d.state = 'pending' AND d.attempts > 0
-        GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT :limit
+def put_off(session: Session, now: datetime, limit: int, *, held: bool) -> list[Waiting]:
+    """What was put off, by domain, most first.
+
+    ``held``: also what was not tried before, is due, and is left over in a batch that comes later or through the
+    queue of retries. Ask for that when destinations are held back: it may be much, and takes as long.
     """
-    return [Later(*row) for row in session.execute(text(query), {"limit": limit})]
+    query = """
+        SELECT *, sum(waiting) OVER ()::bigint, sum(again) OVER ()::bigint, min(next_again) OVER () FROM (
+            SELECT lower(split_part(r.address, '@', 2)) AS domain, count(*) AS waiting,
+                count(*) FILTER (WHERE d.attempts > 0) AS again,
+                min(d.due_at) FILTER (WHERE d.attempts > 0) AS next_again
+            FROM batch b
+            JOIN issue i ON i.id = b.issue_id AND i.state IN ('sending', 'paused')
+            JOIN delivery d ON d.issue_id = b.issue_id AND d.subscriber_id BETWEEN b.first AND b.last
+            JOIN subscriber r ON r.id = d.subscriber_id
+            WHERE b.state IN ('ready', 'sending') AND d.state = 'pending'
+              AND (d.attempts > 0 OR :held AND d.due_at <= :now AND (b.retry OR b.due_at > :now))
+            GROUP BY 1
+        ) by_domain ORDER BY waiting DESC, domain LIMIT :limit
+    """
+    return [Waiting(*row) for row in session.execute(text(query), {"now": now, "limit": limit, "held": held})]
+
+
+def reads_at(session: Session, domain: str) -> bool:
+    """Whether any reader has an address at a domain. Looks through all readers when none has."""
+    query = "SELECT EXISTS (SELECT FROM subscriber WHERE lower(split_part(address, '@', 2)) = :domain)"
+    return bool(session.scalar(text(query), {"domain": domain}))
 
 
 def uncertain(session: Session) -> dict[int, int]:

@@ -1,13 +1,23 @@
 """mailer queues, as ops type it."""
 
 import json
+import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from mailer.adapters.embedded import Valkey
 from mailer.cli import app
+from mailer.cli.queues import drawn
+from mailer.domain.states import IssueState
+from mailer.domain.traffic import QUEUES, Presence
+from mailer.services.report import Counts
+from mailer.services.watch import Going, Line, Picture, Queue
 from mailer.settings import Settings
 
 
@@ -36,13 +46,100 @@ def test_a_hold_is_seen_and_lifted(run: object) -> None:
         ("Gmail", "held", "their request")
     ]
     assert "their request" in run("queues", "--once")
+    assert "It was held already" in run("queues", "hold", "gmail")
+    assert "their request" in run("queues", "--once")
     assert "destination Gmail again" in run("queues", "release", "Gmail")
+    assert run("queues", "release", "Gmail") == "Nothing held the destination Gmail back.\n"
+    assert "No reader has an address at gmial.com: is it spelt right?" in run("queues", "hold", "gmial.com")
+    run("queues", "release", "gmial.com")
     assert json.loads(run("queues", "--json"))["destinations"] == []
+
+
+LONG = "an-exceedingly-long-name-of-a-domain.example.org"
+AT = datetime(2026, 9, 30, 9, tzinfo=UTC)
+ALL_IS_WELL = Picture(
+    at=AT,
+    issues=[
+        Going(1, "lumen-basin", "2026/3", IssueState.sending, Counts(1_000_000, 93, 2, 681), 50, "", None)
+    ],
+    queues=[Queue(name, 296, 1000, 3.0, 0.0, 20.0, 2) for name in QUEUES[1:]],
+    workers=[Presence("one@host", QUEUES, 2, AT.timestamp() - 60, {"control": AT.timestamp() - 5})],
+    relays=[Line("relay", 20.0, None, None, 0.0, 0, "open", None, "")],
+    destinations=[
+        Line(LONG, 0.0, 0.5, None, 0.0, 296, "held", AT + timedelta(minutes=28), "asked by their postmaster"),
+        *(Line(f"d{n}.example", 1.0, None, None, 0.0, 0, "open", None, "") for n in range(14)),
+    ],
+    more_destinations=5,
+    redis=True,
+    unserved=[],
+    silent_seconds=5.0,
+    held_back=296,
+    retries=20,
+    next_retry=AT - timedelta(seconds=1),
+    uncertain={},
+    lost_claims=0,
+)
+
+
+def seen(picture: Picture, width: int = 80, height: int = 24) -> list[str]:
+    """The lines of a live view, before the screen's end cuts them."""
+    screen = Console(width=width, height=height, force_terminal=True, color_system=None)
+    with screen.capture() as captured:
+        screen.print(drawn(picture, screen))
+    return [line.rstrip() for line in captured.get().splitlines()]
+
+
+def test_a_small_screen_shows_what_matters_and_how_much_it_leaves_out() -> None:
+    lines = seen(ALL_IS_WELL)
+    assert len(lines) <= 24
+    (held,) = [line for line in lines if "held for" in line]
+    assert held.startswith("an-exc") and "…" in held and "held for 28 min" in held
+    left_out = [line for line in lines if re.fullmatch(r"d\d+\.example .*", line)]
+    assert lines[-1] == f"… and {19 - len(left_out)} more"
+    assert "1,000,000 = 93 sent + 2 failed + 681 skipped + 999,224 pending + 0 uncertain" in lines
+    assert (
+        "Of these, 296 wait until they may go to their domain; 20 wait for another attempt, the next one due now."
+        in " ".join(lines)
+    )
+    assert seen(ALL_IS_WELL, 200, 60)[-1] == "… and 5 more"
+    assert any(LONG in line and "asked by their postmaster" in line for line in seen(ALL_IS_WELL, 200, 60))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"unserved": ["send"]}, "Nobody takes from send."),
+        ({"silent_seconds": 50.0}, "The clock has not ticked for 50 s: is beat running?"),
+        ({"workers": []}, "No worker says that it is at work. Are they running?"),
+        ({"redis": False, "workers": []}, "Redis does not answer: workers, rates and hints are not known."),
+        ({"lost_claims": 1}, "1 batch of a lost worker waits for another one to take over."),
+        ({"uncertain": {3: 2}}, "2 of issue 3 uncertain: mailer deliveries list --issue 3 --state uncertain"),
+        (
+            {"relays": [replace(ALL_IS_WELL.relays[0], state="held")]},
+            "No relay can be used: nothing goes out.",
+        ),
+        (
+            {
+                "issues": [
+                    replace(
+                        ALL_IS_WELL.issues[0], state=IssueState.scheduled, scheduled_at=AT - timedelta(0, 50)
+                    )
+                ]
+            },
+            "Issue 1 is late by 50 s.",
+        ),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_warning_comes_first(change: dict[str, Any], said: str) -> None:
+    assert seen(replace(ALL_IS_WELL, **change))[1] == said
+    assert said not in seen(ALL_IS_WELL)
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (["queues", "hold", "Gmail", "--for", "0m"], "is not a time such as 30m"),
         (["queues", "hold", "nobody"], "is no relay and no receiving domain"),
         (["queues", "hold", "Gmail", "--for", "long"], "is not a time such as 30m"),
         (["issue", "limit", "1", "fast"], "is not a rate such as 50/s"),

@@ -13,10 +13,11 @@ from bench.sink import Fault
 from mailer.adapters.embedded import Valkey
 from mailer.bootstrap import Mailer
 from mailer.domain.throttling import Kind
-from mailer.domain.traffic import Presence
-from mailer.services import schedule, watch
+from mailer.domain.traffic import QUEUES, Passage, Presence
+from mailer.services import approve, compose, expand, schedule, watch
 from mailer.services.watch import NoSuchName, Picture
 from mailer.settings import Settings
+from tests.conftest import NOW
 from tests.sinks import RunningSink
 
 
@@ -55,6 +56,13 @@ def one_round(parts: Mailer) -> int:
     return sum(parts.sender.send_batch(batch) for batch, _ in handed)
 
 
+def pending(picture: Picture) -> int:
+    """What the queues of deliveries hold."""
+    return sum(
+        queue.waiting + queue.later for queue in picture.queues if queue.name in ("expand", "send", "retry")
+    )
+
+
 def due_now(parts: Mailer) -> None:
     with parts.database.transaction() as session:
         for table, state in (("delivery", "pending"), ("batch", "ready")):
@@ -78,15 +86,15 @@ def test_depths_flows_and_deferrals_are_told(parts: Mailer, sink: RunningSink, i
     queues = {queue.name: queue for queue in before.queues}
     assert queues["send"].waiting == 40
     assert queues["send"].oldest_seconds is not None
-    assert queues["send"].leaving is None, "one look tells no flow"
+    assert queues["send"].entering is None, "one look tells no flow"
     sink.behaviour.faults = [Fault("rcpt", "450 4.2.1 busy", 1.0, "a.example")]
     one_round(parts)
     after = look(parts, before)
     queues = {queue.name: queue for queue in after.queues}
-    seconds = (after.at - before.at) / timedelta(seconds=1)
     assert queues["send"].waiting == 0
-    assert queues["send"].leaving == pytest.approx(20 / seconds)
-    assert (after.retries, after.next_retry is not None) == (20, True)
+    assert queues["send"].leaving == pytest.approx(after.relays[0].rate)
+    assert (queues["retry"].waiting, queues["retry"].later) == (0, 20)
+    assert (after.retries, after.next_retry is not None, after.held_back) == (20, True, 0)
     assert [(one.issue, one.counts.sent, one.counts.pending) for one in after.issues] == [(issue, 20, 20)]
     lines = {line.name: line for line in after.destinations}
     assert (lines["a.example"].state, lines["a.example"].waiting) == ("slowed", 20)
@@ -99,20 +107,27 @@ def test_depths_flows_and_deferrals_are_told(parts: Mailer, sink: RunningSink, i
     due_now(parts)
     assert {queue.name: queue.waiting for queue in look(parts).queues}["retry"] == 20
 
+    sink.behaviour.faults = []
+    one_round(parts)
+    assert {queue.name: queue.leaving for queue in look(parts).queues}["send"] == pytest.approx(
+        2 * lines["b.example"].rate, rel=0.5
+    ), "second attempts left the queue of retries"
+
 
 def test_a_domain_that_is_held_waits_and_everything_else_goes_on(
     parts: Mailer, sink: RunningSink, issue: int
 ) -> None:
-    kind, name = watch.hold(
-        parts.database, parts.routes, parts.destinations, "A.example", None, "their request"
-    )
-    assert (kind, name) == (Kind.destination, "a.example")
+    held = watch.hold(parts.database, parts.routes, parts.destinations, "A.example", None, "their request")
+    assert held == (Kind.destination, "a.example", "open", True)
     one_round(parts)
     due_now(parts)
     assert one_round(parts) == 0
     assert len(sink.accepted(parts.tokens)) == 20
-    lines = {line.name: line for line in look(parts).destinations}
+    picture = look(parts)
+    lines = {line.name: line for line in picture.destinations}
     assert (lines["a.example"].state, lines["a.example"].reason) == ("held", "their request")
+    assert (lines["a.example"].waiting, picture.held_back, picture.retries) == (20, 20, 0)
+    assert pending(picture) == picture.issues[0].counts.pending == 20
     watch.release(parts.database, parts.routes, parts.destinations, "a.example")
     parts.gate._read_at = -1e9
     one_round(parts)
@@ -128,8 +143,53 @@ def test_a_relay_can_be_held_for_a_while(parts: Mailer, sink: RunningSink, issue
     assert parts.gate.is_shut()
     one_round(parts)
     assert sink.accepted(parts.tokens) == []
-    relay = look(parts).relays[0]
-    assert (relay.state, relay.until) == ("held", until)
+    picture = look(parts)
+    assert (picture.relays[0].state, picture.relays[0].until) == ("held", until)
+    assert {queue.name: (queue.waiting, queue.later) for queue in picture.queues}["send"] == (0, 40)
+    assert pending(picture) == picture.issues[0].counts.pending
+    schedule.pause(parts.database, issue, "tests")
+    assert pending(look(parts)) == 40
+
+
+def test_what_is_frozen_and_not_expanded_or_rendered_is_pending_too(
+    parts: Mailer, import_issue: Callable[..., int], add_readers: Callable[[str], None]
+) -> None:
+    issue = import_issue("en")
+    add_readers("\n".join(f"reader{n}@a.example;en;" for n in range(25)))
+    approve.approve(parts.database, compose.load(parts.database, parts.links, issue), "tests")
+    schedule.schedule(parts.database, issue, NOW, "tests")
+    schedule.begin_due(parts.database, NOW, 10)
+    assert pending(look(parts)) == 25
+    expand.expand_some(parts.database, issue, NOW)
+    picture = look(parts)
+    assert pending(picture) == picture.issues[0].counts.pending == 25
+
+
+def test_a_second_hold_keeps_what_was_said_unless_it_says_something_itself(parts: Mailer) -> None:
+    def hold(why: str) -> tuple[str, str]:
+        held = watch.hold(parts.database, parts.routes, parts.destinations, "Gmail", None, why)
+        return held.before, look(parts).destinations[0].reason
+
+    assert hold("") == ("open", "held by hand")
+    assert hold("their request") == ("held", "their request")
+    assert hold("") == ("held", "their request")
+    assert hold("an outage") == ("held", "an outage")
+    assert watch.release(parts.database, parts.routes, parts.destinations, "Gmail").before == "held"
+    assert watch.release(parts.database, parts.routes, parts.destinations, "Gmail").before == "open"
+
+
+def test_whether_anybody_reads_at_a_domain_is_known(parts: Mailer, issue: int) -> None:
+    known = {
+        name: watch.hold(parts.database, parts.routes, parts.destinations, name, None, "").known
+        for name in ("a.example", "gmial.com", "Gmail", "relay")
+    }
+    assert known == {"a.example": True, "gmial.com": False, "Gmail": True, "relay": True}
+
+
+def test_destinations_beyond_the_busiest_are_counted(parts: Mailer) -> None:
+    parts.telemetry.count({Passage("send", "relay", f"d{n}.example", "accepted"): 1 for n in range(20)})
+    picture = look(parts)
+    assert (len(picture.destinations), picture.more_destinations) == (15, 5)
 
 
 def test_a_name_that_is_nothing_is_said_to_be_nothing(parts: Mailer) -> None:
@@ -150,11 +210,30 @@ def test_processes_at_work_are_seen_until_they_say_goodbye(parts: Mailer) -> Non
     assert [one.name for one in look(parts).workers] == ["send@host"]
 
 
+def test_queues_that_nobody_takes_from_are_named(parts: Mailer) -> None:
+    assert look(parts).unserved == list(QUEUES)
+    parts.telemetry.be_present(Presence("one@host", ["control", "expand", "compose"], 0, 1000.0, {}))
+    parts.telemetry.be_present(Presence("two@host", ["retry", "notes"], 0, 1000.0, {}))
+    assert look(parts).unserved == ["send"]
+
+
+def test_a_clock_that_stands_still_is_seen_by_what_workers_took(parts: Mailer) -> None:
+    assert look(parts).silent_seconds is None
+    now = datetime.now(UTC).timestamp()
+    parts.telemetry.be_present(Presence("new@host", ["control"], 0, now - 90, {}))
+    assert look(parts).silent_seconds == pytest.approx(90, abs=5)
+    parts.telemetry.be_present(Presence("old@host", ["control"], 0, 1000.0, {"control": now - 50}))
+    assert look(parts).silent_seconds == pytest.approx(50, abs=5)
+
+
 def test_without_redis_what_the_database_knows_is_still_told(
     parts: Mailer, issue: int, settings: Settings
 ) -> None:
     away = settings.model_copy(update={"redis_url": "unix:///nowhere/redis.sock"})
     with Mailer(away, application="tests") as cut_off:
-        picture = look(cut_off)
+        cut_off.telemetry.count({Passage("send", "relay", "a.example", "accepted"): 1})
+        picture = look(cut_off, look(parts))
     assert {queue.name: (queue.waiting, queue.hints) for queue in picture.queues}["send"] == (40, None)
-    assert picture.workers == []
+    assert (picture.redis, picture.workers, picture.unserved, picture.silent_seconds) == (False, [], [], None)
+    assert (picture.relays[0].rate, picture.relays[0].deferred) == (None, None)
+    assert {queue.name: queue.leaving for queue in picture.queues}["retry"] is None
