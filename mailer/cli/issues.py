@@ -338,6 +338,8 @@ def limit(
         most = read_rate("" if rate == "none" else rate)
     except ValueError as error:
         raise Misuse(f"{error}, nor none.") from None
+    if rate != "none" and not most:
+        raise Misuse(f"“{rate}” would send nothing. To stop it: mailer issue pause {issue}")
     with Mailer() as parts:
         schedule.limit(parts.database, issue, most or None, by or whoever())
     print(f"Issue {issue}: {f'at most {most:g} messages a second' if most else 'no limit of its own'}.")

@@ -110,6 +110,9 @@ def test_what_is_no_newsletter_gets_one_sentence(
             "suppress ada@example.org nonsense",
             "The address “nonsense” cannot be right: An email address must have an @-sign. Nothing was done.",
         ),
+        ("issue cancel 7", "There is no issue 7. See them with: mailer issue list."),
+        ("issue limit 7 0/s", "“0/s” would send nothing. To stop it: mailer issue pause 7"),
+        ("issue limit 7 0", "“0” would send nothing. To stop it: mailer issue pause 7"),
         ("issue import {good} --language en", "Say for which newsletter: --newsletter SLUG"),
         ("issue import {good} --newsletter none --language en", "There is no newsletter “none”."),
         (
