@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from mailer.bootstrap import Mailer
 from mailer.cli.errors import Misuse, sentence
+from mailer.cli.screen import console, span
 from mailer.domain.composition import IssueMaterial
 from mailer.domain.document import LIMIT, Document, decode, parse
 from mailer.domain.languages import canonical
-from mailer.domain.states import IssueState, MissingPolicy
+from mailer.domain.states import IssueState, MissingPolicy, check_move
 from mailer.domain.subscribers import Unfit, read_address
 from mailer.services import approve as approving
 from mailer.services import author, compose, expand, report, schedule, settle
@@ -162,17 +162,27 @@ def list_(as_json: Json = False) -> None:
     with Mailer() as parts:
         rows = report.listing(parts.database)
     if as_json:
-        keys = ("issue", "newsletter", "number", "state")
-        print(json.dumps([dict(zip(keys, row, strict=False)) for row in rows], ensure_ascii=False, indent=2))
+        shown = [
+            {"issue": row[0], "newsletter": row[1], "number": row[2], "state": row[3], "goes_out": row[5]}
+            for row in rows
+        ]
+        print(json.dumps(shown, ensure_ascii=False, indent=2, default=str))
         return
     if not rows:
         print("No issue yet. Begin with: mailer issue import FILE --newsletter SLUG --language en")
         return
+    now = datetime.now(UTC)
     table = Table("issue", "newsletter", "number", "state", "sent")
-    for id, slug, number, state, counts in rows:
+    for id, slug, number, state, counts, at in rows:
         sent = f"{counts.sent:,} of {counts.candidates:,}" if counts.candidates else ""
-        table.add_row(str(id), slug, number, state.value, sent)
-    Console().print(table)
+        table.add_row(str(id), slug, number, state.value, " ".join(_goes_out(at, now)) if at else sent)
+    console().print(table)
+
+
+def _goes_out(at: datetime, now: datetime) -> tuple[str, str]:
+    """When an issue goes out; if that has passed, nobody begins what is due."""
+    late = (now - at).total_seconds()
+    return ("late", f"by {span(late)}") if late > 2 else ("goes out", f"{at:%-d %B %Y at %H:%M} UTC")
 
 
 @app.command("preview")
@@ -247,8 +257,9 @@ def approve(issue: Number, by: By = "") -> None:
 def reopen(issue: Number, by: By = "") -> None:
     """Take an approval back, so that the text can be changed."""
     with Mailer() as parts:
+        was = report.status(parts.database, issue, datetime.now(UTC)).state
         schedule.reopen(parts.database, issue, by or whoever())
-    print(f"Issue {issue} is a draft again.")
+    print(f"Issue {issue} is a draft{'; nothing was done' if was is IssueState.draft else ' again'}.")
 
 
 def _time(text: str) -> datetime:
@@ -352,10 +363,14 @@ def cancel(
     by: By = "",
 ) -> None:
     """End an issue for good. Mail that went out stays out."""
-    if not yes and not typer.confirm(f"Cancel issue {issue} for good?"):
-        print("Nothing was done.")
-        return
     with Mailer() as parts:
+        now = report.status(parts.database, issue, datetime.now(UTC))
+        if now.state is not IssueState.cancelled:
+            check_move(issue, now.state, IssueState.cancelled)
+        what = f"Cancel issue {issue}, {now.newsletter} {now.number}, for good?"
+        if not yes and not typer.confirm(what):
+            print("Nothing was done.")
+            return
         left = schedule.cancel(parts.database, issue, by or whoever(), datetime.now(UTC))
     print(f"Issue {issue} is cancelled; {left:,} readers do not get it.")
 
@@ -424,7 +439,7 @@ def status_dict(status: Status) -> dict[str, Any]:
     }
 
 
-def _drawn(status: Status) -> Table:
+def _drawn(status: Status, now: datetime) -> Table:
     counts = status.counts
     grid = Table.grid(padding=(0, 2))
     grid.add_row(
@@ -443,7 +458,7 @@ def _drawn(status: Status) -> Table:
         "editions", f"{status.editions}" + (f" ({status.to_render} to render)" if status.to_render else "")
     )
     if status.state is IssueState.scheduled and status.scheduled_at:
-        grid.add_row("goes out", f"{status.scheduled_at:%-d %B %Y at %H:%M} UTC")
+        grid.add_row(*_goes_out(status.scheduled_at, now))
     return grid
 
 
@@ -455,19 +470,20 @@ def status(
 ) -> None:
     """How an issue is doing, live; ends when it is sent, paused or cancelled."""
     with Mailer() as parts:
-        now = report.status(parts.database, issue, datetime.now(UTC))
+        at = datetime.now(UTC)
+        now = report.status(parts.database, issue, at)
         if as_json:
             print(json.dumps(status_dict(now), ensure_ascii=False, indent=2))
             return
-        console = Console()
         if once or not sys.stdout.isatty():
-            console.print(_drawn(now))
+            console().print(_drawn(now, at))
         else:
-            with Live(_drawn(now), console=console, refresh_per_second=4) as live:
+            with Live(_drawn(now, at), console=console(), refresh_per_second=4) as live:
                 while now.state in _OPEN:
                     time.sleep(0.5)
-                    now = report.status(parts.database, issue, datetime.now(UTC))
-                    live.update(_drawn(now))
+                    at = datetime.now(UTC)
+                    now = report.status(parts.database, issue, at)
+                    live.update(_drawn(now, at))
         for reason, count in report.skipped(parts.database, issue).items():
             print(f"skipped, {reason.replace('_', ' ')}: {count:,}")
     if now.counts.uncertain:
@@ -519,7 +535,10 @@ def explain(issue: Number, address: str, as_json: Json = False) -> None:
     except Unfit as error:
         raise Misuse(sentence(error)) from None
     with Mailer() as parts:
-        found = report.explain(parts.database, issue, address, parts.tokens.address_hash(key))
+        around = report.Around(
+            datetime.now(UTC), parts.routes, parts.destinations, parts.links, parts.settings.bounce_domain
+        )
+        found = report.explain(parts.database, issue, address, parts.tokens.address_hash(key), around)
     if as_json:
         shown = {name: getattr(found, name) for name in found.__slots__}
         print(json.dumps(shown, ensure_ascii=False, indent=2, default=str))

@@ -1,16 +1,22 @@
 """Report: how an issue is doing, who got what and why, and whether the ledger adds up."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from mailer.domain.destinations import Destinations
 from mailer.domain.editions import bits
 from mailer.domain.languages import choose, match
+from mailer.domain.ports import Links
+from mailer.domain.routes import Route
 from mailer.domain.settling import is_due_again, is_settled
-from mailer.domain.states import IssueState
+from mailer.domain.states import DeliveryState, IssueState
+from mailer.domain.throttling import Kind, Throttle
+from mailer.models import Delivery, Issue
 from mailer.store import audit as ledger_audit
-from mailer.store import deliveries, editions, issues, newsletters, readers
+from mailer.store import deliveries, editions, issues, mail_domains, newsletters, readers, throttles
 from mailer.store.audit import Finding
-from mailer.store.database import Database
+from mailer.store.database import Database, Session
 from mailer.store.deliveries import Counts
 
 __all__ = ["Counts", "Finding"]
@@ -68,13 +74,17 @@ def in_flight(database: Database, issue: int) -> int:
         return deliveries.count_sending(session, issue)
 
 
-def listing(database: Database) -> list[tuple[int, str, str, IssueState, Counts]]:
-    """(id, newsletter, number, state, counts) of every issue, newest first."""
+def listing(database: Database) -> list[tuple[int, str, str, IssueState, Counts, datetime | None]]:
+    """(id, newsletter, number, state, counts, when it goes out) of every issue, newest first."""
     with database.transaction() as session:
         return [
-            (row.id, slug, row.number, row.state, deliveries.counts(session, row.id))
+            (row.id, slug, row.number, row.state, deliveries.counts(session, row.id), _goes_out_at(row))
             for row, slug in issues.listing(session)
         ]
+
+
+def _goes_out_at(row: Issue) -> datetime | None:
+    return row.scheduled_at if row.state is IssueState.scheduled else None
 
 
 def skipped(database: Database, issue: int) -> dict[str, int]:
@@ -131,6 +141,22 @@ class Explanation:
     sections: list[str]
     finished_at: datetime | None
     sentences: list[str] = field(default_factory=list)
+    message_id: str | None = None
+    """As it stands in the message and in the relay's log; None when it was never handed over."""
+    relay: str | None = None
+    """Where it was handed over last, if that is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What decides about a delivery besides the rows about it."""
+
+    now: datetime
+    routes: Sequence[Route]
+    destinations: Destinations
+    links: Links
+    bounce_domain: str
+    """The one that is set; empty for the sender's."""
 
 
 _WHY_NOT = {
@@ -145,8 +171,13 @@ _WHY_NOT = {
 }
 
 
-def explain(database: Database, issue: int, address: str, address_hash: bytes) -> Explanation:
-    """Why this reader got this edition at this time, or why not. Raises NotFound."""
+def explain(
+    database: Database, issue: int, address: str, address_hash: bytes, around: Around | None = None
+) -> Explanation:
+    """Why this reader got this edition at this time, or why not. Raises NotFound.
+
+    ``around``: tells also what holds the delivery back, and how its message is found in the relay's log.
+    """
     with database.transaction() as session:
         row = issues.by_id(session, issue)
         if row is None:
@@ -217,16 +248,76 @@ def explain(database: Database, issue: int, address: str, address_hash: bytes) -
                 say.append(
                     f"{found.fallbacks} of its stories had no {found.language} text and were labelled."
                 )
-        say += _fate(found, issue, address, row.state, suppressed)
+        now = around.now if around else None
+        say += _fate(found, issue, address, row.state, suppressed, now)
+        message, relay = None, None
+        if around and found.attempts:
+            delivery = session.get(Delivery, (issue, reader.id))
+            relay = delivery.relay if delivery else None
+            (slots,) = around.links.reader_slots(issue, [reader.id])
+            domain = around.bounce_domain or newsletter.sender_address.rpartition("@")[2]
+            message = f"<{slots.message}@{domain}>"
+            say.append(f"Its Message-ID is {message}{f'; the relay was {relay}' if relay else ''}.")
+        if around and found.state == DeliveryState.pending and row.state is IssueState.sending:
+            say += _holds(session, around, address, row.rate)
         return Explanation(
-            issue, address, found.state, found.reason, found.language, got, found.finished_at, say
+            issue,
+            address,
+            found.state,
+            found.reason,
+            found.language,
+            got,
+            found.finished_at,
+            say,
+            message,
+            relay,
         )
 
 
-def _fate(found: deliveries.Entry, issue: int, address: str, state: IssueState, suppressed: str) -> list[str]:
+def _holds(session: Session, around: Around, address: str, rate: float | None) -> list[str]:
+    """What keeps a delivery from going out, or slows it down."""
+    held = throttles.present(session)
+    around.destinations.learn(mail_domains.exchanges(session))
+    say = []
+    relays = [held.get((Kind.relay, route.relay)) for route in around.routes]
+    if all(relay and relay.is_shut(around.now) for relay in relays):
+        say += [_hold(relay, f"The relay {relay.name}", around.now) for relay in relays if relay]
+    domain = address.rpartition("@")[2].lower()
+    for name in dict.fromkeys((around.destinations.of(address), domain)):
+        if throttle := held.get((Kind.destination, name)):
+            say.append(_hold(throttle, name, around.now))
+    if rate:
+        say.append(f"The issue sends at most {rate:g} a second.")
+    return [said for said in say if said]
+
+
+def _hold(throttle: Throttle, who: str, now: datetime) -> str:
+    """Empty when nothing is held back any more."""
+    why = throttle.reason.rstrip(".")
+    if throttle.shut_until and throttle.is_shut(now):
+        how = "is held" if throttle.by_hand else "gets nothing"
+        # A hold without an end has one that nobody will see.
+        until = f"{throttle.shut_until:%-d %B %Y at %H:%M} UTC" if throttle.shut_until.year < 9000 else ""
+        return f"{who} {how} until {until or 'somebody lets it go'}: {why}."
+    if throttle.is_half_open(now):
+        return f"{who} was held back, and a few messages try whether it takes mail again: {why}."
+    slow = throttle.rate_now(now)
+    return f"{who} is slowed down to {slow:.3g} a second: {why}." if slow else ""
+
+
+def _fate(
+    found: deliveries.Entry,
+    issue: int,
+    address: str,
+    state: IssueState,
+    suppressed: str,
+    now: datetime | None,
+) -> list[str]:
     tries = "at the first attempt" if found.attempts == 1 else f"after {found.attempts} attempts"
     at = f"{found.finished_at:%-d %B %Y at %H:%M:%S} UTC" if found.finished_at else ""
-    due, reply = f"due {found.due_at:%-d %B %Y at %H:%M} UTC", found.reply or ""
+    reply = found.reply or ""
+    past = now is not None and found.due_at <= now
+    due = f"{'has been due since' if past else 'is due'} {found.due_at:%-d %B %Y at %H:%M} UTC"
     say: list[str] = []
     match found.state:
         case "sent" | "failed" if is_settled(reply):
@@ -250,11 +341,11 @@ def _fate(found: deliveries.Entry, issue: int, address: str, state: IssueState, 
         case _ if state is IssueState.paused:
             say.append("It waits: the issue is paused.")
         case _ if is_due_again(reply):
-            say.append(f"It is {reply}; {due}.")
+            say.append(f"It is {reply}; it {due}.")
         case _ if found.attempts:
-            say.append(f"The last attempt was deferred: {reply}. The next is {due}.")
+            say.append(f"The last attempt was deferred: {reply}. The next {due}.")
         case _:
-            say.append(f"It waits for its turn, {due}.")
+            say.append(f"It waits for its turn; it {due}.")
     if suppressed and found.state in ("failed", "skipped"):
         say.append(suppressed)
     if found.resends and found.state in ("sent", "failed"):

@@ -2,11 +2,15 @@
 
 import codecs
 import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from mailer.bootstrap import Mailer
+from mailer.services import schedule
 from tests.cli.conftest import Run
 from tests.conftest import SAMPLE, SECRET
 
@@ -133,3 +137,30 @@ def test_a_wrong_word_gets_one_sentence(
     assert (status, out) == (2, "")
     assert err.startswith(f"mailer: {said.format(**names)}")
     assert err.endswith(".\n") and ".." not in err and err.count("\n") == 1
+
+
+def test_a_scheduled_issue_shows_its_time_and_is_late_after_it(
+    mailer: Run, served: Mailer, import_issue: Callable[..., int]
+) -> None:
+    issue = import_issue("en")
+    assert mailer("issue", "reopen", issue)[1] == f"Issue {issue} is a draft; nothing was done.\n"
+    mailer("issue", "approve", issue)
+    mailer("issue", "send", issue, "--at", "2126-09-30T09:00+02:00")
+    assert "goes out 30 September 2126 at 07:00 UTC" in mailer("issue", "list")[1]
+    assert json.loads(mailer("issue", "list", "--json")[1])[0]["goes_out"] == "2126-09-30 07:00:00+00:00"
+    assert "30 September 2126 at 07:00 UTC" in mailer("issue", "status", issue)[1]
+    schedule.schedule(served.database, issue, datetime.now(UTC) - timedelta(minutes=5), "tests")
+    assert "late by 5 min" in mailer("issue", "list")[1]
+    shown = mailer("issue", "status", issue)[1]
+    assert "by 5 min" in shown and "goes out" not in shown
+
+
+def test_what_cannot_be_cancelled_is_not_asked_about(
+    mailer: Run, served: Mailer, import_issue: Callable[..., int]
+) -> None:
+    issue = import_issue("en")
+    with served.database.transaction() as session:
+        session.execute(text("UPDATE issue SET state = 'sent'"))
+    status, out, err = mailer("issue", "cancel", issue)
+    assert (status, out) == (2, "")
+    assert err == f"mailer: Issue {issue} is sent; it cannot become cancelled.\n"

@@ -1,20 +1,25 @@
 """Explaining a delivery in plain words, counting, and finding contradictions."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
+from mailer.adapters.inbox import RunningInbox
 from mailer.bootstrap import Mailer
 from mailer.domain.states import IssueState
+from mailer.domain.throttling import Kind, Throttle
 from mailer.domain.ties import Tie
 from mailer.services import approve, compose, expand, feedback, leave, report, schedule
 from mailer.services.report import Explanation, LanguageRow, NotFound
 from mailer.store import audit as ledger_audit
-from mailer.store import batches, ledger
+from mailer.store import batches, ledger, throttles
 from tests.conftest import NOW
+from tests.mails import mails
 
 Import = Callable[..., int]
 AddReaders = Callable[[str], None]
@@ -116,7 +121,7 @@ def test_every_state_has_its_sentence(parts: Mailer, sent: int) -> None:
         "state = 'uncertain', reply = 'lost'": "no answer was seen: lost. It is not sent again by itself.",
         "state = 'sending'": "It is with a worker right now.",
         "state = 'pending', reply = '451 busy'": "The last attempt was deferred: 451 busy. The next is due ",
-        "state = 'pending', attempts = 0": "It waits for its turn, due ",
+        "state = 'pending', attempts = 0": "It waits for its turn; it is due ",
     }.items():
         run(parts, f"UPDATE delivery SET {change}")
         assert sentence in explained(parts, sent, "ann")[1]
@@ -133,6 +138,50 @@ def test_what_waits_because_the_issue_is_paused(
     assert "It waits: the issue is paused." in explained(parts, issue, "ann")[1]
     add_readers("late@example.org;en;")
     assert "They were not subscribed when the audience was frozen" in explained(parts, issue, "late")[1]
+
+
+def test_what_holds_a_delivery_back_is_named(
+    parts: Mailer, import_issue: Import, add_readers: AddReaders, prepare: Prepare
+) -> None:
+    issue = import_issue("en")
+    add_readers("ann@example.org;en;\nbea@gmail.com;en;")
+    prepare(issue)
+    now = datetime.now(UTC)
+
+    def said(address: str) -> str:
+        around = report.Around(now, parts.routes, parts.destinations, parts.links, "")
+        hashed = parts.tokens.address_hash(address)
+        return "\n".join(report.explain(parts.database, issue, address, hashed, around).sentences)
+
+    def throttle(kind: Kind, name: str, how: Callable[[Throttle], Throttle]) -> None:
+        with parts.database.transaction() as session:
+            throttles.change(session, kind, name, how)
+
+    until = now + timedelta(hours=2)
+    by_hand: dict[str, Any] = {"shut_until": until, "by_hand": True, "reason": "asked by their postmaster"}
+    throttle(Kind.destination, "Gmail", lambda one: replace(one, **by_hand))
+    throttle(Kind.destination, "example.org", lambda one: one.slowed(now, 20, 0, "450 4.2.1 slower"))
+    held = f"Gmail is held until {until:%-d %B %Y at %H:%M} UTC: asked by their postmaster."
+    assert held in said("bea@gmail.com")
+    ann = said("ann@example.org")
+    assert "It waits for its turn; it has been due since " in ann
+    assert "example.org is slowed down to 10 a second: 450 4.2.1 slower." in ann
+    assert "Gmail" not in ann
+    throttle(Kind.relay, "relay", lambda one: one.opened(now, "refused the connection"))
+    assert "The relay relay gets nothing until " in said("ann@example.org")
+    schedule.limit(parts.database, issue, 5, "tests")
+    assert "The issue sends at most 5 a second." in said("ann@example.org")
+
+
+def test_a_message_is_found_in_the_relays_log(parts: Mailer, sent: int, inbox: RunningInbox) -> None:
+    def found(address: str) -> Explanation:
+        around = report.Around(NOW, parts.routes, parts.destinations, parts.links, "")
+        return report.explain(parts.database, sent, address, parts.tokens.address_hash(address), around)
+
+    ann = found("ann@example.org")
+    assert (ann.message_id, ann.relay) == (mails(inbox)["ann@example.org"]["Message-ID"], "relay")
+    assert f"Its Message-ID is {ann.message_id}; the relay was relay." in ann.sentences
+    assert found("eve@example.org").message_id is None, "it was never handed over"
 
 
 def test_leaving_shows_in_the_explanation(
