@@ -14,7 +14,7 @@ from mailer.domain.languages import canonical, match
 from mailer.domain.newsletter import Refused
 from mailer.domain.pairing import Traits, pair
 from mailer.domain.ports import FitPicture, Pictures
-from mailer.domain.states import EDITABLE, WrongState
+from mailer.domain.states import EDITABLE, IssueState, WrongState
 from mailer.models import (
     Contact,
     ContactTranslation,
@@ -97,8 +97,8 @@ def import_document(
             issues.log(session, issue.id, actor, "created")
         elif issue.state not in EDITABLE:
             raise WrongState(
-                f"Issue {issue.id} ({number}) is {issue.state.value}, and its text stands fast. "
-                f"To change it, take back the approval: mailer issue reopen {issue.id}."
+                f"Issue {issue.id} ({number}) is {issue.state.value}, and its text stands fast."
+                + _way_back(issue.id, issue.state)
             )
         done = Imported(issue.id, number, tag, new)
         done.changed += _front(session, issue, newsletter, document, tag)
@@ -110,6 +110,18 @@ def import_document(
             issues.touch(session, issue.id)
             issues.log(session, issue.id, actor, "imported", f"{tag}: {done.changed} texts")
         return done
+
+
+def _way_back(issue: int, state: IssueState) -> str:
+    """How an issue that is not being written any more can be changed after all; empty where nothing does that."""
+    reopen = f"take back the approval: mailer issue reopen {issue}."
+    if state is IssueState.approved:
+        return f" To change it, {reopen}"
+    if state is IssueState.scheduled:
+        return f" To change it, take back its time: mailer issue unschedule {issue}. Then {reopen}"
+    if state in (IssueState.sending, IssueState.paused):
+        return f" What has not gone out can only be stopped: mailer issue cancel {issue}."
+    return ""
 
 
 def _issue_date(document: Document) -> date | None:

@@ -322,6 +322,29 @@ def test_an_approved_issue_takes_no_more_text(parts: Mailer, write: Import) -> N
         assert issues.by_id(session, issue).state is IssueState.approved  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize(
+    ("state", "advice"),
+    [
+        (IssueState.approved, ["reopen"]),
+        (IssueState.scheduled, ["unschedule", "reopen"]),
+        (IssueState.sending, ["cancel"]),
+        (IssueState.paused, ["cancel"]),
+        (IssueState.sent, []),
+    ],
+)
+def test_what_stands_fast_is_refused_with_advice_that_can_be_followed(
+    parts: Mailer, write: Import, state: IssueState, advice: list[str]
+) -> None:
+    issue = write(LEAST).issue
+    with parts.database.transaction() as session:
+        row = issues.by_id(session, issue)
+        assert row is not None
+        row.state = state
+    with pytest.raises(WrongState) as refused:
+        write(LEAST)
+    assert re.findall(r"mailer issue (\w+) \d", str(refused.value)) == advice
+
+
 def test_newsletter_settings_can_be_applied_again(parts: Mailer) -> None:
     changed = (
         SETTINGS
