@@ -6,13 +6,15 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
+from rich.cells import cell_len
+from rich.table import Column, Table
+from rich.text import Text
 
 from mailer.bootstrap import Mailer
 from mailer.cli.errors import Misuse
 from mailer.cli.issues import By, Json, Number, whoever
 from mailer.cli.readers import keys_of
+from mailer.cli.screen import console
 from mailer.domain.settling import Settlement
 from mailer.domain.states import DeliveryState
 from mailer.services import settle as settling
@@ -21,6 +23,8 @@ from mailer.services.settle import Listed
 app = typer.Typer(no_args_is_help=True, help="Single deliveries: list them, settle the uncertain ones.")
 
 _SHOWN = 20
+_SAID = 20
+"""Characters of what the relay said that are shown on the narrowest terminal."""
 
 
 @app.command("list")
@@ -53,13 +57,22 @@ def list_(
 
 
 def _print(rows: Sequence[Listed]) -> None:
-    table = Table("issue", "address", "since", "attempts", "said")
+    names = ("issue", "address", "since", "attempts", "said")
+    shown = []
     for row in rows:
         attempts = f"{row.attempts} ({row.resends}× once more)" if row.resends else str(row.attempts)
         said = (row.reason or row.reply or "").replace("_", " ") if row.reason else row.reply or ""
         address = row.address or f"(erased, subscriber {row.subscriber})"
-        table.add_row(f"{row.issue}  {row.number}", address, f"{row.since:%Y-%m-%d %H:%M:%S}", attempts, said)
-    Console().print(table)
+        shown.append(
+            (f"{row.issue}  {row.number}", address, f"{row.since:%Y-%m-%d %H:%M:%S}", attempts, said)
+        )
+    # Addresses are copied from here: what was said is shortened, and if that is not enough, rows run on.
+    widths = [max(map(cell_len, column)) for column in zip(names, *shown, strict=True)]
+    least = sum(widths[:-1]) + min(widths[-1], _SAID) + 3 * len(names) + 1
+    table = Table(*(Column(name, no_wrap=name != "said") for name in names))
+    for *cells, said in shown:
+        table.add_row(*cells, Text(said, no_wrap=True, overflow="ellipsis"))
+    console(least).print(table)
 
 
 @app.command("settle")

@@ -7,9 +7,12 @@ from rich.console import Console
 _NO_EDGE = 10_000
 
 
-def console() -> Console:
-    """As wide as the terminal; a pipe or a file has no edge, so nothing is cut there."""
-    return Console(width=None if sys.stdout.isatty() else _NO_EDGE)
+def console(at_least: int = 0) -> Console:
+    """As wide as the terminal, or wider; a pipe or a file has no edge, so nothing is cut there."""
+    if not sys.stdout.isatty():
+        return Console(width=_NO_EDGE)
+    made = Console()
+    return made if made.width >= at_least else Console(width=at_least)
 
 
 def span(seconds: float) -> str:

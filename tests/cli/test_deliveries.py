@@ -1,6 +1,11 @@
 """mailer deliveries …, mailer issue retry and mailer issue audit"""
 
+import contextlib
 import json
+import os
+import pty
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -70,6 +75,34 @@ def test_the_list_says_how_to_go_on(mailer: Run, issue: int) -> None:
     told = json.loads(mailer("deliveries", "list", "--issue", issue, "--state", "failed", "--json").output)
     assert (told["state"], told["total"]) == ("failed", 2)
     assert [one["reply"] for one in told["deliveries"]] == ["550 5.7.1 blocked", "552 5.2.2 full"]
+
+
+LONG = "a-reader-with-a-long-name@a-domain-with-a-long-name.example.org"
+
+
+def on_a_terminal(*words: str) -> str:
+    """What a command prints on a terminal of 80 columns."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "mailer", *words], stdout=theirs, env=os.environ | {"COLUMNS": "80"}
+    ):
+        os.close(theirs)
+        said = b""
+        with contextlib.suppress(OSError):  # so a terminal ends
+            while more := os.read(ours, 10_000):
+                said += more
+        os.close(ours)
+    return said.decode()
+
+
+def test_no_address_is_cut(mailer: Run, parts: Mailer, issue: int) -> None:
+    said = "it said a lot " * 10
+    with parts.database.transaction() as session:
+        session.execute(text("UPDATE subscriber SET address = :long WHERE id = 1"), {"long": LONG})
+        session.execute(text("UPDATE delivery SET reply = :said WHERE subscriber_id = 1"), {"said": said})
+    terminal, pipe = on_a_terminal("deliveries", "list"), mailer("deliveries", "list").output
+    assert LONG in terminal and LONG in pipe
+    assert "it said a lot it sa…" in terminal and said in pipe
 
 
 def test_settling_by_address(mailer: Run, issue: int) -> None:
