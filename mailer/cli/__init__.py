@@ -1,12 +1,13 @@
 """The command line: parse, call one service, print."""
 
 import sys
+from typing import NoReturn
 
 import typer
 from rich.console import Console
 
 from mailer.cli import deliveries, demo, dkim, issues, newsletters, queues, readers, servers
-from mailer.cli.errors import EXPECTED, sentence
+from mailer.cli.errors import EXPECTED, about_the_database, sentence
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -40,5 +41,13 @@ def main() -> None:
         said = sentence(error)
         if isinstance(error, OSError) and error.strerror:
             said = f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror}."
-        Console(stderr=True, soft_wrap=True).print(f"mailer: {said}", markup=False, highlight=False)
-        sys.exit(2)
+        _complain(said)
+    except Exception as error:
+        if said := about_the_database(error):
+            _complain(said)
+        raise
+
+
+def _complain(said: str) -> NoReturn:
+    Console(stderr=True, soft_wrap=True).print(f"mailer: {said}", markup=False, highlight=False)
+    sys.exit(2)

@@ -37,6 +37,19 @@ def sentence(problem: Exception) -> str:
     return said if said.endswith((".", "!", "?")) else f"{said}."
 
 
+def about_the_database(problem: Exception) -> str:
+    """What to do about a database that cannot be worked with; empty for all other problems."""
+    import psycopg
+
+    origin = getattr(problem, "orig", None)
+    if isinstance(origin, psycopg.errors.UndefinedTable):
+        return "The database is not set up: mailer migrate."
+    # Migrations connect by themselves, so nobody has called this DatabaseDown.
+    if isinstance(origin, psycopg.OperationalError) and "connect" in str(origin):
+        return f"The database does not answer: {str(origin).splitlines()[0]}"
+    return ""
+
+
 EXPECTED = (
     BadPicture,
     DatabaseDown,

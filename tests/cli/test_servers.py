@@ -1,12 +1,16 @@
-"""mailer web and mailer inbox: what they say when they cannot begin."""
+"""mailer web, inbox and migrate: what they say when they cannot begin."""
 
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
+from mailer.adapters.embedded import Postgres
 from tests.cli.conftest import Run
+from tests.conftest import SECRET
 
 
 @pytest.fixture
@@ -29,3 +33,25 @@ def test_a_port_of_the_settings_that_is_taken_is_named(
     status, out, err = mailer("web")
     assert (status, out) == (2, "")
     assert err.endswith("Address already in use. Choose another with MAILER_WEB_PORT.\n")
+
+
+def test_a_database_that_is_not_set_up_is_said_to_be(
+    mailer: Run, postgres: Postgres, worker: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"bare_{worker}_{os.getpid()}"
+    with psycopg.connect(postgres.url(), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")  # type: ignore[arg-type]
+    monkeypatch.setenv("MAILER_DATABASE_URL", postgres.url(name))
+    monkeypatch.setenv("MAILER_SECRET_KEY", SECRET)
+    for words in (["issue", "list"], ["queues", "--once"], ["explain", "1", "ada@example.org"]):
+        assert mailer(*words) == (2, "", "mailer: The database is not set up: mailer migrate.\n")
+
+
+def test_migrating_a_database_that_is_away_gets_one_sentence(
+    mailer: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAILER_DATABASE_URL", "postgresql://nobody@127.0.0.1:9/none")
+    monkeypatch.setenv("MAILER_SECRET_KEY", SECRET)
+    status, out, err = mailer("migrate")
+    assert (status, out) == (2, "")
+    assert err.startswith("mailer: The database does not answer: connection failed:") and err.count("\n") == 1
