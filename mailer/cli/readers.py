@@ -159,7 +159,10 @@ def retention_(
     with Mailer() as parts:
         if not report:
             retention.sweep(parts.database, parts.keep, datetime.now(UTC))
-        for at, removed in retention.reports(parts.database, 30 if report else 1):
+        reports = retention.reports(parts.database, 30 if report else 1)
+        if not reports:
+            print("There was no sweep yet; workers do one every night, and `mailer retention` does it now.")
+        for at, removed in reports:
             counts = ", ".join(f"{count:,} {what}" for what, count in removed.items()) or "not finished"
             print(f"{at:%Y-%m-%d %H:%M} UTC: {counts}")
 

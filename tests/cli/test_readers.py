@@ -93,3 +93,12 @@ def test_a_suppression_is_taken_back(run: Callable[..., Result]) -> None:
         "2 of 2 addresses were suppressed and are not any more.\n",
         "0 of 2 addresses were suppressed and are not any more.\n",
     ]
+
+
+def test_before_the_first_sweep_there_is_nothing_to_report(run: Callable[..., Result]) -> None:
+    assert run
+    said = [
+        CliRunner().invoke(app, ["retention", *words]).output for words in (["--report"], [], ["--report"])
+    ]
+    assert said[0].startswith("There was no sweep yet;")
+    assert "0 requests" in said[1] and "0 requests" in said[2]
