@@ -40,6 +40,7 @@ app.conf.update(
     accept_content=["json"],
     worker_prefetch_multiplier=1,
     worker_hijack_root_logger=False,
+    worker_consumer="workers.consumer:Consumer",
     worker_cancel_long_running_tasks_on_connection_loss=False,
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,

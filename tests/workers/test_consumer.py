@@ -1,0 +1,22 @@
+"""What a worker does when the broker goes away."""
+
+from celery.utils.imports import symbol_by_name
+from kombu import Connection
+
+from workers.app import app
+from workers.consumer import Consumer
+
+
+class Unclosable(Connection):  # type: ignore[misc]
+    """As kombu's is when a channel of it has lost the connection's parameters."""
+
+    def close(self) -> None:
+        raise AttributeError("'NoneType' object has no attribute 'hostname'")
+
+
+def test_a_broken_connection_that_cannot_be_closed_does_not_end_the_worker() -> None:
+    assert symbol_by_name(app.conf.worker_consumer) is Consumer
+    consumer = Consumer.__new__(Consumer)  # no worker around it
+    consumer.app, consumer.connection = app, Unclosable("memory://")
+    consumer.on_connection_error_after_connected(ConnectionError("gone"))
+    assert consumer.connection is None, "a new one is made"
