@@ -88,6 +88,7 @@ def put_off(session: Session, now: datetime, limit: int, *, held: bool) -> list[
     ``held``: also what was not tried before, is due, and is left over in a batch that comes later or through the
     queue of retries. Ask for that when destinations are held back: it may be much, and takes as long.
     """
+    # OFFSET keeps it in this order: the few batches first, then what is in them.
     query = """
         SELECT *, sum(waiting) OVER ()::bigint, sum(again) OVER ()::bigint, min(next_again) OVER () FROM (
             SELECT lower(split_part(r.address, '@', 2)) AS domain, count(*) AS waiting,
@@ -95,10 +96,13 @@ def put_off(session: Session, now: datetime, limit: int, *, held: bool) -> list[
                 min(d.due_at) FILTER (WHERE d.attempts > 0) AS next_again
             FROM batch b
             JOIN issue i ON i.id = b.issue_id AND i.state IN ('sending', 'paused')
-            JOIN delivery d ON d.issue_id = b.issue_id AND d.subscriber_id BETWEEN b.first AND b.last
+            CROSS JOIN LATERAL (
+                SELECT * FROM delivery
+                WHERE issue_id = b.issue_id AND subscriber_id BETWEEN b.first AND b.last AND state = 'pending'
+                  AND (attempts > 0 OR :held AND due_at <= :now AND (b.retry OR b.due_at > :now)) OFFSET 0
+            ) d
             JOIN subscriber r ON r.id = d.subscriber_id
-            WHERE b.state IN ('ready', 'sending') AND d.state = 'pending'
-              AND (d.attempts > 0 OR :held AND d.due_at <= :now AND (b.retry OR b.due_at > :now))
+            WHERE b.state IN ('ready', 'sending')
             GROUP BY 1
         ) by_domain ORDER BY waiting DESC, domain LIMIT :limit
     """
