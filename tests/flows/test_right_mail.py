@@ -54,6 +54,25 @@ def test_each_reader_gets_their_sections_in_their_language(
     assert report.audit(parts.database, issue) == []
 
 
+def test_mail_of_a_private_newsletter_names_no_archive(
+    parts: Mailer,
+    inbox: RunningInbox,
+    import_issue: Callable[..., int],
+    add_readers: Callable[[str], None],
+    prepare: Callable[[int], None],
+    send: Callable[[], int],
+) -> None:
+    issue = import_issue("en")
+    with parts.database.transaction() as session:
+        session.execute(sqlalchemy.text("UPDATE newsletter SET public = false"))
+    add_readers("ann@example.org;en;")
+    prepare(issue)
+    assert send() == 1
+    mail = mails(inbox)["ann@example.org"]
+    assert "List-Archive" not in mail
+    assert "/archive/" not in html(mail) + text(mail)
+
+
 def test_who_gave_a_name_is_greeted_by_it_and_nobody_by_their_address(
     parts: Mailer,
     inbox: RunningInbox,

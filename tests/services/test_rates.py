@@ -271,6 +271,29 @@ def test_a_sender_that_is_refused_pauses_the_issue_and_fails_nobody(
     assert query(parts, "SELECT count(*) FROM throttle") == [(0,)]
 
 
+def test_a_relay_that_asks_for_less_gets_less(parts: Mailer, sink: RunningSink, ready: Ready) -> None:
+    ready(example_org=40)
+    sink.behaviour.faults = [Fault("rcpt", "421 4.7.0 too much, closing", 1.0)]
+    one_round(parts)
+    slowed = held(parts, Kind.relay, "relay")
+    assert slowed is not None
+    assert slowed.rate_now(datetime.now(UTC))
+
+
+@pytest.mark.settings(smtp_rate="100/s")
+def test_leave_that_was_not_used_is_there_for_others(parts: Mailer, ready: Ready) -> None:
+    issue = ready(example_org=1)
+    whole = 0
+    until = time.monotonic() + 5
+    while whole < 50 and time.monotonic() < until:
+        time.sleep(0.7)
+        leave = parts.gate.leave(issue, 500)
+        whole = leave.count
+    assert whole >= 50
+    parts.gate.settle(leave, [])
+    assert parts.gate.leave(issue, 500).count >= whole, "at once, not after another second"
+
+
 @pytest.mark.settings(smtp_port=1)
 def test_while_the_relay_is_away_nothing_moves(parts: Mailer, ready: Ready) -> None:
     issue = ready(example_org=30)

@@ -551,6 +551,34 @@ def test_who_may_not_be_mailed_any_more_is_skipped_at_the_last_moment(
     assert report.status(parts.database, issue, datetime.now(UTC)).state is IssueState.sent
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE issue SET composed_at = NULL",
+        "UPDATE issue SET state = 'paused'",
+        "UPDATE batch SET due_at = now() + interval '1 minute'",
+    ],
+)
+def test_a_batch_that_may_not_go_yet_is_not_claimed(
+    parts: Mailer, ready: Callable[[int], int], change: str
+) -> None:
+    """However its hint came: an old one can come late."""
+    ready(2)
+    query(parts, change)
+    batch = int(str(query(parts, "SELECT id FROM batch")[0][0]))
+    assert parts.sender.send_batch(batch) == 0
+    assert query(parts, "SELECT state::text, epoch FROM batch") == [("ready", 0)]
+
+
+def test_what_is_resumed_is_handed_out_at_once(parts: Mailer, ready: Callable[[int], int]) -> None:
+    issue = ready(2)
+    now, soon = datetime.now(UTC), timedelta(hours=1)
+    assert schedule.hand_out(parts.database, now, soon, 10)
+    schedule.pause(parts.database, issue, "tests")
+    schedule.resume(parts.database, issue, "tests")
+    assert schedule.hand_out(parts.database, now, soon, 10)
+
+
 def test_who_leaves_while_mail_waits_at_a_slow_relay_gets_none(
     parts: Mailer, sink: RunningSink, ready: Callable[[int], int], send: Send
 ) -> None:

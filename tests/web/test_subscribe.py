@@ -70,6 +70,7 @@ def test_from_the_form_to_the_welcome(parts: Mailer, client: TestClient, inbox: 
     assert mail["Content-Language"] == "de"
     assert "Eva" not in str(mail["To"])  # anybody may have written that name
     assert "List-Unsubscribe" not in mail
+    assert mail["Auto-Submitted"] == "auto-generated", "no absence notes in answer (RFC 3834)"
     assert "<img" not in html_of(mail)
     confirm = link_in(mail, "/c/")
     for method in ("GET", "HEAD", "OPTIONS"):

@@ -59,6 +59,9 @@ def test_an_issue_goes_out_by_itself(
     until(issue, lambda status: status.state == "sent")
     nothing_lost_or_doubled(parts, issue, relay, uncertain=0)
     assert not list((parts.settings.state_dir / "journal").glob("*.log"))
+    assert parts.telemetry.present()
+    processes.stop(30)
+    assert parts.telemetry.present() == [], "who ends says so"
 
 
 def test_two_beats_and_more_workers_send_the_same(
