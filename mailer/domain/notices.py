@@ -9,6 +9,8 @@ from mailer.domain.outcomes import Outcome, Reply, Stage, classify
 
 _STATUS = re.compile(r"\b([245]\.\d{1,3}\.\d{1,3})\b")
 _CODE = re.compile(r"\b([45]\d\d)\b")
+_READ = 2_000
+"""Characters of what the other server said that are looked at: anybody may write a notice, of any length."""
 _LONGEST = 300
 
 
@@ -51,11 +53,11 @@ def _read(part: Message) -> list[Notice]:
 def _notice(block: Message) -> Notice:
     action = str(block["Action"]).strip().lower().partition(" ")[0]
     status = _STATUS.search(str(block.get("Status", "")))
-    said = " ".join(str(block.get("Diagnostic-Code", "")).partition(";")[2].split())
+    said = str(block.get("Diagnostic-Code", "")).partition(";")[2][:_READ]
     enhanced = status[1] if status else ""
     code = _CODE.search(said)
     basic = int(code[1]) if code else 450 if enhanced.startswith("4") else 550
-    words = re.sub(r"\S*@\S*", "…", said)[:_LONGEST]
+    words = " ".join("…" if "@" in word else word for word in said.split())[:_LONGEST]
     reply = " ".join(filter(None, [enhanced, words]))
     match action:
         case "failed":

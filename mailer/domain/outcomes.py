@@ -109,7 +109,11 @@ class Reply(NamedTuple):
 
 def impersonal(said: str) -> str:
     """A reply's words without the addresses that it quotes: for where nobody's may stand."""
-    return re.sub(r"[^\s<>\"']+@[^\s<>\"']+", "…", said)
+    # Word by word: to look for the sign within a word, an expression begins anew at each of its letters.
+    return _WORD.sub(lambda word: "…" if "@" in word[0][1:-1] else word[0], said) if "@" in said else said
+
+
+_WORD = re.compile(r"[^\s<>\"']+")
 
 
 _SESSION = frozenset({Stage.CONNECT, Stage.GREETING, Stage.EHLO, Stage.STARTTLS, Stage.AUTH})

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailer.domain.outcomes import Outcome, Reply, Stage, classify
+from mailer.domain.outcomes import Outcome, Reply, Stage, classify, impersonal
 
 SESSION = [Stage.CONNECT, Stage.GREETING, Stage.EHLO, Stage.STARTTLS, Stage.AUTH]
 TRANSACTION = [Stage.MAIL, Stage.RCPT, Stage.DATA, Stage.FINAL]
@@ -121,3 +121,18 @@ def test_the_table(code: int, enhanced: str, text: str, stage: Stage, outcome: O
 def test_a_reply_reads_as_it_came() -> None:
     assert str(Reply(550, "5.1.1", "no such user")) == "550 5.1.1 no such user"
     assert str(Reply(250, "", "")) == "250"
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("550 5.1.1 <ann@example.org>: mailbox unknown", "550 5.1.1 <…>: mailbox unknown"),
+        ("no 'ann@example.org' here, ask \"bob@x\"", "no '…' here, ask \"…\""),
+        ("ann@example.org,bob@example.org are unknown", "… are unknown"),
+        ("at most 10 @ once", "at most 10 @ once"),
+        # From each letter anew, this would take minutes.
+        ("@ " + "x" * 1_000_000, "@ " + "x" * 1_000_000),
+    ],
+)
+def test_what_a_server_said_without_addresses(said: str, kept: str) -> None:
+    assert impersonal(said) == kept
