@@ -31,10 +31,13 @@ def read_notice(message: bytes) -> Notice | None:
 
     The worst of several recipients counts; we send to one at a time, so that there is one.
     """
-    mail = message_from_bytes(message, policy=policy.compat32)
-    if mail.get_content_type() != "multipart/report":
-        return None
-    found = [notice for part in mail.walk() if _is_status(part) for notice in _read(part)]
+    try:
+        mail = message_from_bytes(message, policy=policy.compat32)
+        if mail.get_content_type() != "multipart/report":
+            return None
+        found = [notice for part in mail.walk() if _is_status(part) for notice in _read(part)]
+    except (RecursionError, TypeError, ValueError, LookupError):
+        return None  # what the library stumbles over, such as parts a thousand deep: no server writes that
     order = ["failed", "delayed"]
     return min(found, key=lambda n: order.index(n.action) if n.action in order else 9) if found else None
 
@@ -51,9 +54,9 @@ def _read(part: Message) -> list[Notice]:
 
 
 def _notice(block: Message) -> Notice:
-    action = str(block["Action"]).strip().lower().partition(" ")[0]
+    action = _printable(str(block["Action"])[:_READ]).strip().lower().partition(" ")[0]
     status = _STATUS.search(str(block.get("Status", "")))
-    said = str(block.get("Diagnostic-Code", "")).partition(";")[2][:_READ]
+    said = _printable(str(block.get("Diagnostic-Code", "")).partition(";")[2][:_READ])
     enhanced = status[1] if status else ""
     code = _CODE.search(said)
     basic = int(code[1]) if code else 450 if enhanced.startswith("4") else 550
@@ -65,3 +68,8 @@ def _notice(block: Message) -> Notice:
         case "delayed":
             return Notice(action, Outcome.RETRY, reply)
     return Notice(action, Outcome.ACCEPTED, reply)
+
+
+def _printable(said: str) -> str:
+    """Neither what a database does not take, nor what a terminal obeys."""
+    return "".join(letter if letter.isprintable() else " " for letter in said)
