@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from mailer.domain.addresses import masked
 from mailer.domain.phrases import Words, own_words
-from mailer.domain.suppressions import LIFTED_BY_OPT_IN
+from mailer.domain.suppressions import LIFTED_BY_OPT_IN, MOVED
 from mailer.domain.ties import Tie
 from mailer.domain.wording import Wording, page_language, spoken, worded
 from mailer.models import AddressChange
@@ -108,6 +108,8 @@ def _done(session: Session, row: AddressChange, now: datetime) -> None:
     suppression = readers.suppression(session, row.address_hash)
     if suppression and suppression.reason in LIFTED_BY_OPT_IN:
         readers.lift_suppression(session, row.address_hash)
+    # Or a list of before brings them back here, even when they have left since.
+    people.leave_hash(session, reader.address_hash, MOVED)
     old = reader.address
     reader.address, reader.address_hash, reader.keys_from = row.address, row.address_hash, now
     row.address, row.done_at = masked(old), now

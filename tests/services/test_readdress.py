@@ -1,0 +1,66 @@
+"""What stays of an address that its reader has given up."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import text
+
+from mailer.bootstrap import Mailer
+from mailer.domain.ties import Tie
+from mailer.services import readdress, rights
+from mailer.store import readers
+
+OLD, NEW = "ada@example.org", "ada@new.example.org"
+AddReaders = Callable[[str], None]
+
+
+def reader(parts: Mailer, address: str) -> int:
+    with parts.database.transaction() as session:
+        found = readers.by_hash(session, parts.tokens.address_hash(address))
+        assert found
+        return found.id
+
+
+def move(parts: Mailer, old: str, new: str) -> None:
+    now, tie = datetime.now(UTC), Tie(reader(parts, old), newsletter=1)
+    readdress.ask(parts.database, tie, new, parts.tokens.address_hash(new), "en", now)
+    with parts.database.transaction() as session:
+        change = session.scalar(text("SELECT max(id) FROM address_change")) or 0
+    for new_end in (False, True):
+        assert readdress.confirm(parts.database, change, new_end, [], now)
+
+
+def stored(parts: Mailer) -> set[str]:
+    with parts.database.transaction() as session:
+        return set(session.scalars(text("SELECT address FROM subscriber")))
+
+
+@pytest.fixture
+def moved(parts: Mailer, import_issue: Callable[..., int], add_readers: AddReaders) -> Mailer:
+    import_issue("en")
+    add_readers(f"{OLD};en;")
+    move(parts, OLD, NEW)
+    return parts
+
+
+def test_a_list_does_not_bring_the_old_address_back(moved: Mailer, add_readers: AddReaders) -> None:
+    add_readers(f"{OLD};en;")
+    assert stored(moved) == {NEW}
+    rights.erase(moved.database, moved.tokens.address_hash(NEW), datetime.now(UTC))
+    add_readers(f"{OLD};en;\n{NEW};en;")
+    assert stored(moved) == set()
+
+
+def test_nor_that_of_who_was_brought_together_with_another(moved: Mailer, add_readers: AddReaders) -> None:
+    add_readers("leila@example.org;en;")
+    move(moved, NEW, "leila@example.org")
+    add_readers(f"{OLD};en;\n{NEW};en;")
+    assert stored(moved) == {"leila@example.org"}
+
+
+def test_but_its_reader_may_go_back(moved: Mailer) -> None:
+    move(moved, NEW, OLD)
+    with moved.database.transaction() as session:
+        suppressed = list(session.execute(text("SELECT address_hash, reason FROM suppression")))
+    assert suppressed == [(moved.tokens.address_hash(NEW), "moved")]
