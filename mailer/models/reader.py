@@ -24,7 +24,8 @@ class Subscriber(Base):
     text_only: Mapped[bool] = mapped_column(default=False, server_default="false")
     """Gets mail without HTML."""
     keys_from: Mapped[datetime | None]
-    """Links to the reader's own page that were made before this open nothing any more."""
+    """When the reader moved to this address: links to their own page that were made before open nothing any more,
+    and mail that was handed over before went to another one."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 

@@ -90,7 +90,7 @@ def _bounced(session: Session, issue: int, subscriber: int, notice: Notice, now:
     if feedback.is_known(session, kind, issue, subscriber):
         return f"{kind}, known before"
     feedback.add(session, kind, now, found.newsletter.id, issue, subscriber, {"reply": notice.reply})
-    if notice.outcome is Outcome.HARD:
+    if notice.outcome is Outcome.HARD and feedback.is_of_this_address(session, issue, subscriber):
         readers.suppress(session, found.reader.address_hash, HARD_BOUNCE, notice.reply)
         return "bounce, suppressed"
     return kind
@@ -104,5 +104,7 @@ def _note_bounced(session: Session, note: int, notice: Notice) -> str:
     reader = readers.by_id(session, row.subscriber_id) if row.subscriber_id else None
     if reader is None or notice.outcome is not Outcome.HARD:
         return "bounce of a note"
+    if reader.keys_from and row.created_at <= reader.keys_from:
+        return "bounce of a note"  # to the address that they had before
     readers.suppress(session, reader.address_hash, HARD_BOUNCE, notice.reply)
     return "bounce of a note, suppressed"

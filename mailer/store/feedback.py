@@ -79,3 +79,13 @@ def is_known(session: Session, kind: str, issue: int | None, subscriber: int) ->
         Feedback.kind == kind, Feedback.issue_id == issue, Feedback.subscriber_id == subscriber
     )
     return session.scalar(query.limit(1)) is not None
+
+
+def is_of_this_address(session: Session, issue: int, subscriber: int) -> bool:
+    """Whether a delivery went to the address that its reader has now: it was not even due when they moved."""
+    query = """
+        SELECT true FROM delivery d JOIN subscriber r ON r.id = d.subscriber_id
+        WHERE d.issue_id = :issue AND d.subscriber_id = :subscriber
+          AND (r.keys_from IS NULL OR d.due_at > r.keys_from)
+    """
+    return bool(session.scalar(text(query), {"issue": issue, "subscriber": subscriber}))

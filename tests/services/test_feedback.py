@@ -152,6 +152,23 @@ def test_a_note_that_bounces(parts: Mailer, sent: dict[str, str], inbox: Running
     assert len(suppressed(parts)) == 1
 
 
+def test_who_moved_is_not_suppressed_for_what_comes_back_from_the_old_address(
+    parts: Mailer, sent: dict[str, str], inbox: RunningInbox
+) -> None:
+    with parts.database.transaction() as session:
+        row = session.scalar(text("SELECT id FROM subscriber WHERE address = :a"), {"a": ADA}) or 0
+    preferences.send_key(parts.database, Tie(row, newsletter=1), NOW)
+    send_notes(parts)
+    note = inbox.messages()[-1].envelope_sender
+    with parts.database.transaction() as session:
+        session.execute(
+            text("UPDATE subscriber SET keys_from = clock_timestamp() WHERE id = :id"), {"id": row}
+        )
+    assert receive(parts, sent["bounce"], notice()) == "bounce"
+    assert receive(parts, note, notice()) == "bounce of a note"
+    assert suppressed(parts) == []
+
+
 def test_the_pipe_of_a_mail_server(
     parts: Mailer, sent: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
