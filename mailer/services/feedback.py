@@ -1,7 +1,7 @@
 """Feedback: what comes back by mail or is told by hand. It writes rows that expand reads and send checks again."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from mailer.domain.notices import Notice, read_notice
 from mailer.domain.outcomes import Outcome
@@ -10,6 +10,10 @@ from mailer.domain.suppressions import HARD_BOUNCE
 from mailer.domain.ties import Tie
 from mailer.store import feedback, newsletters, notes, readers, settling
 from mailer.store.database import Database, Session
+
+_LATEST = timedelta(days=14)
+"""For a bounce that suppresses: servers give up within days, and a return path that somebody finds later in an old
+mail is to be of no use to them."""
 
 
 class NoNewsletter(LookupError):
@@ -69,18 +73,22 @@ def receive(database: Database, links: Links, recipient: str, message: bytes, no
     notice = read_notice(message)
     with database.transaction() as session:
         if about.kind == "note":
-            return _note_bounced(session, about.second, notice) if notice else _NO_NOTICE
+            return _note_bounced(session, about.second, notice, now) if notice else _NO_NOTICE
+        # Asked first: an uncertain delivery is settled by this very mail.
+        telling = feedback.tells_of_the_address(session, about.first, about.second, now - _LATEST)
         # Whatever came to this address was sent in answer to the mail: somebody has it.
         refused = notice.reply if notice and notice.action == "failed" else None
         settled = settling.came_back(session, about.first, about.second, refused, now)
-        done = _bounced(session, about.first, about.second, notice, now) if notice else _NO_NOTICE
+        done = _bounced(session, about.first, about.second, notice, telling, now) if notice else _NO_NOTICE
         return f"{done}; an uncertain delivery is settled" if settled else done
 
 
 _NO_NOTICE = "ignored: no delivery status notification"
 
 
-def _bounced(session: Session, issue: int, subscriber: int, notice: Notice, now: datetime) -> str:
+def _bounced(
+    session: Session, issue: int, subscriber: int, notice: Notice, telling: bool, now: datetime
+) -> str:
     found = readers.tied(session, Tie(subscriber, issue=issue))
     if found is None:
         return "ignored: nobody by this token"
@@ -90,13 +98,13 @@ def _bounced(session: Session, issue: int, subscriber: int, notice: Notice, now:
     if feedback.is_known(session, kind, issue, subscriber):
         return f"{kind}, known before"
     feedback.add(session, kind, now, found.newsletter.id, issue, subscriber, {"reply": notice.reply})
-    if notice.outcome is Outcome.HARD and feedback.is_of_this_address(session, issue, subscriber):
+    if notice.outcome is Outcome.HARD and telling:
         readers.suppress(session, found.reader.address_hash, HARD_BOUNCE, notice.reply)
         return "bounce, suppressed"
     return kind
 
 
-def _note_bounced(session: Session, note: int, notice: Notice) -> str:
+def _note_bounced(session: Session, note: int, notice: Notice, now: datetime) -> str:
     row = notes.by_id(session, note)
     if row is None or notice.outcome is Outcome.ACCEPTED:
         return "ignored"
@@ -104,7 +112,8 @@ def _note_bounced(session: Session, note: int, notice: Notice) -> str:
     reader = readers.by_id(session, row.subscriber_id) if row.subscriber_id else None
     if reader is None or notice.outcome is not Outcome.HARD:
         return "bounce of a note"
-    if reader.keys_from and row.created_at <= reader.keys_from:
-        return "bounce of a note"  # to the address that they had before
+    since = now - _LATEST
+    if row.created_at <= max(reader.keys_from or since, since):
+        return "bounce of a note"  # too late, or from the address that they had before
     readers.suppress(session, reader.address_hash, HARD_BOUNCE, notice.reply)
     return "bounce of a note, suppressed"

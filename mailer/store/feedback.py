@@ -81,11 +81,14 @@ def is_known(session: Session, kind: str, issue: int | None, subscriber: int) ->
     return session.scalar(query.limit(1)) is not None
 
 
-def is_of_this_address(session: Session, issue: int, subscriber: int) -> bool:
-    """Whether a delivery went to the address that its reader has now: it was not even due when they moved."""
+def tells_of_the_address(session: Session, issue: int, subscriber: int, since: datetime) -> bool:
+    """Whether a bounce of a delivery tells of the address that its reader has now: it was handed over after a time,
+    or may have been, and was not even due when they moved."""
     query = """
         SELECT true FROM delivery d JOIN subscriber r ON r.id = d.subscriber_id
         WHERE d.issue_id = :issue AND d.subscriber_id = :subscriber
+          AND (d.state IN ('sending', 'sent', 'uncertain') OR d.resends > 0)
+          AND (d.finished_at IS NULL OR d.finished_at > :since)
           AND (r.keys_from IS NULL OR d.due_at > r.keys_from)
     """
-    return bool(session.scalar(text(query), {"issue": issue, "subscriber": subscriber}))
+    return bool(session.scalar(text(query), {"issue": issue, "subscriber": subscriber, "since": since}))

@@ -169,6 +169,37 @@ def test_who_moved_is_not_suppressed_for_what_comes_back_from_the_old_address(
     assert suppressed(parts) == []
 
 
+@pytest.mark.parametrize(
+    "change", ["finished_at = finished_at - interval '15 days'", "state = 'skipped'", "state = 'failed'"]
+)
+def test_a_return_path_does_not_suppress_for_ever(parts: Mailer, sent: dict[str, str], change: str) -> None:
+    with parts.database.transaction() as session:
+        session.execute(text(f"UPDATE delivery SET {change}"))
+    assert receive(parts, sent["bounce"], notice()) == "bounce"
+    assert suppressed(parts) == []
+    with parts.database.transaction() as session:
+        assert session.scalar(text("SELECT count(*) FROM feedback WHERE kind = 'bounce'")) == 1
+
+
+@pytest.mark.parametrize("state", ["sending", "uncertain"])
+def test_a_bounce_may_be_quicker_than_the_record(parts: Mailer, sent: dict[str, str], state: str) -> None:
+    with parts.database.transaction() as session:
+        session.execute(text(f"UPDATE delivery SET state = '{state}', finished_at = NULL"))
+    assert receive(parts, sent["bounce"], notice()).startswith("bounce, suppressed")
+    assert len(suppressed(parts)) == 1
+
+
+def test_a_note_that_bounces_late(parts: Mailer, sent: dict[str, str], inbox: RunningInbox) -> None:
+    with parts.database.transaction() as session:
+        row = session.scalar(text("SELECT id FROM subscriber WHERE address = :a"), {"a": ADA}) or 0
+    preferences.send_key(parts.database, Tie(row, newsletter=1), NOW)
+    send_notes(parts)
+    with parts.database.transaction() as session:
+        session.execute(text("UPDATE note SET created_at = created_at - interval '15 days'"))
+    assert receive(parts, inbox.messages()[-1].envelope_sender, notice()) == "bounce of a note"
+    assert suppressed(parts) == []
+
+
 def test_the_pipe_of_a_mail_server(
     parts: Mailer, sent: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
