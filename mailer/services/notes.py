@@ -132,7 +132,9 @@ def _record(
             elif ruling.state is DeliveryState.failed:
                 notes.settle(session, one.note.id, given_up_at=now, reply=said)
                 if ruling.suppress and one.subscriber and one.note.kind not in _TO_THE_NEW:
-                    readers.suppress(session, one.subscriber.address_hash, ruling.suppress, said)
+                    # Without the address that it quotes: a suppression outlives its reader.
+                    detail = impersonal(said)
+                    readers.suppress(session, one.subscriber.address_hash, ruling.suppress, detail)
             elif not ruling.attempted:
                 before = one.note.attempts - 1
                 again = now + (_RETRY if result.outcome is Outcome.SENDER else _ELSEWHERE)

@@ -108,8 +108,10 @@ def _done(session: Session, row: AddressChange, now: datetime) -> None:
     suppression = readers.suppression(session, row.address_hash)
     if suppression and suppression.reason in LIFTED_BY_OPT_IN:
         readers.lift_suppression(session, row.address_hash)
-    # Or a list of before brings them back here, even when they have left since.
+    # Or a list of before brings them back here, even when they have left since. Nothing else leads from the old
+    # address to them any more: whatever stays of it is beyond the reach of erasing them.
     people.leave_hash(session, reader.address_hash, MOVED)
+    people.erase_signups(session, reader.address_hash)
     old = reader.address
     reader.address, reader.address_hash, reader.keys_from = row.address, row.address_hash, now
     row.address, row.done_at = masked(old), now

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
+from mailer.domain.outcomes import impersonal
 from mailer.models import Feedback
 
 
@@ -32,14 +33,17 @@ def add(
 
 
 def bounced(session: Session, issue: int, replies: Mapping[int, str], at: datetime) -> None:
-    """Note refusals that mean a bad address, and suppress the addresses."""
+    """Note refusals that mean a bad address, and suppress the addresses: a suppression outlives its reader, and
+    does not say who that was."""
     if not replies:
         return
     values = {"issue": issue, "at": at, "ids": list(replies), "replies": list(replies.values())}
+    values["impersonal"] = [impersonal(reply) for reply in replies.values()]
     query = """
         WITH bounced AS (
-            SELECT r.id, r.address_hash, b.reply
-            FROM unnest(CAST(:ids AS bigint[]), CAST(:replies AS text[])) AS b(id, reply)
+            SELECT r.id, r.address_hash, b.reply, b.impersonal
+            FROM unnest(CAST(:ids AS bigint[]), CAST(:replies AS text[]), CAST(:impersonal AS text[]))
+                AS b(id, reply, impersonal)
             JOIN subscriber r ON r.id = b.id
         ), noted AS (
             INSERT INTO feedback (kind, at, newsletter_id, issue_id, subscriber_id, detail)
@@ -48,7 +52,7 @@ def bounced(session: Session, issue: int, replies: Mapping[int, str], at: dateti
         )
         INSERT INTO suppression (address_hash, reason, detail)
         -- In one order for all, so that nobody waits for another in a circle.
-        SELECT address_hash, 'hard bounce', reply FROM bounced ORDER BY address_hash ON CONFLICT DO NOTHING
+        SELECT address_hash, 'hard bounce', impersonal FROM bounced ORDER BY address_hash ON CONFLICT DO NOTHING
     """
     session.execute(text(query), values)
 

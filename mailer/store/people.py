@@ -101,6 +101,11 @@ def erase_requests(session: Session, address_hash: bytes) -> int:
     session.execute(
         text("DELETE FROM attempt WHERE right(encode(who, 'hex'), 32) = encode(:tail, 'hex')"), values
     )
+    return erase_signups(session, address_hash)
+
+
+def erase_signups(session: Session, address_hash: bytes) -> int:
+    """Returns how many there were."""
     return session.connection().execute(delete(Signup).where(Signup.address_hash == address_hash)).rowcount
 
 

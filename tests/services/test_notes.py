@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from bench.sink import Fault
 from mailer.bootstrap import Mailer
 from mailer.settings import Settings
 from mailer.store import notes
@@ -71,3 +72,16 @@ def test_nobody_sends_a_note_that_the_relay_still_considers(
         time.sleep(2)
         assert send_notes(parts) == 0
         assert first.result() == 1
+
+
+def test_a_suppression_does_not_say_whose_it_was(
+    parts: Mailer, sink: RunningSink, import_issue: Callable[..., int], add_readers: Callable[[str], None]
+) -> None:
+    import_issue("en")
+    add_readers("ann@example.org;en;")
+    sink.behaviour.faults = [Fault("rcpt", "550 5.1.1 <ann@example.org> unknown", 1.0)]
+    with parts.database.transaction() as session:
+        notes.add(session, "welcome", 1, "en", datetime.now(UTC), subscriber=1)
+    assert send_notes(parts) == 1
+    with parts.database.transaction() as session:
+        assert session.scalar(text("SELECT detail FROM suppression")) == "550 5.1.1 <…> unknown"

@@ -8,8 +8,9 @@ from sqlalchemy import text
 
 from mailer.bootstrap import Mailer
 from mailer.domain.ties import Tie
-from mailer.services import readdress, rights
-from mailer.store import readers
+from mailer.models import Signup
+from mailer.services import feedback, readdress, rights
+from mailer.store import readers, signups
 
 OLD, NEW = "ada@example.org", "ada@new.example.org"
 AddReaders = Callable[[str], None]
@@ -64,3 +65,29 @@ def test_but_its_reader_may_go_back(moved: Mailer) -> None:
     with moved.database.transaction() as session:
         suppressed = list(session.execute(text("SELECT address_hash, reason FROM suppression")))
     assert suppressed == [(moved.tokens.address_hash(NEW), "moved")]
+
+
+def test_nothing_but_a_hash_stays_of_the_old_address(
+    parts: Mailer, import_issue: Callable[..., int], add_readers: AddReaders
+) -> None:
+    import_issue("en")
+    add_readers(f"{OLD};en;")
+    with parts.database.transaction() as session:
+        signup = Signup(
+            newsletter_id=1,
+            address=OLD,
+            address_hash=parts.tokens.address_hash(OLD),
+            languages=["en"],
+            sections=0,
+            language="en",
+            wording="",
+            source="a form",
+        )
+        signups.add(session, signup)
+    feedback.suppress(parts.database, [parts.tokens.address_hash(OLD)], "hard bounce")
+    with parts.database.transaction() as session:
+        session.execute(text("UPDATE suppression SET detail = 'it was Ada'"))
+    move(parts, OLD, NEW)
+    with parts.database.transaction() as session:
+        assert session.scalar(text("SELECT count(*) FROM signup")) == 0
+        assert list(session.execute(text("SELECT reason, detail FROM suppression"))) == [("hard bounce", "")]

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
+from sqlalchemy import text
+
 from mailer.bootstrap import Mailer
 from mailer.store import feedback
 from tests.locks import wait_for_a_lock
@@ -31,3 +33,13 @@ def test_who_writes_down_the_same_bad_addresses_waits_in_no_circle(
             wait_for_a_lock(session, others)
             feedback.bounced(session, issue, {1: SAID}, now)
         others.result(10)
+
+
+def test_a_suppression_does_not_say_whose_it_was(
+    parts: Mailer, import_issue: Callable[..., int], add_readers: Callable[[str], None]
+) -> None:
+    issue, now = import_issue("en"), datetime.now(UTC)
+    add_readers("ada@example.org;en;")
+    with parts.database.transaction() as session:
+        feedback.bounced(session, issue, {1: "550 5.1.1 <ada@example.org> unknown"}, now)
+        assert session.scalar(text("SELECT detail FROM suppression")) == "550 5.1.1 <…> unknown"
