@@ -19,7 +19,7 @@ from collections.abc import Hashable
 from pathlib import Path
 
 from mailer.domain.journal import Evidence, read_journal
-from mailer.domain.outcomes import Reply
+from mailer.domain.outcomes import Reply, impersonal
 
 
 class LeaseOver(RuntimeError):
@@ -116,7 +116,8 @@ class Journal:
             raise LeaseOver(LeaseOver.__doc__)
 
     def answered(self, key: Hashable, reply: Reply) -> None:
-        self._write(f"A {key} {str(reply)[:_LONGEST_REPLY]}\n".encode())
+        # Without addresses: nobody who is erased is looked for in these files.
+        self._write(f"A {key} {impersonal(str(reply))[:_LONGEST_REPLY]}\n".encode())
 
     def _write(self, line: bytes) -> mmap.mmap:
         end = self._end + len(line)

@@ -34,6 +34,15 @@ def test_a_successor_reads_what_was_handed_over_and_answered(tmp_path: Path) -> 
     assert not list((tmp_path / "journal").glob("*.log"))
 
 
+def test_an_answer_is_written_down_without_addresses(tmp_path: Path) -> None:
+    journals = Journals(tmp_path)
+    journals.open(1, 1).answered(5, Reply(550, "5.1.1", "<ann@example.org>: mailbox unknown"))
+    (file,) = (tmp_path / "journal").glob("*.log")
+    assert b"@" not in file.read_bytes()
+    found = journals.evidence(1, 1, journals.worker)
+    assert found == Evidence(frozenset(), {5: Reply(550, "5.1.1", "<…>: mailbox unknown")})
+
+
 def test_a_missing_journal_proves_something_only_where_it_would_be(tmp_path: Path) -> None:
     here, elsewhere = Journals(tmp_path / "here"), Journals(tmp_path / "elsewhere")
     assert here.evidence(1, 1, here.worker) == Evidence(), "it is made before the first message goes out"
