@@ -14,7 +14,7 @@ from mailer.models.issue import (
     StoryTranslation,
 )
 from mailer.models.newsletter import Newsletter, Section
-from mailer.models.reader import Consent, Subscriber, Subscription, Suppression
+from mailer.models.reader import Consent, Merged, Subscriber, Subscription, Suppression
 from mailer.models.request import AddressChange, Attempt, Note, Signup, Sweep
 from mailer.models.throttle import MailDomain, RelayDay, Throttle
 
@@ -35,6 +35,7 @@ __all__ = [
     "IssueTranslation",
     "LanguageChoice",
     "MailDomain",
+    "Merged",
     "Newsletter",
     "Note",
     "Picture",

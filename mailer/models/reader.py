@@ -29,6 +29,18 @@ class Subscriber(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
+class Merged(Base):
+    """Whom a subscriber, who is gone, was brought together with: what leads to the one leads to the other."""
+
+    __tablename__ = "merged"
+
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    """What ``subscriber.id`` was; never given to anybody else."""
+    subscriber_id: Mapped[int] = mapped_column(
+        BigInteger, ForeignKey("subscriber.id", ondelete="CASCADE"), index=True
+    )
+
+
 class Subscription(Base):
     """Without foreign keys, which took more than half the time of a large import: newsletters stay for ever,
     store.readers.hold keeps a reader in place while a subscription is made, and a trigger on ``subscriber``

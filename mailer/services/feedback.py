@@ -8,7 +8,7 @@ from mailer.domain.outcomes import Outcome
 from mailer.domain.ports import Links
 from mailer.domain.suppressions import HARD_BOUNCE
 from mailer.domain.ties import Tie
-from mailer.store import feedback, newsletters, notes, readers, settling
+from mailer.store import feedback, newsletters, notes, people, readers, settling
 from mailer.store.database import Database, Session
 
 _LATEST = timedelta(days=14)
@@ -64,11 +64,12 @@ def receive(database: Database, links: Links, recipient: str, message: bytes, no
         by_issue = about.kind == "unsubscribe"
         tie = Tie(about.second, issue=about.first) if by_issue else Tie(about.second, newsletter=about.first)
         with database.transaction() as session:
-            found = readers.tied(session, tie)
+            reader = people.became(session, tie.subscriber)
+            found = readers.tied(session, tie._replace(subscriber=reader))
             if found is None:
                 return "ignored: nobody by this token"
             settling.arrived(session, tie, now)
-            ended = readers.end(session, found.newsletter.id, tie.issue or None, tie.subscriber, "mail", now)
+            ended = readers.end(session, found.newsletter.id, tie.issue or None, reader, "mail", now)
         return "unsubscribed" if ended else "unsubscribed before"
     notice = read_notice(message)
     with database.transaction() as session:

@@ -3,12 +3,12 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, text
+from sqlalchemy import delete, select, text
 from sqlalchemy.orm import Session
 
 from mailer.domain.settling import WORTH_KEEPING
 from mailer.domain.suppressions import BY_HAND, LIFTED_BY_OPT_IN
-from mailer.models import Signup, Subscriber
+from mailer.models import Merged, Signup, Subscriber
 from mailer.store.readers import CONSENTS, hold
 
 # Each finds the rows of one person in one table; :hash is the keyed hash of the address.
@@ -178,7 +178,16 @@ def merge(session: Session, other: int, into: int, now: datetime) -> None:
             text(f"UPDATE {table} SET subscriber_id = :into WHERE subscriber_id = :other"), values
         )
     session.execute(text(_BRING_PENDING), values)
+    # Mail that went to the other one goes on leading somewhere: one must always be able to leave by it.
+    session.execute(text("UPDATE merged SET subscriber_id = :into WHERE subscriber_id = :other"), values)
+    session.execute(text("INSERT INTO merged (id, subscriber_id) VALUES (:other, :into)"), values)
     erase(session, other, now)
+
+
+def became(session: Session, subscriber: int) -> int:
+    """The subscriber whom one was brought together with since, or the same."""
+    query = select(Merged.subscriber_id).where(Merged.id == subscriber)
+    return session.scalar(query) or subscriber
 
 
 def _hold_batches(session: Session, subscriber: int, into: int | None = None) -> None:

@@ -91,3 +91,34 @@ def test_nothing_but_a_hash_stays_of_the_old_address(
     with parts.database.transaction() as session:
         assert session.scalar(text("SELECT count(*) FROM signup")) == 0
         assert list(session.execute(text("SELECT reason, detail FROM suppression"))) == [("hard bounce", "")]
+
+
+def test_the_mail_of_who_was_brought_together_goes_on_unsubscribing(
+    moved: Mailer, add_readers: AddReaders
+) -> None:
+    add_readers("leila@example.org;en;\nmia@example.org;en;")
+    leave = [moved.links.quit_token(1, reader(moved, a)) for a in ("leila@example.org", "mia@example.org")]
+    move(moved, NEW, "leila@example.org")
+    move(moved, "leila@example.org", "mia@example.org")
+    now = datetime.now(UTC)
+    said = [
+        feedback.receive(moved.database, moved.links, f"unsubscribe+{token}@example.org", b"", now)
+        for token in leave
+    ]
+    assert said == ["unsubscribed", "unsubscribed before"]
+    with moved.database.transaction() as session:
+        assert list(session.scalars(text("SELECT state FROM subscription"))) == ["unsubscribed"]
+    rights.erase(moved.database, moved.tokens.address_hash("mia@example.org"), now)
+    with moved.database.transaction() as session:
+        assert session.scalar(text("SELECT count(*) FROM merged")) == 0
+
+
+def test_so_does_that_of_who_is_brought_to_another_twice(moved: Mailer, add_readers: AddReaders) -> None:
+    add_readers("leila@example.org;en;\nmia@example.org;en;")
+    leave = moved.links.quit_token(1, reader(moved, "leila@example.org"))
+    move(moved, NEW, "leila@example.org")
+    move(moved, "mia@example.org", "leila@example.org")
+    said = feedback.receive(
+        moved.database, moved.links, f"unsubscribe+{leave}@example.org", b"", datetime.now(UTC)
+    )
+    assert said == "unsubscribed"
