@@ -10,6 +10,10 @@ UNDO = timedelta(hours=24)
 """How long a change can be taken back by the link that made it, and leaving too. Coming back later takes a new
 confirmed opt-in: the mail may have been forwarded since."""
 
+UNDONE_BY_MAIL = frozenset({"one click", "unsubscribe page", "preferences page", "mail", "all newsletters"})
+"""How those left whom a link of any mail may bring back: by such a link, or by a mail. What was ordered on a
+reader's own page or by hand stands against whoever holds a mail."""
+
 
 class Tie(NamedTuple):
     """A reader and a newsletter, as a link names them: by an issue of it, or else by itself."""

@@ -4,15 +4,16 @@ import time
 from datetime import datetime
 
 from mailer.domain.states import SubscriptionState
-from mailer.domain.ties import UNDO, Tie
+from mailer.domain.ties import UNDO, UNDONE_BY_MAIL, Tie
 from mailer.models import Consent
 from mailer.store import batches, deliveries, feedback, readers, settling
 from mailer.store.database import Database, Session
 
 REASONS = ("often", "interest", "never", "other")
 """Why somebody leaves, as the page asks: too often, not interesting, never asked for it, something else."""
-EVERY_ONE = "all newsletters"
-"""How those were ended that were ended together: they come back together, too."""
+EVERY_ONE = {"mail": "all newsletters", "key": "all newsletters, own page"}
+"""How those were ended that were ended together, by a link of any mail or by the reader's own page: they come
+back together, too."""
 LONGEST_WORDS = 500
 _LONGEST_WAIT = 10.0
 """Seconds that leaving waits for a message that is with the relay at this moment."""
@@ -36,8 +37,8 @@ def leave(database: Database, tie: Tie, how: str, now: datetime) -> bool:
     return True
 
 
-def leave_all(database: Database, tie: Tie, now: datetime) -> bool:
-    """The same for every newsletter that the reader has."""
+def leave_all(database: Database, tie: Tie, by: str, now: datetime) -> bool:
+    """The same for every newsletter that the reader has. ``by``: ``mail`` or ``key``, as in come_back."""
     with database.transaction() as session:
         found = readers.tied(session, tie)
         if found is None:
@@ -51,7 +52,7 @@ def leave_all(database: Database, tie: Tie, now: datetime) -> bool:
                 newsletter,
                 (tie.issue or None) if newsletter == found.newsletter.id else None,
                 tie.subscriber,
-                EVERY_ONE,
+                EVERY_ONE[by],
                 now,
             )
         ]
@@ -60,8 +61,9 @@ def leave_all(database: Database, tie: Tie, now: datetime) -> bool:
     return True
 
 
-def come_back(database: Database, tie: Tie, now: datetime) -> bool:
-    """Take leaving back within the time for it; True when the reader is subscribed after this."""
+def come_back(database: Database, tie: Tie, by: str, now: datetime) -> bool:
+    """Take leaving back within the time for it; True when the reader is subscribed after this. ``by``: ``key``
+    may undo any, ``mail`` what a link of any mail has done."""
     with database.transaction() as session:
         found = readers.tied(session, tie)
         if found is None:
@@ -71,7 +73,10 @@ def come_back(database: Database, tie: Tie, now: datetime) -> bool:
             return True
         if subscription.state is not SubscriptionState.unsubscribed or now - subscription.changed_at > UNDO:
             return False
-        for newsletter in {found.newsletter.id, *_ended_together(session, tie.subscriber, now)}:
+        here = found.newsletter.id
+        if by == "mail" and readers.how_left(session, here, tie.subscriber) not in UNDONE_BY_MAIL:
+            return False
+        for newsletter in {here, *_ended_together(session, tie.subscriber, by, now)}:
             if readers.set_state(session, newsletter, tie.subscriber, SubscriptionState.active, now):
                 readers.add_consent(
                     session,
@@ -87,13 +92,14 @@ def come_back(database: Database, tie: Tie, now: datetime) -> bool:
         return True
 
 
-def _ended_together(session: Session, subscriber: int, now: datetime) -> list[int]:
+def _ended_together(session: Session, subscriber: int, by: str, now: datetime) -> list[int]:
     """The newsletters that were left all at once within the time for taking it back, and not touched since."""
+    how = set(EVERY_ONE.values()) if by == "key" else {EVERY_ONE["mail"]}
     ties = readers.subscriptions(session, subscriber)
     return [
         consent.newsletter_id
         for consent in readers.consents(session, subscriber)
-        if consent.source == EVERY_ONE
+        if consent.source in how
         and now - consent.at <= UNDO
         and ties[consent.newsletter_id].changed_at == consent.at
     ]

@@ -10,7 +10,7 @@ from mailer.domain.editions import ALL_SECTIONS
 from mailer.domain.languages import choose, match
 from mailer.domain.phrases import Words, own_words
 from mailer.domain.states import SubscriptionState
-from mailer.domain.ties import KEY_LASTS, UNDO, Tie
+from mailer.domain.ties import KEY_LASTS, UNDO, UNDONE_BY_MAIL, Tie
 from mailer.domain.timezones import known_zone
 from mailer.domain.wording import Wording, page_language, spoken, worded
 from mailer.models import Consent, Newsletter, Subscriber, Subscription
@@ -71,7 +71,7 @@ class Profile:
     offered: tuple[str, ...]
     subscribed: bool
     may_come_back: bool
-    """Leaving can still be taken back."""
+    """Leaving can still be taken back by the link that leads here."""
     may_take_back: bool
     """What a link of any mail has changed last can still be undone by one."""
     sections: tuple[SectionChoice, ...]
@@ -121,14 +121,17 @@ class Choices:
     language: str = ""
 
 
-def profile(database: Database, tie: Tie, now: datetime, speak: Sequence[str] = ()) -> Profile | None:
+def profile(
+    database: Database, tie: Tie, now: datetime, speak: Sequence[str] = (), by: str = "mail"
+) -> Profile | None:
     """The reader whom a link belongs to; None when there is no such tie any more.
 
-    ``speak``: languages to prefer for the page itself, before the reader's own.
+    ``speak``: languages to prefer for the page itself, before the reader's own. ``by``: what link it is, of
+    any ``mail`` or with a ``key``.
     """
     with database.transaction() as session:
         found = readers.tied(session, tie)
-        return _profile(session, tie, found, now, speak) if found else None
+        return _profile(session, tie, found, now, speak, by) if found else None
 
 
 def by_key(
@@ -176,7 +179,7 @@ def choose_all(
         found = readers.tied(session, tie)
         if found is None:
             return None
-        before = _profile(session, tie, found, now, speak)
+        before = _profile(session, tie, found, now, speak, "key")
         former = _standing(found, "key")
         reader, subscription, newsletter = found.reader, found.subscription, found.newsletter
         known = {section.bit: section for section in newsletters.sections(session, newsletter.id)}
@@ -202,7 +205,7 @@ def choose_all(
             subscription.frequency = "monthly" if wanted.monthly else "each"
         if wanted.tracking is not None:
             _track(session, found, wanted.tracking, wanted.tracking_wording, wanted.language, now)
-        after = _profile(session, tie, found, now, speak)
+        after = _profile(session, tie, found, now, speak, "key")
         if former != _standing(found, "key"):
             readers.remember(subscription, former, now)
         return before, after
@@ -231,7 +234,7 @@ def take_back(
                 reader.text_only, reader.time_zone = former["text_only"], former["time_zone"]
                 _track(session, found, former["tracking"], "", "", now)
             readers.remember(subscription, None, now)
-        return done, _profile(session, tie, found, now, speak)
+        return done, _profile(session, tie, found, now, speak, by)
 
 
 def drop_sections(
@@ -284,7 +287,7 @@ def pause(
         settling.arrived(session, tie, now)
         readers.remember(found.subscription, _standing(found, by), now)
         found.subscription.paused_until = now + timedelta(weeks=weeks) if weeks else None
-        return _profile(session, tie, found, now, speak)
+        return _profile(session, tie, found, now, speak, by)
 
 
 def _standing(found: Tied, by: str) -> dict[str, Any]:
@@ -339,8 +342,11 @@ def with_others(chosen: Sequence[str], own: Sequence[str], offered: Sequence[str
     return result
 
 
-def _may_come_back(subscription: Subscription, now: datetime) -> bool:
-    return subscription.state is SubscriptionState.unsubscribed and now - subscription.changed_at <= UNDO
+def _may_come_back(session: Session, found: Tied, by: str, now: datetime) -> bool:
+    subscription = found.subscription
+    if subscription.state is not SubscriptionState.unsubscribed or now - subscription.changed_at > UNDO:
+        return False
+    return by == "key" or readers.how_left(session, found.newsletter.id, found.reader.id) in UNDONE_BY_MAIL
 
 
 def _may_take_back(subscription: Subscription, by: str, now: datetime) -> bool:
@@ -348,7 +354,9 @@ def _may_take_back(subscription: Subscription, by: str, now: datetime) -> bool:
     return bool(former and at and now - at <= UNDO and (by == "key" or former["by"] == "mail"))
 
 
-def _profile(session: Session, tie: Tie, found: Tied, now: datetime, speak: Sequence[str]) -> Profile:
+def _profile(
+    session: Session, tie: Tie, found: Tied, now: datetime, speak: Sequence[str], by: str = "mail"
+) -> Profile:
     newsletter, reader, subscription = found.newsletter, found.reader, found.subscription
     chains, default = newsletter.fallbacks, newsletter.default_language
     language = page_language([*speak, *reader.languages], newsletter.languages, chains, default)
@@ -384,7 +392,7 @@ def _profile(session: Session, tie: Tie, found: Tied, now: datetime, speak: Sequ
         languages=tuple(preferred),
         offered=tuple(newsletter.languages),
         subscribed=subscription.state is SubscriptionState.active,
-        may_come_back=_may_come_back(subscription, now),
+        may_come_back=_may_come_back(session, found, by, now),
         may_take_back=_may_take_back(subscription, "mail", now),
         sections=sections,
         section_names={section.key: words(section.titles).text for section in known},

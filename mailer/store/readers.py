@@ -134,6 +134,17 @@ def end(
     return True
 
 
+def how_left(session: Session, newsletter: int, subscriber: int) -> str:
+    """How a subscription was ended the last time; empty when there is no evidence of it."""
+    query = select(Consent.source).where(
+        Consent.subscriber_id == subscriber,
+        Consent.newsletter_id == newsletter,
+        Consent.kind == "subscribe",
+        Consent.given.is_(False),
+    )
+    return session.scalar(query.order_by(Consent.at.desc(), Consent.id.desc()).limit(1)) or ""
+
+
 def remember(subscription: Subscription, former: dict[str, Any] | None, now: datetime) -> None:
     """Keep what a change replaced; None forgets it."""
     subscription.former, subscription.former_at = former, now if former else None

@@ -61,6 +61,7 @@ _SOURCES = {
     "one click": N_("Unsubscribe"),
     "mail": N_("Unsubscribe"),
     "all newsletters": N_("Unsubscribe from all of them"),
+    "all newsletters, own page": N_("Unsubscribe from all of them"),
     "undo on the unsubscribe page": N_("Stay subscribed"),
     "own page": N_("Your subscription"),
     "preferences page": N_("Your subscription"),

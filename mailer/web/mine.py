@@ -55,7 +55,7 @@ def mine_router(parts: Mailer, pages: Pages) -> APIRouter:
     Key = Annotated[tuple[Tie, bool], Depends(key)]
 
     def reader_of(tie: Tie, speak: list[str]) -> Profile:
-        found = preferences.profile(database, tie, datetime.now(UTC), speak)
+        found = preferences.profile(database, tie, datetime.now(UTC), speak, "key")
         if found is None:
             raise HTTPException(404)
         return found
@@ -181,10 +181,10 @@ def mine_router(parts: Mailer, pages: Pages) -> APIRouter:
                 leaving.leave(database, tie, "own page", now)
                 return left(reader_of(tie, speak))
             case "leave-all":
-                leaving.leave_all(database, tie, now)
+                leaving.leave_all(database, tie, "key", now)
                 return left(reader_of(tie, speak), every=True)
             case "undo":
-                back = leaving.come_back(database, tie, now)
+                back = leaving.come_back(database, tie, "key", now)
                 reader = reader_of(tie, speak)
                 return pages.of(reader, "back", reader=reader) if back else left(reader)
             case "why":

@@ -62,7 +62,7 @@ def reader_router(parts: Mailer, pages: Pages) -> APIRouter:
         return page("left", reader, thanks=thanks, every=every, reasons=leaving.REASONS, longest=longest)
 
     def leave_all(tie: Tie, speak: list[str]) -> HTMLResponse:
-        leaving.leave_all(database, tie, datetime.now(UTC))
+        leaving.leave_all(database, tie, "mail", datetime.now(UTC))
         return left(reader_of(tie, speak), every=True)
 
     def leave(tie: Tie, speak: list[str], how: str) -> HTMLResponse:
@@ -70,7 +70,7 @@ def reader_router(parts: Mailer, pages: Pages) -> APIRouter:
         return left(reader_of(tie, speak))
 
     def come_back(tie: Tie, speak: list[str]) -> HTMLResponse:
-        back = leaving.come_back(database, tie, datetime.now(UTC))
+        back = leaving.come_back(database, tie, "mail", datetime.now(UTC))
         reader = reader_of(tie, speak)
         return page("back", reader) if back else left(reader)
 

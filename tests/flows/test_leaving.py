@@ -148,6 +148,6 @@ def test_coming_back_before_the_turn_comes(
         assert leaving.leave(parts.database, Tie(reader, issue), "one click", now), (
             "twice is the same as once"
         )
-    assert leaving.come_back(parts.database, Tie(2, issue), now)
+    assert leaving.come_back(parts.database, Tie(2, issue), "mail", now)
     send()
     assert sink.accepted(parts.tokens) == [2]

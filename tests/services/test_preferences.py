@@ -184,19 +184,19 @@ def test_leaving_can_be_taken_back_for_a_day(meet: Callable[[str], Someone]) -> 
     late = profile(*where, NOW + UNDO + timedelta(seconds=1))
     assert late
     assert not late.may_come_back
-    assert not come_back(*where, NOW + UNDO + timedelta(seconds=1))
+    assert not come_back(*where, "mail", NOW + UNDO + timedelta(seconds=1))
     assert not ada.page.subscribed
-    assert come_back(*where, NOW + UNDO)
+    assert come_back(*where, "mail", NOW + UNDO)
     assert ada.page.subscribed
     assert ada.mask == 0b10
-    assert come_back(*where, NOW + timedelta(days=400))  # is subscribed: nothing to take back
+    assert come_back(*where, "mail", NOW + timedelta(days=400))  # is subscribed: nothing to take back
 
 
 def test_nobody_comes_back_who_never_confirmed(meet: Callable[[str], Someone]) -> None:
     ada = meet("ada@example.org;en;")
     with ada.database.transaction() as session:
         readers.set_state(session, ada.newsletter, ada.id, SubscriptionState.pending, NOW)
-    assert not come_back(ada.database, ada.tie, NOW)
+    assert not come_back(ada.database, ada.tie, "key", NOW)
     assert not ada.page.subscribed
 
 
@@ -211,5 +211,5 @@ def test_the_page_of_nobody(meet: Callable[[str], Someone]) -> None:
         where = (ada.database, tie)
         assert profile(*where, NOW) is None
         assert not leave(*where, "one click", NOW)
-        assert not come_back(*where, NOW)
+        assert not come_back(*where, "mail", NOW)
         assert choose_all(*where, Choices([1], ["en"], False), NOW) is None

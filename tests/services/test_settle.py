@@ -243,7 +243,7 @@ def test_mail_that_comes_back_settles(parts: Mailer, uncertain: int, what: str) 
 
 USES = {
     "leaving": lambda parts, tie: leave.leave(parts.database, tie, "one click", datetime.now(UTC)),
-    "leaving everything": lambda parts, tie: leave.leave_all(parts.database, tie, datetime.now(UTC)),
+    "leaving everything": lambda parts, tie: leave.leave_all(parts.database, tie, "mail", datetime.now(UTC)),
     "leaving by mail": lambda parts, tie: feedback.receive(
         parts.database,
         parts.links,

@@ -4,6 +4,7 @@ import email
 import email.policy
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from itertools import product
 from urllib.parse import quote, urlsplit
 
@@ -16,6 +17,7 @@ from sqlalchemy import select
 from mailer.adapters.inbox import RunningInbox
 from mailer.domain.locales import NATIVE_NAMES
 from mailer.models import Feedback
+from mailer.services import feedback
 from mailer.store import readers
 from tests.web.mailing import Mailing
 
@@ -352,6 +354,26 @@ def test_a_page_that_is_not_there_leads_to_the_newsletters(client: TestClient) -
         assert answer.status_code == 404
         assert words in answer.text
         assert '<a href="/?lang=en">Newsletters</a>' in answer.text
+
+
+def test_a_link_of_a_mail_takes_back_no_leaving_that_was_ordered_elsewhere(
+    mailing: Mailing, client: TestClient
+) -> None:
+    by_hand = [mailing.parts.tokens.address_hash(LEILA)]
+    feedback.unsubscribe(mailing.parts.database, "lumen-basin", by_hand, datetime.now(UTC))
+    client.post(mailing.to_choose(ADA), data={"action": "leave"})
+    client.post(mailing.to_choose(JOVAN), data={"action": "leave-all"})
+    for address in (ADA, LEILA, JOVAN):
+        for path in (mailing.to_leave(address), mailing.to_ask(address)):
+            client.post(path, data={"action": "leave"})  # ended already: it becomes no leaving by a mail
+            assert 'value="undo"' not in client.get(path).text
+            assert "You are unsubscribed" in client.post(path + "?lang=en", data={"action": "undo"}).text
+        assert not mailing.profile(address).subscribed
+    for address in (ADA, LEILA, JOVAN):
+        own = mailing.to_choose(address)
+        assert 'value="undo"' in client.get(own).text
+        client.post(own, data={"action": "undo"})
+        assert mailing.profile(address).subscribed
 
 
 def test_leaving_from_the_choices(mailing: Mailing, client: TestClient) -> None:

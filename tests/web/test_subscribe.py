@@ -382,4 +382,4 @@ def test_leaving_by_a_newsletter_link_and_back(
     assert found
     tie = Tie(found.reader.id, newsletter=found.newsletter.id)
     assert leave.leave(parts.database, tie, "mail", datetime.now(UTC))
-    assert leave.come_back(parts.database, tie, datetime.now(UTC))
+    assert leave.come_back(parts.database, tie, "mail", datetime.now(UTC))
