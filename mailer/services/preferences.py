@@ -277,7 +277,10 @@ def set_monthly(database: Database, tie: Tie, now: datetime, speak: Sequence[str
 def pause(
     database: Database, tie: Tie, weeks: int, by: str, now: datetime, speak: Sequence[str] = ()
 ) -> Profile | None:
-    """Send nothing for some weeks, also not what is already queued; 0 ends a pause. Raises NotOffered."""
+    """Send nothing for some weeks, also not what is already queued; 0 ends a pause. Raises NotOffered.
+
+    ``by``: ``key`` sets any, ``mail`` makes a pause longer but never shorter.
+    """
     if weeks and weeks not in PAUSES:
         raise NotOffered("A pause is not that long.")
     with database.transaction() as session:
@@ -285,8 +288,11 @@ def pause(
         if found is None:
             return None
         settling.arrived(session, tie, now)
-        readers.remember(found.subscription, _standing(found, by), now)
-        found.subscription.paused_until = now + timedelta(weeks=weeks) if weeks else None
+        until = now + timedelta(weeks=weeks) if weeks else None
+        paused = found.subscription.paused_until
+        if by == "key" or (until and (not paused or until > paused)):
+            readers.remember(found.subscription, _standing(found, by), now)
+            found.subscription.paused_until = until
         return _profile(session, tie, found, now, speak, by)
 
 

@@ -103,6 +103,19 @@ def test_monthly_and_pause_hold_for_queued_mail(
     assert {mail.recipients[0] for mail in inbox.messages()} == {"jovan@example.org"}
 
 
+def test_a_mailed_link_shortens_no_pause(mailing: Mailing, client: TestClient) -> None:
+    client.post(mailing.to_choose(ADA), data={"action": "pause", "weeks": "8"})
+    chosen = mailing.profile(ADA)
+    for path in both(mailing, ADA):
+        answer = client.post(path, data={"action": "pause", "weeks": "1"})
+        assert answer.status_code == 200
+        assert 'value="restore"' not in answer.text  # nothing was changed
+    assert mailing.profile(ADA) == chosen
+    for action in ("pause", "restore"):
+        client.post(mailing.to_leave(ADA), data={"action": action, "weeks": "12"})
+        assert (mailing.profile(ADA) == chosen) is (action == "restore")
+
+
 def test_a_mailed_link_takes_back_only_what_such_a_link_did(mailing: Mailing, client: TestClient) -> None:
     client.post(mailing.to_choose(ADA), data={"action": "save", "section": "2", "language": "en"})
     chosen = mailing.profile(ADA)
