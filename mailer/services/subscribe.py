@@ -19,7 +19,7 @@ LASTS = timedelta(days=7)
 _A_DAY = timedelta(days=1)
 _AN_HOUR = timedelta(hours=1)
 _MAILS_A_DAY = 3
-"""To one address."""
+"""To one mailbox, whichever of its addresses they name."""
 _FORMS_AN_HOUR = 30
 """From one network: an office, or a classroom, behind one address."""
 
@@ -68,10 +68,12 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What somebody filled in. ``address_hash`` and ``network`` are keyed hashes."""
+    """What somebody filled in. ``address_hash``, ``mailbox`` and ``network`` are keyed hashes."""
 
     address: str
     address_hash: bytes
+    mailbox: bytes
+    """Where mail to the address lies, as far as its spelling tells."""
     network: bytes
     name: str
     languages: Sequence[str]
@@ -94,7 +96,7 @@ def offer(database: Database, slug: str, speak: Sequence[str]) -> Offer | None:
 def ask(database: Database, slug: str, wanted: Wanted, speak: Sequence[str], now: datetime) -> Offer | None:
     """Note a sign-up and have the mail sent that confirms it; the answer never tells who is subscribed.
 
-    Whoever asks for the same address again and again gets the same answer and no more mail. None when there
+    Whoever asks for the same mailbox again and again gets the same answer and no more mail. None when there
     is no such newsletter. Raises NotOffered, NothingChosen, TooMany, and stores no sign-up then.
     """
     if (place := _counted(database, wanted, now)) > _FORMS_AN_HOUR:
@@ -111,7 +113,7 @@ def ask(database: Database, slug: str, wanted: Wanted, speak: Sequence[str], now
             raise NotOffered("No language was chosen.")
         if known and not wanted.sections and not any(section.always for section in known.values()):
             raise NothingChosen(NothingChosen.__doc__)
-        if attempts.count(session, b"sign-up" + wanted.address_hash, now, _A_DAY) > _MAILS_A_DAY:
+        if attempts.count(session, b"sign-up" + wanted.mailbox, now, _A_DAY) > _MAILS_A_DAY:
             return shown
         to_come = ALL_SECTIONS & ~sum(1 << bit for bit in known) if wanted.new_sections else 0
         signup = signups.add(

@@ -131,6 +131,7 @@ def subscribe_router(parts: Mailer, pages: Pages) -> APIRouter:
                     Wanted(
                         address=address,
                         address_hash=tokens.address_hash(key),
+                        mailbox=tokens.address_hash(mailbox(key)),
                         network=tokens.network_hash(request.client.host if request.client else ""),
                         name="".join(c for c in name if c.isprintable()),
                         languages=[str(tag) for tag in form.getlist("language") if tag] or offer.languages,
@@ -198,6 +199,18 @@ def subscribe_router(parts: Mailer, pages: Pages) -> APIRouter:
 def _of_link(speak: list[str], request: Request) -> list[str]:
     """The language that a link of the page asks for; else the sign-up's own, not the browser's."""
     return speak[:1] if "lang" in request.query_params else []
+
+
+def mailbox(key: str) -> str:
+    """One key for all addresses that lead to one mailbox: ``ana+news@`` to ``ana@``, and at Gmail ``a.na@``, too.
+
+    Limits alone go by it. Where the two are different people after all, they share one.
+    """
+    local, _, domain = key.rpartition("@")
+    local = local.partition("+")[0] or local
+    if domain in ("gmail.com", "googlemail.com"):
+        return f"{local.replace('.', '')}@gmail.com"
+    return f"{local}@{domain}"
 
 
 def solved(ticket: str, answer: str, bits: int) -> bool:

@@ -430,7 +430,16 @@ def test_someone_confirms_a_sign_up_at_the_same_moment(
 ) -> None:
     hashed = tokens.address_hash("ana@example.org")
     wanted = subscribe.Wanted(
-        "ana@example.org", hashed, b"network", "Ana", ["en"], [1], False, "Send me it.", "subscribe page"
+        "ana@example.org",
+        hashed,
+        hashed,
+        b"network",
+        "Ana",
+        ["en"],
+        [1],
+        False,
+        "Send me it.",
+        "subscribe page",
     )
     assert subscribe.ask(database, newsletter, wanted, ["en"], NOW)
     with database.transaction() as session:

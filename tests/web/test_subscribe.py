@@ -180,6 +180,21 @@ def test_one_address_gets_a_few_mails_a_day(parts: Mailer, client: TestClient) -
     assert send_notes(parts) == 3
 
 
+@pytest.mark.parametrize(
+    ("first", "same", "other"),
+    [
+        ("eva@example.org", "eva+{}@example.org", "e.va@example.org"),
+        ("eva.k@gmail.com", "e.v.a.k+{}@googlemail.com", "eva@gmail.com"),
+    ],
+)
+def test_all_spellings_of_one_mailbox_share_its_mails(
+    parts: Mailer, client: TestClient, first: str, same: str, other: str
+) -> None:
+    for address in (first, *map(same.format, range(5)), other):
+        assert client.post(FORM, data=fields(address=address)).status_code == 200
+    assert send_notes(parts) == 3 + 1
+
+
 def test_one_network_sends_some_forms_an_hour(parts: Mailer, client: TestClient) -> None:
     statuses = [client.post(FORM, data=fields(address=f"eva{n}@example.org")).status_code for n in range(31)]
     assert statuses == [200] * 30 + [429]
