@@ -22,6 +22,8 @@ _MAILS_A_DAY = 3
 """To one mailbox, whichever of its addresses they name."""
 _FORMS_AN_HOUR = 30
 """From one network: an office, or a classroom, behind one address."""
+_FORMS_OF_A_PROVIDER = 300
+"""An hour, from all networks of an IPv6 provider: a single customer may have thousands of them."""
 
 
 class NotOffered(ValueError):
@@ -68,7 +70,8 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What somebody filled in. ``address_hash``, ``mailbox`` and ``network`` are keyed hashes."""
+    """What somebody filled in. ``address_hash``, ``mailbox``, ``network`` and ``provider`` are keyed
+    hashes."""
 
     address: str
     address_hash: bytes
@@ -84,6 +87,8 @@ class Wanted:
     wording: str
     """What the page said that one agrees to."""
     source: str
+    provider: bytes = b""
+    """Of the network; empty where none is counted."""
 
 
 def offer(database: Database, slug: str, speak: Sequence[str]) -> Offer | None:
@@ -99,8 +104,8 @@ def ask(database: Database, slug: str, wanted: Wanted, speak: Sequence[str], now
     Whoever asks for the same mailbox again and again gets the same answer and no more mail. None when there
     is no such newsletter. Raises NotOffered, NothingChosen, TooMany, and stores no sign-up then.
     """
-    if (place := _counted(database, wanted, now)) > _FORMS_AN_HOUR:
-        raise TooMany(f"{TooMany.__doc__} This was number {place} within an hour.")
+    if not _within_limits(database, wanted, now):
+        raise TooMany(TooMany.__doc__)
     with database.transaction() as session:
         newsletter = newsletters.by_slug(session, slug)
         if newsletter is None or not newsletter.public:
@@ -135,9 +140,12 @@ def ask(database: Database, slug: str, wanted: Wanted, speak: Sequence[str], now
         return shown
 
 
-def _counted(database: Database, wanted: Wanted, now: datetime) -> int:
+def _within_limits(database: Database, wanted: Wanted, now: datetime) -> bool:
     with database.transaction() as session:
-        return attempts.count(session, b"network" + wanted.network, now, _AN_HOUR)
+        if attempts.count(session, b"network" + wanted.network, now, _AN_HOUR) > _FORMS_AN_HOUR:
+            return False  # and uses up nothing of its neighbours'
+        who = b"provider" + wanted.provider
+        return not wanted.provider or attempts.count(session, who, now, _AN_HOUR) <= _FORMS_OF_A_PROVIDER
 
 
 def first_use(database: Database, ticket: bytes, now: datetime) -> bool:

@@ -4,6 +4,7 @@ import hashlib
 import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from ipaddress import IPv6Address, ip_network
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, HTTPException, Request
@@ -109,6 +110,7 @@ def subscribe_router(parts: Mailer, pages: Pages) -> APIRouter:
     @router.post("/subscribe/{slug}")
     def ask(request: Request, slug: str, speak: Speak, form: Form) -> HTMLResponse:
         offer, now = offer_of(slug, speak), datetime.now(UTC)
+        host = request.client.host if request.client else ""
         if "speak" in form:  # another language for the page, and nothing else
             return form_page(offer, form=form)
         try:
@@ -132,13 +134,14 @@ def subscribe_router(parts: Mailer, pages: Pages) -> APIRouter:
                         address=address,
                         address_hash=tokens.address_hash(key),
                         mailbox=tokens.address_hash(mailbox(key)),
-                        network=tokens.network_hash(request.client.host if request.client else ""),
+                        network=tokens.network_hash(host),
                         name="".join(c for c in name if c.isprintable()),
                         languages=[str(tag) for tag in form.getlist("language") if tag] or offer.languages,
                         sections=sections if shown else [s.bit for s in offer.sections],
                         new_sections="new" in form or not shown,
                         wording=pages.gettext(offer, _AGREEMENT, newsletter=offer.name.text),
                         source="form on another site" if "embedded" in form else "subscribe page",
+                        provider=tokens.network_hash(whose) if (whose := provider(host)) else b"",
                     ),
                     speak,
                     now,
@@ -211,6 +214,15 @@ def mailbox(key: str) -> str:
     if domain in ("gmail.com", "googlemail.com"):
         return f"{local.replace('.', '')}@gmail.com"
     return f"{local}@{domain}"
+
+
+def provider(host: str) -> str:
+    """The first network of the /32 that an IPv6 address belongs to; empty for any other address."""
+    try:
+        ip = IPv6Address(host)
+    except ValueError:
+        return ""
+    return "" if ip.ipv4_mapped else str(ip_network((ip, 32), strict=False).network_address)
 
 
 def solved(ticket: str, answer: str, bits: int) -> bool:

@@ -210,6 +210,21 @@ def test_networks_are_told_apart_by_24_and_48_bits(parts: Mailer) -> None:
     assert of("") == of("testclient")
 
 
+def test_the_networks_of_one_ipv6_provider_share_a_larger_allowance(
+    parts: Mailer, client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subscribe, "_FORMS_OF_A_PROVIDER", 4)
+    app = client.app
+
+    def ask(host: str, name: str) -> int:
+        there = TestClient(app, client=(host, 5000))
+        return there.post(FORM, data=fields(address=f"{name}@example.org")).status_code
+
+    assert [ask(f"2001:db8:{n}::1", f"eva{n}") for n in range(6)] == [200] * 4 + [429] * 2
+    assert ask("2001:db9::1", "other") == 200
+    assert [ask(f"::ffff:192.0.{n}.1", f"old{n}") for n in range(6)] == [200] * 6
+
+
 def test_robots_fall_for_the_hidden_field(parts: Mailer, client: TestClient) -> None:
     person = client.post(FORM, data=fields()).text
     robot = client.post(FORM, data=fields(url="http://spam.example.org")).text
