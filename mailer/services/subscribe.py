@@ -25,6 +25,9 @@ _FORMS_AN_HOUR = 30
 _FORMS_OF_A_PROVIDER = 300
 """An hour, from all networks of an IPv6 provider: a single customer may have thousands of them."""
 
+_WAITED_AN_HOUR = 3
+"""From one network, of forms that show no work where some is asked: a robot waits as easily as a person."""
+
 
 class NotOffered(ValueError):
     """What was chosen is not there."""
@@ -152,6 +155,12 @@ def first_use(database: Database, ticket: bytes, now: datetime) -> bool:
     """Whether a showing of the form is used for the first time."""
     with database.transaction() as session:
         return attempts.count(session, b"ticket" + ticket, now, _A_DAY) == 1
+
+
+def may_wait(database: Database, network: bytes, now: datetime) -> bool:
+    """Whether one more form from this network counts that shows no work; this uses up one of a few."""
+    with database.transaction() as session:
+        return attempts.count(session, b"waited" + network, now, _AN_HOUR) <= _WAITED_AN_HOUR
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,20 +75,22 @@ def subscribe_router(parts: Mailer, pages: Pages) -> APIRouter:
         now = int(datetime.now(UTC).timestamp())
         return tokens.link(Purpose.ticket, now, secrets.randbits(62) + 1)
 
-    def passed(form: FormData, now: datetime) -> bool:
-        """Whether the form shows work done by the browser, or took as long as a person takes; each showing
-        of it counts once."""
+    def refused(form: FormData, network: bytes, now: datetime) -> str:
+        """Why a form is not taken; empty when it shows work done by the browser, or took as long as a person
+        takes, which a network may do a few times an hour. Each showing of the form counts once."""
         if not bits:
-            return True
+            return ""
         ticket = str(form.get("ticket", ""))
         pair = tokens.open_link(Purpose.ticket, ticket)
         age = now.timestamp() - pair[0] if pair else 0.0
         if not pair or age > _TICKET_LASTS:
-            return False
+            return "wait"
         worked = solved(ticket, str(form.get("answer", "")), bits)
         if not worked and age < _SLOWEST_ROBOT:
-            return False
-        return subscribe.first_use(database, ticket.encode(), now)
+            return "wait"
+        if not subscribe.first_use(database, ticket.encode(), now):
+            return "wait"
+        return "" if worked or subscribe.may_wait(database, network, now) else "too many"
 
     @router.api_route("/subscribe/{slug}", methods=["GET", "HEAD"])
     def show(slug: str, speak: Speak) -> HTMLResponse:
@@ -111,6 +113,7 @@ def subscribe_router(parts: Mailer, pages: Pages) -> APIRouter:
     def ask(request: Request, slug: str, speak: Speak, form: Form) -> HTMLResponse:
         offer, now = offer_of(slug, speak), datetime.now(UTC)
         host = request.client.host if request.client else ""
+        network = tokens.network_hash(host)
         if "speak" in form:  # another language for the page, and nothing else
             return form_page(offer, form=form)
         try:
@@ -120,8 +123,8 @@ def subscribe_router(parts: Mailer, pages: Pages) -> APIRouter:
         name = " ".join(str(form.get("name", "")).split())[:LONGEST]
         if form.get("url"):  # nobody sees this field but robots
             return answer(offer, address, form)
-        if not passed(form, now):
-            return form_page(offer, 422, "wait", form)
+        if problem := refused(form, network, now):
+            return form_page(offer, 429 if problem == "too many" else 422, problem, form)
         # A form that shows no sections means all of them.
         shown = "some" in form or "section" in form
         try:
@@ -134,7 +137,7 @@ def subscribe_router(parts: Mailer, pages: Pages) -> APIRouter:
                         address=address,
                         address_hash=tokens.address_hash(key),
                         mailbox=tokens.address_hash(mailbox(key)),
-                        network=tokens.network_hash(host),
+                        network=network,
                         name="".join(c for c in name if c.isprintable()),
                         languages=[str(tag) for tag in form.getlist("language") if tag] or offer.languages,
                         sections=sections if shown else [s.bit for s in offer.sections],

@@ -398,6 +398,19 @@ class TestChallenge:
         assert client.post(FORM, data=fields(ticket="x" * 22)).status_code == 422
         assert count(parts, "signup") == 1
 
+    def test_a_network_may_wait_instead_of_working_a_few_times_an_hour(
+        self, parts: Mailer, client: TestClient
+    ) -> None:
+        then = int(datetime.now(UTC).timestamp()) - 30
+        tickets = [parts.tokens.link(Purpose.ticket, then, n) for n in range(1, 8)]
+
+        def ask(ticket: str, **more: str) -> int:
+            data = fields(address=f"eva{tickets.index(ticket)}@example.org", ticket=ticket, **more)
+            return client.post(FORM, data=data).status_code
+
+        assert [ask(ticket) for ticket in tickets[:5]] == [200] * 3 + [429] * 2
+        assert [ask(ticket, answer=self.solve(ticket)) for ticket in tickets[5:]] == [200] * 2
+
     def test_answers_are_checked(self) -> None:
         assert solved("t", self.solve("t"), 8)
         assert not solved("t", self.solve("t"), 32)
