@@ -208,11 +208,12 @@ def _reader(session: Session, row: Signup) -> Subscriber:
     reader = readers.by_hash(session, row.address_hash)
     if reader is None:
         reader = readers.add(session, row.address, row.address_hash, row.languages)
+        # Anybody may have filled in the form, and the mail that confirms it shows no name: who is known keeps theirs.
+        reader.name = reader.name or row.name
     # Languages that this newsletter does not offer were chosen for another one: they stay, behind.
     offered = newsletters.by_id(session, row.newsletter_id).languages
     others = [tag for tag in reader.languages if match(tag, offered) is None]
     reader.languages = list(dict.fromkeys([*row.languages, *others]))
-    reader.name = row.name or reader.name or ""
     session.flush()
     return reader
 

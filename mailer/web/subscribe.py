@@ -120,7 +120,6 @@ def subscribe_router(parts: Mailer, pages: Pages) -> APIRouter:
             address, key = read_address(str(form.get("address", "")).strip())
         except Unfit:
             return form_page(offer, 422, "address", form)
-        name = " ".join(str(form.get("name", "")).split())[:LONGEST]
         if form.get("url"):  # nobody sees this field but robots
             return answer(offer, address, form)
         if problem := refused(form, network, now):
@@ -138,7 +137,7 @@ def subscribe_router(parts: Mailer, pages: Pages) -> APIRouter:
                         address_hash=tokens.address_hash(key),
                         mailbox=tokens.address_hash(mailbox(key)),
                         network=network,
-                        name="".join(c for c in name if c.isprintable()),
+                        name=given_name(str(form.get("name", ""))),
                         languages=[str(tag) for tag in form.getlist("language") if tag] or offer.languages,
                         sections=sections if shown else [s.bit for s in offer.sections],
                         new_sections="new" in form or not shown,
@@ -205,6 +204,12 @@ def subscribe_router(parts: Mailer, pages: Pages) -> APIRouter:
 def _of_link(speak: list[str], request: Request) -> list[str]:
     """The language that a link of the page asks for; else the sign-up's own, not the browser's."""
     return speak[:1] if "lang" in request.query_params else []
+
+
+def given_name(typed: str) -> str:
+    """A name as it can stand in a greeting; empty where it is an advertisement that a stranger has mailed."""
+    name = "".join(c for c in " ".join(typed.split())[:LONGEST] if c.isprintable())
+    return "" if "://" in name or "www." in name.casefold() else name
 
 
 def mailbox(key: str) -> str:

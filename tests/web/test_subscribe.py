@@ -311,6 +311,33 @@ def test_a_hostile_name_changes_no_mail(parts: Mailer, client: TestClient, inbox
         assert "mj-include" not in html_of(mail)
 
 
+@pytest.mark.parametrize("name", ["Claim prize https://evil.example/win", "WWW.evil.example"])
+def test_a_name_that_advertises_is_dropped(
+    parts: Mailer, client: TestClient, inbox: RunningInbox, name: str
+) -> None:
+    client.post(FORM, data=fields(name=name))
+    send_notes(parts)
+    client.post(link_in(mails_to(inbox, EVA)[0], "/c/"))
+    found = known(parts, EVA)
+    assert found
+    assert found.reader.name == ""
+
+
+@pytest.mark.parametrize("own", ["Eva", ""])
+def test_a_new_sign_up_renames_nobody(
+    parts: Mailer, client: TestClient, inbox: RunningInbox, add_readers: Callable[[str], None], own: str
+) -> None:
+    add_readers(f"{EVA};en;")
+    with parts.database.transaction() as session:
+        session.execute(text("UPDATE subscriber SET name = :name"), {"name": own})
+    client.post(FORM, data=fields(name="Mallory"))
+    send_notes(parts)
+    client.post(link_in(mails_to(inbox, EVA)[0], "/c/"))
+    found = known(parts, EVA)
+    assert found
+    assert found.reader.name == own
+
+
 def test_a_private_newsletter_takes_nobody(parts: Mailer, client: TestClient) -> None:
     settings = read_newsletter((SAMPLE / "newsletter.toml").read_text("utf-8"))
     settings.public = False
