@@ -1,6 +1,7 @@
 """Forms as browsers and mail clients post them, however broken."""
 
 from fastapi import Request
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.types import Message
@@ -10,8 +11,12 @@ MAX_BODY = 64 * 1024
 
 
 async def posted(request: Request) -> FormData:
-    """The form in a request, urlencoded or multipart; empty when the body is neither. Raises HTTPException
-    413 for more than MAX_BODY."""
+    """The form in a request, urlencoded or multipart; empty when the body is neither, or multipart in
+    another charset than UTF-8. Raises HTTPException 413 for more than MAX_BODY."""
+    kind, options = parse_options_header(request.headers.get("Content-Type"))
+    # Pages and mail programs post UTF-8. Python would try any of its codecs, those that decode to no text, too.
+    if kind == b"multipart/form-data" and options.get(b"charset", b"utf-8").lower() != b"utf-8":
+        return FormData()
     size = 0
 
     async def receive() -> Message:
