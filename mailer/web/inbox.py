@@ -36,7 +36,7 @@ _MAIL_POLICY = (
 )
 _FILE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
 _SHOWN_PICTURES = {"image/png", "image/jpeg", "image/gif", "image/webp", "image/avif", "image/svg+xml"}
-_HEAD = re.compile(r"<head(\s[^>]*)?>|(?=<body[\s>])", re.IGNORECASE)
+_HEAD = re.compile(r"<head(\s[^<>]*)?>|(?=<body[\s>])", re.IGNORECASE)
 _ADDRESS = re.compile(r"<(https?://[^\s<>]+)>|(https?://[^\s<>]+)")
 _ENDS = ".,;:!?)]}\"'»”’…،؛؟。"
 _CONTENT_ID = re.compile(r"""cid:([^"'\s)<>]+)""", re.IGNORECASE)

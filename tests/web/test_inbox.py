@@ -3,6 +3,7 @@
 import re
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from email.message import EmailMessage
 from pathlib import Path
@@ -213,6 +214,13 @@ def test_the_mail_keeps_its_rendering_mode(inbox: Inbox, client: TestClient) -> 
     )
     html = client.get(f"/inbox/{mail.id}/html").text
     assert html.startswith('<!doctype html><html><head lang="en"><base target="_blank"><title>')
+
+
+def test_a_mail_full_of_beginnings_is_shown_at_once(inbox: Inbox, client: TestClient) -> None:
+    mail = add(inbox, html="<head " * 14_000 + "<body>x</body>")
+    began = time.monotonic()
+    assert '<base target="_blank"><body>x' in client.get(f"/inbox/{mail.id}/html").text
+    assert time.monotonic() - began < 3  # to look for the end of each of them took 6 seconds
 
 
 def test_pages_hold_no_inline_script_or_style(inbox: Inbox, client: TestClient) -> None:
