@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
+from ipaddress import ip_address
 from typing import Annotated, Literal
 from urllib.parse import urlencode
 from zlib import crc32
@@ -18,6 +19,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException as AnyHTTPException
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mailer.adapters.inbox import CaughtMail, Inbox
 from mailer.adapters.inbox.reading import ReadMail, read_mail
@@ -36,6 +39,7 @@ _MAIL_POLICY = (
 )
 _FILE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
 _SHOWN_PICTURES = {"image/png", "image/jpeg", "image/gif", "image/webp", "image/avif", "image/svg+xml"}
+_NAMES = ("localhost", "127.0.0.1", "[::1]")
 _HEAD = re.compile(r"<head(\s[^<>]*)?>|(?=<body[\s>])", re.IGNORECASE)
 _ADDRESS = re.compile(r"<(https?://[^\s<>]+)>|(https?://[^\s<>]+)")
 _ENDS = ".,;:!?)]}\"'»”’…،؛؟。"
@@ -196,6 +200,7 @@ def inbox_router(inbox: Inbox, prefix: str = "/inbox", image_sources: Sequence[s
 def create_inbox_app(inbox: Inbox, image_sources: Sequence[str] = ()) -> FastAPI:
     """An app with the inbox at ``/inbox`` and nothing else."""
     app = FastAPI(title="Inbox", openapi_url=None)
+    app.add_middleware(OwnNames)
     app.include_router(inbox_router(inbox, image_sources=image_sources))
     app.mount("/static", Static(), "static")
 
@@ -215,6 +220,30 @@ def create_inbox_app(inbox: Inbox, image_sources: Sequence[str] = ()) -> FastAPI
         return RedirectResponse(request.url.path)  # as if nothing were said about how to show it
 
     return app
+
+
+class OwnNames:
+    """Answers at this machine's own addresses to their names alone.
+
+    Else a web page that a developer has open could have its own name lead there (DNS rebinding), and read the
+    mail. Whoever serves the inbox to others, at another address, may call it as they like.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app, (at, _) = self._app, scope.get("server") or ("", None)
+        if _own(at):
+            app = TrustedHostMiddleware(app, [at, *_NAMES])
+        await app(scope, receive, send)
+
+
+def _own(address: str) -> bool:
+    try:
+        return ip_address(address).is_loopback
+    except ValueError:
+        return False
 
 
 def _headers(policy: str) -> dict[str, str]:

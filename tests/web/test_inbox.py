@@ -247,6 +247,16 @@ def test_the_inbox_can_live_inside_another_app(inbox: Inbox) -> None:
     assert "img-src 'self' data: http://pictures.example.org;" in policy
 
 
+def test_on_this_machine_it_answers_to_its_own_names_only(inbox: Inbox) -> None:
+    app = create_inbox_app(inbox)
+    here = {"127.0.0.1": 200, "localhost": 200, "[::1]": 200, "rebound.example.org": 400}
+    for name, status in here.items():
+        own = TestClient(app, base_url="http://127.0.0.1:8026")
+        assert own.get("/inbox", headers={"Host": f"{name}:8026"}).status_code == status, name
+    there = TestClient(app, base_url="http://192.0.2.7:8026")
+    assert there.get("/inbox", headers={"Host": "inbox.example.org:8026"}).status_code == 200
+
+
 def test_static_files_are_kept_for_good_only_under_their_hash(client: TestClient) -> None:
     hashed = re.findall(r'"(/static/[^"]+)"', client.get("/inbox").text)
     assert len(hashed) == 4
