@@ -6,7 +6,7 @@ from datetime import datetime
 from mailer.domain.states import SubscriptionState
 from mailer.domain.ties import UNDO, UNDONE_BY_MAIL, Tie
 from mailer.models import Consent
-from mailer.store import batches, deliveries, feedback, readers, settling
+from mailer.store import batches, deliveries, feedback, people, readers, settling
 from mailer.store.database import Database, Session
 
 REASONS = ("often", "interest", "never", "other")
@@ -17,6 +17,12 @@ back together, too."""
 LONGEST_WORDS = 500
 _LONGEST_WAIT = 10.0
 """Seconds that leaving waits for a message that is with the relay at this moment."""
+
+
+def present(database: Database, tie: Tie) -> Tie:
+    """A tie as it is now: that of whom its reader was brought together with."""
+    with database.transaction() as session:
+        return tie._replace(subscriber=people.became(session, tie.subscriber))
 
 
 def leave(database: Database, tie: Tie, how: str, now: datetime) -> bool:

@@ -13,7 +13,7 @@ from fastapi.responses import HTMLResponse
 from starlette.datastructures import FormData
 
 from mailer.adapters import cldr
-from mailer.adapters.tokens import Purpose, Tokens
+from mailer.adapters.tokens import Purpose
 from mailer.bootstrap import Mailer
 from mailer.domain.ties import Tie
 from mailer.services import leave as leaving
@@ -29,9 +29,9 @@ Form = Annotated[FormData, Depends(posted)]
 
 def reader_router(parts: Mailer, pages: Pages) -> APIRouter:
     router = APIRouter(include_in_schema=False)
-    database, tokens = parts.database, parts.tokens
-    ToLeave = Annotated[Tie, Depends(_opened(tokens, Purpose.unsubscribe, Purpose.quit))]
-    ToChoose = Annotated[Tie, Depends(_opened(tokens, Purpose.preferences, Purpose.choose))]
+    database = parts.database
+    ToLeave = Annotated[Tie, Depends(_opened(parts, Purpose.unsubscribe, Purpose.quit))]
+    ToChoose = Annotated[Tie, Depends(_opened(parts, Purpose.preferences, Purpose.choose))]
 
     def page(name: str, reader: Profile | None, status: int = 200, **values: object) -> HTMLResponse:
         if reader is None:
@@ -159,12 +159,14 @@ def reader_router(parts: Mailer, pages: Pages) -> APIRouter:
     return router
 
 
-def _opened(tokens: Tokens, of_issue: Purpose, of_newsletter: Purpose) -> Callable[[str], Tie]:
+def _opened(parts: Mailer, of_issue: Purpose, of_newsletter: Purpose) -> Callable[[str], Tie]:
+    database, tokens = parts.database, parts.tokens
+
     def opened(token: str) -> Tie:
         if pair := tokens.open_link(of_issue, token):
-            return Tie(pair[1], issue=pair[0])
+            return leaving.present(database, Tie(pair[1], issue=pair[0]))
         if pair := tokens.open_link(of_newsletter, token):
-            return Tie(pair[1], newsletter=pair[0])
+            return leaving.present(database, Tie(pair[1], newsletter=pair[0]))
         raise HTTPException(404)
 
     return opened

@@ -4,13 +4,16 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
+from fastapi.testclient import TestClient
 from sqlalchemy import text
 
+from mailer.adapters.tokens import Purpose
 from mailer.bootstrap import Mailer
 from mailer.domain.ties import Tie
 from mailer.models import Signup
 from mailer.services import feedback, readdress, rights
 from mailer.store import readers, signups
+from mailer.web.app import create_app
 
 OLD, NEW = "ada@example.org", "ada@new.example.org"
 AddReaders = Callable[[str], None]
@@ -111,6 +114,17 @@ def test_the_mail_of_who_was_brought_together_goes_on_unsubscribing(
     rights.erase(moved.database, moved.tokens.address_hash("mia@example.org"), now)
     with moved.database.transaction() as session:
         assert session.scalar(text("SELECT count(*) FROM merged")) == 0
+
+
+def test_and_so_do_its_links(moved: Mailer, add_readers: AddReaders) -> None:
+    add_readers("leila@example.org;en;")
+    path = "/u/" + moved.tokens.link(Purpose.quit, 1, reader(moved, "leila@example.org"))
+    move(moved, NEW, "leila@example.org")
+    with TestClient(create_app(moved)) as client:
+        assert client.get(path).status_code == 200
+        assert client.post(path, data={"List-Unsubscribe": "One-Click"}).status_code == 200
+    with moved.database.transaction() as session:
+        assert set(session.scalars(text("SELECT state FROM subscription"))) == {"unsubscribed"}
 
 
 def test_so_does_that_of_who_is_brought_to_another_twice(moved: Mailer, add_readers: AddReaders) -> None:
