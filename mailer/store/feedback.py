@@ -41,7 +41,7 @@ def bounced(session: Session, issue: int, replies: Mapping[int, str], at: dateti
     values["impersonal"] = [impersonal(reply) for reply in replies.values()]
     query = """
         WITH bounced AS (
-            SELECT r.id, r.address_hash, b.reply, b.impersonal
+            SELECT r.id, r.address_hash, r.keys_from, b.reply, b.impersonal
             FROM unnest(CAST(:ids AS bigint[]), CAST(:replies AS text[]), CAST(:impersonal AS text[]))
                 AS b(id, reply, impersonal)
             JOIN subscriber r ON r.id = b.id
@@ -52,7 +52,10 @@ def bounced(session: Session, issue: int, replies: Mapping[int, str], at: dateti
         )
         INSERT INTO suppression (address_hash, reason, detail)
         -- In one order for all, so that nobody waits for another in a circle.
-        SELECT address_hash, 'hard bounce', impersonal FROM bounced ORDER BY address_hash ON CONFLICT DO NOTHING
+        SELECT address_hash, 'hard bounce', impersonal FROM bounced
+        -- Who moved while this was with a worker: it was the address before that is bad.
+        WHERE keys_from IS NULL OR keys_from < CAST(:at AS timestamptz) - interval '1 hour'
+        ORDER BY address_hash ON CONFLICT DO NOTHING
     """
     session.execute(text(query), values)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import text
 
@@ -43,3 +43,18 @@ def test_a_suppression_does_not_say_whose_it_was(
     with parts.database.transaction() as session:
         feedback.bounced(session, issue, {1: "550 5.1.1 <ada@example.org> unknown"}, now)
         assert session.scalar(text("SELECT detail FROM suppression")) == "550 5.1.1 <…> unknown"
+
+
+def test_who_moves_while_mail_is_with_a_worker_is_not_suppressed_for_it(
+    parts: Mailer, import_issue: Callable[..., int], add_readers: Callable[[str], None]
+) -> None:
+    issue, now = import_issue("en"), datetime.now(UTC)
+    add_readers("ada@example.org;en;\nbob@example.org;en;")
+    with parts.database.transaction() as session:
+        moved = text("UPDATE subscriber SET keys_from = :at WHERE id = :id")
+        session.execute(moved, [{"id": 1, "at": now}, {"id": 2, "at": now - timedelta(days=1)}])
+        feedback.bounced(session, issue, {1: SAID, 2: SAID}, now)
+        assert session.scalar(text("SELECT count(*) FROM feedback")) == 2
+        assert list(session.scalars(text("SELECT address_hash FROM suppression"))) == [
+            parts.tokens.address_hash("bob@example.org")
+        ]
