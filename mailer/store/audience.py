@@ -168,16 +168,22 @@ FROM {candidates} AND NOT a.unchosen AND (a.reason IS NOT NULL OR e.id IS NOT NU
 
 _CHOSEN = "SELECT EXISTS (SELECT FROM language_choice WHERE issue_id = :issue)"
 
-# Counts would not do: somebody who is erased meanwhile would make up for somebody who is missing.
+# Nobody who goes can make up for somebody who is missing: whoever erases a reader holds their batch (store.people),
+# and so do we.
+_COUNT = """
+SELECT count(*) FROM subscription WHERE newsletter_id = :newsletter AND subscriber_id BETWEEN :first AND :last
+"""
+
+# Who would rather have each issue again is no candidate for a digest any more, and nobody holds anything for it.
 _MISSING = """
 SELECT EXISTS (
     SELECT FROM subscription a
     WHERE a.newsletter_id = :newsletter AND a.subscriber_id BETWEEN :first AND :last
-        AND (a.frequency = 'monthly' OR NOT :digest) AND {undelivered}
+        AND a.frequency = 'monthly' AND {undelivered}
 )
 """
 
-_BEGUN = "SELECT EXISTS (SELECT FROM delivery_{issue} WHERE subscriber_id BETWEEN :first AND :last)"
+_MADE = "SELECT count(*) FROM delivery_{issue} WHERE subscriber_id BETWEEN :first AND :last"
 
 _SETTINGS = """
 SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL enable_nestloop = off; SET LOCAL work_mem = '64MB'
@@ -237,7 +243,8 @@ class Expansion:
     ) -> None:
         """``digest``: only readers who get one mail a month are candidates."""
         self._session = session
-        self._begun = False
+        self._made = 0
+        self._digest = digest
         self._local = timing.local_time is not None or timing.quiet is not None
         since, until = timing.quiet or (None, None)
         self._issue = int(issue)
@@ -258,7 +265,7 @@ class Expansion:
         # A plan for any range would take every range for a small one, and editions that were made a moment ago
         # are no reason to go through them all for each reader.
         session.execute(text(_SETTINGS))
-        self._begun = self._run(_BEGUN).scalar_one()
+        self._made = self._run(_MADE).scalar_one()
 
     def deliver(self) -> bool:
         """Rows for all whose language is chosen and whose edition is there; True when that is everybody.
@@ -266,8 +273,11 @@ class Expansion:
         Otherwise make the choices and editions that are missing, and deliver again.
         """
         if self._run(_CHOSEN).scalar_one():  # not so for the first batches of an issue
-            self._begun |= self._run(_DELIVER, local=self._local).rowcount > 0
-        return not self._run(_MISSING).scalar_one()
+            self._made += self._run(_DELIVER, local=self._local).rowcount
+        if self._digest:
+            return not self._run(_MISSING).scalar_one()
+        wanted: int = self._run(_COUNT).scalar_one()
+        return self._made >= wanted
 
     def unchosen(self) -> list[list[str]]:
         """Preference lists for which the issue has no language choice yet; in order, so that two who write the
@@ -283,7 +293,7 @@ class Expansion:
 
     def _run(self, query: str, local: bool = False) -> CursorResult[Any]:
         due = DUE_LOCAL if local else _DUE_NOW
-        undelivered = _UNDELIVERED.format(issue=self._issue) if self._begun else "true"
+        undelivered = _UNDELIVERED.format(issue=self._issue) if self._made else "true"
         candidates = _CANDIDATES.format(due=due, undelivered=undelivered)
         zoned = "true" if local else "false"
         whole = query.format(issue=self._issue, candidates=candidates, undelivered=undelivered, zoned=zoned)

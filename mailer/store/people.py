@@ -191,11 +191,12 @@ def became(session: Session, subscriber: int) -> int:
 
 
 def _hold_batches(session: Session, subscriber: int, into: int | None = None) -> None:
-    """Of mail that waits to be sent: before its rows, as workers do, or each waits for the other. ``into``: who
-    is to get it instead."""
+    """Of mail that waits to be sent: before its rows, as workers do, or each waits for the other. And those that
+    are yet to be expanded: nobody may go while it is counted who is there. ``into``: who is to get it instead."""
     query = """
         SELECT FROM batch b
-        WHERE b.issue_id IN (SELECT issue_id FROM delivery WHERE subscriber_id = :subscriber AND state = 'pending')
+        WHERE (b.state = 'planned' OR b.issue_id IN
+            (SELECT issue_id FROM delivery WHERE subscriber_id = :subscriber AND state = 'pending'))
           AND (:subscriber BETWEEN b.first AND b.last OR :into BETWEEN b.first AND b.last)
         ORDER BY b.issue_id, b.id FOR UPDATE OF b
     """

@@ -4,11 +4,13 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import delete, insert, select, text, update
+from sqlalchemy import insert, select, text, update
 
 from mailer.bootstrap import Mailer
 from mailer.domain.composition import IssueMaterial
@@ -27,7 +29,7 @@ from mailer.models import (
     Subscription,
     Suppression,
 )
-from mailer.services import approve, compose, expand, report, schedule
+from mailer.services import approve, compose, expand, report, rights, schedule
 from mailer.store import audience, newsletters
 from tests.conftest import NOW
 
@@ -294,10 +296,14 @@ def test_who_changes_languages_at_that_moment_is_not_forgotten(parts: Mailer, im
             changed = update(Subscriber).where(Subscriber.id == reader).values(languages=["pl", "fr"])
             other.execute(changed)
         assert not expansion.deliver(), "there is no choice for the new list"
-        with parts.database.transaction() as other:
-            other.execute(delete(Subscriber).where(Subscriber.id == erased))
-        assert not expansion.deliver(), "one who is gone does not make up for one who is missing"
-        session.rollback()
+        # One who goes must not make up for one who is missing: nobody goes while it is counted who is there.
+        with ThreadPoolExecutor(1) as pool:
+            erasing = pool.submit(rights.erase_subscriber, parts.database, erased, NOW)
+            with pytest.raises(FutureTimeout):
+                erasing.result(0.5)
+            assert not expansion.deliver()
+            session.rollback()
+            assert erasing.result(10)
     while expand.expand_some(parts.database, issue, NOW):
         pass
     assert reader in ledger(parts, issue)
