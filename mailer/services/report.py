@@ -257,7 +257,7 @@ def explain(
             (slots,) = around.links.reader_slots(issue, [reader.id])
             domain = around.bounce_domain or newsletter.sender_address.rpartition("@")[2]
             message = f"<{slots.message}@{domain}>"
-            say.append(f"Its Message-ID is {message}{f'; the relay was {relay}' if relay else ''}.")
+            say.append(f"Its Message-ID is {message}{f'; it went by the relay “{relay}”' if relay else ''}.")
         if around and found.state == DeliveryState.pending and row.state is IssueState.sending:
             say += _holds(session, around, address, row.rate)
         return Explanation(

@@ -180,7 +180,7 @@ def test_a_message_is_found_in_the_relays_log(parts: Mailer, sent: int, inbox: R
 
     ann = found("ann@example.org")
     assert (ann.message_id, ann.relay) == (mails(inbox)["ann@example.org"]["Message-ID"], "relay")
-    assert f"Its Message-ID is {ann.message_id}; the relay was relay." in ann.sentences
+    assert f"Its Message-ID is {ann.message_id}; it went by the relay “relay”." in ann.sentences
     assert found("eve@example.org").message_id is None, "it was never handed over"
 
 
