@@ -26,6 +26,7 @@ from mailer.services import approve, author, compose, expand, schedule, subscrib
 from mailer.services.newsletter import apply_newsletter
 from mailer.settings import ROOT, Settings
 from mailer.store.database import Database
+from tests.sinks import RunningSink
 from tests.snapshots import Snapshot, filled, put_back, taken
 
 # How long an example takes depends on what else the machine does; that is no defect of the example.
@@ -107,6 +108,13 @@ def tokens() -> Tokens:
 @pytest.fixture
 def inbox(tmp_path: Path) -> Iterator[RunningInbox]:
     with start("127.0.0.1", 0, tmp_path / "inbox") as running:
+        yield running
+
+
+@pytest.fixture
+def sink(tmp_path: Path) -> Iterator[RunningSink]:
+    """A relay that notes what it accepts, and can be made to fail."""
+    with RunningSink(tmp_path / "accepted.log") as running:
         yield running
 
 

@@ -3,10 +3,9 @@
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -17,17 +16,13 @@ from mailer.services import leave as leaving
 from mailer.services import report, schedule
 from mailer.settings import Settings
 from mailer.store import batches, ledger
+from mailer.store.batches import Claim
 from mailer.store.ledger import Verdict
 from tests.locks import wait_for_a_lock
 from tests.sinks import RunningSink
 
 READERS = 1000
-
-
-@pytest.fixture
-def sink(tmp_path: Path) -> Iterator[RunningSink]:
-    with RunningSink(tmp_path / "accepted.log") as running:
-        yield running
+LEASE = timedelta(minutes=1)
 
 
 @pytest.fixture
@@ -78,25 +73,32 @@ def test_after_leaving_nothing_comes(
     assert report.audit(parts.database, issue) == []
 
 
-def test_leaving_waits_for_a_worker_that_is_taking(
+@pytest.fixture
+def claim(
     parts: Mailer,
     import_issue: Callable[..., int],
     add_readers: Callable[[str], None],
     prepare: Callable[[int], None],
-) -> None:
-    """The worker looked before the reader left, and has not committed: nobody else can see what it took."""
+) -> Claim:
+    """Of the batch of an issue for Ann alone."""
     issue = import_issue("en")
     add_readers("ann@example.org;en;")
     prepare(issue)
-    lease = timedelta(minutes=1)
     with parts.database.transaction() as session:
-        claim = batches.claim(session, 1, "worker", lease)
-        assert claim is not None
+        made = batches.claim(session, 1, "worker", LEASE)
+    assert made is not None
+    return made
+
+
+def test_leaving_waits_for_a_worker_that_is_taking(parts: Mailer, claim: Claim) -> None:
+    """The worker looked before the reader left, and has not committed: nobody else can see what it took."""
     with ThreadPoolExecutor(1) as pool:
         with parts.database.transaction() as session:
-            assert batches.keep(session, claim, lease)
+            assert batches.keep(session, claim, LEASE)
             assert len(ledger.take(session, claim, 1, 10)[0]) == 1
-            left = pool.submit(leaving.leave, parts.database, Tie(1, issue), "one click", datetime.now(UTC))
+            left = pool.submit(
+                leaving.leave, parts.database, Tie(1, claim.issue), "one click", datetime.now(UTC)
+            )
             wait_for_a_lock(session, left)
         with pytest.raises(TimeoutError):
             left.result(0.3)  # the mail is with the relay now
@@ -106,23 +108,12 @@ def test_leaving_waits_for_a_worker_that_is_taking(
         left.result(5)
 
 
-def test_leaving_waits_for_the_last_mail_of_an_issue_that_was_cancelled(
-    parts: Mailer,
-    import_issue: Callable[..., int],
-    add_readers: Callable[[str], None],
-    prepare: Callable[[int], None],
-) -> None:
-    issue = import_issue("en")
-    add_readers("ann@example.org;en;")
-    prepare(issue)
-    lease = timedelta(minutes=1)
+def test_leaving_waits_for_the_last_mail_of_an_issue_that_was_cancelled(parts: Mailer, claim: Claim) -> None:
     with parts.database.transaction() as session:
-        claim = batches.claim(session, 1, "worker", lease)
-        assert claim is not None
         assert len(ledger.take(session, claim, 1, 10)[0]) == 1
-    schedule.cancel(parts.database, issue, "tests", datetime.now(UTC))
+    schedule.cancel(parts.database, claim.issue, "tests", datetime.now(UTC))
     with ThreadPoolExecutor(1) as pool:
-        left = pool.submit(leaving.leave, parts.database, Tie(1, issue), "one click", datetime.now(UTC))
+        left = pool.submit(leaving.leave, parts.database, Tie(1, claim.issue), "one click", datetime.now(UTC))
         with pytest.raises(TimeoutError):
             left.result(0.3)  # the mail is with the relay now
         with parts.database.transaction() as session:

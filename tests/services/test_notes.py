@@ -1,10 +1,9 @@
 """Notes: which of them a worker takes, and for how long."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -18,12 +17,6 @@ from tests.plans import by_whatever_plan, forbid
 from tests.sinks import RunningSink
 
 LEASE = timedelta(minutes=1)
-
-
-@pytest.fixture
-def sink(tmp_path: Path) -> Iterator[RunningSink]:
-    with RunningSink(tmp_path / "accepted.log") as running:
-        yield running
 
 
 @pytest.fixture

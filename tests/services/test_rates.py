@@ -32,12 +32,6 @@ LATER = "UPDATE throttle SET shut_until = now() - interval '1 second', probed_un
 
 
 @pytest.fixture
-def sink(tmp_path: Path) -> Iterator[RunningSink]:
-    with RunningSink(tmp_path / "accepted.log") as running:
-        yield running
-
-
-@pytest.fixture
 def spare(tmp_path: Path) -> Iterator[RunningSink]:
     with RunningSink(tmp_path / "spare.log") as running:
         yield running

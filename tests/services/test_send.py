@@ -44,12 +44,6 @@ OK = Reply(250, "2.0.0", "Ok")
 
 
 @pytest.fixture
-def sink(tmp_path: Path) -> Iterator[RunningSink]:
-    with RunningSink(tmp_path / "accepted.log") as running:
-        yield running
-
-
-@pytest.fixture
 def settings(settings: Settings, request: pytest.FixtureRequest) -> Settings:
     """Tests that ask for the sink send to it, others to the inbox. One connection, one large batch."""
     changed: dict[str, object] = {"batch_size": 5000, "smtp_connections": 1}

@@ -2,10 +2,9 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -29,12 +28,6 @@ from tests.sinks import RunningSink
 Ready = Callable[..., int]
 Send = Callable[[], int]
 REFUSED = "554 5.3.0 not today"
-
-
-@pytest.fixture
-def sink(tmp_path: Path) -> Iterator[RunningSink]:
-    with RunningSink(tmp_path / "accepted.log") as running:
-        yield running
 
 
 @pytest.fixture

@@ -1,9 +1,8 @@
 """What ops see, and holding a relay or a receiving domain by hand."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 import redis
@@ -19,12 +18,6 @@ from mailer.services.watch import NoSuchName, Picture
 from mailer.settings import Settings
 from tests.conftest import NOW
 from tests.sinks import RunningSink
-
-
-@pytest.fixture
-def sink(tmp_path: Path) -> Iterator[RunningSink]:
-    with RunningSink(tmp_path / "accepted.log") as running:
-        yield running
 
 
 @pytest.fixture
