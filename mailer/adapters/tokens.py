@@ -102,20 +102,32 @@ class Tokens:
     def network_hash(self, address: str) -> bytes:
         """Keyed hash of the network that an IP address belongs to: /24, or /48 for IPv6. What is no IP address
         is one network of its own."""
-        try:
-            ip = ip_address(address)
-        except ValueError:
-            network = "unknown"
-        else:
-            if isinstance(ip, IPv6Address) and ip.ipv4_mapped:
-                ip = ip.ipv4_mapped
-            network = str(ip_network((ip, 24 if ip.version == 4 else 48), strict=False))
+        return self._network_hash(_network(address, 24, 48) or "unknown")
+
+    def provider_hash(self, address: str) -> bytes:
+        """The same of the /32 that an IPv6 address belongs to; empty for any other address."""
+        network = _network(address, 0, 32)
+        return self._network_hash(network) if network else b""
+
+    def _network_hash(self, network: str) -> bytes:
         return digest(self._address_key, b"network " + network.encode(), "sha256")[:16]
 
     def address_pads(self) -> tuple[bytes, bytes]:
         """The inner and outer key of that HMAC, so that an import computes it in half the time."""
         key = self._address_key.ljust(64, b"\0")
         return bytes(b ^ 0x36 for b in key), bytes(b ^ 0x5C for b in key)
+
+
+def _network(address: str, bits: int, bits_of_6: int) -> str:
+    """The network of an IP address; empty for what is none, and where 0 bits are asked for."""
+    try:
+        ip = ip_address(address)
+    except ValueError:
+        return ""
+    if isinstance(ip, IPv6Address) and ip.ipv4_mapped:
+        ip = ip.ipv4_mapped
+    length = bits if ip.version == 4 else bits_of_6
+    return str(ip_network((ip, length), strict=False)) if length else ""
 
 
 def in_link(tokens: bytes) -> list[str]:

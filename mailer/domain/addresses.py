@@ -23,3 +23,15 @@ def masked(address: str) -> str:
     """``ana.k@example.org`` → ``a…@example.org``: enough for its owner, too little for anybody else."""
     local, _, domain = address.rpartition("@")
     return f"{local[:1]}…@{domain}"
+
+
+def without_tag(key: str) -> str:
+    """One key for all addresses that lead to one mailbox: ``ana+news@`` to ``ana@``, and at Gmail ``a.na@``, too.
+
+    Limits alone go by it. Where the two are different people after all, they share one.
+    """
+    local, _, domain = key.rpartition("@")
+    local = local.partition("+")[0] or local
+    if domain in ("gmail.com", "googlemail.com"):
+        return f"{local.replace('.', '')}@gmail.com"
+    return f"{local}@{domain}"

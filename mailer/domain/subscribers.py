@@ -108,3 +108,9 @@ def read_source(written: str) -> str:
     if not written:
         raise Unfit("there is no consent_source: without evidence of consent nobody is added")
     return read_text(written, "consent_source")
+
+
+def read_given_name(typed: str) -> str:
+    """A name as it can stand in a greeting; empty where it is an advertisement that a stranger has mailed."""
+    name = "".join(c for c in " ".join(typed.split())[:LONGEST] if c.isprintable())
+    return "" if "://" in name or "www." in name.casefold() else name

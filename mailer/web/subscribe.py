@@ -4,7 +4,6 @@ import hashlib
 import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from ipaddress import IPv6Address, ip_network
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, HTTPException, Request
@@ -14,8 +13,9 @@ from starlette.datastructures import FormData
 from mailer.adapters import cldr
 from mailer.adapters.tokens import Purpose
 from mailer.bootstrap import Mailer
+from mailer.domain.addresses import without_tag
 from mailer.domain.locales import native_name
-from mailer.domain.subscribers import LONGEST, Unfit, read_address
+from mailer.domain.subscribers import LONGEST, Unfit, read_address, read_given_name
 from mailer.domain.typos import suggestion
 from mailer.services import subscribe
 from mailer.services.subscribe import NothingChosen, NotOffered, Offer, TooMany, Wanted
@@ -135,15 +135,15 @@ def subscribe_router(parts: Mailer, pages: Pages) -> APIRouter:
                     Wanted(
                         address=address,
                         address_hash=tokens.address_hash(key),
-                        mailbox=tokens.address_hash(mailbox(key)),
+                        mailbox=tokens.address_hash(without_tag(key)),
                         network=network,
-                        name=given_name(str(form.get("name", ""))),
+                        name=read_given_name(str(form.get("name", ""))),
                         languages=[str(tag) for tag in form.getlist("language") if tag] or offer.languages,
                         sections=sections if shown else [s.bit for s in offer.sections],
                         new_sections="new" in form or not shown,
                         wording=pages.gettext(offer, _AGREEMENT, newsletter=offer.name.text),
                         source="form on another site" if "embedded" in form else "subscribe page",
-                        provider=tokens.network_hash(whose) if (whose := provider(host)) else b"",
+                        provider=tokens.provider_hash(host),
                     ),
                     speak,
                     now,
@@ -204,33 +204,6 @@ def subscribe_router(parts: Mailer, pages: Pages) -> APIRouter:
 def _of_link(speak: list[str], request: Request) -> list[str]:
     """The language that a link of the page asks for; else the sign-up's own, not the browser's."""
     return speak[:1] if "lang" in request.query_params else []
-
-
-def given_name(typed: str) -> str:
-    """A name as it can stand in a greeting; empty where it is an advertisement that a stranger has mailed."""
-    name = "".join(c for c in " ".join(typed.split())[:LONGEST] if c.isprintable())
-    return "" if "://" in name or "www." in name.casefold() else name
-
-
-def mailbox(key: str) -> str:
-    """One key for all addresses that lead to one mailbox: ``ana+news@`` to ``ana@``, and at Gmail ``a.na@``, too.
-
-    Limits alone go by it. Where the two are different people after all, they share one.
-    """
-    local, _, domain = key.rpartition("@")
-    local = local.partition("+")[0] or local
-    if domain in ("gmail.com", "googlemail.com"):
-        return f"{local.replace('.', '')}@gmail.com"
-    return f"{local}@{domain}"
-
-
-def provider(host: str) -> str:
-    """The first network of the /32 that an IPv6 address belongs to; empty for any other address."""
-    try:
-        ip = IPv6Address(host)
-    except ValueError:
-        return ""
-    return "" if ip.ipv4_mapped else str(ip_network((ip, 32), strict=False).network_address)
 
 
 def solved(ticket: str, answer: str, bits: int) -> bool:
