@@ -23,6 +23,7 @@ from mailer.domain.states import IssueState, MissingPolicy, check_move
 from mailer.domain.subscribers import Unfit, read_address
 from mailer.services import approve as approving
 from mailer.services import author, compose, expand, report, schedule, settle
+from mailer.services import explain as explaining
 from mailer.services.report import Status
 from mailer.settings import read_rate
 
@@ -535,10 +536,10 @@ def explain(issue: Number, address: str, as_json: Json = False) -> None:
     except Unfit as error:
         raise Misuse(sentence(error)) from None
     with Mailer() as parts:
-        around = report.Around(
+        around = explaining.Around(
             datetime.now(UTC), parts.routes, parts.destinations, parts.links, parts.settings.bounce_domain
         )
-        found = report.explain(parts.database, issue, address, parts.tokens.address_hash(key), around)
+        found = explaining.explain(parts.database, issue, address, parts.tokens.address_hash(key), around)
     if as_json:
         shown = {name: getattr(found, name) for name in found.__slots__}
         print(json.dumps(shown, ensure_ascii=False, indent=2, default=str))

@@ -23,6 +23,10 @@ from mailer.models import (
 )
 
 
+class NotFound(LookupError):
+    """There is no such issue or reader."""
+
+
 def by_id(session: Session, issue: int) -> Issue | None:
     return session.get(Issue, issue)
 

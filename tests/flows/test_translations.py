@@ -8,7 +8,7 @@ import pytest
 from mailer.adapters.inbox import RunningInbox
 from mailer.bootstrap import Mailer
 from mailer.domain.states import IssueState, MissingPolicy
-from mailer.services import approve, expand, report
+from mailer.services import approve, expand, explain, report
 from mailer.services.approve import NotApproved
 from tests.mails import html, mails, text
 
@@ -95,7 +95,7 @@ def test_a_story_without_the_language_is_left_out(
     prepare(issue)
     assert send() == 4
     assert report.skipped(parts.database, issue) == {"nothing_in_sections": 1}
-    found = report.explain(
+    found = explain.explain(
         parts.database, issue, "gil@example.org", parts.tokens.address_hash("gil@example.org")
     )
     assert "None of the sections they follow has a story in this issue." in found.sentences

@@ -14,8 +14,9 @@ from mailer.bootstrap import Mailer
 from mailer.domain.states import IssueState
 from mailer.domain.throttling import Kind, Throttle
 from mailer.domain.ties import Tie
-from mailer.services import approve, compose, expand, feedback, leave, report, schedule
-from mailer.services.report import Explanation, LanguageRow, NotFound
+from mailer.services import approve, compose, expand, explain, feedback, leave, report, schedule
+from mailer.services.explain import Explanation
+from mailer.services.report import LanguageRow, NotFound
 from mailer.store import audit as ledger_audit
 from mailer.store import batches, ledger, throttles
 from tests.conftest import NOW
@@ -39,7 +40,7 @@ READERS = """
 
 def explained(parts: Mailer, issue: int, name: str) -> tuple[Explanation, str]:
     address = f"{name}@example.org"
-    found = report.explain(parts.database, issue, address, parts.tokens.address_hash(address))
+    found = explain.explain(parts.database, issue, address, parts.tokens.address_hash(address))
     return found, "\n".join(found.sentences)
 
 
@@ -149,9 +150,9 @@ def test_what_holds_a_delivery_back_is_named(
     now = datetime.now(UTC)
 
     def said(address: str) -> str:
-        around = report.Around(now, parts.routes, parts.destinations, parts.links, "")
+        around = explain.Around(now, parts.routes, parts.destinations, parts.links, "")
         hashed = parts.tokens.address_hash(address)
-        return "\n".join(report.explain(parts.database, issue, address, hashed, around).sentences)
+        return "\n".join(explain.explain(parts.database, issue, address, hashed, around).sentences)
 
     def throttle(kind: Kind, name: str, how: Callable[[Throttle], Throttle]) -> None:
         with parts.database.transaction() as session:
@@ -175,8 +176,8 @@ def test_what_holds_a_delivery_back_is_named(
 
 def test_a_message_is_found_in_the_relays_log(parts: Mailer, sent: int, inbox: RunningInbox) -> None:
     def found(address: str) -> Explanation:
-        around = report.Around(NOW, parts.routes, parts.destinations, parts.links, "")
-        return report.explain(parts.database, sent, address, parts.tokens.address_hash(address), around)
+        around = explain.Around(NOW, parts.routes, parts.destinations, parts.links, "")
+        return explain.explain(parts.database, sent, address, parts.tokens.address_hash(address), around)
 
     ann = found("ann@example.org")
     assert (ann.message_id, ann.relay) == (mails(inbox)["ann@example.org"]["Message-ID"], "relay")
@@ -204,7 +205,7 @@ def test_there_is_no_such_issue(parts: Mailer) -> None:
         lambda: report.status(parts.database, 9, NOW),
         lambda: report.audit(parts.database, 9),
         lambda: report.by_language(parts.database, 9),
-        lambda: report.explain(parts.database, 9, "ann@example.org", b""),
+        lambda: explain.explain(parts.database, 9, "ann@example.org", b""),
     ]
     for ask in asks:
         with pytest.raises(NotFound, match="There is no issue 9"):

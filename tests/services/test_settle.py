@@ -14,7 +14,7 @@ from mailer.bootstrap import Mailer
 from mailer.domain.settling import NoCode, Settlement
 from mailer.domain.states import DeliveryState, IssueState, WrongState
 from mailer.domain.ties import Tie
-from mailer.services import feedback, leave, preferences, report, retention, rights, schedule, settle
+from mailer.services import explain, feedback, leave, preferences, report, retention, rights, schedule, settle
 from mailer.services.report import Counts
 from mailer.services.send.run import follow_up
 from mailer.services.settle import NoSuchDelivery, Retry
@@ -124,7 +124,7 @@ def test_what_a_person_knows_is_written_down(parts: Mailer, uncertain: int, sett
     assert state(parts, uncertain) is IssueState.sent, "nothing is to be sent"
     assert settled(parts, uncertain, [2, 4], Settlement.again) == 0, "it is settled already"
     address = "reader2@example.org"
-    told = report.explain(parts.database, uncertain, address, parts.tokens.address_hash(address))
+    told = explain.explain(parts.database, uncertain, address, parts.tokens.address_hash(address))
     assert f"It was settled as {settlement.value} by ann" in told.sentences[-1]
 
 
@@ -136,7 +136,7 @@ def test_sent_once_more_with_the_same_message_id(
     assert state(parts, uncertain) is IssueState.sending, "an issue that was sent goes on"
     assert counts(parts, uncertain) == Counts(candidates=5, uncertain=4)
     address = "reader2@example.org"
-    told = report.explain(parts.database, uncertain, address, parts.tokens.address_hash(address))
+    told = explain.explain(parts.database, uncertain, address, parts.tokens.address_hash(address))
     assert "It is to be sent once more by ann" in told.sentences[-1]
     assert send() == 1
     assert sorted(sink.accepted(parts.tokens)) == [1, 2, 2, 3, 4, 5]
@@ -144,7 +144,7 @@ def test_sent_once_more_with_the_same_message_id(
     assert state(parts, uncertain) is IssueState.sent, "and ends by itself"
     assert report.status(parts.database, uncertain, datetime.now(UTC)).finished_at == closed
     assert report.resent(parts.database, uncertain) == 1
-    told = report.explain(parts.database, uncertain, address, parts.tokens.address_hash(address))
+    told = explain.explain(parts.database, uncertain, address, parts.tokens.address_hash(address))
     assert "it may have come twice" in told.sentences[-1]
 
 
