@@ -16,6 +16,8 @@ from mailer.domain.phrases import Words
 
 _GAPS = re.compile(r"\n{3,}")
 _PARAGRAPHS = re.compile(r"\n\s*\n")
+_BLANKS = re.compile(r"[ \t\r\n]+")
+"""Those at which a line may end. A no-break space is none of them: French has one before a colon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ class NoteRenderer:
             "catalogue": self._catalogues.translations(note.language, note.own_words),
         }
         words = self._words[note.kind].render(frame)
-        said = [" ".join(paragraph.split()) for paragraph in _PARAGRAPHS.split(words.strip())]
+        said = [_BLANKS.sub(" ", paragraph.strip()) for paragraph in _PARAGRAPHS.split(words.strip())]
         subject, heading, *paragraphs, button = filter(None, said)
         frame = dict(frame) | {
             "edition": _Frame(subject, paragraphs[0], note.language, note.direction),

@@ -439,6 +439,12 @@ def test_lines_count_as_an_editor_counts_them() -> None:
     assert stories(parse("\ufeff" + source))[0].headline == "S T"
 
 
+def test_a_headline_keeps_its_no_break_spaces() -> None:
+    source = "## Faits\n\n### Qui\u00a0: «\u00a0Nous\u00a0»  et\tvous\u202f?\n\n**7 May 2026, X:** a.\n"
+
+    assert stories(parse(source))[0].headline == "Qui\u00a0: «\u00a0Nous\u00a0» et vous\u202f?"
+
+
 def test_a_page_break_is_closed_when_the_rest_ends_in_a_contact_note() -> None:
     source = """## News
 

@@ -1,5 +1,6 @@
 """Puts a newsletter's parts together: intro, sections, stories with their datelines and contact notes."""
 
+import re
 from dataclasses import dataclass, field
 
 from mailer.domain.content import Dateline
@@ -20,6 +21,8 @@ from mailer.domain.document.parts import (
     Unsure,
 )
 
+_BLANKS = re.compile(r"[^\S\u00a0\u2007\u202f]+")
+"""Runs of any blanks at which a line may end; a no-break space is none of them."""
 MOST_NOTES = 20
 """Contact notes that are looked for at the end of one paragraph."""
 
@@ -274,7 +277,8 @@ class _Reader:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    """A text without line ends and needless blanks. No-break spaces stay: French has one before a colon."""
+    return _BLANKS.sub(" ", text).strip()
 
 
 def _headline_goes_on(draft: _Draft, text: str) -> bool:
