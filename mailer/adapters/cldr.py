@@ -12,11 +12,15 @@ from babel.lists import format_list
 from mailer.domain.content import Dateline, DateRange
 from mailer.domain.locales import widening
 
+_HOUSE_NAMES = {("mk", "el"): "Μακεδονικά"}
+"""(language, in which language) → its name where CLDR's is not that of the United Nations."""
+
 
 @lru_cache(maxsize=4096)
 def day(on: date, language: str) -> str:
     """One day in full: ``30 September 2026``."""
-    return format_date(on, "long", locale=_locale(language))
+    locale = _locale(language)
+    return _written(on, locale.date_formats["long"].pattern, locale)
 
 
 @lru_cache(maxsize=4096)
@@ -35,7 +39,7 @@ def days(span: DateRange, language: str) -> str:
     first, last = (formats.get("yMMMMd") or formats["yMMMd"])[field]
     # Most languages list intervals with short months only; wider ones follow from them (UTS 35, part 4).
     halves = ((span.start, _widened(first, locale)), (span.end, _widened(last, locale)))
-    return "".join(format_date(on, pattern, locale=locale) for on, pattern in halves)
+    return "".join(_written(on, pattern, locale) for on, pattern in halves)
 
 
 def dated(dateline: Dateline, language: str) -> str:
@@ -56,8 +60,11 @@ def listed(items: tuple[str, ...], language: str) -> str:
 def language_name(named: str, language: str) -> str:
     """What the second language calls the first, both BCP 47 tags: ``српски (ћирилица)``. The tag itself
     where CLDR has no name."""
+    locale = _locale(language)
+    if house := _HOUSE_NAMES.get((named, locale.language)):
+        return house
     try:
-        return Locale.parse(named, sep="-").get_display_name(_locale(language)) or named
+        return Locale.parse(named, sep="-").get_display_name(locale) or named
     except UnknownLocaleError:
         return named
 
@@ -71,7 +78,7 @@ def zone_name(zone: str, language: str, on: date) -> str:
     if not minutes and zone in ("UTC", "Etc/UTC"):
         return "UTC"
     hours, rest = divmod(abs(minutes), 60)
-    sign = "-" if minutes < 0 else "+"
+    sign = "−" if minutes < 0 else "+"
     difference = f"UTC{sign}{hours}:{rest:02}" if rest else f"UTC{sign}{hours}" if minutes else "UTC"
     return f"{get_timezone_location(tz, locale=_locale(language), return_city=True)} ({difference})"
 
@@ -81,11 +88,22 @@ def month(on: date, language: str) -> str:
     return format_skeleton("yMMMM", on, locale=_locale(language))
 
 
+def _written(on: date, pattern: str, locale: Locale) -> str:
+    """French has an ordinal for the first of a month, which CLDR does not know."""
+    if locale.language == "fr" and on.day == 1:
+        pattern = re.sub(r"\bd\b", "d'er'", pattern)
+    return format_date(on, pattern, locale=locale)
+
+
 def _widened(pattern: str, locale: Locale) -> str:
-    """With months in full, and days as the language writes them beside such months: Croatian intervals alone
-    have a zero before the day."""
-    if "dd" not in locale.date_formats["long"].pattern:
+    """With months in full, and days and years as the language writes them beside such months: Croatian intervals
+    alone have a zero before the day, Bosnian ones alone lack the full stop after the first day and year."""
+    whole = locale.date_formats["long"].pattern
+    if "dd" not in whole:
         pattern = pattern.replace("dd", "d")
+    for field in "dy":
+        if f"{field}." in whole:
+            pattern = re.sub(rf"{field}(?![{field}.])", f"{field}.", pattern)
     return re.sub(r"(?<![ML])([ML])\1\1(?!\1)", r"\1\1\1\1", pattern)
 
 

@@ -1,12 +1,13 @@
 """Dates, lists and names as each language writes them."""
 
+import re
 from datetime import date
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailer.adapters.cldr import dated, day, days, language_name, listed
+from mailer.adapters.cldr import dated, day, days, language_name, listed, zone_name
 from mailer.domain.content import Dateline, DateRange
 from mailer.domain.locales import NATIVE_NAMES
 
@@ -56,6 +57,35 @@ def test_a_dateline_joins_its_ranges_and_its_place() -> None:
     assert dated(Dateline("as written", (JULY,), "ميروفا"), "ar") == "12–14 يوليو 2026 · ميروفا"
     assert dated(Dateline("as written"), "en") == "as written"
     assert dated(Dateline("", (JULY,)), "en") == "12–14 July 2026"
+
+
+def test_the_first_of_a_month_is_an_ordinal_in_french() -> None:
+    assert day(date(2026, 9, 1), "fr") == "1er septembre 2026"
+    assert day(date(2026, 9, 11), "fr-CA") == "11 septembre 2026"
+    assert days(DateRange(date(2026, 9, 1), date(2026, 9, 3)), "fr") == "1er–3 septembre 2026"
+    assert days(DateRange(date(2026, 8, 31), date(2026, 9, 1)), "fr").split()[-3:] == [
+        "1er",
+        "septembre",
+        "2026",
+    ]
+    assert day(date(2026, 9, 1), "es") == "1 de septiembre de 2026"
+
+
+@pytest.mark.parametrize("language", ["bs", "hr", "sr-Cyrl", "sr-Latn"])
+def test_each_day_and_year_has_its_full_stop(language: str) -> None:
+    for span in (JULY, SUMMER, WINTER):
+        numbers = re.findall(r"\d+.?", days(span, language))
+        assert all(number.endswith(".") for number in numbers), numbers
+
+
+def test_names_of_languages_are_those_of_the_house() -> None:
+    assert language_name("mk", "el") == language_name("mk", "el-CY") == "Μακεδονικά"
+    assert language_name("mk", "fr") == "macédonien"
+
+
+def test_a_zone_west_of_utc_has_a_minus_sign() -> None:
+    assert zone_name("America/New_York", "en", date(2026, 7, 1)) == "New York (UTC\N{MINUS SIGN}4)"
+    assert zone_name("Asia/Kolkata", "en", date(2026, 7, 1)).endswith(" (UTC+5:30)")
 
 
 def test_lists_and_names_of_languages() -> None:
