@@ -11,11 +11,11 @@ from io import BytesIO
 from pathlib import Path
 from threading import Lock
 
-from babel import UnknownLocaleError
+from babel import Locale, UnknownLocaleError
 from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
-from babel.messages.plurals import get_plural
 from babel.messages.pofile import read_po
+from babel.plural import PluralRule, to_gettext
 from babel.support import Translations
 
 from mailer.domain.locales import widening
@@ -23,6 +23,7 @@ from mailer.domain.phrases import Phrase, Phrases, Words, misfit, misfits
 
 _ENDS_IN_SLOT = "must stay the very last thing in the line"
 """What the comment for translators of such a phrase says."""
+_FORMS = ("zero", "one", "two", "few", "many", "other")
 _Own = tuple[tuple[str, str | tuple[str, ...]], ...]
 
 
@@ -91,8 +92,19 @@ class Catalogues:
                     return read_po(source, locale=tag.replace("-", "_"), abort_invalid=True)
         for tag in widening(language):
             try:
-                get_plural(tag.replace("-", "_"))
-                return Catalog(tag.replace("-", "_"), charset="utf-8")
+                plurals = _plurals(Locale.parse(tag, sep="-"))
             except UnknownLocaleError:
                 continue
+            catalogue = Catalog(tag.replace("-", "_"), charset="utf-8")
+            catalogue.mime_headers = [("Plural-Forms", plurals)]
+            return catalogue
         return Catalog("en", charset="utf-8")
+
+
+def _plurals(locale: Locale) -> str:
+    """The plural forms that whole numbers take, in the order of CLDR, as a catalogue's header says them. Babel's
+    own table for gettext differs from its CLDR in some languages, such as Macedonian (21 is singular there)."""
+    rule = locale.plural_form
+    taken = {rule(number) for number in range(1001)}  # larger ones take no other form, but for whole millions
+    *forms, _ = [form for form in _FORMS if form in taken]
+    return to_gettext(PluralRule({form: rule.rules[form] for form in forms}))

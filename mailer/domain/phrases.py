@@ -1,7 +1,7 @@
 """A newsletter's own words for phrases of the mail and the pages, and which of them may stand in.
 
 A phrase is named by its English text in the catalogues. One that counts something has as many forms as its
-language has plurals (``get_plural`` of Babel), in the order of the catalogue, and is named by its singular.
+language has plurals (by CLDR, for whole numbers), in the order of the catalogue, and is named by its singular.
 """
 
 import re

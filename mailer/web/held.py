@@ -9,11 +9,13 @@ from zoneinfo import ZoneInfo
 
 from mailer.adapters import cldr
 from mailer.domain.locales import native_name
+from mailer.domain.states import SkipReason
+from mailer.domain.suppressions import BY_HAND, COMPLAINT, ERASED, HARD_BOUNCE, MOVED
 from mailer.services.preferences import Profile
 from mailer.web.pages import N_
 
 _LABELS = {
-    "address": N_("Your e-mail address"),
+    "address": N_("Your email address"),
     "name": N_("Name"),
     "languages": N_("Languages"),
     "time_zone": N_("Time zone"),
@@ -25,13 +27,13 @@ _LABELS = {
     "new_sections": N_("New sections"),
     "frequency": N_("How often"),
     "paused_until": N_("Paused until"),
-    "tracking": N_("Counting"),
+    "tracking": N_("Reading statistics"),
     # TRANSLATORS: On the page with everything stored about a reader, beside “Yes” or “No”: whether they agreed.
-    "given": N_("Agreed"),
+    "given": N_("Consent given"),
     # TRANSLATORS: On the page with everything stored about a reader, beside the words that they agreed to.
-    "wording": N_("Words"),
+    "wording": N_("Wording"),
     # TRANSLATORS: On the page with everything stored about a reader, beside where they agreed, such as a form.
-    "source": N_("Where"),
+    "source": N_("Source"),
     # TRANSLATORS: On the page with everything stored about a reader, beside the reason why nothing is sent.
     "reason": N_("Reason"),
     # TRANSLATORS: On the page with everything stored about a reader, beside a day.
@@ -45,13 +47,14 @@ _LABELS = {
 _KINDS = {
     "confirm": N_("Confirm my subscription"),
     "welcome": N_("You are subscribed"),
-    "key": N_("See and change my choices"),
+    "key": N_("Manage my subscription"),
     "address-old": N_("Your change of address"),
     "address-new": N_("Your change of address"),
     "unsubscribe": N_("Unsubscribe"),
-    # TRANSLATORS: On the page with everything stored about a reader, below “What came back”.
-    "bounce": N_("A mail could not be delivered"),
-    "delay": N_("A mail could not be delivered"),
+    # TRANSLATORS: On the page with everything stored about a reader, below “Delivery problems and
+    # unsubscribing”.
+    "bounce": N_("An email could not be delivered"),
+    "delay": N_("An email could not be delivered"),
 }
 """Kind of a mail about the subscription, or of feedback → what it was about."""
 _SOURCES = {
@@ -60,14 +63,42 @@ _SOURCES = {
     "unsubscribe page": N_("Unsubscribe"),
     "one click": N_("Unsubscribe"),
     "mail": N_("Unsubscribe"),
-    "all newsletters": N_("Unsubscribe from all of them"),
-    "all newsletters, own page": N_("Unsubscribe from all of them"),
-    "undo on the unsubscribe page": N_("Stay subscribed"),
+    "all newsletters": N_("Unsubscribe from all newsletters"),
+    "all newsletters, own page": N_("Unsubscribe from all newsletters"),
+    "undo on the unsubscribe page": N_("Restore my subscription"),
     "own page": N_("Your subscription"),
     "preferences page": N_("Your subscription"),
 }
 """Where consent was given or withdrawn on a page of ours → what that page or button is called. Any other place
 is told in the words of whoever noted it."""
+_REASONS = {
+    # TRANSLATORS: On the page with everything stored about a reader, beside “Reason”: why they get no emails.
+    HARD_BOUNCE: N_("Emails could not be delivered to your address"),
+    # TRANSLATORS: On the page with everything stored about a reader, beside “Reason”: why they get no emails.
+    COMPLAINT: N_("You reported our emails as spam"),
+    ERASED: N_("Everything has been erased"),
+    MOVED: N_("Your address has been changed"),
+    # TRANSLATORS: On the page with everything stored about a reader, beside “Reason”: why they get no emails.
+    BY_HAND: N_("Our team stopped sending to this address"),
+    # TRANSLATORS: On the page with everything stored about a reader, beside “Reason”: why an issue was not sent.
+    SkipReason.unsubscribed: N_("The subscription had ended"),
+    # TRANSLATORS: On the page with everything stored about a reader, beside “Reason”: why an issue was not sent.
+    SkipReason.unconfirmed: N_("The subscription was not confirmed"),
+    # TRANSLATORS: On the page with everything stored about a reader, beside “Reason”: why an issue was not sent.
+    SkipReason.suppressed: N_("We do not send emails to this address"),
+    # TRANSLATORS: On the page with everything stored about a reader, beside “Reason”: why an issue was not sent.
+    SkipReason.paused: N_("The subscription was paused"),
+    # TRANSLATORS: On the page with everything stored about a reader, beside “Reason”: why an issue was not sent.
+    SkipReason.monthly: N_("You receive one email a month"),
+    # TRANSLATORS: On the page with everything stored about a reader, beside “Reason”: why an issue was not sent.
+    SkipReason.no_language: N_("The issue was not available in your languages"),
+    # TRANSLATORS: On the page with everything stored about a reader, beside “Reason”: why an issue was not sent.
+    SkipReason.nothing_in_sections: N_("The issue had no stories in your sections"),
+    # TRANSLATORS: On the page with everything stored about a reader, beside “Reason”: why an issue was not sent.
+    SkipReason.cancelled: N_("Sending was cancelled"),
+}
+"""Why nothing is sent to an address, or why an issue was not → what the page says. Any other reason is told in the
+words of whoever noted it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +131,7 @@ class Words:
         for name, value in given.items():
             if name in _LABELS:
                 about = "tracking" if name == "given" and row.get("kind") == "tracking" else name
-                tongue = "en" if name == "reason" else ""
+                tongue = "en" if name == "reason" and value not in _REASONS else ""
                 said.append((self._gettext(_LABELS[about]), self._value(name, value, row), tongue))
         return Told(said, [(name, _stored(value)) for name, value in given.items()])
 
@@ -125,9 +156,9 @@ class Words:
             case "time_zone":
                 return cldr.zone_name(value, self._language, datetime.now().date())
             case "frequency":
-                return self._gettext(N_("Once a month") if value == "monthly" else N_("Each issue"))
+                return self._gettext(N_("Once a month") if value == "monthly" else N_("Every issue"))
             case "reason":
-                return str(value).replace("_", " ")
+                return self._gettext(_REASONS[value]) if value in _REASONS else str(value)
             case "source":
                 return self._gettext(_SOURCES[value]) if value in _SOURCES else str(value)
         if isinstance(value, bool):

@@ -26,7 +26,7 @@ from mailer.web.readers import Form, Speak
 
 _PLACES = 3
 """Lists of languages on the page; more where the reader has more languages."""
-_TRACKING = N_("You may count which mails I open and which links I follow.")
+_TRACKING = N_("I agree that you record which emails I open and which links I click.")
 """What the box for tracking says; the translation of it is kept with the consent."""
 
 

@@ -24,7 +24,9 @@ from mailer.web.pages import N_, POLICY, Pages
 from mailer.web.readers import Form
 
 _PLACES = 3
-_AGREEMENT = N_("Send me %(newsletter)s by e-mail. I can leave at any time, with one click in any mail.")
+_AGREEMENT = N_(
+    "Send me %(newsletter)s by email. I can unsubscribe at any time, using the link in every email."
+)
 """What one agrees to by sending the form; the translation of it is kept with the consent."""
 _SLOWEST_ROBOT = 8
 """Seconds that somebody without script takes at least to fill in the form."""

@@ -5,6 +5,8 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
+from babel import Locale
+from babel.localedata import locale_identifiers
 from babel.messages.extract import extract_from_file
 from babel.messages.pofile import PoFileError, read_po
 
@@ -86,7 +88,7 @@ def test_translations_keep_their_placeholders_and_the_readers_own_last(path: Pat
             names = set(re.findall(r"%\((\w+)\)[sd]", sentence))
             assert names <= {name for one in ids for name in re.findall(r"%\((\w+)\)[sd]", one)}, sentence
             assert sentence.count("%") == len(re.findall(r"%\(\w+\)[sd]", sentence)), sentence
-            if message.id in ("Greetings, %(name)s", "You receive this at: %(address)s"):
+            if message.id in ("Dear %(name)s", "This email was sent to: %(address)s"):
                 assert re.search(r" %\(\w+\)s$", sentence), sentence
 
 
@@ -108,6 +110,36 @@ def test_own_words_that_do_not_fit_are_passed_over() -> None:
     assert catalogues.translations("fr", own).gettext("Unsubscribe") == "Se désabonner"
     assert catalogues.translations("fr", own).gettext("No such phrase") == "No such phrase"
     assert len(list(catalogues.misfits({"fr": own}))) == 3
+
+
+def test_a_language_without_a_catalogue_has_the_plurals_of_cldr() -> None:
+    own = {COUNTED: [f"{form} %(num)d %(sections)s" for form in ("one", "few", "many")]}
+    polish = Catalogues(TEMPLATES / "locales").translations("pl", own)
+    assert [polish.ngettext(COUNTED, "", number).split()[0] for number in (1, 3, 5, 22)] == [
+        "one",
+        "few",
+        "many",
+        "few",
+    ]
+    single = {COUNTED: ["%(num)d %(sections)s"]}
+    assert not list(Catalogues(TEMPLATES / "locales").misfits({"ja": single}))
+
+
+@pytest.mark.parametrize("tag", sorted({tag.partition("_")[0] for tag in locale_identifiers()}))
+def test_every_language_can_have_own_words_by_number(tag: str, tmp_path: Path) -> None:
+    """Whatever CLDR's rule is: a catalogue's header can say it, and each number gets its form."""
+    rule = Locale.parse(tag).plural_form
+    forms = [
+        form for form in ("zero", "one", "two", "few", "many", "other") if form in map(rule, range(1001))
+    ]
+    (tmp_path / "messages.pot").write_text(
+        HEADER.format("nplurals=2; plural=(n != 1);") + 'msgid "%(num)d"\nmsgid_plural "%(num)ds"\n'
+        'msgstr[0] ""\nmsgstr[1] ""\n',
+        "utf-8",
+    )
+    said = Catalogues(tmp_path).translations(tag, {"%(num)d": [f"{form} %(num)d" for form in forms]})
+    for number in range(1001):
+        assert said.ngettext("%(num)d", "", number).split()[0] == rule(number), number
 
 
 def test_a_language_without_a_catalogue_can_have_own_words() -> None:

@@ -269,7 +269,7 @@ def test_the_web_view_has_no_slots_and_no_subscription() -> None:
     content = edition(reader_name="", reader_address="", links=Links(web_view=""))
     rendered = RENDERER.render(content)
     for part in (rendered.html, rendered.text):
-        assert "Greetings" not in part and "Unsubscribe" not in part and "You receive" not in part
+        assert "Dear" not in part and "Unsubscribe" not in part and "You are receiving" not in part
         assert "Old Customs House" in part
         assert "in your browser" not in part
 
@@ -309,7 +309,7 @@ def test_right_to_left_turns_everything() -> None:
 def test_a_story_in_another_language_says_so_and_is_marked() -> None:
     told = story(language="ar", fell_back=True, headline="ميثاق", body="نهر")
     rendered = RENDERER.render(in_one_section(told))
-    label = "This story is not available in English yet; you are reading it in Arabic."
+    label = "This story is not yet available in English. You are reading it in Arabic."
     page = Page(rendered.html)
     assert label in page.texts["p"] and label in " ".join(rendered.text.split())
     marked = [attributes for attributes in page.all("div") if attributes.get("lang") == "ar"]
@@ -344,10 +344,10 @@ def test_the_text_part_reads_well() -> None:
     text = RENDERER.render(edition(Section("news", "News", "en", (told, story(2)), "#0b5566"))).text
     assert all(len(line) <= 72 or "://" in line for line in text.splitlines())
     assert "\n\n\n" not in text and "&" not in text.replace("?a=1&b=2", "") and "<p" not in text
-    assert "Unsubscribe <https://" in text and "Greetings, slot" in text
+    assert "Unsubscribe <https://" in text and "Dear slot" in text
     order = [
         text.index(words)
-        for words in ("Greetings", "In this issue", "Sentence", "Your subscription", "Old Customs")
+        for words in ("Dear", "In this issue", "Sentence", "Your subscription", "Old Customs")
     ]
     assert order == sorted(order)
     assert "This issue has 2 more sections that you do not follow: Health and Culture." in " ".join(

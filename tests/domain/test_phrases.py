@@ -6,7 +6,7 @@ from mailer.domain.phrases import Phrase, Words, misfit, misfits, own_words
 
 COUNTED = Phrase("%(num)d story in %(section)s", "%(num)d stories in %(section)s")
 LEAVE = Phrase("Unsubscribe")
-ADDRESS = Phrase("You receive this at: %(address)s", ends_in_slot=True)
+ADDRESS = Phrase("This email was sent to: %(address)s", ends_in_slot=True)
 
 
 def test_words_are_found_by_the_nearest_tag() -> None:

@@ -15,6 +15,8 @@ from sqlalchemy.exc import NoResultFound
 
 from mailer.adapters.inbox import RunningInbox
 from mailer.bootstrap import Mailer
+from mailer.domain import suppressions
+from mailer.domain.states import SkipReason
 from mailer.domain.subscribers import read_address
 from mailer.models import Base
 from mailer.services import feedback, report, retention, rights
@@ -287,7 +289,7 @@ def test_the_page_shows_and_erases(
             ("Rubriques", "Eau et rivières"),
             ("Depuis", r"\d+ \w+ 20\d\d, \d\d:\d\d"),
             ("Accord donné", "Oui"),
-            ("À quel rythme", "Chaque numéro"),
+            ("Fréquence", "Chaque numéro"),
         ):
             assert re.search(rf"<dt>{label}</dt>\s*<dd><bdi>{value}</bdi>", french), label
         # Pages of ours, mails and bounces by their names in the reader's language; times on the reader's clock.
@@ -305,9 +307,9 @@ def test_the_page_shows_and_erases(
         client.post(own, data={"action": "send"})
         french = client.get(own + "/data?lang=fr").text
         for label, value in (
-            ("Depuis", r"1\S* février 2026, 05:00"),
-            ("Où", "S’abonner"),
-            ("Objet", "Un message n’a pas pu être remis"),
+            ("Depuis", "1er février 2026, 05:00"),
+            ("Origine", "S’abonner"),
+            ("Objet", "Un courriel n’a pas pu être remis"),
             ("Objet", "Voir et modifier mes choix"),
         ):
             assert re.search(rf"<dt>{label}</dt>\s*<dd><bdi>{value}</bdi>", french), label
@@ -316,14 +318,35 @@ def test_the_page_shows_and_erases(
         assert file.headers["Cache-Control"] == "no-store"
         assert client.post(own + "/data", data={"action": "erase"}).status_code == 422
         assert client.get(own).status_code == 200
-        assert (
-            "Everything is erased" in client.post(own + "/data", data={"action": "erase", "sure": "yes"}).text
-        )
+        erased = client.post(own + "/data", data={"action": "erase", "sure": "yes"}).text
+        assert "Everything has been erased" in erased
         assert client.get(own).status_code == 404
         assert client.post(own, data={"action": "send"}).status_code == 404
 
 
 KEEP = Keep(requests=7, notes=30, feedback=100, deliveries=100, left=1000)
+
+
+def test_the_page_tells_reasons_in_the_readers_language(
+    parts: Mailer, import_issue: Callable[..., int], add_readers: Callable[[str], None]
+) -> None:
+    import_issue("en")
+    add_readers(f"{ADA};en;")
+    with parts.database.transaction() as session:
+        subscriber = session.scalar(text("SELECT id FROM subscriber")) or 0
+    ours = {suppressions.HARD_BOUNCE, suppressions.COMPLAINT, suppressions.ERASED, suppressions.MOVED}
+    told = {}
+    with TestClient(create_app(parts)) as client:
+        own = f"/k/{parts.tokens.link(9, int(datetime.now(UTC).timestamp()), subscriber)}/lumen-basin/data?lang=fr"  # type: ignore[arg-type]
+        for reason in (*ours, suppressions.BY_HAND, *SkipReason, "asked us by telephone"):
+            feedback.lift(parts.database, [parts.tokens.address_hash(ADA)])
+            feedback.suppress(parts.database, [parts.tokens.address_hash(ADA)], reason)
+            found = re.search(r"<dt>Motif</dt>\s*<dd><bdi( lang=\"en\")?>([^<]+)</bdi>", client.get(own).text)
+            assert found, reason
+            told[reason] = (found[2], bool(found[1]))
+    assert told.pop("asked us by telephone") == ("asked us by telephone", True)
+    assert told[suppressions.HARD_BOUNCE] == ("Les courriels n’ont pas pu être remis à votre adresse", False)
+    assert not any(in_english or words == reason for reason, (words, in_english) in told.items())
 
 
 def test_the_sweep_lets_go_of_what_is_old(parts: Mailer, person: tuple[int, int, bytes]) -> None:

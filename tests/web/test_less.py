@@ -45,10 +45,10 @@ def test_sections_are_dropped_and_taken_back(mailing: Mailing, client: TestClien
     before = mailing.profile(ADA)
     answer = client.post(path, data={"action": "drop", "section": ["1", "3"]})
     assert answer.status_code == 200
-    assert "From the next issue on you will no longer get: Water and rivers" in answer.text
+    assert "From the next issue on, you will no longer receive: Water and rivers" in answer.text
     assert mailing.follows(ADA) == [0, 2, 4, 5]
     assert mailing.profile(ADA).new_sections
-    assert "Your earlier choice is back." in client.post(path, data={"action": "restore"}).text
+    assert "Your previous settings have been restored." in client.post(path, data={"action": "restore"}).text
     assert mailing.profile(ADA) == before
 
 
@@ -57,7 +57,7 @@ def test_dropping_nothing_or_everything_says_what_to_do(mailing: Mailing, client
     for path in both(mailing, LEILA):
         answer = client.post(path + "?lang=en", data={"action": "drop"})
         assert answer.status_code == 422
-        assert "tick some of the sections" in answer.text
+        assert "Select some of the sections" in answer.text
         for wrong in (["5"], ["0"], ["99"], ["x"]):  # not in this mail, for everybody, none, no number
             data = {"action": "drop", "section": wrong}
             assert client.post(path + "?lang=en", data=data).status_code == 422
@@ -69,14 +69,15 @@ def test_a_choice_that_leaves_nothing_is_not_offered(mailing: Mailing, client: T
     own = {"action": "save", "language": "en", "section": "1"}
     assert client.post(mailing.to_choose(LEILA), data=own).status_code == 200
     for path in both(mailing, LEILA):
-        assert ">Stop only these sections<" in client.get(path + "?lang=en").text  # the mail had another one
+        # The mail had another one.
+        assert ">Unsubscribe from some sections<" in client.get(path + "?lang=en").text
         answer = client.post(path + "?lang=en", data={"action": "drop", "section": ["0", "1"]}).text
         assert len(re.findall(r'name="section" value="\d" checked', answer)) == 2
         client.post(mailing.to_choose(LEILA), data=own | {"section": "0"})
     with mailing.parts.database.transaction() as session:
         session.execute(update(Edition).where(Edition.language == "ar").values(sections=1))
     for path in both(mailing, LEILA):
-        assert ">Stop only these sections<" not in client.get(path + "?lang=en").text
+        assert ">Unsubscribe from some sections<" not in client.get(path + "?lang=en").text
 
 
 def test_a_mailed_link_offers_the_undo_as_long_as_there_is_one(mailing: Mailing, client: TestClient) -> None:
@@ -93,7 +94,7 @@ def test_a_mailed_link_offers_the_undo_as_long_as_there_is_one(mailing: Mailing,
 def test_monthly_and_pause_hold_for_queued_mail(
     mailing: Mailing, client: TestClient, inbox: RunningInbox, send: Callable[[], int]
 ) -> None:
-    assert "One mail a month" in client.post(mailing.to_leave(ADA), data={"action": "monthly"}).text
+    assert "One email a month" in client.post(mailing.to_leave(ADA), data={"action": "monthly"}).text
     assert client.post(mailing.to_leave(LEILA), data={"action": "pause", "weeks": "4"}).status_code == 200
     paused = mailing.profile(LEILA).paused_until
     assert paused
@@ -181,7 +182,7 @@ def test_all_newsletters_are_left_and_come_back_together(mailing: Mailing, clien
             return list(session.execute(text(states), {"s": ada}).scalars())
 
     left = client.post(mailing.to_leave(ADA) + "?lang=en", data={"action": "leave-all"})
-    assert "None of our newsletters is sent to" in left.text
+    assert "We no longer send any of our newsletters to" in left.text
     assert has() == ["unsubscribed"] * 4
     assert mailing.profile(LEILA).subscribed
     assert "You are subscribed again" in client.post(mailing.to_leave(ADA), data={"action": "undo"}).text
@@ -204,7 +205,7 @@ def test_the_link_to_ones_own_page_comes_by_mail(
     mailing: Mailing, client: TestClient, inbox: RunningInbox
 ) -> None:
     answer = client.post(mailing.to_ask(LEILA) + "?lang=en", data={"action": "send"})
-    assert "The link is on its way to you." in answer.text
+    assert "We have sent you the link." in answer.text
     assert send_notes(mailing.parts) == 1
     (mail,) = mails_to(inbox, LEILA)
     own = client.get(link_in(mail, "/k/"))
@@ -279,7 +280,8 @@ def test_everything_on_ones_own_page_is_stored(mailing: Mailing, client: TestCli
 
 def test_a_pause_is_shown_and_ended(mailing: Mailing, client: TestClient) -> None:
     path = mailing.to_choose(ADA)
-    assert "Nothing is sent to you until" in client.post(path, data={"action": "pause", "weeks": "2"}).text
+    paused = client.post(path, data={"action": "pause", "weeks": "2"}).text
+    assert "You will receive no emails until" in paused
     assert "End the pause now" in client.get(path).text
     client.post(path, data={"action": "pause", "weeks": "0"})
     assert mailing.profile(ADA).paused_until is None
@@ -299,7 +301,7 @@ def test_agreeing_to_be_counted_leaves_the_words(mailing: Mailing, client: TestC
         rows = session.execute(
             text("SELECT given, wording, language, source FROM consent WHERE kind = 'tracking' ORDER BY id")
         ).all()
-    words = "You may count which mails I open and which links I follow."
+    words = "I agree that you record which emails I open and which links I click."
     assert [tuple(row) for row in rows] == [(True, words, "en", "own page"), (False, words, "en", "own page")]
 
 

@@ -19,7 +19,7 @@ ADA, NEW = "ada@example.org", "ada@new.example.org"
 def ask(mailing: Mailing, client: TestClient, inbox: RunningInbox, new: str = NEW) -> tuple[str, str]:
     """The links that the old and the new end get."""
     answer = client.post(mailing.to_choose(ADA), data={"action": "move", "address": new})
-    assert "Two mails are on their way" in answer.text
+    assert "We have sent two emails" in answer.text
     assert send_notes(mailing.parts) == 2
     return link_in(mails_to(inbox, ADA)[-1], "/a/"), link_in(mails_to(inbox, new)[-1], "/a/")
 
@@ -37,9 +37,9 @@ def test_both_ends_confirm(
         assert NEW not in page.text
     first, second = (links[n] for n in order)
     for _ in range(2):
-        assert "Confirmed here" in client.post(first).text
+        assert "This address is confirmed" in client.post(first).text
     assert mailing.reader(ADA) == subscriber
-    assert "Your address is changed" in client.post(second).text
+    assert "Your address has been changed" in client.post(second).text
     assert mailing.reader(NEW) == subscriber
     assert client.post(first).status_code == 200
     # Links of the own page that went to the old address are dead; those in mails go on.
@@ -72,14 +72,14 @@ def test_what_is_at_the_new_address_is_brought_along(
 @pytest.mark.parametrize(
     ("typed", "why"),
     [
-        *[(typed, "enter the new address in full") for typed in ("", "ada", "a@b\r\nBcc: c@x.org", "<b>@x")],
-        *[(typed, "that is the address you already have") for typed in (ADA, "ADA@example.org")],
+        *[(typed, "enter the full new address") for typed in ("", "ada", "a@b\r\nBcc: c@x.org", "<b>@x")],
+        *[(typed, "This is already your address") for typed in (ADA, "ADA@example.org")],
     ],
 )
 def test_what_is_no_other_address(mailing: Mailing, client: TestClient, typed: str, why: str) -> None:
     answer = client.post(mailing.to_choose(ADA), data={"action": "move", "address": typed})
     assert answer.status_code == 422
-    assert why in answer.text.partition("<h2>Another address</h2>")[2]
+    assert why in answer.text.partition("<h2>Change your email address</h2>")[2]
     assert send_notes(mailing.parts) == 0
 
 

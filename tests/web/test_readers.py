@@ -311,7 +311,7 @@ def test_nonsense_keeps_what_is_stored(mailing: Mailing, client: TestClient) -> 
     for nonsense in NONSENSE:
         answer = client.post(mailing.to_choose(LEILA) + "?lang=en", data=nonsense)
         assert answer.status_code == 422, nonsense
-        assert "Nothing was changed, because your choice could not be read." in answer.text
+        assert "We could not read your changes. Nothing was changed." in answer.text
     assert mailing.profile(LEILA) == before
 
 
@@ -331,7 +331,7 @@ def test_what_was_filled_in_is_still_there_when_it_cannot_be_saved(
         },
     )
     assert answer.status_code == 422
-    assert "choose at least one section" in answer.text
+    assert "Choose at least one section" in answer.text
     ticked = re.findall(r'<input type="(?:checkbox|radio)" id="([\w-]+)"[^>]* checked', answer.text)
     assert ticked == ["monthly", "text"]
     assert re.findall(r'<option value="([^"]+)"[^>]* selected', answer.text)[:2] == ["fr", "Asia/Tokyo"]
@@ -347,8 +347,8 @@ def test_only_an_answer_is_thanked_for(mailing: Mailing, client: TestClient) -> 
 
 def test_a_page_that_is_not_there_leads_to_the_newsletters(client: TestClient) -> None:
     for path, words in (
-        ("/u/nobody", "open it again from the mail"),
-        ("/archive/x", "nothing at this address"),
+        ("/u/nobody", "open it again from the email"),
+        ("/archive/x", "no page at this address"),
     ):
         answer = client.get(path + "?lang=en")
         assert answer.status_code == 404

@@ -60,9 +60,10 @@ def test_leaving_and_staying_by_keyboard(page: Page, mailing: Mailing) -> None:
     assert mailing.profile(ADA).subscribed
     press_until(page, "Unsubscribe")
     page.keyboard.press("Enter")
-    expect(page.get_by_role("status")).to_contain_text("is no longer sent to a…@example.org")
+    left = "We no longer send The Lumen Basin Quarterly to a…@example.org"
+    expect(page.get_by_role("status")).to_contain_text(left)
     assert not mailing.profile(ADA).subscribed
-    press_until(page, "Stay subscribed")
+    press_until(page, "Restore my subscription")
     page.keyboard.press("Enter")
     expect(page.get_by_role("status")).to_contain_text("You are subscribed again")
     assert mailing.profile(ADA).subscribed
@@ -76,7 +77,7 @@ def test_choosing_and_undoing(page: Page, mailing: Mailing) -> None:
         page.get_by_label(title).uncheck()
     page.get_by_label("First language").select_option("ar")
     page.get_by_label("Second language").select_option("English")
-    page.get_by_role("button", name="Save my choice").click()
+    page.get_by_role("button", name="Save").click()
     saved = page.get_by_role("status")
     expect(saved).to_be_focused()
     # Arabic is the reader's first language from now on, so the page speaks it.
@@ -87,7 +88,7 @@ def test_choosing_and_undoing(page: Page, mailing: Mailing) -> None:
     assert mailing.follows(ADA) == [0, 1, 2, 4]
     assert mailing.profile(ADA).languages == ("ar", "en")
     saved.get_by_role("button").click()
-    expect(page.get_by_role("status")).to_contain_text("Your earlier choice is back.")
+    expect(page.get_by_role("status")).to_contain_text("Your previous settings have been restored.")
     assert mailing.profile(ADA) == before
 
 
@@ -95,7 +96,7 @@ def test_what_cannot_be_stored_says_what_to_do(page: Page, mailing: Mailing) -> 
     page.goto(mailing.to_choose(LEILA) + "?lang=en")
     page.locator("option[value=en]").nth(0).evaluate("option => { option.value = 'tlh' }")
     page.get_by_label("First language").select_option("tlh")
-    page.get_by_role("button", name="Save my choice").click()
+    page.get_by_role("button", name="Save").click()
     expect(page.get_by_role("alert")).to_be_focused()
     expect(page.get_by_role("alert")).to_contain_text("Nothing was changed")
     assert mailing.follows(LEILA) == [1]

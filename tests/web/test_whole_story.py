@@ -82,11 +82,11 @@ def test_from_the_form_to_the_erasure(
     parts.signer = Signer([Key("lumen-basin.example.org", "s1", new_private_key(KeyKind.ed25519))])
     import_issue("en", "fr")
     page.goto("/subscribe/lumen-basin")
-    page.get_by_label("Your e-mail address").fill(EVA)
+    page.get_by_label("Your email address").fill(EVA)
     for title in ("Health and care", "Culture and heritage"):
         page.get_by_label(title).uncheck()
     page.get_by_role("button", name="Subscribe").click()
-    expect(page.get_by_role("status")).to_contain_text("We have sent a mail to eva@example.org")
+    expect(page.get_by_role("status")).to_contain_text("We have sent an email to eva@example.org")
     send_notes(parts)
     (confirm,) = mails_to(inbox, EVA)
     assert confirm["DKIM-Signature"]
@@ -102,14 +102,14 @@ def test_from_the_form_to_the_erasure(
 
     page.goto(link_in(first, "/p/"))
     page.get_by_role("button", name="Send me the link").click()
-    expect(page.get_by_role("status")).to_contain_text("The link is on its way")
+    expect(page.get_by_role("status")).to_contain_text("We have sent you the link")
     send_notes(parts)
     page.goto(link_in(mails_to(inbox, EVA)[-1], "/k/"))
     page.get_by_label("Culture and heritage").check()
     page.get_by_label("News and events").uncheck()
     page.get_by_label("First language").select_option("fr")
     page.get_by_label("Text only").check()
-    page.get_by_role("button", name="Save my choice").click()
+    page.get_by_role("button", name="Save").click()
     expect(page.get_by_role("status")).to_be_focused()
     assert deliver() == 1
     second = mails_to(inbox, EVA)[-1]
@@ -120,33 +120,33 @@ def test_from_the_form_to_the_erasure(
 
     page.goto(link_in_text(second, "/u/") + "?lang=en")
     page.get_by_label("Culture and heritage").check()
-    page.get_by_role("button", name="Stop the ticked sections").click()
+    page.get_by_role("button", name="Unsubscribe from the selected sections").click()
     expect(page.get_by_role("status")).to_contain_text("Culture and heritage")
     page.goto(link_in_text(second, "/u/") + "?lang=en")
-    page.get_by_label("Send me nothing for").select_option("1")
-    page.get_by_role("button", name="Pause my mail").click()
+    page.get_by_label("Pause for").select_option("1")
+    page.get_by_role("button", name="Pause my emails").click()
     assert deliver() == 0
     page.get_by_role("button", name="Undo this change").click()
     assert deliver() == 1
     assert "Neuf chœurs, une chanson" not in words(mails_to(inbox, EVA)[-1])
 
     page.goto(link_in_text(second, "/u/") + "?lang=en")
-    page.get_by_role("button", name="Unsubscribe").click()
-    page.get_by_label("Too many mails").check()
-    page.get_by_role("button", name="Send the answer").click()
+    page.get_by_role("button", name="Unsubscribe", exact=True).click()
+    page.get_by_label("Too many emails").check()
+    page.get_by_role("button", name="Send my answer").click()
     expect(page.get_by_role("status").last).to_contain_text("Thank you")
     assert deliver() == 0
-    page.get_by_role("button", name="Stay subscribed").click()
+    page.get_by_role("button", name="Restore my subscription").click()
 
     page.goto(link_in_text(second, "/p/") + "?lang=en")
     page.get_by_role("button", name="Send me the link").click()
     send_notes(parts)
     page.goto(link_in(mails_to(inbox, EVA)[-1], "/k/") + "?lang=en")
-    page.get_by_role("link", name="See, download or erase").click()
+    page.get_by_role("link", name="View, download or erase").click()
     expect(page.get_by_role("main")).to_contain_text(EVA)
     page.get_by_label("Yes, erase everything").check()
     page.get_by_role("button", name="Erase everything").click()
-    expect(page.get_by_role("status")).to_contain_text("Everything is erased")
+    expect(page.get_by_role("status")).to_contain_text("Everything has been erased")
     assert deliver() == 0
     with parts.database.transaction() as session:
         assert session.scalar(text("SELECT count(*) FROM subscriber")) == 0
@@ -180,11 +180,11 @@ def test_leaving_from_the_mail_and_staying_after_all(
     page: Page, inbox: RunningInbox, first: EmailMessage, deliver: Callable[[], int]
 ) -> None:
     page.goto(link_in(first, "/u/"))
-    page.get_by_role("button", name="Unsubscribe").click()
+    page.get_by_role("button", name="Unsubscribe", exact=True).click()
     expect(page.get_by_role("status")).to_contain_text("You are unsubscribed")
     assert deliver() == 0
     page.goto(link_in(first, "/u/"))  # the tab was closed meanwhile
-    page.get_by_role("button", name="Stay subscribed").click()
+    page.get_by_role("button", name="Restore my subscription").click()
     expect(page.get_by_role("status")).to_contain_text("You are subscribed again")
     assert deliver() == 1
     assert len(mails_to(inbox, ADA)) == 2
@@ -195,25 +195,25 @@ def test_to_another_address(
 ) -> None:
     new = "ada@new.example.org"
     to_own_page(page, parts, inbox, first)
-    page.get_by_label("New e-mail address").fill(new)
+    page.get_by_label("New email address").fill(new)
     page.get_by_role("button", name="Change my address").click()
-    expect(page.get_by_role("status")).to_contain_text("Two mails are on their way")
+    expect(page.get_by_role("status")).to_contain_text("We have sent two emails")
     send_notes(parts)
     page.goto(link_in(mails_to(inbox, new)[-1], "/a/"))
     page.get_by_role("button", name="Confirm the change").click()
-    expect(page.get_by_role("status")).to_contain_text("Confirmed here")
+    expect(page.get_by_role("status")).to_contain_text("This address is confirmed")
     assert deliver() == 1
     assert mails_to(inbox, ADA)[-1]["List-Unsubscribe"]  # until both have agreed
     page.goto(link_in(mails_to(inbox, ADA)[-2], "/a/"))
     page.get_by_role("button", name="Confirm the change").click()
-    expect(page.get_by_role("status")).to_contain_text("Your address is changed")
+    expect(page.get_by_role("status")).to_contain_text("Your address has been changed")
     before = len(mails_to(inbox, ADA))
     assert deliver() == 1
     assert new in words(mails_to(inbox, new)[-1])
     assert len(mails_to(inbox, ADA)) == before
     # Links of mails that went to the old address go on working.
     page.goto(link_in(first, "/u/"))
-    page.get_by_role("button", name="Unsubscribe").click()
+    page.get_by_role("button", name="Unsubscribe", exact=True).click()
     assert deliver() == 0
 
 
@@ -221,8 +221,8 @@ def test_once_a_month_is_enough(
     page: Page, parts: Mailer, inbox: RunningInbox, first: EmailMessage, deliver: Callable[[], int]
 ) -> None:
     page.goto(link_in(first, "/u/"))
-    page.get_by_role("button", name="Once a month is enough").click()
-    expect(page.get_by_role("status")).to_contain_text("Your choice is saved")
+    page.get_by_role("button", name="Switch to monthly").click()
+    expect(page.get_by_role("status")).to_contain_text("Your changes have been saved")
     assert deliver() == 0
     with parts.database.transaction() as session:
         session.execute(text("UPDATE issue SET frozen_at = '2026-09-14 10:00+00'"))
@@ -234,8 +234,8 @@ def test_once_a_month_is_enough(
     assert monthly["Subject"] == "The Lumen Basin Quarterly: September 2026"
     assert "Nine countries sign" in html(monthly)
     to_own_page(page, parts, inbox, monthly)
-    page.get_by_role("radio", name="Each issue", exact=True).check()
-    page.get_by_role("button", name="Save my choice").click()
+    page.get_by_role("radio", name="Every issue", exact=True).check()
+    page.get_by_role("button", name="Save").click()
     assert deliver() == 1
 
 
@@ -257,7 +257,7 @@ def test_nine_o_clock_where_the_reader_is(
 ) -> None:
     to_own_page(page, parts, inbox, first)
     page.get_by_label("Time zone").select_option("America/New_York")
-    page.get_by_role("button", name="Save my choice").click()
+    page.get_by_role("button", name="Save").click()
     issue = import_issue("en")
     approve.approve(parts.database, compose.load(parts.database, parts.links, issue), "tests")
     schedule.schedule_locally(parts.database, issue, datetime(2026, 10, 1, 9), "tests")
@@ -278,7 +278,7 @@ def test_another_newsletter_of_the_same_sender(
     apply_newsletter(parts.database, other)
     to_own_page(page, parts, inbox, first)
     page.get_by_role("link", name="Lumen Culture").click()
-    page.get_by_label("Your e-mail address").fill(ADA)
+    page.get_by_label("Your email address").fill(ADA)
     page.get_by_role("button", name="Subscribe").click()
     send_notes(parts)
     page.goto(link_in(mails_to(inbox, ADA)[-1], "/c/"))

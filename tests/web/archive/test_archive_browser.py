@@ -51,7 +51,7 @@ def go_to(page: Page, name: str) -> None:
 def test_reading_by_keyboard(page: Page) -> None:
     page.goto(f"{ROOT}/en")
     page.keyboard.press("Tab")
-    expect(page.locator(":focus")).to_have_text("Skip to the content")
+    expect(page.locator(":focus")).to_have_text("Skip to content")
     expect(page.locator(":focus")).to_be_in_viewport()
     go_to(page, "Nine countries, one river charter")
     page.keyboard.press("Enter")
@@ -61,7 +61,7 @@ def test_reading_by_keyboard(page: Page) -> None:
     for title in ("News and events", "Water and rivers", "Schools and skills", "Trade and crossings"):
         go_to(page, title)
         page.keyboard.press("Space")
-    go_to(page, "Show only these")
+    go_to(page, "Show only these sections")
     page.keyboard.press("Enter")
     page.wait_for_url("**/2026-3?section=health-and-care&section=culture-and-heritage")
     assert page.locator("main section > h2").all_inner_texts() == ["Health and care", "Culture and heritage"]
