@@ -17,50 +17,52 @@ import stand
 from mjml import mjml2html
 from sqlalchemy import text
 
-from mailer.adapters.parts import Parted
-from mailer.domain.content import Links
+from mailer.adapters.variants import VariantDocument
+from mailer.domain.content import EditionUrls
 from mailer.domain.editions import ALL_SECTIONS
-from mailer.services import compose
-from workers.pipeline import EDITIONS_AT_ONCE
+from mailer.services.issues import compile
+from workers.pipeline import EDITIONS_PER_TRANSACTION
 
-_EDITIONS = """
+_INSERT_EDITIONS = """
 INSERT INTO edition
-    (issue_id, language, sections, revision, subject, stories, fallbacks, html, message, slots)
+    (issue_id, language, sections, revision, subject, story_count, fallback_count, html, message, slots)
 SELECT :issue, language, sections, 0, '', 0, 0, '', '', '[]'
 FROM unnest(CAST(:languages AS text[]), CAST(:masks AS bigint[])) AS wanted (language, sections)
 """
 
 
-def bare(parts: stand.Mailer, source: compose.IssueMaterial, language: str, masks: list[int]) -> float:
+def baseline(app: stand.Mailer, source: compile.IssueSource, language: str, masks: list[int]) -> float:
     """Seconds that mjml-python takes for the MJML of these editions, one document each."""
     keys = {section.bit: section.key for section in source.sections}
-    page = parts.links.reader_page
-    links = Links(page("view"), page("preferences"), page("unsubscribe"), source.website)
+    page = app.links.reader_page
+    links = EditionUrls(page("view"), page("preferences"), page("unsubscribe"), source.website)
     content = source.compose(language, ALL_SECTIONS, links, "A Reader", "reader@example.org")
-    sheet, mjml = parts.renderer.sheet(content), Parted(parts.renderer.source(content))
-    cut = [mjml.cut(sheet.parts({key for bit, key in keys.items() if mask >> bit & 1})[0]) for mask in masks]
+    sheet, mjml = app.renderer.sheet(content), VariantDocument(app.renderer.source(content))
+    cut = [
+        mjml.select(sheet.parts({key for bit, key in keys.items() if mask >> bit & 1})[0]) for mask in masks
+    ]
     began = time.process_time()
     for document in cut:
         mjml2html(document, fonts={})
     return time.process_time() - began
 
 
-def composed(press: compose.Press, language: str, masks: list[int]) -> float:
+def time_compile(compiler: compile.EditionCompiler, language: str, masks: list[int]) -> float:
     """Seconds that the service takes to compose them."""
     began = time.process_time()
     for edition, mask in enumerate(masks):
-        press.edition(edition, language, mask).template.packed()
+        compiler.compile_edition(edition, language, mask).message.serialize()
     return time.process_time() - began
 
 
-def stored(parts: stand.Mailer, issue: int, wanted: list[tuple[str, int]]) -> float:
+def time_render_stored(app: stand.Mailer, issue: int, wanted: list[tuple[str, int]]) -> float:
     """Seconds from unrendered rows of editions to rendered ones, as a worker does it."""
-    with parts.database.transaction() as session:
+    with app.database.transaction() as session:
         languages, masks = zip(*wanted, strict=True)
         values = {"issue": issue, "languages": list(languages), "masks": list(masks)}
-        session.execute(text(_EDITIONS), values)
+        session.execute(text(_INSERT_EDITIONS), values)
     began = time.perf_counter()
-    compose.render_stale(parts.database, parts.renderer, parts.links, "", issue, EDITIONS_AT_ONCE)
+    compile.render_stale(app.database, app.renderer, app.links, "", issue, EDITIONS_PER_TRANSACTION)
     return time.perf_counter() - began
 
 
@@ -74,19 +76,19 @@ def main() -> None:
     languages = sorted(found, key=lambda tag: tag != "en")[: asked.languages]
     with stand.service() as parts:
         issue = stand.make_issue(parts, *languages)
-        source = compose.load(parts.database, parts.links, issue)
-        empty = source.compose(languages[0], 0, Links(""))
+        source = compile.load_issue(parts.database, parts.links, issue)
+        empty = source.compose(languages[0], 0, EditionUrls(""))
         parts.renderer.sheet(replace(empty, intro=""))  # loads the templates
-        press = compose.Press(source, parts.renderer, parts.links, "")
+        press = compile.EditionCompiler(source, parts.renderer, parts.links, "")
         wanted: list[tuple[str, int]] = []
         seconds = own = 0.0
         for language in languages:  # in turn, so that both meet the same machine
             shown = source.sections_shown(language)
             masks = [mask for mask in range(1, asked.masks + 1) if mask & shown == mask]
-            seconds += composed(press, language, masks)
-            own += bare(parts, source, language, masks)
+            seconds += time_compile(press, language, masks)
+            own += baseline(parts, source, language, masks)
             wanted += [(language, mask) for mask in masks]
-        whole = stored(parts, issue, wanted)
+        whole = time_render_stored(parts, issue, wanted)
     figures = {
         "ratio": round(seconds / own, 2),
         "compose_milliseconds": round(seconds / len(wanted) * 1000, 3),

@@ -17,16 +17,16 @@ from stand import report
 
 from mailer.adapters.dkim import Key, KeyKind, Signer, new_private_key
 from mailer.domain import headers
-from mailer.domain.headers import Origin, edition_headers
-from mailer.domain.message import Template, compile_message, marker
+from mailer.domain.headers import SenderIdentity, edition_headers
+from mailer.domain.message import CompiledMessage, compile_message, marker
 
-_LINE = "Lorem ipsum dolor sit amet, consectetur adipiscing elit, sed do eiusmod te\n"
+_FILLER_LINE = "Lorem ipsum dolor sit amet, consectetur adipiscing elit, sed do eiusmod te\n"
 
 
-def messages(size: int, count: int) -> list[list[bytes]]:
+def build_messages(size: int, count: int) -> list[list[bytes]]:
     """As sending fills them: one edition of ``size`` bytes or a line less, with what differs by reader."""
     name = marker("bench", "name")
-    origin = Origin(
+    origin = SenderIdentity(
         "Bench",
         "bench@example.org",
         "",
@@ -37,37 +37,39 @@ def messages(size: int, count: int) -> list[list[bytes]]:
         "b",
     )
 
-    def template(lines: int) -> Template:
-        body = f"Greetings, {name}\n" + _LINE * lines
+    def template(lines: int) -> CompiledMessage:
+        body = f"Greetings, {name}\n" + _FILLER_LINE * lines
         return compile_message(edition_headers(origin, "Bench", "en"), "Greetings\n", body, {name: "name"})
 
-    def filled(edition: Template, number: int) -> list[bytes]:
+    def filled(edition: CompiledMessage, number: int) -> list[bytes]:
         values = {
             headers.TO: b"Reader %d <reader%d@example.org>" % (number, number),
             headers.DATE: b"Wed, 30 Sep 2026 09:00:00 +0000",
             headers.MESSAGE_ID: b"%032x" % number,
             headers.UNSUBSCRIBE: b"%022x" % number,
-            headers.MAIL_UNSUBSCRIBE: b"%032x" % number,
+            headers.MAILTO_UNSUBSCRIBE: b"%032x" % number,
             "name/html+qp": b"Reader %d" % number,
         }
         return edition.fill(values)
 
     rest = sum(map(len, filled(template(0), count)))
-    edition = template((size - rest) // (len(_LINE) + 1))
+    edition = template((size - rest) // (len(_FILLER_LINE) + 1))
     return [filled(edition, number) for number in range(count)]
 
 
-def in_turn(signer: Signer, bare: Callable[[], object], asked: list[list[bytes]]) -> tuple[float, float]:
+def measure_alternating(
+    signer: Signer, baseline: Callable[[], object], messages: list[list[bytes]]
+) -> tuple[float, float]:
     """Median microseconds of signing and of ``bare``, called in turn so that both meet the same machine."""
     clock = time.perf_counter_ns
     times: list[tuple[int, int]] = []
-    for segments in asked:
+    for segments in messages:
         began = clock()
         signer.sign(segments)
         between = clock()
-        bare()
+        baseline()
         times.append((between - began, clock() - between))
-    first, second = zip(*times[len(asked) // 10 :], strict=True)
+    first, second = zip(*times[len(messages) // 10 :], strict=True)
     return median(first) / 1000, median(second) / 1000
 
 
@@ -77,7 +79,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=2000, help="signatures of each kind")
     parser.add_argument("--json", metavar="FILE")
     asked = parser.parse_args()
-    made = messages(asked.size, asked.count)
+    made = build_messages(asked.size, asked.count)
     digest = b"d" * 32
 
     pems = {kind: new_private_key(kind) for kind in KeyKind}
@@ -88,8 +90,8 @@ def main() -> None:
     assert isinstance(ed25519, Ed25519PrivateKey)
     padded, hashed = padding.PKCS1v15(), hashes.SHA256()
 
-    signed, bare = in_turn(signers[KeyKind.rsa], lambda: rsa.sign(digest, padded, hashed), made)
-    ed_signed, ed_bare = in_turn(signers[KeyKind.ed25519], lambda: ed25519.sign(digest), made)
+    signed, bare = measure_alternating(signers[KeyKind.rsa], lambda: rsa.sign(digest, padded, hashed), made)
+    ed_signed, ed_bare = measure_alternating(signers[KeyKind.ed25519], lambda: ed25519.sign(digest), made)
     figures = {
         "ratio": round(signed / bare, 3),
         "sign_microseconds": round(signed, 1),

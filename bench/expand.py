@@ -18,24 +18,25 @@ from datetime import UTC, datetime
 import stand
 from sqlalchemy import text
 
-from mailer.services import expand, schedule
+from mailer.services.delivery import expand
+from mailer.services.issues import schedule
 
-_BARE = """
+_BASELINE_TABLE = """
 CREATE TABLE bare (LIKE delivery_{issue} INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING INDEXES)
 WITH (fillfactor = 80)
 """
 
 
-def at_once(parts: stand.Mailer, *queries: str) -> None:
-    with parts.database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+def run_autocommit(app: stand.Mailer, *queries: str) -> None:
+    with app.database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         for query in queries:
             connection.execute(text(query))
 
 
-def leave(parts: stand.Mailer) -> None:
+def mark_inactive(app: stand.Mailer) -> None:
     """A share of the readers has unsubscribed, waits for confirmation, or is suppressed."""
-    at_once(
-        parts,
+    run_autocommit(
+        app,
         "UPDATE subscription SET state = 'unsubscribed' WHERE subscriber_id % 50 = 7",
         "UPDATE subscription SET state = 'pending' WHERE subscriber_id % 100 = 11",
         "INSERT INTO suppression (address_hash, reason)"
@@ -45,17 +46,17 @@ def leave(parts: stand.Mailer) -> None:
     )
 
 
-def expanded(parts: stand.Mailer, issue: int, workers: int) -> tuple[float, float]:
+def time_expand(app: stand.Mailer, issue: int, workers: int) -> tuple[float, float]:
     """Seconds of freezing the audience, and of giving it delivery rows."""
-    at_once(parts, "CHECKPOINT")
+    run_autocommit(app, "CHECKPOINT")
     now = datetime.now(UTC)
-    schedule.schedule(parts.database, issue, now, "bench")
+    schedule.schedule(app.database, issue, now, "bench")
     began = time.perf_counter()
-    schedule.begin_due(parts.database, now, parts.settings.batch_size)
+    schedule.start_due(app.database, now, app.settings.batch_size)
     frozen = time.perf_counter()
 
     def work() -> None:
-        while expand.expand_some(parts.database, issue, now):
+        while expand.expand_next(app.database, issue, now):
             pass
 
     with ThreadPoolExecutor(workers) as pool:
@@ -64,10 +65,10 @@ def expanded(parts: stand.Mailer, issue: int, workers: int) -> tuple[float, floa
     return frozen - began, time.perf_counter() - frozen
 
 
-def undo(parts: stand.Mailer, issue: int) -> None:
+def reset_issue(app: stand.Mailer, issue: int) -> None:
     """Approved again, as if it had never been expanded."""
-    at_once(
-        parts,
+    run_autocommit(
+        app,
         f"DROP TABLE delivery_{issue}",
         f"DELETE FROM batch WHERE issue_id = {issue}",
         f"DELETE FROM edition WHERE issue_id = {issue}",
@@ -77,13 +78,13 @@ def undo(parts: stand.Mailer, issue: int) -> None:
     )
 
 
-def bare(parts: stand.Mailer, issue: int) -> float:
+def baseline(app: stand.Mailer, issue: int) -> float:
     """Seconds of a copy of the same rows."""
-    at_once(parts, _BARE.format(issue=issue), "CHECKPOINT")
+    run_autocommit(app, _BASELINE_TABLE.format(issue=issue), "CHECKPOINT")
     began = time.perf_counter()
-    at_once(parts, f"INSERT INTO bare SELECT * FROM delivery_{issue}")
+    run_autocommit(app, f"INSERT INTO bare SELECT * FROM delivery_{issue}")
     seconds = time.perf_counter() - began
-    at_once(parts, "DROP TABLE bare")
+    run_autocommit(app, "DROP TABLE bare")
     return seconds
 
 
@@ -98,17 +99,17 @@ def main() -> None:
     with stand.service() as parts:
         issue = stand.make_issue(parts, *languages)
         stand.make_readers(parts, asked.readers, languages, masks=63)
-        leave(parts)
+        mark_inactive(parts)
         runs, copies = [], []
         for again in range(asked.rounds):
             if again:
-                undo(parts, issue)
-            runs.append(expanded(parts, issue, asked.workers))
-            copies.append(bare(parts, issue))
+                reset_issue(parts, issue)
+            runs.append(time_expand(parts, issue, asked.workers))
+            copies.append(baseline(parts, issue))
         freezing, expanding = min(runs, key=sum)
         seconds = min(copies)
         with parts.database.transaction() as session:
-            query = f"SELECT count(*), count(reason), count(DISTINCT edition_id) FROM delivery_{issue}"
+            query = f"SELECT count(*), count(skip_reason), count(DISTINCT edition_id) FROM delivery_{issue}"
             rows, skipped, editions = session.execute(text(query)).one()
     if rows != asked.readers:
         raise RuntimeError(f"{rows} rows for {asked.readers} readers")

@@ -43,23 +43,23 @@ from sqlalchemy import text
 
 from mailer.adapters.embedded import Postgres, Valkey
 from mailer.adapters.tokens import Purpose
-from mailer.bootstrap import Mailer
-from mailer.cli.processes import Processes
+from mailer.bootstrap import Container
+from mailer.cli.supervisor import Supervisor
 from mailer.domain.states import IssueState
-from mailer.services import report, schedule
+from mailer.services.issues import report, schedule
 from mailer.settings import Settings
 
-LEASE = 5
-PATIENCE = 120.0
+LEASE_SECONDS = 5
+RECOVERY_SECONDS = 120.0
 """Seconds within which mail must flow again after a fault."""
-EXIT_WITHIN = 10.0
+EXIT_SECONDS = 10.0
 """Seconds that a worker may take to end after SIGTERM."""
-AWAY = 10.0
+OUTAGE_SECONDS = 10.0
 """Seconds that something is away: longer than a lease."""
 
 
 @dataclass(slots=True)
-class Found:
+class ScenarioResult:
     """What one fault led to."""
 
     fault: str
@@ -72,51 +72,51 @@ class Found:
     failed: int = 0
     seconds: float = 0.0
     """From the order to the end of the issue."""
-    wrong: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
     """In sentences, everything that must not be."""
-    left_out: str = ""
+    skipped_reason: str = ""
     """Why the fault was not tried."""
 
 
-class LeftOut(Exception):
+class SkippedScenario(Exception):
     """The fault cannot be made on this machine."""
 
 
 @dataclass(slots=True)
-class Scene:
+class Scenario:
     """An issue on its way, and all that can be disturbed."""
 
-    parts: Mailer
+    app: Container
     postgres: Postgres
     valkey: Valkey
     relay: RunningSink
-    processes: Processes
+    processes: Supervisor
     issue: int
     readers: int
     senders: tuple[str, ...]
-    clock: Path
+    clock_file: Path
     """What PostgreSQL's clock adds to the time of day, for libfaketime; only for the faults of the clock."""
-    found: Found
-    chance: random.Random
+    result: ScenarioResult
+    rng: random.Random
 
     def start(self, *names: str) -> None:
         for name in names:
             # The name in EHLO tells the relay whose connection it is.
-            environment = {"MAILER_SMTP_LOCAL_NAME": name}
+            environment = {"MAILER_SMTP_EHLO_NAME": name}
             if name.startswith("beat"):
                 self.processes.start_beat(name, environment)
             elif name.startswith("prepare"):
-                self.processes.start_worker(name, "control,expand,compose", 2, environment)
+                self.processes.start_worker(name, "scheduler,expand,compose", 2, environment)
             else:
                 self.processes.start_worker(name, "send,retry", 2, environment)
 
-    def signal(self, number: signal.Signals, *names: str) -> None:
+    def signal(self, signum: signal.Signals, *names: str) -> None:
         for name in names:
-            os.kill(self.processes.pid(name), number)
+            os.kill(self.processes.pid(name), signum)
 
     def kill(self, *names: str) -> None:
         """SIGKILL, with the connections counted that were open."""
-        self.found.connections += sum(map(self.relay.connections, names))
+        self.result.connections += sum(map(self.relay.connections, names))
         self.signal(signal.SIGKILL, *names)
 
     def terminate(self, *names: str) -> None:
@@ -124,26 +124,26 @@ class Scene:
         began = time.monotonic()
         self.processes.stop(30, *names)
         took = time.monotonic() - began
-        if took > EXIT_WITHIN:
-            self.found.wrong.append(f"after SIGTERM it took {took:.1f} s until all processes had ended")
+        if took > EXIT_SECONDS:
+            self.result.problems.append(f"after SIGTERM it took {took:.1f} s until all processes had ended")
         if left := len(self.claims()):
-            self.found.wrong.append(f"{left} claims were not given back after SIGTERM")
+            self.result.problems.append(f"{left} claims were not given back after SIGTERM")
 
     @property
-    def share(self) -> float:
+    def progress(self) -> float:
         """Of the readers, those whose message the relay has dealt with."""
         return (self.relay.counts.accepted + self.relay.counts.refused) / self.readers
 
-    def until(self, share: float) -> None:
+    def wait_for_progress(self, progress: float) -> None:
         def reached() -> bool:
-            if gone := self.processes.ended():
+            if gone := self.processes.exited():
                 raise RuntimeError(f"{', '.join(gone)} ended")
-            return self.share >= share
+            return self.progress >= progress
 
         stand.wait_for(reached, 300, 0.01)
 
     def query(self, statement: str, **values: object) -> list[tuple[object, ...]]:
-        with self.parts.database.transaction() as session:
+        with self.app.database.transaction() as session:
             return [tuple(row) for row in session.execute(text(statement), {"issue": self.issue, **values})]
 
     def claims(self, worker: str = "") -> dict[int, int]:
@@ -159,262 +159,262 @@ class Scene:
 
     @property
     def state(self) -> IssueState:
-        return report.status(self.parts.database, self.issue, datetime.now(UTC)).state
+        return report.status(self.app.database, self.issue, datetime.now(UTC)).state
 
 
 # The faults. Each begins while mail flows, and ends with everything running again.
 
-Play = Callable[[Scene], None]
-FAULTS: dict[str, Play] = {}
+FaultFunction = Callable[[Scenario], None]
+FAULTS: dict[str, FaultFunction] = {}
 
 
-def fault(play: Play) -> Play:
-    FAULTS[play.__name__.replace("_", "-")] = play
-    return play
+def fault(function: FaultFunction) -> FaultFunction:
+    FAULTS[function.__name__.replace("_", "-")] = function
+    return function
 
 
 @fault
-def none(scene: Scene) -> None:
+def none(scenario: Scenario) -> None:
     """Nothing is disturbed."""
-    scene.until(0.5)
+    scenario.wait_for_progress(0.5)
 
 
 @fault
-def ten_workers(scene: Scene) -> None:
+def ten_workers(scenario: Scenario) -> None:
     """Two beats, two preparing and ten sending workers."""
-    scene.start("beat-2", "prepare-2", *(f"more{number}" for number in range(10 - len(scene.senders))))
-    scene.until(0.9)
+    scenario.start("beat-2", "prepare-2", *(f"more{number}" for number in range(10 - len(scenario.senders))))
+    scenario.wait_for_progress(0.9)
 
 
 @fault
-def workers(scene: Scene) -> None:
+def workers(scenario: Scenario) -> None:
     """kill -9 of a random worker every second."""
-    scene.until(0.1)
+    scenario.wait_for_progress(0.1)
     ends = time.monotonic() + 240
-    while scene.share < 0.8 and time.monotonic() < ends:
-        _kill_one(scene, "prepare")
+    while scenario.progress < 0.8 and time.monotonic() < ends:
+        _kill_random(scenario, "prepare")
         time.sleep(1)
 
 
-def _kill_one(scene: Scene, *others: str) -> None:
+def _kill_random(scenario: Scenario, *others: str) -> None:
     """A sender that is at work, or one of the others; it is started again."""
-    busy = [name for name in scene.senders if scene.relay.connections(name)]
-    name = scene.chance.choice([*others, *(busy or scene.senders)])
-    scene.kill(name)
-    scene.start(name)
+    busy = [name for name in scenario.senders if scenario.relay.connections(name)]
+    name = scenario.rng.choice([*others, *(busy or scenario.senders)])
+    scenario.kill(name)
+    scenario.start(name)
 
 
 @fault
-def all_workers(scene: Scene) -> None:
+def all_workers(scenario: Scenario) -> None:
     """kill -9 of all workers at once, three times."""
     for share in (0.2, 0.4, 0.6):
-        scene.until(share)
-        scene.kill("prepare", *scene.senders)
-        scene.start("prepare", *scene.senders)
+        scenario.wait_for_progress(share)
+        scenario.kill("prepare", *scenario.senders)
+        scenario.start("prepare", *scenario.senders)
 
 
 @fault
-def beat(scene: Scene) -> None:
+def beat(scenario: Scenario) -> None:
     """kill -9 of beat, again and again, then away for ten seconds."""
-    scene.until(0.2)
-    for seconds in (1, 1, 1, AWAY):
-        scene.kill("beat")
+    scenario.wait_for_progress(0.2)
+    for seconds in (1, 1, 1, OUTAGE_SECONDS):
+        scenario.kill("beat")
         time.sleep(seconds)
-        scene.start("beat")
+        scenario.start("beat")
 
 
 @fault
-def parent(scene: Scene) -> None:
+def parent(scenario: Scenario) -> None:
     """kill -9 of `mailer run` alone: its workers end by themselves."""
     if sys.platform != "linux":
-        raise LeftOut("only Linux tells a process that its parent is gone")
-    everyone = ("beat", "prepare", *scene.senders)
-    scene.until(0.2)
-    scene.terminate(*everyone)
-    scene.processes.start("run", "mailer", "run")
-    scene.until(0.5)
-    scene.signal(signal.SIGKILL, "run")
+        raise SkippedScenario("only Linux tells a process that its parent is gone")
+    everyone = ("beat", "prepare", *scenario.senders)
+    scenario.wait_for_progress(0.2)
+    scenario.terminate(*everyone)
+    scenario.processes.start("run", "mailer", "run")
+    scenario.wait_for_progress(0.5)
+    scenario.signal(signal.SIGKILL, "run")
     began = time.monotonic()
-    stand.wait_for(lambda: not scene.relay.connections(), 60)
-    if (took := time.monotonic() - began) > EXIT_WITHIN:
-        scene.found.wrong.append(f"workers went on for {took:.1f} s after their parent")
-    scene.processes.stop(1, "run")
-    scene.start(*everyone)
+    stand.wait_for(lambda: not scenario.relay.connections(), 60)
+    if (took := time.monotonic() - began) > EXIT_SECONDS:
+        scenario.result.problems.append(f"workers went on for {took:.1f} s after their parent")
+    scenario.processes.stop(1, "run")
+    scenario.start(*everyone)
 
 
 @fault
-def zombie(scene: Scene) -> None:
+def stalled_worker(scenario: Scenario) -> None:
     """All senders but one are stopped past their leases, and go on when that one has taken a batch over."""
     for share in (0.2, 0.4, 0.6):
-        scene.until(share)
-        _stop_past_lease(scene)
+        scenario.wait_for_progress(share)
+        _stop_past_lease(scenario)
 
 
-def _stop_past_lease(scene: Scene, latency: float = 0.3) -> None:
+def _stop_past_lease(scenario: Scenario, latency: float = 0.3) -> None:
     # Slowly, so that they are back while the other one is at work on a batch of theirs.
-    quick, scene.relay.behaviour.latency = scene.relay.behaviour.latency, latency
-    stopped = scene.senders[1:]
-    stand.wait_for(lambda: all(scene.claims(name) for name in stopped), 60, 0.01)
-    scene.signal(signal.SIGSTOP, *stopped)
-    scene.found.connections += sum(map(scene.relay.connections, stopped))
-    claims = {batch: epoch for name in stopped for batch, epoch in scene.claims(name).items()}
-    stand.wait_for(lambda: bool(scene.taken_over(claims)), PATIENCE)
-    scene.signal(signal.SIGCONT, *stopped)
+    quick, scenario.relay.behaviour.latency = scenario.relay.behaviour.latency, latency
+    stopped = scenario.senders[1:]
+    stand.wait_for(lambda: all(scenario.claims(name) for name in stopped), 60, 0.01)
+    scenario.signal(signal.SIGSTOP, *stopped)
+    scenario.result.connections += sum(map(scenario.relay.connections, stopped))
+    claims = {batch: epoch for name in stopped for batch, epoch in scenario.claims(name).items()}
+    stand.wait_for(lambda: bool(scenario.taken_over(claims)), RECOVERY_SECONDS)
+    scenario.signal(signal.SIGCONT, *stopped)
     time.sleep(1)
-    scene.relay.behaviour.latency = quick
+    scenario.relay.behaviour.latency = quick
 
 
 @fault
-def sigterm(scene: Scene) -> None:
+def sigterm(scenario: Scenario) -> None:
     """SIGTERM to everything under load, three times."""
     for share in (0.2, 0.4, 0.6):
-        scene.until(share)
-        scene.terminate("beat", "prepare", *scene.senders)
-        scene.start("beat", "prepare", *scene.senders)
+        scenario.wait_for_progress(share)
+        scenario.terminate("beat", "prepare", *scenario.senders)
+        scenario.start("beat", "prepare", *scenario.senders)
 
 
 @fault
-def sigterm_stalled(scene: Scene) -> None:
+def sigterm_stalled(scenario: Scenario) -> None:
     """SIGTERM to everything while the relay answers nothing."""
-    scene.until(0.3)
-    scene.relay.behaviour.stall, scene.relay.behaviour.stall_seconds = 1.0, 60.0
+    scenario.wait_for_progress(0.3)
+    scenario.relay.behaviour.stall, scenario.relay.behaviour.stall_seconds = 1.0, 60.0
     time.sleep(2)
-    scene.found.connections += scene.relay.connections()
-    scene.terminate("beat", "prepare", *scene.senders)
-    scene.relay.behaviour.stall = 0.0
-    scene.start("beat", "prepare", *scene.senders)
+    scenario.result.connections += scenario.relay.connections()
+    scenario.terminate("beat", "prepare", *scenario.senders)
+    scenario.relay.behaviour.stall = 0.0
+    scenario.start("beat", "prepare", *scenario.senders)
 
 
 @fault
-def redis_flushed(scene: Scene) -> None:
+def redis_flushed(scenario: Scenario) -> None:
     """Redis is flushed, three times."""
     for share in (0.2, 0.4, 0.6):
-        scene.until(share)
-        redis.Redis.from_url(scene.valkey.url).flushall()
+        scenario.wait_for_progress(share)
+        redis.Redis.from_url(scenario.valkey.url).flushall()
 
 
 @fault
-def redis_frozen(scene: Scene) -> None:
+def redis_frozen(scenario: Scenario) -> None:
     """Redis answers nothing for ten seconds."""
-    scene.until(0.3)
-    os.kill(scene.valkey.pid, signal.SIGSTOP)
-    time.sleep(AWAY)
-    os.kill(scene.valkey.pid, signal.SIGCONT)
+    scenario.wait_for_progress(0.3)
+    os.kill(scenario.valkey.pid, signal.SIGSTOP)
+    time.sleep(OUTAGE_SECONDS)
+    os.kill(scenario.valkey.pid, signal.SIGCONT)
 
 
 @fault
-def redis_away(scene: Scene) -> None:
+def redis_away(scenario: Scenario) -> None:
     """Redis is stopped for ten seconds."""
-    scene.until(0.3)
-    scene.valkey.close()
-    time.sleep(AWAY)
-    scene.valkey.start()
+    scenario.wait_for_progress(0.3)
+    scenario.valkey.close()
+    time.sleep(OUTAGE_SECONDS)
+    scenario.valkey.start()
 
 
 @fault
-def redis_killed(scene: Scene) -> None:
+def redis_killed(scenario: Scenario) -> None:
     """kill -9 of Redis, which starts again at once, three times."""
     for share in (0.2, 0.4, 0.6):
-        scene.until(share)
-        os.kill(scene.valkey.pid, signal.SIGKILL)
-        scene.valkey.close()
-        scene.valkey.start()
+        scenario.wait_for_progress(share)
+        os.kill(scenario.valkey.pid, signal.SIGKILL)
+        scenario.valkey.close()
+        scenario.valkey.start()
 
 
-def _restart(scene: Scene, mode: str, seconds: float = 0.0) -> None:
-    scene.postgres.stop(mode)
+def _restart(scenario: Scenario, mode: str, seconds: float = 0.0) -> None:
+    scenario.postgres.stop(mode)
     time.sleep(seconds)
-    scene.postgres.start()
+    scenario.postgres.start()
 
 
 @fault
-def postgres_fast(scene: Scene) -> None:
+def postgres_fast(scenario: Scenario) -> None:
     """PostgreSQL is restarted in mode "fast", three times."""
     for share in (0.2, 0.4, 0.6):
-        scene.until(share)
-        _restart(scene, "fast")
+        scenario.wait_for_progress(share)
+        _restart(scenario, "fast")
 
 
 @fault
-def postgres_immediate(scene: Scene) -> None:
+def postgres_immediate(scenario: Scenario) -> None:
     """PostgreSQL is stopped in mode "immediate", as by a crash, and started, three times."""
     for share in (0.2, 0.4, 0.6):
-        scene.until(share)
-        _restart(scene, "immediate")
+        scenario.wait_for_progress(share)
+        _restart(scenario, "immediate")
 
 
 @fault
-def postgres_away(scene: Scene) -> None:
+def postgres_away(scenario: Scenario) -> None:
     """PostgreSQL is away for ten seconds, longer than a lease."""
-    scene.until(0.3)
-    _restart(scene, "fast", AWAY)
+    scenario.wait_for_progress(0.3)
+    _restart(scenario, "fast", OUTAGE_SECONDS)
 
 
 @fault
-def relay_refusing(scene: Scene) -> None:
+def relay_refusing(scenario: Scenario) -> None:
     """The relay cuts its connections and refuses new ones for ten seconds."""
-    scene.until(0.3)
-    scene.found.connections += scene.relay.connections()
-    scene.relay.refuse()
-    time.sleep(AWAY)
-    scene.relay.listen()
+    scenario.wait_for_progress(0.3)
+    scenario.result.connections += scenario.relay.connections()
+    scenario.relay.refuse()
+    time.sleep(OUTAGE_SECONDS)
+    scenario.relay.listen()
 
 
 @fault
-def relay_stalling(scene: Scene) -> None:
+def relay_stalling(scenario: Scenario) -> None:
     """For ten seconds the relay takes eight to answer each final dot: longer than a lease."""
-    scene.until(0.3)
-    scene.relay.behaviour.stall, scene.relay.behaviour.stall_seconds = 1.0, LEASE + 3
-    time.sleep(AWAY)
-    scene.relay.behaviour.stall = 0.0
+    scenario.wait_for_progress(0.3)
+    scenario.relay.behaviour.stall, scenario.relay.behaviour.stall_seconds = 1.0, LEASE_SECONDS + 3
+    time.sleep(OUTAGE_SECONDS)
+    scenario.relay.behaviour.stall = 0.0
 
 
 @fault
-def cut_at_data(scene: Scene) -> None:
+def cut_at_data(scenario: Scenario) -> None:
     """The relay drops connections instead of asking for the message."""
-    scene.until(0.1)
-    _dropping(scene, 0.8, drop_data=0.02)
+    scenario.wait_for_progress(0.1)
+    _drop_until(scenario, 0.8, drop_data=0.02)
 
 
 @fault
-def cut_before_the_dot(scene: Scene) -> None:
+def cut_before_the_dot(scenario: Scenario) -> None:
     """The relay drops connections in the middle of a message, with the rest of it and its dot under way."""
-    scene.until(0.1)
-    before = scene.relay.counts.dropped
-    _dropping(scene, 0.8, drop_before=0.01)
-    scene.found.connections += scene.relay.counts.dropped - before
+    scenario.wait_for_progress(0.1)
+    before = scenario.relay.counts.dropped
+    _drop_until(scenario, 0.8, drop_before=0.01)
+    scenario.result.connections += scenario.relay.counts.dropped - before
 
 
-def _dropping(scene: Scene, share: float, **probabilities: float) -> None:
+def _drop_until(scenario: Scenario, share: float, **probabilities: float) -> None:
     """Until that share of the readers is through."""
-    unanswered = scene.relay.counts.unanswered
+    unanswered = scenario.relay.counts.unanswered
     for name, value in probabilities.items():
-        setattr(scene.relay.behaviour, name, value)
-    scene.until(share)
+        setattr(scenario.relay.behaviour, name, value)
+    scenario.wait_for_progress(share)
     for name in probabilities:
-        setattr(scene.relay.behaviour, name, 0.0)
-    scene.found.connections += scene.relay.counts.unanswered - unanswered
+        setattr(scenario.relay.behaviour, name, 0.0)
+    scenario.result.connections += scenario.relay.counts.unanswered - unanswered
 
 
 @fault
-def cut_after_the_dot(scene: Scene) -> None:
+def cut_after_the_dot(scenario: Scenario) -> None:
     """The relay accepts messages, and drops connections instead of answering."""
-    scene.until(0.1)
-    _dropping(scene, 0.8, drop_after=0.01)
+    scenario.wait_for_progress(0.1)
+    _drop_until(scenario, 0.8, drop_after=0.01)
 
 
 @fault
-def lost_after_the_dot(scene: Scene) -> None:
+def lost_after_the_dot(scenario: Scenario) -> None:
     """The relay drops connections after the final dot, and the message with them."""
-    scene.until(0.1)
-    _dropping(scene, 0.8, drop_lost=0.01)
+    scenario.wait_for_progress(0.1)
+    _drop_until(scenario, 0.8, drop_lost=0.01)
 
 
 @fault
-def answers(scene: Scene) -> None:
+def answers(scenario: Scenario) -> None:
     """The relay answers 421, 450, 452, 550, 552 and 554 at random, at every stage."""
-    scene.until(0.1)
-    scene.relay.behaviour.faults = [
+    scenario.wait_for_progress(0.1)
+    scenario.relay.behaviour.faults = [
         Fault("mail", "421 4.3.2 closing", 0.005),
         Fault("mail", "452 4.3.1 no room", 0.02),
         Fault("rcpt", "421 4.3.2 closing", 0.005),
@@ -431,80 +431,80 @@ def answers(scene: Scene) -> None:
         Fault("final", "552 5.2.2 mailbox full", 0.02),
         Fault("final", "554 transaction failed", 0.02),
     ]
-    scene.until(0.9)
-    scene.relay.behaviour.faults = []
+    scenario.wait_for_progress(0.9)
+    scenario.relay.behaviour.faults = []
 
 
 @fault
-def message_refused(scene: Scene) -> None:
+def message_refused(scenario: Scenario) -> None:
     """The relay calls the message too big: the issue pauses, and is resumed by a person."""
-    scene.until(0.3)
-    scene.relay.behaviour.faults = [Fault("final", "552 5.3.4 too big", 1.0)]
-    stand.wait_for(lambda: scene.state is IssueState.paused, 30)
+    scenario.wait_for_progress(0.3)
+    scenario.relay.behaviour.faults = [Fault("final", "552 5.3.4 too big", 1.0)]
+    stand.wait_for(lambda: scenario.state is IssueState.paused, 30)
     time.sleep(2)
-    scene.relay.behaviour.faults = []
-    schedule.resume(scene.parts.database, scene.issue, "bench")
+    scenario.relay.behaviour.faults = []
+    schedule.resume(scenario.app.database, scenario.issue, "bench")
 
 
 @fault
-def disk_full(scene: Scene) -> None:
+def disk_full(scenario: Scenario) -> None:
     """No file of the senders can grow any more, the journal neither; then there is room again."""
     if not hasattr(resource, "prlimit"):
-        raise LeftOut("only Linux can set the limits of another process")
+        raise SkippedScenario("only Linux can set the limits of another process")
     for share, room in ((0.2, 0), (0.5, 10_000)):  # nothing is written, or only a part
-        scene.until(share)
-        pids = [scene.processes.pid(name) for name in scene.senders]
+        scenario.wait_for_progress(share)
+        pids = [scenario.processes.pid(name) for name in scenario.senders]
         before = [resource.prlimit(pid, resource.RLIMIT_FSIZE) for pid in pids]
         for pid, (_, hard) in zip(pids, before, strict=True):
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (room, hard))
-        stand.wait_for(lambda: _idle(scene), 60)  # what cannot be written down is not sent
+        stand.wait_for(lambda: _is_idle(scenario), 60)  # what cannot be written down is not sent
         time.sleep(3)
         for pid, limits in zip(pids, before, strict=True):
             resource.prlimit(pid, resource.RLIMIT_FSIZE, limits)
 
 
-def _idle(scene: Scene) -> bool:
+def _is_idle(scenario: Scenario) -> bool:
     """Whether the relay gets nothing for a second."""
-    accepted = scene.relay.counts.accepted
+    accepted = scenario.relay.counts.accepted
     time.sleep(1)
-    return scene.relay.counts.accepted == accepted
+    return scenario.relay.counts.accepted == accepted
 
 
 @fault
-def clock_forward(scene: Scene) -> None:
+def clock_forward(scenario: Scenario) -> None:
     """PostgreSQL's clock, which leases go by, jumps an hour ahead, three times."""
-    scene.relay.behaviour.latency *= 5  # so that workers do not notice at once that their leases are over
+    scenario.relay.behaviour.latency *= 5  # so that workers do not notice at once that their leases are over
     for number, share in enumerate((0.3, 0.6, 0.8), 1):
-        scene.until(share)
-        _set_clock(scene, number * 3600)
+        scenario.wait_for_progress(share)
+        _set_clock(scenario, number * 3600)
 
 
 @fault
-def clock_back(scene: Scene) -> None:
+def clock_back(scenario: Scenario) -> None:
     """PostgreSQL's clock, which leases go by, jumps twenty seconds back."""
-    scene.until(0.3)
-    _set_clock(scene, -20)
+    scenario.wait_for_progress(0.3)
+    _set_clock(scenario, -20)
 
 
 @fault
-def some_of_each(scene: Scene) -> None:
+def mixed(scenario: Scenario) -> None:
     """Answers lost, workers killed and stopped, PostgreSQL crashed, Redis flushed: in turn, on one issue."""
-    scene.until(0.05)
-    _dropping(scene, 0.2, drop_after=0.02, drop_lost=0.02)
+    scenario.wait_for_progress(0.05)
+    _drop_until(scenario, 0.2, drop_after=0.02, drop_lost=0.02)
     for _ in range(2):
-        _kill_one(scene)
+        _kill_random(scenario)
         time.sleep(0.5)
-    _stop_past_lease(scene, 0.1)  # what the killed ones left comes first
-    _restart(scene, "immediate")
-    redis.Redis.from_url(scene.valkey.url).flushall()
+    _stop_past_lease(scenario, 0.1)  # what the killed ones left comes first
+    _restart(scenario, "immediate")
+    redis.Redis.from_url(scenario.valkey.url).flushall()
 
 
-def _set_clock(scene: Scene, seconds: int) -> None:
+def _set_clock(scenario: Scenario, seconds: int) -> None:
     # By such a clock every open claim may be over, and with each its connections may change hands.
-    scene.found.connections += scene.relay.connections()
-    new = scene.clock.with_suffix(".new")
+    scenario.result.connections += scenario.relay.connections()
+    new = scenario.clock_file.with_suffix(".new")
     new.write_text(f"{seconds:+}s\n")
-    new.rename(scene.clock)
+    new.rename(scenario.clock_file)
     time.sleep(2)
 
 
@@ -512,14 +512,14 @@ def _libfaketime() -> Path:
     for pattern in ("*/faketime/libfaketimeMT.so.1", "faketime/libfaketimeMT.so.1"):
         if sys.platform == "linux" and (found := sorted(Path("/usr/lib").glob(pattern))):
             return found[0]
-    raise LeftOut("a clock of one's own needs libfaketime (Debian: apt-get install libfaketime)")
+    raise SkippedScenario("a clock of one's own needs libfaketime (Debian: apt-get install libfaketime)")
 
 
 # The stage.
 
 
 @contextmanager
-def _clock_of_its_own(name: str, clock: Path) -> Iterator[None]:
+def _separate_clock(name: str, clock: Path) -> Iterator[None]:
     """For the faults of the clock: what is started within goes by the file ``clock``. Not for workers: libfaketime
     breaks Python's sleep unless the monotonic clock jumps as well, which it does not when the time is set."""
     if not name.startswith("clock-"):
@@ -541,9 +541,9 @@ def _clock_of_its_own(name: str, clock: Path) -> Iterator[None]:
 
 
 @contextmanager
-def scene(
-    name: str, readers: int, *, senders: int, batch: int, size: int, latency: float, seed: int
-) -> Iterator[Scene]:
+def prepare_scenario(
+    name: str, readers: int, *, senders: int, batch_size: int, size: int, latency: float, seed: int
+) -> Iterator[Scenario]:
     """Everything up, the issue ordered."""
     with tempfile.TemporaryDirectory(prefix="mailer-faults-") as made, ExitStack() as stack:
         folder = Path(made)
@@ -552,7 +552,7 @@ def scene(
         log.touch()
         relay = stack.enter_context(RunningSink(str(log), Behaviour(latency=latency)))
         valkey = stack.enter_context(closing(Valkey(folder / "valkey")))
-        with _clock_of_its_own(name, folder / "clock"):
+        with _separate_clock(name, folder / "clock"):
             postgres = stack.enter_context(closing(Postgres(folder / "postgres")))
         settings = Settings(
             database_url=postgres.url(),
@@ -561,19 +561,19 @@ def scene(
             secret_key="f" * 32,
             smtp_port=relay.port,
             web_port=0,
-            batch_size=batch,
-            lease_seconds=LEASE,
-            retry_seconds=1,
+            batch_size=batch_size,
+            lease_seconds=LEASE_SECONDS,
+            min_backoff_seconds=1,
         )
-        parts = stack.enter_context(Mailer(settings, application="bench"))
+        parts = stack.enter_context(Container(settings, application="bench"))
         parts.migrate()
         issue = stand.make_issue(parts, "en")
         stand.make_readers(parts, readers, ["en"])
         with parts.database.transaction() as session:
             stand.audience_edition(session, issue)
         stand.set_message_size(parts, issue, size)
-        processes = stack.enter_context(Processes(parts))
-        set_up = Scene(
+        processes = stack.enter_context(Supervisor(parts))
+        set_up = Scenario(
             parts,
             postgres,
             valkey,
@@ -583,7 +583,7 @@ def scene(
             readers,
             tuple(f"send{number}" for number in range(senders)),
             folder / "clock",
-            Found(name),
+            ScenarioResult(name),
             random.Random(seed),
         )
         set_up.start("prepare", *set_up.senders, "beat")
@@ -597,57 +597,58 @@ def run(
     readers: int = 20_000,
     *,
     senders: int = 3,
-    batch: int = 200,
+    batch_size: int = 200,
     size: int = 10_000,
     latency: float = 0.02,
     seed: int = 1,
-) -> Found:
+) -> ScenarioResult:
     """Send an issue, let that happen, and compare."""
     try:
-        with scene(
-            name, readers, senders=senders, batch=batch, size=size, latency=latency, seed=seed
+        with prepare_scenario(
+            name, readers, senders=senders, batch_size=batch_size, size=size, latency=latency, seed=seed
         ) as here:
             began = time.monotonic()
             try:
                 FAULTS[name](here)
-                here.found.recovered_seconds = round(_recovered(here), 1)
+                here.result.recovered_seconds = round(_wait_for_recovery(here), 1)
                 stand.wait_for(lambda: here.state is IssueState.sent, 300, 0.2)
             except RuntimeError as error:  # too slow: what is there is compared all the same
-                here.found.wrong.append(f"it did not end: {error}")
+                here.result.problems.append(f"it did not end: {error}")
                 print(_logs(here), file=sys.stderr)
-            here.found.seconds = round(time.monotonic() - began, 1)
+            here.result.seconds = round(time.monotonic() - began, 1)
             _compare(here)
-            return here.found
-    except LeftOut as why:
-        return Found(name, left_out=str(why))
+            return here.result
+    except SkippedScenario as why:
+        return ScenarioResult(name, skipped_reason=str(why))
 
 
-def _recovered(here: Scene) -> float:
+def _wait_for_recovery(scenario: Scenario) -> float:
     """Seconds until mail flows and each claim that was open has ended."""
-    claims, accepted = here.claims(), here.relay.counts.accepted
+    claims, accepted = scenario.claims(), scenario.relay.counts.accepted
 
     def over() -> bool:
-        flows = here.relay.counts.accepted > accepted or here.state is IssueState.sent
-        return flows and here.taken_over(claims) == claims.keys()
+        flows = scenario.relay.counts.accepted > accepted or scenario.state is IssueState.sent
+        return flows and scenario.taken_over(claims) == claims.keys()
 
-    return stand.wait_for(over, PATIENCE, 0.1)
+    return stand.wait_for(over, RECOVERY_SECONDS, 0.1)
 
 
-def _compare(here: Scene) -> None:
-    found, wrong = here.found, here.found.wrong
-    log = (here.parts.settings.state_dir / "accepted.log").read_text().split()
+def _compare(scenario: Scenario) -> None:
+    found, wrong = scenario.result, scenario.result.problems
+    log = (scenario.app.settings.state_dir / "accepted.log").read_text().split()
     opened = [
-        here.parts.tokens.open_mail(Purpose.message, line.strip("<>").partition("@")[0]) for line in log
+        scenario.app.tokens.read_mail_token(Purpose.message, line.strip("<>").partition("@")[0])
+        for line in log
     ]
-    logged = Counter(pair[1] for pair in opened if pair and pair[0] == here.issue)
+    logged = Counter(pair[1] for pair in opened if pair and pair[0] == scenario.issue)
     rows: dict[int, str] = dict(
-        here.query("SELECT subscriber_id, state::text FROM delivery WHERE issue_id = :issue")  # type: ignore[arg-type]
+        scenario.query("SELECT subscriber_id, state::text FROM delivery WHERE issue_id = :issue")  # type: ignore[arg-type]
     )
     states = Counter(rows.values())
     found.sent, found.failed, found.uncertain = states["sent"], states["failed"], states["uncertain"]
     silent = [reader for reader, state in rows.items() if state == "sent" and not logged[reader]]
     still_open = [reader for reader, state in rows.items() if state in ("pending", "sending")]
-    nowhere = here.readers - len(rows)
+    nowhere = scenario.readers - len(rows)
     twice = [reader for reader, times in logged.items() if times > 1]
     denied = [reader for reader in logged if rows.get(reader) not in ("sent", "uncertain")]
     found.lost, found.twice = len(silent) + len(still_open) + nowhere, len(twice)
@@ -664,26 +665,26 @@ def _compare(here: Scene) -> None:
         wrong.append(f"{found.uncertain} are uncertain, with {found.connections} connections")
     if len(log) != logged.total():
         wrong.append(f"{len(log) - logged.total()} lines of the record are about no delivery of this issue")
-    wrong.extend(report.audit(here.parts.database, here.issue))
+    wrong.extend(report.audit(scenario.app.database, scenario.issue))
 
 
-def _logs(here: Scene) -> str:
-    logs = sorted((here.parts.settings.state_dir / "logs").glob("*.log"))
+def _logs(scenario: Scenario) -> str:
+    logs = sorted((scenario.app.settings.state_dir / "logs").glob("*.log"))
     return "\n".join(f"--- {log.name}\n{log.read_text(errors='replace')[-1500:]}" for log in logs)
 
 
-def _table(all_found: list[Found]) -> Table:
+def _results_table(results: list[ScenarioResult]) -> Table:
     table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("fault", no_wrap=True)
     for name in ("lost", "twice", "uncertain", "connections", "seconds", "sent", "failed"):
         table.add_column(name, justify="right", no_wrap=True)
-    for found in all_found:
-        if found.left_out:
+    for found in results:
+        if found.skipped_reason:
             table.add_row(found.fault, *["–"] * 7)
             continue
         figures = (found.lost, found.twice, found.uncertain, found.connections, found.recovered_seconds)
         figures += (found.sent, found.failed)
-        style = "bold red" if found.wrong else None
+        style = "bold red" if found.problems else None
         table.add_row(found.fault, *("–" if one is None else f"{one:,}" for one in figures), style=style)
     return table
 
@@ -706,7 +707,7 @@ def main() -> None:
         print(f"{name}: {FAULTS[name].__doc__}", file=sys.stderr, flush=True)
         options = {key: getattr(asked, key) for key in ("senders", "batch", "size", "latency", "seed")}
         all_found.append(found := run(name, asked.readers, **options))
-        for sentence in found.wrong:
+        for sentence in found.problems:
             print(f"  WRONG: {sentence}", file=sys.stderr, flush=True)
     machine = stand.machine()
     rows = json.dumps(
@@ -716,15 +717,15 @@ def main() -> None:
         Path(asked.json).write_text(rows + "\n")
     if sys.stdout.isatty() or asked.json:
         console = Console()
-        console.print(_table(all_found))
+        console.print(_results_table(all_found))
         for found in all_found:
-            if found.left_out:
-                console.print(f"{found.fault} was left out: {found.left_out}.", markup=False)
-            for sentence in found.wrong:
+            if found.skipped_reason:
+                console.print(f"{found.fault} was left out: {found.skipped_reason}.", markup=False)
+            for sentence in found.problems:
                 console.print(f"{found.fault}: {sentence}", markup=False)
     else:
         print(rows)
-    sys.exit(any(found.wrong for found in all_found))
+    sys.exit(any(found.problems for found in all_found))
 
 
 if __name__ == "__main__":

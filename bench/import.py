@@ -19,16 +19,16 @@ from statistics import median
 import stand
 from sqlalchemy import text
 
-from mailer.domain.reader_list import COLUMNS
-from mailer.services import subscribers
-from mailer.store import readers
+from mailer.domain.subscriber_csv import COLUMNS
+from mailer.services.subscribers import csv_import
+from mailer.store import subscribers
 
 _SOURCES = ("web form", "fair in Aldeva", "letter", "telephone")
 _SECTIONS = ("", "water-and-rivers", "water-and-rivers|health-and-care", "none")
 _TABLES = ("subscriber", "subscription")
 
 
-def write(path: Path, lines: int, languages: list[str]) -> None:
+def write_csv(path: Path, lines: int, languages: list[str]) -> None:
     """Invented readers; of each hundred, line 1 is wrong, 2 repeats line 0, and 3 is suppressed."""
     with path.open("w", encoding="utf-8") as file:
         file.write(",".join(COLUMNS) + "\n")
@@ -42,38 +42,38 @@ def write(path: Path, lines: int, languages: list[str]) -> None:
             )
 
 
-def suppress(parts: stand.Mailer, lines: int) -> None:
-    with parts.database.transaction() as session:
+def suppress_some(app: stand.Mailer, lines: int) -> None:
+    with app.database.transaction() as session:
         for n in range(3, lines, 100):
-            hashed = parts.tokens.address_hash(f"reader{n}@d{n % 997}.example.org")
-            readers.suppress(session, hashed, "manual", "")
+            hashed = app.tokens.address_hash(f"reader{n}@d{n % 997}.example.org")
+            subscribers.suppress(session, hashed, "manual", "")
 
 
-def bare(parts: stand.Mailer, path: Path) -> float:
+def baseline(app: stand.Mailer, path: Path) -> float:
     """Seconds of COPY into a table of text, the client's reading of the file included."""
     columns = ", ".join(f"{name} text" for name in COLUMNS)
-    with parts.database.transaction() as session:
+    with app.database.transaction() as session:
         session.execute(text(f"CREATE TABLE bare ({columns})"))
     began = time.perf_counter()
-    with parts.database.transaction() as session, path.open("rb") as file:
+    with app.database.transaction() as session, path.open("rb") as file:
         cursor = session.connection().connection.cursor()
         with cursor.copy("COPY bare FROM STDIN (FORMAT csv, HEADER)") as copy:
             while block := file.read(1 << 17):
                 copy.write(block)
     seconds = time.perf_counter() - began
-    with parts.database.transaction() as session:
+    with app.database.transaction() as session:
         session.execute(text("DROP TABLE bare"))
     return seconds
 
 
-def rows(parts: stand.Mailer) -> float:
+def time_row_inserts(app: stand.Mailer) -> float:
     """Seconds of storing once more what is stored."""
-    with parts.database.transaction() as session:
+    with app.database.transaction() as session:
         for table in _TABLES:
             session.execute(text(f"CREATE TABLE kept_{table} AS TABLE {table}"))
         session.execute(text(f"TRUNCATE {', '.join(_TABLES)} CASCADE"))
     began = time.perf_counter()
-    with parts.database.transaction() as session:
+    with app.database.transaction() as session:
         for table in _TABLES:
             session.execute(text(f"INSERT INTO {table} SELECT * FROM kept_{table}"))
     return time.perf_counter() - began
@@ -88,18 +88,18 @@ def main() -> None:
     with stand.service() as parts:
         stand.make_issue(parts, "en")
         path = parts.settings.state_dir / "readers.csv"
-        write(path, asked.lines, languages)
-        suppress(parts, asked.lines)
-        copies = [bare(parts, path) for _ in range(3)]
+        write_csv(path, asked.lines, languages)
+        suppress_some(parts, asked.lines)
+        copies = [baseline(parts, path) for _ in range(3)]
         before = stand.peak_memory(os.getpid())
         began = time.perf_counter()
-        report = subscribers.import_subscribers(
-            parts.database, path, "lumen-basin", pads=parts.tokens.address_pads(), now=datetime.now(UTC)
+        report = csv_import.import_subscribers(
+            parts.database, path, "lumen-basin", hmac_pads=parts.tokens.address_pads(), now=datetime.now(UTC)
         )
         seconds = time.perf_counter() - began
         more = stand.peak_memory(os.getpid()) - before
-        copies += [bare(parts, path) for _ in range(3)]
-        stored = rows(parts)
+        copies += [baseline(parts, path) for _ in range(3)]
+        stored = time_row_inserts(parts)
     if report.lines != asked.lines or report.rejected != 2 * (asked.lines // 100):
         raise RuntimeError(str(report))
     figures = {

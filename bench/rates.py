@@ -18,10 +18,10 @@ import stand
 from sqlalchemy import text
 
 from mailer.adapters.tokens import Purpose
-from mailer.cli.processes import Processes
-from mailer.services import schedule
+from mailer.cli.supervisor import Supervisor
+from mailer.services.issues import schedule
 
-WARM = 3.0
+WARM_UP_SECONDS = 3.0
 """Seconds before counting begins."""
 
 
@@ -30,15 +30,15 @@ class Case:
     """``nominal`` is by receiving domain; the empty name stands for all of them together."""
 
     name: str
-    nominal: dict[str, float]
+    nominal_rates: dict[str, float]
     settings: dict[str, Any] = field(default_factory=dict)
-    issue: float | None = None
+    issue_rate: float | None = None
 
 
 CASES = [
     Case("relay, 500/s", {"": 500}, {"smtp_rate": "500/s"}),
     Case("relay, 20/s", {"": 20}, {"smtp_rate": "20/s"}),
-    Case("issue, 200/s", {"": 200}, issue=200),
+    Case("issue, 200/s", {"": 200}, issue_rate=200),
     Case(
         "two destinations, 150/s and 50/s",
         {"d0.example.org": 150, "d1.example.org": 50},
@@ -58,25 +58,25 @@ def run(case: Case, seconds: float, folder: Path) -> dict[str, float]:
     with (
         stand.sink("--log", str(log)) as (port, _),
         stand.service(smtp_port=port, **case.settings) as parts,
-        Processes(parts) as processes,
+        Supervisor(parts) as processes,
     ):
         issue = stand.make_issue(parts, "en")
-        rate = max(case.nominal.values())
-        count = int(rate * (seconds + 2 * WARM) * len(case.nominal)) + 1000
+        rate = max(case.nominal_rates.values())
+        count = int(rate * (seconds + 2 * WARM_UP_SECONDS) * len(case.nominal_rates)) + 1000
         stand.make_readers(parts, count, ["en"])
-        domains = sorted(case.nominal) if all(case.nominal) else ["d0.example.org"]
+        domains = sorted(case.nominal_rates) if all(case.nominal_rates) else ["d0.example.org"]
         with parts.database.transaction() as session:
             query = "UPDATE subscriber SET address = 'reader' || id || '@' || (CAST(:domains AS text[]))[1 + id % :n]"
             session.execute(text(query), {"domains": domains, "n": len(domains)})
-        schedule.limit(parts.database, issue, case.issue, "bench")
-        processes.start_worker("prepare", "control,expand,compose", 2)
+        schedule.set_max_rate(parts.database, issue, case.issue_rate, "bench")
+        processes.start_worker("prepare", "scheduler,expand,compose", 2)
         for number in range(2):
             processes.start_worker(f"send{number}", "send,retry", 2)
         processes.start_beat()
         stand.wait_for_workers(parts, 3)
         schedule.schedule(parts.database, issue, datetime.now(UTC), "bench")
         stand.wait_for(lambda: log.exists() and log.stat().st_size > 0, 60)
-        time.sleep(WARM)
+        time.sleep(WARM_UP_SECONDS)
         first, began = log.stat().st_size, time.monotonic()
         time.sleep(seconds)
         last, took = log.stat().st_size, time.monotonic() - began
@@ -88,7 +88,7 @@ def run(case: Case, seconds: float, folder: Path) -> dict[str, float]:
         readers = [found[1] for found in opened if found]
         return {
             name: sum(not name or domains[reader % len(domains)] == name for reader in readers) / took
-            for name in case.nominal
+            for name in case.nominal_rates
         }
 
 
@@ -105,7 +105,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             achieved = run(case, asked.seconds, Path(folder))
         for name, rate in achieved.items():
-            nominal = case.nominal[name]
+            nominal = case.nominal_rates[name]
             ratios.append(rate / nominal)
             figures[f"{case.name}{f' ({name})' if name else ''}"] = (
                 f"{rate:.1f} of {nominal:g} a second: {rate / nominal:.3f}"

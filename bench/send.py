@@ -26,36 +26,36 @@ from pathlib import Path
 import stand
 import uvloop
 
-from mailer.cli.processes import Processes
-from mailer.domain.message import Template
+from mailer.cli.supervisor import Supervisor
+from mailer.domain.message import CompiledMessage
 from mailer.domain.states import IssueState
-from mailer.services import report, schedule
+from mailer.services.issues import report, schedule
 from mailer.store import editions, issues
 
 
-class Wire(asyncio.Protocol):
+class RawSmtpClient(asyncio.Protocol):
     """One connection that pours made messages out, a window of one ahead, and checks the reply codes."""
 
     def __init__(self, messages: list[bytes], done: asyncio.Future[None]) -> None:
         self.messages, self.done = messages, done
-        self.rest = b""
-        self.steps = self.pour()
-        self.expected = deque(next(self.steps))
+        self.buffer = b""
+        self.steps = self.write_steps()
+        self.expected_codes = deque(next(self.steps))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
-        *lines, self.rest = (self.rest + data).split(b"\r\n")
+        *lines, self.buffer = (self.buffer + data).split(b"\r\n")
         for line in lines:
-            if line[3:4] != b"-" and line[:3] != self.expected.popleft():
+            if line[3:4] != b"-" and line[:3] != self.expected_codes.popleft():
                 self.done.set_exception(RuntimeError(f"the sink said {line!r}"))
                 self.transport.abort()
                 return
-        if not self.expected:
-            self.expected.extend(next(self.steps, ()))
+        if not self.expected_codes:
+            self.expected_codes.extend(next(self.steps, ()))
 
-    def pour(self) -> Iterator[tuple[bytes, ...]]:
+    def write_steps(self) -> Iterator[tuple[bytes, ...]]:
         """Writes what comes next; yields the codes of the replies to wait for."""
         yield (b"220",)
         self.transport.write(b"EHLO wire\r\n")
@@ -78,36 +78,38 @@ class Wire(asyncio.Protocol):
         )
 
 
-async def pour(port: int, messages: list[bytes], connections: int) -> float:
+async def send_raw(port: int, messages: list[bytes], connections: int) -> float:
     loop = asyncio.get_running_loop()
     began = time.perf_counter()
     waits = []
     for number in range(connections):
         done: asyncio.Future[None] = loop.create_future()
         share = messages[number::connections]
-        await loop.create_connection(lambda share=share, done=done: Wire(share, done), "127.0.0.1", port)
+        await loop.create_connection(
+            lambda share=share, done=done: RawSmtpClient(share, done), "127.0.0.1", port
+        )
         waits.append(done)
     await asyncio.gather(*waits)
     return time.perf_counter() - began
 
 
-def wire(messages: list[bytes], connections: int) -> float:
+def raw_socket_rate(messages: list[bytes], connections: int) -> float:
     """Messages a second of the bare client."""
     with stand.sink() as (port, stop):
-        seconds = uvloop.run(pour(port, messages, connections))
+        seconds = uvloop.run(send_raw(port, messages, connections))
         accepted = stop()["accepted"]
     if accepted != len(messages):
         raise RuntimeError(f"the sink counted {accepted} of {len(messages)}")
     return len(messages) / seconds
 
 
-def made(parts: stand.Mailer, issue: int, count: int) -> list[bytes]:
+def build_messages(app: stand.Mailer, issue: int, count: int) -> list[bytes]:
     """Messages as the service would fill them, joined beforehand."""
-    with parts.database.transaction() as session:
+    with app.database.transaction() as session:
         edition = editions.of_issue(session, issue)[0]
-        template = Template.unpacked(edition.message, edition.slots)
+        template = CompiledMessage.deserialize(edition.message, edition.slots)
     found = []
-    slots = parts.links.reader_slots(issue, range(1, count + 1))
+    slots = app.links.reader_slots(issue, range(1, count + 1))
     for number, slot in enumerate(slots, 1):
         address = f"reader{number}@d{number % 50}.example.org"
         body = {
@@ -116,7 +118,7 @@ def made(parts: stand.Mailer, issue: int, count: int) -> list[bytes]:
             "name": f"Reader {number}",
             "address": address,
         }
-        values = template.written(body) | {
+        values = template.encode_slots(body) | {
             "to": f"Reader {number} <{address}>".encode(),
             "date": b"Thu, 01 Oct 2026 09:00:00 +0000",
             "message-id": slot.message.encode(),
@@ -128,35 +130,37 @@ def made(parts: stand.Mailer, issue: int, count: int) -> list[bytes]:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class PipelineRun:
     """One run of the service: seconds of each phase, some of its messages, and their size."""
 
-    waited: float
+    wait_seconds: float
     """From the order until a tick found the issue due: up to a second, not part of the way."""
-    prepared: float
+    prepare_seconds: float
     """Audience frozen and expanded, editions composed."""
-    sent: float
+    send_seconds: float
     """From the first hint until the last delivery was recorded."""
-    closed: float
+    close_seconds: float
     messages: list[bytes]
-    size: int
+    message_bytes: int
     peak_bytes: int
     """Of the send process that held most memory."""
 
     @property
     def seconds(self) -> float:
-        return self.prepared + self.sent + self.closed
+        return self.prepare_seconds + self.send_seconds + self.close_seconds
 
 
-def whole(messages: int, size: int, workers: int, threads: int, connections: int, batch: int) -> Run:
+def run_full_pipeline(
+    messages: int, size: int, workers: int, threads: int, connections: int, batch: int
+) -> PipelineRun:
     with (
         stand.sink() as (port, stop),
         stand.service(smtp_port=port, smtp_connections=connections, batch_size=batch) as parts,
     ):
         issue = stand.make_issue(parts, "en")
         stand.make_readers(parts, messages, ["en"])
-        with Processes(parts) as processes:
-            processes.start_worker("prepare", "control,expand,compose", 2)
+        with Supervisor(parts) as processes:
+            processes.start_worker("prepare", "scheduler,expand,compose", 2)
             for number in range(workers):
                 processes.start_worker(f"send{number}", "send,retry", threads)
             processes.start_beat()
@@ -170,7 +174,7 @@ def whole(messages: int, size: int, workers: int, threads: int, connections: int
             schedule.schedule(parts.database, issue, ordered, "bench")
 
             def sent() -> bool:
-                if gone := processes.ended():
+                if gone := processes.exited():
                     raise RuntimeError(f"{gone} ended")
                 with parts.database.transaction() as session:
                     return issues.state(session, issue) is IssueState.sent
@@ -181,16 +185,16 @@ def whole(messages: int, size: int, workers: int, threads: int, connections: int
         counts = report.status(parts.database, issue, datetime.now(UTC)).counts
         if wrong or counts.sent != messages:
             raise RuntimeError(f"{counts} {wrong[:3]}")
-        ready = made(parts, issue, min(messages, 10_000))
+        ready = build_messages(parts, issue, min(messages, 10_000))
         accepted = stop()["accepted"]
         if accepted != messages:
             raise RuntimeError(f"the sink counted {accepted}")
         frozen, composed, last, finished = stand.times(parts, issue)
         steps = [(b - a).total_seconds() for a, b in pairwise((ordered, frozen, composed, last, finished))]
-        return Run(*steps, ready, exact, peak)
+        return PipelineRun(*steps, ready, exact, peak)
 
 
-def naive(messages: int, size: int) -> float:
+def naive_rate(messages: int, size: int) -> float:
     """Messages a second with a task per reader: publish, consume, build, send."""
     with stand.service() as parts, tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "accepted"
@@ -220,7 +224,7 @@ def naive(messages: int, size: int) -> float:
                 worker.wait(20)
 
 
-def smtp_source(messages: int, size: int, connections: int) -> float | None:
+def smtp_source_rate(messages: int, size: int, connections: int) -> float | None:
     """Postfix's own load generator, where it is installed."""
     program = shutil.which("smtp-source") or shutil.which("smtp-source", path="/usr/sbin")
     if program is None:
@@ -249,34 +253,34 @@ def main() -> None:
     shape = asked.workers, asked.threads, asked.connections, asked.batch
     rates = []
     for _ in range(asked.runs):
-        one = whole(asked.messages, asked.size, *shape)
+        one = run_full_pipeline(asked.messages, asked.size, *shape)
         rates.append(asked.messages / one.seconds)
         if rates[-1] == max(rates):
             run = one  # the others' messages would fill the memory
     rate = max(rates)
     ready = (run.messages * (asked.messages // len(run.messages) + 1))[: asked.messages]
-    bare = max(wire(ready, connections) for connections in (2, 4, 8, 16, 32))
+    bare = max(raw_socket_rate(ready, connections) for connections in (2, 4, 8, 16, 32))
     figures: dict[str, object] = {
         "ratio": round(rate / bare, 3),
         "messages_per_second": round(rate),
         "wire_per_second": round(bare),
         "messages_per_second_of_each_run": list(map(round, rates)),
-        "ratio_while_sending": round(asked.messages / run.sent / bare, 3),
+        "ratio_while_sending": round(asked.messages / run.send_seconds / bare, 3),
         "messages": asked.messages,
-        "message_bytes": run.size,
-        "seconds_until_a_tick": round(run.waited, 2),
-        "seconds_preparing": round(run.prepared, 2),
-        "seconds_sending": round(run.sent, 2),
-        "seconds_closing": round(run.closed, 2),
+        "message_bytes": run.message_bytes,
+        "seconds_until_a_tick": round(run.wait_seconds, 2),
+        "seconds_preparing": round(run.prepare_seconds, 2),
+        "seconds_sending": round(run.send_seconds, 2),
+        "seconds_closing": round(run.close_seconds, 2),
         "workers": asked.workers,
         "threads": asked.threads,
         "connections": asked.connections,
         "batch": asked.batch,
     }
     if asked.naive:
-        slow = naive(asked.naive, asked.size)
+        slow = naive_rate(asked.naive, asked.size)
         figures |= {"naive_per_second": round(slow, 1), "times_naive": round(rate / slow, 1)}
-    if source := smtp_source(10_000, asked.size, asked.connections):
+    if source := smtp_source_rate(10_000, asked.size, asked.connections):
         figures["smtp_source_per_second"] = round(source)
     stand.report(figures, "Sending against the wire", asked.json)
 

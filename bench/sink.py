@@ -19,9 +19,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Self, TypeVar, cast
 
 MESSAGE_ID = re.compile(rb"(?:^|\n)message-id:\s*([^\r\n]+)", re.IGNORECASE)
-END = b"\r\n.\r\n"
+END_OF_DATA = b"\r\n.\r\n"
 T = TypeVar("T")
-REASONS = {"421": "closing", "450": "try later", "451": "try later", "452": "full", "550": "refused"}
+REPLY_TEXTS = {"421": "closing", "450": "try later", "451": "try later", "452": "full", "550": "refused"}
 
 
 @dataclass(slots=True)
@@ -43,7 +43,9 @@ class Fault:
         if stage not in ("mail", "rcpt", "data", "final") or not re.match(r"[245]\d\d", reply):
             raise ValueError(f"no such fault: {text}")
         return cls(
-            stage, reply if " " in reply else f"{reply} {REASONS.get(reply, 'as asked')}", float(probability)
+            stage,
+            reply if " " in reply else f"{reply} {REPLY_TEXTS.get(reply, 'as asked')}",
+            float(probability),
         )
 
 
@@ -88,7 +90,7 @@ class Sink:
     ) -> None:
         self.behaviour = behaviour or Behaviour()
         self.counts = Counts()
-        self.chance = random.Random(seed).random
+        self.random_float = random.Random(seed).random
         self.sessions: set[Session] = set()
         self._log = None if log is None else os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         self._server: asyncio.Server | None = None
@@ -104,7 +106,7 @@ class Sink:
         if self._server is not None:
             self._server.close()
             for session in list(self.sessions):
-                session.cut()
+                session.abort()
             await self._server.wait_closed()
             self._server = None
 
@@ -124,7 +126,7 @@ class Sink:
         """The reply to give instead of the good one, if chance will have it so."""
         for fault in self.behaviour.faults:
             concerned = fault.stage == stage and recipient.endswith(fault.domain.encode())
-            if concerned and self.chance() < fault.probability:
+            if concerned and self.random_float() < fault.probability:
                 self.counts.refused += 1
                 return fault.reply.encode() + b"\r\n"
         return None
@@ -137,7 +139,7 @@ class Session(asyncio.Protocol):
         self.client = ""
         """What it called itself in EHLO."""
         self._sink = sink
-        self._rest = b""
+        self._buffer = b""
         self._in_body = False
         self._tail = b""
         self._head: list[bytes] = []
@@ -146,7 +148,7 @@ class Session(asyncio.Protocol):
         self._recipient = b""
         self._sender = False
         self._replies: list[bytes] = []
-        self._held: list[bytes] = []
+        self._held_data: list[bytes] = []
         self._stalling = False
         self._answer_at = 0.0
 
@@ -159,15 +161,15 @@ class Session(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._sink.sessions.discard(self)
 
-    def cut(self) -> None:
+    def abort(self) -> None:
         self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         if self._stalling:
-            self._held.append(data)
+            self._held_data.append(data)
             return
         while data and not self._transport.is_closing():
-            data = self._body(data) if self._in_body else self._commands(data)
+            data = self._read_body(data) if self._in_body else self._read_commands(data)
             if self._stalling:
                 self._held.append(data)
                 break
@@ -184,24 +186,24 @@ class Session(asyncio.Protocol):
         else:
             self._transport.write(replies)
 
-    def _commands(self, data: bytes) -> bytes:
+    def _read_commands(self, data: bytes) -> bytes:
         """Answer whole lines until the body begins; what is left over is returned or kept."""
-        if self._rest:
-            data = self._rest + data
-            self._rest = b""
+        if self._buffer:
+            data = self._buffer + data
+            self._buffer = b""
         start = 0
         while (end := data.find(b"\r\n", start)) >= 0:
             line = data[start:end]
             start = end + 2
-            self._command(line[:4].upper(), line)
+            self._handle_command(line[:4].upper(), line)
             if self._in_body:
                 return data[start:]
             if self._transport.is_closing():
                 return b""
-        self._rest = data[start:]
+        self._buffer = data[start:]
         return b""
 
-    def _command(self, verb: bytes, line: bytes) -> None:
+    def _handle_command(self, verb: bytes, line: bytes) -> None:
         reply = self._replies.append
         if verb == b"MAIL":
             if self._sender:
@@ -214,7 +216,7 @@ class Session(asyncio.Protocol):
         elif verb == b"RCPT":
             if not self._sender:
                 reply(b"503 5.5.1 MAIL first\r\n")
-            elif (fault := self._sink.fault("rcpt", self._named(line))) is None:
+            elif (fault := self._sink.fault("rcpt", self._remember_recipient(line))) is None:
                 self._recipients += 1
                 reply(b"250 2.1.5 Ok\r\n")
             else:
@@ -222,7 +224,9 @@ class Session(asyncio.Protocol):
         elif verb == b"DATA":
             if not self._recipients:
                 reply(b"554 5.5.1 no valid recipients\r\n")
-            elif self._sink.behaviour.drop_data and self._sink.chance() < self._sink.behaviour.drop_data:
+            elif (
+                self._sink.behaviour.drop_data and self._sink.random_float() < self._sink.behaviour.drop_data
+            ):
                 self._drop()
             elif (fault := self._sink.fault("data", self._recipient)) is None:
                 self._in_body, self._tail = True, b"\r\n"
@@ -247,7 +251,7 @@ class Session(asyncio.Protocol):
         else:
             reply(b"500 5.5.2 what?\r\n")
 
-    def _named(self, line: bytes) -> bytes:
+    def _remember_recipient(self, line: bytes) -> bytes:
         self._recipient = line.partition(b">")[0].lower()
         return self._recipient
 
@@ -258,19 +262,19 @@ class Session(asyncio.Protocol):
             self._replies.clear()
             self._transport.close()
 
-    def _body(self, data: bytes) -> bytes:
+    def _read_body(self, data: bytes) -> bytes:
         """Look for the end of the body; what follows it is returned."""
         sink = self._sink
         seam = self._tail + data[:4]
-        at = seam.find(END)
-        end = data.find(END) + len(END) if at < 0 else at + len(END) - len(self._tail)
-        found = at >= 0 or end >= len(END)
+        at = seam.find(END_OF_DATA)
+        end = data.find(END_OF_DATA) + len(END_OF_DATA) if at < 0 else at + len(END_OF_DATA) - len(self._tail)
+        found = at >= 0 or end >= len(END_OF_DATA)
         body = data[:end] if found else data
         sink.counts.bytes += len(body)
         if self._head_size < 16_384:
             self._head.append(body)
             self._head_size += len(body)
-        if sink.behaviour.drop_before and sink.chance() < sink.behaviour.drop_before:
+        if sink.behaviour.drop_before and sink.random_float() < sink.behaviour.drop_before:
             self._drop()
             return b""
         if not found:
@@ -278,12 +282,12 @@ class Session(asyncio.Protocol):
             return b""
         self._in_body = self._sender = False
         self._recipients = 0
-        self._ended()
+        self._end_of_data()
         return data[end:]
 
-    def _ended(self) -> None:
+    def _end_of_data(self) -> None:
         sink = self._sink
-        if sink.behaviour.drop_lost and sink.chance() < sink.behaviour.drop_lost:
+        if sink.behaviour.drop_lost and sink.random_float() < sink.behaviour.drop_lost:
             sink.counts.unanswered += 1
             self._drop()
             return
@@ -292,12 +296,12 @@ class Session(asyncio.Protocol):
             self._refuse(fault)
             return
         sink.accept(b"".join(self._head))
-        if sink.behaviour.drop_after and sink.chance() < sink.behaviour.drop_after:
+        if sink.behaviour.drop_after and sink.random_float() < sink.behaviour.drop_after:
             sink.counts.unanswered += 1
             self._drop()
             return
         self._replies.append(b"250 2.0.0 Ok: taken\r\n")
-        if sink.behaviour.stall and sink.chance() < sink.behaviour.stall:
+        if sink.behaviour.stall and sink.random_float() < sink.behaviour.stall:
             self._stalling = True
             replies = b"".join(self._replies)
             self._replies.clear()
@@ -306,8 +310,8 @@ class Session(asyncio.Protocol):
     def _resume(self, replies: bytes) -> None:
         self._transport.write(replies)
         self._stalling = False
-        held = b"".join(self._held)
-        self._held.clear()
+        held = b"".join(self._held_data)
+        self._held_data.clear()
         if held:
             self.data_received(held)
 
@@ -319,7 +323,7 @@ class Session(asyncio.Protocol):
         self._transport.abort()
 
 
-class RunningSink:
+class SinkServer:
     """A sink in a thread of this process. ``behaviour`` may be changed while it runs."""
 
     def __init__(self, log: str, behaviour: Behaviour | None = None) -> None:
@@ -340,19 +344,19 @@ class RunningSink:
 
     def refuse(self) -> None:
         """Cut every connection and refuse new ones, until ``listen``."""
-        self._do(self._sink.refuse())
+        self._run(self._sink.refuse())
 
     def listen(self) -> None:
-        self._do(self._sink.start(port=self.port))
+        self._run(self._sink.start(port=self.port))
 
-    def _do(self, work: Coroutine[object, object, T]) -> T:
+    def _run(self, work: Coroutine[object, object, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._do(self._sink.stop())
+        self._run(self._sink.stop())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()

@@ -14,31 +14,31 @@ from pathlib import Path
 
 import uvloop
 
-from mailer.adapters.smtp import Envelope, Relay, Result, Transport
+from mailer.adapters.smtp import Envelope, Relay, TransferResult, Transport
 from mailer.domain.outcomes import Outcome, Reply
 
-LINE = b"Lorem ipsum dolor sit amet, consectetur adipiscing elit, sed do eiusmod tempo\r\n"
-WARM_UP = 20
+FILLER_LINE = b"Lorem ipsum dolor sit amet, consectetur adipiscing elit, sed do eiusmod tempo\r\n"
+WARM_UP_MESSAGES = 20
 """Messages per connection before the clock starts."""
 
 
-class Heard:
+class CountingObserver:
     """A handover that only counts."""
 
     def __init__(self) -> None:
         self.calls = 0
 
-    def about_to_finish(self, key: Hashable) -> None:
+    def before_final_dot(self, key: Hashable) -> None:
         self.calls += 1
 
-    def answered(self, key: Hashable, reply: Reply) -> None:
+    def after_reply(self, key: Hashable, reply: Reply) -> None:
         self.calls += 1
 
 
 def envelopes(count: int, kilobytes: int, segments: int) -> Iterator[Envelope]:
     """As the sending stage makes them: segments shared by all, and a few of each reader's own."""
-    body = LINE * (kilobytes * 1024 // len(LINE))
-    step = max(len(LINE), len(body) // segments // len(LINE) * len(LINE))
+    body = FILLER_LINE * (kilobytes * 1024 // len(FILLER_LINE))
+    step = max(len(FILLER_LINE), len(body) // segments // len(FILLER_LINE) * len(FILLER_LINE))
     shared = [body[at : at + step] for at in range(0, len(body), step)]
     for number in range(count):
         message = [b"Message-ID: <%d@bench.example>\r\n\r\n" % number, *shared]
@@ -48,16 +48,18 @@ def envelopes(count: int, kilobytes: int, segments: int) -> Iterator[Envelope]:
 
 
 async def measure(port: int, connections: int, kilobytes: int, count: int, segments: int) -> dict[str, float]:
-    transport = Transport(Relay("sink", "127.0.0.1", port, connections=connections))
+    transport = Transport(Relay("sink", "127.0.0.1", port, max_connections=connections))
     outcomes: Counter[Outcome] = Counter()
 
-    def on_result(result: Result) -> None:
+    def on_result(result: TransferResult) -> None:
         outcomes[result.outcome] += 1
 
-    await transport.send(envelopes(WARM_UP * connections, kilobytes, segments), Heard(), on_result)
+    await transport.send(
+        envelopes(WARM_UP_MESSAGES * connections, kilobytes, segments), CountingObserver(), on_result
+    )
     outcomes.clear()
     wall, cpu = time.perf_counter(), time.process_time()
-    await transport.send(envelopes(count, kilobytes, segments), Heard(), on_result)
+    await transport.send(envelopes(count, kilobytes, segments), CountingObserver(), on_result)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     await transport.close()
     if outcomes != {Outcome.ACCEPTED: count}:
@@ -88,7 +90,7 @@ def main() -> None:
             for connections in asked.connections or [1, 2, 4, 8, 20]:
                 figures = uvloop.run(measure(port, connections, kilobytes, asked.count, asked.segments))
                 print(json.dumps(figures), flush=True)
-                handed_over += asked.count + WARM_UP * connections
+                handed_over += asked.count + WARM_UP_MESSAGES * connections
     finally:
         sink.terminate()
         counts = json.loads(sink.communicate()[0])

@@ -11,30 +11,30 @@ from typing import TYPE_CHECKING
 
 import redis
 
-from mailer.adapters.catalogues import Catalogues
-from mailer.adapters.dkim import BadKey, Key, Signer
-from mailer.adapters.dns import MailServers
+from mailer.adapters.dkim import InvalidKey, Key, Signer
+from mailer.adapters.dns import MxResolver
 from mailer.adapters.embedded import Postgres, Valkey
+from mailer.adapters.i18n import Catalogues
 from mailer.adapters.journal import Journals
 from mailer.adapters.limiter import Limiter
-from mailer.adapters.links import WebLinks
+from mailer.adapters.metrics import Metrics
 from mailer.adapters.mjml import Renderer
-from mailer.adapters.notes import NoteRenderer
-from mailer.adapters.outbox import Outbox
-from mailer.adapters.pictures import Fit, fit
+from mailer.adapters.pictures import PreparedPicture, prepare
 from mailer.adapters.smtp import Relay, Tls
-from mailer.adapters.telemetry import Telemetry
+from mailer.adapters.smtp.pool import SmtpPool
 from mailer.adapters.tokens import Tokens
-from mailer.domain.destinations import Destinations, Group
-from mailer.domain.routes import Route
-from mailer.domain.warmup import WarmUp
+from mailer.adapters.transactional import TransactionalRenderer
+from mailer.adapters.urls import MailUrls
+from mailer.domain.providers import Provider, Providers
+from mailer.domain.relay_routes import RelayRoute
+from mailer.domain.warm_up import WarmUp
 from mailer.migrations import upgrade
-from mailer.services.retention import Keep
-from mailer.services.send import Gate, Sender
-from mailer.settings import ROOT, RelayChoice, Settings, SettingsError, read_settings
+from mailer.services.delivery.send import SendWorker, TrafficShaper
+from mailer.services.maintenance.retention import RetentionPolicy
+from mailer.settings import ROOT, RelaySettings, Settings, SettingsError, read_settings
 from mailer.store.database import Database
 
-TEMPLATES = ROOT / "templates"
+TEMPLATE_ROOT = ROOT / "templates"
 
 if TYPE_CHECKING:
     from functools import cached_property
@@ -43,22 +43,22 @@ else:
     class cached_property(functools.cached_property):
         """Made once, whichever threads ask first: from Python 3.12 on the standard one does not see to that."""
 
-        _making = threading.RLock()
+        _lock = threading.RLock()
 
         def __get__(self, instance, owner=None):
-            with self._making:
+            with self._lock:
                 return super().__get__(instance, owner)
 
 
-class Mailer:
+class Container:
     """The service's parts, each made when it is first asked for. Close it to stop what it started."""
 
     def __init__(
-        self, settings: Settings | None = None, *, application: str = "mailer", pool: int = 5
+        self, settings: Settings | None = None, *, application: str = "mailer", pool_size: int = 5
     ) -> None:
         self.settings = settings or read_settings()
         self._application = application
-        self._pool = pool
+        self._pool_size = pool_size
         self._embedded: list[Postgres | Valkey] = []
 
     @cached_property
@@ -82,11 +82,13 @@ class Mailer:
 
     @cached_property
     def database(self) -> Database:
-        return Database(self.database_url, pool=self._pool, application=self._application)
+        return Database(self.database_url, pool=self._pool_size, application=self._application)
 
     @cached_property
     def tokens(self) -> Tokens:
-        return Tokens([self.secret_key, *(old.get_secret_value() for old in self.settings.old_secret_keys)])
+        return Tokens(
+            [self.secret_key, *(old.get_secret_value() for old in self.settings.previous_secret_keys)]
+        )
 
     @property
     def secret_key(self) -> str:
@@ -106,31 +108,31 @@ class Mailer:
         return path.read_text()
 
     @cached_property
-    def links(self) -> WebLinks:
-        return WebLinks(self.settings.public_url, self.tokens)
+    def urls(self) -> MailUrls:
+        return MailUrls(self.settings.public_url, self.tokens)
 
     @cached_property
     def catalogues(self) -> Catalogues:
-        return Catalogues(TEMPLATES / "locales")
+        return Catalogues(TEMPLATE_ROOT / "locales")
 
     @cached_property
     def renderer(self) -> Renderer:
-        return Renderer(TEMPLATES)
+        return Renderer(TEMPLATE_ROOT)
 
     @cached_property
-    def note_renderer(self) -> NoteRenderer:
-        return NoteRenderer(TEMPLATES)
+    def transactional_renderer(self) -> TransactionalRenderer:
+        return TransactionalRenderer(TEMPLATE_ROOT)
 
     @property
-    def keep(self) -> Keep:
+    def retention_policy(self) -> RetentionPolicy:
         """How long what is kept."""
         settings = self.settings
-        return Keep(
-            requests=settings.keep_requests_days,
-            notes=settings.keep_notes_days,
-            feedback=settings.keep_feedback_days,
-            deliveries=settings.keep_deliveries_days,
-            left=settings.keep_left_days,
+        return RetentionPolicy(
+            request_days=settings.retention_requests_days,
+            transactional_days=settings.retention_transactional_days,
+            feedback_days=settings.retention_feedback_days,
+            delivery_days=settings.retention_deliveries_days,
+            inactive_days=settings.retention_inactive_days,
         )
 
     @cached_property
@@ -138,11 +140,11 @@ class Mailer:
         return Journals(self.settings.state_dir.resolve())
 
     @cached_property
-    def relays(self) -> list[RelayChoice]:
+    def relays(self) -> list[RelaySettings]:
         """The relays that are set; the one of ``MAILER_SMTP_*`` without any."""
         settings = self.settings
         return settings.relays or [
-            RelayChoice(
+            RelaySettings(
                 name="relay",
                 host=settings.smtp_host,
                 port=settings.smtp_port,
@@ -155,9 +157,9 @@ class Mailer:
         ]
 
     @cached_property
-    def routes(self) -> list[Route]:
+    def relay_routes(self) -> list[RelayRoute]:
         return [
-            Route(
+            RelayRoute(
                 one.name,
                 one.weight,
                 one.rate,
@@ -167,17 +169,17 @@ class Mailer:
         ]
 
     @cached_property
-    def destinations(self) -> Destinations:
-        groups = [Group(one.name, one.domains, one.mx, one.rate) for one in self.settings.destinations]
-        return Destinations(groups, self.settings.destination_rate)
+    def providers(self) -> Providers:
+        groups = [Provider(one.name, one.domains, one.mx, one.rate) for one in self.settings.providers]
+        return Providers(groups, self.settings.domain_rate)
 
     @cached_property
-    def mail_servers(self) -> MailServers:
-        return MailServers()
+    def mx_resolver(self) -> MxResolver:
+        return MxResolver()
 
     @cached_property
-    def outbox(self) -> Outbox:
-        return Outbox(
+    def smtp_pool(self) -> SmtpPool:
+        return SmtpPool(
             [
                 Relay(
                     name=one.name,
@@ -186,8 +188,8 @@ class Mailer:
                     tls=Tls(one.tls),
                     username=one.username,
                     password=one.password.get_secret_value(),
-                    connections=one.connections,
-                    local_name=self.settings.smtp_local_name or socket.getfqdn(),
+                    max_connections=one.connections,
+                    ehlo_name=self.settings.smtp_ehlo_name or socket.getfqdn(),
                 )
                 for one in self.relays
             ]
@@ -198,12 +200,12 @@ class Mailer:
         return Limiter(self.redis_url)
 
     @cached_property
-    def telemetry(self) -> Telemetry:
-        return Telemetry(self.redis_url)
+    def metrics(self) -> Metrics:
+        return Metrics(self.redis_url)
 
     @cached_property
-    def gate(self) -> Gate:
-        return Gate(self.database, self.limiter, self.telemetry, self.routes, self.destinations)
+    def traffic_shaper(self) -> TrafficShaper:
+        return TrafficShaper(self.database, self.limiter, self.metrics, self.relay_routes, self.providers)
 
     @cached_property
     def signer(self) -> Signer:
@@ -212,39 +214,39 @@ class Mailer:
         for number, wanted in enumerate(self.settings.dkim):
             try:
                 keys.append(Key(wanted.domain, wanted.selector, wanted.key_file.read_bytes()))
-            except (OSError, BadKey) as error:
+            except (OSError, InvalidKey) as error:
                 said = error.strerror if isinstance(error, OSError) else error
                 raise SettingsError(f"MAILER_DKIM[{number}].key_file: {wanted.key_file}: {said}") from None
         return Signer(keys)
 
     @cached_property
-    def sender(self) -> Sender:
-        return Sender(
+    def send_worker(self) -> SendWorker:
+        return SendWorker(
             database=self.database,
-            outbox=self.outbox,
-            gate=self.gate,
+            smtp_pool=self.smtp_pool,
+            traffic_shaper=self.traffic_shaper,
             journals=self.journals,
-            links=self.links,
+            urls=self.urls,
             signer=self.signer,
             bounce_domain=self.settings.bounce_domain,
             lease=timedelta(seconds=self.settings.lease_seconds),
-            retry=timedelta(seconds=self.settings.retry_seconds),
-            give_up=timedelta(hours=self.settings.give_up_hours),
+            min_backoff=timedelta(seconds=self.settings.min_backoff_seconds),
+            queue_lifetime=timedelta(hours=self.settings.queue_lifetime_hours),
         )
 
-    def picture_from(self, folder: Path) -> Callable[[str], Fit]:
+    def picture_loader(self, folder: Path) -> Callable[[str], PreparedPicture]:
         """Reads pictures of documents that lie in ``folder``, each once; nothing outside it."""
 
         @functools.cache
-        def read(path: str) -> Fit:
+        def read(path: str) -> PreparedPicture:
             file = (folder / path).resolve()
             if not file.is_relative_to(folder.resolve()):
-                raise PictureMissing(f"The picture {path} is outside the document's folder.")
+                raise PictureNotFound(f"The picture {path} is outside the document's folder.")
             if not file.is_file():
-                raise PictureMissing(
+                raise PictureNotFound(
                     f"The picture {path} is not there; it is looked for beside the document."
                 )
-            return fit(file.read_bytes(), path, self.settings.max_picture_bytes)
+            return prepare(file.read_bytes(), path, self.settings.max_picture_bytes)
 
         return read
 
@@ -255,7 +257,7 @@ class Mailer:
         """Empty the embedded servers. Refuses to touch any that the settings name."""
         if self.settings.database_url or self.settings.redis_url:
             raise SettingsError("MAILER_DATABASE_URL: only embedded servers may be emptied")
-        self.database.empty()
+        self.database.delete_all_rows()
         redis.Redis.from_url(self.redis_url).flushall()
 
     def close(self) -> None:
@@ -265,12 +267,12 @@ class Mailer:
         while self._embedded:
             self._embedded.pop().close()
 
-    def __enter__(self) -> "Mailer":
+    def __enter__(self) -> "Container":
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
 
-class PictureMissing(ValueError):
+class PictureNotFound(ValueError):
     """A document names a picture that cannot be had."""

@@ -31,9 +31,9 @@ class SettingsError(ValueError):
     """A MAILER_ variable holds something that cannot be used; the message names it."""
 
 
-_LABEL = r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)"
-_DOMAIN = rf"{_LABEL}(\.{_LABEL})*"
-_SECONDS = {"s": 1, "second": 1, "min": 60, "minute": 60, "h": 3600, "hour": 3600, "day": 86_400}
+_DNS_LABEL = r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)"
+_DOMAIN = rf"{_DNS_LABEL}(\.{_DNS_LABEL})*"
+_UNIT_SECONDS = {"s": 1, "second": 1, "min": 60, "minute": 60, "h": 3600, "hour": 3600, "day": 86_400}
 
 
 def read_rate(text: str) -> float:
@@ -41,7 +41,7 @@ def read_rate(text: str) -> float:
     a second's. 0, as an empty text, is no limit. Raises ValueError."""
     number, slash, unit = text.partition("/")
     try:
-        rate = float(number or 0) / (_SECONDS[unit.strip()] if slash else 1)
+        rate = float(number or 0) / (_UNIT_SECONDS[unit.strip()] if slash else 1)
     except (ValueError, KeyError):
         rate = -1.0
     if not 0 <= rate < 1e9:
@@ -53,7 +53,7 @@ Rate = Annotated[float, BeforeValidator(lambda value: read_rate(value) if isinst
 """Messages a second; 0 for no limit."""
 
 
-class DkimKey(BaseModel):
+class DkimKeySettings(BaseModel):
     """Where a key lies that signs mail, and where in DNS receivers find its other half."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -64,7 +64,7 @@ class DkimKey(BaseModel):
 
     @field_validator("domain", "selector")
     @classmethod
-    def _labels(cls, value: str) -> str:
+    def _dns_labels(cls, value: str) -> str:
         if len(value) > 200 or not re.fullmatch(_DOMAIN, value):
             raise ValueError(
                 "must be letters, digits and hyphens, with dots between; a domain in its xn-- form"
@@ -72,18 +72,18 @@ class DkimKey(BaseModel):
         return value
 
 
-class WarmUp(BaseModel):
+class WarmUpSettings(BaseModel):
     """A ramp for a relay whose address is not known yet: so many messages on its first day, each day so many
     times more."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    since: date
-    first_day: int = Field(ge=1)
-    growth: float = Field(1.5, ge=1, le=10)
+    starts_on: date
+    first_day_limit: int = Field(ge=1)
+    daily_factor: float = Field(1.5, ge=1, le=10)
 
 
-class RelayChoice(BaseModel):
+class RelaySettings(BaseModel):
     """A relay that takes mail. Those without weight are spare: used when no other can be."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -97,10 +97,10 @@ class RelayChoice(BaseModel):
     connections: int = Field(4, ge=1, le=200)
     weight: float = Field(1, ge=0)
     rate: Rate = 0
-    warm_up: WarmUp | None = None
+    warm_up: WarmUpSettings | None = None
 
 
-class DestinationChoice(BaseModel):
+class ProviderSettings(BaseModel):
     """Receiving domains that count as one, since the same servers take their mail. ``mx`` are patterns of
     mail servers' names: domains whose mail goes there belong to it, too."""
 
@@ -113,7 +113,7 @@ class DestinationChoice(BaseModel):
 
     @field_validator("domains", "mx")
     @classmethod
-    def _domains(cls, value: list[str]) -> list[str]:
+    def _domain_patterns(cls, value: list[str]) -> list[str]:
         for one in value:
             if not re.fullmatch(rf"(\*\.)?{_DOMAIN}", one):
                 raise ValueError(f"“{one}” is not a domain; write an international one in its xn-- form")
@@ -143,7 +143,7 @@ class Settings(BaseSettings):
         description="Key of the links in mails, 32 bytes or more. Empty: one is made in the state folder, for the"
         " embedded database only.",
     )
-    old_secret_keys: list[SecretStr] = Field(
+    previous_secret_keys: list[SecretStr] = Field(
         [], description="Keys used before, as a JSON list: links made with them still work."
     )
     public_url: str = Field(
@@ -161,35 +161,35 @@ class Settings(BaseSettings):
     smtp_username: str = Field("", description="User name at the relay; empty for none.")
     smtp_password: SecretStr = Field(SecretStr(""), description="Password at the relay.")
     smtp_connections: int = Field(4, ge=1, le=200, description="Open connections per worker process.")
-    smtp_local_name: str = Field("", description="Name given in EHLO. Empty: the host's own name.")
+    smtp_ehlo_name: str = Field("", description="Name given in EHLO. Empty: the host's own name.")
     smtp_rate: Rate = Field(
         0.0, description="Messages that the relay takes, such as `50/s` or `20000/h`. Empty: no limit."
     )
-    relays: list[RelayChoice] = Field(
+    relays: list[RelaySettings] = Field(
         [],
         description="Several relays, as a JSON list; they take the place of `MAILER_SMTP_*`, but for the name. "
         "See [the relay](operations.md#the-relay).",
     )
-    destinations: list[DestinationChoice] = Field(
+    providers: list[ProviderSettings] = Field(
         [
-            DestinationChoice(
+            ProviderSettings(
                 name="Gmail", domains=["gmail.com", "googlemail.com"], mx=["*.google.com", "*.googlemail.com"]
             ),
-            DestinationChoice(
+            ProviderSettings(
                 name="Microsoft",
                 domains=["outlook.com", "hotmail.com", "live.com", "msn.com"],
                 mx=["*.protection.outlook.com"],
             ),
-            DestinationChoice(
+            ProviderSettings(
                 name="Yahoo", domains=["yahoo.com", "ymail.com", "aol.com"], mx=["*.yahoodns.net"]
             ),
         ],
         description="Receiving domains that count as one, as a JSON list of `name`, `domains`, `mx` and `rate`.",
     )
-    destination_rate: Rate = Field(
+    domain_rate: Rate = Field(
         0.0, description="Messages for each other receiving domain, such as `10/s`. Empty: no limit."
     )
-    dkim: list[DkimKey] = Field(
+    dkim: list[DkimKeySettings] = Field(
         [],
         description="Keys that sign the mail, as a JSON list of `domain`, `selector` and `key_file`. "
         "Empty: the relay signs.",
@@ -203,13 +203,13 @@ class Settings(BaseSettings):
         le=3600,
         description="How long a claimed batch belongs to its worker without a sign of life.",
     )
-    retry_seconds: int = Field(
+    min_backoff_seconds: int = Field(
         120,
         ge=1,
         le=14400,
         description="Until a deferred delivery is tried again; doubled after each attempt, up to 4 hours.",
     )
-    give_up_hours: float = Field(
+    queue_lifetime_hours: float = Field(
         108,
         gt=0,
         le=240,
@@ -218,40 +218,40 @@ class Settings(BaseSettings):
     )
     web_host: str = Field("127.0.0.1", description="Address that the web server listens on.")
     web_port: int = Field(8025, ge=0, le=65535, description="Port that the web server listens on.")
-    web_proxies: str = Field(
+    web_trusted_proxies: str = Field(
         "127.0.0.1",
         description="Proxies in front of the web server, addresses or networks with commas between: whom they name "
         "in `X-Forwarded-For` is believed, and limits count by that.",
     )
-    subscribe_challenge: int = Field(
+    subscribe_pow_bits: int = Field(
         0,
         ge=0,
         le=24,
         description="Work that the subscribe form asks of a browser, in bits (each doubles it; "
         "16 take a second or two). 0: none.",
     )
-    keep_requests_days: int = Field(
+    retention_requests_days: int = Field(
         7,
         ge=7,
         le=365,
         description="Days until a sign-up or change of address that was not confirmed is let go.",
     )
-    keep_notes_days: int = Field(
+    retention_transactional_days: int = Field(
         30, ge=1, le=3650, description="Days until the record of a mail about a subscription is let go."
     )
-    keep_feedback_days: int = Field(
+    retention_feedback_days: int = Field(
         730,
         ge=0,
         le=36500,
         description="Days until feedback leads to no reader any more; it still counts. 0: never.",
     )
-    keep_deliveries_days: int = Field(
+    retention_deliveries_days: int = Field(
         730,
         ge=0,
         le=36500,
         description="Days until a finished delivery keeps only the codes of the relay's reply. 0: never.",
     )
-    keep_left_days: int = Field(
+    retention_inactive_days: int = Field(
         1095,
         ge=0,
         le=36500,
@@ -259,9 +259,9 @@ class Settings(BaseSettings):
     )
     max_picture_bytes: int = Field(5_000_000, ge=10_000, description="Largest picture that is taken in.")
 
-    @field_validator("old_secret_keys", "dkim", "relays", "destinations", mode="before")
+    @field_validator("previous_secret_keys", "dkim", "relays", "providers", mode="before")
     @classmethod
-    def _json(cls, value: object) -> object:
+    def _parse_json(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
         try:
@@ -269,16 +269,16 @@ class Settings(BaseSettings):
         except json.JSONDecodeError as error:
             raise ValueError(f"must be a JSON list ({error})") from None
 
-    @field_validator("bounce_domain", "smtp_local_name")
+    @field_validator("bounce_domain", "smtp_ehlo_name")
     @classmethod
-    def _name(cls, value: str) -> str:
+    def _dns_name(cls, value: str) -> str:
         if value and not re.fullmatch(_DOMAIN, value):
             raise ValueError(
                 "must be a name such as mail.example.org; write an international one in its ASCII form"
             )
         return value
 
-    @field_validator("web_proxies")
+    @field_validator("web_trusted_proxies")
     @classmethod
     def _networks(cls, value: str) -> str:
         names = [name.strip() for name in value.split(",") if name.strip()]
@@ -289,19 +289,19 @@ class Settings(BaseSettings):
                 "must be addresses or networks such as 127.0.0.1 or 10.0.0.0/8, with commas between"
             ) from None
 
-    @field_validator("old_secret_keys")
+    @field_validator("previous_secret_keys")
     @classmethod
-    def _all_long(cls, value: list[SecretStr]) -> list[SecretStr]:
+    def _min_key_lengths(cls, value: list[SecretStr]) -> list[SecretStr]:
         if any(len(one.get_secret_value().encode()) < 32 for one in value):
             raise ValueError("each key must be 32 bytes or more")
         return value
 
     @field_validator("public_url")
     @classmethod
-    def _absolute(cls, value: str) -> str:
+    def _absolute_url(cls, value: str) -> str:
         parts = urlsplit(value)
         fit = re.fullmatch(
-            rf"({_LABEL}(\.{_LABEL})*|\[[0-9a-fA-F:]+\])(:\d{{1,5}})?(/[A-Za-z0-9._~/-]*)?",
+            rf"({_DNS_LABEL}(\.{_DNS_LABEL})*|\[[0-9a-fA-F:]+\])(:\d{{1,5}})?(/[A-Za-z0-9._~/-]*)?",
             parts.netloc + parts.path,
         )
         if parts.scheme not in ("http", "https") or not fit or parts.query or parts.fragment:
@@ -324,16 +324,16 @@ class Settings(BaseSettings):
 
     @field_validator("secret_key")
     @classmethod
-    def _long(cls, value: SecretStr) -> SecretStr:
+    def _min_key_length(cls, value: SecretStr) -> SecretStr:
         if value.get_secret_value() and len(value.get_secret_value().encode()) < 32:
             raise ValueError("must be 32 bytes or more")
         return value
 
     @model_validator(mode="after")
-    def _told_apart(self) -> "Settings":
+    def _unique_names(self) -> "Settings":
         for what, names in (
             ("MAILER_RELAYS", [one.name for one in self.relays]),
-            ("MAILER_DESTINATIONS", [one.name.lower() for one in self.destinations]),
+            ("MAILER_PROVIDERS", [one.name.lower() for one in self.providers]),
         ):
             if len(set(names)) < len(names):
                 raise ValueError(f"{what}: two have the same name")

@@ -15,19 +15,21 @@ import redis
 from sqlalchemy import create_engine, text
 
 from mailer.adapters.embedded import Postgres, Valkey
-from mailer.adapters.inbox import RunningInbox, start
-from mailer.adapters.pictures import Fit
+from mailer.adapters.pictures import PreparedPicture
 from mailer.adapters.tokens import Tokens
-from mailer.bootstrap import Mailer
+from mailer.bootstrap import Container
+from mailer.devtools.inbox import InboxServer, start_inbox_server
 from mailer.domain.document import parse
 from mailer.domain.newsletter import read_newsletter
 from mailer.migrations import upgrade
-from mailer.services import approve, author, compose, expand, schedule, subscribers
-from mailer.services.newsletter import apply_newsletter
+from mailer.services.delivery import expand
+from mailer.services.issues import approve, compile, document_import, schedule
+from mailer.services.newsletters.apply import apply_newsletter
+from mailer.services.subscribers import csv_import
 from mailer.settings import ROOT, Settings
 from mailer.store.database import Database
-from tests.sinks import RunningSink
-from tests.snapshots import Snapshot, filled, put_back, taken
+from tests.support.smtp_sink import SinkServer
+from tests.support.snapshots import Snapshot, non_empty_tables, restore, take_snapshot
 
 # How long an example takes depends on what else the machine does; that is no defect of the example.
 hypothesis.settings.register_profile("patient", deadline=None)
@@ -89,7 +91,7 @@ def _database(database_url: str) -> Iterator[Database]:
 @pytest.fixture
 def database(_database: Database) -> Database:
     """An empty database."""
-    _database.empty()
+    _database.delete_all_rows()
     return _database
 
 
@@ -106,20 +108,20 @@ def tokens() -> Tokens:
 
 
 @pytest.fixture
-def inbox(tmp_path: Path) -> Iterator[RunningInbox]:
-    with start("127.0.0.1", 0, tmp_path / "inbox") as running:
+def inbox(tmp_path: Path) -> Iterator[InboxServer]:
+    with start_inbox_server("127.0.0.1", 0, tmp_path / "inbox") as running:
         yield running
 
 
 @pytest.fixture
-def sink(tmp_path: Path) -> Iterator[RunningSink]:
+def sink(tmp_path: Path) -> Iterator[SinkServer]:
     """A relay that notes what it accepts, and can be made to fail."""
-    with RunningSink(tmp_path / "accepted.log") as running:
+    with SinkServer(tmp_path / "accepted.log") as running:
         yield running
 
 
 @pytest.fixture
-def settings(database: Database, inbox: RunningInbox, valkey: Valkey, tmp_path: Path) -> Settings:
+def settings(database: Database, inbox: InboxServer, valkey: Valkey, tmp_path: Path) -> Settings:
     redis.Redis.from_url(valkey.url).flushall()
     return Settings(
         database_url=database.url,
@@ -134,71 +136,73 @@ def settings(database: Database, inbox: RunningInbox, valkey: Valkey, tmp_path: 
 
 
 @pytest.fixture(scope="session")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Mailer:
+def shared_app(tmp_path_factory: pytest.TempPathFactory) -> Container:
     """What no test changes, and takes time to make: the compiled templates, the catalogues."""
-    return Mailer(
+    return Container(
         Settings(secret_key=SECRET, state_dir=tmp_path_factory.mktemp("state")), application="tests"
     )
 
 
 @pytest.fixture
-def parts(settings: Settings, database: Database, whole: Mailer) -> Iterator[Mailer]:
+def app(settings: Settings, database: Database, shared_app: Container) -> Iterator[Container]:
     """The whole service on an empty database."""
-    with Mailer(settings, application="tests") as made:
-        made.catalogues, made.renderer = whole.catalogues, whole.renderer
-        made.note_renderer = whole.note_renderer
+    with Container(settings, application="tests") as made:
+        made.catalogues, made.renderer = shared_app.catalogues, shared_app.renderer
+        made.transactional_renderer = shared_app.transactional_renderer
         made.database = database
         yield made
         del made.database  # Its connections and compiled statements serve the next test.
 
 
 @pytest.fixture(scope="session")
-def pictures(whole: Mailer) -> Callable[[str], Fit]:
+def pictures(shared_app: Container) -> Callable[[str], PreparedPicture]:
     """Those of the sample issue, each made to fit once: that takes longer than all else of importing it."""
-    return whole.picture_from(SAMPLE)
+    return shared_app.picture_loader(SAMPLE)
 
 
 @pytest.fixture(scope="session")
-def imported() -> dict[tuple[str, ...], tuple[int, Snapshot]]:
+def issue_snapshots() -> dict[tuple[str, ...], tuple[int, Snapshot]]:
     """The sample issue in the languages that a test asked for before: its number, and all rows."""
     return {}
 
 
 @pytest.fixture
 def import_issue(
-    parts: Mailer, pictures: Callable[[str], Fit], imported: dict[tuple[str, ...], tuple[int, Snapshot]]
+    app: Container,
+    pictures: Callable[[str], PreparedPicture],
+    issue_snapshots: dict[tuple[str, ...], tuple[int, Snapshot]],
 ) -> Callable[..., int]:
     """Import the sample newsletter and its issue in some languages; returns the issue."""
 
     def run(*languages: str) -> int:
-        first = not filled(parts.database)
-        if first and languages in imported:
-            issue, snapshot = imported[languages]
-            put_back(parts.database, snapshot)
+        first = not non_empty_tables(app.database)
+        if first and languages in issue_snapshots:
+            issue, snapshot = issue_snapshots[languages]
+            restore(app.database, snapshot)
             return issue
-        apply_newsletter(parts.database, read_newsletter((SAMPLE / "newsletter.toml").read_text("utf-8")))
+        apply_newsletter(app.database, read_newsletter((SAMPLE / "newsletter.toml").read_text("utf-8")))
         issue = 0
         for language in languages:
-            done = author.import_document(
-                parts.database,
+            done = document_import.import_document(
+                app.database,
                 parse((SAMPLE / f"2026-3.{language}.md").read_text("utf-8"), language),
                 "lumen-basin",
                 language,
                 number="2026/3",
                 today=date(2026, 9, 30),
-                pictures=pictures,
+                picture_loader=pictures,
                 actor="tests",
             )
             issue = done.issue
         if first:
-            imported[languages] = issue, taken(parts.database)
+            issue_snapshots[languages] = issue, take_snapshot(app.database)
         return issue
 
     return run
 
 
 @pytest.fixture
-def add_readers(parts: Mailer, tmp_path: Path) -> Callable[[str], None]:
+def add_subscribers(app: Container, tmp_path: Path) -> Callable[[str], None]:
     """Take in readers from lines of ``address;languages;sections``."""
 
     def run(lines: str) -> None:
@@ -206,8 +210,8 @@ def add_readers(parts: Mailer, tmp_path: Path) -> Callable[[str], None]:
         head = "address;languages;sections;consent_source;consent_date\n"
         rows = [f"{line.strip()};a form;2026-01-02" for line in lines.strip().splitlines()]
         file.write_text(head + "\n".join(rows) + "\n", "utf-8")
-        report = subscribers.import_subscribers(
-            parts.database, file, "lumen-basin", pads=parts.tokens.address_pads(), now=NOW
+        report = csv_import.import_subscribers(
+            app.database, file, "lumen-basin", hmac_pads=app.tokens.hmac_pads(), now=NOW
         )
         assert not report.rejected, (tmp_path / "readers.rejects.csv").read_text("utf-8")
 
@@ -215,35 +219,35 @@ def add_readers(parts: Mailer, tmp_path: Path) -> Callable[[str], None]:
 
 
 @pytest.fixture
-def prepare(parts: Mailer) -> Callable[[int], None]:
+def prepare(app: Container) -> Callable[[int], None]:
     """Approve and schedule an issue, freeze its audience, expand and render: everything but sending."""
 
     def run(issue: int) -> None:
-        approve.approve(parts.database, compose.load(parts.database, parts.links, issue), "tests")
+        approve.approve(app.database, compile.load_issue(app.database, app.urls, issue), "tests")
         now = datetime.now(UTC)
-        schedule.schedule(parts.database, issue, now, "tests")
-        assert schedule.begin_due(parts.database, now, parts.settings.batch_size) == [issue]
-        while expand.expand_some(parts.database, issue, now):
+        schedule.schedule(app.database, issue, now, "tests")
+        assert schedule.start_due(app.database, now, app.settings.batch_size) == [issue]
+        while expand.expand_next(app.database, issue, now):
             pass
-        while compose.render_stale(parts.database, parts.renderer, parts.links, "", issue, 8):
+        while compile.render_stale(app.database, app.renderer, app.urls, "", issue, 8):
             pass
-        assert expand.settle(parts.database, issue, now)
+        assert expand.open_for_sending(app.database, issue, now)
 
     return run
 
 
 @pytest.fixture
-def send(parts: Mailer) -> Callable[[], int]:
+def send(app: Container) -> Callable[[], int]:
     """Send every batch that is due, in this process; returns how many messages were handed over."""
 
     def run() -> int:
         handed = 0
         for _ in range(100):
-            batches = schedule.hand_out(parts.database, datetime.now(UTC), timedelta(0), 1000)
+            batches = schedule.enqueue_due(app.database, datetime.now(UTC), timedelta(0), 1000)
             if not batches:
-                schedule.finish_done(parts.database, datetime.now(UTC))
+                schedule.finish_done(app.database, datetime.now(UTC))
                 return handed
-            handed += sum(parts.sender.send_batch(batch) for batch, _ in batches)
+            handed += sum(app.send_worker.send_batch(batch) for batch, _ in batches)
         pytest.fail("The same batches are handed out again and again.")
 
     return run

@@ -50,7 +50,7 @@ def test_a_public_address_may_have_a_port_and_a_path(url: str) -> None:
 def test_another_process_gets_the_same_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     here = Settings(
         secret_key="s" * 32,
-        old_secret_keys=["t" * 32],
+        previous_secret_keys=["t" * 32],
         smtp_port=2525,
         smtp_rate="5/day",
         public_url="https://example.org",
@@ -60,7 +60,7 @@ def test_another_process_gets_the_same_settings(monkeypatch: pytest.MonkeyPatch)
                 "host": "a.example.org",
                 "password": "secret",
                 "rate": "600/min",
-                "warm_up": {"since": "2026-11-01", "first_day": 500},
+                "warm_up": {"starts_on": "2026-11-01", "first_day_limit": 500},
             }
         ],
     )

@@ -8,8 +8,8 @@ from celery import Celery
 from celery.signals import worker_process_shutdown, worker_shutdown, worker_shutting_down
 from kombu import Queue
 
-from mailer.bootstrap import Mailer
-from mailer.domain.traffic import QUEUES
+from mailer.bootstrap import Container
+from mailer.domain.metrics import QUEUES
 from mailer.settings import read_settings
 
 
@@ -20,19 +20,19 @@ def broker_url(redis_url: str) -> str:
     )
 
 
-app = Celery("mailer")
-app.conf.update(
+celery_app = Celery("mailer")
+celery_app.conf.update(
     broker_url=broker_url(read_settings().redis_url),
-    imports=("workers.pipeline", "workers.upkeep", "workers.presence"),
+    imports=("workers.pipeline", "workers.maintenance", "workers.heartbeat"),
     task_queues=[Queue(name, routing_key=name) for name in QUEUES],
-    task_default_queue="control",
+    task_default_queue="scheduler",
     task_routes={
-        "workers.pipeline.tick": {"queue": "control"},
+        "workers.pipeline.tick": {"queue": "scheduler"},
         "workers.pipeline.expand": {"queue": "expand"},
         "workers.pipeline.compose": {"queue": "compose"},
         "workers.pipeline.send": {"queue": "send"},
-        "workers.upkeep.send_notes": {"queue": "notes"},
-        "workers.upkeep.keep_house": {"queue": "control"},
+        "workers.maintenance.send_transactional": {"queue": "transactional"},
+        "workers.maintenance.run_maintenance": {"queue": "scheduler"},
     },
     task_ignore_result=True,
     task_acks_late=True,
@@ -40,7 +40,7 @@ app.conf.update(
     accept_content=["json"],
     worker_prefetch_multiplier=1,
     worker_hijack_root_logger=False,
-    worker_consumer="workers.consumer:Consumer",
+    worker_consumer="workers.consumer:ResilientConsumer",
     worker_cancel_long_running_tasks_on_connection_loss=False,
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
@@ -60,8 +60,16 @@ app.conf.update(
     # A tick that waited is stale: the next one does its work.
     beat_schedule={
         "tick": {"task": "workers.pipeline.tick", "schedule": 1.0, "options": {"expires": 5}},
-        "notes": {"task": "workers.upkeep.send_notes", "schedule": 2.0, "options": {"expires": 5}},
-        "house": {"task": "workers.upkeep.keep_house", "schedule": 3600.0, "options": {"expires": 600}},
+        "transactional": {
+            "task": "workers.maintenance.send_transactional",
+            "schedule": 2.0,
+            "options": {"expires": 5},
+        },
+        "maintenance": {
+            "task": "workers.maintenance.run_maintenance",
+            "schedule": 3600.0,
+            "options": {"expires": 600},
+        },
     },
     timezone="UTC",
 )
@@ -69,18 +77,18 @@ gc.freeze()
 gc.enable()
 
 
-_making = threading.RLock()
+_container_lock = threading.RLock()
 
 
-def mailer() -> Mailer:
+def container() -> Container:
     """This process's service, one for all its threads. First asked for inside a task, so after any fork."""
-    with _making:
-        return _mailer()
+    with _container_lock:
+        return _container()
 
 
 @cache
-def _mailer() -> Mailer:
-    parts = Mailer(application="mailer worker", pool=10)
+def _container() -> Container:
+    parts = Container(application="mailer worker", pool_size=10)
     # What the modules made stays: looking through it for rubbish took a tenth of a sender's time.
     gc.collect()
     gc.freeze()
@@ -89,14 +97,14 @@ def _mailer() -> Mailer:
 
 
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]
-def _finish_soon(**_: object) -> None:
-    if _mailer.cache_info().currsize:
-        mailer().sender.stop()
+def _stop_sending(**_: object) -> None:
+    if _container.cache_info().currsize:
+        container().send_worker.stop()
 
 
 @worker_process_shutdown.connect  # type: ignore[untyped-decorator]
 @worker_shutdown.connect  # type: ignore[untyped-decorator]
-def _close(**_: object) -> None:
-    if _mailer.cache_info().currsize:
-        mailer().close()
-        _mailer.cache_clear()
+def _close_container(**_: object) -> None:
+    if _container.cache_info().currsize:
+        container().close()
+        _container.cache_clear()

@@ -7,7 +7,7 @@ from celery.worker import consumer
 _log = logging.getLogger("mailer")
 
 
-class Consumer(consumer.Consumer):  # type: ignore[misc]
+class ResilientConsumer(consumer.Consumer):  # type: ignore[misc]
     """Celery's own, but for a broken connection that cannot be closed: that ended the worker for good."""
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:

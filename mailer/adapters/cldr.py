@@ -10,24 +10,24 @@ from babel.dates import format_date, format_skeleton, get_timezone_location
 from babel.lists import format_list
 
 from mailer.domain.content import Dateline, DateRange
-from mailer.domain.locales import widening
+from mailer.domain.locales import tag_and_parents
 
 _HOUSE_NAMES = {("mk", "el"): "Μακεδονικά"}
 """(language, in which language) → its name where CLDR's is not that of the United Nations."""
 
 
 @lru_cache(maxsize=4096)
-def day(on: date, language: str) -> str:
+def format_day(on: date, language: str) -> str:
     """One day in full: ``30 September 2026``."""
     locale = _locale(language)
     return _written(on, locale.date_formats["long"].pattern, locale)
 
 
 @lru_cache(maxsize=4096)
-def days(span: DateRange, language: str) -> str:
+def format_date_range(span: DateRange, language: str) -> str:
     """A day, or a range as short as it can be said: ``12–14 July 2026``, ``30 July – 2 August 2026``."""
     if span.start == span.end:
-        return day(span.start, language)
+        return format_day(span.start, language)
     locale = _locale(language)
     if span.start.year != span.end.year:
         field = "y"
@@ -38,20 +38,22 @@ def days(span: DateRange, language: str) -> str:
     formats = locale.interval_formats
     first, last = (formats.get("yMMMMd") or formats["yMMMd"])[field]
     # Most languages list intervals with short months only; wider ones follow from them (UTS 35, part 4).
-    halves = ((span.start, _widened(first, locale)), (span.end, _widened(last, locale)))
+    halves = ((span.start, _with_full_months(first, locale)), (span.end, _with_full_months(last, locale)))
     return "".join(_written(on, pattern, locale) for on, pattern in halves)
 
 
-def dated(dateline: Dateline, language: str) -> str:
+def format_dateline(dateline: Dateline, language: str) -> str:
     """When and where, in words; the dateline as written where it could not be read as dates."""
     if not dateline.dates:
         return dateline.text
     # No comma: a year that ends in a full stop (Serbian, Croatian) goes badly with one.
-    return " · ".join([*(days(span, language) for span in dateline.dates), *filter(None, [dateline.place])])
+    return " · ".join(
+        [*(format_date_range(span, language) for span in dateline.dates), *filter(None, [dateline.place])]
+    )
 
 
 @lru_cache(maxsize=4096)
-def listed(items: tuple[str, ...], language: str) -> str:
+def join_items(items: tuple[str, ...], language: str) -> str:
     """``News, Health and Trade``; an empty string for no items."""
     return format_list(items, locale=_locale(language))
 
@@ -83,7 +85,7 @@ def zone_name(zone: str, language: str, on: date) -> str:
     return f"{get_timezone_location(tz, locale=_locale(language), return_city=True)} ({difference})"
 
 
-def month(on: date, language: str) -> str:
+def format_month(on: date, language: str) -> str:
     """``September 2026``"""
     return format_skeleton("yMMMM", on, locale=_locale(language))
 
@@ -95,7 +97,7 @@ def _written(on: date, pattern: str, locale: Locale) -> str:
     return format_date(on, pattern, locale=locale)
 
 
-def _widened(pattern: str, locale: Locale) -> str:
+def _with_full_months(pattern: str, locale: Locale) -> str:
     """With months in full, and days and years as the language writes them beside such months: Croatian intervals
     alone have a zero before the day, Bosnian ones alone lack the full stop after the first day and year."""
     whole = locale.date_formats["long"].pattern
@@ -110,7 +112,7 @@ def _widened(pattern: str, locale: Locale) -> str:
 @lru_cache(maxsize=256)
 def _locale(language: str) -> Locale:
     """The locale of the tag or of the nearest wider one; English is the international one, day first."""
-    for tag in widening(language):
+    for tag in tag_and_parents(language):
         try:
             return Locale.parse("en-GB" if tag == "en" else tag, sep="-")
         except UnknownLocaleError:

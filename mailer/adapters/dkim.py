@@ -26,10 +26,10 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-_ONCE = (b"from", b"to", b"subject", b"date", b"reply-to")
+_SINGLETON_HEADERS = (b"from", b"to", b"subject", b"date", b"reply-to")
 """Named in ``h=`` once more than they occur, so that none can be added to a message that is sent on."""
-_SIGNED = {
-    *_ONCE,
+_SIGNED_HEADERS = {
+    *_SINGLETON_HEADERS,
     b"message-id",
     b"list-unsubscribe",
     b"list-unsubscribe-post",
@@ -39,10 +39,10 @@ _SIGNED = {
     b"content-type",
     b"content-language",
 }
-_LEAST_BITS = 2048
+_MIN_RSA_BITS = 2048
 
 
-class BadKey(ValueError):
+class InvalidKey(ValueError):
     """The file is no private key that can sign."""
 
 
@@ -58,13 +58,15 @@ class Key:
         try:
             key = load_pem_private_key(private_key_pem, None)
         except TypeError:
-            raise BadKey("the key asks for a password") from None
+            raise InvalidKey("the key asks for a password") from None
         except (ValueError, UnsupportedAlgorithm):
-            raise BadKey("it holds no private key in PEM") from None
+            raise InvalidKey("it holds no private key in PEM") from None
         if not isinstance(key, RSAPrivateKey | Ed25519PrivateKey):
-            raise BadKey("DKIM knows RSA and Ed25519 keys only")
-        if isinstance(key, RSAPrivateKey) and key.key_size < _LEAST_BITS:
-            raise BadKey(f"an RSA key of {key.key_size} bits is too short: {_LEAST_BITS} or more are needed")
+            raise InvalidKey("DKIM knows RSA and Ed25519 keys only")
+        if isinstance(key, RSAPrivateKey) and key.key_size < _MIN_RSA_BITS:
+            raise InvalidKey(
+                f"an RSA key of {key.key_size} bits is too short: {_MIN_RSA_BITS} or more are needed"
+            )
         self.domain = domain
         self.selector = selector
         self.kind = KeyKind.rsa if isinstance(key, RSAPrivateKey) else KeyKind.ed25519
@@ -77,12 +79,12 @@ class Key:
         return self._key.sign(sha256(data).digest())
 
     @property
-    def record_name(self) -> str:
+    def txt_name(self) -> str:
         """Where receivers look the public key up in DNS."""
         return f"{self.selector}._domainkey.{self.domain}"
 
     @property
-    def record(self) -> str:
+    def txt_record(self) -> str:
         """The TXT record to publish there (RFC 6376 section 3.6.1, RFC 8463 section 4)."""
         if isinstance(self._key, RSAPrivateKey):
             public = self._key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
@@ -93,7 +95,7 @@ class Key:
 
 def new_private_key(kind: KeyKind) -> bytes:
     """A fresh key in PEM, unencrypted."""
-    key = generate_private_key(65537, _LEAST_BITS) if kind is KeyKind.rsa else Ed25519PrivateKey.generate()
+    key = generate_private_key(65537, _MIN_RSA_BITS) if kind is KeyKind.rsa else Ed25519PrivateKey.generate()
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
@@ -112,9 +114,13 @@ class Signer:
             return b""
         head, _, body = b"".join(segments).partition(b"\r\n\r\n")
         # From the bottom up, which is how fields of one name are counted (section 5.4.2).
-        found = [_signed(field) for field in reversed(_FIELD_END.split(head))]
+        found = [_canonical_field(field) for field in reversed(_FIELD_END.split(head))]
         names, lines = zip(*filter(None, found), strict=True)
-        common = b"t=%d; bh=%s;\r\n h=%s;\r\n b=" % (time.time(), _body_hash(body), _listed(names))
+        common = b"t=%d; bh=%s;\r\n h=%s;\r\n b=" % (
+            time.time(),
+            _body_hash(body),
+            _signed_header_list(names),
+        )
         made = []
         for key in self._keys:
             value = b"v=1; a=%s-sha256; c=relaxed/simple;\r\n d=%s; s=%s;\r\n %s" % (
@@ -123,7 +129,7 @@ class Signer:
                 key.selector.encode("ascii"),
                 common,
             )
-            own = _relaxed(b"dkim-signature", value)
+            own = _canonicalize_relaxed(b"dkim-signature", value)
             signature = b64encode(key.signature(b"\r\n".join((*lines, own))))
             parts = [signature[at : at + 72] for at in range(0, len(signature), 72)]
             made.append(b"DKIM-Signature: %s%s\r\n" % (value, b"\r\n ".join(parts)))
@@ -134,22 +140,22 @@ _FIELD_END = re.compile(rb"\r\n(?![ \t])")
 
 
 @lru_cache(maxsize=4096)  # most fields are the same for all readers of an edition
-def _signed(field: bytes) -> tuple[bytes, bytes] | None:
+def _canonical_field(field: bytes) -> tuple[bytes, bytes] | None:
     """Name and canonical form of a field, if it is one that is signed."""
     name, _, value = field.partition(b":")
     name = name.rstrip().lower()
-    return (name, _relaxed(name, value)) if name in _SIGNED else None
+    return (name, _canonicalize_relaxed(name, value)) if name in _SIGNED_HEADERS else None
 
 
-def _relaxed(name: bytes, value: bytes) -> bytes:
+def _canonicalize_relaxed(name: bytes, value: bytes) -> bytes:
     """A field as RFC 6376 section 3.4.2 has it, without its line end."""
     return name + b":" + re.sub(rb"[ \t\r\n]+", b" ", value).strip(b" ")
 
 
 @lru_cache
-def _listed(names: tuple[bytes, ...]) -> bytes:
+def _signed_header_list(names: tuple[bytes, ...]) -> bytes:
     """The value of ``h=``, folded."""
-    return re.sub(rb"(.{1,70}:)(?=.)", rb"\1\r\n ", b":".join((*names, *_ONCE)))
+    return re.sub(rb"(.{1,70}:)(?=.)", rb"\1\r\n ", b":".join((*names, *_SINGLETON_HEADERS)))
 
 
 def _body_hash(body: bytes) -> bytes:

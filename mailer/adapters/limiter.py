@@ -9,9 +9,9 @@ from typing import Any
 
 import redis
 
-from mailer.domain.limits import Ask, Grant
+from mailer.domain.rate_limits import TokenGrant, TokenRequest
 
-_TAKE = """
+_ACQUIRE_SCRIPT = """
 local clock = redis.call('TIME')
 local now = clock[1] + clock[2] / 1000000
 local want, least, ahead = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -36,13 +36,13 @@ end
 return {grant, string.format('%.6f', math.max(0, wait))}
 """
 
-_GIVE_BACK = """
+_RELEASE_SCRIPT = """
 for i, key in ipairs(KEYS) do
     if redis.call('EXISTS', key) == 1 then redis.call('HINCRBYFLOAT', key, 'tokens', ARGV[1]) end
 end
 """
 
-_AWAY = Grant(0, 1.0)
+_UNAVAILABLE = TokenGrant(0, 1.0)
 
 
 class Limiter:
@@ -52,27 +52,29 @@ class Limiter:
         self._redis: Any = redis.Redis.from_url(
             url, socket_timeout=2, socket_connect_timeout=2, health_check_interval=10
         )
-        self._take = self._redis.register_script(_TAKE)
-        self._give_back = self._redis.register_script(_GIVE_BACK)
+        self._acquire_script = self._redis.register_script(_ACQUIRE_SCRIPT)
+        self._release_script = self._redis.register_script(_RELEASE_SCRIPT)
 
-    def take(self, asks: Sequence[Ask]) -> list[Grant]:
+    def acquire(self, requests: Sequence[TokenRequest]) -> list[TokenGrant]:
         """A grant for each ask: from none up to as many as wanted, the same number from each of its buckets."""
         try:
             with self._redis.pipeline(transaction=False) as pipe:
-                for ask in asks:
-                    keys = _keys(ask)
+                for ask in requests:
+                    keys = _bucket_keys(ask)
                     rates = [limit.rate for limit in ask.limits]
-                    self._take(keys=keys, args=[ask.want, ask.least, int(ask.ahead), *rates], client=pipe)
-                return [Grant(int(count), float(wait)) for count, wait in pipe.execute()]
+                    self._acquire_script(
+                        keys=keys, args=[ask.tokens, ask.minimum, int(ask.may_borrow), *rates], client=pipe
+                    )
+                return [TokenGrant(int(count), float(wait)) for count, wait in pipe.execute()]
         except (redis.RedisError, OSError):
-            return [_AWAY] * len(asks)
+            return [_UNAVAILABLE] * len(requests)
 
-    def give_back(self, asks: Sequence[Ask]) -> None:
+    def release(self, requests: Sequence[TokenRequest]) -> None:
         """Put back what was granted and not used: ``want`` of each ask."""
         try:
             with self._redis.pipeline(transaction=False) as pipe:
-                for ask in asks:
-                    self._give_back(keys=_keys(ask), args=[ask.want], client=pipe)
+                for ask in requests:
+                    self._release_script(keys=_bucket_keys(ask), args=[ask.tokens], client=pipe)
                 pipe.execute()
         except (redis.RedisError, OSError):
             return  # lost tokens only make it slower
@@ -81,5 +83,5 @@ class Limiter:
         self._redis.close()
 
 
-def _keys(ask: Ask) -> list[str]:
-    return [f"mailer:rate:{limit.bucket}" for limit in ask.limits]
+def _bucket_keys(request: TokenRequest) -> list[str]:
+    return [f"mailer:rate:{limit.bucket}" for limit in request.limits]

@@ -7,17 +7,17 @@ from hashlib import sha256
 
 from PIL import Image, ImageOps
 
-_WIDEST = 1280
-_HEAVIEST = 400_000
-_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "GIF": "image/gif"}
+_MAX_WIDTH_PIXELS = 1280
+_MAX_BYTES = 400_000
+_MEDIA_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "GIF": "image/gif"}
 
 
-class BadPicture(ValueError):
+class InvalidPicture(ValueError):
     """A file that cannot be shown as a picture in a mail; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
-class Fit:
+class PreparedPicture:
     """A picture ready to be stored: its bytes, and width and height in pixels."""
 
     sha256: str
@@ -34,29 +34,31 @@ def _has_metadata(image: Image.Image) -> bool:
     return bool(image.getexif() or getattr(image, "text", None) or segments - harmless)
 
 
-def fit(data: bytes, name: str, limit: int) -> Fit:
+def prepare(data: bytes, name: str, max_bytes: int) -> PreparedPicture:
     """Check a picture, turn it upright, and make it at most 1280 pixels wide and free of metadata.
 
     A light picture of a fitting size is kept byte for byte. Raises BadPicture.
     """
-    if len(data) > limit:
-        raise BadPicture(
-            f"{name} is {len(data) / 1e6:.1f} MB; a picture is at most {limit / 1e6:.0f} MB. "
-            f"Scale it down to {_WIDEST} pixels."
+    if len(data) > max_bytes:
+        raise InvalidPicture(
+            f"{name} is {len(data) / 1e6:.1f} MB; a picture is at most {max_bytes / 1e6:.0f} MB. "
+            f"Scale it down to {_MAX_WIDTH_PIXELS} pixels."
         )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data), formats=list(_TYPES))
+            image = Image.open(io.BytesIO(data), formats=list(_MEDIA_TYPES))
             form = str(image.format)
             image.load()
     except (OSError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning, SyntaxError):
-        raise BadPicture(f"{name} is not a JPEG, PNG or GIF picture that can be read.") from None
-    if image.width <= _WIDEST and len(data) <= _HEAVIEST and not _has_metadata(image):
-        return Fit(sha256(data).hexdigest(), _TYPES[form], image.width, image.height, data)
+        raise InvalidPicture(f"{name} is not a JPEG, PNG or GIF picture that can be read.") from None
+    if image.width <= _MAX_WIDTH_PIXELS and len(data) <= _MAX_BYTES and not _has_metadata(image):
+        return PreparedPicture(sha256(data).hexdigest(), _MEDIA_TYPES[form], image.width, image.height, data)
     upright = ImageOps.exif_transpose(image)
-    if upright.width > _WIDEST:
-        upright = upright.resize((_WIDEST, max(1, round(upright.height * _WIDEST / upright.width))))
+    if upright.width > _MAX_WIDTH_PIXELS:
+        upright = upright.resize(
+            (_MAX_WIDTH_PIXELS, max(1, round(upright.height * _MAX_WIDTH_PIXELS / upright.width)))
+        )
     profile = image.info.get("icc_profile") if image.mode in ("RGB", "RGBA") else None
     transparent = form == "PNG" and upright.has_transparency_data
     upright = upright.convert("RGBA" if transparent else "RGB")
@@ -69,4 +71,4 @@ def fit(data: bytes, name: str, limit: int) -> Fit:
         upright.save(out, "JPEG", quality=82, optimize=True, progressive=True, icc_profile=profile)
         form = "JPEG"
     made = out.getvalue()
-    return Fit(sha256(made).hexdigest(), _TYPES[form], upright.width, upright.height, made)
+    return PreparedPicture(sha256(made).hexdigest(), _MEDIA_TYPES[form], upright.width, upright.height, made)

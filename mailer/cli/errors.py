@@ -1,47 +1,47 @@
 """Errors that a user can mend: each has a message that is a sentence for them."""
 
-from mailer.adapters.embedded import EmbeddedMissing, UnfitFolder
-from mailer.adapters.markup import TooDeep, TooLong
+from mailer.adapters.embedded import EmbeddedServerMissing, UnusableStateDir
+from mailer.adapters.markdown import TooDeep, TooLong
 from mailer.adapters.mjml import TooLarge, UnsafeLink
-from mailer.adapters.pictures import BadPicture
-from mailer.bootstrap import PictureMissing
+from mailer.adapters.pictures import InvalidPicture
+from mailer.bootstrap import PictureNotFound
 from mailer.domain.document import DocumentError
-from mailer.domain.languages import NotALanguage
+from mailer.domain.languages import InvalidLanguageTag
 from mailer.domain.message import UnsafeHeader
-from mailer.domain.newsletter import NewsletterError, Refused
-from mailer.domain.settling import NoCode
-from mailer.domain.states import WrongState
-from mailer.domain.subscribers import Unfit
-from mailer.services.approve import NotApproved
-from mailer.services.compose import NoIssue
-from mailer.services.feedback import NoNewsletter
-from mailer.services.report import NotFound
-from mailer.services.rights import OnItsWay
-from mailer.services.schedule import NoSuchIssue
-from mailer.services.settle import NoSuchDelivery
-from mailer.services.subscribers import ImportRefused
-from mailer.services.watch import NoSuchName
+from mailer.domain.newsletter import ChangeRefused, NewsletterError
+from mailer.domain.resolution import InvalidReplyCode
+from mailer.domain.states import InvalidIssueState
+from mailer.domain.subscriber_fields import InvalidValue
+from mailer.services.delivery.monitor import EndpointNotFound
+from mailer.services.delivery.resolve import DeliveryNotFound
+from mailer.services.feedback.bounces import NewsletterNotFound
+from mailer.services.issues.approve import NotApproved
+from mailer.services.issues.compile import IssueNotFound
+from mailer.services.issues.report import NotFound
+from mailer.services.issues.schedule import IssueNotFound as IssueNotFound_
+from mailer.services.subscribers.csv_import import ImportRefused
+from mailer.services.subscribers.personal_data import MailInTransit
 from mailer.settings import SettingsError
 from mailer.store.database import DatabaseDown
 
 
-class Misuse(ValueError):
+class UsageError(ValueError):
     """The command's words do not fit together."""
 
 
-def sentence(problem: Exception) -> str:
+def describe(error: Exception) -> str:
     """A problem's message as a sentence, also where it is worded as a part of one, for a list of reasons."""
-    said = str(problem)
-    if isinstance(problem, Unfit):
+    said = str(error)
+    if isinstance(error, InvalidValue):
         said = said[:1].upper() + said[1:]
     return said if said.endswith((".", "!", "?")) else f"{said}."
 
 
-def about_the_database(problem: Exception) -> str:
+def database_hint(error: Exception) -> str:
     """What to do about a database that cannot be worked with; empty for all other problems."""
     import psycopg
 
-    origin = getattr(problem, "orig", None)
+    origin = getattr(error, "orig", None)
     if isinstance(origin, psycopg.errors.UndefinedTable):
         return "The database is not set up: mailer migrate."
     # Migrations connect by themselves, so nobody has called this DatabaseDown.
@@ -50,33 +50,33 @@ def about_the_database(problem: Exception) -> str:
     return ""
 
 
-EXPECTED = (
-    BadPicture,
+EXPECTED_ERRORS = (
+    InvalidPicture,
     DatabaseDown,
     DocumentError,
-    EmbeddedMissing,
+    EmbeddedServerMissing,
     ImportRefused,
-    Misuse,
+    UsageError,
     NewsletterError,
-    NoCode,
-    NoIssue,
-    NoNewsletter,
-    NoSuchDelivery,
-    NoSuchIssue,
-    NoSuchName,
-    NotALanguage,
+    InvalidReplyCode,
+    IssueNotFound,
+    NewsletterNotFound,
+    DeliveryNotFound,
+    IssueNotFound_,
+    EndpointNotFound,
+    InvalidLanguageTag,
     NotApproved,
     NotFound,
     OSError,
-    OnItsWay,
-    PictureMissing,
-    Refused,
+    MailInTransit,
+    PictureNotFound,
+    ChangeRefused,
     SettingsError,
     TooDeep,
     TooLarge,
     TooLong,
-    UnfitFolder,
+    UnusableStateDir,
     UnsafeHeader,
     UnsafeLink,
-    WrongState,
+    InvalidIssueState,
 )

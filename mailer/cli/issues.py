@@ -13,31 +13,32 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from mailer.bootstrap import Mailer
-from mailer.cli.errors import Misuse, sentence
-from mailer.cli.screen import console, span
-from mailer.domain.composition import IssueMaterial
-from mailer.domain.document import LIMIT, Document, decode, parse
-from mailer.domain.languages import canonical
-from mailer.domain.states import IssueState, MissingPolicy, check_move
-from mailer.domain.subscribers import Unfit, read_address
-from mailer.services import approve as approving
-from mailer.services import author, compose, expand, report, schedule, settle
-from mailer.services import explain as explaining
-from mailer.services.report import Status
+from mailer.bootstrap import Container
+from mailer.cli.console import format_duration, make_console
+from mailer.cli.errors import UsageError, describe
+from mailer.domain.composition import IssueSource
+from mailer.domain.document import MAX_DOCUMENT_BYTES, ParsedDocument, decode, parse
+from mailer.domain.languages import canonical_tag
+from mailer.domain.states import IssueState, MissingTranslationPolicy, check_transition
+from mailer.domain.subscriber_fields import InvalidValue, read_address
+from mailer.services.delivery import expand, resolve
+from mailer.services.delivery import explain as explain_service
+from mailer.services.issues import approve as approve_service
+from mailer.services.issues import compile, document_import, report, schedule
+from mailer.services.issues.report import IssueStatus
 from mailer.settings import read_rate
 
-app = typer.Typer(no_args_is_help=True, help="Import, look over, approve, send and follow an issue.")
+commands = typer.Typer(no_args_is_help=True, help="Import, look over, approve, send and follow an issue.")
 
-Number = Annotated[
+IssueId = Annotated[
     int, typer.Argument(metavar="N", min=1, max=2**31 - 1, help="The issue's id, as in `mailer issue list`.")
 ]
-By = Annotated[str, typer.Option("--by", help="Who does this; stands in the issue's log.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-_OPEN = (IssueState.scheduled, IssueState.sending)
+Actor = Annotated[str, typer.Option("--by", help="Who does this; stands in the issue's log.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_IN_PROGRESS_STATES = (IssueState.scheduled, IssueState.sending)
 
 
-def whoever() -> str:
+def current_user() -> str:
     """Who runs this, when --by does not say."""
     try:
         return getpass.getuser()
@@ -45,12 +46,12 @@ def whoever() -> str:
         return "command line"
 
 
-def _read(file: Path, language: str) -> Document:
+def _read_document(file: Path, language: str) -> ParsedDocument:
     with file.open("rb") as opened:
-        return parse(decode(opened.read(LIMIT + 1), file.stat().st_size), language)
+        return parse(decode(opened.read(MAX_DOCUMENT_BYTES + 1), file.stat().st_size), language)
 
 
-@app.command("import")
+@commands.command("import")
 def import_(
     file: Annotated[Path, typer.Argument(help="The newsletter as a Markdown document.")],
     newsletter: Annotated[str, typer.Option(help="The newsletter's slug.")] = "",
@@ -59,34 +60,34 @@ def import_(
         str, typer.Option(help="The issue's number, where the document's front matter has none.")
     ] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what was understood.")] = False,
-    as_json: Json = False,
-    by: By = "",
+    as_json: JsonOption = False,
+    actor: Actor = "",
 ) -> None:
     """Read a document into an issue: new, another language of it, or a correction."""
-    tag = canonical(language) if language else ""
-    document = _read(file, tag or "en")
-    tag = tag or canonical(document.front.get("language", "en"))
-    if document.front.get("language") and canonical(document.front["language"]) != tag:
-        raise Misuse(
-            f"{file.name} says that it is in {document.front['language']}, but --language says {tag}."
+    tag = canonical_tag(language) if language else ""
+    document = _read_document(file, tag or "en")
+    tag = tag or canonical_tag(document.front_matter.get("language", "en"))
+    if document.front_matter.get("language") and canonical_tag(document.front_matter["language"]) != tag:
+        raise UsageError(
+            f"{file.name} says that it is in {document.front_matter['language']}, but --language says {tag}."
         )
     if dry_run:
-        _tell(document, as_json)
+        _print_document(document, as_json)
         return
     if not newsletter:
-        raise Misuse("Say for which newsletter: --newsletter SLUG (or only look, with --dry-run).")
-    with Mailer() as parts:
-        done = author.import_document(
+        raise UsageError("Say for which newsletter: --newsletter SLUG (or only look, with --dry-run).")
+    with Container() as parts:
+        done = document_import.import_document(
             parts.database,
             document,
             newsletter,
             tag,
             number=number or file.stem.removesuffix(f".{tag}"),
             today=datetime.now(UTC).date(),
-            pictures=parts.picture_from(file.parent),
-            actor=by or whoever(),
+            picture_loader=parts.picture_loader(file.parent),
+            actor=actor or current_user(),
         )
-    unsure = [{"line": doubt.line, "why": doubt.why} for doubt in document.unsure]
+    unsure = [{"line": doubt.line, "why": doubt.message} for doubt in document.warnings]
     if as_json:
         shown = {name: getattr(done, name) for name in done.__slots__}
         print(json.dumps(shown | {"unsure": unsure}, ensure_ascii=False, indent=2))
@@ -99,18 +100,18 @@ def import_(
     )
     for title in done.new_sections:
         print(f"  new section: {title}")
-    for headline in done.by_order:
+    for headline in done.matched_by_position:
         print(f"  paired only by its place, please check: {headline}")
-    for headline in done.unpaired:
+    for headline in done.unmatched:
         print(f"  no partner found, added as a story of its own: {headline}")
     for headline in done.not_in_file:
         print(f"  not in this file, kept: {headline}")
-    for headline in done.still_missing:
+    for headline in done.untranslated:
         print(f"  still without a text in {done.language}: {headline}")
-    _doubts(document)
+    _print_warnings(document)
 
 
-def _tell(document: Document, as_json: bool) -> None:
+def _print_document(document: ParsedDocument, as_json: bool) -> None:
     if as_json:
         print(json.dumps(document.as_dict(), ensure_ascii=False, indent=2))
         return
@@ -127,41 +128,41 @@ def _tell(document: Document, as_json: bool) -> None:
             for line in story.datelines:
                 print(f"    {line.text}")
             for note in story.contacts:
-                print(f"    {note.text}{_spoken_for(len(note.stories))}")
+                print(f"    {note.text}{_applies_to(len(note.stories))}")
     print()
-    _doubts(document)
+    _print_warnings(document)
 
 
-def _spoken_for(stories: int) -> str:
+def _applies_to(stories: int) -> str:
     """Which stories a contact note speaks for, where it is not only the one that it follows."""
     return f"  for this and {_count(stories - 1, 'story', 'stories')} above" if stories > 1 else ""
 
 
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number:,} {one if number == 1 else many}"
+def _count(number: int, singular: str, plural: str) -> str:
+    return f"{number:,} {singular if number == 1 else plural}"
 
 
-def _doubts(document: Document) -> None:
-    if document.unsure:
-        print(f"Unsure in {_count(len(document.unsure), 'place', 'places')}; please check:")
-    for doubt in document.unsure:
-        print(f"  line {doubt.line}: {doubt.why}")
+def _print_warnings(document: ParsedDocument) -> None:
+    if document.warnings:
+        print(f"Unsure in {_count(len(document.warnings), 'place', 'places')}; please check:")
+    for doubt in document.warnings:
+        print(f"  line {doubt.line}: {doubt.message}")
 
 
-@app.command("masthead")
-def masthead(issue: Number, picture: Path, by: By = "") -> None:
+@commands.command("header-image")
+def set_header_image(issue: IssueId, picture: Path, actor: Actor = "") -> None:
     """Give an issue the picture at its head."""
-    with Mailer() as parts:
-        fitted = parts.picture_from(picture.parent)(picture.name)
-        author.set_masthead(parts.database, issue, fitted, by or whoever())
+    with Container() as parts:
+        fitted = parts.picture_loader(picture.parent)(picture.name)
+        document_import.set_masthead(parts.database, issue, fitted, actor or current_user())
     print(f"Issue {issue}: masthead {fitted.width} × {fitted.height}.")
 
 
-@app.command("list")
-def list_(as_json: Json = False) -> None:
+@commands.command("list")
+def list_(as_json: JsonOption = False) -> None:
     """All issues, newest first."""
-    with Mailer() as parts:
-        rows = report.listing(parts.database)
+    with Container() as parts:
+        rows = report.list_issues(parts.database)
     if as_json:
         shown = [
             {"issue": row[0], "newsletter": row[1], "number": row[2], "state": row[3], "goes_out": row[5]}
@@ -176,19 +177,21 @@ def list_(as_json: Json = False) -> None:
     table = Table("issue", "newsletter", "number", "state", "sent")
     for id, slug, number, state, counts, at in rows:
         sent = f"{counts.sent:,} of {counts.candidates:,}" if counts.candidates else ""
-        table.add_row(str(id), slug, number, state.value, " ".join(_goes_out(at, now)) if at else sent)
-    console().print(table)
+        table.add_row(str(id), slug, number, state.value, " ".join(_send_time(at, now)) if at else sent)
+    make_console().print(table)
 
 
-def _goes_out(at: datetime, now: datetime) -> tuple[str, str]:
+def _send_time(at: datetime, now: datetime) -> tuple[str, str]:
     """When an issue goes out; if that has passed, nobody begins what is due."""
     late = (now - at).total_seconds()
-    return ("late", f"by {span(late)}") if late > 2 else ("goes out", f"{at:%-d %B %Y at %H:%M} UTC")
+    return (
+        ("late", f"by {format_duration(late)}") if late > 2 else ("goes out", f"{at:%-d %B %Y at %H:%M} UTC")
+    )
 
 
-@app.command("preview")
+@commands.command("preview")
 def preview(
-    issue: Number,
+    issue: IssueId,
     language: Annotated[str, typer.Option(help="The edition's language.")],
     sections: Annotated[str, typer.Option(help="Section keys, separated by commas; all without it.")] = "",
     out: Annotated[
@@ -196,10 +199,12 @@ def preview(
     ] = None,
 ) -> None:
     """Show an edition as its readers would get it."""
-    with Mailer() as parts:
-        mask = compose.mask_of(parts.database, issue, [key for key in sections.split(",") if key.strip()])
-        content, rendered = compose.preview(
-            parts.database, parts.renderer, parts.links, issue, canonical(language), mask
+    with Container() as parts:
+        mask = compile.section_mask(
+            parts.database, issue, [key for key in sections.split(",") if key.strip()]
+        )
+        content, rendered = compile.preview(
+            parts.database, parts.renderer, parts.urls, issue, canonical_tag(language), mask
         )
     if out:
         out.write_text(rendered.html, encoding="utf-8")
@@ -208,14 +213,14 @@ def preview(
         print(f"Subject: {content.subject}\n\n{rendered.text}")
 
 
-@app.command("check")
-def check(issue: Number) -> None:
+@commands.command("check")
+def check(issue: IssueId) -> None:
     """Look an issue over before approval: what is missing, and who would get what."""
-    with Mailer() as parts:
-        material = compose.load(parts.database, parts.links, issue)
-        findings = approving.look_over(material, _faults(parts, material))
+    with Container() as parts:
+        material = compile.load_issue(parts.database, parts.urls, issue)
+        findings = approve_service.check(material, _render_errors(parts, material))
         counted = expand.count_audience(parts.database, issue)
-    _findings(findings)
+    _print_findings(findings)
     getting = sum(readers for _, _, reason, readers in counted if reason is None)
     editions = sum(reason is None for _, _, reason, _ in counted)
     print(f"{getting:,} readers would get it now, in {editions} editions.")
@@ -227,54 +232,58 @@ def check(issue: Number) -> None:
         print(f"  {readers:,} would not: {reason.replace('_', ' ')}")
 
 
-def _faults(parts: Mailer, material: IssueMaterial) -> list[tuple[str, str]]:
-    return compose.faults(material, parts.renderer, parts.links, parts.settings.bounce_domain)
+def _render_errors(app: Container, material: IssueSource) -> list[tuple[str, str]]:
+    return compile.render_errors(material, app.renderer, app.urls, app.settings.bounce_domain)
 
 
-def _findings(findings: list[approving.Finding]) -> None:
+def _print_findings(findings: list[approve_service.ApprovalFinding]) -> None:
     for finding in findings:
-        print(f"{'BLOCKS' if finding.blocks else 'note'}: {finding.what}")
+        print(f"{'BLOCKS' if finding.blocks else 'note'}: {finding.message}")
 
 
-@app.command("policy")
-def policy(issue: Number, missing: MissingPolicy, by: By = "") -> None:
-    """What becomes of a story without a translation: fall_back, leave_out or block."""
-    with Mailer() as parts:
-        approving.set_policy(parts.database, issue, missing, by or whoever())
+@commands.command("missing-translations")
+def set_missing_translations(issue: IssueId, missing: MissingTranslationPolicy, actor: Actor = "") -> None:
+    """What becomes of a story without a translation: fallback, omit or block."""
+    with Container() as parts:
+        approve_service.set_missing_translation_policy(
+            parts.database, issue, missing, actor or current_user()
+        )
     print(f"Issue {issue}: {missing.value}.")
 
 
-@app.command("approve")
-def approve(issue: Number, by: By = "") -> None:
+@commands.command("approve")
+def approve(issue: IssueId, actor: Actor = "") -> None:
     """Approve an issue, if nothing blocks it."""
-    with Mailer() as parts:
-        material = compose.load(parts.database, parts.links, issue)
-        findings = approving.approve(parts.database, material, by or whoever(), _faults(parts, material))
-    _findings(findings)
+    with Container() as parts:
+        material = compile.load_issue(parts.database, parts.urls, issue)
+        findings = approve_service.approve(
+            parts.database, material, actor or current_user(), _render_errors(parts, material)
+        )
+    _print_findings(findings)
     print(f"Issue {issue} is approved. Send it with: mailer issue send {issue}")
 
 
-@app.command("reopen")
-def reopen(issue: Number, by: By = "") -> None:
+@commands.command("reopen")
+def reopen(issue: IssueId, actor: Actor = "") -> None:
     """Take an approval back, so that the text can be changed."""
-    with Mailer() as parts:
+    with Container() as parts:
         was = report.status(parts.database, issue, datetime.now(UTC)).state
-        schedule.reopen(parts.database, issue, by or whoever())
+        schedule.reopen(parts.database, issue, actor or current_user())
     print(f"Issue {issue} is a draft{'; nothing was done' if was is IssueState.draft else ' again'}.")
 
 
-def _time(text: str) -> datetime:
+def _parse_time(text: str) -> datetime:
     try:
         at = datetime.fromisoformat(text)
         at = at if at.tzinfo else at.astimezone()
     except (ValueError, OverflowError):
-        raise Misuse(f"“{text}” is not a time such as 2026-09-30T09:00+02:00.") from None
+        raise UsageError(f"“{text}” is not a time such as 2026-09-30T09:00+02:00.") from None
     return at
 
 
-@app.command("send")
+@commands.command("send")
 def send(
-    issue: Number,
+    issue: IssueId,
     at: Annotated[
         str, typer.Option(help="When, such as 2026-09-30T09:00+02:00; this host's zone without an offset.")
     ] = "",
@@ -282,147 +291,149 @@ def send(
         bool,
         typer.Option("--local", help="Take --at on each reader's own clock: nine o'clock where they are."),
     ] = False,
-    by: By = "",
+    actor: Actor = "",
 ) -> None:
     """Let an approved issue go out, now or at a time. Only writes that down: workers do the rest."""
     now = datetime.now(UTC)
     if local:
-        _send_locally(issue, at, now, by)
+        _send_locally(issue, at, now, actor)
         return
-    when = _time(at) if at else now
+    when = _parse_time(at) if at else now
     if at and (now - when).total_seconds() > 60:
-        raise Misuse(f"{when:%-d %B %Y at %H:%M %Z} has passed. Leave --at away to send now.")
-    with Mailer() as parts:
-        schedule.schedule(parts.database, issue, when, by or whoever())
+        raise UsageError(f"{when:%-d %B %Y at %H:%M %Z} has passed. Leave --at away to send now.")
+    with Container() as parts:
+        schedule.schedule(parts.database, issue, when, actor or current_user())
     print(f"Issue {issue} goes out {'now' if not at else f'on {when:%-d %B %Y at %H:%M %Z}'}.")
     print(f"Follow it with: mailer issue status {issue}")
 
 
-def _send_locally(issue: int, at: str, now: datetime, by: str) -> None:
+def _send_locally(issue: int, at: str, now: datetime, actor: str) -> None:
     try:
         when = datetime.fromisoformat(at)
     except ValueError:
         when = None
     if when is None or when.tzinfo is not None:
-        raise Misuse("--local needs a time without an offset, such as --at 2026-09-30T09:00 --local.")
+        raise UsageError("--local needs a time without an offset, such as --at 2026-09-30T09:00 --local.")
     if when.replace(tzinfo=timezone(timedelta(hours=-12))) < now:
-        raise Misuse(
+        raise UsageError(
             f"{when:%-d %B %Y at %H:%M} has passed everywhere. Leave --at and --local away to send now."
         )
-    with Mailer() as parts:
-        schedule.schedule_locally(parts.database, issue, when, by or whoever())
+    with Container() as parts:
+        schedule.schedule_local_time(parts.database, issue, when, actor or current_user())
     print(f"Issue {issue} goes out on {when:%-d %B %Y at %H:%M} where each reader is.")
     print(f"Follow it with: mailer issue status {issue}")
 
 
-@app.command("unschedule")
-def unschedule(issue: Number, by: By = "") -> None:
+@commands.command("unschedule")
+def unschedule(issue: IssueId, actor: Actor = "") -> None:
     """Take a scheduled issue back before its time."""
-    with Mailer() as parts:
-        schedule.unschedule(parts.database, issue, by or whoever())
+    with Container() as parts:
+        schedule.unschedule(parts.database, issue, actor or current_user())
     print(f"Issue {issue} is approved, not scheduled.")
 
 
-@app.command("pause")
-def pause(issue: Number, by: By = "") -> None:
+@commands.command("pause")
+def pause(issue: IssueId, actor: Actor = "") -> None:
     """Stop an issue that is going out; resume continues it."""
-    with Mailer() as parts:
-        schedule.pause(parts.database, issue, by or whoever())
+    with Container() as parts:
+        schedule.pause(parts.database, issue, actor or current_user())
     print(f"Issue {issue} is paused. Go on with: mailer issue resume {issue}")
 
 
-@app.command("resume")
-def resume(issue: Number, by: By = "") -> None:
+@commands.command("resume")
+def resume(issue: IssueId, actor: Actor = "") -> None:
     """Go on with a paused issue."""
-    with Mailer() as parts:
-        schedule.resume(parts.database, issue, by or whoever())
+    with Container() as parts:
+        schedule.resume(parts.database, issue, actor or current_user())
     print(f"Issue {issue} goes on.")
 
 
-@app.command("limit")
-def limit(
-    issue: Number,
-    rate: Annotated[str, typer.Argument(help="Such as 50/s, 600/min or 20000/h; none lifts the limit.")],
-    by: By = "",
+@commands.command("rate")
+def set_rate(
+    issue: IssueId,
+    rate: Annotated[str, typer.Argument(help="Such as 50/s, 600/min or 20000/h; none lifts the set_rate.")],
+    actor: Actor = "",
 ) -> None:
     """Slow an issue down, also while it goes out."""
     try:
         most = read_rate("" if rate == "none" else rate)
     except ValueError as error:
-        raise Misuse(f"{error}, nor none.") from None
+        raise UsageError(f"{error}, nor none.") from None
     if rate != "none" and not most:
-        raise Misuse(f"“{rate}” would send nothing. To stop it: mailer issue pause {issue}")
-    with Mailer() as parts:
-        schedule.limit(parts.database, issue, most or None, by or whoever())
+        raise UsageError(f"“{rate}” would send nothing. To stop it: mailer issue pause {issue}")
+    with Container() as parts:
+        schedule.set_max_rate(parts.database, issue, most or None, actor or current_user())
     print(f"Issue {issue}: {f'at most {most:g} messages a second' if most else 'no limit of its own'}.")
 
 
-@app.command("cancel")
+@commands.command("cancel")
 def cancel(
-    issue: Number,
+    issue: IssueId,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    by: By = "",
+    actor: Actor = "",
 ) -> None:
     """End an issue for good. Mail that went out stays out."""
-    with Mailer() as parts:
+    with Container() as parts:
         now = report.status(parts.database, issue, datetime.now(UTC))
         if now.state is not IssueState.cancelled:
-            check_move(issue, now.state, IssueState.cancelled)
+            check_transition(issue, now.state, IssueState.cancelled)
         what = f"Cancel issue {issue}, {now.newsletter} {now.number}, for good?"
         if not yes and not typer.confirm(what):
             print("Nothing was done.")
             return
-        left = schedule.cancel(parts.database, issue, by or whoever(), datetime.now(UTC))
+        left = schedule.cancel(parts.database, issue, actor or current_user(), datetime.now(UTC))
     print(f"Issue {issue} is cancelled; {left:,} readers do not get it.")
 
 
-_STAYS = {
+_NOT_RETRIED_REASONS = {
     "suppressed": "their address must not be mailed",
     "unsubscribed": "they have unsubscribed",
     "paused": "they have paused the newsletter",
-    "monthly": "they get one mail a month",
+    "digest_only": "they get one mail a month",
     "code": "they failed with another code",
 }
 
 
-@app.command("retry")
+@commands.command("retry")
 def retry(
-    issue: Number,
+    issue: IssueId,
     code: Annotated[
         list[str] | None,
         typer.Option(help="Only what failed with this code, such as 5.7 or 552; several may be given."),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    by: By = "",
+    actor: Actor = "",
 ) -> None:
     """Try again what failed, but for readers who must not be mailed any more."""
     codes, now = code or [], datetime.now(UTC)
-    with Mailer() as parts:
-        found = settle.retriable(parts.database, issue, codes, now)
-        if found.tried and not yes:
-            _stay(found)
-            if not typer.confirm(f"Try {_count(found.tried, 'failed delivery', 'failed deliveries')} again?"):
+    with Container() as parts:
+        found = resolve.plan_retry(parts.database, issue, codes, now)
+        if found.retried and not yes:
+            _print_not_retried(found)
+            if not typer.confirm(
+                f"Try {_count(found.retried, 'failed delivery', 'failed deliveries')} again?"
+            ):
                 print("Nothing was done.")
                 return
-        done = settle.retry(parts.database, issue, codes, by or whoever(), now)
-    if yes or not found.tried:
-        _stay(done)
-    if not done.tried:
+        done = resolve.retry(parts.database, issue, codes, actor or current_user(), now)
+    if yes or not found.retried:
+        _print_not_retried(done)
+    if not done.retried:
         print("There is nothing to try again.")
         return
-    print(f"{_count(done.tried, 'failed delivery is', 'failed deliveries are')} tried again.")
+    print(f"{_count(done.retried, 'failed delivery is', 'failed deliveries are')} tried again.")
     if done.state is IssueState.paused:
         print(f"The issue is paused. Go on with: mailer issue resume {issue}")
     else:
         print(f"Follow it with: mailer issue status {issue}")
 
 
-def _stay(found: settle.Retry) -> None:
-    for why, count in found.left.items():
-        print(f"{_count(count, 'stays', 'stay')} failed: {_STAYS[why]}.")
+def _print_not_retried(plan: resolve.RetryPlan) -> None:
+    for why, count in plan.not_retried.items():
+        print(f"{_count(count, 'stays', 'stay')} failed: {_NOT_RETRIED_REASONS[why]}.")
 
 
-def status_dict(status: Status) -> dict[str, Any]:
+def status_dict(status: IssueStatus) -> dict[str, Any]:
     counts = status.counts
     return {
         "issue": status.issue,
@@ -440,7 +451,7 @@ def status_dict(status: Status) -> dict[str, Any]:
     }
 
 
-def _drawn(status: Status, now: datetime) -> Table:
+def _status_table(status: IssueStatus, now: datetime) -> Table:
     counts = status.counts
     grid = Table.grid(padding=(0, 2))
     grid.add_row(
@@ -456,36 +467,37 @@ def _drawn(status: Status, now: datetime) -> Table:
     grid.add_row("pending", f"{counts.pending:,}")
     grid.add_row("uncertain", f"{counts.uncertain:,}")
     grid.add_row(
-        "editions", f"{status.editions}" + (f" ({status.to_render} to render)" if status.to_render else "")
+        "editions",
+        f"{status.editions}" + (f" ({status.stale_editions} to render)" if status.stale_editions else ""),
     )
     if status.state is IssueState.scheduled and status.scheduled_at:
-        grid.add_row(*_goes_out(status.scheduled_at, now))
+        grid.add_row(*_send_time(status.scheduled_at, now))
     return grid
 
 
-@app.command("status")
+@commands.command("status")
 def status(
-    issue: Number,
-    as_json: Json = False,
+    issue: IssueId,
+    as_json: JsonOption = False,
     once: Annotated[bool, typer.Option("--once", help="Print it once and end.")] = False,
 ) -> None:
     """How an issue is doing, live; ends when it is sent, paused or cancelled."""
-    with Mailer() as parts:
+    with Container() as parts:
         at = datetime.now(UTC)
         now = report.status(parts.database, issue, at)
         if as_json:
             print(json.dumps(status_dict(now), ensure_ascii=False, indent=2))
             return
         if once or not sys.stdout.isatty():
-            console().print(_drawn(now, at))
+            make_console().print(_status_table(now, at))
         else:
-            with Live(_drawn(now, at), console=console(), refresh_per_second=4) as live:
-                while now.state in _OPEN:
+            with Live(_status_table(now, at), console=make_console(), refresh_per_second=4) as live:
+                while now.state in _IN_PROGRESS_STATES:
                     time.sleep(0.5)
                     at = datetime.now(UTC)
                     now = report.status(parts.database, issue, at)
-                    live.update(_drawn(now, at))
-        for reason, count in report.skipped(parts.database, issue).items():
+                    live.update(_status_table(now, at))
+        for reason, count in report.skipped_by_reason(parts.database, issue).items():
             print(f"skipped, {reason.replace('_', ' ')}: {count:,}")
     if now.counts.uncertain:
         print(f"Of the uncertain ones, look: mailer deliveries list --issue {issue}")
@@ -493,21 +505,21 @@ def status(
         print(f"What failed can be tried again: mailer issue retry {issue}")
 
 
-@app.command("log")
-def log(issue: Number) -> None:
+@commands.command("log")
+def log(issue: IssueId) -> None:
     """Who did what to an issue, and when."""
-    with Mailer() as parts:
+    with Container() as parts:
         for at, actor, what, detail in report.events(parts.database, issue):
             print(f"{at:%Y-%m-%d %H:%M:%S}  {actor}  {what}  {detail}".rstrip())
 
 
-@app.command("audit")
-def audit(issue: Number, as_json: Json = False) -> None:
+@commands.command("audit")
+def audit(issue: IssueId, as_json: JsonOption = False) -> None:
     """Prove that an issue's ledger adds up; exit status 1 and the offending rows when it does not."""
-    with Mailer() as parts:
+    with Container() as parts:
         wrong = report.audit(parts.database, issue)
         status = report.status(parts.database, issue, datetime.now(UTC))
-        twice = report.resent(parts.database, issue)
+        twice = report.count_resent(parts.database, issue)
     counts = status.counts
     if as_json:
         shown = status_dict(status) | {"resent": twice, "adds_up": not wrong}
@@ -523,23 +535,25 @@ def audit(issue: Number, as_json: Json = False) -> None:
             f"{_count(twice, 'reader', 'readers')} may have it twice: sent once more, since nobody saw the outcome."
         )
     for finding in wrong:
-        print(finding.what)
+        print(finding.message)
     if wrong:
         raise typer.Exit(1)
     print("The ledger adds up, reader by reader.")
 
 
-def explain(issue: Number, address: str, as_json: Json = False) -> None:
+def explain(issue: IssueId, address: str, as_json: JsonOption = False) -> None:
     """Why a reader got this edition at this time, or why not."""
     try:
         key = read_address(address)[1]
-    except Unfit as error:
-        raise Misuse(sentence(error)) from None
-    with Mailer() as parts:
-        around = explaining.Around(
-            datetime.now(UTC), parts.routes, parts.destinations, parts.links, parts.settings.bounce_domain
+    except InvalidValue as error:
+        raise UsageError(describe(error)) from None
+    with Container() as parts:
+        around = explain_service.SendContext(
+            datetime.now(UTC), parts.relay_routes, parts.providers, parts.urls, parts.settings.bounce_domain
         )
-        found = explaining.explain(parts.database, issue, address, parts.tokens.address_hash(key), around)
+        found = explain_service.explain(
+            parts.database, issue, address, parts.tokens.address_hash(key), around
+        )
     if as_json:
         shown = {name: getattr(found, name) for name in found.__slots__}
         print(json.dumps(shown, ensure_ascii=False, indent=2, default=str))

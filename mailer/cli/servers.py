@@ -10,15 +10,15 @@ import typer
 import uvicorn
 from fastapi import FastAPI
 
-from mailer.bootstrap import Mailer
-from mailer.cli.errors import Misuse
-from mailer.cli.processes import Processes, ends_by_signal
+from mailer.bootstrap import Container
+from mailer.cli.errors import UsageError
+from mailer.cli.supervisor import Supervisor, handle_termination
 from mailer.settings import Settings, read_settings
 from mailer.web.app import create_app
 
 
 def _serve(
-    app: FastAPI, host: str, port: int, otherwise: str, ready: str = "", proxies: str | None = None
+    app: FastAPI, host: str, port: int, hint: str, ready_message: str = "", trusted_proxies: str | None = None
 ) -> None:
     """Serve an app until the process is ended; ``ready`` is printed with the port; ``proxies`` are believed when
     they say for whom they ask. Raises Misuse, which ends in ``otherwise``, when the port cannot be had."""
@@ -28,34 +28,38 @@ def _serve(
         )
     except OSError as error:
         why = (error.strerror or str(error)).partition(" (while")[0]
-        raise Misuse(f"Nothing can be served on {host}:{port}: {why}. {otherwise}") from None
-    if ready:
-        print(ready % listener.getsockname()[1], flush=True)
+        raise UsageError(f"Nothing can be served on {host}:{port}: {why}. {hint}") from None
+    if ready_message:
+        print(ready_message % listener.getsockname()[1], flush=True)
     with listener:
         config = uvicorn.Config(
             app,
             access_log=False,  # addresses of pages hold readers' tokens
             log_level="warning",
             server_header=False,
-            forwarded_allow_ips=proxies,
+            forwarded_allow_ips=trusted_proxies,
         )
         uvicorn.Server(config).run(sockets=[listener])
 
 
 def migrate() -> None:
     """Bring the database up to date; safe to run twice, or on two hosts at once."""
-    with Mailer() as parts:
+    with Container() as parts:
         parts.migrate()
     print("The database is up to date.")
 
 
 def web() -> None:
     """Serve the web pages."""
-    with Mailer(application="mailer web", pool=10) as parts:
+    with Container(application="mailer web", pool_size=10) as parts:
         settings = parts.settings
         otherwise = "Choose another with MAILER_WEB_PORT."
         _serve(
-            create_app(parts), settings.web_host, settings.web_port, otherwise, proxies=settings.web_proxies
+            create_app(parts),
+            settings.web_host,
+            settings.web_port,
+            otherwise,
+            trusted_proxies=settings.web_trusted_proxies,
         )
 
 
@@ -66,11 +70,11 @@ def inbox(
     web_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page.")] = 8026,
 ) -> None:
     """Catch mail and show it as readers see it: for demos and development, never for real mail."""
-    from mailer.adapters.inbox import start
-    from mailer.web.inbox import create_inbox_app
+    from mailer.devtools.inbox import start_inbox_server
+    from mailer.devtools.inbox.web import create_inbox_app
 
     settings = read_settings()
-    with start(host, smtp_port, folder) as running:
+    with start_inbox_server(host, smtp_port, folder) as running:
         app = create_inbox_app(running.inbox, [settings.public_url])
         said = f"Catching mail on {host}:{running.port}, showing it on http://{host}:%d/inbox"
         _serve(app, host, web_port, "Choose another with --web-port.", said)
@@ -78,12 +82,12 @@ def inbox(
 
 def run() -> None:
     """Run everything on this host: web pages, workers and the clock, until Ctrl-C."""
-    ends_by_signal()
-    with Mailer() as parts, Processes(parts) as processes:
+    handle_termination()
+    with Container() as parts, Supervisor(parts) as processes:
         processes.start_all()
         print(f"Web pages on {parts.settings.public_url}. Workers run. Ctrl-C ends it.", flush=True)
         try:
-            while not (gone := processes.ended()):
+            while not (gone := processes.exited()):
                 time.sleep(0.5)
             print(f"{', '.join(gone)} ended; see {parts.settings.state_dir / 'logs'}", file=sys.stderr)
             raise typer.Exit(1)

@@ -4,16 +4,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
-from mailer.domain.content import Dateline, EditionContent, Links, Picture, Section, Story, Theme
-from mailer.domain.editions import Rules, StoryText, sections_shown, shown_in
-from mailer.domain.languages import choose
+from mailer.domain.content import (
+    Dateline,
+    EditionContent,
+    EditionPicture,
+    EditionSection,
+    EditionStory,
+    EditionUrls,
+    Theme,
+)
+from mailer.domain.editions import LanguageRules, StoryLanguages, language_shown, sections_shown
+from mailer.domain.languages import choose_language
 from mailer.domain.locales import direction
-from mailer.domain.phrases import Phrases, own_words
-from mailer.domain.wording import signed
+from mailer.domain.localized import sender_display_name
+from mailer.domain.text_overrides import TextOverrides, overrides_for
 
 
 @dataclass(frozen=True, slots=True)
-class Front:
+class FrontMatter:
     """Front matter of an issue in one language."""
 
     subject: str
@@ -22,7 +30,7 @@ class Front:
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class StoryText:
     """A story in one language."""
 
     headline: str
@@ -36,18 +44,18 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
-class StoryMaterial:
+class StorySource:
     story: int
-    section: int
+    section_bit: int
     """The section's bit."""
-    texts: Mapping[str, Text]
+    texts: Mapping[str, StoryText]
     """By language; only those that are ready."""
     picture: tuple[str, int, int] | None
     """URL, width, height."""
 
 
 @dataclass(frozen=True, slots=True)
-class SectionMaterial:
+class SectionSource:
     bit: int
     key: str
     colour: str
@@ -55,7 +63,7 @@ class SectionMaterial:
 
 
 @dataclass(frozen=True, slots=True)
-class IssueMaterial:
+class IssueSource:
     """All that every edition of an issue is made of. Sections and stories in the order of printing."""
 
     issue: int
@@ -72,58 +80,66 @@ class IssueMaterial:
     website: str
     list_id: str
     theme: Theme
-    rules: Rules
-    fronts: Mapping[str, Front]
-    sections: Sequence[SectionMaterial]
-    stories: Sequence[StoryMaterial]
-    always: int
+    language_rules: LanguageRules
+    front_matter: Mapping[str, FrontMatter]
+    sections: Sequence[SectionSource]
+    stories: Sequence[StorySource]
+    always_included: int
     masthead: tuple[str, int, int] | None = None
     public: bool = True
     """Whether everybody may read it in the archive."""
-    phrases: Phrases = field(default_factory=dict)
+    text_overrides: TextOverrides = field(default_factory=dict)
 
-    def texts(self) -> list[StoryText]:
-        return [StoryText(story.story, story.section, frozenset(story.texts)) for story in self.stories]
+    def story_languages(self) -> list[StoryLanguages]:
+        return [
+            StoryLanguages(story.story, story.section_bit, frozenset(story.texts)) for story in self.stories
+        ]
 
     def sections_shown(self, language: str) -> int:
         """Mask of the sections that an edition in this language has something to show in."""
-        return sections_shown(self.texts(), language, self.rules)
+        return sections_shown(self.story_languages(), language, self.language_rules)
 
-    def _named(self, texts: Mapping[str, str], language: str) -> tuple[str, str]:
+    def _localized(self, texts: Mapping[str, str], language: str) -> tuple[str, str]:
         """A name in the language or the nearest one; (name, its language)."""
-        found = choose([language], list(texts), self.rules.chains, self.rules.default)
+        found = choose_language(
+            [language], list(texts), self.language_rules.fallback_chains, self.language_rules.default_language
+        )
         if found:
             return texts[found.language], found.language
         return next(((text, tag) for tag, text in texts.items()), ("", language))
 
     def name(self, language: str) -> str:
-        return self._named(self.names, language)[0]
+        return self._localized(self.names, language)[0]
 
     def compose(
         self,
         language: str,
         sections: int,
-        links: Links,
-        reader_name: str = "",
-        reader_address: str = "",
-        greeting_edge: str = "",
+        urls: EditionUrls,
+        subscriber_name: str = "",
+        subscriber_address: str = "",
+        greeting_boundary: str = "",
     ) -> EditionContent:
         """The edition in ``language`` with the sections in the mask ``sections``.
 
         A story without the language is shown in the one it falls back to, labelled, or left out, as the
         issue's policy says. Raises KeyError when the issue has no front matter in the language.
         """
-        front = self.fronts[language]
-        shown: list[Section] = []
+        front = self.front_matter[language]
+        shown: list[EditionSection] = []
         left_out: list[str] = []
         for section in self.sections:
-            stories = [self._story(story, language) for story in self.stories if story.section == section.bit]
+            stories = [
+                self._edition_story(story, language)
+                for story in self.stories
+                if story.section_bit == section.bit
+            ]
             present = tuple(story for story in stories if story is not None)
             if not present:
                 continue
-            title, title_language = self._named(section.titles, language)
+            title, title_language = self._localized(section.titles, language)
             if sections >> section.bit & 1:
-                shown.append(Section(section.key, title, title_language, present, section.colour))
+                shown.append(EditionSection(section.key, title, title_language, present, section.colour))
             else:
                 left_out.append(title)
         name = self.name(language)
@@ -131,42 +147,42 @@ class IssueMaterial:
             language=language,
             direction=direction(language),
             newsletter=name,
-            tagline=self._named(self.taglines, language)[0],
+            tagline=self._localized(self.taglines, language)[0],
             issue_label=self.number,
             issue_date=self.issue_date,
             subject=front.subject,
             preheader=front.preheader,
             intro=front.intro,
             sections=tuple(shown),
-            left_out=tuple(left_out),
+            unfollowed_sections=tuple(left_out),
             postal_address=self.postal_address,
-            sender_name=signed(self.sender_name, self.names, name),
+            sender_name=sender_display_name(self.sender_name, self.names, name),
             reply_to=self.reply_to or self.sender_address,
-            links=links,
-            masthead_picture=Picture(*self.masthead, alt="") if self.masthead else None,
-            reader_name=reader_name,
-            reader_address=reader_address,
-            greeting_edge=greeting_edge,
+            urls=urls,
+            masthead_picture=EditionPicture(*self.masthead, alt="") if self.masthead else None,
+            subscriber_name=subscriber_name,
+            subscriber_address=subscriber_address,
+            greeting_boundary=greeting_boundary,
             theme=self.theme,
-            own_words=own_words(self.phrases, language),
+            text_overrides=overrides_for(self.text_overrides, language),
         )
 
-    def _story(self, story: StoryMaterial, language: str) -> Story | None:
-        texts = StoryText(story.story, story.section, frozenset(story.texts))
-        found = shown_in(texts, language, self.rules)
+    def _edition_story(self, story: StorySource, language: str) -> EditionStory | None:
+        texts = StoryLanguages(story.story, story.section_bit, frozenset(story.texts))
+        found = language_shown(texts, language, self.language_rules)
         if found is None:
             return None
         text = story.texts[found]
         picture = None
         if story.picture:
             url, width, height = story.picture
-            picture = Picture(url, width, height, text.alt)
-        return Story(
+            picture = EditionPicture(url, width, height, text.alt)
+        return EditionStory(
             key=str(story.story),
             headline=text.headline,
             body=text.body,
             language=found,
-            fell_back=found != language,
+            is_fallback=found != language,
             datelines=text.datelines,
             picture=picture,
             link=text.link,

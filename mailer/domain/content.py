@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 
-from mailer.domain.phrases import Words
+from mailer.domain.text_overrides import OverrideText
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Dateline:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class EditionPicture:
     """A picture as the mail shows it: an absolute URL, its size in pixels, and its alt text."""
 
     url: str
@@ -41,7 +41,7 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
-class Story:
+class EditionStory:
     """One story in the edition. ``headline`` is one line of Markdown. ``language`` is that of its text: it
     differs from the edition's when the story fell back, and ``fell_back`` is then true."""
 
@@ -49,9 +49,9 @@ class Story:
     headline: str
     body: str
     language: str
-    fell_back: bool = False
+    is_fallback: bool = False
     datelines: tuple[Dateline, ...] = ()
-    picture: Picture | None = None
+    picture: EditionPicture | None = None
     link: str = ""
     link_label: str = ""
     """What the link says; empty: "read more" in the edition's language."""
@@ -60,13 +60,13 @@ class Story:
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class EditionSection:
     """A section that has at least one story in this edition."""
 
     key: str
     title: str
     language: str
-    stories: tuple[Story, ...]
+    stories: tuple[EditionStory, ...]
     colour: str = ""
 
 
@@ -75,13 +75,13 @@ class Theme:
     """Colours as six-digit hex (``#0b5c7a``), the logo's absolute URL or an empty string."""
 
     accent: str = "#0b5c7a"
-    ink: str = "#1c2430"
-    paper: str = "#ffffff"
-    ground: str = "#f2efe9"
+    text: str = "#1c2430"
+    surface: str = "#ffffff"
+    background: str = "#f2efe9"
 
 
 @dataclass(frozen=True, slots=True)
-class Links:
+class EditionUrls:
     """Absolute URLs for the frame of the mail. Those of one reader hold slot markers."""
 
     web_view: str
@@ -105,27 +105,27 @@ class EditionContent:
     subject: str
     preheader: str
     intro: str
-    sections: tuple[Section, ...]
-    left_out: tuple[str, ...]
+    sections: tuple[EditionSection, ...]
+    unfollowed_sections: tuple[str, ...]
     """Titles of sections of this issue that this reader does not follow, in the edition's language."""
     postal_address: str
     sender_name: str
     reply_to: str
-    links: Links
-    masthead_picture: Picture | None = None
-    reader_name: str = ""
+    urls: EditionUrls
+    masthead_picture: EditionPicture | None = None
+    subscriber_name: str = ""
     """The slot for the reader's name, or empty in the web view."""
-    reader_address: str = ""
+    subscriber_address: str = ""
     """The slot for the reader's address, or empty in the web view."""
-    greeting_edge: str = ""
+    greeting_boundary: str = ""
     """Stands before and behind the greeting where it is to be left out for readers without a name."""
     theme: Theme = field(default_factory=Theme)
-    own_words: Mapping[str, Words] = field(default_factory=dict)
-    """The newsletter's own words for phrases of the catalogue: see mailer.domain.phrases."""
+    text_overrides: Mapping[str, OverrideText] = field(default_factory=dict)
+    """The newsletter's own words for phrases of the catalogue: see mailer.domain.text_overrides."""
 
 
 @dataclass(frozen=True, slots=True)
-class NoteContent:
+class TransactionalContent:
     """Everything that a note prints: a mail about a subscription. Its words are in ``templates/email/notes``."""
 
     kind: str
@@ -136,9 +136,9 @@ class NoteContent:
     sender_name: str
     postal_address: str
     reply_to: str
-    link: str
+    action_url: str
     """Where its button leads."""
-    address: str
+    email_address: str
     """To which it goes."""
     website: str = ""
     unsubscribe: str = ""
@@ -146,10 +146,10 @@ class NoteContent:
     """Titles, in the note's language as far as there are any."""
     languages: tuple[str, ...] = ()
     """BCP 47 tags, best first."""
-    other_address: str = ""
+    masked_address: str = ""
     """The other end of a change of address, masked."""
-    hours: int = 0
+    link_lifetime_hours: int = 0
     """How long the link opens."""
     theme: Theme = field(default_factory=Theme)
-    own_words: Mapping[str, Words] = field(default_factory=dict)
-    """The newsletter's, for this language: see mailer.domain.phrases."""
+    text_overrides: Mapping[str, OverrideText] = field(default_factory=dict)
+    """The newsletter's, for this language: see mailer.domain.text_overrides."""

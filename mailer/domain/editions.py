@@ -3,63 +3,63 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from mailer.domain.languages import Chains, choose
-from mailer.domain.states import MissingPolicy
+from mailer.domain.languages import FallbackChains, choose_language
+from mailer.domain.states import MissingTranslationPolicy
 
 ALL_SECTIONS = (1 << 62) - 1
 """The mask of a reader who follows every section, and every one that is still to come."""
 
 
 @dataclass(frozen=True, slots=True)
-class StoryText:
+class StoryLanguages:
     """A story as these rules see it: its section's bit, and the languages in which its text is ready."""
 
     story: int
-    bit: int
+    section_bit: int
     languages: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class LanguageRules:
     """What an issue and its newsletter decide about languages."""
 
     languages: Sequence[str]
     """Languages of the issue: those whose front matter is ready."""
-    chains: Chains
-    default: str
-    policy: MissingPolicy
+    fallback_chains: FallbackChains
+    default_language: str
+    missing_translations: MissingTranslationPolicy
 
 
-def shown_in(story: StoryText, edition: str, rules: Rules) -> str | None:
+def language_shown(story: StoryLanguages, edition: str, rules: LanguageRules) -> str | None:
     """The language in which an edition shows a story; None when it leaves the story out."""
     if edition in story.languages:
         return edition
-    if rules.policy is not MissingPolicy.fall_back:
+    if rules.missing_translations is not MissingTranslationPolicy.fallback:
         return None
-    found = choose([edition], sorted(story.languages), rules.chains, rules.default)
+    found = choose_language([edition], sorted(story.languages), rules.fallback_chains, rules.default_language)
     return found.language if found else None
 
 
-def sections_shown(stories: Iterable[StoryText], edition: str, rules: Rules) -> int:
+def sections_shown(stories: Iterable[StoryLanguages], edition: str, rules: LanguageRules) -> int:
     """Mask of the sections that have at least one story to show in this language."""
     mask = 0
     for story in stories:
-        if shown_in(story, edition, rules) is not None:
-            mask |= 1 << story.bit
+        if language_shown(story, edition, rules) is not None:
+            mask |= 1 << story.section_bit
     return mask
 
 
-def sections_for(followed: int, always: int, shown: int) -> int:
+def sections_for(followed: int, always_included: int, shown: int) -> int:
     """Mask of the sections that a reader gets; 0 when there is nothing for them this time."""
-    return (followed | always) & shown
+    return (followed | always_included) & shown
 
 
-def bits(mask: int) -> list[int]:
+def section_bits(mask: int) -> list[int]:
     """The bits that are set in a mask, lowest first."""
     return [bit for bit in range(mask.bit_length()) if mask >> bit & 1]
 
 
-def missing(stories: Iterable[StoryText], rules: Rules) -> list[tuple[int, str]]:
+def missing_languages(stories: Iterable[StoryLanguages], rules: LanguageRules) -> list[tuple[int, str]]:
     """(story, language) pairs without a text: what blocks approval under the policy ``block``."""
     return [
         (story.story, language)

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from mailer.domain.message import Slot, header_text, mailbox
 
-Piece = bytes | Slot
+HeaderPiece = bytes | Slot
 
-TO, DATE, MESSAGE_ID, UNSUBSCRIBE, MAIL_UNSUBSCRIBE = (
+TO, DATE, MESSAGE_ID, UNSUBSCRIBE, MAILTO_UNSUBSCRIBE = (
     "to",
     "date",
     "message-id",
@@ -22,7 +22,7 @@ TO, DATE, MESSAGE_ID, UNSUBSCRIBE, MAIL_UNSUBSCRIBE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class SenderIdentity:
     """Who sends, and where answers go."""
 
     sender_name: str
@@ -31,47 +31,53 @@ class Origin:
     list_id: str
     list_name: str
     bounce_domain: str
-    page: str
+    page_url_prefix: str
     """What the address of a reader's page begins with."""
-    feedback: str
+    feedback_id: str
     """``a:b:c`` of the Feedback-ID: no value of one person."""
-    archive: str = ""
+    archive_url: str = ""
     """Address of the public archive; empty where there is none."""
 
 
-def edition_headers(origin: Origin, subject: str, language: str) -> list[tuple[str, Sequence[Piece]]]:
+def edition_headers(
+    sender: SenderIdentity, subject: str, language: str
+) -> list[tuple[str, Sequence[HeaderPiece]]]:
     """Names and values, in the order of printing. Raises UnsafeHeader."""
-    contact = (origin.reply_to or origin.sender_address).encode("ascii")
-    sender_id = "".join(c for c in origin.list_id if c.isalnum())[:15]
-    headers: list[tuple[str, Sequence[Piece]]] = [
+    contact = (sender.reply_to or sender.sender_address).encode("ascii")
+    sender_id = "".join(c for c in sender.list_id if c.isalnum())[:15]
+    headers: list[tuple[str, Sequence[HeaderPiece]]] = [
         ("Date", [DATE]),
-        ("From", [mailbox(origin.sender_name, origin.sender_address, "From")]),
+        ("From", [mailbox(sender.sender_name, sender.sender_address, "From")]),
         ("To", [TO]),
         ("Subject", [header_text(subject, "Subject")]),
-        ("Message-ID", [b"<", MESSAGE_ID, b"@" + origin.bounce_domain.encode("ascii") + b">"]),
+        ("Message-ID", [b"<", MESSAGE_ID, b"@" + sender.bounce_domain.encode("ascii") + b">"]),
     ]
-    if origin.reply_to and origin.reply_to != origin.sender_address:
+    if sender.reply_to and sender.reply_to != sender.sender_address:
         headers.append(("Reply-To", [contact]))
-    domain = origin.bounce_domain.encode("ascii")
+    domain = sender.bounce_domain.encode("ascii")
     return [
         *headers,
-        ("List-ID", [f"{origin.list_name} <{origin.list_id}>".encode("ascii")]),
+        ("List-ID", [f"{sender.list_name} <{sender.list_id}>".encode("ascii")]),
         (
             "List-Unsubscribe",
             # Folded only between the addresses: receivers cannot read a folded one.
             [
-                b"<" + origin.page.encode("ascii") + b"u/",
+                b"<" + sender.page_url_prefix.encode("ascii") + b"u/",
                 UNSUBSCRIBE,
                 b">,\r\n <mailto:unsubscribe+",
-                MAIL_UNSUBSCRIBE,
+                MAILTO_UNSUBSCRIBE,
                 b"@" + domain + b"?subject=unsubscribe>",
             ],
         ),
         ("List-Unsubscribe-Post", [b"List-Unsubscribe=One-Click"]),
         ("List-Help", [b"<mailto:" + contact + b"?subject=help>"]),
         ("List-Owner", [b"<mailto:" + contact + b">"]),
-        *([("List-Archive", [b"<" + origin.archive.encode("ascii") + b">"])] if origin.archive else []),
-        ("Feedback-ID", [f"{origin.feedback}:{sender_id}".encode("ascii")]),
+        *(
+            [("List-Archive", [b"<" + sender.archive_url.encode("ascii") + b">"])]
+            if sender.archive_url
+            else []
+        ),
+        ("Feedback-ID", [f"{sender.feedback_id}:{sender_id}".encode("ascii")]),
         ("Content-Language", [language.encode("ascii")]),
         ("Precedence", [b"bulk"]),
         ("Auto-Submitted", [b"auto-generated"]),
@@ -79,7 +85,7 @@ def edition_headers(origin: Origin, subject: str, language: str) -> list[tuple[s
 
 
 @dataclass(frozen=True, slots=True)
-class NoteHead:
+class TransactionalHeaders:
     """What the headers of a note say. ``unsubscribe``: page and mail address, of a note to a subscriber."""
 
     sender_name: str
@@ -94,25 +100,25 @@ class NoteHead:
     unsubscribe: tuple[str, str] | None = None
 
 
-def note_headers(head: NoteHead) -> list[tuple[str, Sequence[Piece]]]:
+def transactional_headers(fields: TransactionalHeaders) -> list[tuple[str, Sequence[HeaderPiece]]]:
     """Names and values of a mail to one person, in the order of printing. Raises UnsafeHeader."""
-    headers: list[tuple[str, Sequence[Piece]]] = [
-        ("Date", [head.date.encode("ascii")]),
-        ("From", [mailbox(head.sender_name, head.sender_address, "From")]),
-        ("To", [mailbox(head.recipient_name, head.recipient, "To")]),
-        ("Subject", [header_text(head.subject, "Subject")]),
-        ("Message-ID", [f"<{head.message_id}>".encode("ascii")]),
+    headers: list[tuple[str, Sequence[HeaderPiece]]] = [
+        ("Date", [fields.date.encode("ascii")]),
+        ("From", [mailbox(fields.sender_name, fields.sender_address, "From")]),
+        ("To", [mailbox(fields.recipient_name, fields.recipient, "To")]),
+        ("Subject", [header_text(fields.subject, "Subject")]),
+        ("Message-ID", [f"<{fields.message_id}>".encode("ascii")]),
     ]
-    if head.reply_to and head.reply_to != head.sender_address:
-        headers.append(("Reply-To", [head.reply_to.encode("ascii")]))
-    if head.unsubscribe:
-        page, mail = (part.encode("ascii") for part in head.unsubscribe)
+    if fields.reply_to and fields.reply_to != fields.sender_address:
+        headers.append(("Reply-To", [fields.reply_to.encode("ascii")]))
+    if fields.unsubscribe:
+        page, mail = (part.encode("ascii") for part in fields.unsubscribe)
         headers += [
             ("List-Unsubscribe", [b"<" + page + b">,\r\n <mailto:" + mail + b"?subject=unsubscribe>"]),
             ("List-Unsubscribe-Post", [b"List-Unsubscribe=One-Click"]),
         ]
     return [
         *headers,
-        ("Content-Language", [head.language.encode("ascii")]),
+        ("Content-Language", [fields.language.encode("ascii")]),
         ("Auto-Submitted", [b"auto-generated"]),
     ]

@@ -9,14 +9,14 @@ _LINE = re.compile(r"([DW]) (\d+)|A (\d+) (\d{3})(?: (\d\.\d{1,3}\.\d{1,3}))?(?:
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
-    handed: frozenset[int] = frozenset()
+class JournalEvidence:
+    final_dot_sent: frozenset[int] = frozenset()
     """Subscribers whose message may have been finished."""
-    answered: dict[int, Reply] = field(default_factory=dict)
+    replies: dict[int, Reply] = field(default_factory=dict)
     """The relay's replies to finished messages."""
 
 
-def read_journal(text: str) -> Evidence:
+def read_journal(text: str) -> JournalEvidence:
     """Evidence of one claim. A line cut short by a crash counts for nothing: the whole D line stands before
     the dot goes out."""
     handed: set[int] = set()
@@ -31,4 +31,4 @@ def read_journal(text: str) -> Evidence:
             handed.discard(int(found[2]))
         else:
             answered[int(found[3])] = Reply(int(found[4]), found[5] or "", found[6] or "")
-    return Evidence(frozenset(handed), answered)
+    return JournalEvidence(frozenset(handed), answered)

@@ -48,7 +48,7 @@ _RIGHT_TO_LEFT_LANGUAGES = {
 _TAG = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
 
 
-def widening(tag: str) -> Iterator[str]:
+def tag_and_parents(tag: str) -> Iterator[str]:
     """The tag, then each wider one: ``sr-Cyrl-RS``, ``sr-Cyrl``, ``sr``. Raises ``ValueError`` if it is no
     language tag."""
     if not _TAG.fullmatch(tag):
@@ -61,7 +61,7 @@ def widening(tag: str) -> Iterator[str]:
 def direction(tag: str) -> str:
     """``ltr`` or ``rtl``: by the tag's script if it names one, else by its language. Raises ``ValueError``
     if it is no language tag."""
-    *_, language = widening(tag.lower())
+    *_, language = tag_and_parents(tag.lower())
     scripts = [part for part in tag.lower().split("-")[1:] if len(part) == 4 and part.isalpha()]
     if scripts:
         return "rtl" if scripts[0] in _RIGHT_TO_LEFT_SCRIPTS else "ltr"
@@ -70,4 +70,4 @@ def direction(tag: str) -> str:
 
 def native_name(tag: str) -> str:
     """The language's name in itself, or the tag where it has none here."""
-    return next((NATIVE_NAMES[wider] for wider in widening(tag) if wider in NATIVE_NAMES), tag)
+    return next((NATIVE_NAMES[wider] for wider in tag_and_parents(tag) if wider in NATIVE_NAMES), tag)

@@ -8,27 +8,27 @@ from typing import Annotated, Literal
 from email_validator import EmailNotValidError, validate_email
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from mailer.domain.languages import NotALanguage, canonical
-from mailer.domain.wording import spoken
+from mailer.domain.languages import InvalidLanguageTag, canonical_tag
+from mailer.domain.localized import ui_languages
 
 
 class NewsletterError(ValueError):
     """Why newsletter settings cannot be used; one line for each problem."""
 
 
-class Refused(ValueError):
+class ChangeRefused(ValueError):
     """What was asked for cannot be done to this newsletter or issue; the message tells an author why and what to
     do."""
 
 
-def _tag(value: str) -> str:
+def _language_tag(value: str) -> str:
     try:
-        return canonical(value)
-    except NotALanguage as error:
+        return canonical_tag(value)
+    except InvalidLanguageTag as error:
         raise ValueError(str(error)) from None
 
 
-def _address(value: str) -> str:
+def _email_address(value: str) -> str:
     try:
         ascii_email = validate_email(value, check_deliverability=False, test_environment=True).ascii_email
     except EmailNotValidError as error:
@@ -38,13 +38,13 @@ def _address(value: str) -> str:
     return ascii_email
 
 
-def _one_line(value: str) -> str:
+def _single_line(value: str) -> str:
     if re.search(r"[\x00-\x1f\x7f\u0085\u2028\u2029]", value):
         raise ValueError("must be a single line")
     return value.strip()
 
 
-def _some_lines(value: str) -> str:
+def _multi_line(value: str) -> str:
     if re.search(r"[\x00-\x09\x0b-\x1f\x7f\u0085\u2028\u2029]", value.replace("\r\n", "\n")):
         raise ValueError("must be lines of text without control characters")
     if not value.strip():
@@ -52,11 +52,11 @@ def _some_lines(value: str) -> str:
     return value.replace("\r\n", "\n").strip()
 
 
-Tag = Annotated[str, AfterValidator(_tag)]
-Address = Annotated[str, AfterValidator(_address)]
-Line = Annotated[str, AfterValidator(_one_line)]
+LanguageTag = Annotated[str, AfterValidator(_language_tag)]
+EmailAddress = Annotated[str, AfterValidator(_email_address)]
+SingleLine = Annotated[str, AfterValidator(_single_line)]
 Colour = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
-Website = Annotated[str, Field(pattern=r"^(https?://[^\s<>\"]+)?$")]
+OptionalUrl = Annotated[str, Field(pattern=r"^(https?://[^\s<>\"]+)?$")]
 
 
 class _Strict(BaseModel):
@@ -65,59 +65,59 @@ class _Strict(BaseModel):
 
 class ThemeSettings(_Strict):
     accent: Colour = "#0b5c7a"
-    ink: Colour = "#1c2430"
-    paper: Colour = "#ffffff"
-    ground: Colour = "#f2efe9"
+    text: Colour = "#1c2430"
+    surface: Colour = "#ffffff"
+    background: Colour = "#f2efe9"
 
 
 class SectionSettings(_Strict):
     key: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
     always_included: bool = False
     colour: Colour | Literal[""] = ""
-    titles: dict[Tag, Line]
-    descriptions: dict[Tag, Line] = {}
+    titles: dict[LanguageTag, SingleLine]
+    descriptions: dict[LanguageTag, SingleLine] = {}
 
 
 class NewsletterSettings(_Strict):
     slug: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
-    sender_name: Line
-    sender_address: Address
-    reply_to: Address | Literal[""] = ""
-    postal_address: Annotated[str, AfterValidator(_some_lines), Field(min_length=1)]
-    website: Website = ""
+    sender_name: SingleLine
+    sender_address: EmailAddress
+    reply_to: EmailAddress | Literal[""] = ""
+    postal_address: Annotated[str, AfterValidator(_multi_line), Field(min_length=1)]
+    website: OptionalUrl = ""
     list_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$")]
     tracking: Literal["none", "aggregate", "individual"] = "aggregate"
-    default_language: Tag
-    languages: Annotated[list[Tag], Field(min_length=1)]
-    fallbacks: dict[Tag, list[Tag]] = {}
-    names: dict[Tag, Line]
-    taglines: dict[Tag, Line] = {}
+    default_language: LanguageTag
+    languages: Annotated[list[LanguageTag], Field(min_length=1)]
+    fallbacks: dict[LanguageTag, list[LanguageTag]] = {}
+    names: dict[LanguageTag, SingleLine]
+    taglines: dict[LanguageTag, SingleLine] = {}
     theme: ThemeSettings = ThemeSettings()
-    quiet_since: time | None = None
+    quiet_from: time | None = None
     quiet_until: time | None = None
     """No first attempt between these, on each reader's own clock."""
     public: bool = True
-    uncertain: Literal["hold", "send_again"] = "hold"
-    """What becomes of a delivery whose outcome nobody knows: held for a person to settle, or sent once more."""
-    phrases: dict[Tag, dict[str, Line | list[Line]]] = {}
-    """Own words for phrases of the catalogues: see mailer.domain.phrases."""
+    uncertain_policy: Literal["keep", "resend"] = "keep"
+    """What becomes of a delivery whose outcome nobody knows: kept for a person to resolve, or sent once more."""
+    text_overrides: dict[LanguageTag, dict[str, SingleLine | list[SingleLine]]] = {}
+    """Own words for phrases of the catalogues: see mailer.domain.text_overrides."""
     sections: list[SectionSettings] = []
 
     @model_validator(mode="after")
     def _consistent(self) -> "NewsletterSettings":
-        if (self.quiet_since is None) != (self.quiet_until is None) or (
-            self.quiet_since is not None and self.quiet_since == self.quiet_until
+        if (self.quiet_from is None) != (self.quiet_until is None) or (
+            self.quiet_from is not None and self.quiet_from == self.quiet_until
         ):
             raise ValueError(
-                "quiet hours need two different times: quiet_since = 21:00:00, quiet_until = 07:00:00"
+                "quiet hours need two different times: quiet_from = 21:00:00, quiet_until = 07:00:00"
             )
         if self.default_language not in self.languages:
             raise ValueError(f"default_language {self.default_language} is not among languages")
         keys = [section.key for section in self.sections]
         if double := {key for key in keys if keys.count(key) > 1}:
             raise ValueError(f"two sections have the key {', '.join(sorted(double))}")
-        if strange := self.phrases.keys() - {*self.languages, *spoken(self.languages)}:
-            raise ValueError(f"phrases: {', '.join(sorted(strange))} is not among languages")
+        if strange := self.text_overrides.keys() - {*self.languages, *ui_languages(self.languages)}:
+            raise ValueError(f"text_overrides: {', '.join(sorted(strange))} is not among languages")
         if not self.names:
             raise ValueError("names needs at least one name")
         if len(self.sections) > 62:

@@ -72,25 +72,25 @@ class Outcome(StrEnum):
 
     ACCEPTED = "accepted"
     """The relay took responsibility."""
-    RETRY = "retry"
+    DEFERRED = "retry"
     """Not taken, for now: a 4yz, or a connection lost before the final dot."""
-    HARD = "hard"
+    HARD_BOUNCE = "hard"
     """The address is bad: suppress it."""
-    SOFT = "soft"
+    MAILBOX_FULL = "soft"
     """The mailbox is full: count it; ``Reply.code`` tells whether to try again (4yz) or not (5yz)."""
-    MESSAGE = "message"
+    CONTENT_REJECTED = "message"
     """The message is at fault: stop the issue."""
     POLICY = "policy"
     """Refused by policy or authentication: open the breaker for that domain, suppress nobody."""
-    SENDER = "sender"
+    SENDER_REJECTED = "sender"
     """Our own sender is refused, whoever the reader is: stop the issue, and nothing is the delivery's fault."""
     REJECTED = "rejected"
     """Refused for good, for another reason: failed, not suppressed."""
     UNKNOWN = "unknown"
     """The final dot was written and no reply came: perhaps taken. Never send again unasked."""
-    RELAY = "relay"
+    RELAY_UNAVAILABLE = "relay"
     """The relay cannot be used: nothing is the delivery's fault, and nothing was handed over."""
-    WITHHELD = "withheld"
+    NOT_SENT = "withheld"
     """Not sent by our own decision: it may not be sent any more, or the sending was called off."""
 
 
@@ -107,43 +107,43 @@ class Reply(NamedTuple):
         return f"{self.code:03}{enhanced} {self.text}" if self.text else f"{self.code:03}{enhanced}"
 
 
-def impersonal(said: str) -> str:
+def redact_addresses(text: str) -> str:
     """A reply's words without the addresses that it quotes: for where nobody's may stand."""
     # Word by word: to look for the sign within a word, an expression begins anew at each of its letters.
-    return _WORD.sub(lambda word: "…" if "@" in word[0][1:-1] else word[0], said) if "@" in said else said
+    return _WORD.sub(lambda word: "…" if "@" in word[0][1:-1] else word[0], text) if "@" in text else text
 
 
 _WORD = re.compile(r"[^\s<>\"']+")
 
 
-_SESSION = frozenset({Stage.CONNECT, Stage.GREETING, Stage.EHLO, Stage.STARTTLS, Stage.AUTH})
-_SESSION_REFUSED = frozenset({530, 534, 535, 538})
-_MAILBOX_REFUSED = frozenset({550, 551, 553})
+_SESSION_STAGES = frozenset({Stage.CONNECT, Stage.GREETING, Stage.EHLO, Stage.STARTTLS, Stage.AUTH})
+_SESSION_REFUSAL_CODES = frozenset({530, 534, 535, 538})
+_MAILBOX_REFUSAL_CODES = frozenset({550, 551, 553})
 
-_ENHANCED = {
-    "1.7": Outcome.SENDER,
-    "1.8": Outcome.SENDER,
-    "1.1": Outcome.HARD,
-    "1.2": Outcome.HARD,
-    "1.3": Outcome.HARD,
-    "1.6": Outcome.HARD,
-    "1.10": Outcome.HARD,
-    "2.1": Outcome.HARD,
-    "2.2": Outcome.SOFT,
-    "3.4": Outcome.MESSAGE,
+_OUTCOME_BY_DETAIL = {
+    "1.7": Outcome.SENDER_REJECTED,
+    "1.8": Outcome.SENDER_REJECTED,
+    "1.1": Outcome.HARD_BOUNCE,
+    "1.2": Outcome.HARD_BOUNCE,
+    "1.3": Outcome.HARD_BOUNCE,
+    "1.6": Outcome.HARD_BOUNCE,
+    "1.10": Outcome.HARD_BOUNCE,
+    "2.1": Outcome.HARD_BOUNCE,
+    "2.2": Outcome.MAILBOX_FULL,
+    "3.4": Outcome.CONTENT_REJECTED,
     "6.7": Outcome.REJECTED,
     "6.8": Outcome.REJECTED,
     "6.9": Outcome.REJECTED,
 }
-_ENHANCED_SUBJECT = {"6": Outcome.MESSAGE, "7": Outcome.POLICY}
+_OUTCOME_BY_SUBJECT = {"6": Outcome.CONTENT_REJECTED, "7": Outcome.POLICY}
 
-_MEANINGFUL = re.compile(r"([45])\.(?!0\.0$)(\d{1,3}\.\d{1,3})", re.ASCII)
+_ENHANCED_CODE = re.compile(r"([45])\.(?!0\.0$)(\d{1,3}\.\d{1,3})", re.ASCII)
 _SAYS_POLICY = re.compile(
     r"\bsender\b|spam|block|black ?list|denied|polic|relay|reputation|unsolicited|prohibited|too many"
     r"|\b(?:spf|dkim|dmarc|dnsbl|rbl|ptr)\b",
     re.IGNORECASE,
 )
-_SAYS_NO_SUCH_BOX = re.compile(
+_SAYS_NO_SUCH_MAILBOX = re.compile(
     r"\bno (?:such|mailbox)|\b(?:does not|doesn't|not) exist|\bdisabled\b"
     r"|\b(?:unknown|invalid) (?:user|recipient|mailbox|address|account)"
     r"|\b(?:user|recipient|mailbox|address|account) (?:is )?(?:unknown|invalid|not found)",
@@ -155,51 +155,53 @@ _SAYS_FULL = re.compile(r"quota|\bfull\b|storage", re.IGNORECASE)
 
 def classify(reply: Reply, stage: Stage) -> Outcome:
     """The outcome of an attempt that ended with this reply at this stage; see the module's table."""
-    if stage in _SESSION:
-        return Outcome.RELAY
+    if stage in _SESSION_STAGES:
+        return Outcome.RELAY_UNAVAILABLE
     match reply.code // 100:
         case 2 if stage is Stage.FINAL:
             return Outcome.ACCEPTED
         case 4:
-            return _not_now(reply.enhanced[2:], stage)
+            return _transient(reply.enhanced[2:], stage)
         case 5:
-            return _refused(reply, stage)
+            return _permanent(reply, stage)
         case _:
-            return Outcome.UNKNOWN if stage is Stage.FINAL else Outcome.RETRY
+            return Outcome.UNKNOWN if stage is Stage.FINAL else Outcome.DEFERRED
 
 
-def _not_now(detail: str, stage: Stage) -> Outcome:
-    return Outcome.SOFT if detail == "2.2" and stage is not Stage.MAIL else Outcome.RETRY
+def _transient(detail: str, stage: Stage) -> Outcome:
+    return Outcome.MAILBOX_FULL if detail == "2.2" and stage is not Stage.MAIL else Outcome.DEFERRED
 
 
-def _refused(reply: Reply, stage: Stage) -> Outcome:
-    if stage is Stage.MAIL and reply.code in _SESSION_REFUSED:
-        return Outcome.RELAY
+def _permanent(reply: Reply, stage: Stage) -> Outcome:
+    if stage is Stage.MAIL and reply.code in _SESSION_REFUSAL_CODES:
+        return Outcome.RELAY_UNAVAILABLE
     if reply.code == 554 and _SAYS_NOT_VERIFIED.search(reply.text):
-        return Outcome.SENDER
-    enhanced = _MEANINGFUL.fullmatch(reply.enhanced)
+        return Outcome.SENDER_REJECTED
+    enhanced = _ENHANCED_CODE.fullmatch(reply.enhanced)
     if enhanced is None:
-        return _refused_without_enhanced(reply, stage)
+        return _permanent_without_enhanced(reply, stage)
     category, detail = enhanced.groups()
     if category == "4":
-        return _not_now(detail, stage)
+        return _transient(detail, stage)
     subject = detail.partition(".")[0]
     if stage is Stage.MAIL and detail != "3.4" and subject != "6":
-        return Outcome.SENDER
-    return _ENHANCED.get(detail) or _ENHANCED_SUBJECT.get(subject, Outcome.REJECTED)
+        return Outcome.SENDER_REJECTED
+    return _OUTCOME_BY_DETAIL.get(detail) or _OUTCOME_BY_SUBJECT.get(subject, Outcome.REJECTED)
 
 
-def _refused_without_enhanced(reply: Reply, stage: Stage) -> Outcome:
+def _permanent_without_enhanced(reply: Reply, stage: Stage) -> Outcome:
     at_rcpt = stage is Stage.RCPT
     if stage is Stage.MAIL and reply.code != 552:
-        return Outcome.SENDER
-    if reply.code in _MAILBOX_REFUSED:
+        return Outcome.SENDER_REJECTED
+    if reply.code in _MAILBOX_REFUSAL_CODES:
         if _SAYS_POLICY.search(reply.text):
             return Outcome.POLICY
-        return Outcome.HARD if at_rcpt and _SAYS_NO_SUCH_BOX.search(reply.text) else Outcome.REJECTED
+        return (
+            Outcome.HARD_BOUNCE if at_rcpt and _SAYS_NO_SUCH_MAILBOX.search(reply.text) else Outcome.REJECTED
+        )
     if reply.code == 552:
         full = at_rcpt or (stage is not Stage.MAIL and _SAYS_FULL.search(reply.text))
-        return Outcome.SOFT if full else Outcome.MESSAGE
+        return Outcome.MAILBOX_FULL if full else Outcome.CONTENT_REJECTED
     if reply.code == 556 and at_rcpt:
-        return Outcome.HARD
+        return Outcome.HARD_BOUNCE
     return Outcome.REJECTED

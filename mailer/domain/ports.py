@@ -5,11 +5,11 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol
 
-from mailer.domain.content import EditionContent, NoteContent
-from mailer.domain.handover import Envelope, Handover, Result
-from mailer.domain.journal import Evidence
-from mailer.domain.limits import Ask, Grant
-from mailer.domain.traffic import Passage, Presence
+from mailer.domain.content import EditionContent, TransactionalContent
+from mailer.domain.journal import JournalEvidence
+from mailer.domain.metrics import OutcomeKey, WorkerHeartbeat
+from mailer.domain.rate_limits import TokenGrant, TokenRequest
+from mailer.domain.transfer import Envelope, TransferObserver, TransferResult
 
 
 class Rendered(Protocol):
@@ -21,12 +21,12 @@ class Rendered(Protocol):
 
 class RenderedEdition(Rendered, Protocol):
     @property
-    def page(self) -> str:
+    def web_view_html(self) -> str:
         """The HTML of the web view: nothing of its reader in it."""
         ...
 
 
-class Sheet(Protocol):
+class RenderedLanguage(Protocol):
     """An issue in one language, from which its editions are cut."""
 
     def edition(self, sections: Collection[str], web_view: str) -> RenderedEdition:
@@ -38,18 +38,18 @@ class Renderer(Protocol):
     """Gives an issue its look."""
 
     def render(self, content: EditionContent) -> RenderedEdition: ...
-    def sheet(self, content: EditionContent) -> Sheet: ...
+    def render_language(self, content: EditionContent) -> RenderedLanguage: ...
 
 
-class RenderedNote(Rendered, Protocol):
+class RenderedTransactional(Rendered, Protocol):
     @property
     def subject(self) -> str: ...
 
 
-class NoteRenderer(Protocol):
+class TransactionalRenderer(Protocol):
     """Gives a note its words and its look."""
 
-    def render_note(self, note: NoteContent) -> RenderedNote: ...
+    def render(self, content: TransactionalContent) -> RenderedTransactional: ...
 
 
 class Signer(Protocol):
@@ -60,7 +60,7 @@ class Signer(Protocol):
         ...
 
 
-class FitPicture(Protocol):
+class PreparedPicture(Protocol):
     @property
     def sha256(self) -> str: ...
     @property
@@ -73,31 +73,31 @@ class FitPicture(Protocol):
     def data(self) -> bytes: ...
 
 
-Pictures = Callable[[str], FitPicture]
+PictureLoader = Callable[[str], PreparedPicture]
 """The picture at a path of a document. Raises ValueError in words for a coordinator."""
 
 
-class Links(Protocol):
+class MailUrls(Protocol):
     """Makes the addresses and tokens that stand in a mail."""
 
-    def web_view(self, issue: int, edition: int) -> str: ...
-    def picture(self, sha256: str, media_type: str) -> str: ...
-    def reader_page(self, page: str) -> str:
+    def web_view_url(self, issue: int, edition: int) -> str: ...
+    def picture_url(self, sha256: str, media_type: str) -> str: ...
+    def page_url(self, path: str) -> str:
         """Address of a reader's page: ``page`` is its path, or a slot that stands for it."""
         ...
 
-    def choose_page(self, newsletter: int, subscriber: int) -> str: ...
-    def quit_page(self, newsletter: int, subscriber: int) -> str: ...
-    def key_page(self, made: int, subscriber: int, slug: str) -> str: ...
-    def confirm_page(self, signup: int) -> str: ...
-    def address_page(self, change: int, *, new: bool) -> str: ...
-    def note_token(self, newsletter: int, note: int) -> str: ...
-    def quit_token(self, newsletter: int, subscriber: int) -> str: ...
-    def returned(self, recipient: str) -> "Returned | None": ...
-    def reader_slots(self, issue: int, subscribers: Sequence[int]) -> Iterable["ReaderSlots"]: ...
+    def preferences_url(self, newsletter: int, subscriber: int) -> str: ...
+    def unsubscribe_url(self, newsletter: int, subscriber: int) -> str: ...
+    def manage_url(self, issued_at: int, subscriber: int, slug: str) -> str: ...
+    def confirm_url(self, signup: int) -> str: ...
+    def change_address_url(self, change: int, *, new: bool) -> str: ...
+    def transactional_token(self, newsletter: int, email: int) -> str: ...
+    def unsubscribe_token(self, newsletter: int, subscriber: int) -> str: ...
+    def parse_recipient(self, recipient: str) -> "InboundRecipient | None": ...
+    def subscriber_slots(self, issue: int, subscribers: Sequence[int]) -> Iterable["SubscriberSlots"]: ...
 
 
-class Returned(Protocol):
+class InboundRecipient(Protocol):
     """What a mail that came back is about."""
 
     @property
@@ -106,17 +106,17 @@ class Returned(Protocol):
         ...
 
     @property
-    def first(self) -> int:
+    def context_id(self) -> int:
         """Issue, or newsletter."""
         ...
 
     @property
-    def second(self) -> int:
+    def target_id(self) -> int:
         """Subscriber, or note."""
         ...
 
 
-class ReaderSlots(Protocol):
+class SubscriberSlots(Protocol):
     """What is different in each reader's mail, ready for the slots."""
 
     @property
@@ -132,10 +132,10 @@ class ReaderSlots(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class HandedOver:
+class TransferReport:
     """What became of some envelopes. ``error``: the journal's, which ended the sending."""
 
-    results: Sequence[Result]
+    results: Sequence[TransferResult]
     error: Exception | None
 
 
@@ -143,14 +143,18 @@ MaySend = Callable[[Envelope], bool]
 """Asked right before a message is begun; what may not be sent is withheld."""
 
 
-class Outbox(Protocol):
+class SmtpPool(Protocol):
     """Hands messages to relays over kept connections."""
 
-    def hand_over(
-        self, envelopes: Sequence[Envelope], journal: Handover, relay: str, may_send: MaySend | None = None
-    ) -> Future[HandedOver]: ...
+    def transfer(
+        self,
+        envelopes: Sequence[Envelope],
+        observer: TransferObserver,
+        relay: str,
+        may_send: MaySend | None = None,
+    ) -> Future[TransferReport]: ...
 
-    def finish_within(self, seconds: float) -> None:
+    def drain(self, seconds: float) -> None:
         """What the relays have not answered by then is called off."""
         ...
 
@@ -158,24 +162,24 @@ class Outbox(Protocol):
 class Limiter(Protocol):
     """Keeps rates, for all workers together."""
 
-    def take(self, asks: Sequence[Ask]) -> Sequence[Grant]: ...
-    def give_back(self, asks: Sequence[Ask]) -> None: ...
+    def acquire(self, requests: Sequence[TokenRequest]) -> Sequence[TokenGrant]: ...
+    def release(self, requests: Sequence[TokenRequest]) -> None: ...
 
 
-class Telemetry(Protocol):
+class Metrics(Protocol):
     """What processes tell each other about themselves; nothing depends on it."""
 
-    def count(self, passages: Mapping[Passage, int]) -> None: ...
-    def lately(self) -> Mapping[Passage, float]: ...
-    def present(self) -> Sequence[Presence]: ...
-    def hints(self, queues: list[str]) -> Mapping[str, int]: ...
+    def add(self, counts: Mapping[OutcomeKey, int]) -> None: ...
+    def recent_rates(self) -> Mapping[OutcomeKey, float]: ...
+    def live_workers(self) -> Sequence[WorkerHeartbeat]: ...
+    def queue_lengths(self, queues: list[str]) -> Mapping[str, int]: ...
 
 
-class Journal(Handover, Protocol):
+class Journal(TransferObserver, Protocol):
     deadline: float
 
     def close(self) -> None: ...
-    def drop(self) -> None: ...
+    def delete(self) -> None: ...
 
 
 class Journals(Protocol):
@@ -184,5 +188,5 @@ class Journals(Protocol):
     @property
     def worker(self) -> str: ...
     def open(self, batch: int, epoch: int) -> Journal: ...
-    def evidence(self, batch: int, epoch: int, previous_worker: str) -> Evidence | None: ...
-    def forget(self, batch: int, epoch: int) -> None: ...
+    def close_and_read(self, batch: int, epoch: int, previous_worker: str) -> JournalEvidence | None: ...
+    def delete(self, batch: int, epoch: int) -> None: ...

@@ -20,11 +20,11 @@ class TranslationStatus(StrEnum):
     ready = "ready"
 
 
-class MissingPolicy(StrEnum):
+class MissingTranslationPolicy(StrEnum):
     """What a reader sees of a story that has no text in the edition's language."""
 
-    fall_back = "fall_back"
-    leave_out = "leave_out"
+    fallback = "fallback"
+    omit = "omit"
     block = "block"
 
 
@@ -61,14 +61,14 @@ class SkipReason(StrEnum):
     suppressed = "suppressed"
     paused = "paused"
     """The reader wants nothing for some weeks."""
-    monthly = "monthly"
+    digest_only = "digest_only"
     """The reader gets the month's digest instead."""
     no_language = "no_language"
     nothing_in_sections = "nothing_in_sections"
     cancelled = "cancelled"
 
 
-_MOVES: dict[IssueState, frozenset[IssueState]] = {
+_TRANSITIONS: dict[IssueState, frozenset[IssueState]] = {
     IssueState.draft: frozenset({IssueState.review, IssueState.approved, IssueState.cancelled}),
     IssueState.review: frozenset({IssueState.draft, IssueState.approved, IssueState.cancelled}),
     IssueState.approved: frozenset({IssueState.draft, IssueState.scheduled, IssueState.cancelled}),
@@ -80,18 +80,18 @@ _MOVES: dict[IssueState, frozenset[IssueState]] = {
 }
 
 
-class WrongState(ValueError):
+class InvalidIssueState(ValueError):
     """The issue is not in a state that allows this."""
 
 
-def check_move(issue: int, now: IssueState, to: IssueState) -> None:
+def check_transition(issue: int, current: IssueState, target: IssueState) -> None:
     """Raises WrongState, in words for a coordinator, when an issue may not go from ``now`` to ``to``."""
-    if to in _MOVES[now]:
+    if target in _TRANSITIONS[current]:
         return
     advice = ""
-    if to is IssueState.scheduled and now in (IssueState.draft, IssueState.review):
+    if target is IssueState.scheduled and current in (IssueState.draft, IssueState.review):
         advice = f" Approve it first: mailer issue approve {issue}."
-    raise WrongState(f"Issue {issue} is {now.value}; it cannot become {to.value}.{advice}")
+    raise InvalidIssueState(f"Issue {issue} is {current.value}; it cannot become {target.value}.{advice}")
 
 
-EDITABLE = frozenset({IssueState.draft, IssueState.review})
+EDITABLE_STATES = frozenset({IssueState.draft, IssueState.review})

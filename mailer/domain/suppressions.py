@@ -3,10 +3,10 @@
 HARD_BOUNCE = "hard bounce"
 COMPLAINT = "complaint"
 ERASED = "erased"
-MOVED = "moved"
+ADDRESS_CHANGED = "moved"
 """Its reader has another address now."""
-BY_HAND = "by hand"
+MANUAL = "by hand"
 
-LIFTED_BY_OPT_IN = frozenset({HARD_BOUNCE, COMPLAINT, ERASED, MOVED})
+LIFTED_BY_OPT_IN = frozenset({HARD_BOUNCE, COMPLAINT, ERASED, ADDRESS_CHANGED})
 """A reader who confirms again by a mail to that very address lifts these. What a person decided by hand is
 lifted by hand."""

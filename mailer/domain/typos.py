@@ -2,7 +2,7 @@
 
 from difflib import get_close_matches
 
-COMMON = (
+COMMON_DOMAINS = (
     "aol.com",
     "email.com",
     "gmail.com",
@@ -41,7 +41,7 @@ COMMON = (
 )
 """Domains that are right as they are, and what a domain close to one of them was probably meant to be."""
 
-_CLOSE = 0.84
+_SIMILARITY_CUTOFF = 0.84
 """One letter wrong, missing, doubled or swapped in a domain of eight letters or more."""
 
 
@@ -49,7 +49,7 @@ def suggestion(address: str) -> str | None:
     """``ana@gmial.com`` → ``ana@gmail.com``; None when the domain is common, or close to none that is."""
     local, _, domain = address.rpartition("@")
     domain = domain.casefold()
-    if domain in COMMON:
+    if domain in COMMON_DOMAINS:
         return None
-    found = get_close_matches(domain, COMMON, n=1, cutoff=_CLOSE)
+    found = get_close_matches(domain, COMMON_DOMAINS, n=1, cutoff=_SIMILARITY_CUTOFF)
     return f"{local}@{found[0]}" if found else None

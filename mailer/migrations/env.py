@@ -3,10 +3,10 @@ from sqlalchemy import create_engine, pool, text
 
 from mailer.models import Base
 
-_LOCK = 0x6D61696C  # one migration at a time, whichever host runs it
+_MIGRATION_LOCK_ID = 0x6D61696C  # one migration at a time, whichever host runs it
 
 
-def _include(obj: object, name: str | None, kind: str, reflected: bool, compare_to: object) -> bool:
+def _include_object(obj: object, name: str | None, kind: str, reflected: bool, compare_to: object) -> bool:
     return not (kind == "table" and name is not None and name.startswith("delivery_"))  # partitions
 
 
@@ -15,15 +15,15 @@ engine = create_engine(
     poolclass=pool.NullPool,
 )
 with engine.connect() as connection:
-    connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": _LOCK})
+    connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": _MIGRATION_LOCK_ID})
     connection.commit()
     context.configure(
         connection=connection,
         target_metadata=Base.metadata,
-        include_object=_include,
+        include_object=_include_object,
         compare_server_default=True,
     )
     with context.begin_transaction():
         context.run_migrations()
-    connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": _LOCK})
+    connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": _MIGRATION_LOCK_ID})
     connection.commit()

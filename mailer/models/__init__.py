@@ -14,13 +14,18 @@ from mailer.models.issue import (
     StoryTranslation,
 )
 from mailer.models.newsletter import Newsletter, Section
-from mailer.models.reader import Consent, Merged, Subscriber, Subscription, Suppression
-from mailer.models.request import AddressChange, Attempt, Note, Signup, Sweep
-from mailer.models.throttle import MailDomain, RelayDay, Throttle
+from mailer.models.request import (
+    AddressChange,
+    RateLimitWindow,
+    RetentionRun,
+    Signup,
+    TransactionalEmail,
+)
+from mailer.models.subscriber import Consent, Subscriber, SubscriberAlias, Subscription, Suppression
+from mailer.models.throttle import MailDomain, RelayDailyUsage, Throttle
 
 __all__ = [
     "AddressChange",
-    "Attempt",
     "Base",
     "Batch",
     "Consent",
@@ -35,18 +40,19 @@ __all__ = [
     "IssueTranslation",
     "LanguageChoice",
     "MailDomain",
-    "Merged",
     "Newsletter",
-    "Note",
     "Picture",
-    "RelayDay",
+    "RateLimitWindow",
+    "RelayDailyUsage",
+    "RetentionRun",
     "Section",
     "Signup",
     "Story",
     "StoryTranslation",
     "Subscriber",
+    "SubscriberAlias",
     "Subscription",
     "Suppression",
-    "Sweep",
     "Throttle",
+    "TransactionalEmail",
 ]

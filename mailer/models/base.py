@@ -31,10 +31,10 @@ class Base(DeclarativeBase):
     }
 
 
-def enum_of(kind: type[StrEnum], name: str) -> Enum:
+def enum_of(enum_class: type[StrEnum], name: str) -> Enum:
     """A column type for one of the state enums: a PostgreSQL enum of the same values."""
-    return Enum(kind, name=name, values_callable=lambda e: [m.value for m in e])
+    return Enum(enum_class, name=name, values_callable=lambda e: [m.value for m in e])
 
 
-Mask = BigInteger
+SectionMask = BigInteger
 """A set of sections: bit ``n`` stands for the section whose ``bit`` is ``n`` (0 to 61)."""

@@ -7,7 +7,7 @@ from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, SmallInteger,
 from sqlalchemy.orm import Mapped, mapped_column
 
 from mailer.domain.states import BatchState, DeliveryState, SkipReason
-from mailer.models.base import Base, Mask, enum_of
+from mailer.models.base import Base, SectionMask, enum_of
 
 
 class Edition(Base):
@@ -16,13 +16,13 @@ class Edition(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     issue_id: Mapped[int] = mapped_column(ForeignKey("issue.id"))
     language: Mapped[str]
-    sections: Mapped[int] = mapped_column(Mask)
+    sections: Mapped[int] = mapped_column(SectionMask)
     revision: Mapped[int] = mapped_column(default=0)
     """The issue's revision that was rendered; 0 before the first rendering."""
     hinted_at: Mapped[datetime | None]
     subject: Mapped[str] = mapped_column(default="")
-    stories: Mapped[int] = mapped_column(default=0)
-    fallbacks: Mapped[int] = mapped_column(default=0)
+    story_count: Mapped[int] = mapped_column(default=0)
+    fallback_count: Mapped[int] = mapped_column(default=0)
     """How many of its stories are in another language than the edition's."""
     html: Mapped[str] = mapped_column(default="")
     """The page of the web view: no slot in it."""
@@ -41,7 +41,7 @@ class LanguageChoice(Base):
     issue_id: Mapped[int] = mapped_column(ForeignKey("issue.id"), primary_key=True)
     languages: Mapped[list[str]] = mapped_column(primary_key=True)
     language: Mapped[str | None]
-    sections: Mapped[int] = mapped_column(Mask)
+    sections: Mapped[int] = mapped_column(SectionMask)
 
 
 class Batch(Base):
@@ -51,8 +51,8 @@ class Batch(Base):
 
     id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     issue_id: Mapped[int] = mapped_column(ForeignKey("issue.id"))
-    first: Mapped[int] = mapped_column(BigInteger)
-    last: Mapped[int] = mapped_column(BigInteger)
+    first_subscriber_id: Mapped[int] = mapped_column(BigInteger)
+    last_subscriber_id: Mapped[int] = mapped_column(BigInteger)
     """Subscriber ids, both ends included."""
     state: Mapped[BatchState] = mapped_column(enum_of(BatchState, "batch_state"), default=BatchState.planned)
     due_at: Mapped[datetime | None]
@@ -60,8 +60,8 @@ class Batch(Base):
     """Raised by each claim: a worker whose epoch is older can no longer write."""
     lease_until: Mapped[datetime | None]
     worker: Mapped[str] = mapped_column(default="")
-    hinted_at: Mapped[datetime | None]
-    retry: Mapped[bool] = mapped_column(default=False)
+    enqueued_at: Mapped[datetime | None]
+    is_retry: Mapped[bool] = mapped_column(default=False)
     """Only deferred deliveries are left in it: they go through the retry queue."""
     candidates: Mapped[int] = mapped_column(default=0)
     sent: Mapped[int] = mapped_column(default=0)
@@ -70,8 +70,8 @@ class Batch(Base):
     uncertain: Mapped[int] = mapped_column(default=0)
 
     __table_args__ = (
-        Index("ix_batch_issue_id", "issue_id", "first"),
-        Index("ix_batch_open", "state", "due_at", postgresql_where=text("state <> 'done'")),
+        Index("ix_batch_issue_id", "issue_id", "first_subscriber_id"),
+        Index("ix_batch_unfinished", "state", "due_at", postgresql_where=text("state <> 'done'")),
     )
 
 
@@ -87,9 +87,9 @@ class Delivery(Base):
     edition_id: Mapped[int | None]
     epoch: Mapped[int] = mapped_column(server_default="0")
     state: Mapped[DeliveryState] = mapped_column(enum_of(DeliveryState, "delivery_state"))
-    reason: Mapped[SkipReason | None] = mapped_column(enum_of(SkipReason, "skip_reason"))
+    skip_reason: Mapped[SkipReason | None] = mapped_column(enum_of(SkipReason, "skip_reason"))
     attempts: Mapped[int] = mapped_column(SmallInteger, server_default="0")
-    reply: Mapped[str | None]
+    last_reply: Mapped[str | None]
     """The relay's last word, for instance ``250 2.0.0 Ok``; or who settled it, and why."""
     relay: Mapped[str | None]
     """The name of the relay that said it."""

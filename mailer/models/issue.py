@@ -7,10 +7,10 @@ from sqlalchemy import Computed, DateTime, ForeignKey, Index, LargeBinary, Uniqu
 from sqlalchemy.dialects.postgresql import TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column
 
-from mailer.domain.states import IssueState, MissingPolicy, TranslationStatus
+from mailer.domain.states import IssueState, MissingTranslationPolicy, TranslationStatus
 from mailer.models.base import Base, enum_of
 
-_status = enum_of(TranslationStatus, "translation_status")
+_translation_status = enum_of(TranslationStatus, "translation_status")
 
 
 class Issue(Base):
@@ -22,8 +22,9 @@ class Issue(Base):
     """As printed in the masthead: ``2026/3``."""
     issue_date: Mapped[date]
     state: Mapped[IssueState] = mapped_column(enum_of(IssueState, "issue_state"), default=IssueState.draft)
-    missing_policy: Mapped[MissingPolicy] = mapped_column(
-        enum_of(MissingPolicy, "missing_policy"), default=MissingPolicy.fall_back
+    missing_translations: Mapped[MissingTranslationPolicy] = mapped_column(
+        enum_of(MissingTranslationPolicy, "missing_translation_policy"),
+        default=MissingTranslationPolicy.fallback,
     )
     revision: Mapped[int] = mapped_column(default=1)
     """Raised by every change of content; an edition of an older revision is rendered again."""
@@ -36,11 +37,11 @@ class Issue(Base):
     """When the audience is frozen: at the time to send, or when it is ``local_time`` in the first time zone."""
     local_time: Mapped[datetime | None] = mapped_column(DateTime(timezone=False))
     """To be sent when it is this time on each reader's own clock."""
-    rate: Mapped[float | None]
+    max_rate: Mapped[float | None]
     """The most messages a second that this issue may take; None for no limit of its own."""
     frozen_at: Mapped[datetime | None]
     """When the audience was frozen: its batches exist from then on."""
-    composed_at: Mapped[datetime | None]
+    ready_at: Mapped[datetime | None]
     """When every delivery row and every edition stood ready; sending begins then."""
     finished_at: Mapped[datetime | None]
     """When it was sent for the first time, or cancelled."""
@@ -60,7 +61,7 @@ class IssueTranslation(Base):
 
     issue_id: Mapped[int] = mapped_column(ForeignKey("issue.id"), primary_key=True)
     language: Mapped[str] = mapped_column(primary_key=True)
-    status: Mapped[TranslationStatus] = mapped_column(_status, default=TranslationStatus.ready)
+    status: Mapped[TranslationStatus] = mapped_column(_translation_status, default=TranslationStatus.ready)
     subject: Mapped[str]
     preheader: Mapped[str]
     intro: Mapped[str]
@@ -81,7 +82,7 @@ class StoryTranslation(Base):
 
     story_id: Mapped[int] = mapped_column(ForeignKey("story.id", ondelete="CASCADE"), primary_key=True)
     language: Mapped[str] = mapped_column(primary_key=True)
-    status: Mapped[TranslationStatus] = mapped_column(_status, default=TranslationStatus.ready)
+    status: Mapped[TranslationStatus] = mapped_column(_translation_status, default=TranslationStatus.ready)
     headline: Mapped[str]
     datelines: Mapped[list[Any]]
     """``[{"text": str, "place": str, "dates": [{"start": iso, "end": iso}]}]``"""
@@ -89,12 +90,12 @@ class StoryTranslation(Base):
     alt: Mapped[str] = mapped_column(default="")
     link: Mapped[str] = mapped_column(default="")
     link_label: Mapped[str] = mapped_column(default="")
-    words: Mapped[str] = mapped_column(
+    search_vector: Mapped[str] = mapped_column(
         TSVECTOR, Computed("search_words(language, headline, body)", persisted=True), deferred=True
     )
-    """What the archive's search looks through: see the migration "search over stories"."""
+    """What the archive's search looks through: see the functions in the initial migration."""
 
-    __table_args__ = (Index(None, "words", postgresql_using="gin"),)
+    __table_args__ = (Index(None, "search_vector", postgresql_using="gin"),)
     __mapper_args__ = {"eager_defaults": False}  # nobody reads the words after writing a text
 
 
@@ -147,5 +148,5 @@ class IssueEvent(Base):
     issue_id: Mapped[int] = mapped_column(ForeignKey("issue.id"), index=True)
     at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
     actor: Mapped[str]
-    what: Mapped[str]
+    action: Mapped[str]
     detail: Mapped[str] = mapped_column(default="")

@@ -27,20 +27,22 @@ class Newsletter(Base):
     fallbacks: Mapped[dict[str, list[str]]]
     theme: Mapped[dict[str, Any]]
     tracking: Mapped[str] = mapped_column(default="aggregate")
-    quiet_since: Mapped[time | None]
+    quiet_from: Mapped[time | None]
     quiet_until: Mapped[time | None]
     """No first attempt between these, on the reader's own clock; they may span midnight."""
     public: Mapped[bool] = mapped_column(default=True, server_default="true")
     """Anybody may read its archive and subscribe."""
-    phrases: Mapped[dict[str, dict[str, Any]]] = mapped_column(default=dict, server_default=text("'{}'"))
-    """This newsletter's own words: see mailer.domain.phrases."""
+    text_overrides: Mapped[dict[str, dict[str, Any]]] = mapped_column(
+        default=dict, server_default=text("'{}'")
+    )
+    """This newsletter's own words: see mailer.domain.text_overrides."""
 
-    uncertain: Mapped[str] = mapped_column(default="hold", server_default="hold")
-    """What becomes of a delivery whose outcome nobody knows: it is held, or sent once more."""
+    uncertain_policy: Mapped[str] = mapped_column(default="keep", server_default="keep")
+    """What becomes of a delivery whose outcome nobody knows: it is kept so, or sent once more."""
 
     __table_args__ = (
         CheckConstraint("tracking IN ('none','aggregate','individual')", name="tracking"),
-        CheckConstraint("uncertain IN ('hold','send_again')", name="uncertain"),
+        CheckConstraint("uncertain_policy IN ('keep','resend')", name="uncertain_policy"),
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from mailer.models.base import Base, Mask
+from mailer.models.base import Base, SectionMask
 
 
 class Signup(Base):
@@ -20,12 +20,12 @@ class Signup(Base):
     address_hash: Mapped[bytes] = mapped_column(LargeBinary, index=True)
     name: Mapped[str] = mapped_column(default="")
     languages: Mapped[list[str]]
-    sections: Mapped[int] = mapped_column(Mask)
+    sections: Mapped[int] = mapped_column(SectionMask)
     language: Mapped[str]
     """Of the page on which it was asked."""
     wording: Mapped[str]
     """What the page said that one agrees to."""
-    source: Mapped[str]
+    channel: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     confirmed_at: Mapped[datetime | None]
 
@@ -49,10 +49,10 @@ class AddressChange(Base):
     done_at: Mapped[datetime | None]
 
 
-class Note(Base):
+class TransactionalEmail(Base):
     """A mail about a subscription: to whom it goes, and what it says, follows from what it points to."""
 
-    __tablename__ = "note"
+    __tablename__ = "transactional_email"
 
     id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     kind: Mapped[str]
@@ -73,29 +73,33 @@ class Note(Base):
     attempts: Mapped[int] = mapped_column(default=0)
     sent_at: Mapped[datetime | None]
     given_up_at: Mapped[datetime | None]
-    reply: Mapped[str] = mapped_column(default="")
+    last_reply: Mapped[str] = mapped_column(default="")
 
     __table_args__ = (
-        Index("ix_note_open", "due_at", postgresql_where=text("sent_at IS NULL AND given_up_at IS NULL")),
-        CheckConstraint("num_nonnulls(subscriber_id, signup_id, change_id) > 0", name="somebody"),
+        Index(
+            "ix_transactional_email_due",
+            "due_at",
+            postgresql_where=text("sent_at IS NULL AND given_up_at IS NULL"),
+        ),
+        CheckConstraint("num_nonnulls(subscriber_id, signup_id, change_id) > 0", name="recipient"),
     )
 
 
-class Attempt(Base):
-    """How often something was tried in a stretch of time; ``who`` is a keyed hash of an address or network."""
+class RateLimitWindow(Base):
+    """How often something was tried in a stretch of time; ``subject_hash`` is a keyed hash of an address or network."""
 
-    __tablename__ = "attempt"
+    __tablename__ = "rate_limit_window"
 
-    who: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
-    since: Mapped[datetime] = mapped_column(primary_key=True, index=True)
-    count: Mapped[int]
+    subject_hash: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    window_start: Mapped[datetime] = mapped_column(primary_key=True, index=True)
+    hits: Mapped[int]
 
 
-class Sweep(Base):
+class RetentionRun(Base):
     """One night's retention sweep: what was let go, by kind."""
 
-    __tablename__ = "sweep"
+    __tablename__ = "retention_run"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     at: Mapped[datetime]
-    removed: Mapped[dict[str, Any]]
+    deleted_counts: Mapped[dict[str, Any]]

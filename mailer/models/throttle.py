@@ -4,7 +4,7 @@ from datetime import date, datetime
 
 from sqlalchemy.orm import Mapped, mapped_column
 
-from mailer.domain.throttling import Kind
+from mailer.domain.throttling import ThrottleScope
 from mailer.models.base import Base, enum_of
 
 
@@ -13,26 +13,26 @@ class Throttle(Base):
 
     __tablename__ = "throttle"
 
-    kind: Mapped[Kind] = mapped_column(enum_of(Kind, "throttle_kind"), primary_key=True)
+    scope: Mapped[ThrottleScope] = mapped_column(enum_of(ThrottleScope, "throttle_scope"), primary_key=True)
     name: Mapped[str] = mapped_column(primary_key=True)
     rate: Mapped[float | None]
-    aim: Mapped[float | None]
+    target_rate: Mapped[float | None]
     slowed_at: Mapped[datetime | None]
-    shut_until: Mapped[datetime | None]
+    open_until: Mapped[datetime | None]
     trips: Mapped[int]
-    probed_until: Mapped[datetime | None]
-    by_hand: Mapped[bool]
+    probe_lease_until: Mapped[datetime | None]
+    manual: Mapped[bool]
     reason: Mapped[str]
 
 
-class RelayDay(Base):
+class RelayDailyUsage(Base):
     """Messages handed to a relay that warms up, on one day of UTC."""
 
-    __tablename__ = "relay_day"
+    __tablename__ = "relay_daily_usage"
 
     relay: Mapped[str] = mapped_column(primary_key=True)
     day: Mapped[date] = mapped_column(primary_key=True)
-    handed: Mapped[int]
+    sent: Mapped[int]
 
 
 class MailDomain(Base):
@@ -41,5 +41,5 @@ class MailDomain(Base):
     __tablename__ = "mail_domain"
 
     domain: Mapped[str] = mapped_column(primary_key=True)
-    exchange: Mapped[str]
+    mx_host: Mapped[str]
     looked_up_at: Mapped[datetime]

@@ -10,11 +10,11 @@ from sqlalchemy.orm import Session
 
 from mailer.domain.states import IssueState, TranslationStatus
 from mailer.models import Issue, IssueTranslation, Picture, Section, Story
-from mailer.store.issues import once_sent
+from mailer.store.issues import was_sent
 
 
 @dataclass(frozen=True, slots=True)
-class Hit:
+class SearchHit:
     """A story that was found, in the language it was found in."""
 
     story: int
@@ -31,12 +31,12 @@ def sent(session: Session, newsletter: int) -> list[Issue]:
     query = select(Issue).where(
         Issue.newsletter_id == newsletter,
         Issue.digest_month.is_(None),
-        or_(Issue.state == IssueState.sent, once_sent()),
+        or_(Issue.state == IssueState.sent, was_sent()),
     )
     return list(session.scalars(query.order_by(Issue.issue_date.desc(), Issue.id.desc())))
 
 
-def fronts(session: Session, issues: Iterable[int]) -> dict[int, dict[str, IssueTranslation]]:
+def front_matter(session: Session, issues: Iterable[int]) -> dict[int, dict[str, IssueTranslation]]:
     """issue → language → front matter that is ready."""
     query = select(IssueTranslation).where(
         IssueTranslation.issue_id.in_(list(issues)), IssueTranslation.status == TranslationStatus.ready
@@ -47,7 +47,7 @@ def fronts(session: Session, issues: Iterable[int]) -> dict[int, dict[str, Issue
     return found
 
 
-def covers(session: Session, issues: Iterable[int]) -> dict[int, tuple[str, str, int, int]]:
+def cover_pictures(session: Session, issues: Iterable[int]) -> dict[int, tuple[str, str, int, int]]:
     """issue → (sha256, media type, width, height) of its first picture, or of its masthead."""
     ids = list(issues)
     columns = (Picture.sha256, Picture.media_type, Picture.width, Picture.height)
@@ -68,7 +68,7 @@ def covers(session: Session, issues: Iterable[int]) -> dict[int, tuple[str, str,
 
 
 # A query for each language, since each has its own stemmer; the index serves each.
-_FIND = """
+_SEARCH = """
     WITH wanted AS MATERIALIZED (
         SELECT tag AS language,
             websearch_to_tsquery(search_config(tag), :query)
@@ -79,9 +79,9 @@ _FIND = """
     ), hits AS (
         SELECT DISTINCT ON (s.id) s.id AS story, s.issue_id AS issue, s.section_id AS section, i.issue_date,
             t.language, t.headline, t.body,
-            t.language = :language AS own, ts_rank(t.words, w.query) AS rank
+            t.language = :language AS own, ts_rank(t.search_vector, w.query) AS rank
         FROM wanted w
-        JOIN story_translation t ON t.language = w.language AND t.words @@ w.query AND t.status = 'ready'
+        JOIN story_translation t ON t.language = w.language AND t.search_vector @@ w.query AND t.status = 'ready'
         JOIN story s ON s.id = t.story_id AND s.issue_id = ANY(:issues)
         JOIN issue i ON i.id = s.issue_id
         JOIN issue_translation f ON f.issue_id = i.id AND f.language = t.language AND f.status = 'ready'
@@ -92,7 +92,7 @@ _FIND = """
 """
 
 
-def find(
+def search(
     session: Session,
     issues: Sequence[int],
     query: str,
@@ -102,7 +102,7 @@ def find(
     *,
     limit: int,
     offset: int,
-) -> tuple[list[Hit], int]:
+) -> tuple[list[SearchHit], int]:
     """Stories of these issues that fit, those in ``language`` first; each in one language only. (a page of
     them, how many there are)
 
@@ -110,7 +110,7 @@ def find(
     beginnings of words, letters only, that all must occur, for languages without a stemmer.
     """
     rows = session.execute(
-        text(_FIND),
+        text(_SEARCH),
         {
             "issues": list(issues),
             "query": query,
@@ -121,10 +121,10 @@ def find(
             "offset": offset,
         },
     ).all()
-    return [Hit(*row[:6]) for row in rows], rows[0].total if rows else 0
+    return [SearchHit(*row[:6]) for row in rows], rows[0].total if rows else 0
 
 
-_MEANT = """
+_MATCHING_WORDS = """
     SELECT word FROM unnest(CAST(:words AS text[])) word
     WHERE tsvector_to_array(
             to_tsvector(search_config(:language), word)
@@ -140,9 +140,9 @@ _MEANT = """
 """
 
 
-def meant(
+def matching_words(
     session: Session, words: Iterable[str], query: str, stems: Sequence[str], language: str
 ) -> frozenset[str]:
     """Those of a text's words for which a query finds it."""
     values = {"words": list(words), "query": query, "stems": list(stems), "language": language}
-    return frozenset(session.scalars(text(_MEANT), values))
+    return frozenset(session.scalars(text(_MATCHING_WORDS), values))

@@ -9,12 +9,12 @@ from sqlalchemy import CursorResult, text
 from sqlalchemy.orm import Session
 
 # Each row changes twice. With half of its page free it stays there, and no index has to learn of it.
-_PARTITION = """
+_CREATE_PARTITION = """
 CREATE TABLE IF NOT EXISTS delivery_{issue} (LIKE delivery INCLUDING DEFAULTS INCLUDING CONSTRAINTS)
 WITH (fillfactor = 50)
 """
 
-_BATCHES = """
+_INSERT_BATCHES = """
 WITH RECURSIVE cut (first, last, candidates) AS (
     SELECT CAST(NULL AS bigint), CAST(0 AS bigint), CAST(0 AS bigint)
     UNION ALL
@@ -29,7 +29,10 @@ WITH RECURSIVE cut (first, last, candidates) AS (
     ) next (first, last, candidates)
     WHERE next.candidates > 0
 )
-INSERT INTO batch (issue_id, first, last, state, candidates, epoch, worker, retry, sent, failed, skipped, uncertain)
+INSERT INTO batch (
+    issue_id, first_subscriber_id, last_subscriber_id, state, candidates, epoch, worker, is_retry,
+    sent, failed, skipped, uncertain
+)
 -- Each reaches to the next one: who subscribes before it is expanded belongs to one batch, not between two.
 SELECT :issue, first, coalesce(lead(first) OVER (ORDER BY first) - 1, last), 'planned', candidates,
     0, '', false, 0, 0, 0, 0
@@ -37,12 +40,12 @@ FROM cut WHERE first IS NOT NULL ORDER BY first
 """
 
 
-def freeze(session: Session, issue: int, newsletter: int, size: int, *, digest: bool) -> int:
+def freeze(session: Session, issue: int, newsletter: int, batch_size: int, *, digest: bool) -> int:
     """Make the issue's part of the ledger and cut its candidates into batches; returns how many batches.
 
     The partition is made apart and attached, which locks out nobody who is sending another issue.
     """
-    session.execute(text(_PARTITION.format(issue=int(issue))))
+    session.execute(text(_CREATE_PARTITION.format(issue=int(issue))))
     attached = session.scalar(
         text("SELECT count(*) FROM pg_inherits WHERE inhrelid = CAST(:name AS regclass)"),
         {"name": f"delivery_{int(issue)}"},
@@ -52,37 +55,40 @@ def freeze(session: Session, issue: int, newsletter: int, size: int, *, digest: 
             text(f"ALTER TABLE delivery ATTACH PARTITION delivery_{int(issue)} FOR VALUES IN ({int(issue)})")
         )
     made = session.connection().execute(
-        text(_BATCHES), {"issue": issue, "newsletter": newsletter, "size": size, "digest": digest}
+        text(_INSERT_BATCHES),
+        {"issue": issue, "newsletter": newsletter, "size": batch_size, "digest": digest},
     )
     return made.rowcount
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
+class PlannedBatches:
     """Neighbouring batches without delivery rows."""
 
-    batches: Sequence[int]
-    firsts: Sequence[int]
+    batch_ids: Sequence[int]
+    first_subscriber_ids: Sequence[int]
     """The first subscriber of each."""
-    last: int
+    last_subscriber_id: int
     """The last subscriber of them all."""
 
 
-def claim_planned(session: Session, issue: int, limit: int) -> Planned | None:
+def claim_planned(session: Session, issue: int, limit: int) -> PlannedBatches | None:
     """Some batches to expand, held until this transaction ends. None when none is left to take."""
     query = """
-        SELECT id, first, last FROM batch WHERE issue_id = :issue AND state = 'planned'
-        ORDER BY first LIMIT :limit FOR UPDATE SKIP LOCKED
+        SELECT id, first_subscriber_id, last_subscriber_id FROM batch WHERE issue_id = :issue AND state = 'planned'
+        ORDER BY first_subscriber_id LIMIT :limit FOR UPDATE SKIP LOCKED
     """
     rows = session.execute(text(query), {"issue": issue, "limit": limit}).all()
     # Other workers may hold some in between: ids follow one another as ranges do.
     run = [row for place, row in enumerate(rows) if row.id == rows[0].id + place]
     if not run:
         return None
-    return Planned([row.id for row in run], [row.first for row in run], run[-1].last)
+    return PlannedBatches(
+        [row.id for row in run], [row.first_subscriber_id for row in run], run[-1].last_subscriber_id
+    )
 
 
-def all_language_lists(session: Session, newsletter: int) -> list[list[str]]:
+def list_language_preferences(session: Session, newsletter: int) -> list[list[str]]:
     """Every preference list among a newsletter's candidates: for counts before anything is frozen."""
     query = """
         SELECT DISTINCT r.languages FROM subscription s JOIN subscriber r ON r.id = s.subscriber_id
@@ -104,8 +110,8 @@ def add_language_choice(
 
 # When a reader's delivery is due. "At nine o'clock where you are" needs each reader's time zone; one that this
 # server does not know counts as UTC. Quiet hours may run past midnight.
-_DUE_NOW = "SELECT CAST(:now AS timestamptz) AS due_at"
-DUE_LOCAL = """
+_DUE_IMMEDIATELY = "SELECT CAST(:now AS timestamptz) AS due_at"
+DUE_IN_TIME_ZONE = """
 SELECT CASE
     WHEN (CASE WHEN q.since < q.until THEN t.clock::time >= q.since AND t.clock::time < q.until
           ELSE t.clock::time >= q.since OR t.clock::time < q.until END)
@@ -115,7 +121,7 @@ SELECT CASE
 FROM (SELECT coalesce((SELECT name FROM zones WHERE name = r.time_zone), 'UTC') AS name) z,
     LATERAL (SELECT greatest(CAST(:now AS timestamptz), CAST(:local_time AS timestamp) AT TIME ZONE z.name) AS at) d,
     LATERAL (SELECT d.at AT TIME ZONE z.name AS clock) t,
-    (SELECT CAST(:quiet_since AS time) AS since, CAST(:quiet_until AS time) AS until) q
+    (SELECT CAST(:quiet_from AS time) AS since, CAST(:quiet_until AS time) AS until) q
 """
 
 # The candidates in a range of subscribers, each with what they get or the reason why not. The range is said of
@@ -134,10 +140,10 @@ _CANDIDATES = """
             WHEN s.state = 'pending' THEN 'unconfirmed'
             WHEN EXISTS (SELECT FROM suppression x WHERE x.address_hash = r.address_hash) THEN 'suppressed'
             WHEN s.paused_until > :now THEN 'paused'
-            WHEN s.frequency = 'monthly' AND NOT :digest THEN 'monthly'
+            WHEN s.frequency = 'monthly' AND NOT :digest THEN 'digest_only'
             WHEN c.language IS NULL THEN 'no_language'
             WHEN (s.sections | :always) & c.sections = 0 THEN 'nothing_in_sections'
-        END::skip_reason AS reason,
+        END::skip_reason AS skip_reason,
         due.due_at
     FROM subscription s
     JOIN subscriber r ON r.id = s.subscriber_id AND r.id BETWEEN :first AND :last
@@ -151,31 +157,31 @@ LEFT JOIN edition e ON e.issue_id = :issue AND e.language = a.language AND e.sec
 WHERE {undelivered}
 """
 
-_UNDELIVERED = """NOT EXISTS (
+_WITHOUT_DELIVERY = """NOT EXISTS (
     SELECT FROM delivery_{issue} d
     WHERE d.subscriber_id = a.subscriber_id AND d.subscriber_id BETWEEN :first AND :last
 )"""
 
-_DELIVER = """
+_INSERT_DELIVERIES = """
 WITH zones AS MATERIALIZED (SELECT name FROM pg_timezone_names WHERE {zoned})
-INSERT INTO delivery_{issue} (issue_id, subscriber_id, due_at, finished_at, edition_id, state, reason)
+INSERT INTO delivery_{issue} (issue_id, subscriber_id, due_at, finished_at, edition_id, state, skip_reason)
 SELECT
-    :issue, a.subscriber_id, a.due_at, CASE WHEN a.reason IS NOT NULL THEN CAST(:now AS timestamptz) END,
-    CASE WHEN a.reason IS NULL THEN e.id END,
-    CASE WHEN a.reason IS NULL THEN 'pending'::delivery_state ELSE 'skipped'::delivery_state END, a.reason
-FROM {candidates} AND NOT a.unchosen AND (a.reason IS NOT NULL OR e.id IS NOT NULL)
+    :issue, a.subscriber_id, a.due_at, CASE WHEN a.skip_reason IS NOT NULL THEN CAST(:now AS timestamptz) END,
+    CASE WHEN a.skip_reason IS NULL THEN e.id END,
+    CASE WHEN a.skip_reason IS NULL THEN 'pending'::delivery_state ELSE 'skipped'::delivery_state END, a.skip_reason
+FROM {candidates} AND NOT a.unchosen AND (a.skip_reason IS NOT NULL OR e.id IS NOT NULL)
 """
 
-_CHOSEN = "SELECT EXISTS (SELECT FROM language_choice WHERE issue_id = :issue)"
+_HAS_LANGUAGE_CHOICES = "SELECT EXISTS (SELECT FROM language_choice WHERE issue_id = :issue)"
 
 # Nobody who goes can make up for somebody who is missing: whoever erases a reader holds their batch (store.people),
 # and so do we.
-_COUNT = """
+_COUNT_CANDIDATES = """
 SELECT count(*) FROM subscription WHERE newsletter_id = :newsletter AND subscriber_id BETWEEN :first AND :last
 """
 
 # Who would rather have each issue again is no candidate for a digest any more, and nobody holds anything for it.
-_MISSING = """
+_HAS_CANDIDATES_WITHOUT_DELIVERY = """
 SELECT EXISTS (
     SELECT FROM subscription a
     WHERE a.newsletter_id = :newsletter AND a.subscriber_id BETWEEN :first AND :last
@@ -183,23 +189,23 @@ SELECT EXISTS (
 )
 """
 
-_MADE = "SELECT count(*) FROM delivery_{issue} WHERE subscriber_id BETWEEN :first AND :last"
+_COUNT_DELIVERIES = "SELECT count(*) FROM delivery_{issue} WHERE subscriber_id BETWEEN :first AND :last"
 
-_SETTINGS = """
+_PLANNER_SETTINGS = """
 SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL enable_nestloop = off; SET LOCAL work_mem = '64MB'
 """
 
-_UNCHOSEN = "SELECT DISTINCT a.languages FROM {candidates} AND a.unchosen"
+_WITHOUT_LANGUAGE_CHOICE = "SELECT DISTINCT a.languages FROM {candidates} AND a.unchosen"
 
-_EDITIONS = """
-INSERT INTO edition (issue_id, language, sections, revision, subject, stories, fallbacks, html, message, slots)
+_INSERT_EDITIONS = """
+INSERT INTO edition (issue_id, language, sections, revision, subject, story_count, fallback_count, html, message, slots)
 SELECT DISTINCT CAST(:issue AS int), a.language, a.mask, 0, '', 0, 0, '', ''::bytea, '[]'::jsonb
-FROM {candidates} AND a.reason IS NULL AND e.id IS NULL
+FROM {candidates} AND a.skip_reason IS NULL AND e.id IS NULL
 ORDER BY a.language, a.mask
 ON CONFLICT DO NOTHING  -- another worker has just made it
 """
 
-_READY = """
+_MARK_BATCHES_READY = """
 UPDATE batch b
 SET candidates = coalesce(c.candidates, 0),
     skipped = coalesce(c.skipped, 0),
@@ -208,7 +214,7 @@ SET candidates = coalesce(c.candidates, 0),
 FROM unnest(CAST(:batches AS bigint[])) WITH ORDINALITY picked (id, n)
 LEFT JOIN (
     SELECT width_bucket(subscriber_id, CAST(:firsts AS bigint[])) AS n,
-        count(*) AS candidates, count(reason) AS skipped, min(due_at) FILTER (WHERE reason IS NULL) AS due_at
+        count(*) AS candidates, count(skip_reason) AS skipped, min(due_at) FILTER (WHERE skip_reason IS NULL) AS due_at
     FROM delivery_{issue} WHERE subscriber_id BETWEEN :first AND :last
     GROUP BY 1
 ) c ON c.n = picked.n
@@ -217,13 +223,13 @@ WHERE b.id = picked.id
 
 
 @dataclass(frozen=True, slots=True)
-class Timing:
+class DueTimes:
     """When deliveries are due. Without local time and quiet hours: at once."""
 
     now: datetime
     local_time: datetime | None = None
     """On each reader's own clock; no time zone."""
-    quiet: tuple[time, time] | None = None
+    quiet_hours: tuple[time, time] | None = None
     """Since and until, on each reader's own clock."""
 
 
@@ -235,79 +241,79 @@ class Expansion:
         session: Session,
         issue: int,
         newsletter: int,
-        always: int,
-        planned: Planned,
-        timing: Timing,
+        always_mask: int,
+        planned: PlannedBatches,
+        due_times: DueTimes,
         *,
         digest: bool,
     ) -> None:
         """``digest``: only readers who get one mail a month are candidates."""
         self._session = session
-        self._made = 0
+        self._inserted_count = 0
         self._digest = digest
-        self._local = timing.local_time is not None or timing.quiet is not None
-        since, until = timing.quiet or (None, None)
+        self._per_time_zone = due_times.local_time is not None or due_times.quiet_hours is not None
+        since, until = due_times.quiet_hours or (None, None)
         self._issue = int(issue)
         self._values = {
             "issue": issue,
             "newsletter": newsletter,
-            "always": always,
-            "batches": planned.batches,
-            "firsts": planned.firsts,
-            "first": planned.firsts[0],
-            "last": planned.last,
-            "now": timing.now,
+            "always": always_mask,
+            "batches": planned.batch_ids,
+            "firsts": planned.first_subscriber_ids,
+            "first": planned.first_subscriber_ids[0],
+            "last": planned.last_subscriber_id,
+            "now": due_times.now,
             "digest": digest,
-            "local_time": timing.local_time,
-            "quiet_since": since,
+            "local_time": due_times.local_time,
+            "quiet_from": since,
             "quiet_until": until,
         }
         # A plan for any range would take every range for a small one, and editions that were made a moment ago
         # are no reason to go through them all for each reader.
-        session.execute(text(_SETTINGS))
-        self._made = self._run(_MADE).scalar_one()
+        session.execute(text(_PLANNER_SETTINGS))
+        self._inserted_count = self._run(_COUNT_DELIVERIES).scalar_one()
 
-    def deliver(self) -> bool:
+    def insert_deliveries(self) -> bool:
         """Rows for all whose language is chosen and whose edition is there; True when that is everybody.
 
         Otherwise make the choices and editions that are missing, and deliver again.
         """
-        if self._run(_CHOSEN).scalar_one():  # not so for the first batches of an issue
-            self._made += self._run(_DELIVER, local=self._local).rowcount
+        if self._run(_HAS_LANGUAGE_CHOICES).scalar_one():  # not so for the first batches of an issue
+            self._inserted_count += self._run(_INSERT_DELIVERIES, per_time_zone=self._per_time_zone).rowcount
         if self._digest:
-            return not self._run(_MISSING).scalar_one()
-        wanted: int = self._run(_COUNT).scalar_one()
-        return self._made >= wanted
+            return not self._run(_HAS_CANDIDATES_WITHOUT_DELIVERY).scalar_one()
+        wanted: int = self._run(_COUNT_CANDIDATES).scalar_one()
+        return self._inserted_count >= wanted
 
-    def unchosen(self) -> list[list[str]]:
+    def without_language_choice(self) -> list[list[str]]:
         """Preference lists for which the issue has no language choice yet; in order, so that two who write the
         same choices down wait for each other in one direction only."""
-        return sorted(list(languages) for languages in self._run(_UNCHOSEN).scalars())
+        return sorted(list(languages) for languages in self._run(_WITHOUT_LANGUAGE_CHOICE).scalars())
 
     def add_editions(self) -> None:
-        self._run(_EDITIONS)
+        self._run(_INSERT_EDITIONS)
 
     def finish(self) -> None:
         """Once everybody has a row: the batches are ready."""
-        self._run(_READY)
+        self._run(_MARK_BATCHES_READY)
 
-    def _run(self, query: str, local: bool = False) -> CursorResult[Any]:
-        due = DUE_LOCAL if local else _DUE_NOW
-        undelivered = _UNDELIVERED.format(issue=self._issue) if self._made else "true"
+    def _run(self, query: str, per_time_zone: bool = False) -> CursorResult[Any]:
+        due = DUE_IN_TIME_ZONE if per_time_zone else _DUE_IMMEDIATELY
+        undelivered = _WITHOUT_DELIVERY.format(issue=self._issue) if self._inserted_count else "true"
         candidates = _CANDIDATES.format(due=due, undelivered=undelivered)
-        zoned = "true" if local else "false"
+        zoned = "true" if per_time_zone else "false"
         whole = query.format(issue=self._issue, candidates=candidates, undelivered=undelivered, zoned=zoned)
         return self._session.connection().execute(text(whole), self._values)
 
 
-def settle(session: Session, issue: int, now: datetime) -> bool:
+def mark_ready(session: Session, issue: int, now: datetime) -> bool:
     """True when every batch is expanded and every edition rendered: from then on mail goes out.
 
     Editions are made by ``Expansion`` alone, for readers who get them.
     """
     query = """
-        UPDATE issue i SET composed_at = :now
-        WHERE id = :issue AND composed_at IS NULL
+        UPDATE issue i SET ready_at = :now
+        WHERE id = :issue AND ready_at IS NULL
           AND NOT EXISTS (SELECT FROM batch WHERE issue_id = i.id AND state = 'planned')
           AND NOT EXISTS (SELECT FROM edition WHERE issue_id = i.id AND revision <> i.revision)
     """
@@ -321,11 +327,11 @@ SELECT c.language, (s.sections | :always) & c.sections AS mask,
         WHEN s.state = 'pending' THEN 'unconfirmed'
         WHEN x.address_hash IS NOT NULL THEN 'suppressed'
         WHEN s.paused_until > now() THEN 'paused'
-        WHEN s.frequency = 'monthly' AND NOT :digest THEN 'monthly'
+        WHEN s.frequency = 'monthly' AND NOT :digest THEN 'digest_only'
         WHEN c.language IS NULL THEN 'no_language'
         WHEN (s.sections | :always) & c.sections = 0 THEN 'nothing_in_sections'
-    END AS reason,
-    count(*) AS readers
+    END AS skip_reason,
+    count(*) AS subscribers
 FROM subscription s
 JOIN subscriber r ON r.id = s.subscriber_id
 JOIN language_choice c ON c.issue_id = :issue AND c.languages = r.languages
@@ -336,14 +342,14 @@ GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 
 
 def preview(
-    session: Session, issue: int, newsletter: int, always: int, *, digest: bool
+    session: Session, issue: int, newsletter: int, always_mask: int, *, digest: bool
 ) -> list[tuple[str | None, int, str | None, int]]:
     """Who would get what now: (language, mask, reason why not, readers), before anything is frozen."""
-    values = {"issue": issue, "newsletter": newsletter, "always": always, "digest": digest}
+    values = {"issue": issue, "newsletter": newsletter, "always": always_mask, "digest": digest}
     rows = session.execute(text(_PREVIEW), values)
-    return [(row.language, row.mask or 0, row.reason, row.readers) for row in rows]
+    return [(row.language, row.mask or 0, row.skip_reason, row.subscribers) for row in rows]
 
 
-def forget_language_choices(session: Session, issue: int) -> None:
+def delete_language_choices(session: Session, issue: int) -> None:
     """The choices depend on the issue's translations: they are made anew when the audience is frozen."""
     session.execute(text("DELETE FROM language_choice WHERE issue_id = :issue"), {"issue": issue})

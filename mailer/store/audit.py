@@ -10,30 +10,30 @@ from sqlalchemy.orm import Session
 
 from mailer.domain.states import BatchState
 from mailer.models import Issue
-from mailer.store.batches import EDGES
+from mailer.store.batches import BATCH_BOUNDARIES
 
 
-class Finding(NamedTuple):
+class LedgerFinding(NamedTuple):
     """One thing that does not add up."""
 
     rule: str
     """Which promise it breaks, in one word."""
-    what: str
+    message: str
     """A sentence."""
     batch: int | None = None
     subscriber: int | None = None
 
 
-def one_snapshot(session: Session) -> None:
+def use_repeatable_read(session: Session) -> None:
     """Have everything that this transaction reads be of one moment. Call it first: workers may be sending."""
     session.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
 
 
 # What is wrong with a row by itself; the first that fits is named.
-_ROW_RULES = {
+_ROW_CHECKS = {
     "outcome": (
         "is sent without an outcome",
-        "d.state = 'sent' AND (coalesce(d.reply, '') = '' OR d.finished_at IS NULL)",
+        "d.state = 'sent' AND (coalesce(d.last_reply, '') = '' OR d.finished_at IS NULL)",
     ),
     "edition": ("is sent without an edition", "d.state = 'sent' AND d.edition_id IS NULL"),
     "attempt": (
@@ -43,39 +43,40 @@ _ROW_RULES = {
     "failure": ("has failed at no time", "d.state = 'failed' AND d.finished_at IS NULL"),
     "reason": (
         "is skipped without a reason, or has one and is not skipped",
-        "(d.state = 'skipped') <> (d.reason IS NOT NULL)",
+        "(d.state = 'skipped') <> (d.skip_reason IS NOT NULL)",
     ),
 }
-_BROKEN = " OR ".join(f"({condition})" for _, condition in _ROW_RULES.values())
+_ANY_ROW_CHECK = " OR ".join(f"({condition})" for _, condition in _ROW_CHECKS.values())
 
 # One pass over all rows of the issue.
-_BATCHES = f"""
-WITH edges AS ({EDGES}), kept AS (
+_CHECK_BATCHES = f"""
+WITH edges AS ({BATCH_BOUNDARIES}), kept AS (
     SELECT e.ids[width_bucket(subscriber_id, e.firsts)] AS id, count(*) AS rows,
         count(*) FILTER (WHERE state = 'sent') AS sent, count(*) FILTER (WHERE state = 'failed') AS failed,
         count(*) FILTER (WHERE state = 'skipped') AS skipped,
         count(*) FILTER (WHERE state = 'uncertain') AS uncertain,
         count(*) FILTER (WHERE state IN ('pending', 'sending')) AS pending,
-        count(*) FILTER (WHERE {_BROKEN}) AS broken, max(subscriber_id) AS last
+        count(*) FILTER (WHERE {_ANY_ROW_CHECK}) AS broken, max(subscriber_id) AS last
     FROM delivery d, edges e WHERE issue_id = :issue GROUP BY 1
 )
-SELECT b.id, b.first, b.last, b.state, b.candidates, b.sent, b.failed, b.skipped, b.uncertain,
+SELECT b.id, b.first_subscriber_id, b.last_subscriber_id, b.state,
+    b.candidates, b.sent, b.failed, b.skipped, b.uncertain,
     coalesce(k.rows, 0) AS rows, coalesce(k.sent, 0) AS rows_sent, coalesce(k.failed, 0) AS rows_failed,
     coalesce(k.skipped, 0) AS rows_skipped, coalesce(k.uncertain, 0) AS rows_uncertain,
     coalesce(k.pending, 0) AS rows_pending,
-    coalesce(k.broken > 0 OR k.last > b.last OR b.id IS NULL
+    coalesce(k.broken > 0 OR k.last > b.last_subscriber_id OR b.id IS NULL
         OR k.pending > 0 AND (b.state = 'done' OR b.state <> 'sending' AND i.state IN ('sent', 'cancelled')),
         false) AS broken
 FROM (SELECT * FROM batch WHERE issue_id = :issue) b FULL JOIN kept k ON k.id = b.id
 CROSS JOIN (SELECT state FROM issue WHERE id = :issue) i
-ORDER BY b.first
+ORDER BY b.first_subscriber_id
 """
 
-_ROWS = """
+_CHECK_ROWS = """
 SELECT rule, count(*) AS rows, (array_agg(subscriber_id ORDER BY subscriber_id))[1:{shown}] AS subscribers
 FROM (
     SELECT d.subscriber_id, CASE
-            WHEN b.id IS NULL OR d.subscriber_id > b.last THEN 'outside'
+            WHEN b.id IS NULL OR d.subscriber_id > b.last_subscriber_id THEN 'outside'
             WHEN b.state = 'planned' THEN NULL
             WHEN d.state IN ('pending', 'sending') AND b.state = 'done' THEN 'done'
             WHEN d.state IN ('pending', 'sending') AND b.state <> 'sending'
@@ -88,20 +89,20 @@ FROM (
 ) named
 WHERE rule IS NOT NULL GROUP BY rule ORDER BY rule
 """
-_ROWS_SAY = {name: says for name, (says, _) in _ROW_RULES.items()} | {
+_ROW_CHECK_MESSAGES = {name: says for name, (says, _) in _ROW_CHECKS.items()} | {
     "outside": "is outside every batch",
     "done": "is open, but its batch is done",
     "ended": "is open, but its issue has ended",
 }
 
-_TWICE = """
+_DUPLICATE_DELIVERIES = """
 SELECT subscriber_id FROM delivery WHERE issue_id = :issue GROUP BY 1 HAVING count(*) > 1 ORDER BY 1
 """
 
 # Who was subscribed when the audience was frozen is a candidate. Not said of a digest, for which it depends on a
 # choice that may have changed since; nor of readers who moved: what they had at another address came with them.
 # A subscription that was being made at that moment may have been too late: its transaction was open.
-_MISSING = """
+_MISSING_DELIVERIES = """
 SELECT m.subscriber_id
 FROM (
     SELECT s.subscriber_id FROM subscription s
@@ -110,76 +111,82 @@ FROM (
     OFFSET 0
 ) m
 JOIN subscriber r ON r.id = m.subscriber_id
-WHERE r.keys_from IS NULL OR r.keys_from < :frozen_at
+WHERE r.address_changed_at IS NULL OR r.address_changed_at < :frozen_at
 ORDER BY 1
 """
-_BEING_MADE = timedelta(minutes=5)
+_FREEZE_MARGIN = timedelta(minutes=5)
 
-_SHOWN = 20
+_MAX_LISTED = 20
 """Rows that are named for each rule."""
 
 
-def findings(session: Session, issue: int) -> list[Finding]:
+def findings(session: Session, issue: int) -> list[LedgerFinding]:
     """What contradicts the promises of the ledger; empty when all is well."""
-    batches = session.execute(text(_BATCHES), {"issue": issue}).all()
-    found = [finding for batch in batches if batch.id is not None for finding in _of_batch(batch)]
+    batches = session.execute(text(_CHECK_BATCHES), {"issue": issue}).all()
+    found = [finding for batch in batches if batch.id is not None for finding in _check_batch(batch)]
     for before, after in pairwise(batch for batch in batches if batch.id is not None):
-        if after.first <= before.last:
-            what = f"Batches {before.id} and {after.id} both hold subscriber {after.first}."
-            found.append(Finding("overlap", what, after.id, after.first))
+        if after.first_subscriber_id <= before.last_subscriber_id:
+            what = f"Batches {before.id} and {after.id} both hold subscriber {after.first_subscriber_id}."
+            found.append(LedgerFinding("overlap", what, after.id, after.first_subscriber_id))
     if any(batch.broken for batch in batches):
-        found += _of_rows(session, issue)
-    twice = session.scalars(text(_TWICE), {"issue": issue}).all()
-    found += _named("twice", "The delivery to subscriber {} stands twice in the ledger.", twice)
+        found += _check_rows(session, issue)
+    twice = session.scalars(text(_DUPLICATE_DELIVERIES), {"issue": issue}).all()
+    found += _subscriber_findings("twice", "The delivery to subscriber {} stands twice in the ledger.", twice)
     if not any(batch.state == BatchState.planned for batch in batches):
-        missing = _missing(session, issue)
-        found += _named("missing", "Subscriber {} was a candidate and has no delivery.", missing)
+        missing = _missing_deliveries(session, issue)
+        found += _subscriber_findings(
+            "missing", "Subscriber {} was a candidate and has no delivery.", missing
+        )
     return found
 
 
-def _missing(session: Session, issue: int) -> Sequence[int]:
+def _missing_deliveries(session: Session, issue: int) -> Sequence[int]:
     row = session.get_one(Issue, issue)
     if row.frozen_at is None or row.digest_month is not None:
         return ()
-    before = row.frozen_at - _BEING_MADE
+    before = row.frozen_at - _FREEZE_MARGIN
     values = {"issue": issue, "newsletter": row.newsletter_id, "before": before, "frozen_at": row.frozen_at}
-    return session.scalars(text(_MISSING), values).all()
+    return session.scalars(text(_MISSING_DELIVERIES), values).all()
 
 
-def _of_batch(batch: Row[Any]) -> Iterator[Finding]:
-    where = f"Batch {batch.id} (subscribers {batch.first} to {batch.last})"
+def _check_batch(batch: Row[Any]) -> Iterator[LedgerFinding]:
+    where = f"Batch {batch.id} (subscribers {batch.first_subscriber_id} to {batch.last_subscriber_id})"
     if batch.state == BatchState.planned:
         if batch.rows:
-            yield Finding("planned", f"{where} is not expanded and has {batch.rows} ledger rows.", batch.id)
+            yield LedgerFinding(
+                "planned", f"{where} is not expanded and has {batch.rows} ledger rows.", batch.id
+            )
         return
     if batch.rows != batch.candidates:
         what = f"{where} has {batch.candidates} candidates and {batch.rows} ledger rows."
-        yield Finding("candidates", what, batch.id)
+        yield LedgerFinding("candidates", what, batch.id)
     for name in ("sent", "failed", "skipped", "uncertain"):
         counted, kept = getattr(batch, name), getattr(batch, f"rows_{name}")
         if counted != kept:
-            yield Finding("counts", f"{where} counts {counted} {name}, the ledger {kept}.", batch.id)
+            yield LedgerFinding("counts", f"{where} counts {counted} {name}, the ledger {kept}.", batch.id)
     settled = batch.sent + batch.failed + batch.skipped + batch.uncertain
     if batch.candidates != settled + batch.rows_pending:
         what = (
             f"{where} has {batch.candidates} candidates, and {batch.sent} sent + {batch.failed} failed + "
             f"{batch.skipped} skipped + {batch.rows_pending} pending + {batch.uncertain} uncertain."
         )
-        yield Finding("sum", what, batch.id)
+        yield LedgerFinding("sum", what, batch.id)
 
 
-def _of_rows(session: Session, issue: int) -> Iterator[Finding]:
-    rules = " ".join(f"WHEN {condition} THEN '{name}'" for name, (_, condition) in _ROW_RULES.items())
-    query = _ROWS.format(shown=_SHOWN, rules=rules, edges=EDGES)
+def _check_rows(session: Session, issue: int) -> Iterator[LedgerFinding]:
+    rules = " ".join(f"WHEN {condition} THEN '{name}'" for name, (_, condition) in _ROW_CHECKS.items())
+    query = _CHECK_ROWS.format(shown=_MAX_LISTED, rules=rules, edges=BATCH_BOUNDARIES)
     for row in session.execute(text(query), {"issue": issue}):
-        says = f"The delivery to subscriber {{}} {_ROWS_SAY[row.rule]}."
-        yield from _named(row.rule, says, row.subscribers, row.rows)
+        says = f"The delivery to subscriber {{}} {_ROW_CHECK_MESSAGES[row.rule]}."
+        yield from _subscriber_findings(row.rule, says, row.subscribers, row.rows)
 
 
-def _named(rule: str, says: str, subscribers: Sequence[int], rows: int = 0) -> Iterator[Finding]:
+def _subscriber_findings(
+    rule: str, message: str, subscribers: Sequence[int], total: int = 0
+) -> Iterator[LedgerFinding]:
     """``rows``: how many there are, if ``subscribers`` are only the first of them."""
-    for one in subscribers[:_SHOWN]:
-        yield Finding(rule, says.format(one), None, one)
-    more = max(rows, len(subscribers)) - _SHOWN
+    for one in subscribers[:_MAX_LISTED]:
+        yield LedgerFinding(rule, message.format(one), None, one)
+    more = max(total, len(subscribers)) - _MAX_LISTED
     if more > 0:
-        yield Finding(rule, f"And {more:,} more like these.")
+        yield LedgerFinding(rule, f"And {more:,} more like these.")

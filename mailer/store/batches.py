@@ -6,10 +6,12 @@ from datetime import datetime, timedelta
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from mailer.store.database import plainly
+from mailer.store.database import execute_driver_sql
 
-EDGES = """
-SELECT array_agg(first ORDER BY first) AS firsts, array_agg(id ORDER BY first) AS ids FROM batch WHERE issue_id = :issue
+BATCH_BOUNDARIES = """
+SELECT array_agg(first_subscriber_id ORDER BY first_subscriber_id) AS firsts,
+    array_agg(id ORDER BY first_subscriber_id) AS ids
+FROM batch WHERE issue_id = :issue
 """
 """For finding the batch of many subscribers at once: ``ids[width_bucket(subscriber, firsts)]``."""
 
@@ -21,10 +23,10 @@ class Claim:
     batch: int
     issue: int
     newsletter: int
-    first: int
-    last: int
+    first_subscriber_id: int
+    last_subscriber_id: int
     epoch: int
-    retry: bool
+    is_retry: bool
     digest: bool
     """Of an issue for readers who get one mail a month."""
     previous_worker: str
@@ -33,41 +35,47 @@ class Claim:
 
 # What a lost worker left in flight is looked into also when its issue has been stopped. By the clock that set the
 # lease.
-_HINT_LOST = """
-UPDATE batch SET hinted_at = :now
+_MARK_LOST_ENQUEUED = """
+UPDATE batch SET enqueued_at = :now
 WHERE id IN (
     SELECT id FROM batch
-    WHERE state = 'sending' AND lease_until < clock_timestamp() AND (hinted_at IS NULL OR hinted_at < :stale)
+    WHERE state = 'sending' AND lease_until < clock_timestamp() AND (enqueued_at IS NULL OR enqueued_at < :stale)
     FOR UPDATE SKIP LOCKED
 )
 RETURNING id
 """
 
-_HINT_DUE = """
+_MARK_DUE_ENQUEUED = """
 -- Chosen once: as a subquery of the UPDATE it may be run again for each row, and its limit starts anew.
 WITH chosen AS MATERIALIZED (
     SELECT b.id FROM batch b JOIN (
         SELECT b.id, row_number() OVER (PARTITION BY b.issue_id ORDER BY b.due_at, b.id) AS turn
         FROM batch b JOIN issue i ON i.id = b.issue_id
-        WHERE i.state = 'sending' AND i.composed_at IS NOT NULL AND b.state = 'ready' AND b.due_at <= :now
-          AND (b.hinted_at IS NULL OR b.hinted_at < :stale)
-          AND CASE WHEN b.retry THEN :retry ELSE :first END
+        WHERE i.state = 'sending' AND i.ready_at IS NOT NULL AND b.state = 'ready' AND b.due_at <= :now
+          AND (b.enqueued_at IS NULL OR b.enqueued_at < :stale)
+          AND CASE WHEN b.is_retry THEN :retry ELSE :first END
     ) waiting ON waiting.id = b.id
     -- Said once more of the row that is locked: another clock may have been faster.
-    WHERE b.hinted_at IS NULL OR b.hinted_at < :stale
+    WHERE b.enqueued_at IS NULL OR b.enqueued_at < :stale
     ORDER BY waiting.turn, b.due_at, b.id
     LIMIT greatest(0, :limit - (
-        SELECT count(*) FROM batch h WHERE h.state = 'ready' AND h.due_at <= :now AND h.hinted_at >= :stale
+        SELECT count(*) FROM batch h WHERE h.state = 'ready' AND h.due_at <= :now AND h.enqueued_at >= :stale
     ))
     FOR UPDATE OF b SKIP LOCKED
 )
-UPDATE batch b SET hinted_at = :now FROM chosen WHERE b.id = chosen.id
-RETURNING b.id, b.retry
+UPDATE batch b SET enqueued_at = :now FROM chosen WHERE b.id = chosen.id
+RETURNING b.id, b.is_retry
 """
 
 
-def hand_out(
-    session: Session, now: datetime, again: timedelta, limit: int, *, first: bool = True, retry: bool = True
+def mark_enqueued(
+    session: Session,
+    now: datetime,
+    reenqueue_after: timedelta,
+    limit: int,
+    *,
+    first_attempts: bool = True,
+    retries: bool = True,
 ) -> list[tuple[int, bool]]:
     """Batches that are due and not hinted lately, or whose lease ran out; marks them as hinted.
 
@@ -76,16 +84,21 @@ def hand_out(
     word of it until a slow relay has taken all first attempts. ``first``, ``retry``: whether the queues of first
     attempts and of retries have room.
     """
-    when = {"now": now, "stale": now - again}
-    lost = session.scalars(text(_HINT_LOST), when) if retry else ()
+    when = {"now": now, "stale": now - reenqueue_after}
+    lost = session.scalars(text(_MARK_LOST_ENQUEUED), when) if retries else ()
     found = [(batch, True) for batch in lost]
-    due = session.execute(text(_HINT_DUE), when | {"limit": limit, "first": first, "retry": retry})
-    return sorted(found + [(row.id, row.retry) for row in due])
+    due = session.execute(
+        text(_MARK_DUE_ENQUEUED), when | {"limit": limit, "first": first_attempts, "retry": retries}
+    )
+    return sorted(found + [(row.id, row.is_retry) for row in due])
 
 
-def forget_hints(session: Session, issue: int) -> None:
+def reset_enqueued(session: Session, issue: int) -> None:
     """Have the batches of an issue handed out at once: hints that came while it was paused did nothing."""
-    query = "UPDATE batch SET hinted_at = NULL WHERE issue_id = :issue AND state = 'ready' AND hinted_at IS NOT NULL"
+    query = """
+        UPDATE batch SET enqueued_at = NULL
+        WHERE issue_id = :issue AND state = 'ready' AND enqueued_at IS NOT NULL
+    """
     session.execute(text(query), {"issue": issue})
 
 
@@ -95,20 +108,20 @@ def claim(session: Session, batch: int, worker: str, lease: timedelta) -> Claim 
         UPDATE batch b
         SET state = 'sending', epoch = b.epoch + 1, worker = :worker,
             lease_until = clock_timestamp() + :lease,
-            hinted_at = NULL -- Should this worker be lost, the next hint need not wait for the last one's sake.
+            enqueued_at = NULL -- Should this worker be lost, the next hint need not wait for the last one's sake.
         FROM issue i, (SELECT id, state, worker FROM batch WHERE id = :batch FOR UPDATE SKIP LOCKED) before
         WHERE b.id = before.id AND i.id = b.issue_id
-          AND ((i.state = 'sending' AND i.composed_at IS NOT NULL
+          AND ((i.state = 'sending' AND i.ready_at IS NOT NULL
                 AND b.state = 'ready' AND b.due_at <= clock_timestamp())
                OR (b.state = 'sending' AND b.lease_until < clock_timestamp()))
-        RETURNING b.id, b.issue_id, i.newsletter_id, b.first, b.last, b.epoch, b.retry,
+        RETURNING b.id, b.issue_id, i.newsletter_id, b.first_subscriber_id, b.last_subscriber_id, b.epoch, b.is_retry,
             i.digest_month IS NOT NULL AS digest, before.worker AS previous_worker
     """
     row = session.execute(text(query), {"batch": batch, "worker": worker, "lease": lease}).one_or_none()
     return Claim(*row) if row else None
 
 
-def keep(session: Session, claim: Claim, lease: timedelta) -> bool | None:
+def renew_lease(session: Session, claim: Claim, lease: timedelta) -> bool | None:
     """Hold the batch for the rest of this transaction and extend its lease.
 
     None: it is no longer ours, write nothing. False: ours, but the issue is not sending now, so take no more.
@@ -120,12 +133,12 @@ def keep(session: Session, claim: Claim, lease: timedelta) -> bool | None:
         WHERE b.id = %(batch)s AND b.epoch = %(epoch)s AND b.state = 'sending' AND i.id = b.issue_id
         RETURNING i.state = 'sending'
     """
-    rows = plainly(session, query, {"batch": claim.batch, "epoch": claim.epoch, "lease": lease})
+    rows = execute_driver_sql(session, query, {"batch": claim.batch, "epoch": claim.epoch, "lease": lease})
     return bool(rows[0][0]) if rows else None
 
 
-def give_back(
-    session: Session, claim: Claim, again_at: datetime | None = None, *, retry: bool = False
+def release(
+    session: Session, claim: Claim, not_before: datetime | None = None, *, as_retry: bool = False
 ) -> None:
     """End a claim: the batch is done, or ready again when its next delivery is due.
 
@@ -137,87 +150,88 @@ def give_back(
                     greatest(min(due_at), CAST(:again_at AS timestamptz)),
                     min(due_at) FILTER (WHERE due_at > clock_timestamp())
                 ) AS due_at,
-                bool_and(attempts > 0) OR :retry AS retry, count(*) AS n
+                bool_and(attempts > 0) OR :retry AS is_retry, count(*) AS n
             FROM delivery
             WHERE issue_id = :issue AND subscriber_id BETWEEN :first AND :last AND state IN ('pending', 'sending')
         )
         UPDATE batch b
         SET state = (CASE WHEN open.n = 0 THEN 'done' ELSE 'ready' END)::batch_state,
-            due_at = coalesce(open.due_at, b.due_at), retry = coalesce(open.retry, false),
-            lease_until = NULL, hinted_at = NULL
+            due_at = coalesce(open.due_at, b.due_at), is_retry = coalesce(open.is_retry, false),
+            lease_until = NULL, enqueued_at = NULL
         FROM open WHERE b.id = :batch AND b.epoch = :epoch AND b.state = 'sending'
     """
     session.execute(
         text(query),
         {
             "issue": claim.issue,
-            "first": claim.first,
-            "last": claim.last,
+            "first": claim.first_subscriber_id,
+            "last": claim.last_subscriber_id,
             "batch": claim.batch,
             "epoch": claim.epoch,
-            "again_at": again_at,
-            "retry": retry,
+            "again_at": not_before,
+            "retry": as_retry,
         },
     )
 
 
-def look_again(session: Session, now: datetime) -> None:
+def requeue_postponed(session: Session, now: datetime) -> None:
     """Hand out at once what was put off: the time of each delivery stands in its own row."""
     query = """
-        UPDATE batch b SET due_at = :now, hinted_at = NULL FROM issue i
+        UPDATE batch b SET due_at = :now, enqueued_at = NULL FROM issue i
         WHERE i.id = b.issue_id AND i.state = 'sending' AND b.state = 'ready' AND b.due_at > :now
     """
     session.execute(text(query), {"now": now})
 
 
-def others_wait(session: Session, claim: Claim, *, other_issue: bool) -> bool:
+def has_waiting(session: Session, claim: Claim, *, other_issue: bool) -> bool:
     """Whether another batch is due that nobody works on: one of another issue, or any."""
     query = """
         SELECT FROM batch b JOIN issue i ON i.id = b.issue_id
         WHERE (b.issue_id <> :issue OR NOT :other_issue) AND b.state = 'ready' AND b.due_at <= clock_timestamp()
-          AND i.state = 'sending' AND i.composed_at IS NOT NULL LIMIT 1
+          AND i.state = 'sending' AND i.ready_at IS NOT NULL LIMIT 1
     """
     return (
         session.execute(text(query), {"issue": claim.issue, "other_issue": other_issue}).first() is not None
     )
 
 
-def hold_for(session: Session, issue: int, subscriber: int) -> bool:
+def lock_for_subscriber(session: Session, issue: int, subscriber: int) -> bool:
     """Lock the batch of a delivery: waits for a claim that is being made, then nobody takes from it."""
     query = """
-        SELECT id FROM batch WHERE issue_id = :issue AND :subscriber BETWEEN first AND last
+        SELECT id FROM batch WHERE issue_id = :issue AND :subscriber BETWEEN first_subscriber_id AND last_subscriber_id
         AND state <> 'done' FOR UPDATE
     """
     return session.execute(text(query), {"issue": issue, "subscriber": subscriber}).first() is not None
 
 
-def finished(session: Session) -> list[int]:
+def list_finished_issues(session: Session) -> list[int]:
     """Issues in sending whose batches are all done."""
     query = """
-        SELECT id FROM issue i WHERE i.state = 'sending' AND i.composed_at IS NOT NULL
+        SELECT id FROM issue i WHERE i.state = 'sending' AND i.ready_at IS NOT NULL
         AND NOT EXISTS (SELECT FROM batch b WHERE b.issue_id = i.id AND b.state <> 'done')
     """
     return list(session.scalars(text(query)))
 
 
-def left_by_cancelling(session: Session) -> list[int]:
+def cancelled_with_work(session: Session) -> list[int]:
     """Cancelled issues with batches that are with nobody and have readers who wait."""
     query = """
         SELECT DISTINCT b.issue_id FROM batch b JOIN issue i ON i.id = b.issue_id
         WHERE i.state = 'cancelled' AND b.state IN ('planned', 'ready') AND (b.state = 'planned' OR EXISTS (
             SELECT FROM delivery d
-            WHERE d.issue_id = b.issue_id AND d.subscriber_id BETWEEN b.first AND b.last AND d.state = 'pending'
+            WHERE d.issue_id = b.issue_id
+              AND d.subscriber_id BETWEEN b.first_subscriber_id AND b.last_subscriber_id AND d.state = 'pending'
         ))
     """
     return list(session.scalars(text(query)))
 
 
-def open_for(session: Session, newsletter: int, subscriber: int) -> list[int]:
+def issues_with_unfinished_batch(session: Session, newsletter: int, subscriber: int) -> list[int]:
     """Issues of a newsletter that have an unfinished batch with this subscriber in it."""
     query = """
         SELECT i.id FROM issue i JOIN batch b ON b.issue_id = i.id
         WHERE i.newsletter_id = :newsletter AND i.state IN ('sending', 'paused', 'cancelled') AND b.state <> 'done'
-          AND :subscriber BETWEEN b.first AND b.last
+          AND :subscriber BETWEEN b.first_subscriber_id AND b.last_subscriber_id
         ORDER BY i.id
     """
     return list(session.scalars(text(query), {"newsletter": newsletter, "subscriber": subscriber}))

@@ -12,9 +12,9 @@ from sqlalchemy.orm import Session
 
 from mailer.models import Base
 
-__all__ = ["Database", "DatabaseDown", "Deadlock", "Session", "plainly"]
+__all__ = ["Database", "DatabaseDown", "Deadlock", "Session", "execute_driver_sql"]
 
-_SMALL = 2 << 20
+_DELETE_LIMIT_BYTES = 2 << 20
 """Bytes of all tables together, up to which deleting rows is the quickest way to have none."""
 
 
@@ -26,7 +26,7 @@ class Deadlock(RuntimeError):
     """Two transactions waited for each other, and this one was ended. It can be done again."""
 
 
-def plainly(session: Session, query: str, values: Mapping[str, Any]) -> Sequence[Any]:
+def execute_driver_sql(session: Session, query: str, values: Mapping[str, Any]) -> Sequence[Any]:
     """The rows of a statement in psycopg's own words (``%(name)s``): for those that run for every few hundred
     messages."""
     return session.connection().exec_driver_sql(query, values).all()
@@ -71,7 +71,7 @@ class Database:
                 raise Deadlock(Deadlock.__doc__) from error
             raise
 
-    def empty(self) -> None:
+    def delete_all_rows(self) -> None:
         """Remove everything but the tables themselves: for demos and tests."""
         names = [table.name for table in Base.metadata.sorted_tables]
         with self.engine.begin() as connection:
@@ -87,7 +87,7 @@ class Database:
                 ),
                 {"names": names},
             )
-            if size and size > _SMALL:
+            if size and size > _DELETE_LIMIT_BYTES:
                 connection.execute(text(f"TRUNCATE {', '.join(names)} RESTART IDENTITY CASCADE"))
                 return
             # New files for all tables and indexes take a hundred times as long as a few rows.

@@ -9,15 +9,15 @@ from sqlalchemy.orm import Session
 from mailer.domain.states import IssueState
 from mailer.models import Contact, ContactStory, ContactTranslation, Issue, Story, StoryTranslation
 from mailer.store import issues
-from mailer.store.issues import once_sent
+from mailer.store.issues import was_sent
 
 
-def is_made(session: Session, newsletter: int, month: date) -> bool:
+def exists(session: Session, newsletter: int, month: date) -> bool:
     query = select(Issue.id).where(Issue.newsletter_id == newsletter, Issue.digest_month == month)
     return session.scalar(query) is not None
 
 
-def anybody_wants(session: Session, newsletter: int) -> bool:
+def has_monthly_subscribers(session: Session, newsletter: int) -> bool:
     query = """
         SELECT EXISTS (SELECT FROM subscription
             WHERE newsletter_id = :newsletter AND state = 'active' AND frequency = 'monthly')
@@ -25,19 +25,19 @@ def anybody_wants(session: Session, newsletter: int) -> bool:
     return bool(session.scalar(text(query), {"newsletter": newsletter}))
 
 
-def sources(session: Session, newsletter: int, since: datetime, before: datetime) -> list[Issue]:
+def source_issues(session: Session, newsletter: int, since: datetime, before: datetime) -> list[Issue]:
     """Issues that began to go out in that time, the oldest first: those that were cancelled on the way are not."""
     query = select(Issue).where(
         Issue.newsletter_id == newsletter,
         Issue.digest_month.is_(None),
-        or_(Issue.state.in_((IssueState.sending, IssueState.paused, IssueState.sent)), once_sent()),
+        or_(Issue.state.in_((IssueState.sending, IssueState.paused, IssueState.sent)), was_sent()),
         Issue.frozen_at >= since,
         Issue.frozen_at < before,
     )
     return list(session.scalars(query.order_by(Issue.frozen_at, Issue.id)))
 
 
-def copy_stories(session: Session, sources: Sequence[int], into: int) -> int:
+def copy_stories(session: Session, sources: Sequence[int], target: int) -> int:
     """Put the stories of some issues into another one, with their texts and contacts; returns how many."""
     position = 0
     for source in sources:
@@ -46,7 +46,7 @@ def copy_stories(session: Session, sources: Sequence[int], into: int) -> int:
         for story, _ in issues.stories(session, source):
             position += 1
             made = Story(
-                issue_id=into, section_id=story.section_id, position=position, picture_id=story.picture_id
+                issue_id=target, section_id=story.section_id, position=position, picture_id=story.picture_id
             )
             session.add(made)
             session.flush()
@@ -66,7 +66,7 @@ def copy_stories(session: Session, sources: Sequence[int], into: int) -> int:
                     )
                 )
         for contact, words, speaks_for in issues.contacts(session, source):
-            note = Contact(issue_id=into, story_id=copied[contact.story_id], position=contact.position)
+            note = Contact(issue_id=target, story_id=copied[contact.story_id], position=contact.position)
             session.add(note)
             session.flush()
             for language, said in words.items():

@@ -10,7 +10,7 @@ from mailer.models import Edition
 
 
 @dataclass(frozen=True, slots=True)
-class Compiled:
+class EditionMessage:
     """What sending needs of an edition."""
 
     id: int
@@ -20,7 +20,7 @@ class Compiled:
 
 
 @dataclass(frozen=True, slots=True)
-class Stale:
+class StaleEdition:
     """An edition that is not rendered yet."""
 
     id: int
@@ -28,7 +28,7 @@ class Stale:
     sections: int
 
 
-def stale(session: Session, issue: int, limit: int) -> list[Stale]:
+def claim_stale(session: Session, issue: int, limit: int) -> list[StaleEdition]:
     """Editions not yet rendered in the issue's present revision, held until the transaction ends."""
     query = """
         SELECT e.id, e.language, e.sections FROM edition e JOIN issue i ON i.id = e.issue_id
@@ -36,7 +36,7 @@ def stale(session: Session, issue: int, limit: int) -> list[Stale]:
         ORDER BY e.language, e.sections LIMIT :limit FOR UPDATE OF e SKIP LOCKED
     """
     rows = session.execute(text(query), {"issue": issue, "limit": limit})
-    return [Stale(row.id, row.language, row.sections) for row in rows]
+    return [StaleEdition(row.id, row.language, row.sections) for row in rows]
 
 
 def count_stale(session: Session, issue: int) -> int:
@@ -47,10 +47,10 @@ def count_stale(session: Session, issue: int) -> int:
     return session.scalar(text(query), {"issue": issue}) or 0
 
 
-def compiled(session: Session, ids: Iterable[int]) -> list[Compiled]:
+def load_messages(session: Session, ids: Iterable[int]) -> list[EditionMessage]:
     query = select(Edition.id, Edition.language, Edition.message, Edition.slots)
     rows = session.execute(query.where(Edition.id.in_(list(ids))))
-    return [Compiled(row.id, row.language, row.message, row.slots) for row in rows]
+    return [EditionMessage(row.id, row.language, row.message, row.slots) for row in rows]
 
 
 def by_id(session: Session, edition: int) -> Edition | None:

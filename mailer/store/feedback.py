@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from mailer.domain.outcomes import impersonal
+from mailer.domain.outcomes import redact_addresses
 from mailer.models import Feedback
 
 
@@ -32,16 +32,16 @@ def add(
     )
 
 
-def bounced(session: Session, issue: int, replies: Mapping[int, str], at: datetime) -> None:
+def record_hard_bounces(session: Session, issue: int, replies: Mapping[int, str], at: datetime) -> None:
     """Note refusals that mean a bad address, and suppress the addresses: a suppression outlives its reader, and
     does not say who that was."""
     if not replies:
         return
     values = {"issue": issue, "at": at, "ids": list(replies), "replies": list(replies.values())}
-    values["impersonal"] = [impersonal(reply) for reply in replies.values()]
+    values["impersonal"] = [redact_addresses(reply) for reply in replies.values()]
     query = """
         WITH bounced AS (
-            SELECT r.id, r.address_hash, r.keys_from, b.reply, b.impersonal
+            SELECT r.id, r.address_hash, r.address_changed_at, b.reply, b.impersonal
             FROM unnest(CAST(:ids AS bigint[]), CAST(:replies AS text[]), CAST(:impersonal AS text[]))
                 AS b(id, reply, impersonal)
             JOIN subscriber r ON r.id = b.id
@@ -54,13 +54,15 @@ def bounced(session: Session, issue: int, replies: Mapping[int, str], at: dateti
         -- In one order for all, so that nobody waits for another in a circle.
         SELECT address_hash, 'hard bounce', impersonal FROM bounced
         -- Who moved while this was with a worker: it was the address before that is bad.
-        WHERE keys_from IS NULL OR keys_from < CAST(:at AS timestamptz) - interval '1 hour'
+        WHERE address_changed_at IS NULL OR address_changed_at < CAST(:at AS timestamptz) - interval '1 hour'
         ORDER BY address_hash ON CONFLICT DO NOTHING
     """
     session.execute(text(query), values)
 
 
-def explain_leaving(session: Session, newsletter: int, subscriber: int, why: dict[str, str]) -> bool:
+def record_unsubscribe_reason(
+    session: Session, newsletter: int, subscriber: int, reason: dict[str, str]
+) -> bool:
     """Add a reader's reason to their latest unsubscribe; True when there is one."""
     query = (
         select(Feedback)
@@ -76,11 +78,11 @@ def explain_leaving(session: Session, newsletter: int, subscriber: int, why: dic
     row = session.scalar(query)
     if row is None:
         return False
-    row.detail = {"how": row.detail.get("how", ""), **why}
+    row.detail = {"channel": row.detail.get("channel", ""), **reason}
     return True
 
 
-def is_known(session: Session, kind: str, issue: int | None, subscriber: int) -> bool:
+def exists(session: Session, kind: str, issue: int | None, subscriber: int) -> bool:
     """Whether such a thing was noted before."""
     query = select(Feedback.id).where(
         Feedback.kind == kind, Feedback.issue_id == issue, Feedback.subscriber_id == subscriber
@@ -88,7 +90,7 @@ def is_known(session: Session, kind: str, issue: int | None, subscriber: int) ->
     return session.scalar(query.limit(1)) is not None
 
 
-def tells_of_the_address(session: Session, issue: int, subscriber: int, since: datetime) -> bool:
+def concerns_current_address(session: Session, issue: int, subscriber: int, since: datetime) -> bool:
     """Whether a bounce of a delivery tells of the address that its reader has now: it was handed over after a time,
     or may have been, and was not even due when they moved."""
     query = """
@@ -96,6 +98,6 @@ def tells_of_the_address(session: Session, issue: int, subscriber: int, since: d
         WHERE d.issue_id = :issue AND d.subscriber_id = :subscriber
           AND (d.state IN ('sending', 'sent', 'uncertain') OR d.resends > 0)
           AND (d.finished_at IS NULL OR d.finished_at > :since)
-          AND (r.keys_from IS NULL OR d.due_at > r.keys_from)
+          AND (r.address_changed_at IS NULL OR d.due_at > r.address_changed_at)
     """
     return bool(session.scalar(text(query), {"issue": issue, "subscriber": subscriber, "since": since}))

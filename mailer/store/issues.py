@@ -31,7 +31,7 @@ def by_id(session: Session, issue: int) -> Issue | None:
     return session.get(Issue, issue)
 
 
-def locked(session: Session, issue: int) -> Issue | None:
+def lock(session: Session, issue: int) -> Issue | None:
     """The issue, held against other changes until the transaction ends.
 
     Take it before any of its batches. Rows that refer to the issue can still be written: a worker does that with
@@ -45,15 +45,17 @@ def state(session: Session, issue: int) -> IssueState:
     return session.scalars(select(Issue.state).where(Issue.id == issue)).one()
 
 
-def rates(session: Session) -> dict[int, float]:
+def max_rates(session: Session) -> dict[int, float]:
     """Messages a second for the issues that are going out with a limit of their own."""
-    query = select(Issue.id, Issue.rate).where(Issue.rate.is_not(None), Issue.state == IssueState.sending)
+    query = select(Issue.id, Issue.max_rate).where(
+        Issue.max_rate.is_not(None), Issue.state == IssueState.sending
+    )
     return {id: float(rate) for id, rate in session.execute(query) if rate}
 
 
-def why_paused(session: Session, issue: int) -> str:
+def pause_reason(session: Session, issue: int) -> str:
     """Who paused an issue last, and what they said of it."""
-    query = select(IssueEvent).where(IssueEvent.issue_id == issue, IssueEvent.what == "paused")
+    query = select(IssueEvent).where(IssueEvent.issue_id == issue, IssueEvent.action == "paused")
     last = session.scalars(query.order_by(IssueEvent.id.desc()).limit(1)).first()
     return f"{last.actor}: {last.detail}" if last and last.detail else (last.actor if last else "")
 
@@ -62,7 +64,7 @@ def by_number(session: Session, newsletter: int, number: str) -> Issue | None:
     return session.scalar(select(Issue).where(Issue.newsletter_id == newsletter, Issue.number == number))
 
 
-def listing(session: Session) -> list[tuple[Issue, str]]:
+def list_all(session: Session) -> list[tuple[Issue, str]]:
     """Every issue with its newsletter's slug, newest first."""
     query = select(Issue, Newsletter.slug).join(Newsletter, Newsletter.id == Issue.newsletter_id)
     return [(issue, slug) for issue, slug in session.execute(query.order_by(Issue.id.desc()))]
@@ -72,7 +74,7 @@ def in_state(session: Session, states: Iterable[IssueState]) -> list[Issue]:
     return list(session.scalars(select(Issue).where(Issue.state.in_(list(states))).order_by(Issue.id)))
 
 
-def unfinished(session: Session, newsletter: int) -> list[Issue]:
+def lock_unfinished(session: Session, newsletter: int) -> list[Issue]:
     """A newsletter's issues that are not sent or cancelled, held against other changes until the transaction
     ends."""
     over = (IssueState.sent, IssueState.cancelled)
@@ -91,18 +93,18 @@ def due(session: Session, now: datetime) -> list[int]:
     return list(session.scalars(query.order_by(Issue.scheduled_at)))
 
 
-def touch(session: Session, issue: int) -> None:
+def bump_revision(session: Session, issue: int) -> None:
     """Say that the content changed: editions rendered before are stale."""
     session.execute(update(Issue).where(Issue.id == issue).values(revision=Issue.revision + 1))
 
 
-def once_sent() -> ColumnElement[bool]:
+def was_sent() -> ColumnElement[bool]:
     """Of an issue: whether it went out to all its readers, whatever became of a second try for some of them."""
-    return Issue.id.in_(select(IssueEvent.issue_id).where(IssueEvent.what == IssueState.sent))
+    return Issue.id.in_(select(IssueEvent.issue_id).where(IssueEvent.action == IssueState.sent))
 
 
-def log(session: Session, issue: int, actor: str, what: str, detail: str = "") -> None:
-    session.add(IssueEvent(issue_id=issue, actor=actor, what=what, detail=detail))
+def log(session: Session, issue: int, actor: str, action: str, detail: str = "") -> None:
+    session.add(IssueEvent(issue_id=issue, actor=actor, action=action, detail=detail))
 
 
 def events(session: Session, issue: int) -> list[IssueEvent]:
@@ -136,7 +138,7 @@ def story_texts(session: Session, issue: int) -> dict[int, dict[str, StoryTransl
     return found
 
 
-def ready(texts: dict[str, StoryTranslation]) -> frozenset[str]:
+def ready_languages(texts: dict[str, StoryTranslation]) -> frozenset[str]:
     return frozenset(language for language, text in texts.items() if text.status is TranslationStatus.ready)
 
 

@@ -9,12 +9,12 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from mailer.domain.states import DeliveryState
-from mailer.store.audience import DUE_LOCAL
-from mailer.store.batches import EDGES, Claim
-from mailer.store.database import plainly
+from mailer.store.audience import DUE_IN_TIME_ZONE
+from mailer.store.batches import BATCH_BOUNDARIES, Claim
+from mailer.store.database import execute_driver_sql
 
 
-class Due(NamedTuple):
+class DueDelivery(NamedTuple):
     """One delivery that this worker is to send now."""
 
     subscriber: int
@@ -26,7 +26,7 @@ class Due(NamedTuple):
     text_only: bool
 
 
-class Verdict(NamedTuple):
+class DeliveryUpdate(NamedTuple):
     """What became of one delivery."""
 
     subscriber: int
@@ -48,7 +48,7 @@ ORDER BY subscriber_id LIMIT %(limit)s
 """
 
 # Of each destination that has a limit no more than its quota.
-_DUE_WITHIN = """
+_DUE_WITHIN_QUOTAS = """
 SELECT subscriber_id FROM (
     SELECT d.subscriber_id, q.quota, row_number() OVER (PARTITION BY q.destination ORDER BY d.subscriber_id) AS n
     FROM delivery d
@@ -62,45 +62,47 @@ WHERE quota IS NULL OR n <= quota
 ORDER BY subscriber_id LIMIT %(limit)s
 """
 
-_REASON = """
+_SKIP_REASON = """
 CASE
     WHEN x.address_hash IS NOT NULL THEN 'suppressed'
     WHEN s.state IS DISTINCT FROM 'active' THEN 'unsubscribed'
     WHEN s.paused_until > clock_timestamp() THEN 'paused'
-    WHEN s.frequency = 'monthly' AND NOT %(digest)s THEN 'monthly'
+    WHEN s.frequency = 'monthly' AND NOT %(digest)s THEN 'digest_only'
 END::skip_reason
 """
-_OF_READERS = """
+_SUBSCRIBER_JOINS = """
 LEFT JOIN subscriber r ON r.id = d.subscriber_id
 LEFT JOIN subscription s ON s.newsletter_id = %(newsletter)s AND s.subscriber_id = d.subscriber_id
 LEFT JOIN suppression x ON x.address_hash = r.address_hash
 """
-_NOT_ANY_MORE = f"""
-SELECT d.subscriber_id FROM unnest(%(subscribers)s::bigint[]) AS d (subscriber_id) {_OF_READERS}
-WHERE {_REASON} IS NOT NULL
+_NO_LONGER_SENDABLE = f"""
+SELECT d.subscriber_id FROM unnest(%(subscribers)s::bigint[]) AS d (subscriber_id) {_SUBSCRIBER_JOINS}
+WHERE {_SKIP_REASON} IS NOT NULL
 """
-_TAKE = """
+_RESERVE = """
 WITH due AS (
-    SELECT d.subscriber_id, r.address, r.name, r.text_only, {reason} AS reason
+    SELECT d.subscriber_id, r.address, r.name, r.text_only, {reason} AS skip_reason
     FROM ({picked}) d {readers}
 )
 UPDATE delivery d
-SET state = (CASE WHEN due.reason IS NULL THEN 'sending' ELSE 'skipped' END)::delivery_state,
-    reason = due.reason, epoch = %(epoch)s, attempts = d.attempts + (due.reason IS NULL)::int,
-    finished_at = CASE WHEN due.reason IS NOT NULL THEN clock_timestamp() END
+SET state = (CASE WHEN due.skip_reason IS NULL THEN 'sending' ELSE 'skipped' END)::delivery_state,
+    skip_reason = due.skip_reason, epoch = %(epoch)s, attempts = d.attempts + (due.skip_reason IS NULL)::int,
+    finished_at = CASE WHEN due.skip_reason IS NOT NULL THEN clock_timestamp() END
 FROM due
 WHERE d.issue_id = %(issue)s AND d.subscriber_id = due.subscriber_id AND d.state = 'pending'
-RETURNING d.subscriber_id, d.edition_id, d.attempts, due.address, due.name, due.text_only, d.reason
+RETURNING d.subscriber_id, d.edition_id, d.attempts, due.address, due.name, due.text_only, d.skip_reason
 """
-_TAKE_ANY = _TAKE.format(picked=_DUE, reason=_REASON, readers=_OF_READERS)
-_TAKE_WITHIN = _TAKE.format(picked=_DUE_WITHIN, reason=_REASON, readers=_OF_READERS)
+_RESERVE_ANY = _RESERVE.format(picked=_DUE, reason=_SKIP_REASON, readers=_SUBSCRIBER_JOINS)
+_RESERVE_WITHIN_QUOTAS = _RESERVE.format(
+    picked=_DUE_WITHIN_QUOTAS, reason=_SKIP_REASON, readers=_SUBSCRIBER_JOINS
+)
 
-_QUIET = """
-SELECT clock_timestamp(), quiet_since, quiet_until FROM newsletter
-WHERE id = %(newsletter)s AND quiet_since IS NOT NULL
+_QUIET_HOURS = """
+SELECT clock_timestamp(), quiet_from, quiet_until FROM newsletter
+WHERE id = %(newsletter)s AND quiet_from IS NOT NULL
 """
 
-_FIRST_DUE = """
+_FIRST_ATTEMPT_DUE = """
 r.id = d.subscriber_id AND r.id BETWEEN :after AND :last
 AND d.issue_id = :issue AND d.subscriber_id BETWEEN :after AND :last
 AND d.state = 'pending' AND d.attempts = 0 AND d.due_at <= :now
@@ -108,33 +110,33 @@ AND d.state = 'pending' AND d.attempts = 0 AND d.due_at <= :now
 
 # Their time zones are few: the rule is applied to each of those, and only they are asked of the server, whose whole
 # list takes ten milliseconds to go through.
-_PUT_OFF = f"""
+_POSTPONE_TO_QUIET_END = f"""
 WITH clocks AS MATERIALIZED (
-    SELECT DISTINCT r.time_zone FROM delivery d, subscriber r WHERE {_FIRST_DUE}
+    SELECT DISTINCT r.time_zone FROM delivery d, subscriber r WHERE {_FIRST_ATTEMPT_DUE}
 ), zones AS MATERIALIZED (
     SELECT time_zone AS name FROM clocks WHERE pg_input_is_valid('2000-01-01 00:00 ' || time_zone, 'timestamptz')
 ), quiet AS MATERIALIZED (
-    SELECT r.time_zone, due.due_at FROM clocks r CROSS JOIN LATERAL ({DUE_LOCAL}) due WHERE due.due_at > :now
+    SELECT r.time_zone, due.due_at FROM clocks r CROSS JOIN LATERAL ({DUE_IN_TIME_ZONE}) due WHERE due.due_at > :now
 )
 UPDATE delivery d SET due_at = quiet.due_at
-FROM subscriber r, quiet WHERE quiet.time_zone = r.time_zone AND {_FIRST_DUE}
+FROM subscriber r, quiet WHERE quiet.time_zone = r.time_zone AND {_FIRST_ATTEMPT_DUE}
 """
 
 
-def _put_off(session: Session, values: dict[str, Any]) -> None:
+def _postpone_to_quiet_end(session: Session, values: dict[str, Any]) -> None:
     """Leave first attempts whose reader has quiet hours by now until these end: they were due, but had to wait."""
-    for now, since, until in plainly(session, _QUIET, values):
-        hours = {"now": now, "local_time": None, "quiet_since": since, "quiet_until": until}
-        session.execute(text(_PUT_OFF), values | hours)
+    for now, since, until in execute_driver_sql(session, _QUIET_HOURS, values):
+        hours = {"now": now, "local_time": None, "quiet_from": since, "quiet_until": until}
+        session.execute(text(_POSTPONE_TO_QUIET_END), values | hours)
 
 
 Quotas = tuple[list[str], list[str], list[int]]
 """Domains, the destination of each, and the most that may be taken for that destination."""
 
 
-def take(
+def reserve(
     session: Session, claim: Claim, after: int, limit: int, quotas: Quotas | None = None
-) -> tuple[list[Due], int, int]:
+) -> tuple[list[DueDelivery], int, int]:
     """Move up to ``limit`` due deliveries of a batch to ``sending``, checking each once more. First attempts wait
     for the end of their reader's quiet hours.
 
@@ -146,36 +148,40 @@ def take(
         "newsletter": claim.newsletter,
         "digest": claim.digest,
         "after": after,
-        "last": claim.last,
+        "last": claim.last_subscriber_id,
         "epoch": claim.epoch,
         "limit": limit,
     }
-    _put_off(session, values)
+    _postpone_to_quiet_end(session, values)
     if quotas is not None:
         values |= zip(("domains", "destinations", "quotas"), quotas, strict=True)
-    rows = sorted(plainly(session, _TAKE_ANY if quotas is None else _TAKE_WITHIN, values), key=itemgetter(0))
-    taken = [Due(*row[:6]) for row in rows if row[6] is None]
+    rows = sorted(
+        execute_driver_sql(session, _RESERVE_ANY if quotas is None else _RESERVE_WITHIN_QUOTAS, values),
+        key=itemgetter(0),
+    )
+    taken = [DueDelivery(*row[:6]) for row in rows if row[6] is None]
     skipped = len(rows) - len(taken)
     if skipped:
-        _count(session, claim, skipped=skipped)
+        _add_to_counts(session, claim, skipped=skipped)
     return taken, skipped, rows[-1][0] + 1 if rows else after
 
 
-def is_due(session: Session, claim: Claim) -> bool:
+def has_due(session: Session, claim: Claim) -> bool:
     """Whether something of a batch could be taken now, if it might go out."""
     query = """
         SELECT FROM delivery WHERE issue_id = :issue AND subscriber_id BETWEEN :first AND :last
           AND state = 'pending' AND due_at <= clock_timestamp() LIMIT 1
     """
-    values = {"issue": claim.issue, "first": claim.first, "last": claim.last}
+    values = {"issue": claim.issue, "first": claim.first_subscriber_id, "last": claim.last_subscriber_id}
     return session.execute(text(query), values).first() is not None
 
 
-_LONGEST_REPLY = 500
+_MAX_REPLY_CHARS = 500
 
 _RECORD_SENT = """
 WITH done AS (
-    UPDATE delivery d SET state = 'sent', reply = v.reply, finished_at = %(at)s, relay = coalesce(%(relay)s, d.relay)
+    UPDATE delivery d
+    SET state = 'sent', last_reply = v.reply, finished_at = %(at)s, relay = coalesce(%(relay)s, d.relay)
     FROM ROWS FROM (
         unnest(CAST(%(subscribers)s AS bigint[])), string_to_table(%(replies)s, E'\\n')
     ) AS v(subscriber_id, reply)
@@ -189,9 +195,9 @@ UPDATE batch SET sent = sent + (SELECT count(*) FROM done) WHERE id = %(batch)s
 RETURNING (SELECT count(*) FROM done)
 """
 
-_RECORD = """
+_RECORD_OTHERS = """
 UPDATE delivery d
-SET state = v.state::delivery_state, reply = coalesce(nullif(v.reply, ''), d.reply),
+SET state = v.state::delivery_state, last_reply = coalesce(nullif(v.reply, ''), d.last_reply),
     relay = coalesce(:relay, d.relay),
     due_at = coalesce(v.due_at, d.due_at),
     attempts = d.attempts - v.back,
@@ -209,7 +215,7 @@ RETURNING v.state
 def record(
     session: Session,
     claim: Claim,
-    verdicts: Sequence[Verdict],
+    updates: Sequence[DeliveryUpdate],
     epoch: int,
     at: datetime,
     relay: str | None = None,
@@ -218,59 +224,71 @@ def record(
 
     A row that is no longer ``sending`` under that epoch is left alone: somebody else has dealt with it.
     """
-    sent = [v for v in verdicts if v.state is DeliveryState.sent]
-    others = [v for v in verdicts if v.state is not DeliveryState.sent] if len(sent) < len(verdicts) else []
+    sent = [v for v in updates if v.state is DeliveryState.sent]
+    others = [v for v in updates if v.state is not DeliveryState.sent] if len(sent) < len(updates) else []
     return _record_sent(session, claim, sent, epoch, at, relay) + _record_others(
         session, claim, others, epoch, at, relay
     )
 
 
 def _record_sent(
-    session: Session, claim: Claim, verdicts: Sequence[Verdict], epoch: int, at: datetime, relay: str | None
+    session: Session,
+    claim: Claim,
+    updates: Sequence[DeliveryUpdate],
+    epoch: int,
+    at: datetime,
+    relay: str | None,
 ) -> int:
     """Nearly all verdicts: as two strings, which cost a tenth of arrays of values."""
-    if not verdicts:
+    if not updates:
         return 0
     values = {
         "issue": claim.issue,
         "batch": claim.batch,
-        "first": claim.first,
-        "last": claim.last,
+        "first": claim.first_subscriber_id,
+        "last": claim.last_subscriber_id,
         "epoch": epoch,
         "at": at,
         "relay": relay,
-        "subscribers": "{" + ",".join([str(v.subscriber) for v in verdicts]) + "}",
-        "replies": "\n".join([v.reply[:_LONGEST_REPLY].replace("\n", " ") for v in verdicts]),
+        "subscribers": "{" + ",".join([str(v.subscriber) for v in updates]) + "}",
+        "replies": "\n".join([v.reply[:_MAX_REPLY_CHARS].replace("\n", " ") for v in updates]),
     }
-    return int(plainly(session, _RECORD_SENT, values)[0][0])
+    return int(execute_driver_sql(session, _RECORD_SENT, values)[0][0])
 
 
 def _record_others(
-    session: Session, claim: Claim, verdicts: Sequence[Verdict], epoch: int, at: datetime, relay: str | None
+    session: Session,
+    claim: Claim,
+    updates: Sequence[DeliveryUpdate],
+    epoch: int,
+    at: datetime,
+    relay: str | None,
 ) -> int:
-    if not verdicts:
+    if not updates:
         return 0
     rows = session.scalars(
-        text(_RECORD),
+        text(_RECORD_OTHERS),
         {
             "issue": claim.issue,
-            "first": claim.first,
-            "last": claim.last,
+            "first": claim.first_subscriber_id,
+            "last": claim.last_subscriber_id,
             "epoch": epoch,
-            "subscribers": [v.subscriber for v in verdicts],
-            "states": [v.state.value for v in verdicts],
-            "replies": [v.reply[:_LONGEST_REPLY] for v in verdicts],
-            "dues": [v.due_at for v in verdicts],
-            "backs": [0 if v.attempted else 1 for v in verdicts],
-            "ats": [at] * len(verdicts),
+            "subscribers": [v.subscriber for v in updates],
+            "states": [v.state.value for v in updates],
+            "replies": [v.reply[:_MAX_REPLY_CHARS] for v in updates],
+            "dues": [v.due_at for v in updates],
+            "backs": [0 if v.attempted else 1 for v in updates],
+            "ats": [at] * len(updates),
             "relay": relay,
         },
     ).all()
-    _count(session, claim, failed=rows.count("failed"), uncertain=rows.count("uncertain"))
+    _add_to_counts(session, claim, failed=rows.count("failed"), uncertain=rows.count("uncertain"))
     return len(rows)
 
 
-def _count(session: Session, claim: Claim, failed: int = 0, skipped: int = 0, uncertain: int = 0) -> None:
+def _add_to_counts(
+    session: Session, claim: Claim, failed: int = 0, skipped: int = 0, uncertain: int = 0
+) -> None:
     query = """
         UPDATE batch SET failed = failed + :failed, skipped = skipped + :skipped,
             uncertain = uncertain + :uncertain
@@ -286,35 +304,45 @@ def in_flight(session: Session, claim: Claim) -> list[tuple[int, int]]:
         SELECT subscriber_id, epoch FROM delivery
         WHERE issue_id = :issue AND subscriber_id BETWEEN :first AND :last AND state = 'sending' AND epoch < :epoch
     """
-    values = {"issue": claim.issue, "first": claim.first, "last": claim.last, "epoch": claim.epoch}
+    values = {
+        "issue": claim.issue,
+        "first": claim.first_subscriber_id,
+        "last": claim.last_subscriber_id,
+        "epoch": claim.epoch,
+    }
     return [(row.subscriber_id, row.epoch) for row in session.execute(text(query), values)]
 
 
-def put_back(session: Session, claim: Claim) -> None:
+def unreserve(session: Session, claim: Claim) -> None:
     """Have taken nothing that is still ``sending`` under this claim. Only when nothing of it is with a relay."""
     query = """
         UPDATE delivery SET state = 'pending', attempts = attempts - 1
         WHERE issue_id = :issue AND subscriber_id BETWEEN :first AND :last AND state = 'sending' AND epoch = :epoch
     """
-    values = {"issue": claim.issue, "first": claim.first, "last": claim.last, "epoch": claim.epoch}
+    values = {
+        "issue": claim.issue,
+        "first": claim.first_subscriber_id,
+        "last": claim.last_subscriber_id,
+        "epoch": claim.epoch,
+    }
     session.execute(text(query), values)
 
 
-def not_any_more(session: Session, claim: Claim, subscribers: Sequence[int]) -> set[int]:
+def no_longer_sendable(session: Session, claim: Claim, subscribers: Sequence[int]) -> set[int]:
     """Of readers whose deliveries were taken those who would not be taken now."""
     values = {
         "newsletter": claim.newsletter,
         "digest": claim.digest,
         "subscribers": list(subscribers),
     }
-    return {row[0] for row in plainly(session, _NOT_ANY_MORE, values)}
+    return {row[0] for row in execute_driver_sql(session, _NO_LONGER_SENDABLE, values)}
 
 
-def cancel_rest(session: Session, claim: Claim, now: datetime) -> None:
+def cancel_unsent(session: Session, claim: Claim, now: datetime) -> None:
     """Skip what is left of a batch of a cancelled issue. Call ``batches.keep`` first in the same transaction."""
     query = """
         WITH skipped AS (
-            UPDATE delivery SET state = 'skipped', reason = 'cancelled', finished_at = :now
+            UPDATE delivery SET state = 'skipped', skip_reason = 'cancelled', finished_at = :now
             WHERE issue_id = :issue AND subscriber_id BETWEEN :first AND :last AND state = 'pending'
             RETURNING 1
         )
@@ -322,8 +350,8 @@ def cancel_rest(session: Session, claim: Claim, now: datetime) -> None:
     """
     values = {
         "issue": claim.issue,
-        "first": claim.first,
-        "last": claim.last,
+        "first": claim.first_subscriber_id,
+        "last": claim.last_subscriber_id,
         "batch": claim.batch,
         "now": now,
     }
@@ -340,11 +368,12 @@ def cancel_pending(session: Session, issue: int, now: datetime) -> int:
         WITH planned AS (
             SELECT b.id, s.subscriber_id
             FROM batch b JOIN issue i ON i.id = b.issue_id
-            JOIN subscription s ON s.newsletter_id = i.newsletter_id AND s.subscriber_id BETWEEN b.first AND b.last
+            JOIN subscription s ON s.newsletter_id = i.newsletter_id
+                AND s.subscriber_id BETWEEN b.first_subscriber_id AND b.last_subscriber_id
             WHERE b.issue_id = :issue AND b.state = 'planned'
               AND (s.frequency = 'monthly' OR i.digest_month IS NULL)
         ), rows AS (
-            INSERT INTO delivery (issue_id, subscriber_id, due_at, finished_at, state, reason)
+            INSERT INTO delivery (issue_id, subscriber_id, due_at, finished_at, state, skip_reason)
             SELECT :issue, subscriber_id, :now, :now, 'skipped', 'cancelled' FROM planned
         ), closed AS (
             UPDATE batch b SET candidates = n, skipped = n, state = 'done'
@@ -357,8 +386,8 @@ def cancel_pending(session: Session, issue: int, now: datetime) -> int:
     """
     unexpanded = session.scalar(text(query), {"issue": issue, "now": now}) or 0
     query = f"""
-        WITH edges AS ({EDGES}), skipped AS (
-            UPDATE delivery SET state = 'skipped', reason = 'cancelled', finished_at = :now
+        WITH edges AS ({BATCH_BOUNDARIES}), skipped AS (
+            UPDATE delivery SET state = 'skipped', skip_reason = 'cancelled', finished_at = :now
             WHERE issue_id = :issue AND state = 'pending' RETURNING subscriber_id
         ), counted AS (
             SELECT e.ids[width_bucket(s.subscriber_id, e.firsts)] AS id, count(*) AS n

@@ -9,13 +9,15 @@ from sqlalchemy.orm import Session
 from mailer.models import MailDomain
 
 
-def exchanges(session: Session) -> dict[str, str]:
+def mx_hosts(session: Session) -> dict[str, str]:
     """domain → the mail server that DNS prefers for it, of all that were looked up."""
-    found = session.execute(select(MailDomain.domain, MailDomain.exchange).where(MailDomain.exchange != ""))
-    return {row.domain: row.exchange for row in found}
+    found = session.execute(select(MailDomain.domain, MailDomain.mx_host).where(MailDomain.mx_host != ""))
+    return {row.domain: row.mx_host for row in found}
 
 
-def to_look_up(session: Session, readers: int, before: datetime, limit: int) -> list[str]:
+def stale_domains(
+    session: Session, min_subscribers: int, looked_up_before: datetime, limit: int
+) -> list[str]:
     """Domains of at least that many readers that were not looked up since ``before``; the largest first."""
     query = """
         SELECT domain FROM (
@@ -26,12 +28,14 @@ def to_look_up(session: Session, readers: int, before: datetime, limit: int) -> 
         )
         ORDER BY n DESC LIMIT :limit
     """
-    return list(session.scalars(text(query), {"readers": readers, "before": before, "limit": limit}))
+    return list(
+        session.scalars(text(query), {"readers": min_subscribers, "before": looked_up_before, "limit": limit})
+    )
 
 
-def note(session: Session, domain: str, exchange: str, now: datetime) -> None:
+def save_mx_host(session: Session, domain: str, mx_host: str, now: datetime) -> None:
     """Write down what a look-up found; empty: the domain has no mail server."""
-    row = insert(MailDomain).values(domain=domain, exchange=exchange, looked_up_at=now)
+    row = insert(MailDomain).values(domain=domain, mx_host=mx_host, looked_up_at=now)
     session.execute(
-        row.on_conflict_do_update(index_elements=["domain"], set_={"exchange": exchange, "looked_up_at": now})
+        row.on_conflict_do_update(index_elements=["domain"], set_={"mx_host": mx_host, "looked_up_at": now})
     )

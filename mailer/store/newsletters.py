@@ -5,10 +5,10 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from mailer.domain.newsletter import Refused
+from mailer.domain.newsletter import ChangeRefused
 from mailer.models import Newsletter, Section
 
-MOST_SECTIONS = 62
+MAX_SECTIONS = 62
 """As many as a mask has bits."""
 
 
@@ -22,7 +22,7 @@ def by_id(session: Session, newsletter: int) -> Newsletter:
     return session.get_one(Newsletter, newsletter)
 
 
-def locked(session: Session, newsletter: int) -> Newsletter:
+def lock(session: Session, newsletter: int) -> Newsletter:
     """Held against other changes until the transaction ends."""
     return session.get_one(Newsletter, newsletter, with_for_update=True, populate_existing=True)
 
@@ -31,7 +31,7 @@ def slugs(session: Session) -> list[str]:
     return list(session.scalars(select(Newsletter.slug).order_by(Newsletter.slug)))
 
 
-def all_of_them(session: Session) -> list[Newsletter]:
+def list_all(session: Session) -> list[Newsletter]:
     return list(session.scalars(select(Newsletter).order_by(Newsletter.slug)))
 
 
@@ -48,9 +48,9 @@ def add_section(session: Session, newsletter: int, **values: Any) -> Section:
     """With the lowest bit that no section of this newsletter ever had. Raises Refused when none is left."""
     highest = session.scalar(select(func.max(Section.bit)).where(Section.newsletter_id == newsletter))
     bit = 0 if highest is None else highest + 1
-    if bit >= MOST_SECTIONS:
-        raise Refused(
-            f"A newsletter has at most {MOST_SECTIONS} sections, those it had before among them, "
+    if bit >= MAX_SECTIONS:
+        raise ChangeRefused(
+            f"A newsletter has at most {MAX_SECTIONS} sections, those it had before among them, "
             f"and “{values['key']}” would be one more."
         )
     section = Section(newsletter_id=newsletter, bit=bit, **values)

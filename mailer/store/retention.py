@@ -5,35 +5,37 @@ from datetime import datetime, timedelta
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from mailer.domain.settling import WORTH_KEEPING
-from mailer.models import Sweep
+from mailer.domain.resolution import RETAINED_REPLY_PATTERN
+from mailer.models import RetentionRun
 
-_REQUESTS = "DELETE FROM signup WHERE created_at < :before"
-_CHANGES = "DELETE FROM address_change WHERE created_at < :before"
-_NOTES = "DELETE FROM note WHERE created_at < :before"
-_FEEDBACK = """
+_DELETE_SIGNUPS = "DELETE FROM signup WHERE created_at < :before"
+_DELETE_ADDRESS_CHANGES = "DELETE FROM address_change WHERE created_at < :before"
+_DELETE_TRANSACTIONAL_EMAILS = "DELETE FROM transactional_email WHERE created_at < :before"
+_ANONYMIZE_FEEDBACK = """
 UPDATE feedback SET subscriber_id = NULL, detail = '{}' WHERE at < :before AND subscriber_id IS NOT NULL
 """
-_DELIVERIES = """
-UPDATE delivery SET reply = substring(reply from :kept)
-WHERE finished_at < :before AND reply <> coalesce(substring(reply from :kept), '')
+_REDACT_REPLIES = """
+UPDATE delivery SET last_reply = substring(last_reply from :kept)
+WHERE finished_at < :before AND last_reply <> coalesce(substring(last_reply from :kept), '')
 """
 
 
-def let_go(session: Session, what: str, before: datetime) -> int:
+def delete_expired(session: Session, category: str, before: datetime) -> int:
     """Let go one kind of thing from before a time; returns how many rows."""
     statements = {
-        "requests": _REQUESTS,
-        "changes of address": _CHANGES,
-        "notes": _NOTES,
-        "feedback": _FEEDBACK,
-        "replies": _DELIVERIES,
+        "requests": _DELETE_SIGNUPS,
+        "changes of address": _DELETE_ADDRESS_CHANGES,
+        "transactional emails": _DELETE_TRANSACTIONAL_EMAILS,
+        "feedback": _ANONYMIZE_FEEDBACK,
+        "replies": _REDACT_REPLIES,
     }
-    values = {"before": before, "kept": WORTH_KEEPING} if what == "replies" else {"before": before}
-    return session.connection().execute(text(statements[what]), values).rowcount
+    values = (
+        {"before": before, "kept": RETAINED_REPLY_PATTERN} if category == "replies" else {"before": before}
+    )
+    return session.connection().execute(text(statements[category]), values).rowcount
 
 
-def gone_since(session: Session, before: datetime, limit: int) -> list[tuple[int, bytes]]:
+def inactive_since(session: Session, before: datetime, limit: int) -> list[tuple[int, bytes]]:
     """Subscribers, with their hashes, who have had no subscription since a time."""
     query = """
         SELECT r.id, r.address_hash FROM subscriber r
@@ -47,22 +49,22 @@ def gone_since(session: Session, before: datetime, limit: int) -> list[tuple[int
     ]
 
 
-def begin(session: Session, now: datetime, apart: timedelta) -> Sweep | None:
+def start_run(session: Session, now: datetime, min_interval: timedelta) -> RetentionRun | None:
     """A new sweep; None when the last one is too near. Holds against others until the transaction ends."""
-    session.execute(text("LOCK TABLE sweep IN EXCLUSIVE MODE"))
-    last = session.scalar(select(Sweep).order_by(Sweep.at.desc()).limit(1))
-    if last is not None and now - last.at < apart:
+    session.execute(text("LOCK TABLE retention_run IN EXCLUSIVE MODE"))
+    last = session.scalar(select(RetentionRun).order_by(RetentionRun.at.desc()).limit(1))
+    if last is not None and now - last.at < min_interval:
         return None
-    sweep = Sweep(at=now, removed={})
+    sweep = RetentionRun(at=now, deleted_counts={})
     session.add(sweep)
     session.flush()
     return sweep
 
 
-def sweeps(session: Session, limit: int) -> list[Sweep]:
+def list_runs(session: Session, limit: int) -> list[RetentionRun]:
     """The latest first."""
-    return list(session.scalars(select(Sweep).order_by(Sweep.at.desc()).limit(limit)))
+    return list(session.scalars(select(RetentionRun).order_by(RetentionRun.at.desc()).limit(limit)))
 
 
-def finish(session: Session, sweep: int, removed: dict[str, int]) -> None:
-    session.get_one(Sweep, sweep).removed = dict(removed)
+def finish_run(session: Session, run_id: int, deleted_counts: dict[str, int]) -> None:
+    session.get_one(RetentionRun, run_id).deleted_counts = dict(deleted_counts)

@@ -16,7 +16,7 @@ def by_id(session: Session, signup: int) -> Signup | None:
     return session.get(Signup, signup)
 
 
-def locked(session: Session, signup: int) -> Signup | None:
+def lock(session: Session, signup: int) -> Signup | None:
     """Held until the transaction ends."""
     return session.get(Signup, signup, with_for_update=True, populate_existing=True)
 
@@ -32,9 +32,9 @@ def add_change(session: Session, change: AddressChange) -> int:
     return change.id
 
 
-def change(session: Session, id: int) -> AddressChange | None:
-    return session.get(AddressChange, id)
+def change_by_id(session: Session, change_id: int) -> AddressChange | None:
+    return session.get(AddressChange, change_id)
 
 
-def change_locked(session: Session, id: int) -> AddressChange | None:
-    return session.get(AddressChange, id, with_for_update=True, populate_existing=True)
+def lock_change(session: Session, change_id: int) -> AddressChange | None:
+    return session.get(AddressChange, change_id, with_for_update=True, populate_existing=True)

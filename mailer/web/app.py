@@ -11,34 +11,34 @@ from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mailer.bootstrap import TEMPLATES, Mailer
-from mailer.domain.languages import choose
+from mailer.bootstrap import TEMPLATE_ROOT, Container
+from mailer.domain.languages import choose_language
 from mailer.domain.locales import NATIVE_NAMES
-from mailer.services.health import DatabaseDown, database_answers
-from mailer.web.archive import archive_router
-from mailer.web.logs import keep_discreet
-from mailer.web.mine import mine_router
-from mailer.web.negotiation import wanted
-from mailer.web.pages import POLICY, Pages
-from mailer.web.readers import reader_router
-from mailer.web.static import Static
-from mailer.web.subscribe import subscribe_router
+from mailer.services.maintenance.health import DatabaseDown, database_answers
+from mailer.web.logs import install_token_redaction
+from mailer.web.negotiation import accepted_languages
+from mailer.web.pages import CSP, Pages
+from mailer.web.public.archive import archive_router
+from mailer.web.public.mail_links import mail_links_router
+from mailer.web.public.manage import manage_router
+from mailer.web.public.sign_up import sign_up_router
+from mailer.web.static import StaticAssets
 from mailer.web.theme import theme_router
 
 _log = logging.getLogger(__name__)
 
 
-def create_app(parts: Mailer) -> FastAPI:
-    keep_discreet()
-    pages = Pages(TEMPLATES, urlsplit(parts.settings.public_url).path)
-    database = parts.database  # made here, before threads ask for it
+def create_app(container: Container) -> FastAPI:
+    install_token_redaction()
+    pages = Pages(TEMPLATE_ROOT, urlsplit(container.settings.public_url).path)
+    database = container.database  # made here, before threads ask for it
     app = FastAPI(title="Mailer", openapi_url=None, redirect_slashes=False)  # RFC 8058: no redirects
-    app.add_middleware(SafeHeaders)
-    app.mount("/static", Static(), "static")
-    app.include_router(archive_router(parts, pages))
-    app.include_router(reader_router(parts, pages))
-    app.include_router(mine_router(parts, pages))
-    app.include_router(subscribe_router(parts, pages))
+    app.add_middleware(SecurityHeadersMiddleware)
+    app.mount("/static", StaticAssets(), "static")
+    app.include_router(archive_router(container, pages))
+    app.include_router(mail_links_router(container, pages))
+    app.include_router(manage_router(container, pages))
+    app.include_router(sign_up_router(container, pages))
     app.include_router(theme_router())
 
     @app.api_route("/health", methods=["GET", "HEAD"])
@@ -47,10 +47,10 @@ def create_app(parts: Mailer) -> FastAPI:
         return JSONResponse({"status": "ok" if well else "no database"}, 200 if well else 503, _NO_STORE)
 
     def problem(request: Request, status: int) -> Response:
-        found = choose(wanted(request), list(NATIVE_NAMES), {}, "en")
-        open_to_all = not _HAS_TOKEN.match(request.scope["path"])
+        found = choose_language(accepted_languages(request), list(NATIVE_NAMES), {}, "en")
+        open_to_all = not _TOKEN_PATH.match(request.scope["path"])
         values = {"status": status, "open": open_to_all, "languages": tuple(NATIVE_NAMES)}
-        return pages.page("problem", found.language if found else "en", values, status)
+        return pages.render("error", found.language if found else "en", values, status)
 
     @app.exception_handler(HTTPException)
     def refused(request: Request, error: HTTPException) -> Response:
@@ -74,17 +74,17 @@ def create_app(parts: Mailer) -> FastAPI:
     return app
 
 
-_HAS_TOKEN = re.compile(r"/[a-z]/")
+_TOKEN_PATH = re.compile(r"/[a-z]/")
 """The beginning of an address that came in a mail."""
 _NO_STORE = {"Cache-Control": "no-store"}
-_DEFAULTS = {
-    "Content-Security-Policy": POLICY,
+_SECURITY_HEADERS = {
+    "Content-Security-Policy": CSP,
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
 
 
-class SafeHeaders:
+class SecurityHeadersMiddleware:
     """Gives every answer that says nothing of its own the strictest headers."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -94,7 +94,7 @@ class SafeHeaders:
         async def send_safely(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in _DEFAULTS.items():
+                for name, value in _SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)
 

@@ -6,11 +6,11 @@ from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.types import Message
 
-MAX_BODY = 64 * 1024
+MAX_BODY_BYTES = 64 * 1024
 """Bytes; what readers post is a few hundred."""
 
 
-async def posted(request: Request) -> FormData:
+async def read_form(request: Request) -> FormData:
     """The form in a request, urlencoded or multipart; empty when the body is neither, or multipart in
     another charset than UTF-8. Raises HTTPException 413 for more than MAX_BODY."""
     kind, options = parse_options_header(request.headers.get("Content-Type"))
@@ -23,7 +23,7 @@ async def posted(request: Request) -> FormData:
         nonlocal size
         message = await request.receive()
         size += len(message.get("body", b""))
-        if size > MAX_BODY:
+        if size > MAX_BODY_BYTES:
             raise HTTPException(413)
         return message
 

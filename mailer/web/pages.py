@@ -11,12 +11,12 @@ from jinja2.runtime import Context
 from markupsafe import escape
 
 from mailer.adapters import cldr
-from mailer.adapters.catalogues import Catalogues
+from mailer.adapters.i18n import Catalogues
 from mailer.domain.locales import direction, native_name
-from mailer.domain.phrases import Words
-from mailer.domain.wording import Wording
-from mailer.web.static import static_address
-from mailer.web.theme import theme_address
+from mailer.domain.localized import LocalizedText
+from mailer.domain.text_overrides import OverrideText
+from mailer.web.static import static_url
+from mailer.web.theme import theme_url
 
 
 def N_(message: str) -> str:
@@ -24,23 +24,23 @@ def N_(message: str) -> str:
     return message
 
 
-class Publication(Protocol):
+class PageFrame(Protocol):
     """What the frame of a page needs of a newsletter."""
 
     @property
-    def name(self) -> Wording: ...
+    def name(self) -> LocalizedText: ...
     @property
     def language(self) -> str:
         """In which to speak."""
         ...
 
     @property
-    def page_languages(self) -> Sequence[str]:
+    def ui_languages(self) -> Sequence[str]:
         """In which the page can be had."""
         ...
 
     @property
-    def archive(self) -> str:
+    def archive_slug(self) -> str:
         """Its name in addresses where its archive is open to everybody, else empty."""
         ...
 
@@ -49,14 +49,14 @@ class Publication(Protocol):
     @property
     def postal_address(self) -> str: ...
     @property
-    def own_words(self) -> Mapping[str, Words]: ...
+    def text_overrides(self) -> Mapping[str, OverrideText]: ...
 
 
-POLICY = (
+CSP = (
     "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none';"
     " frame-ancestors 'none'"
 )
-PRIVATE = {
+PRIVATE_HEADERS = {
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
@@ -87,20 +87,20 @@ class Pages:
         self._environment.filters |= {
             "direction": direction,
             "native_name": native_name,
-            "day": cldr.day,
+            "day": cldr.format_day,
             "zone_name": lambda zone, language: cldr.zone_name(zone, language, date.today()),
         }
 
-    def page(
+    def render(
         self,
         name: str,
         language: str,
         values: Mapping[str, object] | None = None,
         status: int = 200,
-        own_words: Mapping[str, Words] | None = None,
-        policy: str = POLICY,
+        text_overrides: Mapping[str, OverrideText] | None = None,
+        csp: str = CSP,
     ) -> HTMLResponse:
-        """The template ``reader/<name>.html``, in a language that has a catalogue, in part perhaps in a
+        """The template ``public/<name>.html``, in a language that has a catalogue, in part perhaps in a
         newsletter's own words."""
         frame: dict[str, object] = {
             "language": language,
@@ -109,41 +109,41 @@ class Pages:
             "archive": "",
             "theme": "",
             "postal_address": "",
-            "home": self.at("/"),
-            "static": lambda file: self.at(static_address(file)),
-            "catalogue": self._catalogues.translations(language, own_words),
+            "home": self.path("/"),
+            "static": lambda file: self.path(static_url(file)),
+            "catalogue": self._catalogues.translations(language, text_overrides),
         }
-        html = self._environment.get_template(f"reader/{name}.html").render(frame | dict(values or {}))
-        headers = PRIVATE | {"Content-Security-Policy": policy, "Content-Language": language}
+        html = self._environment.get_template(f"public/{name}.html").render(frame | dict(values or {}))
+        headers = PRIVATE_HEADERS | {"Content-Security-Policy": csp, "Content-Language": language}
         return HTMLResponse(html, status, headers)
 
-    def of(
+    def render_for(
         self,
-        publication: Publication,
+        page_frame: PageFrame,
         name: str,
         status: int = 200,
-        policy: str = POLICY,
+        csp: str = CSP,
         /,
         **values: object,
     ) -> HTMLResponse:
         """The same for a page of a newsletter: under its name, in its colours, with its address."""
         frame = {
-            "languages": publication.page_languages,
-            "publication": publication.name,
-            "archive": self.at(f"/archive/{publication.archive}") if publication.archive else "",
-            "theme": self.at(theme_address(publication.theme)),
-            "postal_address": publication.postal_address,
+            "languages": page_frame.ui_languages,
+            "publication": page_frame.name,
+            "archive": self.path(f"/archive/{page_frame.archive_slug}") if page_frame.archive_slug else "",
+            "theme": self.path(theme_url(page_frame.theme)),
+            "postal_address": page_frame.postal_address,
         }
-        return self.page(name, publication.language, frame | values, status, publication.own_words, policy)
+        return self.render(name, page_frame.language, frame | values, status, page_frame.text_overrides, csp)
 
-    def gettext(self, publication: Publication, message: str, **values: object) -> str:
+    def gettext(self, page_frame: PageFrame, message: str, **values: object) -> str:
         """A message of the catalogue as the pages of this newsletter say it."""
-        said = self._catalogues.translations(publication.language, publication.own_words).gettext(message)
+        said = self._catalogues.translations(page_frame.language, page_frame.text_overrides).gettext(message)
         return str(said) % values if values else str(said)
 
-    def at(self, path: str) -> str:
+    def path(self, suffix: str) -> str:
         """A path of this service as browsers have to ask for it."""
-        return self._prefix + path
+        return self._prefix + suffix
 
 
 @pass_context

@@ -8,21 +8,21 @@ from typing import Any
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
-TEMPLATES = Path(__file__).parents[2] / "templates" / "web"
+WEB_TEMPLATES = Path(__file__).parents[2] / "templates" / "web"
 
 
 @cache
-def static_address(name: str) -> str:
+def static_url(name: str) -> str:
     """``/static/base.css?v=…`` for a file in ``templates/web/static``; FileNotFoundError if there is none."""
-    content = (TEMPLATES / "static" / name).read_bytes()
+    content = (WEB_TEMPLATES / "static" / name).read_bytes()
     return f"/static/{name}?v={hashlib.sha256(content).hexdigest()[:12]}"
 
 
-class Static(StaticFiles):
+class StaticAssets(StaticFiles):
     """The app to mount at ``/static``. A file asked for with its hash never changes."""
 
     def __init__(self) -> None:
-        super().__init__(directory=TEMPLATES / "static")
+        super().__init__(directory=WEB_TEMPLATES / "static")
 
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
         response = super().file_response(*args, **kwargs)

@@ -11,69 +11,73 @@ from functools import lru_cache
 from fastapi import APIRouter, HTTPException, Response
 
 from mailer.adapters.tokens import fingerprint
-from mailer.domain.colours import palette, readable
+from mailer.domain.colours import ensure_contrast, palette
 from mailer.domain.content import Theme
 
-_PARTS = ("accent", "ink", "paper", "ground")
+_THEME_COLOURS = ("accent", "text", "surface", "background")
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
-_NAME = re.compile(r"[0-9a-f]{6}(-[0-9a-f]{6}){3,65}")
-_EDGE = 3.0
+_FILE_NAME = re.compile(r"[0-9a-f]{6}(-[0-9a-f]{6}){3,65}")
+_MIN_CONTROL_CONTRAST = 3.0
 """Contrast that the edge of a control needs (WCAG 2.2, 1.4.11)."""
 
 
-def theme_address(colours: Mapping[str, str], sections: Sequence[str] = ()) -> str:
+def theme_url(colours: Mapping[str, str], sections: Sequence[str] = ()) -> str:
     """``/theme/0b5566-1d2a2e-fffdf8-f1ece1.css?v=…`` for a newsletter's theme; the default for what is no
     colour. The colours of sections come after these four, as the classes ``tone-1``, ``tone-2`` and so on."""
     default = Theme()
-    given = [*(colours.get(part, "") for part in _PARTS), *sections]
+    given = [*(colours.get(part, "") for part in _THEME_COLOURS), *sections]
     accent = given[0] if _COLOUR.fullmatch(given[0]) else default.accent
-    usual = [*(getattr(default, part) for part in _PARTS), *(accent for _ in sections)]
+    usual = [*(getattr(default, part) for part in _THEME_COLOURS), *(accent for _ in sections)]
     name = "-".join(
         (colour if _COLOUR.fullmatch(colour) else other)[1:].lower()
         for colour, other in zip(given, usual, strict=True)
     )
-    return f"/theme/{name}.css?v={fingerprint(_sheet(name).encode())[:12]}"
+    return f"/theme/{name}.css?v={fingerprint(_stylesheet(name).encode())[:12]}"
 
 
 @lru_cache(maxsize=256)
-def _sheet(name: str) -> str:
+def _stylesheet(name: str) -> str:
     """The style sheet for colours as they stand in the address."""
     accent, ink, paper, ground, *sections = (f"#{part}" for part in name.split("-"))
-    shades = palette(Theme(accent=accent, ink=ink, paper=paper, ground=ground), tuple(sections))
+    shades = palette(Theme(accent=accent, text=ink, surface=paper, background=ground), tuple(sections))
     light = {
-        "ground": shades.ground,
-        "on-ground": shades.on_ground,
-        "surface": shades.paper,
-        "ink": shades.ink,
-        "ink-soft": shades.quiet,
-        "line": shades.line,
-        "line-strong": readable(shades.line, shades.paper, at_least=_EDGE),
+        "ground": shades.background,
+        "on-ground": shades.muted_on_background,
+        "surface": shades.surface,
+        "ink": shades.text,
+        "ink-soft": shades.muted,
+        "line": shades.border,
+        "line-strong": ensure_contrast(shades.border, shades.surface, min_ratio=_MIN_CONTROL_CONTRAST),
         "accent": shades.accent.text,
-        "on-accent": shades.paper,
-        "band": shades.accent.band,
-        "on-band": shades.accent.on_band,
+        "on-accent": shades.surface,
+        "band": shades.accent.fill,
+        "on-band": shades.accent.on_fill,
     }
     dark = {
-        "ground": shades.dark_ground,
-        "on-ground": shades.dark_quiet,
-        "surface": shades.dark_paper,
-        "ink": shades.dark_ink,
-        "ink-soft": shades.dark_quiet,
-        "line": shades.dark_line,
-        "line-strong": readable(shades.dark_line, shades.dark_paper, at_least=_EDGE),
-        "accent": shades.accent.dark,
-        "on-accent": shades.dark_paper,
+        "ground": shades.dark_background,
+        "on-ground": shades.dark_muted,
+        "surface": shades.dark_surface,
+        "ink": shades.dark_text,
+        "ink-soft": shades.dark_muted,
+        "line": shades.dark_border,
+        "line-strong": ensure_contrast(
+            shades.dark_border, shades.dark_surface, min_ratio=_MIN_CONTROL_CONTRAST
+        ),
+        "accent": shades.accent.dark_text,
+        "on-accent": shades.dark_surface,
     }
     tones = list(enumerate(shades.sections, start=1))
     return (
-        _rules({":root": light} | {f".tone-{number}": {"tone": shade.text} for number, shade in tones})
+        _css_rules({":root": light} | {f".tone-{number}": {"tone": shade.text} for number, shade in tones})
         + "@media screen and (prefers-color-scheme: dark) {\n"  # paper is light
-        + _rules({":root": dark} | {f".tone-{number}": {"tone": shade.dark} for number, shade in tones})
+        + _css_rules(
+            {":root": dark} | {f".tone-{number}": {"tone": shade.dark_text} for number, shade in tones}
+        )
         + "}\n"
     )
 
 
-def _rules(rules: Mapping[str, Mapping[str, str]]) -> str:
+def _css_rules(rules: Mapping[str, Mapping[str, str]]) -> str:
     return "".join(
         f"{selector} {{" + "".join(f" --{name}: {value};" for name, value in values.items()) + " }\n"
         for selector, values in rules.items()
@@ -85,9 +89,9 @@ def theme_router() -> APIRouter:
 
     @router.api_route("/theme/{name}.css", methods=["GET", "HEAD"])
     def sheet(name: str) -> Response:
-        if not _NAME.fullmatch(name):
+        if not _FILE_NAME.fullmatch(name):
             raise HTTPException(404)
         headers = {"Cache-Control": "public, max-age=31536000, immutable"}
-        return Response(_sheet(name), media_type="text/css", headers=headers)
+        return Response(_stylesheet(name), media_type="text/css", headers=headers)
 
     return router

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailer.adapters.cldr import dated, day, days, language_name, listed, zone_name
+from mailer.adapters.cldr import (
+    format_date_range,
+    format_dateline,
+    format_day,
+    join_items,
+    language_name,
+    zone_name,
+)
 from mailer.domain.content import Dateline, DateRange
 from mailer.domain.locales import NATIVE_NAMES
 
@@ -32,14 +39,16 @@ WINTER = DateRange(date(2026, 12, 30), date(2027, 1, 2))
     ],
 )
 def test_days_of_one_month(language: str, expected: str) -> None:
-    assert " ".join(days(JULY, language).replace("\u2009", " ").split()) == expected
+    assert " ".join(format_date_range(JULY, language).replace("\u2009", " ").split()) == expected
 
 
 def test_days_across_months_and_years() -> None:
-    assert days(SUMMER, "en").split() == ["30", "July", "–", "2", "August", "2026"]
-    assert days(WINTER, "en").split() == ["30", "December", "2026", "–", "2", "January", "2027"]
-    assert days(SUMMER, "hr").split() == ["30.", "srpnja", "–", "2.", "kolovoza", "2026."]
-    assert days(DateRange(date(2026, 9, 30), date(2026, 9, 30)), "en") == day(date(2026, 9, 30), "en")
+    assert format_date_range(SUMMER, "en").split() == ["30", "July", "–", "2", "August", "2026"]
+    assert format_date_range(WINTER, "en").split() == ["30", "December", "2026", "–", "2", "January", "2027"]
+    assert format_date_range(SUMMER, "hr").split() == ["30.", "srpnja", "–", "2.", "kolovoza", "2026."]
+    assert format_date_range(DateRange(date(2026, 9, 30), date(2026, 9, 30)), "en") == format_day(
+        date(2026, 9, 30), "en"
+    )
 
 
 @given(
@@ -47,34 +56,34 @@ def test_days_across_months_and_years() -> None:
 )
 def test_a_range_names_both_days_and_the_year(language: str, start: date, length: int) -> None:
     end = date.fromordinal(start.toordinal() + length)
-    words = days(DateRange(start, end), language)
+    words = format_date_range(DateRange(start, end), language)
     assert str(start.day) in words and str(end.day) in words and str(end.year) in words
     assert "MM" not in words and "y" not in words.split()
 
 
 def test_a_dateline_joins_its_ranges_and_its_place() -> None:
-    assert dated(Dateline("as written", (JULY,), "Mirova"), "en") == "12–14 July 2026 · Mirova"
-    assert dated(Dateline("as written", (JULY,), "ميروفا"), "ar") == "12–14 يوليو 2026 · ميروفا"
-    assert dated(Dateline("as written"), "en") == "as written"
-    assert dated(Dateline("", (JULY,)), "en") == "12–14 July 2026"
+    assert format_dateline(Dateline("as written", (JULY,), "Mirova"), "en") == "12–14 July 2026 · Mirova"
+    assert format_dateline(Dateline("as written", (JULY,), "ميروفا"), "ar") == "12–14 يوليو 2026 · ميروفا"
+    assert format_dateline(Dateline("as written"), "en") == "as written"
+    assert format_dateline(Dateline("", (JULY,)), "en") == "12–14 July 2026"
 
 
 def test_the_first_of_a_month_is_an_ordinal_in_french() -> None:
-    assert day(date(2026, 9, 1), "fr") == "1er septembre 2026"
-    assert day(date(2026, 9, 11), "fr-CA") == "11 septembre 2026"
-    assert days(DateRange(date(2026, 9, 1), date(2026, 9, 3)), "fr") == "1er–3 septembre 2026"
-    assert days(DateRange(date(2026, 8, 31), date(2026, 9, 1)), "fr").split()[-3:] == [
+    assert format_day(date(2026, 9, 1), "fr") == "1er septembre 2026"
+    assert format_day(date(2026, 9, 11), "fr-CA") == "11 septembre 2026"
+    assert format_date_range(DateRange(date(2026, 9, 1), date(2026, 9, 3)), "fr") == "1er–3 septembre 2026"
+    assert format_date_range(DateRange(date(2026, 8, 31), date(2026, 9, 1)), "fr").split()[-3:] == [
         "1er",
         "septembre",
         "2026",
     ]
-    assert day(date(2026, 9, 1), "es") == "1 de septiembre de 2026"
+    assert format_day(date(2026, 9, 1), "es") == "1 de septiembre de 2026"
 
 
 @pytest.mark.parametrize("language", ["bs", "hr", "sr-Cyrl", "sr-Latn"])
 def test_each_day_and_year_has_its_full_stop(language: str) -> None:
     for span in (JULY, SUMMER, WINTER):
-        numbers = re.findall(r"\d+.?", days(span, language))
+        numbers = re.findall(r"\d+.?", format_date_range(span, language))
         assert all(number.endswith(".") for number in numbers), numbers
 
 
@@ -89,9 +98,11 @@ def test_a_zone_west_of_utc_has_a_minus_sign() -> None:
 
 
 def test_lists_and_names_of_languages() -> None:
-    assert listed(("News", "Health", "Trade"), "en") == "News, Health and Trade"
-    assert listed((), "en") == "" and listed(("News",), "ar") == "News"
+    assert join_items(("News", "Health", "Trade"), "en") == "News, Health and Trade"
+    assert join_items((), "en") == "" and join_items(("News",), "ar") == "News"
     assert language_name("en", "sr-Cyrl") == "енглески"
     assert language_name("sr-Cyrl", "fr") == "serbe (cyrillique)"
     assert language_name("qqx", "fr") == "qqx"
-    assert day(date(2026, 9, 30), "fr-CH") == day(date(2026, 9, 30), "fr") == "30 septembre 2026"
+    assert (
+        format_day(date(2026, 9, 30), "fr-CH") == format_day(date(2026, 9, 30), "fr") == "30 septembre 2026"
+    )

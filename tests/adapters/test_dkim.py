@@ -19,9 +19,9 @@ from cryptography.hazmat.primitives.serialization import (
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mailer.adapters.dkim import BadKey, Key, KeyKind, Signer, new_private_key
+from mailer.adapters.dkim import InvalidKey, Key, KeyKind, Signer, new_private_key
 from mailer.domain import headers
-from mailer.domain.headers import Origin, edition_headers
+from mailer.domain.headers import SenderIdentity, edition_headers
 from mailer.domain.message import ENCODERS, Slot, compile_message, mailbox, marker
 
 # A verifier.
@@ -180,7 +180,7 @@ def test_the_verifier_agrees_with_the_standard() -> None:
 
 def test_the_standards_key_makes_the_standards_signature() -> None:
     key = Key("football.example.com", "brisbane", pem(RFC_PRIVATE))
-    assert {key.record_name: key.record}.items() <= RFC_RECORDS.items()
+    assert {key.txt_name: key.txt_record}.items() <= RFC_RECORDS.items()
     fields = fields_of(RFC_MESSAGE.split(b"\r\n\r\n")[0] + b"\r\n")
     order = (b"From", b"To", b"Subject", b"Date", b"Message-ID")
     data = b"".join(canonical_field(f, "relaxed") for name in order for f in fields if f.startswith(name))
@@ -193,8 +193,8 @@ def test_the_standards_key_makes_the_standards_signature() -> None:
 
 KEYS = [Key("example.org", f"s-{kind}", new_private_key(kind)) for kind in KeyKind]
 SIGNER = Signer(KEYS)
-RECORDS = {key.record_name: key.record for key in KEYS}
-ORIGIN = Origin(
+RECORDS = {key.txt_name: key.txt_record for key in KEYS}
+ORIGIN = SenderIdentity(
     "Алдева", "news@example.org", "desk@example.org", "news.example.org", "news", "bounces.example.org",
     "https://news.example.org/", "7:sr-Cyrl:news",
 )  # fmt: skip
@@ -209,7 +209,7 @@ def filled(subject: str, text: str, html: str, name: str) -> list[bytes]:
         headers.DATE: b"Wed, 30 Sep 2026 09:00:00 +0000",
         headers.MESSAGE_ID: b"0" * 32,
         headers.UNSUBSCRIBE: token.encode(),
-        headers.MAIL_UNSUBSCRIBE: b"1" * 32,
+        headers.MAILTO_UNSUBSCRIBE: b"1" * 32,
     }
     for slot in template.slots:
         word, _, form = slot.partition("/")
@@ -368,7 +368,7 @@ def test_without_keys_nothing_is_added() -> None:
     ids=["empty", "broken", "elliptic", "short", "encrypted"],
 )
 def test_a_key_that_cannot_sign_is_refused(held: bytes, said: str) -> None:
-    with pytest.raises(BadKey, match=said):
+    with pytest.raises(InvalidKey, match=said):
         Key("example.org", "s1", held)
 
 
@@ -378,4 +378,4 @@ def test_a_key_as_openssl_genrsa_used_to_write_it_will_do() -> None:
     assert held.startswith(b"-----BEGIN RSA PRIVATE KEY-----")
     key = Key("example.org", "s1", held)
     message = b"".join(LATIN)
-    assert verified(Signer([key]).sign(LATIN) + message, {key.record_name: key.record})
+    assert verified(Signer([key]).sign(LATIN) + message, {key.txt_name: key.txt_record})

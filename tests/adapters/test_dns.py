@@ -11,7 +11,7 @@ import dns.rcode
 import dns.rrset
 import pytest
 
-from mailer.adapters.dns import MailServers, NoAnswer
+from mailer.adapters.dns import LookupFailed, MxResolver
 
 
 @dataclass(slots=True)
@@ -56,15 +56,15 @@ def test_the_preferred_mail_server_is_the_one_with_the_lowest_number(name_server
         "example.org": ["20 b.example.net.", "5 A.Example.net.", "30 c.example.net."],
         "none.example": [],
     }
-    servers = MailServers("127.0.0.1", name_server.port)
-    assert servers.preferred("example.org") == "a.example.net"
-    assert servers.preferred("none.example") == ""
-    assert servers.preferred("nobody.example") == ""
-    assert servers.preferred("a..b") == ""
+    servers = MxResolver("127.0.0.1", name_server.port)
+    assert servers.preferred_host("example.org") == "a.example.net"
+    assert servers.preferred_host("none.example") == ""
+    assert servers.preferred_host("nobody.example") == ""
+    assert servers.preferred_host("a..b") == ""
 
 
 def test_silence_is_not_taken_for_an_answer() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as deaf:
         deaf.bind(("127.0.0.1", 0))
-        with pytest.raises(NoAnswer, match=r"example\.org"):
-            MailServers("127.0.0.1", deaf.getsockname()[1]).preferred("example.org")
+        with pytest.raises(LookupFailed, match=r"example\.org"):
+            MxResolver("127.0.0.1", deaf.getsockname()[1]).preferred_host("example.org")

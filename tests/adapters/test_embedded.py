@@ -8,7 +8,7 @@ import psycopg
 import pytest
 import redis
 
-from mailer.adapters.embedded import Postgres, UnfitFolder, Valkey
+from mailer.adapters.embedded import Postgres, UnusableStateDir, Valkey
 
 
 @pytest.fixture
@@ -45,6 +45,6 @@ def test_postgresql_starts_in_a_folder_with_foreign_letters(folder: Path) -> Non
 def test_a_path_that_would_fall_apart_is_refused(
     folder: Path, server: type[Postgres] | type[Valkey], name: str
 ) -> None:
-    with pytest.raises(UnfitFolder, match="Move this folder"):
+    with pytest.raises(UnusableStateDir, match="Move this folder"):
         server(folder / name)
     assert not (folder / name).exists()

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from mailer.adapters.journal import Journal, Journals, LeaseOver
-from mailer.domain.journal import Evidence
+from mailer.adapters.journal import Journal, Journals, LeaseExpired
+from mailer.domain.journal import JournalEvidence
 from mailer.domain.outcomes import Reply
 
 OK = Reply(250, "2.0.0", "Ok")
@@ -23,47 +23,51 @@ OK = Reply(250, "2.0.0", "Ok")
 def test_a_successor_reads_what_was_handed_over_and_answered(tmp_path: Path) -> None:
     journals = Journals(tmp_path)
     journal = journals.open(7, 2)
-    journal.about_to_finish(1)
-    journal.about_to_finish(2)
-    journal.answered(1, OK)
+    journal.before_final_dot(1)
+    journal.before_final_dot(2)
+    journal.after_reply(1, OK)
     # The worker is gone now: nothing was closed.
-    found = Journals(tmp_path).evidence(7, 2, journals.worker)
-    assert found == Evidence(frozenset({1, 2}), {1: OK})
-    assert Journals(tmp_path).evidence(7, 3, journals.worker) == Evidence(), "each claim has its own"
-    journal.drop()
+    found = Journals(tmp_path).close_and_read(7, 2, journals.worker)
+    assert found == JournalEvidence(frozenset({1, 2}), {1: OK})
+    assert Journals(tmp_path).close_and_read(7, 3, journals.worker) == JournalEvidence(), (
+        "each claim has its own"
+    )
+    journal.delete()
     assert not list((tmp_path / "journal").glob("*.log"))
 
 
 def test_an_answer_is_written_down_without_addresses(tmp_path: Path) -> None:
     journals = Journals(tmp_path)
-    journals.open(1, 1).answered(5, Reply(550, "5.1.1", "<ann@example.org>: mailbox unknown"))
+    journals.open(1, 1).after_reply(5, Reply(550, "5.1.1", "<ann@example.org>: mailbox unknown"))
     (file,) = (tmp_path / "journal").glob("*.log")
     assert b"@" not in file.read_bytes()
-    found = journals.evidence(1, 1, journals.worker)
-    assert found == Evidence(frozenset(), {5: Reply(550, "5.1.1", "<…>: mailbox unknown")})
+    found = journals.close_and_read(1, 1, journals.worker)
+    assert found == JournalEvidence(frozenset(), {5: Reply(550, "5.1.1", "<…>: mailbox unknown")})
 
 
 def test_a_missing_journal_proves_something_only_where_it_would_be(tmp_path: Path) -> None:
     here, elsewhere = Journals(tmp_path / "here"), Journals(tmp_path / "elsewhere")
-    assert here.evidence(1, 1, here.worker) == Evidence(), "it is made before the first message goes out"
-    assert here.evidence(1, 1, elsewhere.worker) is None
-    assert here.evidence(1, 1, "") is None
+    assert here.close_and_read(1, 1, here.worker) == JournalEvidence(), (
+        "it is made before the first message goes out"
+    )
+    assert here.close_and_read(1, 1, elsewhere.worker) is None
+    assert here.close_and_read(1, 1, "") is None
 
 
 def test_a_journal_from_before_the_host_went_down_proves_nothing(tmp_path: Path) -> None:
     journals = Journals(tmp_path)
-    journals.open(1, 1).about_to_finish(5)
-    before = journals.worker.replace(journals.worker.split("/")[0], f"{journals.place}-another-start")
-    assert journals.evidence(1, 1, before) is None
-    assert journals.evidence(1, 1, journals.worker) == Evidence(frozenset({5}))
+    journals.open(1, 1).before_final_dot(5)
+    before = journals.worker.replace(journals.worker.split("/")[0], f"{journals.folder_id}-another-start")
+    assert journals.close_and_read(1, 1, before) is None
+    assert journals.close_and_read(1, 1, journals.worker) == JournalEvidence(frozenset({5}))
 
 
 def test_closing_keeps_the_file_and_forgetting_removes_it(tmp_path: Path) -> None:
     journals = Journals(tmp_path)
     journals.open(1, 1).close()
     assert [path.name for path in (tmp_path / "journal").glob("*.log")] == ["1-1.log"]
-    journals.forget(1, 1)
-    journals.forget(1, 1)
+    journals.delete(1, 1)
+    journals.delete(1, 1)
     assert not list((tmp_path / "journal").glob("*.log"))
 
 
@@ -71,30 +75,30 @@ def test_no_dot_goes_out_when_the_lease_is_over(tmp_path: Path) -> None:
     journals = Journals(tmp_path)
     journal = journals.open(1, 1)
     journal.deadline = time.monotonic() + 60
-    journal.about_to_finish(1)
+    journal.before_final_dot(1)
     journal.deadline = time.monotonic() - 0.001
-    with pytest.raises(LeaseOver):
-        journal.about_to_finish(2)
-    found = journals.evidence(1, 1, journals.worker)
+    with pytest.raises(LeaseExpired):
+        journal.before_final_dot(2)
+    found = journals.close_and_read(1, 1, journals.worker)
     assert found is not None
-    assert found.handed == {1}, "a withheld dot is taken back"
+    assert found.final_dot_sent == {1}, "a withheld dot is taken back"
 
 
 def test_once_it_was_read_no_dot_goes_out_any_more(tmp_path: Path) -> None:
     journals = Journals(tmp_path)
     journal, unused = journals.open(1, 1), journals.open(1, 2)
-    journal.about_to_finish(1)
+    journal.before_final_dot(1)
     for epoch, handed in ((1, {1}), (2, set())):
-        found = journals.evidence(1, epoch, journals.worker)
+        found = journals.close_and_read(1, epoch, journals.worker)
         assert found is not None
-        assert found.handed == handed
+        assert found.final_dot_sent == handed
     for late in (journal, unused):
         for reader in (2, 3):
-            with pytest.raises(LeaseOver):
-                late.about_to_finish(reader)
-    journal.answered(1, OK)
-    found = journals.evidence(1, 1, journals.worker)
-    assert found == Evidence(frozenset({1}), {1: OK}), "what it hears is still written down"
+            with pytest.raises(LeaseExpired):
+                late.before_final_dot(reader)
+    journal.after_reply(1, OK)
+    found = journals.close_and_read(1, 1, journals.worker)
+    assert found == JournalEvidence(frozenset({1}), {1: OK}), "what it hears is still written down"
 
 
 def test_a_worker_that_is_killed_leaves_what_it_wrote(tmp_path: Path) -> None:
@@ -110,9 +114,9 @@ def test_a_worker_that_is_killed_leaves_what_it_wrote(tmp_path: Path) -> None:
     worker.wait()
     worker.stdout.close()
     journals = Journals(tmp_path)
-    found = journals.evidence(1, 1, journals.worker)
+    found = journals.close_and_read(1, 1, journals.worker)
     assert found is not None
-    assert found.handed == {5}
+    assert found.final_dot_sent == {5}
 
 
 def test_workers_that_start_together_agree_on_the_place(tmp_path: Path) -> None:
@@ -123,7 +127,7 @@ def test_workers_that_start_together_agree_on_the_place(tmp_path: Path) -> None:
 
         def ask(folder: Path = folder, go: threading.Barrier = go, found: list[str] = found) -> None:
             go.wait()
-            found.append(Journals(folder).place)
+            found.append(Journals(folder).folder_id)
 
         threads = [threading.Thread(target=ask) for _ in range(8)]
         for thread in threads:
@@ -150,20 +154,20 @@ def full_disk(size: int) -> Iterator[None]:
 def test_a_full_disk_stops_the_dot_and_spoils_no_later_line(tmp_path: Path, room: int) -> None:
     journals = Journals(tmp_path)
     journal: Journal = journals.open(1, 1)
-    journal.about_to_finish(1)
-    journal.answered(1, OK)
+    journal.before_final_dot(1)
+    journal.after_reply(1, OK)
     size = os.stat(tmp_path / "journal" / "1-1.log").st_size
     written = 1
     with full_disk(size + room), pytest.raises(OSError, match=r"too large|written whole"):
         while True:
-            journal.about_to_finish(2_000_000_000 + written)
+            journal.before_final_dot(2_000_000_000 + written)
             written += 1
-    journal.about_to_finish(3)
-    journal.answered(3, OK)
-    found = journals.evidence(1, 1, journals.worker)
+    journal.before_final_dot(3)
+    journal.after_reply(3, OK)
+    found = journals.close_and_read(1, 1, journals.worker)
     handed = frozenset({1, 3, *(2_000_000_000 + number for number in range(1, written))})
-    assert found == Evidence(handed, {1: OK, 3: OK})
-    journal.drop()
+    assert found == JournalEvidence(handed, {1: OK, 3: OK})
+    journal.delete()
 
 
 def test_a_long_journal_is_read_whole(tmp_path: Path) -> None:
@@ -171,7 +175,7 @@ def test_a_long_journal_is_read_whole(tmp_path: Path) -> None:
     journal = journals.open(1, 1)
     long = Reply(250, "2.0.0", "x" * 490)
     for key in range(1, 1001):
-        journal.about_to_finish(key)
-        journal.answered(key, long)
-    found = journals.evidence(1, 1, journals.worker)
-    assert found == Evidence(frozenset(range(1, 1001)), dict.fromkeys(range(1, 1001), long))
+        journal.before_final_dot(key)
+        journal.after_reply(key, long)
+    found = journals.close_and_read(1, 1, journals.worker)
+    assert found == JournalEvidence(frozenset(range(1, 1001)), dict.fromkeys(range(1, 1001), long))

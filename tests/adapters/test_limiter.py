@@ -9,7 +9,7 @@ import redis
 
 from mailer.adapters.embedded import Valkey
 from mailer.adapters.limiter import Limiter
-from mailer.domain.limits import Ask, Grant, Limit
+from mailer.domain.rate_limits import RateLimit, TokenGrant, TokenRequest
 
 
 @pytest.fixture
@@ -20,25 +20,25 @@ def limiter(valkey: Valkey) -> Iterator[Limiter]:
     made.close()
 
 
-def drawn(limiter: Limiter, ask: Ask, seconds: float) -> int:
+def drawn(limiter: Limiter, ask: TokenRequest, seconds: float) -> int:
     """All that is granted to somebody who asks again and again."""
     count, until = 0, time.monotonic() + seconds
     while time.monotonic() < until:
-        grant = limiter.take([ask])[0]
-        count += grant.count
-        time.sleep(min(0.02, grant.wait or 0.02))
+        grant = limiter.acquire([ask])[0]
+        count += grant.tokens
+        time.sleep(min(0.02, grant.retry_after_seconds or 0.02))
     return count
 
 
 def test_a_new_bucket_is_empty_and_says_how_long_to_wait(limiter: Limiter) -> None:
-    grant = limiter.take([Ask([Limit("a", 10)], 5, least=2)])[0]
-    assert grant.count == 0
-    assert 0.15 <= grant.wait <= 0.2
+    grant = limiter.acquire([TokenRequest([RateLimit("a", 10)], 5, minimum=2)])[0]
+    assert grant.tokens == 0
+    assert 0.15 <= grant.retry_after_seconds <= 0.2
 
 
 def test_what_is_granted_in_a_while_is_what_the_rate_says(limiter: Limiter) -> None:
     began = time.monotonic()
-    count = drawn(limiter, Ask([Limit("a", 200)], 50), 1.5)
+    count = drawn(limiter, TokenRequest([RateLimit("a", 200)], 50), 1.5)
     assert 0.9 * 200 * 1.4 < count <= 200 * (time.monotonic() - began) + 1
 
 
@@ -47,7 +47,9 @@ def test_askers_share_a_bucket(limiter: Limiter, valkey: Valkey) -> None:
     began = time.monotonic()
     other = Limiter(valkey.url)
     threads = [
-        threading.Thread(target=lambda one=one: counts.append(drawn(one, Ask([Limit("a", 100)], 10), 1)))
+        threading.Thread(
+            target=lambda one=one: counts.append(drawn(one, TokenRequest([RateLimit("a", 100)], 10), 1))
+        )
         for one in (limiter, other)
     ]
     for thread in threads:
@@ -60,52 +62,54 @@ def test_askers_share_a_bucket(limiter: Limiter, valkey: Valkey) -> None:
 
 
 def test_a_pause_saves_up_no_more_than_a_second(limiter: Limiter) -> None:
-    limiter.take([Ask([Limit("a", 10)], 1)])
+    limiter.acquire([TokenRequest([RateLimit("a", 10)], 1)])
     time.sleep(2.2)
-    assert limiter.take([Ask([Limit("a", 10)], 100)])[0].count == 10
+    assert limiter.acquire([TokenRequest([RateLimit("a", 10)], 100)])[0].tokens == 10
 
 
 def test_the_tightest_of_several_buckets_decides_and_the_others_keep_the_rest(limiter: Limiter) -> None:
-    wide, tight = Limit("wide", 1000), Limit("tight", 5)
-    limiter.take([Ask([wide, tight], 1)])
+    wide, tight = RateLimit("wide", 1000), RateLimit("tight", 5)
+    limiter.acquire([TokenRequest([wide, tight], 1)])
     time.sleep(1.1)
-    assert limiter.take([Ask([wide, tight], 500)])[0].count == 5
-    assert limiter.take([Ask([wide], 500)])[0].count == 500
+    assert limiter.acquire([TokenRequest([wide, tight], 500)])[0].tokens == 5
+    assert limiter.acquire([TokenRequest([wide], 500)])[0].tokens == 500
 
 
 def test_who_asks_ahead_has_a_turn_and_the_others_wait_for_it(limiter: Limiter) -> None:
-    limits = [Limit("a", 5)]
-    assert limiter.take([Ask(limits, 1)])[0].count == 0, "somebody takes all there is"
-    assert limiter.take([Ask(limits, 50, ahead=True)])[0].count == 5, "what comes in a second, and no more"
-    grant = limiter.take([Ask(limits, 1, ahead=True)])[0]
-    assert grant.count == 0
-    assert 0.1 < grant.wait <= 0.2
-    later = limiter.take([Ask(limits, 1)])[0]
-    assert later.count == 0
-    assert 1.0 < later.wait <= 1.2, "until that is made good"
+    limits = [RateLimit("a", 5)]
+    assert limiter.acquire([TokenRequest(limits, 1)])[0].tokens == 0, "somebody takes all there is"
+    assert limiter.acquire([TokenRequest(limits, 50, may_borrow=True)])[0].tokens == 5, (
+        "what comes in a second, and no more"
+    )
+    grant = limiter.acquire([TokenRequest(limits, 1, may_borrow=True)])[0]
+    assert grant.tokens == 0
+    assert 0.1 < grant.retry_after_seconds <= 0.2
+    later = limiter.acquire([TokenRequest(limits, 1)])[0]
+    assert later.tokens == 0
+    assert 1.0 < later.retry_after_seconds <= 1.2, "until that is made good"
 
 
 def test_what_was_not_used_comes_back(limiter: Limiter) -> None:
-    ask = Ask([Limit("a", 20)], 20)
-    limiter.take([ask])
+    ask = TokenRequest([RateLimit("a", 20)], 20)
+    limiter.acquire([ask])
     time.sleep(1.1)
-    assert limiter.take([ask])[0].count == 20
-    limiter.give_back([Ask([Limit("a", 20)], 15)])
-    assert 15 <= limiter.take([ask])[0].count <= 17
+    assert limiter.acquire([ask])[0].tokens == 20
+    limiter.release([TokenRequest([RateLimit("a", 20)], 15)])
+    assert 15 <= limiter.acquire([ask])[0].tokens <= 17
 
 
 def test_a_flush_grants_no_burst(limiter: Limiter, valkey: Valkey) -> None:
-    ask = Ask([Limit("a", 50)], 50)
-    limiter.take([ask])
+    ask = TokenRequest([RateLimit("a", 50)], 50)
+    limiter.acquire([ask])
     time.sleep(1.1)
-    assert limiter.take([ask])[0].count == 50
+    assert limiter.acquire([ask])[0].tokens == 50
     redis.Redis.from_url(valkey.url).flushall()
-    limiter.give_back([ask])
-    assert limiter.take([ask])[0].count == 0
+    limiter.release([ask])
+    assert limiter.acquire([ask])[0].tokens == 0
 
 
 def test_without_redis_nothing_is_granted(tmp_path: object) -> None:
     limiter = Limiter(f"unix://{tmp_path}/nobody.sock")
-    asks = [Ask([Limit("a", 50)], 50), Ask([Limit("b", 50)], 50)]
-    assert limiter.take(asks) == [Grant(0, 1.0)] * 2
-    limiter.give_back(asks)
+    asks = [TokenRequest([RateLimit("a", 50)], 50), TokenRequest([RateLimit("b", 50)], 50)]
+    assert limiter.acquire(asks) == [TokenGrant(0, 1.0)] * 2
+    limiter.release(asks)

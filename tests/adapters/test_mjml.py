@@ -11,18 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markupsafe import escape
 
-from mailer.adapters.cldr import listed
-from mailer.adapters.markup import TooDeep, TooLong, is_link, line_text
+from mailer.adapters.cldr import join_items
+from mailer.adapters.markdown import TooDeep, TooLong, inline_text, is_allowed_link
 from mailer.adapters.mjml import Renderer, TooLarge, UnsafeLink, to_html
-from mailer.adapters.parts import Parted
+from mailer.adapters.variants import VariantDocument
 from mailer.domain.content import (
     Dateline,
     DateRange,
     EditionContent,
-    Links,
-    Picture,
-    Section,
-    Story,
+    EditionPicture,
+    EditionSection,
+    EditionStory,
+    EditionUrls,
     Theme,
 )
 
@@ -35,21 +35,21 @@ NAME, ADDRESS = "slot0f3a9cnamex", "slot0f3a9caddressx"
 PRINTABLE = st.text(st.characters(exclude_categories=["Cc", "Cs", "Cn"]), min_size=1, max_size=40)
 
 
-def story(number: int = 1, **changes: object) -> Story:
-    full = Story(
+def story(number: int = 1, **changes: object) -> EditionStory:
+    full = EditionStory(
         key=f"story-{number}",
         headline=f"Headline {number}",
         body=f"A *first* paragraph.\n\nA [second one](https://example.org/body/{number}).",
         language="en",
         datelines=(Dateline("", (DateRange(date(2026, 7, 12), date(2026, 7, 14)),), "Mirova, Selvania"),),
-        picture=Picture(f"https://pictures.example.org/{number}.jpg", 1184, 790, f"Picture {number}"),
+        picture=EditionPicture(f"https://pictures.example.org/{number}.jpg", 1184, 790, f"Picture {number}"),
         link=f"https://example.org/stories/{number}",
         contacts=(f"*For info:* [Ina Sample](mailto:ina{number}@example.org)",),
     )
     return replace(full, **changes)  # type: ignore[arg-type]
 
 
-def edition(*sections: Section, **changes: object) -> EditionContent:
+def edition(*sections: EditionSection, **changes: object) -> EditionContent:
     content = EditionContent(
         language="en",
         direction="ltr",
@@ -60,20 +60,20 @@ def edition(*sections: Section, **changes: object) -> EditionContent:
         subject="Nine countries, one charter",
         preheader="A charter signed, floods foreseen.",
         intro="Welcome to the [third issue](https://example.org/intro).",
-        sections=sections or (Section("news", "News", "en", (story(1), story(2)), "#0b5566"),),
-        left_out=("Health", "Culture"),
+        sections=sections or (EditionSection("news", "News", "en", (story(1), story(2)), "#0b5566"),),
+        unfollowed_sections=("Health", "Culture"),
         postal_address="Old Customs House\n0000 Aldeva",
         sender_name="Lumen Basin Regional Programme",
         reply_to="quarterly@example.org",
-        links=Links(
+        urls=EditionUrls(
             web_view="https://news.example.org/view/2026-3",
             preferences=f"https://news.example.org/p/{PREFERENCES}",
             unsubscribe=f"https://news.example.org/u/{UNSUBSCRIBE}",
             website="https://example.org/?a=1&b=2",
         ),
-        masthead_picture=Picture("https://pictures.example.org/top.jpg", 1280, 440, "A river"),
-        reader_name=NAME,
-        reader_address=ADDRESS,
+        masthead_picture=EditionPicture("https://pictures.example.org/top.jpg", 1280, 440, "A river"),
+        subscriber_name=NAME,
+        subscriber_address=ADDRESS,
     )
     return replace(content, **changes)  # type: ignore[arg-type]
 
@@ -116,20 +116,20 @@ def links_of(html: str) -> set[str | None]:
     return {url for url in Page(html).attributes("a", "href") if not (url or "").startswith("#")}
 
 
-def in_one_section(one: Story) -> EditionContent:
-    return edition(Section("news", "News", "en", (one,), "#0b5566"))
+def in_one_section(one: EditionStory) -> EditionContent:
+    return edition(EditionSection("news", "News", "en", (one,), "#0b5566"))
 
 
 @settings(deadline=None, max_examples=150)
-@given(PRINTABLE, PRINTABLE, PRINTABLE.filter(lambda path: is_link(f"https://example.org/{path}")))
+@given(PRINTABLE, PRINTABLE, PRINTABLE.filter(lambda path: is_allowed_link(f"https://example.org/{path}")))
 def test_every_character_arrives_in_attributes_and_text(alt: str, subject: str, path: str) -> None:
-    picture = Picture("https://pictures.example.org/1.jpg", 1184, 790, alt)
+    picture = EditionPicture("https://pictures.example.org/1.jpg", 1184, 790, alt)
     told = story(picture=picture, headline=subject, link=f"https://example.org/{path}")
     page = Page(RENDERER.render(replace(in_one_section(told), subject=subject)).html)
     assert page.attributes("img", "alt") == ["A river", alt]
     assert page.texts["title"] == [subject]
     assert page.attributes("div", "aria-label").count(subject) == 1
-    assert page.texts["h3"] == [line_text(subject)]
+    assert page.texts["h3"] == [inline_text(subject)]
     assert page.attributes("a", "href").count(f"https://example.org/{path}") == 3
 
 
@@ -163,7 +163,7 @@ def to_html_of_image(words: str) -> str:
 @given(st.text(st.characters(categories=["Cc"]), min_size=1, max_size=5))
 @settings(deadline=None, max_examples=50)
 def test_control_characters_never_arrive(controls: str) -> None:
-    picture = Picture("https://pictures.example.org/1.jpg", 1184, 790, f"a{controls}b")
+    picture = EditionPicture("https://pictures.example.org/1.jpg", 1184, 790, f"a{controls}b")
     rendered = RENDERER.render(in_one_section(story(picture=picture, headline=f"a{controls}b")))
     (_, alt) = Page(rendered.html).attributes("img", "alt")
     assert alt is not None and re.fullmatch("a *b", alt)
@@ -186,7 +186,12 @@ def test_what_looks_like_markup_stays_words() -> None:
     nasty = '</mj-text><mj-include path="x"/><script>alert(1)</script>{{ 7 * 7 }} %(x)s'
     told = story(headline=nasty, body=nasty, contacts=(nasty,), datelines=(Dateline(nasty),))
     content = replace(
-        in_one_section(told), newsletter=nasty, subject=nasty, preheader=nasty, intro=nasty, left_out=(nasty,)
+        in_one_section(told),
+        newsletter=nasty,
+        subject=nasty,
+        preheader=nasty,
+        intro=nasty,
+        unfollowed_sections=(nasty,),
     )
     page = Page(RENDERER.render(content).html)
     assert not page.all("script") and not page.all("mj-include")
@@ -204,7 +209,8 @@ def test_a_link_that_is_none_is_refused(url: str) -> None:
 def test_a_colour_cannot_carry_css() -> None:
     css = "#0b5c7a;}body{display:none"
     content = edition(
-        Section("news", "News", "en", (story(),), css), theme=Theme(accent=css, ink="red", ground="#fff")
+        EditionSection("news", "News", "en", (story(),), css),
+        theme=Theme(accent=css, text="red", background="#fff"),
     )
     html = RENDERER.render(content).html
     assert "body{display" not in html and "red" not in re.findall(r"color:(\w+)", html)
@@ -258,7 +264,9 @@ def test_slots_come_through_and_the_readers_own_end_their_lines(language: str) -
 def test_the_contents_fill_the_page_and_are_left_out_for_a_single_story(
     sections: int, widths: set[str]
 ) -> None:
-    several = [Section(f"s{n}", f"Title {n}", "en", (story(n), story(10 + n))) for n in range(sections)]
+    several = [
+        EditionSection(f"s{n}", f"Title {n}", "en", (story(n), story(10 + n))) for n in range(sections)
+    ]
     rendered = RENDERER.render(edition(*several) if several else in_one_section(story()))
     assert ("In this issue" in rendered.html) is ("In this issue" in rendered.text) is bool(several)
     contents = rendered.html.partition("In this issue")[2].partition("Headline")[0]
@@ -266,7 +274,7 @@ def test_the_contents_fill_the_page_and_are_left_out_for_a_single_story(
 
 
 def test_the_web_view_has_no_slots_and_no_subscription() -> None:
-    content = edition(reader_name="", reader_address="", links=Links(web_view=""))
+    content = edition(subscriber_name="", subscriber_address="", urls=EditionUrls(web_view=""))
     rendered = RENDERER.render(content)
     for part in (rendered.html, rendered.text):
         assert "Dear" not in part and "Unsubscribe" not in part and "You are receiving" not in part
@@ -292,7 +300,7 @@ def test_the_frame_of_the_document() -> None:
 def test_right_to_left_turns_everything() -> None:
     told = story(language="ar", headline="ميثاق", body="نهر")
     content = edition(
-        Section("news", "أخبار", "ar", (told, told), "#0b5566"),
+        EditionSection("news", "أخبار", "ar", (told, told), "#0b5566"),
         language="ar",
         direction="rtl",
     )
@@ -307,7 +315,7 @@ def test_right_to_left_turns_everything() -> None:
 
 
 def test_a_story_in_another_language_says_so_and_is_marked() -> None:
-    told = story(language="ar", fell_back=True, headline="ميثاق", body="نهر")
+    told = story(language="ar", is_fallback=True, headline="ميثاق", body="نهر")
     rendered = RENDERER.render(in_one_section(told))
     label = "This story is not yet available in English. You are reading it in Arabic."
     page = Page(rendered.html)
@@ -328,12 +336,12 @@ def test_a_full_edition_is_not_clipped(alphabet: str) -> None:
             body=f"{words[:450]}\n\n{words[:450]}",
             language="xx",
             link="https://news.example.org/c/" + "x" * 60 + str(number),
-            picture=Picture("https://pictures.example.org/" + "x" * 60, 1184, 790, words[:150]),
+            picture=EditionPicture("https://pictures.example.org/" + "x" * 60, 1184, 790, words[:150]),
             contacts=(words[:60],),
         )
         for number in range(16)
     ]
-    sections = [Section(f"s{n}", words[:25], "xx", tuple(stories[n::6]), "#0b5566") for n in range(6)]
+    sections = [EditionSection(f"s{n}", words[:25], "xx", tuple(stories[n::6]), "#0b5566") for n in range(6)]
     rendered = RENDERER.render(edition(*sections, intro=words[:600], language="ru"))
     assert len(rendered.html.encode()) <= 90_000
     assert "&#1" not in rendered.html  # real letters, one or two bytes each
@@ -341,7 +349,7 @@ def test_a_full_edition_is_not_clipped(alphabet: str) -> None:
 
 def test_the_text_part_reads_well() -> None:
     told = story(body="Sentence with many words. " * 20)
-    text = RENDERER.render(edition(Section("news", "News", "en", (told, story(2)), "#0b5566"))).text
+    text = RENDERER.render(edition(EditionSection("news", "News", "en", (told, story(2)), "#0b5566"))).text
     assert all(len(line) <= 72 or "://" in line for line in text.splitlines())
     assert "\n\n\n" not in text and "&" not in text.replace("?a=1&b=2", "") and "<p" not in text
     assert "Unsubscribe <https://" in text and "Dear slot" in text
@@ -366,13 +374,13 @@ def test_a_translation_is_text_and_not_markup(tmp_path: Path) -> None:
 
 
 def test_a_newsletters_own_words_are_in_both_parts_and_text() -> None:
-    rendered = RENDERER.render(edition(own_words={"Unsubscribe": "Leave <us>"}))
+    rendered = RENDERER.render(edition(text_overrides={"Unsubscribe": "Leave <us>"}))
     assert "Leave &lt;us&gt;" in rendered.html and "Leave <us> <https://" in rendered.text
     assert "Unsubscribe" not in rendered.html + rendered.text
 
 
 SEVERAL = [
-    Section(f"s{n}", f"Title & {n}", "en", tuple(story(10 * n + k) for k in range(n)), f"#0b55{n}6")
+    EditionSection(f"s{n}", f"Title & {n}", "en", tuple(story(10 * n + k) for k in range(n)), f"#0b55{n}6")
     for n in range(1, 5)
 ]
 
@@ -380,8 +388,8 @@ SEVERAL = [
 @given(st.sets(st.integers(1, 4), min_size=1))
 @settings(deadline=None, max_examples=15)
 def test_an_edition_cut_from_the_sheet_is_what_its_own_mjml_gives(chosen: set[int]) -> None:
-    content = edition(*SEVERAL, left_out=())
-    sheet = RENDERER.sheet(content)
+    content = edition(*SEVERAL, unfollowed_sections=())
+    sheet = RENDERER.render_language(content)
     keys = {f"s{number}" for number in chosen}
     rendered = sheet.edition(keys, "https://news.example.org/view/2026-3?edition=7&b=1")
     titles = [section.title for section in SEVERAL if section.key in keys]
@@ -389,18 +397,20 @@ def test_an_edition_cut_from_the_sheet_is_what_its_own_mjml_gives(chosen: set[in
     page = Page(rendered.html)
     assert page.texts["h2"][0 if sum(chosen) == 1 else 1 : -1] == titles
     words = " ".join(" ".join(page.texts["p"]).split())
-    assert f"the sections you follow: {listed(tuple(titles), 'en')}." in words
-    assert (f"that you do not follow: {listed(tuple(others), 'en')}." in words) is bool(others)
+    assert f"the sections you follow: {join_items(tuple(titles), 'en')}." in words
+    assert (f"that you do not follow: {join_items(tuple(others), 'en')}." in words) is bool(others)
     assert page.attributes("a", "href").count("https://news.example.org/view/2026-3?edition=7&b=1") == 1
     assert "https://news.example.org/view/2026-3?edition=7&b=1>" in rendered.text
     # Section by section: the same text, as words of their own, that the edition's own MJML gives.
     alone = RENDERER.render(
-        replace(content, sections=tuple(s for s in SEVERAL if s.key in keys), left_out=tuple(others))
+        replace(
+            content, sections=tuple(s for s in SEVERAL if s.key in keys), unfollowed_sections=tuple(others)
+        )
     )
     assert rendered.text == alone.text.replace("view/2026-3", "view/2026-3?edition=7&b=1")
     assert Page(alone.html).texts["h3"] == page.texts["h3"]
-    names, _ = sheet.parts(keys)
-    by_itself = to_html(Parted(RENDERER.source(content)).cut(names))
+    names, _ = sheet.visible_parts(keys)
+    by_itself = to_html(VariantDocument(RENDERER.mjml_source(content)).select(names))
     assert re.sub(
         r"\s|<!--.*?-->", "", by_itself.partition("<h1>")[2].partition("Your subscription")[0]
     ) == re.sub(r"\s|<!--.*?-->", "", rendered.html.partition("<h1>")[2].partition("Your subscription")[0])
@@ -409,13 +419,16 @@ def test_an_edition_cut_from_the_sheet_is_what_its_own_mjml_gives(chosen: set[in
 def test_the_page_is_the_edition_without_its_reader() -> None:
     content = edition(*SEVERAL)
     nobody = replace(
-        content, reader_name="", reader_address="", links=Links(web_view="", website=content.links.website)
+        content,
+        subscriber_name="",
+        subscriber_address="",
+        urls=EditionUrls(web_view="", website=content.urls.website),
     )
     mail = RENDERER.render(nobody).html
     # In a mail program it is an article among others, in the browser the main part of its page.
     page = mail.replace('aria-roledescription="email" role="article"', 'role="main"')
     assert page != mail
-    assert RENDERER.render(content).page == page
+    assert RENDERER.render(content).web_view_html == page
 
 
 def test_a_links_arrow_stays_with_its_last_word() -> None:

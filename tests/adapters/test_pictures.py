@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from mailer.adapters.pictures import BadPicture, fit
+from mailer.adapters.pictures import InvalidPicture, prepare
 
 LIMIT = 5_000_000
 
@@ -34,12 +34,12 @@ def opened(data: bytes) -> Image.Image:
 )
 def test_a_light_picture_is_kept_byte_for_byte(form: str, media_type: str) -> None:
     data = picture(form, 600, 400)
-    made = fit(data, "a.x", LIMIT)
+    made = prepare(data, "a.x", LIMIT)
     assert (made.data, made.media_type, made.width, made.height) == (data, media_type, 600, 400)
 
 
 def test_a_wide_picture_is_made_narrower_in_proportion() -> None:
-    made = fit(picture("JPEG", 4000, 1000), "a.jpg", LIMIT)
+    made = prepare(picture("JPEG", 4000, 1000), "a.jpg", LIMIT)
     assert (made.width, made.height) == (1280, 320)
     assert opened(made.data).size == (1280, 320)
 
@@ -48,7 +48,7 @@ def test_a_heavy_picture_gets_lighter() -> None:
     noise = Image.effect_noise((1200, 900), 120)
     out = io.BytesIO()
     noise.save(out, "PNG")
-    made = fit(out.getvalue(), "a.png", LIMIT)
+    made = prepare(out.getvalue(), "a.png", LIMIT)
     assert made.media_type == "image/jpeg"
     assert len(made.data) < len(out.getvalue()) * 0.8
 
@@ -60,7 +60,7 @@ def test_transparency_survives(palette: bool) -> None:
         out = io.BytesIO()
         opened(data).quantize(8).save(out, "PNG")
         data = out.getvalue()
-    made = fit(data, "a.png", LIMIT)
+    made = prepare(data, "a.png", LIMIT)
     assert made.media_type == "image/png"
     pixel = opened(made.data).convert("RGBA").getpixel((made.width - 1, made.height - 1))
     assert isinstance(pixel, tuple)
@@ -71,7 +71,7 @@ def test_a_photograph_is_turned_upright_and_loses_its_metadata() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # turn by 90° clockwise
     exif[0x010F] = "Camera of Ann Example"
-    made = fit(picture("JPEG", 400, 200, exif=exif), "a.jpg", LIMIT)
+    made = prepare(picture("JPEG", 400, 200, exif=exif), "a.jpg", LIMIT)
     assert (made.width, made.height) == (200, 400)
     image = opened(made.data)
     assert not image.getexif()
@@ -91,20 +91,20 @@ def test_a_photograph_is_turned_upright_and_loses_its_metadata() -> None:
 )
 def test_what_is_written_beside_the_pixels_is_taken_out(data: bytes) -> None:
     assert b"Ann Example" in data
-    assert b"Ann Example" not in fit(data, "a.jpg", LIMIT).data
+    assert b"Ann Example" not in prepare(data, "a.jpg", LIMIT).data
 
 
 def test_texts_of_a_png_are_taken_out_and_colours_kept() -> None:
     texts = PngInfo()
     texts.add_text("Author", "Ann Example")
-    made = fit(picture("PNG", 300, 200, pnginfo=texts, icc_profile=b"\0" * 128), "a.png", LIMIT)
+    made = prepare(picture("PNG", 300, 200, pnginfo=texts, icc_profile=b"\0" * 128), "a.png", LIMIT)
     assert b"Ann Example" not in made.data
     assert opened(made.data).info["icc_profile"] == b"\0" * 128
 
 
 def test_twenty_megabytes_are_refused_unread() -> None:
-    with pytest.raises(BadPicture, match=r"^big\.jpg is 20\.0 MB; a picture is at most 5 MB"):
-        fit(b"\xff" * 20_000_000, "big.jpg", LIMIT)
+    with pytest.raises(InvalidPicture, match=r"^big\.jpg is 20\.0 MB; a picture is at most 5 MB"):
+        prepare(b"\xff" * 20_000_000, "big.jpg", LIMIT)
 
 
 def bomb(width: int, height: int) -> bytes:
@@ -120,8 +120,8 @@ def bomb(width: int, height: int) -> bytes:
 
 @pytest.mark.parametrize(("width", "height"), [(50_000, 50_000), (12_000, 9_000)])
 def test_a_bomb_is_refused(width: int, height: int) -> None:
-    with pytest.raises(BadPicture, match=r"bomb\.png"):
-        fit(bomb(width, height), "bomb.png", LIMIT)
+    with pytest.raises(InvalidPicture, match=r"bomb\.png"):
+        prepare(bomb(width, height), "bomb.png", LIMIT)
 
 
 @pytest.mark.parametrize(
@@ -138,8 +138,8 @@ def test_a_bomb_is_refused(width: int, height: int) -> None:
     ids=["empty", "header", "svg", "pdf", "bmp", "webp", "tiff"],
 )
 def test_other_things_are_refused(data: bytes) -> None:
-    with pytest.raises(BadPicture, match=r"thing is not a JPEG, PNG or GIF picture that can be read\."):
-        fit(data, "thing", LIMIT)
+    with pytest.raises(InvalidPicture, match=r"thing is not a JPEG, PNG or GIF picture that can be read\."):
+        prepare(data, "thing", LIMIT)
 
 
 _GOOD = [picture("JPEG", 64, 48, exif=Image.Exif()), picture("PNG", 64, 48), picture("GIF", 64, 48)]
@@ -156,13 +156,13 @@ def test_damaged_pictures_are_refused_or_readable(good: bytes, data: st.DataObje
         for at in data.draw(st.lists(st.integers(0, len(damaged) - 1), max_size=4)):
             damaged[at] = data.draw(st.integers(0, 255))
     try:
-        made = fit(bytes(damaged), "x", LIMIT)
-    except BadPicture:
+        made = prepare(bytes(damaged), "x", LIMIT)
+    except InvalidPicture:
         return
     assert opened(made.data).size == (made.width, made.height)
 
 
 def test_a_picture_cut_short_is_refused() -> None:
     for good in _GOOD[:2]:
-        with pytest.raises(BadPicture):
-            fit(good[: len(good) * 2 // 3], "x", LIMIT)
+        with pytest.raises(InvalidPicture):
+            prepare(good[: len(good) * 2 // 3], "x", LIMIT)

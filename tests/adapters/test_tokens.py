@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from mailer.adapters.links import WebLinks
 from mailer.adapters.tokens import Purpose, Tokens
+from mailer.adapters.urls import MailUrls
 from mailer.store.database import Database
 
 TOKENS = Tokens(["k" * 32])
@@ -17,18 +17,18 @@ _SUBSCRIBER = st.integers(1, 2**63 - 1)
 def test_a_token_is_22_characters_and_opens_for_its_purpose_alone(
     purpose: Purpose, issue: int, subscriber: int
 ) -> None:
-    token = TOKENS.link(purpose, issue, subscriber)
+    token = TOKENS.make_link_token(purpose, issue, subscriber)
     assert len(token) == 22
     assert set(token) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
-    assert token == TOKENS.link(purpose, issue, subscriber)
-    assert TOKENS.open_link(purpose, token) == (issue, subscriber)
+    assert token == TOKENS.make_link_token(purpose, issue, subscriber)
+    assert TOKENS.read_link_token(purpose, token) == (issue, subscriber)
     for other in set(Purpose) - {purpose}:
-        assert TOKENS.open_link(other, token) is None
+        assert TOKENS.read_link_token(other, token) is None
 
 
 def test_no_two_tokens_are_the_same() -> None:
     made = {
-        TOKENS.link(purpose, issue, subscriber)
+        TOKENS.make_link_token(purpose, issue, subscriber)
         for purpose in Purpose
         for issue in (1, 2, 256, 2**32 - 1)
         for subscriber in range(1, 1000)
@@ -37,10 +37,14 @@ def test_no_two_tokens_are_the_same() -> None:
 
 
 def test_a_reader_has_the_same_token_in_links_and_in_mail_addresses() -> None:
-    links = WebLinks("https://news.example.org/", TOKENS)
-    slots = list(links.reader_slots(7, [11, 12]))
-    assert [slot.unsubscribe for slot in slots] == [TOKENS.link(Purpose.unsubscribe, 7, n) for n in (11, 12)]
-    assert [slot.preferences for slot in slots] == [TOKENS.link(Purpose.preferences, 7, n) for n in (11, 12)]
+    links = MailUrls("https://news.example.org/", TOKENS)
+    slots = list(links.subscriber_slots(7, [11, 12]))
+    assert [slot.unsubscribe for slot in slots] == [
+        TOKENS.make_link_token(Purpose.unsubscribe, 7, n) for n in (11, 12)
+    ]
+    assert [slot.preferences for slot in slots] == [
+        TOKENS.make_link_token(Purpose.preferences, 7, n) for n in (11, 12)
+    ]
     for subscriber, slot in zip((11, 12), slots, strict=True):
         by_mail = {
             Purpose.unsubscribe: slot.mail_unsubscribe,
@@ -50,43 +54,43 @@ def test_a_reader_has_the_same_token_in_links_and_in_mail_addresses() -> None:
         for purpose, token in by_mail.items():
             # Letter case may be lost on the way through mail servers.
             assert (
-                TOKENS.open_mail(purpose, token)
-                == TOKENS.open_mail(purpose, token.upper())
+                TOKENS.read_mail_token(purpose, token)
+                == TOKENS.read_mail_token(purpose, token.upper())
                 == (7, subscriber)
             )
             assert token == token.lower()
             assert len(f"unsubscribe+{token}") <= 64, "RFC 5321 4.5.3.1.1: the local part"
-            assert TOKENS.open_mail(Purpose.undo, token) is None
+            assert TOKENS.read_mail_token(Purpose.undo, token) is None
 
 
 def test_tokens_of_earlier_keys_are_read_and_new_ones_made_with_the_first() -> None:
     old, new = Tokens(["o" * 32]), Tokens(["n" * 32, "m" * 32, "o" * 32])
-    token = old.link(Purpose.unsubscribe, 3, 4)
-    assert new.open_link(Purpose.unsubscribe, token) == (3, 4)
-    fresh = new.link(Purpose.unsubscribe, 3, 4)
-    assert fresh == Tokens(["n" * 32]).link(Purpose.unsubscribe, 3, 4)
-    assert old.open_link(Purpose.unsubscribe, fresh) is None
+    token = old.make_link_token(Purpose.unsubscribe, 3, 4)
+    assert new.read_link_token(Purpose.unsubscribe, token) == (3, 4)
+    fresh = new.make_link_token(Purpose.unsubscribe, 3, 4)
+    assert fresh == Tokens(["n" * 32]).make_link_token(Purpose.unsubscribe, 3, 4)
+    assert old.read_link_token(Purpose.unsubscribe, fresh) is None
 
 
 @given(st.sampled_from(Purpose), _ISSUE, _SUBSCRIBER, st.integers(0, 21), st.characters(codec="ascii"))
 def test_a_changed_token_opens_nothing(
     purpose: Purpose, issue: int, subscriber: int, at: int, other: str
 ) -> None:
-    token = TOKENS.link(purpose, issue, subscriber)
+    token = TOKENS.make_link_token(purpose, issue, subscriber)
     changed = token[:at] + other + token[at + 1 :]
     if changed != token:
-        assert TOKENS.open_link(purpose, changed) is None
+        assert TOKENS.read_link_token(purpose, changed) is None
 
 
 @settings(max_examples=300)
 @given(st.sampled_from(Purpose), st.text(max_size=40) | st.from_regex(r"[A-Za-z0-9_-]{22}", fullmatch=True))
 def test_made_up_tokens_open_nothing(purpose: Purpose, text: str) -> None:
-    assert TOKENS.open_link(purpose, text) is None
-    assert TOKENS.open_mail(purpose, text) is None
+    assert TOKENS.read_link_token(purpose, text) is None
+    assert TOKENS.read_mail_token(purpose, text) is None
 
 
 def test_sql_computes_the_same_address_hash(database: Database) -> None:
-    inner, outer = TOKENS.address_pads()
+    inner, outer = TOKENS.hmac_pads()
     query = text("SELECT substr(sha256(:outer || sha256(:inner || convert_to(:address, 'UTF8'))), 1, 16)")
     with database.transaction() as session:
         for address in ("ann@example.org", "ана@пример.example", "x" * 300 + "@example.org"):

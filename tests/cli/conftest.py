@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from mailer import cli
-from mailer.bootstrap import Mailer
+from mailer.bootstrap import Container
 from tests.conftest import SECRET
 
-Run = Callable[..., tuple[int, str, str]]
+RunCli = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def mailer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+def mailer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> RunCli:
     """Run the command line; returns its exit status, what it printed, and what it complained of."""
 
     def run(*words: Any) -> tuple[int, str, str]:
@@ -28,8 +28,8 @@ def mailer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
 
 
 @pytest.fixture
-def served(monkeypatch: pytest.MonkeyPatch, parts: Mailer) -> Mailer:
+def cli_app(monkeypatch: pytest.MonkeyPatch, app: Container) -> Container:
     """The command line works on the test's database."""
-    monkeypatch.setenv("MAILER_DATABASE_URL", parts.database.url)
+    monkeypatch.setenv("MAILER_DATABASE_URL", app.database.url)
     monkeypatch.setenv("MAILER_SECRET_KEY", SECRET)
-    return parts
+    return app

@@ -13,41 +13,41 @@ from click.testing import Result
 from sqlalchemy import text
 from typer.testing import CliRunner
 
-from mailer.bootstrap import Mailer
-from mailer.cli import app
-from mailer.cli.errors import EXPECTED
+from mailer.bootstrap import Container
+from mailer.cli import commands
+from mailer.cli.errors import EXPECTED_ERRORS
 
 Run = Callable[..., Result]
 
 
 @pytest.fixture
-def mailer(parts: Mailer, monkeypatch: pytest.MonkeyPatch) -> Run:
+def mailer(app: Container, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run the command line on the test's database."""
-    for name, value in parts.settings.environment().items():
+    for name, value in app.settings.environment().items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("MAILER_DATABASE_URL", parts.database_url)
+    monkeypatch.setenv("MAILER_DATABASE_URL", app.database_url)
     monkeypatch.setenv("COLUMNS", "200")
-    return lambda *words, **more: CliRunner().invoke(app, [str(word) for word in words], **more)
+    return lambda *words, **more: CliRunner().invoke(commands, [str(word) for word in words], **more)
 
 
 @pytest.fixture
 def issue(
-    parts: Mailer,
+    app: Container,
     import_issue: Callable[..., int],
-    add_readers: Callable[[str], None],
+    add_subscribers: Callable[[str], None],
     prepare: Callable[[int], None],
     send: Callable[[], int],
 ) -> int:
     """A sent issue: Ann's and Bea's delivery uncertain, Cil's and Dan's failed, Eve's sent."""
     made = import_issue("en")
-    add_readers("\n".join(f"{name}@example.org;en;" for name in ("ann", "bea", "cil", "dan", "eve")))
+    add_subscribers("\n".join(f"{name}@example.org;en;" for name in ("ann", "bea", "cil", "dan", "eve")))
     prepare(made)
     send()
-    with parts.database.transaction() as session:
+    with app.database.transaction() as session:
         for statement in (
-            "UPDATE delivery SET state = 'uncertain', reply = 'lost after the dot' WHERE subscriber_id <= 2",
-            "UPDATE delivery SET state = 'failed', reply = '550 5.7.1 blocked' WHERE subscriber_id = 3",
-            "UPDATE delivery SET state = 'failed', reply = '552 5.2.2 full' WHERE subscriber_id = 4",
+            "UPDATE delivery SET state = 'uncertain', last_reply = 'lost after the dot' WHERE subscriber_id <= 2",
+            "UPDATE delivery SET state = 'failed', last_reply = '550 5.7.1 blocked' WHERE subscriber_id = 3",
+            "UPDATE delivery SET state = 'failed', last_reply = '552 5.2.2 full' WHERE subscriber_id = 4",
             "UPDATE batch SET sent = 1, uncertain = 2, failed = 2",
         ):
             session.execute(text(statement))
@@ -56,7 +56,7 @@ def issue(
 
 def refused(done: Result) -> str:
     """The sentence of an expected error."""
-    assert isinstance(done.exception, EXPECTED), done.exception
+    assert isinstance(done.exception, EXPECTED_ERRORS), done.exception
     return str(done.exception)
 
 
@@ -66,7 +66,7 @@ def test_the_list_says_how_to_go_on(mailer: Run, issue: int) -> None:
     assert "ann@example.org" in shown.output and "bea@example.org" in shown.output
     assert "cil@example.org" not in shown.output
     assert "lost after the dot" in shown.output
-    assert f"mailer deliveries settle {issue} ADDRESS" in shown.output
+    assert f"mailer deliveries resolve {issue} ADDRESS" in shown.output
     assert f"mailer issue retry {issue}" in mailer("deliveries", "list", "--state", "failed").output
     some = mailer("deliveries", "list", "--limit", 1)
     assert "… and 1 more; all with --limit 0." in some.output
@@ -95,18 +95,20 @@ def on_a_terminal(*words: str) -> str:
     return said.decode()
 
 
-def test_no_address_is_cut(mailer: Run, parts: Mailer, issue: int) -> None:
+def test_no_address_is_cut(mailer: Run, app: Container, issue: int) -> None:
     said = "it said a lot " * 10
-    with parts.database.transaction() as session:
+    with app.database.transaction() as session:
         session.execute(text("UPDATE subscriber SET address = :long WHERE id = 1"), {"long": LONG})
-        session.execute(text("UPDATE delivery SET reply = :said WHERE subscriber_id = 1"), {"said": said})
+        session.execute(
+            text("UPDATE delivery SET last_reply = :said WHERE subscriber_id = 1"), {"said": said}
+        )
     terminal, pipe = on_a_terminal("deliveries", "list"), mailer("deliveries", "list").output
     assert LONG in terminal and LONG in pipe
     assert "it said a lot it sa…" in terminal and said in pipe
 
 
 def test_settling_by_address(mailer: Run, issue: int) -> None:
-    looked = mailer("deliveries", "settle", issue, "ann@example.org", "--as", "sent", "--dry-run")
+    looked = mailer("deliveries", "resolve", issue, "ann@example.org", "--as", "sent", "--dry-run")
     assert "ann@example.org" in looked.output and "Nothing was done." in looked.output
     done = mailer(
         "deliveries",
@@ -123,39 +125,39 @@ def test_settling_by_address(mailer: Run, issue: int) -> None:
     assert done.output == "1 settled as sent.\n"
     assert "zoe  settled  1 as sent: she says so (subscriber 1)" in mailer("issue", "log", issue).output
     assert "It was settled as sent by zoe" in mailer("explain", issue, "ann@example.org").output
-    again = mailer("deliveries", "settle", issue, "bea@example.org", "ann@example.org", "--as", "failed")
+    again = mailer("deliveries", "resolve", issue, "bea@example.org", "ann@example.org", "--as", "failed")
     assert "to ann@example.org is sent, not uncertain. Nothing was done." in refused(again)
     assert json.loads(mailer("deliveries", "list", "--json").output)["total"] == 1
 
 
 def test_settling_all_asks_first(mailer: Run, issue: int) -> None:
-    no = mailer("deliveries", "settle", issue, "--all", "--as", "again", input="n\n")
+    no = mailer("deliveries", "resolve", issue, "--all", "--as", "resend", input="n\n")
     assert "ann@example.org" in no.output and "bea@example.org" in no.output
     assert "Send all of them once more, 2 in all? [y/N]" in no.output
     assert no.output.endswith("Nothing was done.\n")
-    yes = mailer("deliveries", "settle", issue, "--all", "--as", "again", "--yes")
+    yes = mailer("deliveries", "resolve", issue, "--all", "--as", "resend", "--yes")
     assert yes.output.startswith("2 to be sent once more, with the same Message-ID.")
     assert json.loads(mailer("issue", "status", issue, "--json").output)["state"] == "sending"
     assert "2 readers may have it twice" in mailer("issue", "audit", issue).output
-    none = mailer("deliveries", "settle", issue, "--all", "--as", "sent")
+    none = mailer("deliveries", "resolve", issue, "--all", "--as", "sent")
     assert none.output == f"No delivery of issue {issue} is uncertain.\n"
 
 
 def test_settling_needs_to_know_whose(mailer: Run, issue: int) -> None:
     for words in ((), ("ann@example.org", "--all")):
-        done = mailer("deliveries", "settle", issue, *words, "--as", "sent")
+        done = mailer("deliveries", "resolve", issue, *words, "--as", "sent")
         assert "Say whose delivery: give addresses, or --all." in refused(done)
-    assert mailer("deliveries", "settle", issue, "ann@example.org").exit_code == 2, "--as is needed"
-    assert "cannot be right" in refused(mailer("deliveries", "settle", issue, "no address", "--as", "sent"))
+    assert mailer("deliveries", "resolve", issue, "ann@example.org").exit_code == 2, "--as is needed"
+    assert "cannot be right" in refused(mailer("deliveries", "resolve", issue, "no address", "--as", "sent"))
 
 
 def test_the_explanation_names_the_command(mailer: Run, issue: int) -> None:
-    assert f"mailer deliveries settle {issue} ann@example.org --as sent, --as failed or --as again." in (
+    assert f"mailer deliveries resolve {issue} ann@example.org --as sent, --as failed or --as resend." in (
         mailer("explain", issue, "ann@example.org").output
     )
 
 
-def test_retrying(mailer: Run, parts: Mailer, issue: int) -> None:
+def test_retrying(mailer: Run, app: Container, issue: int) -> None:
     assert "“abc” is no code" in refused(mailer("issue", "retry", issue, "--code", "abc"))
     no = mailer("issue", "retry", issue, "--code", "5.7", input="n\n")
     assert "1 stays failed: they failed with another code." in no.output
@@ -172,7 +174,7 @@ def test_retrying(mailer: Run, parts: Mailer, issue: int) -> None:
     assert "retried  1 that failed" in mailer("issue", "log", issue).output
 
 
-def test_the_audit_shows_offending_rows_and_exits_with_1(mailer: Run, parts: Mailer, issue: int) -> None:
+def test_the_audit_shows_offending_rows_and_exits_with_1(mailer: Run, app: Container, issue: int) -> None:
     good = mailer("issue", "audit", issue)
     assert good.exit_code == 0
     assert "5 candidates = 1 sent + 2 failed + 0 skipped + 0 pending + 2 uncertain" in good.output
@@ -180,8 +182,8 @@ def test_the_audit_shows_offending_rows_and_exits_with_1(mailer: Run, parts: Mai
     assert shown.exit_code == 0
     told = json.loads(shown.output)
     assert (told["adds_up"], told["findings"], told["resent"], told["uncertain"]) == (True, [], 0, 2)
-    with parts.database.transaction() as session:
-        session.execute(text("UPDATE delivery SET reply = NULL WHERE state = 'sent'"))
+    with app.database.transaction() as session:
+        session.execute(text("UPDATE delivery SET last_reply = NULL WHERE state = 'sent'"))
     bad = mailer("issue", "audit", issue)
     assert bad.exit_code == 1
     assert "The delivery to subscriber 5 is sent without an outcome." in bad.output

@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from mailer.bootstrap import Mailer
-from mailer.cli import app
-from mailer.cli.errors import Misuse
+from mailer.bootstrap import Container
+from mailer.cli import commands
+from mailer.cli.errors import UsageError
 from mailer.settings import Settings, SettingsError, read_settings
 from tests.adapters.test_dkim import LATIN, verified
 
 
 def run(*words: str) -> str:
-    done = CliRunner().invoke(app, ["dkim", "key", *words], catch_exceptions=False)
+    done = CliRunner().invoke(commands, ["dkim", "key", *words], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return done.output
 
@@ -34,7 +34,7 @@ def test_what_is_printed_is_all_that_is_needed(
     monkeypatch.chdir("/")
     monkeypatch.setenv("MAILER_DKIM", setting)
     settings = read_settings()
-    with Mailer(settings) as parts:
+    with Container(settings) as parts:
         message = parts.signer.sign(LATIN) + b"".join(LATIN)
     assert [tags["a"] for tags in verified(message, {name: record})] == [f"{kind}-sha256"]
 
@@ -61,7 +61,7 @@ def test_a_key_is_never_overwritten(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("domain", ["", "exa mple.org", "-a.org", "a..org", "пример.рф", "a.org;x", "a" * 64])
 def test_a_domain_that_dns_cannot_have_makes_no_key(domain: str, tmp_path: Path) -> None:
-    with pytest.raises(Misuse, match="--domain"):
+    with pytest.raises(UsageError, match="--domain"):
         run("--domain", domain, "--selector", "s1", "--file", str(tmp_path / "key.pem"))
     assert not list(tmp_path.iterdir())
 
@@ -86,17 +86,20 @@ def test_a_key_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     keys = [{"domain": "example.org", "selector": "s1", "key_file": tmp_path / "key.pem"}]
     settings = Settings.model_validate({"dkim": keys})
     with (
-        Mailer(settings) as parts,
+        Container(settings) as parts,
         pytest.raises(SettingsError, match=r"MAILER_DKIM\[0\].*key\.pem: No such file"),
     ):
         parts.signer  # noqa: B018
     (tmp_path / "key.pem").write_text("nothing")
-    with Mailer(settings) as parts, pytest.raises(SettingsError, match=r"MAILER_DKIM\[0\].*no private key"):
+    with (
+        Container(settings) as parts,
+        pytest.raises(SettingsError, match=r"MAILER_DKIM\[0\].*no private key"),
+    ):
         parts.signer  # noqa: B018
 
 
 @pytest.mark.parametrize("value", ["", "[]"])
 def test_without_keys_the_relay_signs(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAILER_DKIM", value)
-    with Mailer(read_settings()) as parts:
+    with Container(read_settings()) as parts:
         assert parts.signer.sign(LATIN) == b""

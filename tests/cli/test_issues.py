@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from mailer.bootstrap import Mailer
-from mailer.services import schedule
-from tests.cli.conftest import Run
+from mailer.bootstrap import Container
+from mailer.services.issues import schedule
+from tests.cli.conftest import RunCli
 from tests.conftest import SAMPLE, SECRET
 
 GOOD = "## News\n\n### One\n\n**1 May 2026, Velt:** Text.\n"
@@ -26,7 +26,7 @@ def nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_dry_run_prints_what_it_understood_without_a_database(mailer: Run, nowhere: Path) -> None:
+def test_a_dry_run_prints_what_it_understood_without_a_database(mailer: RunCli, nowhere: Path) -> None:
     status, out, _ = mailer("issue", "import", SAMPLE / "2026-3.en.md", "--dry-run", "--json")
     assert status == 0
     said = json.loads(out)
@@ -48,7 +48,7 @@ def test_a_dry_run_prints_what_it_understood_without_a_database(mailer: Run, now
     assert not (nowhere / "state").exists()
 
 
-def test_a_dry_run_shows_notes_with_whom_they_speak_for(mailer: Run, nowhere: Path) -> None:
+def test_a_dry_run_shows_notes_with_whom_they_speak_for(mailer: RunCli, nowhere: Path) -> None:
     _, out, _ = mailer("issue", "import", SAMPLE / "2026-3.en.md", "--dry-run")
     lines = out.splitlines()
     assert lines[0] == "6 sections, 16 stories, 7 contact notes. Nothing was written."
@@ -90,7 +90,7 @@ def test_a_dry_run_shows_notes_with_whom_they_speak_for(mailer: Run, nowhere: Pa
 )
 @pytest.mark.parametrize("how", [["--dry-run"], ["--newsletter", "lumen-basin", "--language", "en"]])
 def test_what_is_no_newsletter_gets_one_sentence(
-    mailer: Run, nowhere: Path, data: bytes, said: str, how: list[str]
+    mailer: RunCli, nowhere: Path, data: bytes, said: str, how: list[str]
 ) -> None:
     file = nowhere / "issue.md"
     file.write_bytes(data)
@@ -115,8 +115,8 @@ def test_what_is_no_newsletter_gets_one_sentence(
             "The address “nonsense” cannot be right: An email address must have an @-sign. Nothing was done.",
         ),
         ("issue cancel 7", "There is no issue 7. See them with: mailer issue list."),
-        ("issue limit 7 0/s", "“0/s” would send nothing. To stop it: mailer issue pause 7"),
-        ("issue limit 7 0", "“0” would send nothing. To stop it: mailer issue pause 7"),
+        ("issue rate 7 0/s", "“0/s” would send nothing. To stop it: mailer issue pause 7"),
+        ("issue rate 7 0", "“0” would send nothing. To stop it: mailer issue pause 7"),
         ("issue import {good} --language en", "Say for which newsletter: --newsletter SLUG"),
         ("issue import {good} --newsletter none --language en", "There is no newsletter “none”."),
         (
@@ -128,7 +128,7 @@ def test_what_is_no_newsletter_gets_one_sentence(
     ],
 )
 def test_a_wrong_word_gets_one_sentence(
-    mailer: Run, served: Mailer, tmp_path: Path, words: str, said: str
+    mailer: RunCli, cli_app: Container, tmp_path: Path, words: str, said: str
 ) -> None:
     good = tmp_path / "good.md"
     good.write_text(GOOD)
@@ -140,7 +140,7 @@ def test_a_wrong_word_gets_one_sentence(
 
 
 def test_a_scheduled_issue_shows_its_time_and_is_late_after_it(
-    mailer: Run, served: Mailer, import_issue: Callable[..., int]
+    mailer: RunCli, cli_app: Container, import_issue: Callable[..., int]
 ) -> None:
     issue = import_issue("en")
     assert mailer("issue", "reopen", issue)[1] == f"Issue {issue} is a draft; nothing was done.\n"
@@ -149,17 +149,17 @@ def test_a_scheduled_issue_shows_its_time_and_is_late_after_it(
     assert "goes out 30 September 2126 at 07:00 UTC" in mailer("issue", "list")[1]
     assert json.loads(mailer("issue", "list", "--json")[1])[0]["goes_out"] == "2126-09-30 07:00:00+00:00"
     assert "30 September 2126 at 07:00 UTC" in mailer("issue", "status", issue)[1]
-    schedule.schedule(served.database, issue, datetime.now(UTC) - timedelta(minutes=5), "tests")
+    schedule.schedule(cli_app.database, issue, datetime.now(UTC) - timedelta(minutes=5), "tests")
     assert "late by 5 min" in mailer("issue", "list")[1]
     shown = mailer("issue", "status", issue)[1]
     assert "by 5 min" in shown and "goes out" not in shown
 
 
 def test_what_cannot_be_cancelled_is_not_asked_about(
-    mailer: Run, served: Mailer, import_issue: Callable[..., int]
+    mailer: RunCli, cli_app: Container, import_issue: Callable[..., int]
 ) -> None:
     issue = import_issue("en")
-    with served.database.transaction() as session:
+    with cli_app.database.transaction() as session:
         session.execute(text("UPDATE issue SET state = 'sent'"))
     status, out, err = mailer("issue", "cancel", issue)
     assert (status, out) == (2, "")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mailer.bootstrap import Mailer
+from mailer.bootstrap import Container
 from mailer.cli.newsletters import apply
 from mailer.domain.newsletter import NewsletterError
 from mailer.store import newsletters
@@ -12,9 +12,9 @@ from tests.conftest import SAMPLE, SECRET
 
 
 @pytest.fixture
-def settings_file(parts: Mailer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def settings_file(app: Container, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the sample, to be applied to the test's database."""
-    monkeypatch.setenv("MAILER_DATABASE_URL", parts.database.url)
+    monkeypatch.setenv("MAILER_DATABASE_URL", app.database.url)
     monkeypatch.setenv("MAILER_SECRET_KEY", SECRET)
     file = tmp_path / "newsletter.toml"
     file.write_text((SAMPLE / "newsletter.toml").read_text("utf-8"), "utf-8")
@@ -22,7 +22,7 @@ def settings_file(parts: Mailer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def with_phrases(file: Path, lines: str) -> Path:
-    file.write_text(f"{file.read_text('utf-8')}\n[phrases.fr]\n{lines}\n", "utf-8")
+    file.write_text(f"{file.read_text('utf-8')}\n[text_overrides.fr]\n{lines}\n", "utf-8")
     return file
 
 
@@ -43,32 +43,32 @@ def test_it_says_what_it_did(settings_file: Path, capsys: pytest.CaptureFixture[
     ]
 
 
-def test_own_words_are_stored(settings_file: Path, parts: Mailer) -> None:
+def test_own_words_are_stored(settings_file: Path, app: Container) -> None:
     apply(with_phrases(settings_file, '"Unsubscribe" = "Je pars"'))
-    with parts.database.transaction() as session:
+    with app.database.transaction() as session:
         found = newsletters.by_slug(session, "lumen-basin")
-        assert found and found.phrases == {"fr": {"Unsubscribe": "Je pars"}}
+        assert found and found.text_overrides == {"fr": {"Unsubscribe": "Je pars"}}
 
 
-def test_own_words_that_would_break_the_mail_are_refused(settings_file: Path, parts: Mailer) -> None:
+def test_own_words_that_would_break_the_mail_are_refused(settings_file: Path, app: Container) -> None:
     wrong = '"Unsuscribe" = "Je pars"\n"Issue %(number)s" = "Numéro %(num)s"'
     with pytest.raises(NewsletterError) as refused:
         apply(with_phrases(settings_file, wrong))
     first, second = str(refused.value).splitlines()
-    assert "phrases.fr" in first and "Did you mean “Unsubscribe”?" in first
+    assert "text_overrides.fr" in first and "Did you mean “Unsubscribe”?" in first
     assert "must hold %(number)s" in second
-    with parts.database.transaction() as session:
+    with app.database.transaction() as session:
         assert newsletters.slugs(session) == []
 
 
-def test_what_becomes_of_uncertain_mail_is_up_to_the_newsletter(settings_file: Path, parts: Mailer) -> None:
+def test_what_becomes_of_uncertain_mail_is_up_to_the_newsletter(settings_file: Path, app: Container) -> None:
     apply(settings_file)
     text = settings_file.read_text("utf-8")
-    settings_file.write_text(f'uncertain = "send_again"\n{text}', "utf-8")
+    settings_file.write_text(f'uncertain_policy = "resend"\n{text}', "utf-8")
     apply(settings_file)
-    with parts.database.transaction() as session:
+    with app.database.transaction() as session:
         found = newsletters.by_slug(session, "lumen-basin")
-        assert found and found.uncertain == "send_again"
-    settings_file.write_text(f'uncertain = "drop"\n{text}', "utf-8")
-    with pytest.raises(NewsletterError, match="uncertain: Input should be 'hold' or 'send_again'"):
+        assert found and found.uncertain_policy == "resend"
+    settings_file.write_text(f'uncertain_policy = "drop"\n{text}', "utf-8")
+    with pytest.raises(NewsletterError, match="uncertain_policy: Input should be 'keep' or 'resend'"):
         apply(settings_file)

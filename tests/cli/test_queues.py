@@ -12,12 +12,12 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from mailer.adapters.embedded import Valkey
-from mailer.cli import app
-from mailer.cli.queues import drawn
+from mailer.cli import commands
+from mailer.cli.queues import render
+from mailer.domain.metrics import QUEUES, WorkerHeartbeat
 from mailer.domain.states import IssueState
-from mailer.domain.traffic import QUEUES, Presence
-from mailer.services.report import Counts
-from mailer.services.watch import Going, Line, Picture, Queue
+from mailer.services.delivery.monitor import ActiveIssue, EndpointStatus, QueueSnapshot, QueueStatus
+from mailer.services.issues.report import DeliveryCounts
 from mailer.settings import Settings
 
 
@@ -28,7 +28,7 @@ def run(settings: Settings, valkey: Valkey, monkeypatch: pytest.MonkeyPatch, tmp
     runner = CliRunner()
 
     def invoke(*words: str) -> str:
-        result = runner.invoke(app, words, catch_exceptions=False)
+        result = runner.invoke(commands, words, catch_exceptions=False)
         assert result.exit_code == 0, result.output
         return result.output
 
@@ -38,54 +38,73 @@ def run(settings: Settings, valkey: Valkey, monkeypatch: pytest.MonkeyPatch, tmp
 def test_a_hold_is_seen_and_lifted(run: object) -> None:
     assert callable(run)
     assert "destination Gmail until" in run(
-        "queues", "hold", "gmail", "--for", "2h", "--why", "their request"
+        "queues", "suspend", "gmail", "--for", "2h", "--why", "their request"
     )
     shown = json.loads(run("queues", "--json"))
-    assert {queue["name"] for queue in shown["queues"]} == {"expand", "compose", "send", "retry", "notes"}
+    assert {queue["name"] for queue in shown["queues"]} == {
+        "expand",
+        "compose",
+        "send",
+        "retry",
+        "transactional",
+    }
     assert [(one["name"], one["state"], one["reason"]) for one in shown["destinations"]] == [
         ("Gmail", "held", "their request")
     ]
     assert "their request" in run("queues", "--once")
-    assert "It was held already" in run("queues", "hold", "gmail")
+    assert "It was held already" in run("queues", "suspend", "gmail")
     assert "their request" in run("queues", "--once")
-    assert "destination Gmail again" in run("queues", "release", "Gmail")
-    assert run("queues", "release", "Gmail") == "Nothing held the destination Gmail back.\n"
-    assert "No reader has an address at gmial.com: is it spelt right?" in run("queues", "hold", "gmial.com")
-    run("queues", "release", "gmial.com")
+    assert "destination Gmail again" in run("queues", "resume", "Gmail")
+    assert run("queues", "resume", "Gmail") == "Nothing held the destination Gmail back.\n"
+    assert "No reader has an address at gmial.com: is it spelt right?" in run(
+        "queues", "suspend", "gmial.com"
+    )
+    run("queues", "resume", "gmial.com")
     assert json.loads(run("queues", "--json"))["destinations"] == []
 
 
 LONG = "an-exceedingly-long-name-of-a-domain.example.org"
 AT = datetime(2026, 9, 30, 9, tzinfo=UTC)
-ALL_IS_WELL = Picture(
+ALL_IS_WELL = QueueSnapshot(
     at=AT,
     issues=[
-        Going(1, "lumen-basin", "2026/3", IssueState.sending, Counts(1_000_000, 93, 2, 681), 50, "", None)
+        ActiveIssue(
+            1,
+            "lumen-basin",
+            "2026/3",
+            IssueState.sending,
+            DeliveryCounts(1_000_000, 93, 2, 681),
+            50,
+            "",
+            None,
+        )
     ],
-    queues=[Queue(name, 296, 1000, 3.0, 0.0, 20.0, 2) for name in QUEUES[1:]],
-    workers=[Presence("one@host", QUEUES, 2, AT.timestamp() - 60, {"control": AT.timestamp() - 5})],
-    relays=[Line("relay", 20.0, None, None, 0.0, 0, "open", None, "")],
-    destinations=[
-        Line(LONG, 0.0, 0.5, None, 0.0, 296, "held", AT + timedelta(minutes=28), "asked by their postmaster"),
-        *(Line(f"d{n}.example", 1.0, None, None, 0.0, 0, "open", None, "") for n in range(14)),
+    queues=[QueueStatus(name, 296, 1000, 3.0, 0.0, 20.0, 2) for name in QUEUES[1:]],
+    workers=[WorkerHeartbeat("one@host", QUEUES, 2, AT.timestamp() - 60, {"scheduler": AT.timestamp() - 5})],
+    relays=[EndpointStatus("relay", 20.0, None, None, 0.0, 0, "open", None, "")],
+    providers=[
+        EndpointStatus(
+            LONG, 0.0, 0.5, None, 0.0, 296, "held", AT + timedelta(minutes=28), "asked by their postmaster"
+        ),
+        *(EndpointStatus(f"d{n}.example", 1.0, None, None, 0.0, 0, "open", None, "") for n in range(14)),
     ],
-    more_destinations=5,
-    redis=True,
-    unserved=[],
-    silent_seconds=5.0,
-    held_back=296,
+    more_providers=5,
+    redis_available=True,
+    unconsumed_queues=[],
+    beat_silence_seconds=5.0,
+    rate_limited=296,
     retries=20,
     next_retry=AT - timedelta(seconds=1),
     uncertain={},
-    lost_claims=0,
+    expired_leases=0,
 )
 
 
-def seen(picture: Picture, width: int = 80, height: int = 24) -> list[str]:
+def seen(picture: QueueSnapshot, width: int = 80, height: int = 24) -> list[str]:
     """The lines of a live view, before the screen's end cuts them."""
     screen = Console(width=width, height=height, force_terminal=True, color_system=None)
     with screen.capture() as captured:
-        screen.print(drawn(picture, screen))
+        screen.print(render(picture, screen))
     return [line.rstrip() for line in captured.get().splitlines()]
 
 
@@ -139,13 +158,13 @@ def test_a_warning_comes_first(change: dict[str, Any], said: str) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["queues", "hold", "Gmail", "--for", "0m"], "is not a time such as 30m"),
-        (["queues", "hold", "nobody"], "is no relay and no receiving domain"),
-        (["queues", "hold", "Gmail", "--for", "long"], "is not a time such as 30m"),
-        (["issue", "limit", "1", "fast"], "is not a rate such as 50/s"),
-        (["issue", "limit", "1", "5/s"], "There is no issue 1"),
+        (["queues", "suspend", "Gmail", "--for", "0m"], "is not a time such as 30m"),
+        (["queues", "suspend", "nobody"], "is no relay and no receiving domain"),
+        (["queues", "suspend", "Gmail", "--for", "long"], "is not a time such as 30m"),
+        (["issue", "rate", "1", "fast"], "is not a rate such as 50/s"),
+        (["issue", "rate", "1", "5/s"], "There is no issue 1"),
     ],
 )
 def test_nonsense_is_answered_in_a_sentence(run: object, words: list[str], said: str) -> None:
-    result = CliRunner().invoke(app, words)
+    result = CliRunner().invoke(commands, words)
     assert said in str(result.exception)

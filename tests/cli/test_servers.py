@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from mailer.adapters.embedded import Postgres
-from tests.cli.conftest import Run
+from tests.cli.conftest import RunCli
 from tests.conftest import SECRET
 
 
@@ -20,14 +20,14 @@ def taken() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
-def test_a_port_that_is_taken_is_named(mailer: Run, served: object, taken: int, tmp_path: Path) -> None:
+def test_a_port_that_is_taken_is_named(mailer: RunCli, cli_app: object, taken: int, tmp_path: Path) -> None:
     said = f"mailer: Nothing can be served on 127.0.0.1:{taken}: Address already in use. Choose another with"
     inbox = ("inbox", "--smtp-port", "0", "--folder", tmp_path)
     assert mailer(*inbox, "--web-port", taken) == (2, "", f"{said} --web-port.\n")
 
 
 def test_a_port_of_the_settings_that_is_taken_is_named(
-    mailer: Run, served: object, taken: int, monkeypatch: pytest.MonkeyPatch
+    mailer: RunCli, cli_app: object, taken: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MAILER_WEB_PORT", str(taken))
     status, out, err = mailer("web")
@@ -36,7 +36,7 @@ def test_a_port_of_the_settings_that_is_taken_is_named(
 
 
 def test_a_database_that_is_not_set_up_is_said_to_be(
-    mailer: Run, postgres: Postgres, worker: str, monkeypatch: pytest.MonkeyPatch
+    mailer: RunCli, postgres: Postgres, worker: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = f"bare_{worker}_{os.getpid()}"
     with psycopg.connect(postgres.url(), autocommit=True) as connection:
@@ -48,7 +48,7 @@ def test_a_database_that_is_not_set_up_is_said_to_be(
 
 
 def test_migrating_a_database_that_is_away_gets_one_sentence(
-    mailer: Run, monkeypatch: pytest.MonkeyPatch
+    mailer: RunCli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MAILER_DATABASE_URL", "postgresql://nobody@127.0.0.1:9/none")
     monkeypatch.setenv("MAILER_SECRET_KEY", SECRET)

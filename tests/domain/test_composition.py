@@ -7,17 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mailer.domain.composition import Front, IssueMaterial, SectionMaterial, StoryMaterial, Text
-from mailer.domain.content import Dateline, Links, Theme
-from mailer.domain.editions import Rules, bits
-from mailer.domain.states import MissingPolicy
+from mailer.domain.composition import FrontMatter, IssueSource, SectionSource, StorySource, StoryText
+from mailer.domain.content import Dateline, EditionUrls, Theme
+from mailer.domain.editions import LanguageRules, section_bits
+from mailer.domain.states import MissingTranslationPolicy
 
-LINKS = Links("https://news.example.org/e/x")
+LINKS = EditionUrls("https://news.example.org/e/x")
 LANGUAGES = ["en", "bs", "ar"]
 
 
-def text(language: str, number: int) -> Text:
-    return Text(
+def text(language: str, number: int) -> StoryText:
+    return StoryText(
         headline=f"Headline {number} {language}",
         body=f"Body {number} {language}",
         datelines=(Dateline("1 July 2026, Aldeva"),),
@@ -29,10 +29,12 @@ def text(language: str, number: int) -> Text:
 
 
 def material(
-    texts: list[tuple[int, list[str]]], policy: MissingPolicy = MissingPolicy.fall_back, always: int = 0
-) -> IssueMaterial:
+    texts: list[tuple[int, list[str]]],
+    policy: MissingTranslationPolicy = MissingTranslationPolicy.fallback,
+    always: int = 0,
+) -> IssueSource:
     """``texts``: the bit of the section and the languages of each story."""
-    return IssueMaterial(
+    return IssueSource(
         issue=1,
         revision=1,
         number="2026/3",
@@ -47,19 +49,21 @@ def material(
         website="",
         list_id="lumen.example.org",
         theme=Theme(),
-        rules=Rules(LANGUAGES, {"bs": ["sr-Latn", "en"]}, "en", policy),
-        fronts={tag: Front(f"Subject {tag}", f"Preheader {tag}", f"Intro {tag}") for tag in LANGUAGES},
+        language_rules=LanguageRules(LANGUAGES, {"bs": ["sr-Latn", "en"]}, "en", policy),
+        front_matter={
+            tag: FrontMatter(f"Subject {tag}", f"Preheader {tag}", f"Intro {tag}") for tag in LANGUAGES
+        },
         sections=[
-            SectionMaterial(bit, f"section-{bit}", "", {"en": f"Section {bit}", "bs": f"Rubrika {bit}"})
+            SectionSource(bit, f"section-{bit}", "", {"en": f"Section {bit}", "bs": f"Rubrika {bit}"})
             for bit in (2, 0, 1)  # the order of printing is not that of the bits
         ],
         stories=[
-            StoryMaterial(
+            StorySource(
                 number, bit, {tag: text(tag, number) for tag in tags}, ("https://x.example/p", 60, 40)
             )
             for number, (bit, tags) in enumerate(texts)
         ],
-        always=always,
+        always_included=always,
     )
 
 
@@ -80,14 +84,14 @@ def test_an_edition_in_its_own_language() -> None:
     assert story.picture is not None
     assert story.picture.alt == "Alt 0 bs"
     assert story.contacts == ("Contact 0 bs",)
-    assert not story.fell_back
-    assert (made.reader_name, made.reader_address) == ("NAME", "ADDRESS")
+    assert not story.is_fallback
+    assert (made.subscriber_name, made.subscriber_address) == ("NAME", "ADDRESS")
     assert made.reply_to == "lumen@example.org", "answers go to the sender where nothing else is said"
 
 
 def test_a_story_that_falls_back_says_in_which_language_it_is() -> None:
     made = material([(0, ["en", "sr-Latn"]), (0, ["en"])]).compose("bs", 1, LINKS)
-    assert [(story.language, story.fell_back) for story in made.sections[0].stories] == [
+    assert [(story.language, story.is_fallback) for story in made.sections[0].stories] == [
         ("sr-Latn", True),
         ("en", True),
     ]
@@ -96,17 +100,17 @@ def test_a_story_that_falls_back_says_in_which_language_it_is() -> None:
 
 
 def test_a_story_is_left_out_where_the_issue_says_so() -> None:
-    made = material([(0, ["en"]), (0, ["bs"]), (1, ["en"])], MissingPolicy.leave_out).compose(
+    made = material([(0, ["en"]), (0, ["bs"]), (1, ["en"])], MissingTranslationPolicy.omit).compose(
         "bs", 0b11, LINKS
     )
     assert [story.headline for section in made.sections for story in section.stories] == ["Headline 1 bs"]
-    assert made.left_out == (), "a section with nothing to show is not offered either"
+    assert made.unfollowed_sections == (), "a section with nothing to show is not offered either"
 
 
 def test_sections_stand_in_printing_order_and_those_not_followed_are_named() -> None:
     made = material([(0, ["en"]), (1, ["en"]), (2, ["en"])]).compose("bs", 0b101, LINKS)
     assert [section.key for section in made.sections] == ["section-2", "section-0"]
-    assert made.left_out == ("Rubrika 1",)
+    assert made.unfollowed_sections == ("Rubrika 1",)
 
 
 def test_a_title_without_the_language_says_which_it_is_in() -> None:
@@ -139,27 +143,29 @@ _STORIES = st.lists(
 @settings(max_examples=300, deadline=None)
 @given(
     _STORIES,
-    st.sampled_from(MissingPolicy),
+    st.sampled_from(MissingTranslationPolicy),
     st.sampled_from(LANGUAGES),
     st.integers(0, 7),
 )
 def test_each_story_is_shown_once_or_not_at_all(
-    texts: list[tuple[int, list[str]]], policy: MissingPolicy, language: str, followed: int
+    texts: list[tuple[int, list[str]]], policy: MissingTranslationPolicy, language: str, followed: int
 ) -> None:
     source = material(texts, policy)
     shown = source.sections_shown(language)
     made = source.compose(language, followed & shown, LINKS)
     keys = [int(story.key) for section in made.sections for story in section.stories]
     assert len(keys) == len(set(keys))
-    assert {section.key for section in made.sections} == {f"section-{bit}" for bit in bits(followed & shown)}
-    assert len(made.sections) + len(made.left_out) == len(bits(shown))
+    assert {section.key for section in made.sections} == {
+        f"section-{bit}" for bit in section_bits(followed & shown)
+    }
+    assert len(made.sections) + len(made.unfollowed_sections) == len(section_bits(shown))
     for number, (bit, tags) in enumerate(texts):
         if language in tags:
             assert (number in keys) == bool(followed >> bit & 1)
-        if policy is not MissingPolicy.fall_back and language not in tags:
+        if policy is not MissingTranslationPolicy.fallback and language not in tags:
             assert number not in keys
     for section in made.sections:
         for story in section.stories:
-            assert story.fell_back == (story.language != language)
+            assert story.is_fallback == (story.language != language)
             assert story.language in texts[int(story.key)][1]
             assert story.headline.endswith(story.language)

@@ -9,33 +9,37 @@ from typing import Any
 import pytest
 
 from mailer.domain import headers
-from mailer.domain.headers import Origin, edition_headers
-from mailer.domain.message import Template, UnsafeHeader, compile_message, mailbox
+from mailer.domain.headers import SenderIdentity, edition_headers
+from mailer.domain.message import CompiledMessage, UnsafeHeader, compile_message, mailbox
 
-ORIGIN = Origin(
+ORIGIN = SenderIdentity(
     sender_name="The Lumen Basin Quarterly",
     sender_address="quarterly@lumen-basin.example.org",
     reply_to="answers@example.org",
     list_id="quarterly.lumen-basin.example.org",
     list_name="lumen-basin",
     bounce_domain="bounces.example.org",
-    page="https://news.example.org/",
-    feedback="7:sr-Latn:lumen-basin",
-    archive="https://news.example.org/archive/lumen-basin",
+    page_url_prefix="https://news.example.org/",
+    feedback_id="7:sr-Latn:lumen-basin",
+    archive_url="https://news.example.org/archive/lumen-basin",
 )
 HOSTILE = "News\r\nBcc: everybody@example.org"
 TOKEN = "AbCdEfGhIjKlMnOpQrSt-_"
 MAIL_TOKEN = "abcdefghijklmnopqrstuvwxyz"
 
 
-def raw(origin: Origin = ORIGIN, subject: str = "News", reader: str = "ann", token: str = TOKEN) -> bytes:
-    template: Template = compile_message(edition_headers(origin, subject, "sr-Latn"), "text", "<p>html", {})
+def raw(
+    origin: SenderIdentity = ORIGIN, subject: str = "News", reader: str = "ann", token: str = TOKEN
+) -> bytes:
+    template: CompiledMessage = compile_message(
+        edition_headers(origin, subject, "sr-Latn"), "text", "<p>html", {}
+    )
     values = {
         headers.TO: mailbox(reader.title(), f"{reader}@example.org", "To"),
         headers.DATE: b"Wed, 30 Sep 2026 09:00:00 +0000",
         headers.MESSAGE_ID: MAIL_TOKEN.encode(),
         headers.UNSUBSCRIBE: token.encode(),
-        headers.MAIL_UNSUBSCRIBE: MAIL_TOKEN.encode(),
+        headers.MAILTO_UNSUBSCRIBE: MAIL_TOKEN.encode(),
     }
     assert set(template.slots) == set(values)
     return b"".join(template.fill(values))
@@ -77,7 +81,7 @@ def test_unsubscribing_takes_one_click() -> None:
 
 def test_a_long_public_address_is_neither_encoded_nor_folded() -> None:
     long = "https://" + "newsletters." * 12 + "example.org/" + "letters-from-the-river/" * 8
-    value = field(raw(replace(ORIGIN, page=long)), "List-Unsubscribe")
+    value = field(raw(replace(ORIGIN, page_url_prefix=long)), "List-Unsubscribe")
     assert b"=?" not in value
     assert [part.strip() for part in value.split(b"\r\n")] == [
         b"<%su/%s>," % (long.encode(), TOKEN.encode()),
@@ -91,7 +95,7 @@ def test_the_list_is_named() -> None:
     assert field(message, "List-Help") == b"<mailto:answers@example.org?subject=help>"
     assert field(message, "List-Owner") == b"<mailto:answers@example.org>"
     assert field(message, "List-Archive") == b"<https://news.example.org/archive/lumen-basin>"
-    assert b"List-Archive" not in raw(replace(ORIGIN, archive="")), "a private newsletter has none"
+    assert b"List-Archive" not in raw(replace(ORIGIN, archive_url="")), "a private newsletter has none"
     assert field(message, "Content-Language") == b"sr-Latn"
     assert field(message, "Precedence") == b"bulk"
     assert field(message, "Auto-Submitted") == b"auto-generated"

@@ -5,30 +5,30 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mailer.domain.decisions import decide_from_journal
 from mailer.domain.journal import read_journal
 from mailer.domain.outcomes import Reply
 from mailer.domain.states import DeliveryState
-from mailer.domain.verdicts import rule_from_journal
 
 NOW = datetime(2026, 9, 30, 12, tzinfo=UTC)
 
 
 def test_what_the_lines_say() -> None:
     found = read_journal("D 1\nD 2\nA 1 250 2.0.0 Ok: queued as D 7\nD 3\nW 3\nA 2 451\n")
-    assert found.handed == {1, 2}
-    assert found.answered == {1: Reply(250, "2.0.0", "Ok: queued as D 7"), 2: Reply(451, "", "")}
+    assert found.final_dot_sent == {1, 2}
+    assert found.replies == {1: Reply(250, "2.0.0", "Ok: queued as D 7"), 2: Reply(451, "", "")}
 
 
 def test_a_line_cut_short_counts_for_nothing() -> None:
-    assert read_journal("D 1\nD 2").handed == {1}
-    assert read_journal("D 12\nA 12 25").answered == {}
-    assert read_journal("D 12\nA 12 250 2.0.0 O").answered == {}
-    assert read_journal("D 12\nW 1").handed == {12}
+    assert read_journal("D 1\nD 2").final_dot_sent == {1}
+    assert read_journal("D 12\nA 12 25").replies == {}
+    assert read_journal("D 12\nA 12 250 2.0.0 O").replies == {}
+    assert read_journal("D 12\nW 1").final_dot_sent == {12}
     assert read_journal("") == read_journal("D") == read_journal("D ")
 
 
 def test_nonsense_is_passed_over() -> None:
-    assert read_journal("\nD x\nZ 1\nD 1?\nD 4\n�\n").handed == {4}
+    assert read_journal("\nD x\nZ 1\nD 1?\nD 4\n�\n").final_dot_sent == {4}
 
 
 _REPLIES = st.builds(
@@ -70,11 +70,11 @@ def test_wherever_a_journal_is_cut_nothing_that_may_have_gone_out_is_sent_again(
         at += len(line)
         if line.startswith("D") and complete and fates[key] != "withheld":
             dotted[key] = fates[key]
-    answered = read_journal(whole).answered
+    answered = read_journal(whole).replies
     evidence = read_journal(whole[:cut])
     for key in fates:
-        reply = evidence.answered.get(key)
-        ruling = rule_from_journal(key in evidence.handed, reply, NOW, timedelta(minutes=2))
+        reply = evidence.replies.get(key)
+        ruling = decide_from_journal(key in evidence.final_dot_sent, reply, NOW, timedelta(minutes=2))
         if key not in dotted:
             # The journal may doubt it (no W yet), but never claims that it was sent.
             assert ruling.state in (DeliveryState.pending, DeliveryState.uncertain)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mailer.domain.languages import NotALanguage, canonical, choose, match
+from mailer.domain.languages import InvalidLanguageTag, canonical_tag, choose_language, match_language
 
 TAGS = ["en", "en-GB", "fr", "fr-CA", "bs", "hr", "sr", "sr-Latn", "sr-Cyrl", "sr-Latn-BA", "sr-Cyrl-ME"]
 TAGS += ["pt", "pt-BR", "pt-PT", "zh", "zh-Hans", "zh-Hant", "zh-TW", "zh-HK", "sl", "mk", "ar", "de-CH-1901"]
@@ -30,15 +30,15 @@ def script(tag: str) -> str | None:
     ],
 )
 def test_tags_have_one_spelling(written: str, tag: str) -> None:
-    assert canonical(written) == tag
+    assert canonical_tag(written) == tag
 
 
 @pytest.mark.parametrize(
     "written", ["", " ", "english", "x", "xx-yy-zz-1", "e n", "sr-Latn-Latn", "qqqq", "und", "é"]
 )
 def test_what_is_no_language_is_refused(written: str) -> None:
-    with pytest.raises(NotALanguage, match="“"):
-        canonical(written)
+    with pytest.raises(InvalidLanguageTag, match="“"):
+        canonical_tag(written)
 
 
 @settings(max_examples=500, deadline=None)
@@ -47,12 +47,12 @@ def test_what_is_no_language_is_refused(written: str) -> None:
 @example("en-u-hc-h12")
 def test_a_tag_is_refused_or_has_one_spelling(written: str) -> None:
     try:
-        tag = canonical(written)
-    except NotALanguage:
+        tag = canonical_tag(written)
+    except InvalidLanguageTag:
         return
-    assert canonical(tag) == tag
-    assert canonical(tag.upper()) == tag
-    assert match(tag, [tag]) == tag
+    assert canonical_tag(tag) == tag
+    assert canonical_tag(tag.upper()) == tag
+    assert match_language(tag, [tag]) == tag
 
 
 @pytest.mark.parametrize(
@@ -80,13 +80,13 @@ def test_a_tag_is_refused_or_has_one_spelling(written: str) -> None:
     ],
 )
 def test_matching(wanted: str, offered: list[str], found: str | None) -> None:
-    assert match(wanted, offered) == found
+    assert match_language(wanted, offered) == found
 
 
 @settings(max_examples=500, deadline=None)
 @given(_TAG, _LIST)
 def test_a_match_is_on_offer_in_the_same_language_and_script(wanted: str, offered: list[str]) -> None:
-    found = match(wanted, offered)
+    found = match_language(wanted, offered)
     if wanted in offered:
         assert found == wanted
     if found is None:
@@ -116,14 +116,14 @@ CHAINS = {"bs": ["hr", "sr-Latn", "sr"], "sr-Latn": ["sr-Cyrl", "en"], "mk": ["b
     ],
 )
 def test_choosing(wanted: list[str], offered: list[str], language: str, why: str, through: str) -> None:
-    choice = choose(wanted, offered, CHAINS, "en")
+    choice = choose_language(wanted, offered, CHAINS, "en")
     assert choice is not None
-    assert (choice.language, choice.why, choice.wanted) == (language, why, through)
+    assert (choice.language, choice.reason, choice.wanted) == (language, why, through)
 
 
 def test_nothing_fits() -> None:
-    assert choose(["de"], ["fr"], CHAINS, "en") is None
-    assert choose(["de"], [], CHAINS, "en") is None
+    assert choose_language(["de"], ["fr"], CHAINS, "en") is None
+    assert choose_language(["de"], [], CHAINS, "en") is None
 
 
 @settings(max_examples=800, deadline=None)
@@ -131,19 +131,21 @@ def test_nothing_fits() -> None:
 def test_a_choice_is_on_offer_and_the_readers_own_list_comes_first(
     wanted: list[str], offered: list[str], chains: dict[str, list[str]], default: str
 ) -> None:
-    choice = choose(wanted, offered, chains, default)
-    assert choice == choose(wanted, offered, chains, default)
-    asked = [(tag, found) for tag in wanted if (found := match(tag, offered))]
+    choice = choose_language(wanted, offered, chains, default)
+    assert choice == choose_language(wanted, offered, chains, default)
+    asked = [(tag, found) for tag in wanted if (found := match_language(tag, offered))]
     if asked:
         assert choice is not None
-        assert (choice.wanted, choice.language, choice.why) == (*asked[0], "asked")
+        assert (choice.wanted, choice.language, choice.reason) == (*asked[0], "asked")
     elif choice is None:
-        assert match(default, offered) is None
+        assert match_language(default, offered) is None
     else:
         assert choice.language in offered
-        assert choice.why in ("fallback", "default")
-        if choice.why == "fallback":
-            served = {found for tags in chains.values() for tag in tags if (found := match(tag, offered))}
+        assert choice.reason in ("fallback", "default")
+        if choice.reason == "fallback":
+            served = {
+                found for tags in chains.values() for tag in tags if (found := match_language(tag, offered))
+            }
             assert choice.language in served
             assert choice.wanted in wanted
 
@@ -153,6 +155,6 @@ def test_a_choice_is_on_offer_and_the_readers_own_list_comes_first(
 def test_preferences_after_the_one_that_is_served_change_nothing(
     wanted: list[str], offered: list[str], chains: dict[str, list[str]], default: str, more: list[str]
 ) -> None:
-    choice = choose(wanted, offered, chains, default)
-    if choice is not None and choice.why == "asked":
-        assert choose(wanted + more, offered, chains, default) == choice
+    choice = choose_language(wanted, offered, chains, default)
+    if choice is not None and choice.reason == "asked":
+        assert choose_language(wanted + more, offered, chains, default) == choice

@@ -1,7 +1,7 @@
 import pytest
 from babel import Locale
 
-from mailer.domain.locales import NATIVE_NAMES, direction, native_name, widening
+from mailer.domain.locales import NATIVE_NAMES, direction, native_name, tag_and_parents
 
 
 @pytest.mark.parametrize("tag", sorted(NATIVE_NAMES))
@@ -17,11 +17,11 @@ def test_a_script_in_the_tag_decides_the_direction() -> None:
 
 
 def test_tags_widen() -> None:
-    assert list(widening("sr-Cyrl-RS")) == ["sr-Cyrl-RS", "sr-Cyrl", "sr"]
+    assert list(tag_and_parents("sr-Cyrl-RS")) == ["sr-Cyrl-RS", "sr-Cyrl", "sr"]
     assert native_name("fr-CH") == "Français" and native_name("tlh") == "tlh"
 
 
 @pytest.mark.parametrize("tag", ["", "../etc", "en_GB", "en-", "-", "e", "en\n"])
 def test_what_is_no_tag_is_refused(tag: str) -> None:
     with pytest.raises(ValueError, match="not a language tag"):
-        list(widening(tag))
+        list(tag_and_parents(tag))

@@ -13,9 +13,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mailer.domain.message import (
-    EDGE,
     ENCODERS,
-    Template,
+    GREETING_BOUNDARY,
+    CompiledMessage,
     UnsafeHeader,
     compile_message,
     header_text,
@@ -61,9 +61,9 @@ _BODY = st.lists(_PIECE, max_size=14).map("".join)
 _VALUE = st.lists(st.sampled_from(_AWKWARD) | _TEXT, max_size=6).map("".join)
 
 
-def filled(template: Template, values: dict[str, str]) -> bytes:
+def filled(template: CompiledMessage, values: dict[str, str]) -> bytes:
     heads = {slot: values[slot].encode() for slot in template.slots if "/" not in slot}
-    return b"".join(template.fill(template.written(values) | heads))
+    return b"".join(template.fill(template.encode_slots(values) | heads))
 
 
 def parsed(message: bytes) -> EmailMessage:
@@ -95,7 +95,7 @@ def replaced(body: str, values: dict[str, str]) -> str:
 HEADERS = [("Subject", [b"x"]), ("To", ["to"])]
 
 
-def compiled(text: str, html: str) -> Template:
+def compiled(text: str, html: str) -> CompiledMessage:
     return compile_message(HEADERS, text, html, MARKERS)
 
 
@@ -138,12 +138,12 @@ def test_any_body_with_any_values_arrives_as_it_was(text: str, html: str, values
 @example("ж" * 90, "ж" * 90, "Здраво")
 @example("a" * 75 + ".", "." + "a" * 75, "Hello")
 def test_who_has_no_name_gets_the_same_without_the_greeting(before: str, behind: str, hello: str) -> None:
-    edge, name = marker("0a1b2c", EDGE), WORDS["name"]
+    edge, name = marker("0a1b2c", GREETING_BOUNDARY), WORDS["name"]
     texts = before, f"\n{hello}, {name}\n", behind
     pages = f"<b>{before}</b>", f"\n<p>{hello}, {name}</p>\n", f"<b>{behind}</b>"
-    whole = compile_message(HEADERS, edge.join(texts), edge.join(pages), MARKERS | {edge: EDGE})
+    whole = compile_message(HEADERS, edge.join(texts), edge.join(pages), MARKERS | {edge: GREETING_BOUNDARY})
     values = {"name": "Ada", "address": "ada@example.org", "unsubscribe": "x"}
-    for template, parts in ((whole, slice(None)), (whole.nameless, slice(None, None, 2))):
+    for template, parts in ((whole, slice(None)), (whole.without_greeting, slice(None, None, 2))):
         message = filled(template, values | {"to": "ann@example.org"})
         lines = message.split(b"\r\n")
         assert max(map(len, lines)) <= 76
@@ -202,8 +202,8 @@ def test_text_comes_first_and_latin_text_stays_legible() -> None:
 @settings(max_examples=100, deadline=None)
 def test_packing_for_storage_loses_nothing(text: str, html: str) -> None:
     template = compiled(text, html)
-    assert Template.unpacked(*template.packed()) == template
-    assert template.size == len(template.packed()[0])
+    assert CompiledMessage.deserialize(*template.serialize()) == template
+    assert template.size == len(template.serialize()[0])
 
 
 # Headers.

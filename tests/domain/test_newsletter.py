@@ -62,10 +62,10 @@ def test_a_sender_outside_ascii_is_kept_as_mail_carries_it() -> None:
         ('slug = "lumen"', 'slug = "lumen"\ntheme = {accent = "red;}"}', "theme.accent:"),
         (
             'slug = "lumen"',
-            'slug = "lumen"\nphrases = {fr = {a = "b"}}',
-            "phrases: fr is not among languages",
+            'slug = "lumen"\ntext_overrides = {fr = {a = "b"}}',
+            "text_overrides: fr is not among languages",
         ),
-        ('slug = "lumen"', 'slug = "lumen"\nphrases = {en = {a = 1}}', "phrases.en.a"),
+        ('slug = "lumen"', 'slug = "lumen"\ntext_overrides = {en = {a = 1}}', "text_overrides.en.a"),
         (
             'slug = "lumen"',
             'slug = "lumen"\nsections = [{key = "a", titles = {en = "A"}}, {key = "a", titles = {en = "B"}}]',

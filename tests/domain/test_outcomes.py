@@ -2,11 +2,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailer.domain.outcomes import Outcome, Reply, Stage, classify, impersonal
+from mailer.domain.outcomes import Outcome, Reply, Stage, classify, redact_addresses
 
 SESSION = [Stage.CONNECT, Stage.GREETING, Stage.EHLO, Stage.STARTTLS, Stage.AUTH]
 TRANSACTION = [Stage.MAIL, Stage.RCPT, Stage.DATA, Stage.FINAL]
-PERMANENT = {Outcome.HARD, Outcome.MESSAGE, Outcome.POLICY, Outcome.REJECTED}
+PERMANENT = {Outcome.HARD_BOUNCE, Outcome.CONTENT_REJECTED, Outcome.POLICY, Outcome.REJECTED}
 
 numbers = st.integers(0, 20)
 enhanced_codes = st.one_of(
@@ -37,8 +37,8 @@ def test_a_4yz_never_becomes_permanent(reply: Reply, code: int, stage: Stage) ->
 @given(st.integers(500, 599), numbers, texts, st.sampled_from(Stage))
 def test_a_policy_refusal_never_suppresses(code: int, detail: int, text: str, stage: Stage) -> None:
     outcome = classify(Reply(code, f"5.7.{detail}", text), stage)
-    assert outcome in (Outcome.POLICY, Outcome.SENDER, Outcome.RELAY)
-    assert outcome is not Outcome.RELAY or stage in SESSION or stage is Stage.MAIL
+    assert outcome in (Outcome.POLICY, Outcome.SENDER_REJECTED, Outcome.RELAY_UNAVAILABLE)
+    assert outcome is not Outcome.RELAY_UNAVAILABLE or stage in SESSION or stage is Stage.MAIL
 
 
 @given(replies, st.sampled_from(Stage))
@@ -49,18 +49,18 @@ def test_only_a_2yz_to_the_final_dot_is_accepted(reply: Reply, stage: Stage) -> 
 
 @given(replies)
 def test_nobody_is_suppressed_before_they_are_named(reply: Reply) -> None:
-    assert classify(reply, Stage.MAIL) not in (Outcome.HARD, Outcome.SOFT)
+    assert classify(reply, Stage.MAIL) not in (Outcome.HARD_BOUNCE, Outcome.MAILBOX_FULL)
 
 
 @given(replies, st.sampled_from(SESSION))
 def test_what_happens_before_mail_is_never_a_deliverys_fault(reply: Reply, stage: Stage) -> None:
-    assert classify(reply, stage) is Outcome.RELAY
+    assert classify(reply, stage) is Outcome.RELAY_UNAVAILABLE
 
 
 @given(st.integers(500, 599), st.sampled_from(["1.1", "1.2", "1.3", "1.6", "1.10", "2.1"]), texts)
 def test_bad_addresses_are_hard_whatever_the_basic_code_says(code: int, detail: str, text: str) -> None:
     for stage in (Stage.RCPT, Stage.DATA, Stage.FINAL):
-        assert classify(Reply(code, f"5.{detail}", text), stage) is Outcome.HARD
+        assert classify(Reply(code, f"5.{detail}", text), stage) is Outcome.HARD_BOUNCE
 
 
 @pytest.mark.parametrize(
@@ -69,49 +69,49 @@ def test_bad_addresses_are_hard_whatever_the_basic_code_says(code: int, detail: 
         (250, "2.0.0", "Ok: queued as 4Xabc", Stage.FINAL, Outcome.ACCEPTED),
         (250, "5.1.1", "odd", Stage.FINAL, Outcome.ACCEPTED),
         (354, "", "go ahead", Stage.FINAL, Outcome.UNKNOWN),
-        (450, "4.2.0", "greylisted", Stage.RCPT, Outcome.RETRY),
-        (450, "5.1.1", "contradicts itself", Stage.RCPT, Outcome.RETRY),
-        (451, "4.7.1", "try again", Stage.RCPT, Outcome.RETRY),
-        (421, "4.4.2", "bye", Stage.FINAL, Outcome.RETRY),
-        (452, "4.2.2", "over quota", Stage.RCPT, Outcome.SOFT),
-        (552, "5.2.2", "over quota", Stage.RCPT, Outcome.SOFT),
-        (550, "4.2.2", "contradicts itself", Stage.RCPT, Outcome.SOFT),
-        (554, "4.4.7", "contradicts itself", Stage.FINAL, Outcome.RETRY),
-        (554, "5.2.2", "", Stage.FINAL, Outcome.SOFT),
-        (552, "5.3.4", "too big", Stage.MAIL, Outcome.MESSAGE),
-        (554, "5.6.0", "bad MIME", Stage.FINAL, Outcome.MESSAGE),
+        (450, "4.2.0", "greylisted", Stage.RCPT, Outcome.DEFERRED),
+        (450, "5.1.1", "contradicts itself", Stage.RCPT, Outcome.DEFERRED),
+        (451, "4.7.1", "try again", Stage.RCPT, Outcome.DEFERRED),
+        (421, "4.4.2", "bye", Stage.FINAL, Outcome.DEFERRED),
+        (452, "4.2.2", "over quota", Stage.RCPT, Outcome.MAILBOX_FULL),
+        (552, "5.2.2", "over quota", Stage.RCPT, Outcome.MAILBOX_FULL),
+        (550, "4.2.2", "contradicts itself", Stage.RCPT, Outcome.MAILBOX_FULL),
+        (554, "4.4.7", "contradicts itself", Stage.FINAL, Outcome.DEFERRED),
+        (554, "5.2.2", "", Stage.FINAL, Outcome.MAILBOX_FULL),
+        (552, "5.3.4", "too big", Stage.MAIL, Outcome.CONTENT_REJECTED),
+        (554, "5.6.0", "bad MIME", Stage.FINAL, Outcome.CONTENT_REJECTED),
         (553, "5.6.7", "this address needs SMTPUTF8", Stage.RCPT, Outcome.REJECTED),
         (550, "5.7.26", "unauthenticated", Stage.FINAL, Outcome.POLICY),
         (550, "5.7.1", "no such user here, or so we say", Stage.RCPT, Outcome.POLICY),
-        (530, "5.7.0", "Must issue a STARTTLS command first", Stage.MAIL, Outcome.RELAY),
-        (550, "5.1.1", "no such user", Stage.MAIL, Outcome.SENDER),
-        (550, "5.1.8", "Sender address rejected: Domain not found", Stage.MAIL, Outcome.SENDER),
-        (550, "5.1.8", "Sender address rejected: Domain not found", Stage.RCPT, Outcome.SENDER),
-        (553, "5.1.7", "bad sender", Stage.FINAL, Outcome.SENDER),
-        (501, "5.5.4", "bad address syntax", Stage.MAIL, Outcome.SENDER),
-        (550, "5.7.1", "not yours", Stage.MAIL, Outcome.SENDER),
+        (530, "5.7.0", "Must issue a STARTTLS command first", Stage.MAIL, Outcome.RELAY_UNAVAILABLE),
+        (550, "5.1.1", "no such user", Stage.MAIL, Outcome.SENDER_REJECTED),
+        (550, "5.1.8", "Sender address rejected: Domain not found", Stage.MAIL, Outcome.SENDER_REJECTED),
+        (550, "5.1.8", "Sender address rejected: Domain not found", Stage.RCPT, Outcome.SENDER_REJECTED),
+        (553, "5.1.7", "bad sender", Stage.FINAL, Outcome.SENDER_REJECTED),
+        (501, "5.5.4", "bad address syntax", Stage.MAIL, Outcome.SENDER_REJECTED),
+        (550, "5.7.1", "not yours", Stage.MAIL, Outcome.SENDER_REJECTED),
         (553, "5.6.7", "not sent: SMTPUTF8 is not offered", Stage.MAIL, Outcome.REJECTED),
-        (554, "", "Message rejected: Email address is not verified.", Stage.FINAL, Outcome.SENDER),
-        (550, "5.0.0", "no such user", Stage.RCPT, Outcome.HARD),
+        (554, "", "Message rejected: Email address is not verified.", Stage.FINAL, Outcome.SENDER_REJECTED),
+        (550, "5.0.0", "no such user", Stage.RCPT, Outcome.HARD_BOUNCE),
         (550, "", "mailbox unavailable", Stage.RCPT, Outcome.REJECTED),
-        (550, "", "No such user here", Stage.RCPT, Outcome.HARD),
-        (550, "", "User unknown", Stage.RCPT, Outcome.HARD),
-        (550, "", "recipient address does not exist", Stage.RCPT, Outcome.HARD),
+        (550, "", "No such user here", Stage.RCPT, Outcome.HARD_BOUNCE),
+        (550, "", "User unknown", Stage.RCPT, Outcome.HARD_BOUNCE),
+        (550, "", "recipient address does not exist", Stage.RCPT, Outcome.HARD_BOUNCE),
         (550, "", "No such user here", Stage.FINAL, Outcome.REJECTED),
         (550, "", "Sender verify failed: unknown user", Stage.RCPT, Outcome.POLICY),
         (553, "", "sorry, relaying denied", Stage.RCPT, Outcome.POLICY),
         (553, "", "mailbox name not allowed", Stage.RCPT, Outcome.REJECTED),
-        (553, "", "sender not allowed", Stage.MAIL, Outcome.SENDER),
+        (553, "", "sender not allowed", Stage.MAIL, Outcome.SENDER_REJECTED),
         (551, "", "user not local", Stage.RCPT, Outcome.REJECTED),
-        (552, "", "message size exceeds fixed maximum", Stage.MAIL, Outcome.MESSAGE),
-        (552, "", "exceeded storage allocation", Stage.RCPT, Outcome.SOFT),
-        (552, "", "message too large", Stage.FINAL, Outcome.MESSAGE),
-        (552, "", "mailbox is full", Stage.FINAL, Outcome.SOFT),
+        (552, "", "message size exceeds fixed maximum", Stage.MAIL, Outcome.CONTENT_REJECTED),
+        (552, "", "exceeded storage allocation", Stage.RCPT, Outcome.MAILBOX_FULL),
+        (552, "", "message too large", Stage.FINAL, Outcome.CONTENT_REJECTED),
+        (552, "", "mailbox is full", Stage.FINAL, Outcome.MAILBOX_FULL),
         (554, "", "transaction failed", Stage.FINAL, Outcome.REJECTED),
         (554, "", "no such user", Stage.RCPT, Outcome.REJECTED),
-        (556, "", "domain does not accept mail", Stage.RCPT, Outcome.HARD),
+        (556, "", "domain does not accept mail", Stage.RCPT, Outcome.HARD_BOUNCE),
         (503, "5.5.1", "MAIL first", Stage.RCPT, Outcome.REJECTED),
-        (555, "", "parameters not recognised", Stage.MAIL, Outcome.SENDER),
+        (555, "", "parameters not recognised", Stage.MAIL, Outcome.SENDER_REJECTED),
     ],
 )
 def test_the_table(code: int, enhanced: str, text: str, stage: Stage, outcome: Outcome) -> None:
@@ -135,4 +135,4 @@ def test_a_reply_reads_as_it_came() -> None:
     ],
 )
 def test_what_a_server_said_without_addresses(said: str, kept: str) -> None:
-    assert impersonal(said) == kept
+    assert redact_addresses(said) == kept

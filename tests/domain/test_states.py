@@ -2,7 +2,7 @@ from itertools import pairwise
 
 import pytest
 
-from mailer.domain.states import EDITABLE, IssueState, WrongState, check_move
+from mailer.domain.states import EDITABLE_STATES, InvalidIssueState, IssueState, check_transition
 
 S = IssueState
 
@@ -19,35 +19,35 @@ S = IssueState
 )
 def test_the_ways_of_an_issue(way: list[IssueState]) -> None:
     for now, to in pairwise(way):
-        check_move(1, now, to)
+        check_transition(1, now, to)
 
 
 @pytest.mark.parametrize("now", [S.draft, S.review, S.approved, S.scheduled, S.sending, S.paused])
 def test_whatever_is_not_over_can_be_cancelled(now: IssueState) -> None:
-    check_move(1, now, S.cancelled)
+    check_transition(1, now, S.cancelled)
 
 
 @pytest.mark.parametrize("to", list(S))
 def test_what_is_cancelled_stays_so(to: IssueState) -> None:
-    with pytest.raises(WrongState, match="Issue 7 is cancelled"):
-        check_move(7, S.cancelled, to)
+    with pytest.raises(InvalidIssueState, match="Issue 7 is cancelled"):
+        check_transition(7, S.cancelled, to)
 
 
 def test_only_what_is_approved_is_scheduled_and_the_message_says_how() -> None:
     for now in set(S) - {S.approved}:
-        with pytest.raises(WrongState) as refused:
-            check_move(7, now, S.scheduled)
+        with pytest.raises(InvalidIssueState) as refused:
+            check_transition(7, now, S.scheduled)
         assert ("mailer issue approve 7" in str(refused.value)) == (now in (S.draft, S.review))
 
 
 def test_nothing_is_sent_or_edited_on_the_sly() -> None:
-    assert {S.draft, S.review} == EDITABLE
+    assert {S.draft, S.review} == EDITABLE_STATES
     for now in set(S) - {S.scheduled, S.paused, S.sent}:
-        with pytest.raises(WrongState):
-            check_move(1, now, S.sending)
+        with pytest.raises(InvalidIssueState):
+            check_transition(1, now, S.sending)
     for now in set(S) - {S.sending}:
-        with pytest.raises(WrongState):
-            check_move(1, now, S.sent)
+        with pytest.raises(InvalidIssueState):
+            check_transition(1, now, S.sent)
     for now in (S.scheduled, S.sending, S.paused, S.sent):
-        with pytest.raises(WrongState):
-            check_move(1, now, S.draft)
+        with pytest.raises(InvalidIssueState):
+            check_transition(1, now, S.draft)

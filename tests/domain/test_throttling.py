@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailer.domain.throttling import Kind, Throttle, wants_less
+from mailer.domain.throttling import ThrottleScope, ThrottleState, asks_to_slow_down
 
 NOW = datetime(2026, 9, 30, 9, tzinfo=UTC)
-BLANK = Throttle(Kind.destination, "example.org")
+BLANK = ThrottleState(ThrottleScope.provider, "example.org")
 
 
 def minutes(count: float) -> timedelta:
@@ -19,31 +19,31 @@ def minutes(count: float) -> timedelta:
 def test_asked_for_less_it_goes_at_half_the_rate_and_wins_back_a_twentieth_a_minute(
     nominal: float, present: float
 ) -> None:
-    slowed = BLANK.slowed(NOW, present, nominal, "421 busy")
+    slowed = BLANK.slow_down(NOW, present, nominal, "421 busy")
     assert slowed.rate == nominal / 2
-    assert slowed.rate_now(NOW + minutes(2)) == slowed.rate + nominal * 0.05 * 2  # type: ignore[operator]
-    assert slowed.rate_now(NOW + minutes(9.9)) is not None
-    assert slowed.rate_now(NOW + minutes(10.1)) is None, "all is won back"
+    assert slowed.current_rate(NOW + minutes(2)) == slowed.rate + nominal * 0.05 * 2  # type: ignore[operator]
+    assert slowed.current_rate(NOW + minutes(9.9)) is not None
+    assert slowed.current_rate(NOW + minutes(10.1)) is None, "all is won back"
 
 
 def test_without_a_rate_of_its_own_half_of_what_went_is_the_limit() -> None:
-    slowed = BLANK.slowed(NOW, 80, 0, "450 later")
-    assert slowed.rate_now(NOW) == 40
-    again = slowed.slowed(NOW + minutes(1), 40, 0, "450 later")
+    slowed = BLANK.slow_down(NOW, 80, 0, "450 later")
+    assert slowed.current_rate(NOW) == 40
+    again = slowed.slow_down(NOW + minutes(1), 40, 0, "450 later")
     assert again.rate == (40 + 80 * 0.05) / 2
-    assert again.aim == 80, "what it once was is what it wins back"
+    assert again.target_rate == 80, "what it once was is what it wins back"
 
 
 def test_what_was_under_way_slows_it_down_only_once() -> None:
-    slowed = BLANK.slowed(NOW, 100, 100, "451 busy")
-    assert slowed.slowed(NOW + timedelta(seconds=5), 100, 100, "451 busy") is slowed
+    slowed = BLANK.slow_down(NOW, 100, 100, "451 busy")
+    assert slowed.slow_down(NOW + timedelta(seconds=5), 100, 100, "451 busy") is slowed
 
 
 @given(st.integers(1, 40))
 def test_it_never_stops_altogether(times: int) -> None:
     throttle = BLANK
     for n in range(times):
-        throttle = throttle.slowed(NOW + timedelta(seconds=11 * n), 64, 64, "")
+        throttle = throttle.slow_down(NOW + timedelta(seconds=11 * n), 64, 64, "")
     assert throttle.rate is not None
     assert throttle.rate >= 1
 
@@ -51,39 +51,39 @@ def test_it_never_stops_altogether(times: int) -> None:
 def test_a_breaker_opens_for_longer_each_time_until_it_closes() -> None:
     throttle, waits, now = BLANK, [], NOW
     for _ in range(8):
-        throttle = throttle.opened(now, "550 5.7.1 no")
-        assert throttle.shut_until
-        assert throttle.is_shut(now)
-        waits.append((throttle.shut_until - now) / minutes(1))
-        now = throttle.shut_until
+        throttle = throttle.trip(now, "550 5.7.1 no")
+        assert throttle.open_until
+        assert throttle.is_open(now)
+        waits.append((throttle.open_until - now) / minutes(1))
+        now = throttle.open_until
         assert throttle.is_half_open(now)
     assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
-    closed = throttle.closed()
+    closed = throttle.close()
     assert closed.is_idle
-    assert closed.opened(now, "").shut_until == now + minutes(1)
+    assert closed.trip(now, "").open_until == now + minutes(1)
 
 
 def test_a_breaker_that_is_open_is_not_opened_again() -> None:
-    throttle = BLANK.opened(NOW, "550 5.7.1 no")
-    assert throttle.opened(NOW + timedelta(seconds=30), "550 5.7.1 no") is throttle
+    throttle = BLANK.trip(NOW, "550 5.7.1 no")
+    assert throttle.trip(NOW + timedelta(seconds=30), "550 5.7.1 no") is throttle
 
 
 def test_a_relay_that_is_away_is_tried_soon_and_often() -> None:
-    throttle, now = Throttle(Kind.relay, "a"), NOW
+    throttle, now = ThrottleState(ThrottleScope.relay, "a"), NOW
     for seconds in (5, 10, 20, 40, 60, 60):
-        throttle = throttle.opened(now, "connection refused")
-        assert throttle.shut_until == now + timedelta(seconds=seconds)
-        now = throttle.shut_until
+        throttle = throttle.trip(now, "connection refused")
+        assert throttle.open_until == now + timedelta(seconds=seconds)
+        now = throttle.open_until
 
 
 def test_single_mailboxes_slow_nothing_down() -> None:
-    assert not wants_less({"accepted": 0, "retry": 2}, 2)
-    assert not wants_less({"accepted": 97, "retry": 3}, 3)
-    assert wants_less({"accepted": 27, "retry": 3}, 3)
-    assert wants_less({"retry": 20}, 20)
+    assert not asks_to_slow_down({"accepted": 0, "retry": 2}, 2)
+    assert not asks_to_slow_down({"accepted": 97, "retry": 3}, 3)
+    assert asks_to_slow_down({"accepted": 27, "retry": 3}, 3)
+    assert asks_to_slow_down({"retry": 20}, 20)
 
 
 def test_what_was_stopped_by_hand_while_it_was_tried_stays_so() -> None:
-    stopped = Throttle(Kind.relay, "relay", shut_until=NOW + timedelta(hours=1), by_hand=True)
-    assert stopped.recovered(NOW) == stopped
-    assert stopped.recovered(NOW + timedelta(hours=2)).is_idle
+    stopped = ThrottleState(ThrottleScope.relay, "relay", open_until=NOW + timedelta(hours=1), manual=True)
+    assert stopped.recover(NOW) == stopped
+    assert stopped.recover(NOW + timedelta(hours=2)).is_idle

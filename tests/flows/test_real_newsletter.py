@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import date
 
-from mailer.adapters.inbox import RunningInbox
-from mailer.bootstrap import Mailer
+from mailer.bootstrap import Container
+from mailer.devtools.inbox import InboxServer
 from mailer.domain.document import decode, parse
 from mailer.domain.newsletter import read_newsletter
-from mailer.services import author
-from mailer.services.newsletter import apply_newsletter
-from tests.mails import html, mails, text
-from tests.real import REAL, needs_it
+from mailer.services.issues import document_import
+from mailer.services.newsletters.apply import apply_newsletter
+from tests.support.emails import emails_by_recipient, html_body, text_body
+from tests.support.real_newsletter import REAL_NEWSLETTER, requires_real_newsletter
 
 SETTINGS = """
 slug = "lumen-basin"
@@ -33,35 +33,35 @@ def words(text: str) -> Counter[str]:
     return Counter(re.findall(r"[^\W_]+", text.casefold()))
 
 
-@needs_it
+@requires_real_newsletter
 def test_the_real_newsletter_reaches_its_readers_by_section(
-    parts: Mailer,
-    inbox: RunningInbox,
-    add_readers: Callable[[str], None],
+    app: Container,
+    inbox: InboxServer,
+    add_subscribers: Callable[[str], None],
     prepare: Callable[[int], None],
     send: Callable[[], int],
 ) -> None:
-    apply_newsletter(parts.database, read_newsletter(SETTINGS))
-    document = parse(decode(REAL.read_bytes()), "en")
-    done = author.import_document(
-        parts.database,
+    apply_newsletter(app.database, read_newsletter(SETTINGS))
+    document = parse(decode(REAL_NEWSLETTER.read_bytes()), "en")
+    done = document_import.import_document(
+        app.database,
         document,
         "lumen-basin",
         "en",
         number="2018/1",
         today=date(2018, 4, 1),
-        pictures=parts.picture_from(REAL.parent),
+        picture_loader=app.picture_loader(REAL_NEWSLETTER.parent),
         actor="tests",
     )
     assert (done.sections, done.stories, done.contacts) == (6, 18, 7)
-    add_readers("""
+    add_subscribers("""
         ann@example.org;en;
         bea@example.org;en;human-trafficking
         cil@example.org;en;organized-crime|drug-prevention-treatment-and-care
     """)
     prepare(done.issue)
     assert send() == 3
-    got = mails(inbox)
+    got = emails_by_recipient(inbox)
 
     def said(*numbers: int) -> Counter[str]:
         sections = [document.sections[number] for number in numbers]
@@ -74,7 +74,7 @@ def test_the_real_newsletter_reaches_its_readers_by_section(
                 )
         return found
 
-    everything = words(text(got["ann@example.org"]))
+    everything = words(text_body(got["ann@example.org"]))
     assert words(document.intro) + said(*range(6)) - everything == Counter(), (
         "no word of any story is missing"
     )
@@ -83,7 +83,7 @@ def test_the_real_newsletter_reaches_its_readers_by_section(
             assert words(dateline.place) - everything == Counter()
 
     for name, numbers in (("bea", (2,)), ("cil", (4, 5))):
-        plain, rich = text(got[f"{name}@example.org"]), html(got[f"{name}@example.org"])
+        plain, rich = text_body(got[f"{name}@example.org"]), html_body(got[f"{name}@example.org"])
         assert said(*numbers) - words(plain) == Counter()
         others = [section for number, section in enumerate(document.sections) if number not in numbers]
         for story in (story for section in others for story in section.stories):

@@ -5,12 +5,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from mailer.adapters.inbox import RunningInbox
-from mailer.bootstrap import Mailer
-from mailer.domain.states import IssueState, MissingPolicy
-from mailer.services import approve, expand, explain, report
-from mailer.services.approve import NotApproved
-from tests.mails import html, mails, text
+from mailer.bootstrap import Container
+from mailer.devtools.inbox import InboxServer
+from mailer.domain.states import IssueState, MissingTranslationPolicy
+from mailer.services.delivery import expand, explain
+from mailer.services.issues import approve, report
+from mailer.services.issues.approve import NotApproved
+from tests.support.emails import emails_by_recipient, html_body, text_body
 
 Import = Callable[..., int]
 AddReaders = Callable[[str], None]
@@ -26,107 +27,109 @@ READERS = """
 CHARTER = "Nine countries sign the Lumen river charter"
 
 
-def audience(parts: Mailer, issue: int) -> dict[str, int]:
+def audience(app: Container, issue: int) -> dict[str, int]:
     """Readers by the language that they would get now, or by the reason why not."""
     found: dict[str, int] = {}
-    for language, _, reason, readers in expand.count_audience(parts.database, issue):
+    for language, _, reason, readers in expand.count_audience(app.database, issue):
         found[reason or language or ""] = found.get(reason or language or "", 0) + readers
     return found
 
 
 def test_a_language_that_is_imported_later_changes_who_gets_what(
-    parts: Mailer,
-    inbox: RunningInbox,
+    app: Container,
+    inbox: InboxServer,
     import_issue: Import,
-    add_readers: AddReaders,
+    add_subscribers: AddReaders,
     prepare: Prepare,
     send: Send,
 ) -> None:
     issue = import_issue("en")
-    add_readers(READERS)
-    assert audience(parts, issue) == {"en": 4}
+    add_subscribers(READERS)
+    assert audience(app, issue) == {"en": 4}
     assert import_issue("fr") == issue
-    assert audience(parts, issue) == {"en": 3, "fr": 1}
+    assert audience(app, issue) == {"en": 3, "fr": 1}
     import_issue("bs")
-    assert audience(parts, issue) == {"en": 1, "fr": 1, "bs": 2}
+    assert audience(app, issue) == {"en": 1, "fr": 1, "bs": 2}
     prepare(issue)
     assert send() == 4
-    languages = {address: str(mail["Content-Language"]) for address, mail in mails(inbox).items()}
+    languages = {
+        address: str(mail["Content-Language"]) for address, mail in emails_by_recipient(inbox).items()
+    }
     assert languages == {
         "ann@example.org": "en",
         "bea@example.org": "fr",
         "gil@example.org": "bs",
         "hal@example.org": "bs",
     }
-    assert report.status(parts.database, issue, datetime.now(UTC)).editions == 4
+    assert report.status(app.database, issue, datetime.now(UTC)).editions == 4
 
 
 def test_a_story_that_falls_back_is_labelled_and_says_its_language(
-    parts: Mailer,
-    inbox: RunningInbox,
+    app: Container,
+    inbox: InboxServer,
     import_issue: Import,
-    add_readers: AddReaders,
+    add_subscribers: AddReaders,
     prepare: Prepare,
     send: Send,
 ) -> None:
     issue = import_issue("en", "bs")
-    add_readers(READERS)
+    add_subscribers(READERS)
     prepare(issue)
     send()
-    gil = mails(inbox)["gil@example.org"]
-    assert "Two thousand pupils learn to read the river" in text(gil)
-    assert '<html lang="bs"' in html(gil)
-    assert 'lang="en"' in html(gil)
-    hal = mails(inbox)["hal@example.org"]
-    assert 'lang="en"' not in html(hal).partition("<body")[2], "nothing of hers fell back"
+    gil = emails_by_recipient(inbox)["gil@example.org"]
+    assert "Two thousand pupils learn to read the river" in text_body(gil)
+    assert '<html lang="bs"' in html_body(gil)
+    assert 'lang="en"' in html_body(gil)
+    hal = emails_by_recipient(inbox)["hal@example.org"]
+    assert 'lang="en"' not in html_body(hal).partition("<body")[2], "nothing of hers fell back"
 
 
 def test_a_story_without_the_language_is_left_out(
-    parts: Mailer,
-    inbox: RunningInbox,
+    app: Container,
+    inbox: InboxServer,
     import_issue: Import,
-    add_readers: AddReaders,
+    add_subscribers: AddReaders,
     prepare: Prepare,
     send: Send,
 ) -> None:
     issue = import_issue("en", "fr", "bs")
-    approve.set_policy(parts.database, issue, MissingPolicy.leave_out, "tests")
-    add_readers(READERS + "ivo@example.org;bs;")
+    approve.set_missing_translation_policy(app.database, issue, MissingTranslationPolicy.omit, "tests")
+    add_subscribers(READERS + "ivo@example.org;bs;")
     prepare(issue)
     assert send() == 4
-    assert report.skipped(parts.database, issue) == {"nothing_in_sections": 1}
+    assert report.skipped_by_reason(app.database, issue) == {"nothing_in_sections": 1}
     found = explain.explain(
-        parts.database, issue, "gil@example.org", parts.tokens.address_hash("gil@example.org")
+        app.database, issue, "gil@example.org", app.tokens.address_hash("gil@example.org")
     )
     assert "None of the sections they follow has a story in this issue." in found.sentences
-    got = mails(inbox)
+    got = emails_by_recipient(inbox)
     assert set(got) == {f"{name}@example.org" for name in ("ann", "bea", "hal", "ivo")}
-    ivo = text(got["ivo@example.org"])
+    ivo = text_body(got["ivo@example.org"])
     assert "Devet zemalja potpisalo povelju o rijeci Lumen" in ivo
     assert CHARTER not in ivo
     assert "Two thousand pupils" not in ivo
-    assert "Two thousand pupils" in text(got["ann@example.org"])
+    assert "Two thousand pupils" in text_body(got["ann@example.org"])
 
 
 def test_a_missing_translation_blocks_where_the_issue_says_so(
-    parts: Mailer,
-    inbox: RunningInbox,
+    app: Container,
+    inbox: InboxServer,
     import_issue: Import,
-    add_readers: AddReaders,
+    add_subscribers: AddReaders,
     prepare: Prepare,
     send: Send,
 ) -> None:
     issue = import_issue("en", "uk")
-    approve.set_policy(parts.database, issue, MissingPolicy.block, "tests")
-    add_readers(READERS)
+    approve.set_missing_translation_policy(app.database, issue, MissingTranslationPolicy.block, "tests")
+    add_subscribers(READERS)
     with pytest.raises(NotApproved, match=r"uk: 9 of 16 stories must be translated first: "):
         prepare(issue)
-    assert report.status(parts.database, issue, datetime.now(UTC)).state is IssueState.draft
+    assert report.status(app.database, issue, datetime.now(UTC)).state is IssueState.draft
     assert send() == 0
     assert inbox.messages() == ()
     whole = import_issue("fr")
     with pytest.raises(NotApproved):
         prepare(whole)
-    approve.set_policy(parts.database, issue, MissingPolicy.fall_back, "tests")
+    approve.set_missing_translation_policy(app.database, issue, MissingTranslationPolicy.fallback, "tests")
     prepare(issue)
     assert send() == 4

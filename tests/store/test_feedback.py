@@ -6,55 +6,55 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import text
 
-from mailer.bootstrap import Mailer
+from mailer.bootstrap import Container
 from mailer.store import feedback
-from tests.locks import wait_for_a_lock
+from tests.support.locks import wait_for_lock
 
 SAID = "550 5.1.1 no such user"
 
 
 def test_who_writes_down_the_same_bad_addresses_waits_in_no_circle(
-    parts: Mailer, import_issue: Callable[..., int], add_readers: Callable[[str], None]
+    app: Container, import_issue: Callable[..., int], add_subscribers: Callable[[str], None]
 ) -> None:
     issue, now = import_issue("en"), datetime.now(UTC)
     addresses = [f"reader{n}@example.org" for n in range(5)]
     # By their ids, the readers stand in the other order than by the hashes of their addresses.
-    for address in sorted(addresses, key=parts.tokens.address_hash, reverse=True):
-        add_readers(f"{address};en;")
+    for address in sorted(addresses, key=app.tokens.address_hash, reverse=True):
+        add_subscribers(f"{address};en;")
 
     def bounced(*readers: int) -> None:
-        with parts.database.transaction() as session:
-            feedback.bounced(session, issue, dict.fromkeys(readers, SAID), now)
+        with app.database.transaction() as session:
+            feedback.record_hard_bounces(session, issue, dict.fromkeys(readers, SAID), now)
 
     with ThreadPoolExecutor(1) as pool:
-        with parts.database.transaction() as session:
-            feedback.bounced(session, issue, {5: SAID}, now)
+        with app.database.transaction() as session:
+            feedback.record_hard_bounces(session, issue, {5: SAID}, now)
             others = pool.submit(bounced, 1, 2, 3, 4, 5)
-            wait_for_a_lock(session, others)
-            feedback.bounced(session, issue, {1: SAID}, now)
+            wait_for_lock(session, others)
+            feedback.record_hard_bounces(session, issue, {1: SAID}, now)
         others.result(10)
 
 
 def test_a_suppression_does_not_say_whose_it_was(
-    parts: Mailer, import_issue: Callable[..., int], add_readers: Callable[[str], None]
+    app: Container, import_issue: Callable[..., int], add_subscribers: Callable[[str], None]
 ) -> None:
     issue, now = import_issue("en"), datetime.now(UTC)
-    add_readers("ada@example.org;en;")
-    with parts.database.transaction() as session:
-        feedback.bounced(session, issue, {1: "550 5.1.1 <ada@example.org> unknown"}, now)
+    add_subscribers("ada@example.org;en;")
+    with app.database.transaction() as session:
+        feedback.record_hard_bounces(session, issue, {1: "550 5.1.1 <ada@example.org> unknown"}, now)
         assert session.scalar(text("SELECT detail FROM suppression")) == "550 5.1.1 <…> unknown"
 
 
 def test_who_moves_while_mail_is_with_a_worker_is_not_suppressed_for_it(
-    parts: Mailer, import_issue: Callable[..., int], add_readers: Callable[[str], None]
+    app: Container, import_issue: Callable[..., int], add_subscribers: Callable[[str], None]
 ) -> None:
     issue, now = import_issue("en"), datetime.now(UTC)
-    add_readers("ada@example.org;en;\nbob@example.org;en;")
-    with parts.database.transaction() as session:
-        moved = text("UPDATE subscriber SET keys_from = :at WHERE id = :id")
+    add_subscribers("ada@example.org;en;\nbob@example.org;en;")
+    with app.database.transaction() as session:
+        moved = text("UPDATE subscriber SET address_changed_at = :at WHERE id = :id")
         session.execute(moved, [{"id": 1, "at": now}, {"id": 2, "at": now - timedelta(days=1)}])
-        feedback.bounced(session, issue, {1: SAID, 2: SAID}, now)
+        feedback.record_hard_bounces(session, issue, {1: SAID, 2: SAID}, now)
         assert session.scalar(text("SELECT count(*) FROM feedback")) == 2
         assert list(session.scalars(text("SELECT address_hash FROM suppression"))) == [
-            parts.tokens.address_hash("bob@example.org")
+            app.tokens.address_hash("bob@example.org")
         ]

@@ -4,28 +4,28 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
 
-from mailer.bootstrap import Mailer
-from mailer.domain.throttling import Kind, Throttle
+from mailer.bootstrap import Container
+from mailer.domain.throttling import ThrottleScope, ThrottleState
 from mailer.store import throttles
-from tests.locks import wait_for_a_lock
+from tests.support.locks import wait_for_lock
 
 
-def test_who_waits_while_another_frees_it_changes_it_all_the_same(parts: Mailer) -> None:
-    opened = partial(Throttle.opened, now=datetime.now(UTC), reason="refused")
-    waiting: list[Future[Throttle]] = []
+def test_who_waits_while_another_frees_it_changes_it_all_the_same(app: Container) -> None:
+    opened = partial(ThrottleState.trip, now=datetime.now(UTC), reason="refused")
+    waiting: list[Future[ThrottleState]] = []
 
-    def open_it() -> Throttle:
-        with parts.database.transaction() as session:
-            return throttles.change(session, Kind.destination, "a.example", opened)[1]
+    def open_it() -> ThrottleState:
+        with app.database.transaction() as session:
+            return throttles.update(session, ThrottleScope.provider, "a.example", opened)[1]
 
     open_it()
     with ThreadPoolExecutor(1) as pool:
-        with parts.database.transaction() as session:
+        with app.database.transaction() as session:
 
-            def freed(held: Throttle) -> Throttle:
+            def freed(held: ThrottleState) -> ThrottleState:
                 waiting.append(pool.submit(open_it))
-                wait_for_a_lock(session, waiting[0])
-                return held.closed()
+                wait_for_lock(session, waiting[0])
+                return held.close()
 
-            throttles.change(session, Kind.destination, "a.example", freed)
+            throttles.update(session, ThrottleScope.provider, "a.example", freed)
         assert waiting[0].result(10).trips == 1

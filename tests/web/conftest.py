@@ -10,44 +10,44 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from mailer.bootstrap import Mailer
+from mailer.bootstrap import Container
 from mailer.domain.newsletter import read_newsletter
-from mailer.services.newsletter import apply_newsletter
+from mailer.services.newsletters.apply import apply_newsletter
 from mailer.web.app import create_app
-from tests.web.mailing import Mailing
+from tests.support.mailing import Mailing
 
 SAMPLE = Path(__file__).parents[2] / "docs" / "sample"
 
 
 @pytest.fixture
 def mailing(
-    parts: Mailer,
+    app: Container,
     import_issue: Callable[..., int],
-    add_readers: Callable[[str], None],
+    add_subscribers: Callable[[str], None],
     prepare: Callable[[int], None],
 ) -> Mailing:
     """The sample issue with its first section for everybody, expanded and rendered; nothing is sent."""
     issue = import_issue("en", "ar")
     newsletter = read_newsletter((SAMPLE / "newsletter.toml").read_text(encoding="utf-8"))
     newsletter.sections[0].always_included = True
-    apply_newsletter(parts.database, newsletter)
-    add_readers("""
+    apply_newsletter(app.database, newsletter)
+    add_subscribers("""
         ada@example.org;en fr;
         leila@example.org;ar fr;water-and-rivers
         jovan@example.org;sr-Latn-BA pt en;water-and-rivers
     """)
     prepare(issue)
-    return Mailing(parts, issue)
+    return Mailing(app, issue)
 
 
 @pytest.fixture
-def app(mailing: Mailing) -> FastAPI:
-    return create_app(mailing.parts)
+def web_app(mailing: Mailing) -> FastAPI:
+    return create_app(mailing.app)
 
 
 @pytest.fixture
-def client(app: FastAPI) -> Iterator[TestClient]:
-    with TestClient(app, follow_redirects=False) as made:
+def client(web_app: FastAPI) -> Iterator[TestClient]:
+    with TestClient(web_app, follow_redirects=False) as made:
         yield made
 
 
@@ -56,9 +56,9 @@ def serve() -> Iterator[Callable[..., str]]:
     """Puts an app on a port of this machine; returns its address."""
     running = []
 
-    def run(app: FastAPI, **options: object) -> str:
+    def run(web_app: FastAPI, **options: object) -> str:
         listener = socket.create_server(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(app, **({"log_level": "error"} | options)))  # type: ignore[arg-type]
+        server = uvicorn.Server(uvicorn.Config(web_app, **({"log_level": "error"} | options)))  # type: ignore[arg-type]
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         running.append((server, thread, listener))

@@ -11,14 +11,14 @@ from fastapi.testclient import TestClient
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mailer.bootstrap import Mailer
-from mailer.domain.colours import contrast
+from mailer.bootstrap import Container
+from mailer.domain.colours import contrast_ratio
 from mailer.settings import Settings
 from mailer.web.app import create_app
-from mailer.web.logs import without_tokens
-from mailer.web.static import TEMPLATES
-from mailer.web.theme import theme_address, theme_router
-from tests.web.mailing import Mailing
+from mailer.web.logs import redact_tokens
+from mailer.web.static import WEB_TEMPLATES
+from mailer.web.theme import theme_router, theme_url
+from tests.support.mailing import Mailing
 
 SAFE = {"Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff"}
 
@@ -27,7 +27,7 @@ SAFE = {"Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff"}
 def lonely(settings: Settings) -> TestClient:
     """The pages of a service whose database is gone."""
     gone = settings.model_copy(update={"database_url": "postgresql://nobody:secret@127.0.0.1:9/none"})
-    return TestClient(create_app(Mailer(gone)))
+    return TestClient(create_app(Container(gone)))
 
 
 def test_health(client: TestClient, lonely: TestClient) -> None:
@@ -38,9 +38,9 @@ def test_health(client: TestClient, lonely: TestClient) -> None:
 
 
 def test_without_a_database_pages_say_so_in_words(
-    lonely: TestClient, parts: Mailer, caplog: pytest.LogCaptureFixture
+    lonely: TestClient, app: Container, caplog: pytest.LogCaptureFixture
 ) -> None:
-    token = parts.links.reader_slots(1, [1])
+    token = app.urls.subscriber_slots(1, [1])
     answer = lonely.post(f"/u/{next(token).unsubscribe}", headers={"Accept-Language": "fr"})
     assert answer.status_code == 503
     assert '<html lang="fr" dir="ltr">' in answer.text
@@ -49,7 +49,7 @@ def test_without_a_database_pages_say_so_in_words(
 
 
 def test_a_failure_is_a_page_too(mailing: Mailing) -> None:
-    app = create_app(mailing.parts)
+    app = create_app(mailing.app)
 
     @app.get("/fail")
     def fail() -> None:
@@ -63,7 +63,7 @@ def test_a_failure_is_a_page_too(mailing: Mailing) -> None:
 
 
 def test_every_answer_has_safe_headers(client: TestClient) -> None:
-    for path in ("/", "/health", "/nowhere", "/static/base.css", theme_address({})):
+    for path in ("/", "/health", "/nowhere", "/static/base.css", theme_url({})):
         answer = client.get(path)
         assert {name: answer.headers[name] for name in SAFE} == SAFE
         assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
@@ -71,7 +71,7 @@ def test_every_answer_has_safe_headers(client: TestClient) -> None:
 
 def test_every_file_that_pages_ask_for_is_there(client: TestClient) -> None:
     html = client.get("/").text
-    sheet = (TEMPLATES / "static" / "reader.css").read_text()
+    sheet = (WEB_TEMPLATES / "static" / "public.css").read_text()
     files = re.findall(r'href="(/static/[^"]+)"', html)
     assert len(files) == 3
     for path in [*files, *(f"/static/{name}" for name in re.findall(r'url\("([^"]+)"\)', sheet))]:
@@ -80,13 +80,13 @@ def test_every_file_that_pages_ask_for_is_there(client: TestClient) -> None:
 
 def test_pages_below_a_path_of_the_public_address(settings: Settings) -> None:
     below = settings.model_copy(update={"public_url": "https://example.org/news"})
-    with Mailer(below) as parts:
+    with Container(below) as parts:
         html = TestClient(create_app(parts)).get("/nowhere").text
     assert 'href="/news/static/base.css?v=' in html
 
 
 def test_no_log_holds_a_token_an_address_or_an_ip(
-    app: FastAPI, mailing: Mailing, serve: Callable[..., str]
+    web_app: FastAPI, mailing: Mailing, serve: Callable[..., str]
 ) -> None:
     lines: list[str] = []
 
@@ -96,11 +96,11 @@ def test_no_log_holds_a_token_an_address_or_an_ip(
 
     keep = Keep()
     paths = [
-        mailing.to_leave("ada@example.org"),
-        mailing.to_choose("ada@example.org"),
-        mailing.web_view("en"),
+        mailing.unsubscribe_path("ada@example.org"),
+        mailing.manage_path("ada@example.org"),
+        mailing.web_view_path("en"),
     ]
-    base = serve(app, log_level="debug", access_log=True)
+    base = serve(web_app, log_level="debug", access_log=True)
     loggers = [logging.getLogger(name) for name in ("", "uvicorn", "uvicorn.access")]
     for logger in loggers:
         logger.addHandler(keep)
@@ -128,30 +128,32 @@ def test_no_log_holds_a_token_an_address_or_an_ip(
     ],
 )
 def test_tokens_are_masked(line: str, masked: str) -> None:
-    assert without_tokens(line) == masked
+    assert redact_tokens(line) == masked
 
 
 _COLOURS = st.from_regex(r"#[0-9a-fA-F]{6}", fullmatch=True)
 
 
-@given(accent=_COLOURS, paper=_COLOURS, ground=_COLOURS, ink=_COLOURS, section=_COLOURS)
-def test_any_theme_stays_readable(accent: str, paper: str, ground: str, ink: str, section: str) -> None:
-    css = theme_sheet({"accent": accent, "paper": paper, "ground": ground, "ink": ink}, ["", section])
+@given(accent=_COLOURS, surface=_COLOURS, background=_COLOURS, ink=_COLOURS, section=_COLOURS)
+def test_any_theme_stays_readable(accent: str, surface: str, background: str, ink: str, section: str) -> None:
+    css = theme_sheet(
+        {"accent": accent, "surface": surface, "background": background, "text": ink}, ["", section]
+    )
     for part in css.split("@media"):
         surface = re.findall(r"--surface: (#[0-9a-f]{6})", part.lower())[0]
         tones = re.findall(r"\.tone-[12] \{ --tone: (#[0-9a-f]{6});", part.lower())
-        assert [contrast(tone, surface) >= 4.5 for tone in tones] == [True, True]
+        assert [contrast_ratio(tone, surface) >= 4.5 for tone in tones] == [True, True]
         colours = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6})", part.lower()))
         for text in ("ink", "ink-soft", "accent"):
-            assert contrast(colours[text], colours["surface"]) >= 4.5
-        assert contrast(colours["on-accent"], colours["accent"]) >= 4.5
-        assert "band" not in colours or contrast(colours["on-band"], colours["band"]) >= 4.5
-        assert contrast(colours["on-ground"], colours["ground"]) >= 4.5
-        assert contrast(colours["line-strong"], colours["surface"]) >= 3
+            assert contrast_ratio(colours[text], colours["surface"]) >= 4.5
+        assert contrast_ratio(colours["on-accent"], colours["accent"]) >= 4.5
+        assert "band" not in colours or contrast_ratio(colours["on-band"], colours["band"]) >= 4.5
+        assert contrast_ratio(colours["on-ground"], colours["ground"]) >= 4.5
+        assert contrast_ratio(colours["line-strong"], colours["surface"]) >= 3
 
 
 def theme_sheet(colours: dict[str, str], sections: Sequence[str] = ()) -> str:
-    answer = _themes().get(theme_address(colours, sections))
+    answer = _themes().get(theme_url(colours, sections))
     assert answer.headers["Content-Type"].startswith("text/css")
     assert "immutable" in answer.headers["Cache-Control"]
     return answer.text

@@ -10,16 +10,16 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from playwright.sync_api import Browser, BrowserContext, Page, Route, sync_playwright
 
-from mailer.adapters.inbox import RunningInbox
-from mailer.bootstrap import Mailer
+from mailer.bootstrap import Container
+from mailer.devtools.inbox import InboxServer
 from mailer.domain.locales import NATIVE_NAMES
 from mailer.domain.newsletter import read_newsletter
-from mailer.services.newsletter import apply_newsletter
+from mailer.services.newsletters.apply import apply_newsletter
 from mailer.settings import ROOT, Settings
 from mailer.web.app import create_app
 from tests.conftest import SAMPLE
-from tests.web.every_page import ADA, JOVAN, LEILA, Shown, Walk
-from tests.web.mailing import Mailing
+from tests.support.mailing import Mailing
+from tests.support.page_tour import ADA, JOVAN, LEILA, PageTour, PageView
 
 PARTIAL = {"reader/layout", "reader/_words", "reader/form", "archive/layout", "archive/_words"}
 """Templates that are no pages of their own."""
@@ -40,14 +40,14 @@ Scheme = Literal["light", "dark"]
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
     """Forms ask for some work, so that the page with a script is among them."""
-    return settings.model_copy(update={"subscribe_challenge": 1})
+    return settings.model_copy(update={"subscribe_pow_bits": 1})
 
 
 @pytest.fixture
-def app(
-    parts: Mailer,
+def web_app(
+    app: Container,
     import_issue: Callable[..., int],
-    add_readers: Callable[[str], None],
+    add_subscribers: Callable[[str], None],
     prepare: Callable[[int], None],
     send: Callable[[], int],
 ) -> FastAPI:
@@ -55,33 +55,33 @@ def app(
     settings = read_newsletter((SAMPLE / "newsletter.toml").read_text("utf-8"))
     settings.tracking = "individual"
     settings.sections[0].always_included = True
-    apply_newsletter(parts.database, settings)
+    apply_newsletter(app.database, settings)
     settings.slug, settings.list_id = "lumen-culture", "culture.lumen-basin.example.org"
-    apply_newsletter(parts.database, settings)
-    add_readers(f"{ADA};en;\n{LEILA};ar;water-and-rivers culture-and-heritage\n{JOVAN};sr-Latn en;")
+    apply_newsletter(app.database, settings)
+    add_subscribers(f"{ADA};en;\n{LEILA};ar;water-and-rivers culture-and-heritage\n{JOVAN};sr-Latn en;")
     prepare(issue)
     send()
-    made = create_app(parts)
+    made = create_app(app)
     made.state.issue = issue
     return made
 
 
 @pytest.fixture
-def site(app: FastAPI, serve: Callable[..., str]) -> str:
-    return serve(app)
+def site(web_app: FastAPI, serve: Callable[..., str]) -> str:
+    return serve(web_app)
 
 
 @pytest.fixture
-def client(app: FastAPI) -> Iterator[TestClient]:
-    with TestClient(app) as made:
+def client(web_app: FastAPI) -> Iterator[TestClient]:
+    with TestClient(web_app) as made:
         yield made
 
 
 @pytest.fixture(params=["en", "ar"])
 def pages(
-    request: pytest.FixtureRequest, app: FastAPI, parts: Mailer, client: TestClient, inbox: RunningInbox
-) -> list[Shown]:
-    return list(Walk(parts, client, inbox, app.state.issue, request.param).pages())
+    request: pytest.FixtureRequest, web_app: FastAPI, parts: Container, client: TestClient, inbox: InboxServer
+) -> list[PageView]:
+    return list(PageTour(parts, client, inbox, web_app.state.issue, request.param).pages())
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ def context(browser: Browser, site: str) -> Iterator[BrowserContext]:
     made.close()
 
 
-def show(page: Page, shown: Shown) -> None:
+def show(page: Page, shown: PageView) -> None:
     """Answers to forms cannot be gone to: they are shown as they were answered, beside the real style sheets."""
 
     def answer(route: Route) -> None:
@@ -115,13 +115,13 @@ def open_all(page: Page) -> None:
     page.evaluate("document.querySelectorAll('details').forEach(details => { details.open = true })")
 
 
-def test_every_page_is_there_light_alone_and_private(pages: list[Shown], client: TestClient) -> None:
+def test_every_page_is_there_light_alone_and_private(pages: list[PageView], client: TestClient) -> None:
     none_is_forgotten(pages)
     each_is_light_and_asks_nobody_else(pages, client)
     each_is_private_or_the_same_for_all(pages)
 
 
-def none_is_forgotten(pages: list[Shown]) -> None:
+def none_is_forgotten(pages: list[PageView]) -> None:
     there = {
         f"{folder}/{file.stem}"
         for folder in ("reader", "archive")
@@ -131,7 +131,7 @@ def none_is_forgotten(pages: list[Shown]) -> None:
     assert {name.partition("/")[2] for name in there - PARTIAL} == walked
 
 
-def test_every_page_is_accessible(context: BrowserContext, pages: list[Shown]) -> None:
+def test_every_page_is_accessible(context: BrowserContext, pages: list[PageView]) -> None:
     """At 320 px, which is also 1280 px at 400 %, with all that opens open."""
     page, axe = context.new_page(), Axe()
     found = []
@@ -216,7 +216,7 @@ def missed_by_keyboard(page: Page) -> list[str]:
     return missed
 
 
-def each_is_light_and_asks_nobody_else(pages: list[Shown], client: TestClient) -> None:
+def each_is_light_and_asks_nobody_else(pages: list[PageView], client: TestClient) -> None:
     for shown in pages:
         html = shown.body.decode()
         loaded = re.findall(
@@ -230,7 +230,7 @@ def each_is_light_and_asks_nobody_else(pages: list[Shown], client: TestClient) -
         assert not re.search(r" (?:style|on[a-z]+)=|<style|javascript:", html), shown.name
 
 
-def each_is_private_or_the_same_for_all(pages: list[Shown]) -> None:
+def each_is_private_or_the_same_for_all(pages: list[PageView]) -> None:
     for shown in pages:
         policy = shown.headers["content-security-policy"]
         assert "default-src 'none'" in policy
@@ -247,8 +247,8 @@ def each_is_private_or_the_same_for_all(pages: list[Shown]) -> None:
             assert "noindex" in shown.headers["x-robots-tag"]
 
 
-def test_every_language_fits(context: BrowserContext, site: str, app: FastAPI, parts: Mailer) -> None:
-    walk = Walk(parts, TestClient(app), None, app.state.issue, "en")
+def test_every_language_fits(context: BrowserContext, site: str, web_app: FastAPI, parts: Container) -> None:
+    walk = PageTour(parts, TestClient(web_app), None, web_app.state.issue, "en")
     page = context.new_page()
     widths = [320, 1280]
     for language in NATIVE_NAMES:
@@ -265,11 +265,11 @@ def test_every_language_fits(context: BrowserContext, site: str, app: FastAPI, p
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("language", ["en", "ar"])
 def test_the_mail_in_the_browser_is_accessible(
-    context: BrowserContext, app: FastAPI, parts: Mailer, language: str, scheme: Scheme
+    context: BrowserContext, web_app: FastAPI, parts: Container, language: str, scheme: Scheme
 ) -> None:
     page, axe = context.new_page(), Axe()
     page.emulate_media(color_scheme=scheme)
-    page.goto(Mailing(parts, app.state.issue).web_view(language))
+    page.goto(Mailing(parts, web_app.state.issue).web_view_path(language))
     for width in (320, 1280):
         page.set_viewport_size({"width": width, "height": 800})
         assert faults(axe, page, "web view") == []

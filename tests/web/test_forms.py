@@ -3,7 +3,7 @@
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.web.mailing import Mailing
+from tests.support.mailing import Mailing
 
 ADA = "ada@example.org"
 
@@ -22,11 +22,13 @@ def test_a_strange_charset_is_no_form_and_no_error(
 ) -> None:
     kind = {"Content-Type": f"multipart/form-data; boundary=x; charset={charset}"}
     why = {"action": "why", "why": "other", "words": "\\ud800"}
-    client.post(mailing.to_choose(ADA), data={"action": "leave"})
-    answer = client.post(mailing.to_choose(ADA), content=multipart(**why), headers=kind)
+    client.post(mailing.manage_path(ADA), data={"action": "leave"})
+    answer = client.post(mailing.manage_path(ADA), content=multipart(**why), headers=kind)
     assert answer.status_code == 422
-    client.post(mailing.to_choose(ADA), data={"action": "undo"})
-    assert client.post(mailing.to_leave(ADA), content=multipart(**why), headers=kind).status_code == 200
+    client.post(mailing.manage_path(ADA), data={"action": "undo"})
+    assert (
+        client.post(mailing.unsubscribe_path(ADA), content=multipart(**why), headers=kind).status_code == 200
+    )
     assert not mailing.profile(ADA).subscribed  # RFC 8058: whatever is posted means to leave
 
 
@@ -34,6 +36,6 @@ def test_a_strange_charset_is_no_form_and_no_error(
 def test_multipart_is_read_as_utf_8(mailing: Mailing, client: TestClient, charset: str) -> None:
     kind = {"Content-Type": f"multipart/form-data; boundary=x{charset}"}
     body = multipart(action="move", address="ева@")
-    answer = client.post(mailing.to_choose(ADA), content=body, headers=kind)
+    answer = client.post(mailing.manage_path(ADA), content=body, headers=kind)
     assert answer.status_code == 422
     assert 'value="ева@"' in answer.text

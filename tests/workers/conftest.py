@@ -15,10 +15,10 @@ import pytest
 import redis
 
 from mailer.adapters.embedded import Valkey
-from mailer.bootstrap import Mailer
-from mailer.cli.processes import Processes
-from mailer.services import report
-from mailer.services.report import Status
+from mailer.bootstrap import Container
+from mailer.cli.supervisor import Supervisor
+from mailer.services.issues import report
+from mailer.services.issues.report import IssueStatus
 from mailer.settings import ROOT, Settings
 
 
@@ -34,7 +34,7 @@ def redis_url(request: pytest.FixtureRequest) -> str:
 
 
 @dataclass(slots=True)
-class Relay:
+class SinkProcess:
     """bench/sink.py as a process, and its record of accepted messages."""
 
     port: int
@@ -51,7 +51,7 @@ class Relay:
 
 
 @pytest.fixture
-def relay(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Relay]:
+def relay(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[SinkProcess]:
     """A slow relay, so that there is a middle to disturb; marked with other words it behaves otherwise."""
     words = getattr(request, "param", ["--latency", "0.01"])
     log = tmp_path / "accepted.log"
@@ -61,14 +61,14 @@ def relay(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Relay]:
         text=True,
     )
     assert process.stdout is not None
-    yield Relay(int(process.stdout.readline()), log, process)
+    yield SinkProcess(int(process.stdout.readline()), log, process)
     process.kill()
     process.wait()
     process.stdout.close()
 
 
 @pytest.fixture
-def settings(settings: Settings, relay: Relay, redis_url: str) -> Settings:
+def settings(settings: Settings, relay: SinkProcess, redis_url: str) -> Settings:
     return settings.model_copy(
         update={
             "smtp_port": relay.port,
@@ -81,25 +81,25 @@ def settings(settings: Settings, relay: Relay, redis_url: str) -> Settings:
 
 
 @pytest.fixture
-def processes(parts: Mailer) -> Iterator[Processes]:
-    with Processes(parts) as made:
+def processes(app: Container) -> Iterator[Supervisor]:
+    with Supervisor(app) as made:
         yield made
 
 
 @pytest.fixture
-def until(parts: Mailer) -> Callable[..., Status]:
+def wait_for_status(app: Container) -> Callable[..., IssueStatus]:
     """Wait until an issue's status is as asked; fails with the last one seen."""
 
-    def wait(issue: int, condition: Callable[[Status], bool], seconds: float = 60) -> Status:
+    def wait(issue: int, condition: Callable[[IssueStatus], bool], seconds: float = 60) -> IssueStatus:
         began = time.monotonic()
         while True:
-            status = report.status(parts.database, issue, datetime.now(UTC))
+            status = report.status(app.database, issue, datetime.now(UTC))
             if condition(status):
                 return status
             if time.monotonic() - began > seconds:
                 logs = "\n".join(
                     f"--- {log.name}\n{log.read_text()[-1500:]}"
-                    for log in sorted((parts.settings.state_dir / "logs").glob("*.log"))
+                    for log in sorted((app.settings.state_dir / "logs").glob("*.log"))
                 )
                 pytest.fail(f"after {seconds} s: {status}\n{logs}")
             time.sleep(0.05)

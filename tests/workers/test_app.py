@@ -17,7 +17,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("MAILER_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
     monkeypatch.setenv("MAILER_SECRET_KEY", "k" * 32)
     monkeypatch.setenv("MAILER_STATE_DIR", str(tmp_path))
-    app._mailer.cache_clear()
+    app._container.cache_clear()
 
 
 @pytest.mark.usefixtures("fresh")
@@ -30,15 +30,15 @@ def test_threads_that_begin_together_share_one_sender_with_its_connections() -> 
 
             def ask(_: int, go: threading.Barrier = go) -> object:
                 go.wait()
-                return app.mailer().sender
+                return app.container().send_worker
 
             with ThreadPoolExecutor(8) as threads:
                 found = list(threads.map(ask, range(8)))
             assert len(set(map(id, found))) == 1
-            app._mailer.cache_clear()
+            app._container.cache_clear()
     finally:
         sys.setswitchinterval(before)
-        app._mailer.cache_clear()
+        app._container.cache_clear()
 
 
 @pytest.mark.parametrize("module", ["workers.app", "mailer.__main__"])

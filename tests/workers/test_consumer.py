@@ -3,8 +3,8 @@
 from celery.utils.imports import symbol_by_name
 from kombu import Connection
 
-from workers.app import app
-from workers.consumer import Consumer
+from workers.app import celery_app
+from workers.consumer import ResilientConsumer
 
 
 class Unclosable(Connection):  # type: ignore[misc]
@@ -15,8 +15,8 @@ class Unclosable(Connection):  # type: ignore[misc]
 
 
 def test_a_broken_connection_that_cannot_be_closed_does_not_end_the_worker() -> None:
-    assert symbol_by_name(app.conf.worker_consumer) is Consumer
-    consumer = Consumer.__new__(Consumer)  # no worker around it
-    consumer.app, consumer.connection = app, Unclosable("memory://")
+    assert symbol_by_name(celery_app.conf.worker_consumer) is ResilientConsumer
+    consumer = ResilientConsumer.__new__(ResilientConsumer)  # no worker around it
+    consumer.app, consumer.connection = celery_app, Unclosable("memory://")
     consumer.on_connection_error_after_connected(ConnectionError("gone"))
     assert consumer.connection is None, "a new one is made"

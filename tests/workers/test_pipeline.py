@@ -11,40 +11,40 @@ import redis
 from kombu import Connection
 from sqlalchemy import text
 
-from mailer.bootstrap import Mailer
-from mailer.cli.processes import Processes
-from mailer.domain.ties import Tie
-from mailer.services import approve, compose, leave, report, schedule
-from mailer.services.report import Status
-from mailer.store import readers
+from mailer.bootstrap import Container
+from mailer.cli.supervisor import Supervisor
+from mailer.domain.subscription_ref import SubscriptionRef
+from mailer.services.issues import approve, compile, report, schedule
+from mailer.services.issues.report import IssueStatus
+from mailer.services.subscribers import unsubscribe
+from mailer.store import subscribers
+from tests.workers.conftest import SinkProcess
 from workers import pipeline
 from workers.app import broker_url
 
-from .conftest import Relay
-
-Until = Callable[..., Status]
+Until = Callable[..., IssueStatus]
 READERS = 400
 
 
 @pytest.fixture
-def issue(parts: Mailer, import_issue: Callable[..., int], add_readers: Callable[[str], None]) -> int:
+def issue(app: Container, import_issue: Callable[..., int], add_subscribers: Callable[[str], None]) -> int:
     """The sample issue in two languages, approved, with readers of both."""
     made = import_issue("en", "sr-Cyrl")
     languages = ("en", "sr-Latn-BA", "de")
-    add_readers("\n".join(f"r{n}@d{n % 7}.example.org;{languages[n % 3]};" for n in range(READERS)))
-    approve.approve(parts.database, compose.load(parts.database, parts.links, made), "tests")
+    add_subscribers("\n".join(f"r{n}@d{n % 7}.example.org;{languages[n % 3]};" for n in range(READERS)))
+    approve.approve(app.database, compile.load_issue(app.database, app.urls, made), "tests")
     return made
 
 
-def sending(parts: Mailer, issue: int) -> None:
-    schedule.schedule(parts.database, issue, datetime.now(UTC), "tests")
+def sending(app: Container, issue: int) -> None:
+    schedule.schedule(app.database, issue, datetime.now(UTC), "tests")
 
 
-def nothing_lost_or_doubled(parts: Mailer, issue: int, relay: Relay, uncertain: int) -> None:
+def nothing_lost_or_doubled(app: Container, issue: int, relay: SinkProcess, uncertain: int) -> None:
     """The relay's record against the ledger."""
     accepted = relay.accepted()
-    counts = report.status(parts.database, issue, datetime.now(UTC)).counts
-    assert report.audit(parts.database, issue) == []
+    counts = report.status(app.database, issue, datetime.now(UTC)).counts
+    assert report.audit(app.database, issue) == []
     assert [message for message, times in accepted.items() if times > 1] == []
     assert counts.sent + counts.uncertain == READERS
     assert counts.uncertain <= uncertain
@@ -52,93 +52,100 @@ def nothing_lost_or_doubled(parts: Mailer, issue: int, relay: Relay, uncertain: 
 
 
 def test_an_issue_goes_out_by_itself(
-    parts: Mailer, issue: int, processes: Processes, relay: Relay, until: Until
+    app: Container, issue: int, processes: Supervisor, relay: SinkProcess, wait_for_status: Until
 ) -> None:
     processes.start_all(web=False)
-    sending(parts, issue)
-    until(issue, lambda status: status.state == "sent")
-    nothing_lost_or_doubled(parts, issue, relay, uncertain=0)
-    assert not list((parts.settings.state_dir / "journal").glob("*.log"))
-    assert parts.telemetry.present()
+    sending(app, issue)
+    wait_for_status(issue, lambda status: status.state == "sent")
+    nothing_lost_or_doubled(app, issue, relay, uncertain=0)
+    assert not list((app.settings.state_dir / "journal").glob("*.log"))
+    assert app.metrics.live_workers()
     processes.stop(30)
-    assert parts.telemetry.present() == [], "who ends says so"
+    assert app.metrics.live_workers() == [], "who ends says so"
 
 
 def test_two_beats_and_more_workers_send_the_same(
-    parts: Mailer, issue: int, processes: Processes, relay: Relay, until: Until
+    app: Container, issue: int, processes: Supervisor, relay: SinkProcess, wait_for_status: Until
 ) -> None:
     processes.start_all(web=False)
-    processes.start_worker("prepare2", "control,expand,compose,notes", 2)
+    processes.start_worker("prepare2", "scheduler,expand,compose,transactional", 2)
     processes.start_worker("send2", "send,retry", 2)
     processes.start_beat("beat2")
-    sending(parts, issue)
-    until(issue, lambda status: status.state == "sent")
-    nothing_lost_or_doubled(parts, issue, relay, uncertain=0)
+    sending(app, issue)
+    wait_for_status(issue, lambda status: status.state == "sent")
+    nothing_lost_or_doubled(app, issue, relay, uncertain=0)
 
 
 def test_workers_killed_again_and_again_lose_nothing_and_double_nothing(
-    parts: Mailer, issue: int, processes: Processes, relay: Relay, until: Until
+    app: Container, issue: int, processes: Supervisor, relay: SinkProcess, wait_for_status: Until
 ) -> None:
     processes.start_all(web=False)
-    sending(parts, issue)
+    sending(app, issue)
     kills = 0
     for enough in (20, 150, 280):
-        until(issue, lambda status, enough=enough: status.counts.sent >= enough)
+        wait_for_status(issue, lambda status, enough=enough: status.counts.sent >= enough)
         os.kill(processes.pid("send"), signal.SIGKILL)
         kills += 1
         processes.start_worker("send", "send,retry", 2)
-    until(issue, lambda status: status.counts.pending == 0)
-    nothing_lost_or_doubled(parts, issue, relay, uncertain=kills * parts.settings.smtp_connections)
+    wait_for_status(issue, lambda status: status.counts.pending == 0)
+    nothing_lost_or_doubled(app, issue, relay, uncertain=kills * app.settings.smtp_connections)
 
 
 def test_a_flushed_broker_is_filled_again(
-    parts: Mailer, issue: int, processes: Processes, relay: Relay, until: Until, redis_url: str
+    app: Container,
+    issue: int,
+    processes: Supervisor,
+    relay: SinkProcess,
+    wait_for_status: Until,
+    redis_url: str,
 ) -> None:
     processes.start_all(web=False)
-    sending(parts, issue)
-    until(issue, lambda status: status.counts.sent >= 20)
+    sending(app, issue)
+    wait_for_status(issue, lambda status: status.counts.sent >= 20)
     redis.Redis.from_url(redis_url).flushall()
-    until(issue, lambda status: status.state == "sent")
-    nothing_lost_or_doubled(parts, issue, relay, uncertain=0)
+    wait_for_status(issue, lambda status: status.state == "sent")
+    nothing_lost_or_doubled(app, issue, relay, uncertain=0)
 
 
 def test_hints_that_nobody_takes_do_not_pile_up(
-    parts: Mailer,
+    app: Container,
     import_issue: Callable[..., int],
-    add_readers: Callable[[str], None],
+    add_subscribers: Callable[[str], None],
     prepare: Callable[[int], None],
     redis_url: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """As where a relay is slow for hours."""
     made = import_issue("en")
-    add_readers("\n".join(f"r{n}@example.org;en;" for n in range(READERS)))
+    add_subscribers("\n".join(f"r{n}@example.org;en;" for n in range(READERS)))
     prepare(made)
-    monkeypatch.setattr(pipeline, "mailer", lambda: parts)
-    monkeypatch.setattr(pipeline, "HINTS_AHEAD", 3)
+    monkeypatch.setattr(pipeline, "container", lambda: app)
+    monkeypatch.setattr(pipeline, "MAX_ENQUEUED_JOBS", 3)
     broker, now = redis.Redis.from_url(redis_url), datetime.now(UTC)
     with Connection(broker_url(redis_url)) as connection:
         tell = functools.partial(pipeline.send.apply_async, connection=connection)
         monkeypatch.setattr(pipeline.send, "apply_async", tell)
         for turn in range(1, 4):
-            pipeline.hand_out(now + turn * 2 * pipeline.HINT_AGAIN)
+            pipeline.enqueue_due_batches(now + turn * 2 * pipeline.REENQUEUE_AFTER)
             assert broker.llen("send") == 3
-        with parts.database.transaction() as session:
-            session.execute(text("UPDATE batch SET retry = true WHERE id > (SELECT min(id) + 3 FROM batch)"))
+        with app.database.transaction() as session:
+            session.execute(
+                text("UPDATE batch SET is_retry = true WHERE id > (SELECT min(id) + 3 FROM batch)")
+            )
         for turn in range(4, 7):
-            pipeline.hand_out(now + turn * 2 * pipeline.HINT_AGAIN)
+            pipeline.enqueue_due_batches(now + turn * 2 * pipeline.REENQUEUE_AFTER)
             assert (broker.llen("send"), broker.llen("retry")) == (3, 3), "each has room of its own"
         broker.flushdb()
-        pipeline.hand_out(now + 8 * 2 * pipeline.HINT_AGAIN)
+        pipeline.enqueue_due_batches(now + 8 * 2 * pipeline.REENQUEUE_AFTER)
         assert broker.llen("send") + broker.llen("retry") == 3, "and what was lost is given again"
 
 
 def test_an_issue_that_nobody_prepares_does_not_fill_redis(
-    parts: Mailer, issue: int, redis_url: str, monkeypatch: pytest.MonkeyPatch
+    app: Container, issue: int, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sending(parts, issue)
-    monkeypatch.setattr(pipeline, "mailer", lambda: parts)
-    monkeypatch.setattr(pipeline, "HINTS_AHEAD", 3)
+    sending(app, issue)
+    monkeypatch.setattr(pipeline, "container", lambda: app)
+    monkeypatch.setattr(pipeline, "MAX_ENQUEUED_JOBS", 3)
     broker = redis.Redis.from_url(redis_url)
     with Connection(broker_url(redis_url)) as connection:
         for stage in (pipeline.expand, pipeline.compose):
@@ -150,71 +157,71 @@ def test_an_issue_that_nobody_prepares_does_not_fill_redis(
 
 
 def test_sigterm_gives_claims_back(
-    parts: Mailer, issue: int, processes: Processes, relay: Relay, until: Until
+    app: Container, issue: int, processes: Supervisor, relay: SinkProcess, wait_for_status: Until
 ) -> None:
     processes.start_all(web=False)
-    sending(parts, issue)
-    until(issue, lambda status: status.counts.sent >= 20)
+    sending(app, issue)
+    wait_for_status(issue, lambda status: status.counts.sent >= 20)
     began = datetime.now(UTC)
     processes.stop()
     assert (datetime.now(UTC) - began).total_seconds() < 10
-    left = report.status(parts.database, issue, datetime.now(UTC)).counts
+    left = report.status(app.database, issue, datetime.now(UTC)).counts
     assert left.sent == len(relay.accepted())
     assert left.pending == READERS - left.sent > 0
     processes.start_all(web=False)
-    until(issue, lambda status: status.state == "sent", seconds=30)
-    nothing_lost_or_doubled(parts, issue, relay, uncertain=0)
+    wait_for_status(issue, lambda status: status.state == "sent", seconds=30)
+    nothing_lost_or_doubled(app, issue, relay, uncertain=0)
 
 
 @pytest.mark.parametrize("relay", [["--stall", "1", "--stall-seconds", "60"]], indirect=True)
 def test_sigterm_does_not_wait_for_a_relay_that_is_silent(
-    parts: Mailer, issue: int, processes: Processes, relay: Relay, until: Until
+    app: Container, issue: int, processes: Supervisor, relay: SinkProcess, wait_for_status: Until
 ) -> None:
     processes.start_all(web=False)
-    sending(parts, issue)
-    until(issue, lambda status: len(relay.accepted()) >= 4)
+    sending(app, issue)
+    wait_for_status(issue, lambda status: len(relay.accepted()) >= 4)
     began = datetime.now(UTC)
     processes.stop(30)
     assert (datetime.now(UTC) - began).total_seconds() < 10
-    left = report.status(parts.database, issue, datetime.now(UTC)).counts
-    assert report.audit(parts.database, issue) == []
+    left = report.status(app.database, issue, datetime.now(UTC)).counts
+    assert report.audit(app.database, issue) == []
     assert left.uncertain == len(relay.accepted()) == 4, "one for each connection"
     assert left.pending == READERS - 4
-    assert report.in_flight(parts.database, issue) == 0, "claims go back"
+    assert report.count_in_flight(app.database, issue) == 0, "claims go back"
 
 
 def test_pause_holds_and_resume_goes_on(
-    parts: Mailer, issue: int, processes: Processes, relay: Relay, until: Until
+    app: Container, issue: int, processes: Supervisor, relay: SinkProcess, wait_for_status: Until
 ) -> None:
     processes.start_all(web=False)
-    sending(parts, issue)
-    until(issue, lambda status: status.counts.sent >= 20)
-    schedule.pause(parts.database, issue, "tests")
-    until(issue, lambda status: report.in_flight(parts.database, issue) == 0, seconds=2)
-    held = report.status(parts.database, issue, datetime.now(UTC)).counts
+    sending(app, issue)
+    wait_for_status(issue, lambda status: status.counts.sent >= 20)
+    schedule.pause(app.database, issue, "tests")
+    wait_for_status(issue, lambda status: report.count_in_flight(app.database, issue) == 0, seconds=2)
+    held = report.status(app.database, issue, datetime.now(UTC)).counts
     assert held.pending > 0
     assert len(relay.accepted()) == held.sent
-    schedule.resume(parts.database, issue, "tests")
-    until(issue, lambda status: status.state == "sent")
-    nothing_lost_or_doubled(parts, issue, relay, uncertain=0)
+    schedule.resume(app.database, issue, "tests")
+    wait_for_status(issue, lambda status: status.state == "sent")
+    nothing_lost_or_doubled(app, issue, relay, uncertain=0)
 
 
 def test_leaving_takes_effect_on_queued_mail(
-    parts: Mailer, issue: int, processes: Processes, relay: Relay, until: Until
+    app: Container, issue: int, processes: Supervisor, relay: SinkProcess, wait_for_status: Until
 ) -> None:
     processes.start_all(web=False)
-    sending(parts, issue)
-    until(issue, lambda status: status.counts.sent >= 20)
-    with parts.database.transaction() as session:
-        last = readers.by_hash(
-            session, parts.tokens.address_hash(f"r{READERS - 1}@d{(READERS - 1) % 7}.example.org")
+    sending(app, issue)
+    wait_for_status(issue, lambda status: status.counts.sent >= 20)
+    with app.database.transaction() as session:
+        last = subscribers.by_hash(
+            session, app.tokens.address_hash(f"r{READERS - 1}@d{(READERS - 1) % 7}.example.org")
         )
         assert last is not None
-    assert leave.leave(parts.database, Tie(last.id, issue), "tests", datetime.now(UTC))
-    gone = parts.links.reader_slots(issue, [last.id])
+    assert unsubscribe.unsubscribe(app.database, SubscriptionRef(last.id, issue), "tests", datetime.now(UTC))
+    gone = app.urls.subscriber_slots(issue, [last.id])
     message = f"<{next(iter(gone)).message}@lumen-basin.example.org>"
     before = relay.accepted()[message]
-    done = until(issue, lambda status: status.state == "sent")
+    done = wait_for_status(issue, lambda status: status.state == "sent")
     assert relay.accepted()[message] == before
     assert done.counts.skipped == 1 - before
 
@@ -222,13 +229,13 @@ def test_leaving_takes_effect_on_queued_mail(
 def test_every_queue_is_consumed_and_every_task_has_one() -> None:
     import inspect
 
-    from workers import upkeep
-    from workers.app import QUEUES, app
+    from workers import maintenance
+    from workers.app import QUEUES, celery_app
 
-    started = inspect.getsource(Processes.start_all)
+    started = inspect.getsource(Supervisor.start_all)
     for queue in QUEUES:
         assert queue in started, queue
-    for module in (pipeline, upkeep):
+    for module in (pipeline, maintenance):
         for task in vars(module).values():
             if str(getattr(task, "name", "")).startswith(f"{module.__name__}."):
-                assert app.conf.task_routes[task.name]["queue"] in QUEUES
+                assert celery_app.conf.task_routes[task.name]["queue"] in QUEUES

@@ -6,6 +6,6 @@ RFC 3461 (DSN), RFC 6531 (SMTPUTF8), RFC 2034 and 3463 (enhanced codes).
 
 from mailer.adapters.smtp.relay import Relay, Timeouts, Tls
 from mailer.adapters.smtp.transport import Transport
-from mailer.domain.handover import Envelope, Handover, Result
+from mailer.domain.transfer import Envelope, TransferObserver, TransferResult
 
-__all__ = ["Envelope", "Handover", "Relay", "Result", "Timeouts", "Tls", "Transport"]
+__all__ = ["Envelope", "Relay", "Timeouts", "Tls", "TransferObserver", "TransferResult", "Transport"]

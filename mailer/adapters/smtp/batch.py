@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from operator import length_hint
 from typing import cast
 
-from mailer.domain.handover import Envelope, Handover, Result
 from mailer.domain.outcomes import Outcome, Reply, Stage
+from mailer.domain.transfer import Envelope, TransferObserver, TransferResult
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class BatchAbort:
     """One answer for every envelope that has not been begun."""
 
     outcome: Outcome
@@ -23,34 +23,34 @@ class Verdict:
 
 
 @dataclass(slots=True, eq=False)
-class Job:
+class Transfer:
     """An envelope on its way. It is settled once and never changes after that."""
 
     envelope: Envelope
-    batch: "Batch"
-    losses: int = 0
+    batch: "SmtpBatch"
+    lost_connections: int = 0
     """Connections that were lost under it before its final dot."""
     refused: bool = False
     """The relay refused it in this transaction."""
-    dotted: bool = False
+    final_dot_sent: bool = False
     """Its final dot was written, or is about to be."""
-    settled: bool = False
+    finished: bool = False
     reply: Reply | None = None
     """The last word of a connection that was lost under it (421)."""
 
-    def settle(self, outcome: Outcome, reply: Reply | None, stage: Stage, detail: str = "") -> None:
-        self.batch.settle(self, outcome, reply, stage, detail)
+    def finish(self, outcome: Outcome, reply: Reply | None, stage: Stage, detail: str = "") -> None:
+        self.batch.finish(self, outcome, reply, stage, detail)
 
-    def settle_by(self, verdict: Verdict) -> None:
-        self.settle(verdict.outcome, verdict.reply, verdict.stage, verdict.detail)
+    def finish_aborted(self, abort: BatchAbort) -> None:
+        self.finish(abort.outcome, abort.reply, abort.stage, abort.detail)
 
 
-UNKNOWN_LENGTH = 1000
+ASSUMED_BACKLOG = 1000
 _RAISED = object()
-CALLED_OFF = Verdict(Outcome.WITHHELD, Stage.MAIL, detail="called off")
+CANCELLED = BatchAbort(Outcome.NOT_SENT, Stage.MAIL, detail="called off")
 
 
-class Batch:
+class SmtpBatch:
     """Gives envelopes out one by one, calls ``on_result`` once for each, and knows when all is done.
 
     An exception from one of the caller's functions or from their iterator calls the rest off; ``error``
@@ -59,44 +59,44 @@ class Batch:
 
     def __init__(
         self,
-        handover: Handover,
-        on_result: Callable[[Result], None],
+        observer: TransferObserver,
+        on_result: Callable[[TransferResult], None],
         may_send: Callable[[Envelope], bool] | None,
     ) -> None:
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.error: BaseException | None = None
-        self.verdict: Verdict | None = None
-        self._handover = handover
+        self.abort_reason: BatchAbort | None = None
+        self._observer = observer
         self._on_result = on_result
         self._may_send = may_send
         self._source: Iterator[Envelope] | None = None
         self._queue: deque[Envelope] = deque()
-        self._sealed = False
-        self._jobs: set[Job] = set()
-        self._room = asyncio.Event()
+        self._input_closed = False
+        self._transfers: set[Transfer] = set()
+        self._space_freed = asyncio.Event()
 
     # Envelopes come in.
 
-    def draw_from(self, source: Iterator[Envelope]) -> None:
+    def pull_from(self, source: Iterator[Envelope]) -> None:
         """Envelopes are taken from ``source`` one ahead of the connections that are ready for them."""
         self._source = source
-        self._sealed = True
-        self._draw()
+        self._input_closed = True
+        self._prefetch()
 
     def add(self, envelope: Envelope) -> None:
         self._queue.append(envelope)
-        if self.verdict is not None:
-            self.stop(self.verdict)
+        if self.abort_reason is not None:
+            self.abort(self.abort_reason)
 
-    async def room(self, most: int) -> None:
+    async def wait_for_space(self, limit: int) -> None:
         """Wait until fewer than ``most`` envelopes wait here."""
-        while len(self._queue) >= most:
-            self._room.clear()
-            await self._room.wait()
+        while len(self._queue) >= limit:
+            self._space_freed.clear()
+            await self._space_freed.wait()
 
-    def seal(self) -> None:
+    def close_input(self) -> None:
         """No more will be added."""
-        self._sealed = True
+        self._input_closed = True
         self._check_done()
 
     # Jobs go out.
@@ -104,81 +104,87 @@ class Batch:
     @property
     def backlog(self) -> int:
         """How many envelopes wait to be taken; a guess where the iterator does not know."""
-        drawn = 0 if self._source is None else length_hint(self._source, UNKNOWN_LENGTH)
+        drawn = 0 if self._source is None else length_hint(self._source, ASSUMED_BACKLOG)
         return len(self._queue) + drawn
 
-    def take(self) -> Job | None:
+    def next_transfer(self) -> Transfer | None:
         """The next envelope that may be sent now."""
-        while (job := self._next()) is not None:
-            if self.permits(job):
+        while (job := self._pop_next()) is not None:
+            if self.may_start(job):
                 return job
         return None
 
-    def permits(self, job: Job) -> bool:
+    def may_start(self, transfer: Transfer) -> bool:
         """Whether the job may be begun; if not, it is settled."""
-        if not job.settled and self.verdict is not None:
-            job.settle_by(self.verdict)
-        return self.still_permits(job, Stage.MAIL)
+        if not transfer.finished and self.abort_reason is not None:
+            transfer.finish_aborted(self.abort_reason)
+        return self.may_continue(transfer, Stage.MAIL)
 
-    def still_permits(self, job: Job, stage: Stage = Stage.DATA) -> bool:
+    def may_continue(self, transfer: Transfer, stage: Stage = Stage.DATA) -> bool:
         """Whether the job that was begun may go on; if not, it is settled as withheld."""
-        if job.settled:
+        if transfer.finished:
             return False
-        allowed = True if self._may_send is None else self._call(self._may_send, job.envelope)
+        allowed = True if self._may_send is None else self._call(self._may_send, transfer.envelope)
         if allowed is _RAISED or not allowed:
-            job.settle(Outcome.WITHHELD, None, stage)
+            transfer.finish(Outcome.NOT_SENT, None, stage)
             return False
         return True
 
-    def about_to_finish(self, job: Job) -> bool:
+    def before_final_dot(self, transfer: Transfer) -> bool:
         """Tell the journal; False if it could not write that down, and then the dot must not go out."""
-        job.dotted = self._call(self._handover.about_to_finish, job.envelope.key) is not _RAISED
-        return job.dotted
+        transfer.final_dot_sent = (
+            self._call(self._observer.before_final_dot, transfer.envelope.key) is not _RAISED
+        )
+        return transfer.final_dot_sent
 
-    def answered(self, job: Job, reply: Reply) -> None:
-        self._call(self._handover.answered, job.envelope.key, reply)
+    def after_reply(self, transfer: Transfer, reply: Reply) -> None:
+        self._call(self._observer.after_reply, transfer.envelope.key, reply)
 
     # Results come back.
 
-    def settle(self, job: Job, outcome: Outcome, reply: Reply | None, stage: Stage, detail: str) -> None:
-        if job.settled:
+    def finish(
+        self, transfer: Transfer, outcome: Outcome, reply: Reply | None, stage: Stage, detail: str
+    ) -> None:
+        if transfer.finished:
             return
-        job.settled = True
-        self._jobs.discard(job)
-        self._call(self._on_result, Result(job.envelope.key, outcome, reply, stage, time.time(), detail))
+        transfer.finished = True
+        self._transfers.discard(transfer)
+        self._call(
+            self._on_result, TransferResult(transfer.envelope.key, outcome, reply, stage, time.time(), detail)
+        )
         self._check_done()
 
-    def stop(self, verdict: Verdict) -> None:
+    def abort(self, reason: BatchAbort) -> None:
         """Settle all that was not begun, and all that may still come, by ``verdict``."""
-        self.verdict = self.verdict or verdict
-        while (job := self._next()) is not None:
-            job.settle_by(self.verdict)
+        self.abort_reason = self.abort_reason or reason
+        while (job := self._pop_next()) is not None:
+            job.finish_aborted(self.abort_reason)
         self._check_done()
 
-    def call_off(self) -> None:
+    def cancel(self) -> None:
         """Settle everything now; nothing more is reported, whatever the connections still hear."""
-        self.stop(CALLED_OFF)
-        for job in list(self._jobs):
-            if job.dotted:
-                job.settle(Outcome.UNKNOWN, None, Stage.FINAL, CALLED_OFF.detail)
+        self.abort(CANCELLED)
+        for job in list(self._transfers):
+            if job.final_dot_sent:
+                job.finish(Outcome.UNKNOWN, None, Stage.FINAL, CANCELLED.detail)
             else:
-                job.settle_by(CALLED_OFF)
+                job.finish_aborted(CANCELLED)
 
     def fail(self, error: BaseException) -> None:
         if self.error is None:
             self.error = error
-            self.stop(CALLED_OFF)
+            self.abort(CANCELLED)
 
-    def _next(self) -> Job | None:
+    def _pop_next(self) -> Transfer | None:
         if not self._queue:
             return None
-        job = Job(self._queue.popleft(), self)
-        self._jobs.add(job)
-        self._room.set()
-        self._draw()
+        job = Transfer(self._queue.popleft(), self)
+        self._transfers.add(job)
+        self._space_freed.set()
+        self._prefetch()
         return job
 
-    def _draw(self) -> None:
+    def _prefetch(self) -> None:
         """Have one envelope of the source at hand, so that its end is known as soon as it is reached."""
         if self._source is not None and not self._queue:
             drawn = self._call(next, self._source, None)
@@ -199,8 +205,8 @@ class Batch:
 
     def _check_done(self) -> None:
         if (
-            self._sealed
-            and not self._jobs
+            self._input_closed
+            and not self._transfers
             and not self._queue
             and self._source is None
             and not self.done.done()

@@ -46,9 +46,9 @@ class Relay:
     tls: Tls = Tls.NONE
     username: str = ""
     password: str = field(default="", repr=False)
-    connections: int = 4
+    max_connections: int = 4
     max_messages_per_connection: int = 10_000
-    idle: float = 30
-    local_name: str = "localhost"
+    max_idle_seconds: float = 30
+    ehlo_name: str = "localhost"
     pipelining: bool = True
     timeouts: Timeouts = field(default_factory=Timeouts)

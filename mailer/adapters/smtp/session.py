@@ -4,13 +4,13 @@ import base64
 import ssl
 from dataclasses import dataclass
 
-from mailer.adapters.smtp.channel import Channel
+from mailer.adapters.smtp.channel import LineConnection
 from mailer.adapters.smtp.relay import Relay, Tls
-from mailer.adapters.smtp.replies import build
+from mailer.adapters.smtp.replies import build_reply
 from mailer.domain.outcomes import Reply, Stage
 
 
-class Unusable(Exception):
+class RelayUnusable(Exception):
     """the relay cannot be used"""
 
     def __init__(self, stage: Stage, detail: str, reply: Reply | None = None) -> None:
@@ -34,7 +34,7 @@ class Capabilities:
     auth: frozenset[str] = frozenset()
 
     @classmethod
-    def read(cls, lines: list[bytes]) -> "Capabilities":
+    def parse(cls, lines: list[bytes]) -> "Capabilities":
         """From the text of the reply's lines; the first one names the server."""
         offers: dict[str, list[str]] = {}
         for line in lines[1:]:
@@ -56,65 +56,67 @@ class Capabilities:
         )
 
 
-async def prepare(channel: Channel, relay: Relay, context: ssl.SSLContext | None) -> Capabilities:
+async def open_session(channel: LineConnection, relay: Relay, context: ssl.SSLContext | None) -> Capabilities:
     """Bring a connection that was just made to where it takes messages. Raises Unusable."""
     session = _Session(channel, relay)
     try:
         return await session.open(context)
     except TimeoutError as trouble:
-        raise Unusable(session.stage, "timed out") from trouble
+        raise RelayUnusable(session.stage, "timed out") from trouble
     except OSError as trouble:
-        raise Unusable(session.stage, str(trouble) or type(trouble).__name__) from trouble
+        raise RelayUnusable(session.stage, str(trouble) or type(trouble).__name__) from trouble
 
 
 class _Session:
-    def __init__(self, channel: Channel, relay: Relay) -> None:
+    def __init__(self, channel: LineConnection, relay: Relay) -> None:
         self.stage = Stage.GREETING
         self._channel = channel
         self._relay = relay
 
     async def open(self, context: ssl.SSLContext | None) -> Capabilities:
         relay, seconds = self._relay, self._relay.timeouts.session
-        await self._ask(Stage.GREETING, None, relay.timeouts.greeting)
-        offered = await self._hello()
+        await self._command(Stage.GREETING, None, relay.timeouts.greeting)
+        offered = await self._ehlo()
         if relay.tls is Tls.STARTTLS:
             self.stage = Stage.STARTTLS
             if not offered.starttls or context is None:
-                raise Unusable(Stage.STARTTLS, "STARTTLS is not offered")
-            await self._ask(Stage.STARTTLS, b"STARTTLS\r\n", seconds)
+                raise RelayUnusable(Stage.STARTTLS, "STARTTLS is not offered")
+            await self._command(Stage.STARTTLS, b"STARTTLS\r\n", seconds)
             await self._channel.start_tls(context, relay.host, seconds)
-            offered = await self._hello()
+            offered = await self._ehlo()
         if relay.username:
-            await self._log_in(offered)
+            await self._authenticate(offered)
         return offered
 
-    async def _ask(self, stage: Stage, line: bytes | None, seconds: float, expect: int = 2) -> list[bytes]:
+    async def _command(
+        self, stage: Stage, line: bytes | None, seconds: float, expect: int = 2
+    ) -> list[bytes]:
         self.stage = stage
-        code, lines = await self._channel.ask(line, seconds)
+        code, lines = await self._channel.send_command(line, seconds)
         if code // 100 != expect:
-            raise Unusable(stage, "", build(code, lines))
+            raise RelayUnusable(stage, "", build_reply(code, lines))
         return lines
 
-    async def _hello(self) -> Capabilities:
-        name, seconds = self._relay.local_name.encode("idna"), self._relay.timeouts.session
+    async def _ehlo(self) -> Capabilities:
+        name, seconds = self._relay.ehlo_name.encode("idna"), self._relay.timeouts.session
         try:
-            return Capabilities.read(await self._ask(Stage.EHLO, b"EHLO %b\r\n" % name, seconds))
-        except Unusable as refusal:
+            return Capabilities.parse(await self._command(Stage.EHLO, b"EHLO %b\r\n" % name, seconds))
+        except RelayUnusable as refusal:
             if refusal.reply is None or refusal.reply.code // 100 != 5:
                 raise
-        await self._ask(Stage.EHLO, b"HELO %b\r\n" % name, seconds)
+        await self._command(Stage.EHLO, b"HELO %b\r\n" % name, seconds)
         return Capabilities()
 
-    async def _log_in(self, offered: Capabilities) -> None:
+    async def _authenticate(self, capabilities: Capabilities) -> None:
         """AUTH PLAIN (RFC 4616), else LOGIN."""
         seconds = self._relay.timeouts.session
         username, password = self._relay.username.encode(), self._relay.password.encode()
-        if "PLAIN" in offered.auth:
+        if "PLAIN" in capabilities.auth:
             token = base64.b64encode(b"\0%b\0%b" % (username, password))
-            await self._ask(Stage.AUTH, b"AUTH PLAIN %b\r\n" % token, seconds)
-        elif "LOGIN" in offered.auth:
-            await self._ask(Stage.AUTH, b"AUTH LOGIN\r\n", seconds, expect=3)
-            await self._ask(Stage.AUTH, base64.b64encode(username) + b"\r\n", seconds, expect=3)
-            await self._ask(Stage.AUTH, base64.b64encode(password) + b"\r\n", seconds)
+            await self._command(Stage.AUTH, b"AUTH PLAIN %b\r\n" % token, seconds)
+        elif "LOGIN" in capabilities.auth:
+            await self._command(Stage.AUTH, b"AUTH LOGIN\r\n", seconds, expect=3)
+            await self._command(Stage.AUTH, base64.b64encode(username) + b"\r\n", seconds, expect=3)
+            await self._command(Stage.AUTH, base64.b64encode(password) + b"\r\n", seconds)
         else:
-            raise Unusable(Stage.AUTH, "neither AUTH PLAIN nor AUTH LOGIN is offered")
+            raise RelayUnusable(Stage.AUTH, "neither AUTH PLAIN nor AUTH LOGIN is offered")

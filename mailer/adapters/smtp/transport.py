@@ -5,19 +5,19 @@ import ssl
 from collections import deque
 from collections.abc import AsyncIterable, Callable, Iterable
 
-from mailer.adapters.smtp.batch import CALLED_OFF, Batch, Job, Verdict
+from mailer.adapters.smtp.batch import CANCELLED, BatchAbort, SmtpBatch, Transfer
 from mailer.adapters.smtp.connection import Connection
 from mailer.adapters.smtp.relay import Relay, Tls
-from mailer.adapters.smtp.session import Unusable, prepare
-from mailer.domain.handover import Envelope, Handover, Result
+from mailer.adapters.smtp.session import RelayUnusable, open_session
 from mailer.domain.outcomes import Outcome, Stage
+from mailer.domain.transfer import Envelope, TransferObserver, TransferResult
 
-ATTEMPTS = 2
+MAX_LOST_CONNECTIONS = 2
 """Connections that may be lost under one message, before its final dot, within one send."""
-FRUITLESS = 8
+MAX_FRUITLESS_CONNECTIONS = 8
 """Connections in a row that end without one answer to a message, before the relay counts as unusable.
 A relay that drops every message after its final dot must not turn a whole issue into unknowns."""
-CROWDED = 5.0
+CONNECTION_BACKOFF_SECONDS = 5.0
 """Seconds without a new attempt when the relay refuses one more connection beside those that work."""
 
 
@@ -29,23 +29,23 @@ class Transport:
         if ssl_context is None and relay.tls is not Tls.NONE:
             ssl_context = ssl.create_default_context()
         self._context = ssl_context
-        self._batches: deque[Batch] = deque()
-        self._again: deque[Job] = deque()
+        self._batches: deque[SmtpBatch] = deque()
+        self._requeued: deque[Transfer] = deque()
         """Jobs whose connection was lost: each gets a new connection and goes first on it, so that one
         relay that hangs up after every message does not lose the same job twice."""
         self._connections: set[Connection] = set()
         self._idle: list[Connection] = []
-        self._leaving: set[Connection] = set()
+        self._closing: set[Connection] = set()
         self._opening: set[asyncio.Task[None]] = set()
-        self._fruitless = 0
-        self._crowded: asyncio.TimerHandle | None = None
+        self._fruitless_connections = 0
+        self._backoff_timer: asyncio.TimerHandle | None = None
         self._closed = False
 
     async def send(
         self,
         envelopes: Iterable[Envelope] | AsyncIterable[Envelope],
-        handover: Handover,
-        on_result: Callable[[Result], None],
+        observer: TransferObserver,
+        on_result: Callable[[TransferResult], None],
         may_send: Callable[[Envelope], bool] | None = None,
     ) -> None:
         """Hand all envelopes over and call ``on_result`` once for each, in no certain order.
@@ -61,17 +61,17 @@ class Transport:
         """
         if self._closed:
             raise RuntimeError("the transport is closed")
-        batch = Batch(handover, on_result, may_send)
+        batch = SmtpBatch(observer, on_result, may_send)
         self._batches.append(batch)
         try:
             if isinstance(envelopes, AsyncIterable):
                 await self._feed(batch, envelopes)
             else:
-                batch.draw_from(iter(envelopes))
-                self._stir()
+                batch.pull_from(iter(envelopes))
+                self._dispatch()
             await batch.done
         except asyncio.CancelledError:
-            batch.call_off()
+            batch.cancel()
             raise
         finally:
             self._batches.remove(batch)
@@ -82,21 +82,21 @@ class Transport:
         """Let messages finish that have begun, withhold the rest, say QUIT; what is still open after
         that many seconds is dropped."""
         self._closed = True
-        if self._crowded is not None:
-            self._crowded.cancel()
+        if self._backoff_timer is not None:
+            self._backoff_timer.cancel()
         opening = list(self._opening)
         self._opening.clear()
         for task in opening:
             task.cancel()
         for batch in list(self._batches):
-            batch.stop(CALLED_OFF)
-        self._settle_again(CALLED_OFF)
+            batch.abort(CANCELLED)
+        self._abort_requeued(CANCELLED)
         for connection in list(self._connections):
-            connection.leaving = True
+            connection.draining = True
             if connection in self._idle:
                 connection.quit()
-        if open_ones := self._connections | self._leaving:
-            everyone = asyncio.gather(*(connection.gone for connection in open_ones))
+        if open_ones := self._connections | self._closing:
+            everyone = asyncio.gather(*(connection.closed for connection in open_ones))
             try:
                 async with asyncio.timeout(seconds):
                     await asyncio.shield(everyone)
@@ -106,89 +106,92 @@ class Transport:
                 await everyone
         await asyncio.gather(*opening, return_exceptions=True)
 
-    async def _feed(self, batch: Batch, envelopes: AsyncIterable[Envelope]) -> None:
-        most = 2 * self.relay.connections
+    async def _feed(self, batch: SmtpBatch, envelopes: AsyncIterable[Envelope]) -> None:
+        most = 2 * self.relay.max_connections
         try:
             async for envelope in envelopes:
                 batch.add(envelope)
-                self._stir()
-                await batch.room(most)
+                self._dispatch()
+                await batch.wait_for_space(most)
         except Exception as error:
             batch.fail(error)
         finally:
-            batch.seal()
+            batch.close_input()
 
     # What connections call (see connection.Desk).
 
-    def take(self, connection: Connection) -> Job | None:
-        if self._again and (connection.begun == 0 or self._crowded is not None):
-            while self._again:
-                job = self._again.popleft()
-                if job.batch.permits(job):
+    def next_transfer(self, connection: Connection) -> Transfer | None:
+        if self._requeued and (connection.messages_started == 0 or self._backoff_timer is not None):
+            while self._requeued:
+                job = self._requeued.popleft()
+                if job.batch.may_start(job):
                     return job
         for _ in range(len(self._batches)):
             batch = self._batches[0]
             self._batches.rotate(-1)
-            if (drawn := batch.take()) is not None:
+            if (drawn := batch.next_transfer()) is not None:
                 return drawn
         return None
 
-    def rested(self, connection: Connection) -> None:
+    def became_idle(self, connection: Connection) -> None:
         self._idle.append(connection)
 
-    def lost(self, job: Job, stage: Stage, detail: str) -> None:
-        job.losses += 1
-        if job.batch.verdict is not None:
-            job.settle_by(job.batch.verdict)
-        elif job.losses >= ATTEMPTS:
-            job.settle(Outcome.RETRY, job.reply, stage, detail)
+    def transfer_interrupted(self, transfer: Transfer, stage: Stage, detail: str) -> None:
+        transfer.lost_connections += 1
+        if transfer.batch.abort_reason is not None:
+            transfer.finish_aborted(transfer.batch.abort_reason)
+        elif transfer.lost_connections >= MAX_LOST_CONNECTIONS:
+            transfer.finish(Outcome.DEFERRED, transfer.reply, stage, detail)
         else:
-            self._again.append(job)
+            self._requeued.append(transfer)
 
-    def left(self, connection: Connection, failed: bool) -> None:
+    def connection_retired(self, connection: Connection, failed: bool) -> None:
         if connection in self._idle:
             self._idle.remove(connection)
-        if not connection.gone.done():
-            self._leaving.add(connection)
-            connection.gone.add_done_callback(lambda _: self._leaving.discard(connection))
+        if not connection.closed.done():
+            self._closing.add(connection)
+            connection.closed.add_done_callback(lambda _: self._closing.discard(connection))
         if connection not in self._connections:
             return
         self._connections.remove(connection)
-        if connection.answered or any(other.answered for other in self._connections):
-            self._fruitless = 0
+        if connection.messages_answered or any(other.messages_answered for other in self._connections):
+            self._fruitless_connections = 0
         elif failed:
-            self._fruitless += 1
-            if self._fruitless >= FRUITLESS:
-                self._fruitless = 0
-                detail = f"{FRUITLESS} connections in a row were lost without an answer: {connection.trouble}"
-                self._give_up(Verdict(Outcome.RELAY, Stage.CONNECT, detail=detail))
-        self._stir()
+            self._fruitless_connections += 1
+            if self._fruitless_connections >= MAX_FRUITLESS_CONNECTIONS:
+                self._fruitless_connections = 0
+                count = MAX_FRUITLESS_CONNECTIONS
+                detail = (
+                    f"{count} connections in a row were lost without an answer: {connection.close_reason}"
+                )
+                self._fail_waiting(BatchAbort(Outcome.RELAY_UNAVAILABLE, Stage.CONNECT, detail=detail))
+        self._dispatch()
 
     # Connections.
 
-    def _stir(self) -> None:
+    def _dispatch(self) -> None:
         """Give work to connections that rest, then open more if there is work left."""
         now = asyncio.get_running_loop().time()
         while self._idle and not self._closed:
             connection = self._idle.pop()
-            if connection.broken or now - connection.rested_at > self.relay.idle:
+            if connection.broken or now - connection.idle_since > self.relay.max_idle_seconds:
                 connection.quit()
-            elif not connection.pump():
+            elif not connection.fill_pipeline():
                 break
-        self._grow()
+        self._scale_up()
 
-    def _grow(self) -> None:
+    def _scale_up(self) -> None:
         """Open what is needed: one connection to find out whether the relay is there, then the others."""
-        work = len(self._again) + sum(batch.backlog for batch in self._batches)
+        work = len(self._requeued) + sum(batch.backlog for batch in self._batches)
         if self._closed or not work:
             return
         if not self._connections:
             if not self._opening:
                 self._open()
-        elif self._crowded is None and (self._again or not self._idle):
-            free = self.relay.connections - len(self._connections)
+        elif self._backoff_timer is None and (self._requeued or not self._idle):
+            free = self.relay.max_connections - len(self._connections)
             # A lost job waits for a new connection, so there must be one to come.
-            most = max(min(work, free), 1 if self._again else 0)
+            most = max(min(work, free), 1 if self._requeued else 0)
             while len(self._opening) < most:
                 self._open()
 
@@ -200,20 +203,20 @@ class Transport:
         assert this is not None
         try:
             connection = await self._open_session()
-        except Unusable as trouble:
+        except RelayUnusable as trouble:
             self._opening.discard(this)
-            self._unreachable(trouble)
+            self._connect_failed(trouble)
         except Exception as trouble:
             # Whatever it is (a bad host name is a UnicodeError), what waits for a connection must hear of it.
             detail = "timed out" if isinstance(trouble, TimeoutError) else str(trouble)
             self._opening.discard(this)
-            self._unreachable(Unusable(Stage.CONNECT, detail or type(trouble).__name__))
+            self._connect_failed(RelayUnusable(Stage.CONNECT, detail or type(trouble).__name__))
         else:
             self._opening.discard(this)
             self._connections.add(connection)
-            connection.pump()
-            self._uncrowd()
-            self._stir()
+            connection.fill_pipeline()
+            self._end_backoff()
+            self._dispatch()
 
     async def _open_session(self) -> Connection:
         relay = self.relay
@@ -227,33 +230,33 @@ class Transport:
                 server_hostname=relay.host if implicit else None,
             )
         try:
-            connection.serve(await prepare(connection, relay, self._context))
+            connection.session_opened(await open_session(connection, relay, self._context))
         except BaseException:
             connection.abort("the session could not be opened")
             raise
         return connection
 
-    def _unreachable(self, trouble: Unusable) -> None:
+    def _connect_failed(self, error: RelayUnusable) -> None:
         if self._connections:
             # Some relays allow fewer connections than we would like: go on with those that work.
-            if self._crowded is None:
+            if self._backoff_timer is None:
                 loop = asyncio.get_running_loop()
-                self._crowded = loop.call_later(CROWDED, self._uncrowd)
-            self._stir()
+                self._backoff_timer = loop.call_later(CONNECTION_BACKOFF_SECONDS, self._end_backoff)
+            self._dispatch()
         elif not self._opening:
-            self._give_up(Verdict(Outcome.RELAY, trouble.stage, trouble.reply, trouble.detail))
+            self._fail_waiting(BatchAbort(Outcome.RELAY_UNAVAILABLE, error.stage, error.reply, error.detail))
 
-    def _uncrowd(self) -> None:
-        if self._crowded is not None:
-            self._crowded.cancel()
-            self._crowded = None
-            self._stir()
+    def _end_backoff(self) -> None:
+        if self._backoff_timer is not None:
+            self._backoff_timer.cancel()
+            self._backoff_timer = None
+            self._dispatch()
 
-    def _give_up(self, verdict: Verdict) -> None:
+    def _fail_waiting(self, reason: BatchAbort) -> None:
         for batch in list(self._batches):
-            batch.stop(verdict)
-        self._settle_again(verdict)
+            batch.abort(reason)
+        self._abort_requeued(reason)
 
-    def _settle_again(self, verdict: Verdict) -> None:
-        while self._again:
-            self._again.popleft().settle_by(verdict)
+    def _abort_requeued(self, reason: BatchAbort) -> None:
+        while self._requeued:
+            self._requeued.popleft().finish_aborted(reason)

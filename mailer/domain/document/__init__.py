@@ -1,28 +1,28 @@
 """Reads a newsletter written in Markdown, usually converted from PDF or Word, into sections and stories."""
 
-from mailer.domain.document.decoding import LIMIT, decode
-from mailer.domain.document.parts import (
-    Contact,
-    Document,
+from mailer.domain.document.decoding import MAX_DOCUMENT_BYTES, decode
+from mailer.domain.document.model import (
     DocumentError,
-    Link,
-    Picture,
-    Section,
-    Story,
-    Unsure,
+    ParsedContact,
+    ParsedDocument,
+    ParsedLink,
+    ParsedPicture,
+    ParsedSection,
+    ParsedStory,
+    ParseWarning,
 )
-from mailer.domain.document.reading import parse
+from mailer.domain.document.parser import parse
 
 __all__ = [
-    "LIMIT",
-    "Contact",
-    "Document",
+    "MAX_DOCUMENT_BYTES",
     "DocumentError",
-    "Link",
-    "Picture",
-    "Section",
-    "Story",
-    "Unsure",
+    "ParseWarning",
+    "ParsedContact",
+    "ParsedDocument",
+    "ParsedLink",
+    "ParsedPicture",
+    "ParsedSection",
+    "ParsedStory",
     "decode",
     "parse",
 ]

@@ -3,17 +3,22 @@
 import re
 from dataclasses import dataclass, field
 
-from mailer.domain.document.bold import bold_only, bold_runs
-from mailer.domain.document.contacts import ending
-from mailer.domain.document.letters import begins_inside, begins_small, ends_sentence, shortened
-from mailer.domain.document.parts import Link, Picture, Unsure
+from mailer.domain.document.contacts import split_contact
+from mailer.domain.document.emphasis import bold_only, bold_runs
+from mailer.domain.document.model import ParsedLink, ParsedPicture, ParseWarning
+from mailer.domain.document.sentences import (
+    ends_sentence,
+    excerpt,
+    starts_lowercase,
+    starts_mid_sentence,
+)
 
 _BREAK = re.compile("\r\n|\r|\n")
 _NOT_PROSE = re.compile(r"\s*(?:[-+*•–]\s|\d{1,3}[.)]\s|\(?\w{1,3}\)\s|[>|<]|!\[|```|~~~|    |\t)")
 _PICTURE = re.compile(r"!\[([^\[\]]*)\]\(\s*([^()<>\"]+)\)")
 _LINK = re.compile(r"\[([^\[\]]+)\]\((https?://(?:[^\s()<>]|\([^\s()<>]*\))+)\)")
 _INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"
-SALUTATION = 60
+MAX_SALUTATION_CHARS = 60
 """Characters; a shorter paragraph that ends in a comma ("Dear readers,") stands by itself."""
 
 
@@ -34,12 +39,12 @@ class Block:
         return "".join(words)
 
 
-def lines_of(source: str) -> list[str]:
+def split_lines(source: str) -> list[str]:
     """The lines as an editor counts them."""
     return _BREAK.split(source.removeprefix("\ufeff"))
 
 
-def cut(lines: list[str], first: int, unsure: list[Unsure]) -> list[Block]:
+def split_blocks(lines: list[str], first_line: int, warnings: list[ParseWarning]) -> list[Block]:
     """Headings and paragraphs in order; ``first`` is the number of the first line. Rules are dropped."""
     blocks: list[Block] = []
     open_: list[str] = []
@@ -49,35 +54,39 @@ def cut(lines: list[str], first: int, unsure: list[Unsure]) -> list[Block]:
             blocks.append(Block(end - len(open_), 0, ["\n".join(open_)]))
             open_.clear()
 
-    for number, raw in enumerate(lines, start=first):
+    for number, raw in enumerate(lines, start=first_line):
         line = raw.strip().strip(_INVISIBLE).strip()
         marks = set("".join(line.split()))
         if not line:
             close(number)
-        elif len(open_) == 1 and marks in ({"="}, {"-"}) and len(line) >= 3 and _underlined(open_[0]):
+        elif len(open_) == 1 and marks in ({"="}, {"-"}) and len(line) >= 3 and _is_setext_heading(open_[0]):
             blocks.append(Block(number - 1, 1 if marks == {"="} else 2, [open_.pop().strip()]))
         elif len(marks) == 1 and line[0] in "-*_=" and len(line) >= 3:
             close(number)
-        elif (level := _level(line)) and len(raw) - len(raw.lstrip(" ")) < 4:
+        elif (level := _heading_level(line)) and len(raw) - len(raw.lstrip(" ")) < 4:
             close(number)
-            text = _heading(line, level)
+            text = _heading_text(line, level)
             if not text:
-                unsure.append(Unsure(number, "A heading mark with no text after it was left out."))
+                warnings.append(ParseWarning(number, "A heading mark with no text after it was left out."))
                 continue
             if not line[level].isspace():
-                unsure.append(
-                    Unsure(number, f"No space follows the “#”; “{shortened(text)}” was read as a heading.")
+                warnings.append(
+                    ParseWarning(
+                        number, f"No space follows the “#”; “{excerpt(text)}” was read as a heading."
+                    )
                 )
             blocks.append(Block(number, level, [text]))
         else:
             open_.append(raw.rstrip())
-            if len(open_) == 1 and (_PICTURE.fullmatch(line) or _bold_line(line, lines, number - first)):
+            if len(open_) == 1 and (
+                _PICTURE.fullmatch(line) or _is_standalone_bold(line, lines, number - first_line)
+            ):
                 close(number + 1)
-    close(first + len(lines))
+    close(first_line + len(lines))
     return blocks
 
 
-def _underlined(text: str) -> bool:
+def _is_setext_heading(text: str) -> bool:
     """Whether a line that a row of dashes follows is a heading, not the last line of a page."""
     return (
         len(text) < 200
@@ -86,28 +95,28 @@ def _underlined(text: str) -> bool:
     )
 
 
-def _level(line: str) -> int:
+def _heading_level(line: str) -> int:
     """The level of a heading; "##News" without a space is one too, "#news" is not."""
     level = len(line[:7]) - len(line[:7].lstrip("#"))
     after = line[level : level + 1]
     return level if level <= 6 and (not after or after.isspace() or level > 1) else 0
 
 
-def _heading(line: str, level: int) -> str:
+def _heading_text(line: str, level: int) -> str:
     text = line[level:].strip()
     bare = text.rstrip("#")
     return bare.rstrip() if not bare or bare[-1].isspace() else text
 
 
-def _bold_line(line: str, lines: list[str], index: int) -> bool:
+def _is_standalone_bold(line: str, lines: list[str], index: int) -> bool:
     """Whether a bold line stands by itself: the line after it, if there is one, is no continuation."""
     if not line.startswith(("**", "__")) or not bold_only(line) or line.endswith((":**", ":__")):
         return False
     after = lines[index + 1].strip() if index + 1 < len(lines) else ""
-    return bool(after) and not begins_small(after) and not after.startswith((":", ","))
+    return bool(after) and not starts_lowercase(after) and not after.startswith((":", ","))
 
 
-def join_pages(blocks: list[Block], unsure: list[Unsure]) -> list[Block]:
+def join_pages(blocks: list[Block], warnings: list[ParseWarning]) -> list[Block]:
     """The blocks, those that belong to one sentence joined; each join is listed."""
     joined: list[Block] = []
     for block in blocks:
@@ -117,18 +126,18 @@ def join_pages(blocks: list[Block], unsure: list[Unsure]) -> list[Block]:
                 pieces[-1], piece = pieces[-1].rstrip()[:-2], piece.lstrip()[2:]
             pieces.append(piece)
             what = "heading" if block.level or bold_only(block.pieces[0]) else "sentence"
-            unsure.append(
-                Unsure(
+            warnings.append(
+                ParseWarning(
                     block.line,
-                    f"A page break inside a {what} was closed before “{shortened(block.pieces[0])}”.",
+                    f"A page break inside a {what} was closed before “{excerpt(block.pieces[0])}”.",
                 )
             )
             continue
-        if joined and _ends_early(joined[-1], block):
-            unsure.append(
-                Unsure(
+        if joined and _lacks_full_stop(joined[-1], block):
+            warnings.append(
+                ParseWarning(
                     joined[-1].line,
-                    f"This paragraph ends without a full stop, before “{shortened(block.pieces[0])}”; "
+                    f"This paragraph ends without a full stop, before “{excerpt(block.pieces[0])}”; "
                     "the two were kept apart.",
                 )
             )
@@ -141,27 +150,27 @@ def _continues(before: Block, after: Block) -> bool:
     if before.level != after.level:
         return False
     if before.level:
-        return begins_small(second) and not ends_sentence(first)
-    if _left_open(first, second):
+        return starts_lowercase(second) and not ends_sentence(first)
+    if _markup_spans(first, second):
         return True
     if bold_only(first) or bold_only(second):
         return (
             bold_only(first)
             and bold_only(second)
             and first.lstrip()[0] == second.lstrip()[0]
-            and begins_small(bold_runs(second)[0][0])
+            and starts_lowercase(bold_runs(second)[0][0])
             and not ends_sentence(first)
         )
-    if not _prose(first) or not _prose(second) or ends_sentence(first):
+    if not _is_prose(first) or not _is_prose(second) or ends_sentence(first):
         return False
-    if len(before.pieces) == 1 and len(first) < SALUTATION and first.rstrip().endswith(("،", ",")):
+    if len(before.pieces) == 1 and len(first) < MAX_SALUTATION_CHARS and first.rstrip().endswith(("،", ",")):
         return False
     if first.rstrip().endswith(("،", ",")):
         return True
-    return begins_inside(second)
+    return starts_mid_sentence(second)
 
 
-def _left_open(first: str, second: str) -> bool:
+def _markup_spans(first: str, second: str) -> bool:
     """Whether bold text or a bracket opens in the first paragraph and closes in the second."""
     if _NOT_PROSE.match(second):
         return False
@@ -172,37 +181,37 @@ def _left_open(first: str, second: str) -> bool:
     )
 
 
-def _ends_early(before: Block, after: Block) -> bool:
+def _lacks_full_stop(before: Block, after: Block) -> bool:
     first, second = before.pieces[-1], after.pieces[0]
     return (
         not before.level
         and not after.level
-        and len(first) >= SALUTATION
-        and _prose(first)
-        and _prose(second)
+        and len(first) >= MAX_SALUTATION_CHARS
+        and _is_prose(first)
+        and _is_prose(second)
         and not bold_only(first)
         and not bold_runs(second)[0]
         and not ends_sentence(first)
     )
 
 
-def _prose(text: str) -> bool:
+def _is_prose(text: str) -> bool:
     """Whether the text is running text: no list, quotation, table, picture, lone link or contact note."""
-    return not (_NOT_PROSE.match(text) or _LINK.fullmatch(text.strip()) or _noted(text))
+    return not (_NOT_PROSE.match(text) or _LINK.fullmatch(text.strip()) or _is_contact_note(text))
 
 
-def _noted(text: str) -> bool:
-    note = ending(text)
-    return note is not None and not note.before and (note.named or note.italic)
+def _is_contact_note(text: str) -> bool:
+    note = split_contact(text)
+    return note is not None and not note.preceding_text and (note.asks_for_contact or note.is_italic)
 
 
-def picture(text: str) -> Picture | None:
+def standalone_picture(text: str) -> ParsedPicture | None:
     """The picture, if the text is one and nothing else."""
     found = _PICTURE.fullmatch(text.strip())
-    return Picture(found[2].strip(), found[1].strip()) if found else None
+    return ParsedPicture(found[2].strip(), found[1].strip()) if found else None
 
 
-def link(text: str) -> Link | None:
+def standalone_link(text: str) -> ParsedLink | None:
     """The link, if the text is one and nothing else."""
     found = _LINK.fullmatch(text.strip())
-    return Link(found[2], found[1].strip()) if found else None
+    return ParsedLink(found[2], found[1].strip()) if found else None

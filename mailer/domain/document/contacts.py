@@ -3,20 +3,20 @@
 import re
 from dataclasses import dataclass
 
-from mailer.domain.document.folding import folded
+from mailer.domain.document.normalize import folded
 
-LONGEST = 600
+MAX_NOTE_CHARS = 600
 """Characters; a longer text in brackets is no contact note."""
 
 # Parts of words, folded, that a contact note begins with in the languages of the service.
-_INFO_PARTS = (
+_CONTACT_STEMS = (
     "info contact auskunft auskünfte kontakt ansprech rückfrag obavijest obavest obavješt detalle bilgi "
     "iletişim πληροφορ επικοινων инфо інфо справк справок контакт обавест въпрос довідк довідок звертат "
     "معلومات استعلام استفسار تواصل اتصال"
 )
-_INFO = re.compile("|".join(folded(part) for part in _INFO_PARTS.split()))
+_CONTACT_PATTERN = re.compile("|".join(folded(part) for part in _CONTACT_STEMS.split()))
 # "On the above", "on all of the above": parts of words, folded.
-_ABOVE = {
+_ABOVE_STEMS = {
     "en": "above|preceding",
     "fr": "ci-dessus|plus haut|preced",
     "es": "anterior|mas arriba|precedente",
@@ -35,24 +35,24 @@ _ABOVE = {
     "ru": "выше|предыдущ|вышеизложен",
     "ar": "اعلاه|ما سبق|سبق|المذكور",
 }
-_ABOVE_IN = {
+_ABOVE_PATTERNS = {
     language: re.compile("|".join(folded(part) for part in words.split("|")))
-    for language, words in _ABOVE.items()
+    for language, words in _ABOVE_STEMS.items()
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class ContactNote:
     """A contact note at the end of a text. ``named`` says whether its words ask for information or contact;
     ``italic`` whether it was emphasised, which tells it apart where its words are not known here."""
 
-    before: str
+    preceding_text: str
     text: str
-    named: bool
-    italic: bool
+    asks_for_contact: bool
+    is_italic: bool
 
 
-def ending(text: str) -> Note | None:
+def split_contact(text: str) -> ContactNote | None:
     """The contact note that the text ends in: a text in round brackets with a colon in it."""
     end = text.rstrip()
     tail = end[end.rfind(")") + 1 :] if ")" in end else end
@@ -60,7 +60,7 @@ def ending(text: str) -> Note | None:
         return None
     close = len(end) - len(tail) - 1
     depth, start = 0, -1
-    for index in range(close, max(-1, close - LONGEST), -1):
+    for index in range(close, max(-1, close - MAX_NOTE_CHARS), -1):
         if end[index] == ")":
             depth += 1
         elif end[index] == "(":
@@ -79,27 +79,27 @@ def ending(text: str) -> Note | None:
     if lead and marks:
         before = before[: len(before) - len(lead)]
     elif lead:
-        before, note = before[: len(before) - len(lead)], _unmarked(note, lead)
+        before, note = before[: len(before) - len(lead)], _without_marker(note, lead)
     elif marks:
         # The emphasis opened inside the note, "(*For info: …)*", or long before it.
-        inside = _unmarked(note, marks)
+        inside = _without_marker(note, marks)
         before, note = (before, inside) if inside != note else (before.rstrip() + marks, note)
     inner = note[1:-1].strip()
     if len(inner) > 2 and inner[0] in "*_" and inner[-1] == inner[0]:
         note, italic = f"({inner.strip('*_ ')})", True
-    named = _INFO.search(folded(head)[:80]) is not None
-    return Note(before.rstrip(), note, named, italic)
+    named = _CONTACT_PATTERN.search(folded(head)[:80]) is not None
+    return ContactNote(before.rstrip(), note, named, italic)
 
 
-def _unmarked(note: str, mark: str) -> str:
+def _without_marker(note: str, marker: str) -> str:
     """The note without the single emphasis mark that was left in it."""
-    return note.replace(mark, "", 1)
+    return note.replace(marker, "", 1)
 
 
-def speaks_for_all(note: str, language: str) -> bool | None:
+def applies_to_all(note: str, language: str) -> bool | None:
     """Whether the note says "on the above"; None if the language, or the wording, leaves that open."""
     head = folded(note.partition(":")[0])
-    pattern = _ABOVE_IN.get(language.split("-")[0].lower())
-    if (pattern and pattern.search(head)) or _ABOVE_IN["en"].search(head):
+    pattern = _ABOVE_PATTERNS.get(language.split("-")[0].lower())
+    if (pattern and pattern.search(head)) or _ABOVE_PATTERNS["en"].search(head):
         return True
     return False if pattern and len(head.split()) <= 7 else None

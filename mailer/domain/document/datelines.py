@@ -10,16 +10,30 @@ from datetime import date
 from functools import lru_cache
 
 from mailer.domain.content import Dateline, DateRange
-from mailer.domain.document.folding import fold
-from mailer.domain.document.months import AND, AROUND, BETWEEN, UNTIL, YEAR, day_words, month_words
+from mailer.domain.document.date_words import (
+    AND_WORDS,
+    BETWEEN_WORDS,
+    FILLER_WORDS,
+    UNTIL_WORDS,
+    YEAR_WORDS,
+    day_words,
+    month_words,
+)
+from mailer.domain.document.normalize import fold
 
-LONGEST = 500
+MAX_DATELINE_CHARS = 500
 """Characters; a longer bold run is no dateline."""
 
 _NUMBER = r"(?P<number>\d+)(?:-?(?:st|nd|rd|th|er|re|ere|eme|o|a|η|ησ|ος|οσ|го|ого|е|ое|я|ти|ма)(?![^\W_]))?"
-_FULL = r"(?P<full>\d{4}-\d{1,2}-\d{1,2}|\d{1,2}[ ]?[./][ ]?\d{1,2}[ ]?[./][ ]?\d{4})(?!\d)"
-_PLACE_EDGES = " \t\r\n\xa0\u202f,;:،؛：-–—·|/"
-_KINDS = ((UNTIL, "until"), (AND, "and"), (BETWEEN, "between"), (YEAR, "year word"), (AROUND, "around"))
+_FULL_DATE = r"(?P<full>\d{4}-\d{1,2}-\d{1,2}|\d{1,2}[ ]?[./][ ]?\d{1,2}[ ]?[./][ ]?\d{4})(?!\d)"
+_PLACE_SEPARATORS = " \t\r\n\xa0\u202f,;:،؛：-–—·|/"
+_WORD_KINDS = (
+    (UNTIL_WORDS, "until"),
+    (AND_WORDS, "and"),
+    (BETWEEN_WORDS, "between"),
+    (YEAR_WORDS, "year word"),
+    (FILLER_WORDS, "around"),
+)
 
 
 @dataclass(slots=True)
@@ -36,32 +50,32 @@ class _Day:
     day: int
     month: int = 0
     year: int = 0
-    said: bool = False
+    has_own_year: bool = False
     """Whether the year stands with this day, not only with a later one of the same range."""
-    link: str = ""
+    joined_by: str = ""
     """How it follows the day before it: ``until`` or ``and``."""
 
 
 @dataclass(slots=True)
-class _Stretch:
+class _DateSpan:
     """A run of text that gives days, at ``start:end`` of the dateline; ``days`` is None if unreadable."""
 
     start: int
     end: int
     days: list[_Day] | None
-    shown: int
+    text_start: int
     """Where its text starts, with a leading "and" that is no part of the date."""
 
 
 def begins_with_date(text: str, language: str) -> bool:
     """Whether the text opens with a day and a month, read or not."""
-    stretches = _stretches(text, language)
-    return bool(stretches) and not text[: stretches[0].shown].strip(_PLACE_EDGES + "*_([")
+    stretches = _find_date_spans(text, language)
+    return bool(stretches) and not text[: stretches[0].text_start].strip(_PLACE_SEPARATORS + "*_([")
 
 
-def holds_date(text: str, language: str) -> bool:
+def contains_date(text: str, language: str) -> bool:
     """Whether a day and a month stand anywhere in the text."""
-    return bool(_stretches(text, language))
+    return bool(_find_date_spans(text, language))
 
 
 def read_datelines(text: str, language: str) -> tuple[list[Dateline], list[str]]:
@@ -73,43 +87,43 @@ def read_datelines(text: str, language: str) -> tuple[list[Dateline], list[str]]
     among several that has no place, and a text that could not be read.
     """
     text = text.strip()
-    stretches = _stretches(text, language)
+    stretches = _find_date_spans(text, language)
     unread = Dateline(text)
     if not stretches:
         return [unread], [f"The dateline “{text}” could not be read as dates; it is kept as written."]
-    borrowed = _lend_years(stretches)
+    borrowed = _inherit_years(stretches)
     spans = [_ranges(stretch.days) for stretch in stretches]
-    placed_first = bool(text[: stretches[0].shown].strip(_PLACE_EDGES))
+    placed_first = bool(text[: stretches[0].text_start].strip(_PLACE_SEPARATORS))
     if any(span is None for span in spans) or (
-        placed_first and len(stretches) > 1 and text[stretches[-1].end :].strip(_PLACE_EDGES)
+        placed_first and len(stretches) > 1 and text[stretches[-1].end :].strip(_PLACE_SEPARATORS)
     ):
         why = "could not be read as dates (a day, month or year is missing or impossible)"
         return [unread], [f"The dateline “{text}” {why}; it is kept as written."]
     doubts = []
     if borrowed:
         doubts.append(f"A date in “{text}” has no year of its own; the year of the date beside it was taken.")
-    cuts = [0, *_cuts(stretches, placed_first), len(text)]
+    cuts = [0, *_split_points(stretches, placed_first), len(text)]
     datelines = []
     for stretch, span, start, end in zip(stretches, spans, cuts, cuts[1:], strict=False):
         around = (text[start : max(start, stretch.start)], text[stretch.end : end])
-        place = ", ".join(filter(None, (part.strip(_PLACE_EDGES) for part in around)))
-        if stretch.shown < stretch.start and not placed_first:
-            place = text[stretch.end : end].strip(_PLACE_EDGES)
-        datelines.append(Dateline(text[start:end].strip(_PLACE_EDGES), tuple(span or ()), place))
+        place = ", ".join(filter(None, (part.strip(_PLACE_SEPARATORS) for part in around)))
+        if stretch.text_start < stretch.start and not placed_first:
+            place = text[stretch.end : end].strip(_PLACE_SEPARATORS)
+        datelines.append(Dateline(text[start:end].strip(_PLACE_SEPARATORS), tuple(span or ()), place))
     if len(datelines) > 1 and not all(dateline.place for dateline in datelines):
         doubts.append(f"“{text}” was read as {len(datelines)} datelines, but not each of them has a place.")
     return datelines, doubts
 
 
-def _cuts(stretches: list[_Stretch], placed_first: bool) -> list[int]:
-    if placed_first:
-        return [stretch.end for stretch in stretches[:-1]]
-    return [stretch.shown for stretch in stretches[1:]]
+def _split_points(spans: list[_DateSpan], place_first: bool) -> list[int]:
+    if place_first:
+        return [stretch.end for stretch in spans[:-1]]
+    return [stretch.text_start for stretch in spans[1:]]
 
 
-def _stretches(text: str, language: str) -> list[_Stretch]:
+def _find_date_spans(text: str, language: str) -> list[_DateSpan]:
     """The runs of tokens that give days, in order."""
-    if len(text) > LONGEST or not any(map(str.isdigit, text)):
+    if len(text) > MAX_DATELINE_CHARS or not any(map(str.isdigit, text)):
         return []
     runs: list[list[_Token]] = [[]]
     for token in _tokens(text, language):
@@ -117,23 +131,23 @@ def _stretches(text: str, language: str) -> list[_Stretch]:
             runs.append([])
         else:
             runs[-1].append(token)
-    return [stretch for run in runs if (stretch := _stretch(run)) is not None]
+    return [stretch for run in runs if (stretch := _date_span(run)) is not None]
 
 
-def _stretch(run: list[_Token]) -> _Stretch | None:
+def _date_span(run: list[_Token]) -> _DateSpan | None:
     first = 0
     while first < len(run) and run[first].kind in ("comma", "and", "until", "year word"):
         first += 1
-    tokens = _trimmed(run[first:])
+    tokens = _trim_trailing(run[first:])
     kinds = {token.kind for token in tokens}
     if "full" not in kinds and not {"month", "number"} <= kinds:
         return None
     lead = [token for token in run[:first] if token.kind != "comma"]
     shown = lead[0].start if lead else tokens[0].start
-    return _Stretch(tokens[0].start, tokens[-1].end, _days(tokens), shown)
+    return _DateSpan(tokens[0].start, tokens[-1].end, _days(tokens), shown)
 
 
-def _trimmed(tokens: list[_Token]) -> list[_Token]:
+def _trim_trailing(tokens: list[_Token]) -> list[_Token]:
     """The tokens without a tail that gives no date: "7 February 2018, 10" (Downing Street) ends at 2018."""
     end = len(tokens)
     while end:
@@ -151,13 +165,13 @@ def _trimmed(tokens: list[_Token]) -> list[_Token]:
         if any(token.kind in ("month", "full") for token in tokens[start:end]):
             break
         before = tokens[start - 2].kind if start > 1 else ""
-        if (last.kind == "year" and before != "year") or (before == "number" and _month_leads(tokens)):
+        if (last.kind == "year" and before != "year") or (before == "number" and _month_first(tokens)):
             break  # "February 7, 2018"; "February 7 and 9"
         end = start
     return tokens[:end]
 
 
-def _month_leads(tokens: list[_Token]) -> bool:
+def _month_first(tokens: list[_Token]) -> bool:
     return next((token.kind for token in tokens if token.kind in ("month", "number")), "") == "month"
 
 
@@ -171,7 +185,7 @@ def _tokens(text: str, language: str) -> list[_Token]:
         word = match.group()
         token = _Token("word", start, end)
         if full := match.group("full"):
-            day = _numeric(full, language)
+            day = _parse_numeric_date(full, language)
             token = replace(token, kind="full", day=day)
         elif number := match.group("number"):
             value = int(number[:5])  # longer ones are no years; the cut keeps int() cheap
@@ -189,7 +203,7 @@ def _tokens(text: str, language: str) -> list[_Token]:
                 tokens[-1].end = end
                 continue
         else:
-            kind = next((kind for words, kind in _KINDS if word in words), "word")
+            kind = next((kind for words, kind in _WORD_KINDS if word in words), "word")
             token = replace(token, kind=kind)
         tokens.append(token)
     return tokens
@@ -197,18 +211,18 @@ def _tokens(text: str, language: str) -> list[_Token]:
 
 @lru_cache(maxsize=64)
 def _pattern(language: str) -> re.Pattern[str]:
-    months = f"(?P<month>{_any(month_words(language))})"
-    weekdays = f"(?P<weekday>{_any(day_words(language))})"
-    return re.compile(rf"{_FULL}|{_NUMBER}|{months}|{weekdays}|[^\W\d_]+|[^\s]")
+    months = f"(?P<month>{_any_word(month_words(language))})"
+    weekdays = f"(?P<weekday>{_any_word(day_words(language))})"
+    return re.compile(rf"{_FULL_DATE}|{_NUMBER}|{months}|{weekdays}|[^\W\d_]+|[^\s]")
 
 
-def _any(names: Iterable[str]) -> str:
+def _any_word(names: Iterable[str]) -> str:
     """A pattern for any of the names as whole words, the longest first."""
     longest = sorted(map(re.escape, names), key=len, reverse=True)
     return rf"(?<![^\W\d_])(?:{'|'.join(longest) or '(?!)'})(?![^\W_])"
 
 
-def _numeric(text: str, language: str) -> date | None:
+def _parse_numeric_date(text: str, language: str) -> date | None:
     """A date in figures: year first, or day first. In English 3/4/2018 may be either, so it is not read."""
     first, second, third = (int(part) for part in re.split("[^0-9]+", text))
     if first > 31:
@@ -239,12 +253,12 @@ def _days(tokens: list[_Token]) -> list[_Day] | None:
         elif token.kind == "full":
             if token.day is None or (days and not link):
                 return None
-            days.append(_Day(token.day.day, token.day.month, link=link))
-            _give(days, token.day.month, token.day.year)
+            days.append(_Day(token.day.day, token.day.month, joined_by=link))
+            _assign(days, token.day.month, token.day.year)
             link, leading = "", 0
         elif token.kind == "month":
             if days and not days[-1].month:
-                _give(days, token.value, 0)
+                _assign(days, token.value, 0)
                 leading = 0
             elif token.value != last_month or link:  # "شباط/فبراير" names the month twice
                 leading = token.value
@@ -253,22 +267,22 @@ def _days(tokens: list[_Token]) -> list[_Day] | None:
         elif token.kind == "year":
             if not days:
                 return None
-            _give(days, 0, token.value)
+            _assign(days, 0, token.value)
             link, leading = "", 0
         elif token.kind == "number":
             if days and not link:
                 return None
-            days.append(_Day(token.value, leading, link=link))
+            days.append(_Day(token.value, leading, joined_by=link))
             link = ""
     if leading and (not days or days[-1].month != leading):
         return None
     return days if days and all(day.month for day in days) else None
 
 
-def _give(days: list[_Day], month: int, year: int) -> None:
+def _assign(days: list[_Day], month: int, year: int) -> None:
     """Gives month and year to the days just before them that have none yet."""
     if year:
-        days[-1].said = True
+        days[-1].has_own_year = True
     for day in reversed(days):
         if month and not day.month:
             day.month = month
@@ -280,9 +294,9 @@ def _give(days: list[_Day], month: int, year: int) -> None:
             break
 
 
-def _lend_years(stretches: list[_Stretch]) -> bool:
+def _inherit_years(spans: list[_DateSpan]) -> bool:
     """Fills in missing years from the date before, else from the one after; whether there were any."""
-    days = [day for stretch in stretches for day in stretch.days or ()]
+    days = [day for stretch in spans for day in stretch.days or ()]
     lent = False
     for row in (days, days[::-1]):
         year = 0
@@ -300,9 +314,9 @@ def _ranges(days: list[_Day] | None) -> list[DateRange] | None:
     for index, day in enumerate(days or ()):
         try:
             on = date(day.year, day.month, day.day)
-            if day.link == "until" and ranges and single[-1]:
+            if day.joined_by == "until" and ranges and single[-1]:
                 start = ranges[-1].start
-                turns = on.month < start.month and days is not None and not days[index - 1].said
+                turns = on.month < start.month and days is not None and not days[index - 1].has_own_year
                 if turns:  # 30 December - 2 January 2018
                     start = start.replace(year=start.year - 1)
                 if on < start:

@@ -3,14 +3,14 @@
 import codecs
 import math
 
-from mailer.domain.document.parts import DocumentError
+from mailer.domain.document.model import DocumentError
 
 MEGABYTE = 1024 * 1024
-LIMIT = 5 * MEGABYTE
+MAX_DOCUMENT_BYTES = 5 * MEGABYTE
 """The largest document, in bytes. A long newsletter is 30 KB."""
 
 # The first bytes of files that people take for the document (the `file` utility's magic numbers).
-_KINDS = (
+_MAGIC_NUMBERS = (
     (b"%PDF", "a PDF"),
     (b"\xd0\xcf\x11\xe0", "an old Word or Office file"),
     (b"{\\rtf", "a rich text (RTF) file"),
@@ -19,55 +19,55 @@ _KINDS = (
     (b"GIF8", "a picture (GIF)"),
     (b"\x1f\x8b", "a compressed (gzip) file"),
 )
-_IN_ZIP = (
+_ZIP_MARKERS = (
     (b"opendocument.text", "an OpenDocument text"),
     (b"word/", "a Word document"),
     (b"xl/", "an Excel workbook"),
     (b"ppt/", "a PowerPoint file"),
 )
-_ASK = "save the newsletter as Markdown text in UTF-8 and try again."
+_ADVICE = "save the newsletter as Markdown text in UTF-8 and try again."
 
 
-def decode(data: bytes, size: int = 0) -> str:
+def decode(data: bytes, file_size: int = 0) -> str:
     """The text of a document: UTF-8, with or without a byte order mark, or UTF-16 with one. Raises
     ``DocumentError`` for anything else, and for more than ``LIMIT`` bytes. ``size`` is that of the file,
     where ``data`` may be only its beginning."""
     if not data:
         raise DocumentError("The file is empty.")
-    if kind := _kind(data):
-        raise DocumentError(f"The file is {kind}, not Markdown text; {_ASK}")
-    if (size := max(size, len(data))) > LIMIT:
-        tenths = math.ceil(size * 10 / MEGABYTE)
+    if kind := _detect_file_type(data):
+        raise DocumentError(f"The file is {kind}, not Markdown text; {_ADVICE}")
+    if (file_size := max(file_size, len(data))) > MAX_DOCUMENT_BYTES:
+        tenths = math.ceil(file_size * 10 / MEGABYTE)
         megabytes = tenths // 10 if tenths % 10 == 0 else tenths / 10
         raise DocumentError(
-            f"The file is {megabytes} MB; a newsletter document is at most {LIMIT // MEGABYTE} MB. "
+            f"The file is {megabytes} MB; a newsletter document is at most {MAX_DOCUMENT_BYTES // MEGABYTE} MB. "
             "Leave pictures out of the text and add them to the issue."
         )
     encoding = "utf-8-sig"
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         encoding = "utf-16"
     elif b"\0" in data:
-        raise DocumentError(f"The file is not text, it holds binary data; {_ASK}")
+        raise DocumentError(f"The file is not text, it holds binary data; {_ADVICE}")
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         called = "UTF-16" if encoding == "utf-16" else "UTF-8"
-        raise DocumentError(f"The file is not {called} text (see line {line}); {_ASK}") from None
+        raise DocumentError(f"The file is not {called} text (see line {line}); {_ADVICE}") from None
     if "\0" in text:
-        raise DocumentError(f"The file is not text, it holds binary data; {_ASK}")
+        raise DocumentError(f"The file is not text, it holds binary data; {_ADVICE}")
     if not text.strip():
         raise DocumentError("The file is empty: it holds nothing but blanks.")
     return text
 
 
-def _kind(data: bytes) -> str:
+def _detect_file_type(data: bytes) -> str:
     """What the file is, if its first bytes say that it is not text."""
-    for magic, name in _KINDS:
+    for magic, name in _MAGIC_NUMBERS:
         if data.startswith(magic):
             return name
     if data.startswith(b"PK\x03\x04"):
-        return next((name for mark, name in _IN_ZIP if mark in data), "a ZIP archive")
+        return next((name for mark, name in _ZIP_MARKERS if mark in data), "a ZIP archive")
     if data[:200].lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype html", b"<html")):
         return "a web page"
     return ""

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 import uvloop
 
-Run = Callable[[Coroutine[Any, Any, Any]], Any]
+RunCoroutine = Callable[[Coroutine[Any, Any, Any]], Any]
 
 
 @pytest.fixture(params=["uvloop", "asyncio"])
-def run(request: pytest.FixtureRequest) -> Run:
+def run(request: pytest.FixtureRequest) -> RunCoroutine:
     """Runs a coroutine on either event loop; one that hangs fails."""
     factory = uvloop.new_event_loop if request.param == "uvloop" else asyncio.new_event_loop
 

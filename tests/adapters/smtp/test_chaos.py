@@ -10,7 +10,14 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from mailer.adapters.smtp import Transport
-from tests.adapters.smtp.scripts import PATIENT, Listener, Peer, Server, envelopes, relay
+from tests.support.scripted_smtp import (
+    LONG_TIMEOUTS,
+    Peer,
+    RecordingObserver,
+    ScriptedServer,
+    envelopes,
+    relay,
+)
 
 actions = st.sampled_from(
     ["ok"] * 12
@@ -50,7 +57,7 @@ class Chaos:
             line = await peer.line()
             verb = line[:4]
             if verb == "QUIT":
-                peer.say("221 bye")
+                peer.reply("221 bye")
                 return
             if verb == "EHLO":
                 await self._answer(peer, "250-here\r\n250 PIPELINING" if self._pipelining else "250 here")
@@ -66,7 +73,7 @@ class Chaos:
             elif verb == "RCPT":
                 rcpt = mail and await self._answer(peer, "250 ok")
                 if not mail:
-                    peer.say("503 MAIL first")
+                    peer.reply("503 MAIL first")
             elif verb == "DATA":
                 # A go-ahead without a recipient is allowed (RFC 2920 3.1), and done by some.
                 if mail and await self._answer(peer, "354 go"):
@@ -76,9 +83,9 @@ class Chaos:
                         await self._take(peer, int(body.split()[1]))
                     else:
                         assert body == "", "a body without a recipient"
-                        peer.say("554 no recipients")
+                        peer.reply("554 no recipients")
                 elif not mail:
-                    peer.say("503 MAIL first")
+                    peer.reply("503 MAIL first")
             else:
                 raise AssertionError(f"no command: {line}")
 
@@ -91,11 +98,11 @@ class Chaos:
             peer.reset()
             raise StopAsyncIteration
         if action == "stall":
-            await peer.ended()
+            await peer.read_to_end()
             raise StopAsyncIteration
         if action == "noise":
-            peer.say("what?")
-            await peer.ended()
+            peer.reply("what?")
+            await peer.read_to_end()
             raise StopAsyncIteration
         if action == "split":
             for at in range(len(good)):
@@ -104,9 +111,9 @@ class Chaos:
             peer.send(b"\r\n")
             return True
         if action == "ok":
-            peer.say(good)
+            peer.reply(good)
             return True
-        peer.say(action)
+        peer.reply(action)
         if action.startswith("421"):
             raise StopAsyncIteration
         return False
@@ -119,13 +126,13 @@ class Chaos:
         await self._answer(peer, "250 taken")
 
 
-BRIEF = replace(PATIENT, session=0.05, greeting=0.05, mail=0.05, rcpt=0.05, data=0.05, final=0.05)
+BRIEF = replace(LONG_TIMEOUTS, session=0.05, greeting=0.05, mail=0.05, rcpt=0.05, data=0.05, final=0.05)
 
 
 async def play(script: list[str], pipelining: bool, connections: int, batches: int, most: int) -> None:
     chaos = Chaos(script, pipelining)
-    heard = Listener()
-    async with Server(chaos).running() as server:
+    heard = RecordingObserver()
+    async with ScriptedServer(chaos).running() as server:
         transport = Transport(
             relay(server.port, connections=connections, timeouts=BRIEF, max_messages_per_connection=most)
         )

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailer.adapters.smtp.replies import LIMIT, Garbled, ReplyReader, build
+from mailer.adapters.smtp.replies import MAX_REPLY_BYTES, ProtocolError, ReplyReader, build_reply
 from mailer.adapters.smtp.session import Capabilities
 from mailer.domain.outcomes import Reply
 
@@ -41,20 +41,20 @@ def test_any_bytes_are_read_or_refused(packets: list[bytes]) -> None:
     reader = ReplyReader()
     try:
         found = [reply for packet in packets for reply in reader.feed(packet)]
-    except Garbled:
+    except ProtocolError:
         return
-    assert all(0 <= code <= 999 and build(code, texts).text.isprintable() for code, texts in found)
+    assert all(0 <= code <= 999 and build_reply(code, texts).text.isprintable() for code, texts in found)
 
 
 @pytest.mark.parametrize("bad", [b"\r\n", b"ok\r\n", b"25x ok\r\n", b"250ok\r\n", b"\xb2\xb2\xb2 ok\r\n"])
 def test_what_is_no_reply_is_refused(bad: bytes) -> None:
-    with pytest.raises(Garbled):
+    with pytest.raises(ProtocolError):
         ReplyReader().feed(bad)
 
 
-@pytest.mark.parametrize("endless", [b"2" * (LIMIT + 1), b"250-more\r\n" * LIMIT])
+@pytest.mark.parametrize("endless", [b"2" * (MAX_REPLY_BYTES + 1), b"250-more\r\n" * MAX_REPLY_BYTES])
 def test_a_reply_without_end_is_refused(endless: bytes) -> None:
-    with pytest.raises(Garbled):
+    with pytest.raises(ProtocolError):
         ReplyReader().feed(endless)
 
 
@@ -79,13 +79,13 @@ def test_sloppy_line_ends_are_read(line: bytes, code: int, texts: list[bytes]) -
     ],
 )
 def test_the_enhanced_code_is_taken_off_the_text(texts: list[bytes], reply: Reply) -> None:
-    assert build(250, texts) == reply
+    assert build_reply(250, texts) == reply
 
 
 def test_what_ehlo_offers() -> None:
     offers = b"PIPELINING|size 1000|8BitMime|SMTPUTF8|DSN|ENHANCEDSTATUSCODES|STARTTLS|AUTH PLAIN LOGIN"
     odd = [b"AUTH=CRAM-MD5", b"", b"\xff"]
-    offered = Capabilities.read([b"here", *offers.split(b"|"), *odd])
+    offered = Capabilities.parse([b"here", *offers.split(b"|"), *odd])
     assert offered == Capabilities(
         pipelining=True,
         size_parameter=True,
@@ -96,6 +96,6 @@ def test_what_ehlo_offers() -> None:
         starttls=True,
         auth=frozenset({"PLAIN", "LOGIN", "CRAM-MD5"}),
     )
-    assert Capabilities.read([b"PIPELINING"]) == Capabilities()
-    assert Capabilities.read([b"x", b"SIZE"]) == Capabilities(size_parameter=True)
-    assert Capabilities.read([b"x", b"SIZE 0"]) == Capabilities(size_parameter=True)
+    assert Capabilities.parse([b"PIPELINING"]) == Capabilities()
+    assert Capabilities.parse([b"x", b"SIZE"]) == Capabilities(size_parameter=True)
+    assert Capabilities.parse([b"x", b"SIZE 0"]) == Capabilities(size_parameter=True)

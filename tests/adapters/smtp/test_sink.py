@@ -15,7 +15,7 @@ import pytest
 from bench import sink
 from bench.sink import Behaviour, Fault, Sink
 from mailer.adapters.smtp import Envelope, Transport
-from tests.adapters.smtp.scripts import PATIENT, Listener, envelope, relay
+from tests.support.scripted_smtp import LONG_TIMEOUTS, RecordingObserver, envelope, relay
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
@@ -35,9 +35,9 @@ def logged(path: Path) -> list[int]:
     return [int(line.strip("<>").partition("@")[0]) for line in path.read_text().split()]
 
 
-async def deliver(server: Sink, sent: list[Envelope], **settings: Any) -> Listener:
+async def deliver(server: Sink, sent: list[Envelope], **settings: Any) -> RecordingObserver:
     port = await server.start()
-    heard = Listener()
+    heard = RecordingObserver()
     transport = Transport(relay(port, **settings))
     await transport.send(sent, heard, heard.on_result)
     await transport.close()
@@ -64,7 +64,7 @@ FAULTS = ["451=0.1", "rcpt:550 5.1.1 no such user=0.1", "mail:421=0.05", "data:4
 
 
 def test_its_faults_add_up(run: Run, tmp_path: Path) -> None:
-    async def scenario() -> Listener:
+    async def scenario() -> RecordingObserver:
         behaviour = Behaviour(
             faults=[Fault.parse(text) for text in FAULTS],
             drop_before=0.03,
@@ -94,9 +94,9 @@ def test_its_faults_add_up(run: Run, tmp_path: Path) -> None:
 def test_a_stalled_answer_runs_into_the_time_out(run: Run) -> None:
     from dataclasses import replace
 
-    async def scenario() -> Listener:
+    async def scenario() -> RecordingObserver:
         server = Sink(Behaviour(stall=1.0, stall_seconds=5))
-        return await deliver(server, identified(1), timeouts=replace(PATIENT, final=0.05))
+        return await deliver(server, identified(1), timeouts=replace(LONG_TIMEOUTS, final=0.05))
 
     heard = run(scenario())
     assert heard.outcomes() == {0: "unknown"}
@@ -111,7 +111,7 @@ def test_faults_that_make_no_sense_are_refused(text: str) -> None:
 
 def test_it_runs_as_a_program(run: Run, tmp_path: Path) -> None:
     async def scenario(port: int) -> None:
-        heard = Listener()
+        heard = RecordingObserver()
         transport = Transport(relay(port))
         await transport.send(identified(5), heard, heard.on_result)
         await transport.close()

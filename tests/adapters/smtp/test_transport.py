@@ -7,25 +7,33 @@ from typing import Any
 
 import pytest
 
-from mailer.adapters.smtp import Envelope, Result, Transport
+from mailer.adapters.smtp import Envelope, TransferResult, Transport
 from mailer.domain.outcomes import Outcome, Stage
-from tests.adapters.smtp.scripts import Listener, Peer, Server, converse, envelope, envelopes, relay
+from tests.support.scripted_smtp import (
+    Peer,
+    RecordingObserver,
+    ScriptedServer,
+    envelope,
+    envelopes,
+    relay,
+    run_scripts,
+)
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
 
 async def obliging(peer: Peer) -> None:
     """Takes everything, pipelined, until the client says QUIT."""
-    await peer.hello("PIPELINING")
+    await peer.greet("PIPELINING")
     while True:
         verb = await peer.line()
         if verb == "QUIT":
-            peer.say("221 bye")
+            peer.reply("221 bye")
             return
         if verb == "DATA":
-            peer.say("354 go")
+            peer.reply("354 go")
             await peer.body()
-        peer.say("250 ok")
+        peer.reply("250 ok")
 
 
 def closed_port() -> int:
@@ -36,13 +44,13 @@ def closed_port() -> int:
 
 def test_connections_are_kept_between_calls_and_shared(run: Run) -> None:
     async def scenario() -> None:
-        async with Server(obliging).running() as server:
+        async with ScriptedServer(obliging).running() as server:
             transport = Transport(relay(server.port, connections=2))
             for _ in range(3):
-                heard = Listener()
+                heard = RecordingObserver()
                 await transport.send(envelopes(10), heard, heard.on_result)
                 assert set(heard.outcomes().values()) == {"accepted"}
-            at_once = [Listener() for _ in range(5)]
+            at_once = [RecordingObserver() for _ in range(5)]
             await asyncio.gather(*(transport.send(envelopes(20), each, each.on_result) for each in at_once))
             for each in at_once:
                 assert each.outcomes() == dict.fromkeys(range(20), "accepted")
@@ -53,19 +61,19 @@ def test_connections_are_kept_between_calls_and_shared(run: Run) -> None:
 
 
 def test_one_message_needs_one_connection(run: Run) -> None:
-    heard, server = run(converse(obliging, connections=8))
+    heard, server = run(run_scripts(obliging, connections=8))
     assert heard.outcomes() == {0: "accepted"}
     assert server.connections == 1
 
 
 def test_there_are_no_more_connections_than_messages(run: Run) -> None:
-    heard, server = run(converse(obliging, count=4, connections=8))
+    heard, server = run(run_scripts(obliging, count=4, connections=8))
     assert set(heard.outcomes().values()) == {"accepted"}
     assert server.connections <= 4
 
 
 def test_nothing_to_send_opens_nothing(run: Run) -> None:
-    heard, server = run(converse(obliging, batch=[]))
+    heard, server = run(run_scripts(obliging, batch=[]))
     assert (heard.events, server.connections) == ([], 0)
 
 
@@ -74,17 +82,19 @@ def test_a_connection_is_replaced_after_its_most_messages(run: Run, pipelining: 
     seen: list[int] = []
 
     async def counting(peer: Peer) -> None:
-        await peer.hello("PIPELINING")
+        await peer.greet("PIPELINING")
         seen.append(0)
         while (verb := await peer.line()) != "QUIT":
             if verb == "DATA":
                 seen[-1] += 1
-                peer.say("354 go")
+                peer.reply("354 go")
                 await peer.body()
-            peer.say("250 ok")
-        peer.say("221 bye")
+            peer.reply("250 ok")
+        peer.reply("221 bye")
 
-    heard, _server = run(converse(counting, count=10, max_messages_per_connection=4, pipelining=pipelining))
+    heard, _server = run(
+        run_scripts(counting, count=10, max_messages_per_connection=4, pipelining=pipelining)
+    )
     assert set(heard.outcomes().values()) == {"accepted"}
     assert seen == [4, 4, 2]
 
@@ -92,19 +102,19 @@ def test_a_connection_is_replaced_after_its_most_messages(run: Run, pipelining: 
 @pytest.mark.parametrize("ending", ["close", "reset", "421"])
 def test_a_connection_that_died_while_idle_fails_nothing(run: Run, ending: str) -> None:
     async def dies(peer: Peer) -> None:
-        await peer.hello("PIPELINING")
-        await peer.message()
+        await peer.greet("PIPELINING")
+        await peer.accept_message()
         await asyncio.sleep(0.02)
         if ending == "421":
-            peer.say("421 4.4.2 idle for too long")
+            peer.reply("421 4.4.2 idle for too long")
         elif ending == "reset":
             peer.reset()
 
     async def scenario() -> None:
-        async with Server(dies, obliging).running() as server:
+        async with ScriptedServer(dies, obliging).running() as server:
             transport = Transport(relay(server.port))
             for pause in (0.2, 0):
-                heard = Listener()
+                heard = RecordingObserver()
                 await transport.send(envelopes(1), heard, heard.on_result)
                 assert heard.outcomes() == {0: "accepted"}
                 await asyncio.sleep(pause)
@@ -116,16 +126,16 @@ def test_a_connection_that_died_while_idle_fails_nothing(run: Run, ending: str) 
 
 def test_a_connection_that_dies_as_it_is_used_again_fails_nothing(run: Run) -> None:
     async def dies(peer: Peer) -> None:
-        await peer.hello("PIPELINING")
-        await peer.message()
+        await peer.greet("PIPELINING")
+        await peer.accept_message()
         await peer.line()
         peer.reset()
 
     async def scenario() -> None:
-        async with Server(dies, obliging).running() as server:
+        async with ScriptedServer(dies, obliging).running() as server:
             transport = Transport(relay(server.port))
             for _ in range(2):
-                heard = Listener()
+                heard = RecordingObserver()
                 await transport.send(envelopes(1), heard, heard.on_result)
                 assert heard.outcomes() == {0: "accepted"}
             await transport.close()
@@ -135,10 +145,10 @@ def test_a_connection_that_dies_as_it_is_used_again_fails_nothing(run: Run) -> N
 
 def test_a_connection_that_was_idle_for_long_is_not_used_again(run: Run) -> None:
     async def scenario() -> None:
-        async with Server(obliging).running() as server:
+        async with ScriptedServer(obliging).running() as server:
             transport = Transport(relay(server.port, idle=0.05))
             for _ in range(2):
-                heard = Listener()
+                heard = RecordingObserver()
                 await transport.send(envelopes(1), heard, heard.on_result)
                 assert heard.outcomes() == {0: "accepted"}
                 await asyncio.sleep(0.1)
@@ -149,15 +159,15 @@ def test_a_connection_that_was_idle_for_long_is_not_used_again(run: Run) -> None
 
 
 async def busy(peer: Peer) -> None:
-    peer.say("554 5.3.2 no service here")
+    peer.reply("554 5.3.2 no service here")
 
 
 async def shuts_down(peer: Peer) -> None:
-    peer.say("421 4.3.2 try later")
+    peer.reply("421 4.3.2 try later")
 
 
 async def silent(peer: Peer) -> None:
-    await peer.ended()
+    await peer.read_to_end()
 
 
 async def gone(peer: Peer) -> None:
@@ -165,9 +175,9 @@ async def gone(peer: Peer) -> None:
 
 
 async def no_ehlo(peer: Peer) -> None:
-    peer.say("220 here")
+    peer.reply("220 here")
     await peer.line()
-    peer.say("421 4.3.2 try later")
+    peer.reply("421 4.3.2 try later")
 
 
 @pytest.mark.parametrize(
@@ -185,9 +195,11 @@ def test_an_unusable_relay_is_asked_once_for_many_messages(
 ) -> None:
     from dataclasses import replace
 
-    from tests.adapters.smtp.scripts import PATIENT
+    from tests.support.scripted_smtp import LONG_TIMEOUTS
 
-    heard, server = run(converse(script, count=500, connections=4, timeouts=replace(PATIENT, greeting=0.1)))
+    heard, server = run(
+        run_scripts(script, count=500, connections=4, timeouts=replace(LONG_TIMEOUTS, greeting=0.1))
+    )
     assert heard.outcomes() == dict.fromkeys(range(500), "relay")
     result = heard.results[499]
     assert result.stage is stage
@@ -203,10 +215,10 @@ def test_an_unusable_relay_is_asked_once_for_an_iterator(run: Run) -> None:
             yield one
             await asyncio.sleep(0.001)
 
-    heard = Listener()
+    heard = RecordingObserver()
 
     async def scenario() -> None:
-        async with Server(busy).running() as server:
+        async with ScriptedServer(busy).running() as server:
             transport = Transport(relay(server.port, connections=4))
             await transport.send(each(), heard, heard.on_result)
             await transport.close()
@@ -218,7 +230,7 @@ def test_an_unusable_relay_is_asked_once_for_an_iterator(run: Run) -> None:
 
 @pytest.mark.parametrize("fields", [{"host": "x" * 64}, {"host": "nobody.invalid"}, {"local_name": "x" * 64}])
 def test_settings_that_cannot_work(run: Run, fields: dict[str, Any]) -> None:
-    heard, _ = run(converse(obliging, count=20, **fields))
+    heard, _ = run(run_scripts(obliging, count=20, **fields))
     assert heard.outcomes() == dict.fromkeys(range(20), "relay")
     assert heard.results[0].detail
 
@@ -227,7 +239,7 @@ def test_a_closed_port(run: Run) -> None:
     async def scenario() -> None:
         transport = Transport(relay(closed_port(), connections=4))
         for _ in range(2):
-            heard = Listener()
+            heard = RecordingObserver()
             await transport.send(envelopes(50), heard, heard.on_result)
             assert heard.outcomes() == dict.fromkeys(range(50), "relay")
             assert heard.results[0].stage is Stage.CONNECT
@@ -242,9 +254,9 @@ def test_a_relay_that_allows_fewer_connections_is_used_with_those(run: Run) -> N
         if peer.number == 0:
             await obliging(peer)
         else:
-            peer.say("421 4.7.0 too many connections")
+            peer.reply("421 4.7.0 too many connections")
 
-    heard, _ = run(converse(one_only, count=200, connections=4))
+    heard, _ = run(run_scripts(one_only, count=200, connections=4))
     assert heard.outcomes() == dict.fromkeys(range(200), "accepted")
 
 
@@ -252,12 +264,12 @@ def test_a_relay_that_never_answers_is_given_up(run: Run) -> None:
     """It takes whole messages and hangs up: no more than a few may become unknown."""
 
     async def swallows(peer: Peer) -> None:
-        await peer.hello("PIPELINING")
+        await peer.greet("PIPELINING")
         await peer.expect("MAIL", "RCPT", "DATA")
-        peer.say("250 ok", "250 ok", "354 go")
+        peer.reply("250 ok", "250 ok", "354 go")
         await peer.body()
 
-    heard, server = run(converse(swallows, count=300, connections=4))
+    heard, server = run(run_scripts(swallows, count=300, connections=4))
     outcomes = heard.outcomes()
     assert set(outcomes.values()) == {"unknown", "relay"}
     assert heard.dotted == {key for key, outcome in outcomes.items() if outcome == "unknown"}
@@ -266,18 +278,18 @@ def test_a_relay_that_never_answers_is_given_up(run: Run) -> None:
 
 def test_a_message_that_kills_its_connections_does_not_stop_the_others(run: Run) -> None:
     async def allergic(peer: Peer) -> None:
-        await peer.hello("PIPELINING")
+        await peer.greet("PIPELINING")
         while (verb := await peer.line()) != "QUIT":
             if "reader7@" in verb:
                 return
             if verb == "DATA":
-                peer.say("354 go")
+                peer.reply("354 go")
                 await peer.body()
-            peer.say("250 ok")
-        peer.say("221 bye")
+            peer.reply("250 ok")
+        peer.reply("221 bye")
 
     for connections in (1, 3):
-        heard, _ = run(converse(allergic, count=40, connections=connections))
+        heard, _ = run(run_scripts(allergic, count=40, connections=connections))
         assert heard.outcomes() == dict.fromkeys(range(40), "accepted") | {7: "retry"}
 
 
@@ -285,7 +297,7 @@ def test_may_send_is_asked_right_before_and_its_no_withholds(run: Run) -> None:
     asked: list[object] = []
 
     async def scenario() -> None:
-        heard = Listener()
+        heard = RecordingObserver()
 
         def may_send(one: Envelope) -> bool:
             asked.append(one.key)
@@ -293,12 +305,12 @@ def test_may_send_is_asked_right_before_and_its_no_withholds(run: Run) -> None:
             assert len(set(asked)) - len(heard.results) <= 2
             return one.key != 3
 
-        async with Server(obliging).running() as server:
+        async with ScriptedServer(obliging).running() as server:
             transport = Transport(relay(server.port))
             await transport.send(envelopes(10), heard, heard.on_result, may_send)
             await transport.close()
         assert heard.outcomes() == dict.fromkeys(range(10), "accepted") | {3: "withheld"}
-        assert 3 not in heard.dotted
+        assert 3 not in heard.final_dots
 
     run(scenario())
     assert set(asked) == set(range(10))
@@ -309,37 +321,37 @@ def test_may_send_is_asked_again_when_the_message_before_took_its_time(run: Run)
     unsubscribed: set[object] = set()
 
     async def slow(peer: Peer) -> None:
-        await peer.hello("PIPELINING")
+        await peer.greet("PIPELINING")
         await peer.expect("MAIL", "RCPT", "DATA")
-        peer.say("250 ok", "250 ok", "354 go")
+        peer.reply("250 ok", "250 ok", "354 go")
         await peer.body()
         await peer.expect("MAIL", "RCPT", "DATA")
         unsubscribed.add(1)
-        peer.say("250 taken", "250 ok", "250 ok", "354 go")
-        assert await peer.ended() == b""
+        peer.reply("250 taken", "250 ok", "250 ok", "354 go")
+        assert await peer.read_to_end() == b""
 
     async def scenario() -> None:
-        heard = Listener()
-        async with Server(slow, obliging).running() as server:
+        heard = RecordingObserver()
+        async with ScriptedServer(slow, obliging).running() as server:
             transport = Transport(relay(server.port))
             sent = envelopes(3)
             await transport.send(sent, heard, heard.on_result, lambda one: one.key not in unsubscribed)
             await transport.close()
         assert heard.outcomes() == {0: "accepted", 1: "withheld", 2: "accepted"}
-        assert heard.dotted == {0, 2}
+        assert heard.final_dots == {0, 2}
 
     run(scenario())
 
 
 def test_may_send_is_asked_again_after_a_lost_connection(run: Run) -> None:
     async def dies(peer: Peer) -> None:
-        await peer.hello("PIPELINING")
+        await peer.greet("PIPELINING")
         await peer.expect("MAIL")
 
     async def scenario() -> None:
         answers = iter([True, False])
-        heard = Listener()
-        async with Server(dies, obliging).running() as server:
+        heard = RecordingObserver()
+        async with ScriptedServer(dies, obliging).running() as server:
             transport = Transport(relay(server.port))
             await transport.send(envelopes(1), heard, heard.on_result, lambda _: next(answers))
             await transport.close()
@@ -350,7 +362,7 @@ def test_may_send_is_asked_again_after_a_lost_connection(run: Run) -> None:
 
 @pytest.mark.parametrize("length", [0, 1, 100])
 def test_envelopes_are_drawn_as_they_are_needed(run: Run, length: int) -> None:
-    heard = Listener()
+    heard = RecordingObserver()
 
     def lazily() -> Iterator[Envelope]:
         for one in envelopes(length):
@@ -365,7 +377,7 @@ def test_envelopes_are_drawn_as_they_are_needed(run: Run, length: int) -> None:
             yield one
 
     async def scenario() -> None:
-        async with Server(obliging).running() as server:
+        async with ScriptedServer(obliging).running() as server:
             transport = Transport(relay(server.port))
             for source in (lazily(), eagerly()):
                 heard.__init__()  # type: ignore[misc]
@@ -386,12 +398,12 @@ def test_what_the_callers_own_functions_raise_calls_the_rest_off(run: Run, where
         if place == where and key == 5:
             raise Broken
 
-    class Fragile(Listener):
+    class Fragile(RecordingObserver):
         def answered(self, key: Any, reply: Any) -> None:
-            super().answered(key, reply)
+            super().after_reply(key, reply)
             fails_at(key, "answered")
 
-        def on_result(self, result: Result) -> None:
+        def on_result(self, result: TransferResult) -> None:
             super().on_result(result)
             fails_at(result.key, "on_result")
 
@@ -410,8 +422,8 @@ def test_what_the_callers_own_functions_raise_calls_the_rest_off(run: Run, where
         return True
 
     async def scenario() -> None:
-        heard, other = Fragile(), Listener()
-        async with Server(obliging).running() as server:
+        heard, other = Fragile(), RecordingObserver()
+        async with ScriptedServer(obliging).running() as server:
             transport = Transport(relay(server.port))
             beside = asyncio.create_task(transport.send(envelopes(30), other, other.on_result))
             with pytest.raises(Broken):
@@ -424,7 +436,7 @@ def test_what_the_callers_own_functions_raise_calls_the_rest_off(run: Run, where
         outcomes = heard.outcomes()
         assert set(outcomes) == set(range(5 if "source" in where else 20))
         assert set(outcomes.values()) <= {"accepted", "withheld"}
-        assert {key for key, outcome in outcomes.items() if outcome == "accepted"} == heard.dotted
+        assert {key for key, outcome in outcomes.items() if outcome == "accepted"} == heard.final_dots
 
     run(scenario())
 
@@ -437,27 +449,27 @@ def test_cancelling_settles_everything_at_once(run: Run, stage: str) -> None:
     async def slow(peer: Peer) -> None:
         if stage == "connecting":
             reached.set()
-            await peer.ended()
+            await peer.read_to_end()
             return
-        await peer.hello("PIPELINING")
+        await peer.greet("PIPELINING")
         await peer.expect("MAIL", "RCPT", "DATA")
         if stage == "final":
-            peer.say("250 ok", "250 ok", "354 go")
+            peer.reply("250 ok", "250 ok", "354 go")
             await peer.body()
             await peer.expect("MAIL", "RCPT", "DATA")
             reached.set()
             await late.wait()
-            peer.say("250 taken", "250 ok", "250 ok", "354 go")
+            peer.reply("250 taken", "250 ok", "250 ok", "354 go")
         else:
             reached.set()
             await late.wait()
-            peer.say("250 ok", "250 ok", "354 go")
+            peer.reply("250 ok", "250 ok", "354 go")
         # Nothing can take the go-ahead back but to hang up.
-        assert await peer.ended() == b""
+        assert await peer.read_to_end() == b""
 
     async def scenario() -> None:
-        heard, after = Listener(), Listener()
-        async with Server(slow, obliging).running() as server:
+        heard, after = RecordingObserver(), RecordingObserver()
+        async with ScriptedServer(slow, obliging).running() as server:
             transport = Transport(relay(server.port))
             sending = asyncio.create_task(transport.send(envelopes(10), heard, heard.on_result))
             await reached.wait()
@@ -480,8 +492,8 @@ def test_cancelling_settles_everything_at_once(run: Run, stage: str) -> None:
 
 def test_cancelling_one_send_leaves_the_other(run: Run) -> None:
     async def scenario() -> None:
-        one, other = Listener(), Listener()
-        async with Server(obliging).running() as server:
+        one, other = RecordingObserver(), RecordingObserver()
+        async with ScriptedServer(obliging).running() as server:
             transport = Transport(relay(server.port))
             first = asyncio.create_task(transport.send(envelopes(500), one, one.on_result))
             second = asyncio.create_task(transport.send(envelopes(500), other, other.on_result))
@@ -501,21 +513,21 @@ def test_closing_lets_messages_finish_and_withholds_the_rest(run: Run) -> None:
     at_dot = asyncio.Event()
 
     async def script(peer: Peer) -> None:
-        await peer.hello("PIPELINING")
+        await peer.greet("PIPELINING")
         await peer.expect("MAIL", "RCPT", "DATA")
-        peer.say("250 ok", "250 ok", "354 go")
+        peer.reply("250 ok", "250 ok", "354 go")
         await peer.body()
         await peer.expect("MAIL", "RCPT", "DATA")
         at_dot.set()
         await asyncio.sleep(0.05)
-        peer.say("250 taken", "250 ok", "250 ok", "354 go")
+        peer.reply("250 taken", "250 ok", "250 ok", "354 go")
         await peer.body()
-        peer.say("250 taken")
-        await peer.goodbye()
+        peer.reply("250 taken")
+        await peer.accept_quit()
 
     async def scenario() -> None:
-        heard = Listener()
-        async with Server(script).running() as server:
+        heard = RecordingObserver()
+        async with ScriptedServer(script).running() as server:
             transport = Transport(relay(server.port))
             sending = asyncio.create_task(transport.send(envelopes(9), heard, heard.on_result))
             await at_dot.wait()
@@ -532,16 +544,16 @@ def test_closing_does_not_wait_for_ever(run: Run) -> None:
     at_dot = asyncio.Event()
 
     async def stuck(peer: Peer) -> None:
-        await peer.hello("PIPELINING")
+        await peer.greet("PIPELINING")
         await peer.expect("MAIL", "RCPT", "DATA")
-        peer.say("250 ok", "250 ok", "354 go")
+        peer.reply("250 ok", "250 ok", "354 go")
         await peer.body()
         at_dot.set()
-        await peer.ended()
+        await peer.read_to_end()
 
     async def scenario() -> None:
-        heard = Listener()
-        async with Server(stuck).running() as server:
+        heard = RecordingObserver()
+        async with ScriptedServer(stuck).running() as server:
             transport = Transport(relay(server.port))
             sending = asyncio.create_task(transport.send(envelopes(4), heard, heard.on_result))
             await at_dot.wait()
@@ -550,7 +562,7 @@ def test_closing_does_not_wait_for_ever(run: Run) -> None:
         outcomes = heard.outcomes()
         assert outcomes[0] == Outcome.UNKNOWN
         assert set(outcomes.values()) == {"unknown", "withheld"}
-        assert heard.dotted == {0}
+        assert heard.final_dots == {0}
 
     run(scenario())
 
@@ -559,8 +571,8 @@ def test_each_batch_gets_its_turn(run: Run) -> None:
     """A small send does not wait for a large one that began before it."""
 
     async def scenario() -> None:
-        large, small = Listener(), Listener()
-        async with Server(obliging).running() as server:
+        large, small = RecordingObserver(), RecordingObserver()
+        async with ScriptedServer(obliging).running() as server:
             transport = Transport(relay(server.port))
             first = asyncio.create_task(transport.send(envelopes(1000), large, large.on_result))
             await transport.send([envelope("one")], small, small.on_result)

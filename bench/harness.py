@@ -1,0 +1,236 @@
+"""What the benchmarks stand on: embedded servers in a folder of their own, an issue, and invented readers."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+os.environ["PYTHONPATH"] = str(ROOT)
+
+import redis  # noqa: E402
+from rich.console import Console  # noqa: E402
+from rich.table import Table  # noqa: E402
+from sqlalchemy import text  # noqa: E402
+from sqlalchemy.orm import Session  # noqa: E402
+
+from mailer.bootstrap import Container  # noqa: E402
+from mailer.domain.document import parse  # noqa: E402
+from mailer.domain.headers import SenderIdentity, edition_headers  # noqa: E402
+from mailer.domain.message import compile_message, marker  # noqa: E402
+from mailer.domain.newsletter import read_newsletter  # noqa: E402
+from mailer.services.delivery import expand  # noqa: E402
+from mailer.services.issues import approve, compile, document_import, schedule  # noqa: E402
+from mailer.services.newsletters.apply import apply_newsletter  # noqa: E402
+from mailer.settings import Settings  # noqa: E402
+
+SAMPLE = ROOT / "docs" / "sample"
+_FILLER_LINE = "Lorem ipsum dolor sit amet, consectetur adipiscing elit, sed do eiusmod te\n"
+
+
+def machine() -> dict[str, object]:
+    """What the figures were taken on."""
+    model = "unknown"
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        lines = cpuinfo.read_text().splitlines()
+        model = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), model)
+    return {
+        "cores": os.cpu_count(),
+        "processor": model,
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def report(figures: dict[str, Any], title: str, json_file: str | None) -> None:
+    """A plain table on a terminal, JSON into the file or, without one, to stdout of a pipe."""
+    whole = {**figures, "machine": machine()}
+    if json_file:
+        Path(json_file).write_text(json.dumps(whole, indent=2) + "\n")
+    if sys.stdout.isatty() or json_file:
+        table = Table(title=title, show_header=False)
+        for name, value in figures.items():
+            table.add_row(name, f"{value:,}" if isinstance(value, int | float) else str(value))
+        Console().print(table)
+    else:
+        print(json.dumps(whole, indent=2))
+
+
+@contextmanager
+def service(**changes: object) -> Iterator[Container]:
+    """The service on servers of its own, which end with the block."""
+    with tempfile.TemporaryDirectory(prefix="mailer-bench-") as folder:
+        # Embedded PostgreSQL runs as another user when this is root.
+        os.chmod(folder, 0o755)
+        settings = Settings(
+            database_url="", redis_url="", state_dir=Path(folder), secret_key="b" * 32, **changes
+        )
+        with Container(settings, application="bench", pool_size=10) as parts:
+            assert parts.redis_url
+            yield parts
+
+
+@contextmanager
+def sink(*words: str) -> Iterator[tuple[int, Callable[[], dict[str, int]]]]:
+    """bench/sink.py as a process: its port, and a function that ends it and returns its counts."""
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "bench" / "sink.py"), *words], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    with ExitStack() as stack:
+        stack.callback(process.kill)
+        port = int(process.stdout.readline())
+
+        def stop() -> dict[str, int]:
+            process.terminate()
+            return dict(json.loads(process.communicate()[0]))
+
+        yield port, stop
+
+
+def make_issue(app: Container, *languages: str) -> int:
+    """The sample newsletter and its issue, approved."""
+    apply_newsletter(app.database, read_newsletter((SAMPLE / "newsletter.toml").read_text("utf-8")))
+    issue = 0
+    for language in languages or ("en",):
+        issue = document_import.import_document(
+            app.database,
+            parse((SAMPLE / f"2026-3.{language}.md").read_text("utf-8"), language),
+            "lumen-basin",
+            language,
+            number="2026/3",
+            today=date(2026, 9, 30),
+            picture_loader=app.picture_loader(SAMPLE),
+            actor="bench",
+        ).issue
+    approve.approve(app.database, compile.load_issue(app.database, app.urls, issue), "bench")
+    return issue
+
+
+def make_subscribers(app: Container, count: int, languages: list[str], mask_count: int = 1) -> None:
+    """Invented readers straight into the tables: languages in turn, ``masks`` choices of sections."""
+    query = """
+        WITH made AS (
+            INSERT INTO subscriber (address, address_hash, name, languages, time_zone)
+            SELECT 'reader' || n || '@d' || n % 50 || '.example.org', substr(sha256(n::text::bytea), 1, 16),
+                'Reader ' || n, ARRAY[(CAST(:languages AS text[]))[1 + n % :several]], 'UTC'
+            FROM generate_series(1, :count) n RETURNING id
+        )
+        INSERT INTO subscription (newsletter_id, subscriber_id, state, sections)
+        SELECT (SELECT min(id) FROM newsletter), id, 'active',
+            CASE WHEN :masks = 1 THEN 63 ELSE 1 + id / :several % :masks END
+        FROM made
+    """
+    with app.database.transaction() as session:
+        session.execute(
+            text(query),
+            {"languages": languages, "several": len(languages), "count": count, "masks": mask_count},
+        )
+    with app.database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("VACUUM ANALYZE"))
+
+
+def set_message_size(app: Container, issue: int, size: int) -> int:
+    """Give every edition a message of ``size`` bytes with real headers and slots; returns the exact size."""
+    names = {marker("bench", name): name for name in compile.SLOTS}
+    address, choose, leave = (marker("bench", name) for name in ("address", "preferences", "unsubscribe"))
+    origin = SenderIdentity(
+        "Bench",
+        "bench@example.org",
+        "",
+        "bench.example.org",
+        "bench",
+        "example.org",
+        "http://127.0.0.1/",
+        "b",
+    )
+    text_part = f"Greetings, {marker('bench', 'name')}\n" + _FILLER_LINE * 20
+    foot = f"http://127.0.0.1/{choose}\nhttp://127.0.0.1/{leave}\n{address}\n"
+
+    def made(lines: int) -> tuple[bytes, list[list[object]]]:
+        html = text_part + _FILLER_LINE * lines + foot
+        return compile_message(
+            edition_headers(origin, "Bench", "en"), text_part + foot, html, names
+        ).serialize()
+
+    lines = max(1, (size - len(made(0)[0])) // (len(_FILLER_LINE) + 1))
+    message, slots = made(lines)
+    with app.database.transaction() as session:
+        session.execute(
+            text(
+                "UPDATE edition SET message = :message, slots = CAST(:slots AS jsonb) WHERE issue_id = :issue"
+            ),
+            {"message": message, "slots": json.dumps(slots), "issue": issue},
+        )
+    return len(message)
+
+
+def insert_edition(session: Session, issue: int) -> None:
+    """The one edition that readers of ``make_readers`` with one mask get, as if it were rendered already."""
+    session.execute(
+        text(
+            """
+            INSERT INTO edition (issue_id, language, sections, revision, subject, story_count, fallback_count,
+                html, message, slots)
+            SELECT id, 'en', 63, revision, 'Bench', 16, 0, '', '', '[]' FROM issue WHERE id = :issue
+            """
+        ),
+        {"issue": issue},
+    )
+
+
+def expand_all(app: Container, issue: int) -> None:
+    """Freeze, expand and render an issue in this process, and leave it ready but not open for sending."""
+    now = datetime.now(UTC)
+    schedule.schedule(app.database, issue, now, "bench")
+    schedule.start_due(app.database, now, app.settings.batch_size)
+    while expand.expand_next(app.database, issue, now):
+        pass
+    while compile.render_stale(app.database, app.renderer, app.urls, "", issue, 8):
+        pass
+
+
+def issue_times(app: Container, issue: int) -> tuple[datetime, datetime, datetime, datetime]:
+    """When an issue was frozen, ready, its last delivery recorded, and closed."""
+    query = """
+        SELECT frozen_at, ready_at,
+            (SELECT max(finished_at) FROM delivery WHERE issue_id = i.id), finished_at
+        FROM issue i WHERE id = :issue
+    """
+    with app.database.transaction() as session:
+        frozen, ready, last, finished = session.execute(text(query), {"issue": issue}).one()
+    return frozen, ready, last, finished
+
+
+def peak_memory_bytes(pid: int) -> int:
+    """The most bytes that a process ever had in memory; 0 where the system does not tell."""
+    status = Path(f"/proc/{pid}/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
+
+
+def wait_for_workers(app: Container, count: int) -> None:
+    """Until that many Celery workers wait for messages at the broker."""
+    broker = redis.Redis.from_url(app.redis_url)
+    wait_for(lambda: sum(client["cmd"] == "brpop" for client in broker.client_list()) >= count, 60)
+
+
+def wait_for(condition: Callable[[], bool], timeout: float, poll_seconds: float = 0.05) -> float:
+    """Seconds until it holds; RuntimeError after ``seconds``."""
+    began = time.monotonic()
+    while not condition():
+        if time.monotonic() - began > timeout:
+            raise RuntimeError("it took too long")
+        time.sleep(poll_seconds)
+    return time.monotonic() - began

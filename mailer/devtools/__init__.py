@@ -1,0 +1,1 @@
+"""Tools for development, outside the layers of the product."""

@@ -1,0 +1,298 @@
+"""Puts a newsletter's parts together: intro, sections, stories with their datelines and contact notes."""
+
+import re
+from dataclasses import dataclass, field
+
+from mailer.domain.content import Dateline
+from mailer.domain.document.blocks import (
+    join_pages,
+    split_blocks,
+    split_lines,
+    standalone_link,
+    standalone_picture,
+)
+from mailer.domain.document.contacts import applies_to_all, split_contact
+from mailer.domain.document.datelines import begins_with_date, read_datelines
+from mailer.domain.document.front_matter import read_front_matter
+from mailer.domain.document.model import (
+    DocumentError,
+    ParsedContact,
+    ParsedDocument,
+    ParsedLink,
+    ParsedPicture,
+    ParsedSection,
+    ParsedStory,
+    ParseWarning,
+)
+from mailer.domain.document.outline import OutlineItem, outline
+from mailer.domain.document.sentences import ends_sentence, excerpt, starts_lowercase
+
+_BLANKS = re.compile(r"[^\S\u00a0\u2007\u202f]+")
+"""Runs of any blanks at which a line may end; a no-break space is none of them."""
+MAX_CONTACT_NOTES = 20
+"""Contact notes that are looked for at the end of one paragraph."""
+
+
+def parse(source: str, language: str = "en") -> ParsedDocument:
+    """Reads a newsletter; ``language`` (BCP 47) is that of its dates and notes, unless its front matter
+    names another.
+
+    ``# Title``, then the intro, then ``## Section`` and ``### Headline``. A paragraph all in bold is a
+    headline too, and a section title if it is in capitals and a headline follows. The bold run that a
+    story begins with is its dateline. A contact note is a text in round brackets with a colon in it, in
+    italics or with words that ask for information, at the end of a paragraph or by itself.
+
+    A note speaks for the story it follows. One that says "on the above", or "on all of the above", speaks
+    for every story of its section back to, and without, the story that the previous note followed.
+
+    No word of the source is lost or doubled. Whatever could be read in two ways is listed in ``unsure``.
+    Raises ``DocumentError`` if there is no story, or for front matter that cannot be read.
+    """
+    lines = split_lines(source)
+    front, taken = read_front_matter(lines)
+    unsure: list[ParseWarning] = []
+    language = front.get("language") or language
+    blocks = join_pages(split_blocks(lines[taken:], taken + 1, unsure), unsure)
+    reader = _Parser(language, unsure)
+    items = outline(blocks, language, unsure)
+    for at, item in enumerate(items):
+        reader.feed(item, items[at + 1] if at + 1 < len(items) else None)
+    sections = tuple(reader.build_section(draft) for draft in reader.sections)
+    if not any(section.stories for section in sections):
+        raise DocumentError(
+            "The document has no story: a story begins with a heading such as “### Headline” "
+            "or with a paragraph in bold."
+        )
+    unsure.sort(key=lambda doubt: doubt.line)
+    return ParsedDocument(reader.title, "\n\n".join(reader.intro), sections, tuple(unsure), front)
+
+
+@dataclass(slots=True)
+class _StoryDraft:
+    """A story while it is read. Paragraphs and notes keep the line they began in."""
+
+    line: int
+    headline: str
+    datelines: list[Dateline] = field(default_factory=list)
+    paragraphs: list[tuple[int, str]] = field(default_factory=list)
+    contact_notes: list[tuple[int, str]] = field(default_factory=list)
+    picture: ParsedPicture | None = None
+    link: ParsedLink | None = None
+
+
+@dataclass(slots=True)
+class _SectionDraft:
+    line: int
+    title: str
+    stories: list[_StoryDraft] = field(default_factory=list)
+
+
+class _Parser:
+    """Reads the items of an outline one after the other."""
+
+    def __init__(self, language: str, warnings: list[ParseWarning]) -> None:
+        self.language = language
+        self.title = ""
+        self.intro: list[str] = []
+        self.sections: list[_SectionDraft] = []
+        self._warnings = warnings
+        self._section_titles: set[str] = set()
+
+    def feed(self, item: OutlineItem, next_item: OutlineItem | None) -> None:
+        if item.kind == "title":
+            self.title = _one_line(item.text)
+        elif item.kind == "section":
+            self._begin_section(item)
+        elif item.kind == "headline":
+            self._begin_story(item, next_item)
+        elif item.kind in ("dateline", "perhaps"):
+            self._add_dateline(item)
+        else:
+            self._add_text(item.line, item.text, next_item)
+
+    def build_section(self, draft: _SectionDraft) -> ParsedSection:
+        """The section as it ends up: closing links and notes found, notes tied to their stories."""
+        for story in draft.stories:
+            self._finish_story(story)
+        if not draft.stories:
+            self._warn(draft.line, f"The section “{excerpt(draft.title)}” has no story.")
+        stories = []
+        covered = 0
+        for index, story in enumerate(draft.stories):
+            contacts = []
+            for line, text in story.contact_notes:
+                contacts.append(
+                    ParsedContact(text, self._covered_stories(line, text, story, index, min(covered, index)))
+                )
+                covered = index + 1
+            stories.append(
+                ParsedStory(
+                    headline=story.headline,
+                    body="\n\n".join(text for _, text in story.paragraphs),
+                    line=story.line,
+                    datelines=tuple(story.datelines),
+                    contacts=tuple(contacts),
+                    picture=story.picture,
+                    link=story.link,
+                )
+            )
+        return ParsedSection(draft.title, tuple(stories), draft.line)
+
+    def _covered_stories(
+        self, line: int, text: str, story: _StoryDraft, index: int, first_uncovered: int
+    ) -> tuple[int, ...]:
+        if not (story.headline or story.datelines or story.paragraphs):
+            return ()
+        for_all = applies_to_all(text, self.language)
+        if for_all is None:
+            self._warn(line, f"“{excerpt(text)}” was taken to speak for the one story above it.")
+        return tuple(range(first_uncovered, index + 1)) if for_all else (index,)
+
+    def _warn(self, line: int, message: str) -> None:
+        self._warnings.append(ParseWarning(line, message))
+
+    def _begin_section(self, item: OutlineItem) -> None:
+        name = item.text.casefold()
+        if name in self._section_titles:
+            self._warn(item.line, f"The section “{excerpt(item.text)}” comes a second time.")
+        self._section_titles.add(name)
+        self.sections.append(_SectionDraft(item.line, _one_line(item.text)))
+
+    def _begin_story(self, item: OutlineItem, next_item: OutlineItem | None) -> None:
+        if not self.sections:
+            if item.source and not (next_item and next_item.kind == "dateline"):
+                # Bold text in the intro; "Dear readers" is no story.
+                self._warn(item.line, f"The bold text “{excerpt(item.text)}” was kept in the introduction.")
+                self.intro.append(f"**{item.text}**")
+                return
+            self._warn(item.line, f"The story “{excerpt(item.text)}” comes before the first section title.")
+            self.sections.append(_SectionDraft(item.line, ""))
+        self.sections[-1].stories.append(_StoryDraft(item.line, _one_line(item.text)))
+
+    def _add_story_without_headline(self, line: int, *, already_warned: bool = False) -> _StoryDraft:
+        if not already_warned:
+            self._warn(line, "This text stands in a section without a headline of its own.")
+        draft = _StoryDraft(line, "")
+        self.sections[-1].stories.append(draft)
+        return draft
+
+    def _current_story(self, line: int, *, already_warned: bool = False) -> _StoryDraft:
+        stories = self.sections[-1].stories
+        return (
+            stories[-1] if stories else self._add_story_without_headline(line, already_warned=already_warned)
+        )
+
+    def _add_dateline(self, item: OutlineItem) -> None:
+        if not self.sections:
+            self._warn(
+                item.line, f"“{excerpt(item.text)}” comes before the first section; it was kept as text."
+            )
+            self.intro.append(item.source)
+            return
+        draft = self._current_story(item.line)
+        if draft.contact_notes and item.kind == "dateline":
+            draft = self._add_story_without_headline(item.line)
+        if draft.paragraphs or draft.contact_notes or (draft.datelines and item.kind == "perhaps"):
+            if item.kind == "dateline" or not item.rest:
+                self._warn(
+                    item.line,
+                    f"“{excerpt(item.text)}” stands inside a story; it was kept as text of that story.",
+                )
+            self._add_text(item.line, item.source, None)
+            return
+        text = _one_line(item.text).rstrip(":：").strip()
+        if (
+            item.kind == "perhaps"
+            and not item.text.rstrip().endswith((":", "："))
+            and begins_with_date(text, self.language)
+        ):
+            self._warn(item.line, f"“{excerpt(text)}” was read as a dateline, though no colon follows it.")
+        datelines, doubts = read_datelines(text, self.language)
+        draft.datelines += datelines
+        for why in doubts:
+            self._warn(item.line, why)
+        if item.rest:
+            self._add_text(item.line, item.rest, None)
+
+    def _add_text(self, line: int, text: str, next_item: OutlineItem | None) -> None:
+        if text.strip().isdecimal():
+            self._warn(line, f"“{text.strip()}” stands by itself; it may be a page number.")
+        note = split_contact(text)
+        alone = note is not None and not note.preceding_text and note.asks_for_contact
+        if not self.sections:
+            if note is not None and alone:
+                self._warn(
+                    line, f"“{excerpt(note.text)}” has no story above it; it was kept in the introduction."
+                )
+            self.intro.append(text)
+            return
+        draft = self._current_story(line, already_warned=alone)
+        fresh = not draft.paragraphs and not draft.contact_notes
+        if fresh and draft.picture is None and (found := standalone_picture(text)):
+            draft.picture = found
+            return
+        if (
+            fresh
+            and not draft.datelines
+            and next_item
+            and next_item.kind == "dateline"
+            and _continues_headline(draft, text)
+        ):
+            self._warn(line, f"A page break inside a headline was closed before “{excerpt(text)}”.")
+            draft.headline = f"{draft.headline} {text.strip()}"
+            return
+        notes: list[tuple[int, str]] = []
+        for _ in range(MAX_CONTACT_NOTES):
+            note = split_contact(text)
+            if note is None or not (note.asks_for_contact or (note.is_italic and not note.preceding_text)):
+                break
+            if not note.asks_for_contact:
+                self._warn(line, f"“{excerpt(note.text)}” was read as a contact note, by its shape alone.")
+            notes.append((line, note.text))
+            text = note.preceding_text
+        if text.strip():
+            if draft.contact_notes and not standalone_link(text):
+                self._warn(
+                    line, f"“{excerpt(text)}” follows a contact note; it was kept with the story above."
+                )
+            draft.paragraphs.append((line, text))
+        elif notes and not (draft.headline or draft.datelines or draft.paragraphs):
+            self._warn(line, f"“{excerpt(notes[-1][1])}” has no story above it.")
+        draft.contact_notes += reversed(notes)
+
+    def _finish_story(self, draft: _StoryDraft) -> None:
+        if draft.paragraphs and (found := standalone_link(draft.paragraphs[-1][1])):
+            draft.link = found
+            draft.paragraphs.pop()
+        if draft.paragraphs:
+            line, text = draft.paragraphs[-1]
+            note = split_contact(text)
+            if note is not None and note.is_italic:
+                self._warn(line, f"“{excerpt(note.text)}” was read as a contact note, by its shape alone.")
+                draft.paragraphs[-1] = (line, note.preceding_text)
+                draft.contact_notes = sorted(
+                    [(line, note.text), *draft.contact_notes], key=lambda found: found[0]
+                )
+        if not draft.headline:
+            return
+        name = excerpt(draft.headline)
+        if not draft.paragraphs:
+            self._warn(draft.line, f"The story “{name}” has no text.")
+        elif not draft.datelines:
+            dated = begins_with_date(draft.paragraphs[0][1][:200], self.language)
+            hint = "; its text begins with a date, but not in bold" if dated else ""
+            self._warn(draft.line, f"The story “{name}” has no dateline{hint}.")
+
+
+def _one_line(text: str) -> str:
+    """A text without line ends and needless blanks. No-break spaces stay: French has one before a colon."""
+    return _BLANKS.sub(" ", text).strip()
+
+
+def _continues_headline(draft: _StoryDraft, text: str) -> bool:
+    return (
+        len(text) < 160
+        and bool(draft.headline)
+        and starts_lowercase(text)
+        and not ends_sentence(draft.headline)
+    )

@@ -1,0 +1,25 @@
+"""Whom a link belongs to, and how long the link of a reader's own page is good."""
+
+from datetime import timedelta
+from typing import NamedTuple
+
+MAGIC_LINK_LIFETIME = timedelta(hours=2)
+"""How long the link opens that is sent to a reader who wants to see or change everything."""
+
+UNDO_WINDOW = timedelta(hours=24)
+"""How long a change can be taken back by the link that made it, and leaving too. Coming back later takes a new
+confirmed opt-in: the mail may have been forwarded since."""
+
+UNDOABLE_BY_MAIL_LINK = frozenset(
+    {"one click", "unsubscribe page", "preferences page", "mail", "all newsletters"}
+)
+"""How those left whom a link of any mail may bring back: by such a link, or by a mail. What was ordered on a
+reader's own page or by hand stands against whoever holds a mail."""
+
+
+class SubscriptionRef(NamedTuple):
+    """A reader and a newsletter, as a link names them: by an issue of it, or else by itself."""
+
+    subscriber: int
+    issue: int = 0
+    newsletter: int = 0

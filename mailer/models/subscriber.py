@@ -1,0 +1,104 @@
+"""Subscribers, their subscriptions and consents, and the addresses that must not be mailed."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, LargeBinary, func
+from sqlalchemy.orm import Mapped, mapped_column
+
+from mailer.domain.states import SubscriptionState
+from mailer.models.base import Base, SectionMask, enum_of
+
+
+class Subscriber(Base):
+    __tablename__ = "subscriber"
+
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    address: Mapped[str]
+    address_hash: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
+    """Keyed hash of the normalised address, 16 bytes: what suppressions are matched by."""
+    name: Mapped[str] = mapped_column(server_default="")
+    languages: Mapped[list[str]]
+    """BCP 47 tags in order of preference."""
+    time_zone: Mapped[str] = mapped_column(server_default="UTC")
+    text_only: Mapped[bool] = mapped_column(default=False, server_default="false")
+    """Gets mail without HTML."""
+    address_changed_at: Mapped[datetime | None]
+    """When the reader moved to this address: links to their own page that were made before open nothing any more,
+    and mail that was handed over before went to another one."""
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class SubscriberAlias(Base):
+    """Whom a subscriber, who is gone, was brought together with: what leads to the one leads to the other."""
+
+    __tablename__ = "subscriber_alias"
+
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    """What ``subscriber.id`` was; never given to anybody else."""
+    subscriber_id: Mapped[int] = mapped_column(
+        BigInteger, ForeignKey("subscriber.id", ondelete="CASCADE"), index=True
+    )
+
+
+class Subscription(Base):
+    """Without foreign keys, which took more than half the time of a large import: newsletters stay for ever,
+    store.readers.hold keeps a reader in place while a subscription is made, and a trigger on ``subscriber``
+    takes it away with them. By ``subscriber_id`` alone it is found in the primary key (a skip scan)."""
+
+    __tablename__ = "subscription"
+
+    newsletter_id: Mapped[int] = mapped_column(primary_key=True)
+    subscriber_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    state: Mapped[SubscriptionState] = mapped_column(enum_of(SubscriptionState, "subscription_state"))
+    sections: Mapped[int] = mapped_column(SectionMask)
+    """Sections followed. Bits of sections that do not exist yet are set for who follows new ones too."""
+    frequency: Mapped[str] = mapped_column(default="each", server_default="each")
+    """``each`` issue, or one mail ``monthly`` with that month's issues."""
+    paused_until: Mapped[datetime | None]
+    tracking: Mapped[bool] = mapped_column(default=False, server_default="false")
+    """Agreed to being tracked as a person; never without a line in ``consent``."""
+    previous_preferences: Mapped[dict[str, Any] | None]
+    """What the reader's last change replaced, so that it can be taken back: see services.preferences."""
+    previous_at: Mapped[datetime | None]
+    changed_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    consent_source: Mapped[str | None]
+    """Of a subscription that came in from a file: the evidence of consent, which needs no row of its own then.
+    See store.readers.consents for all that a reader agreed to."""
+    consent_language: Mapped[str | None]
+    consent_at: Mapped[datetime | None]
+
+    __table_args__ = (CheckConstraint("frequency IN ('each','monthly')", name="frequency"),)
+
+
+class Consent(Base):
+    """Append-only evidence: what someone agreed to or withdrew, in which words, where and when.
+
+    What a subscription began with that came in from a file stands in its own row."""
+
+    __tablename__ = "consent"
+
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    subscriber_id: Mapped[int] = mapped_column(
+        BigInteger, ForeignKey("subscriber.id", ondelete="CASCADE"), index=True
+    )
+    newsletter_id: Mapped[int] = mapped_column(ForeignKey("newsletter.id"))
+    kind: Mapped[str]
+    given: Mapped[bool]
+    channel: Mapped[str]
+    wording: Mapped[str] = mapped_column(server_default="")
+    language: Mapped[str] = mapped_column(server_default="")
+    requested_at: Mapped[datetime | None]
+    """When the form was sent, of a consent that was confirmed later."""
+    at: Mapped[datetime]
+
+
+class Suppression(Base):
+    """An address that must not be mailed, known only by its keyed hash: it outlives the subscriber."""
+
+    __tablename__ = "suppression"
+
+    address_hash: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    reason: Mapped[str]
+    detail: Mapped[str] = mapped_column(server_default="")
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())

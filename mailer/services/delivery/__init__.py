@@ -1,0 +1,1 @@
+"""From a scheduled issue to every inbox: expand, dispatch, send, resolve, monitor."""

@@ -1,0 +1,95 @@
+"""Expand: the frozen audience becomes delivery rows, each with an edition or the reason why not."""
+
+from datetime import datetime
+
+from mailer.domain.editions import LanguageRules, StoryLanguages, sections_shown
+from mailer.domain.languages import choose_language
+from mailer.domain.states import IssueState, TranslationStatus
+from mailer.models import Issue
+from mailer.store import audience, issues, newsletters
+from mailer.store.database import Database, Session
+
+_BATCHES_PER_TRANSACTION = 50
+
+
+def load_language_rules(session: Session, issue: Issue) -> tuple[LanguageRules, list[StoryLanguages]]:
+    """What an issue decides about languages, and its stories as those rules see them."""
+    newsletter = newsletters.by_id(session, issue.newsletter_id)
+    fronts = issues.front_matter(session, issue.id)
+    ready = {tag for tag, row in fronts.items() if row.status is TranslationStatus.ready}
+    languages = [tag for tag in newsletter.languages if tag in ready]
+    texts = issues.story_texts(session, issue.id)
+    stories = [
+        StoryLanguages(story.id, section.bit, issues.ready_languages(texts.get(story.id, {})))
+        for story, section in issues.stories(session, issue.id)
+    ]
+    return LanguageRules(
+        languages, newsletter.fallbacks, newsletter.default_language, issue.missing_translations
+    ), stories
+
+
+def choose_languages(session: Session, issue: Issue, preference_lists: list[list[str]]) -> None:
+    """Write down which language each list of preferences gets in this issue, and the sections it can show."""
+    if not preference_lists:
+        return
+    rules, stories = load_language_rules(session, issue)
+    shown = {language: sections_shown(stories, language, rules) for language in rules.languages}
+    for wanted in preference_lists:
+        found = choose_language(wanted, rules.languages, rules.fallback_chains, rules.default_language)
+        language = found.language if found else None
+        audience.add_language_choice(session, issue.id, wanted, language, shown.get(language or "", 0))
+
+
+def expand_next(database: Database, issue: int, now: datetime) -> int:
+    """Expand some batches of an issue; returns how many batches. 0 means none is left to take."""
+    with database.transaction() as session:
+        row = issues.by_id(session, issue)
+        if row is None or row.state not in (IssueState.sending, IssueState.paused):
+            return 0
+        planned = audience.claim_planned(session, issue, _BATCHES_PER_TRANSACTION)
+        if planned is None:
+            return 0
+        newsletter = newsletters.by_id(session, row.newsletter_id)
+        quiet = None
+        if newsletter.quiet_from is not None and newsletter.quiet_until is not None:
+            quiet = (newsletter.quiet_from, newsletter.quiet_until)
+        expansion = audience.Expansion(
+            session,
+            issue,
+            newsletter.id,
+            newsletters.always_mask(session, newsletter.id),
+            planned,
+            audience.DueTimes(now, row.local_time, quiet),
+            digest=row.digest_month is not None,
+        )
+        while not expansion.insert_deliveries():
+            choose_languages(session, row, expansion.without_language_choice())
+            expansion.add_editions()
+        expansion.finish()
+        return len(planned.batch_ids)
+
+
+def open_for_sending(database: Database, issue: int, now: datetime) -> bool:
+    """Open an issue for sending once every delivery row and every edition stands ready."""
+    with database.transaction() as session:
+        return audience.mark_ready(session, issue, now)
+
+
+AudienceCount = tuple[str | None, int, str | None, int]
+"""language, mask of sections, reason why not, readers"""
+
+
+def count_audience(database: Database, issue: int) -> list[AudienceCount]:
+    """Who would get what if the issue went out now; freezes nothing."""
+    with database.transaction() as session:
+        row = issues.by_id(session, issue)
+        if row is None:
+            return []
+        audience.delete_language_choices(session, issue)
+        choose_languages(session, row, audience.list_language_preferences(session, row.newsletter_id))
+        always = newsletters.always_mask(session, row.newsletter_id)
+        counted = audience.preview(
+            session, issue, row.newsletter_id, always, digest=row.digest_month is not None
+        )
+        audience.delete_language_choices(session, issue)
+        return counted

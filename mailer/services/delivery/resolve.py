@@ -1,0 +1,150 @@
+"""Settle: a person says what became of uncertain deliveries, and has failed ones tried again.
+
+The counts of the batches follow the rows in the same transaction. An issue that was sent goes on, and ends by
+itself when the last delivery is done.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from mailer.domain.resolution import Resolution, describe, reply_pattern
+from mailer.domain.states import DeliveryState, InvalidIssueState, IssueState
+from mailer.models import Issue
+from mailer.store import deliveries, issues
+from mailer.store import resolution as resolution_store
+from mailer.store import subscribers as subscribers_store
+from mailer.store.database import Database, Session
+from mailer.store.deliveries import DeliveryListItem
+
+__all__ = ["DeliveryListItem"]
+
+
+class DeliveryNotFound(LookupError):
+    """There is no such issue, or no such delivery that is uncertain."""
+
+
+def list_deliveries(
+    database: Database, state: DeliveryState, issue: int | None, limit: int | None
+) -> tuple[int, list[DeliveryListItem]]:
+    """How many deliveries are in a state, of one issue or of all, and the first of them."""
+    with database.transaction() as session:
+        if issue is not None:
+            _lock_issue(session, issue)
+        return deliveries.list_in_state(session, state, issue, limit)
+
+
+def preview(
+    database: Database, issue: int, address_hashes: Mapping[str, bytes] | None
+) -> list[DeliveryListItem]:
+    """The uncertain deliveries of an issue to these addresses (with their hashes), or all that it has.
+
+    Raises NoSuchDelivery when one of them is not.
+    """
+    with database.transaction() as session:
+        _lock_issue(session, issue)
+        _, found = deliveries.list_in_state(session, DeliveryState.uncertain, issue, None)
+        if address_hashes is None:
+            return found
+        uncertain = {row.subscriber: row for row in found}
+        return [uncertain[_find_uncertain(session, issue, *pair)] for pair in address_hashes.items()]
+
+
+def _find_uncertain(session: Session, issue: int, address: str, address_hash: bytes) -> int:
+    reader = subscribers_store.by_hash(session, address_hash)
+    entry = deliveries.detail(session, issue, reader.id) if reader else None
+    if reader is None or entry is None:
+        raise DeliveryNotFound(f"Issue {issue} has no delivery to {address}. Nothing was done.")
+    if entry.state != DeliveryState.uncertain:
+        raise DeliveryNotFound(
+            f"The delivery of issue {issue} to {address} is {entry.state}, not uncertain. Nothing was done."
+        )
+    return reader.id
+
+
+def resolve(
+    database: Database,
+    issue: int,
+    subscribers: Sequence[int],
+    resolution: Resolution,
+    actor: str,
+    reason: str,
+    now: datetime,
+) -> int:
+    """Settle deliveries that are uncertain; those that are not any more stay as they are. Returns how many.
+
+    Raises WrongState when a cancelled issue is to be sent again.
+    """
+    with database.transaction() as session:
+        row = _lock_issue(session, issue)
+        if resolution is Resolution.resend:
+            _check_resendable(row)
+        reply = describe(resolution, actor, now, reason)
+        moved = resolution_store.resolve(session, issue, subscribers, resolution, reply, now)
+        resolution_store.log_resolution(session, issue, actor, resolution, moved, reason)
+        if moved and resolution is Resolution.resend:
+            _restart_sending(row, now)
+        return len(moved)
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPlan:
+    """Failed deliveries of an issue."""
+
+    retried: int
+    """To be tried again."""
+    not_retried: Mapping[str, int]
+    """Those that stay failed, by the reason: ``suppressed``, ``unsubscribed``, ``paused``, ``digest_only``, or
+    ``code`` when another code was asked for."""
+    state: IssueState
+
+
+def plan_retry(database: Database, issue: int, codes: Sequence[str], now: datetime) -> RetryPlan:
+    """What ``retry`` would do. Raises NoCode, NoSuchDelivery or WrongState."""
+    with database.transaction() as session:
+        row = _lock_issue(session, issue)
+        return _retry_plan(
+            row,
+            resolution_store.failed_by_obstacle(session, _check_resendable(row), reply_pattern(codes), now),
+        )
+
+
+def retry(database: Database, issue: int, codes: Sequence[str], actor: str, now: datetime) -> RetryPlan:
+    """Have failed deliveries tried again, with one of these codes or with any, but for readers who must not be
+    mailed any more. The same twice tries once. Raises NoCode, NoSuchDelivery or WrongState."""
+    with database.transaction() as session:
+        row = _lock_issue(session, issue)
+        found = resolution_store.failed_by_obstacle(
+            session, _check_resendable(row), reply_pattern(codes), now
+        )
+        found[""] = resolution_store.retry_failed(session, issue, found.get("", []), now)
+        if found[""]:
+            _restart_sending(row, now)
+            only = f", with {', '.join(codes)}" if codes else ""
+            issues.log(session, issue, actor, "retried", f"{len(found[''])} that failed{only}")
+        return _retry_plan(row, found)
+
+
+def _retry_plan(row: Issue, failed: Mapping[str, Sequence[int]]) -> RetryPlan:
+    left = {why: len(subscribers) for why, subscribers in sorted(failed.items()) if why}
+    return RetryPlan(len(failed.get("", ())), left, row.state)
+
+
+def _lock_issue(session: Session, issue: int) -> Issue:
+    found = issues.lock(session, issue)
+    if found is None:
+        raise DeliveryNotFound(f"There is no issue {issue}. See them with: mailer issue list.")
+    return found
+
+
+def _check_resendable(row: Issue) -> int:
+    """The issue, if something of it may still be sent."""
+    if row.state not in (IssueState.sending, IssueState.paused, IssueState.sent):
+        raise InvalidIssueState(f"Issue {row.id} is {row.state.value}: nothing of it can be sent again.")
+    return row.id
+
+
+def _restart_sending(row: Issue, now: datetime) -> None:
+    row.retried_at = now
+    if row.state is IssueState.sent:
+        row.state = IssueState.sending

@@ -1,0 +1,321 @@
+"""Notes: mails about a subscription (confirm, welcome, the link of one's own page) go out one by one.
+
+They are written as rows by whoever wants one sent. Sending is at least once, under the same Message-ID each time:
+a worker that is killed between the relay's answer and the record sends a note again.
+"""
+
+import random
+import time
+from collections.abc import Hashable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from email.utils import format_datetime
+from functools import partial
+
+from mailer.domain.content import Theme, TransactionalContent
+from mailer.domain.decisions import decide
+from mailer.domain.email_addresses import masked, to_smtp
+from mailer.domain.headers import TransactionalHeaders, transactional_headers
+from mailer.domain.locales import direction
+from mailer.domain.localized import localize, sender_display_name
+from mailer.domain.message import compile_message
+from mailer.domain.outcomes import Outcome, Reply, redact_addresses
+from mailer.domain.ports import Limiter, MailUrls, Signer, SmtpPool, TransactionalRenderer
+from mailer.domain.rate_limits import RateLimit, TokenRequest
+from mailer.domain.relay_routes import RelayRoute, by_weight
+from mailer.domain.states import DeliveryState, SubscriptionState
+from mailer.domain.subscription_ref import MAGIC_LINK_LIFETIME
+from mailer.domain.suppressions import LIFTED_BY_OPT_IN
+from mailer.domain.text_overrides import overrides_for
+from mailer.domain.throttling import ThrottleScope, ThrottleState, effective_rate
+from mailer.domain.transfer import Envelope, TransferResult
+from mailer.store import subscribers, throttles, transactional
+from mailer.store.database import Database, DatabaseDown, Session
+from mailer.store.transactional import TransactionalContext
+
+_LEASE = timedelta(minutes=2)
+_RETRY_INTERVAL = timedelta(minutes=2)
+_OTHER_RELAY_DELAY = timedelta(seconds=1)
+"""Until a note is due again that was not tried: sooner than its relay, so that another one has its turn."""
+_QUEUE_LIFETIME = timedelta(days=2)
+_NEW_ADDRESS_KINDS = ("address-new",)
+_ACTIVE_SUBSCRIPTION_KINDS = ("welcome",)
+"""Kinds that make sense as long as the subscription does."""
+
+
+class _NullJournal:
+    """No journal: a note that was perhaps taken is sent again."""
+
+    def before_final_dot(self, key: Hashable) -> None: ...
+
+    def after_reply(self, key: Hashable, reply: Reply) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Recipient:
+    email_id: int
+    address: str
+    name: str
+
+
+def send_due(
+    database: Database,
+    smtp_pool: SmtpPool,
+    routes: Sequence[RelayRoute],
+    limiter: Limiter,
+    renderer: TransactionalRenderer,
+    urls: MailUrls,
+    signer: Signer,
+    bounce_domain: str,
+    now: datetime,
+    limit: int,
+) -> int:
+    """Send some of the notes that are due; returns how many were handed to the relay.
+
+    Several workers may do this at once. ``bounce_domain`` empty: that of the newsletter's sender.
+    """
+    began = time.monotonic()
+    with database.transaction() as session:
+        held = throttles.load_all(session)
+        shut = {
+            name for (kind, name), one in held.items() if kind is ThrottleScope.relay and one.is_open(now)
+        }
+        usable = by_weight(routes, shut, {})
+        wanted = transactional.count_due(session, now, limit)
+        if not usable or not wanted:
+            return 0
+        route = usable[0]
+        rate = effective_rate(route.rate, held.get((ThrottleScope.relay, route.relay)), now)
+        limits = [RateLimit(f"relay:{route.relay}", rate)] if rate else []
+        granted = (
+            limiter.acquire([TokenRequest(limits, wanted, may_borrow=True)])[0].tokens if limits else wanted
+        )
+        claimed = transactional.claim(session, now, _LEASE, granted)
+        found = transactional.load_contexts(session, claimed)
+        envelopes: list[Envelope] = []
+        for one in found:
+            if why := _obsolete_reason(session, one):
+                transactional.record_result(
+                    session, one.email.id, given_up_at=now, last_reply=f"not sent: {why}"
+                )
+                continue
+            try:
+                envelopes.append(_build_envelope(one, renderer, urls, signer, bounce_domain, now))
+            except ValueError as error:
+                transactional.record_result(
+                    session, one.email.id, given_up_at=now, last_reply=f"not sent: {type(error).__name__}"
+                )
+    if limits and granted > len(envelopes):
+        limiter.release([TokenRequest(limits, granted - len(envelopes))])
+    if not envelopes:
+        return 0
+    landing = smtp_pool.transfer(envelopes, _NullJournal(), route.relay)
+    while True:
+        try:
+            done = landing.result(_LEASE.total_seconds() / 4)
+        except TimeoutError:
+            # The relay may take ten minutes over one final dot: nobody else sends the notes meanwhile.
+            until = now + timedelta(seconds=time.monotonic() - began) + _LEASE
+            with suppress(DatabaseDown), database.transaction() as session:
+                transactional.renew_lease(session, claimed, until)
+        else:
+            break
+    now += timedelta(seconds=time.monotonic() - began)
+    _record_results(database, route.relay, found, done.results, now)
+    return len(envelopes)
+
+
+def _record_results(
+    database: Database,
+    relay: str,
+    contexts: Sequence[TransactionalContext],
+    results: Sequence[TransferResult],
+    now: datetime,
+) -> None:
+    by_id = {one.email.id: one for one in contexts}
+    with database.transaction() as session:
+        for result in results:
+            one = by_id[int(str(result.key))]
+            ruling = decide(
+                result, one.email.attempts, now, _RETRY_INTERVAL, _QUEUE_LIFETIME, random.Random()
+            )
+            said = ruling.reply[:500]
+            if ruling.state is DeliveryState.sent:
+                transactional.record_result(session, one.email.id, sent_at=now, last_reply=said)
+            elif ruling.state is DeliveryState.failed:
+                transactional.record_result(session, one.email.id, given_up_at=now, last_reply=said)
+                if ruling.suppression_reason and one.subscriber and one.email.kind not in _NEW_ADDRESS_KINDS:
+                    # Without the address that it quotes: a suppression outlives its reader.
+                    detail = redact_addresses(said)
+                    subscribers.suppress(
+                        session, one.subscriber.address_hash, ruling.suppression_reason, detail
+                    )
+            elif not ruling.counts_as_attempt:
+                before = one.email.attempts - 1
+                again = now + (
+                    _RETRY_INTERVAL if result.outcome is Outcome.SENDER_REJECTED else _OTHER_RELAY_DELAY
+                )
+                transactional.record_result(
+                    session, one.email.id, due_at=again, last_reply=said, attempts=before
+                )
+            else:
+                again = ruling.due_at or now + _RETRY_INTERVAL
+                late = result.outcome is Outcome.UNKNOWN and now - one.email.created_at > _QUEUE_LIFETIME
+                transactional.record_result(
+                    session, one.email.id, due_at=again, last_reply=said, given_up_at=now if late else None
+                )
+        _update_breaker(session, relay, results, now)
+
+
+def _update_breaker(session: Session, relay: str, results: Sequence[TransferResult], now: datetime) -> None:
+    """Open the breaker of a relay that cannot be used, and close it when it answers again."""
+    trouble = next((result for result in results if result.outcome is Outcome.RELAY_UNAVAILABLE), None)
+    held = throttles.load_all(session).get((ThrottleScope.relay, relay))
+    if trouble:
+        said = redact_addresses(str(trouble.reply) if trouble.reply else trouble.detail)
+        throttles.update(
+            session, ThrottleScope.relay, relay, partial(ThrottleState.trip, now=now, reason=said)
+        )
+    elif held and held.is_half_open(now) and any(result.reply for result in results):
+        throttles.update(session, ThrottleScope.relay, relay, partial(ThrottleState.recover, now=now))
+
+
+def _obsolete_reason(session: Session, context: TransactionalContext) -> str:
+    """Why a note is not to be sent after all; empty when it is."""
+    kind = context.email.kind
+    if kind == "confirm":
+        assert context.signup
+        if context.signup.confirmed_at:
+            return "confirmed already"
+        suppression = subscribers.suppression(session, context.signup.address_hash)
+        return "suppressed" if suppression and suppression.reason not in LIFTED_BY_OPT_IN else ""
+    if context.change:
+        if context.change.done_at:
+            return "done already"
+        if kind in _NEW_ADDRESS_KINDS:
+            suppression = subscribers.suppression(session, context.change.address_hash)
+            return "suppressed" if suppression and suppression.reason not in LIFTED_BY_OPT_IN else ""
+    if context.subscriber is None:
+        return "nobody to send it to"
+    if subscribers.suppression(session, context.subscriber.address_hash):
+        return "suppressed"
+    left = context.subscription is None or context.subscription.state is not SubscriptionState.active
+    return "has left" if left and kind in _ACTIVE_SUBSCRIPTION_KINDS else ""
+
+
+def _recipient(context: TransactionalContext) -> _Recipient:
+    if context.signup:
+        # No name: whoever filled in the form may have written anything there.
+        return _Recipient(context.email.id, context.signup.address, "")
+    assert context.subscriber
+    if context.change and context.email.kind in _NEW_ADDRESS_KINDS:
+        return _Recipient(context.email.id, context.change.address, context.subscriber.name)
+    return _Recipient(context.email.id, context.subscriber.address, context.subscriber.name)
+
+
+def _link_url(context: TransactionalContext, urls: MailUrls, now: datetime) -> str:
+    match context.email.kind:
+        case "confirm":
+            assert context.signup
+            return urls.confirm_url(context.signup.id)
+        case "address-old" | "address-new":
+            assert context.change
+            return urls.change_address_url(context.change.id, new=context.email.kind in _NEW_ADDRESS_KINDS)
+    assert context.subscriber
+    if context.email.kind == "key":
+        return urls.manage_url(int(now.timestamp()), context.subscriber.id, context.newsletter.slug)
+    return urls.preferences_url(context.newsletter.id, context.subscriber.id)
+
+
+def _content(
+    context: TransactionalContext, link: str, unsubscribe: str, recipient: _Recipient
+) -> TransactionalContent:
+    newsletter, language = context.newsletter, context.email.language
+    chains, default = newsletter.fallbacks, newsletter.default_language
+    mask = (
+        context.signup.sections
+        if context.signup
+        else context.subscription.sections
+        if context.subscription
+        else 0
+    )
+    other = ""
+    if context.change and context.subscriber:
+        other = (
+            context.subscriber.address if context.email.kind in _NEW_ADDRESS_KINDS else context.change.address
+        )
+    name = localize(newsletter.names, language, chains, default).text
+    return TransactionalContent(
+        kind=context.email.kind,
+        language=language,
+        direction=direction(language),
+        newsletter=name,
+        sender_name=sender_display_name(newsletter.sender_name, newsletter.names, name),
+        postal_address=newsletter.postal_address,
+        reply_to=newsletter.reply_to,
+        action_url=link,
+        email_address=recipient.address,
+        website=newsletter.website,
+        unsubscribe=unsubscribe,
+        sections=tuple(
+            localize(section.titles, language, chains, default).text
+            for section in context.sections
+            if section.always_included or mask >> section.bit & 1
+        ),
+        languages=tuple(
+            context.signup.languages
+            if context.signup
+            else context.subscriber.languages
+            if context.subscriber
+            else ()
+        ),
+        masked_address=masked(other) if other else "",
+        link_lifetime_hours=int(MAGIC_LINK_LIFETIME / timedelta(hours=1)),
+        theme=Theme(**newsletter.theme),
+        text_overrides=overrides_for(newsletter.text_overrides, language),
+    )
+
+
+def _build_envelope(
+    context: TransactionalContext,
+    renderer: TransactionalRenderer,
+    urls: MailUrls,
+    signer: Signer,
+    bounce_domain: str,
+    now: datetime,
+) -> Envelope:
+    to, newsletter = _recipient(context), context.newsletter
+    domain = bounce_domain or newsletter.sender_address.rpartition("@")[2]
+    recipient, smtputf8 = to_smtp(to.address)
+    token = urls.transactional_token(newsletter.id, context.email.id)
+    leaving: tuple[str, str] | None = None
+    if context.subscriber and context.email.kind in _ACTIVE_SUBSCRIPTION_KINDS:
+        mail = f"unsubscribe+{urls.unsubscribe_token(newsletter.id, context.subscriber.id)}@{domain}"
+        leaving = (urls.unsubscribe_url(newsletter.id, context.subscriber.id), mail)
+    rendered = renderer.render(
+        _content(context, _link_url(context, urls, now), leaving[0] if leaving else "", to)
+    )
+    head = TransactionalHeaders(
+        sender_name=newsletter.sender_name,
+        sender_address=newsletter.sender_address,
+        reply_to=newsletter.reply_to,
+        recipient_name=to.name,
+        recipient=recipient,
+        subject=rendered.subject,
+        date=format_datetime(now),
+        message_id=f"{token}@{domain}",
+        language=context.email.language,
+        unsubscribe=leaving,
+    )
+    template = compile_message(transactional_headers(head), rendered.text, rendered.html, {})
+    segments = template.fill({})
+    message = b"".join([signer.sign(segments), *segments])
+    return Envelope(
+        key=context.email.id,
+        sender=f"bounce+{token}@{domain}",
+        recipient=recipient,
+        message=message,
+        size=len(message),
+        smtputf8=smtputf8,
+    )

@@ -1,0 +1,137 @@
+"""Feedback: what comes back by mail or is told by hand. It writes rows that expand reads and send checks again."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from mailer.domain.dsn import DeliveryStatus, parse_dsn
+from mailer.domain.outcomes import Outcome
+from mailer.domain.ports import MailUrls
+from mailer.domain.subscription_ref import SubscriptionRef
+from mailer.domain.suppressions import HARD_BOUNCE
+from mailer.store import feedback, newsletters, personal_data, resolution, subscribers, transactional
+from mailer.store.database import Database, Session
+
+_MAX_BOUNCE_AGE = timedelta(days=14)
+"""For a bounce that suppresses: servers give up within days, and a return path that somebody finds later in an old
+mail is to be of no use to them."""
+
+
+class NewsletterNotFound(LookupError):
+    """There is no such newsletter."""
+
+
+def suppress(database: Database, hashes: Sequence[bytes], reason: str) -> int:
+    """Suppress addresses by their keyed hashes; returns how many were not suppressed before."""
+    with database.transaction() as session:
+        return sum(subscribers.suppress(session, address_hash, reason, "") for address_hash in hashes)
+
+
+def lift_suppressions(database: Database, hashes: Sequence[bytes]) -> int:
+    """Take suppressions back, whatever their reason; returns how many there were. Subscribes nobody."""
+    with database.transaction() as session:
+        return sum(subscribers.lift_suppression(session, address_hash) for address_hash in hashes)
+
+
+def unsubscribe(database: Database, slug: str, hashes: Sequence[bytes], now: datetime) -> int:
+    """End subscriptions to a newsletter for people who asked for it in another way than by their link.
+
+    Returns how many were subscribed. The last-moment check keeps queued mail back.
+    """
+    with database.transaction() as session:
+        newsletter = newsletters.by_slug(session, slug)
+        if newsletter is None:
+            raise NewsletterNotFound(
+                f"There is no newsletter “{slug}”; there is {', '.join(newsletters.slugs(session))}."
+            )
+        ended = 0
+        for address_hash in hashes:
+            reader = subscribers.by_hash(session, address_hash)
+            if reader and subscribers.unsubscribe(session, newsletter.id, None, reader.id, "by hand", now):
+                ended += 1
+        return ended
+
+
+def receive(database: Database, urls: MailUrls, recipient: str, message: bytes, now: datetime) -> str:
+    """Take in a mail that came to one of our own addresses; returns what it was, in a few words.
+
+    Only the token in the recipient's address says whom it is about: what stands in the mail may be forged.
+    The same mail twice changes nothing twice.
+    """
+    about = urls.parse_recipient(recipient)
+    if about is None:
+        return "ignored: no token of ours"
+    if about.kind in ("unsubscribe", "unsubscribe_newsletter"):
+        by_issue = about.kind == "unsubscribe"
+        tie = (
+            SubscriptionRef(about.target_id, issue=about.context_id)
+            if by_issue
+            else SubscriptionRef(about.target_id, newsletter=about.context_id)
+        )
+        with database.transaction() as session:
+            reader = personal_data.resolve_alias(session, tie.subscriber)
+            found = subscribers.resolve(session, tie._replace(subscriber=reader))
+            if found is None:
+                return "ignored: nobody by this token"
+            resolution.confirm_delivered(session, tie, now)
+            ended = subscribers.unsubscribe(
+                session, found.newsletter.id, tie.issue or None, reader, "mail", now
+            )
+        return "unsubscribed" if ended else "unsubscribed before"
+    notice = parse_dsn(message)
+    with database.transaction() as session:
+        if about.kind == "transactional":
+            return _record_transactional_bounce(session, about.target_id, notice, now) if notice else _NO_DSN
+        # Asked first: an uncertain delivery is settled by this very mail.
+        telling = feedback.concerns_current_address(
+            session, about.context_id, about.target_id, now - _MAX_BOUNCE_AGE
+        )
+        # Whatever came to this address was sent in answer to the mail: somebody has it.
+        refused = notice.reply if notice and notice.action == "failed" else None
+        settled = resolution.record_returned_mail(session, about.context_id, about.target_id, refused, now)
+        done = (
+            _record_bounce(session, about.context_id, about.target_id, notice, telling, now)
+            if notice
+            else _NO_DSN
+        )
+        return f"{done}; an uncertain delivery is settled" if settled else done
+
+
+_NO_DSN = "ignored: no delivery status notification"
+
+
+def _record_bounce(
+    session: Session,
+    issue: int,
+    subscriber: int,
+    dsn: DeliveryStatus,
+    concerns_current_address: bool,
+    now: datetime,
+) -> str:
+    found = subscribers.resolve(session, SubscriptionRef(subscriber, issue=issue))
+    if found is None:
+        return "ignored: nobody by this token"
+    if dsn.outcome is Outcome.ACCEPTED:
+        return f"ignored: {dsn.action}"
+    kind = "bounce" if dsn.action == "failed" else "delay"
+    if feedback.exists(session, kind, issue, subscriber):
+        return f"{kind}, known before"
+    feedback.add(session, kind, now, found.newsletter.id, issue, subscriber, {"reply": dsn.reply})
+    if dsn.outcome is Outcome.HARD_BOUNCE and concerns_current_address:
+        subscribers.suppress(session, found.subscriber.address_hash, HARD_BOUNCE, dsn.reply)
+        return "bounce, suppressed"
+    return kind
+
+
+def _record_transactional_bounce(session: Session, email_id: int, dsn: DeliveryStatus, now: datetime) -> str:
+    row = transactional.by_id(session, email_id)
+    if row is None or dsn.outcome is Outcome.ACCEPTED:
+        return "ignored"
+    row.last_reply = dsn.reply
+    reader = subscribers.by_id(session, row.subscriber_id) if row.subscriber_id else None
+    if reader is None or dsn.outcome is not Outcome.HARD_BOUNCE:
+        return "bounce of a note"
+    since = now - _MAX_BOUNCE_AGE
+    if row.created_at <= max(reader.address_changed_at or since, since):
+        return "bounce of a note"  # too late, or from the address that they had before
+    subscribers.suppress(session, reader.address_hash, HARD_BOUNCE, dsn.reply)
+    return "bounce of a note, suppressed"

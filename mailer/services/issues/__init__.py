@@ -1,0 +1,1 @@
+"""From a document to an approved and scheduled issue, and its report."""

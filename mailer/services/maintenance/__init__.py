@@ -1,0 +1,1 @@
+"""Retention, MX look-ups and health."""

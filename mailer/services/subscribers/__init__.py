@@ -1,0 +1,1 @@
+"""Sign-up, preferences, unsubscribing, personal data and import."""

@@ -1,0 +1,162 @@
+"""Readdress: a reader moves to another address. Both ends confirm it, so that nobody moves somebody else."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from mailer.domain.email_addresses import masked
+from mailer.domain.localized import LocalizedText, localize, ui_language, ui_languages
+from mailer.domain.subscription_ref import SubscriptionRef
+from mailer.domain.suppressions import ADDRESS_CHANGED, LIFTED_BY_OPT_IN
+from mailer.domain.text_overrides import OverrideText, overrides_for
+from mailer.models import AddressChange
+from mailer.store import (
+    feedback,
+    newsletters,
+    personal_data,
+    rate_limits,
+    signups,
+    subscribers,
+    transactional,
+)
+from mailer.store.database import Database, Session
+
+LINK_LIFETIME = timedelta(days=7)
+_DAY = timedelta(days=1)
+_MAX_CHANGES_PER_DAY = 3
+
+
+class SameAddress(ValueError):
+    """It is the address that the reader has already."""
+
+
+@dataclass(frozen=True, slots=True)
+class AddressChangePage:
+    """A change of address as its pages show it; both addresses are masked."""
+
+    name: LocalizedText
+    language: str
+    ui_languages: tuple[str, ...]
+    old_address: str
+    new_address: str
+    is_new_address: bool
+    """Whether the page belongs to the new address."""
+    confirmed: bool
+    """By this end."""
+    completed: bool
+    archive_slug: str
+    """The newsletter's name in addresses where its archive is open to everybody, else empty."""
+    postal_address: str
+    theme: dict[str, str]
+    text_overrides: Mapping[str, OverrideText] = field(default_factory=dict)
+
+
+def request(
+    database: Database, ref: SubscriptionRef, address: str, address_hash: bytes, language: str, now: datetime
+) -> bool:
+    """Have both ends asked; False when there is no such reader. Raises SameAddress.
+
+    Whether the new address is known here already shows in nothing. After some changes in a day, nothing more
+    is sent.
+    """
+    with database.transaction() as session:
+        found = subscribers.resolve(session, ref)
+        if found is None:
+            return False
+        if found.subscriber.address_hash == address_hash:
+            raise SameAddress(SameAddress.__doc__)
+        for who in (b"move" + found.subscriber.address_hash, b"move" + address_hash):
+            if rate_limits.hit(session, who, now, _DAY) > _MAX_CHANGES_PER_DAY:
+                return True
+        change = signups.add_change(
+            session,
+            AddressChange(
+                subscriber_id=found.subscriber.id,
+                newsletter_id=found.newsletter.id,
+                address=address,
+                address_hash=address_hash,
+                created_at=now,
+            ),
+        )
+        for kind in ("address-old", "address-new"):
+            transactional.add(session, kind, found.newsletter.id, language, now, change=change)
+        return True
+
+
+def view(
+    database: Database, change: int, is_new_address: bool, preferred_languages: Sequence[str], now: datetime
+) -> AddressChangePage | None:
+    """None when there is no such change, or not any more."""
+    with database.transaction() as session:
+        row = signups.change_by_id(session, change)
+        return (
+            _page(session, row, is_new_address, preferred_languages)
+            if row and _is_pending(row, now)
+            else None
+        )
+
+
+def confirm(
+    database: Database, change: int, is_new_address: bool, preferred_languages: Sequence[str], now: datetime
+) -> AddressChangePage | None:
+    """One end agrees; when both have, the reader has moved. Twice is the same as once."""
+    with database.transaction() as session:
+        row = signups.lock_change(session, change)
+        if row is None or not _is_pending(row, now):
+            return None
+        if is_new_address:
+            row.new_confirmed_at = row.new_confirmed_at or now
+        else:
+            row.old_confirmed_at = row.old_confirmed_at or now
+        if row.done_at is None and row.old_confirmed_at and row.new_confirmed_at:
+            _complete(session, row, now)
+        return _page(session, row, is_new_address, preferred_languages)
+
+
+def _complete(session: Session, row: AddressChange, now: datetime) -> None:
+    reader = subscribers.by_id(session, row.subscriber_id)
+    assert reader is not None
+    if (other := subscribers.by_hash(session, row.address_hash)) and other.id != reader.id:
+        # Both mailboxes are theirs: what they have at the new address is brought along.
+        personal_data.merge(session, other.id, reader.id, now)
+    suppression = subscribers.suppression(session, row.address_hash)
+    if suppression and suppression.reason in LIFTED_BY_OPT_IN:
+        subscribers.lift_suppression(session, row.address_hash)
+    # Or a list of before brings them back here, even when they have left since. Nothing else leads from the old
+    # address to them any more: whatever stays of it is beyond the reach of erasing them.
+    personal_data.suppress_hash(session, reader.address_hash, ADDRESS_CHANGED)
+    personal_data.erase_signups(session, reader.address_hash)
+    old = reader.address
+    reader.address, reader.address_hash, reader.address_changed_at = row.address, row.address_hash, now
+    row.address, row.done_at = masked(old), now
+    feedback.add(session, "readdressed", now, row.newsletter_id, None, reader.id, {})
+
+
+def _is_pending(row: AddressChange, now: datetime) -> bool:
+    return now - row.created_at <= LINK_LIFETIME
+
+
+def _page(
+    session: Session, row: AddressChange, is_new_address: bool, preferred_languages: Sequence[str]
+) -> AddressChangePage:
+    newsletter = newsletters.by_id(session, row.newsletter_id)
+    reader = subscribers.by_id(session, row.subscriber_id)
+    assert reader is not None
+    # Once it is done, the row holds what is shown of the old address.
+    old, new = (row.address, reader.address) if row.done_at else (reader.address, row.address)
+    chains, default = newsletter.fallbacks, newsletter.default_language
+    language = ui_language([*preferred_languages, *reader.languages], newsletter.languages, chains, default)
+    return AddressChangePage(
+        name=localize(newsletter.names, language, chains, default),
+        language=language,
+        ui_languages=ui_languages(newsletter.languages),
+        old_address=masked(old),
+        new_address=masked(new),
+        is_new_address=is_new_address,
+        confirmed=bool(row.new_confirmed_at if is_new_address else row.old_confirmed_at),
+        completed=row.done_at is not None,
+        archive_slug=newsletter.slug if newsletter.public else "",
+        postal_address=newsletter.postal_address,
+        theme={name: str(value) for name, value in newsletter.theme.items()},
+        text_overrides=overrides_for(newsletter.text_overrides, language),
+    )

@@ -1,0 +1,235 @@
+"""Subscribers: readers come in from a file, each with the evidence of their consent."""
+
+import codecs
+import csv
+import io
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from mailer.domain.subscriber_csv import (
+    REJECT_COLUMNS,
+    CsvSubscribers,
+    ImportRefused,
+    RejectedRow,
+    SectionNames,
+    SubscriberCsv,
+    escape_formula,
+)
+from mailer.store import newsletters, subscribers
+from mailer.store.database import Database, DatabaseDown
+
+__all__ = ["ImportRefused", "ImportReport", "Progress", "default_rejects_path", "import_subscribers"]
+
+_BLOCK_BYTES = 1 << 20
+_ANALYZE_MIN_ROWS = 10_000
+_MAX_CONCURRENT_CHUNKS = 2
+"""Chunks that are stored at once: most of the work is PostgreSQL's, which gives each connection one core."""
+_PARTIAL_IMPORT_HINT = (
+    "What was stored stays: import the file again when the database answers, and the rest is added."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an import is: lines read so far, and bytes read of all the bytes of the file."""
+
+    lines: int
+    bytes_read: int
+    bytes_total: int
+
+
+@dataclass(slots=True)
+class ImportReport:
+    """What became of the lines of a file: ``lines`` is the sum of the next four. Blank lines are none."""
+
+    lines: int = 0
+    added: int = 0
+    """New subscriptions to this newsletter."""
+    known: int = 0
+    """Had a subscription here, whatever its state: it stays as it is."""
+    suppressed: int = 0
+    """Must not be mailed: nothing was stored of them."""
+    rejected: int = 0
+    seconds: float = 0.0
+    rejects_path: Path | None = None
+    """Where the rejected lines were written, when there are any."""
+
+
+def default_rejects_path(path: Path) -> Path:
+    """``readers.csv`` → ``readers.rejects.csv``"""
+    return path.with_name(f"{path.stem}.rejects.csv")
+
+
+def import_subscribers(
+    database: Database,
+    source: Path | BinaryIO,
+    slug: str,
+    *,
+    rejects_path: Path | None = None,
+    hmac_pads: tuple[bytes, bytes],
+    now: datetime,
+    on_progress: Callable[[Progress], None] | None = None,
+    chunk_lines: int = 20_000,
+) -> ImportReport:
+    """Take in the readers of a CSV file, ``chunk_lines`` to a transaction.
+
+    Killed half way, it can simply be run again: who is in stays as they are. Lines that cannot be taken in go
+    to ``rejects_path`` with the reason; that defaults to a file beside ``source``, and an open file (which
+    must be seekable) has no beside, so there it has to be given. ``pads`` are those of the keyed hash of
+    addresses. Raises ImportRefused, before anything is stored, when the file as a whole cannot be read.
+    """
+    started = time.monotonic()
+    with ExitStack() as stack:
+        if isinstance(source, Path):
+            rejects_path = rejects_path or default_rejects_path(source)
+            if rejects_path.resolve() == source.resolve():
+                raise ImportRefused(
+                    "The rejected lines would overwrite the file itself: give them another name."
+                )
+            try:
+                file: BinaryIO = stack.enter_context(source.open("rb"))
+            except OSError as error:
+                raise ImportRefused(f"{source} cannot be opened: {error.strerror}.") from None
+        else:
+            file = source
+        if rejects_path is None:
+            raise TypeError("an open file needs a rejects_path")
+        encoding, size = _check_encoding(file)
+        newsletter, sections = _load_newsletter(database, slug)
+        text = io.TextIOWrapper(file, encoding=encoding)
+        stack.callback(text.detach)  # it would close a file that is not ours
+        layout = SubscriberCsv(text.readline(), sections, now)
+        report = ImportReport()
+        all_new: bool | None = None  # until the first chunk tells
+
+        def store(good: CsvSubscribers) -> subscribers.BulkResult:
+            nonlocal all_new
+            while good:
+                try:
+                    with database.transaction() as session:
+                        taken = subscribers.bulk_insert(
+                            session, newsletter, good, hmac_pads, all_new=bool(all_new)
+                        )
+                except subscribers.ConcurrentChange:
+                    all_new = False
+                else:
+                    if all_new is None:
+                        all_new = taken.known == 0
+                    return taken
+            return subscribers.BulkResult(0, 0, 0)
+
+        # While chunks are stored the next is read, and each is reported once it is committed, in their order.
+        with (
+            _reject_writer(rejects_path, layout) as reject,
+            ThreadPoolExecutor(_MAX_CONCURRENT_CHUNKS) as pool,
+        ):
+
+            def settle(storing: Future[subscribers.BulkResult], bad: list[RejectedRow], read: int) -> None:
+                try:
+                    taken = storing.result()
+                except DatabaseDown as error:
+                    raise DatabaseDown(f"{error}. {_PARTIAL_IMPORT_HINT}") from error
+                report.added += taken.added
+                report.known += taken.known
+                report.suppressed += taken.suppressed
+                if bad:
+                    reject(bad)
+                    report.rejects_path = rejects_path
+                report.rejected += len(bad)
+                report.lines = report.added + report.known + report.suppressed + report.rejected
+                if on_progress:
+                    on_progress(Progress(report.lines, read, size))
+
+            waiting: deque[tuple[Future[subscribers.BulkResult], list[RejectedRow], int]] = deque()
+            for good, bad in layout.read(text, chunk_lines):
+                waiting.append((pool.submit(store, good), bad, file.tell()))
+                if len(waiting) > _MAX_CONCURRENT_CHUNKS:
+                    settle(*waiting.popleft())
+            while waiting:
+                settle(*waiting.popleft())
+        if report.added >= _ANALYZE_MIN_ROWS:
+            with database.transaction() as session:
+                subscribers.analyze(session)
+    report.seconds = time.monotonic() - started
+    return report
+
+
+def _load_newsletter(database: Database, slug: str) -> tuple[int, list[SectionNames]]:
+    with database.transaction() as session:
+        newsletter = newsletters.by_slug(session, slug)
+        if newsletter is None:
+            known = ", ".join(newsletters.slugs(session)) or "none yet"
+            raise ImportRefused(f"There is no newsletter “{slug}”. There is: {known}.")
+        found = newsletters.sections(session, newsletter.id)
+        return newsletter.id, [SectionNames(section.key, section.bit, section.titles) for section in found]
+
+
+def _check_encoding(file: BinaryIO) -> tuple[str, int]:
+    """The encoding of a file that is text from beginning to end, and its size in bytes. Raises ImportRefused.
+
+    To read it all once beforehand costs little, and no file of the wrong encoding is ever half taken in.
+    """
+    file.seek(0)
+    head = file.read(4)
+    if head.startswith(b"PK\x03\x04"):
+        raise ImportRefused("This is a spreadsheet or an archive, not text: save it as “CSV UTF-8”.")
+    utf16 = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    encoding, title = ("utf-16", "UTF-16") if utf16 else ("utf-8-sig", "UTF-8")
+    file.seek(0)
+    decoder = codecs.getincrementaldecoder(encoding)()
+    line, size = 1, 0
+    while True:
+        block = file.read(_BLOCK_BYTES)
+        try:
+            text = decoder.decode(block, final=not block)
+        except UnicodeDecodeError as error:
+            pending = len(error.object) - len(block)  # bytes that the decoder held back from the block before
+            line += error.object[: error.start].count(b"\n")
+            where = f"Byte {size - pending + error.start + 1}, on line {line},"
+            raise ImportRefused(f"{where} is not {title}: save the file as “CSV UTF-8”.") from None
+        line += text.count("\n")
+        size += len(block)
+        if not block:
+            break
+        if len(block) == _BLOCK_BYTES and "\n" not in text and "\r" not in text:
+            raise ImportRefused(f"Line {line} is longer than a million bytes: this is no list of readers.")
+    file.seek(0)
+    return encoding, size
+
+
+@contextmanager
+def _reject_writer(path: Path, layout: SubscriberCsv) -> Iterator[Callable[[list[RejectedRow]], None]]:
+    """What writes rejected lines to a file, which comes to be with the first of them."""
+    try:
+        with path.open("a+", encoding="utf-8-sig", errors="replace", newline="") as there:
+            there.seek(0)
+            head = there.readline()
+        if head and not head.startswith(layout.delimiter.join(REJECT_COLUMNS)):
+            raise ImportRefused(
+                f"{path} is there already and holds something else: give the rejects another name."
+            )
+        path.unlink()  # those of an earlier run
+    except OSError as error:
+        raise ImportRefused(f"Rejected lines cannot be written to {path}: {error.strerror}.") from None
+    with ExitStack() as stack:
+        writer: Any = None
+
+        def reject(entries: list[RejectedRow]) -> None:
+            nonlocal writer
+            if writer is None:
+                # With a BOM, by which spreadsheets know UTF-8.
+                file = stack.enter_context(
+                    path.open("w", encoding="utf-8-sig", newline="", buffering=_BLOCK_BYTES)
+                )
+                writer = csv.writer(file, delimiter=layout.delimiter)
+                writer.writerow([*REJECT_COLUMNS, *layout.columns])
+            writer.writerows((e.line, e.reason, *map(escape_formula, e.fields)) for e in entries)
+
+        yield reject

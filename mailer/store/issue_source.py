@@ -1,0 +1,95 @@
+"""The material of an issue, read from its rows: what every edition of it is made of."""
+
+from collections.abc import Sequence
+from datetime import date
+
+from sqlalchemy.orm import Session
+
+from mailer.domain.composition import FrontMatter, IssueSource, SectionSource, StorySource, StoryText
+from mailer.domain.content import Dateline, DateRange, Theme
+from mailer.domain.editions import LanguageRules
+from mailer.domain.ports import MailUrls
+from mailer.domain.states import TranslationStatus
+from mailer.models import Issue, StoryTranslation
+from mailer.store import issues, newsletters
+
+
+def load_issue_source(session: Session, issue: Issue, urls: MailUrls) -> IssueSource:
+    """Everything that the editions of an issue are made of, read once."""
+    newsletter = newsletters.by_id(session, issue.newsletter_id)
+    sections = newsletters.sections(session, newsletter.id)
+    fronts = {
+        tag: FrontMatter(row.subject, row.preheader, row.intro)
+        for tag, row in issues.front_matter(session, issue.id).items()
+        if row.status is TranslationStatus.ready
+    }
+    languages = [tag for tag in newsletter.languages if tag in fronts]
+    found = issues.stories(session, issue.id)
+    texts = issues.story_texts(session, issue.id)
+    ids = {story.picture_id for story, _ in found if story.picture_id}
+    if issue.masthead_picture_id:
+        ids.add(issue.masthead_picture_id)
+    pictures = {
+        id: (urls.picture_url(sha256, media_type), width, height)
+        for id, (sha256, media_type, width, height) in issues.pictures(session, ids).items()
+    }
+    notes: dict[int, list[dict[str, str]]] = {}
+    for note, by_language, _ in issues.contacts(session, issue.id):
+        notes.setdefault(note.story_id, []).append(by_language)
+    return IssueSource(
+        issue=issue.id,
+        revision=issue.revision,
+        number=issue.number,
+        issue_date=issue.issue_date,
+        slug=newsletter.slug,
+        names=newsletter.names,
+        taglines=newsletter.taglines,
+        sender_name=newsletter.sender_name,
+        sender_address=newsletter.sender_address,
+        reply_to=newsletter.reply_to,
+        postal_address=newsletter.postal_address,
+        website=newsletter.website,
+        list_id=newsletter.list_id,
+        theme=Theme(**newsletter.theme),
+        language_rules=LanguageRules(
+            languages, newsletter.fallbacks, newsletter.default_language, issue.missing_translations
+        ),
+        front_matter=fronts,
+        sections=[
+            SectionSource(section.bit, section.key, section.colour, section.titles) for section in sections
+        ],
+        stories=[
+            StorySource(
+                story.id,
+                section.bit,
+                {
+                    tag: _story_text(row, [note[tag] for note in notes.get(story.id, []) if tag in note])
+                    for tag, row in texts.get(story.id, {}).items()
+                    if row.status is TranslationStatus.ready
+                },
+                pictures.get(story.picture_id or 0),
+            )
+            for story, section in found
+        ],
+        always_included=newsletters.always_mask(session, newsletter.id),
+        masthead=pictures.get(issue.masthead_picture_id or 0),
+        public=newsletter.public,
+        text_overrides=newsletter.text_overrides,
+    )
+
+
+def _story_text(row: StoryTranslation, contact_notes: Sequence[str]) -> StoryText:
+    datelines = tuple(
+        Dateline(
+            line["text"],
+            tuple(
+                DateRange(date.fromisoformat(span["start"]), date.fromisoformat(span["end"]))
+                for span in line["dates"]
+            ),
+            line["place"],
+        )
+        for line in row.datelines
+    )
+    return StoryText(
+        row.headline, row.body, datelines, row.alt, row.link, row.link_label, tuple(contact_notes)
+    )

@@ -1,0 +1,233 @@
+"""Everything held about one person: to print it, to bring it together, and to let it go."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import delete, select, text
+from sqlalchemy.orm import Session
+
+from mailer.domain.resolution import RETAINED_REPLY_PATTERN
+from mailer.domain.suppressions import LIFTED_BY_OPT_IN, MANUAL
+from mailer.models import Signup, Subscriber, SubscriberAlias
+from mailer.store.subscribers import CONSENTS, lock
+
+# Each finds the rows of one person in one table; :hash is the keyed hash of the address.
+_EXPORT_QUERIES = {
+    "subscriber": """
+        SELECT r.address, r.name, r.languages, r.time_zone, r.text_only, r.address_changed_at, r.created_at
+        FROM subscriber r WHERE r.id = :subscriber
+    """,
+    "subscriptions": """
+        SELECT n.slug AS newsletter, s.state, s.changed_at, s.frequency, s.paused_until, s.tracking,
+            s.previous_preferences, s.previous_at, s.sections AS mask,
+            ARRAY(SELECT c.key FROM section c WHERE c.newsletter_id = n.id AND s.sections >> c.bit & 1 = 1
+                  ORDER BY c.position) AS sections,
+            s.sections >> 61 & 1 = 1 AS new_sections
+        FROM subscription s JOIN newsletter n ON n.id = s.newsletter_id
+        WHERE s.subscriber_id = :subscriber ORDER BY n.slug
+    """,
+    "consents": f"""
+        SELECT n.slug AS newsletter, c.kind, c.given, c.channel, c.wording, c.language, c.requested_at, c.at
+        FROM ({CONSENTS}) c JOIN newsletter n ON n.id = c.newsletter_id ORDER BY c.at, c.id
+    """,
+    "deliveries": """
+        SELECT n.slug AS newsletter, i.number AS issue, d.state, d.skip_reason, d.attempts, d.resends, d.due_at,
+            d.finished_at, d.last_reply, e.language, e.subject
+        FROM issue i JOIN delivery d ON d.issue_id = i.id AND d.subscriber_id = :subscriber
+        JOIN newsletter n ON n.id = i.newsletter_id LEFT JOIN edition e ON e.id = d.edition_id
+        ORDER BY i.id
+    """,
+    "feedback": """
+        SELECT f.kind, f.at, n.slug AS newsletter, i.number AS issue, f.detail
+        FROM feedback f LEFT JOIN newsletter n ON n.id = f.newsletter_id LEFT JOIN issue i ON i.id = f.issue_id
+        WHERE f.subscriber_id = :subscriber ORDER BY f.id
+    """,
+    "sign-ups": """
+        SELECT n.slug AS newsletter, s.address, s.name, s.languages, s.language, s.wording, s.channel,
+            s.created_at, s.confirmed_at, s.sections AS mask
+        FROM signup s JOIN newsletter n ON n.id = s.newsletter_id WHERE s.address_hash = :hash ORDER BY s.id
+    """,
+    "changes of address": """
+        SELECT a.address, a.old_confirmed_at, a.new_confirmed_at, a.created_at, a.done_at FROM address_change a
+        WHERE a.subscriber_id = :subscriber OR a.address_hash = :hash ORDER BY a.id
+    """,
+    "mails about the subscription": """
+        SELECT n.kind, n.language, n.created_at, n.sent_at, n.given_up_at, n.attempts, n.last_reply
+        FROM transactional_email n
+        WHERE n.subscriber_id = :subscriber
+           OR n.signup_id IN (SELECT id FROM signup WHERE address_hash = :hash)
+           OR n.change_id IN (SELECT id FROM address_change WHERE subscriber_id = :subscriber OR address_hash = :hash)
+        ORDER BY n.id
+    """,
+    "suppression": """
+        SELECT x.reason, x.detail, x.created_at FROM suppression x WHERE x.address_hash = :hash
+    """,
+}
+
+
+def export_rows(
+    session: Session, subscriber: int | None, address_hash: bytes
+) -> dict[str, list[dict[str, Any]]]:
+    """Table by table, row by row, what is held about a person."""
+    values = {"subscriber": subscriber or 0, "hash": address_hash}
+    return {
+        table: [dict(row) for row in session.execute(text(query), values).mappings()]
+        for table, query in _EXPORT_QUERIES.items()
+    }
+
+
+def erase(session: Session, subscriber: int, now: datetime) -> None:
+    """Let a subscriber go, with all that leads to them; what counts stays, and leads to nobody.
+
+    Mail that waits to be sent to them is skipped. Nothing of theirs may be with a worker at this moment.
+    """
+    _lock_batches(session, subscriber)
+    _skip_pending(session, subscriber, now)
+    values = {"subscriber": subscriber}
+    # A reply of a relay may quote the address: of it, the codes stay.
+    query = """
+        UPDATE delivery SET last_reply = substring(last_reply from :kept)
+        WHERE subscriber_id = :subscriber AND last_reply IS NOT NULL
+    """
+    session.execute(text(query), values | {"kept": RETAINED_REPLY_PATTERN})
+    session.execute(
+        text("UPDATE feedback SET subscriber_id = NULL, detail = '{}' WHERE subscriber_id = :subscriber"),
+        values,
+    )
+    session.execute(delete(Subscriber).where(Subscriber.id == subscriber))
+
+
+def erase_requests(session: Session, address_hash: bytes) -> int:
+    """Let go what was asked for with an address and what was tried with it; returns how many requests."""
+    values = {"hash": address_hash, "tail": address_hash}
+    session.execute(text("DELETE FROM address_change WHERE address_hash = :hash"), values)
+    session.execute(
+        text(
+            "DELETE FROM rate_limit_window WHERE right(encode(subject_hash, 'hex'), 32) = encode(:tail, 'hex')"
+        ),
+        values,
+    )
+    return erase_signups(session, address_hash)
+
+
+def erase_signups(session: Session, address_hash: bytes) -> int:
+    """Returns how many there were."""
+    return session.connection().execute(delete(Signup).where(Signup.address_hash == address_hash)).rowcount
+
+
+def suppress_hash(session: Session, address_hash: bytes, reason: str) -> None:
+    """Keep that an address must not be mailed, and nothing else: an earlier reason stays, what somebody wrote
+    in their own words goes."""
+    query = """
+        INSERT INTO suppression (address_hash, reason, detail) VALUES (:hash, :reason, '')
+        ON CONFLICT (address_hash) DO UPDATE SET detail = '', reason =
+            CASE WHEN suppression.reason = ANY(:lifted) THEN suppression.reason ELSE :by_hand END
+    """
+    values = {"hash": address_hash, "reason": reason, "lifted": list(LIFTED_BY_OPT_IN), "by_hand": MANUAL}
+    session.execute(text(query), values)
+
+
+# Who is in no batch of the issue gets one of their own. One that is not expanded yet gives them their row itself.
+_MOVE_PENDING = """
+WITH moved AS (
+    UPDATE delivery d SET subscriber_id = :into
+    WHERE d.subscriber_id = :other AND d.state = 'pending'
+      AND NOT EXISTS (SELECT FROM delivery o WHERE o.issue_id = d.issue_id AND o.subscriber_id = :into)
+      AND NOT EXISTS (
+        SELECT FROM batch b
+        WHERE b.issue_id = d.issue_id AND b.state = 'planned'
+          AND :into BETWEEN b.first_subscriber_id AND b.last_subscriber_id
+      )
+    RETURNING d.issue_id, d.due_at
+), counted AS (
+    UPDATE batch b
+    SET candidates = b.candidates + (:into BETWEEN b.first_subscriber_id AND b.last_subscriber_id)::int
+            - (:other BETWEEN b.first_subscriber_id AND b.last_subscriber_id)::int,
+        state = CASE WHEN b.state = 'done' THEN 'ready'::batch_state ELSE b.state END,
+        due_at = least(b.due_at, m.due_at)
+    FROM moved m
+    WHERE b.issue_id = m.issue_id
+      AND (:into BETWEEN b.first_subscriber_id AND b.last_subscriber_id
+           OR :other BETWEEN b.first_subscriber_id AND b.last_subscriber_id)
+)
+INSERT INTO batch (
+    issue_id, first_subscriber_id, last_subscriber_id, state, due_at, candidates, epoch, worker, is_retry,
+    sent, failed, skipped, uncertain
+)
+SELECT m.issue_id, :into, :into, 'ready', m.due_at, 1, 0, '', false, 0, 0, 0, 0 FROM moved m
+WHERE NOT EXISTS (
+    SELECT FROM batch b
+    WHERE b.issue_id = m.issue_id AND :into BETWEEN b.first_subscriber_id AND b.last_subscriber_id
+)
+"""
+
+
+def merge(session: Session, absorbed: int, kept: int, now: datetime) -> None:
+    """Bring what one subscriber has to another, who keeps their own where both have something."""
+    values = {"other": absorbed, "into": kept}
+    _lock_batches(session, absorbed, kept)
+    lock(session, kept)
+    session.execute(
+        text(
+            """
+            UPDATE subscription s SET subscriber_id = :into WHERE subscriber_id = :other AND NOT EXISTS
+                (SELECT FROM subscription o WHERE o.subscriber_id = :into AND o.newsletter_id = s.newsletter_id)
+            """
+        ),
+        values,
+    )
+    # Of a subscription that both have, the evidence of the other one stays, too.
+    session.execute(
+        text(
+            """
+            INSERT INTO consent (subscriber_id, newsletter_id, kind, given, channel, wording, language, at)
+            SELECT :into, newsletter_id, 'subscribe', true, consent_source, '', consent_language, consent_at
+            FROM subscription WHERE subscriber_id = :other AND consent_at IS NOT NULL
+            """
+        ),
+        values,
+    )
+    for table in ("consent", "feedback"):
+        session.execute(
+            text(f"UPDATE {table} SET subscriber_id = :into WHERE subscriber_id = :other"), values
+        )
+    session.execute(text(_MOVE_PENDING), values)
+    # Mail that went to the other one goes on leading somewhere: one must always be able to leave by it.
+    session.execute(
+        text("UPDATE subscriber_alias SET subscriber_id = :into WHERE subscriber_id = :other"), values
+    )
+    session.execute(text("INSERT INTO subscriber_alias (id, subscriber_id) VALUES (:other, :into)"), values)
+    erase(session, absorbed, now)
+
+
+def resolve_alias(session: Session, subscriber: int) -> int:
+    """The subscriber whom one was brought together with since, or the same."""
+    query = select(SubscriberAlias.subscriber_id).where(SubscriberAlias.id == subscriber)
+    return session.scalar(query) or subscriber
+
+
+def _lock_batches(session: Session, subscriber: int, kept: int | None = None) -> None:
+    """Of mail that waits to be sent: before its rows, as workers do, or each waits for the other. And those that
+    are yet to be expanded: nobody may go while it is counted who is there. ``into``: who is to get it instead."""
+    query = """
+        SELECT FROM batch b
+        WHERE (b.state = 'planned' OR b.issue_id IN
+            (SELECT issue_id FROM delivery WHERE subscriber_id = :subscriber AND state = 'pending'))
+          AND (:subscriber BETWEEN b.first_subscriber_id AND b.last_subscriber_id
+               OR :into BETWEEN b.first_subscriber_id AND b.last_subscriber_id)
+        ORDER BY b.issue_id, b.id FOR UPDATE OF b
+    """
+    session.execute(text(query), {"subscriber": subscriber, "into": kept or subscriber})
+
+
+def _skip_pending(session: Session, subscriber: int, now: datetime) -> None:
+    query = """
+        WITH skipped AS (
+            UPDATE delivery SET state = 'skipped', skip_reason = 'unsubscribed', finished_at = :now
+            WHERE subscriber_id = :subscriber AND state = 'pending' RETURNING issue_id
+        )
+        UPDATE batch b SET skipped = skipped + 1
+        FROM skipped s
+        WHERE b.issue_id = s.issue_id AND :subscriber BETWEEN b.first_subscriber_id AND b.last_subscriber_id
+    """
+    session.execute(text(query), {"subscriber": subscriber, "now": now})

@@ -1,0 +1,1 @@
+"""Pages for readers: subscription, preferences, archive."""

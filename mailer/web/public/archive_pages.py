@@ -1,0 +1,131 @@
+"""Pages that everybody may read and keep: each is the same for all who ask."""
+
+import gzip
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from fastapi import Request
+from fastapi.responses import Response
+from jinja2 import pass_context
+from jinja2.runtime import Context
+from markupsafe import Markup
+
+from mailer.adapters import cldr, markdown
+from mailer.adapters.tokens import fingerprint
+from mailer.domain.locales import direction
+from mailer.domain.text_overrides import overrides_for
+from mailer.services.archive.pages import NewsletterPage
+from mailer.web.pages import CSP, Pages
+from mailer.web.static import static_url
+from mailer.web.theme import theme_url
+from mailer.web.urls import PageUrls
+
+_CACHE_CONTROL = "public, max-age=300"
+"""Long enough for a crowd that follows one link, short enough for a correction."""
+_ACCEPTS_GZIP = re.compile(r"(?:^|[\s,])gzip(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))", re.IGNORECASE)
+_INVALID_IN_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+"""What XML 1.0 has no way to say."""
+
+
+class ArchivePages(Pages):
+    """The templates in ``templates/web/archive``. Safe to share between threads."""
+
+    def __init__(self, templates: Path, urls: PageUrls, prefix: str = "") -> None:
+        super().__init__(templates, prefix)
+        self._urls = urls
+        self._environment.filters |= {
+            "day": cldr.format_day,
+            "dated": cldr.format_dateline,
+            "language_name": cldr.language_name,
+            "listed": lambda items, language: cldr.join_items(tuple(items), language),
+            "html": _block_html,
+            "line": _inline_html,
+            "plain": markdown.inline_text,
+            "spoken": _language_attributes,
+        }
+
+    def html(
+        self,
+        request: Request,
+        name: str,
+        newsletter: NewsletterPage,
+        languages: Mapping[str, str],
+        values: Mapping[str, object],
+        *,
+        canonical: str,
+        default_path: str = "",
+        indexed: bool = True,
+    ) -> Response:
+        """The template ``archive/<name>.html``.
+
+        ``languages``: those in which the same can be had, each with its path; ``canonical``: the path under
+        which search engines should know the page; ``anywhere``: the path for people of any other language,
+        without which that of the newsletter's own language serves.
+        """
+        colours = [topic.colour for topic in newsletter.sections]
+        frame: dict[str, object] = {
+            "language": newsletter.ui_language,
+            "imprint": newsletter,
+            "languages": languages,
+            "canonical": canonical,
+            "anywhere": default_path
+            or languages.get(newsletter.default_language)
+            or next(iter(languages.values()), ""),
+            "indexed": indexed,
+            "to": self._urls,
+            "tones": {topic.key: number for number, topic in enumerate(newsletter.sections, start=1)},
+            "static": lambda file: self.path(static_url(file)),
+            "theme": self.path(theme_url(newsletter.theme, colours)),
+            "catalogue": self._catalogues.translations(
+                newsletter.ui_language, overrides_for(newsletter.text_overrides, newsletter.language)
+            ),
+        }
+        html = self._environment.get_template(f"archive/{name}.html").render(frame | dict(values))
+        headers = {
+            "Content-Language": newsletter.language,
+            "Content-Security-Policy": CSP,
+            "X-Content-Type-Options": "nosniff",
+        }
+        if not indexed:
+            headers["X-Robots-Tag"] = "noindex"
+        return cached_response(request, html, "text/html", headers)
+
+    def xml(self, request: Request, name: str, media_type: str, values: Mapping[str, object]) -> Response:
+        """The template ``archive/<name>.xml``."""
+        made = self._environment.get_template(f"archive/{name}.xml").render({"to": self._urls} | dict(values))
+        return cached_response(
+            request, _INVALID_IN_XML.sub("", made), media_type, {"X-Content-Type-Options": "nosniff"}
+        )
+
+
+def cached_response(request: Request, text: str, media_type: str, headers: Mapping[str, str]) -> Response:
+    """An answer that caches may keep, or 304 for whoever has it already (RFC 9110, 13.1.2). It is compressed
+    for whoever can read that: no page that is open to everybody holds a secret that its length could tell."""
+    body = text.encode()
+    tag = f'W/"{fingerprint(body)[:32]}"'  # weak: the same for both codings
+    full = {"Cache-Control": _CACHE_CONTROL, "ETag": tag, "Vary": "Accept-Encoding", **headers}
+    known = [had.strip() for had in request.headers.get("if-none-match", "").split(",")]
+    if "*" in known or tag.removeprefix("W/") in (had.removeprefix("W/") for had in known):
+        return Response(status_code=304, headers=full)
+    if _ACCEPTS_GZIP.search(request.headers.get("accept-encoding", "")):
+        return Response(gzip.compress(body, 6, mtime=0), 200, full | {"Content-Encoding": "gzip"}, media_type)
+    return Response(body, 200, full, media_type)
+
+
+def _inline_html(source: str) -> Markup:
+    return Markup(markdown.inline_html(source))  # noqa: S704 - cleaned
+
+
+def _block_html(source: str, level: int = 4) -> Markup:
+    """Text with the author's own headings at a level below that of its title."""
+    html = markdown.to_html(source)
+    return Markup(re.sub(r"<(/?)h4>", rf"<\1h{level}>", html))  # noqa: S704 - cleaned
+
+
+@pass_context
+def _language_attributes(context: Context, language: str) -> Markup:
+    """The attributes of words in another language than the page's; nothing for words in its own."""
+    if language == context["language"]:
+        return Markup()
+    return Markup(' lang="{}" dir="{}"').format(language, direction(language))

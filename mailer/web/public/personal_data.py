@@ -1,0 +1,180 @@
+"""What is held about a reader, in words of the reader's language where there are such, and all of it as it is."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from mailer.adapters import cldr
+from mailer.domain.locales import native_name
+from mailer.domain.states import SkipReason
+from mailer.domain.suppressions import ADDRESS_CHANGED, COMPLAINT, ERASED, HARD_BOUNCE, MANUAL
+from mailer.services.subscribers.preferences import Profile
+from mailer.web.pages import N_
+
+_LABELS = {
+    "address": N_("Your email address"),
+    "name": N_("Name"),
+    "languages": N_("Languages"),
+    "time_zone": N_("Time zone"),
+    "text_only": N_("Text only"),
+    "newsletter": N_("Newsletter"),
+    "issue": N_("Issue"),
+    "subject": N_("Subject"),
+    "sections": N_("Sections"),
+    "new_sections": N_("New sections"),
+    "frequency": N_("How often"),
+    "paused_until": N_("Paused until"),
+    "tracking": N_("Reading statistics"),
+    # TRANSLATORS: On the page with everything stored about a reader, beside “Yes” or “No”: whether they agreed.
+    "given": N_("Consent given"),
+    # TRANSLATORS: On the page with everything stored about a reader, beside the words that they agreed to.
+    "wording": N_("Wording"),
+    # TRANSLATORS: On the page with everything stored about a reader, beside where they agreed, such as a form.
+    "channel": N_("Source"),
+    # TRANSLATORS: On the page with everything stored about a reader, beside the reason why nothing is sent.
+    "reason": N_("Reason"),
+    "skip_reason": N_("Reason"),
+    # TRANSLATORS: On the page with everything stored about a reader, beside a day.
+    "created_at": N_("Since"),
+    # TRANSLATORS: On the page with everything stored about a reader, beside a day and time.
+    "at": N_("When"),
+    "finished_at": N_("When"),
+    "sent_at": N_("When"),
+}
+"""Column → what the page calls it. What has no name here stands among the fields as they are stored."""
+_KIND_LABELS = {
+    "confirm": N_("Confirm my subscription"),
+    "welcome": N_("You are subscribed"),
+    "key": N_("Manage my subscription"),
+    "address-old": N_("Your change of address"),
+    "address-new": N_("Your change of address"),
+    "unsubscribe": N_("Unsubscribe"),
+    # TRANSLATORS: On the page with everything stored about a reader, below “Delivery problems and
+    # unsubscribing”.
+    "bounce": N_("An email could not be delivered"),
+    "delay": N_("An email could not be delivered"),
+}
+"""Kind of a mail about the subscription, or of feedback → what it was about."""
+_CHANNEL_LABELS = {
+    "subscribe page": N_("Subscribe"),
+    "form on another site": N_("Subscribe"),
+    "unsubscribe page": N_("Unsubscribe"),
+    "one click": N_("Unsubscribe"),
+    "mail": N_("Unsubscribe"),
+    "all newsletters": N_("Unsubscribe from all newsletters"),
+    "all newsletters, own page": N_("Unsubscribe from all newsletters"),
+    "undo on the unsubscribe page": N_("Restore my subscription"),
+    "own page": N_("Your subscription"),
+    "preferences page": N_("Your subscription"),
+}
+"""Where consent was given or withdrawn on a page of ours → what that page or button is called. Any other place
+is told in the words of whoever noted it."""
+_REASONS = {
+    # TRANSLATORS: On the page with everything stored about a reader, beside “Reason”: why they get no emails.
+    HARD_BOUNCE: N_("Emails could not be delivered to your address"),
+    # TRANSLATORS: On the page with everything stored about a reader, beside “Reason”: why they get no emails.
+    COMPLAINT: N_("You reported our emails as spam"),
+    ERASED: N_("Everything has been erased"),
+    ADDRESS_CHANGED: N_("Your address has been changed"),
+    # TRANSLATORS: On the page with everything stored about a reader, beside “Reason”: why they get no emails.
+    MANUAL: N_("Our team stopped sending to this address"),
+    # TRANSLATORS: On the page with everything stored about a reader, beside “Reason”: why an issue was not sent.
+    SkipReason.unsubscribed: N_("The subscription had ended"),
+    # TRANSLATORS: On the page with everything stored about a reader, beside “Reason”: why an issue was not sent.
+    SkipReason.unconfirmed: N_("The subscription was not confirmed"),
+    # TRANSLATORS: On the page with everything stored about a reader, beside “Reason”: why an issue was not sent.
+    SkipReason.suppressed: N_("We do not send emails to this address"),
+    # TRANSLATORS: On the page with everything stored about a reader, beside “Reason”: why an issue was not sent.
+    SkipReason.paused: N_("The subscription was paused"),
+    # TRANSLATORS: On the page with everything stored about a reader, beside “Reason”: why an issue was not sent.
+    SkipReason.digest_only: N_("You receive one email a month"),
+    # TRANSLATORS: On the page with everything stored about a reader, beside “Reason”: why an issue was not sent.
+    SkipReason.no_language: N_("The issue was not available in your languages"),
+    # TRANSLATORS: On the page with everything stored about a reader, beside “Reason”: why an issue was not sent.
+    SkipReason.nothing_in_sections: N_("The issue had no stories in your sections"),
+    # TRANSLATORS: On the page with everything stored about a reader, beside “Reason”: why an issue was not sent.
+    SkipReason.cancelled: N_("Sending was cancelled"),
+}
+"""Why nothing is sent to an address, or why an issue was not → what the page says. Any other reason is told in the
+words of whoever noted it."""
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedRow:
+    """A row: in words, and as it is stored."""
+
+    labelled: list[tuple[str, str, str]]
+    """Name, value, and the language of the value where it is not the page's."""
+    raw: list[tuple[str, str]]
+
+
+class RowDescriber:
+    """Says rows of one reader in the language of their page."""
+
+    def __init__(self, profile: Profile, gettext: Callable[[str], str]) -> None:
+        self._language = profile.language
+        self._gettext = gettext
+        self._newsletters = {other.slug: other.name.text for other in profile.newsletters}
+        self._slug = profile.slug
+        self._sections = profile.section_names
+        self._time_zone = ZoneInfo(profile.time_zone)
+
+    def describe(self, row: Mapping[str, Any]) -> DescribedRow:
+        given = {name: value for name, value in row.items() if value not in (None, "", [], {})}
+        said = []
+        if "state" in row:
+            said.append((*self._format_state(str(row["state"])), ""))
+        if kind := _KIND_LABELS.get(str(row.get("kind"))):
+            said.append((self._gettext(_LABELS["subject"]), self._gettext(kind), ""))
+        for name, value in given.items():
+            if name in _LABELS:
+                about = "tracking" if name == "given" and row.get("kind") == "tracking" else name
+                tongue = "en" if name in ("reason", "skip_reason") and value not in _REASONS else ""
+                said.append((self._gettext(_LABELS[about]), self._format_value(name, value, row), tongue))
+        return DescribedRow(said, [(name, _raw_text(value)) for name, value in given.items()])
+
+    def _format_state(self, state: str) -> tuple[str, str]:
+        if state in ("active", "unsubscribed", "pending"):
+            return self._gettext(N_("Subscribed")), self._yes_or_no(state == "active")
+        # TRANSLATORS: On the page with everything stored about a reader, beside “Yes” or “No”: was an issue sent.
+        return self._gettext(N_("Sent")), self._yes_or_no(state == "sent")
+
+    def _yes_or_no(self, value: bool) -> str:
+        return self._gettext(N_("Yes") if value else N_("No"))
+
+    def _format_value(self, name: str, value: Any, row: Mapping[str, Any]) -> str:
+        match name:
+            case "newsletter":
+                return self._newsletters.get(value, str(value))
+            case "languages":
+                return cldr.join_items(tuple(map(native_name, value)), self._language)
+            case "sections":
+                named = self._sections if row.get("newsletter") == self._slug else {}
+                return cldr.join_items(tuple(named.get(key, key) for key in value), self._language)
+            case "time_zone":
+                return cldr.zone_name(value, self._language, datetime.now().date())
+            case "frequency":
+                return self._gettext(N_("Once a month") if value == "monthly" else N_("Every issue"))
+            case "reason" | "skip_reason":
+                return self._gettext(_REASONS[value]) if value in _REASONS else str(value)
+            case "channel":
+                return self._gettext(_CHANNEL_LABELS[value]) if value in _CHANNEL_LABELS else str(value)
+        if isinstance(value, bool):
+            return self._yes_or_no(value)
+        if isinstance(value, datetime):
+            there = value.astimezone(self._time_zone)
+            return f"{cldr.format_day(there.date(), self._language)}, {there:%H:%M}"
+        return str(value)
+
+
+def _raw_text(value: object) -> str:
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S} UTC"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else str(value)

@@ -1,0 +1,64 @@
+"""What other sites are told about a page: schema.org's description of a story, as JSON-LD."""
+
+import json
+from datetime import datetime
+
+from markupsafe import Markup
+
+from mailer.adapters.markdown import inline_text
+from mailer.domain.content import EditionStory
+from mailer.services.archive.pages import IssueSummary, NewsletterPage
+from mailer.web.urls import PageUrls
+
+_SCRIPT_ESCAPES = {ord(mark): f"\\u{ord(mark):04x}" for mark in "<>&\u2028\u2029"}
+"""What could end a script element, or be taken for markup in it."""
+
+
+def iso_time(time: datetime) -> str:
+    """RFC 3339, as HTML, Atom and site maps want it: ``2026-09-30T09:00:00Z``."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def description(source: str, length: int = 200) -> str:
+    """The beginning of a text as one line of plain text, cut between words."""
+    text = inline_text(source)
+    if len(text) <= length:
+        return text
+    return text[: text.rfind(" ", 0, length) if " " in text[:length] else length].rstrip(" ,;:–—-") + " …"
+
+
+def news_article(
+    newsletter: NewsletterPage,
+    issue: IssueSummary,
+    story: EditionStory,
+    section: str,
+    canonical: str,
+    urls: PageUrls,
+) -> Markup:
+    """A story as https://schema.org/NewsArticle, safe inside a script element."""
+    publisher = {"@type": "NewsMediaOrganization", "name": newsletter.sender_name}
+    if newsletter.website:
+        publisher["url"] = newsletter.website
+    said: dict[str, object] = {
+        "@context": "https://schema.org",
+        "@type": "NewsArticle",
+        "headline": inline_text(story.headline),
+        "description": description(story.body),
+        "inLanguage": story.language,
+        "datePublished": iso_time(issue.published_at),
+        "dateModified": iso_time(issue.published_at),
+        "articleSection": section,
+        "mainEntityOfPage": urls.absolute(canonical),
+        "author": publisher,
+        "publisher": publisher,
+        "isAccessibleForFree": True,
+    }
+    if story.picture:
+        said["image"] = {
+            "@type": "ImageObject",
+            "url": story.picture.url,
+            "width": story.picture.width,
+            "height": story.picture.height,
+            "caption": story.picture.alt,
+        }
+    return Markup(json.dumps(said, ensure_ascii=False).translate(_SCRIPT_ESCAPES))  # noqa: S704 - nothing in it ends the script

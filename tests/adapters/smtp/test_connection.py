@@ -1,0 +1,539 @@
+"""What is said on one connection, reply by reply."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from mailer.adapters.smtp import Timeouts, Transport
+from mailer.domain.outcomes import Outcome, Stage
+from tests.support.scripted_smtp import (
+    Peer,
+    RecordingObserver,
+    ScriptedServer,
+    envelope,
+    envelopes,
+    relay,
+    run_scripts,
+)
+
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
+
+
+def test_pipelined_messages_cost_one_round_trip_each(run: Run) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.greet("PIPELINING", "SIZE 1000")
+        lines = await peer.expect("MAIL", "RCPT", "DATA")
+        assert lines[:2] == ["MAIL FROM:<bounce@news.example> SIZE=18", "RCPT TO:<reader0@example.org>"]
+        await peer.expect_silence()
+        peer.reply("250 ok", "250 ok", "354 go")
+        assert await peer.body() == "Key: 0\r\n\r\n..dots\r\n"
+        # Not answered yet, and the next message's commands are here; its body is not.
+        await peer.expect("MAIL", "RCPT", "DATA")
+        await peer.expect_silence()
+        peer.reply("250 2.0.0 first", "250 ok", "250 ok", "354 go")
+        assert await peer.body() == "Key: 1\r\n\r\n..dots\r\n"
+        await peer.expect_silence()
+        peer.reply("250 second")
+        await peer.accept_quit()
+
+    heard, server = run(run_scripts(script, count=2))
+    assert heard.outcomes() == {0: "accepted", 1: "accepted"}
+    assert str(heard.results[0].reply) == "250 2.0.0 first"
+    assert heard.events == [
+        ("dot", 0),
+        ("answered", 0),
+        ("result", 0),
+        ("dot", 1),
+        ("answered", 1),
+        ("result", 1),
+    ]
+    assert server.connections == 1
+
+
+def test_bounces_are_asked_for_without_the_message_where_dsn_is_offered(run: Run) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.greet("PIPELINING", "DSN")
+        lines = await peer.expect("MAIL", "RCPT", "DATA")
+        assert lines[:2] == [
+            "MAIL FROM:<bounce@news.example> RET=HDRS",
+            "RCPT TO:<reader0@example.org> NOTIFY=FAILURE",
+        ]
+        peer.reply("250 ok", "250 ok", "354 go")
+        await peer.body()
+        peer.reply("250 taken")
+        await peer.accept_quit()
+
+    heard, _ = run(run_scripts(script, count=1))
+    assert heard.outcomes() == {0: "accepted"}
+
+
+@pytest.mark.parametrize("offered", [True, False])
+def test_without_pipelining_each_command_waits_for_its_reply(run: Run, offered: bool) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.greet(*(["PIPELINING"] if offered else []))
+        for number in range(2):
+            for verb, reply in (("MAIL", "250 ok"), ("RCPT", "250 ok"), ("DATA", "354 go")):
+                await peer.expect(verb)
+                await peer.expect_silence(0.02)
+                peer.reply(reply)
+            assert f"Key: {number}" in await peer.body()
+            await peer.expect_silence(0.02)
+            peer.reply("250 taken")
+        await peer.accept_quit()
+
+    heard, _ = run(run_scripts(script, count=2, pipelining=False))
+    assert heard.outcomes() == {0: "accepted", 1: "accepted"}
+
+
+def test_no_pipelining_offered_is_step_by_step(run: Run) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.greet()
+        await peer.expect("MAIL")
+        await peer.expect_silence()
+        peer.reply("250 ok")
+        await peer.expect("RCPT")
+        peer.reply("550 5.1.1 no such user")
+        # The transaction is open: without RSET the next MAIL would be nested.
+        await peer.expect("RSET")
+        await peer.expect_silence(0.02)
+        peer.reply("250 ok")
+        await peer.expect("MAIL")
+        peer.reply("451 4.3.0 not now")
+        await peer.expect("MAIL")
+        peer.reply("250 ok")
+        await peer.expect("RCPT")
+        peer.reply("250 ok")
+        await peer.expect("DATA")
+        peer.reply("451 4.3.0 not now")
+        await peer.expect("RSET")
+        peer.reply("250 ok")
+        await peer.expect("MAIL")
+        peer.reply("250 ok")
+        await peer.expect("RCPT")
+        peer.reply("250 ok")
+        await peer.expect("DATA")
+        peer.reply("354 go")
+        await peer.body()
+        peer.reply("250 taken")
+        await peer.accept_quit()
+
+    heard, server = run(run_scripts(script, count=4))
+    assert heard.outcomes() == {0: "hard", 1: "retry", 2: "retry", 3: "accepted"}
+    assert [heard.results[key].stage for key in range(4)] == [Stage.RCPT, Stage.MAIL, Stage.DATA, Stage.FINAL]
+    assert server.connections == 1
+
+
+REFUSALS = {
+    "mail": (["451 4.7.1 wait", "503 5.5.1 MAIL first", "503 5.5.1 RCPT first"], "retry", Stage.MAIL),
+    "rcpt": (["250 ok", "550 5.1.1 no such user", "554 5.5.1 no recipients"], "hard", Stage.RCPT),
+    "data": (["250 ok", "250 ok", "451 4.3.0 not now"], "retry", Stage.DATA),
+    "everything": (["550 5.7.1 no", "550 5.1.1 no", "554 5.6.0 no"], "sender", Stage.MAIL),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_a_refused_pipeline_is_reset_before_the_next_message(run: Run, case: str) -> None:
+    replies, outcome, stage = REFUSALS[case]
+
+    async def script(peer: Peer) -> None:
+        await peer.greet("PIPELINING")
+        await peer.expect("MAIL", "RCPT", "DATA")
+        peer.reply(*replies)
+        await peer.expect("RSET")
+        peer.reply("250 ok")
+        assert await peer.accept_message() == "1"
+        await peer.accept_quit()
+
+    heard, server = run(run_scripts(script, count=2))
+    assert heard.outcomes() == {0: outcome, 1: "accepted"}
+    assert heard.results[0].stage is stage
+    assert heard.dotted == {1}
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("after_dot", ["554 5.5.1 no valid recipients", "250 ok"])
+@pytest.mark.parametrize(
+    "replies", [["250 ok", "550 5.1.1 no such user"], ["451 4.3.0 not now", "503 5.5.1 MAIL first"]]
+)
+def test_a_go_ahead_after_a_refusal_gets_only_the_dot(run: Run, replies: list[str], after_dot: str) -> None:
+    """RFC 2920 3.1."""
+
+    async def script(peer: Peer) -> None:
+        await peer.greet("PIPELINING")
+        await peer.expect("MAIL", "RCPT", "DATA")
+        peer.reply(*replies, "354 go")
+        assert await peer.body() == ""
+        await peer.expect("MAIL", "RCPT", "DATA")
+        peer.reply(after_dot, "250 ok", "250 ok", "354 go")
+        assert "Key: 1" in await peer.body()
+        peer.reply("250 taken")
+        await peer.accept_quit()
+
+    heard, server = run(run_scripts(script, count=2))
+    assert heard.outcomes() == {0: "hard" if "550" in replies[1] else "retry", 1: "accepted"}
+    assert heard.dotted == {1}
+    assert server.connections == 1
+
+
+def test_nothing_goes_to_a_relay_that_is_out_of_step(run: Run) -> None:
+    """With MAIL refused and RCPT accepted, even a lone dot could become an empty mail."""
+
+    async def confused(peer: Peer) -> None:
+        await peer.greet("PIPELINING")
+        await peer.expect("MAIL", "RCPT", "DATA")
+        peer.reply("451 4.3.0 not now", "250 ok", "354 go")
+        assert await peer.read_to_end() == b""
+
+    async def sane(peer: Peer) -> None:
+        await peer.greet("PIPELINING")
+        assert await peer.accept_message() == "1"
+        await peer.accept_quit()
+
+    heard, _ = run(run_scripts(confused, sane, count=2))
+    assert heard.outcomes() == {0: "retry", 1: "accepted"}
+
+
+def test_the_message_ahead_may_be_refused_while_the_first_is_accepted(run: Run) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.greet("PIPELINING")
+        await peer.expect("MAIL", "RCPT", "DATA")
+        peer.reply("250 ok", "250 ok", "354 go")
+        await peer.body()
+        await peer.expect("MAIL", "RCPT", "DATA")
+        peer.reply("250 taken", "250 ok", "550 5.2.1 disabled", "554 5.5.1 no recipients")
+        await peer.expect("RSET")
+        peer.reply("250 ok")
+        assert await peer.accept_message() == "2"
+        await peer.accept_quit()
+
+    heard, _ = run(run_scripts(script, count=3))
+    assert heard.outcomes() == {0: "accepted", 1: "hard", 2: "accepted"}
+
+
+def test_a_kept_connection_is_reset_when_its_last_message_was_refused(run: Run) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.greet("PIPELINING")
+        await peer.expect("MAIL", "RCPT", "DATA")
+        peer.reply("250 ok", "550 5.1.1 no such user", "554 5.5.1 no recipients")
+        await peer.accept_quit()
+
+    heard, _ = run(run_scripts(script))
+    assert heard.outcomes() == {0: "hard"}
+
+
+@pytest.mark.parametrize("pause", [0, 0.001])
+def test_replies_come_in_any_packets(run: Run, pause: float) -> None:
+    replies = (
+        "250 ok\r\n250-2.1.5 one\r\n250-2.1.5 two\r\n250 2.1.5 three\r\n354 go\r\n",
+        "250-2.0.0 queued\r\n250 2.0.0 as 17\r\n",
+    )
+
+    async def trickle(peer: Peer, text: str) -> None:
+        for letter in text:
+            peer.send(letter.encode())
+            await asyncio.sleep(pause)
+
+    async def script(peer: Peer) -> None:
+        await trickle(peer, "220-here\r\n220 I am\r\n")
+        await peer.expect("EHLO")
+        await trickle(peer, "250-here\r\n250-PIPELINING\r\n250 HELP\r\n")
+        await peer.expect("MAIL", "RCPT", "DATA")
+        await trickle(peer, replies[0])
+        await peer.body()
+        await trickle(peer, replies[1])
+        await peer.accept_quit()
+
+    heard, _ = run(run_scripts(script))
+    assert str(heard.results[0].reply) == "250 2.0.0 queued as 17"
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("550 5.1.1 Empf\xe4nger unbekannt".encode(), "Empf\xe4nger unbekannt"),
+        (b"550 5.1.1 \xff\x00\x1b[31m", "\ufffd\ufffd\ufffd[31m"),
+        (b"550 5.1.1", ""),
+        (b"550-5.1.1 The account\r\n550 5.1.1 does not exist", "The account does not exist"),
+        (b"550 5.1.1 " + b"x" * 20_000, "x" * 20_000),
+    ],
+)
+def test_the_text_of_a_reply_is_kept_printable(run: Run, line: bytes, text: str) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.greet("PIPELINING")
+        await peer.expect("MAIL", "RCPT", "DATA")
+        peer.reply("250 ok")
+        peer.send(line + b"\r\n")
+        peer.reply("554 no recipients")
+        await peer.accept_quit()
+
+    heard, _ = run(run_scripts(script))
+    reply = heard.results[0].reply
+    assert reply is not None
+    assert (reply.code, reply.enhanced, reply.text) == (550, "5.1.1", text)
+
+
+@pytest.mark.parametrize("noise", [b"hello?\r\n", b"25 ok\r\n", b"x" * 70_000, b"250-a\r\n" * 20_000])
+def test_noise_instead_of_a_reply_ends_the_connection(run: Run, noise: bytes) -> None:
+    async def noisy(peer: Peer) -> None:
+        await peer.greet("PIPELINING")
+        await peer.expect("MAIL", "RCPT", "DATA")
+        peer.send(noise)
+        await peer.read_to_end()
+
+    async def sane(peer: Peer) -> None:
+        await peer.greet("PIPELINING")
+        await peer.accept_message()
+        await peer.accept_quit()
+
+    heard, server = run(run_scripts(noisy, sane))
+    assert heard.outcomes() == {0: "accepted"}
+    assert server.connections == 2
+    heard, server = run(run_scripts(noisy))
+    assert heard.outcomes() == {0: "retry"}
+    assert "not an SMTP reply" in heard.results[0].detail
+
+
+STAGES = ["mail", "rcpt", "data", "body", "final"]
+
+
+async def reach(peer: Peer, stage: str, pipelining: bool) -> None:
+    """Take part in a transaction until the reply of ``stage`` is due."""
+    await peer.greet(*(["PIPELINING"] if pipelining else []))
+    if pipelining:
+        await peer.expect("MAIL", "RCPT", "DATA")
+        peer.reply(*["250 ok", "250 ok", "354 go"][: {"mail": 0, "rcpt": 1, "data": 2}.get(stage, 3)])
+    else:
+        for at, verb in zip(("mail", "rcpt", "data"), ("MAIL", "RCPT", "DATA"), strict=True):
+            await peer.expect(verb)
+            if at == stage:
+                return
+            peer.reply("354 go" if verb == "DATA" else "250 ok")
+    if stage == "body":
+        await peer.read_exactly(5)
+    elif stage == "final":
+        await peer.body()
+
+
+@pytest.mark.parametrize("pipelining", [True, False])
+@pytest.mark.parametrize("ending", ["close", "reset", "421", "stall"])
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_connection_that_ends_at_any_stage(run: Run, stage: str, ending: str, pipelining: bool) -> None:
+    """Before the final dot: once more on a new connection, then ``retry``. After it: ``unknown``."""
+
+    async def ends(peer: Peer) -> None:
+        await reach(peer, stage, pipelining)
+        if ending == "421":
+            peer.reply("421 4.3.2 shutting down")
+        elif ending == "reset":
+            peer.reset()
+        elif ending == "stall":
+            await peer.read_to_end()
+
+    async def sane(peer: Peer) -> None:
+        await peer.greet("PIPELINING")
+        await peer.accept_message()
+        await peer.accept_quit()
+
+    brief = Timeouts(
+        connect=5, session=5, greeting=5, mail=0.1, rcpt=0.1, data=0.1, block=0.1, final=0.1, quit=1
+    )
+    heard, server = run(run_scripts(ends, sane, timeouts=brief))
+    result = heard.results[0]
+    # The whole of a small message is written at once, so its dot is out when the body is cut.
+    if stage in ("body", "final") and ending == "421":
+        assert result.outcome is Outcome.DEFERRED
+        assert result.reply is not None
+        assert result.reply.code == 421
+    elif stage in ("body", "final"):
+        assert result.outcome is Outcome.UNKNOWN
+        assert result.detail
+    else:
+        assert result.outcome is Outcome.ACCEPTED
+        assert server.connections == 2
+        heard, server = run(run_scripts(ends, timeouts=brief))
+        assert heard.results[0].outcome is Outcome.DEFERRED
+        assert heard.results[0].stage == stage
+        assert server.connections == 2
+        assert heard.dotted == set()
+        return
+    assert server.connections == 1
+
+
+def test_what_is_ahead_of_a_lost_connection_goes_out_on_another(run: Run) -> None:
+    """One dot was written and one was not: the journal and the results must tell them apart."""
+
+    async def lost(peer: Peer) -> None:
+        await reach(peer, "final", pipelining=True)
+        await peer.expect("MAIL", "RCPT", "DATA")
+
+    async def sane(peer: Peer) -> None:
+        await peer.greet("PIPELINING")
+        assert await peer.accept_message() == "1"
+        await peer.accept_quit()
+
+    heard, _ = run(run_scripts(lost, sane, count=2))
+    assert heard.outcomes() == {0: "unknown", 1: "accepted"}
+    assert heard.events == [("dot", 0), ("result", 0), ("dot", 1), ("answered", 1), ("result", 1)]
+
+
+def test_a_relay_that_hangs_up_after_every_message_loses_none(run: Run) -> None:
+    async def once(peer: Peer) -> None:
+        await peer.greet("PIPELINING")
+        await peer.accept_message()
+
+    heard, server = run(run_scripts(once, count=12))
+    assert set(heard.outcomes().values()) == {"accepted"}
+    assert server.connections == 12
+
+
+def test_a_large_message_that_is_cut_in_its_body_is_not_unknown(run: Run) -> None:
+    """Its final dot waits until the transport took the rest, so it is known not to be out."""
+    size = 12_000_000
+    large = envelope(0, message=[b"x" * 998 + b"\r\n"] * (size // 1000), size=size)
+
+    async def cuts(peer: Peer) -> None:
+        await peer.greet("PIPELINING")
+        await peer.expect("MAIL", "RCPT", "DATA")
+        peer.reply("250 ok", "250 ok", "354 go")
+        await peer.read_exactly(100_000)
+        peer.reset()
+
+    async def takes(peer: Peer) -> None:
+        await peer.greet("PIPELINING")
+        await peer.expect("MAIL", "RCPT", "DATA")
+        peer.reply("250 ok", "250 ok", "354 go")
+        assert len(await peer.read_exactly(size)) == size
+        assert await peer.line() == "."
+        peer.reply("250 taken")
+        await peer.accept_quit()
+
+    heard, _ = run(run_scripts(cuts, takes, batch=[large]))
+    assert heard.outcomes() == {0: "accepted"}
+    heard, _ = run(run_scripts(cuts, batch=[large]))
+    assert heard.outcomes() == {0: "retry"}
+    assert heard.dotted == set()
+
+
+def test_a_relay_that_closes_its_side_and_reads_no_more_is_left(run: Run) -> None:
+    size = 12_000_000
+    large = envelope(0, message=b"x" * (size - 2) + b"\r\n", size=size)
+
+    async def half_closes(peer: Peer) -> None:
+        await peer.greet("PIPELINING")
+        await peer.expect("MAIL", "RCPT", "DATA")
+        peer.reply("250 ok", "250 ok", "354 go")
+        peer.close_write()
+        await asyncio.sleep(60)
+
+    patient = Timeouts(connect=60, session=60, greeting=60, mail=60, rcpt=60, data=60, block=60, final=60)
+    heard, _ = run(run_scripts(half_closes, batch=[large], timeouts=patient))
+    assert heard.outcomes() == {0: "retry"}
+
+
+def test_a_short_time_out_is_kept_after_a_long_one(run: Run) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.greet("PIPELINING")
+        await peer.expect("MAIL", "RCPT", "DATA")
+        peer.reply("250 ok", "250 ok", "354 go")
+        await peer.body()
+        await asyncio.sleep(0.3)
+        peer.reply("250 taken")
+        await peer.read_to_end()
+
+    uneven = Timeouts(connect=60, session=60, greeting=60, mail=0.1, rcpt=60, data=60, block=60, final=60)
+    heard, server = run(run_scripts(script, count=2, timeouts=uneven))
+    assert heard.outcomes() == {0: "accepted", 1: "accepted"}
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize(("reply", "outcome"), [("552 5.3.4 too big", "message"), ("421 4.3.2 bye", "retry")])
+def test_a_reply_in_the_middle_of_a_body(run: Run, reply: str, outcome: str) -> None:
+    size = 12_000_000
+    large = envelope(0, message=b"x" * (size - 2) + b"\r\n", size=size)
+
+    async def interrupts(peer: Peer) -> None:
+        await peer.greet("PIPELINING")
+        await peer.expect("MAIL", "RCPT", "DATA")
+        peer.reply("250 ok", "250 ok", "354 go")
+        await peer.read_exactly(100_000)
+        peer.reply(reply)
+        await asyncio.sleep(0.2)
+
+    heard, _ = run(run_scripts(interrupts, batch=[large]))
+    assert heard.outcomes() == {0: outcome}
+    assert str(heard.results[0].reply) == reply
+    assert heard.dotted == set()
+
+
+async def refuses_everything(peer: Peer) -> None:
+    await peer.greet("PIPELINING", "SIZE 1000")
+    assert await peer.accept_message() == "fine"
+    await peer.accept_quit()
+
+
+@pytest.mark.parametrize(
+    ("fields", "outcome", "enhanced"),
+    [
+        ({"smtputf8": True}, "rejected", "5.6.7"),
+        ({"recipient": "лев@example.org"}, "rejected", "5.6.7"),
+        ({"size": 1001}, "message", "5.3.4"),
+        ({"recipient": ""}, "hard", "5.1.3"),
+        ({"recipient": "a@example.org>\r\nRCPT TO:<b@example.org"}, "hard", "5.1.3"),
+        ({"recipient": "a@example.org> NOTIFY=NEVER <"}, "hard", "5.1.3"),
+        ({"sender": "a@example.org\nDATA"}, "sender", "5.1.7"),
+        ({"message": b"no end"}, "message", "5.6.0"),
+        ({"message": [b"no", b"", b""]}, "message", "5.6.0"),
+    ],
+)
+def test_what_the_relay_cannot_take_is_not_sent(
+    run: Run, fields: dict[str, Any], outcome: str, enhanced: str
+) -> None:
+    heard, _ = run(run_scripts(refuses_everything, batch=[envelope("odd", **fields), envelope("fine")]))
+    assert heard.outcomes() == {"odd": outcome, "fine": "accepted"}
+    reply = heard.results["odd"].reply
+    assert reply is not None
+    assert reply.enhanced == enhanced
+    assert reply.text.startswith("not sent")
+    assert heard.dotted == {"fine"}
+
+
+def test_smtputf8_and_the_null_sender_where_they_are_welcome(run: Run) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.greet("PIPELINING", "SMTPUTF8", "8BITMIME", "SIZE")
+        mail, rcpt, _ = await peer.expect("MAIL", "RCPT", "DATA")
+        assert mail == "MAIL FROM:<> SIZE=18 BODY=8BITMIME SMTPUTF8"
+        assert rcpt == "RCPT TO:<лев@example.org>"
+        peer.reply("250 ok", "250 ok", "354 go")
+        await peer.body()
+        peer.reply("250 taken")
+        await peer.accept_quit()
+
+    heard, _ = run(run_scripts(script, batch=[envelope(0, sender="", recipient="лев@example.org")]))
+    assert heard.outcomes() == {0: "accepted"}
+
+
+def test_the_journal_hears_of_a_dot_before_the_relay_does(run: Run) -> None:
+    """If the journal cannot be written, nothing may go out."""
+    bodies: list[bytes] = []
+
+    async def script(peer: Peer) -> None:
+        await reach(peer, "final-not-reached", pipelining=True)
+        bodies.append(await peer.read_to_end())
+
+    class FullDisk(RecordingObserver):
+        def about_to_finish(self, key: object) -> None:
+            raise OSError("no space left on device")
+
+    async def scenario() -> None:
+        heard = FullDisk()
+        async with ScriptedServer(script).running() as server:
+            transport = Transport(relay(server.port))
+            with pytest.raises(OSError, match="no space"):
+                await transport.send(envelopes(5), heard, heard.on_result)
+            await transport.close()
+        assert heard.outcomes() == dict.fromkeys(range(5), "withheld")
+
+    run(scenario())
+    assert bodies == [b""]

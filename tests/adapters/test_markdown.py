@@ -1,0 +1,219 @@
+"""Authored Markdown: what becomes of it in HTML and in plain text."""
+
+import re
+import textwrap
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mailer.adapters.markdown import (
+    MAX_LENGTH,
+    TooDeep,
+    TooLong,
+    inline_html,
+    is_allowed_link,
+    list_item,
+    to_html,
+    to_text,
+    wrap,
+)
+
+ALLOWED = {"p", "a", "em", "strong", "sup", "sub", "ul", "ol", "li", "blockquote", "br", "h4", "hr"}
+# Markdown by its own signs, tags and links, far denser than anybody writes.
+PIECES = st.sampled_from(
+    [
+        *(
+            "*",
+            "**",
+            "_",
+            "[",
+            "](",
+            ")",
+            "<",
+            ">",
+            "> ",
+            "- ",
+            "1. ",
+            "# ",
+            "\n",
+            "\n\n",
+            "    ",
+            "`",
+            "\\",
+            "&",
+            '"',
+        ),
+        *(
+            "<sup>",
+            "</sup>",
+            "<sub>",
+            "<script>",
+            "<p onclick=x>",
+            "<!--",
+            "<a href=",
+            "<https://a.example/x>",
+        ),
+        *(
+            "https://example.org/a?b=1&c=2",
+            "mailto:ina@example.org",
+            "javascript:alert(1)",
+            "word",
+            "слово",
+            "كلمة",
+        ),
+        *(
+            "[words](https://example.org/ж)",
+            "![x](https://example.org/p.png)",
+            "[a]: https://example.org 'title'",
+        ),
+    ]
+)
+MARKDOWN = st.lists(PIECES, max_size=25).map("".join)
+
+
+class Fragment(HTMLParser):
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str, str | None]] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value) for name, value in attrs]
+
+
+@settings(deadline=None, max_examples=300)
+@given(MARKDOWN)
+def test_nothing_but_the_allowed_tags_and_safe_links_comes_out(source: str) -> None:
+    fragment = Fragment(to_html(source))
+    assert set(fragment.tags) <= ALLOWED
+    for tag, name, value in fragment.attributes:
+        assert (tag, name) in {("a", "href"), ("ol", "start")}
+        assert name != "href" or is_allowed_link(value or "")
+
+
+@settings(deadline=None, max_examples=300)
+@given(MARKDOWN)
+def test_text_has_every_link_of_the_html(source: str) -> None:
+    text = to_text(source)
+    for _, name, url in Fragment(to_html(source)).attributes:
+        assert name != "href" or (url or "").removeprefix("mailto:") in text
+
+
+def test_markdown_as_html() -> None:
+    assert to_html("The 9<sup>th</sup> *meeting* of **all**") == (
+        "<p>The 9<sup>th</sup> <em>meeting</em> of <strong>all</strong></p>\n"
+    )
+    assert to_html("# Title\n\n- one\n- two") == "<h4>Title</h4>\n<ul>\n<li>one</li>\n<li>two</li>\n</ul>\n"
+    assert to_html("[a](https://example.org/?x=1&y=2)") == (
+        '<p><a href="https://example.org/?x=1&amp;y=2">a</a></p>\n'
+    )
+    assert to_html("one\\\ntwo") == "<p>one<br>\ntwo</p>\n"
+    assert to_html("`ina@example.org`") == "<p>ina@example.org</p>\n"
+
+
+def test_unknown_html_is_shown_as_typed_and_unsafe_links_stay_words() -> None:
+    assert to_html("<script>x</script>") == "<p>&lt;script&gt;x&lt;/script&gt;</p>\n"
+    assert "href" not in to_html("[x](javascript:alert) [y](/inner) [z](data:text/html,x)")
+
+
+def test_an_open_tag_is_closed_within_its_text() -> None:
+    assert to_html("m<sup>2 and on") == "<p>m<sup>2 and on</sup></p>\n"
+
+
+def test_markdown_as_text() -> None:
+    source = (
+        "Some *first* words, the 9<sup>th</sup>, at [our page](https://example.org/page).\n\n"
+        "- one\n- two with [Ina](mailto:ina@example.org)\n\n"
+        "> quoted\n>\n> twice\n\n"
+        "3. three\n4. four\n\n<https://example.org/>"
+    )
+    assert to_text(source) == (
+        "Some first words, the 9th, at our page <https://example.org/page>.\n\n"
+        "- one\n- two with Ina <ina@example.org>\n\n"
+        "> quoted\n>\n> twice\n\n"
+        "3. three\n4. four\n\nhttps://example.org/"
+    )
+
+
+def test_text_is_wrapped_but_links_stay_whole() -> None:
+    url = "https://example.org/" + "long-" * 20
+    text = to_text(f"{'word ' * 40}[here]({url}) {'word ' * 40}")
+    assert f"<{url}>" in text
+    assert all(len(line) <= 72 for line in text.split("\n") if url not in line)
+    assert list_item("word " * 20) == "- " + ("word " * 14).strip() + "\n  " + ("word " * 6).strip()
+
+
+@given(
+    line=st.lists(st.text(alphabet="ab-.\u0436", max_size=30)).map(" ".join) | st.text(max_size=60),
+    width=st.integers(3, 40),
+)
+def test_lines_are_wrapped_as_the_standard_library_does(line: str, width: int) -> None:
+    expected = textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False)
+    assert wrap(line, width) == expected
+
+
+def test_a_blank_that_does_not_break_survives() -> None:
+    assert to_text("5\u00a0%") == "5\u00a0%"
+    assert re.search("5(\u00a0|&nbsp;)%", to_html("5\u00a0%"))
+
+
+def test_too_long_and_too_deep() -> None:
+    for render in (to_html, to_text):
+        with pytest.raises(TooLong):
+            render("x" * (MAX_LENGTH + 1))
+        with pytest.raises(TooDeep):
+            render("> " * 60 + "x")
+    with pytest.raises(TooDeep):
+        to_html("<sup>" * 50)
+    assert "x" in to_html("> " * 10 + "x")
+
+
+@pytest.mark.parametrize(
+    ("url", "fine"),
+    [
+        ("https://example.org", True),
+        ("http://localhost:8000/p?x=1#y", True),
+        ("mailto:ina@example.org", True),
+        ("https://пример.example/ж", True),
+        ("HTTPS://EXAMPLE.ORG/", True),
+        ("https://", False),
+        ("https://user@example.org/", False),
+        ("javascript:alert(1)", False),
+        ("//example.org", False),
+        ("https://example.org/a b", False),
+        ("ftp://example.org", False),
+    ],
+)
+def test_what_is_a_link(url: str, fine: bool) -> None:
+    assert is_allowed_link(url) is fine
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("(For info: Odo, odo.placeholder@example.org)", ["odo.placeholder@example.org"]),
+        (
+            "Write to ina@example.org. Or to x+y-z@sub.example.org, today",
+            ["ina@example.org", "x+y-z@sub.example.org"],
+        ),
+        (r"As converters write it: ina\_sample@example.org", ["ina_sample@example.org"]),
+        ("*ina@example.org* and <odo@example.org>", ["ina@example.org", "odo@example.org"]),
+        ("`ina@example.org`, ina@localhost, https://user@example.org/ and //example.org/@ina", []),
+        # Where these end nobody can tell for sure.
+        ("https://example.org/a, www.example.org and example.org", []),
+        ("[by ina@example.org](https://example.org/)", []),
+    ],
+)
+def test_a_mail_address_that_is_written_out_is_a_link(source: str, found: list[str]) -> None:
+    assert re.findall(r'<a href="mailto:([^"]+)">\1</a>', to_html(source)) == found
+    assert to_html(source).count("mailto:") == len(found)
+    for address in found:
+        assert re.findall(rf"[\w.+-]*{re.escape(address)}", to_text(source)) == [address], (
+            "and is printed once"
+        )
+    assert "<a" not in inline_html(source)

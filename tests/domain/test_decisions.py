@@ -1,0 +1,145 @@
+"""What a result means for the ledger, and what a dead worker's journal means."""
+
+import random
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailer.domain.decisions import (
+    Decision,
+    decide,
+    decide_from_journal,
+    jittered_backoff,
+    time_in_queue,
+)
+from mailer.domain.outcomes import Outcome, Reply, Stage, classify
+from mailer.domain.states import DeliveryState
+from mailer.domain.transfer import TransferResult
+
+NOW = datetime(2026, 9, 30, 12, tzinfo=UTC)
+RETRY = timedelta(minutes=2)
+GIVE_UP = timedelta(days=4)
+
+
+def ruled(outcome: Outcome, reply: Reply | None = None, attempts: int = 1, detail: str = "") -> Decision:
+    result = TransferResult(1, outcome, reply, Stage.FINAL, 0.0, detail)
+    return decide(result, attempts, NOW, RETRY, GIVE_UP, random.Random(1))
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state", "attempted"),
+    [
+        (Outcome.ACCEPTED, DeliveryState.sent, True),
+        (Outcome.UNKNOWN, DeliveryState.uncertain, True),
+        (Outcome.HARD_BOUNCE, DeliveryState.failed, True),
+        (Outcome.CONTENT_REJECTED, DeliveryState.failed, True),
+        (Outcome.REJECTED, DeliveryState.failed, True),
+        (Outcome.DEFERRED, DeliveryState.pending, True),
+        (Outcome.MAILBOX_FULL, DeliveryState.pending, True),
+        (Outcome.POLICY, DeliveryState.pending, True),
+        (Outcome.RELAY_UNAVAILABLE, DeliveryState.pending, False),
+        (Outcome.NOT_SENT, DeliveryState.pending, False),
+    ],
+)
+def test_each_outcome_has_its_state(outcome: Outcome, state: DeliveryState, attempted: bool) -> None:
+    found = ruled(outcome, Reply(450, "", "later"))
+    assert (found.state, found.counts_as_attempt) == (state, attempted)
+    assert found.reply == "450 later"
+    assert (found.due_at is not None) == (state is DeliveryState.pending)
+
+
+def test_every_outcome_is_ruled_on() -> None:
+    assert {ruled(outcome).state for outcome in Outcome} <= set(DeliveryState)
+
+
+def test_only_a_bad_address_is_suppressed() -> None:
+    assert [
+        outcome for outcome in Outcome if ruled(outcome, Reply(550, "5.1.1", "no")).suppression_reason
+    ] == [Outcome.HARD_BOUNCE]
+
+
+def test_a_full_mailbox_fails_for_good_only_when_the_relay_says_so() -> None:
+    assert ruled(Outcome.MAILBOX_FULL, Reply(552, "5.2.2", "full")).state is DeliveryState.failed
+    assert ruled(Outcome.MAILBOX_FULL, Reply(452, "4.2.2", "full")).state is DeliveryState.pending
+
+
+@pytest.mark.parametrize("outcome", [Outcome.DEFERRED, Outcome.MAILBOX_FULL])
+def test_what_is_only_ever_deferred_is_given_up_after_days_of_waiting(outcome: Outcome) -> None:
+    reply = Reply(451, "4.3.0", "busy")
+    last = next(n for n in range(1, 1000) if time_in_queue(n, RETRY) >= GIVE_UP)
+    assert ruled(outcome, reply, last - 1).state is DeliveryState.pending
+    given_up = ruled(outcome, reply, last)
+    assert given_up.state is DeliveryState.failed
+    assert given_up.reply == "gave up: 451 4.3.0 busy"
+    assert not given_up.suppression_reason
+
+
+@given(st.integers(1, 100), st.integers(1, 14_400))
+def test_waiting_is_known_from_the_attempts(attempts: int, seconds: int) -> None:
+    class Middle(random.Random):
+        def uniform(self, a: float, b: float) -> float:
+            return (a + b) / 2
+
+    retry = timedelta(seconds=seconds)
+    waits = [jittered_backoff(n, retry, Middle()) for n in range(1, attempts)]
+    assert time_in_queue(attempts, retry) == sum(waits, timedelta(0))
+    assert not time_in_queue(1, retry), "the first attempt is never the last"
+
+
+@pytest.mark.parametrize("outcome", [Outcome.NOT_SENT, Outcome.RELAY_UNAVAILABLE, Outcome.SENDER_REJECTED])
+def test_what_was_never_tried_is_not_given_up(outcome: Outcome) -> None:
+    found = ruled(outcome, attempts=1000, detail="connection refused")
+    assert (found.state, found.counts_as_attempt) == (DeliveryState.pending, False)
+
+
+@given(st.integers(1, 40_000), st.integers(1, 14_400), st.randoms(use_true_random=False))
+def test_waiting_doubles_from_the_first_to_hours_and_is_spread(
+    attempts: int, seconds: int, chance: random.Random
+) -> None:
+    first = timedelta(seconds=seconds)
+    middle = min(timedelta(hours=4), first * 2 ** min(attempts - 1, 16))
+    wait = jittered_backoff(attempts, first, chance)
+    assert middle * 0.8 <= wait <= middle * 1.2
+
+
+def test_deliveries_deferred_together_do_not_come_back_together() -> None:
+    chance = random.Random(1)
+    assert len({jittered_backoff(3, RETRY, chance) for _ in range(100)}) == 100
+
+
+@pytest.mark.parametrize(
+    ("handed", "reply", "state", "suppressed"),
+    [
+        (False, None, DeliveryState.pending, False),
+        (True, None, DeliveryState.uncertain, False),
+        (True, Reply(250, "2.0.0", "Ok"), DeliveryState.sent, False),
+        (True, Reply(550, "5.1.1", "no such user"), DeliveryState.failed, True),
+        (True, Reply(550, "5.7.1", "policy"), DeliveryState.pending, False),
+        (True, Reply(552, "5.3.4", "too big"), DeliveryState.failed, False),
+        (True, Reply(552, "5.2.2", "full"), DeliveryState.failed, False),
+        (True, Reply(554, "", "no"), DeliveryState.failed, False),
+        (True, Reply(451, "4.3.0", "later"), DeliveryState.pending, False),
+        # Out of step after the final dot: nobody knows whether it has the message.
+        (True, Reply(354, "", "go ahead"), DeliveryState.uncertain, False),
+    ],
+)
+def test_a_journal_is_read_as_the_worker_would_have_ruled(
+    handed: bool, reply: Reply | None, state: DeliveryState, suppressed: bool
+) -> None:
+    found = decide_from_journal(handed, reply, NOW, RETRY)
+    assert (found.state, bool(found.suppression_reason)) == (state, suppressed)
+    assert found.counts_as_attempt == handed
+    assert (found.due_at is not None) == (state is DeliveryState.pending)
+
+
+@given(st.integers(200, 599), st.sampled_from(["", "2.0.0", "4.3.0", "5.1.1", "5.2.2", "5.7.1"]))
+def test_a_journal_and_the_worker_agree_on_every_reply(code: int, enhanced: str) -> None:
+    reply = Reply(code, enhanced, "said")
+    by_worker = ruled(classify(reply, Stage.FINAL), reply)
+    by_journal = decide_from_journal(True, reply, NOW, RETRY)
+    assert (by_journal.state, by_journal.suppression_reason) == (
+        by_worker.state,
+        by_worker.suppression_reason,
+    )

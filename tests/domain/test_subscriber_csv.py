@@ -1,0 +1,415 @@
+import re
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailer.domain.editions import ALL_SECTIONS
+from mailer.domain.languages import choose_language
+from mailer.domain.newsletter import read_newsletter
+from mailer.domain.subscriber_csv import (
+    COLUMNS,
+    CsvSubscriber,
+    CsvSubscribers,
+    ImportRefused,
+    RejectedRow,
+    RowPreferences,
+    SectionNames,
+    SectionParser,
+    SubscriberCsv,
+    escape_formula,
+)
+from mailer.domain.subscriber_fields import InvalidValue, read_address
+
+SAMPLE = Path(__file__).parents[2] / "docs" / "sample"
+NOW = datetime(2026, 9, 30, 12, tzinfo=UTC)
+SECTIONS = [
+    SectionNames("news", 0, {"en": "News", "fr": "Actualités"}),
+    SectionNames("news-and-events", 1, {"en": "News and events", "de": "Nachrichten, Termine und Orte"}),
+    SectionNames("water", 3, {"sr-Cyrl": "Вода и реке", "tr": "İçme suyu"}),
+]
+HEADER = "address,name,languages,sections,time_zone,consent_source,consent_date"
+
+
+def entries(layout: SubscriberCsv, lines: Iterable[str], size: int = 7) -> list[CsvSubscriber | RejectedRow]:
+    """What is found, line by line."""
+    found: list[CsvSubscriber | RejectedRow] = []
+    for good, bad in layout.read(lines, size):
+        assert len(good) + len(bad) <= size
+        found += good
+        found += bad
+    return sorted(found, key=lambda entry: entry.line)
+
+
+def read(*lines: str, header: str = HEADER) -> list[CsvSubscriber | RejectedRow]:
+    return entries(SubscriberCsv(header + "\n", SECTIONS, NOW), (f"{line}\n" for line in lines))
+
+
+def reader(line: str, header: str = HEADER) -> CsvSubscriber:
+    (found,) = read(line, header=header)
+    assert isinstance(found, CsvSubscriber), found
+    return found
+
+
+def reason(line: str, header: str = HEADER) -> str:
+    (found,) = read(line, header=header)
+    assert isinstance(found, RejectedRow), found
+    return found.reason
+
+
+def test_a_line_with_everything() -> None:
+    who = "Ana.Uzorak@Readers.Example.ORG,Ana Uzorak,hr-HR en,water|news,Europe/Zagreb"
+    assert reader(f"{who},web form,2024-02-29T10:00+02:00") == CsvSubscriber(
+        2,
+        "Ana.Uzorak@readers.example.org",
+        "ana.uzorak@readers.example.org",
+        "Ana Uzorak",
+        RowPreferences(("hr-HR", "en"), 0b1001, "Europe/Zagreb", "web form"),
+        datetime(2024, 2, 29, 8, tzinfo=UTC),
+    )
+
+
+def test_what_is_not_said_has_a_natural_meaning() -> None:
+    found = reader("a@example.org,form,2024-02-29", header="Email,Consent_Source,CONSENT_DATE")
+    assert found.name == ""
+    assert found.preferences == RowPreferences((), ALL_SECTIONS, "UTC", "form")
+    assert found.consented_at == datetime(2024, 2, 29, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_the_delimiter_is_found_in_the_header(delimiter: str) -> None:
+    header = delimiter.join(["consent_date", "e-mail", "name", "consent_source"])
+    line = delimiter.join(["2024-02-29", "a@example.org", '"Uzorak; Ana, ""Kap"""', "form"])
+    assert reader(line, header=header).name == 'Uzorak; Ana, "Kap"'
+
+
+@pytest.mark.parametrize(
+    ("header", "sentence"),
+    [
+        ("", "The file is empty: its first line must name the columns."),
+        ("\0\0\1", "The file is not text: save it as “CSV UTF-8”."),
+        (HEADER + ",mood", "Column “mood” is not known. The columns are address, name, languages,"),
+        (HEADER + ",", "Column 8 has no name. The columns are address,"),
+        (HEADER + ",email", "There are two columns address. The columns are"),
+        ("address,name", "There is no column consent_source and no column consent_date. The columns are"),
+        ('address,"name', "The first line cannot be read: its quotation marks do not fit together."),
+    ],
+)
+def test_a_header_that_cannot_be_used_refuses_the_file(header: str, sentence: str) -> None:
+    with pytest.raises(ImportRefused) as refused:
+        SubscriberCsv(header, SECTIONS, NOW)
+    assert str(refused.value).startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        (",Ana,en,,,form,2024-01-01", "there is no address"),
+        ("ana@,Ana,en,,,form,2024-01-01", "the address “ana@” cannot be right: "),
+        ("ana@example,Ana,en,,,form,2024-01-01", "the address “ana@example” cannot be right: "),
+        ("a@example.org,A\x07na,en,,,form,2024-01-01", "the name “A\ufffdna” holds a control character"),
+        ("a@example.org,A\u202ena,en,,,form,2024-01-01", "the name “A\ufffdna” holds a control character"),
+        (
+            f"a@example.org,{'A' * 201},en,,,form,2024-01-01",
+            "the name has 201 characters; at most 200 are taken",
+        ),
+        ("a@example.org,Ana,klingonish,,,form,2024-01-01", "“klingonish” "),
+        (f"a@example.org,Ana,{'en ' * 80},,,form,2024-01-01", "the list of languages has 239 characters"),
+        (
+            "a@example.org,Ana,en,news|fishing,,form,2024-01-01",
+            "there is no section “fishing”; there is news, news-",
+        ),
+        ("a@example.org,Ana,en,newspapers,,form,2024-01-01", "there is no section “newspapers”"),
+        ("a@example.org,Ana,en,,Europe/Aldeva,form,2024-01-01", "“Europe/Aldeva” is not a time zone such as"),
+        ("a@example.org,Ana,en,,../../etc/passwd,form,2024-01-01", "“../../etc/passwd” is not a time zone"),
+        ("a@example.org,Ana,en,,,,2024-01-01", "there is no consent_source: "),
+        ("a@example.org,Ana,en,,,form,", "there is no consent_date: "),
+        (
+            "a@example.org,Ana,en,,,form,30.09.2024",
+            "the consent_date “30.09.2024” is not of the form 2026-09-30",
+        ),
+        ("a@example.org,Ana,en,,,form,2026-10-02", "the consent_date “2026-10-02” cannot be right"),
+        ("a@example.org,Ana,en,,,form,1899-12-30", "the consent_date “1899-12-30” cannot be right"),
+        (
+            "a@example.org,Ana,en,,,form,0001-01-01T00:00+14:00",
+            "the consent_date “0001-01-01T00:00+14:00” is not",
+        ),
+        ("a@example.org,Uzorak, Ana,en,,,form,2024-01-01", "it has 8 fields where the first line has 7"),
+        ('a@example.org,"Ana,en,,,form,2024-01-01', "its quotation marks do not fit together"),
+    ],
+)
+def test_a_line_that_cannot_be_taken_in_says_why(line: str, why: str) -> None:
+    assert reason(line).startswith(why)
+
+
+def test_an_unclosed_quotation_mark_spoils_its_own_line_only() -> None:
+    found = read(
+        'a@example.org,"Ana,en,,,form,2024-01-01',
+        "b@example.org,Bo,en,,,form,2024-01-01",
+        'c@example.org,"Ce",en,,,form,2024-01-01',
+    )
+    assert [type(entry) for entry in found] == [RejectedRow, CsvSubscriber, CsvSubscriber]
+
+
+def test_a_repeated_address_is_seen_whatever_its_case() -> None:
+    first, second, third = read(
+        "Bo@EXAMPLE.org,Bo,en,,,form,2024-01-01",
+        "bo@example.org,Bo,fr,,,form,2024-01-01",
+        "b.o@example.org,Bo,fr,,,form,2024-01-01",
+    )
+    assert isinstance(first, CsvSubscriber)
+    assert isinstance(third, CsvSubscriber)
+    assert second == RejectedRow(
+        3, "it repeats the address of line 2", ["bo@example.org", "Bo", "fr", "", "", "form", "2024-01-01"]
+    )
+
+
+def test_blank_lines_are_passed_over_and_still_count_in_line_numbers() -> None:
+    found = read("", ",,,,,,", "   ", ";", "x", "a@example.org,,,,,form,2024-01-01")
+    assert [entry.line for entry in found] == [5, 6, 7]
+
+
+def test_a_formula_is_only_a_name() -> None:
+    assert reader("a@example.org,=cmd(),en,,,form,2024-01-01").name == "=cmd()"
+
+
+@pytest.mark.parametrize(
+    ("written", "mask"),
+    [
+        ("", ALL_SECTIONS),
+        ("none", 0),
+        ("-", 0),
+        ("water", 0b1000),
+        ("water news-and-events", 0b1010),
+        ("News and events | вода и реке", 0b1010),
+        ("actualités;NEWS", 0b1),
+        ("Nachrichten, Termine und Orte, News", 0b11),
+        ("news  and   EVENTS,", 0b10),
+        ("içme suyu", 0b1000),
+        ("İçme suyu", 0b1000),
+    ],
+)
+def test_sections_by_key_or_title(written: str, mask: int) -> None:
+    assert SectionParser(SECTIONS).read(written) == mask
+
+
+@given(
+    st.lists(
+        st.sampled_from([(name, s.bit) for s in SECTIONS for name in (s.key, *s.titles.values())]), min_size=1
+    ),
+    st.sampled_from(["|", ";", ",", " | ", ", "]),
+)
+def test_any_list_of_known_sections_is_read(chosen: list[tuple[str, int]], separator: str) -> None:
+    mask = sum({1 << bit for _, bit in chosen})
+    assert SectionParser(SECTIONS).read(separator.join(name for name, _ in chosen)) == mask
+
+
+def test_a_newsletter_without_sections() -> None:
+    lists = SectionParser([])
+    assert (lists.read(""), lists.read("none")) == (ALL_SECTIONS, 0)
+    with pytest.raises(InvalidValue):
+        lists.read("news")
+
+
+@given(st.text())
+def test_a_guarded_cell_is_no_formula_and_loses_nothing(cell: str) -> None:
+    shown = escape_formula(cell)
+    assert not shown.startswith(("=", "+", "-", "@", "\t", "\r"))
+    assert shown in (cell, f"'{cell}")
+
+
+def test_a_file_of_rejects_can_be_mended_and_read() -> None:
+    header = "line,reason," + HEADER
+    layout = SubscriberCsv(header, SECTIONS, NOW)
+    assert layout.columns == HEADER.split(",")
+    found = entries(
+        layout,
+        [
+            "7,there is no consent_source: …,'+a@example.org,'=cmd(),en,'-,,form,2024-01-01",
+            "9,there is no consent_source: …,b@example.org,'Ndrangheta Uzorak,en,,,,2024-01-01",
+        ],
+    )
+    mended, still_bad = found
+    assert isinstance(mended, CsvSubscriber)
+    assert isinstance(still_bad, RejectedRow)
+    assert (mended.address, mended.name, mended.preferences.sections) == ("+a@example.org", "=cmd()", 0)
+    assert still_bad.fields == ["b@example.org", "'Ndrangheta Uzorak", "en", "", "", "", "2024-01-01"]
+
+
+_CELL = st.one_of(
+    st.sampled_from(
+        ["a@example.org", "B@example.com", "en", "none", "UTC", "form", "2024-01-01", "", '"', '"a,b"', " "]
+    ),
+    st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n"), max_size=20),
+)
+_LINES = st.lists(st.lists(_CELL, max_size=9).map(",".join) | st.just("c@example.org,C,en,,,form,2024-01-01"))
+
+
+@given(st.permutations(COLUMNS).map(",".join) | _CELL, _LINES)
+def test_every_line_is_a_reader_a_rejection_or_blank(header: str, lines: list[str]) -> None:
+    try:
+        layout = SubscriberCsv(header, SECTIONS, NOW)
+    except ImportRefused as refused:
+        sentence = str(refused)
+    else:
+        sentence = ""
+    if sentence:
+        assert re.fullmatch(r"(?s)[A-Z].*\.", sentence)
+        assert sentence.isprintable()
+        return
+    found = entries(layout, lines)
+    numbers = [entry.line for entry in found]
+    assert numbers == sorted(set(numbers))
+    for number, line in enumerate(lines, start=2):
+        assert number in numbers or not line.replace('"', "").replace(layout.delimiter, "").strip()
+    taken = [entry for entry in found if isinstance(entry, CsvSubscriber)]
+    assert len({entry.address_key for entry in taken}) == len(taken)
+    assert all(
+        "\0" not in text
+        for entry in taken
+        for text in (entry.address, entry.name, entry.preferences.consent_source)
+    )
+    assert all(0 <= entry.preferences.sections <= ALL_SECTIONS for entry in taken)
+
+
+_GOOD = {
+    "address": "ana@example.org",
+    "name": "Ana",
+    "languages": "en",
+    "sections": "news",
+    "time_zone": "UTC",
+    "consent_source": "form",
+    "consent_date": "2024-01-01",
+    "reason": "'=mended",
+}
+_ODD = {
+    "address": [
+        f"{local}@{domain}"
+        for local in ["Bo.K", "o'x", "ü", "a b", " bo", "", "a" * 64, "a" * 65, "x..y", '"a"', "a@b"]
+        for domain in [
+            "example.org",
+            "Example.ORG",
+            "bücher.example.net",
+            "x",
+            "example.org ",
+            f"{'a.' * 93}org",
+        ]
+    ]
+    + [f"{'b' * n}@{'a.' * 95}org" for n in (59, 60, 61)],
+    "name": [
+        "",
+        " Bo ",
+        "A\u0301na",
+        "Số",
+        'A"na',
+        '"Ana"',
+        "A\x07",
+        "A\xa0na",
+        "\xa0",
+        "A\u202ena",
+        "'=A",
+        "\\N",
+    ]
+    + ["A" * 200, "A" * 201, " " * 201, "A" * 200 + " "],
+    "languages": ["", "fr|en", '"en"', " en ", "klingonish"],
+    "sections": ["none", "'-", "fishing", "news|water"],
+    "consent_source": ["letter", "", "a,b"],
+    "consent_date": [
+        "2024-01-02T10:00:00.5+02:00",
+        " 20240102 ",
+        "",
+        "30.01.2024",
+        "2027-01-01",
+        '"2024-01-01"',
+    ],
+}
+_HEADERS = [
+    HEADER,
+    HEADER + ",line",
+    HEADER.replace("languages", "reason,languages"),
+    HEADER.replace(",", ";"),
+    ",".join(COLUMNS[::-1]),
+    "email,name,consent_source,consent_date",
+]
+_EACH = [{column: value} for column, values in _ODD.items() for value in values]
+
+
+def both_ways(header: str, odd: list[dict[str, str]], size: int) -> tuple[object, object]:
+    """What is read of lines that are odd in some cells, behind others from which domains are known: in the quick
+    way and in the slow one."""
+    delimiter = ";" if ";" in header else ","
+    columns = header.replace("email", "address").split(delimiter)
+    known = [{"address": f"{n}@{address.rpartition('@')[2]}"} for n, address in enumerate(_ODD["address"])]
+    cells = known + [{"address": f"r{n}@example.org"} | line for n, line in enumerate(odd)]
+    lines = [delimiter.join((_GOOD | line).get(column, "") for column in columns) + "\n" for line in cells]
+    quick, slow = (SubscriberCsv(header, SECTIONS, NOW) for _ in range(2))
+    slow._fast_path = False
+    return entries(quick, lines, size), entries(slow, lines, size)
+
+
+@pytest.mark.parametrize("header", _HEADERS)
+def test_every_odd_line_is_read_as_without_the_quick_way(header: str) -> None:
+    quick, slow = both_ways(header, _EACH * 2, 50)
+    assert quick == slow
+
+
+_LINE = st.fixed_dictionaries({}, optional={name: st.sampled_from(values) for name, values in _ODD.items()})
+
+
+@given(st.sampled_from(_HEADERS), st.lists(_LINE, max_size=20), st.integers(1, 9))
+def test_any_lines_are_read_as_without_the_quick_way(
+    header: str, odd: list[dict[str, str]], size: int
+) -> None:
+    quick, slow = both_ways(header, odd, size)
+    assert quick == slow
+
+
+def test_most_lines_of_a_file_are_read_in_the_quick_way() -> None:
+    layout = SubscriberCsv(HEADER, SECTIONS, NOW)
+    lines = [f"ana.{n}@Bücher.example.net,Số {n},en,news,,form,2024-01-0{1 + n % 3}" for n in range(90)]
+    judged: list[int] = []
+    for good, _ in layout.read(lines[:3], 3):
+        judged += good.lines
+    assert judged == [2, 3, 4]
+    assert not list(layout._parse_fast_path(lines[3:], 5, CsvSubscribers()))
+
+
+@pytest.fixture(scope="module")
+def sample_readers() -> Iterator[list[CsvSubscriber | RejectedRow]]:
+    settings = read_newsletter((SAMPLE / "newsletter.toml").read_text(encoding="utf-8"))
+    names = [SectionNames(section.key, bit, section.titles) for bit, section in enumerate(settings.sections)]
+    with (SAMPLE / "readers.csv").open(encoding="utf-8") as file:
+        yield entries(SubscriberCsv(file.readline(), names, NOW), file, 100)
+
+
+def test_the_sample_has_readers_of_every_language_and_every_kind(
+    sample_readers: list[CsvSubscriber | RejectedRow],
+) -> None:
+    settings = read_newsletter((SAMPLE / "newsletter.toml").read_text(encoding="utf-8"))
+    readers = [entry for entry in sample_readers if isinstance(entry, CsvSubscriber)]
+    assert len(readers) == len(sample_readers) == 500
+    chosen = [
+        choose_language(
+            r.preferences.languages, settings.languages, settings.fallbacks, settings.default_language
+        )
+        for r in readers
+    ]
+    for language in settings.languages:
+        assert sum(1 for c in chosen if c and c.language == language and c.reason == "asked") >= 12, language
+    assert {0, ALL_SECTIONS} < {r.preferences.sections for r in readers}
+    assert {r.preferences.sections.bit_count() for r in readers} >= {0, 1, 2, 3, 4}
+    assert len({r.preferences.time_zone for r in readers}) >= 12
+    allowed = (".example.org", ".example.com", ".example.net")
+    assert all(r.address.endswith(allowed) for r in readers)
+
+
+def test_the_suppressed_of_the_sample_are_among_its_readers(
+    sample_readers: list[CsvSubscriber | RejectedRow],
+) -> None:
+    keys = {entry.address_key for entry in sample_readers if isinstance(entry, CsvSubscriber)}
+    suppressed = (SAMPLE / "suppressed.txt").read_text(encoding="utf-8").split()
+    assert len(suppressed) == 6
+    assert {read_address(address)[1] for address in suppressed} <= keys

@@ -1,0 +1,74 @@
+from datetime import UTC, datetime
+
+import pytest
+from email_validator import EmailNotValidError, validate_email
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailer.domain.subscriber_fields import (
+    InvalidValue,
+    read_address,
+    read_consent_date,
+    read_languages,
+    read_time_zone,
+)
+
+
+@pytest.mark.parametrize(
+    ("written", "address", "key"),
+    [
+        ("Ana@Example.ORG", "Ana@example.org", "ana@example.org"),
+        ("o'sample+list@example.org", "o'sample+list@example.org", "o'sample+list@example.org"),
+        ("wilma@BÜCHER.example.net", "wilma@bücher.example.net", "wilma@xn--bcher-kva.example.net"),
+        ("wilma@xn--bcher-kva.example.net", "wilma@bücher.example.net", "wilma@xn--bcher-kva.example.net"),
+        ("MU\u0308ller@example.org", "MÜller@example.org", "müller@example.org"),
+    ],
+)
+def test_an_address_and_its_key(written: str, address: str, key: str) -> None:
+    assert read_address(written) == (address, key)
+
+
+_ADDRESSES = st.builds(
+    lambda local, domain: f"{local}@{domain}",
+    st.text("aZ0_+-.'!\"()ü@ \\", max_size=12) | st.text("a", min_size=60, max_size=70),
+    st.sampled_from(
+        ["example.org", "Example.Com", "bücher.example.net", "localhost", "a.invalid", "x..y", "", "-a.de"]
+    )
+    | st.text("ab-.üA1_ ", max_size=12)
+    | st.text("a.", min_size=180, max_size=254),
+)
+
+
+@given(_ADDRESSES)
+def test_the_fast_path_judges_as_the_library_does(written: str) -> None:
+    try:
+        expected = validate_email(written, check_deliverability=False, test_environment=True).normalized
+    except EmailNotValidError:
+        with pytest.raises(InvalidValue):
+            read_address(written)
+    else:
+        address, key = read_address(written)
+        assert address == expected
+        assert read_address(address) == (address, key)
+
+
+@pytest.mark.parametrize(
+    ("written", "tags"),
+    [
+        ("", ()),
+        ("sr-latn_ba en", ("sr-Latn-BA", "en")),
+        ("pt-BR,es | en;fr", ("pt-BR", "es", "en", "fr")),
+        ("en EN en-GB en", ("en", "en-GB")),
+    ],
+)
+def test_languages_keep_their_order(written: str, tags: tuple[str, ...]) -> None:
+    assert read_languages(written) == tags
+
+
+def test_time_zones_and_dates_forgive_form() -> None:
+    assert read_time_zone("europe/BELGRADE") == "Europe/Belgrade"
+    assert (
+        read_consent_date("20240229")
+        == read_consent_date("2024-02-29T00:00Z")
+        == datetime(2024, 2, 29, tzinfo=UTC)
+    )

@@ -1,0 +1,65 @@
+"""A newsletter's own words: which fit, and what a coordinator is told about the others."""
+
+import pytest
+
+from mailer.domain.text_overrides import (
+    CatalogueMessage,
+    OverrideText,
+    override_error,
+    override_errors,
+    overrides_for,
+)
+
+COUNTED = CatalogueMessage("%(num)d story in %(section)s", "%(num)d stories in %(section)s")
+LEAVE = CatalogueMessage("Unsubscribe")
+ADDRESS = CatalogueMessage("This email was sent to: %(address)s", ends_in_slot=True)
+
+
+def test_words_are_found_by_the_nearest_tag() -> None:
+    overrides = {"sr": {"a": "1"}, "sr-Latn": {"a": "2"}}
+    assert overrides_for(overrides, "sr-Latn-BA") == {"a": "2"}
+    assert overrides_for(overrides, "sr-Cyrl") == {"a": "1"}
+    assert overrides_for(overrides, "fr") == {}
+
+
+@pytest.mark.parametrize(
+    ("phrase", "words"),
+    [
+        (LEAVE, "Se désabonner"),
+        (LEAVE, "100 %% off"),
+        (COUNTED, ["%(num)d in %(section)s"] * 3),
+        (ADDRESS, "Sent to %(address)s"),
+    ],
+)
+def test_what_fits(phrase: CatalogueMessage, words: OverrideText) -> None:
+    assert override_error(phrase, words, 3) == ""
+
+
+@pytest.mark.parametrize(
+    ("phrase", "words", "complaint"),
+    [
+        (LEAVE, "  ", "must not be empty"),
+        (LEAVE, ["Leave"], "one form"),
+        (LEAVE, "Leave %(newsletter)s", "must hold no placeholder"),
+        (LEAVE, "100 % off", "must be doubled"),
+        (LEAVE, "100%(off", "must be doubled"),
+        (COUNTED, "%(num)d in %(section)s", "a list of 3"),
+        (COUNTED, ["%(num)d in %(section)s"] * 2, "a list of 3"),
+        (COUNTED, ["%(num)d in %(section)s", "one", "two"], "must hold %(num)d, %(section)s"),
+        (COUNTED, ["%(num)s in %(section)s"] * 3, "must hold %(num)d, %(section)s"),
+        (ADDRESS, "%(address)s gets this", "must end with %(address)s"),
+        (ADDRESS, "Sent to: %(address)s.", "must end with %(address)s"),
+        (ADDRESS, "Sent to:%(address)s", "after a blank"),
+    ],
+)
+def test_what_does_not_fit_says_why(phrase: CatalogueMessage, words: OverrideText, complaint: str) -> None:
+    assert complaint in override_error(phrase, words, 3)
+
+
+def test_each_misfit_is_named_with_its_language_and_a_guess() -> None:
+    known = {phrase.text: phrase for phrase in (COUNTED, LEAVE, ADDRESS)}
+    overrides = {"fr": {"Unsubscribe": "Partir", "Unsuscribe": "Partir"}, "sr": {"Unsubscribe": ""}}
+    assert list(override_errors(overrides, known, lambda language: 2)) == [
+        "text_overrides.fr: “Unsuscribe”: there is no such phrase. Did you mean “Unsubscribe”?",
+        "text_overrides.sr: “Unsubscribe”: own words must not be empty",
+    ]

@@ -1,0 +1,559 @@
+"""Settling what nobody saw the outcome of, by a person and by evidence, and trying again what failed."""
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import text
+
+from bench.sink import Fault
+from mailer.bootstrap import Container
+from mailer.domain.resolution import InvalidReplyCode, Resolution
+from mailer.domain.states import DeliveryState, InvalidIssueState, IssueState
+from mailer.domain.subscription_ref import SubscriptionRef
+from mailer.services.delivery import explain, resolve
+from mailer.services.delivery.resolve import DeliveryNotFound, RetryPlan
+from mailer.services.delivery.send.batch_sender import follow_up
+from mailer.services.feedback import bounces
+from mailer.services.issues import report, schedule
+from mailer.services.issues.report import DeliveryCounts
+from mailer.services.maintenance import retention
+from mailer.services.subscribers import personal_data, preferences, unsubscribe
+from mailer.settings import Settings
+from mailer.store import archive, batches, ledger
+from mailer.store.ledger import DeliveryUpdate
+from tests.services.feedback.test_bounces import notice, words
+from tests.support.locks import wait_for_lock
+from tests.support.smtp_sink import SinkServer
+
+Ready = Callable[..., int]
+Send = Callable[[], int]
+REFUSED = "554 5.3.0 not today"
+
+
+@pytest.fixture
+def settings(settings: Settings, sink: SinkServer) -> Settings:
+    return settings.model_copy(update={"smtp_port": sink.port, "smtp_connections": 1, "batch_size": 3})
+
+
+@pytest.fixture
+def ready(
+    import_issue: Callable[..., int], add_subscribers: Callable[[str], None], prepare: Callable[[int], None]
+) -> Ready:
+    """An issue with that many readers, expanded and rendered; their ids count from 1."""
+
+    def run(count: int) -> int:
+        issue = import_issue("en")
+        add_subscribers(
+            "\n".join(f"reader{n}@example.org;en;trade-and-crossings" for n in range(1, count + 1))
+        )
+        prepare(issue)
+        return issue
+
+    return run
+
+
+@pytest.fixture
+def uncertain(ready: Ready, sink: SinkServer, send: Send) -> int:
+    """An issue that was sent to five readers; the relay took each mail and hung up without an answer."""
+    issue = ready(5)
+    sink.behaviour.drop_after = 1.0
+    send()
+    sink.behaviour.drop_after = 0.0
+    return issue
+
+
+@pytest.fixture
+def failed(ready: Ready, sink: SinkServer, send: Send) -> int:
+    """An issue that was sent to five readers, and refused for each."""
+    issue = ready(5)
+    sink.behaviour.faults = [Fault("final", REFUSED, 1.0)]
+    send()
+    sink.behaviour.faults = []
+    return issue
+
+
+def query(app: Container, statement: str, **values: object) -> list[tuple[object, ...]]:
+    with app.database.transaction() as session:
+        rows = session.connection().execute(text(statement), values)
+        return [tuple(row) for row in rows] if rows.returns_rows else []
+
+
+def counts(app: Container, issue: int) -> DeliveryCounts:
+    assert report.audit(app.database, issue) == []
+    return report.status(app.database, issue, datetime.now(UTC)).counts
+
+
+def state(app: Container, issue: int) -> IssueState:
+    return report.status(app.database, issue, datetime.now(UTC)).state
+
+
+def row(app: Container, subscriber: int) -> tuple[object, ...]:
+    return query(app, "SELECT state::text, last_reply FROM delivery WHERE subscriber_id = :s", s=subscriber)[
+        0
+    ]
+
+
+def settled(
+    app: Container, issue: int, subscribers: list[int], settlement: Resolution, why: str = "the relay's log"
+) -> int:
+    return resolve.resolve(app.database, issue, subscribers, settlement, "ann", why, datetime.now(UTC))
+
+
+def last_event(app: Container, issue: int, what: str) -> tuple[str, str]:
+    """(who, detail)"""
+    found = [event for event in report.events(app.database, issue) if event[2] == what]
+    return found[-1][1], found[-1][3]
+
+
+def due_now(app: Container) -> None:
+    """As if the time of the next attempt had come."""
+    query(app, "UPDATE delivery SET due_at = now() - interval '1 second' WHERE state = 'pending'")
+    query(app, "UPDATE batch SET due_at = now() - interval '1 second' WHERE state = 'ready'")
+
+
+@pytest.mark.parametrize("settlement", [Resolution.sent, Resolution.failed])
+def test_what_a_person_knows_is_written_down(app: Container, uncertain: int, settlement: Resolution) -> None:
+    assert counts(app, uncertain) == DeliveryCounts(candidates=5, uncertain=5)
+    assert settled(app, uncertain, [2, 4], settlement) == 2
+    found = counts(app, uncertain)
+    assert (found.uncertain, getattr(found, settlement.value)) == (3, 2)
+    became, said = row(app, 2)
+    assert became == settlement.value
+    assert str(said).startswith(f"settled as {settlement.value} by ann, {datetime.now(UTC):%Y-%m-%d}")
+    assert " UTC: the relay's log; before: " in str(said)
+    assert last_event(app, uncertain, "resolved") == (
+        "ann",
+        f"2 as {settlement.value}: the relay's log (subscriber 2, 4)",
+    )
+    assert state(app, uncertain) is IssueState.sent, "nothing is to be sent"
+    assert settled(app, uncertain, [2, 4], Resolution.resend) == 0, "it is settled already"
+    address = "reader2@example.org"
+    told = explain.explain(app.database, uncertain, address, app.tokens.address_hash(address))
+    assert f"It was settled as {settlement.value} by ann" in told.sentences[-1]
+
+
+def test_sent_once_more_with_the_same_message_id(
+    app: Container, uncertain: int, sink: SinkServer, send: Send
+) -> None:
+    closed = report.status(app.database, uncertain, datetime.now(UTC)).finished_at
+    assert settled(app, uncertain, [2], Resolution.resend) == 1
+    assert state(app, uncertain) is IssueState.sending, "an issue that was sent goes on"
+    assert counts(app, uncertain) == DeliveryCounts(candidates=5, uncertain=4)
+    address = "reader2@example.org"
+    told = explain.explain(app.database, uncertain, address, app.tokens.address_hash(address))
+    assert "It is to be sent once more by ann" in told.sentences[-1]
+    assert send() == 1
+    assert sorted(sink.accepted(app.tokens)) == [1, 2, 2, 3, 4, 5]
+    assert counts(app, uncertain) == DeliveryCounts(candidates=5, sent=1, uncertain=4)
+    assert state(app, uncertain) is IssueState.sent, "and ends by itself"
+    assert report.status(app.database, uncertain, datetime.now(UTC)).finished_at == closed
+    assert report.count_resent(app.database, uncertain) == 1
+    told = explain.explain(app.database, uncertain, address, app.tokens.address_hash(address))
+    assert "it may have come twice" in told.sentences[-1]
+
+
+def test_nothing_of_a_cancelled_issue_is_sent_again(
+    app: Container, ready: Ready, sink: SinkServer, send: Send
+) -> None:
+    issue = ready(3)
+    sink.behaviour.drop_after = 1.0
+    for batch, _ in schedule.enqueue_due(app.database, datetime.now(UTC), timedelta(0), 9):
+        app.send_worker.send_batch(batch)
+    schedule.cancel(app.database, issue, "tests", datetime.now(UTC))
+    for act in (
+        lambda: settled(app, issue, [1], Resolution.resend),
+        lambda: resolve.retry(app.database, issue, [], "ann", datetime.now(UTC)),
+    ):
+        with pytest.raises(InvalidIssueState, match="Issue 1 is cancelled: nothing of it can be sent again"):
+            act()
+    assert counts(app, issue) == DeliveryCounts(candidates=3, uncertain=3)
+    assert settled(app, issue, [1], Resolution.sent) == 1
+    assert counts(app, issue) == DeliveryCounts(candidates=3, sent=1, uncertain=2)
+
+
+def test_whose_delivery_is_not_uncertain(app: Container, uncertain: int) -> None:
+    settled(app, uncertain, [2], Resolution.sent)
+
+    def look(*addresses: str) -> list[int]:
+        asked = {address: app.tokens.address_hash(address) for address in addresses}
+        return [found.subscriber for found in resolve.preview(app.database, uncertain, asked)]
+
+    assert look("reader3@example.org", "reader1@example.org") == [3, 1]
+    with pytest.raises(
+        DeliveryNotFound, match=r"to reader2@example\.org is sent, not uncertain. Nothing was done\."
+    ):
+        look("reader1@example.org", "reader2@example.org")
+    with pytest.raises(DeliveryNotFound, match=r"Issue 1 has no delivery to nobody@example\.org"):
+        look("nobody@example.org")
+    with pytest.raises(DeliveryNotFound, match="There is no issue 9"):
+        resolve.preview(app.database, 9, None)
+    assert [found.subscriber for found in resolve.preview(app.database, uncertain, None)] == [1, 3, 4, 5]
+
+
+def test_a_batch_that_is_with_a_worker_is_settled_too(
+    app: Container, uncertain: int, sink: SinkServer, send: Send
+) -> None:
+    settled(app, uncertain, [1], Resolution.resend)
+    lease = timedelta(minutes=1)
+    with app.database.transaction() as session:
+        claim = batches.claim(session, 1, app.journals.worker, lease)
+        assert claim
+        batches.renew_lease(session, claim, lease)
+        assert [
+            one.subscriber for one in ledger.reserve(session, claim, claim.first_subscriber_id, 10)[0]
+        ] == [1]
+    assert settled(app, uncertain, [2], Resolution.resend) == 1
+    assert settled(app, uncertain, [3], Resolution.failed) == 1
+    with app.database.transaction() as session:
+        batches.release(session, claim)
+    assert query(app, "SELECT state::text FROM batch WHERE id = 1") == [("ready",)]
+    assert counts(app, uncertain) == DeliveryCounts(candidates=5, failed=1, uncertain=2)
+
+
+RETURNED = {
+    "a bounce that is no reader's fault": (
+        notice(status="5.2.2", said="smtp; 552 5.2.2 full"),
+        "failed",
+        False,
+    ),
+    "a bounce of a bad address": (notice(), "failed", True),
+    "a delay": (notice(action="delayed", status="4.4.1"), "sent", False),
+    "a confirmation": (notice(action="delivered", status="2.0.0"), "sent", False),
+    "an answer from a machine": (words("Out of office", Auto_Submitted="auto-replied"), "sent", False),
+}
+
+
+@pytest.mark.parametrize("what", RETURNED)
+def test_mail_that_comes_back_settles(app: Container, uncertain: int, what: str) -> None:
+    message, became, suppressed = RETURNED[what]
+    slot = next(iter(app.urls.subscriber_slots(uncertain, [2])))
+    recipient = f"bounce+{slot.bounce}@lumen-basin.example.org"
+    said = bounces.receive(app.database, app.urls, recipient, message, datetime.now(UTC))
+    assert said.endswith("an uncertain delivery is settled")
+    found = counts(app, uncertain)
+    assert (found.uncertain, getattr(found, became)) == (4, 1)
+    assert row(app, 2)[0] == became
+    assert last_event(app, uncertain, "resolved")[0] == "mailer"
+    assert bool(query(app, "SELECT FROM suppression")) is suppressed
+    again = bounces.receive(app.database, app.urls, recipient, message, datetime.now(UTC))
+    assert "settled" not in again
+    assert counts(app, uncertain) == found
+
+
+USES = {
+    "leaving": lambda parts, tie: unsubscribe.unsubscribe(
+        parts.database, tie, "one click", datetime.now(UTC)
+    ),
+    "leaving everything": lambda parts, tie: unsubscribe.unsubscribe_all(
+        parts.database, tie, "mail", datetime.now(UTC)
+    ),
+    "leaving by mail": lambda parts, tie: bounces.receive(
+        parts.database,
+        parts.urls,
+        f"unsubscribe+{next(iter(parts.urls.subscriber_slots(tie.issue, [2]))).mail_unsubscribe}@example.org",
+        b"",
+        datetime.now(UTC),
+    ),
+    "fewer": lambda parts, tie: preferences.set_monthly(parts.database, tie, datetime.now(UTC)),
+    "a pause": lambda parts, tie: preferences.pause(parts.database, tie, 4, "mail", datetime.now(UTC)),
+    "the way to everything": lambda parts, tie: preferences.send_magic_link(
+        parts.database, tie, datetime.now(UTC)
+    ),
+}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_who_uses_a_link_of_the_mail_has_it(app: Container, uncertain: int, use: str) -> None:
+    assert preferences.profile(app.database, SubscriptionRef(2, uncertain), datetime.now(UTC))
+    assert counts(app, uncertain).sent == 0, "looking changes nothing: it may be a machine that looks"
+    assert USES[use](app, SubscriptionRef(2, uncertain))
+    assert counts(app, uncertain) == DeliveryCounts(candidates=5, sent=1, uncertain=4)
+    assert str(row(app, 2)[1]).startswith("settled as sent by a link in it, ")
+
+
+def test_proof_that_it_came_keeps_it_from_being_sent_again(
+    app: Container, uncertain: int, sink: SinkServer, send: Send
+) -> None:
+    settled(app, uncertain, [2, 3], Resolution.resend)
+    assert unsubscribe.unsubscribe(
+        app.database, SubscriptionRef(2, uncertain), "one click", datetime.now(UTC)
+    )
+    assert send() == 1
+    assert sorted(sink.accepted(app.tokens)) == [1, 2, 3, 3, 4, 5]
+    assert counts(app, uncertain) == DeliveryCounts(candidates=5, sent=2, uncertain=3)
+    assert state(app, uncertain) is IssueState.sent
+
+
+def test_what_came_back_before_the_worker_was_missed_settles(
+    app: Container, ready: Ready, sink: SinkServer, send: Send
+) -> None:
+    issue = ready(3)
+    lease = timedelta(minutes=1)
+    with app.database.transaction() as session:
+        claim = batches.claim(session, 1, "a worker on another host", lease)
+        assert claim
+        batches.renew_lease(session, claim, lease)
+        assert len(ledger.reserve(session, claim, claim.first_subscriber_id, 10)[0]) == 3
+    slots = list(app.urls.subscriber_slots(issue, [1, 2]))
+    for slot, message in zip(slots, (notice(status="5.2.2"), notice("delayed", "4.4.1")), strict=True):
+        recipient = f"bounce+{slot.bounce}@lumen-basin.example.org"
+        bounces.receive(app.database, app.urls, recipient, message, datetime.now(UTC))
+    assert counts(app, issue) == DeliveryCounts(candidates=3), (
+        "they are with a worker, as far as anybody knows"
+    )
+    query(app, "UPDATE batch SET lease_until = now() - interval '1 second'")
+    assert send() == 0
+    assert counts(app, issue) == DeliveryCounts(candidates=3, failed=1, sent=1, uncertain=1)
+
+
+def test_what_comes_back_while_the_outcome_is_written_settles(app: Container, ready: Ready) -> None:
+    issue, now = ready(3), datetime.now(UTC)
+    lease = timedelta(minutes=1)
+    with app.database.transaction() as session:
+        claim = batches.claim(session, 1, app.journals.worker, lease)
+        assert claim
+        ledger.reserve(session, claim, claim.first_subscriber_id, 10)
+    bounce = f"bounce+{next(iter(app.urls.subscriber_slots(issue, [2]))).bounce}@lumen-basin.example.org"
+    with ThreadPoolExecutor(1) as pool:
+        with app.database.transaction() as session:
+            batches.renew_lease(session, claim, lease)
+            verdicts = [DeliveryUpdate(2, DeliveryState.uncertain, "no answer after the final dot")]
+            ledger.record(session, claim, verdicts, claim.epoch, now)
+            follow_up(session, issue, verdicts, now)
+            received = pool.submit(bounces.receive, app.database, app.urls, bounce, notice(), now)
+            wait_for_lock(session, received)
+        assert received.result(10) == "bounce, suppressed; an uncertain delivery is settled"
+    assert row(app, 2)[0] == "failed"
+
+
+def test_a_newsletter_may_have_uncertain_mail_sent_once_more(
+    app: Container, ready: Ready, sink: SinkServer, send: Send
+) -> None:
+    issue = ready(2)
+    query(app, "UPDATE newsletter SET uncertain_policy = 'resend'")
+    sink.behaviour.drop_after = 1.0
+    send()
+    assert counts(app, issue) == DeliveryCounts(candidates=2), "both are due again"
+    assert "2 to be sent once more: the newsletter's settings" in last_event(app, issue, "resolved")[1]
+    assert send() == 0, "not at once: a bounce may still settle it"
+    due_now(app)
+    send()
+    assert counts(app, issue) == DeliveryCounts(candidates=2, uncertain=2), "once more, not for ever"
+    assert sorted(sink.accepted(app.tokens)) == [1, 1, 2, 2]
+    assert report.count_resent(app.database, issue) == 2
+    assert state(app, issue) is IssueState.sent
+
+
+def test_a_lost_workers_mail_is_sent_once_more_if_the_newsletter_asks(
+    app: Container, ready: Ready, sink: SinkServer, send: Send
+) -> None:
+    issue = ready(3)
+    query(app, "UPDATE newsletter SET uncertain_policy = 'resend'")
+    lease = timedelta(minutes=1)
+    with app.database.transaction() as session:
+        claim = batches.claim(session, 1, "a worker on another host", lease)
+        assert claim
+        batches.renew_lease(session, claim, lease)
+        ledger.reserve(session, claim, claim.first_subscriber_id, 10)
+    query(app, "UPDATE batch SET lease_until = now() - interval '1 second'")
+    assert send() == 0
+    due_now(app)
+    assert send() == 3
+    assert counts(app, issue) == DeliveryCounts(candidates=3, sent=3)
+    assert report.count_resent(app.database, issue) == 3
+
+
+def tried(app: Container, issue: int, *codes: str) -> RetryPlan:
+    look = resolve.plan_retry(app.database, issue, codes, datetime.now(UTC))
+    done = resolve.retry(app.database, issue, codes, "ann", datetime.now(UTC))
+    assert (look.retried, look.not_retried) == (done.retried, done.not_retried), (
+        "it does what it said it would"
+    )
+    return done
+
+
+def test_what_failed_is_tried_again(app: Container, failed: int, sink: SinkServer, send: Send) -> None:
+    assert counts(app, failed) == DeliveryCounts(candidates=5, failed=5)
+    assert state(app, failed) is IssueState.sent
+    assert tried(app, failed) == RetryPlan(5, {}, IssueState.sending)
+    assert last_event(app, failed, "retried") == ("ann", "5 that failed")
+    assert counts(app, failed) == DeliveryCounts(candidates=5)
+    assert tried(app, failed).retried == 0, "the same twice tries once"
+    assert query(app, "SELECT DISTINCT state::text, is_retry FROM batch") == [("ready", True)]
+    assert send() == 5
+    assert counts(app, failed) == DeliveryCounts(candidates=5, sent=5)
+    assert sorted(sink.accepted(app.tokens)) == [1, 2, 3, 4, 5]
+    assert state(app, failed) is IssueState.sent
+    assert report.count_resent(app.database, failed) == 0, "it is known that the first one did not come"
+    assert tried(app, failed) == RetryPlan(0, {}, IssueState.sent)
+
+
+def test_what_went_out_stays_in_the_archive_whatever_becomes_of_a_second_try(
+    app: Container, failed: int
+) -> None:
+    def found() -> list[int]:
+        with app.database.transaction() as session:
+            return [issue.id for issue in archive.sent(session, 1)]
+
+    assert found() == [failed]
+    tried(app, failed)
+    assert found() == [failed]
+    assert schedule.cancel(app.database, failed, "ann", datetime.now(UTC)) == 5
+    assert counts(app, failed) == DeliveryCounts(candidates=5, skipped=5)
+    assert found() == [failed]
+
+
+def test_who_must_not_be_mailed_any_more_is_not_tried_again(
+    app: Container, failed: int, sink: SinkServer, send: Send
+) -> None:
+    bounces.suppress(app.database, [app.tokens.address_hash("reader1@example.org")], "complaint")
+    unsubscribe.unsubscribe(app.database, SubscriptionRef(2, failed), "one click", datetime.now(UTC))
+    preferences.pause(app.database, SubscriptionRef(3, failed), 4, "mail", datetime.now(UTC))
+    preferences.set_monthly(app.database, SubscriptionRef(4, failed), datetime.now(UTC))
+    left = {"digest_only": 1, "paused": 1, "suppressed": 1, "unsubscribed": 1}
+    assert tried(app, failed) == RetryPlan(1, left, IssueState.sending)
+    assert send() == 1
+    assert counts(app, failed) == DeliveryCounts(candidates=5, sent=1, failed=4)
+
+
+def test_a_hard_bounce_is_not_tried_again(app: Container, ready: Ready, sink: SinkServer, send: Send) -> None:
+    issue = ready(3)
+    sink.behaviour.faults = [Fault("rcpt", "550 5.1.1 no such user", 1.0)]
+    send()
+    assert tried(app, issue) == RetryPlan(0, {"suppressed": 3}, IssueState.sent)
+    assert state(app, issue) is IssueState.sent, "it is not opened for nothing"
+
+
+def test_only_what_failed_with_a_code(app: Container, failed: int) -> None:
+    replies = {
+        1: "550 5.7.1 blocked",
+        2: "550 5.7.26 no DKIM, see 552",
+        3: "gave up: 451 4.7.0 later",
+        4: "settled as failed by a bounce, 2026-11-25 10:00 UTC: 5.7.1 550 5.7.1 spam",
+        5: "552 5.2.2 full",
+    }
+    for subscriber, reply in replies.items():
+        query(app, "UPDATE delivery SET last_reply = :r WHERE subscriber_id = :s", r=reply, s=subscriber)
+
+    def fitting(*codes: str) -> int:
+        return resolve.plan_retry(app.database, failed, codes, datetime.now(UTC)).retried
+
+    assert [fitting(code) for code in ("5.7", "5.7.1", "550", "552", "4.7", "451", "5.2.2", "5.5")] == [
+        3, 2, 3, 1, 1, 1, 1, 0,
+    ]  # fmt: skip
+    assert fitting("5.7.26", "552") == 2
+    assert tried(app, failed, "5.7") == RetryPlan(3, {"code": 2}, IssueState.sending)
+    assert last_event(app, failed, "retried")[1] == "3 that failed, with 5.7"
+    for code in ("5", "57", "2.0.0", "5.7.1.1", "5.7|.*", ""):
+        with pytest.raises(InvalidReplyCode, match="is no code of a failure, such as 550"):
+            fitting(code)
+
+
+def test_what_was_given_up_gets_its_time_anew(
+    app: Container, ready: Ready, sink: SinkServer, send: Send
+) -> None:
+    issue = ready(2)
+    query(app, "UPDATE delivery SET attempts = 100")
+    sink.behaviour.faults = [Fault("final", "451 4.3.0 busy", 1.0)]
+    send()
+    assert counts(app, issue) == DeliveryCounts(candidates=2, failed=2)
+    assert tried(app, issue, "4.3").retried == 2
+    send()
+    assert counts(app, issue).pending == 2, "deferred, not given up at the first deferral"
+
+
+def test_what_failed_gets_its_attempts_anew(
+    app: Container, failed: int, sink: SinkServer, send: Send
+) -> None:
+    query(app, "UPDATE delivery SET attempts = 3, resends = 1")
+    tried(app, failed)
+    assert unsubscribe.unsubscribe(
+        app.database, SubscriptionRef(1, failed), "one click", datetime.now(UTC)
+    ), "the first one came after all"
+    sink.behaviour.faults = [Fault("rcpt", "550 5.7.1 blocked", 1.0)]
+    send()
+    assert counts(app, failed) == DeliveryCounts(candidates=5, sent=1), "refused once, which is not for good"
+    assert query(app, "SELECT max(attempts) FROM delivery") == [(1,)]
+
+
+def test_a_paused_issue_stays_paused(app: Container, failed: int, send: Send) -> None:
+    query(app, "UPDATE issue SET state = 'paused'")
+    assert tried(app, failed).state is IssueState.paused
+    assert send() == 0
+    schedule.resume(app.database, failed, "tests")
+    assert send() == 5
+    assert state(app, failed) is IssueState.sent
+
+
+def test_what_was_never_sent_cannot_be_tried_again(app: Container, import_issue: Callable[..., int]) -> None:
+    issue = import_issue("en")
+    with pytest.raises(InvalidIssueState, match="Issue 1 is draft"):
+        resolve.plan_retry(app.database, issue, [], datetime.now(UTC))
+    with pytest.raises(DeliveryNotFound, match="There is no issue 9"):
+        resolve.retry(app.database, 9, [], "ann", datetime.now(UTC))
+
+
+def test_settling_and_retrying_while_workers_send(
+    app: Container, ready: Ready, sink: SinkServer, send: Send
+) -> None:
+    """Nobody waits for another in a circle, and the counts follow the rows."""
+    issue = ready(150)
+    query(app, "UPDATE newsletter SET uncertain_policy = 'resend'")
+    sink.behaviour.drop_after = 0.2
+    sink.behaviour.faults = [Fault("rcpt", "550 5.1.1 no such user", 0.1), Fault("final", REFUSED, 0.2)]
+    errors: list[BaseException] = []
+    stop = threading.Event()
+
+    def repeat(act: Callable[[], object]) -> None:
+        try:
+            while not stop.is_set():
+                act()
+        except BaseException as error:
+            errors.append(error)
+
+    def settle_all() -> None:
+        now = datetime.now(UTC)
+        resolve.retry(app.database, issue, [], "ann", now)
+        found = [found.subscriber for found in resolve.preview(app.database, issue, None)]
+        resolve.resolve(app.database, issue, found[::2], Resolution.resend, "ann", "", now)
+        for subscriber in found[1::4]:
+            slot = next(iter(app.urls.subscriber_slots(issue, [subscriber])))
+            recipient = f"bounce+{slot.bounce}@lumen-basin.example.org"
+            bounces.receive(app.database, app.urls, recipient, notice(status="5.2.2"), now)
+        assert report.audit(app.database, issue) == [], "at every moment"
+
+    def work() -> None:
+        query(app, "UPDATE delivery SET due_at = now() WHERE state = 'pending' AND due_at > now()")
+        send()
+
+    threads = [threading.Thread(target=repeat, args=(act,)) for act in (settle_all, settle_all, work, work)]
+    for thread in threads:
+        thread.start()
+    time.sleep(6)
+    stop.set()
+    for thread in threads:
+        thread.join(60)
+    assert errors == []
+    sink.behaviour.drop_after, sink.behaviour.faults = 0.0, []
+    due_now(app)
+    send()
+    found = counts(app, issue)
+    assert found.pending == 0 and found.candidates == 150
+
+
+def test_what_was_settled_outlasts_the_readers_data(app: Container, uncertain: int) -> None:
+    settled(app, uncertain, [1, 2], Resolution.sent, "reader2@example.org answered")
+    settled(app, uncertain, [3], Resolution.failed)
+    personal_data.erase(app.database, app.tokens.address_hash("reader1@example.org"), datetime.now(UTC))
+    long_after = datetime.now(UTC) + timedelta(days=400)
+    keep = retention.RetentionPolicy(
+        request_days=0, transactional_days=0, feedback_days=0, delivery_days=365, inactive_days=0
+    )
+    assert (retention.run(app.database, keep, long_after) or {})["replies"] == 4
+    assert (retention.run(app.database, keep, long_after) or {})["replies"] == 0, "the second time nothing"
+    assert [row(app, n)[1] for n in (1, 2, 3, 4)] == ["settled as sent"] * 2 + ["settled as failed", None]
+    assert counts(app, uncertain) == DeliveryCounts(candidates=5, sent=2, failed=1, uncertain=2)

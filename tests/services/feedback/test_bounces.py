@@ -1,0 +1,226 @@
+"""Mail that comes back: only our own token says whom it is about."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from email.message import EmailMessage
+
+import pytest
+from sqlalchemy import text
+from typer.testing import CliRunner
+
+from mailer.bootstrap import Container
+from mailer.cli import commands
+from mailer.devtools.inbox import InboxServer
+from mailer.domain.dsn import parse_dsn
+from mailer.domain.outcomes import Outcome
+from mailer.domain.subscription_ref import SubscriptionRef
+from mailer.services.feedback import bounces
+from mailer.services.subscribers import preferences
+from tests.support.transactional import send_transactional
+
+NOW = datetime.now(UTC)
+ADA = "ada@example.org"
+
+
+def notice(
+    action: str = "failed", status: str = "5.1.1", said: str = "smtp; 550 5.1.1 no such user"
+) -> bytes:
+    """A delivery status notification as mail servers write them (RFC 3464)."""
+    return (
+        "From: MAILER-DAEMON@mx.example.net\r\nSubject: Undelivered Mail Returned to Sender\r\n"
+        "MIME-Version: 1.0\r\n"
+        'Content-Type: multipart/report; report-type=delivery-status; boundary="=_b"\r\n\r\n'
+        "--=_b\r\n\r\nI am sorry to have to inform you …\r\n"
+        "--=_b\r\nContent-Type: message/delivery-status\r\n\r\n"
+        "Reporting-MTA: dns; mx.example.net\r\n\r\n"
+        f"Final-Recipient: rfc822; victim@example.org\r\nAction: {action}\r\nStatus: {status}\r\n"
+        f"Diagnostic-Code: {said}\r\n\r\n"
+        "--=_b--\r\n"
+    ).encode()
+
+
+def words(subject: str, **headers: str) -> bytes:
+    mail = EmailMessage()
+    mail["From"], mail["Subject"] = "victim@example.org", subject
+    for name, value in headers.items():
+        mail[name.replace("_", "-")] = value
+    mail.set_content("550 5.1.1 no such user: victim@example.org")
+    return mail.as_bytes()
+
+
+@pytest.fixture
+def sent(
+    app: Container,
+    inbox: InboxServer,
+    import_issue: Callable[..., int],
+    add_subscribers: Callable[[str], None],
+    prepare: Callable[[int], None],
+    send: Callable[[], int],
+) -> dict[str, str]:
+    """The addresses of ours that a mail to Ada holds, by what they are for."""
+    issue = import_issue("en")
+    add_subscribers(f"{ADA};en;\nvictim@example.org;en;")
+    prepare(issue)
+    send()
+    caught = next(mail for mail in inbox.messages() if mail.recipients[0] == ADA)
+    raw = inbox.inbox.read(caught).decode("utf-8", "replace")
+    leave = raw.partition("<mailto:unsubscribe+")[2].partition("?")[0]
+    return {"bounce": caught.envelope_sender, "unsubscribe": f"unsubscribe+{leave}"}
+
+
+def receive(app: Container, recipient: str, message: bytes) -> str:
+    return bounces.receive(app.database, app.urls, recipient, message, NOW)
+
+
+def suppressed(app: Container) -> list[str]:
+    with app.database.transaction() as session:
+        return list(session.execute(text("SELECT detail FROM suppression")).scalars())
+
+
+def states(app: Container) -> dict[str, str]:
+    query = "SELECT address, state FROM subscription JOIN subscriber r ON r.id = subscriber_id"
+    with app.database.transaction() as session:
+        return {row.address: row.state for row in session.execute(text(query))}
+
+
+@pytest.mark.parametrize("shout", [str, str.upper])
+def test_unsubscribing_by_mail(app: Container, sent: dict[str, str], shout: Callable[[str], str]) -> None:
+    recipient = shout(sent["unsubscribe"])
+    assert receive(app, recipient, words("unsubscribe")) == "unsubscribed"
+    assert receive(app, recipient, b"") == "unsubscribed before"
+    assert states(app) == {ADA: "unsubscribed", "victim@example.org": "active"}
+    with app.database.transaction() as session:
+        rows = session.execute(text("SELECT given, channel FROM consent ORDER BY id DESC LIMIT 1")).all()
+    assert [tuple(row) for row in rows] == [(False, "mail")]
+
+
+def test_a_bounce_suppresses_whom_the_token_names(app: Container, sent: dict[str, str]) -> None:
+    assert receive(app, sent["bounce"], notice()) == "bounce, suppressed"
+    assert receive(app, sent["bounce"], notice()) == "bounce, known before"
+    with app.database.transaction() as session:
+        hashes = list(session.execute(text("SELECT address_hash FROM suppression")).scalars())
+    assert hashes == [app.tokens.address_hash(ADA)]
+    assert suppressed(app) == ["5.1.1 550 5.1.1 no such user"]
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        (notice(status="5.2.2", said="smtp; 552 5.2.2 mailbox full"), "bounce"),
+        (notice(status="5.7.1", said="smtp; 550 5.7.1 <ada@example.org> spam"), "bounce"),
+        (notice(action="delayed", status="4.4.1"), "delay"),
+        (notice(action="delivered", status="2.0.0"), "ignored: delivered"),
+        (notice(action="relayed", status="2.0.0"), "ignored: relayed"),
+        (words("Out of office", Auto_Submitted="auto-replied"), "ignored: no delivery status notification"),
+        (words("Undeliverable: 5.1.1"), "ignored: no delivery status notification"),
+        (b"", "ignored: no delivery status notification"),
+        (b"\xff\xfe\x00 not mail at all", "ignored: no delivery status notification"),
+    ],
+)
+def test_what_suppresses_nobody(app: Container, sent: dict[str, str], message: bytes, said: str) -> None:
+    assert receive(app, sent["bounce"], message) == said
+    assert suppressed(app) == []
+    with app.database.transaction() as session:
+        details = session.execute(text("SELECT detail::text FROM feedback")).scalars().all()
+    assert not [detail for detail in details if "@" in detail]
+
+
+def test_a_forged_bounce_changes_nothing(app: Container, sent: dict[str, str]) -> None:
+    token = sent["bounce"].partition("+")[2]
+    forged = [
+        "bounce@lumen-basin.example.org",
+        "bounce+@lumen-basin.example.org",
+        f"bounce+{'0' * 32}@lumen-basin.example.org",
+        f"unsubscribe+{token}",
+        f"bounce+{sent['unsubscribe'].partition('+')[2]}",
+        "victim@example.org",
+        "",
+    ]
+    for recipient in forged:
+        assert receive(app, recipient, notice()) == "ignored: no token of ours", recipient
+    assert suppressed(app) == []
+    assert set(states(app).values()) == {"active"}
+
+
+def test_a_note_that_bounces(app: Container, sent: dict[str, str], inbox: InboxServer) -> None:
+    with app.database.transaction() as session:
+        row = session.execute(text("SELECT id FROM subscriber WHERE address = :a"), {"a": ADA}).scalar_one()
+    preferences.send_magic_link(app.database, SubscriptionRef(row, newsletter=1), NOW)
+    assert send_transactional(app) == 1
+    note = inbox.messages()[-1]
+    assert note.envelope_sender != sent["bounce"]
+    assert receive(app, note.envelope_sender, notice()) == "bounce of a note, suppressed"
+    assert len(suppressed(app)) == 1
+
+
+def test_who_moved_is_not_suppressed_for_what_comes_back_from_the_old_address(
+    app: Container, sent: dict[str, str], inbox: InboxServer
+) -> None:
+    with app.database.transaction() as session:
+        row = session.scalar(text("SELECT id FROM subscriber WHERE address = :a"), {"a": ADA}) or 0
+    preferences.send_magic_link(app.database, SubscriptionRef(row, newsletter=1), NOW)
+    send_transactional(app)
+    note = inbox.messages()[-1].envelope_sender
+    with app.database.transaction() as session:
+        session.execute(
+            text("UPDATE subscriber SET address_changed_at = clock_timestamp() WHERE id = :id"), {"id": row}
+        )
+    assert receive(app, sent["bounce"], notice()) == "bounce"
+    assert receive(app, note, notice()) == "bounce of a note"
+    assert suppressed(app) == []
+
+
+@pytest.mark.parametrize(
+    "change", ["finished_at = finished_at - interval '15 days'", "state = 'skipped'", "state = 'failed'"]
+)
+def test_a_return_path_does_not_suppress_for_ever(app: Container, sent: dict[str, str], change: str) -> None:
+    with app.database.transaction() as session:
+        session.execute(text(f"UPDATE delivery SET {change}"))
+    assert receive(app, sent["bounce"], notice()) == "bounce"
+    assert suppressed(app) == []
+    with app.database.transaction() as session:
+        assert session.scalar(text("SELECT count(*) FROM feedback WHERE kind = 'bounce'")) == 1
+
+
+@pytest.mark.parametrize("state", ["sending", "uncertain"])
+def test_a_bounce_may_be_quicker_than_the_record(app: Container, sent: dict[str, str], state: str) -> None:
+    with app.database.transaction() as session:
+        session.execute(text(f"UPDATE delivery SET state = '{state}', finished_at = NULL"))
+    assert receive(app, sent["bounce"], notice()).startswith("bounce, suppressed")
+    assert len(suppressed(app)) == 1
+
+
+def test_a_note_that_bounces_late(app: Container, sent: dict[str, str], inbox: InboxServer) -> None:
+    with app.database.transaction() as session:
+        row = session.scalar(text("SELECT id FROM subscriber WHERE address = :a"), {"a": ADA}) or 0
+    preferences.send_magic_link(app.database, SubscriptionRef(row, newsletter=1), NOW)
+    send_transactional(app)
+    with app.database.transaction() as session:
+        session.execute(text("UPDATE transactional_email SET created_at = created_at - interval '15 days'"))
+    assert receive(app, inbox.messages()[-1].envelope_sender, notice()) == "bounce of a note"
+    assert suppressed(app) == []
+
+
+def test_the_pipe_of_a_mail_server(
+    app: Container, sent: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in app.settings.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("MAILER_DATABASE_URL", app.database_url)
+    done = CliRunner().invoke(
+        commands, ["receive", sent["unsubscribe"]], input=words("unsubscribe") + b"x" * 3_000_000
+    )
+    assert (done.exit_code, done.output.strip()) == (0, "unsubscribed")
+    assert states(app)[ADA] == "unsubscribed"
+    monkeypatch.setenv("MAILER_DATABASE_URL", "postgresql://nobody@127.0.0.1:9/none")
+    assert CliRunner().invoke(commands, ["receive", sent["bounce"]], input=notice()).exit_code == 75
+
+
+def test_the_worst_of_several_counts() -> None:
+    more = notice("delayed", "4.4.1").replace(
+        b"\r\n\r\n--=_b--",
+        b"\r\n\r\nFinal-Recipient: rfc822; b@example.org\r\nAction: failed\r\nStatus: 5.1.1\r\n\r\n--=_b--",
+    )
+    found = parse_dsn(more)
+    assert found
+    assert (found.action, found.outcome) == ("failed", Outcome.HARD_BOUNCE)

@@ -1,0 +1,623 @@
+"""A document becomes an issue; other languages and corrections find its stories again."""
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
+from itertools import count as count_up
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import func, select, text
+
+from mailer.bootstrap import Container
+from mailer.domain.document import DocumentError, parse
+from mailer.domain.languages import InvalidLanguageTag
+from mailer.domain.newsletter import ChangeRefused, read_newsletter
+from mailer.domain.states import InvalidIssueState, IssueState
+from mailer.models import (
+    Contact,
+    ContactStory,
+    ContactTranslation,
+    Issue,
+    IssueTranslation,
+    Picture,
+    Section,
+    Story,
+    StoryTranslation,
+)
+from mailer.services.issues import approve, compile, document_import
+from mailer.services.issues.document_import import ImportResult
+from mailer.services.newsletters.apply import apply_newsletter
+from mailer.settings import ROOT
+from mailer.store import issues, newsletters
+from mailer.store.database import Session
+from tests.support.real_newsletter import REAL_NEWSLETTER, requires_real_newsletter
+
+SAMPLE = ROOT / "docs" / "sample"
+FULL = ["en", "fr", "es", "de", "sr-Latn", "sr-Cyrl", "tr", "ru", "ar"]
+PARTIAL = ["bs", "hr", "sl", "sq", "mk", "ro", "bg", "el", "uk"]
+
+Import = Callable[..., ImportResult]
+
+SETTINGS = """
+slug = "lumen"
+sender_name = "Lumen"
+sender_address = "lumen@example.org"
+postal_address = "1 Example Quay"
+list_id = "lumen.example.org"
+default_language = "en"
+languages = ["en", "fr", "bs"]
+names = {en = "Lumen"}
+"""
+
+
+LEAST = "## News\n\n### One\n\nText.\n"
+
+
+def sample(language: str) -> str:
+    return (SAMPLE / f"2026-3.{language}.md").read_text("utf-8")
+
+
+@pytest.fixture
+def write(app: Container) -> Import:
+    """Import a text into issue 1 of the newsletter ``lumen-basin``."""
+    apply_newsletter(app.database, read_newsletter((SAMPLE / "newsletter.toml").read_text("utf-8")))
+    apply_newsletter(app.database, read_newsletter(SETTINGS))
+
+    def run(
+        source: str, language: str = "en", slug: str = "lumen-basin", folder: Path = SAMPLE
+    ) -> ImportResult:
+        return document_import.import_document(
+            app.database,
+            parse(source, language),
+            slug,
+            language,
+            number="1",
+            today=date(2026, 9, 30),
+            picture_loader=app.picture_loader(folder),
+            actor="tests",
+        )
+
+    return run
+
+
+def count(session: Session, model: type) -> int:
+    return session.scalar(select(func.count()).select_from(model)) or 0
+
+
+def headlines(app: Container, issue: int, language: str) -> list[str]:
+    with app.database.transaction() as session:
+        texts = issues.story_texts(session, issue)
+        return [
+            texts[story.id][language].headline
+            for story, _ in issues.stories(session, issue)
+            if language in texts[story.id]
+        ]
+
+
+def test_eighteen_languages_of_the_sample_are_one_issue(app: Container, write: Import) -> None:
+    done = {language: write(sample(language), language) for language in FULL + PARTIAL}
+    assert {one.issue for one in done.values()} == {done["en"].issue}
+    assert done["en"].new_issue
+    assert not done["fr"].new_issue
+    for language, one in done.items():
+        assert (one.unmatched, one.new_sections, one.not_in_file) == ([], [], []), language
+        assert one.stories == sample(language).count("\n### "), language
+        assert (one.sections, one.stories) == (6, 16) or language in PARTIAL
+    with app.database.transaction() as session:
+        assert count(session, Issue) == 1
+        assert count(session, Story) == 16
+        assert count(session, IssueTranslation) == 18
+        assert count(session, StoryTranslation) == sum(one.stories for one in done.values())
+        assert count(session, Picture) == 16
+        assert count(session, Contact) == done["en"].contacts
+        assert count(session, ContactTranslation) == sum(one.contacts for one in done.values())
+        texts = issues.story_texts(session, done["en"].issue)
+        for by_language in texts.values():
+            assert set(FULL) <= set(by_language)
+            # The same event on the same days, whatever the language.
+            days = {
+                language: [span for line in text.datelines for span in line["dates"]]
+                for language, text in by_language.items()
+            }
+            assert all(found == days["en"] for found in days.values()), days
+
+
+def test_the_same_file_again_changes_nothing(app: Container, write: Import) -> None:
+    for language in ("en", "fr", "bg"):
+        write(sample(language), language)
+
+    def everything() -> list[object]:
+        with app.database.transaction() as session:
+            rows: list[object] = []
+            for model in (
+                Issue,
+                IssueTranslation,
+                StoryTranslation,
+                Story,
+                Contact,
+                ContactTranslation,
+                Section,
+            ):
+                columns = list(model.__table__.columns)
+                rows += map(tuple, session.execute(select(*columns).order_by(*model.__table__.primary_key)))
+            return rows
+
+    before = everything()
+    for language in ("en", "fr", "bg"):
+        again = write(sample(language), language)
+        assert again.changed == 0
+        assert not again.new_issue
+        assert (again.unmatched, again.matched_by_position, again.not_in_file) == ([], [], [])
+    assert everything() == before
+
+
+def test_a_corrected_headline_changes_one_text(app: Container, write: Import) -> None:
+    issue = write(sample("en")).issue
+    write(sample("fr"), "fr")
+    with app.database.transaction() as session:
+        revision = issues.by_id(session, issue).revision  # type: ignore[union-attr]
+    done = write(sample("en").replace("### The ferry at Port Selin goes electric", "### An electric ferry"))
+    assert done.changed == 1
+    assert (done.unmatched, done.not_in_file) == ([], [])
+    assert "An electric ferry" in headlines(app, issue, "en")
+    assert len(headlines(app, issue, "en")) == len(headlines(app, issue, "fr")) == 16
+    with app.database.transaction() as session:
+        assert issues.by_id(session, issue).revision == revision + 1  # type: ignore[union-attr]
+
+
+def test_a_story_taken_out_of_the_file_is_kept_and_listed(app: Container, write: Import) -> None:
+    issue = write(sample("en")).issue
+    text = sample("en")
+    at = text.index("### The ferry at Port Selin")
+    done = write(text[:at] + text[text.index("## Schools and skills") :])
+    assert done.not_in_file == ["The ferry at Port Selin goes electric"]
+    assert len(headlines(app, issue, "en")) == 16
+
+
+def test_stories_that_a_language_still_lacks_are_listed(app: Container, write: Import) -> None:
+    assert write(sample("en")).untranslated == []
+    done = write(sample("bg"), "bg")
+    assert len(done.untranslated) == 16 - done.stories
+    assert "The ferry at Port Selin goes electric" in done.untranslated
+
+
+def test_a_corrected_date_is_written_where_the_first_language_says_it(app: Container, write: Import) -> None:
+    def date_of(issue: int) -> str:
+        with app.database.transaction() as session:
+            return str(issues.by_id(session, issue).issue_date)  # type: ignore[union-attr]
+
+    issue = write(sample("en")).issue
+    assert date_of(issue) == "2026-09-30"
+    assert write(sample("en").replace("date: 2026-09-30", "date: 2026-10-02")).changed == 1
+    write(sample("fr"), "fr")
+    assert date_of(issue) == "2026-10-02"
+
+
+def test_a_contact_taken_out_of_the_file_is_gone(app: Container, write: Import) -> None:
+    source = "## News\n\n### One\n\nText.\n\n*(For info: Ann Example)*\n\n### Two\n\nMore.\n"
+    issue = write(source, slug="lumen").issue
+    write(source.replace("One", "Un").replace("Two", "Deux").replace("News", "Nouvelles"), "fr", slug="lumen")
+    done = write(source.replace("*(For info: Ann Example)*\n\n", ""), slug="lumen")
+    assert done.changed == 1
+    with app.database.transaction() as session:
+        assert [texts for _, texts, _ in issues.contacts(session, issue)] == [
+            {"fr": "(For info: Ann Example)"}
+        ]
+
+
+def test_a_contact_note_speaks_for_the_stories_it_names(app: Container, write: Import) -> None:
+    issue = write(sample("en")).issue
+    with app.database.transaction() as session:
+        notes = issues.contacts(session, issue)
+        ina = next(note for note, texts, _ in notes if "Ina Sample" in texts["en"])
+        covered = session.scalars(
+            select(ContactStory.story_id).where(ContactStory.contact_id == ina.id)
+        ).all()
+        texts = issues.story_texts(session, issue)
+        assert {texts[story]["en"].headline for story in covered} == {
+            "River ministers review ten years of shared water data",
+            "Young delegates present their plan for the delta",
+        }
+        assert texts[ina.story_id]["en"].headline == "Young delegates present their plan for the delta"
+
+
+def test_stories_that_cannot_be_paired_are_listed_and_added(app: Container, write: Import) -> None:
+    english = (
+        "## News\n\n### One\n\n**1 May 2026, Aldeva:** A.\n\n### Two\n\n**2 May 2026, Aldeva:** B.\n\n"
+        "### Three\n\n**3 May 2026, Aldeva:** C.\n"
+    )
+    french = (
+        "## News\n\n### Deux\n\n**2 mai 2026, Aldeva :** B.\n\n### Autre\n\n**9 mai 2026, Aldeva :** X.\n\n"
+        "### Encore\n\n**10 mai 2026, Aldeva :** Y.\n\n### Un\n\n**1 mai 2026, Aldeva :** A.\n"
+    )
+    issue = write(english, slug="lumen").issue
+    done = write(french, "fr", slug="lumen")
+    assert sorted(done.unmatched) == ["Autre", "Encore"]
+    assert done.matched_by_position == []
+    with app.database.transaction() as session:
+        texts = issues.story_texts(session, issue)
+        together = {
+            (found["en"].headline if "en" in found else "", found["fr"].headline if "fr" in found else "")
+            for found in texts.values()
+        }
+    assert together == {("One", "Un"), ("Two", "Deux"), ("Three", ""), ("", "Autre"), ("", "Encore")}
+
+
+def test_stories_paired_by_nothing_but_their_order_are_listed(write: Import) -> None:
+    write("## News\n\n### One\n\nA.\n\n### Two\n\nB.\n", slug="lumen")
+    done = write("## News\n\n### Un\n\nA.\n\n### Deux\n\nB.\n", "fr", slug="lumen")
+    assert done.matched_by_position == ["Un", "Deux"]
+
+
+def test_sections_that_the_newsletter_does_not_know_are_made_and_listed(
+    app: Container, write: Import
+) -> None:
+    done = write(
+        "## News\n\n### One\n\nA.\n\n## News & Views!\n\n### Two\n\nB.\n\n## Новости\n\n### X\n\nY.\n",
+        slug="lumen",
+    )
+    assert done.new_sections == ["News", "News & Views!", "Новости"]
+    translated = write(
+        "## Nouvelles\n\n### Un\n\nA.\n\n## Avis\n\n### Deux\n\nB.\n\n## Новости\n\n### X\n\nY.\n",
+        "fr",
+        slug="lumen",
+    )
+    assert translated.new_sections == []
+    assert {"Nouvelles", "Avis"} <= set(translated.matched_by_position)
+    with app.database.transaction() as session:
+        newsletter = newsletters.by_slug(session, "lumen")
+        assert newsletter is not None
+        found = newsletters.sections(session, newsletter.id)
+        assert [(one.key, one.bit) for one in found] == [("news", 0), ("news-views", 1), ("section", 2)]
+        assert found[0].titles == {"en": "News", "fr": "Nouvelles"}
+
+
+def test_front_matter_names_the_issue(app: Container, write: Import) -> None:
+    done = write(
+        "---\nsubject: Hello\nnumber: 2026/9\ndate: 2026-12-24\n---\n\nIntro.\n\n## News\n\n### A\n\nB.\n"
+    )
+    assert done.number == "2026/9"
+    with app.database.transaction() as session:
+        row = issues.by_id(session, done.issue)
+        assert row is not None
+        assert row.issue_date == date(2026, 12, 24)
+        front = issues.front_matter(session, done.issue)["en"]
+        assert (front.subject, front.intro) == ("Hello", "Intro.")
+
+
+@pytest.mark.parametrize(
+    ("language", "slug", "source", "complaint"),
+    [
+        ("en", "nowhere", LEAST, "There is no newsletter “nowhere”. There is: lumen, lumen-basin."),
+        ("bs-Cyrl", "lumen-basin", LEAST, "lumen-basin has no language bs-Cyrl; it has en, fr,"),
+        ("sr-Latn-BA", "lumen-basin", LEAST, "Did you mean sr-Latn?"),
+        ("en", "lumen", "---\ndate: soon\n---\n\nHello.\n\n## A\n\n### B\n\nC.\n", "the date “soon”"),
+        ("en", "lumen", "## A\n\n### B\n\n![x](../../README.md)\n\nC.\n", "outside the document's folder"),
+        ("en", "lumen", "## A\n\n### B\n\n![x](missing.png)\n\nC.\n", "missing.png is not there"),
+    ],
+)
+def test_what_cannot_be_done_is_said_and_nothing_is_half_done(
+    app: Container, write: Import, language: str, slug: str, source: str, complaint: str
+) -> None:
+    with pytest.raises(ValueError, match=re.escape(complaint)):
+        write(source, language, slug)
+    with app.database.transaction() as session:
+        assert count(session, Issue) == count(session, Story) == 0
+
+
+def test_what_is_no_language_is_refused(write: Import) -> None:
+    with pytest.raises(InvalidLanguageTag):
+        write(LEAST, "klingonish")
+
+
+def test_an_approved_issue_takes_no_more_text(app: Container, write: Import) -> None:
+    issue = write(sample("en")).issue
+    approve.approve(app.database, compile.load_issue(app.database, app.urls, issue), "tests")
+    with pytest.raises(InvalidIssueState, match=f"mailer issue reopen {issue}"):
+        write(sample("en").replace("electric", "ELECTRIC"))
+    assert not any("ELECTRIC" in headline for headline in headlines(app, issue, "en"))
+    with app.database.transaction() as session:
+        assert issues.by_id(session, issue).state is IssueState.approved  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("state", "advice"),
+    [
+        (IssueState.approved, ["reopen"]),
+        (IssueState.scheduled, ["unschedule", "reopen"]),
+        (IssueState.sending, ["cancel"]),
+        (IssueState.paused, ["cancel"]),
+        (IssueState.sent, []),
+    ],
+)
+def test_what_stands_fast_is_refused_with_advice_that_can_be_followed(
+    app: Container, write: Import, state: IssueState, advice: list[str]
+) -> None:
+    issue = write(LEAST).issue
+    with app.database.transaction() as session:
+        row = issues.by_id(session, issue)
+        assert row is not None
+        row.state = state
+    with pytest.raises(InvalidIssueState) as refused:
+        write(LEAST)
+    assert re.findall(r"mailer issue (\w+) \d", str(refused.value)) == advice
+
+
+def test_newsletter_settings_can_be_applied_again(app: Container) -> None:
+    changed = (
+        SETTINGS
+        + '[[sections]]\nkey = "a"\ntitles = {en = "A"}\n[[sections]]\nkey = "b"\ntitles = {en = "B"}\n'
+    )
+    assert apply_newsletter(app.database, read_newsletter(SETTINGS)) == "made"
+    assert apply_newsletter(app.database, read_newsletter(SETTINGS)) == "up to date"
+    assert apply_newsletter(app.database, read_newsletter(changed)) == "changed"
+    assert apply_newsletter(app.database, read_newsletter(changed)) == "up to date"
+    fewer = (
+        SETTINGS.replace('"Lumen"\nsender_a', '"River"\nsender_a')
+        + '[[sections]]\nkey = "b"\ntitles = {en = "Be"}\n'
+    )
+    apply_newsletter(app.database, read_newsletter(fewer))
+    with app.database.transaction() as session:
+        newsletter = newsletters.by_slug(session, "lumen")
+        assert newsletter is not None
+        assert newsletter.sender_name == "River"
+        bits = {one.key: (one.bit, one.titles["en"]) for one in newsletters.sections(session, newsletter.id)}
+        assert bits == {"a": (0, "A"), "b": (1, "Be")}, "a section that readers may follow is kept"
+
+
+def settled(app: Container, issue: int, state: IssueState) -> int:
+    """Put an issue into a state; returns its revision."""
+    with app.database.transaction() as session:
+        row = issues.by_id(session, issue)
+        assert row is not None
+        row.state = state
+        return row.revision
+
+
+@pytest.mark.parametrize(
+    "change", [('"1 Example Quay"', '"2 Example Quay"'), ('titles = {en = "A"}', 'titles = {en = "Alpha"}')]
+)
+def test_an_approval_does_not_outlast_a_change_of_the_newsletter(
+    app: Container, write: Import, change: tuple[str, str]
+) -> None:
+    before = SETTINGS + '[[sections]]\nkey = "a"\ntitles = {en = "A"}\n'
+    apply_newsletter(app.database, read_newsletter(before))
+    issue = write(LEAST, slug="lumen").issue
+    write(LEAST.replace("News", "A"), slug="lumen")
+    revision = settled(app, issue, IssueState.approved)
+
+    def now() -> tuple[IssueState, int, str]:
+        with app.database.transaction() as session:
+            row = issues.by_id(session, issue)
+            assert row is not None
+            last = issues.events(session, issue)[-1]
+            return row.state, row.revision, f"{last.action}: {last.detail}"
+
+    harmless = before.replace('slug = "lumen"', 'slug = "lumen"\npublic = false')
+    assert apply_newsletter(app.database, read_newsletter(harmless)) == "changed"
+    assert now()[:2] == (IssueState.approved, revision)
+    after = harmless.replace(*change)
+    for state in (IssueState.sending, IssueState.paused):
+        settled(app, issue, state)
+        with pytest.raises(ChangeRefused, match=f"Issue {issue} .1. is {state}"):
+            apply_newsletter(app.database, read_newsletter(after))
+        assert apply_newsletter(app.database, read_newsletter(harmless)) == "up to date"
+    settled(app, issue, IssueState.scheduled)
+    assert apply_newsletter(app.database, read_newsletter(after)) == "changed"
+    assert now() == (IssueState.draft, revision + 1, "reopened: the newsletter changed")
+    assert apply_newsletter(app.database, read_newsletter(after)) == "up to date"
+    assert apply_newsletter(app.database, read_newsletter(harmless)) == "changed"
+    assert now()[:2] == (IssueState.draft, revision + 2), "an approval of what was seen before would fail"
+    settled(app, issue, IssueState.sent)
+    assert apply_newsletter(app.database, read_newsletter(after)) == "changed"
+    assert now()[:2] == (IssueState.sent, revision + 2)
+
+
+def test_a_title_that_a_document_brought_outlasts_the_same_settings(app: Container, write: Import) -> None:
+    known = SETTINGS + '[[sections]]\nkey = "news"\ntitles = {en = "News"}\n'
+    apply_newsletter(app.database, read_newsletter(known))
+    write(LEAST, slug="lumen")
+    write(LEAST.replace("News", "Nouvelles"), "fr", slug="lumen")
+    assert apply_newsletter(app.database, read_newsletter(known)) == "up to date"
+
+
+def test_a_newsletter_has_no_more_sections_than_a_mask_has_bits(app: Container, write: Import) -> None:
+    def many(first: int, last: int) -> str:
+        return SETTINGS + "".join(
+            f'[[sections]]\nkey = "s{at}"\ntitles = {{en = "S{at}"}}\n' for at in range(first, last)
+        )
+
+    apply_newsletter(app.database, read_newsletter(many(0, 62)))
+    with pytest.raises(ChangeRefused, match="at most 62 sections, those it had before among them, and “s62”"):
+        apply_newsletter(app.database, read_newsletter(many(1, 63)))
+    with pytest.raises(ChangeRefused, match="at most 62 sections"):
+        write(LEAST, slug="lumen")
+
+
+def test_a_section_in_two_places_of_a_document_is_one(app: Container, write: Import) -> None:
+    source = (
+        "## A\n\n### One\n\nText.\n\n## B\n\n### Other\n\nText.\n\n*(For info: Bo Example)*\n\n"
+        "## A\n\n### Two\n\nMore.\n\n*(For info: Ann Example)*\n"
+    )
+    done = write(source, slug="lumen")
+    assert (done.new_sections, done.sections, done.stories) == (["A", "B"], 2, 3)
+    assert headlines(app, done.issue, "en") == ["One", "Two", "Other"]
+    with app.database.transaction() as session:
+        texts = issues.story_texts(session, done.issue)
+        spoken = {
+            found["en"]: [texts[story]["en"].headline for story in covered]
+            for _, found, covered in issues.contacts(session, done.issue)
+        }
+    assert spoken == {"(For info: Bo Example)": ["Other"], "(For info: Ann Example)": ["Two"]}
+    again = write(source, slug="lumen")
+    assert (again.changed, again.new_sections, again.matched_by_position) == (0, [], [])
+
+
+def test_stories_before_the_first_title_keep_their_section(write: Import) -> None:
+    source = "**One**\n\n**1 May 2026, Aldeva:** Text.\n"
+    assert write(source, slug="lumen").new_sections == ["News"]
+    again = write(source, slug="lumen")
+    assert (again.changed, again.new_sections) == (0, [])
+
+
+HEADLINES = st.sampled_from(["### One\n\n", "### Two\n\n", "### Three\n\n", ""])
+BODIES = st.sampled_from(
+    ["Red.", "Green.", "Blue.", "**1 May 2026, Aldeva:** May.", "**2 May 2026, Aldeva:** June."]
+)
+NOTES = st.sampled_from(["", "*(For info: Ann Example)*"])
+STORIES = st.lists(st.tuples(HEADLINES, BODIES, NOTES), min_size=1, max_size=3)
+DOCUMENTS = st.lists(st.tuples(st.sampled_from(["A", "B", "a"]), STORIES), min_size=1, max_size=4)
+
+NUMBERS = count_up(2)
+
+
+def document(sections: list[tuple[str, list[tuple[str, str, str]]]]) -> str:
+    lines = []
+    for title, stories in sections:
+        lines.append(f"## {title}")
+        lines += [f"{headline}{body}\n\n{note}" for headline, body, note in stories]
+    return "\n\n".join(lines) + "\n"
+
+
+@settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    derandomize=True,
+)
+@given(first=DOCUMENTS, second=DOCUMENTS)
+def test_every_word_arrives_once_and_again_changes_nothing(
+    app: Container, write: Import, first: list[Any], second: list[Any]
+) -> None:
+    number = next(NUMBERS)
+    sources = [document(first), document(second)]
+    for source in sources:
+        try:
+            done = write(f"---\nnumber: {number}\n---\n\n{source}", slug="lumen")
+        except DocumentError:
+            assume(False)
+        again = write(f"---\nnumber: {number}\n---\n\n{source}", slug="lumen")
+        assert again.changed == 0
+        arrived, titles = said(app, done.issue)
+        written = words(re.sub("^## .*", "", source, flags=re.MULTILINE))
+        assert written == arrived if source is sources[0] else written <= arrived
+        assert {title.casefold() for title in re.findall("^## (.*)", source, re.MULTILINE)} <= titles
+
+
+def said(app: Container, issue: int) -> tuple[Counter[str], set[str]]:
+    """The words of an issue's stories and notes in English, and the titles of its newsletter's sections."""
+    with app.database.transaction() as session:
+        found = [texts["en"] for texts in issues.story_texts(session, issue).values()]
+        lines = [text.headline + " " + text.body for text in found]
+        lines += [line["text"] for text in found for line in text.datelines]
+        lines += [texts["en"] for _, texts, _ in issues.contacts(session, issue) if texts]
+        row = issues.by_id(session, issue)
+        assert row is not None
+        sections = newsletters.sections(session, row.newsletter_id)
+        return words("\n".join(lines)), {section.titles["en"].casefold() for section in sections}
+
+
+def test_the_leading_language_decides_order_notes_and_pictures(app: Container, write: Import) -> None:
+    picture = "![A boat](pictures/01-charter.jpg)\n\n"
+    one, two = f"### One\n\n{picture}Text.\n\n", "### Two\n\nMore.\n\n"
+    note = "*(For info on the above: Ann Example)*\n"
+    issue = write(f"## News\n\n{one}{two}{note}", slug="lumen").issue
+    french = "## Nouvelles\n\n### Un\n\nTexte.\n\n### Deux\n\nPlus.\n\n*(Pour plus d’informations : Ann Example)*\n"
+    assert write(french, "fr", slug="lumen").changed == 4
+
+    def shape() -> tuple[list[str], list[int], int]:
+        with app.database.transaction() as session:
+            covered = [len(stories) for _, _, stories in issues.contacts(session, issue)]
+            shown = sum(story.picture_id is not None for story, _ in issues.stories(session, issue))
+        return headlines(app, issue, "en"), covered, shown
+
+    assert shape() == (["One", "Two"], [2], 1)
+    assert write(french, "fr", slug="lumen").changed == 0
+    assert shape() == (["One", "Two"], [2], 1)
+    source = (
+        f"## News\n\n### Three\n\nNew.\n\n*(For info: Bo Example)*\n\n{two}{note}\n{one.replace(picture, '')}"
+    )
+    write(source, slug="lumen")
+    assert shape() == (["Three", "Two", "One"], [1, 1], 0)
+    assert write(source, slug="lumen").changed == 0
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["---\nsubject: He\x07llo\n---\n\n", "---\npreheader: He\x7fllo\n---\n\n", "# He\x07llo\n\n"],
+)
+def test_control_characters_in_a_header_are_refused(write: Import, source: str) -> None:
+    with pytest.raises(
+        ChangeRefused, match=r"The (subject|preheader|title) holds the control character U\+00"
+    ):
+        write(source + LEAST, slug="lumen")
+
+
+def test_imports_at_the_same_time_wait_for_each_other(app: Container, write: Import) -> None:
+    french = LEAST.replace("One", "Un").replace("News", "Nouvelles")
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(write, LEAST, "en", "lumen"), pool.submit(write, french, "fr", "lumen")]
+        done = [one.result(30) for one in both]
+    assert [one.new_issue for one in done].count(True) == 1
+    assert len({one.issue for one in done}) == 1
+    assert headlines(app, done[0].issue, "en") == ["One"]
+    assert headlines(app, done[0].issue, "fr") == ["Un"]
+
+
+def test_an_approval_during_an_import_is_not_overtaken(app: Container, write: Import) -> None:
+    """Whichever commits first, what is approved is what was looked over."""
+    issue = write(LEAST, slug="lumen").issue
+    seen = compile.load_issue(app.database, app.urls, issue)
+    with ThreadPoolExecutor(1) as pool:
+        with app.database.transaction() as session:
+            row = issues.lock(session, issue)
+            assert row is not None
+            late = pool.submit(write, LEAST.replace("Text", "Other text"), "en", "lumen")
+            while not waiting(app):
+                assert not late.done()
+            row.state = IssueState.approved
+        with pytest.raises(InvalidIssueState):
+            late.result(30)
+    assert compile.load_issue(app.database, app.urls, issue).revision == seen.revision
+
+
+def waiting(app: Container) -> int:
+    """How many of our connections wait for a lock."""
+    query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    with app.database.transaction() as session:
+        return session.scalar(text(query)) or 0
+
+
+def words(text: str) -> Counter[str]:
+    return Counter(re.findall(r"[^\W_]+", text))
+
+
+@requires_real_newsletter
+def test_the_real_newsletter_is_in_the_database_word_for_word(app: Container, write: Import) -> None:
+    source = REAL_NEWSLETTER.read_text("utf-8")
+    done = write(source, slug="lumen")
+    assert (done.sections, done.stories, done.contacts) == (6, 18, 7)
+    with app.database.transaction() as session:
+        front = issues.front_matter(session, done.issue)["en"]
+        newsletter = newsletters.by_slug(session, "lumen")
+        assert newsletter is not None
+        said = [front.intro]
+        if front.subject not in ("Lumen 1",):
+            said.append(front.subject)
+        said += [one.titles["en"] for one in newsletters.sections(session, newsletter.id)]
+        texts = issues.story_texts(session, done.issue)
+        for story, _ in issues.stories(session, done.issue):
+            text = texts[story.id]["en"]
+            said += [text.headline, text.body, text.link, text.link_label, text.alt]
+            said += [line["text"] for line in text.datelines]
+        notes = issues.contacts(session, done.issue)
+        said += [found["en"] for _, found, _ in notes]
+        assert sorted(len(covered) for _, _, covered in notes) == [1, 1, 2, 3, 3, 3, 5]
+    assert words("\n".join(said)) == words(source)
+    assert write(source, slug="lumen").changed == 0

@@ -1,0 +1,423 @@
+"""Explaining a delivery in plain words, counting, and finding contradictions."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+
+from mailer.bootstrap import Container
+from mailer.devtools.inbox import InboxServer
+from mailer.domain.states import IssueState
+from mailer.domain.subscription_ref import SubscriptionRef
+from mailer.domain.throttling import ThrottleScope, ThrottleState
+from mailer.services.delivery import expand, explain
+from mailer.services.delivery.explain import Explanation
+from mailer.services.feedback import bounces
+from mailer.services.issues import approve, compile, report, schedule
+from mailer.services.issues.report import LanguageRow, NotFound
+from mailer.services.subscribers import unsubscribe
+from mailer.store import audit as ledger_audit
+from mailer.store import batches, ledger, throttles
+from tests.conftest import NOW
+from tests.support.emails import emails_by_recipient
+
+Import = Callable[..., int]
+AddReaders = Callable[[str], None]
+Prepare = Callable[[int], None]
+Send = Callable[[], int]
+
+READERS = """
+    ann@example.org;en;
+    bea@example.org;fr-CA|en;water-and-rivers
+    cil@example.org;hr;schools-and-skills
+    dan@example.org;ja;health-and-care
+    eve@example.org;en;none
+    fay@example.org;en;
+    gil@example.org;bs;schools-and-skills
+"""
+
+
+def explained(app: Container, issue: int, name: str) -> tuple[Explanation, str]:
+    address = f"{name}@example.org"
+    found = explain.explain(app.database, issue, address, app.tokens.address_hash(address))
+    return found, "\n".join(found.sentences)
+
+
+def run(app: Container, statement: str) -> None:
+    with app.database.transaction() as session:
+        assert session.connection().execute(text(statement)).rowcount
+
+
+@pytest.fixture
+def sent(import_issue: Import, add_subscribers: AddReaders, prepare: Prepare, send: Send) -> int:
+    issue = import_issue("en", "fr", "bs", "sr-Latn")
+    add_subscribers(READERS)
+    prepare(issue)
+    send()
+    return issue
+
+
+def test_why_a_reader_got_an_edition(app: Container, sent: int) -> None:
+    ann, said = explained(app, sent, "ann")
+    assert (ann.state, ann.language, len(ann.sections)) == ("sent", "en", 6)
+    assert "ann@example.org reads en." in said
+    assert "They follow every section." in said
+    assert "Their edition is in en, because they read en, with: News and events; Water and rivers;" in said
+    assert "Consent given on 2 January 2026 by way of “a form”." in said
+    assert "at the first attempt; the relay said: 250" in said
+
+    bea, said = explained(app, sent, "bea")
+    assert (bea.language, bea.sections) == ("fr", ["Water and rivers"])
+    assert "They follow Water and rivers." in said
+    assert "because they read fr-CA" in said
+
+    cil, said = explained(app, sent, "cil")
+    assert cil.language == "bs"
+    assert "because the newsletter falls back from hr to it" in said
+
+    dan, said = explained(app, sent, "dan")
+    assert dan.language == "en"
+    assert "because nothing they read is there, and it is the newsletter's default" in said
+
+    _, said = explained(app, sent, "gil")
+    assert "3 of its stories had no bs text and were labelled." in said
+
+
+def test_why_a_reader_got_nothing(app: Container, sent: int) -> None:
+    eve, said = explained(app, sent, "eve")
+    assert (eve.state, eve.skip_reason, eve.language, eve.sections) == (
+        "skipped",
+        "nothing_in_sections",
+        None,
+        [],
+    )
+    assert "None of the sections they follow has a story in this issue." in said
+    assert "They follow no section of their own choice." in said
+
+    nobody, said = explained(app, sent, "nobody")
+    assert nobody.state == "unknown"
+    assert said == "Nobody with the address nobody@example.org is known here."
+
+    bounces.suppress(app.database, [app.tokens.address_hash("nobody@example.org")], "complaint")
+    assert "The address was suppressed on" in explained(app, sent, "nobody")[1]
+
+    run(
+        app,
+        "DELETE FROM subscription s USING subscriber r WHERE r.id = s.subscriber_id AND address LIKE 'fay@%'",
+    )
+    assert "They have no subscription to lumen-basin" in explained(app, sent, "fay")[1]
+
+
+def test_every_reason_has_its_sentence(app: Container, sent: int) -> None:
+    for reason, sentence in {
+        "unsubscribed": "They have unsubscribed, so nothing was sent.",
+        "unconfirmed": "They never confirmed their subscription, so nothing was sent.",
+        "suppressed": "Their address must not be mailed, so nothing was sent.",
+        "no_language": "The issue has no language that they read, nor one that the newsletter falls back to.",
+        "cancelled": "The issue was cancelled before their turn came.",
+    }.items():
+        run(app, f"UPDATE delivery SET state = 'skipped', skip_reason = '{reason}'")
+        assert sentence in explained(app, sent, "ann")[1]
+
+
+def test_every_state_has_its_sentence(app: Container, sent: int) -> None:
+    for change, sentence in {
+        "state = 'failed', last_reply = '550 5.1.1 no', attempts = 3": "after 3 attempts): 550 5.1.1 no.",
+        "state = 'uncertain', last_reply = 'lost'": "no answer was seen: lost. It is not sent again by itself.",
+        "state = 'sending'": "It is with a worker right now.",
+        "state = 'pending', last_reply = '451 busy'": "The last attempt was deferred: 451 busy. The next is due ",
+        "state = 'pending', attempts = 0": "It waits for its turn; it is due ",
+    }.items():
+        run(app, f"UPDATE delivery SET {change}")
+        assert sentence in explained(app, sent, "ann")[1]
+
+
+def test_what_waits_because_the_issue_is_paused(
+    app: Container, import_issue: Import, add_subscribers: AddReaders, prepare: Prepare
+) -> None:
+    issue = import_issue("en")
+    add_subscribers(READERS)
+    assert "Issue 1 is draft: its audience is not frozen yet." in explained(app, issue, "ann")[1]
+    prepare(issue)
+    schedule.pause(app.database, issue, "tests")
+    assert "It waits: the issue is paused." in explained(app, issue, "ann")[1]
+    add_subscribers("late@example.org;en;")
+    assert "They were not subscribed when the audience was frozen" in explained(app, issue, "late")[1]
+
+
+def test_what_holds_a_delivery_back_is_named(
+    app: Container, import_issue: Import, add_subscribers: AddReaders, prepare: Prepare
+) -> None:
+    issue = import_issue("en")
+    add_subscribers("ann@example.org;en;\nbea@gmail.com;en;")
+    prepare(issue)
+    now = datetime.now(UTC)
+
+    def said(address: str) -> str:
+        around = explain.SendContext(now, app.relay_routes, app.providers, app.urls, "")
+        hashed = app.tokens.address_hash(address)
+        return "\n".join(explain.explain(app.database, issue, address, hashed, around).sentences)
+
+    def throttle(kind: ThrottleScope, name: str, how: Callable[[ThrottleState], ThrottleState]) -> None:
+        with app.database.transaction() as session:
+            throttles.update(session, kind, name, how)
+
+    until = now + timedelta(hours=2)
+    by_hand: dict[str, Any] = {"open_until": until, "manual": True, "reason": "asked by their postmaster"}
+    throttle(ThrottleScope.provider, "Gmail", lambda one: replace(one, **by_hand))
+    throttle(ThrottleScope.provider, "example.org", lambda one: one.slow_down(now, 20, 0, "450 4.2.1 slower"))
+    held = f"Gmail is held until {until:%-d %B %Y at %H:%M} UTC: asked by their postmaster."
+    assert held in said("bea@gmail.com")
+    ann = said("ann@example.org")
+    assert "It waits for its turn; it has been due since " in ann
+    assert "example.org is slowed down to 10 a second: 450 4.2.1 slower." in ann
+    assert "Gmail" not in ann
+    throttle(ThrottleScope.relay, "relay", lambda one: one.trip(now, "refused the connection"))
+    assert "The relay relay gets nothing until " in said("ann@example.org")
+    schedule.set_max_rate(app.database, issue, 5, "tests")
+    assert "The issue sends at most 5 a second." in said("ann@example.org")
+
+
+def test_a_message_is_found_in_the_relays_log(app: Container, sent: int, inbox: InboxServer) -> None:
+    def found(address: str) -> Explanation:
+        around = explain.SendContext(NOW, app.relay_routes, app.providers, app.urls, "")
+        return explain.explain(app.database, sent, address, app.tokens.address_hash(address), around)
+
+    ann = found("ann@example.org")
+    assert (ann.message_id, ann.relay) == (
+        emails_by_recipient(inbox)["ann@example.org"]["Message-ID"],
+        "relay",
+    )
+    assert f"Its Message-ID is {ann.message_id}; it went by the relay “relay”." in ann.sentences
+    assert found("eve@example.org").message_id is None, "it was never handed over"
+
+
+def test_leaving_shows_in_the_explanation(
+    app: Container, import_issue: Import, add_subscribers: AddReaders, prepare: Prepare, send: Send
+) -> None:
+    issue = import_issue("en")
+    add_subscribers(READERS)
+    prepare(issue)
+    with app.database.transaction() as session:
+        reader = session.scalar(text("SELECT id FROM subscriber WHERE address = 'ann@example.org'"))
+    assert unsubscribe.unsubscribe(app.database, SubscriptionRef(int(str(reader)), issue), "one click", NOW)
+    send()
+    _, said = explained(app, issue, "ann")
+    assert "Consent withdrawn on 30 September 2026 by way of “one click”." in said
+    assert "They have unsubscribed, so nothing was sent." in said
+
+
+def test_there_is_no_such_issue(app: Container) -> None:
+    asks: list[Callable[[], object]] = [
+        lambda: report.status(app.database, 9, NOW),
+        lambda: report.audit(app.database, 9),
+        lambda: report.by_language(app.database, 9),
+        lambda: explain.explain(app.database, 9, "ann@example.org", b""),
+    ]
+    for ask in asks:
+        with pytest.raises(NotFound, match="There is no issue 9"):
+            ask()
+
+
+def test_readers_are_counted_by_the_language_that_serves_their_first_wish(app: Container, sent: int) -> None:
+    found = report.by_language(app.database, sent)
+    rows = {row.language: row for row in found}
+    assert rows["en"] == LanguageRow("en", subscribers=3, editions=1, sent=2, fell_back=0, not_sent=1)
+    assert rows["fr"] == LanguageRow("fr", subscribers=1, editions=1, sent=1, fell_back=0)
+    assert rows["hr"] == LanguageRow("hr", subscribers=1, editions=1, sent=1, fell_back=1)
+    assert rows["bs"] == LanguageRow("bs", subscribers=1, editions=1, sent=1, fell_back=1)
+    assert rows[""] == LanguageRow("", subscribers=1, editions=1, sent=1, fell_back=1)
+    assert found[-1].language == "", "the rest of the world last"
+
+
+def test_counts_add_up_at_every_moment(
+    app: Container, import_issue: Import, add_subscribers: AddReaders, send: Send
+) -> None:
+    issue = import_issue("en", "fr")
+    lines = (f"r{n}@example.org;{'en' if n % 2 else 'fr'};{'' if n % 7 else 'none'}" for n in range(40))
+    add_subscribers("\n".join(lines))
+    seen = []
+
+    def look() -> None:
+        found = report.status(app.database, issue, datetime.now(UTC))
+        c = found.counts
+        assert c.candidates == c.sent + c.failed + c.skipped + c.pending + c.uncertain
+        assert report.audit(app.database, issue) == []
+        seen.append((found.state, c.candidates, c.pending, c.sent))
+
+    look()
+    approve.approve(app.database, compile.load_issue(app.database, app.urls, issue), "tests")
+    schedule.schedule(app.database, issue, NOW, "tests")
+    schedule.start_due(app.database, NOW, 10)
+    look()
+    while expand.expand_next(app.database, issue, NOW):
+        look()
+    while compile.render_stale(app.database, app.renderer, app.urls, "", issue, 8):
+        look()
+    assert expand.open_for_sending(app.database, issue, datetime.now(UTC))
+    for batch, _ in schedule.enqueue_due(app.database, datetime.now(UTC), timedelta(0), 100):
+        app.send_worker.send_batch(batch)
+        look()
+    send()
+    look()
+    assert seen[0] == (IssueState.draft, 0, 0, 0)
+    assert seen[1] == (IssueState.sending, 40, 40, 0)
+    assert seen[-1] == (IssueState.sent, 40, 0, 34)
+    assert report.list_issues(app.database)[0][4].sent == 34
+
+
+PLANTED = {
+    "a row is gone": ("DELETE FROM delivery WHERE subscriber_id = 1", {"candidates", "counts"}),
+    "a row is gone that was counted as pending": (
+        "UPDATE batch SET sent = sent - 1; DELETE FROM delivery WHERE subscriber_id = 1",
+        {"candidates", "sum"},
+    ),
+    "a row is gone, and was never counted": (
+        "UPDATE subscription SET changed_at = now() - interval '1 hour';"
+        "DELETE FROM delivery WHERE subscriber_id = 1;"
+        "UPDATE batch SET candidates = candidates - 1, sent = sent - 1",
+        {"missing"},
+    ),
+    "a reader whom no batch holds": (
+        "UPDATE subscription SET changed_at = now() - interval '1 hour' WHERE subscriber_id = 7;"
+        "DELETE FROM delivery WHERE subscriber_id = 7;"
+        "UPDATE batch SET last_subscriber_id = 6, candidates = candidates - 1, sent = sent - 1",
+        {"missing"},
+    ),
+    "a count is too high": ("UPDATE batch SET sent = sent + 1", {"counts", "sum"}),
+    "two counts are wrong, and their sum is right": (
+        "UPDATE batch SET sent = sent - 1, failed = failed + 1",
+        {"counts"},
+    ),
+    "another outcome than was counted": (
+        "UPDATE delivery SET state = 'failed' WHERE subscriber_id = 1",
+        {"counts"},
+    ),
+    "uncertain, and not counted": (
+        "UPDATE delivery SET state = 'uncertain' WHERE subscriber_id = 1",
+        {"counts"},
+    ),
+    "more candidates than rows": ("UPDATE batch SET candidates = candidates + 1", {"candidates", "sum"}),
+    "sent, and the relay said nothing": (
+        "UPDATE delivery SET last_reply = '' WHERE subscriber_id = 1",
+        {"outcome"},
+    ),
+    "sent at no time": ("UPDATE delivery SET finished_at = NULL WHERE subscriber_id = 2", {"outcome"}),
+    "sent, and nobody knows what": (
+        "UPDATE delivery SET edition_id = NULL WHERE subscriber_id = 3",
+        {"edition"},
+    ),
+    "sent without being tried": ("UPDATE delivery SET attempts = 0 WHERE subscriber_id = 3", {"attempt"}),
+    "failed at no time": (
+        "UPDATE delivery SET state = 'failed', finished_at = NULL WHERE subscriber_id = 1;"
+        "UPDATE batch SET sent = sent - 1, failed = failed + 1",
+        {"failure"},
+    ),
+    "skipped without a reason": (
+        "UPDATE delivery SET skip_reason = NULL WHERE state = 'skipped'",
+        {"reason"},
+    ),
+    "sent, and a reason why not": (
+        "UPDATE delivery SET skip_reason = 'paused' WHERE subscriber_id = 1",
+        {"reason"},
+    ),
+    "outside every batch, behind": ("UPDATE batch SET last_subscriber_id = 6", {"outside"}),
+    "outside every batch, before": (
+        "UPDATE batch SET first_subscriber_id = 2",
+        {"candidates", "counts", "outside"},
+    ),
+    "open in a batch that is done": (
+        "UPDATE delivery SET state = 'pending' WHERE subscriber_id = 1; UPDATE batch SET sent = sent - 1",
+        {"done"},
+    ),
+    "open in an issue that was sent": (
+        "UPDATE delivery SET state = 'pending' WHERE subscriber_id = 1;"
+        "UPDATE batch SET sent = sent - 1, state = 'ready'",
+        {"ended"},
+    ),
+    "rows before the batch was expanded": (
+        "UPDATE batch SET state = 'planned', sent = 0, skipped = 0",
+        {"planned"},
+    ),
+    "two batches for one reader": (
+        "INSERT INTO batch (issue_id, first_subscriber_id, last_subscriber_id, state, candidates, epoch, worker,"
+        " is_retry, sent, failed, skipped, uncertain) SELECT issue_id, last_subscriber_id, last_subscriber_id,"
+        " 'done', 0, 0, '', false, 0, 0, 0, 0 FROM batch",
+        {"overlap", "candidates", "counts"},
+    ),
+    "two rows for one reader": (
+        "ALTER TABLE delivery DROP CONSTRAINT pk_delivery;"
+        "INSERT INTO delivery SELECT * FROM delivery WHERE subscriber_id = 1;"
+        "UPDATE batch SET sent = sent + 1, candidates = candidates + 1",
+        {"twice"},
+    ),
+}
+
+
+@pytest.mark.parametrize("what", PLANTED)
+def test_a_planted_contradiction_is_found(app: Container, sent: int, what: str) -> None:
+    assert report.audit(app.database, sent) == []
+    change, broken = PLANTED[what]
+    with pytest.raises(RollBack), app.database.transaction() as session:
+        for statement in change.split(";"):
+            assert session.connection().execute(text(statement)).rowcount
+        found = ledger_audit.findings(session, sent)
+        assert {finding.rule for finding in found} == broken, found
+        assert all(finding.batch or finding.subscriber for finding in found), "the offending rows are named"
+        raise RollBack
+    assert report.audit(app.database, sent) == []
+
+
+class RollBack(Exception):
+    pass
+
+
+def test_many_contradictions_are_counted_and_some_named(
+    app: Container, import_issue: Import, add_subscribers: AddReaders, prepare: Prepare, send: Send
+) -> None:
+    issue = import_issue("en")
+    add_subscribers("\n".join(f"r{n}@example.org;en;" for n in range(30)))
+    prepare(issue)
+    send()
+    run(app, "UPDATE delivery SET last_reply = NULL")
+    found = report.audit(app.database, issue)
+    assert found[0] == ("outcome", "The delivery to subscriber 1 is sent without an outcome.", None, 1)
+    assert found[-1].message == "And 10 more like these."
+    assert len(found) == 21
+
+
+def test_who_came_or_moved_after_the_audience_was_frozen_is_not_missing(
+    app: Container, sent: int, add_subscribers: AddReaders
+) -> None:
+    run(app, "UPDATE subscription SET changed_at = now() - interval '1 hour'")
+    add_subscribers("late@example.org;en;")
+    assert report.audit(app.database, sent) == []
+    run(app, "UPDATE subscription SET changed_at = now() - interval '1 hour'")
+    assert [one.subscriber for one in report.audit(app.database, sent)] == [8]
+    run(app, "UPDATE subscriber SET address_changed_at = now() WHERE id = 8")
+    assert report.audit(app.database, sent) == [], "what they had at another address came with them"
+
+
+def test_the_ledger_itself_refuses_a_second_row(app: Container, sent: int) -> None:
+    with pytest.raises(IntegrityError, match="duplicate key"):
+        run(app, "INSERT INTO delivery SELECT * FROM delivery WHERE subscriber_id = 1")
+
+
+def test_what_is_with_a_worker_is_counted(
+    app: Container, import_issue: Import, add_subscribers: AddReaders, prepare: Prepare
+) -> None:
+    issue = import_issue("en")
+    add_subscribers(READERS)
+    prepare(issue)
+    assert report.count_in_flight(app.database, issue) == 0
+    lease = timedelta(minutes=1)
+    with app.database.transaction() as session:
+        claim = batches.claim(session, 1, "worker", lease)
+        assert claim is not None
+        batches.renew_lease(session, claim, lease)
+        assert len(ledger.reserve(session, claim, claim.first_subscriber_id, 4)[0]) == 4
+    assert report.count_in_flight(app.database, issue) == 4

@@ -1,0 +1,297 @@
+"""When an issue goes out, and stopping it on its way."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import pytest
+from sqlalchemy import text
+
+from mailer.bootstrap import Container
+from mailer.domain.states import InvalidIssueState, IssueState
+from mailer.services.delivery import expand
+from mailer.services.issues import approve, compile, report, schedule
+from mailer.services.issues.schedule import IssueNotFound
+from mailer.store import batches, ledger
+from tests.conftest import NOW
+from tests.support.locks import wait_for_lock
+from tests.support.query_plans import disable_plans, with_each_plan
+
+Import = Callable[..., int]
+AddReaders = Callable[[str], None]
+HOUR = timedelta(hours=1)
+
+
+def many(count: int) -> str:
+    return "\n".join(f"reader{n}@example.org;en;" for n in range(count))
+
+
+@pytest.fixture
+def issue(app: Container, import_issue: Import) -> int:
+    """An approved one."""
+    made = import_issue("en")
+    approve.approve(app.database, compile.load_issue(app.database, app.urls, made), "tests")
+    return made
+
+
+@pytest.fixture
+def in_batches(
+    app: Container, issue: int, add_subscribers: AddReaders, prepare: Callable[[int], None]
+) -> Callable[[int], list[int]]:
+    """Gives the issue so many readers, and has it ready; returns its batches, each of ten readers."""
+
+    def run(readers: int) -> list[int]:
+        add_subscribers(many(readers))
+        schedule.reopen(app.database, issue, "tests")
+        prepare(issue)
+        with app.database.transaction() as session:
+            return list(session.scalars(text("SELECT id FROM batch ORDER BY id")))
+
+    return run
+
+
+def state(app: Container, issue: int) -> IssueState:
+    return report.status(app.database, issue, NOW).state
+
+
+def begin(app: Container, issue: int) -> None:
+    schedule.schedule(app.database, issue, NOW, "tests")
+    assert schedule.start_due(app.database, NOW, 10) == [issue]
+
+
+def test_an_issue_begins_when_its_time_has_come_and_once(
+    app: Container, issue: int, add_subscribers: AddReaders
+) -> None:
+    add_subscribers(many(25))
+    schedule.schedule(app.database, issue, NOW + HOUR, "tests")
+    assert schedule.start_due(app.database, NOW, 10) == []
+    schedule.schedule(app.database, issue, NOW + 2 * HOUR, "tests")
+    assert schedule.start_due(app.database, NOW + HOUR, 10) == []
+    assert schedule.start_due(app.database, NOW + 2 * HOUR, 10) == [issue]
+    assert schedule.start_due(app.database, NOW + 2 * HOUR, 10) == []
+    assert schedule.list_preparing(app.database) == [issue]
+    found = report.status(app.database, issue, NOW)
+    assert (found.state, found.counts.candidates, found.counts.pending) == (IssueState.sending, 25, 25)
+    with app.database.transaction() as session:
+        rows = session.execute(
+            text("SELECT first_subscriber_id, last_subscriber_id, candidates FROM batch ORDER BY 1")
+        ).all()
+    assert [row.candidates for row in rows] == [10, 10, 5]
+    assert all(row.first_subscriber_id <= row.last_subscriber_id for row in rows)
+    assert all(one.last_subscriber_id < other.first_subscriber_id for one, other in pairwise(rows))
+
+
+def test_two_beats_begin_an_issue_once(app: Container, issue: int, add_subscribers: AddReaders) -> None:
+    add_subscribers(many(25))
+    schedule.schedule(app.database, issue, NOW, "tests")
+    begun: list[list[int]] = []
+    go = threading.Barrier(4)
+
+    def beat() -> None:
+        go.wait()
+        begun.append(schedule.start_due(app.database, NOW, 10))
+
+    threads = [threading.Thread(target=beat) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(begun) == [[], [], [], [issue]]
+    assert report.status(app.database, issue, NOW).counts.candidates == 25
+
+
+def test_only_an_approved_issue_is_scheduled(app: Container, import_issue: Import) -> None:
+    issue = import_issue("en")
+    with pytest.raises(InvalidIssueState, match=f"mailer issue approve {issue}"):
+        schedule.schedule(app.database, issue, NOW, "tests")
+    with pytest.raises(IssueNotFound, match="There is no issue 99"):
+        schedule.schedule(app.database, 99, NOW, "tests")
+
+
+def test_what_is_scheduled_can_be_taken_back(app: Container, issue: int) -> None:
+    schedule.schedule(app.database, issue, NOW, "tests")
+    schedule.unschedule(app.database, issue, "tests")
+    assert state(app, issue) is IssueState.approved
+    assert schedule.start_due(app.database, NOW + HOUR, 10) == []
+    schedule.reopen(app.database, issue, "tests")
+    assert state(app, issue) is IssueState.draft
+
+
+@pytest.mark.parametrize("now", [state for state in IssueState if state is not IssueState.scheduled])
+def test_only_what_is_scheduled_is_taken_back(app: Container, issue: int, now: IssueState) -> None:
+    """Above all a draft: it would be approved without anybody having looked it over."""
+    with app.database.transaction() as session:
+        session.execute(text("UPDATE issue SET state = :now"), {"now": now})
+    with pytest.raises(InvalidIssueState, match=f"Issue {issue} is {now.value}, not scheduled."):
+        schedule.unschedule(app.database, issue, "tests")
+    assert state(app, issue) is now
+
+
+def test_pausing_and_resuming(app: Container, issue: int, add_subscribers: AddReaders) -> None:
+    add_subscribers(many(3))
+    with pytest.raises(InvalidIssueState):
+        schedule.pause(app.database, issue, "tests")
+    begin(app, issue)
+    schedule.pause(app.database, issue, "tests", "typing error")
+    schedule.pause(app.database, issue, "tests")
+    assert state(app, issue) is IssueState.paused
+    # What is paused is prepared all the same, and not handed out.
+    assert expand.expand_next(app.database, issue, NOW) == 1
+    while compile.render_stale(app.database, app.renderer, app.urls, "", issue, 8):
+        pass
+    assert expand.open_for_sending(app.database, issue, NOW)
+    assert schedule.enqueue_due(app.database, NOW, timedelta(0), 10) == []
+    assert schedule.finish_done(app.database, NOW) == []
+    schedule.resume(app.database, issue, "tests")
+    schedule.resume(app.database, issue, "tests")
+    assert len(schedule.enqueue_due(app.database, NOW, timedelta(0), 10)) == 1
+    assert [what for _, _, what, _ in report.events(app.database, issue)][-2:] == ["paused", "resumed"]
+
+
+def test_a_batch_is_handed_out_again_only_after_a_while(
+    app: Container, in_batches: Callable[[int], list[int]]
+) -> None:
+    made, now = in_batches(25), datetime.now(UTC)
+    first = schedule.enqueue_due(app.database, now, HOUR, 2)
+    assert len(first) == 2
+    assert schedule.enqueue_due(app.database, now, HOUR, 2) == [], "as many are hinted as may be"
+    rest = schedule.enqueue_due(app.database, now, HOUR, 10)
+    assert len(rest) == 1
+    assert schedule.enqueue_due(app.database, now + 2 * HOUR, HOUR, 10) == sorted(first + rest)
+    assert [batch for batch, _ in sorted(first + rest)] == made
+
+
+@with_each_plan
+def test_no_more_batches_are_handed_out_than_asked_for(
+    app: Container, in_batches: Callable[[int], list[int]], without: tuple[str, ...]
+) -> None:
+    in_batches(60)
+    with app.database.transaction() as session:
+        disable_plans(session, without)
+        assert len(batches.mark_enqueued(session, datetime.now(UTC), HOUR, 2)) == 2
+        assert session.scalar(text("SELECT count(*) FROM batch WHERE enqueued_at IS NOT NULL")) == 2
+
+
+def test_what_a_lost_worker_left_waits_for_no_first_attempts(
+    app: Container, in_batches: Callable[[int], list[int]]
+) -> None:
+    first, second, *_, last = in_batches(60)
+    now = datetime.now(UTC)
+    with app.database.transaction() as session:
+        assert batches.claim(session, last, app.journals.worker, timedelta(0))
+    assert schedule.enqueue_due(app.database, now, HOUR, 1, retry_queue_has_room=False) == [(first, False)]
+    assert schedule.enqueue_due(app.database, now, HOUR, 1) == [(last, True)], (
+        "one first attempt has its hint"
+    )
+    assert schedule.enqueue_due(app.database, now, HOUR, 1) == []
+    assert schedule.enqueue_due(app.database, now, HOUR, 2, send_queue_has_room=False) == []
+    assert schedule.enqueue_due(app.database, now, HOUR, 2) == [(second, False)]
+
+
+def test_an_issue_without_readers_is_sent_at_once(
+    app: Container, issue: int, prepare: Callable[[int], None]
+) -> None:
+    schedule.reopen(app.database, issue, "tests")
+    prepare(issue)
+    assert schedule.finish_done(app.database, NOW) == [issue]
+    found = report.status(app.database, issue, NOW)
+    assert (found.state, found.counts.candidates, found.editions) == (IssueState.sent, 0, 0)
+
+
+@pytest.mark.parametrize("expanded", [0, 2, 3])
+def test_cancelling_settles_every_reader(
+    app: Container, issue: int, add_subscribers: AddReaders, expanded: int
+) -> None:
+    """At whatever point: batches that are expanded, and batches that are not yet."""
+    add_subscribers(many(25) + "\nnone@example.org;en;none")
+    begin(app, issue)
+    if expanded:
+        with app.database.transaction() as session:
+            session.execute(
+                text(
+                    "UPDATE batch SET state = 'done'"
+                    " WHERE id IN (SELECT id FROM batch ORDER BY id DESC LIMIT :n)"
+                ),
+                {"n": 3 - expanded},
+            )
+        assert expand.expand_next(app.database, issue, NOW) == expanded
+        with app.database.transaction() as session:
+            session.execute(
+                text(
+                    "UPDATE batch SET state = 'planned'"
+                    " WHERE id NOT IN (SELECT id FROM batch ORDER BY id LIMIT :n)"
+                ),
+                {"n": expanded},
+            )
+    already = sum(report.skipped_by_reason(app.database, issue).values())
+    assert schedule.cancel(app.database, issue, "tests", NOW) == 26 - already
+    found = report.status(app.database, issue, NOW)
+    assert (found.state, found.counts.candidates, found.counts.skipped) == (IssueState.cancelled, 26, 26)
+    assert found.counts.pending == 0
+    assert report.audit(app.database, issue) == []
+    assert report.skipped_by_reason(app.database, issue)["cancelled"] == 26 - already
+    assert schedule.enqueue_due(app.database, NOW + HOUR, timedelta(0), 10) == []
+
+
+def test_cancelling_that_was_cut_off_is_finished(
+    app: Container, in_batches: Callable[[int], list[int]], issue: int
+) -> None:
+    planned, *_ = in_batches(25)
+    with app.database.transaction() as session:
+        session.execute(text("UPDATE issue SET state = 'cancelled'"))
+        session.execute(text("DELETE FROM delivery WHERE subscriber_id <= 10"))
+        session.execute(text("UPDATE batch SET state = 'planned' WHERE id = :id"), {"id": planned})
+    schedule.finish_cancelled(app.database, NOW)
+    assert report.skipped_by_reason(app.database, issue) == {"cancelled": 25}
+    assert report.audit(app.database, issue) == []
+    with app.database.transaction() as session:
+        assert batches.cancelled_with_work(session) == []
+
+
+def test_cancelling_waits_for_a_worker_that_is_taking(
+    app: Container, issue: int, add_subscribers: AddReaders, prepare: Callable[[int], None]
+) -> None:
+    add_subscribers(many(9))
+    schedule.reopen(app.database, issue, "tests")
+    prepare(issue)
+    lease = timedelta(minutes=1)
+    with app.database.transaction() as session:
+        batch = session.scalar(text("SELECT id FROM batch"))
+        claim = batches.claim(session, batch or 0, "worker", lease)
+        assert claim is not None
+    with ThreadPoolExecutor(1) as pool:
+        with app.database.transaction() as session:
+            assert batches.renew_lease(session, claim, lease)
+            cancelled = pool.submit(schedule.cancel, app.database, issue, "tests", datetime.now(UTC))
+            wait_for_lock(session, cancelled)
+            taken, _, _ = ledger.reserve(session, claim, claim.first_subscriber_id, 4)
+        assert cancelled.result(10) == 5
+    assert len(taken) == 4
+    with app.database.transaction() as session:
+        assert batches.renew_lease(session, claim, lease) is False, "ours, but nothing more is to be taken"
+        assert ledger.reserve(session, claim, claim.first_subscriber_id, 10)[0] == []
+    counts = report.status(app.database, issue, NOW).counts
+    assert (counts.skipped, counts.pending) == (5, 4)
+
+
+def test_what_a_lost_worker_left_is_settled_though_the_issue_is_cancelled(
+    app: Container, issue: int, add_subscribers: AddReaders, prepare: Callable[[int], None]
+) -> None:
+    add_subscribers(many(9))
+    schedule.reopen(app.database, issue, "tests")
+    prepare(issue)
+    with app.database.transaction() as session:
+        batch = session.scalar(text("SELECT id FROM batch"))
+        claim = batches.claim(session, batch or 0, app.journals.worker, timedelta(minutes=1))
+        assert claim is not None
+        assert len(ledger.reserve(session, claim, claim.first_subscriber_id, 4)[0]) == 4
+    assert schedule.cancel(app.database, issue, "tests", datetime.now(UTC)) == 5
+    with app.database.transaction() as session:
+        session.execute(text("UPDATE batch SET lease_until = clock_timestamp() - interval '1 second'"))
+    assert schedule.enqueue_due(app.database, datetime.now(UTC), timedelta(0), 10) == [(batch, True)]
+    assert app.send_worker.send_batch(claim.batch) == 0
+    counts = report.status(app.database, issue, NOW).counts
+    assert (counts.skipped, counts.pending) == (9, 0), "its journal shows that nothing was handed over"
+    assert report.audit(app.database, issue) == []

@@ -1,0 +1,147 @@
+"""What stays of an address that its reader has given up."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import text
+
+from mailer.adapters.tokens import Purpose
+from mailer.bootstrap import Container
+from mailer.domain.subscription_ref import SubscriptionRef
+from mailer.models import Signup
+from mailer.services.feedback import bounces
+from mailer.services.subscribers import change_address, personal_data
+from mailer.store import signups, subscribers
+from mailer.web.app import create_app
+
+OLD, NEW = "ada@example.org", "ada@new.example.org"
+AddReaders = Callable[[str], None]
+
+
+def reader(app: Container, address: str) -> int:
+    with app.database.transaction() as session:
+        found = subscribers.by_hash(session, app.tokens.address_hash(address))
+        assert found
+        return found.id
+
+
+def move(app: Container, old: str, new: str) -> None:
+    now, tie = datetime.now(UTC), SubscriptionRef(reader(app, old), newsletter=1)
+    change_address.request(app.database, tie, new, app.tokens.address_hash(new), "en", now)
+    with app.database.transaction() as session:
+        change = session.scalar(text("SELECT max(id) FROM address_change")) or 0
+    for new_end in (False, True):
+        assert change_address.confirm(app.database, change, new_end, [], now)
+
+
+def stored(app: Container) -> set[str]:
+    with app.database.transaction() as session:
+        return set(session.scalars(text("SELECT address FROM subscriber")))
+
+
+@pytest.fixture
+def moved(app: Container, import_issue: Callable[..., int], add_subscribers: AddReaders) -> Container:
+    import_issue("en")
+    add_subscribers(f"{OLD};en;")
+    move(app, OLD, NEW)
+    return app
+
+
+def test_a_list_does_not_bring_the_old_address_back(moved: Container, add_subscribers: AddReaders) -> None:
+    add_subscribers(f"{OLD};en;")
+    assert stored(moved) == {NEW}
+    personal_data.erase(moved.database, moved.tokens.address_hash(NEW), datetime.now(UTC))
+    add_subscribers(f"{OLD};en;\n{NEW};en;")
+    assert stored(moved) == set()
+
+
+def test_nor_that_of_who_was_brought_together_with_another(
+    moved: Container, add_subscribers: AddReaders
+) -> None:
+    add_subscribers("leila@example.org;en;")
+    move(moved, NEW, "leila@example.org")
+    add_subscribers(f"{OLD};en;\n{NEW};en;")
+    assert stored(moved) == {"leila@example.org"}
+
+
+def test_but_its_reader_may_go_back(moved: Container) -> None:
+    move(moved, NEW, OLD)
+    with moved.database.transaction() as session:
+        suppressed = list(session.execute(text("SELECT address_hash, reason FROM suppression")))
+    assert suppressed == [(moved.tokens.address_hash(NEW), "moved")]
+
+
+def test_nothing_but_a_hash_stays_of_the_old_address(
+    app: Container, import_issue: Callable[..., int], add_subscribers: AddReaders
+) -> None:
+    import_issue("en")
+    add_subscribers(f"{OLD};en;")
+    with app.database.transaction() as session:
+        signup = Signup(
+            newsletter_id=1,
+            address=OLD,
+            address_hash=app.tokens.address_hash(OLD),
+            languages=["en"],
+            sections=0,
+            language="en",
+            wording="",
+            channel="a form",
+        )
+        signups.add(session, signup)
+    bounces.suppress(app.database, [app.tokens.address_hash(OLD)], "hard bounce")
+    with app.database.transaction() as session:
+        session.execute(text("UPDATE suppression SET detail = 'it was Ada'"))
+    move(app, OLD, NEW)
+    with app.database.transaction() as session:
+        assert session.scalar(text("SELECT count(*) FROM signup")) == 0
+        assert list(session.execute(text("SELECT reason, detail FROM suppression"))) == [("hard bounce", "")]
+
+
+def test_the_mail_of_who_was_brought_together_goes_on_unsubscribing(
+    moved: Container, add_subscribers: AddReaders
+) -> None:
+    add_subscribers("leila@example.org;en;\nmia@example.org;en;")
+    leave = [
+        moved.urls.unsubscribe_token(1, reader(moved, a)) for a in ("leila@example.org", "mia@example.org")
+    ]
+    move(moved, NEW, "leila@example.org")
+    move(moved, "leila@example.org", "mia@example.org")
+    now = datetime.now(UTC)
+    said = [
+        bounces.receive(moved.database, moved.urls, f"unsubscribe+{token}@example.org", b"", now)
+        for token in leave
+    ]
+    assert said == ["unsubscribed", "unsubscribed before"]
+    with moved.database.transaction() as session:
+        assert list(session.scalars(text("SELECT state FROM subscription"))) == ["unsubscribed"]
+    personal_data.erase(moved.database, moved.tokens.address_hash("mia@example.org"), now)
+    with moved.database.transaction() as session:
+        assert session.scalar(text("SELECT count(*) FROM subscriber_alias")) == 0
+
+
+def test_and_so_do_its_links(moved: Container, add_subscribers: AddReaders) -> None:
+    add_subscribers("leila@example.org;en;")
+    path = "/u/" + moved.tokens.make_link_token(
+        Purpose.unsubscribe_newsletter, 1, reader(moved, "leila@example.org")
+    )
+    move(moved, NEW, "leila@example.org")
+    with TestClient(create_app(moved)) as client:
+        assert client.get(path).status_code == 200
+        assert client.post(path, data={"List-Unsubscribe": "One-Click"}).status_code == 200
+    with moved.database.transaction() as session:
+        assert set(session.scalars(text("SELECT state FROM subscription"))) == {"unsubscribed"}
+
+
+def test_so_does_that_of_who_is_brought_to_another_twice(
+    moved: Container, add_subscribers: AddReaders
+) -> None:
+    add_subscribers("leila@example.org;en;\nmia@example.org;en;")
+    leave = moved.urls.unsubscribe_token(1, reader(moved, "leila@example.org"))
+    move(moved, NEW, "leila@example.org")
+    move(moved, "mia@example.org", "leila@example.org")
+    said = bounces.receive(
+        moved.database, moved.urls, f"unsubscribe+{leave}@example.org", b"", datetime.now(UTC)
+    )
+    assert said == "unsubscribed"

@@ -1,0 +1,156 @@
+"""Unsubscribing during a send, then receiving nothing."""
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from mailer.bootstrap import Container
+from mailer.domain.states import DeliveryState
+from mailer.domain.subscription_ref import SubscriptionRef
+from mailer.services.issues import report, schedule
+from mailer.services.subscribers import unsubscribe
+from mailer.settings import Settings
+from mailer.store import batches, ledger
+from mailer.store.batches import Claim
+from mailer.store.ledger import DeliveryUpdate
+from tests.support.locks import wait_for_lock
+from tests.support.smtp_sink import SinkServer
+
+READERS = 1000
+LEASE = timedelta(minutes=1)
+
+
+@pytest.fixture
+def settings(settings: Settings, sink: SinkServer) -> Settings:
+    return settings.model_copy(update={"smtp_port": sink.port, "batch_size": 100, "smtp_connections": 2})
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_after_leaving_nothing_comes(
+    app: Container,
+    sink: SinkServer,
+    import_issue: Callable[..., int],
+    add_subscribers: Callable[[str], None],
+    prepare: Callable[[int], None],
+    send: Callable[[], int],
+    seed: int,
+) -> None:
+    chance = random.Random(seed)
+    issue = import_issue("en")
+    add_subscribers("\n".join(f"reader{n}@example.org;en;trade-and-crossings" for n in range(1, READERS + 1)))
+    prepare(issue)
+    sink.behaviour.latency = 0.004
+    after_leaving: dict[int, int] = {}
+
+    def leave(reader: int) -> None:
+        assert unsubscribe.unsubscribe(
+            app.database, SubscriptionRef(reader, issue), "one click", datetime.now(UTC)
+        )
+        # The sink writes each acceptance down before it answers: what is there now came before.
+        after_leaving[reader] = len(sink.accepted(app.tokens))
+
+    sending = threading.Thread(target=send)
+    sending.start()
+    with ThreadPoolExecutor(4) as pool:
+        for reader in chance.sample(range(1, READERS + 1), 150):
+            pool.submit(leave, reader).add_done_callback(lambda done: done.result())
+            time.sleep(chance.uniform(0, 0.02))
+    sending.join()
+    send()
+
+    accepted = sink.accepted(app.tokens)
+    assert len(accepted) == len(set(accepted))
+    assert len(after_leaving) == 150
+    for reader, before in after_leaving.items():
+        assert reader not in accepted[before:], f"reader {reader} got mail after leaving"
+    skipped = set(after_leaving) - set(accepted)
+    found = report.status(app.database, issue, datetime.now(UTC)).counts
+    assert skipped, "some of them left before their turn"
+    assert (found.sent, found.skipped, found.pending) == (READERS - len(skipped), len(skipped), 0)
+    assert report.audit(app.database, issue) == []
+
+
+@pytest.fixture
+def claim(
+    app: Container,
+    import_issue: Callable[..., int],
+    add_subscribers: Callable[[str], None],
+    prepare: Callable[[int], None],
+) -> Claim:
+    """Of the batch of an issue for Ann alone."""
+    issue = import_issue("en")
+    add_subscribers("ann@example.org;en;")
+    prepare(issue)
+    with app.database.transaction() as session:
+        made = batches.claim(session, 1, "worker", LEASE)
+    assert made is not None
+    return made
+
+
+def test_leaving_waits_for_a_worker_that_is_taking(app: Container, claim: Claim) -> None:
+    """The worker looked before the reader left, and has not committed: nobody else can see what it took."""
+    with ThreadPoolExecutor(1) as pool:
+        with app.database.transaction() as session:
+            assert batches.renew_lease(session, claim, LEASE)
+            assert len(ledger.reserve(session, claim, 1, 10)[0]) == 1
+            left = pool.submit(
+                unsubscribe.unsubscribe,
+                app.database,
+                SubscriptionRef(1, claim.issue),
+                "one click",
+                datetime.now(UTC),
+            )
+            wait_for_lock(session, left)
+        with pytest.raises(TimeoutError):
+            left.result(0.3)  # the mail is with the relay now
+        with app.database.transaction() as session:
+            verdict = DeliveryUpdate(1, DeliveryState.sent, "250 Ok")
+            ledger.record(session, claim, [verdict], claim.epoch, datetime.now(UTC))
+        left.result(5)
+
+
+def test_leaving_waits_for_the_last_mail_of_an_issue_that_was_cancelled(app: Container, claim: Claim) -> None:
+    with app.database.transaction() as session:
+        assert len(ledger.reserve(session, claim, 1, 10)[0]) == 1
+    schedule.cancel(app.database, claim.issue, "tests", datetime.now(UTC))
+    with ThreadPoolExecutor(1) as pool:
+        left = pool.submit(
+            unsubscribe.unsubscribe,
+            app.database,
+            SubscriptionRef(1, claim.issue),
+            "one click",
+            datetime.now(UTC),
+        )
+        with pytest.raises(TimeoutError):
+            left.result(0.3)  # the mail is with the relay now
+        with app.database.transaction() as session:
+            verdict = DeliveryUpdate(1, DeliveryState.sent, "250 Ok")
+            ledger.record(session, claim, [verdict], claim.epoch, datetime.now(UTC))
+        left.result(5)
+
+
+def test_coming_back_before_the_turn_comes(
+    app: Container,
+    sink: SinkServer,
+    import_issue: Callable[..., int],
+    add_subscribers: Callable[[str], None],
+    prepare: Callable[[int], None],
+    send: Callable[[], int],
+) -> None:
+    issue = import_issue("en")
+    add_subscribers("ann@example.org;en;\nbea@example.org;en;")
+    prepare(issue)
+    now = datetime.now(UTC)
+    for reader in (1, 2):
+        assert unsubscribe.unsubscribe(app.database, SubscriptionRef(reader, issue), "one click", now)
+        assert unsubscribe.unsubscribe(app.database, SubscriptionRef(reader, issue), "one click", now), (
+            "twice is the same as once"
+        )
+    assert unsubscribe.resubscribe(app.database, SubscriptionRef(2, issue), "mail", now)
+    send()
+    assert sink.accepted(app.tokens) == [2]

@@ -1,0 +1,210 @@
+"""Servers on loopback that follow a script, and a listener that checks what it hears."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from mailer.adapters.smtp import Envelope, Relay, Timeouts, TransferResult, Transport
+from mailer.domain.outcomes import Outcome, Reply
+
+
+class RecordingObserver:
+    """A handover and an ``on_result`` in one: keeps the order of what it hears, and the impossible."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, Hashable]] = []
+        self.results: dict[Hashable, TransferResult] = {}
+        self.final_dots: set[Hashable] = set()
+        self._contradictions: list[str] = []
+
+    def before_final_dot(self, key: Hashable) -> None:
+        if key in self.final_dots or key in self.results:
+            self._contradictions.append(f"{key} was finished twice, or after its result")
+        self.final_dots.add(key)
+        self.events.append(("dot", key))
+
+    def after_reply(self, key: Hashable, reply: Reply) -> None:
+        if key not in self.final_dots:
+            self._contradictions.append(f"{key} was answered before its final dot")
+        self.events.append(("answered", key))
+
+    def on_result(self, result: TransferResult) -> None:
+        if result.key in self.results:
+            self._contradictions.append(f"{result.key} has two results")
+        if result.outcome in (Outcome.ACCEPTED, Outcome.UNKNOWN) and result.key not in self.final_dots:
+            self._contradictions.append(f"{result.key} is {result.outcome} without a final dot")
+        self.results[result.key] = result
+        self.events.append(("result", result.key))
+
+    def outcomes(self) -> dict[Hashable, str]:
+        assert not self._contradictions
+        return {key: str(result.outcome) for key, result in self.results.items()}
+
+
+class Peer:
+    """The server's side of one connection."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
+        self._reader = reader
+        self._writer = writer
+        self.number = number
+        """Counts the connections to this server from 0."""
+
+    async def line(self) -> str:
+        """The next line without its end; raises EOFError."""
+        try:
+            return (await self._reader.readuntil(b"\r\n"))[:-2].decode()
+        except (asyncio.IncompleteReadError, ConnectionError) as gone:
+            raise EOFError from gone
+
+    async def expect(self, *verbs: str) -> list[str]:
+        """The next lines, which must begin with these verbs."""
+        lines = [await self.line() for _ in verbs]
+        assert [line[:4] for line in lines] == list(verbs), lines
+        return lines
+
+    async def body(self) -> str:
+        """What comes before the final dot."""
+        lines: list[str] = []
+        while (line := await self.line()) != ".":
+            lines.append(line)
+        return "".join(f"{line}\r\n" for line in lines)
+
+    async def read_exactly(self, size: int) -> bytes:
+        return await self._reader.readexactly(size)
+
+    async def expect_silence(self, seconds: float = 0.05) -> None:
+        """Make sure that nothing arrives for a moment."""
+        try:
+            async with asyncio.timeout(seconds):
+                got = await self._reader.read(100)
+        except TimeoutError:
+            return
+        raise AssertionError(f"nothing should have been sent, got {got!r}")
+
+    async def read_to_end(self) -> bytes:
+        """All that comes until the client closes."""
+        try:
+            return await self._reader.read()
+        except ConnectionError:
+            return b""
+
+    def reply(self, *replies: str) -> None:
+        self._writer.write("".join(f"{reply}\r\n" for reply in replies).encode())
+
+    def send(self, data: bytes) -> None:
+        self._writer.write(data)
+
+    async def greet(self, *offers: str) -> None:
+        """Greeting and EHLO."""
+        self.reply("220 here")
+        await self.expect("EHLO")
+        self.reply(*(f"250-{offer}" for offer in ("here", *offers)), "250 HELP")
+
+    async def accept_message(self) -> str:
+        """Take one message after another's end, whole; returns its key."""
+        await self.expect("MAIL", "RCPT", "DATA")
+        self.reply("250 ok", "250 ok", "354 go")
+        key = (await self.body()).split()[1]
+        self.reply("250 taken")
+        return key
+
+    async def accept_quit(self) -> None:
+        await self.expect("QUIT")
+        self.reply("221 bye")
+
+    def close_write(self) -> None:
+        self._writer.write_eof()
+
+    def reset(self) -> None:
+        self._writer.transport.abort()
+
+
+Script = Callable[[Peer], Awaitable[None]]
+
+
+class ScriptedServer:
+    """Plays ``scripts``, one for each connection and the last one for all that follow; closes when a
+    script ends. ``check()`` raises what a script raised."""
+
+    def __init__(self, *scripts: Script, tls: ssl.SSLContext | None = None) -> None:
+        self._scripts = scripts
+        self._tls = tls
+        self._errors: list[BaseException] = []
+        self.connections = 0
+        self.port = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def _play(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        number = self.connections
+        self.connections += 1
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            await self._scripts[min(number, len(self._scripts) - 1)](Peer(reader, writer, number))
+        except (EOFError, ConnectionError, asyncio.CancelledError):
+            pass
+        except BaseException as error:
+            self._errors.append(error)
+        finally:
+            self._tasks.discard(task)
+            writer.close()
+
+    def check(self) -> None:
+        for error in self._errors:
+            raise error
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["ScriptedServer"]:
+        server = await asyncio.start_server(self._play, "127.0.0.1", 0, limit=2**20, ssl=self._tls)
+        self.port = server.sockets[0].getsockname()[1]
+        try:
+            yield self
+        finally:
+            server.close()
+            if self._tasks:
+                await asyncio.wait(self._tasks, timeout=1)
+            for task in list(self._tasks):
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.check()
+
+
+def envelope(key: Hashable, **other: Any) -> Envelope:
+    message = [b"Key: ", str(key).encode(), b"\r\n\r\n..dots\r\n"]
+    fields: dict[str, Any] = {
+        "sender": "bounce@news.example",
+        "recipient": f"reader{key}@example.org",
+        "message": message,
+        "size": sum(map(len, message)),
+    }
+    return Envelope(key, **(fields | other))
+
+
+def envelopes(count: int) -> list[Envelope]:
+    return [envelope(number) for number in range(count)]
+
+
+LONG_TIMEOUTS = Timeouts(connect=5, session=5, greeting=5, mail=5, rcpt=5, data=5, block=5, final=5, quit=1)
+
+
+def relay(port: int, **other: Any) -> Relay:
+    fields: dict[str, Any] = {"host": "127.0.0.1", "connections": 1, "timeouts": LONG_TIMEOUTS}
+    return Relay("test", port=port, **(fields | other))
+
+
+async def run_scripts(
+    *scripts: Script, count: int = 1, batch: list[Envelope] | None = None, **settings: Any
+) -> tuple[RecordingObserver, ScriptedServer]:
+    """Send messages to a server that plays the scripts, close, and return what both saw."""
+    listener = RecordingObserver()
+    async with ScriptedServer(*scripts).running() as server:
+        transport = Transport(relay(server.port, **settings))
+        sent = envelopes(count) if batch is None else batch
+        await transport.send(sent, listener, listener.on_result)
+        assert set(listener.results) == {each.key for each in sent}
+        await transport.close()
+    return listener, server
