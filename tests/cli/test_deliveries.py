@@ -74,7 +74,7 @@ def test_the_list_says_how_to_go_on(mailer: Run, issue: int) -> None:
     assert "There is no issue 9" in refused(mailer("deliveries", "list", "--issue", 9))
     told = json.loads(mailer("deliveries", "list", "--issue", issue, "--state", "failed", "--json").output)
     assert (told["state"], told["total"]) == ("failed", 2)
-    assert [one["reply"] for one in told["deliveries"]] == ["550 5.7.1 blocked", "552 5.2.2 full"]
+    assert [one["last_reply"] for one in told["deliveries"]] == ["550 5.7.1 blocked", "552 5.2.2 full"]
 
 
 LONG = "a-reader-with-a-long-name@a-domain-with-a-long-name.example.org"
