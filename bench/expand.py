@@ -15,9 +15,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
-import stand
+import harness
 from sqlalchemy import text
 
+from mailer.bootstrap import Container
 from mailer.services.delivery import expand
 from mailer.services.issues import schedule
 
@@ -27,13 +28,13 @@ WITH (fillfactor = 80)
 """
 
 
-def run_autocommit(app: stand.Mailer, *queries: str) -> None:
+def run_autocommit(app: Container, *queries: str) -> None:
     with app.database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         for query in queries:
             connection.execute(text(query))
 
 
-def mark_inactive(app: stand.Mailer) -> None:
+def mark_inactive(app: Container) -> None:
     """A share of the readers has unsubscribed, waits for confirmation, or is suppressed."""
     run_autocommit(
         app,
@@ -46,7 +47,7 @@ def mark_inactive(app: stand.Mailer) -> None:
     )
 
 
-def time_expand(app: stand.Mailer, issue: int, workers: int) -> tuple[float, float]:
+def time_expand(app: Container, issue: int, workers: int) -> tuple[float, float]:
     """Seconds of freezing the audience, and of giving it delivery rows."""
     run_autocommit(app, "CHECKPOINT")
     now = datetime.now(UTC)
@@ -65,7 +66,7 @@ def time_expand(app: stand.Mailer, issue: int, workers: int) -> tuple[float, flo
     return frozen - began, time.perf_counter() - frozen
 
 
-def reset_issue(app: stand.Mailer, issue: int) -> None:
+def reset_issue(app: Container, issue: int) -> None:
     """Approved again, as if it had never been expanded."""
     run_autocommit(
         app,
@@ -78,7 +79,7 @@ def reset_issue(app: stand.Mailer, issue: int) -> None:
     )
 
 
-def baseline(app: stand.Mailer, issue: int) -> float:
+def baseline(app: Container, issue: int) -> float:
     """Seconds of a copy of the same rows."""
     run_autocommit(app, _BASELINE_TABLE.format(issue=issue), "CHECKPOINT")
     began = time.perf_counter()
@@ -95,20 +96,20 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="of both in turn; the fastest count")
     parser.add_argument("--json")
     asked = parser.parse_args()
-    languages = sorted(path.name.split(".")[1] for path in stand.SAMPLE.glob("2026-3.*.md"))
-    with stand.service() as parts:
-        issue = stand.make_issue(parts, *languages)
-        stand.make_readers(parts, asked.readers, languages, masks=63)
-        mark_inactive(parts)
+    languages = sorted(path.name.split(".")[1] for path in harness.SAMPLE.glob("2026-3.*.md"))
+    with harness.service() as app:
+        issue = harness.make_issue(app, *languages)
+        harness.make_subscribers(app, asked.readers, languages, mask_count=63)
+        mark_inactive(app)
         runs, copies = [], []
         for again in range(asked.rounds):
             if again:
-                reset_issue(parts, issue)
-            runs.append(time_expand(parts, issue, asked.workers))
-            copies.append(baseline(parts, issue))
+                reset_issue(app, issue)
+            runs.append(time_expand(app, issue, asked.workers))
+            copies.append(baseline(app, issue))
         freezing, expanding = min(runs, key=sum)
         seconds = min(copies)
-        with parts.database.transaction() as session:
+        with app.database.transaction() as session:
             query = f"SELECT count(*), count(skip_reason), count(DISTINCT edition_id) FROM delivery_{issue}"
             rows, skipped, editions = session.execute(text(query)).one()
     if rows != asked.readers:
@@ -124,7 +125,7 @@ def main() -> None:
         "workers": asked.workers,
         "languages": len(languages),
     }
-    stand.report(figures, "Expanding against a bare INSERT … SELECT", asked.json)
+    harness.report(figures, "Expanding against a bare INSERT … SELECT", asked.json)
 
 
 if __name__ == "__main__":

@@ -33,12 +33,12 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+import harness
 import redis
-import stand
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
-from sink import Behaviour, Fault, RunningSink
+from sink import Behaviour, Fault, SinkServer
 from sqlalchemy import text
 
 from mailer.adapters.embedded import Postgres, Valkey
@@ -89,7 +89,7 @@ class Scenario:
     app: Container
     postgres: Postgres
     valkey: Valkey
-    relay: RunningSink
+    relay: SinkServer
     processes: Supervisor
     issue: int
     readers: int
@@ -140,7 +140,7 @@ class Scenario:
                 raise RuntimeError(f"{', '.join(gone)} ended")
             return self.progress >= progress
 
-        stand.wait_for(reached, 300, 0.01)
+        harness.wait_for(reached, 300, 0.01)
 
     def query(self, statement: str, **values: object) -> list[tuple[object, ...]]:
         with self.app.database.transaction() as session:
@@ -235,7 +235,7 @@ def parent(scenario: Scenario) -> None:
     scenario.wait_for_progress(0.5)
     scenario.signal(signal.SIGKILL, "run")
     began = time.monotonic()
-    stand.wait_for(lambda: not scenario.relay.connections(), 60)
+    harness.wait_for(lambda: not scenario.relay.connections(), 60)
     if (took := time.monotonic() - began) > EXIT_SECONDS:
         scenario.result.problems.append(f"workers went on for {took:.1f} s after their parent")
     scenario.processes.stop(1, "run")
@@ -254,11 +254,11 @@ def _stop_past_lease(scenario: Scenario, latency: float = 0.3) -> None:
     # Slowly, so that they are back while the other one is at work on a batch of theirs.
     quick, scenario.relay.behaviour.latency = scenario.relay.behaviour.latency, latency
     stopped = scenario.senders[1:]
-    stand.wait_for(lambda: all(scenario.claims(name) for name in stopped), 60, 0.01)
+    harness.wait_for(lambda: all(scenario.claims(name) for name in stopped), 60, 0.01)
     scenario.signal(signal.SIGSTOP, *stopped)
     scenario.result.connections += sum(map(scenario.relay.connections, stopped))
     claims = {batch: epoch for name in stopped for batch, epoch in scenario.claims(name).items()}
-    stand.wait_for(lambda: bool(scenario.taken_over(claims)), RECOVERY_SECONDS)
+    harness.wait_for(lambda: bool(scenario.taken_over(claims)), RECOVERY_SECONDS)
     scenario.signal(signal.SIGCONT, *stopped)
     time.sleep(1)
     scenario.relay.behaviour.latency = quick
@@ -440,7 +440,7 @@ def message_refused(scenario: Scenario) -> None:
     """The relay calls the message too big: the issue pauses, and is resumed by a person."""
     scenario.wait_for_progress(0.3)
     scenario.relay.behaviour.faults = [Fault("final", "552 5.3.4 too big", 1.0)]
-    stand.wait_for(lambda: scenario.state is IssueState.paused, 30)
+    harness.wait_for(lambda: scenario.state is IssueState.paused, 30)
     time.sleep(2)
     scenario.relay.behaviour.faults = []
     schedule.resume(scenario.app.database, scenario.issue, "bench")
@@ -457,7 +457,7 @@ def disk_full(scenario: Scenario) -> None:
         before = [resource.prlimit(pid, resource.RLIMIT_FSIZE) for pid in pids]
         for pid, (_, hard) in zip(pids, before, strict=True):
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (room, hard))
-        stand.wait_for(lambda: _is_idle(scenario), 60)  # what cannot be written down is not sent
+        harness.wait_for(lambda: _is_idle(scenario), 60)  # what cannot be written down is not sent
         time.sleep(3)
         for pid, limits in zip(pids, before, strict=True):
             resource.prlimit(pid, resource.RLIMIT_FSIZE, limits)
@@ -550,7 +550,7 @@ def prepare_scenario(
         folder.chmod(0o755)  # embedded PostgreSQL runs as another user when this is root
         log = folder / "accepted.log"
         log.touch()
-        relay = stack.enter_context(RunningSink(str(log), Behaviour(latency=latency)))
+        relay = stack.enter_context(SinkServer(str(log), Behaviour(latency=latency)))
         valkey = stack.enter_context(closing(Valkey(folder / "valkey")))
         with _separate_clock(name, folder / "clock"):
             postgres = stack.enter_context(closing(Postgres(folder / "postgres")))
@@ -565,16 +565,16 @@ def prepare_scenario(
             lease_seconds=LEASE_SECONDS,
             min_backoff_seconds=1,
         )
-        parts = stack.enter_context(Container(settings, application="bench"))
-        parts.migrate()
-        issue = stand.make_issue(parts, "en")
-        stand.make_readers(parts, readers, ["en"])
-        with parts.database.transaction() as session:
-            stand.audience_edition(session, issue)
-        stand.set_message_size(parts, issue, size)
-        processes = stack.enter_context(Supervisor(parts))
+        app = stack.enter_context(Container(settings, application="bench"))
+        app.migrate()
+        issue = harness.make_issue(app, "en")
+        harness.make_subscribers(app, readers, ["en"])
+        with app.database.transaction() as session:
+            harness.insert_edition(session, issue)
+        harness.set_message_size(app, issue, size)
+        processes = stack.enter_context(Supervisor(app))
         set_up = Scenario(
-            parts,
+            app,
             postgres,
             valkey,
             relay,
@@ -587,8 +587,8 @@ def prepare_scenario(
             random.Random(seed),
         )
         set_up.start("prepare", *set_up.senders, "beat")
-        stand.wait_for_workers(parts, 1 + senders)
-        schedule.schedule(parts.database, issue, datetime.now(UTC), "bench")
+        harness.wait_for_workers(app, 1 + senders)
+        schedule.schedule(app.database, issue, datetime.now(UTC), "bench")
         yield set_up
 
 
@@ -611,7 +611,7 @@ def run(
             try:
                 FAULTS[name](here)
                 here.result.recovered_seconds = round(_wait_for_recovery(here), 1)
-                stand.wait_for(lambda: here.state is IssueState.sent, 300, 0.2)
+                harness.wait_for(lambda: here.state is IssueState.sent, 300, 0.2)
             except RuntimeError as error:  # too slow: what is there is compared all the same
                 here.result.problems.append(f"it did not end: {error}")
                 print(_logs(here), file=sys.stderr)
@@ -630,7 +630,7 @@ def _wait_for_recovery(scenario: Scenario) -> float:
         flows = scenario.relay.counts.accepted > accepted or scenario.state is IssueState.sent
         return flows and scenario.taken_over(claims) == claims.keys()
 
-    return stand.wait_for(over, RECOVERY_SECONDS, 0.1)
+    return harness.wait_for(over, RECOVERY_SECONDS, 0.1)
 
 
 def _compare(scenario: Scenario) -> None:
@@ -665,7 +665,7 @@ def _compare(scenario: Scenario) -> None:
         wrong.append(f"{found.uncertain} are uncertain, with {found.connections} connections")
     if len(log) != logged.total():
         wrong.append(f"{len(log) - logged.total()} lines of the record are about no delivery of this issue")
-    wrong.extend(report.audit(scenario.app.database, scenario.issue))
+    wrong.extend(map(str, report.audit(scenario.app.database, scenario.issue)))
 
 
 def _logs(scenario: Scenario) -> str:
@@ -709,7 +709,7 @@ def main() -> None:
         all_found.append(found := run(name, asked.readers, **options))
         for sentence in found.problems:
             print(f"  WRONG: {sentence}", file=sys.stderr, flush=True)
-    machine = stand.machine()
+    machine = harness.machine()
     rows = json.dumps(
         [asdict(found) | {"readers": asked.readers, "machine": machine} for found in all_found], indent=2
     )

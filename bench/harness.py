@@ -76,9 +76,9 @@ def service(**changes: object) -> Iterator[Container]:
         settings = Settings(
             database_url="", redis_url="", state_dir=Path(folder), secret_key="b" * 32, **changes
         )
-        with Container(settings, application="bench", pool_size=10) as parts:
-            assert parts.redis_url
-            yield parts
+        with Container(settings, application="bench", pool_size=10) as app:
+            assert app.redis_url
+            yield app
 
 
 @contextmanager
@@ -177,7 +177,7 @@ def set_message_size(app: Container, issue: int, size: int) -> int:
 
 
 def insert_edition(session: Session, issue: int) -> None:
-    """The one edition that readers of ``make_readers`` with one mask get, as if it were rendered already."""
+    """The one edition that readers of ``make_subscribers`` with one mask get, as if it were rendered already."""
     session.execute(
         text(
             """

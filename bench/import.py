@@ -1,6 +1,6 @@
 """Importing a million CSV lines, validated and de-duplicated, against a bare COPY of the file.
 
-Import is ``services.subscribers.import_subscribers``: the file is checked, each line read and judged, each
+Import is ``services.subscribers.csv_import.import_subscribers``: the file is checked, each line read and judged, each
 address hashed and looked up, and subscribers and subscriptions with the evidence of their consent stored,
 chunk by chunk. Of a hundred lines one repeats an address, one is wrong and one is suppressed. Bare is COPY of
 the same file into a table of text columns without an index; ``rows_seconds`` is what PostgreSQL alone takes
@@ -16,9 +16,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
-import stand
+import harness
 from sqlalchemy import text
 
+from mailer.bootstrap import Container
 from mailer.domain.subscriber_csv import COLUMNS
 from mailer.services.subscribers import csv_import
 from mailer.store import subscribers
@@ -42,14 +43,14 @@ def write_csv(path: Path, lines: int, languages: list[str]) -> None:
             )
 
 
-def suppress_some(app: stand.Mailer, lines: int) -> None:
+def suppress_some(app: Container, lines: int) -> None:
     with app.database.transaction() as session:
         for n in range(3, lines, 100):
             hashed = app.tokens.address_hash(f"reader{n}@d{n % 997}.example.org")
             subscribers.suppress(session, hashed, "manual", "")
 
 
-def baseline(app: stand.Mailer, path: Path) -> float:
+def baseline(app: Container, path: Path) -> float:
     """Seconds of COPY into a table of text, the client's reading of the file included."""
     columns = ", ".join(f"{name} text" for name in COLUMNS)
     with app.database.transaction() as session:
@@ -66,7 +67,7 @@ def baseline(app: stand.Mailer, path: Path) -> float:
     return seconds
 
 
-def time_row_inserts(app: stand.Mailer) -> float:
+def time_row_inserts(app: Container) -> float:
     """Seconds of storing once more what is stored."""
     with app.database.transaction() as session:
         for table in _TABLES:
@@ -84,22 +85,22 @@ def main() -> None:
     parser.add_argument("--lines", type=int, default=1_000_000)
     parser.add_argument("--json")
     asked = parser.parse_args()
-    languages = sorted(path.name.split(".")[1] for path in stand.SAMPLE.glob("2026-3.*.md"))
-    with stand.service() as parts:
-        stand.make_issue(parts, "en")
-        path = parts.settings.state_dir / "readers.csv"
+    languages = sorted(path.name.split(".")[1] for path in harness.SAMPLE.glob("2026-3.*.md"))
+    with harness.service() as app:
+        harness.make_issue(app, "en")
+        path = app.settings.state_dir / "readers.csv"
         write_csv(path, asked.lines, languages)
-        suppress_some(parts, asked.lines)
-        copies = [baseline(parts, path) for _ in range(3)]
-        before = stand.peak_memory(os.getpid())
+        suppress_some(app, asked.lines)
+        copies = [baseline(app, path) for _ in range(3)]
+        before = harness.peak_memory_bytes(os.getpid())
         began = time.perf_counter()
         report = csv_import.import_subscribers(
-            parts.database, path, "lumen-basin", hmac_pads=parts.tokens.address_pads(), now=datetime.now(UTC)
+            app.database, path, "lumen-basin", hmac_pads=app.tokens.hmac_pads(), now=datetime.now(UTC)
         )
         seconds = time.perf_counter() - began
-        more = stand.peak_memory(os.getpid()) - before
-        copies += [baseline(parts, path) for _ in range(3)]
-        stored = time_row_inserts(parts)
+        more = harness.peak_memory_bytes(os.getpid()) - before
+        copies += [baseline(app, path) for _ in range(3)]
+        stored = time_row_inserts(app)
     if report.lines != asked.lines or report.rejected != 2 * (asked.lines // 100):
         raise RuntimeError(str(report))
     figures = {
@@ -113,7 +114,7 @@ def main() -> None:
         "rejected": report.rejected,
         "megabytes_more": round(more / 1e6, 1),
     }
-    stand.report(figures, "Importing against a bare COPY", asked.json)
+    harness.report(figures, "Importing against a bare COPY", asked.json)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import stand
+import harness
 from sqlalchemy import text
 
 from mailer.adapters.tokens import Purpose
@@ -43,7 +43,7 @@ CASES = [
         "two destinations, 150/s and 50/s",
         {"d0.example.org": 150, "d1.example.org": 50},
         {
-            "destinations": [
+            "providers": [
                 {"name": "Large", "domains": ["d0.example.org"], "rate": "150/s"},
                 {"name": "Small", "domains": ["d1.example.org"], "rate": "50/s"},
             ]
@@ -56,33 +56,33 @@ def run(case: Case, seconds: float, folder: Path) -> dict[str, float]:
     """Messages a second by receiving domain, as the sink saw them."""
     log = folder / "accepted.log"
     with (
-        stand.sink("--log", str(log)) as (port, _),
-        stand.service(smtp_port=port, **case.settings) as parts,
-        Supervisor(parts) as processes,
+        harness.sink("--log", str(log)) as (port, _),
+        harness.service(smtp_port=port, **case.settings) as app,
+        Supervisor(app) as processes,
     ):
-        issue = stand.make_issue(parts, "en")
+        issue = harness.make_issue(app, "en")
         rate = max(case.nominal_rates.values())
         count = int(rate * (seconds + 2 * WARM_UP_SECONDS) * len(case.nominal_rates)) + 1000
-        stand.make_readers(parts, count, ["en"])
+        harness.make_subscribers(app, count, ["en"])
         domains = sorted(case.nominal_rates) if all(case.nominal_rates) else ["d0.example.org"]
-        with parts.database.transaction() as session:
+        with app.database.transaction() as session:
             query = "UPDATE subscriber SET address = 'reader' || id || '@' || (CAST(:domains AS text[]))[1 + id % :n]"
             session.execute(text(query), {"domains": domains, "n": len(domains)})
-        schedule.set_max_rate(parts.database, issue, case.issue_rate, "bench")
+        schedule.set_max_rate(app.database, issue, case.issue_rate, "bench")
         processes.start_worker("prepare", "scheduler,expand,compose", 2)
         for number in range(2):
             processes.start_worker(f"send{number}", "send,retry", 2)
         processes.start_beat()
-        stand.wait_for_workers(parts, 3)
-        schedule.schedule(parts.database, issue, datetime.now(UTC), "bench")
-        stand.wait_for(lambda: log.exists() and log.stat().st_size > 0, 60)
+        harness.wait_for_workers(app, 3)
+        schedule.schedule(app.database, issue, datetime.now(UTC), "bench")
+        harness.wait_for(lambda: log.exists() and log.stat().st_size > 0, 60)
         time.sleep(WARM_UP_SECONDS)
         first, began = log.stat().st_size, time.monotonic()
         time.sleep(seconds)
         last, took = log.stat().st_size, time.monotonic() - began
         lines = log.read_bytes()[first:last].split()
         opened = [
-            parts.tokens.open_mail(Purpose.message, line.decode().strip("<>").partition("@")[0])
+            app.tokens.read_mail_token(Purpose.message, line.decode().strip("<>").partition("@")[0])
             for line in lines
         ]
         readers = [found[1] for found in opened if found]
@@ -112,7 +112,7 @@ def main() -> None:
             )
     furthest: Callable[[float], float] = lambda ratio: abs(ratio - 1)  # noqa: E731
     worst = max(ratios, key=furthest)
-    stand.report(
+    harness.report(
         {"ratio": round(worst, 3), "cases": len(ratios), **figures},
         "Achieved against nominal rates",
         asked.json,

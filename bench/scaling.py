@@ -11,8 +11,8 @@ send process over that with the smallest audience.
 import argparse
 from statistics import fmean
 
-import stand
-from send import Run, whole
+import harness
+from send import PipelineRun, run_full_pipeline
 
 AUDIENCES = (10_000, 100_000, 1_000_000)
 
@@ -26,10 +26,12 @@ def main() -> None:
     audiences = [readers for readers in AUDIENCES if readers <= asked.most]
     if len(audiences) < 2:
         parser.error(f"--most must be {AUDIENCES[1]} or more")
-    runs: dict[int, list[Run]] = {readers: [] for readers in audiences}
+    runs: dict[int, list[PipelineRun]] = {readers: [] for readers in audiences}
     for readers in [*audiences, *reversed(audiences[:-1])]:
-        runs[readers].append(whole(readers, asked.size, workers=2, threads=2, connections=4, batch=1000))
-    speeds = {readers: readers / fmean(run.sent for run in some) for readers, some in runs.items()}
+        runs[readers].append(
+            run_full_pipeline(readers, asked.size, workers=2, threads=2, connections=4, batch=1000)
+        )
+    speeds = {readers: readers / fmean(run.send_seconds for run in some) for readers, some in runs.items()}
     peaks = {readers: fmean(run.peak_bytes for run in some) for readers, some in runs.items()}
     *others, last = audiences
     fastest = max(speeds[readers] for readers in others)
@@ -42,8 +44,10 @@ def main() -> None:
     for readers in audiences:
         figures[f"messages_per_second_{readers}"] = round(speeds[readers])
         figures[f"peak_megabytes_{readers}"] = round(peaks[readers] / 1e6, 1)
-        figures[f"seconds_preparing_{readers}"] = round(fmean(run.prepared for run in runs[readers]), 2)
-    stand.report(figures, "Speed and memory while the audience grows", asked.json)
+        figures[f"seconds_preparing_{readers}"] = round(
+            fmean(run.prepare_seconds for run in runs[readers]), 2
+        )
+    harness.report(figures, "Speed and memory while the audience grows", asked.json)
 
 
 if __name__ == "__main__":

@@ -23,10 +23,12 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
-import stand
+import harness
 import uvloop
 
+from mailer.bootstrap import Container
 from mailer.cli.supervisor import Supervisor
+from mailer.domain import headers
 from mailer.domain.message import CompiledMessage
 from mailer.domain.states import IssueState
 from mailer.services.issues import report, schedule
@@ -95,7 +97,7 @@ async def send_raw(port: int, messages: list[bytes], connections: int) -> float:
 
 def raw_socket_rate(messages: list[bytes], connections: int) -> float:
     """Messages a second of the bare client."""
-    with stand.sink() as (port, stop):
+    with harness.sink() as (port, stop):
         seconds = uvloop.run(send_raw(port, messages, connections))
         accepted = stop()["accepted"]
     if accepted != len(messages):
@@ -103,13 +105,13 @@ def raw_socket_rate(messages: list[bytes], connections: int) -> float:
     return len(messages) / seconds
 
 
-def build_messages(app: stand.Mailer, issue: int, count: int) -> list[bytes]:
+def build_messages(app: Container, issue: int, count: int) -> list[bytes]:
     """Messages as the service would fill them, joined beforehand."""
     with app.database.transaction() as session:
         edition = editions.of_issue(session, issue)[0]
         template = CompiledMessage.deserialize(edition.message, edition.slots)
     found = []
-    slots = app.links.reader_slots(issue, range(1, count + 1))
+    slots = app.urls.subscriber_slots(issue, range(1, count + 1))
     for number, slot in enumerate(slots, 1):
         address = f"reader{number}@d{number % 50}.example.org"
         body = {
@@ -119,11 +121,11 @@ def build_messages(app: stand.Mailer, issue: int, count: int) -> list[bytes]:
             "address": address,
         }
         values = template.encode_slots(body) | {
-            "to": f"Reader {number} <{address}>".encode(),
-            "date": b"Thu, 01 Oct 2026 09:00:00 +0000",
-            "message-id": slot.message.encode(),
-            "unsubscribe": slot.unsubscribe.encode(),
-            "mail-unsubscribe": slot.mail_unsubscribe.encode(),
+            headers.TO: f"Reader {number} <{address}>".encode(),
+            headers.DATE: b"Thu, 01 Oct 2026 09:00:00 +0000",
+            headers.MESSAGE_ID: slot.message.encode(),
+            headers.UNSUBSCRIBE: slot.unsubscribe.encode(),
+            headers.MAILTO_UNSUBSCRIBE: slot.mail_unsubscribe.encode(),
         }
         found.append(b"".join(template.fill(values)))
     return found
@@ -154,70 +156,70 @@ def run_full_pipeline(
     messages: int, size: int, workers: int, threads: int, connections: int, batch: int
 ) -> PipelineRun:
     with (
-        stand.sink() as (port, stop),
-        stand.service(smtp_port=port, smtp_connections=connections, batch_size=batch) as parts,
+        harness.sink() as (port, stop),
+        harness.service(smtp_port=port, smtp_connections=connections, batch_size=batch) as app,
     ):
-        issue = stand.make_issue(parts, "en")
-        stand.make_readers(parts, messages, ["en"])
-        with Supervisor(parts) as processes:
+        issue = harness.make_issue(app, "en")
+        harness.make_subscribers(app, messages, ["en"])
+        with Supervisor(app) as processes:
             processes.start_worker("prepare", "scheduler,expand,compose", 2)
             for number in range(workers):
                 processes.start_worker(f"send{number}", "send,retry", threads)
             processes.start_beat()
             # The edition is made beforehand, to be of the size that was asked for.
-            with parts.database.transaction() as session:
-                stand.audience_edition(session, issue)
-            exact = stand.set_message_size(parts, issue, size)
-            stand.wait_for_workers(parts, workers + 1)
+            with app.database.transaction() as session:
+                harness.insert_edition(session, issue)
+            exact = harness.set_message_size(app, issue, size)
+            harness.wait_for_workers(app, workers + 1)
             time.sleep(3)  # a few ticks, so that every process has what it needs
             ordered = datetime.now(UTC)
-            schedule.schedule(parts.database, issue, ordered, "bench")
+            schedule.schedule(app.database, issue, ordered, "bench")
 
             def sent() -> bool:
                 if gone := processes.exited():
                     raise RuntimeError(f"{gone} ended")
-                with parts.database.transaction() as session:
+                with app.database.transaction() as session:
                     return issues.state(session, issue) is IssueState.sent
 
-            stand.wait_for(sent, 600, 0.1)
-            peak = max(stand.peak_memory(processes.pid(f"send{number}")) for number in range(workers))
-        wrong = report.audit(parts.database, issue)
-        counts = report.status(parts.database, issue, datetime.now(UTC)).counts
+            harness.wait_for(sent, 600, 0.1)
+            peak = max(harness.peak_memory_bytes(processes.pid(f"send{number}")) for number in range(workers))
+        wrong = report.audit(app.database, issue)
+        counts = report.status(app.database, issue, datetime.now(UTC)).counts
         if wrong or counts.sent != messages:
             raise RuntimeError(f"{counts} {wrong[:3]}")
-        ready = build_messages(parts, issue, min(messages, 10_000))
+        ready = build_messages(app, issue, min(messages, 10_000))
         accepted = stop()["accepted"]
         if accepted != messages:
             raise RuntimeError(f"the sink counted {accepted}")
-        frozen, composed, last, finished = stand.times(parts, issue)
+        frozen, composed, last, finished = harness.issue_times(app, issue)
         steps = [(b - a).total_seconds() for a, b in pairwise((ordered, frozen, composed, last, finished))]
         return PipelineRun(*steps, ready, exact, peak)
 
 
 def naive_rate(messages: int, size: int) -> float:
     """Messages a second with a task per reader: publish, consume, build, send."""
-    with stand.service() as parts, tempfile.TemporaryDirectory() as folder:
+    with harness.service() as app, tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "accepted"
-        with stand.sink("--log", str(log)) as (port, _):
-            environment = os.environ | {"NAIVE_REDIS_URL": parts.redis_url, "PYTHONPATH": str(stand.ROOT)}
+        with harness.sink("--log", str(log)) as (port, _):
+            environment = os.environ | {"NAIVE_REDIS_URL": app.redis_url, "PYTHONPATH": str(harness.ROOT)}
             words = [sys.executable, "-m", "celery", "-A", "bench.naive", "worker", "-P", "prefork"]
             options = ["-c", "2", "-l", "ERROR"]
             worker = subprocess.Popen(
-                [*words, *options], env=environment, cwd=stand.ROOT, stdout=subprocess.DEVNULL
+                [*words, *options], env=environment, cwd=harness.ROOT, stdout=subprocess.DEVNULL
             )
             try:
-                os.environ["NAIVE_REDIS_URL"] = parts.redis_url
+                os.environ["NAIVE_REDIS_URL"] = app.redis_url
                 from bench.naive import send
 
                 def accepted() -> int:
                     return log.read_bytes().count(b"\n") if log.exists() else 0
 
                 send.delay(0, port, size)  # the worker is up
-                stand.wait_for(lambda: accepted() == 1, 60)
+                harness.wait_for(lambda: accepted() == 1, 60)
                 began = time.perf_counter()
                 for number in range(1, messages + 1):
                     send.delay(number, port, size)
-                stand.wait_for(lambda: accepted() == messages + 1, 300)
+                harness.wait_for(lambda: accepted() == messages + 1, 300)
                 return messages / (time.perf_counter() - began)
             finally:
                 worker.terminate()
@@ -229,7 +231,7 @@ def smtp_source_rate(messages: int, size: int, connections: int) -> float | None
     program = shutil.which("smtp-source") or shutil.which("smtp-source", path="/usr/sbin")
     if program is None:
         return None
-    with stand.sink() as (port, _):
+    with harness.sink() as (port, _):
         began = time.perf_counter()
         words = ["-s", str(connections), "-m", str(messages), "-l", str(size), "-N"]
         subprocess.run([program, *words, f"127.0.0.1:{port}"], check=True, timeout=300, capture_output=True)
@@ -282,7 +284,7 @@ def main() -> None:
         figures |= {"naive_per_second": round(slow, 1), "times_naive": round(rate / slow, 1)}
     if source := smtp_source_rate(10_000, asked.size, asked.connections):
         figures["smtp_source_per_second"] = round(source)
-    stand.report(figures, "Sending against the wire", asked.json)
+    harness.report(figures, "Sending against the wire", asked.json)
 
 
 if __name__ == "__main__":

@@ -261,7 +261,7 @@ class Container:
         redis.Redis.from_url(self.redis_url).flushall()
 
     def close(self) -> None:
-        for part in ("outbox", "limiter", "telemetry", "database"):
+        for part in ("smtp_pool", "limiter", "metrics", "database"):
             if part in self.__dict__:
                 self.__dict__.pop(part).close()
         while self._embedded:
