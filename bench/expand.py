@@ -19,7 +19,7 @@ import harness
 from sqlalchemy import text
 
 from mailer.bootstrap import Container
-from mailer.services.delivery import expand
+from mailer.services.delivery import dispatch, expand
 from mailer.services.issues import schedule
 
 _BASELINE_TABLE = """
@@ -53,7 +53,7 @@ def time_expand(app: Container, issue: int, workers: int) -> tuple[float, float]
     now = datetime.now(UTC)
     schedule.schedule(app.database, issue, now, "bench")
     began = time.perf_counter()
-    schedule.start_due(app.database, now, app.settings.batch_size)
+    dispatch.start_due(app.database, now, app.settings.batch_size)
     frozen = time.perf_counter()
 
     def work() -> None:

@@ -665,7 +665,7 @@ def _compare(scenario: Scenario) -> None:
         wrong.append(f"{found.uncertain} are uncertain, with {found.connections} connections")
     if len(log) != logged.total():
         wrong.append(f"{len(log) - logged.total()} lines of the record are about no delivery of this issue")
-    wrong.extend(map(str, report.audit(scenario.app.database, scenario.issue)))
+    wrong.extend(finding.message for finding in report.audit(scenario.app.database, scenario.issue))
 
 
 def _logs(scenario: Scenario) -> str:
@@ -696,7 +696,7 @@ def main() -> None:
         "--only", action="append", choices=FAULTS, metavar="NAME", help=f"one of: {', '.join(FAULTS)}"
     )
     parser.add_argument("--senders", type=int, default=3, help="send processes")
-    parser.add_argument("--batch", type=int, default=200)
+    parser.add_argument("--batch", dest="batch_size", type=int, default=200)
     parser.add_argument("--size", type=int, default=10_000, help="bytes of a message")
     parser.add_argument("--latency", type=float, default=0.02, help="seconds that the relay waits to answer")
     parser.add_argument("--seed", type=int, default=1)
@@ -705,7 +705,7 @@ def main() -> None:
     all_found = []
     for name in asked.only or FAULTS:
         print(f"{name}: {FAULTS[name].__doc__}", file=sys.stderr, flush=True)
-        options = {key: getattr(asked, key) for key in ("senders", "batch", "size", "latency", "seed")}
+        options = {key: getattr(asked, key) for key in ("senders", "batch_size", "size", "latency", "seed")}
         all_found.append(found := run(name, asked.readers, **options))
         for sentence in found.problems:
             print(f"  WRONG: {sentence}", file=sys.stderr, flush=True)

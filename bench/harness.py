@@ -28,7 +28,7 @@ from mailer.domain.document import parse  # noqa: E402
 from mailer.domain.headers import SenderIdentity, edition_headers  # noqa: E402
 from mailer.domain.message import compile_message, marker  # noqa: E402
 from mailer.domain.newsletter import read_newsletter  # noqa: E402
-from mailer.services.delivery import expand  # noqa: E402
+from mailer.services.delivery import dispatch, expand  # noqa: E402
 from mailer.services.issues import approve, compile, document_import, schedule  # noqa: E402
 from mailer.services.newsletters.apply import apply_newsletter  # noqa: E402
 from mailer.settings import Settings  # noqa: E402
@@ -194,7 +194,7 @@ def expand_all(app: Container, issue: int) -> None:
     """Freeze, expand and render an issue in this process, and leave it ready but not open for sending."""
     now = datetime.now(UTC)
     schedule.schedule(app.database, issue, now, "bench")
-    schedule.start_due(app.database, now, app.settings.batch_size)
+    dispatch.start_due(app.database, now, app.settings.batch_size)
     while expand.expand_next(app.database, issue, now):
         pass
     while compile.render_stale(app.database, app.renderer, app.urls, "", issue, 8):

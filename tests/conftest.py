@@ -22,7 +22,7 @@ from mailer.devtools.inbox import InboxServer, start_inbox_server
 from mailer.domain.document import parse
 from mailer.domain.newsletter import read_newsletter
 from mailer.migrations import upgrade
-from mailer.services.delivery import expand
+from mailer.services.delivery import dispatch, expand
 from mailer.services.issues import approve, compile, document_import, schedule
 from mailer.services.newsletters.apply import apply_newsletter
 from mailer.services.subscribers import csv_import
@@ -226,12 +226,12 @@ def prepare(app: Container) -> Callable[[int], None]:
         approve.approve(app.database, compile.load_issue(app.database, app.urls, issue), "tests")
         now = datetime.now(UTC)
         schedule.schedule(app.database, issue, now, "tests")
-        assert schedule.start_due(app.database, now, app.settings.batch_size) == [issue]
+        assert dispatch.start_due(app.database, now, app.settings.batch_size) == [issue]
         while expand.expand_next(app.database, issue, now):
             pass
         while compile.render_stale(app.database, app.renderer, app.urls, "", issue, 8):
             pass
-        assert expand.open_for_sending(app.database, issue, now)
+        assert dispatch.open_for_sending(app.database, issue, now)
 
     return run
 
@@ -243,9 +243,9 @@ def send(app: Container) -> Callable[[], int]:
     def run() -> int:
         handed = 0
         for _ in range(100):
-            batches = schedule.enqueue_due(app.database, datetime.now(UTC), timedelta(0), 1000)
+            batches = dispatch.enqueue_due(app.database, datetime.now(UTC), timedelta(0), 1000)
             if not batches:
-                schedule.finish_done(app.database, datetime.now(UTC))
+                dispatch.finish_done(app.database, datetime.now(UTC))
                 return handed
             handed += sum(app.send_worker.send_batch(batch) for batch, _ in batches)
         pytest.fail("The same batches are handed out again and again.")

@@ -5,8 +5,9 @@ A hint that is lost is handed out again; one that comes twice does nothing.
 
 from datetime import UTC, datetime, timedelta
 
+from mailer.services.delivery import dispatch
 from mailer.services.delivery import expand as expand_service
-from mailer.services.issues import compile, schedule
+from mailer.services.issues import compile
 from workers.app import celery_app, container
 
 MAX_ENQUEUED_JOBS = 64
@@ -19,9 +20,9 @@ EDITIONS_PER_TRANSACTION = 32
 def tick() -> None:
     """Every second: begin what is due, open what is ready, hand out batches, close what is done."""
     parts, now = container(), datetime.now(UTC)
-    schedule.start_due(parts.database, now, parts.settings.batch_size)
-    for issue in schedule.list_preparing(parts.database):
-        if not expand_service.open_for_sending(parts.database, issue, now):
+    dispatch.start_due(parts.database, now, parts.settings.batch_size)
+    for issue in dispatch.list_preparing(parts.database):
+        if not dispatch.open_for_sending(parts.database, issue, now):
             # Where nobody takes them they would pile up: Redis keeps also those that have expired.
             hints = parts.metrics.queue_lengths(["expand", "compose"])
             if hints.get("expand", 0) < MAX_ENQUEUED_JOBS:
@@ -29,8 +30,8 @@ def tick() -> None:
             if hints.get("compose", 0) < MAX_ENQUEUED_JOBS:
                 compose.delay(issue)
     enqueue_due_batches(now)
-    schedule.finish_done(parts.database, now)
-    schedule.finish_cancelled(parts.database, now)
+    dispatch.finish_done(parts.database, now)
+    dispatch.finish_cancelled(parts.database, now)
 
 
 def enqueue_due_batches(now: datetime) -> None:
@@ -41,7 +42,7 @@ def enqueue_due_batches(now: datetime) -> None:
     # Where sending is slow, a hint can wait in its queue for longer than it takes until it is given again.
     hints = parts.metrics.queue_lengths(["send", "retry"])
     first, retry = (hints.get(queue, 0) < MAX_ENQUEUED_JOBS for queue in ("send", "retry"))
-    for batch, again in schedule.enqueue_due(
+    for batch, again in dispatch.enqueue_due(
         parts.database,
         now,
         REENQUEUE_AFTER,
@@ -78,7 +79,7 @@ def compose(issue: int) -> None:
         EDITIONS_PER_TRANSACTION,
     )
     now = datetime.now(UTC)
-    if expand_service.open_for_sending(parts.database, issue, now):
+    if dispatch.open_for_sending(parts.database, issue, now):
         enqueue_due_batches(now)
 
 
@@ -86,4 +87,4 @@ def compose(issue: int) -> None:
 def send(batch: int) -> None:
     """Send what is due in a batch."""
     if container().send_worker.send_batch(batch):
-        schedule.finish_done(container().database, datetime.now(UTC))
+        dispatch.finish_done(container().database, datetime.now(UTC))

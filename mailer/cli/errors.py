@@ -16,13 +16,12 @@ from mailer.services.delivery.monitor import EndpointNotFound
 from mailer.services.delivery.resolve import DeliveryNotFound
 from mailer.services.feedback.bounces import NewsletterNotFound
 from mailer.services.issues.approve import NotApproved
-from mailer.services.issues.compile import IssueNotFound
-from mailer.services.issues.report import NotFound
-from mailer.services.issues.schedule import IssueNotFound as IssueNotFound_
+from mailer.services.issues.compile import EditionNotFound
 from mailer.services.subscribers.csv_import import ImportRefused
 from mailer.services.subscribers.personal_data import MailInTransit
 from mailer.settings import SettingsError
 from mailer.store.database import DatabaseDown
+from mailer.store.issues import IssueNotFound
 
 
 class UsageError(ValueError):
@@ -34,6 +33,8 @@ def describe(error: Exception) -> str:
     said = str(error)
     if isinstance(error, InvalidValue):
         said = said[:1].upper() + said[1:]
+    if isinstance(error, IssueNotFound):
+        said += " See them with: mailer issue list."
     return said if said.endswith((".", "!", "?")) else f"{said}."
 
 
@@ -62,11 +63,10 @@ EXPECTED_ERRORS = (
     IssueNotFound,
     NewsletterNotFound,
     DeliveryNotFound,
-    IssueNotFound_,
+    EditionNotFound,
     EndpointNotFound,
     InvalidLanguageTag,
     NotApproved,
-    NotFound,
     OSError,
     MailInTransit,
     PictureNotFound,

@@ -14,6 +14,7 @@ from mailer.domain.content import (
     Theme,
 )
 from mailer.domain.editions import LanguageRules, StoryLanguages, language_shown, sections_shown
+from mailer.domain.email_addresses import domain_of
 from mailer.domain.languages import choose_language
 from mailer.domain.locales import direction
 from mailer.domain.localized import sender_display_name
@@ -89,6 +90,11 @@ class IssueSource:
     public: bool = True
     """Whether everybody may read it in the archive."""
     text_overrides: TextOverrides = field(default_factory=dict)
+
+    @property
+    def sender_domain(self) -> str:
+        """The domain of the return path where the settings name no bounce domain."""
+        return domain_of(self.sender_address)
 
     def story_languages(self) -> list[StoryLanguages]:
         return [

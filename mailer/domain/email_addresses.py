@@ -19,6 +19,10 @@ def to_smtp(address: str) -> tuple[str, bool]:
     return f"{local}@{domain}", not local.isascii()
 
 
+def domain_of(address: str) -> str:
+    return address.rpartition("@")[2]
+
+
 def masked(address: str) -> str:
     """``ana.k@example.org`` → ``a…@example.org``: enough for its owner, too little for anybody else."""
     local, _, domain = address.rpartition("@")

@@ -68,6 +68,20 @@ class SkipReason(StrEnum):
     cancelled = "cancelled"
 
 
+# Who moves an issue, and by which function of mailer.services:
+#
+# draft, review       → approved   coordinator  issues.approve.approve
+# review, approved    → draft      coordinator  issues.schedule.reopen
+# approved            → scheduled  coordinator  issues.schedule.schedule, schedule_local_time
+# scheduled           → approved   coordinator  issues.schedule.unschedule
+# scheduled           → sending    scheduler    delivery.dispatch.start_due: its time has come
+# sending             → paused     coordinator  issues.schedule.pause
+# sending             → paused     worker       delivery.send: the relay refuses the message or the sender
+# sending             → paused     worker       issues.compile.render_stale: an edition cannot be rendered
+# paused              → sending    coordinator  issues.schedule.resume
+# sending             → sent       scheduler    delivery.dispatch.finish_done: every delivery is finished
+# sent                → sending    ops          delivery.resolve.retry, resolve
+# draft to paused     → cancelled  coordinator  issues.schedule.cancel
 _TRANSITIONS: dict[IssueState, frozenset[IssueState]] = {
     IssueState.draft: frozenset({IssueState.review, IssueState.approved, IssueState.cancelled}),
     IssueState.review: frozenset({IssueState.draft, IssueState.approved, IssueState.cancelled}),

@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import CheckConstraint, ForeignKey, SmallInteger, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from mailer.domain.email_addresses import domain_of
 from mailer.models.base import Base
 
 
@@ -39,6 +40,11 @@ class Newsletter(Base):
 
     uncertain_policy: Mapped[str] = mapped_column(default="keep", server_default="keep")
     """What becomes of a delivery whose outcome nobody knows: it is kept so, or sent once more."""
+
+    @property
+    def sender_domain(self) -> str:
+        """The domain of the return path where the settings name no bounce domain."""
+        return domain_of(self.sender_address)
 
     __table_args__ = (
         CheckConstraint("tracking IN ('none','aggregate','individual')", name="tracking"),

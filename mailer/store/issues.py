@@ -23,21 +23,34 @@ from mailer.models import (
 )
 
 
-class NotFound(LookupError):
-    """There is no such issue or reader."""
+class IssueNotFound(LookupError):
+    """There is no such issue."""
+
+    def __init__(self, issue: int) -> None:
+        super().__init__(f"There is no issue {issue}.")
 
 
-def by_id(session: Session, issue: int) -> Issue | None:
+def find(session: Session, issue: int) -> Issue | None:
     return session.get(Issue, issue)
 
 
-def lock(session: Session, issue: int) -> Issue | None:
-    """The issue, held against other changes until the transaction ends.
+def by_id(session: Session, issue: int) -> Issue:
+    """Return the issue. Raises IssueNotFound."""
+    if (found := find(session, issue)) is None:
+        raise IssueNotFound(issue)
+    return found
+
+
+def lock(session: Session, issue: int) -> Issue:
+    """Return the issue, held against other changes until the transaction ends. Raises IssueNotFound.
 
     Take it before any of its batches. Rows that refer to the issue can still be written: a worker does that with
     a batch in hand.
     """
-    return session.get(Issue, issue, with_for_update={"key_share": True}, populate_existing=True)
+    found = session.get(Issue, issue, with_for_update={"key_share": True}, populate_existing=True)
+    if found is None:
+        raise IssueNotFound(issue)
+    return found
 
 
 def state(session: Session, issue: int) -> IssueState:

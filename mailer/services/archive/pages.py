@@ -457,9 +457,7 @@ def _find_issue(
 
 
 def _issue_source(session: Session, summary: IssueSummary, urls: MailUrls) -> IssueSource:
-    row = issues.by_id(session, summary.issue_id)
-    assert row, "a card is made from its issue"
-    return load_issue_source(session, row, urls)
+    return load_issue_source(session, issues.by_id(session, summary.issue_id), urls)
 
 
 def _edition_urls(source: IssueSource) -> MailLinks:

@@ -43,7 +43,7 @@ def choose_languages(session: Session, issue: Issue, preference_lists: list[list
 def expand_next(database: Database, issue: int, now: datetime) -> int:
     """Expand some batches of an issue; returns how many batches. 0 means none is left to take."""
     with database.transaction() as session:
-        row = issues.by_id(session, issue)
+        row = issues.find(session, issue)
         if row is None or row.state not in (IssueState.sending, IssueState.paused):
             return 0
         planned = audience.claim_planned(session, issue, _BATCHES_PER_TRANSACTION)
@@ -69,12 +69,6 @@ def expand_next(database: Database, issue: int, now: datetime) -> int:
         return len(planned.batch_ids)
 
 
-def open_for_sending(database: Database, issue: int, now: datetime) -> bool:
-    """Open an issue for sending once every delivery row and every edition stands ready."""
-    with database.transaction() as session:
-        return audience.mark_ready(session, issue, now)
-
-
 AudienceCount = tuple[str | None, int, str | None, int]
 """language, mask of sections, reason why not, readers"""
 
@@ -83,8 +77,6 @@ def count_audience(database: Database, issue: int) -> list[AudienceCount]:
     """Who would get what if the issue went out now; freezes nothing."""
     with database.transaction() as session:
         row = issues.by_id(session, issue)
-        if row is None:
-            return []
         audience.delete_language_choices(session, issue)
         choose_languages(session, row, audience.list_language_preferences(session, row.newsletter_id))
         always = newsletters.always_mask(session, row.newsletter_id)

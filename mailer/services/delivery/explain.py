@@ -15,7 +15,6 @@ from mailer.domain.throttling import ThrottleScope, ThrottleState
 from mailer.models import Delivery
 from mailer.store import deliveries, issues, mail_domains, newsletters, subscribers, throttles
 from mailer.store.database import Database, Session
-from mailer.store.issues import NotFound
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +62,12 @@ _SKIP_SENTENCES = {
 def explain(
     database: Database, issue: int, address: str, address_hash: bytes, context: SendContext | None = None
 ) -> Explanation:
-    """Why this reader got this edition at this time, or why not. Raises NotFound.
+    """Why this reader got this edition at this time, or why not. Raises IssueNotFound.
 
     ``around``: tells also what holds the delivery back, and how its message is found in the relay's log.
     """
     with database.transaction() as session:
         row = issues.by_id(session, issue)
-        if row is None:
-            raise NotFound(f"There is no issue {issue}. See them with: mailer issue list.")
         newsletter = newsletters.by_id(session, row.newsletter_id)
         suppression = subscribers.suppression(session, address_hash)
         reader = subscribers.by_hash(session, address_hash)
@@ -148,7 +145,7 @@ def explain(
             delivery = session.get(Delivery, (issue, reader.id))
             relay = delivery.relay if delivery else None
             (slots,) = context.urls.subscriber_slots(issue, [reader.id])
-            domain = context.bounce_domain or newsletter.sender_address.rpartition("@")[2]
+            domain = context.bounce_domain or newsletter.sender_domain
             message = f"<{slots.message}@{domain}>"
             say.append(f"Its Message-ID is {message}{f'; it went by the relay “{relay}”' if relay else ''}.")
         if context and found.state == DeliveryState.pending and row.state is IssueState.sending:

@@ -30,7 +30,7 @@ def list_deliveries(
     """How many deliveries are in a state, of one issue or of all, and the first of them."""
     with database.transaction() as session:
         if issue is not None:
-            _lock_issue(session, issue)
+            issues.lock(session, issue)
         return deliveries.list_in_state(session, state, issue, limit)
 
 
@@ -39,10 +39,10 @@ def preview(
 ) -> list[DeliveryListItem]:
     """The uncertain deliveries of an issue to these addresses (with their hashes), or all that it has.
 
-    Raises NoSuchDelivery when one of them is not.
+    Raises IssueNotFound when one of them is not.
     """
     with database.transaction() as session:
-        _lock_issue(session, issue)
+        issues.lock(session, issue)
         _, found = deliveries.list_in_state(session, DeliveryState.uncertain, issue, None)
         if address_hashes is None:
             return found
@@ -76,7 +76,7 @@ def resolve(
     Raises WrongState when a cancelled issue is to be sent again.
     """
     with database.transaction() as session:
-        row = _lock_issue(session, issue)
+        row = issues.lock(session, issue)
         if resolution is Resolution.resend:
             _check_resendable(row)
         reply = describe(resolution, actor, now, reason)
@@ -100,9 +100,9 @@ class RetryPlan:
 
 
 def plan_retry(database: Database, issue: int, codes: Sequence[str], now: datetime) -> RetryPlan:
-    """What ``retry`` would do. Raises NoCode, NoSuchDelivery or WrongState."""
+    """What ``retry`` would do. Raises NoCode, IssueNotFound or WrongState."""
     with database.transaction() as session:
-        row = _lock_issue(session, issue)
+        row = issues.lock(session, issue)
         return _retry_plan(
             row,
             resolution_store.failed_by_obstacle(session, _check_resendable(row), reply_pattern(codes), now),
@@ -111,9 +111,9 @@ def plan_retry(database: Database, issue: int, codes: Sequence[str], now: dateti
 
 def retry(database: Database, issue: int, codes: Sequence[str], actor: str, now: datetime) -> RetryPlan:
     """Have failed deliveries tried again, with one of these codes or with any, but for readers who must not be
-    mailed any more. The same twice tries once. Raises NoCode, NoSuchDelivery or WrongState."""
+    mailed any more. The same twice tries once. Raises NoCode, IssueNotFound or WrongState."""
     with database.transaction() as session:
-        row = _lock_issue(session, issue)
+        row = issues.lock(session, issue)
         found = resolution_store.failed_by_obstacle(
             session, _check_resendable(row), reply_pattern(codes), now
         )
@@ -128,13 +128,6 @@ def retry(database: Database, issue: int, codes: Sequence[str], actor: str, now:
 def _retry_plan(row: Issue, failed: Mapping[str, Sequence[int]]) -> RetryPlan:
     left = {why: len(subscribers) for why, subscribers in sorted(failed.items()) if why}
     return RetryPlan(len(failed.get("", ())), left, row.state)
-
-
-def _lock_issue(session: Session, issue: int) -> Issue:
-    found = issues.lock(session, issue)
-    if found is None:
-        raise DeliveryNotFound(f"There is no issue {issue}. See them with: mailer issue list.")
-    return found
 
 
 def _check_resendable(row: Issue) -> int:

@@ -286,7 +286,7 @@ def _build_envelope(
     now: datetime,
 ) -> Envelope:
     to, newsletter = _recipient(context), context.newsletter
-    domain = bounce_domain or newsletter.sender_address.rpartition("@")[2]
+    domain = bounce_domain or newsletter.sender_domain
     recipient, smtputf8 = to_smtp(to.address)
     token = urls.transactional_token(newsletter.id, context.email.id)
     leaving: tuple[str, str] | None = None

@@ -93,7 +93,7 @@ def approve(
         raise NotApproved("\n".join([f"Issue {source.issue} cannot be approved:", *blocking]))
     with database.transaction() as session:
         row = issues.lock(session, source.issue)
-        if row is None or row.revision != source.revision:
+        if row.revision != source.revision:
             raise NotApproved(f"Issue {source.issue} was changed while it was being looked over. Look again.")
         if row.state not in (IssueState.approved, IssueState.scheduled):
             check_transition(row.id, row.state, IssueState.approved)
@@ -108,8 +108,6 @@ def set_missing_translation_policy(
     """What happens to stories without a translation. Raises WrongState once the issue is approved."""
     with database.transaction() as session:
         row = issues.lock(session, issue)
-        if row is None:
-            raise NotApproved(f"There is no issue {issue}. See them with: mailer issue list.")
         if row.state not in EDITABLE_STATES:
             raise InvalidIssueState(f"Issue {issue} is {row.state.value}, and what it shows stands fast.")
         if row.missing_translations is not policy:

@@ -22,7 +22,7 @@ SLOTS = ("unsubscribe", "preferences", "name", "address", GREETING_BOUNDARY)
 Headers = Sequence[tuple[str, Sequence[HeaderPiece]]]
 
 
-class IssueNotFound(LookupError):
+class EditionNotFound(LookupError):
     """There is no such issue, edition or language."""
 
 
@@ -30,8 +30,6 @@ def load_issue(database: Database, urls: MailUrls, issue: int) -> IssueSource:
     """The material of an issue as it stands now. Raises NoIssue."""
     with database.transaction() as session:
         row = issues.by_id(session, issue)
-        if row is None:
-            raise IssueNotFound(f"There is no issue {issue}. See them with: mailer issue list.")
         return load_issue_source(session, row, urls)
 
 
@@ -47,7 +45,7 @@ def render_stale(
     press: EditionCompiler | None = None
     while True:
         with database.transaction() as session:
-            row = issues.by_id(session, issue)
+            row = issues.find(session, issue)
             if row is None or (row.state is IssueState.paused and _is_paused_by_render_error(session, issue)):
                 return done
             stale = editions.claim_stale(session, issue, limit)
@@ -88,7 +86,7 @@ def _is_paused_by_render_error(session: Session, issue: int) -> bool:
 
 def _pause_issue(session: Session, issue: int, reason: str) -> None:
     row = issues.lock(session, issue)
-    if row is not None and row.state in (IssueState.sending, IssueState.paused):
+    if row.state in (IssueState.sending, IssueState.paused):
         row.state = IssueState.paused
         issues.log(session, issue, "mailer", "paused", _RENDER_ERROR_PREFIX + reason)
 
@@ -126,7 +124,7 @@ class EditionCompiler:
         self._source = source
         self._renderer = renderer
         self._urls = urls
-        self._bounce_domain = bounce_domain or source.sender_address.rpartition("@")[2]
+        self._bounce_domain = bounce_domain or source.sender_domain
         nonce = secrets.token_hex(6)
         self._markers = {name: marker(nonce, name) for name in SLOTS}
         self._slots = {word: name for name, word in self._markers.items()}
@@ -209,7 +207,7 @@ def preview(
     source = load_issue(database, urls, issue)
     if language not in source.front_matter:
         known = ", ".join(source.language_rules.languages) or "none"
-        raise IssueNotFound(f"Issue {issue} has no front matter in {language}; it has {known}.")
+        raise EditionNotFound(f"Issue {issue} has no front matter in {language}; it has {known}.")
     shown = source.sections_shown(language)
     mask = shown if sections is None else (sections | source.always_included) & shown
     mail_links = MailLinks(
@@ -228,10 +226,8 @@ def section_mask(database: Database, issue: int, keys: Sequence[str]) -> int | N
         return None
     with database.transaction() as session:
         row = issues.by_id(session, issue)
-        if row is None:
-            raise IssueNotFound(f"There is no issue {issue}. See them with: mailer issue list.")
         known = {section.key: section.bit for section in newsletters.sections(session, row.newsletter_id)}
     unknown = [key for key in keys if key.strip() not in known]
     if unknown:
-        raise IssueNotFound(f"There is no section {', '.join(unknown)}; there is {', '.join(known)}.")
+        raise EditionNotFound(f"There is no section {', '.join(unknown)}; there is {', '.join(known)}.")
     return sum(1 << known[key.strip()] for key in keys)

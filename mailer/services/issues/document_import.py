@@ -438,11 +438,9 @@ def store_picture(session: Session, picture: PreparedPicture) -> int:
 
 
 def set_masthead(database: Database, issue: int, picture: PreparedPicture, actor: str) -> None:
-    """Give an issue the picture at its head. Raises Refused or WrongState."""
+    """Give an issue the picture at its head. Raises IssueNotFound or InvalidIssueState."""
     with database.transaction() as session:
         row = issues.lock(session, issue)
-        if row is None:
-            raise ChangeRefused(f"There is no issue {issue}. See them with: mailer issue list.")
         if row.state not in EDITABLE_STATES:
             raise InvalidIssueState(f"Issue {issue} is {row.state.value}; its pictures stand fast.")
         id = store_picture(session, picture)

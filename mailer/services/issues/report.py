@@ -11,9 +11,8 @@ from mailer.store import deliveries, editions, issues, newsletters
 from mailer.store.audit import LedgerFinding
 from mailer.store.database import Database
 from mailer.store.deliveries import DeliveryCounts
-from mailer.store.issues import NotFound
 
-__all__ = ["DeliveryCounts", "LedgerFinding", "NotFound"]
+__all__ = ["DeliveryCounts", "LedgerFinding"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +35,6 @@ class IssueStatus:
 def status(database: Database, issue: int, now: datetime) -> IssueStatus:
     with database.transaction() as session:
         row = issues.by_id(session, issue)
-        if row is None:
-            raise NotFound(f"There is no issue {issue}. See them with: mailer issue list.")
         counts = deliveries.counts(session, issue)
         rate = 0.0
         if row.ready_at:
@@ -103,8 +100,6 @@ def by_language(database: Database, issue: int) -> list[LanguageRow]:
     """How the readers of each language were served; most readers first, the rest of the world last."""
     with database.transaction() as session:
         row = issues.by_id(session, issue)
-        if row is None:
-            raise NotFound(f"There is no issue {issue}. See them with: mailer issue list.")
         offered = newsletters.by_id(session, row.newsletter_id).languages
         rows: dict[str, LanguageRow] = {}
         editions_of: dict[str, set[int]] = {}
@@ -132,11 +127,10 @@ def events(database: Database, issue: int) -> list[tuple[datetime, str, str, str
 
 
 def audit(database: Database, issue: int) -> list[LedgerFinding]:
-    """What does not add up in an issue's ledger; empty when all is well. Raises NotFound."""
+    """What does not add up in an issue's ledger; empty when all is well. Raises IssueNotFound."""
     with database.transaction() as session:
         ledger_audit.use_repeatable_read(session)
-        if issues.by_id(session, issue) is None:
-            raise NotFound(f"There is no issue {issue}. See them with: mailer issue list.")
+        issues.by_id(session, issue)
         return ledger_audit.findings(session, issue)
 
 

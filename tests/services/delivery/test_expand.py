@@ -29,9 +29,10 @@ from mailer.models import (
     Subscription,
     Suppression,
 )
-from mailer.services.delivery import expand
-from mailer.services.issues import approve, compile, report, schedule
+from mailer.services.delivery import dispatch, expand
+from mailer.services.issues import approve, compile, report
 from mailer.store import audience, newsletters, personal_data
+from mailer.store.issues import IssueNotFound
 from tests.conftest import NOW
 
 Import = Callable[..., int]
@@ -145,7 +146,7 @@ def expected(material: IssueSource, reader: Reader) -> tuple[str, int] | str:
 def freeze(app: Container, issue: int, batch_size: int = 10) -> None:
     with app.database.transaction() as session:
         session.execute(update(Issue).where(Issue.id == issue).values(state="scheduled", scheduled_at=NOW))
-    assert schedule.start_due(app.database, NOW, batch_size) == [issue]
+    assert dispatch.start_due(app.database, NOW, batch_size) == [issue]
 
 
 def ledger(app: Container, issue: int) -> dict[int, tuple[str, int] | str]:
@@ -250,8 +251,8 @@ def test_an_audience_that_is_gone_by_then_ends_the_issue(app: Container, import_
         session.execute(text("DELETE FROM subscriber"))
     assert expand.expand_next(app.database, issue, NOW) == 1
     assert expand.expand_next(app.database, issue, NOW) == 0
-    assert expand.open_for_sending(app.database, issue, NOW)
-    assert schedule.finish_done(app.database, NOW) == [issue]
+    assert dispatch.open_for_sending(app.database, issue, NOW)
+    assert dispatch.finish_done(app.database, NOW) == [issue]
     assert report.audit(app.database, issue) == []
 
 
@@ -326,14 +327,14 @@ def test_an_issue_opens_when_all_is_expanded_and_rendered(app: Container, import
     approve.approve(app.database, compile.load_issue(app.database, app.urls, issue), "tests")
     freeze(app, issue)
     now = datetime.now(UTC)
-    assert not expand.open_for_sending(app.database, issue, now)
+    assert not dispatch.open_for_sending(app.database, issue, now)
     while expand.expand_next(app.database, issue, now):
-        assert not expand.open_for_sending(app.database, issue, now)
+        assert not dispatch.open_for_sending(app.database, issue, now)
     while compile.render_stale(app.database, app.renderer, app.urls, "", issue, 1):
         pass
-    assert expand.open_for_sending(app.database, issue, now)
-    assert not expand.open_for_sending(app.database, issue, now), "once"
-    assert schedule.list_preparing(app.database) == []
+    assert dispatch.open_for_sending(app.database, issue, now)
+    assert not dispatch.open_for_sending(app.database, issue, now), "once"
+    assert dispatch.list_preparing(app.database) == []
 
 
 def test_nothing_is_expanded_before_its_time(app: Container, import_issue: Import) -> None:
@@ -341,4 +342,5 @@ def test_nothing_is_expanded_before_its_time(app: Container, import_issue: Impor
     invite(app, random.Random(5), 5)
     assert expand.expand_next(app.database, issue, NOW) == 0
     assert expand.expand_next(app.database, 99, NOW) == 0
-    assert expand.count_audience(app.database, 99) == []
+    with pytest.raises(IssueNotFound):
+        expand.count_audience(app.database, 99)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from mailer.bootstrap import Container
-from mailer.services.delivery import expand
+from mailer.services.delivery import dispatch, expand
 from mailer.services.issues import approve, compile, schedule
 from mailer.store import newsletters
 from mailer.store.audience import DUE_IN_TIME_ZONE
@@ -43,7 +43,7 @@ def quiet(app: Container, since: time, until: time) -> None:
 
 def due(app: Container, issue: int, now: datetime) -> dict[str, datetime]:
     """Time zone → when its reader's delivery is due."""
-    assert schedule.start_due(app.database, now, 2) == [issue]
+    assert dispatch.start_due(app.database, now, 2) == [issue]
     while expand.expand_next(app.database, issue, now):
         pass
     query = """
@@ -61,7 +61,7 @@ def zone(name: str) -> ZoneInfo:
 def test_each_reader_gets_it_at_that_time_on_their_clock(app: Container, issue: int) -> None:
     schedule.schedule_local_time(app.database, issue, datetime(2026, 10, 1, 9), "tests")
     first = datetime(2026, 9, 30, 19, tzinfo=UTC)  # nine in Kiritimati
-    assert schedule.start_due(app.database, first - timedelta(seconds=1), 2) == []
+    assert dispatch.start_due(app.database, first - timedelta(seconds=1), 2) == []
     found = due(app, issue, first)
     assert {
         name: at.astimezone(zone(name)).replace(tzinfo=None) for name, at in found.items()
@@ -95,7 +95,7 @@ def test_who_sleeps_by_now_gets_it_in_the_morning(
     due(app, issue, now)
     while compile.render_stale(app.database, app.renderer, app.urls, "", issue, 8):
         pass
-    assert expand.open_for_sending(app.database, issue, now)
+    assert dispatch.open_for_sending(app.database, issue, now)
     morning = now + timedelta(minutes=30)
     quiet(app, (now - timedelta(minutes=1)).time(), morning.time())
     assert send() == 4, "all but those in UTC and nowhere else"

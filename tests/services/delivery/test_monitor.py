@@ -13,7 +13,7 @@ from mailer.adapters.embedded import Valkey
 from mailer.bootstrap import Container
 from mailer.domain.metrics import QUEUES, OutcomeKey, WorkerHeartbeat
 from mailer.domain.throttling import ThrottleScope
-from mailer.services.delivery import expand, monitor
+from mailer.services.delivery import dispatch, expand, monitor
 from mailer.services.delivery.monitor import EndpointNotFound, QueueSnapshot
 from mailer.services.issues import approve, compile, schedule
 from mailer.settings import Settings
@@ -46,7 +46,7 @@ def look(app: Container, before: QueueSnapshot | None = None) -> QueueSnapshot:
 
 
 def one_round(app: Container) -> int:
-    handed = schedule.enqueue_due(app.database, datetime.now(UTC), timedelta(0), 1000)
+    handed = dispatch.enqueue_due(app.database, datetime.now(UTC), timedelta(0), 1000)
     return sum(app.send_worker.send_batch(batch) for batch, _ in handed)
 
 
@@ -154,7 +154,7 @@ def test_what_is_frozen_and_not_expanded_or_rendered_is_pending_too(
     add_subscribers("\n".join(f"reader{n}@a.example;en;" for n in range(25)))
     approve.approve(app.database, compile.load_issue(app.database, app.urls, issue), "tests")
     schedule.schedule(app.database, issue, NOW, "tests")
-    schedule.start_due(app.database, NOW, 10)
+    dispatch.start_due(app.database, NOW, 10)
     assert pending(look(app)) == 25
     expand.expand_next(app.database, issue, NOW)
     picture = look(app)

@@ -14,7 +14,7 @@ from mailer.bootstrap import Container
 from mailer.domain.resolution import InvalidReplyCode, Resolution
 from mailer.domain.states import DeliveryState, InvalidIssueState, IssueState
 from mailer.domain.subscription_ref import SubscriptionRef
-from mailer.services.delivery import explain, resolve
+from mailer.services.delivery import dispatch, explain, resolve
 from mailer.services.delivery.resolve import DeliveryNotFound, RetryPlan
 from mailer.services.delivery.send.batch_sender import follow_up
 from mailer.services.feedback import bounces
@@ -24,6 +24,7 @@ from mailer.services.maintenance import retention
 from mailer.services.subscribers import personal_data, preferences, unsubscribe
 from mailer.settings import Settings
 from mailer.store import archive, batches, ledger
+from mailer.store.issues import IssueNotFound
 from mailer.store.ledger import DeliveryUpdate
 from tests.services.feedback.test_bounces import notice, words
 from tests.support.locks import wait_for_lock
@@ -161,7 +162,7 @@ def test_nothing_of_a_cancelled_issue_is_sent_again(
 ) -> None:
     issue = ready(3)
     sink.behaviour.drop_after = 1.0
-    for batch, _ in schedule.enqueue_due(app.database, datetime.now(UTC), timedelta(0), 9):
+    for batch, _ in dispatch.enqueue_due(app.database, datetime.now(UTC), timedelta(0), 9):
         app.send_worker.send_batch(batch)
     schedule.cancel(app.database, issue, "tests", datetime.now(UTC))
     for act in (
@@ -189,7 +190,7 @@ def test_whose_delivery_is_not_uncertain(app: Container, uncertain: int) -> None
         look("reader1@example.org", "reader2@example.org")
     with pytest.raises(DeliveryNotFound, match=r"Issue 1 has no delivery to nobody@example\.org"):
         look("nobody@example.org")
-    with pytest.raises(DeliveryNotFound, match="There is no issue 9"):
+    with pytest.raises(IssueNotFound, match="There is no issue 9"):
         resolve.preview(app.database, 9, None)
     assert [found.subscriber for found in resolve.preview(app.database, uncertain, None)] == [1, 3, 4, 5]
 
@@ -493,7 +494,7 @@ def test_what_was_never_sent_cannot_be_tried_again(app: Container, import_issue:
     issue = import_issue("en")
     with pytest.raises(InvalidIssueState, match="Issue 1 is draft"):
         resolve.plan_retry(app.database, issue, [], datetime.now(UTC))
-    with pytest.raises(DeliveryNotFound, match="There is no issue 9"):
+    with pytest.raises(IssueNotFound, match="There is no issue 9"):
         resolve.retry(app.database, 9, [], "ann", datetime.now(UTC))
 
 

@@ -8,10 +8,11 @@ from sqlalchemy import text
 
 from mailer.bootstrap import Container
 from mailer.domain.states import InvalidIssueState, IssueState, MissingTranslationPolicy
-from mailer.services.delivery import expand
+from mailer.services.delivery import dispatch, expand
 from mailer.services.issues import approve, compile, schedule
 from mailer.services.issues.approve import NotApproved, check
 from mailer.store import issues
+from mailer.store.issues import IssueNotFound
 from tests.conftest import NOW
 
 Import = Callable[..., int]
@@ -170,7 +171,7 @@ def test_an_issue_that_cannot_be_printed_is_paused_and_left_alone(
     approved(app, issue)
     change(app, "UPDATE story_translation SET link = 'javascript:alert(1)' WHERE headline LIKE 'The ferry%'")
     schedule.schedule(app.database, issue, NOW, "ann")
-    schedule.start_due(app.database, NOW, 10)
+    dispatch.start_due(app.database, NOW, 10)
     while expand.expand_next(app.database, issue, NOW):
         pass
 
@@ -230,5 +231,5 @@ def test_approval_stands_fast(app: Container, import_issue: Import) -> None:
 
 
 def test_there_is_no_such_issue(app: Container) -> None:
-    with pytest.raises(NotApproved, match="There is no issue 7"):
+    with pytest.raises(IssueNotFound, match="There is no issue 7"):
         approve.set_missing_translation_policy(app.database, 7, MissingTranslationPolicy.block, "ann")

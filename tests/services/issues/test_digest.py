@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from mailer.bootstrap import Container
 from mailer.devtools.inbox import InboxServer
-from mailer.services.delivery import expand, resolve
+from mailer.services.delivery import dispatch, expand, resolve
 from mailer.services.issues import compile, digest, report, schedule
 from tests.support.emails import html_body
 from tests.support.transactional import emails_to
@@ -49,12 +49,12 @@ def test_the_month_comes_in_one_mail(
     (issue,) = make(app)
     assert make(app) == []
     now = datetime.now(UTC)
-    assert schedule.start_due(app.database, now, 10) == [issue]
+    assert dispatch.start_due(app.database, now, 10) == [issue]
     while expand.expand_next(app.database, issue, now):
         pass
     while compile.render_stale(app.database, app.renderer, app.urls, "", issue, 8):
         pass
-    assert expand.open_for_sending(app.database, issue, now)
+    assert dispatch.open_for_sending(app.database, issue, now)
     assert send() == 1
     (mail,) = emails_to(inbox, ADA)
     assert mail["Content-Language"] == "bs"

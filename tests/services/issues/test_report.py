@@ -14,14 +14,15 @@ from mailer.devtools.inbox import InboxServer
 from mailer.domain.states import IssueState
 from mailer.domain.subscription_ref import SubscriptionRef
 from mailer.domain.throttling import ThrottleScope, ThrottleState
-from mailer.services.delivery import expand, explain
+from mailer.services.delivery import dispatch, expand, explain
 from mailer.services.delivery.explain import Explanation
 from mailer.services.feedback import bounces
 from mailer.services.issues import approve, compile, report, schedule
-from mailer.services.issues.report import LanguageRow, NotFound
+from mailer.services.issues.report import LanguageRow
 from mailer.services.subscribers import unsubscribe
 from mailer.store import audit as ledger_audit
 from mailer.store import batches, ledger, throttles
+from mailer.store.issues import IssueNotFound
 from tests.conftest import NOW
 from tests.support.emails import emails_by_recipient
 
@@ -219,7 +220,7 @@ def test_there_is_no_such_issue(app: Container) -> None:
         lambda: explain.explain(app.database, 9, "ann@example.org", b""),
     ]
     for ask in asks:
-        with pytest.raises(NotFound, match="There is no issue 9"):
+        with pytest.raises(IssueNotFound, match="There is no issue 9"):
             ask()
 
 
@@ -252,14 +253,14 @@ def test_counts_add_up_at_every_moment(
     look()
     approve.approve(app.database, compile.load_issue(app.database, app.urls, issue), "tests")
     schedule.schedule(app.database, issue, NOW, "tests")
-    schedule.start_due(app.database, NOW, 10)
+    dispatch.start_due(app.database, NOW, 10)
     look()
     while expand.expand_next(app.database, issue, NOW):
         look()
     while compile.render_stale(app.database, app.renderer, app.urls, "", issue, 8):
         look()
-    assert expand.open_for_sending(app.database, issue, datetime.now(UTC))
-    for batch, _ in schedule.enqueue_due(app.database, datetime.now(UTC), timedelta(0), 100):
+    assert dispatch.open_for_sending(app.database, issue, datetime.now(UTC))
+    for batch, _ in dispatch.enqueue_due(app.database, datetime.now(UTC), timedelta(0), 100):
         app.send_worker.send_batch(batch)
         look()
     send()

@@ -11,10 +11,10 @@ from sqlalchemy import text
 
 from mailer.bootstrap import Container
 from mailer.domain.states import InvalidIssueState, IssueState
-from mailer.services.delivery import expand
+from mailer.services.delivery import dispatch, expand
 from mailer.services.issues import approve, compile, report, schedule
-from mailer.services.issues.schedule import IssueNotFound
 from mailer.store import batches, ledger
+from mailer.store.issues import IssueNotFound
 from tests.conftest import NOW
 from tests.support.locks import wait_for_lock
 from tests.support.query_plans import disable_plans, with_each_plan
@@ -58,7 +58,7 @@ def state(app: Container, issue: int) -> IssueState:
 
 def begin(app: Container, issue: int) -> None:
     schedule.schedule(app.database, issue, NOW, "tests")
-    assert schedule.start_due(app.database, NOW, 10) == [issue]
+    assert dispatch.start_due(app.database, NOW, 10) == [issue]
 
 
 def test_an_issue_begins_when_its_time_has_come_and_once(
@@ -66,12 +66,12 @@ def test_an_issue_begins_when_its_time_has_come_and_once(
 ) -> None:
     add_subscribers(many(25))
     schedule.schedule(app.database, issue, NOW + HOUR, "tests")
-    assert schedule.start_due(app.database, NOW, 10) == []
+    assert dispatch.start_due(app.database, NOW, 10) == []
     schedule.schedule(app.database, issue, NOW + 2 * HOUR, "tests")
-    assert schedule.start_due(app.database, NOW + HOUR, 10) == []
-    assert schedule.start_due(app.database, NOW + 2 * HOUR, 10) == [issue]
-    assert schedule.start_due(app.database, NOW + 2 * HOUR, 10) == []
-    assert schedule.list_preparing(app.database) == [issue]
+    assert dispatch.start_due(app.database, NOW + HOUR, 10) == []
+    assert dispatch.start_due(app.database, NOW + 2 * HOUR, 10) == [issue]
+    assert dispatch.start_due(app.database, NOW + 2 * HOUR, 10) == []
+    assert dispatch.list_preparing(app.database) == [issue]
     found = report.status(app.database, issue, NOW)
     assert (found.state, found.counts.candidates, found.counts.pending) == (IssueState.sending, 25, 25)
     with app.database.transaction() as session:
@@ -91,7 +91,7 @@ def test_two_beats_begin_an_issue_once(app: Container, issue: int, add_subscribe
 
     def beat() -> None:
         go.wait()
-        begun.append(schedule.start_due(app.database, NOW, 10))
+        begun.append(dispatch.start_due(app.database, NOW, 10))
 
     threads = [threading.Thread(target=beat) for _ in range(4)]
     for thread in threads:
@@ -114,7 +114,7 @@ def test_what_is_scheduled_can_be_taken_back(app: Container, issue: int) -> None
     schedule.schedule(app.database, issue, NOW, "tests")
     schedule.unschedule(app.database, issue, "tests")
     assert state(app, issue) is IssueState.approved
-    assert schedule.start_due(app.database, NOW + HOUR, 10) == []
+    assert dispatch.start_due(app.database, NOW + HOUR, 10) == []
     schedule.reopen(app.database, issue, "tests")
     assert state(app, issue) is IssueState.draft
 
@@ -141,12 +141,12 @@ def test_pausing_and_resuming(app: Container, issue: int, add_subscribers: AddRe
     assert expand.expand_next(app.database, issue, NOW) == 1
     while compile.render_stale(app.database, app.renderer, app.urls, "", issue, 8):
         pass
-    assert expand.open_for_sending(app.database, issue, NOW)
-    assert schedule.enqueue_due(app.database, NOW, timedelta(0), 10) == []
-    assert schedule.finish_done(app.database, NOW) == []
+    assert dispatch.open_for_sending(app.database, issue, NOW)
+    assert dispatch.enqueue_due(app.database, NOW, timedelta(0), 10) == []
+    assert dispatch.finish_done(app.database, NOW) == []
     schedule.resume(app.database, issue, "tests")
     schedule.resume(app.database, issue, "tests")
-    assert len(schedule.enqueue_due(app.database, NOW, timedelta(0), 10)) == 1
+    assert len(dispatch.enqueue_due(app.database, NOW, timedelta(0), 10)) == 1
     assert [what for _, _, what, _ in report.events(app.database, issue)][-2:] == ["paused", "resumed"]
 
 
@@ -154,12 +154,12 @@ def test_a_batch_is_handed_out_again_only_after_a_while(
     app: Container, in_batches: Callable[[int], list[int]]
 ) -> None:
     made, now = in_batches(25), datetime.now(UTC)
-    first = schedule.enqueue_due(app.database, now, HOUR, 2)
+    first = dispatch.enqueue_due(app.database, now, HOUR, 2)
     assert len(first) == 2
-    assert schedule.enqueue_due(app.database, now, HOUR, 2) == [], "as many are hinted as may be"
-    rest = schedule.enqueue_due(app.database, now, HOUR, 10)
+    assert dispatch.enqueue_due(app.database, now, HOUR, 2) == [], "as many are hinted as may be"
+    rest = dispatch.enqueue_due(app.database, now, HOUR, 10)
     assert len(rest) == 1
-    assert schedule.enqueue_due(app.database, now + 2 * HOUR, HOUR, 10) == sorted(first + rest)
+    assert dispatch.enqueue_due(app.database, now + 2 * HOUR, HOUR, 10) == sorted(first + rest)
     assert [batch for batch, _ in sorted(first + rest)] == made
 
 
@@ -181,13 +181,13 @@ def test_what_a_lost_worker_left_waits_for_no_first_attempts(
     now = datetime.now(UTC)
     with app.database.transaction() as session:
         assert batches.claim(session, last, app.journals.worker, timedelta(0))
-    assert schedule.enqueue_due(app.database, now, HOUR, 1, retry_queue_has_room=False) == [(first, False)]
-    assert schedule.enqueue_due(app.database, now, HOUR, 1) == [(last, True)], (
+    assert dispatch.enqueue_due(app.database, now, HOUR, 1, retry_queue_has_room=False) == [(first, False)]
+    assert dispatch.enqueue_due(app.database, now, HOUR, 1) == [(last, True)], (
         "one first attempt has its hint"
     )
-    assert schedule.enqueue_due(app.database, now, HOUR, 1) == []
-    assert schedule.enqueue_due(app.database, now, HOUR, 2, send_queue_has_room=False) == []
-    assert schedule.enqueue_due(app.database, now, HOUR, 2) == [(second, False)]
+    assert dispatch.enqueue_due(app.database, now, HOUR, 1) == []
+    assert dispatch.enqueue_due(app.database, now, HOUR, 2, send_queue_has_room=False) == []
+    assert dispatch.enqueue_due(app.database, now, HOUR, 2) == [(second, False)]
 
 
 def test_an_issue_without_readers_is_sent_at_once(
@@ -195,7 +195,7 @@ def test_an_issue_without_readers_is_sent_at_once(
 ) -> None:
     schedule.reopen(app.database, issue, "tests")
     prepare(issue)
-    assert schedule.finish_done(app.database, NOW) == [issue]
+    assert dispatch.finish_done(app.database, NOW) == [issue]
     found = report.status(app.database, issue, NOW)
     assert (found.state, found.counts.candidates, found.editions) == (IssueState.sent, 0, 0)
 
@@ -232,7 +232,7 @@ def test_cancelling_settles_every_reader(
     assert found.counts.pending == 0
     assert report.audit(app.database, issue) == []
     assert report.skipped_by_reason(app.database, issue)["cancelled"] == 26 - already
-    assert schedule.enqueue_due(app.database, NOW + HOUR, timedelta(0), 10) == []
+    assert dispatch.enqueue_due(app.database, NOW + HOUR, timedelta(0), 10) == []
 
 
 def test_cancelling_that_was_cut_off_is_finished(
@@ -243,7 +243,7 @@ def test_cancelling_that_was_cut_off_is_finished(
         session.execute(text("UPDATE issue SET state = 'cancelled'"))
         session.execute(text("DELETE FROM delivery WHERE subscriber_id <= 10"))
         session.execute(text("UPDATE batch SET state = 'planned' WHERE id = :id"), {"id": planned})
-    schedule.finish_cancelled(app.database, NOW)
+    dispatch.finish_cancelled(app.database, NOW)
     assert report.skipped_by_reason(app.database, issue) == {"cancelled": 25}
     assert report.audit(app.database, issue) == []
     with app.database.transaction() as session:
@@ -290,7 +290,7 @@ def test_what_a_lost_worker_left_is_settled_though_the_issue_is_cancelled(
     assert schedule.cancel(app.database, issue, "tests", datetime.now(UTC)) == 5
     with app.database.transaction() as session:
         session.execute(text("UPDATE batch SET lease_until = clock_timestamp() - interval '1 second'"))
-    assert schedule.enqueue_due(app.database, datetime.now(UTC), timedelta(0), 10) == [(batch, True)]
+    assert dispatch.enqueue_due(app.database, datetime.now(UTC), timedelta(0), 10) == [(batch, True)]
     assert app.send_worker.send_batch(claim.batch) == 0
     counts = report.status(app.database, issue, NOW).counts
     assert (counts.skipped, counts.pending) == (9, 0), "its journal shows that nothing was handed over"

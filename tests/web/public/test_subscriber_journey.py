@@ -18,7 +18,7 @@ from mailer.bootstrap import Container
 from mailer.devtools.inbox import InboxServer
 from mailer.domain.newsletter import read_newsletter
 from mailer.models import Base
-from mailer.services.delivery import expand
+from mailer.services.delivery import dispatch, expand
 from mailer.services.issues import approve, compile, digest, schedule
 from mailer.services.newsletters.apply import apply_newsletter
 from mailer.web.app import create_app
@@ -242,15 +242,15 @@ def test_once_a_month_is_enough(
 
 def on_its_way(app: Container, issue: int) -> None:
     now = datetime.now(UTC)
-    assert schedule.start_due(app.database, now, 10) == [issue]
+    assert dispatch.start_due(app.database, now, 10) == [issue]
     while expand.expand_next(app.database, issue, now):
         pass
     while compile.render_stale(app.database, app.renderer, app.urls, "", issue, 8):
         pass
-    assert expand.open_for_sending(app.database, issue, now)
-    for batch, _ in schedule.enqueue_due(app.database, now, timedelta(0), 10):
+    assert dispatch.open_for_sending(app.database, issue, now)
+    for batch, _ in dispatch.enqueue_due(app.database, now, timedelta(0), 10):
         app.send_worker.send_batch(batch)
-    schedule.finish_done(app.database, now)
+    dispatch.finish_done(app.database, now)
 
 
 def test_nine_o_clock_where_the_reader_is(
@@ -263,7 +263,7 @@ def test_nine_o_clock_where_the_reader_is(
     approve.approve(app.database, compile.load_issue(app.database, app.urls, issue), "tests")
     schedule.schedule_local_time(app.database, issue, datetime(2026, 10, 1, 9), "tests")
     morning = datetime(2026, 10, 1, 6, tzinfo=UTC)
-    assert schedule.start_due(app.database, morning, 10) == [issue]
+    assert dispatch.start_due(app.database, morning, 10) == [issue]
     while expand.expand_next(app.database, issue, morning):
         pass
     with app.database.transaction() as session:

@@ -369,7 +369,7 @@ class BatchSender:
     def _pause_issue(self) -> None:
         with self.worker.database.transaction() as session:
             issue = issues.lock(session, self.claim.issue)
-            if issue is not None and issue.state is IssueState.sending:
+            if issue.state is IssueState.sending:
                 issue.state = IssueState.paused
                 issues.log(session, issue.id, "mailer", "paused", self.pause_reason)
                 _log.error("Issue %s is paused: %s", issue.id, self.pause_reason)

@@ -70,7 +70,7 @@ class SendWorker:
             if claim is None:
                 return 0
             newsletter = newsletters.by_id(session, claim.newsletter)
-            bounce_domain = self.bounce_domain or newsletter.sender_address.rpartition("@")[2]
+            bounce_domain = self.bounce_domain or newsletter.sender_domain
             settled = self._recover(session, claim)
         for epoch in settled:
             self.journals.delete(claim.batch, epoch)

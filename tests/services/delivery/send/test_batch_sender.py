@@ -26,6 +26,7 @@ from mailer.devtools.inbox import InboxServer
 from mailer.domain.outcomes import Reply
 from mailer.domain.states import DeliveryState, IssueState
 from mailer.domain.subscription_ref import SubscriptionRef
+from mailer.services.delivery import dispatch
 from mailer.services.delivery.send import batch_sender, traffic_shaper
 from mailer.services.feedback import bounces
 from mailer.services.issues import report, schedule
@@ -334,17 +335,17 @@ def test_a_lost_workers_batch_is_handed_out_again_as_soon_as_its_lease_is_over(
 ) -> None:
     ready(3)
     now, again = datetime.now(UTC), timedelta(minutes=10)
-    hinted = schedule.enqueue_due(app.database, now, again, 10)
+    hinted = dispatch.enqueue_due(app.database, now, again, 10)
     assert len(hinted) == 1
     claimed(app)
-    assert schedule.enqueue_due(app.database, now, again, 10) == [], "its lease is not over"
+    assert dispatch.enqueue_due(app.database, now, again, 10) == [], "its lease is not over"
     ahead, behind = now + timedelta(hours=1), now - timedelta(hours=1)
-    assert schedule.enqueue_due(app.database, ahead, again, 10) == [], "nor by the clock of another host"
+    assert dispatch.enqueue_due(app.database, ahead, again, 10) == [], "nor by the clock of another host"
     lease_over(app)
-    assert schedule.enqueue_due(app.database, behind, again, 10) == [(hinted[0][0], True)], (
+    assert dispatch.enqueue_due(app.database, behind, again, 10) == [(hinted[0][0], True)], (
         "not behind others"
     )
-    assert schedule.enqueue_due(app.database, behind, again, 10) == [], "one hint is enough"
+    assert dispatch.enqueue_due(app.database, behind, again, 10) == [], "one hint is enough"
 
 
 def test_without_the_journal_everything_that_was_taken_is_uncertain(
@@ -573,10 +574,10 @@ def test_a_batch_that_may_not_go_yet_is_not_claimed(
 def test_what_is_resumed_is_handed_out_at_once(app: Container, ready: Callable[[int], int]) -> None:
     issue = ready(2)
     now, soon = datetime.now(UTC), timedelta(hours=1)
-    assert schedule.enqueue_due(app.database, now, soon, 10)
+    assert dispatch.enqueue_due(app.database, now, soon, 10)
     schedule.pause(app.database, issue, "tests")
     schedule.resume(app.database, issue, "tests")
-    assert schedule.enqueue_due(app.database, now, soon, 10)
+    assert dispatch.enqueue_due(app.database, now, soon, 10)
 
 
 def test_who_leaves_while_mail_waits_at_a_slow_relay_gets_none(
@@ -677,7 +678,7 @@ def test_two_workers_on_one_host_send_each_mail_once(
     small = settings.model_copy(update={"batch_size": 10})
     object.__setattr__(app, "settings", small)
     prepare(issue)
-    found = [batch for batch, _ in schedule.enqueue_due(app.database, datetime.now(UTC), timedelta(0), 100)]
+    found = [batch for batch, _ in dispatch.enqueue_due(app.database, datetime.now(UTC), timedelta(0), 100)]
     assert len(found) == 12
     with Container(small, application="second") as second:
         handed: list[int] = []

@@ -19,6 +19,7 @@ from mailer.adapters.limiter import Limiter
 from mailer.bootstrap import Container
 from mailer.domain.states import IssueState
 from mailer.domain.throttling import ThrottleScope, ThrottleState
+from mailer.services.delivery import dispatch
 from mailer.services.issues import report, schedule
 from mailer.services.issues.report import DeliveryCounts
 from mailer.settings import Settings
@@ -93,14 +94,14 @@ def due_now(app: Container) -> None:
 
 def one_round(app: Container) -> int:
     """Send each batch that is due once."""
-    handed = schedule.enqueue_due(app.database, datetime.now(UTC), timedelta(0), 1000)
+    handed = dispatch.enqueue_due(app.database, datetime.now(UTC), timedelta(0), 1000)
     return sum(app.send_worker.send_batch(batch) for batch, _ in handed)
 
 
 def send_all(app: Container, issue: int, seconds: float = 30) -> float:
     """Send until the issue is sent; returns how long it took."""
     began = time.monotonic()
-    while schedule.finish_done(app.database, datetime.now(UTC)) != [issue]:
+    while dispatch.finish_done(app.database, datetime.now(UTC)) != [issue]:
         assert time.monotonic() - began < seconds, query(
             app, "SELECT state::text, count(*) FROM delivery GROUP BY 1"
         )
@@ -494,6 +495,6 @@ def test_issues_have_their_turn_beside_a_larger_one(app: Container, ready: Ready
         FROM generate_series(100, 199) n
         """,
     )
-    handed = schedule.enqueue_due(app.database, datetime.now(UTC), timedelta(seconds=15), 4)
+    handed = dispatch.enqueue_due(app.database, datetime.now(UTC), timedelta(seconds=15), 4)
     mine = query(app, "SELECT id FROM batch WHERE issue_id = (SELECT min(id) FROM issue)")
     assert mine[0][0] in [batch for batch, _ in handed], "though all of the other's are due for longer"
