@@ -112,7 +112,7 @@ def test_settling_by_address(mailer: Run, issue: int) -> None:
     assert "ann@example.org" in looked.output and "Nothing was done." in looked.output
     done = mailer(
         "deliveries",
-        "settle",
+        "resolve",
         issue,
         "ANN@example.org",
         "--as",
@@ -123,7 +123,7 @@ def test_settling_by_address(mailer: Run, issue: int) -> None:
         "zoe",
     )
     assert done.output == "1 settled as sent.\n"
-    assert "zoe  settled  1 as sent: she says so (subscriber 1)" in mailer("issue", "log", issue).output
+    assert "zoe  resolved  1 as sent: she says so (subscriber 1)" in mailer("issue", "log", issue).output
     assert "It was settled as sent by zoe" in mailer("explain", issue, "ann@example.org").output
     again = mailer("deliveries", "resolve", issue, "bea@example.org", "ann@example.org", "--as", "failed")
     assert "to ann@example.org is sent, not uncertain. Nothing was done." in refused(again)

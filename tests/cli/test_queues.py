@@ -37,7 +37,7 @@ def run(settings: Settings, valkey: Valkey, monkeypatch: pytest.MonkeyPatch, tmp
 
 def test_a_hold_is_seen_and_lifted(run: object) -> None:
     assert callable(run)
-    assert "destination Gmail until" in run(
+    assert "provider Gmail until" in run(
         "queues", "suspend", "gmail", "--for", "2h", "--why", "their request"
     )
     shown = json.loads(run("queues", "--json"))
@@ -48,19 +48,19 @@ def test_a_hold_is_seen_and_lifted(run: object) -> None:
         "retry",
         "transactional",
     }
-    assert [(one["name"], one["state"], one["reason"]) for one in shown["destinations"]] == [
+    assert [(one["name"], one["state"], one["reason"]) for one in shown["providers"]] == [
         ("Gmail", "held", "their request")
     ]
     assert "their request" in run("queues", "--once")
     assert "It was held already" in run("queues", "suspend", "gmail")
     assert "their request" in run("queues", "--once")
-    assert "destination Gmail again" in run("queues", "resume", "Gmail")
-    assert run("queues", "resume", "Gmail") == "Nothing held the destination Gmail back.\n"
+    assert "provider Gmail again" in run("queues", "resume", "Gmail")
+    assert run("queues", "resume", "Gmail") == "Nothing held the provider Gmail back.\n"
     assert "No reader has an address at gmial.com: is it spelt right?" in run(
         "queues", "suspend", "gmial.com"
     )
     run("queues", "resume", "gmial.com")
-    assert json.loads(run("queues", "--json"))["destinations"] == []
+    assert json.loads(run("queues", "--json"))["providers"] == []
 
 
 LONG = "an-exceedingly-long-name-of-a-domain.example.org"
@@ -127,11 +127,14 @@ def test_a_small_screen_shows_what_matters_and_how_much_it_leaves_out() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"unserved": ["send"]}, "Nobody takes from send."),
-        ({"silent_seconds": 50.0}, "The clock has not ticked for 50 s: is beat running?"),
+        ({"unconsumed_queues": ["send"]}, "Nobody takes from send."),
+        ({"beat_silence_seconds": 50.0}, "The clock has not ticked for 50 s: is beat running?"),
         ({"workers": []}, "No worker says that it is at work. Are they running?"),
-        ({"redis": False, "workers": []}, "Redis does not answer: workers, rates and hints are not known."),
-        ({"lost_claims": 1}, "1 batch of a lost worker waits for another one to take over."),
+        (
+            {"redis_available": False, "workers": []},
+            "Redis does not answer: workers, rates and hints are not known.",
+        ),
+        ({"expired_leases": 1}, "1 batch of a lost worker waits for another one to take over."),
         ({"uncertain": {3: 2}}, "2 of issue 3 uncertain: mailer deliveries list --issue 3 --state uncertain"),
         (
             {"relays": [replace(ALL_IS_WELL.relays[0], state="held")]},

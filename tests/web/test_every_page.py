@@ -79,9 +79,9 @@ def client(web_app: FastAPI) -> Iterator[TestClient]:
 
 @pytest.fixture(params=["en", "ar"])
 def pages(
-    request: pytest.FixtureRequest, web_app: FastAPI, parts: Container, client: TestClient, inbox: InboxServer
+    request: pytest.FixtureRequest, web_app: FastAPI, app: Container, client: TestClient, inbox: InboxServer
 ) -> list[PageView]:
-    return list(PageTour(parts, client, inbox, web_app.state.issue, request.param).pages())
+    return list(PageTour(app, client, inbox, web_app.state.issue, request.param).pages())
 
 
 @pytest.fixture(scope="module")
@@ -247,8 +247,8 @@ def each_is_private_or_the_same_for_all(pages: list[PageView]) -> None:
             assert "noindex" in shown.headers["x-robots-tag"]
 
 
-def test_every_language_fits(context: BrowserContext, site: str, web_app: FastAPI, parts: Container) -> None:
-    walk = PageTour(parts, TestClient(web_app), None, web_app.state.issue, "en")
+def test_every_language_fits(context: BrowserContext, site: str, web_app: FastAPI, app: Container) -> None:
+    walk = PageTour(app, TestClient(web_app), None, web_app.state.issue, "en")
     page = context.new_page()
     widths = [320, 1280]
     for language in NATIVE_NAMES:
@@ -265,11 +265,11 @@ def test_every_language_fits(context: BrowserContext, site: str, web_app: FastAP
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("language", ["en", "ar"])
 def test_the_mail_in_the_browser_is_accessible(
-    context: BrowserContext, web_app: FastAPI, parts: Container, language: str, scheme: Scheme
+    context: BrowserContext, web_app: FastAPI, app: Container, language: str, scheme: Scheme
 ) -> None:
     page, axe = context.new_page(), Axe()
     page.emulate_media(color_scheme=scheme)
-    page.goto(Mailing(parts, web_app.state.issue).web_view_path(language))
+    page.goto(Mailing(app, web_app.state.issue).web_view_path(language))
     for width in (320, 1280):
         page.set_viewport_size({"width": width, "height": 800})
         assert faults(axe, page, "web view") == []

@@ -220,13 +220,13 @@ def test_networks_are_told_apart_by_24_and_48_bits(app: Container) -> None:
 
 
 def test_the_networks_of_one_ipv6_provider_share_a_larger_allowance(
-    parts: Container, client: TestClient, monkeypatch: pytest.MonkeyPatch
+    app: Container, client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sign_up, "_MAX_FORMS_PER_ISP_HOUR", 4)
-    app = client.app
+    web_app = client.app
 
     def ask(host: str, name: str) -> int:
-        there = TestClient(app, client=(host, 5000))
+        there = TestClient(web_app, client=(host, 5000))
         return there.post(FORM, data=fields(address=f"{name}@example.org")).status_code
 
     assert [ask(f"2001:db8:{n}::1", f"eva{n}") for n in range(6)] == [200] * 4 + [429] * 2
