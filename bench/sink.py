@@ -171,7 +171,7 @@ class Session(asyncio.Protocol):
         while data and not self._transport.is_closing():
             data = self._read_body(data) if self._in_body else self._read_commands(data)
             if self._stalling:
-                self._held.append(data)
+                self._held_data.append(data)
                 break
         if self._replies:
             self._answer(b"".join(self._replies))

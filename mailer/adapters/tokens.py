@@ -25,8 +25,7 @@ class Purpose(IntEnum):
     web_view = 3
     """Of an edition: the pair is issue and edition, no subscriber."""
     bounce = 4
-    message = 5
-    undo = 6
+    message = 5  # 6 was once in use
     unsubscribe_newsletter = 7
     """Like ``unsubscribe``, in a mail that belongs to no issue: newsletter and subscriber."""
     preferences_newsletter = 8

@@ -192,7 +192,7 @@ LONG_TIMEOUTS = Timeouts(connect=5, session=5, greeting=5, mail=5, rcpt=5, data=
 
 
 def relay(port: int, **other: Any) -> Relay:
-    fields: dict[str, Any] = {"host": "127.0.0.1", "connections": 1, "timeouts": LONG_TIMEOUTS}
+    fields: dict[str, Any] = {"host": "127.0.0.1", "max_connections": 1, "timeouts": LONG_TIMEOUTS}
     return Relay("test", port=port, **(fields | other))
 
 

@@ -71,33 +71,14 @@ class SmtpBatch:
         self._may_send = may_send
         self._source: Iterator[Envelope] | None = None
         self._queue: deque[Envelope] = deque()
-        self._input_closed = False
         self._transfers: set[Transfer] = set()
-        self._space_freed = asyncio.Event()
 
     # Envelopes come in.
 
     def pull_from(self, source: Iterator[Envelope]) -> None:
         """Envelopes are taken from ``source`` one ahead of the connections that are ready for them."""
         self._source = source
-        self._input_closed = True
         self._prefetch()
-
-    def add(self, envelope: Envelope) -> None:
-        self._queue.append(envelope)
-        if self.abort_reason is not None:
-            self.abort(self.abort_reason)
-
-    async def wait_for_space(self, limit: int) -> None:
-        """Wait until fewer than ``most`` envelopes wait here."""
-        while len(self._queue) >= limit:
-            self._space_freed.clear()
-            await self._space_freed.wait()
-
-    def close_input(self) -> None:
-        """No more will be added."""
-        self._input_closed = True
-        self._check_done()
 
     # Jobs go out.
 
@@ -155,7 +136,7 @@ class SmtpBatch:
         self._check_done()
 
     def abort(self, reason: BatchAbort) -> None:
-        """Settle all that was not begun, and all that may still come, by ``verdict``."""
+        """Finish every envelope that was not begun, drawn or not, with ``reason``."""
         self.abort_reason = self.abort_reason or reason
         while (job := self._pop_next()) is not None:
             job.finish_aborted(self.abort_reason)
@@ -180,7 +161,6 @@ class SmtpBatch:
             return None
         job = Transfer(self._queue.popleft(), self)
         self._transfers.add(job)
-        self._space_freed.set()
         self._prefetch()
         return job
 
@@ -204,11 +184,5 @@ class SmtpBatch:
             return _RAISED
 
     def _check_done(self) -> None:
-        if (
-            self._input_closed
-            and not self._transfers
-            and not self._queue
-            and self._source is None
-            and not self.done.done()
-        ):
+        if not self._transfers and not self._queue and self._source is None and not self.done.done():
             self.done.set_result(None)

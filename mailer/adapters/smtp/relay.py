@@ -34,8 +34,8 @@ class Timeouts:
 class Relay:
     """Where to hand messages over, and how.
 
-    ``connections`` is the most that one process keeps open; each is replaced after
-    ``max_messages_per_connection``. A connection that was idle for longer than ``idle`` seconds is not used
+    ``max_connections`` is the most that one process keeps open; each is replaced after
+    ``max_messages_per_connection``. A connection that was idle for longer than ``max_idle_seconds`` is not used
     again. The password goes in the clear when ``tls`` is none. ``pipelining`` off means that it is not
     used even where it is offered.
     """

@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import AsyncIterable, Callable, Iterable
+from collections.abc import Callable, Iterable
 
 from mailer.adapters.smtp.batch import CANCELLED, BatchAbort, SmtpBatch, Transfer
 from mailer.adapters.smtp.connection import Connection
@@ -43,7 +43,7 @@ class Transport:
 
     async def send(
         self,
-        envelopes: Iterable[Envelope] | AsyncIterable[Envelope],
+        envelopes: Iterable[Envelope],
         observer: TransferObserver,
         on_result: Callable[[TransferResult], None],
         may_send: Callable[[Envelope], bool] | None = None,
@@ -56,19 +56,15 @@ class Transport:
         is called off, is ``withheld``. Trouble with SMTP is a result and
         never raised. An exception of the caller's own functions or iterator calls the rest off and is
         raised when all is settled. When cancelled, everything drawn is settled at once: ``unknown``
-        where the final dot was written and not answered, else ``withheld``; what an async iterator has
-        not yielded by then is never seen.
+        where the final dot was written and not answered, else ``withheld``.
         """
         if self._closed:
             raise RuntimeError("the transport is closed")
         batch = SmtpBatch(observer, on_result, may_send)
         self._batches.append(batch)
         try:
-            if isinstance(envelopes, AsyncIterable):
-                await self._feed(batch, envelopes)
-            else:
-                batch.pull_from(iter(envelopes))
-                self._dispatch()
+            batch.pull_from(iter(envelopes))
+            self._dispatch()
             await batch.done
         except asyncio.CancelledError:
             batch.cancel()
@@ -105,18 +101,6 @@ class Transport:
                     connection.abort("closed by us")
                 await everyone
         await asyncio.gather(*opening, return_exceptions=True)
-
-    async def _feed(self, batch: SmtpBatch, envelopes: AsyncIterable[Envelope]) -> None:
-        most = 2 * self.relay.max_connections
-        try:
-            async for envelope in envelopes:
-                batch.add(envelope)
-                self._dispatch()
-                await batch.wait_for_space(most)
-        except Exception as error:
-            batch.fail(error)
-        finally:
-            batch.close_input()
 
     # What connections call (see connection.Desk).
 

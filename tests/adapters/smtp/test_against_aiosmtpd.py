@@ -171,7 +171,7 @@ def test_certificates_are_checked(run: Run, certificate: Certificate, tls: Tls) 
         assert wrong_name.outcomes() == RELAY
         assert "localhost" in wrong_name.results[0].detail
         assert mailbox.got == []
-        accepted = run(deliver(relay(port, tls=tls, connections=2), 3, certificate.trusting))
+        accepted = run(deliver(relay(port, tls=tls, max_connections=2), 3, certificate.trusting))
     assert accepted.outcomes() == ACCEPTED
     assert len(mailbox.got) == 3
 
@@ -249,7 +249,7 @@ def test_the_password_is_not_shown() -> None:
 def test_many_connections_at_once(run: Run) -> None:
     mailbox = Mailbox()
     with listening(mailbox) as port:
-        heard = run(deliver(relay(port, connections=8), count=200))
+        heard = run(deliver(relay(port, max_connections=8), count=200))
     assert heard.outcomes() == dict.fromkeys(range(200), "accepted")
     assert len(mailbox.got) == 200
 

@@ -134,7 +134,7 @@ async def play(script: list[str], pipelining: bool, connections: int, batches: i
     heard = RecordingObserver()
     async with ScriptedServer(chaos).running() as server:
         transport = Transport(
-            relay(server.port, connections=connections, timeouts=BRIEF, max_messages_per_connection=most)
+            relay(server.port, max_connections=connections, timeouts=BRIEF, max_messages_per_connection=most)
         )
         all_of_them = envelopes(12)
         async with asyncio.timeout(20):

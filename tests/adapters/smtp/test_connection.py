@@ -149,7 +149,7 @@ def test_a_refused_pipeline_is_reset_before_the_next_message(run: Run, case: str
     heard, server = run(run_scripts(script, count=2))
     assert heard.outcomes() == {0: outcome, 1: "accepted"}
     assert heard.results[0].stage is stage
-    assert heard.dotted == {1}
+    assert heard.final_dots == {1}
     assert server.connections == 1
 
 
@@ -173,7 +173,7 @@ def test_a_go_ahead_after_a_refusal_gets_only_the_dot(run: Run, replies: list[st
 
     heard, server = run(run_scripts(script, count=2))
     assert heard.outcomes() == {0: "hard" if "550" in replies[1] else "retry", 1: "accepted"}
-    assert heard.dotted == {1}
+    assert heard.final_dots == {1}
     assert server.connections == 1
 
 
@@ -356,7 +356,7 @@ def test_a_connection_that_ends_at_any_stage(run: Run, stage: str, ending: str, 
         assert heard.results[0].outcome is Outcome.DEFERRED
         assert heard.results[0].stage == stage
         assert server.connections == 2
-        assert heard.dotted == set()
+        assert heard.final_dots == set()
         return
     assert server.connections == 1
 
@@ -413,7 +413,7 @@ def test_a_large_message_that_is_cut_in_its_body_is_not_unknown(run: Run) -> Non
     assert heard.outcomes() == {0: "accepted"}
     heard, _ = run(run_scripts(cuts, batch=[large]))
     assert heard.outcomes() == {0: "retry"}
-    assert heard.dotted == set()
+    assert heard.final_dots == set()
 
 
 def test_a_relay_that_closes_its_side_and_reads_no_more_is_left(run: Run) -> None:
@@ -464,7 +464,7 @@ def test_a_reply_in_the_middle_of_a_body(run: Run, reply: str, outcome: str) -> 
     heard, _ = run(run_scripts(interrupts, batch=[large]))
     assert heard.outcomes() == {0: outcome}
     assert str(heard.results[0].reply) == reply
-    assert heard.dotted == set()
+    assert heard.final_dots == set()
 
 
 async def refuses_everything(peer: Peer) -> None:
@@ -496,7 +496,7 @@ def test_what_the_relay_cannot_take_is_not_sent(
     assert reply is not None
     assert reply.enhanced == enhanced
     assert reply.text.startswith("not sent")
-    assert heard.dotted == {"fine"}
+    assert heard.final_dots == {"fine"}
 
 
 def test_smtputf8_and_the_null_sender_where_they_are_welcome(run: Run) -> None:
@@ -523,7 +523,7 @@ def test_the_journal_hears_of_a_dot_before_the_relay_does(run: Run) -> None:
         bodies.append(await peer.read_to_end())
 
     class FullDisk(RecordingObserver):
-        def about_to_finish(self, key: object) -> None:
+        def before_final_dot(self, key: object) -> None:
             raise OSError("no space left on device")
 
     async def scenario() -> None:

@@ -51,7 +51,7 @@ def test_it_logs_what_it_accepts(run: Run, tmp_path: Path, size: int, pipelining
     async def scenario() -> None:
         server = Sink(Behaviour(pipelining=pipelining), log=str(tmp_path / "log"))
         sent = identified(30, size)
-        heard = await deliver(server, sent, connections=3)
+        heard = await deliver(server, sent, max_connections=3)
         assert heard.outcomes() == dict.fromkeys(range(30), "accepted")
         assert server.counts.accepted == 30
         assert server.counts.bytes == sum(each.size for each in sent) + 30 * len(b".\r\n")
@@ -74,7 +74,7 @@ def test_its_faults_add_up(run: Run, tmp_path: Path) -> None:
             stall_seconds=0.01,
         )
         server = Sink(behaviour, log=str(tmp_path / "log"), seed=7)
-        return await deliver(server, identified(500, 3_000), connections=3)
+        return await deliver(server, identified(500, 3_000), max_connections=3)
 
     heard = run(scenario())
     took = logged(tmp_path / "log")
