@@ -226,7 +226,7 @@ def test_french_marks_stay_with_their_words() -> None:
             assert not re.search(r"[\w)][:;?!»](?=[\s.,)]|$)|«\w", sentence), sentence
 
 
-@pytest.mark.parametrize("kind", ["address-new", "address-old", "confirm", "key", "welcome"])
+@pytest.mark.parametrize("kind", ["address_new", "address_old", "confirm", "magic_link", "welcome"])
 def test_french_marks_stay_with_their_words_in_a_mail(kind: str) -> None:
     note = TransactionalContent(
         kind=kind,

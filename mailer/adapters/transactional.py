@@ -1,4 +1,4 @@
-"""The look of a note: words from ``templates/email/notes``, set in the same MJML and text as all others."""
+"""Transactional emails: the templates in ``templates/email/<kind>`` (subject.txt, body.txt, body.mjml)."""
 
 import re
 from collections.abc import Mapping
@@ -15,7 +15,6 @@ from mailer.domain.locales import native_name
 from mailer.domain.text_overrides import OverrideText
 
 _BLANK_LINES = re.compile(r"\n{3,}")
-_PARAGRAPH_BREAK = re.compile(r"\n\s*\n")
 _BLANKS = re.compile(r"[ \t\r\n]+")
 """Those at which a line may end. A no-break space is none of them: French has one before a colon."""
 
@@ -27,45 +26,27 @@ class RenderedTransactional:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class _HeadValues:
-    """What the head of an edition's template asks of an edition."""
-
-    subject: str
-    preheader: str
-    language: str
-    direction: str
-
-
 class TransactionalRenderer:
-    """Renders notes with the templates in one folder. Safe to share between threads."""
+    """Renders transactional emails with the templates in one folder. Safe to share between threads."""
 
     def __init__(self, templates: Path) -> None:
         self._catalogues = Catalogues(templates / "locales")
-        html, text = (make_environment(templates / "email", html=html) for html in (True, False))
-        self._mjml, self._text = (
-            html.get_template("transactional.mjml"),
-            text.get_template("transactional.txt"),
-        )
-        self._digest = text.get_template("digest.txt")
-        self._content_templates = {
-            name.removeprefix("notes/").removesuffix(".txt"): text.get_template(name)
-            for name in text.list_templates(filter_func=lambda name: name.startswith("notes/"))
-        }
+        self._mjml, self._text = (make_environment(templates / "email", html=html) for html in (True, False))
 
     def digest_texts(
         self, language: str, month: date, overrides: Mapping[str, OverrideText]
     ) -> tuple[str, str]:
-        """The month by name, and what stands at the beginning of its digest."""
-        named = cldr.format_month(month, language)
-        frame = {"month": named, "catalogue": self._catalogues.translations(language, overrides)}
-        return named, self._digest.render(frame).strip()
+        """Return the name of the month, and the opening of its digest."""
+        name = cldr.format_month(month, language)
+        values = {"month": name, "catalogue": self._catalogues.translations(language, overrides)}
+        return name, self._text.get_template("digest.txt").render(values).strip()
 
     def render(self, content: TransactionalContent) -> RenderedTransactional:
-        """A note as subject, HTML and text, with the same links in both. Raises ``UnsafeLink``."""
+        """Return subject, HTML and text, with the same links in both. Raises ``UnsafeLink``."""
         rtl = content.direction == "rtl"
-        frame: Mapping[str, object] = {
-            "note": content,
+        folder = {"key": "magic_link"}.get(content.kind, content.kind.replace("-", "_"))
+        values: dict[str, object] = {
+            "email": content,
             "palette": palette(content.theme, ()),
             "rtl": rtl,
             "start": "right" if rtl else "left",
@@ -73,14 +54,12 @@ class TransactionalRenderer:
             "language_names": cldr.join_items(tuple(map(native_name, content.languages)), content.language),
             "catalogue": self._catalogues.translations(content.language, content.text_overrides),
         }
-        words = self._content_templates[content.kind].render(frame)
-        said = [_BLANKS.sub(" ", paragraph.strip()) for paragraph in _PARAGRAPH_BREAK.split(words.strip())]
-        subject, heading, *paragraphs, button = filter(None, said)
-        frame = dict(frame) | {
-            "edition": _HeadValues(subject, paragraphs[0], content.language, content.direction),
-            "heading": heading,
-            "paragraphs": paragraphs,
-            "button": button,
-        }
-        text = _BLANK_LINES.sub("\n\n", self._text.render(frame)).strip() + "\n"
-        return RenderedTransactional(subject, to_html(self._mjml.render(frame)), text)
+        subject = self._text.get_template(f"{folder}/subject.txt").render(values)
+        values["subject"] = _BLANKS.sub(" ", subject).strip()
+        text = self._text.get_template(f"{folder}/body.txt").render(values)
+        mjml = self._mjml.get_template(f"{folder}/body.mjml").render(values)
+        return RenderedTransactional(
+            subject=_BLANKS.sub(" ", subject).strip(),
+            html=to_html(mjml),
+            text=_BLANK_LINES.sub("\n\n", text).strip() + "\n",
+        )

@@ -126,10 +126,10 @@ class EditionContent:
 
 @dataclass(frozen=True, slots=True)
 class TransactionalContent:
-    """Everything that a note prints: a mail about a subscription. Its words are in ``templates/email/notes``."""
+    """Everything that a transactional email prints: one about a subscription."""
 
     kind: str
-    """Name of the template with its words."""
+    """Name of the folder with its templates, in ``templates/email``."""
     language: str
     direction: str
     newsletter: str
@@ -143,7 +143,7 @@ class TransactionalContent:
     website: str = ""
     unsubscribe: str = ""
     sections: tuple[str, ...] = ()
-    """Titles, in the note's language as far as there are any."""
+    """Titles, in the email's language as far as there are any."""
     languages: tuple[str, ...] = ()
     """BCP 47 tags, best first."""
     masked_address: str = ""

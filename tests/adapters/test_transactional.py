@@ -1,0 +1,77 @@
+"""Transactional emails: a folder for each kind, whose two bodies say the same."""
+
+import re
+from dataclasses import replace
+from html import unescape
+from pathlib import Path
+
+import pytest
+
+from mailer.adapters.transactional import TransactionalRenderer
+from mailer.domain.content import TransactionalContent
+
+TEMPLATES = Path(__file__).parents[2] / "templates"
+KINDS = ("address_new", "address_old", "confirm", "magic_link", "welcome")
+RENDERER = TransactionalRenderer(TEMPLATES)
+
+
+def email(kind: str, language: str = "en") -> TransactionalContent:
+    return TransactionalContent(
+        kind=kind,
+        language=language,
+        direction="ltr",
+        newsletter="Rain & Rivers <weekly>",
+        sender_name="Lumen Basin",
+        postal_address="1 Quay Street\nAldeva",
+        reply_to="quarterly@example.org",
+        action_url="https://news.example.org/k/1?a=b&c=d",
+        email_address="ada@example.org",
+        unsubscribe="https://news.example.org/u/1",
+        sections=("Water and rivers", "Health"),
+        languages=("fr", "en"),
+        masked_address="a…@example.org",
+        link_lifetime_hours=2,
+    )
+
+
+def test_each_kind_is_a_folder() -> None:
+    folders = {path.parent.name for path in (TEMPLATES / "email").glob("*/subject.txt")}
+    assert folders == set(KINDS)
+    for kind in KINDS:
+        files = {path.name for path in (TEMPLATES / "email" / kind).iterdir()}
+        assert files == {"subject.txt", "body.txt", "body.mjml"}
+
+
+@pytest.mark.parametrize("language", ["en", "fr", "ar"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_both_bodies_say_the_same(kind: str, language: str) -> None:
+    rendered = RENDERER.render(email(kind, language))
+    body = rendered.html.partition("<body")[2]
+    main = re.search(r"<h1.*?</a></p>", body, re.DOTALL)
+    assert main
+    paragraphs = re.findall(r"<(?:p|h1)\b[^>]*>(.*?)</(?:p|h1)>", main[0], re.DOTALL)
+    html = [" ".join(unescape(re.sub("<[^>]+>", "", paragraph)).split(" ")) for paragraph in paragraphs]
+    text = [
+        re.sub("[ \n]+", " ", part)
+        for part in rendered.text.partition("\n" + "-" * 72)[0].strip().split("\n\n")
+    ]
+    button, link = text[-1].rsplit(" ", 1)
+    assert html == [*text[:-1], button]
+    assert link == "<https://news.example.org/k/1?a=b&c=d>"
+    assert 'href="https://news.example.org/k/1?a=b&amp;c=d"' in main[0]
+
+
+def test_the_first_paragraph_stands_beside_the_subject() -> None:
+    rendered = RENDERER.render(email("confirm"))
+    assert rendered.subject == "Please confirm your subscription: Rain & Rivers <weekly>"
+    lead = "Someone, probably you, asked us to send Rain &amp; Rivers &lt;weekly&gt; to this address."
+    assert rendered.html.partition("<body")[2].count(lead) == 2  # hidden at the top, and in its place
+    assert "One more step" in rendered.html and "One more step" not in rendered.subject
+
+
+def test_sections_are_named_only_where_there_are_any() -> None:
+    assert (
+        "You will receive these sections: Water and rivers and Health."
+        in RENDERER.render(email("welcome")).text
+    )
+    assert "these sections" not in RENDERER.render(replace(email("welcome"), sections=())).text
