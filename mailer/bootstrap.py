@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import redis
 
+from mailer.adapters.clock import SystemClock
 from mailer.adapters.dkim import InvalidKey, Key, Signer
 from mailer.adapters.dns import MxResolver
 from mailer.adapters.embedded import Postgres, Valkey
@@ -25,11 +26,13 @@ from mailer.adapters.smtp.pool import SmtpPool
 from mailer.adapters.tokens import Tokens
 from mailer.adapters.transactional import TransactionalRenderer
 from mailer.adapters.urls import MailUrls
+from mailer.domain.ports import Clock
 from mailer.domain.providers import Provider, Providers
 from mailer.domain.relay_routes import RelayRoute
 from mailer.domain.warm_up import WarmUp
 from mailer.migrations import upgrade
-from mailer.services.delivery.send import SendWorker, TrafficShaper
+from mailer.services.delivery.send import SendContext, SendLimits, SendWorker
+from mailer.services.delivery.traffic import TrafficLimits, TrafficShaper
 from mailer.services.maintenance.retention import RetentionPolicy
 from mailer.settings import ROOT, RelaySettings, Settings, SettingsError, read_settings
 from mailer.store.database import Database
@@ -51,12 +54,27 @@ else:
 
 
 class Container:
-    """The service's parts, each made when it is first asked for. Close it to stop what it started."""
+    """The service's parts, each made when it is first asked for. Close it to stop what it started.
+
+    ``parts`` are parts that stand already, by the names of the properties that would make them: they are used instead,
+    and stay open.
+    """
 
     def __init__(
-        self, settings: Settings | None = None, *, application: str = "mailer", pool_size: int = 5
+        self,
+        settings: Settings | None = None,
+        *,
+        application: str = "mailer",
+        pool_size: int = 5,
+        **parts: object,
     ) -> None:
+        if unknown := [
+            name for name in parts if not isinstance(getattr(type(self), name, None), cached_property)
+        ]:
+            raise TypeError(f"The container has no {', '.join(unknown)}")
         self.settings = settings or read_settings()
+        self.__dict__.update(parts)
+        self._given = frozenset(parts)
         self._application = application
         self._pool_size = pool_size
         self._embedded: list[Postgres | Valkey] = []
@@ -79,6 +97,10 @@ class Container:
         server = Valkey(self.settings.state_dir / "valkey")
         self._embedded.append(server)
         return server.url
+
+    @cached_property
+    def clock(self) -> Clock:
+        return SystemClock()
 
     @cached_property
     def database(self) -> Database:
@@ -205,7 +227,19 @@ class Container:
 
     @cached_property
     def traffic_shaper(self) -> TrafficShaper:
-        return TrafficShaper(self.database, self.limiter, self.metrics, self.relay_routes, self.providers)
+        return TrafficShaper(
+            self.database,
+            self.limiter,
+            self.metrics,
+            self.relay_routes,
+            self.providers,
+            self.clock,
+            self.traffic_limits,
+        )
+
+    @cached_property
+    def traffic_limits(self) -> TrafficLimits:
+        return TrafficLimits()
 
     @cached_property
     def signer(self) -> Signer:
@@ -222,13 +256,22 @@ class Container:
     @cached_property
     def send_worker(self) -> SendWorker:
         return SendWorker(
-            database=self.database,
-            smtp_pool=self.smtp_pool,
-            traffic_shaper=self.traffic_shaper,
-            journals=self.journals,
-            urls=self.urls,
-            signer=self.signer,
-            bounce_domain=self.settings.bounce_domain,
+            SendContext(
+                database=self.database,
+                smtp_pool=self.smtp_pool,
+                traffic_shaper=self.traffic_shaper,
+                journals=self.journals,
+                urls=self.urls,
+                signer=self.signer,
+                clock=self.clock,
+                limits=self.send_limits,
+                bounce_domain=self.settings.bounce_domain,
+            )
+        )
+
+    @cached_property
+    def send_limits(self) -> SendLimits:
+        return SendLimits(
             lease=timedelta(seconds=self.settings.lease_seconds),
             min_backoff=timedelta(seconds=self.settings.min_backoff_seconds),
             queue_lifetime=timedelta(hours=self.settings.queue_lifetime_hours),
@@ -262,7 +305,7 @@ class Container:
 
     def close(self) -> None:
         for part in ("smtp_pool", "limiter", "metrics", "database"):
-            if part in self.__dict__:
+            if part in self.__dict__ and part not in self._given:
                 self.__dict__.pop(part).close()
         while self._embedded:
             self._embedded.pop().close()

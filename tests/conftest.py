@@ -1,12 +1,14 @@
 """What tests stand on: a real PostgreSQL and a real Redis, started once for the run, and a real browser. Most
 stories start with the sample newsletter, its issue, some readers, and an inbox that catches the mail."""
 
+import functools
 import gc
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import hypothesis
@@ -28,6 +30,7 @@ from mailer.services.newsletters.apply import apply_newsletter
 from mailer.services.subscribers import csv_import
 from mailer.settings import ROOT, Settings
 from mailer.store.database import Database
+from tests.support.sending import send_due_batches
 from tests.support.smtp_sink import SinkServer
 from tests.support.snapshots import Snapshot, non_empty_tables, restore, take_snapshot
 
@@ -144,14 +147,29 @@ def shared_app(tmp_path_factory: pytest.TempPathFactory) -> Container:
 
 
 @pytest.fixture
-def app(settings: Settings, database: Database, shared_app: Container) -> Iterator[Container]:
+def make_app(
+    settings: Settings, database: Database, shared_app: Container
+) -> Iterator[Callable[..., Container]]:
+    """Make the whole service, with some settings changed and some parts replaced, on the test's database."""
+    with ExitStack() as stack:
+
+        def make(changes: Mapping[str, object] | None = None, **parts: object) -> Container:
+            ready = {
+                "database": database,  # its connections and compiled statements serve the next test
+                "catalogues": shared_app.catalogues,
+                "renderer": shared_app.renderer,
+                "transactional_renderer": shared_app.transactional_renderer,
+            }
+            changed = settings.model_copy(update=dict(changes or {}))
+            return stack.enter_context(Container(changed, application="tests", **{**ready, **parts}))
+
+        yield make
+
+
+@pytest.fixture
+def app(make_app: Callable[..., Container]) -> Container:
     """The whole service on an empty database."""
-    with Container(settings, application="tests") as made:
-        made.catalogues, made.renderer = shared_app.catalogues, shared_app.renderer
-        made.transactional_renderer = shared_app.transactional_renderer
-        made.database = database
-        yield made
-        del made.database  # Its connections and compiled statements serve the next test.
+    return make_app()
 
 
 @pytest.fixture(scope="session")
@@ -239,18 +257,7 @@ def prepare(app: Container) -> Callable[[int], None]:
 @pytest.fixture
 def send(app: Container) -> Callable[[], int]:
     """Send every batch that is due, in this process; returns how many messages were handed over."""
-
-    def run() -> int:
-        handed = 0
-        for _ in range(100):
-            batches = dispatch.enqueue_due(app.database, datetime.now(UTC), timedelta(0), 1000)
-            if not batches:
-                dispatch.finish_done(app.database, datetime.now(UTC))
-                return handed
-            handed += sum(app.send_worker.send_batch(batch) for batch, _ in batches)
-        pytest.fail("The same batches are handed out again and again.")
-
-    return run
+    return functools.partial(send_due_batches, app)
 
 
 @pytest.fixture(scope="session")

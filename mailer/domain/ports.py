@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from mailer.domain.content import EditionContent, TransactionalContent
@@ -10,6 +11,16 @@ from mailer.domain.journal import JournalEvidence
 from mailer.domain.metrics import OutcomeKey, WorkerHeartbeat
 from mailer.domain.rate_limits import TokenGrant, TokenRequest
 from mailer.domain.transfer import Envelope, TransferObserver, TransferResult
+
+
+class Clock(Protocol):
+    def now(self) -> datetime:
+        """Return the time of day, in UTC. Somebody may set it, also back."""
+        ...
+
+    def monotonic(self) -> float:
+        """Return seconds on a clock that nobody sets; only differences mean something."""
+        ...
 
 
 class Rendered(Protocol):

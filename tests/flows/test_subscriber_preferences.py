@@ -10,6 +10,7 @@ from mailer.adapters.dkim import Key, KeyKind, Signer, new_private_key
 from mailer.bootstrap import Container
 from mailer.devtools.inbox import InboxServer
 from mailer.services.issues import report
+from tests.support.sending import send_due_batches
 
 
 def decide(app: Container, address: str, table: str, what: str, **values: object) -> None:
@@ -69,12 +70,12 @@ def test_mail_is_signed_where_there_is_a_key(
     import_issue: Callable[..., int],
     add_subscribers: Callable[[str], None],
     prepare: Callable[[int], None],
-    send: Callable[[], int],
+    make_app: Callable[..., Container],
 ) -> None:
-    app.send_worker.signer = Signer([Key("lumen-basin.example.org", "s1", new_private_key(KeyKind.ed25519))])
+    key = Key("lumen-basin.example.org", "s1", new_private_key(KeyKind.ed25519))
     issue = import_issue("en")
     add_subscribers("ann@example.org;en;")
     prepare(issue)
-    assert send() == 1
+    assert send_due_batches(make_app(signer=Signer([key]))) == 1
     (mail,) = inbox.messages()
     assert b"\r\nDKIM-Signature: v=1; a=ed25519-sha256" in b"\r\n" + inbox.inbox.read(mail)

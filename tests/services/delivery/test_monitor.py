@@ -65,7 +65,7 @@ def due_now(app: Container) -> None:
             session.execute(
                 text(f"UPDATE {table} SET due_at = now() - interval '1 second' WHERE state = '{state}'")
             )
-    app.traffic_shaper._refreshed_at = -1e9
+    app.traffic_shaper.throttles.expire()
 
 
 def test_before_anything_was_sent_all_is_empty_and_nothing_fails(app: Container) -> None:
@@ -125,7 +125,7 @@ def test_a_domain_that_is_held_waits_and_everything_else_goes_on(
     assert (lines["a.example"].waiting, picture.rate_limited, picture.retries) == (20, 20, 0)
     assert pending(picture) == picture.issues[0].counts.pending == 20
     monitor.resume(app.database, app.relay_routes, app.providers, "a.example")
-    app.traffic_shaper._refreshed_at = -1e9
+    app.traffic_shaper.throttles.expire()
     one_round(app)
     assert len(sink.accepted(app.tokens)) == 40
 

@@ -2,18 +2,16 @@
 
 import email
 import email.policy
-import itertools
 import re
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -27,7 +25,8 @@ from mailer.domain.outcomes import Reply
 from mailer.domain.states import DeliveryState, IssueState
 from mailer.domain.subscription_ref import SubscriptionRef
 from mailer.services.delivery import dispatch
-from mailer.services.delivery.send import batch_sender, traffic_shaper
+from mailer.services.delivery.send import SendWorker
+from mailer.services.delivery.traffic import TrafficLimits
 from mailer.services.feedback import bounces
 from mailer.services.issues import report, schedule
 from mailer.services.issues.report import DeliveryCounts
@@ -35,21 +34,28 @@ from mailer.services.subscribers import unsubscribe
 from mailer.settings import Settings
 from mailer.store import batches, ledger
 from mailer.store.batches import Claim
-from mailer.store.database import Database, DatabaseDown
+from mailer.store.database import DatabaseDown
 from mailer.store.ledger import DeliveryUpdate
+from tests.support.sending import ClockSetBack, ForgetfulDatabase, send_due_batches
 from tests.support.smtp_sink import SinkServer
 
 Import = Callable[..., int]
 AddReaders = Callable[[str], None]
 Prepare = Callable[[int], None]
 Send = Callable[[], int]
+MakeApp = Callable[..., Container]
 OK = Reply(250, "2.0.0", "Ok")
 
 
 @pytest.fixture
 def settings(settings: Settings, request: pytest.FixtureRequest) -> Settings:
     """Tests that ask for the sink send to it, others to the inbox. One connection, one large batch."""
-    changed: dict[str, object] = {"batch_size": 5000, "smtp_connections": 1}
+    wanted = request.node.get_closest_marker("settings")
+    changed: dict[str, object] = {
+        "batch_size": 5000,
+        "smtp_connections": 1,
+        **(wanted.kwargs if wanted else {}),
+    }
     if "sink" in request.fixturenames:
         changed["smtp_port"] = request.getfixturevalue("sink").port
     return settings.model_copy(update=changed)
@@ -382,7 +388,8 @@ def test_a_worker_that_lost_its_batch_sends_no_more_of_it(
 ) -> None:
     ready(30)
     sink.behaviour.latency = 0.25
-    sender = replace(app.send_worker, lease=timedelta(seconds=5))
+    limits = replace(app.send_limits, lease=timedelta(seconds=5))
+    sender = SendWorker(replace(app.send_worker.context, limits=limits))
     batch = int(str(query(app, "SELECT id FROM batch")[0][0]))
     worker = threading.Thread(target=sender.send_batch, args=(batch,))
     worker.start()
@@ -440,15 +447,15 @@ def test_a_claim_outlives_a_database_that_is_away_for_a_moment(
     sink: SinkServer,
     ready: Callable[[int], int],
     postgres: Postgres,
-    monkeypatch: pytest.MonkeyPatch,
+    make_app: MakeApp,
 ) -> None:
-    """Also where what holds sending back is read again just then."""
-    monkeypatch.setattr(traffic_shaper, "_REFRESH_SECONDS", 0.0)
+    """Also where the throttles are read again just then."""
     issue = ready(60)
+    worker = make_app(traffic_limits=TrafficLimits(refresh_seconds=0.0)).send_worker
     sink.behaviour.latency = 0.01
     batch = int(str(query(app, "SELECT id FROM batch")[0][0]))
     with ThreadPoolExecutor(1) as pool:
-        sending = pool.submit(app.send_worker.send_batch, batch)
+        sending = pool.submit(worker.send_batch, batch)
         wait_for(app, sink)
         with away(app, postgres):
             time.sleep(1.5)
@@ -470,7 +477,8 @@ def test_while_the_database_is_away_the_journal_keeps_what_was_sent(
 ) -> None:
     issue = ready(4)
     sink.behaviour.latency = 0.2
-    sender = replace(app.send_worker, lease=timedelta(seconds=lease), stopping=threading.Event())
+    limits = replace(app.send_limits, lease=timedelta(seconds=lease))
+    sender = SendWorker(replace(app.send_worker.context, limits=limits, stopping=threading.Event()))
     batch = int(str(query(app, "SELECT id FROM batch")[0][0]))
     errors: list[BaseException] = []
 
@@ -485,7 +493,7 @@ def test_while_the_database_is_away_the_journal_keeps_what_was_sent(
     wait_for(app, sink)
     with away(app, postgres):
         if ending:
-            sender.stopping.set()
+            sender.context.stopping.set()
         worker.join(20)
     assert errors, "the worker gives up: whoever comes next has the journal"
     accepted = sink.accepted(app.tokens)
@@ -528,7 +536,7 @@ def test_stopping_gives_the_rest_back(
     worker = threading.Thread(target=send)
     worker.start()
     wait_for(app, sink)
-    app.send_worker.stopping.set()
+    app.send_worker.context.stopping.set()
     # The loop of hints ends only when there is nothing to hand out.
     schedule.pause(app.database, issue, "tests")
     worker.join()
@@ -584,7 +592,7 @@ def test_who_leaves_while_mail_waits_at_a_slow_relay_gets_none(
     app: Container, sink: SinkServer, ready: Callable[[int], int], send: Send
 ) -> None:
     issue = ready(200)
-    app.send_worker.chunk_size = 200
+    app.send_worker.context.chunk_size.current = 200
     sink.behaviour.latency = 0.15
     batch = int(str(query(app, "SELECT id FROM batch")[0][0]))
     with ThreadPoolExecutor(2) as pool:
@@ -604,34 +612,14 @@ def test_who_leaves_while_mail_waits_at_a_slow_relay_gets_none(
 
 
 def test_a_commit_whose_answer_is_lost_leaves_nobody_in_the_air(
-    app: Container,
-    sink: SinkServer,
-    ready: Callable[[int], int],
-    send: Send,
-    monkeypatch: pytest.MonkeyPatch,
+    app: Container, sink: SinkServer, ready: Callable[[int], int], send: Send, make_app: MakeApp
 ) -> None:
     """The step is done again, and takes others."""
     issue = ready(60)
-    app.send_worker.chunk_size = 20
-    whole, taken, lost = Database.transaction, ledger.reserve, [False, False]
-
-    def take(*words: Any) -> Any:
-        found = taken(*words)
-        lost[0] = True
-        return found
-
-    @contextmanager
-    def transaction(self: Database) -> Iterator[Any]:
-        with whole(self) as session:
-            yield session
-        if lost == [True, False]:
-            lost[1] = True
-            raise DatabaseDown("the answer to COMMIT did not come")
-
-    monkeypatch.setattr(ledger, "reserve", take)
-    monkeypatch.setattr(Database, "transaction", transaction)
-    assert app.send_worker.send_batch(int(str(query(app, "SELECT id FROM batch")[0][0]))) == 40
-    assert lost == [True, True]
+    with closing(ForgetfulDatabase(app.database.url, application="tests")) as database:
+        worker = make_app(database=database).send_worker
+        assert worker.send_batch(int(str(query(app, "SELECT id FROM batch")[0][0]))) == 40
+        assert database.answer_lost
     assert Counter(states(app).values()) == {"sent": 40, "pending": 20}
     assert query(app, "SELECT DISTINCT attempts FROM delivery WHERE state = 'pending'") == [(0,)]
     send()
@@ -665,6 +653,7 @@ def test_an_address_that_cannot_be_written_fails_alone(
     assert query(app, "SELECT count(*) FROM suppression") == [(0,)]
 
 
+@pytest.mark.settings(batch_size=10)
 def test_two_workers_on_one_host_send_each_mail_once(
     app: Container,
     sink: SinkServer,
@@ -675,12 +664,10 @@ def test_two_workers_on_one_host_send_each_mail_once(
 ) -> None:
     issue = import_issue("en")
     add_subscribers("\n".join(f"reader{n}@example.org;en;" for n in range(1, 121)))
-    small = settings.model_copy(update={"batch_size": 10})
-    object.__setattr__(app, "settings", small)
     prepare(issue)
     found = [batch for batch, _ in dispatch.enqueue_due(app.database, datetime.now(UTC), timedelta(0), 100)]
     assert len(found) == 12
-    with Container(small, application="second") as second:
+    with Container(settings, application="second") as second:
         handed: list[int] = []
 
         def work(worker: Container) -> None:
@@ -696,39 +683,12 @@ def test_two_workers_on_one_host_send_each_mail_once(
     assert counts(app, issue) == DeliveryCounts(candidates=120, sent=120)
 
 
-def test_micro_batches_become_as_large_as_fits(app: Container) -> None:
-    sender = app.send_worker
-    assert sender.chunk_size == 20
-    for handed, took, then in (
-        (20, 0.001, 160),
-        (20, 0.001, 160),  # one that was taken before
-        (160, 0.25, 320),
-        (320, 0.9, 320),
-        (320, 0.01, 500),
-        (500, 1.2, 250),
-        (250, 9.0, 125),
-        (20, 9.0, 62),
-        (20, 9.0, 31),
-        (20, 9.0, 20),
-        (20, 9.0, 20),
-    ):
-        sender.adapt_chunk_size(handed, took)
-        assert sender.chunk_size == then, (handed, took)
-
-
 def test_a_clock_that_is_set_back_again_and_again(
-    app: Container, sink: SinkServer, ready: Callable[[int], int], send: Send, monkeypatch: pytest.MonkeyPatch
+    app: Container, sink: SinkServer, ready: Callable[[int], int], make_app: MakeApp
 ) -> None:
-    back = itertools.count()
-
-    class Clock(datetime):
-        @classmethod
-        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
-            return datetime.now(tz) - timedelta(seconds=0.3 * next(back))
-
-    monkeypatch.setattr(batch_sender, "datetime", Clock)
-    issue = ready(120)
-    assert send() == 120
-    assert next(back) > 5
-    assert app.send_worker.chunk_size >= 20
+    issue, clock = ready(120), ClockSetBack()
+    worker_app = make_app(clock=clock)
+    assert send_due_batches(worker_app) == 120
+    assert clock.looks > 5
+    assert worker_app.send_worker.context.chunk_size.current >= 20
     assert report.audit(app.database, issue) == []

@@ -193,7 +193,7 @@ def test_a_refusal_for_policy_stops_that_domain_alone(app: Container, sink: Sink
 
     query(app, LATER)
     due_now(app)
-    app.traffic_shaper._refreshed_at = -1e9
+    app.traffic_shaper.throttles.expire()
     assert one_round(app) == 3, "half-open: three try"
     breaker = held(app, ThrottleScope.provider, "a.example")
     assert breaker is not None
@@ -202,7 +202,7 @@ def test_a_refusal_for_policy_stops_that_domain_alone(app: Container, sink: Sink
     sink.behaviour.faults = []
     query(app, LATER)
     due_now(app)
-    app.traffic_shaper._refreshed_at = -1e9
+    app.traffic_shaper.throttles.expire()
     one_round(app)
     assert held(app, ThrottleScope.provider, "a.example") is None, "closed"
     due_now(app)
@@ -324,7 +324,7 @@ def test_a_relay_that_hangs_up_after_the_dot_is_tried_less_and_less(
     query(app, "UPDATE throttle SET trips = 10")
     for tries in (1, 2):
         query(app, LATER)
-        app.traffic_shaper._refreshed_at = -1e9
+        app.traffic_shaper.throttles.expire()
         due_now(app)
         one_round(app)
         assert by_domain(app, "uncertain")["example.org"] == uncertain + tries
@@ -334,7 +334,7 @@ def test_a_relay_that_hangs_up_after_the_dot_is_tried_less_and_less(
         assert shut.open_until - datetime.now(UTC) > timedelta(minutes=50)
     sink.behaviour.drop_after = 0.0
     query(app, LATER)
-    app.traffic_shaper._refreshed_at = -1e9
+    app.traffic_shaper.throttles.expire()
     due_now(app)
     one_round(app)
     assert held(app, ThrottleScope.relay, "relay") is None
@@ -372,7 +372,7 @@ def test_a_relay_that_was_away_catches_up_on_little(
 
 @pytest.mark.settings(relays=[{"name": "sink", "weight": 3}, {"name": "spare", "weight": 1}])
 def test_relays_share_by_weight(app: Container, sink: SinkServer, spare: SinkServer, ready: Ready) -> None:
-    app.send_worker.chunk_size = 20
+    app.send_worker.context.chunk_size.current = 20
     issue = ready(example_org=400)
     send_all(app, issue)
     taken = len(sink.accepted(app.tokens)), len(spare.accepted(app.tokens))

@@ -1,0 +1,52 @@
+"""Sending in this process, and what can disturb it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import text
+
+from mailer.adapters.clock import SystemClock
+from mailer.bootstrap import Container
+from mailer.services.delivery import dispatch
+from mailer.store.database import Database, DatabaseDown, Session
+
+
+def send_due_batches(app: Container) -> int:
+    """Send every batch that is due; return how many messages were handed over."""
+    handed_over = 0
+    for _ in range(100):
+        batches = dispatch.enqueue_due(app.database, datetime.now(UTC), timedelta(0), 1000)
+        if not batches:
+            dispatch.finish_done(app.database, datetime.now(UTC))
+            return handed_over
+        handed_over += sum(app.send_worker.send_batch(batch) for batch, _ in batches)
+    raise AssertionError("the same batches are enqueued again and again")
+
+
+class ClockSetBack(SystemClock):
+    """Its time of day is set back by 0.3 seconds each time that somebody looks."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def now(self) -> datetime:
+        self.looks += 1
+        return super().now() - timedelta(seconds=0.3 * self.looks)
+
+
+class ForgetfulDatabase(Database):
+    """The answer to the first COMMIT that reserves deliveries does not come."""
+
+    answer_lost = False
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        with super().transaction() as session:
+            yield session
+            reserved = not self.answer_lost and session.scalar(
+                text("SELECT EXISTS (SELECT FROM delivery WHERE state = 'sending')")
+            )
+        if reserved:
+            self.answer_lost = True
+            raise DatabaseDown("the answer to COMMIT did not come")
