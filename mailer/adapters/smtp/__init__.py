@@ -1,4 +1,4 @@
-"""An SMTP client for many messages: few connections, pipelined, every outcome known.
+"""An asyncio SMTP client that sends many messages over few pipelined connections.
 
 Sources: RFC 5321 (SMTP), RFC 2920 (PIPELINING), RFC 1870 (SIZE), RFC 3207 (STARTTLS), RFC 4954 (AUTH),
 RFC 3461 (DSN), RFC 6531 (SMTPUTF8), RFC 2034 and 3463 (enhanced codes).

@@ -1,4 +1,4 @@
-"""The envelopes of one call to send, and what is known of each."""
+"""The envelopes of one ``Transport.send`` call, and the state of each."""
 
 import asyncio
 import time
@@ -14,7 +14,7 @@ from mailer.domain.transfer import Envelope, TransferObserver, TransferResult
 
 @dataclass(frozen=True, slots=True)
 class BatchAbort:
-    """One answer for every envelope that has not been begun."""
+    """The result given to every envelope whose transfer has not started."""
 
     outcome: Outcome
     stage: Stage
@@ -24,37 +24,40 @@ class BatchAbort:
 
 @dataclass(slots=True, eq=False)
 class Transfer:
-    """An envelope on its way. It is settled once and never changes after that."""
+    """The transfer of one envelope. It is finished once and never changes after that."""
 
     envelope: Envelope
     batch: "SmtpBatch"
     lost_connections: int = 0
-    """Connections that were lost under it before its final dot."""
+    """How many connections were lost during this transfer before its final dot."""
     refused: bool = False
-    """The relay refused it in this transaction."""
+    """Whether the relay has refused it in the current transaction."""
     final_dot_sent: bool = False
-    """Its final dot was written, or is about to be."""
+    """Whether its final dot has been written, or is written next."""
     finished: bool = False
     reply: Reply | None = None
-    """The last word of a connection that was lost under it (421)."""
+    """The last reply of a connection that was lost during this transfer (a 421, say)."""
 
     def finish(self, outcome: Outcome, reply: Reply | None, stage: Stage, detail: str = "") -> None:
+        """Report the result of this transfer to its batch."""
         self.batch.finish(self, outcome, reply, stage, detail)
 
     def finish_aborted(self, abort: BatchAbort) -> None:
+        """Finish this transfer with the result of an abort."""
         self.finish(abort.outcome, abort.reply, abort.stage, abort.detail)
 
 
 ASSUMED_BACKLOG = 1000
+"""Envelopes that are assumed to remain in an iterator without a length hint."""
 _RAISED = object()
-CANCELLED = BatchAbort(Outcome.NOT_SENT, Stage.MAIL, detail="called off")
+CANCELLED = BatchAbort(Outcome.NOT_SENT, Stage.MAIL, detail="cancelled")
 
 
 class SmtpBatch:
-    """Gives envelopes out one by one, calls ``on_result`` once for each, and knows when all is done.
+    """The transfers of one send call. It reports each result once, then resolves ``done``.
 
-    An exception from one of the caller's functions or from their iterator calls the rest off; ``error``
-    keeps the first.
+    An exception from one of the caller's functions or from the iterator cancels the rest. ``error`` is the
+    first such exception.
     """
 
     def __init__(
@@ -73,36 +76,32 @@ class SmtpBatch:
         self._queue: deque[Envelope] = deque()
         self._transfers: set[Transfer] = set()
 
-    # Envelopes come in.
-
     def pull_from(self, source: Iterator[Envelope]) -> None:
-        """Envelopes are taken from ``source`` one ahead of the connections that are ready for them."""
+        """Set the iterator of envelopes. It is read one envelope ahead of the connections."""
         self._source = source
         self._prefetch()
 
-    # Jobs go out.
-
     @property
     def backlog(self) -> int:
-        """How many envelopes wait to be taken; a guess where the iterator does not know."""
-        drawn = 0 if self._source is None else length_hint(self._source, ASSUMED_BACKLOG)
-        return len(self._queue) + drawn
+        """The number of envelopes not started yet; an estimate if the iterator has no length hint."""
+        remaining = 0 if self._source is None else length_hint(self._source, ASSUMED_BACKLOG)
+        return len(self._queue) + remaining
 
     def next_transfer(self) -> Transfer | None:
-        """The next envelope that may be sent now."""
-        while (job := self._pop_next()) is not None:
-            if self.may_start(job):
-                return job
+        """Return the next transfer that may start now, or None if there is none."""
+        while (transfer := self._pop_next()) is not None:
+            if self.may_start(transfer):
+                return transfer
         return None
 
     def may_start(self, transfer: Transfer) -> bool:
-        """Whether the job may be begun; if not, it is settled."""
+        """Return whether the transfer may start. If not, it is finished."""
         if not transfer.finished and self.abort_reason is not None:
             transfer.finish_aborted(self.abort_reason)
         return self.may_continue(transfer, Stage.MAIL)
 
     def may_continue(self, transfer: Transfer, stage: Stage = Stage.DATA) -> bool:
-        """Whether the job that was begun may go on; if not, it is settled as withheld."""
+        """Return whether a started transfer may go on. If not, it is finished as ``NOT_SENT``."""
         if transfer.finished:
             return False
         allowed = True if self._may_send is None else self._call(self._may_send, transfer.envelope)
@@ -112,20 +111,20 @@ class SmtpBatch:
         return True
 
     def before_final_dot(self, transfer: Transfer) -> bool:
-        """Tell the journal; False if it could not write that down, and then the dot must not go out."""
+        """Notify the observer. Return False if that failed: the final dot must not be sent then."""
         transfer.final_dot_sent = (
             self._call(self._observer.before_final_dot, transfer.envelope.key) is not _RAISED
         )
         return transfer.final_dot_sent
 
     def after_reply(self, transfer: Transfer, reply: Reply) -> None:
+        """Notify the observer of the reply to a final dot."""
         self._call(self._observer.after_reply, transfer.envelope.key, reply)
-
-    # Results come back.
 
     def finish(
         self, transfer: Transfer, outcome: Outcome, reply: Reply | None, stage: Stage, detail: str
     ) -> None:
+        """Report the result of a transfer, unless it is finished already."""
         if transfer.finished:
             return
         transfer.finished = True
@@ -136,22 +135,26 @@ class SmtpBatch:
         self._check_done()
 
     def abort(self, reason: BatchAbort) -> None:
-        """Finish every envelope that was not begun, drawn or not, with ``reason``."""
+        """Finish every transfer that has not started with ``reason``, and start no more."""
         self.abort_reason = self.abort_reason or reason
-        while (job := self._pop_next()) is not None:
-            job.finish_aborted(self.abort_reason)
+        while (transfer := self._pop_next()) is not None:
+            transfer.finish_aborted(self.abort_reason)
         self._check_done()
 
     def cancel(self) -> None:
-        """Settle everything now; nothing more is reported, whatever the connections still hear."""
+        """Finish every transfer now, whatever the relay may still reply.
+
+        The outcome is ``UNKNOWN`` for those whose final dot was sent, else ``NOT_SENT``.
+        """
         self.abort(CANCELLED)
-        for job in list(self._transfers):
-            if job.final_dot_sent:
-                job.finish(Outcome.UNKNOWN, None, Stage.FINAL, CANCELLED.detail)
+        for transfer in list(self._transfers):
+            if transfer.final_dot_sent:
+                transfer.finish(Outcome.UNKNOWN, None, Stage.FINAL, CANCELLED.detail)
             else:
-                job.finish_aborted(CANCELLED)
+                transfer.finish_aborted(CANCELLED)
 
     def fail(self, error: BaseException) -> None:
+        """Keep the first error of the caller's code, and abort the batch."""
         if self.error is None:
             self.error = error
             self.abort(CANCELLED)
@@ -159,24 +162,26 @@ class SmtpBatch:
     def _pop_next(self) -> Transfer | None:
         if not self._queue:
             return None
-        job = Transfer(self._queue.popleft(), self)
-        self._transfers.add(job)
+        transfer = Transfer(self._queue.popleft(), self)
+        self._transfers.add(transfer)
         self._prefetch()
-        return job
+        return transfer
 
     def _prefetch(self) -> None:
-        """Have one envelope of the source at hand, so that its end is known as soon as it is reached."""
+        """Read one envelope ahead, so that the end of the source is noticed at once."""
         if self._source is not None and not self._queue:
-            drawn = self._call(next, self._source, None)
-            if drawn is None or drawn is _RAISED:
+            envelope = self._call(next, self._source, None)
+            if envelope is None or envelope is _RAISED:
                 self._source = None
                 self._check_done()
             else:
-                self._queue.append(cast(Envelope, drawn))
+                self._queue.append(cast(Envelope, envelope))
 
     def _call(self, function: Callable[..., object], *arguments: object) -> object:
-        """Call what the caller gave us. An exception of theirs must not end the event loop's callback
-        that serves other batches too: it ends this batch."""
+        """Call a function of the caller. Return its result, or ``_RAISED`` after an exception.
+
+        The exception fails this batch only: it must not escape into a callback that serves other batches.
+        """
         try:
             return function(*arguments)
         except Exception as error:

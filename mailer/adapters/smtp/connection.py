@@ -1,8 +1,8 @@
-"""Hands messages over on one connection, pipelined where the relay allows it.
+"""Sends messages over one connection, pipelined if the relay supports it.
 
-With PIPELINING (RFC 2920) a message costs one round trip: its body and final dot go out in one write
-with MAIL, RCPT and DATA of the message after it. At most that one message is ahead, and its body waits
-for its own 354. Without PIPELINING every command waits for its reply.
+With PIPELINING (RFC 2920) a message costs one round trip: its body and final dot are written together with
+MAIL, RCPT and DATA of the next message. At most one message is ahead, and its body waits for its own 354.
+Without PIPELINING every command waits for its reply.
 """
 
 import re
@@ -10,7 +10,7 @@ from collections import deque
 from typing import Protocol
 
 from mailer.adapters.smtp.batch import Transfer
-from mailer.adapters.smtp.channel import LineConnection
+from mailer.adapters.smtp.line_connection import LineConnection
 from mailer.adapters.smtp.relay import Relay
 from mailer.adapters.smtp.replies import build_reply
 from mailer.adapters.smtp.session import Capabilities
@@ -18,46 +18,48 @@ from mailer.domain.outcomes import Outcome, Reply, Stage, classify
 from mailer.domain.transfer import Envelope
 
 WRITE_CHUNK_BYTES = 256 * 1024
-"""Bytes of a body that are written at once; more follow when the transport has taken them."""
+"""The most bytes of a body in one write; the rest follows when the transport accepts more."""
 
 _UNSAFE_IN_COMMAND = re.compile(r"[\x00-\x1f\x7f<>]")
 _SERVICE_CLOSING = 421
 
 
 class WorkSource(Protocol):
-    """Where a connection gets its work, and brings back what it could not do."""
+    """Supplies a connection with transfers, and is notified when the connection changes."""
 
     def next_transfer(self, connection: "Connection") -> Transfer | None:
-        """The next job to begin right now."""
+        """Return the next transfer to start now, or None."""
 
     def became_idle(self, connection: "Connection") -> None:
-        """The connection has nothing to do."""
+        """Called when the connection has no transfer to work on."""
 
     def transfer_interrupted(self, transfer: Transfer, stage: Stage, detail: str) -> None:
-        """The connection ended under this job, before its final dot."""
+        """Called when the connection ended during a transfer, before its final dot."""
 
     def connection_retired(self, connection: "Connection", failed: bool) -> None:
-        """The connection takes no more work; ``failed``: it ended with work unfinished."""
+        """Called when the connection accepts no more transfers. ``failed``: some were unfinished."""
 
 
 class Connection(LineConnection):
+    """An SMTP connection that takes transfers from a ``WorkSource``, one after the other."""
+
     def __init__(self, relay: Relay, work_source: WorkSource) -> None:
         super().__init__()
         self.messages_started = 0
         self.messages_answered = 0
-        """Messages that the relay said anything definite about."""
+        """Messages that the relay has accepted or refused."""
         self.idle_since = 0.0
         self.draining = False
-        """Finish what has begun, then quit."""
+        """Whether to quit once the transfers in progress are finished."""
         self._quitting = False
         self._relay = relay
         self._work_source = work_source
         self._capabilities = Capabilities()
         self._pipelining = False
         self._expected_replies: deque[tuple[Stage | None, Transfer]] = deque()
-        """The replies to come, each with the job it speaks of. None: the reply to RSET."""
+        """The replies to come, each with its transfer. Stage None: the reply to RSET."""
         self._needs_reset = False
-        """A transaction was given up before its final dot: RSET before the next one."""
+        """Whether a transaction ended before its final dot, so that the next one needs an RSET."""
         self._body_transfer: Transfer | None = None
         self._blocks: deque[bytes] = deque()
         limits = relay.timeouts
@@ -70,16 +72,16 @@ class Connection(LineConnection):
         }
 
     def session_opened(self, capabilities: Capabilities) -> None:
-        """The session is open: messages can be sent from now on."""
+        """Set the relay's capabilities; messages can be sent from now on."""
         self._capabilities = capabilities
         self._pipelining = capabilities.pipelining and self._relay.pipelining
 
     def fill_pipeline(self) -> bool:
-        """Begin a message; False if there is none, and then the connection rests."""
+        """Start a message. Return False if there is none: the connection is idle then."""
         return self._start_next()
 
     def quit(self) -> None:
-        """Say goodbye; the relay's answer, or a few seconds, end the connection."""
+        """Send QUIT. The connection ends with the reply, or after the ``quit`` timeout."""
         if not self._quitting and not self.broken:
             self._quitting = True
             self.write(b"QUIT\r\n")
@@ -89,8 +91,9 @@ class Connection(LineConnection):
     # Replies.
 
     def reply_received(self, code: int, lines: list[bytes]) -> None:
+        """Handle the reply to the oldest command without one."""
         if self._quitting:
-            self.abort("said goodbye")
+            self.abort("closed after QUIT")
             return
         if not self._expected_replies:
             if self._body_transfer is not None:
@@ -98,32 +101,35 @@ class Connection(LineConnection):
             else:
                 super().reply_received(code, lines)
             return
-        stage, job = self._expected_replies.popleft()
+        stage, transfer = self._expected_replies.popleft()
         if code == _SERVICE_CLOSING:
-            self._on_421(stage, job, build_reply(code, lines))
+            self._on_421(stage, transfer, build_reply(code, lines))
         elif stage is Stage.FINAL:
-            self._on_final_reply(job, code, lines)
+            self._on_final_reply(transfer, code, lines)
         elif stage is Stage.DATA:
-            self._on_data_reply(job, code, lines)
+            self._on_data_reply(transfer, code, lines)
         elif stage is None:
             if not self._pipelining:
-                self._send(self._transfer_commands(job))
+                self._send(self._transfer_commands(transfer))
         elif not 200 <= code < 300:
-            self._refuse(job, stage, build_reply(code, lines))
+            self._refuse(transfer, stage, build_reply(code, lines))
             if not self._pipelining:
                 self._needs_reset = stage is Stage.RCPT
                 self._start_next()
-        elif job.refused:
-            # RCPT accepted without its MAIL: whatever we sent next would go somewhere.
-            self.abort("the relay is out of step")
+        elif transfer.refused:
+            # RCPT was accepted after MAIL was refused: the next message could reach the wrong recipient.
+            self.abort("the relay accepted RCPT after it refused MAIL")
         elif not self._pipelining:
-            after = Stage.RCPT if stage is Stage.MAIL else Stage.DATA
-            self._expected_replies.append((after, job))
+            next_stage = Stage.RCPT if stage is Stage.MAIL else Stage.DATA
+            self._expected_replies.append((next_stage, transfer))
             self._send(
-                _rcpt_command(job.envelope, self._capabilities) if after is Stage.RCPT else b"DATA\r\n"
+                _rcpt_command(transfer.envelope, self._capabilities)
+                if next_stage is Stage.RCPT
+                else b"DATA\r\n"
             )
 
     def drained(self) -> None:
+        """Set the deadline for the next reply."""
         if self._expected_replies:
             self.set_deadline(self._reply_timeouts[self._expected_replies[0][0]])
         elif self._body_transfer is not None:
@@ -134,19 +140,19 @@ class Connection(LineConnection):
     def _on_data_reply(self, transfer: Transfer, code: int, lines: list[bytes]) -> None:
         if code == 354:
             if transfer.refused:
-                # RFC 2920 3.1: no recipient was accepted, so end the message with nothing in it.
+                # RFC 2920 3.1: no recipient was accepted, so end the message without content.
                 self._write_end(transfer, [])
             elif transfer.batch.may_continue(transfer):
                 self._write_body(transfer)
             else:
-                # Nothing else takes a transaction back that waits for its message.
-                self.abort("called off")
+                # After 354 a transaction can only be abandoned by closing the connection.
+                self.abort("cancelled")
         elif code >= 400:
             self._refuse(transfer, Stage.DATA, build_reply(code, lines))
             self._needs_reset = True
             self._start_next()
         else:
-            self.abort("the relay is out of step")
+            self.abort(f"unexpected reply to DATA: {code}")
 
     def _on_final_reply(self, transfer: Transfer, code: int, lines: list[bytes]) -> None:
         if not transfer.finished:
@@ -158,14 +164,14 @@ class Connection(LineConnection):
             self._start_next()
 
     def _refuse(self, transfer: Transfer, stage: Stage, reply: Reply) -> None:
-        """The first refusal of a transaction decides; those that follow from it say nothing."""
+        """Finish a transfer with the first refusal of its transaction, and ignore later ones."""
         if not transfer.refused:
             transfer.refused = True
             self.messages_answered += 1
             transfer.finish(classify(reply, stage), reply, stage)
 
     def _on_421(self, stage: Stage | None, transfer: Transfer, reply: Reply) -> None:
-        """421: the relay is about to close the connection (RFC 5321 3.8)."""
+        """Abort: a 421 announces that the relay closes the connection (RFC 5321 3.8)."""
         if stage is Stage.FINAL:
             if not transfer.finished:
                 transfer.batch.after_reply(transfer, reply)
@@ -176,7 +182,7 @@ class Connection(LineConnection):
         self.abort(str(reply))
 
     def _on_reply_during_body(self, transfer: Transfer, reply: Reply) -> None:
-        """A reply in the middle of the body; its final dot will not be written."""
+        """Abort after a reply in the middle of the body, before its final dot."""
         transfer.reply = reply
         if reply.code >= 400 and reply.code != _SERVICE_CLOSING:
             self._refuse(transfer, Stage.DATA, reply)
@@ -185,9 +191,9 @@ class Connection(LineConnection):
     # Commands and bodies.
 
     def _start_next(self) -> bool:
-        job = self._next_supported()
-        if job is not None:
-            self._send(self._transfer_commands(job))
+        transfer = self._next_supported()
+        if transfer is not None:
+            self._send(self._transfer_commands(transfer))
             return True
         if self.draining or self.messages_started >= self._relay.max_messages_per_connection:
             self.quit()
@@ -198,33 +204,33 @@ class Connection(LineConnection):
         return False
 
     def _next_supported(self) -> Transfer | None:
-        """The next job that this relay can take, with everything it cannot take settled on the way."""
+        """Return the next transfer that this relay supports; finish those it does not."""
         if (
             self.draining
             or self._quitting
             or self.messages_started >= self._relay.max_messages_per_connection
         ):
             return None
-        while (job := self._work_source.next_transfer(self)) is not None:
-            verdict = self._unsupported(job.envelope)
-            if verdict is None:
+        while (transfer := self._work_source.next_transfer(self)) is not None:
+            refusal = self._unsupported(transfer.envelope)
+            if refusal is None:
                 self.messages_started += 1
-                job.refused = False
-                return job
-            job.finish(classify(verdict, Stage.RCPT), verdict, Stage.MAIL)
+                transfer.refused = False
+                return transfer
+            transfer.finish(classify(refusal, Stage.RCPT), refusal, Stage.MAIL)
         return None
 
     def _unsupported(self, envelope: Envelope) -> Reply | None:
-        """What the relay would have to answer, if it need not even be asked."""
+        """Return the reply that the relay would have to give, or None if the envelope can be sent."""
         sender, recipient = envelope.sender, envelope.recipient
         if not recipient or _UNSAFE_IN_COMMAND.search(sender + recipient):
             if _UNSAFE_IN_COMMAND.search(sender):
-                return Reply(553, "5.1.7", "not sent: the sender is no address")
-            return Reply(553, "5.1.3", "not sent: the recipient is no address")
+                return Reply(553, "5.1.7", "not sent: the sender is not an email address")
+            return Reply(553, "5.1.3", "not sent: the recipient is not an email address")
         if _needs_smtputf8(envelope) and not self._capabilities.smtputf8:
             return Reply(553, "5.6.7", "not sent: the relay does not offer SMTPUTF8")
         if 0 < self._capabilities.size < envelope.size:
-            text = f"not sent: {envelope.size} bytes, and the relay takes {self._capabilities.size}"
+            text = f"not sent: {envelope.size} bytes; the relay accepts {self._capabilities.size}"
             return Reply(552, "5.3.4", text)
         message = envelope.message
         if not (message if isinstance(message, bytes) else b"".join(message[-2:])).endswith(b"\r\n"):
@@ -232,7 +238,7 @@ class Connection(LineConnection):
         return None
 
     def _transfer_commands(self, transfer: Transfer) -> bytes:
-        """Expect the replies to a message's commands, and return the commands."""
+        """Return the commands that start a transfer, and expect their replies."""
         reset = b""
         if self._needs_reset:
             self._needs_reset = False
@@ -266,45 +272,45 @@ class Connection(LineConnection):
         self.writable()
 
     def writable(self) -> None:
-        while (job := self._body_transfer) is not None and not self._paused and not self.broken:
-            if job.finished:
-                self.abort("called off")
+        """Write the next chunks of the body, until the transport pauses."""
+        while (transfer := self._body_transfer) is not None and not self._paused and not self.broken:
+            if transfer.finished:
+                self.abort("cancelled")
             elif len(self._blocks) > 1:
                 self.write(self._blocks.popleft())
             else:
                 self._body_transfer = None
-                self._write_end(job, [self._blocks.popleft()])
+                self._write_end(transfer, [self._blocks.popleft()])
         self.drained()
 
     def _write_end(self, transfer: Transfer, segments: list[bytes]) -> None:
-        """Write the end of a message (all of it, mostly) and the commands of the one after it."""
+        """Write the rest of a message (usually all of it) and the commands of the next one."""
         self._expected_replies.append((Stage.FINAL, transfer))
-        ahead = self._next_supported() if self._pipelining else None
-        commands = self._transfer_commands(ahead) if ahead is not None else b""
+        next_transfer = self._next_supported() if self._pipelining else None
+        commands = self._transfer_commands(next_transfer) if next_transfer is not None else b""
         if not transfer.refused and not transfer.batch.before_final_dot(transfer):
             self.abort("the journal could not be written")
             return
-        # One copy and one write: handing the segments to writelines() cost more, most of all under TLS.
+        # One copy and one write are faster than writelines(), above all under TLS.
         self.write(b"".join((*segments, b".\r\n", commands)))
 
-    # The end.
-
     def connection_lost(self, exc: Exception | None) -> None:
+        """Finish transfers whose final dot was sent, and return the others to the work source."""
         super().connection_lost(exc)
         unfinished = [(Stage.DATA, self._body_transfer)] if self._body_transfer is not None else []
-        unfinished += [(stage or Stage.MAIL, job) for stage, job in self._expected_replies]
+        unfinished += [(stage or Stage.MAIL, transfer) for stage, transfer in self._expected_replies]
         self._body_transfer = None
         self._blocks.clear()
         self._expected_replies.clear()
-        seen: set[int] = set()
-        for stage, job in unfinished:
-            if job.finished or id(job) in seen:
+        handled_ids: set[int] = set()
+        for stage, transfer in unfinished:
+            if transfer.finished or id(transfer) in handled_ids:
                 continue
-            seen.add(id(job))
-            if job.final_dot_sent:
-                job.finish(Outcome.UNKNOWN, None, Stage.FINAL, self.close_reason)
+            handled_ids.add(id(transfer))
+            if transfer.final_dot_sent:
+                transfer.finish(Outcome.UNKNOWN, None, Stage.FINAL, self.close_reason)
             else:
-                self._work_source.transfer_interrupted(job, stage, self.close_reason)
+                self._work_source.transfer_interrupted(transfer, stage, self.close_reason)
         self._work_source.connection_retired(self, failed=bool(unfinished))
 
 
@@ -319,11 +325,11 @@ def _mail_command(envelope: Envelope, capabilities: Capabilities) -> bytes:
     if _needs_smtputf8(envelope):
         line += " BODY=8BITMIME SMTPUTF8" if capabilities.eightbit else " SMTPUTF8"
     if capabilities.dsn:
-        line += " RET=HDRS"  # a bounce need not bring the whole issue back
+        line += " RET=HDRS"  # a bounce needs only the headers
     return f"{line}\r\n".encode()
 
 
 def _rcpt_command(envelope: Envelope, capabilities: Capabilities) -> bytes:
-    # RFC 3461: of what is delayed nobody need tell us, only of what is lost.
+    # RFC 3461: ask for reports of failures only, not of delays.
     notify = " NOTIFY=FAILURE" if capabilities.dsn and envelope.sender else ""
     return f"RCPT TO:<{envelope.recipient}>{notify}\r\n".encode()

@@ -1,4 +1,4 @@
-"""An SMTP transport on an event loop of its own, for workers that are threads."""
+"""SMTP transports on their own event loop thread, for workers that run in threads."""
 
 import asyncio
 import threading
@@ -18,11 +18,11 @@ else:
     _new_loop = uvloop.new_event_loop
 
 _QUIT_SECONDS = 1.0
-"""Seconds for the relay's answers when connections are closed."""
+"""How long to wait for replies to QUIT when the pool is closed."""
 
 
 class SmtpPool:
-    """Kept connections of one process to its relays. Nothing starts before the first message."""
+    """The persistent connections of one process to its relays, opened on first use."""
 
     def __init__(self, relays: Sequence[Relay]) -> None:
         self._relays = {relay.name: relay for relay in relays}
@@ -40,10 +40,10 @@ class SmtpPool:
     def _transport(self, relay: str) -> Transport:
         with self._lock:
             if relay not in self._transports:
-                making = asyncio.run_coroutine_threadsafe(
+                future = asyncio.run_coroutine_threadsafe(
                     self._make_transport(self._relays[relay]), self._loop
                 )
-                self._transports[relay] = making.result(10)
+                self._transports[relay] = future.result(10)
             return self._transports[relay]
 
     @staticmethod
@@ -57,10 +57,13 @@ class SmtpPool:
         relay: str,
         may_send: MaySend | None = None,
     ) -> Future[TransferReport]:
-        """Send them over the kept connections; the future has one result for each, and never raises for
-        trouble with SMTP. ``may_send`` is asked on the loop's thread right before each is begun."""
-        sending = self._send(self._transport(relay), envelopes, observer, may_send)
-        return asyncio.run_coroutine_threadsafe(sending, self._loop)
+        """Start sending envelopes to a relay. Return a future of the report.
+
+        The report has one result for each envelope. The future never raises for SMTP errors. ``may_send``
+        is called on the loop's thread immediately before each transfer starts.
+        """
+        report = self._send(self._transport(relay), envelopes, observer, may_send)
+        return asyncio.run_coroutine_threadsafe(report, self._loop)
 
     async def _send(
         self,
@@ -77,14 +80,14 @@ class SmtpPool:
                     await transport.send(envelopes, journal, results.append, may_send)
                 finally:
                     self._running_timeouts.discard(limit)
-        except TimeoutError:  # called off, and each envelope has its result all the same
+        except TimeoutError:  # cancelled by drain(); each envelope has a result
             return TransferReport(results, None)
-        except (OSError, RuntimeError) as error:  # the journal's: what had begun is settled all the same
+        except (OSError, RuntimeError) as error:  # raised by the journal
             return TransferReport(results, error)
         return TransferReport(results, None)
 
     def drain(self, seconds: float) -> None:
-        """The process is to end: what the relay has not answered by then is called off."""
+        """Cancel the transfers that have no reply within ``seconds``; the process is about to end."""
         if "_loop" in self.__dict__:
             self._loop.call_soon_threadsafe(self._set_drain_deadline, seconds)
 
@@ -94,12 +97,12 @@ class SmtpPool:
             limit.reschedule(self._drain_deadline)
 
     def close(self) -> None:
-        """Say QUIT on every connection and stop the loop."""
-        closing = [
+        """Send QUIT on every connection and stop the loop."""
+        futures = [
             asyncio.run_coroutine_threadsafe(transport.close(_QUIT_SECONDS), self._loop)
             for transport in self._transports.values()
         ]
-        for one in closing:
-            one.result(_QUIT_SECONDS + 5)
+        for future in futures:
+            future.result(_QUIT_SECONDS + 5)
         if "_loop" in self.__dict__:
             self._loop.call_soon_threadsafe(self._loop.stop)

@@ -1,12 +1,14 @@
-"""The settings of a relay: the server that takes our mail."""
+"""The settings of a relay: the SMTP server that accepts our mail for delivery."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 
 class Tls(StrEnum):
-    """How the connection is protected. Certificates are checked in both cases, and a relay that does
-    not offer what is asked for here is not used."""
+    """How the connection is encrypted.
+
+    With ``STARTTLS`` and ``IMPLICIT`` the certificate is verified, and a relay without TLS is not used.
+    """
 
     NONE = "none"
     STARTTLS = "starttls"
@@ -15,9 +17,11 @@ class Tls(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds to wait for each step. From ``greeting`` on, RFC 5321 4.5.3.2 gives the values; it is
-    silent on ``connect``, ``session`` (each reply to EHLO, STARTTLS and AUTH, and the TLS handshake)
-    and ``quit``."""
+    """Seconds to wait in each step of a session.
+
+    The values from ``greeting`` to ``final`` are those of RFC 5321 4.5.3.2. ``session`` applies to each reply to
+    EHLO, STARTTLS and AUTH and to the TLS handshake, ``block`` to each chunk of a body.
+    """
 
     connect: float = 30
     session: float = 60
@@ -32,12 +36,12 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class Relay:
-    """Where to hand messages over, and how.
+    """A relay and how to connect to it.
 
-    ``max_connections`` is the most that one process keeps open; each is replaced after
-    ``max_messages_per_connection``. A connection that was idle for longer than ``max_idle_seconds`` is not used
-    again. The password goes in the clear when ``tls`` is none. ``pipelining`` off means that it is not
-    used even where it is offered.
+    ``max_connections`` limits the open connections of one process; each is replaced after
+    ``max_messages_per_connection``. A connection that was idle for longer than ``max_idle_seconds`` is not
+    used again. Without TLS the password is sent in clear text. ``pipelining`` False disables PIPELINING even if
+    the relay offers it.
     """
 
     name: str

@@ -1,21 +1,21 @@
-"""Read SMTP replies from a stream of bytes (RFC 5321 4.2, RFC 2034)."""
+"""A parser for SMTP replies (RFC 5321 4.2, RFC 2034)."""
 
 import re
 
 from mailer.domain.outcomes import Reply
 
 MAX_REPLY_BYTES = 65536
-"""Bytes of one reply, all its lines together; RFC 5321 asks for no more than 512 a line."""
+"""The most bytes of one reply, over all its lines; RFC 5321 4.5.3.1.5 limits a line to 512."""
 
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:\s+|$)", re.ASCII)
 
 
 class ProtocolError(Exception):
-    """the server sent something that is no SMTP reply"""
+    """The server sent bytes that are not an SMTP reply."""
 
 
 class ReplyReader:
-    """Cuts what arrives into replies, however it was split into packets."""
+    """An incremental parser that splits received bytes into replies."""
 
     __slots__ = ("_buffer", "_lines", "_size")
 
@@ -26,12 +26,15 @@ class ReplyReader:
 
     @property
     def pending(self) -> bool:
-        """Whether a reply has begun and not ended."""
+        """Whether part of a reply has been received."""
         return bool(self._buffer or self._lines)
 
     def feed(self, data: bytes) -> list[tuple[int, list[bytes]]]:
-        """The replies that are complete with ``data``: the code, and the text of each line without
-        code and line end. A reply's code is that of its last line. Raises Garbled."""
+        """Return the replies that ``data`` completes: (code, text of each line) pairs.
+
+        The texts are without code and line end. A reply has the code of its last line. Raises ProtocolError if
+        the bytes are not a reply or a reply is too long.
+        """
         replies: list[tuple[int, list[bytes]]] = []
         *lines, self._buffer = (self._buffer + data).split(b"\n")
         for line in lines:
@@ -42,20 +45,21 @@ class ReplyReader:
             if separator == b"-":
                 self._size += len(line)
                 if self._size > MAX_REPLY_BYTES:
-                    raise ProtocolError("a reply without end")
+                    raise ProtocolError(f"a reply of more than {MAX_REPLY_BYTES} bytes")
                 continue
             replies.append((int(digits), self._lines))
             self._lines = []
             self._size = 0
         if len(self._buffer) > MAX_REPLY_BYTES:
-            raise ProtocolError("a line without end")
+            raise ProtocolError(f"a line of more than {MAX_REPLY_BYTES} bytes")
         return replies
 
 
 def build_reply(code: int, lines: list[bytes]) -> Reply:
-    """The reply as the domain knows it: one printable line, the enhanced code taken off each line.
+    """Return the reply with its text as one printable line.
 
-    Bytes that are not UTF-8 and control characters (PostgreSQL stores no NUL) become U+FFFD.
+    The enhanced code is removed from each line. Bytes that are not UTF-8, and control characters (PostgreSQL
+    stores no NUL), become U+FFFD.
     """
     enhanced = ""
     texts = []

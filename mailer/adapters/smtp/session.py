@@ -1,17 +1,17 @@
-"""From a host name to a connection that takes messages: connect, greeting, EHLO, STARTTLS, AUTH."""
+"""The opening of an SMTP session: greeting, EHLO, STARTTLS and AUTH."""
 
 import base64
 import ssl
 from dataclasses import dataclass
 
-from mailer.adapters.smtp.channel import LineConnection
+from mailer.adapters.smtp.line_connection import LineConnection
 from mailer.adapters.smtp.relay import Relay, Tls
 from mailer.adapters.smtp.replies import build_reply
 from mailer.domain.outcomes import Reply, Stage
 
 
 class RelayUnusable(Exception):
-    """the relay cannot be used"""
+    """The relay refused or failed while a session was opened."""
 
     def __init__(self, stage: Stage, detail: str, reply: Reply | None = None) -> None:
         super().__init__(f"{stage}: {detail or reply}")
@@ -22,7 +22,7 @@ class RelayUnusable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What EHLO offered. ``size`` is the largest message in bytes, 0 when no limit is known."""
+    """The extensions that EHLO offered. ``size``: the largest message in bytes, 0 if unknown."""
 
     pipelining: bool = False
     size_parameter: bool = False
@@ -35,13 +35,12 @@ class Capabilities:
 
     @classmethod
     def parse(cls, lines: list[bytes]) -> "Capabilities":
-        """From the text of the reply's lines; the first one names the server."""
+        """Return the capabilities in the lines of an EHLO reply; the first line names the server."""
         offers: dict[str, list[str]] = {}
         for line in lines[1:]:
             # Some old servers write AUTH=LOGIN.
-            keyword, *values = line.decode("ascii", "replace").upper().replace("AUTH=", "AUTH ").split() or [
-                ""
-            ]
+            text = line.decode("ascii", "replace").upper().replace("AUTH=", "AUTH ")
+            keyword, *values = text.split() or [""]
             offers.setdefault(keyword, []).extend(values)
         size = "".join(offers.get("SIZE", [])[:1])
         return cls(
@@ -56,43 +55,45 @@ class Capabilities:
         )
 
 
-async def open_session(channel: LineConnection, relay: Relay, context: ssl.SSLContext | None) -> Capabilities:
-    """Bring a connection that was just made to where it takes messages. Raises Unusable."""
-    session = _Session(channel, relay)
+async def open_session(
+    connection: LineConnection, relay: Relay, context: ssl.SSLContext | None
+) -> Capabilities:
+    """Open an SMTP session on a new connection. Return its capabilities. Raises RelayUnusable."""
+    session = _Session(connection, relay)
     try:
         return await session.open(context)
-    except TimeoutError as trouble:
-        raise RelayUnusable(session.stage, "timed out") from trouble
-    except OSError as trouble:
-        raise RelayUnusable(session.stage, str(trouble) or type(trouble).__name__) from trouble
+    except TimeoutError as error:
+        raise RelayUnusable(session.stage, "timed out") from error
+    except OSError as error:
+        raise RelayUnusable(session.stage, str(error) or type(error).__name__) from error
 
 
 class _Session:
-    def __init__(self, channel: LineConnection, relay: Relay) -> None:
+    def __init__(self, connection: LineConnection, relay: Relay) -> None:
         self.stage = Stage.GREETING
-        self._channel = channel
+        self._connection = connection
         self._relay = relay
 
     async def open(self, context: ssl.SSLContext | None) -> Capabilities:
         relay, seconds = self._relay, self._relay.timeouts.session
         await self._command(Stage.GREETING, None, relay.timeouts.greeting)
-        offered = await self._ehlo()
+        capabilities = await self._ehlo()
         if relay.tls is Tls.STARTTLS:
             self.stage = Stage.STARTTLS
-            if not offered.starttls or context is None:
+            if not capabilities.starttls or context is None:
                 raise RelayUnusable(Stage.STARTTLS, "STARTTLS is not offered")
             await self._command(Stage.STARTTLS, b"STARTTLS\r\n", seconds)
-            await self._channel.start_tls(context, relay.host, seconds)
-            offered = await self._ehlo()
+            await self._connection.start_tls(context, relay.host, seconds)
+            capabilities = await self._ehlo()
         if relay.username:
-            await self._authenticate(offered)
-        return offered
+            await self._authenticate(capabilities)
+        return capabilities
 
     async def _command(
         self, stage: Stage, line: bytes | None, seconds: float, expect: int = 2
     ) -> list[bytes]:
         self.stage = stage
-        code, lines = await self._channel.send_command(line, seconds)
+        code, lines = await self._connection.send_command(line, seconds)
         if code // 100 != expect:
             raise RelayUnusable(stage, "", build_reply(code, lines))
         return lines
@@ -108,7 +109,7 @@ class _Session:
         return Capabilities()
 
     async def _authenticate(self, capabilities: Capabilities) -> None:
-        """AUTH PLAIN (RFC 4616), else LOGIN."""
+        """Authenticate with AUTH PLAIN (RFC 4616), or LOGIN if PLAIN is not offered."""
         seconds = self._relay.timeouts.session
         username, password = self._relay.username.encode(), self._relay.password.encode()
         if "PLAIN" in capabilities.auth:

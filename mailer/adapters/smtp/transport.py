@@ -1,4 +1,4 @@
-"""The connections that one process keeps to a relay, and the messages that go over them."""
+"""The connections of one process to a relay, and the messages sent over them."""
 
 import asyncio
 import ssl
@@ -13,16 +13,18 @@ from mailer.domain.outcomes import Outcome, Stage
 from mailer.domain.transfer import Envelope, TransferObserver, TransferResult
 
 MAX_LOST_CONNECTIONS = 2
-"""Connections that may be lost under one message, before its final dot, within one send."""
+"""Lost connections before its final dot after which a message is deferred."""
 MAX_FRUITLESS_CONNECTIONS = 8
-"""Connections in a row that end without one answer to a message, before the relay counts as unusable.
-A relay that drops every message after its final dot must not turn a whole issue into unknowns."""
+"""Connections lost in a row, without a reply to a message, before the relay is unavailable.
+
+It limits the deliveries that become uncertain if a relay closes every connection after the final dot.
+"""
 CONNECTION_BACKOFF_SECONDS = 5.0
-"""Seconds without a new attempt when the relay refuses one more connection beside those that work."""
+"""Seconds before another connection is tried after the relay refused an additional one."""
 
 
 class Transport:
-    """Hands messages to a relay. Lives on one event loop; connects when there is something to send."""
+    """Sends messages to a relay. It belongs to one event loop and connects on demand."""
 
     def __init__(self, relay: Relay, ssl_context: ssl.SSLContext | None = None) -> None:
         self.relay = relay
@@ -31,8 +33,11 @@ class Transport:
         self._context = ssl_context
         self._batches: deque[SmtpBatch] = deque()
         self._requeued: deque[Transfer] = deque()
-        """Jobs whose connection was lost: each gets a new connection and goes first on it, so that one
-        relay that hangs up after every message does not lose the same job twice."""
+        """Transfers whose connection was lost.
+
+        Each goes first on a new connection, so that a relay which disconnects after every message does not lose
+        the same one twice.
+        """
         self._connections: set[Connection] = set()
         self._idle: list[Connection] = []
         self._closing: set[Connection] = set()
@@ -48,15 +53,15 @@ class Transport:
         on_result: Callable[[TransferResult], None],
         may_send: Callable[[Envelope], bool] | None = None,
     ) -> None:
-        """Hand all envelopes over and call ``on_result`` once for each, in no certain order.
+        """Send all envelopes and call ``on_result`` once for each, in no particular order.
 
-        Envelopes are drawn as connections get ready for them. ``may_send`` is asked right before the
-        message's commands are written and once more before its first byte is, which can be as late as
-        the reply to the message before it; its no, and everything that was not begun when the sending
-        is called off, is ``withheld``. Trouble with SMTP is a result and
-        never raised. An exception of the caller's own functions or iterator calls the rest off and is
-        raised when all is settled. When cancelled, everything drawn is settled at once: ``unknown``
-        where the final dot was written and not answered, else ``withheld``.
+        The iterator is read as connections become ready. ``may_send`` is called immediately before the commands of
+        a message are written, and again before its body is. If it returns False, the outcome is ``NOT_SENT``,
+        as for every message that has not started when the call is cancelled.
+
+        SMTP errors are results and never raised. An exception of the caller's functions or iterator cancels
+        the rest, and is raised once all transfers are finished. If the task is cancelled, the transfers in progress
+        are finished at once: ``UNKNOWN`` if the final dot was written and not answered, else ``NOT_SENT``.
         """
         if self._closed:
             raise RuntimeError("the transport is closed")
@@ -75,8 +80,10 @@ class Transport:
             raise batch.error
 
     async def close(self, seconds: float = 10.0) -> None:
-        """Let messages finish that have begun, withhold the rest, say QUIT; what is still open after
-        that many seconds is dropped."""
+        """Finish the transfers in progress, cancel the others, and quit every connection.
+
+        Connections that are still open after ``seconds`` are dropped.
+        """
         self._closed = True
         if self._backoff_timer is not None:
             self._backoff_timer.cancel()
@@ -91,36 +98,39 @@ class Transport:
             connection.draining = True
             if connection in self._idle:
                 connection.quit()
-        if open_ones := self._connections | self._closing:
-            everyone = asyncio.gather(*(connection.closed for connection in open_ones))
+        if connections := self._connections | self._closing:
+            all_closed = asyncio.gather(*(connection.closed for connection in connections))
             try:
                 async with asyncio.timeout(seconds):
-                    await asyncio.shield(everyone)
+                    await asyncio.shield(all_closed)
             except TimeoutError:
-                for connection in open_ones:
-                    connection.abort("closed by us")
-                await everyone
+                for connection in connections:
+                    connection.abort("the transport was closed")
+                await all_closed
         await asyncio.gather(*opening, return_exceptions=True)
 
-    # What connections call (see connection.Desk).
+    # The methods of connection.WorkSource.
 
     def next_transfer(self, connection: Connection) -> Transfer | None:
+        """Return the next transfer to start: requeued ones first, then the batches in turn."""
         if self._requeued and (connection.messages_started == 0 or self._backoff_timer is not None):
             while self._requeued:
-                job = self._requeued.popleft()
-                if job.batch.may_start(job):
-                    return job
+                requeued = self._requeued.popleft()
+                if requeued.batch.may_start(requeued):
+                    return requeued
         for _ in range(len(self._batches)):
             batch = self._batches[0]
             self._batches.rotate(-1)
-            if (drawn := batch.next_transfer()) is not None:
-                return drawn
+            if (transfer := batch.next_transfer()) is not None:
+                return transfer
         return None
 
     def became_idle(self, connection: Connection) -> None:
+        """Keep the connection for later transfers."""
         self._idle.append(connection)
 
     def transfer_interrupted(self, transfer: Transfer, stage: Stage, detail: str) -> None:
+        """Requeue a transfer whose connection was lost, or finish it."""
         transfer.lost_connections += 1
         if transfer.batch.abort_reason is not None:
             transfer.finish_aborted(transfer.batch.abort_reason)
@@ -130,6 +140,7 @@ class Transport:
             self._requeued.append(transfer)
 
     def connection_retired(self, connection: Connection, failed: bool) -> None:
+        """Remove a connection. After too many failures in a row, finish the waiting transfers."""
         if connection in self._idle:
             self._idle.remove(connection)
         if not connection.closed.done():
@@ -145,16 +156,12 @@ class Transport:
             if self._fruitless_connections >= MAX_FRUITLESS_CONNECTIONS:
                 self._fruitless_connections = 0
                 count = MAX_FRUITLESS_CONNECTIONS
-                detail = (
-                    f"{count} connections in a row were lost without an answer: {connection.close_reason}"
-                )
+                detail = f"{count} connections in a row were lost without a reply: {connection.close_reason}"
                 self._fail_waiting(BatchAbort(Outcome.RELAY_UNAVAILABLE, Stage.CONNECT, detail=detail))
         self._dispatch()
 
-    # Connections.
-
     def _dispatch(self) -> None:
-        """Give work to connections that rest, then open more if there is work left."""
+        """Start transfers on idle connections, then open more connections if work remains."""
         now = asyncio.get_running_loop().time()
         while self._idle and not self._closed:
             connection = self._idle.pop()
@@ -165,7 +172,7 @@ class Transport:
         self._scale_up()
 
     def _scale_up(self) -> None:
-        """Open what is needed: one connection to find out whether the relay is there, then the others."""
+        """Open the connections needed: one to learn whether the relay is available, then the others."""
         work = len(self._requeued) + sum(batch.backlog for batch in self._batches)
         if self._closed or not work:
             return
@@ -174,29 +181,29 @@ class Transport:
                 self._open()
         elif self._backoff_timer is None and (self._requeued or not self._idle):
             free = self.relay.max_connections - len(self._connections)
-            # A lost job waits for a new connection, so there must be one to come.
-            most = max(min(work, free), 1 if self._requeued else 0)
-            while len(self._opening) < most:
+            # A requeued transfer needs a new connection.
+            needed = max(min(work, free), 1 if self._requeued else 0)
+            while len(self._opening) < needed:
                 self._open()
 
     def _open(self) -> None:
         self._opening.add(asyncio.get_running_loop().create_task(self._connect()))
 
     async def _connect(self) -> None:
-        this = asyncio.current_task()
-        assert this is not None
+        task = asyncio.current_task()
+        assert task is not None
         try:
             connection = await self._open_session()
-        except RelayUnusable as trouble:
-            self._opening.discard(this)
-            self._connect_failed(trouble)
-        except Exception as trouble:
-            # Whatever it is (a bad host name is a UnicodeError), what waits for a connection must hear of it.
-            detail = "timed out" if isinstance(trouble, TimeoutError) else str(trouble)
-            self._opening.discard(this)
-            self._connect_failed(RelayUnusable(Stage.CONNECT, detail or type(trouble).__name__))
+        except RelayUnusable as error:
+            self._opening.discard(task)
+            self._connect_failed(error)
+        except Exception as error:
+            # Any error (UnicodeError for a bad host name, say) must finish the waiting transfers.
+            detail = "timed out" if isinstance(error, TimeoutError) else str(error)
+            self._opening.discard(task)
+            self._connect_failed(RelayUnusable(Stage.CONNECT, detail or type(error).__name__))
         else:
-            self._opening.discard(this)
+            self._opening.discard(task)
             self._connections.add(connection)
             connection.fill_pipeline()
             self._end_backoff()
@@ -222,7 +229,7 @@ class Transport:
 
     def _connect_failed(self, error: RelayUnusable) -> None:
         if self._connections:
-            # Some relays allow fewer connections than we would like: go on with those that work.
+            # Some relays allow fewer connections than max_connections: continue with those that are open.
             if self._backoff_timer is None:
                 loop = asyncio.get_running_loop()
                 self._backoff_timer = loop.call_later(CONNECTION_BACKOFF_SECONDS, self._end_backoff)

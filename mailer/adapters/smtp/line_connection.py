@@ -1,4 +1,4 @@
-"""One TCP connection that speaks in lines and replies, with a deadline."""
+"""A TCP connection that sends command lines and reads SMTP replies, with a deadline."""
 
 import asyncio
 import ssl
@@ -8,16 +8,16 @@ from mailer.adapters.smtp.replies import ProtocolError, ReplyReader
 
 
 class LineConnection(asyncio.Protocol):
-    """Asks one question at a time (``ask``); a subclass may take the replies over (``replied``)."""
+    """A connection with one command at a time; a subclass may override ``reply_received``."""
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
         self.closed: asyncio.Future[None] = self.loop.create_future()
-        """Done when the connection is closed, for whatever reason."""
+        """Resolved when the connection is closed."""
         self.broken = False
-        """Set as soon as nothing more may be written or read."""
+        """Whether the connection has ended: nothing more may be written or read."""
         self.close_reason = "the relay closed the connection"
-        """Why the connection ended, for the people who look after it."""
+        """Why the connection ended, for logs and reports."""
         self._transport: asyncio.Transport | None = None
         self._reader = ReplyReader()
         self._pending_reply: asyncio.Future[tuple[int, list[bytes]]] | None = self.loop.create_future()
@@ -25,27 +25,26 @@ class LineConnection(asyncio.Protocol):
         self._deadline: float | None = None
         self._timer: asyncio.TimerHandle | None = None
 
-    # What a subclass may override.
+    # Hooks for subclasses.
 
     def reply_received(self, code: int, lines: list[bytes]) -> None:
-        """A reply arrived."""
+        """Handle one complete reply. The default completes the pending ``send_command``."""
         if self._pending_reply is None or self._pending_reply.done():
-            self.abort(f"a reply to nothing: {code}")
+            self.abort(f"unexpected reply: {code}")
         else:
             self._pending_reply.set_result((code, lines))
 
     def drained(self) -> None:
-        """All replies that arrived so far were handled."""
+        """Called when every reply received so far has been handled."""
 
     def writable(self) -> None:
-        """The transport takes bytes again."""
-
-    # What a user calls.
+        """Called when the transport accepts more bytes after a pause."""
 
     async def send_command(self, line: bytes | None, seconds: float) -> tuple[int, list[bytes]]:
-        """Send a line (None: just listen, for the greeting) and wait for its reply.
+        """Send a command line and return the code and lines of its reply.
 
-        Raises TimeoutError and ConnectionError.
+        ``line`` None sends nothing and waits for the greeting. Raises TimeoutError after ``seconds``, and
+        ConnectionError if the connection ends.
         """
         if self.broken:
             raise ConnectionError(self.close_reason)
@@ -57,12 +56,12 @@ class LineConnection(asyncio.Protocol):
             return await self._pending_reply
 
     async def start_tls(self, context: ssl.SSLContext, host: str, seconds: float) -> None:
-        """Go on under TLS. Raises OSError (ssl.SSLError among them) and TimeoutError."""
+        """Upgrade the connection to TLS. Raises OSError (including ssl.SSLError) or TimeoutError."""
         if self.broken or self._transport is None:
             raise ConnectionError(self.close_reason)
         if self._reader.pending:
-            # Plain text that would be read as if it had come through TLS.
-            raise ConnectionError("bytes ahead of the TLS handshake")
+            # Plain text injected here would be read as if it had come over TLS (CVE-2011-0411).
+            raise ConnectionError("bytes received before the TLS handshake")
         async with asyncio.timeout(seconds):
             transport = await self.loop.start_tls(self._transport, self, context, server_hostname=host)
         if transport is None:
@@ -70,11 +69,12 @@ class LineConnection(asyncio.Protocol):
         self._transport = transport
 
     def write(self, data: bytes) -> None:
+        """Write bytes; do nothing once the connection is lost."""
         if self._transport is not None:
             self._transport.write(data)
 
     def abort(self, reason: str) -> None:
-        """Drop the connection now; ``connection_lost`` follows."""
+        """Drop the connection now. asyncio calls ``connection_lost`` afterwards."""
         if not self.broken:
             self.broken = True
             self.close_reason = reason
@@ -82,8 +82,10 @@ class LineConnection(asyncio.Protocol):
                 self._transport.abort()
 
     def set_deadline(self, seconds: float) -> None:
-        """Abort unless this is called again, or ``no_deadline``, before that many seconds are over.
-        The timer is left running when the deadline moves away: a message costs no timer."""
+        """Abort the connection in ``seconds``, unless the deadline is moved or cleared before.
+
+        A running timer is kept when the deadline moves later, so that a message needs no timer of its own.
+        """
         self._deadline = deadline = self.loop.time() + seconds
         if self._timer is not None:
             if self._timer.when() <= deadline:
@@ -92,30 +94,33 @@ class LineConnection(asyncio.Protocol):
         self._timer = self.loop.call_at(deadline, self._check_deadline)
 
     def clear_deadline(self) -> None:
+        """Remove the deadline."""
         self._deadline = None
 
     def _check_deadline(self) -> None:
         self._timer = None
         if self._deadline is None or self.broken:
             return
-        left = self._deadline - self.loop.time()
-        if left > 0:
-            self._timer = self.loop.call_later(left, self._check_deadline)
+        remaining = self._deadline - self.loop.time()
+        if remaining > 0:
+            self._timer = self.loop.call_later(remaining, self._check_deadline)
         else:
             self.abort("timed out")
 
-    # What asyncio calls.
+    # The asyncio.Protocol methods.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
+        """Handle the replies that are complete."""
         if self.broken:
             return
         try:
             replies = self._reader.feed(data)
-        except ProtocolError as trouble:
-            self.abort(f"not an SMTP reply: {trouble}")
+        except ProtocolError as error:
+            self.abort(f"not an SMTP reply: {error}")
             return
         for code, lines in replies:
             self.reply_received(code, lines)
@@ -124,18 +129,21 @@ class LineConnection(asyncio.Protocol):
         self.drained()
 
     def eof_received(self) -> None:
-        # Closing politely would wait for a peer that may never read what is still to be written.
+        """Drop the connection: a graceful close would wait for a peer that may never read our data."""
         self.abort(self.close_reason)
 
     def pause_writing(self) -> None:
+        """Stop writing: the transport's buffer is full."""
         self._paused = True
 
     def resume_writing(self) -> None:
+        """Write again."""
         self._paused = False
         if not self.broken:
             self.writable()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Fail the pending command, and resolve ``closed``."""
         if exc is not None and not self.broken:
             self.close_reason = str(exc) or type(exc).__name__
         self.broken = True
@@ -144,6 +152,6 @@ class LineConnection(asyncio.Protocol):
             self._timer.cancel()
         if self._pending_reply is not None and not self._pending_reply.done():
             self._pending_reply.set_exception(ConnectionError(self.close_reason))
-            self._pending_reply.exception()  # nobody may be listening
+            self._pending_reply.exception()  # mark as retrieved: perhaps nothing awaits it
         if not self.closed.done():
             self.closed.set_result(None)
