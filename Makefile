@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint catalogues lock format clean
+.PHONY: help demo test lint check-catalogue catalogues lock format clean
 
 # The suite and the demo start some fifty processes; without this each may compile all sources anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -34,8 +34,11 @@ lint: $(READY) ## Check format, style, types, import rules and the list of texts
 	@$(BIN)/ruff check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(MAKE) --no-print-directory check-catalogue
+
+check-catalogue: $(READY)
 	@$(call texts,.venv/messages.pot) && diff $(POT) .venv/messages.pot \
-		|| { echo "$(POT) is behind the templates: make catalogues, then translate what is new."; exit 1; }
+		|| { echo "$(POT) does not match the templates: make catalogues, then translate what is new."; exit 1; }
 
 catalogues: $(READY) ## Write the list of texts to translate from the templates and pages
 	@$(call texts,$(POT))

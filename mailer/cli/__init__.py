@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 
 from mailer.cli import deliveries, demo, dkim, issues, newsletters, queues, servers, subscribers
-from mailer.cli.errors import EXPECTED_ERRORS, database_hint, describe
+from mailer.cli.errors import EXPECTED_ERRORS, database_advice, describe
 
 commands = typer.Typer(
     no_args_is_help=True,
@@ -43,7 +43,7 @@ def main() -> None:
             said = f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror}."
         _exit_with_error(said)
     except Exception as error:
-        if said := database_hint(error):
+        if said := database_advice(error):
             _exit_with_error(said)
         raise
 

@@ -38,7 +38,7 @@ def describe(error: Exception) -> str:
     return said if said.endswith((".", "!", "?")) else f"{said}."
 
 
-def database_hint(error: Exception) -> str:
+def database_advice(error: Exception) -> str:
     """What to do about a database that cannot be worked with; empty for all other problems."""
     import psycopg
 

@@ -18,7 +18,12 @@ from mailer.web.app import create_app
 
 
 def _serve(
-    app: FastAPI, host: str, port: int, hint: str, ready_message: str = "", trusted_proxies: str | None = None
+    app: FastAPI,
+    host: str,
+    port: int,
+    advice: str,
+    ready_message: str = "",
+    trusted_proxies: str | None = None,
 ) -> None:
     """Serve an app until the process is ended; ``ready`` is printed with the port; ``proxies`` are believed when
     they say for whom they ask. Raises Misuse, which ends in ``otherwise``, when the port cannot be had."""
@@ -28,7 +33,7 @@ def _serve(
         )
     except OSError as error:
         why = (error.strerror or str(error)).partition(" (while")[0]
-        raise UsageError(f"Nothing can be served on {host}:{port}: {why}. {hint}") from None
+        raise UsageError(f"Nothing can be served on {host}:{port}: {why}. {advice}") from None
     if ready_message:
         print(ready_message % listener.getsockname()[1], flush=True)
     with listener:

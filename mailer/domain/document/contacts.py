@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from mailer.domain.document.normalize import folded
 
-MAX_NOTE_CHARS = 600
+MAX_CONTACT_NOTE_CHARS = 600
 """Characters; a longer text in brackets is no contact note."""
 
 # Parts of words, folded, that a contact note begins with in the languages of the service.
@@ -60,7 +60,7 @@ def split_contact(text: str) -> ContactNote | None:
         return None
     close = len(end) - len(tail) - 1
     depth, start = 0, -1
-    for index in range(close, max(-1, close - MAX_NOTE_CHARS), -1):
+    for index in range(close, max(-1, close - MAX_CONTACT_NOTE_CHARS), -1):
         if end[index] == ")":
             depth += 1
         elif end[index] == "(":
@@ -91,14 +91,14 @@ def split_contact(text: str) -> ContactNote | None:
     return ContactNote(before.rstrip(), note, named, italic)
 
 
-def _without_marker(note: str, marker: str) -> str:
+def _without_marker(contact_note: str, marker: str) -> str:
     """The note without the single emphasis mark that was left in it."""
-    return note.replace(marker, "", 1)
+    return contact_note.replace(marker, "", 1)
 
 
-def applies_to_all(note: str, language: str) -> bool | None:
+def applies_to_all(contact_note: str, language: str) -> bool | None:
     """Whether the note says "on the above"; None if the language, or the wording, leaves that open."""
-    head = folded(note.partition(":")[0])
+    head = folded(contact_note.partition(":")[0])
     pattern = _ABOVE_PATTERNS.get(language.split("-")[0].lower())
     if (pattern and pattern.search(head)) or _ABOVE_PATTERNS["en"].search(head):
         return True

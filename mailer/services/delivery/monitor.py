@@ -92,7 +92,7 @@ class QueueSnapshot:
     more_providers: int
     """How many others there are."""
     redis_available: bool
-    """Whether Redis answers: without it nobody knows of workers, rates and hints."""
+    """Whether Redis answers: without it workers, rates and queue lengths are unknown."""
     unconsumed_queues: Sequence[str]
     """Queues that no worker takes from."""
     beat_silence_seconds: float | None
@@ -110,7 +110,7 @@ class QueueSnapshot:
 
 def snapshot(
     database: Database,
-    telemetry: Metrics,
+    metrics: Metrics,
     routes: Sequence[RelayRoute],
     providers: Providers,
     now: datetime,
@@ -145,9 +145,9 @@ def snapshot(
         ]
         unsettled = queues.count_uncertain(session)
         lost = queues.count_expired_leases(session, now)
-    lately = telemetry.recent_rates()
-    hints = telemetry.queue_lengths(list(QUEUES))
-    workers = telemetry.live_workers()
+    lately = metrics.recent_rates()
+    lengths = metrics.queue_lengths(list(QUEUES))
+    workers = metrics.live_workers()
     rates: Counter[tuple[ThrottleScope, str]] = Counter()
     deferrals: Counter[tuple[ThrottleScope, str]] = Counter()
     leaving: Counter[str] = Counter()
@@ -169,10 +169,10 @@ def snapshot(
         throttle = held.get((kind, name))
         return EndpointStatus(
             name=name,
-            rate=rates[kind, name] if hints else None,
+            rate=rates[kind, name] if lengths else None,
             limit=effective_rate(nominal, throttle, now) or None,
             configured_rate=nominal or None,
-            deferral_rate=deferrals[kind, name] if hints else None,
+            deferral_rate=deferrals[kind, name] if lengths else None,
             waiting=waiting[name] if kind is ThrottleScope.provider else 0,
             state=_throttle_state(throttle, now),
             open_until=throttle.open_until if throttle and throttle.is_open(now) else None,
@@ -190,7 +190,7 @@ def snapshot(
     )
     shown = first + others[: max(0, _MAX_PROVIDERS - len(first))]
     flows: dict[str, FlowRates] = {depth.queue: _flow_rates(depth, previous, now) for depth in depths}
-    if hints:
+    if lengths:
         # Batches tell what left both of these queues together; what was handed over is counted for each.
         flows["send"] = flows["send"][0], leaving["send"]
         flows["retry"] = returning, leaving["retry"]
@@ -199,7 +199,7 @@ def snapshot(
     return QueueSnapshot(
         at=now,
         issues=going,
-        queues=[_queue_status(depth, flows[depth.queue], hints, now) for depth in depths],
+        queues=[_queue_status(depth, flows[depth.queue], lengths, now) for depth in depths],
         workers=workers,
         relays=[
             replace(
@@ -210,9 +210,9 @@ def snapshot(
         ],
         providers=[line(ThrottleScope.provider, name, providers.configured_rate(name)) for name in shown],
         more_providers=len(first) + len(others) - len(shown),
-        redis_available=bool(hints),
-        unconsumed_queues=_unconsumed_queues(workers) if hints else [],
-        beat_silence_seconds=_beat_silence_seconds(workers, now) if hints else None,
+        redis_available=bool(lengths),
+        unconsumed_queues=_unconsumed_queues(workers) if lengths else [],
+        beat_silence_seconds=_beat_silence_seconds(workers, now) if lengths else None,
         rate_limited=put_off[0].total_waiting - put_off[0].total_retries if put_off else 0,
         retries=put_off[0].total_retries if put_off else 0,
         next_retry=put_off[0].earliest_retry_at if put_off else None,

@@ -100,7 +100,7 @@ def import_document(
         elif issue.state not in EDITABLE_STATES:
             raise InvalidIssueState(
                 f"Issue {issue.id} ({number}) is {issue.state.value}, and its text stands fast."
-                + _restore_hint(issue.id, issue.state)
+                + _restore_advice(issue.id, issue.state)
             )
         done = ImportResult(issue.id, number, tag, new)
         done.changed += _write_front_matter(session, issue, newsletter, document, tag)
@@ -114,7 +114,7 @@ def import_document(
         return done
 
 
-def _restore_hint(issue: int, state: IssueState) -> str:
+def _restore_advice(issue: int, state: IssueState) -> str:
     """How an issue that is not being written any more can be changed after all; empty where nothing does that."""
     reopen = f"take back the approval: mailer issue reopen {issue}."
     if state is IssueState.approved:

@@ -31,7 +31,7 @@ _BLOCK_BYTES = 1 << 20
 _ANALYZE_MIN_ROWS = 10_000
 _MAX_CONCURRENT_CHUNKS = 2
 """Chunks that are stored at once: most of the work is PostgreSQL's, which gives each connection one core."""
-_PARTIAL_IMPORT_HINT = (
+_PARTIAL_IMPORT_ADVICE = (
     "What was stored stays: import the file again when the database answers, and the rest is added."
 )
 
@@ -131,11 +131,13 @@ def import_subscribers(
             ThreadPoolExecutor(_MAX_CONCURRENT_CHUNKS) as pool,
         ):
 
-            def settle(storing: Future[subscribers.BulkResult], bad: list[RejectedRow], read: int) -> None:
+            def finish_chunk(
+                storing: Future[subscribers.BulkResult], bad: list[RejectedRow], read: int
+            ) -> None:
                 try:
                     taken = storing.result()
                 except DatabaseDown as error:
-                    raise DatabaseDown(f"{error}. {_PARTIAL_IMPORT_HINT}") from error
+                    raise DatabaseDown(f"{error}. {_PARTIAL_IMPORT_ADVICE}") from error
                 report.added += taken.added
                 report.known += taken.known
                 report.suppressed += taken.suppressed
@@ -151,9 +153,9 @@ def import_subscribers(
             for good, bad in layout.read(text, chunk_lines):
                 waiting.append((pool.submit(store, good), bad, file.tell()))
                 if len(waiting) > _MAX_CONCURRENT_CHUNKS:
-                    settle(*waiting.popleft())
+                    finish_chunk(*waiting.popleft())
             while waiting:
-                settle(*waiting.popleft())
+                finish_chunk(*waiting.popleft())
         if report.added >= _ANALYZE_MIN_ROWS:
             with database.transaction() as session:
                 subscribers.analyze(session)
