@@ -1,8 +1,8 @@
-"""The command ``mailer``: ``mailer receive`` runs it once for each mail that comes back, so it starts quickly."""
+"""The command ``mailer``. It must start quickly: ``mailer receive`` runs once per inbound mail."""
 
 import gc
 
-gc.disable()  # Looking for rubbish among new modules is a quarter of a start.
+gc.disable()  # garbage collection during import takes a quarter of the start-up time
 
 from mailer.cli import main  # noqa: E402
 

@@ -1,4 +1,4 @@
-"""The command line: parse, call one service, print."""
+"""The command line: each command parses its arguments, calls one service and prints."""
 
 import sys
 from typing import NoReturn
@@ -13,7 +13,7 @@ commands = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
-    help="Newsletters in many languages: each reader gets one mail with exactly the sections they follow.",
+    help="Newsletters in many languages: each reader gets one email with exactly the sections they follow.",
 )
 commands.add_typer(newsletters.commands, name="newsletter")
 commands.add_typer(issues.commands, name="issue")
@@ -34,17 +34,17 @@ commands.command("demo")(demo.demo)
 
 
 def main() -> None:
-    """Run the command line: an expected error is one sentence and exit status 2."""
+    """Run the command line. Print an expected error as one sentence and exit with status 2."""
     try:
         commands()
     except EXPECTED_ERRORS as error:
-        said = describe(error)
+        message = describe(error)
         if isinstance(error, OSError) and error.strerror:
-            said = f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror}."
-        _exit_with_error(said)
+            message = f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror}."
+        _exit_with_error(message)
     except Exception as error:
-        if said := database_advice(error):
-            _exit_with_error(said)
+        if message := database_advice(error):
+            _exit_with_error(message)
         raise
 
 

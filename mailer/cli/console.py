@@ -1,4 +1,4 @@
-"""What commands print on, and how they write spans of time."""
+"""Console output: widths, durations and counts."""
 
 import sys
 
@@ -8,16 +8,25 @@ _UNLIMITED_WIDTH = 10_000
 
 
 def make_console(min_width: int = 0) -> Console:
-    """As wide as the terminal, or wider; a pipe or a file has no edge, so nothing is cut there."""
+    """Return a console as wide as the terminal, at least ``min_width`` columns.
+
+    Pipes and files get no width limit, so that nothing is cut.
+    """
     if not sys.stdout.isatty():
         return Console(width=_UNLIMITED_WIDTH)
-    made = Console()
-    return made if made.width >= min_width else Console(width=min_width)
+    console = Console()
+    return console if console.width >= min_width else Console(width=min_width)
 
 
 def format_duration(seconds: float) -> str:
+    """Return a duration in the largest unit that it holds twice, such as ``90 s`` or ``28 min``."""
     seconds = max(0, int(seconds))
     for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
         if seconds >= 2 * size:
             return f"{seconds // size} {unit}"
     return f"{seconds} s"
+
+
+def format_count(number: int, singular: str, plural: str = "") -> str:
+    """Return a number with its noun: ``1 reader``, ``2,000 readers``. The default plural adds an s."""
+    return f"{number:,} {singular if number == 1 else plural or f'{singular}s'}"

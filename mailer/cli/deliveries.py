@@ -1,4 +1,4 @@
-"""mailer deliveries …: which deliveries are in a state, and settling the uncertain ones."""
+"""The command ``mailer deliveries``: list deliveries and resolve uncertain ones."""
 
 import json
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from mailer.bootstrap import Container
-from mailer.cli.console import make_console
+from mailer.cli.console import format_count, make_console
 from mailer.cli.errors import UsageError
 from mailer.cli.issues import Actor, IssueId, JsonOption, current_user
 from mailer.cli.subscribers import normalized_addresses
@@ -20,94 +20,101 @@ from mailer.domain.states import DeliveryState
 from mailer.services.delivery import resolve as resolve_service
 from mailer.services.delivery.resolve import DeliveryListItem
 
-commands = typer.Typer(no_args_is_help=True, help="Single deliveries: list them, settle the uncertain ones.")
+commands = typer.Typer(no_args_is_help=True, help="List deliveries and resolve uncertain ones.")
 
 _PREVIEW_ROWS = 20
-_MIN_REPLY_COLUMNS = 20
-"""Characters of what the relay said that are shown on the narrowest terminal."""
+_MIN_DETAIL_COLUMNS = 20
+"""Columns kept for the relay's reply on the narrowest terminal."""
 
 
 @commands.command("list")
 def list_(
-    issue: Annotated[int | None, typer.Option(min=1, max=2**31 - 1, help="Only of this issue.")] = None,
-    state: Annotated[DeliveryState, typer.Option(help="Which ones.")] = DeliveryState.uncertain,
-    limit: Annotated[int, typer.Option(min=0, help="How many at most; 0 for all.")] = 100,
+    issue: Annotated[
+        int | None, typer.Option(min=1, max=2**31 - 1, help="Only deliveries of this issue.")
+    ] = None,
+    state: Annotated[DeliveryState, typer.Option(help="State to list.")] = DeliveryState.uncertain,
+    limit: Annotated[int, typer.Option(min=0, help="Maximum number of rows; 0 for all.")] = 100,
     as_json: JsonOption = False,
 ) -> None:
-    """Deliveries in a state, the newest issue first: those that are uncertain, or others."""
-    with Container() as parts:
-        total, rows = resolve_service.list_deliveries(parts.database, state, issue, limit or None)
+    """List deliveries in a state (by default, uncertain ones), newest issue first."""
+    with Container() as app:
+        total, rows = resolve_service.list_deliveries(app.database, state, issue, limit or None)
     if as_json:
-        shown = {"state": state.value, "total": total, "deliveries": [row._asdict() for row in rows]}
-        print(json.dumps(shown, ensure_ascii=False, indent=2, default=str))
+        listing = {"state": state.value, "total": total, "deliveries": [row._asdict() for row in rows]}
+        print(json.dumps(listing, ensure_ascii=False, indent=2, default=str))
         return
     if not rows:
         print(f"No delivery is {state.value}.")
         return
     _print_deliveries(rows)
     if total > len(rows):
-        print(f"… and {total - len(rows):,} more; all with --limit 0.")
+        print(f"… and {total - len(rows):,} more; list all with --limit 0.")
     if state is DeliveryState.uncertain:
         print(
-            "When you know more, settle them: "
+            "Resolve them with: "
             f"mailer deliveries resolve {rows[0].issue} ADDRESS… --as sent, --as failed or --as resend"
         )
     if state is DeliveryState.failed:
-        print(f"Try them again with: mailer issue retry {rows[0].issue}")
+        print(f"Retry them with: mailer issue retry {rows[0].issue}")
 
 
 def _print_deliveries(rows: Sequence[DeliveryListItem]) -> None:
-    names = ("issue", "address", "since", "attempts", "said")
-    shown = []
+    names = ("issue", "address", "since", "attempts", "detail")
+    lines = []
     for row in rows:
-        attempts = f"{row.attempts} ({row.resends}× once more)" if row.resends else str(row.attempts)
-        said = (
-            (row.skip_reason or row.last_reply or "").replace("_", " ")
-            if row.skip_reason
-            else row.last_reply or ""
-        )
+        resends = f" ({format_count(row.resends, 'resend')})" if row.resends else ""
+        detail = row.skip_reason.replace("_", " ") if row.skip_reason else row.last_reply or ""
         address = row.address or f"(erased, subscriber {row.subscriber})"
-        shown.append(
-            (f"{row.issue}  {row.number}", address, f"{row.since:%Y-%m-%d %H:%M:%S}", attempts, said)
+        lines.append(
+            (
+                f"{row.issue}  {row.number}",
+                address,
+                f"{row.since:%Y-%m-%d %H:%M:%S}",
+                f"{row.attempts}{resends}",
+                detail,
+            )
         )
-    # Addresses are copied from here: what was said is shortened, and if that is not enough, rows run on.
-    widths = [max(map(cell_len, column)) for column in zip(names, *shown, strict=True)]
-    least = sum(widths[:-1]) + min(widths[-1], _MIN_REPLY_COLUMNS) + 3 * len(names) + 1
-    table = Table(*(Column(name, no_wrap=name != "said") for name in names))
-    for *cells, said in shown:
-        table.add_row(*cells, Text(said, no_wrap=True, overflow="ellipsis"))
-    make_console(least).print(table)
+    # People copy addresses from this table, so only the detail column is shortened.
+    widths = [max(map(cell_len, column)) for column in zip(names, *lines, strict=True)]
+    min_width = sum(widths[:-1]) + min(widths[-1], _MIN_DETAIL_COLUMNS) + 3 * len(names) + 1
+    table = Table(*(Column(name, no_wrap=name != "detail") for name in names))
+    for *cells, detail in lines:
+        table.add_row(*cells, Text(detail, no_wrap=True, overflow="ellipsis"))
+    make_console(min_width).print(table)
 
 
 @commands.command("resolve")
 def resolve(
     issue: IssueId,
     addresses: Annotated[
-        list[str] | None, typer.Argument(metavar="ADDRESS…", help="Whose delivery is uncertain.")
+        list[str] | None, typer.Argument(metavar="ADDRESS…", help="Addresses of uncertain deliveries.")
     ] = None,
     resolution: Annotated[
         Resolution,
         typer.Option(
             "--as",
-            help="What became of it: it was sent, it failed, or unknown, so that it is sent again; the reader "
-            "may then get it twice.",
+            help="Outcome: sent, failed, or resend. With resend, the reader may get the email twice.",
         ),
     ] = ...,  # type: ignore[assignment]
     all_uncertain: Annotated[
-        bool, typer.Option("--all", help="All that are uncertain in the issue.")
+        bool, typer.Option("--all", help="Resolve every uncertain delivery of the issue.")
     ] = False,
-    why: Annotated[str, typer.Option(help="How you know; stands in the issue's log and in the ledger.")] = "",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show which.")] = False,
+    why: Annotated[str, typer.Option(help="How you know; kept in the issue's log and in the ledger.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the deliveries.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     actor: Actor = "",
 ) -> None:
-    """Say what became of deliveries whose outcome nobody saw."""
+    """Resolve deliveries whose outcome is unknown."""
     if bool(addresses) is all_uncertain:
-        raise UsageError("Say whose delivery: give addresses, or --all.")
+        raise UsageError("Give addresses or --all, not both.")
     keys = dict(zip(addresses or [], normalized_addresses(addresses or []), strict=True))
-    with Container() as parts:
-        wanted = None if all_uncertain else {one: parts.tokens.address_hash(key) for one, key in keys.items()}
-        rows = resolve_service.preview(parts.database, issue, wanted)
+    with Container() as app:
+        hashes = (
+            None
+            if all_uncertain
+            else {address: app.tokens.address_hash(key) for address, key in keys.items()}
+        )
+        rows = resolve_service.preview(app.database, issue, hashes)
         if not rows:
             print(f"No delivery of issue {issue} is uncertain.")
             return
@@ -118,18 +125,24 @@ def resolve(
         if dry_run:
             print("Nothing was done.")
             return
-        how = (
-            "Send all of them once more" if resolution is Resolution.resend else f"Settle all as {resolution}"
+        deliveries = format_count(len(rows), "delivery", "deliveries")
+        question = (
+            f"Resend {deliveries}?"
+            if resolution is Resolution.resend
+            else f"Resolve {deliveries} as {resolution}?"
         )
-        if all_uncertain and not yes and not typer.confirm(f"{how}, {len(rows):,} in all?"):
+        if all_uncertain and not yes and not typer.confirm(question):
             print("Nothing was done.")
             return
         subscribers = [row.subscriber for row in rows]
         now = datetime.now(UTC)
-        done = resolve_service.resolve(
-            parts.database, issue, subscribers, resolution, actor or current_user(), why, now
+        count = resolve_service.resolve(
+            app.database, issue, subscribers, resolution, actor or current_user(), why, now
         )
     if resolution is Resolution.resend:
-        print(f"{done:,} to be sent once more, with the same Message-ID. Follow: mailer issue status {issue}")
+        print(
+            f"{format_count(count, 'delivery', 'deliveries')} will be sent again with the same Message-ID. "
+            f"Follow it with: mailer issue status {issue}"
+        )
     else:
-        print(f"{done:,} settled as {resolution}.")
+        print(f"{format_count(count, 'delivery', 'deliveries')} resolved as {resolution}.")

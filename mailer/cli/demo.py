@@ -1,4 +1,4 @@
-"""mailer demo: an invented newsletter goes out to 500 readers in 18 languages, everything embedded."""
+"""The command ``mailer demo``: send a sample newsletter to 500 readers in 18 languages."""
 
 import fcntl
 import json
@@ -21,6 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from mailer.bootstrap import Container
+from mailer.cli.console import format_count
 from mailer.cli.errors import UsageError
 from mailer.cli.supervisor import Supervisor, handle_termination
 from mailer.devtools.inbox import InboxServer, start_inbox_server
@@ -42,7 +43,7 @@ _TIMEOUT_SECONDS = 120
 
 @dataclass(slots=True)
 class DemoResult:
-    """What ``--json`` writes."""
+    """The figures that ``--json`` writes."""
 
     candidates: int
     sent: int
@@ -51,30 +52,30 @@ class DemoResult:
     editions: int
     languages: int
     seconds: float
-    """From the order to send until the last mail was in the inbox."""
+    """From the send order until the last mail reached the inbox."""
     caught: int
-    """Mails in the local inbox."""
+    """Number of mails in the local inbox."""
 
 
 def demo(
-    exit_: Annotated[bool, typer.Option("--exit", help="End after the report.")] = False,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
+    exit_: Annotated[bool, typer.Option("--exit", help="Exit after the report.")] = False,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
     web_port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port of the readers' pages; 0 takes a free one.")
+        int, typer.Option(min=0, max=65535, help="Port of the readers' pages; 0 for a free one.")
     ] = 8025,
     inbox_port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port of the inbox page; 0 takes a free one.")
+        int, typer.Option(min=0, max=65535, help="Port of the inbox page; 0 for a free one.")
     ] = 8026,
 ) -> None:
-    """Send a sample issue in many languages and show it. Everything is embedded and stays on this machine."""
+    """Send a sample issue in many languages and show it. Nothing leaves this machine."""
     console = Console()
     state = Path(".local/demo")
     for name in [name for name in os.environ if name.startswith("MAILER_")]:
-        del os.environ[name]  # a demo has no part in what this shell is set up for
+        del os.environ[name]  # the demo ignores this shell's settings
     handle_termination()
     with ExitStack() as stack:
         stack.enter_context(_exclusive(state))
-        # Opened first: a place that cannot be written to is to be known before, not after.
+        # Open the file first, so that an unwritable path fails before anything is sent.
         figures_file = stack.enter_context(json_file.open("w", encoding="utf-8")) if json_file else None
         shutil.rmtree(state / "inbox", ignore_errors=True)
         web_port, inbox_port = _free_port(web_port), _free_port(inbox_port)
@@ -90,56 +91,54 @@ def demo(
             batch_size=100,
         )
         with console.status("Starting PostgreSQL and Redis…"):
-            parts = stack.enter_context(Container(settings))
-            parts.reset()  # begins anew, whatever the last demo left
-        processes = stack.enter_context(Supervisor(parts))
-        processes.start_all()
+            app = stack.enter_context(Container(settings))
+            app.reset()
+        supervisor = stack.enter_context(Supervisor(app))
+        supervisor.start_all()
         stack.enter_context(_serve_inbox(inbox, inbox_port, settings.public_url))
-        with console.status("Writing the issue and taking in its readers…"):
-            issue = _prepare(parts)
-        figures = _send(parts, processes, inbox, issue, console)
-        true = _print_report(parts, issue, figures, console)
+        with console.status("Importing the issue and its readers…"):
+            issue = _prepare(app)
+        figures = _send(app, supervisor, inbox, issue, console)
+        complete = _print_report(app, issue, figures, console)
         if figures_file:
             print(json.dumps(asdict(figures), indent=2), file=figures_file, flush=True)
         if exit_:
-            if not true:
+            if not complete:
                 raise typer.Exit(1)
             return
         inbox_page = f"http://127.0.0.1:{inbox_port}/inbox"
-        console.print(f"\nLeaf through the mail as its readers see it:  [bold]{inbox_page}[/]")
-        console.print("Each mail's links work: its web view, its reader's choices, and unsubscribing.")
-        console.print(
-            "Nothing asks you to sign in: a reader's links are their key, and the rest is the command line:"
-        )
+        console.print(f"\nRead the mail as its readers see it:  [bold]{inbox_page}[/]")
+        console.print("The links in each mail work: web view, preferences and unsubscribe.")
+        console.print("Readers need no sign-in: the links in their mail identify them. Try the command line:")
         console.print(f"  MAILER_STATE_DIR={state} .venv/bin/mailer issue status {issue}", soft_wrap=True)
         console.print(
             f"  MAILER_STATE_DIR={state} .venv/bin/mailer explain {issue} {_sample_recipient(inbox)}",
             soft_wrap=True,
         )
-        console.print("\nCtrl-C ends it.")
+        console.print("\nStop with Ctrl-C.")
         try:
-            while not (gone := processes.exited()):
+            while not (exited := supervisor.exited()):
                 time.sleep(0.5)
-            console.print(f"{', '.join(gone)} ended; see {state / 'logs'}")
+            console.print(f"{', '.join(exited)} exited; see {state / 'logs'}")
             raise typer.Exit(1)
         except KeyboardInterrupt:
-            console.print("Ending.")
+            console.print("Stopping.")
 
 
 @contextmanager
 def _exclusive(state: Path) -> Iterator[None]:
-    """Hold the folder for one demo: a second one would empty the database under the first."""
+    """Lock the folder, because a second demo would empty the database of the first."""
     state.mkdir(parents=True, exist_ok=True)
     with (state / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UsageError(f"A demo is running in {state} already. End that one first.") from None
+            raise UsageError(f"A demo is already running in {state}. Stop it first.") from None
         yield
 
 
 def _free_port(port: int) -> int:
-    """The port itself if nobody listens there, else a free one."""
+    """Return the port if it is free, else another free one."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -150,13 +149,13 @@ def _free_port(port: int) -> int:
 
 
 def _prepare(app: Container) -> int:
-    """The sample newsletter, its issue in every language, its readers; returns the issue, approved."""
+    """Import the sample newsletter, its issue and its readers. Return the approved issue's id."""
     apply_newsletter(app.database, read_newsletter((SAMPLE / "newsletter.toml").read_text("utf-8")))
     files = sorted(SAMPLE.glob("2026-3.*.md"), key=lambda file: (file.stem != "2026-3.en", file.name))
     pictures, issue = app.picture_loader(SAMPLE), 0
     for file in files:
         document = parse(decode(file.read_bytes()), file.stem.partition(".")[2])
-        done = document_import.import_document(
+        result = document_import.import_document(
             app.database,
             document,
             "lumen-basin",
@@ -166,7 +165,7 @@ def _prepare(app: Container) -> int:
             picture_loader=pictures,
             actor="demo",
         )
-        issue = done.issue
+        issue = result.issue
     document_import.set_masthead(app.database, issue, pictures("pictures/masthead.jpg"), "demo")
     csv_import.import_subscribers(
         app.database,
@@ -178,13 +177,13 @@ def _prepare(app: Container) -> int:
     )
     _suppress_and_unsubscribe(app)
     material = compile.load_issue(app.database, app.urls, issue)
-    faults = compile.render_errors(material, app.renderer, app.urls, app.settings.bounce_domain)
-    approve.approve(app.database, material, "demo", faults)
+    errors = compile.render_errors(material, app.renderer, app.urls, app.settings.bounce_domain)
+    approve.approve(app.database, material, "demo", errors)
     return issue
 
 
 def _suppress_and_unsubscribe(app: Container) -> None:
-    """Some readers complained since they subscribed, and some left."""
+    """Suppress some readers and unsubscribe others, as the sample's text files list them."""
 
     def hashes(file: str) -> list[bytes]:
         lines = (SAMPLE / file).read_text("utf-8").split()
@@ -195,9 +194,10 @@ def _suppress_and_unsubscribe(app: Container) -> None:
 
 
 def _send(
-    app: Container, processes: Supervisor, inbox: InboxServer, issue: int, console: Console
+    app: Container, supervisor: Supervisor, inbox: InboxServer, issue: int, console: Console
 ) -> DemoResult:
-    began = time.monotonic()
+    """Send the issue, wait until it is sent, and return the figures."""
+    started = time.monotonic()
     schedule.schedule(app.database, issue, datetime.now(UTC), "demo")
     bar = Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=console, transient=True
@@ -205,25 +205,25 @@ def _send(
     with bar:
         task = bar.add_task("Sending", total=None)
         while True:
-            now = report.status(app.database, issue, datetime.now(UTC))
-            counts = now.counts
+            status = report.status(app.database, issue, datetime.now(UTC))
+            counts = status.counts
             if counts.candidates:
                 done = counts.candidates - counts.pending
                 bar.update(task, total=counts.candidates, completed=done)
-            if now.state is IssueState.sent or time.monotonic() - began > _TIMEOUT_SECONDS:
+            if status.state is IssueState.sent or time.monotonic() - started > _TIMEOUT_SECONDS:
                 break
-            if gone := processes.exited():
-                console.print(f"[red]{', '.join(gone)} ended[/]; see {app.settings.state_dir / 'logs'}")
+            if exited := supervisor.exited():
+                console.print(f"[red]{', '.join(exited)} exited[/]; see {app.settings.state_dir / 'logs'}")
                 break
             time.sleep(0.1)
-    seconds = time.monotonic() - began
+    seconds = time.monotonic() - started
     rows = report.by_language(app.database, issue)
     return DemoResult(
         candidates=counts.candidates,
         sent=counts.sent,
         skipped=report.skipped_by_reason(app.database, issue),
         failed=counts.failed,
-        editions=now.editions,
+        editions=status.editions,
         languages=sum(bool(row.language) for row in rows),
         seconds=round(seconds, 1),
         caught=len(inbox.messages()),
@@ -231,8 +231,8 @@ def _send(
 
 
 def _print_report(app: Container, issue: int, result: DemoResult, console: Console) -> bool:
-    """Print what happened; True when all of it is as it should be."""
-    table = Table("first language", *("readers", "editions", "sent", "fell back", "nothing for them"))
+    """Print the result. Return whether every mail is accounted for."""
+    table = Table("first language", *("readers", "editions", "sent", "fallback", "not sent"))
     for column in table.columns[1:]:
         column.justify = "right"
     for row in report.by_language(app.database, issue):
@@ -245,20 +245,20 @@ def _print_report(app: Container, issue: int, result: DemoResult, console: Conso
     console.print(
         f"{result.candidates} candidates = {result.sent} sent + {sum(result.skipped.values())} skipped"
         f" ({skipped or 'none'}) + {result.failed} failed; "
-        f"{result.editions} editions; {result.seconds} s from the order to the last mail."
+        f"{result.editions} editions; {result.seconds} s from the send order to the last mail."
     )
-    wrong = [finding.message for finding in report.audit(app.database, issue)]
+    problems = [finding.message for finding in report.audit(app.database, issue)]
     if result.candidates != result.sent + sum(result.skipped.values()) + result.failed:
-        wrong.append("Not everything was settled in time.")
+        problems.append(f"Some deliveries were not finished after {_TIMEOUT_SECONDS} s.")
     if result.failed:
-        wrong.append(f"{result.failed} deliveries failed.")
+        problems.append(f"{format_count(result.failed, 'delivery', 'deliveries')} failed.")
     if result.caught != result.sent:
-        wrong.append(f"The ledger says {result.sent} sent, the inbox holds {result.caught}.")
-    for line in wrong:
+        problems.append(f"The ledger has {result.sent} sent, but the inbox has {result.caught}.")
+    for line in problems:
         console.print(f"[red]{line}[/]")
-    if not wrong:
-        console.print("The ledger adds up, and every mail it calls sent is in the inbox.")
-    return not wrong
+    if not problems:
+        console.print("The ledger adds up, and every sent mail is in the inbox.")
+    return not problems
 
 
 def _sample_recipient(inbox: InboxServer) -> str:

@@ -1,4 +1,4 @@
-"""Errors that a user can mend: each has a message that is a sentence for them."""
+"""Errors that a user can fix. Their messages are sentences for that user."""
 
 from mailer.adapters.embedded import EmbeddedServerMissing, UnusableStateDir
 from mailer.adapters.markdown import TooDeep, TooLong
@@ -25,27 +25,27 @@ from mailer.store.issues import IssueNotFound
 
 
 class UsageError(ValueError):
-    """The command's words do not fit together."""
+    """Arguments that are invalid or contradict each other."""
 
 
 def describe(error: Exception) -> str:
-    """A problem's message as a sentence, also where it is worded as a part of one, for a list of reasons."""
-    said = str(error)
-    if isinstance(error, InvalidValue):
-        said = said[:1].upper() + said[1:]
+    """Return an error's message as a sentence, with advice where a command helps."""
+    message = str(error)
+    if isinstance(error, InvalidValue):  # worded as part of a sentence
+        message = message[:1].upper() + message[1:]
     if isinstance(error, IssueNotFound):
-        said += " See them with: mailer issue list."
-    return said if said.endswith((".", "!", "?")) else f"{said}."
+        message += " List all issues with: mailer issue list."
+    return message if message.endswith((".", "!", "?")) else f"{message}."
 
 
 def database_advice(error: Exception) -> str:
-    """What to do about a database that cannot be worked with; empty for all other problems."""
+    """Return what to do about an unusable database, or an empty string for any other error."""
     import psycopg
 
     origin = getattr(error, "orig", None)
     if isinstance(origin, psycopg.errors.UndefinedTable):
-        return "The database is not set up: mailer migrate."
-    # Migrations connect by themselves, so nobody has called this DatabaseDown.
+        return "The database has no tables. Create them with: mailer migrate."
+    # Migrations open their own connection, so this error was not translated to DatabaseDown.
     if isinstance(origin, psycopg.OperationalError) and "connect" in str(origin):
         return f"The database does not answer: {str(origin).splitlines()[0]}"
     return ""

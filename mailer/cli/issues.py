@@ -1,9 +1,10 @@
-"""mailer issue … and mailer explain"""
+"""The commands ``mailer issue`` and ``mailer explain``."""
 
 import getpass
 import json
 import sys
 import time
+from collections import Counter
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from mailer.bootstrap import Container
-from mailer.cli.console import format_duration, make_console
+from mailer.cli.console import format_count, format_duration, make_console
 from mailer.cli.errors import UsageError, describe
 from mailer.domain.composition import IssueSource
 from mailer.domain.document import MAX_DOCUMENT_BYTES, ParsedDocument, decode, parse
@@ -28,86 +29,83 @@ from mailer.services.issues import compile, document_import, report, schedule
 from mailer.services.issues.report import IssueStatus
 from mailer.settings import read_rate
 
-commands = typer.Typer(no_args_is_help=True, help="Import, look over, approve, send and follow an issue.")
+commands = typer.Typer(no_args_is_help=True, help="Import, check, approve, send and follow an issue.")
 
 IssueId = Annotated[
-    int, typer.Argument(metavar="N", min=1, max=2**31 - 1, help="The issue's id, as in `mailer issue list`.")
+    int, typer.Argument(metavar="N", min=1, max=2**31 - 1, help="Issue id, as in `mailer issue list`.")
 ]
-Actor = Annotated[str, typer.Option("--by", help="Who does this; stands in the issue's log.")]
+Actor = Annotated[str, typer.Option("--by", help="Your name for the issue's log. Default: the user name.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _IN_PROGRESS_STATES = (IssueState.scheduled, IssueState.sending)
 
 
 def current_user() -> str:
-    """Who runs this, when --by does not say."""
+    """Return the user who runs this command: the default for ``--by``."""
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # a container's user may have no name
+    except (KeyError, OSError):  # a user in a container may have no name
         return "command line"
 
 
 def _read_document(file: Path, language: str) -> ParsedDocument:
-    with file.open("rb") as opened:
-        return parse(decode(opened.read(MAX_DOCUMENT_BYTES + 1), file.stat().st_size), language)
+    with file.open("rb") as stream:
+        return parse(decode(stream.read(MAX_DOCUMENT_BYTES + 1), file.stat().st_size), language)
 
 
 @commands.command("import")
 def import_(
     file: Annotated[Path, typer.Argument(help="The newsletter as a Markdown document.")],
     newsletter: Annotated[str, typer.Option(help="The newsletter's slug.")] = "",
-    language: Annotated[str, typer.Option(help="The document's language, a tag such as en or sr-Latn.")] = "",
+    language: Annotated[str, typer.Option(help="The document's language tag, such as en or sr-Latn.")] = "",
     number: Annotated[
-        str, typer.Option(help="The issue's number, where the document's front matter has none.")
+        str, typer.Option(help="The issue's number, if the document's front matter has none.")
     ] = "",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what was understood.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show how the document is read.")] = False,
     as_json: JsonOption = False,
     actor: Actor = "",
 ) -> None:
-    """Read a document into an issue: new, another language of it, or a correction."""
+    """Import a document as a new issue, another language of one, or a correction."""
     tag = canonical_tag(language) if language else ""
     document = _read_document(file, tag or "en")
     tag = tag or canonical_tag(document.front_matter.get("language", "en"))
     if document.front_matter.get("language") and canonical_tag(document.front_matter["language"]) != tag:
         raise UsageError(
-            f"{file.name} says that it is in {document.front_matter['language']}, but --language says {tag}."
+            f"{file.name} is in {document.front_matter['language']} by its front matter, but --language is {tag}."
         )
     if dry_run:
         _print_document(document, as_json)
         return
     if not newsletter:
-        raise UsageError("Say for which newsletter: --newsletter SLUG (or only look, with --dry-run).")
-    with Container() as parts:
-        done = document_import.import_document(
-            parts.database,
+        raise UsageError("Give the newsletter with --newsletter SLUG, or use --dry-run.")
+    with Container() as app:
+        result = document_import.import_document(
+            app.database,
             document,
             newsletter,
             tag,
             number=number or file.stem.removesuffix(f".{tag}"),
             today=datetime.now(UTC).date(),
-            picture_loader=parts.picture_loader(file.parent),
+            picture_loader=app.picture_loader(file.parent),
             actor=actor or current_user(),
         )
-    unsure = [{"line": doubt.line, "why": doubt.message} for doubt in document.warnings]
     if as_json:
-        shown = {name: getattr(done, name) for name in done.__slots__}
-        print(json.dumps(shown | {"unsure": unsure}, ensure_ascii=False, indent=2))
+        warnings = [{"line": warning.line, "why": warning.message} for warning in document.warnings]
+        fields = {name: getattr(result, name) for name in result.__slots__}
+        print(json.dumps(fields | {"unsure": warnings}, ensure_ascii=False, indent=2))
         return
-    what = "new" if done.new_issue else ("changed" if done.changed else "nothing new")
-    print(
-        f"Issue {done.issue} ({done.number}) in {done.language}: {what}. "
-        f"{_count(done.sections, 'section', 'sections')}, {_count(done.stories, 'story', 'stories')}, "
-        f"{_count(done.contacts, 'contact note', 'contact notes')}."
-    )
-    for title in done.new_sections:
+    change = "new" if result.new_issue else ("changed" if result.changed else "unchanged")
+    counts = _content_counts(result.sections, result.stories, result.contacts)
+    print(f"Issue {result.issue} ({result.number}) in {result.language}: {change}. {counts}.")
+    for title in result.new_sections:
         print(f"  new section: {title}")
-    for headline in done.matched_by_position:
-        print(f"  paired only by its place, please check: {headline}")
-    for headline in done.unmatched:
-        print(f"  no partner found, added as a story of its own: {headline}")
-    for headline in done.not_in_file:
+    for headline in result.matched_by_position:
+        print(f"  matched only by position, please check: {headline}")
+    for headline in result.unmatched:
+        print(f"  no match, added as a new story: {headline}")
+    for headline in result.not_in_file:
         print(f"  not in this file, kept: {headline}")
-    for headline in done.untranslated:
-        print(f"  still without a text in {done.language}: {headline}")
+    for headline in result.untranslated:
+        print(f"  not translated into {result.language} yet: {headline}")
     _print_warnings(document)
 
 
@@ -117,10 +115,7 @@ def _print_document(document: ParsedDocument, as_json: bool) -> None:
         return
     stories = sum(len(section.stories) for section in document.sections)
     notes = sum(len(story.contacts) for section in document.sections for story in section.stories)
-    print(
-        f"{_count(len(document.sections), 'section', 'sections')}, {_count(stories, 'story', 'stories')}, "
-        f"{_count(notes, 'contact note', 'contact notes')}. Nothing was written."
-    )
+    print(f"{_content_counts(len(document.sections), stories, notes)}. Nothing was imported.")
     for section in document.sections:
         print(f"\n{section.title}")
         for story in section.stories:
@@ -133,45 +128,51 @@ def _print_document(document: ParsedDocument, as_json: bool) -> None:
     _print_warnings(document)
 
 
+def _content_counts(sections: int, stories: int, notes: int) -> str:
+    return ", ".join(
+        (
+            format_count(sections, "section"),
+            format_count(stories, "story", "stories"),
+            format_count(notes, "contact note"),
+        )
+    )
+
+
 def _applies_to(stories: int) -> str:
-    """Which stories a contact note speaks for, where it is not only the one that it follows."""
-    return f"  for this and {_count(stories - 1, 'story', 'stories')} above" if stories > 1 else ""
-
-
-def _count(number: int, singular: str, plural: str) -> str:
-    return f"{number:,} {singular if number == 1 else plural}"
+    """Return which stories a contact note covers, or an empty string for its own story only."""
+    return f"  for this and {format_count(stories - 1, 'story', 'stories')} above" if stories > 1 else ""
 
 
 def _print_warnings(document: ParsedDocument) -> None:
     if document.warnings:
-        print(f"Unsure in {_count(len(document.warnings), 'place', 'places')}; please check:")
-    for doubt in document.warnings:
-        print(f"  line {doubt.line}: {doubt.message}")
+        print(f"{format_count(len(document.warnings), 'passage')} may be misread; please check:")
+    for warning in document.warnings:
+        print(f"  line {warning.line}: {warning.message}")
 
 
 @commands.command("header-image")
 def set_header_image(issue: IssueId, picture: Path, actor: Actor = "") -> None:
-    """Give an issue the picture at its head."""
-    with Container() as parts:
-        fitted = parts.picture_loader(picture.parent)(picture.name)
-        document_import.set_masthead(parts.database, issue, fitted, actor or current_user())
-    print(f"Issue {issue}: masthead {fitted.width} × {fitted.height}.")
+    """Set an issue's header image."""
+    with Container() as app:
+        image = app.picture_loader(picture.parent)(picture.name)
+        document_import.set_masthead(app.database, issue, image, actor or current_user())
+    print(f"Issue {issue}: header image of {image.width} × {image.height} pixels.")
 
 
 @commands.command("list")
 def list_(as_json: JsonOption = False) -> None:
-    """All issues, newest first."""
-    with Container() as parts:
-        rows = report.list_issues(parts.database)
+    """List all issues, newest first."""
+    with Container() as app:
+        rows = report.list_issues(app.database)
     if as_json:
-        shown = [
+        listing = [
             {"issue": row[0], "newsletter": row[1], "number": row[2], "state": row[3], "goes_out": row[5]}
             for row in rows
         ]
-        print(json.dumps(shown, ensure_ascii=False, indent=2, default=str))
+        print(json.dumps(listing, ensure_ascii=False, indent=2, default=str))
         return
     if not rows:
-        print("No issue yet. Begin with: mailer issue import FILE --newsletter SLUG --language en")
+        print("There are no issues yet. Start with: mailer issue import FILE --newsletter SLUG --language en")
         return
     now = datetime.now(UTC)
     table = Table("issue", "newsletter", "number", "state", "sent")
@@ -182,29 +183,27 @@ def list_(as_json: JsonOption = False) -> None:
 
 
 def _send_time(at: datetime, now: datetime) -> tuple[str, str]:
-    """When an issue goes out; if that has passed, nobody begins what is due."""
+    """Return when a scheduled issue starts, or by how much it is late, as a label and a text."""
     late = (now - at).total_seconds()
-    return (
-        ("late", f"by {format_duration(late)}") if late > 2 else ("goes out", f"{at:%-d %B %Y at %H:%M} UTC")
-    )
+    if late > 2:
+        return "late", f"by {format_duration(late)}"
+    return "starts", f"{at:%-d %B %Y at %H:%M} UTC"
 
 
 @commands.command("preview")
 def preview(
     issue: IssueId,
     language: Annotated[str, typer.Option(help="The edition's language.")],
-    sections: Annotated[str, typer.Option(help="Section keys, separated by commas; all without it.")] = "",
+    sections: Annotated[str, typer.Option(help="Section keys, separated by commas. Default: all.")] = "",
     out: Annotated[
-        Path | None, typer.Option(help="Write the page here instead of printing the text.")
+        Path | None, typer.Option(help="Write the HTML to this file instead of printing the text.")
     ] = None,
 ) -> None:
-    """Show an edition as its readers would get it."""
-    with Container() as parts:
-        mask = compile.section_mask(
-            parts.database, issue, [key for key in sections.split(",") if key.strip()]
-        )
+    """Show an edition as its readers will get it."""
+    with Container() as app:
+        mask = compile.section_mask(app.database, issue, [key for key in sections.split(",") if key.strip()])
         content, rendered = compile.preview(
-            parts.database, parts.renderer, parts.urls, issue, canonical_tag(language), mask
+            app.database, app.renderer, app.urls, issue, canonical_tag(language), mask
         )
     if out:
         out.write_text(rendered.html, encoding="utf-8")
@@ -215,20 +214,20 @@ def preview(
 
 @commands.command("check")
 def check(issue: IssueId) -> None:
-    """Look an issue over before approval: what is missing, and who would get what."""
-    with Container() as parts:
-        material = compile.load_issue(parts.database, parts.urls, issue)
-        findings = approve_service.check(material, _render_errors(parts, material))
-        counted = expand.count_audience(parts.database, issue)
+    """Check an issue before approval: list problems and count its readers."""
+    with Container() as app:
+        material = compile.load_issue(app.database, app.urls, issue)
+        findings = approve_service.check(material, _render_errors(app, material))
+        audience = expand.count_audience(app.database, issue)
     _print_findings(findings)
-    getting = sum(readers for _, _, reason, readers in counted if reason is None)
-    editions = sum(reason is None for _, _, reason, _ in counted)
-    print(f"{getting:,} readers would get it now, in {editions} editions.")
-    why: dict[str, int] = {}
-    for _, _, reason, readers in counted:
+    included = sum(readers for _, _, reason, readers in audience if reason is None)
+    editions = sum(reason is None for _, _, reason, _ in audience)
+    print(f"{format_count(included, 'reader')} would get it now, in {format_count(editions, 'edition')}.")
+    excluded: Counter[str] = Counter()
+    for _, _, reason, readers in audience:
         if reason:
-            why[reason] = why.get(reason, 0) + readers
-    for reason, readers in sorted(why.items()):
+            excluded[reason] += readers
+    for reason, readers in sorted(excluded.items()):
         print(f"  {readers:,} would not: {reason.replace('_', ' ')}")
 
 
@@ -243,21 +242,19 @@ def _print_findings(findings: list[approve_service.ApprovalFinding]) -> None:
 
 @commands.command("missing-translations")
 def set_missing_translations(issue: IssueId, missing: MissingTranslationPolicy, actor: Actor = "") -> None:
-    """What becomes of a story without a translation: fallback, omit or block."""
-    with Container() as parts:
-        approve_service.set_missing_translation_policy(
-            parts.database, issue, missing, actor or current_user()
-        )
-    print(f"Issue {issue}: {missing.value}.")
+    """Set how to handle stories without a translation: fallback, omit or block."""
+    with Container() as app:
+        approve_service.set_missing_translation_policy(app.database, issue, missing, actor or current_user())
+    print(f"Issue {issue}: {missing.value} for stories without a translation.")
 
 
 @commands.command("approve")
 def approve(issue: IssueId, actor: Actor = "") -> None:
-    """Approve an issue, if nothing blocks it."""
-    with Container() as parts:
-        material = compile.load_issue(parts.database, parts.urls, issue)
+    """Approve an issue unless a problem blocks it."""
+    with Container() as app:
+        material = compile.load_issue(app.database, app.urls, issue)
         findings = approve_service.approve(
-            parts.database, material, actor or current_user(), _render_errors(parts, material)
+            app.database, material, actor or current_user(), _render_errors(app, material)
         )
     _print_findings(findings)
     print(f"Issue {issue} is approved. Send it with: mailer issue send {issue}")
@@ -265,11 +262,14 @@ def approve(issue: IssueId, actor: Actor = "") -> None:
 
 @commands.command("reopen")
 def reopen(issue: IssueId, actor: Actor = "") -> None:
-    """Take an approval back, so that the text can be changed."""
-    with Container() as parts:
-        was = report.status(parts.database, issue, datetime.now(UTC)).state
-        schedule.reopen(parts.database, issue, actor or current_user())
-    print(f"Issue {issue} is a draft{'; nothing was done' if was is IssueState.draft else ' again'}.")
+    """Withdraw an approval, so that the text can be changed."""
+    with Container() as app:
+        previous = report.status(app.database, issue, datetime.now(UTC)).state
+        schedule.reopen(app.database, issue, actor or current_user())
+    if previous is IssueState.draft:
+        print(f"Issue {issue} is already a draft.")
+    else:
+        print(f"Issue {issue} is a draft again.")
 
 
 def _parse_time(text: str) -> datetime:
@@ -285,25 +285,28 @@ def _parse_time(text: str) -> datetime:
 def send(
     issue: IssueId,
     at: Annotated[
-        str, typer.Option(help="When, such as 2026-09-30T09:00+02:00; this host's zone without an offset.")
+        str,
+        typer.Option(
+            help="Start time, such as 2026-09-30T09:00+02:00. Without an offset: local time of this host."
+        ),
     ] = "",
     local: Annotated[
         bool,
-        typer.Option("--local", help="Take --at on each reader's own clock: nine o'clock where they are."),
+        typer.Option("--local", help="Read --at in each reader's time zone."),
     ] = False,
     actor: Actor = "",
 ) -> None:
-    """Let an approved issue go out, now or at a time. Only writes that down: workers do the rest."""
+    """Schedule an approved issue, now or for a given time. Workers send it in the background."""
     now = datetime.now(UTC)
     if local:
         _send_locally(issue, at, now, actor)
         return
     when = _parse_time(at) if at else now
     if at and (now - when).total_seconds() > 60:
-        raise UsageError(f"{when:%-d %B %Y at %H:%M %Z} has passed. Leave --at away to send now.")
-    with Container() as parts:
-        schedule.schedule(parts.database, issue, when, actor or current_user())
-    print(f"Issue {issue} goes out {'now' if not at else f'on {when:%-d %B %Y at %H:%M %Z}'}.")
+        raise UsageError(f"{when:%-d %B %Y at %H:%M %Z} is in the past. Omit --at to send now.")
+    with Container() as app:
+        schedule.schedule(app.database, issue, when, actor or current_user())
+    print(f"Issue {issue} will be sent {f'on {when:%-d %B %Y at %H:%M %Z}' if at else 'now'}.")
     print(f"Follow it with: mailer issue status {issue}")
 
 
@@ -316,54 +319,54 @@ def _send_locally(issue: int, at: str, now: datetime, actor: str) -> None:
         raise UsageError("--local needs a time without an offset, such as --at 2026-09-30T09:00 --local.")
     if when.replace(tzinfo=timezone(timedelta(hours=-12))) < now:
         raise UsageError(
-            f"{when:%-d %B %Y at %H:%M} has passed everywhere. Leave --at and --local away to send now."
+            f"{when:%-d %B %Y at %H:%M} has passed in every time zone. Omit --at and --local to send now."
         )
-    with Container() as parts:
-        schedule.schedule_local_time(parts.database, issue, when, actor or current_user())
-    print(f"Issue {issue} goes out on {when:%-d %B %Y at %H:%M} where each reader is.")
+    with Container() as app:
+        schedule.schedule_local_time(app.database, issue, when, actor or current_user())
+    print(f"Issue {issue} will be sent on {when:%-d %B %Y at %H:%M} in each reader's time zone.")
     print(f"Follow it with: mailer issue status {issue}")
 
 
 @commands.command("unschedule")
 def unschedule(issue: IssueId, actor: Actor = "") -> None:
-    """Take a scheduled issue back before its time."""
-    with Container() as parts:
-        schedule.unschedule(parts.database, issue, actor or current_user())
-    print(f"Issue {issue} is approved, not scheduled.")
+    """Cancel the schedule of an issue that has not started."""
+    with Container() as app:
+        schedule.unschedule(app.database, issue, actor or current_user())
+    print(f"Issue {issue} is approved and no longer scheduled.")
 
 
 @commands.command("pause")
 def pause(issue: IssueId, actor: Actor = "") -> None:
-    """Stop an issue that is going out; resume continues it."""
-    with Container() as parts:
-        schedule.pause(parts.database, issue, actor or current_user())
-    print(f"Issue {issue} is paused. Go on with: mailer issue resume {issue}")
+    """Pause an issue that is being sent."""
+    with Container() as app:
+        schedule.pause(app.database, issue, actor or current_user())
+    print(f"Issue {issue} is paused. Resume it with: mailer issue resume {issue}")
 
 
 @commands.command("resume")
 def resume(issue: IssueId, actor: Actor = "") -> None:
-    """Go on with a paused issue."""
-    with Container() as parts:
-        schedule.resume(parts.database, issue, actor or current_user())
-    print(f"Issue {issue} goes on.")
+    """Resume a paused issue."""
+    with Container() as app:
+        schedule.resume(app.database, issue, actor or current_user())
+    print(f"Issue {issue} is resumed.")
 
 
 @commands.command("rate")
 def set_rate(
     issue: IssueId,
-    rate: Annotated[str, typer.Argument(help="Such as 50/s, 600/min or 20000/h; none lifts the set_rate.")],
+    rate: Annotated[str, typer.Argument(help="Such as 50/s, 600/min or 20000/h; none removes the limit.")],
     actor: Actor = "",
 ) -> None:
-    """Slow an issue down, also while it goes out."""
+    """Limit the sending rate of an issue, even while it is being sent."""
     try:
-        most = read_rate("" if rate == "none" else rate)
+        max_rate = read_rate("" if rate == "none" else rate)
     except ValueError as error:
-        raise UsageError(f"{error}, nor none.") from None
-    if rate != "none" and not most:
-        raise UsageError(f"“{rate}” would send nothing. To stop it: mailer issue pause {issue}")
-    with Container() as parts:
-        schedule.set_max_rate(parts.database, issue, most or None, actor or current_user())
-    print(f"Issue {issue}: {f'at most {most:g} messages a second' if most else 'no limit of its own'}.")
+        raise UsageError(f"{error}. Use none to remove the limit.") from None
+    if rate != "none" and not max_rate:
+        raise UsageError(f"“{rate}” would send nothing. Pause the issue with: mailer issue pause {issue}")
+    with Container() as app:
+        schedule.set_max_rate(app.database, issue, max_rate or None, actor or current_user())
+    print(f"Issue {issue}: {f'at most {max_rate:g} messages a second' if max_rate else 'no rate limit'}.")
 
 
 @commands.command("cancel")
@@ -372,25 +375,25 @@ def cancel(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     actor: Actor = "",
 ) -> None:
-    """End an issue for good. Mail that went out stays out."""
-    with Container() as parts:
-        now = report.status(parts.database, issue, datetime.now(UTC))
-        if now.state is not IssueState.cancelled:
-            check_transition(issue, now.state, IssueState.cancelled)
-        what = f"Cancel issue {issue}, {now.newsletter} {now.number}, for good?"
-        if not yes and not typer.confirm(what):
+    """Cancel an issue permanently. Mail already sent is not affected."""
+    with Container() as app:
+        status = report.status(app.database, issue, datetime.now(UTC))
+        if status.state is not IssueState.cancelled:
+            check_transition(issue, status.state, IssueState.cancelled)
+        question = f"Cancel issue {issue} ({status.newsletter} {status.number}) permanently?"
+        if not yes and not typer.confirm(question):
             print("Nothing was done.")
             return
-        left = schedule.cancel(parts.database, issue, actor or current_user(), datetime.now(UTC))
-    print(f"Issue {issue} is cancelled; {left:,} readers do not get it.")
+        unsent = schedule.cancel(app.database, issue, actor or current_user(), datetime.now(UTC))
+    print(f"Issue {issue} is cancelled. {format_count(unsent, 'reader')} will not get it.")
 
 
 _NOT_RETRIED_REASONS = {
-    "suppressed": "their address must not be mailed",
-    "unsubscribed": "they have unsubscribed",
-    "paused": "they have paused the newsletter",
-    "digest_only": "they get one mail a month",
-    "code": "they failed with another code",
+    "suppressed": "the address is suppressed",
+    "unsubscribed": "the reader has unsubscribed",
+    "paused": "the reader has paused the newsletter",
+    "digest_only": "the reader gets the monthly email",
+    "code": "it failed with another code",
 }
 
 
@@ -399,41 +402,43 @@ def retry(
     issue: IssueId,
     code: Annotated[
         list[str] | None,
-        typer.Option(help="Only what failed with this code, such as 5.7 or 552; several may be given."),
+        typer.Option(help="Only deliveries that failed with this code, such as 5.7 or 552. Repeatable."),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     actor: Actor = "",
 ) -> None:
-    """Try again what failed, but for readers who must not be mailed any more."""
+    """Retry failed deliveries, except to readers who have since unsubscribed or been suppressed."""
     codes, now = code or [], datetime.now(UTC)
-    with Container() as parts:
-        found = resolve.plan_retry(parts.database, issue, codes, now)
-        if found.retried and not yes:
-            _print_not_retried(found)
+    with Container() as app:
+        plan = resolve.plan_retry(app.database, issue, codes, now)
+        if plan.retried and not yes:
+            _print_not_retried(plan)
             if not typer.confirm(
-                f"Try {_count(found.retried, 'failed delivery', 'failed deliveries')} again?"
+                f"Retry {format_count(plan.retried, 'failed delivery', 'failed deliveries')}?"
             ):
                 print("Nothing was done.")
                 return
-        done = resolve.retry(parts.database, issue, codes, actor or current_user(), now)
-    if yes or not found.retried:
-        _print_not_retried(done)
-    if not done.retried:
-        print("There is nothing to try again.")
+        result = resolve.retry(app.database, issue, codes, actor or current_user(), now)
+    if yes or not plan.retried:
+        _print_not_retried(result)
+    if not result.retried:
+        print("There is nothing to retry.")
         return
-    print(f"{_count(done.retried, 'failed delivery is', 'failed deliveries are')} tried again.")
-    if done.state is IssueState.paused:
-        print(f"The issue is paused. Go on with: mailer issue resume {issue}")
+    print(f"Retrying {format_count(result.retried, 'failed delivery', 'failed deliveries')}.")
+    if result.state is IssueState.paused:
+        print(f"The issue is paused. Resume it with: mailer issue resume {issue}")
     else:
         print(f"Follow it with: mailer issue status {issue}")
 
 
 def _print_not_retried(plan: resolve.RetryPlan) -> None:
-    for why, count in plan.not_retried.items():
-        print(f"{_count(count, 'stays', 'stay')} failed: {_NOT_RETRIED_REASONS[why]}.")
+    for reason, number in plan.not_retried.items():
+        deliveries = format_count(number, "delivery is", "deliveries are")
+        print(f"{deliveries} not retried: {_NOT_RETRIED_REASONS[reason]}.")
 
 
 def status_dict(status: IssueStatus) -> dict[str, Any]:
+    """Return an issue's status as ``mailer issue status --json`` prints it."""
     counts = status.counts
     return {
         "issue": status.issue,
@@ -479,12 +484,12 @@ def _status_table(status: IssueStatus, now: datetime) -> Table:
 def status(
     issue: IssueId,
     as_json: JsonOption = False,
-    once: Annotated[bool, typer.Option("--once", help="Print it once and end.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Print the status once and exit.")] = False,
 ) -> None:
-    """How an issue is doing, live; ends when it is sent, paused or cancelled."""
-    with Container() as parts:
+    """Show an issue's progress live, until it is sent, paused or cancelled."""
+    with Container() as app:
         at = datetime.now(UTC)
-        now = report.status(parts.database, issue, at)
+        now = report.status(app.database, issue, at)
         if as_json:
             print(json.dumps(status_dict(now), ensure_ascii=False, indent=2))
             return
@@ -495,67 +500,65 @@ def status(
                 while now.state in _IN_PROGRESS_STATES:
                     time.sleep(0.5)
                     at = datetime.now(UTC)
-                    now = report.status(parts.database, issue, at)
+                    now = report.status(app.database, issue, at)
                     live.update(_status_table(now, at))
-        for reason, count in report.skipped_by_reason(parts.database, issue).items():
+        for reason, count in report.skipped_by_reason(app.database, issue).items():
             print(f"skipped, {reason.replace('_', ' ')}: {count:,}")
     if now.counts.uncertain:
-        print(f"Of the uncertain ones, look: mailer deliveries list --issue {issue}")
+        print(f"List the uncertain deliveries with: mailer deliveries list --issue {issue}")
     if now.counts.failed:
-        print(f"What failed can be tried again: mailer issue retry {issue}")
+        print(f"Retry the failed deliveries with: mailer issue retry {issue}")
 
 
 @commands.command("log")
 def log(issue: IssueId) -> None:
-    """Who did what to an issue, and when."""
-    with Container() as parts:
-        for at, actor, what, detail in report.events(parts.database, issue):
-            print(f"{at:%Y-%m-%d %H:%M:%S}  {actor}  {what}  {detail}".rstrip())
+    """Show who changed an issue and when."""
+    with Container() as app:
+        for at, actor, event, detail in report.events(app.database, issue):
+            print(f"{at:%Y-%m-%d %H:%M:%S}  {actor}  {event}  {detail}".rstrip())
 
 
 @commands.command("audit")
 def audit(issue: IssueId, as_json: JsonOption = False) -> None:
-    """Prove that an issue's ledger adds up; exit status 1 and the offending rows when it does not."""
-    with Container() as parts:
-        wrong = report.audit(parts.database, issue)
-        status = report.status(parts.database, issue, datetime.now(UTC))
-        twice = report.count_resent(parts.database, issue)
+    """Check that an issue's ledger adds up. List wrong rows and exit with status 1 if it does not."""
+    with Container() as app:
+        findings = report.audit(app.database, issue)
+        status = report.status(app.database, issue, datetime.now(UTC))
+        resent = report.count_resent(app.database, issue)
     counts = status.counts
     if as_json:
-        shown = status_dict(status) | {"resent": twice, "adds_up": not wrong}
-        shown["findings"] = [finding._asdict() for finding in wrong]
-        print(json.dumps(shown, ensure_ascii=False, indent=2))
-        raise typer.Exit(1 if wrong else 0)
+        result = status_dict(status) | {"resent": resent, "adds_up": not findings}
+        result["findings"] = [finding._asdict() for finding in findings]
+        print(json.dumps(result, ensure_ascii=False, indent=2))
+        raise typer.Exit(1 if findings else 0)
     print(
         f"{counts.candidates:,} candidates = {counts.sent:,} sent + {counts.failed:,} failed + {counts.skipped:,} "
         f"skipped + {counts.pending:,} pending + {counts.uncertain:,} uncertain"
     )
-    if twice:
-        print(
-            f"{_count(twice, 'reader', 'readers')} may have it twice: sent once more, since nobody saw the outcome."
-        )
-    for finding in wrong:
+    if resent:
+        print(f"{format_count(resent, 'reader')} may have received it twice: uncertain, then sent again.")
+    for finding in findings:
         print(finding.message)
-    if wrong:
+    if findings:
         raise typer.Exit(1)
-    print("The ledger adds up, reader by reader.")
+    print("The ledger adds up for every reader.")
 
 
 def explain(issue: IssueId, address: str, as_json: JsonOption = False) -> None:
-    """Why a reader got this edition at this time, or why not."""
+    """Explain why a reader got this edition when they did, or why not."""
     try:
         key = read_address(address)[1]
     except InvalidValue as error:
         raise UsageError(describe(error)) from None
-    with Container() as parts:
-        around = explain_service.SendContext(
-            datetime.now(UTC), parts.relay_routes, parts.providers, parts.urls, parts.settings.bounce_domain
+    with Container() as app:
+        context = explain_service.SendContext(
+            datetime.now(UTC), app.relay_routes, app.providers, app.urls, app.settings.bounce_domain
         )
-        found = explain_service.explain(
-            parts.database, issue, address, parts.tokens.address_hash(key), around
+        explanation = explain_service.explain(
+            app.database, issue, address, app.tokens.address_hash(key), context
         )
     if as_json:
-        shown = {name: getattr(found, name) for name in found.__slots__}
-        print(json.dumps(shown, ensure_ascii=False, indent=2, default=str))
+        fields = {name: getattr(explanation, name) for name in explanation.__slots__}
+        print(json.dumps(fields, ensure_ascii=False, indent=2, default=str))
         return
-    print(*found.sentences, sep="\n")
+    print(*explanation.sentences, sep="\n")

@@ -1,4 +1,4 @@
-"""mailer queues …: what waits where, how fast it goes, and holding a relay or a receiving domain."""
+"""The command ``mailer queues``: watch queues, and suspend or resume a relay or receiving domain."""
 
 import json
 import re
@@ -16,17 +16,19 @@ from rich.table import Table
 from rich.text import Text
 
 from mailer.bootstrap import Container
-from mailer.cli.console import format_duration, make_console
+from mailer.cli.console import format_count, format_duration, make_console
 from mailer.cli.errors import UsageError
 from mailer.services.delivery import monitor
 from mailer.services.delivery.monitor import EndpointStatus, QueueSnapshot
 
-commands = typer.Typer(help="Watch the queues; hold a relay or a receiving domain, and let it go.")
+commands = typer.Typer(help="Watch queues; suspend or resume a relay or domain.")
 
-EndpointName = Annotated[str, typer.Argument(help="A relay, a group such as Gmail, or a receiving domain.")]
+EndpointName = Annotated[
+    str, typer.Argument(help="A relay, a provider such as Gmail, or a receiving domain.")
+]
 _TRUNCATED_COLUMNS = ("worker", "queues", "relay", "domain", "why")
 _BEAT_OVERDUE_SECONDS = 10.0
-"""Seconds without a tick that nobody need think about: workers tell only every few seconds what they took."""
+"""Silence of the scheduler that is normal: workers report only every few seconds."""
 _UNIT_SECONDS = {"m": 60, "h": 3600, "d": 86_400}
 _STATE_COLOURS = {"open": "green", "slowed": "yellow", "trying": "yellow", "shut": "red", "held": "red"}
 
@@ -34,40 +36,42 @@ _STATE_COLOURS = {"open": "green", "slowed": "yellow", "trying": "yellow", "shut
 @commands.callback(invoke_without_command=True)
 def queues(
     context: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON once, after a second's look.")] = False,
-    once: Annotated[bool, typer.Option("--once", help="Print it once and end.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON once, measured over one second.")
+    ] = False,
+    once: Annotated[bool, typer.Option("--once", help="Print once and exit.")] = False,
 ) -> None:
-    """Every queue, worker, relay and receiving domain, live; Ctrl-C ends it."""
+    """Show queues, workers, relays and receiving domains live. Stop with Ctrl-C."""
     if context.invoked_subcommand:
         return
-    with Container() as parts:
+    with Container() as app:
 
-        def look(before: QueueSnapshot | None = None) -> QueueSnapshot:
+        def take_snapshot(previous: QueueSnapshot | None = None) -> QueueSnapshot:
             return monitor.snapshot(
-                parts.database, parts.metrics, parts.relay_routes, parts.providers, datetime.now(UTC), before
+                app.database, app.metrics, app.relay_routes, app.providers, datetime.now(UTC), previous
             )
 
-        printed = make_console()
+        console = make_console()
         if as_json or once or not sys.stdout.isatty():
-            first = look()
+            first = take_snapshot()
             time.sleep(1)
-            picture = look(first)
+            snapshot = take_snapshot(first)
             if as_json:
-                print(json.dumps(_snapshot_dict(picture), ensure_ascii=False, indent=2, default=str))
+                print(json.dumps(_snapshot_dict(snapshot), ensure_ascii=False, indent=2, default=str))
             else:
-                printed.print(render(picture))
+                console.print(render(snapshot))
             return
-        _monitor(printed, look)
+        _monitor(console, take_snapshot)
 
 
 def _monitor(screen: Console, take_snapshot: Callable[[QueueSnapshot | None], QueueSnapshot]) -> None:
-    picture = take_snapshot(None)
-    with Live(render(picture, screen), console=screen, screen=True, auto_refresh=False) as live:
+    snapshot = take_snapshot(None)
+    with Live(render(snapshot, screen), console=screen, screen=True, auto_refresh=False) as live:
         try:
             while True:
                 time.sleep(1)
-                picture = take_snapshot(picture)
-                live.update(render(picture, screen), refresh=True)
+                snapshot = take_snapshot(snapshot)
+                live.update(render(snapshot, screen), refresh=True)
         except KeyboardInterrupt:
             return
 
@@ -76,57 +80,57 @@ def _monitor(screen: Console, take_snapshot: Callable[[QueueSnapshot | None], Qu
 def suspend(
     name: EndpointName,
     duration: Annotated[
-        str, typer.Option("--for", help="Such as 30m, 2h or 1d; until released without it.")
+        str, typer.Option("--for", help="Duration, such as 30m, 2h or 1d. Default: until resumed.")
     ] = "",
     why: Annotated[
         str,
-        typer.Option(help="Stands beside it for those who look; what an earlier suspend said, without it."),
+        typer.Option(help="Reason, shown in the list. Default: the reason of the previous suspension."),
     ] = "",
 ) -> None:
-    """Let nothing go there for a while; what is due waits, and everything else goes on."""
+    """Suspend a relay, provider or domain. Its mail waits; all other mail is sent."""
     until = None
     if duration:
-        found = re.fullmatch(r"(\d{1,4})([mhd])", duration)
-        if not found or not int(found[1]):
-            raise UsageError(f"“{duration}” is not a time such as 30m, 2h or 1d.")
-        until = datetime.now(UTC) + timedelta(seconds=int(found[1]) * _UNIT_SECONDS[found[2]])
-    with Container() as parts:
-        held = monitor.suspend(parts.database, parts.relay_routes, parts.providers, name, until, why)
-    end = f"until {until:%d %B %Y at %H:%M} UTC" if until else f"until: mailer queues resume {held.name!r}"
-    print(f"Nothing goes to the {held.scope.value} {held.name} {end}.")
-    if held.previous_state == "held":
-        print("It was held already: this takes the place of what was said before.")
-    if not held.has_subscribers:
-        print(f"No reader has an address at {held.name}: is it spelt right?")
+        match = re.fullmatch(r"(\d{1,4})([mhd])", duration)
+        if not match or not int(match[1]):
+            raise UsageError(f"“{duration}” is not a duration such as 30m, 2h or 1d.")
+        until = datetime.now(UTC) + timedelta(seconds=int(match[1]) * _UNIT_SECONDS[match[2]])
+    with Container() as app:
+        result = monitor.suspend(app.database, app.relay_routes, app.providers, name, until, why)
+    end = f" until {until:%d %B %Y at %H:%M} UTC" if until else ""
+    print(f"The {result.scope.value} {result.name} is suspended{end}.")
+    if not until:
+        print(f"Resume it with: mailer queues resume {result.name!r}")
+    if result.previous_state == "held":
+        print("It was already suspended. This replaces the earlier suspension.")
+    if not result.has_subscribers:
+        print(f"No reader has an address at {result.name}. Is it spelled correctly?")
 
 
 @commands.command("resume")
 def resume(name: EndpointName) -> None:
-    """Let mail go there again, whatever held it back or slowed it down."""
-    with Container() as parts:
-        held = monitor.resume(parts.database, parts.relay_routes, parts.providers, name)
-    if held.previous_state == "open":
-        print(f"Nothing held the {held.scope.value} {held.name} back.")
-    else:
-        print(f"Mail goes to the {held.scope.value} {held.name} again.")
+    """Resume a relay, provider or domain at full rate, whatever stopped or slowed it."""
+    with Container() as app:
+        result = monitor.resume(app.database, app.relay_routes, app.providers, name)
+    change = "was not suspended or slowed" if result.previous_state == "open" else "is resumed"
+    print(f"The {result.scope.value} {result.name} {change}.")
 
 
 def _snapshot_dict(snapshot: QueueSnapshot) -> dict[str, Any]:
-    shown = asdict(snapshot)
-    del shown["depths"]
-    for issue in shown["issues"]:
+    fields = asdict(snapshot)
+    del fields["depths"]
+    for issue in fields["issues"]:
         counts = issue["counts"]
         counts["pending"] = counts["candidates"] - sum(
             counts[name] for name in ("sent", "failed", "skipped", "uncertain")
         )
-    return shown
+    return fields
 
 
 def render(snapshot: QueueSnapshot, screen: Console | None = None) -> RenderableType:
-    """What must not be missed comes first. A ``screen`` is filled, and says how much it has no room for."""
+    """Return a snapshot as tables, warnings first. With ``screen``, cut it to the screen's height."""
     gap = [Text()] if screen is None or screen.height >= 40 else []
-    parts: list[RenderableType] = [Text(f"{snapshot.at:%d %B %Y, %H:%M:%S} UTC", style="dim")]
-    parts += [
+    blocks: list[RenderableType] = [Text(f"{snapshot.at:%d %B %Y, %H:%M:%S} UTC", style="dim")]
+    blocks += [
         *_warnings(snapshot),
         *gap,
         *_issues(snapshot),
@@ -136,65 +140,66 @@ def render(snapshot: QueueSnapshot, screen: Console | None = None) -> Renderable
         *gap,
     ]
     if snapshot.workers:
-        parts += [_workers(snapshot), *gap]
-    parts += [_endpoints("relay", snapshot.relays, snapshot.at), *gap]
+        blocks += [_workers(snapshot), *gap]
+    blocks += [_endpoints("relay", snapshot.relays, snapshot.at), *gap]
     lines, more = snapshot.providers, snapshot.more_providers
     if screen is not None:
-        used = len(screen.render_lines(Group(*parts), pad=False))
-        room = max(1, screen.height - used - 2)  # besides the head of the table and the line below it
+        used = len(screen.render_lines(Group(*blocks), pad=False))
+        room = max(1, screen.height - used - 2)  # minus the table's header and the line below it
         more += len(lines[room:])
         lines = lines[:room]
-    parts.append(_endpoints("domain", lines, snapshot.at))
+    blocks.append(_endpoints("domain", lines, snapshot.at))
     if more:
-        parts.append(Text(f"… and {more:,} more"))
-    return Group(*parts)
+        blocks.append(Text(f"… and {more:,} more"))
+    return Group(*blocks)
 
 
 def _warnings(snapshot: QueueSnapshot) -> list[Text]:
-    """What somebody should look after."""
+    """Return what needs attention: errors in red, then warnings in yellow."""
     red, yellow = [], []
     if not snapshot.redis_available:
-        red.append("Redis does not answer: workers, rates and hints are not known.")
+        red.append("Redis does not answer: workers, rates and broker messages are unknown.")
     elif not snapshot.workers:
-        red.append("No worker says that it is at work. Are they running?")
+        red.append("No worker has reported. Are they running?")
     else:
-        red += [f"Nobody takes from {queue}." for queue in snapshot.unconsumed_queues]
+        red += [f"No worker consumes queue {queue}." for queue in snapshot.unconsumed_queues]
     if snapshot.beat_silence_seconds is not None and snapshot.beat_silence_seconds > _BEAT_OVERDUE_SECONDS:
         red.append(
-            f"The clock has not ticked for {format_duration(snapshot.beat_silence_seconds)}: is beat running?"
+            f"The scheduler has not run for {format_duration(snapshot.beat_silence_seconds)}: is beat running?"
         )
-    for one in snapshot.issues:
+    for issue in snapshot.issues:
         if (
-            one.scheduled_at
-            and (late := (snapshot.at - one.scheduled_at).total_seconds()) > _BEAT_OVERDUE_SECONDS
+            issue.scheduled_at
+            and (late := (snapshot.at - issue.scheduled_at).total_seconds()) > _BEAT_OVERDUE_SECONDS
         ):
-            red.append(f"Issue {one.issue} is late by {format_duration(late)}.")
+            red.append(f"Issue {issue.issue} is late by {format_duration(late)}.")
     if all(relay.state in ("held", "shut") for relay in snapshot.relays):
-        red.append("No relay can be used: nothing goes out.")
-    for issue, count in snapshot.uncertain.items():
-        yellow.append(
-            f"{count:,} of issue {issue} uncertain: mailer deliveries list --issue {issue} --state uncertain"
+        red.append("No relay can be used: nothing is sent.")
+    for id, count in snapshot.uncertain.items():
+        deliveries = format_count(count, "delivery", "deliveries")
+        yellow.append(f"{deliveries} of issue {id} uncertain: mailer deliveries list --issue {id}")
+    if snapshot.expired_leases:
+        leases = format_count(
+            snapshot.expired_leases, "batch has an expired lease", "batches have expired leases"
         )
-    if count := snapshot.expired_leases:
-        what = "1 batch of a lost worker waits" if count == 1 else f"{count:,} batches of lost workers wait"
-        yellow.append(f"{what} for another one to take over.")
-    return [Text(said, style="red") for said in red] + [Text(said, style="yellow") for said in yellow]
+        yellow.append(f"{leases}; another worker will take over.")
+    return [Text(line, style="red") for line in red] + [Text(line, style="yellow") for line in yellow]
 
 
 def _issues(snapshot: QueueSnapshot) -> list[Text]:
     if not snapshot.issues:
-        return [Text("No issue is going out.")]
+        return [Text("No issue is being sent.")]
     lines = []
-    for one in snapshot.issues:
-        counts = one.counts
-        said = [f"{one.issue}  {one.newsletter} {one.number}", one.state.value]
-        if one.scheduled_at and one.scheduled_at > snapshot.at:
-            said.append(f"until {one.scheduled_at:%-d %B %Y at %H:%M} UTC")
-        if one.pause_reason:
-            said.append(f"by {one.pause_reason}")
-        if one.max_rate:
-            said.append(f"at most {one.max_rate:g}/s")
-        lines.append(Text("  ".join(said), style="bold", no_wrap=True, overflow="ellipsis"))
+    for issue in snapshot.issues:
+        counts = issue.counts
+        facts = [f"{issue.issue}  {issue.newsletter} {issue.number}", issue.state.value]
+        if issue.scheduled_at and issue.scheduled_at > snapshot.at:
+            facts.append(f"until {issue.scheduled_at:%-d %B %Y at %H:%M} UTC")
+        if issue.pause_reason:
+            facts.append(f"by {issue.pause_reason}")
+        if issue.max_rate:
+            facts.append(f"at most {issue.max_rate:g}/s")
+        lines.append(Text("  ".join(facts), style="bold", no_wrap=True, overflow="ellipsis"))
         if counts.candidates:
             lines.append(
                 Text(
@@ -206,43 +211,45 @@ def _issues(snapshot: QueueSnapshot) -> list[Text]:
 
 
 def _queues(snapshot: QueueSnapshot) -> RenderableType:
-    table = _table("queue", "waiting >", "later >", "oldest >", "in a second >", "out a second >", "hints >")
-    for one in snapshot.queues:
+    table = _table("queue", "waiting >", "later >", "oldest >", "in/s >", "out/s >", "broker >")
+    for queue in snapshot.queues:
         table.add_row(
-            one.name,
-            f"{one.waiting:,}",
-            f"{one.postponed:,}",
-            "" if one.oldest_seconds is None else format_duration(one.oldest_seconds),
-            _format_rate(one.inflow_rate),
-            _format_rate(one.outflow_rate) if snapshot.redis_available else "?",
-            "?" if one.broker_messages is None else f"{one.broker_messages:,}",
+            queue.name,
+            f"{queue.waiting:,}",
+            f"{queue.postponed:,}",
+            "" if queue.oldest_seconds is None else format_duration(queue.oldest_seconds),
+            _format_rate(queue.inflow_rate),
+            _format_rate(queue.outflow_rate) if snapshot.redis_available else "?",
+            "?" if queue.broker_messages is None else f"{queue.broker_messages:,}",
         )
     return table
 
 
 def _postponed(snapshot: QueueSnapshot) -> list[Text]:
-    """Why some of what is pending was put off."""
-    said = []
+    """Return why pending deliveries were postponed, as one sentence or none."""
+    reasons = []
     if snapshot.rate_limited:
-        said.append(f"{snapshot.rate_limited:,} wait until they may go to their domain")
+        reasons.append(
+            f"{format_count(snapshot.rate_limited, 'waits', 'wait')} for a rate limit or a breaker"
+        )
     if snapshot.retries:
-        said.append(f"{snapshot.retries:,} wait for another attempt")
+        reasons.append(f"{format_count(snapshot.retries, 'waits', 'wait')} for a retry")
     if snapshot.retries and snapshot.next_retry:
-        left = (snapshot.next_retry - snapshot.at).total_seconds()
-        said[-1] += f", the next one due {'now' if left <= 0 else f'in {format_duration(left)}'}"
-    return [Text(f"Of these, {'; '.join(said)}.")] if said else []
+        seconds = (snapshot.next_retry - snapshot.at).total_seconds()
+        reasons[-1] += f", next {'now' if seconds <= 0 else f'in {format_duration(seconds)}'}"
+    return [Text(f"Of these, {'; '.join(reasons)}.")] if reasons else []
 
 
 def _workers(snapshot: QueueSnapshot) -> RenderableType:
     table = _table("worker", "queues", "busy >", "up >", "last task")
     now = snapshot.at.timestamp()
-    for one in snapshot.workers:
-        last = max(one.last_consumed.items(), key=lambda item: item[1], default=None)
+    for worker in snapshot.workers:
+        last = max(worker.last_consumed.items(), key=lambda item: item[1], default=None)
         table.add_row(
-            _truncated(one.name),
-            _truncated(", ".join(one.queues)),
-            str(one.active_tasks),
-            format_duration(now - one.started_at),
+            _truncated(worker.name),
+            _truncated(", ".join(worker.queues)),
+            str(worker.active_tasks),
+            format_duration(now - worker.started_at),
             f"{last[0]}, {format_duration(now - last[1])} ago" if last else "none yet",
         )
     return table
@@ -250,25 +257,25 @@ def _workers(snapshot: QueueSnapshot) -> RenderableType:
 
 def _endpoints(kind: str, endpoints: Sequence[EndpointStatus], now: datetime) -> RenderableType:
     if not endpoints:
-        return Text(f"Nothing went to any {kind} lately.")
+        return Text(f"No {kind} has had mail recently.")
     table = _table(kind, "rate >", "limit >", "deferred >", "waiting >", "state", "why")
-    for one in endpoints:
-        until = (
-            f" for {format_duration((one.open_until - now).total_seconds())}"
-            if one.open_until and one.open_until.year < 9000
+    for endpoint in endpoints:
+        duration = (
+            f" for {format_duration((endpoint.open_until - now).total_seconds())}"
+            if endpoint.open_until and endpoint.open_until.year < 9000
             else ""
         )
-        limit = f"{one.limit:,.3g}/s" if one.limit else ""
-        if one.warm_up:
-            limit += f" {one.warm_up[0]:,} of {one.warm_up[1]:,} today"
+        limit = f"{endpoint.limit:,.3g}/s" if endpoint.limit else ""
+        if endpoint.warm_up:
+            limit += f" {endpoint.warm_up[0]:,} of {endpoint.warm_up[1]:,} today"
         table.add_row(
-            _truncated(one.name),
-            "?" if one.rate is None else _format_rate(one.rate),
+            _truncated(endpoint.name),
+            "?" if endpoint.rate is None else _format_rate(endpoint.rate),
             limit.strip(),
-            "?" if one.deferral_rate is None else _format_rate(one.deferral_rate),
-            f"{one.waiting:,}" if one.waiting else "",
-            Text(one.state + until, style=_STATE_COLOURS[one.state]),
-            _truncated(one.reason),
+            "?" if endpoint.deferral_rate is None else _format_rate(endpoint.deferral_rate),
+            f"{endpoint.waiting:,}" if endpoint.waiting else "",
+            Text(endpoint.state + duration, style=_STATE_COLOURS[endpoint.state]),
+            _truncated(endpoint.reason),
         )
     return table
 
@@ -277,9 +284,8 @@ def _table(*columns: str) -> Table:
     table = Table(pad_edge=False, box=None, header_style="bold", show_edge=False, padding=(0, 2, 0, 0))
     for column in columns:
         name, right, _ = column.partition(" >")
-        # Where room is scarce, names and reasons are shortened, never figures.
+        # A narrow terminal shortens names and reasons, never numbers.
         table.add_column(name, justify="right" if right else "left", no_wrap=name not in _TRUNCATED_COLUMNS)
-    table.title = None
     return table
 
 

@@ -1,4 +1,4 @@
-"""mailer subscribers … and mailer suppress"""
+"""The commands ``mailer subscribers``, ``suppress``, ``receive`` and ``retention``."""
 
 import sys
 from datetime import UTC, datetime
@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mailer.bootstrap import Container
+from mailer.cli.console import format_count
 from mailer.cli.errors import UsageError, describe
 from mailer.domain.subscriber_fields import InvalidValue, read_address
 from mailer.services.feedback import bounces
@@ -17,22 +18,26 @@ from mailer.services.maintenance import retention
 from mailer.services.subscribers import csv_import, personal_data
 from mailer.store.database import DatabaseDown
 
-_NO_DATA = "Nothing is held about this address."
+_NO_DATA = "No data is stored about this address."
 _MAX_INBOUND_BYTES = 1 << 20
-"""Bytes of a mail that came back that are looked at: what counts stands at its beginning."""
+"""How much of an inbound mail is read. The relevant parts come first."""
 
-commands = typer.Typer(no_args_is_help=True, help="Readers of a newsletter.")
+commands = typer.Typer(
+    no_args_is_help=True, help="Import readers, unsubscribe them, and export or erase their data."
+)
 
 
 @commands.command("import")
 def import_(
-    file: Annotated[Path, typer.Argument(help="CSV with the columns address, name, languages, sections, …")],
+    file: Annotated[
+        Path, typer.Argument(help="CSV file with the columns address, name, languages, sections, …")
+    ],
     newsletter: Annotated[str, typer.Option(help="The newsletter's slug.")],
     rejects: Annotated[
-        Path | None, typer.Option(help="Where rejected lines go; NAME.rejects.csv without it.")
+        Path | None, typer.Option(help="File for rejected lines. Default: NAME.rejects.csv.")
     ] = None,
 ) -> None:
-    """Take readers in from a CSV file. A second run adds nothing; who is in keeps what they chose."""
+    """Import readers from CSV. Safe to repeat: existing readers keep their preferences."""
     bar = Progress(
         TextColumn("{task.fields[lines]:,} lines"),
         BarColumn(),
@@ -41,31 +46,31 @@ def import_(
         console=Console(stderr=True),
         transient=True,
     )
-    with Container() as parts, bar:
+    with Container() as app, bar:
         task = bar.add_task("", total=None, lines=0)
 
         def show(at: csv_import.Progress) -> None:
             bar.update(task, total=max(at.bytes_total, 1), completed=at.bytes_read, lines=at.lines)
 
         report = csv_import.import_subscribers(
-            parts.database,
+            app.database,
             file,
             newsletter,
             rejects_path=rejects,
-            hmac_pads=parts.tokens.hmac_pads(),
+            hmac_pads=app.tokens.hmac_pads(),
             now=datetime.now(UTC),
             on_progress=show,
         )
     print(
-        f"{report.lines:,} lines: {report.added:,} added, {report.known:,} known already, "
+        f"{format_count(report.lines, 'line')}: {report.added:,} added, {report.known:,} already known, "
         f"{report.suppressed:,} suppressed, {report.rejected:,} rejected; {report.seconds:.1f} s."
     )
     if report.rejects_path:
-        print(f"The rejected lines, each with its reason: {report.rejects_path}")
+        print(f"Rejected lines with their reasons: {report.rejects_path}")
 
 
 def normalized_addresses(addresses: list[str]) -> list[str]:
-    """The keys of addresses as somebody typed them. Raises Misuse."""
+    """Return the normalized form of each address. Raises UsageError for an invalid one."""
     keys = []
     for address in addresses:
         try:
@@ -77,111 +82,111 @@ def normalized_addresses(addresses: list[str]) -> list[str]:
 
 @commands.command("unsubscribe")
 def unsubscribe(
-    addresses: Annotated[list[str], typer.Argument(help="Addresses of people who asked for it.")],
+    addresses: Annotated[list[str], typer.Argument(help="Addresses to unsubscribe.")],
     newsletter: Annotated[str, typer.Option(help="The newsletter's slug.")],
 ) -> None:
-    """End subscriptions for people who asked by telephone or letter; takes effect on queued mail too."""
+    """Unsubscribe people who asked by telephone or letter. Also stops queued mail."""
     keys = normalized_addresses(addresses)
-    with Container() as parts:
-        hashes = [parts.tokens.address_hash(key) for key in keys]
-        ended = bounces.unsubscribe(parts.database, newsletter, hashes, datetime.now(UTC))
-    print(f"{ended} of {len(keys)} were subscribed and are not any more.")
+    with Container() as app:
+        hashes = [app.tokens.address_hash(key) for key in keys]
+        unsubscribed = bounces.unsubscribe(app.database, newsletter, hashes, datetime.now(UTC))
+    print(f"Unsubscribed {unsubscribed:,} of {format_count(len(keys), 'address', 'addresses')}.")
 
 
 @commands.command("show")
-def show(address: Annotated[str, typer.Argument(help="Whose subscriptions.")]) -> None:
-    """Tell in short how somebody stands to each newsletter, what they agreed to and what they got last."""
+def show(address: Annotated[str, typer.Argument(help="The person's address.")]) -> None:
+    """Summarise a person's subscriptions, consents and latest issues."""
     (key,) = normalized_addresses([address])
-    with Container() as parts:
-        sentences = personal_data.summarize(
-            personal_data.export(parts.database, parts.tokens.address_hash(key))
-        )
+    with Container() as app:
+        sentences = personal_data.summarize(personal_data.export(app.database, app.tokens.address_hash(key)))
     print("\n".join(sentences) or _NO_DATA)
 
 
 @commands.command("export")
 def export(
-    address: Annotated[str, typer.Argument(help="Whose data.")],
-    json: Annotated[bool, typer.Option("--json", help="For a machine, to be handed on as a file.")] = False,
+    address: Annotated[str, typer.Argument(help="The person's address.")],
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Print everything that is held about a person, from every table."""
+    """Print all stored data about a person, from every table."""
     (key,) = normalized_addresses([address])
-    with Container() as parts:
-        held = personal_data.export(parts.database, parts.tokens.address_hash(key))
+    with Container() as app:
+        tables = personal_data.export(app.database, app.tokens.address_hash(key))
     if json:
-        print(personal_data.to_json(held))
+        print(personal_data.to_json(tables))
         return
-    for table, rows in held.items():
+    for table, rows in tables.items():
         for row in rows:
             print(f"{table}:")
             for name, value in row.items():
                 if value not in (None, "", [], {}):
                     print(f"  {name}: {value}")
-    if not any(held.values()):
+    if not any(tables.values()):
         print(_NO_DATA)
 
 
 @commands.command("erase")
 def erase(
-    address: Annotated[str, typer.Argument(help="Of a person who asked for it.")],
+    address: Annotated[str, typer.Argument(help="The person's address.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Erase a person from every table; a keyed hash stays, so that no list brings them back."""
+    """Erase a person from every table. A keyed hash stays and blocks a later import."""
     (key,) = normalized_addresses([address])
     if not yes:
-        typer.confirm("Erase everything that is held about this person, for good?", abort=True)
-    with Container() as parts:
-        done = personal_data.erase(parts.database, parts.tokens.address_hash(key), datetime.now(UTC))
-    subscriptions = "1 subscription" if done.subscriptions == 1 else f"{done.subscriptions} subscriptions"
-    print(f"Erased, with {subscriptions}." if done.known else _NO_DATA)
+        typer.confirm("Permanently erase all data about this person?", abort=True)
+    with Container() as app:
+        result = personal_data.erase(app.database, app.tokens.address_hash(key), datetime.now(UTC))
+    subscriptions = format_count(result.subscriptions, "subscription")
+    print(f"Erased, with {subscriptions}." if result.known else _NO_DATA)
 
 
 def receive(
-    recipient: Annotated[
-        str, typer.Argument(help="The address that the mail came to: bounce+…@ or unsubscribe+…@")
-    ],
+    recipient: Annotated[str, typer.Argument(help="Recipient of the mail: bounce+…@ or unsubscribe+…@")],
 ) -> None:
-    """Take in a mail that came back, from standard input: a bounce, or a request to unsubscribe.
+    """Process an inbound bounce or unsubscribe mail from standard input.
 
-    For a mail server's pipe: exit status 75 asks it to try again later.
+    Meant for a mail server's pipe. Exit status 75 (EX_TEMPFAIL) asks it to try again later.
     """
     message = sys.stdin.buffer.read(_MAX_INBOUND_BYTES)
     while sys.stdin.buffer.read(1 << 16):
-        pass  # a pipe that is closed early would bounce the mail
+        pass  # the mail server would bounce the mail if the pipe closed early
     try:
-        with Container() as parts:
-            print(bounces.receive(parts.database, parts.urls, recipient, message, datetime.now(UTC)))
+        with Container() as app:
+            print(bounces.receive(app.database, app.urls, recipient, message, datetime.now(UTC)))
     except DatabaseDown as error:
         print(error, file=sys.stderr)
         raise typer.Exit(75) from None
 
 
 def run_retention(
-    report: Annotated[bool, typer.Option("--report", help="Only show what the last sweeps let go.")] = False,
+    report: Annotated[bool, typer.Option("--report", help="Only list the last runs.")] = False,
 ) -> None:
-    """Let go of what has been kept long enough, now. Workers do it by themselves once a day."""
-    with Container() as parts:
+    """Delete data past its retention period now. Workers also do this daily."""
+    with Container() as app:
         if not report:
-            retention.run(parts.database, parts.retention_policy, datetime.now(UTC))
-        reports = retention.list_runs(parts.database, 30 if report else 1)
+            retention.run(app.database, app.retention_policy, datetime.now(UTC))
+        reports = retention.list_runs(app.database, 30 if report else 1)
         if not reports:
-            print("There was no sweep yet; workers do one every night, and `mailer retention` does it now.")
-        for at, removed in reports:
-            counts = ", ".join(f"{count:,} {what}" for what, count in removed.items()) or "not finished"
+            print("No run yet. Workers do one every day; `mailer retention` does one now.")
+        for at, deleted in reports:
+            counts = ", ".join(f"{count:,} {kind}" for kind, count in deleted.items()) or "not finished"
             print(f"{at:%Y-%m-%d %H:%M} UTC: {counts}")
 
 
 def suppress(
-    addresses: Annotated[list[str], typer.Argument(help="Addresses that must not be mailed.")],
-    reason: Annotated[str, typer.Option(help="Why; stands in the record.")] = "by hand",
-    lift: Annotated[bool, typer.Option("--lift", help="Take it back; this subscribes nobody.")] = False,
+    addresses: Annotated[list[str], typer.Argument(help="Addresses to suppress.")],
+    reason: Annotated[str, typer.Option(help="Reason, kept with the suppression.")] = "by hand",
+    lift: Annotated[
+        bool, typer.Option("--lift", help="Remove the suppression (does not resubscribe).")
+    ] = False,
 ) -> None:
-    """Never mail these addresses again, also mail that is already queued."""
+    """Suppress addresses: never mail them again, and stop queued mail to them."""
     keys = normalized_addresses(addresses)
-    with Container() as parts:
+    total = format_count(len(keys), "address", "addresses")
+    with Container() as app:
+        hashes = [app.tokens.address_hash(key) for key in keys]
         if lift:
-            done = bounces.lift_suppressions(parts.database, [parts.tokens.address_hash(key) for key in keys])
-            print(f"{done} of {len(keys)} addresses were suppressed and are not any more.")
+            lifted = bounces.lift_suppressions(app.database, hashes)
+            print(f"Lifted the suppression of {lifted:,} of {total}.")
             return
-        new = bounces.suppress(parts.database, [parts.tokens.address_hash(key) for key in keys], reason)
-    print(f"{new} of {len(keys)} addresses are newly suppressed.")
+        added = bounces.suppress(app.database, hashes, reason)
+    print(f"Suppressed {added:,} of {total}.")

@@ -1,4 +1,4 @@
-"""The service's processes on one host, started and ended together."""
+"""Starts and stops the service's processes on one host."""
 
 import ctypes
 import os
@@ -15,19 +15,19 @@ _PR_SET_PDEATHSIG = 1
 
 
 def _die_with_parent() -> None:
-    """A child whose parent was killed must not go on sending."""
+    """Have the kernel stop this child when its parent dies, so that it does not keep sending."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def handle_termination() -> None:
-    """SIGTERM is KeyboardInterrupt, too; and so is SIGINT where a shell has it ignored, as in the background."""
+    """Raise KeyboardInterrupt on SIGTERM, and on SIGINT even where a shell started us ignoring it."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
 
 
 class Supervisor:
-    """Web, workers and beat as children of this process, with the same settings and servers."""
+    """Web server, workers and beat as child processes with the same settings and servers."""
 
     def __init__(self, app: Container) -> None:
         self._settings = app.settings
@@ -47,8 +47,7 @@ class Supervisor:
         )
 
     def start(self, name: str, *arguments: str, environment: Mapping[str, str] | None = None) -> None:
-        """Start ``python -m words…``, with what ``environment`` adds; what it prints goes to ``{name}.log``
-        in the state folder."""
+        """Start ``python -m arguments…``. Its output goes to ``logs/{name}.log`` in the state folder."""
         logs: Path = self._settings.state_dir / "logs"
         logs.mkdir(parents=True, exist_ok=True)
         with (logs / f"{name}.log").open("wb") as log:
@@ -64,42 +63,55 @@ class Supervisor:
     def start_worker(
         self, name: str, queues: str, threads: int, environment: Mapping[str, str] | None = None
     ) -> None:
-        words = ["celery", "-A", "workers.app", "worker", "--pool", "threads", "--concurrency", str(threads)]
+        """Start a Celery worker for a comma-separated list of queues."""
+        command = [
+            "celery",
+            "-A",
+            "workers.app",
+            "worker",
+            "--pool",
+            "threads",
+            "--concurrency",
+            str(threads),
+        ]
         options = ["--without-gossip", "--without-mingle", "--loglevel", "WARNING"]
-        self.start(name, *words, "-Q", queues, "-n", f"{name}@%h", *options, environment=environment)
+        self.start(name, *command, "-Q", queues, "-n", f"{name}@%h", *options, environment=environment)
 
     def start_beat(self, name: str = "beat", environment: Mapping[str, str] | None = None) -> None:
+        """Start Celery beat with a schedule file of its own."""
         schedule = str(self._settings.state_dir / f"{name}-schedule")
-        words = ["celery", "-A", "workers.app", "beat", "--loglevel", "WARNING", "-s", schedule]
-        self.start(name, *words, environment=environment)
+        command = ["celery", "-A", "workers.app", "beat", "--loglevel", "WARNING", "-s", schedule]
+        self.start(name, *command, environment=environment)
 
     def start_all(self, *, web: bool = True) -> None:
+        """Start workers and beat, and the web server unless ``web`` is false."""
         if web:
             self.start("web", "mailer", "web")
         self.start_worker("prepare", "scheduler,expand,compose,transactional", 3)
-        # Python runs on one core at a time: two processes use two. While one thread of a process waits for
-        # the last messages of its batch, the other one's are under way.
+        # Two processes, because the GIL keeps one on one core. Two threads each: while one waits for the
+        # last messages of its batch, the other is sending.
         self.start_worker("send", "send,retry", 2)
         self.start_worker("send-2", "send,retry", 2)
         self.start_beat()
 
     def exited(self) -> list[str]:
-        """Names of processes that have ended by themselves."""
+        """Return the names of processes that have exited on their own."""
         return [name for name, process in self._running.items() if process.poll() is not None]
 
     def pid(self, name: str) -> int:
+        """Return the process id of a running process."""
         return self._running[name].pid
 
     def stop(self, seconds: float = 15, *names: str) -> None:
-        """End those, or all: SIGTERM, and SIGKILL for what is still there after a while."""
-        ending = [self._running.pop(name) for name in names or tuple(self._running)]
-        for process in ending:
+        """Stop the named processes, or all: SIGTERM, then SIGKILL after ``seconds``."""
+        stopping = [self._running.pop(name) for name in names or tuple(self._running)]
+        for process in stopping:
             if process.poll() is None:
                 process.terminate()
-        until = time.monotonic() + seconds
-        for process in ending:
+        deadline = time.monotonic() + seconds
+        for process in stopping:
             try:
-                process.wait(max(0.1, until - time.monotonic()))
+                process.wait(max(0.1, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

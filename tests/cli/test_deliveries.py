@@ -69,7 +69,7 @@ def test_the_list_says_how_to_go_on(mailer: Run, issue: int) -> None:
     assert f"mailer deliveries resolve {issue} ADDRESS" in shown.output
     assert f"mailer issue retry {issue}" in mailer("deliveries", "list", "--state", "failed").output
     some = mailer("deliveries", "list", "--limit", 1)
-    assert "… and 1 more; all with --limit 0." in some.output
+    assert "… and 1 more; list all with --limit 0." in some.output
     assert mailer("deliveries", "list", "--state", "pending").output == "No delivery is pending.\n"
     assert "There is no issue 9" in refused(mailer("deliveries", "list", "--issue", 9))
     told = json.loads(mailer("deliveries", "list", "--issue", issue, "--state", "failed", "--json").output)
@@ -122,7 +122,7 @@ def test_settling_by_address(mailer: Run, issue: int) -> None:
         "--by",
         "zoe",
     )
-    assert done.output == "1 settled as sent.\n"
+    assert done.output == "1 delivery resolved as sent.\n"
     assert "zoe  resolved  1 as sent: she says so (subscriber 1)" in mailer("issue", "log", issue).output
     assert "It was settled as sent by zoe" in mailer("explain", issue, "ann@example.org").output
     again = mailer("deliveries", "resolve", issue, "bea@example.org", "ann@example.org", "--as", "failed")
@@ -133,12 +133,12 @@ def test_settling_by_address(mailer: Run, issue: int) -> None:
 def test_settling_all_asks_first(mailer: Run, issue: int) -> None:
     no = mailer("deliveries", "resolve", issue, "--all", "--as", "resend", input="n\n")
     assert "ann@example.org" in no.output and "bea@example.org" in no.output
-    assert "Send all of them once more, 2 in all? [y/N]" in no.output
+    assert "Resend 2 deliveries? [y/N]" in no.output
     assert no.output.endswith("Nothing was done.\n")
     yes = mailer("deliveries", "resolve", issue, "--all", "--as", "resend", "--yes")
-    assert yes.output.startswith("2 to be sent once more, with the same Message-ID.")
+    assert yes.output.startswith("2 deliveries will be sent again with the same Message-ID.")
     assert json.loads(mailer("issue", "status", issue, "--json").output)["state"] == "sending"
-    assert "2 readers may have it twice" in mailer("issue", "audit", issue).output
+    assert "2 readers may have received it twice" in mailer("issue", "audit", issue).output
     none = mailer("deliveries", "resolve", issue, "--all", "--as", "sent")
     assert none.output == f"No delivery of issue {issue} is uncertain.\n"
 
@@ -146,7 +146,7 @@ def test_settling_all_asks_first(mailer: Run, issue: int) -> None:
 def test_settling_needs_to_know_whose(mailer: Run, issue: int) -> None:
     for words in ((), ("ann@example.org", "--all")):
         done = mailer("deliveries", "resolve", issue, *words, "--as", "sent")
-        assert "Say whose delivery: give addresses, or --all." in refused(done)
+        assert "Give addresses or --all, not both." in refused(done)
     assert mailer("deliveries", "resolve", issue, "ann@example.org").exit_code == 2, "--as is needed"
     assert "cannot be right" in refused(mailer("deliveries", "resolve", issue, "no address", "--as", "sent"))
 
@@ -160,17 +160,17 @@ def test_the_explanation_names_the_command(mailer: Run, issue: int) -> None:
 def test_retrying(mailer: Run, app: Container, issue: int) -> None:
     assert "“abc” is no code" in refused(mailer("issue", "retry", issue, "--code", "abc"))
     no = mailer("issue", "retry", issue, "--code", "5.7", input="n\n")
-    assert "1 stays failed: they failed with another code." in no.output
-    assert "Try 1 failed delivery again? [y/N]" in no.output
+    assert "1 delivery is not retried: it failed with another code." in no.output
+    assert "Retry 1 failed delivery? [y/N]" in no.output
     mailer("suppress", "dan@example.org")
     done = mailer("issue", "retry", issue, "--yes")
     assert done.output.splitlines() == [
-        "1 stays failed: their address must not be mailed.",
-        "1 failed delivery is tried again.",
+        "1 delivery is not retried: the address is suppressed.",
+        "Retrying 1 failed delivery.",
         f"Follow it with: mailer issue status {issue}",
     ]
     again = mailer("issue", "retry", issue)
-    assert again.output.splitlines()[-1] == "There is nothing to try again."
+    assert again.output.splitlines()[-1] == "There is nothing to retry."
     assert "retried  1 that failed" in mailer("issue", "log", issue).output
 
 

@@ -40,7 +40,7 @@ def test_it_sends_and_shows_the_mail_until_it_is_ended(folder: Path) -> None:
         )
     try:
         until = time.monotonic() + 120
-        while "Ctrl-C ends it." not in said.read_text():
+        while "Stop with Ctrl-C." not in said.read_text():
             assert running.poll() is None and time.monotonic() < until, said.read_text()
             time.sleep(0.2)
 
@@ -57,11 +57,11 @@ def test_it_sends_and_shows_the_mail_until_it_is_ended(folder: Path) -> None:
 
         second = subprocess.run([*COMMAND, "--exit"], cwd=folder, capture_output=True, text=True, check=False)
         assert second.returncode == 2
-        assert second.stderr == "mailer: A demo is running in .local/demo already. End that one first.\n"
+        assert second.stderr == "mailer: A demo is already running in .local/demo. Stop it first.\n"
     finally:
         running.send_signal(signal.SIGINT)
         assert running.wait(30) == 0, said.read_text()[-2000:]
-    assert said.read_text().endswith("Ctrl-C ends it.\nEnding.\n")
+    assert said.read_text().endswith("Stop with Ctrl-C.\nStopping.\n")
 
     again = subprocess.run([*COMMAND, "--exit"], cwd=folder, capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stdout + again.stderr

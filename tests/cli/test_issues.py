@@ -51,7 +51,7 @@ def test_a_dry_run_prints_what_it_understood_without_a_database(mailer: RunCli, 
 def test_a_dry_run_shows_notes_with_whom_they_speak_for(mailer: RunCli, nowhere: Path) -> None:
     _, out, _ = mailer("issue", "import", SAMPLE / "2026-3.en.md", "--dry-run")
     lines = out.splitlines()
-    assert lines[0] == "6 sections, 16 stories, 7 contact notes. Nothing was written."
+    assert lines[0] == "6 sections, 16 stories, 7 contact notes. Nothing was imported."
     assert "    (For info: Marlo Testwell, marlo.testwell@example.org)" in lines
     assert (
         "    (For info on all of the above: Ina Sample, ina.sample@example.org)"
@@ -103,9 +103,9 @@ def test_what_is_no_newsletter_gets_one_sentence(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("issue status 7", "There is no issue 7. See them with: mailer issue list."),
-        ("issue send 7", "There is no issue 7. See them with: mailer issue list."),
-        ("explain 7 ada@example.org", "There is no issue 7. See them with: mailer issue list."),
+        ("issue status 7", "There is no issue 7. List all issues with: mailer issue list."),
+        ("issue send 7", "There is no issue 7. List all issues with: mailer issue list."),
+        ("explain 7 ada@example.org", "There is no issue 7. List all issues with: mailer issue list."),
         (
             "explain 7 ada",
             "The address “ada” cannot be right: An email address must have an @-sign.",
@@ -114,10 +114,10 @@ def test_what_is_no_newsletter_gets_one_sentence(
             "suppress ada@example.org nonsense",
             "The address “nonsense” cannot be right: An email address must have an @-sign. Nothing was done.",
         ),
-        ("issue cancel 7", "There is no issue 7. See them with: mailer issue list."),
-        ("issue rate 7 0/s", "“0/s” would send nothing. To stop it: mailer issue pause 7"),
-        ("issue rate 7 0", "“0” would send nothing. To stop it: mailer issue pause 7"),
-        ("issue import {good} --language en", "Say for which newsletter: --newsletter SLUG"),
+        ("issue cancel 7", "There is no issue 7. List all issues with: mailer issue list."),
+        ("issue rate 7 0/s", "“0/s” would send nothing. Pause the issue with: mailer issue pause 7"),
+        ("issue rate 7 0", "“0” would send nothing. Pause the issue with: mailer issue pause 7"),
+        ("issue import {good} --language en", "Give the newsletter with --newsletter SLUG"),
         ("issue import {good} --newsletter none --language en", "There is no newsletter “none”."),
         (
             "issue import {good} --newsletter none --language xx-",
@@ -143,16 +143,16 @@ def test_a_scheduled_issue_shows_its_time_and_is_late_after_it(
     mailer: RunCli, cli_app: Container, import_issue: Callable[..., int]
 ) -> None:
     issue = import_issue("en")
-    assert mailer("issue", "reopen", issue)[1] == f"Issue {issue} is a draft; nothing was done.\n"
+    assert mailer("issue", "reopen", issue)[1] == f"Issue {issue} is already a draft.\n"
     mailer("issue", "approve", issue)
     mailer("issue", "send", issue, "--at", "2126-09-30T09:00+02:00")
-    assert "goes out 30 September 2126 at 07:00 UTC" in mailer("issue", "list")[1]
+    assert "starts 30 September 2126 at 07:00 UTC" in mailer("issue", "list")[1]
     assert json.loads(mailer("issue", "list", "--json")[1])[0]["goes_out"] == "2126-09-30 07:00:00+00:00"
     assert "30 September 2126 at 07:00 UTC" in mailer("issue", "status", issue)[1]
     schedule.schedule(cli_app.database, issue, datetime.now(UTC) - timedelta(minutes=5), "tests")
     assert "late by 5 min" in mailer("issue", "list")[1]
     shown = mailer("issue", "status", issue)[1]
-    assert "by 5 min" in shown and "goes out" not in shown
+    assert "by 5 min" in shown and "starts" not in shown
 
 
 def test_what_cannot_be_cancelled_is_not_asked_about(

@@ -37,7 +37,7 @@ def run(settings: Settings, valkey: Valkey, monkeypatch: pytest.MonkeyPatch, tmp
 
 def test_a_hold_is_seen_and_lifted(run: object) -> None:
     assert callable(run)
-    assert "provider Gmail until" in run(
+    assert "The provider Gmail is suspended until" in run(
         "queues", "suspend", "gmail", "--for", "2h", "--why", "their request"
     )
     shown = json.loads(run("queues", "--json"))
@@ -52,11 +52,11 @@ def test_a_hold_is_seen_and_lifted(run: object) -> None:
         ("Gmail", "held", "their request")
     ]
     assert "their request" in run("queues", "--once")
-    assert "It was held already" in run("queues", "suspend", "gmail")
+    assert "It was already suspended" in run("queues", "suspend", "gmail")
     assert "their request" in run("queues", "--once")
-    assert "provider Gmail again" in run("queues", "resume", "Gmail")
-    assert run("queues", "resume", "Gmail") == "Nothing held the provider Gmail back.\n"
-    assert "No reader has an address at gmial.com: is it spelt right?" in run(
+    assert run("queues", "resume", "Gmail") == "The provider Gmail is resumed.\n"
+    assert run("queues", "resume", "Gmail") == "The provider Gmail was not suspended or slowed.\n"
+    assert "No reader has an address at gmial.com. Is it spelled correctly?" in run(
         "queues", "suspend", "gmial.com"
     )
     run("queues", "resume", "gmial.com")
@@ -116,9 +116,8 @@ def test_a_small_screen_shows_what_matters_and_how_much_it_leaves_out() -> None:
     left_out = [line for line in lines if re.fullmatch(r"d\d+\.example .*", line)]
     assert lines[-1] == f"… and {19 - len(left_out)} more"
     assert "1,000,000 = 93 sent + 2 failed + 681 skipped + 999,224 pending + 0 uncertain" in lines
-    assert (
-        "Of these, 296 wait until they may go to their domain; 20 wait for another attempt, the next one due now."
-        in " ".join(lines)
+    assert "Of these, 296 wait for a rate limit or a breaker; 20 wait for a retry, next now." in " ".join(
+        lines
     )
     assert seen(ALL_IS_WELL, 200, 60)[-1] == "… and 5 more"
     assert any(LONG in line and "asked by their postmaster" in line for line in seen(ALL_IS_WELL, 200, 60))
@@ -127,18 +126,18 @@ def test_a_small_screen_shows_what_matters_and_how_much_it_leaves_out() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"unconsumed_queues": ["send"]}, "Nobody takes from send."),
-        ({"beat_silence_seconds": 50.0}, "The clock has not ticked for 50 s: is beat running?"),
-        ({"workers": []}, "No worker says that it is at work. Are they running?"),
+        ({"unconsumed_queues": ["send"]}, "No worker consumes queue send."),
+        ({"beat_silence_seconds": 50.0}, "The scheduler has not run for 50 s: is beat running?"),
+        ({"workers": []}, "No worker has reported. Are they running?"),
         (
             {"redis_available": False, "workers": []},
-            "Redis does not answer: workers, rates and hints are not known.",
+            "Redis does not answer: workers, rates and broker messages are unknown.",
         ),
-        ({"expired_leases": 1}, "1 batch of a lost worker waits for another one to take over."),
-        ({"uncertain": {3: 2}}, "2 of issue 3 uncertain: mailer deliveries list --issue 3 --state uncertain"),
+        ({"expired_leases": 1}, "1 batch has an expired lease; another worker will take over."),
+        ({"uncertain": {3: 2}}, "2 deliveries of issue 3 uncertain: mailer deliveries list --issue 3"),
         (
             {"relays": [replace(ALL_IS_WELL.relays[0], state="held")]},
-            "No relay can be used: nothing goes out.",
+            "No relay can be used: nothing is sent.",
         ),
         (
             {
@@ -161,9 +160,9 @@ def test_a_warning_comes_first(change: dict[str, Any], said: str) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["queues", "suspend", "Gmail", "--for", "0m"], "is not a time such as 30m"),
+        (["queues", "suspend", "Gmail", "--for", "0m"], "is not a duration such as 30m"),
         (["queues", "suspend", "nobody"], "is no relay and no receiving domain"),
-        (["queues", "suspend", "Gmail", "--for", "long"], "is not a time such as 30m"),
+        (["queues", "suspend", "Gmail", "--for", "long"], "is not a duration such as 30m"),
         (["issue", "rate", "1", "fast"], "is not a rate such as 50/s"),
         (["issue", "rate", "1", "5/s"], "There is no issue 1"),
     ],

@@ -21,7 +21,7 @@ def taken() -> Iterator[int]:
 
 
 def test_a_port_that_is_taken_is_named(mailer: RunCli, cli_app: object, taken: int, tmp_path: Path) -> None:
-    said = f"mailer: Nothing can be served on 127.0.0.1:{taken}: Address already in use. Choose another with"
+    said = f"mailer: Cannot listen on 127.0.0.1:{taken}: Address already in use. Choose another port with"
     inbox = ("inbox", "--smtp-port", "0", "--folder", tmp_path)
     assert mailer(*inbox, "--web-port", taken) == (2, "", f"{said} --web-port.\n")
 
@@ -32,7 +32,7 @@ def test_a_port_of_the_settings_that_is_taken_is_named(
     monkeypatch.setenv("MAILER_WEB_PORT", str(taken))
     status, out, err = mailer("web")
     assert (status, out) == (2, "")
-    assert err.endswith("Address already in use. Choose another with MAILER_WEB_PORT.\n")
+    assert err.endswith("Address already in use. Choose another port with MAILER_WEB_PORT.\n")
 
 
 def test_a_database_that_is_not_set_up_is_said_to_be(
@@ -44,7 +44,11 @@ def test_a_database_that_is_not_set_up_is_said_to_be(
     monkeypatch.setenv("MAILER_DATABASE_URL", postgres.url(name))
     monkeypatch.setenv("MAILER_SECRET_KEY", SECRET)
     for words in (["issue", "list"], ["queues", "--once"], ["explain", "1", "ada@example.org"]):
-        assert mailer(*words) == (2, "", "mailer: The database is not set up: mailer migrate.\n")
+        assert mailer(*words) == (
+            2,
+            "",
+            "mailer: The database has no tables. Create them with: mailer migrate.\n",
+        )
 
 
 def test_migrating_a_database_that_is_away_gets_one_sentence(

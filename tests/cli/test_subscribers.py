@@ -78,7 +78,7 @@ def test_erasing_asks_first_and_leaves_nothing_but_the_promise(run: Callable[...
 def test_nobody(run: Callable[..., Result]) -> None:
     for command in (["show"], ["export"], ["erase", "--yes"]):
         done = run(*command, "nobody@example.org")
-        assert (done.exit_code, done.output) == (0, "Nothing is held about this address.\n")
+        assert (done.exit_code, done.output) == (0, "No data is stored about this address.\n")
         assert isinstance(run(*command, "nobody").exception, UsageError)
 
 
@@ -89,9 +89,9 @@ def test_a_suppression_is_taken_back(run: Callable[..., Result]) -> None:
         for words in (["--reason", "by letter"], ["--lift"], ["--lift"])
     ]
     assert said == [
-        "2 of 2 addresses are newly suppressed.\n",
-        "2 of 2 addresses were suppressed and are not any more.\n",
-        "0 of 2 addresses were suppressed and are not any more.\n",
+        "Suppressed 2 of 2 addresses.\n",
+        "Lifted the suppression of 2 of 2 addresses.\n",
+        "Lifted the suppression of 0 of 2 addresses.\n",
     ]
 
 
@@ -101,5 +101,5 @@ def test_before_the_first_sweep_there_is_nothing_to_report(run: Callable[..., Re
         CliRunner().invoke(commands, ["retention", *words]).output
         for words in (["--report"], [], ["--report"])
     ]
-    assert said[0].startswith("There was no sweep yet;")
+    assert said[0].startswith("No run yet.")
     assert "0 requests" in said[1] and "0 requests" in said[2]
