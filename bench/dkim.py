@@ -1,4 +1,6 @@
-"""What signing a message costs over the bare RSA-2048 operation: one thread, the two in turn, medians.
+"""Compare signing a message with the bare RSA-2048 operation.
+
+Both alternate in one thread, and the medians count.
 
 .venv/bin/python bench/dkim.py --size 40000 --count 2000 [--json FILE]
 """
@@ -24,9 +26,9 @@ _FILLER_LINE = "Lorem ipsum dolor sit amet, consectetur adipiscing elit, sed do 
 
 
 def build_messages(size: int, count: int) -> list[list[bytes]]:
-    """As sending fills them: one edition of ``size`` bytes or a line less, with what differs by reader."""
+    """Return one edition's messages of about ``size`` bytes, filled for ``count`` readers."""
     name = marker("bench", "name")
-    origin = SenderIdentity(
+    sender = SenderIdentity(
         "Bench",
         "bench@example.org",
         "",
@@ -37,9 +39,9 @@ def build_messages(size: int, count: int) -> list[list[bytes]]:
         "b",
     )
 
-    def template(lines: int) -> CompiledMessage:
+    def compiled(lines: int) -> CompiledMessage:
         body = f"Greetings, {name}\n" + _FILLER_LINE * lines
-        return compile_message(edition_headers(origin, "Bench", "en"), "Greetings\n", body, {name: "name"})
+        return compile_message(edition_headers(sender, "Bench", "en"), "Greetings\n", body, {name: "name"})
 
     def filled(edition: CompiledMessage, number: int) -> list[bytes]:
         values = {
@@ -52,34 +54,35 @@ def build_messages(size: int, count: int) -> list[list[bytes]]:
         }
         return edition.fill(values)
 
-    rest = sum(map(len, filled(template(0), count)))
-    edition = template((size - rest) // (len(_FILLER_LINE) + 1))
+    fixed_bytes = sum(map(len, filled(compiled(0), count)))
+    edition = compiled((size - fixed_bytes) // (len(_FILLER_LINE) + 1))
     return [filled(edition, number) for number in range(count)]
 
 
 def measure_alternating(
     signer: Signer, baseline: Callable[[], object], messages: list[list[bytes]]
 ) -> tuple[float, float]:
-    """Median microseconds of signing and of ``bare``, called in turn so that both meet the same machine."""
+    """Return the median microseconds of signing and of ``baseline``, called alternately."""
     clock = time.perf_counter_ns
     times: list[tuple[int, int]] = []
     for segments in messages:
         began = clock()
         signer.sign(segments)
-        between = clock()
+        signed = clock()
         baseline()
-        times.append((between - began, clock() - between))
-    first, second = zip(*times[len(messages) // 10 :], strict=True)
-    return median(first) / 1000, median(second) / 1000
+        times.append((signed - began, clock() - signed))
+    sign_times, baseline_times = zip(*times[len(messages) // 10 :], strict=True)
+    return median(sign_times) / 1000, median(baseline_times) / 1000
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Measure and report."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--size", type=int, default=40_000, help="bytes of the message")
     parser.add_argument("--count", type=int, default=2000, help="signatures of each kind")
     parser.add_argument("--json", metavar="FILE")
-    asked = parser.parse_args()
-    made = build_messages(asked.size, asked.count)
+    arguments = parser.parse_args()
+    messages = build_messages(arguments.size, arguments.count)
     digest = b"d" * 32
 
     pems = {kind: new_private_key(kind) for kind in KeyKind}
@@ -90,17 +93,19 @@ def main() -> None:
     assert isinstance(ed25519, Ed25519PrivateKey)
     padded, hashed = padding.PKCS1v15(), hashes.SHA256()
 
-    signed, bare = measure_alternating(signers[KeyKind.rsa], lambda: rsa.sign(digest, padded, hashed), made)
-    ed_signed, ed_bare = measure_alternating(signers[KeyKind.ed25519], lambda: ed25519.sign(digest), made)
+    signed, bare = measure_alternating(
+        signers[KeyKind.rsa], lambda: rsa.sign(digest, padded, hashed), messages
+    )
+    ed_signed, ed_bare = measure_alternating(signers[KeyKind.ed25519], lambda: ed25519.sign(digest), messages)
     figures = {
         "ratio": round(signed / bare, 3),
         "sign_microseconds": round(signed, 1),
         "bare_rsa_microseconds": round(bare, 1),
         "ed25519_sign_microseconds": round(ed_signed, 1),
         "bare_ed25519_microseconds": round(ed_bare, 1),
-        "bytes": sum(map(len, made[0])),
+        "bytes": sum(map(len, messages[0])),
     }
-    report(figures, "DKIM: signing a message over the bare RSA-2048 operation", asked.json)
+    report(figures, "DKIM: signing a message, compared with the bare RSA-2048 operation", arguments.json)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Expanding a million readers against a bare INSERT … SELECT of as many rows of the same width.
+"""Compare expanding a million readers with a bare INSERT … SELECT of as many rows.
 
-Expand is the whole of it: the audience is frozen and cut into batches, every reader's language, sections,
-subscription and suppression are looked at, editions are found, and each reader gets a delivery row. Bare is
-a copy of those very rows into a table with the same primary key and fill factor, in the same database.
+Expanding is all of it: the audience is frozen and cut into batches, each reader's language, sections, subscription
+and suppression are checked, editions are created, and each reader gets a delivery row. The baseline copies
+those rows into a table with the same primary key and fill factor in the same database.
 
-``workers`` expand at once, as the tasks of a running service do; bare is a single statement. Both run in turn,
-and the fastest of each count.
+``workers`` threads expand at the same time, like the tasks of a running service; the baseline is a single
+statement. Both alternate, and the fastest run of each counts.
 
     .venv/bin/python bench/expand.py [--readers 1000000] [--workers 2] [--json FILE]
 """
@@ -29,13 +29,14 @@ WITH (fillfactor = 80)
 
 
 def run_autocommit(app: Container, *queries: str) -> None:
+    """Run each statement outside a transaction."""
     with app.database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         for query in queries:
             connection.execute(text(query))
 
 
 def mark_inactive(app: Container) -> None:
-    """A share of the readers has unsubscribed, waits for confirmation, or is suppressed."""
+    """Mark some readers as unsubscribed, unconfirmed or suppressed."""
     run_autocommit(
         app,
         "UPDATE subscription SET state = 'unsubscribed' WHERE subscriber_id % 50 = 7",
@@ -48,7 +49,7 @@ def mark_inactive(app: Container) -> None:
 
 
 def time_expand(app: Container, issue: int, workers: int) -> tuple[float, float]:
-    """Seconds of freezing the audience, and of giving it delivery rows."""
+    """Return the seconds to freeze the audience, and to insert its delivery rows."""
     run_autocommit(app, "CHECKPOINT")
     now = datetime.now(UTC)
     schedule.schedule(app.database, issue, now, "bench")
@@ -61,13 +62,13 @@ def time_expand(app: Container, issue: int, workers: int) -> tuple[float, float]
             pass
 
     with ThreadPoolExecutor(workers) as pool:
-        for done in [pool.submit(work) for _ in range(workers)]:
-            done.result()
+        for future in [pool.submit(work) for _ in range(workers)]:
+            future.result()
     return frozen - began, time.perf_counter() - frozen
 
 
 def reset_issue(app: Container, issue: int) -> None:
-    """Approved again, as if it had never been expanded."""
+    """Undo the expansion: the issue is approved again."""
     run_autocommit(
         app,
         f"DROP TABLE delivery_{issue}",
@@ -80,7 +81,7 @@ def reset_issue(app: Container, issue: int) -> None:
 
 
 def baseline(app: Container, issue: int) -> float:
-    """Seconds of a copy of the same rows."""
+    """Return the seconds to copy the same rows."""
     run_autocommit(app, _BASELINE_TABLE.format(issue=issue), "CHECKPOINT")
     began = time.perf_counter()
     run_autocommit(app, f"INSERT INTO bare SELECT * FROM delivery_{issue}")
@@ -90,30 +91,31 @@ def baseline(app: Container, issue: int) -> float:
 
 
 def main() -> None:
+    """Measure and report."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--readers", type=int, default=1_000_000)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=3, help="of both in turn; the fastest count")
+    parser.add_argument("--rounds", type=int, default=3, help="runs of each; the fastest counts")
     parser.add_argument("--json")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     languages = sorted(path.name.split(".")[1] for path in harness.SAMPLE.glob("2026-3.*.md"))
     with harness.service() as app:
         issue = harness.make_issue(app, *languages)
-        harness.make_subscribers(app, asked.readers, languages, mask_count=63)
+        harness.make_subscribers(app, arguments.readers, languages, mask_count=63)
         mark_inactive(app)
         runs, copies = [], []
-        for again in range(asked.rounds):
-            if again:
+        for number in range(arguments.rounds):
+            if number:
                 reset_issue(app, issue)
-            runs.append(time_expand(app, issue, asked.workers))
+            runs.append(time_expand(app, issue, arguments.workers))
             copies.append(baseline(app, issue))
         freezing, expanding = min(runs, key=sum)
         seconds = min(copies)
         with app.database.transaction() as session:
             query = f"SELECT count(*), count(skip_reason), count(DISTINCT edition_id) FROM delivery_{issue}"
             rows, skipped, editions = session.execute(text(query)).one()
-    if rows != asked.readers:
-        raise RuntimeError(f"{rows} rows for {asked.readers} readers")
+    if rows != arguments.readers:
+        raise RuntimeError(f"{rows} rows for {arguments.readers} readers")
     figures = {
         "ratio": round((freezing + expanding) / seconds, 2),
         "expand_seconds": round(freezing + expanding, 2),
@@ -122,10 +124,10 @@ def main() -> None:
         "readers": rows,
         "skipped": skipped,
         "editions": editions,
-        "workers": asked.workers,
+        "workers": arguments.workers,
         "languages": len(languages),
     }
-    harness.report(figures, "Expanding against a bare INSERT … SELECT", asked.json)
+    harness.report(figures, "Expanding, compared with a bare INSERT … SELECT", arguments.json)
 
 
 if __name__ == "__main__":

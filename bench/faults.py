@@ -1,20 +1,20 @@
-"""An issue goes out while something breaks: what the relay recorded, compared reader by reader with the ledger.
+"""Send an issue while components fail, and compare the relay's log with the ledger.
 
-The relay writes down the Message-ID of every message before it answers 250, and a Message-ID is a function of the
-delivery. Beat and workers are processes of their own, PostgreSQL and Redis are embedded. One fault after another:
+The relay logs the Message-ID of each message before it replies 250, and a Message-ID identifies the delivery. Beat
+and workers are separate processes; PostgreSQL and Redis are embedded. To run all scenarios, one after another:
 
     .venv/bin/python bench/faults.py [--readers 20000] [--only NAME]… [--json FILE]
 
 =========== =======================================================================================================
-lost        readers who got nothing though the ledger says "sent", is still open, or has no row for them; must be 0
+lost        readers without a message whose delivery is "sent", unfinished or missing in the ledger; must be 0
 twice       readers whose message the relay accepted more than once; must be 0
-uncertain   readers of whom the ledger says that nobody knows; at most ``connections``
-connections connections that were open when their worker was killed or stopped, or the relay cut them, and messages
-            that the relay dropped when we had written their final dot
-recovered   seconds from the end of the fault until mail flows and nothing is left of the claims of before
+uncertain   readers whose delivery is uncertain in the ledger; at most ``connections``
+connections connections that were open when their worker was killed or stopped or the relay dropped them, and
+            messages that the relay dropped after their final dot
+recovered   seconds from the end of the fault until mail is sent again and all earlier claims have ended
 =========== =======================================================================================================
 
-It ends with status 1 if anything else is found.
+The exit status is 1 if a scenario has any problem.
 """
 
 import argparse
@@ -51,16 +51,16 @@ from mailer.settings import Settings
 
 LEASE_SECONDS = 5
 RECOVERY_SECONDS = 120.0
-"""Seconds within which mail must flow again after a fault."""
+"""The longest time until mail is sent again after a fault."""
 EXIT_SECONDS = 10.0
-"""Seconds that a worker may take to end after SIGTERM."""
+"""The longest time that a worker may take to end after SIGTERM."""
 OUTAGE_SECONDS = 10.0
-"""Seconds that something is away: longer than a lease."""
+"""How long a server is down: longer than a lease."""
 
 
 @dataclass(slots=True)
 class ScenarioResult:
-    """What one fault led to."""
+    """The result of one scenario."""
 
     fault: str
     lost: int = 0
@@ -71,20 +71,20 @@ class ScenarioResult:
     sent: int = 0
     failed: int = 0
     seconds: float = 0.0
-    """From the order to the end of the issue."""
+    """From scheduling to the end of the issue."""
     problems: list[str] = field(default_factory=list)
-    """In sentences, everything that must not be."""
+    """Every violation, as a sentence."""
     skipped_reason: str = ""
-    """Why the fault was not tried."""
+    """Why the scenario was skipped; empty if it was run."""
 
 
 class SkippedScenario(Exception):
-    """The fault cannot be made on this machine."""
+    """The scenario cannot be run on this machine."""
 
 
 @dataclass(slots=True)
 class Scenario:
-    """An issue on its way, and all that can be disturbed."""
+    """An issue that is being sent, and the components that can fail."""
 
     app: Container
     postgres: Postgres
@@ -95,11 +95,12 @@ class Scenario:
     readers: int
     senders: tuple[str, ...]
     clock_file: Path
-    """What PostgreSQL's clock adds to the time of day, for libfaketime; only for the faults of the clock."""
+    """The offset of PostgreSQL's clock, read by libfaketime; used by the clock scenarios only."""
     result: ScenarioResult
     rng: random.Random
 
     def start(self, *names: str) -> None:
+        """Start processes; the prefix of a name (beat, prepare) decides the kind."""
         for name in names:
             # The name in EHLO tells the relay whose connection it is.
             environment = {"MAILER_SMTP_EHLO_NAME": name}
@@ -111,84 +112,90 @@ class Scenario:
                 self.processes.start_worker(name, "send,retry", 2, environment)
 
     def signal(self, signum: signal.Signals, *names: str) -> None:
+        """Send a signal to processes."""
         for name in names:
             os.kill(self.processes.pid(name), signum)
 
     def kill(self, *names: str) -> None:
-        """SIGKILL, with the connections counted that were open."""
+        """Send SIGKILL to processes, and count their open connections."""
         self.result.connections += sum(map(self.relay.connections, names))
         self.signal(signal.SIGKILL, *names)
 
     def terminate(self, *names: str) -> None:
-        """SIGTERM, and see how long they take."""
+        """Send SIGTERM to processes, and check that they end in time and release their claims."""
         began = time.monotonic()
         self.processes.stop(30, *names)
-        took = time.monotonic() - began
-        if took > EXIT_SECONDS:
-            self.result.problems.append(f"after SIGTERM it took {took:.1f} s until all processes had ended")
-        if left := len(self.claims()):
-            self.result.problems.append(f"{left} claims were not given back after SIGTERM")
+        seconds = time.monotonic() - began
+        if seconds > EXIT_SECONDS:
+            self.result.problems.append(f"processes took {seconds:.1f} s to end after SIGTERM")
+        if claims := self.claims():
+            self.result.problems.append(f"{len(claims)} claims were not released after SIGTERM")
 
     @property
     def progress(self) -> float:
-        """Of the readers, those whose message the relay has dealt with."""
+        """The share of readers whose message the relay has accepted or refused."""
         return (self.relay.counts.accepted + self.relay.counts.refused) / self.readers
 
     def wait_for_progress(self, progress: float) -> None:
+        """Wait for this progress. Raises RuntimeError if a process ends or it takes too long."""
+
         def reached() -> bool:
-            if gone := self.processes.exited():
-                raise RuntimeError(f"{', '.join(gone)} ended")
+            if exited := self.processes.exited():
+                raise RuntimeError(f"{', '.join(exited)} ended")
             return self.progress >= progress
 
         harness.wait_for(reached, 300, 0.01)
 
     def query(self, statement: str, **values: object) -> list[tuple[object, ...]]:
+        """Return the rows of a query; ``:issue`` is bound to this issue."""
         with self.app.database.transaction() as session:
             return [tuple(row) for row in session.execute(text(statement), {"issue": self.issue, **values})]
 
     def claims(self, worker: str = "") -> dict[int, int]:
-        """Batch → epoch, of what is claimed; with a name, by that worker."""
+        """Return the epoch of each claimed batch, of one worker if it is named."""
         like = f"%:{self.processes.pid(worker)}" if worker else "%"
         query = "SELECT id, epoch FROM batch WHERE issue_id = :issue AND state = 'sending'"
         return dict(self.query(f"{query} AND worker LIKE :like", like=like))  # type: ignore[arg-type]
 
     def taken_over(self, claims: dict[int, int]) -> set[int]:
-        """Batches of which these claims have ended, by themselves or by another's."""
-        now = self.claims()
-        return {batch for batch, epoch in claims.items() if now.get(batch) != epoch}
+        """Return the batches whose claim has ended since, or was replaced by another one."""
+        current = self.claims()
+        return {batch for batch, epoch in claims.items() if current.get(batch) != epoch}
 
     @property
     def state(self) -> IssueState:
+        """The state of the issue."""
         return report.status(self.app.database, self.issue, datetime.now(UTC)).state
 
 
-# The faults. Each begins while mail flows, and ends with everything running again.
+# The faults. Each begins while mail is sent, and ends with all components running again.
 
 FaultFunction = Callable[[Scenario], None]
 FAULTS: dict[str, FaultFunction] = {}
 
 
 def fault(function: FaultFunction) -> FaultFunction:
+    """Register a fault. Its docstring is printed as the description."""
     FAULTS[function.__name__.replace("_", "-")] = function
     return function
 
 
 @fault
 def none(scenario: Scenario) -> None:
-    """Nothing is disturbed."""
+    """No fault."""
     scenario.wait_for_progress(0.5)
 
 
 @fault
 def ten_workers(scenario: Scenario) -> None:
-    """Two beats, two preparing and ten sending workers."""
+    """Two beats, two preparing workers and ten sending workers."""
     scenario.start("beat-2", "prepare-2", *(f"more{number}" for number in range(10 - len(scenario.senders))))
     scenario.wait_for_progress(0.9)
 
 
 @fault
 def workers(scenario: Scenario) -> None:
-    """kill -9 of a random worker every second."""
+    """SIGKILL of a random worker every second."""
     scenario.wait_for_progress(0.1)
     ends = time.monotonic() + 240
     while scenario.progress < 0.8 and time.monotonic() < ends:
@@ -197,7 +204,7 @@ def workers(scenario: Scenario) -> None:
 
 
 def _kill_random(scenario: Scenario, *others: str) -> None:
-    """A sender that is at work, or one of the others; it is started again."""
+    """Kill and restart a random process: a busy sender or one of ``others``."""
     busy = [name for name in scenario.senders if scenario.relay.connections(name)]
     name = scenario.rng.choice([*others, *(busy or scenario.senders)])
     scenario.kill(name)
@@ -206,7 +213,7 @@ def _kill_random(scenario: Scenario, *others: str) -> None:
 
 @fault
 def all_workers(scenario: Scenario) -> None:
-    """kill -9 of all workers at once, three times."""
+    """SIGKILL of all workers at once, three times."""
     for share in (0.2, 0.4, 0.6):
         scenario.wait_for_progress(share)
         scenario.kill("prepare", *scenario.senders)
@@ -215,7 +222,7 @@ def all_workers(scenario: Scenario) -> None:
 
 @fault
 def beat(scenario: Scenario) -> None:
-    """kill -9 of beat, again and again, then away for ten seconds."""
+    """SIGKILL of beat, four times; the last time it stays down for ten seconds."""
     scenario.wait_for_progress(0.2)
     for seconds in (1, 1, 1, OUTAGE_SECONDS):
         scenario.kill("beat")
@@ -225,34 +232,34 @@ def beat(scenario: Scenario) -> None:
 
 @fault
 def parent(scenario: Scenario) -> None:
-    """kill -9 of `mailer run` alone: its workers end by themselves."""
+    """SIGKILL of `mailer run` only: its workers must end by themselves."""
     if sys.platform != "linux":
-        raise SkippedScenario("only Linux tells a process that its parent is gone")
-    everyone = ("beat", "prepare", *scenario.senders)
+        raise SkippedScenario("only Linux notifies a process that its parent has ended")
+    names = ("beat", "prepare", *scenario.senders)
     scenario.wait_for_progress(0.2)
-    scenario.terminate(*everyone)
+    scenario.terminate(*names)
     scenario.processes.start("run", "mailer", "run")
     scenario.wait_for_progress(0.5)
     scenario.signal(signal.SIGKILL, "run")
     began = time.monotonic()
     harness.wait_for(lambda: not scenario.relay.connections(), 60)
-    if (took := time.monotonic() - began) > EXIT_SECONDS:
-        scenario.result.problems.append(f"workers went on for {took:.1f} s after their parent")
+    if (seconds := time.monotonic() - began) > EXIT_SECONDS:
+        scenario.result.problems.append(f"workers ran for {seconds:.1f} s after their parent had ended")
     scenario.processes.stop(1, "run")
-    scenario.start(*everyone)
+    scenario.start(*names)
 
 
 @fault
 def stalled_worker(scenario: Scenario) -> None:
-    """All senders but one are stopped past their leases, and go on when that one has taken a batch over."""
+    """All senders but one are stopped past their leases, until that one takes over a batch."""
     for share in (0.2, 0.4, 0.6):
         scenario.wait_for_progress(share)
         _stop_past_lease(scenario)
 
 
 def _stop_past_lease(scenario: Scenario, latency: float = 0.3) -> None:
-    # Slowly, so that they are back while the other one is at work on a batch of theirs.
-    quick, scenario.relay.behaviour.latency = scenario.relay.behaviour.latency, latency
+    # With latency, so that they continue while the other sender works on one of their batches.
+    usual_latency, scenario.relay.behaviour.latency = scenario.relay.behaviour.latency, latency
     stopped = scenario.senders[1:]
     harness.wait_for(lambda: all(scenario.claims(name) for name in stopped), 60, 0.01)
     scenario.signal(signal.SIGSTOP, *stopped)
@@ -261,12 +268,12 @@ def _stop_past_lease(scenario: Scenario, latency: float = 0.3) -> None:
     harness.wait_for(lambda: bool(scenario.taken_over(claims)), RECOVERY_SECONDS)
     scenario.signal(signal.SIGCONT, *stopped)
     time.sleep(1)
-    scenario.relay.behaviour.latency = quick
+    scenario.relay.behaviour.latency = usual_latency
 
 
 @fault
 def sigterm(scenario: Scenario) -> None:
-    """SIGTERM to everything under load, three times."""
+    """SIGTERM to all processes under load, three times."""
     for share in (0.2, 0.4, 0.6):
         scenario.wait_for_progress(share)
         scenario.terminate("beat", "prepare", *scenario.senders)
@@ -275,7 +282,7 @@ def sigterm(scenario: Scenario) -> None:
 
 @fault
 def sigterm_stalled(scenario: Scenario) -> None:
-    """SIGTERM to everything while the relay answers nothing."""
+    """SIGTERM to all processes while the relay does not reply."""
     scenario.wait_for_progress(0.3)
     scenario.relay.behaviour.stall, scenario.relay.behaviour.stall_seconds = 1.0, 60.0
     time.sleep(2)
@@ -295,7 +302,7 @@ def redis_flushed(scenario: Scenario) -> None:
 
 @fault
 def redis_frozen(scenario: Scenario) -> None:
-    """Redis answers nothing for ten seconds."""
+    """Redis does not reply for ten seconds."""
     scenario.wait_for_progress(0.3)
     os.kill(scenario.valkey.pid, signal.SIGSTOP)
     time.sleep(OUTAGE_SECONDS)
@@ -313,7 +320,7 @@ def redis_away(scenario: Scenario) -> None:
 
 @fault
 def redis_killed(scenario: Scenario) -> None:
-    """kill -9 of Redis, which starts again at once, three times."""
+    """SIGKILL and immediate restart of Redis, three times."""
     for share in (0.2, 0.4, 0.6):
         scenario.wait_for_progress(share)
         os.kill(scenario.valkey.pid, signal.SIGKILL)
@@ -337,7 +344,7 @@ def postgres_fast(scenario: Scenario) -> None:
 
 @fault
 def postgres_immediate(scenario: Scenario) -> None:
-    """PostgreSQL is stopped in mode "immediate", as by a crash, and started, three times."""
+    """PostgreSQL is stopped in mode "immediate", like a crash, and started, three times."""
     for share in (0.2, 0.4, 0.6):
         scenario.wait_for_progress(share)
         _restart(scenario, "immediate")
@@ -345,14 +352,14 @@ def postgres_immediate(scenario: Scenario) -> None:
 
 @fault
 def postgres_away(scenario: Scenario) -> None:
-    """PostgreSQL is away for ten seconds, longer than a lease."""
+    """PostgreSQL is stopped for ten seconds, longer than a lease."""
     scenario.wait_for_progress(0.3)
     _restart(scenario, "fast", OUTAGE_SECONDS)
 
 
 @fault
 def relay_refusing(scenario: Scenario) -> None:
-    """The relay cuts its connections and refuses new ones for ten seconds."""
+    """The relay drops its connections and refuses new ones for ten seconds."""
     scenario.wait_for_progress(0.3)
     scenario.result.connections += scenario.relay.connections()
     scenario.relay.refuse()
@@ -362,7 +369,7 @@ def relay_refusing(scenario: Scenario) -> None:
 
 @fault
 def relay_stalling(scenario: Scenario) -> None:
-    """For ten seconds the relay takes eight to answer each final dot: longer than a lease."""
+    """For ten seconds the relay takes eight to reply to each final dot, longer than a lease."""
     scenario.wait_for_progress(0.3)
     scenario.relay.behaviour.stall, scenario.relay.behaviour.stall_seconds = 1.0, LEASE_SECONDS + 3
     time.sleep(OUTAGE_SECONDS)
@@ -371,14 +378,14 @@ def relay_stalling(scenario: Scenario) -> None:
 
 @fault
 def cut_at_data(scenario: Scenario) -> None:
-    """The relay drops connections instead of asking for the message."""
+    """The relay drops connections instead of replying to DATA."""
     scenario.wait_for_progress(0.1)
     _drop_until(scenario, 0.8, drop_data=0.02)
 
 
 @fault
 def cut_before_the_dot(scenario: Scenario) -> None:
-    """The relay drops connections in the middle of a message, with the rest of it and its dot under way."""
+    """The relay drops connections within a message, while the rest and its dot are in flight."""
     scenario.wait_for_progress(0.1)
     before = scenario.relay.counts.dropped
     _drop_until(scenario, 0.8, drop_before=0.01)
@@ -386,7 +393,7 @@ def cut_before_the_dot(scenario: Scenario) -> None:
 
 
 def _drop_until(scenario: Scenario, share: float, **probabilities: float) -> None:
-    """Until that share of the readers is through."""
+    """Set drop probabilities until the progress reaches ``share``; count unanswered messages."""
     unanswered = scenario.relay.counts.unanswered
     for name, value in probabilities.items():
         setattr(scenario.relay.behaviour, name, value)
@@ -398,21 +405,21 @@ def _drop_until(scenario: Scenario, share: float, **probabilities: float) -> Non
 
 @fault
 def cut_after_the_dot(scenario: Scenario) -> None:
-    """The relay accepts messages, and drops connections instead of answering."""
+    """The relay accepts messages, and drops connections instead of replying."""
     scenario.wait_for_progress(0.1)
     _drop_until(scenario, 0.8, drop_after=0.01)
 
 
 @fault
 def lost_after_the_dot(scenario: Scenario) -> None:
-    """The relay drops connections after the final dot, and the message with them."""
+    """The relay drops the connection and the message after the final dot."""
     scenario.wait_for_progress(0.1)
     _drop_until(scenario, 0.8, drop_lost=0.01)
 
 
 @fault
 def answers(scenario: Scenario) -> None:
-    """The relay answers 421, 450, 452, 550, 552 and 554 at random, at every stage."""
+    """The relay replies 421, 450, 452, 550, 552 and 554 at random, at every stage."""
     scenario.wait_for_progress(0.1)
     scenario.relay.behaviour.faults = [
         Fault("mail", "421 4.3.2 closing", 0.005),
@@ -437,7 +444,7 @@ def answers(scenario: Scenario) -> None:
 
 @fault
 def message_refused(scenario: Scenario) -> None:
-    """The relay calls the message too big: the issue pauses, and is resumed by a person."""
+    """The relay refuses the message as too big: the issue pauses, and is resumed by hand."""
     scenario.wait_for_progress(0.3)
     scenario.relay.behaviour.faults = [Fault("final", "552 5.3.4 too big", 1.0)]
     harness.wait_for(lambda: scenario.state is IssueState.paused, 30)
@@ -448,23 +455,23 @@ def message_refused(scenario: Scenario) -> None:
 
 @fault
 def disk_full(scenario: Scenario) -> None:
-    """No file of the senders can grow any more, the journal neither; then there is room again."""
+    """The senders' files, the journal included, cannot grow for a while."""
     if not hasattr(resource, "prlimit"):
         raise SkippedScenario("only Linux can set the limits of another process")
-    for share, room in ((0.2, 0), (0.5, 10_000)):  # nothing is written, or only a part
+    for share, room in ((0.2, 0), (0.5, 10_000)):  # nothing can be written, or only a part
         scenario.wait_for_progress(share)
         pids = [scenario.processes.pid(name) for name in scenario.senders]
-        before = [resource.prlimit(pid, resource.RLIMIT_FSIZE) for pid in pids]
-        for pid, (_, hard) in zip(pids, before, strict=True):
+        old_limits = [resource.prlimit(pid, resource.RLIMIT_FSIZE) for pid in pids]
+        for pid, (_, hard) in zip(pids, old_limits, strict=True):
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (room, hard))
-        harness.wait_for(lambda: _is_idle(scenario), 60)  # what cannot be written down is not sent
+        harness.wait_for(lambda: _is_idle(scenario), 60)  # what cannot be journalled is not sent
         time.sleep(3)
-        for pid, limits in zip(pids, before, strict=True):
+        for pid, limits in zip(pids, old_limits, strict=True):
             resource.prlimit(pid, resource.RLIMIT_FSIZE, limits)
 
 
 def _is_idle(scenario: Scenario) -> bool:
-    """Whether the relay gets nothing for a second."""
+    """Return whether the relay accepts no message for a second."""
     accepted = scenario.relay.counts.accepted
     time.sleep(1)
     return scenario.relay.counts.accepted == accepted
@@ -472,8 +479,10 @@ def _is_idle(scenario: Scenario) -> bool:
 
 @fault
 def clock_forward(scenario: Scenario) -> None:
-    """PostgreSQL's clock, which leases go by, jumps an hour ahead, three times."""
-    scenario.relay.behaviour.latency *= 5  # so that workers do not notice at once that their leases are over
+    """PostgreSQL's clock, which decides leases, jumps an hour ahead, three times."""
+    scenario.relay.behaviour.latency *= (
+        5  # so that workers do not notice at once that their leases have expired
+    )
     for number, share in enumerate((0.3, 0.6, 0.8), 1):
         scenario.wait_for_progress(share)
         _set_clock(scenario, number * 3600)
@@ -481,26 +490,26 @@ def clock_forward(scenario: Scenario) -> None:
 
 @fault
 def clock_back(scenario: Scenario) -> None:
-    """PostgreSQL's clock, which leases go by, jumps twenty seconds back."""
+    """PostgreSQL's clock, which decides leases, jumps twenty seconds back."""
     scenario.wait_for_progress(0.3)
     _set_clock(scenario, -20)
 
 
 @fault
 def mixed(scenario: Scenario) -> None:
-    """Answers lost, workers killed and stopped, PostgreSQL crashed, Redis flushed: in turn, on one issue."""
+    """Several faults on one issue: lost replies, killed workers, crashed and flushed servers."""
     scenario.wait_for_progress(0.05)
     _drop_until(scenario, 0.2, drop_after=0.02, drop_lost=0.02)
     for _ in range(2):
         _kill_random(scenario)
         time.sleep(0.5)
-    _stop_past_lease(scenario, 0.1)  # what the killed ones left comes first
+    _stop_past_lease(scenario, 0.1)  # the claims of the killed workers expire first
     _restart(scenario, "immediate")
     redis.Redis.from_url(scenario.valkey.url).flushall()
 
 
 def _set_clock(scenario: Scenario, seconds: int) -> None:
-    # By such a clock every open claim may be over, and with each its connections may change hands.
+    # Every open claim may expire, so every open connection may leave an uncertain delivery.
     scenario.result.connections += scenario.relay.connections()
     new = scenario.clock_file.with_suffix(".new")
     new.write_text(f"{seconds:+}s\n")
@@ -510,18 +519,21 @@ def _set_clock(scenario: Scenario, seconds: int) -> None:
 
 def _libfaketime() -> Path:
     for pattern in ("*/faketime/libfaketimeMT.so.1", "faketime/libfaketimeMT.so.1"):
-        if sys.platform == "linux" and (found := sorted(Path("/usr/lib").glob(pattern))):
-            return found[0]
-    raise SkippedScenario("a clock of one's own needs libfaketime (Debian: apt-get install libfaketime)")
+        if sys.platform == "linux" and (libraries := sorted(Path("/usr/lib").glob(pattern))):
+            return libraries[0]
+    raise SkippedScenario("a separate clock needs libfaketime (Debian: apt-get install libfaketime)")
 
 
-# The stage.
+# The scenarios.
 
 
 @contextmanager
 def _separate_clock(name: str, clock: Path) -> Iterator[None]:
-    """For the faults of the clock: what is started within goes by the file ``clock``. Not for workers: libfaketime
-    breaks Python's sleep unless the monotonic clock jumps as well, which it does not when the time is set."""
+    """In the clock scenarios, start the block's processes with a clock that follows a file.
+
+    It is not for workers: with libfaketime Python's sleep breaks unless the monotonic clock jumps too, and setting
+    the time does not change that clock.
+    """
     if not name.startswith("clock-"):
         yield
         return
@@ -544,9 +556,9 @@ def _separate_clock(name: str, clock: Path) -> Iterator[None]:
 def prepare_scenario(
     name: str, readers: int, *, senders: int, batch_size: int, size: int, latency: float, seed: int
 ) -> Iterator[Scenario]:
-    """Everything up, the issue ordered."""
-    with tempfile.TemporaryDirectory(prefix="mailer-faults-") as made, ExitStack() as stack:
-        folder = Path(made)
+    """Start all components and schedule an issue."""
+    with tempfile.TemporaryDirectory(prefix="mailer-faults-") as directory, ExitStack() as stack:
+        folder = Path(directory)
         folder.chmod(0o755)  # embedded PostgreSQL runs as another user when this is root
         log = folder / "accepted.log"
         log.touch()
@@ -573,7 +585,7 @@ def prepare_scenario(
             harness.insert_edition(session, issue)
         harness.set_message_size(app, issue, size)
         processes = stack.enter_context(Supervisor(app))
-        set_up = Scenario(
+        scenario = Scenario(
             app,
             postgres,
             valkey,
@@ -586,10 +598,10 @@ def prepare_scenario(
             ScenarioResult(name),
             random.Random(seed),
         )
-        set_up.start("prepare", *set_up.senders, "beat")
+        scenario.start("prepare", *scenario.senders, "beat")
         harness.wait_for_workers(app, 1 + senders)
         schedule.schedule(app.database, issue, datetime.now(UTC), "bench")
-        yield set_up
+        yield scenario
 
 
 def run(
@@ -602,70 +614,71 @@ def run(
     latency: float = 0.02,
     seed: int = 1,
 ) -> ScenarioResult:
-    """Send an issue, let that happen, and compare."""
+    """Send an issue with this fault, and compare the relay's log with the ledger."""
     try:
         with prepare_scenario(
             name, readers, senders=senders, batch_size=batch_size, size=size, latency=latency, seed=seed
-        ) as here:
+        ) as scenario:
             began = time.monotonic()
             try:
-                FAULTS[name](here)
-                here.result.recovered_seconds = round(_wait_for_recovery(here), 1)
-                harness.wait_for(lambda: here.state is IssueState.sent, 300, 0.2)
-            except RuntimeError as error:  # too slow: what is there is compared all the same
-                here.result.problems.append(f"it did not end: {error}")
-                print(_logs(here), file=sys.stderr)
-            here.result.seconds = round(time.monotonic() - began, 1)
-            _compare(here)
-            return here.result
-    except SkippedScenario as why:
-        return ScenarioResult(name, skipped_reason=str(why))
+                FAULTS[name](scenario)
+                scenario.result.recovered_seconds = round(_wait_for_recovery(scenario), 1)
+                harness.wait_for(lambda: scenario.state is IssueState.sent, 300, 0.2)
+            except RuntimeError as error:  # too slow: compare what was sent nevertheless
+                scenario.result.problems.append(f"it did not end: {error}")
+                print(_logs(scenario), file=sys.stderr)
+            scenario.result.seconds = round(time.monotonic() - began, 1)
+            _compare(scenario)
+            return scenario.result
+    except SkippedScenario as skipped:
+        return ScenarioResult(name, skipped_reason=str(skipped))
 
 
 def _wait_for_recovery(scenario: Scenario) -> float:
-    """Seconds until mail flows and each claim that was open has ended."""
+    """Wait until mail is sent and the open claims have ended. Return the seconds."""
     claims, accepted = scenario.claims(), scenario.relay.counts.accepted
 
-    def over() -> bool:
-        flows = scenario.relay.counts.accepted > accepted or scenario.state is IssueState.sent
-        return flows and scenario.taken_over(claims) == claims.keys()
+    def recovered() -> bool:
+        is_sending = scenario.relay.counts.accepted > accepted or scenario.state is IssueState.sent
+        return is_sending and scenario.taken_over(claims) == claims.keys()
 
-    return harness.wait_for(over, RECOVERY_SECONDS, 0.1)
+    return harness.wait_for(recovered, RECOVERY_SECONDS, 0.1)
 
 
 def _compare(scenario: Scenario) -> None:
-    found, wrong = scenario.result, scenario.result.problems
+    """Count the readers' results, and record every difference between log and ledger."""
+    result, problems = scenario.result, scenario.result.problems
     log = (scenario.app.settings.state_dir / "accepted.log").read_text().split()
-    opened = [
+    tokens = [
         scenario.app.tokens.read_mail_token(Purpose.message, line.strip("<>").partition("@")[0])
         for line in log
     ]
-    logged = Counter(pair[1] for pair in opened if pair and pair[0] == scenario.issue)
+    logged = Counter(pair[1] for pair in tokens if pair and pair[0] == scenario.issue)
     rows: dict[int, str] = dict(
         scenario.query("SELECT subscriber_id, state::text FROM delivery WHERE issue_id = :issue")  # type: ignore[arg-type]
     )
     states = Counter(rows.values())
-    found.sent, found.failed, found.uncertain = states["sent"], states["failed"], states["uncertain"]
-    silent = [reader for reader, state in rows.items() if state == "sent" and not logged[reader]]
-    still_open = [reader for reader, state in rows.items() if state in ("pending", "sending")]
-    nowhere = scenario.readers - len(rows)
+    result.sent, result.failed, result.uncertain = states["sent"], states["failed"], states["uncertain"]
+    not_received = [reader for reader, state in rows.items() if state == "sent" and not logged[reader]]
+    unfinished = [reader for reader, state in rows.items() if state in ("pending", "sending")]
+    missing = scenario.readers - len(rows)
     twice = [reader for reader, times in logged.items() if times > 1]
-    denied = [reader for reader in logged if rows.get(reader) not in ("sent", "uncertain")]
-    found.lost, found.twice = len(silent) + len(still_open) + nowhere, len(twice)
-    for readers, what in (
-        (silent, "are sent in the ledger and not in the relay's record"),
-        (still_open, "are still open"),
-        (range(nowhere), "have no row in the ledger"),
-        (twice, "were accepted twice"),
-        (denied, "were accepted, and the ledger knows nothing of it"),
+    unrecorded = [reader for reader in logged if rows.get(reader) not in ("sent", "uncertain")]
+    result.lost, result.twice = len(not_received) + len(unfinished) + missing, len(twice)
+    for readers, problem in (
+        (not_received, "sent in the ledger but not in the relay's log"),
+        (unfinished, "unfinished"),
+        (range(missing), "missing in the ledger"),
+        (twice, "accepted twice"),
+        (unrecorded, "accepted, but not sent or uncertain in the ledger"),
     ):
         if readers:
-            wrong.append(f"{len(readers)} {what}")
-    if found.uncertain > found.connections:
-        wrong.append(f"{found.uncertain} are uncertain, with {found.connections} connections")
+            problems.append(f"deliveries {problem}: {len(readers)}")
+    if result.uncertain > result.connections:
+        problems.append(f"{result.uncertain} uncertain deliveries, but only {result.connections} connections")
     if len(log) != logged.total():
-        wrong.append(f"{len(log) - logged.total()} lines of the record are about no delivery of this issue")
-    wrong.extend(finding.message for finding in report.audit(scenario.app.database, scenario.issue))
+        problems.append(f"lines of the log for no delivery of this issue: {len(log) - logged.total()}")
+    problems.extend(finding.message for finding in report.audit(scenario.app.database, scenario.issue))
 
 
 def _logs(scenario: Scenario) -> str:
@@ -678,18 +691,20 @@ def _results_table(results: list[ScenarioResult]) -> Table:
     table.add_column("fault", no_wrap=True)
     for name in ("lost", "twice", "uncertain", "connections", "seconds", "sent", "failed"):
         table.add_column(name, justify="right", no_wrap=True)
-    for found in results:
-        if found.skipped_reason:
-            table.add_row(found.fault, *["–"] * 7)
+    for result in results:
+        if result.skipped_reason:
+            table.add_row(result.fault, *["–"] * 7)
             continue
-        figures = (found.lost, found.twice, found.uncertain, found.connections, found.recovered_seconds)
-        figures += (found.sent, found.failed)
-        style = "bold red" if found.problems else None
-        table.add_row(found.fault, *("–" if one is None else f"{one:,}" for one in figures), style=style)
+        figures = (result.lost, result.twice, result.uncertain, result.connections, result.recovered_seconds)
+        figures += (result.sent, result.failed)
+        style = "bold red" if result.problems else None
+        cells = ("–" if figure is None else f"{figure:,}" for figure in figures)
+        table.add_row(result.fault, *cells, style=style)
     return table
 
 
 def main() -> None:
+    """Run the scenarios and report."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--readers", type=int, default=20_000)
     parser.add_argument(
@@ -698,34 +713,36 @@ def main() -> None:
     parser.add_argument("--senders", type=int, default=3, help="send processes")
     parser.add_argument("--batch", dest="batch_size", type=int, default=200)
     parser.add_argument("--size", type=int, default=10_000, help="bytes of a message")
-    parser.add_argument("--latency", type=float, default=0.02, help="seconds that the relay waits to answer")
+    parser.add_argument("--latency", type=float, default=0.02, help="seconds before the relay replies")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json")
-    asked = parser.parse_args()
-    all_found = []
-    for name in asked.only or FAULTS:
+    arguments = parser.parse_args()
+    results = []
+    for name in arguments.only or FAULTS:
         print(f"{name}: {FAULTS[name].__doc__}", file=sys.stderr, flush=True)
-        options = {key: getattr(asked, key) for key in ("senders", "batch_size", "size", "latency", "seed")}
-        all_found.append(found := run(name, asked.readers, **options))
-        for sentence in found.problems:
+        options = {
+            key: getattr(arguments, key) for key in ("senders", "batch_size", "size", "latency", "seed")
+        }
+        results.append(result := run(name, arguments.readers, **options))
+        for sentence in result.problems:
             print(f"  WRONG: {sentence}", file=sys.stderr, flush=True)
     machine = harness.machine()
     rows = json.dumps(
-        [asdict(found) | {"readers": asked.readers, "machine": machine} for found in all_found], indent=2
+        [asdict(result) | {"readers": arguments.readers, "machine": machine} for result in results], indent=2
     )
-    if asked.json:
-        Path(asked.json).write_text(rows + "\n")
-    if sys.stdout.isatty() or asked.json:
+    if arguments.json:
+        Path(arguments.json).write_text(rows + "\n")
+    if sys.stdout.isatty() or arguments.json:
         console = Console()
-        console.print(_results_table(all_found))
-        for found in all_found:
-            if found.skipped_reason:
-                console.print(f"{found.fault} was left out: {found.skipped_reason}.", markup=False)
-            for sentence in found.problems:
-                console.print(f"{found.fault}: {sentence}", markup=False)
+        console.print(_results_table(results))
+        for result in results:
+            if result.skipped_reason:
+                console.print(f"{result.fault} was skipped: {result.skipped_reason}.", markup=False)
+            for sentence in result.problems:
+                console.print(f"{result.fault}: {sentence}", markup=False)
     else:
         print(rows)
-    sys.exit(any(found.problems for found in all_found))
+    sys.exit(any(result.problems for result in results))
 
 
 if __name__ == "__main__":

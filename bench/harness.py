@@ -1,4 +1,4 @@
-"""What the benchmarks stand on: embedded servers in a folder of their own, an issue, and invented readers."""
+"""The harness of the benchmarks: embedded servers, a sample issue and invented readers."""
 
 import json
 import os
@@ -38,7 +38,7 @@ _FILLER_LINE = "Lorem ipsum dolor sit amet, consectetur adipiscing elit, sed do 
 
 
 def machine() -> dict[str, object]:
-    """What the figures were taken on."""
+    """Return a description of this machine, for the report."""
     model = "unknown"
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
@@ -54,38 +54,38 @@ def machine() -> dict[str, object]:
 
 
 def report(figures: dict[str, Any], title: str, json_file: str | None) -> None:
-    """A plain table on a terminal, JSON into the file or, without one, to stdout of a pipe."""
-    whole = {**figures, "machine": machine()}
+    """Print the figures as a table on a terminal, else as JSON; write JSON to ``json_file``."""
+    figures_and_machine = {**figures, "machine": machine()}
     if json_file:
-        Path(json_file).write_text(json.dumps(whole, indent=2) + "\n")
+        Path(json_file).write_text(json.dumps(figures_and_machine, indent=2) + "\n")
     if sys.stdout.isatty() or json_file:
         table = Table(title=title, show_header=False)
         for name, value in figures.items():
             table.add_row(name, f"{value:,}" if isinstance(value, int | float) else str(value))
         Console().print(table)
     else:
-        print(json.dumps(whole, indent=2))
+        print(json.dumps(figures_and_machine, indent=2))
 
 
 @contextmanager
-def service(**changes: object) -> Iterator[Container]:
-    """The service on servers of its own, which end with the block."""
+def service(**settings: object) -> Iterator[Container]:
+    """Run the service on embedded servers, which stop at the end of the block."""
     with tempfile.TemporaryDirectory(prefix="mailer-bench-") as folder:
         # Embedded PostgreSQL runs as another user when this is root.
         os.chmod(folder, 0o755)
-        settings = Settings(
-            database_url="", redis_url="", state_dir=Path(folder), secret_key="b" * 32, **changes
+        app_settings = Settings(
+            database_url="", redis_url="", state_dir=Path(folder), secret_key="b" * 32, **settings
         )
-        with Container(settings, application="bench", pool_size=10) as app:
+        with Container(app_settings, application="bench", pool_size=10) as app:
             assert app.redis_url
             yield app
 
 
 @contextmanager
-def sink(*words: str) -> Iterator[tuple[int, Callable[[], dict[str, int]]]]:
-    """bench/sink.py as a process: its port, and a function that ends it and returns its counts."""
+def sink(*options: str) -> Iterator[tuple[int, Callable[[], dict[str, int]]]]:
+    """Run bench/sink.py. Yields its port, and a function that stops it and returns its counts."""
     process = subprocess.Popen(
-        [sys.executable, str(ROOT / "bench" / "sink.py"), *words], stdout=subprocess.PIPE, text=True
+        [sys.executable, str(ROOT / "bench" / "sink.py"), *options], stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     with ExitStack() as stack:
@@ -100,7 +100,7 @@ def sink(*words: str) -> Iterator[tuple[int, Callable[[], dict[str, int]]]]:
 
 
 def make_issue(app: Container, *languages: str) -> int:
-    """The sample newsletter and its issue, approved."""
+    """Import the sample newsletter and its issue, and approve it. Return the issue's id."""
     apply_newsletter(app.database, read_newsletter((SAMPLE / "newsletter.toml").read_text("utf-8")))
     issue = 0
     for language in languages or ("en",):
@@ -119,9 +119,9 @@ def make_issue(app: Container, *languages: str) -> int:
 
 
 def make_subscribers(app: Container, count: int, languages: list[str], mask_count: int = 1) -> None:
-    """Invented readers straight into the tables: languages in turn, ``masks`` choices of sections."""
+    """Insert invented readers, with the languages and ``mask_count`` section masks in turn."""
     query = """
-        WITH made AS (
+        WITH added AS (
             INSERT INTO subscriber (address, address_hash, name, languages, time_zone)
             SELECT 'reader' || n || '@d' || n % 50 || '.example.org', substr(sha256(n::text::bytea), 1, 16),
                 'Reader ' || n, ARRAY[(CAST(:languages AS text[]))[1 + n % :several]], 'UTC'
@@ -130,7 +130,7 @@ def make_subscribers(app: Container, count: int, languages: list[str], mask_coun
         INSERT INTO subscription (newsletter_id, subscriber_id, state, sections)
         SELECT (SELECT min(id) FROM newsletter), id, 'active',
             CASE WHEN :masks = 1 THEN 63 ELSE 1 + id / :several % :masks END
-        FROM made
+        FROM added
     """
     with app.database.transaction() as session:
         session.execute(
@@ -142,10 +142,15 @@ def make_subscribers(app: Container, count: int, languages: list[str], mask_coun
 
 
 def set_message_size(app: Container, issue: int, size: int) -> int:
-    """Give every edition a message of ``size`` bytes with real headers and slots; returns the exact size."""
+    """Give each edition a message of about ``size`` bytes. Return the exact size.
+
+    The headers and slots are real.
+    """
     names = {marker("bench", name): name for name in compile.SLOTS}
-    address, choose, leave = (marker("bench", name) for name in ("address", "preferences", "unsubscribe"))
-    origin = SenderIdentity(
+    address, preferences, unsubscribe = (
+        marker("bench", name) for name in ("address", "preferences", "unsubscribe")
+    )
+    sender = SenderIdentity(
         "Bench",
         "bench@example.org",
         "",
@@ -156,16 +161,16 @@ def set_message_size(app: Container, issue: int, size: int) -> int:
         "b",
     )
     text_part = f"Greetings, {marker('bench', 'name')}\n" + _FILLER_LINE * 20
-    foot = f"http://127.0.0.1/{choose}\nhttp://127.0.0.1/{leave}\n{address}\n"
+    footer = f"http://127.0.0.1/{preferences}\nhttp://127.0.0.1/{unsubscribe}\n{address}\n"
 
-    def made(lines: int) -> tuple[bytes, list[list[object]]]:
-        html = text_part + _FILLER_LINE * lines + foot
+    def compiled(lines: int) -> tuple[bytes, list[list[object]]]:
+        html = text_part + _FILLER_LINE * lines + footer
         return compile_message(
-            edition_headers(origin, "Bench", "en"), text_part + foot, html, names
+            edition_headers(sender, "Bench", "en"), text_part + footer, html, names
         ).serialize()
 
-    lines = max(1, (size - len(made(0)[0])) // (len(_FILLER_LINE) + 1))
-    message, slots = made(lines)
+    lines = max(1, (size - len(compiled(0)[0])) // (len(_FILLER_LINE) + 1))
+    message, slots = compiled(lines)
     with app.database.transaction() as session:
         session.execute(
             text(
@@ -177,7 +182,7 @@ def set_message_size(app: Container, issue: int, size: int) -> int:
 
 
 def insert_edition(session: Session, issue: int) -> None:
-    """The one edition that readers of ``make_subscribers`` with one mask get, as if it were rendered already."""
+    """Insert, as rendered, the only edition that readers with one language and mask need."""
     session.execute(
         text(
             """
@@ -191,7 +196,7 @@ def insert_edition(session: Session, issue: int) -> None:
 
 
 def expand_all(app: Container, issue: int) -> None:
-    """Freeze, expand and render an issue in this process, and leave it ready but not open for sending."""
+    """Freeze, expand and render an issue in this process, without opening it for sending."""
     now = datetime.now(UTC)
     schedule.schedule(app.database, issue, now, "bench")
     dispatch.start_due(app.database, now, app.settings.batch_size)
@@ -202,7 +207,7 @@ def expand_all(app: Container, issue: int) -> None:
 
 
 def issue_times(app: Container, issue: int) -> tuple[datetime, datetime, datetime, datetime]:
-    """When an issue was frozen, ready, its last delivery recorded, and closed."""
+    """Return when an issue was frozen and ready, its last delivery recorded, and it finished."""
     query = """
         SELECT frozen_at, ready_at,
             (SELECT max(finished_at) FROM delivery WHERE issue_id = i.id), finished_at
@@ -214,23 +219,23 @@ def issue_times(app: Container, issue: int) -> tuple[datetime, datetime, datetim
 
 
 def peak_memory_bytes(pid: int) -> int:
-    """The most bytes that a process ever had in memory; 0 where the system does not tell."""
+    """Return the peak resident memory of a process in bytes; 0 if it is unknown."""
     status = Path(f"/proc/{pid}/status")
     lines = status.read_text().splitlines() if status.exists() else []
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
 
 
 def wait_for_workers(app: Container, count: int) -> None:
-    """Until that many Celery workers wait for messages at the broker."""
+    """Wait until ``count`` Celery workers wait for messages at the broker."""
     broker = redis.Redis.from_url(app.redis_url)
     wait_for(lambda: sum(client["cmd"] == "brpop" for client in broker.client_list()) >= count, 60)
 
 
 def wait_for(condition: Callable[[], bool], timeout: float, poll_seconds: float = 0.05) -> float:
-    """Seconds until it holds; RuntimeError after ``seconds``."""
+    """Wait until the condition holds; return the seconds. Raises RuntimeError after ``timeout``."""
     began = time.monotonic()
     while not condition():
         if time.monotonic() - began > timeout:
-            raise RuntimeError("it took too long")
+            raise RuntimeError(f"nothing happened within {timeout:g} s")
         time.sleep(poll_seconds)
     return time.monotonic() - began

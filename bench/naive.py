@@ -1,4 +1,4 @@
-"""The naive way, for bench/send.py: one Celery task per reader, EmailMessage, smtplib."""
+"""The naive sender of bench/send.py: one Celery task per reader, EmailMessage and smtplib."""
 
 import os
 import smtplib
@@ -12,6 +12,7 @@ BODY = "Lorem ipsum dolor sit amet, consectetur adipiscing elit, sed do eiusmod 
 
 @app.task(name="naive.send", ignore_result=True)  # type: ignore[untyped-decorator]
 def send(number: int, port: int, size: int) -> None:
+    """Build the message of one reader and send it."""
     message = EmailMessage()
     message["From"], message["To"] = "bench@example.org", f"Reader {number} <reader{number}@example.org>"
     message["Subject"], message["Message-ID"] = "Bench", f"<{number}@example.org>"

@@ -1,14 +1,13 @@
-"""Achieved against nominal rates, with two workers that share each limit.
+"""Compare achieved with configured rates, with two workers that share each limit.
 
-An issue goes out under a limit of its relay, of itself, or of two receiving domains beside each other, through two
-worker processes with two threads each. What the sink has accepted is counted over some seconds in the middle.
+An issue is sent with a limit on its relay, on itself or on each of two receiving domains, by two worker processes
+with two threads each. The messages that the sink accepts are counted for some seconds in the middle.
 
     .venv/bin/python bench/rates.py [--seconds 15] [--json FILE]
 """
 
 import argparse
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,12 +21,12 @@ from mailer.cli.supervisor import Supervisor
 from mailer.services.issues import schedule
 
 WARM_UP_SECONDS = 3.0
-"""Seconds before counting begins."""
+"""Seconds of sending before counting begins."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """``nominal`` is by receiving domain; the empty name stands for all of them together."""
+    """A limit to test. ``nominal_rates``: messages a second by domain; "" means all domains."""
 
     name: str
     nominal_rates: dict[str, float]
@@ -40,7 +39,7 @@ CASES = [
     Case("relay, 20/s", {"": 20}, {"smtp_rate": "20/s"}),
     Case("issue, 200/s", {"": 200}, issue_rate=200),
     Case(
-        "two destinations, 150/s and 50/s",
+        "two domains, 150/s and 50/s",
         {"d0.example.org": 150, "d1.example.org": 50},
         {
             "providers": [
@@ -53,7 +52,7 @@ CASES = [
 
 
 def run(case: Case, seconds: float, folder: Path) -> dict[str, float]:
-    """Messages a second by receiving domain, as the sink saw them."""
+    """Return the messages a second that the sink accepted, by receiving domain."""
     log = folder / "accepted.log"
     with (
         harness.sink("--log", str(log)) as (port, _),
@@ -77,45 +76,47 @@ def run(case: Case, seconds: float, folder: Path) -> dict[str, float]:
         schedule.schedule(app.database, issue, datetime.now(UTC), "bench")
         harness.wait_for(lambda: log.exists() and log.stat().st_size > 0, 60)
         time.sleep(WARM_UP_SECONDS)
-        first, began = log.stat().st_size, time.monotonic()
+        first_byte, began = log.stat().st_size, time.monotonic()
         time.sleep(seconds)
-        last, took = log.stat().st_size, time.monotonic() - began
-        lines = log.read_bytes()[first:last].split()
-        opened = [
+        last_byte, elapsed = log.stat().st_size, time.monotonic() - began
+        lines = log.read_bytes()[first_byte:last_byte].split()
+        tokens = [
             app.tokens.read_mail_token(Purpose.message, line.decode().strip("<>").partition("@")[0])
             for line in lines
         ]
-        readers = [found[1] for found in opened if found]
+        readers = [token[1] for token in tokens if token]
         return {
-            name: sum(not name or domains[reader % len(domains)] == name for reader in readers) / took
+            name: sum(not name or domains[reader % len(domains)] == name for reader in readers) / elapsed
             for name in case.nominal_rates
         }
 
 
 def main() -> None:
+    """Measure and report."""
     import tempfile
 
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--seconds", type=float, default=15, help="for which each case is counted")
+    parser.add_argument(
+        "--seconds", type=float, default=15, help="how long messages are counted in each case"
+    )
     parser.add_argument("--json")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     figures: dict[str, Any] = {}
     ratios: list[float] = []
     for case in CASES:
         with tempfile.TemporaryDirectory() as folder:
-            achieved = run(case, asked.seconds, Path(folder))
+            achieved = run(case, arguments.seconds, Path(folder))
         for name, rate in achieved.items():
             nominal = case.nominal_rates[name]
             ratios.append(rate / nominal)
             figures[f"{case.name}{f' ({name})' if name else ''}"] = (
                 f"{rate:.1f} of {nominal:g} a second: {rate / nominal:.3f}"
             )
-    furthest: Callable[[float], float] = lambda ratio: abs(ratio - 1)  # noqa: E731
-    worst = max(ratios, key=furthest)
+    worst = max(ratios, key=lambda ratio: abs(ratio - 1))
     harness.report(
         {"ratio": round(worst, 3), "cases": len(ratios), **figures},
-        "Achieved against nominal rates",
-        asked.json,
+        "Achieved rates, compared with nominal ones",
+        arguments.json,
     )
 
 

@@ -1,9 +1,9 @@
-"""Whether sending stays as fast, and a worker as small, when the audience grows a hundredfold.
+"""Compare sending speed and worker memory for audiences that grow a hundredfold.
 
-Sends an issue to 10 thousand, 100 thousand and a million readers as bench/send.py does, and then to the smaller
-audiences again, since the machine may change meanwhile. ``ratio`` is the messages a second while sending to the
-largest audience over those to the one that went fastest of the others; ``memory_ratio`` the peak memory of a
-send process over that with the smallest audience.
+An issue is sent to 10 thousand, 100 thousand and a million readers, as in bench/send.py, and then to the smaller
+audiences again, since the machine may change meanwhile. ``ratio`` is the messages a second to the largest
+audience over those to the fastest of the others. ``memory_ratio`` is the highest peak memory of a send
+process over that with the smallest audience.
 
     .venv/bin/python bench/scaling.py [--most 100000] [--json FILE]
 """
@@ -18,21 +18,22 @@ AUDIENCES = (10_000, 100_000, 1_000_000)
 
 
 def main() -> None:
+    """Measure and report."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--most", type=int, default=AUDIENCES[-1], help="leave larger audiences out")
+    parser.add_argument("--most", type=int, default=AUDIENCES[-1], help="skip larger audiences")
     parser.add_argument("--size", type=int, default=10_000, help="bytes of a message")
     parser.add_argument("--json")
-    asked = parser.parse_args()
-    audiences = [readers for readers in AUDIENCES if readers <= asked.most]
+    arguments = parser.parse_args()
+    audiences = [readers for readers in AUDIENCES if readers <= arguments.most]
     if len(audiences) < 2:
         parser.error(f"--most must be {AUDIENCES[1]} or more")
     runs: dict[int, list[PipelineRun]] = {readers: [] for readers in audiences}
     for readers in [*audiences, *reversed(audiences[:-1])]:
         runs[readers].append(
-            run_full_pipeline(readers, asked.size, workers=2, threads=2, connections=4, batch=1000)
+            run_full_pipeline(readers, arguments.size, workers=2, threads=2, connections=4, batch=1000)
         )
-    speeds = {readers: readers / fmean(run.send_seconds for run in some) for readers, some in runs.items()}
-    peaks = {readers: fmean(run.peak_bytes for run in some) for readers, some in runs.items()}
+    speeds = {readers: readers / fmean(run.send_seconds for run in group) for readers, group in runs.items()}
+    peaks = {readers: fmean(run.peak_bytes for run in group) for readers, group in runs.items()}
     *others, last = audiences
     fastest = max(speeds[readers] for readers in others)
     figures: dict[str, object] = {
@@ -47,7 +48,7 @@ def main() -> None:
         figures[f"seconds_preparing_{readers}"] = round(
             fmean(run.prepare_seconds for run in runs[readers]), 2
         )
-    harness.report(figures, "Speed and memory while the audience grows", asked.json)
+    harness.report(figures, "Speed and memory by audience size", arguments.json)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""The whole way of sending against the limit of the wire, in one run.
+"""Compare the whole sending pipeline with a bare SMTP client, in one run.
 
-Whole way: an issue to N readers is scheduled; beat, Celery on Redis and workers freeze and expand it, claim
-batches, fill the compiled message, hand it over by SMTP to a fast local sink and record each outcome in
-PostgreSQL. Wire: the same bytes, made beforehand, pipelined to the same sink by a client that does nothing
-else. Naive: a Celery task per reader that builds an EmailMessage and sends it with smtplib.
+Pipeline: an issue to N readers is scheduled; beat, Celery on Redis and workers freeze and expand it, claim batches,
+fill the compiled message, send it by SMTP to a fast local sink and record each outcome in PostgreSQL. Wire: the
+same bytes, prepared in advance, are pipelined to the same sink by a client that does nothing else. Naive: a
+Celery task per reader builds an EmailMessage and sends it with smtplib.
 
     .venv/bin/python bench/send.py --messages 40000 --size 40000 [--json FILE]
 """
@@ -36,29 +36,31 @@ from mailer.store import editions, issues
 
 
 class RawSmtpClient(asyncio.Protocol):
-    """One connection that pours made messages out, a window of one ahead, and checks the reply codes."""
+    """A connection that sends prepared messages, pipelined one ahead, and checks the replies."""
 
-    def __init__(self, messages: list[bytes], done: asyncio.Future[None]) -> None:
-        self.messages, self.done = messages, done
+    def __init__(self, messages: list[bytes], finished: asyncio.Future[None]) -> None:
+        self.messages, self.finished = messages, finished
         self.buffer = b""
         self.steps = self.write_steps()
         self.expected_codes = deque(next(self.steps))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
         self.transport = transport  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
+        """Check the replies, and write more when all that were expected have arrived."""
         *lines, self.buffer = (self.buffer + data).split(b"\r\n")
         for line in lines:
             if line[3:4] != b"-" and line[:3] != self.expected_codes.popleft():
-                self.done.set_exception(RuntimeError(f"the sink said {line!r}"))
+                self.finished.set_exception(RuntimeError(f"the sink replied {line!r}"))
                 self.transport.abort()
                 return
         if not self.expected_codes:
             self.expected_codes.extend(next(self.steps, ()))
 
     def write_steps(self) -> Iterator[tuple[bytes, ...]]:
-        """Writes what comes next; yields the codes of the replies to wait for."""
+        """Write one step of the session after another; yield the reply codes to wait for."""
         yield (b"220",)
         self.transport.write(b"EHLO wire\r\n")
         yield (b"250",)
@@ -70,10 +72,11 @@ class RawSmtpClient(asyncio.Protocol):
         self.transport.writelines([self.messages[-1], b".\r\n"])
         yield (b"250",)
         self.transport.close()
-        self.done.set_result(None)
+        self.finished.set_result(None)
 
     @staticmethod
     def envelope(number: int) -> bytes:
+        """Return the commands that start one message."""
         return (
             b"MAIL FROM:<bounce+aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa@example.org> SIZE=40000\r\n"
             b"RCPT TO:<reader%d@d1.example.org>\r\nDATA\r\n" % number
@@ -81,22 +84,23 @@ class RawSmtpClient(asyncio.Protocol):
 
 
 async def send_raw(port: int, messages: list[bytes], connections: int) -> float:
+    """Send the messages over parallel connections. Return the seconds."""
     loop = asyncio.get_running_loop()
     began = time.perf_counter()
-    waits = []
+    futures = []
     for number in range(connections):
-        done: asyncio.Future[None] = loop.create_future()
+        finished: asyncio.Future[None] = loop.create_future()
         share = messages[number::connections]
         await loop.create_connection(
-            lambda share=share, done=done: RawSmtpClient(share, done), "127.0.0.1", port
+            lambda share=share, finished=finished: RawSmtpClient(share, finished), "127.0.0.1", port
         )
-        waits.append(done)
-    await asyncio.gather(*waits)
+        futures.append(finished)
+    await asyncio.gather(*futures)
     return time.perf_counter() - began
 
 
 def raw_socket_rate(messages: list[bytes], connections: int) -> float:
-    """Messages a second of the bare client."""
+    """Return the messages a second of the bare client."""
     with harness.sink() as (port, stop):
         seconds = uvloop.run(send_raw(port, messages, connections))
         accepted = stop()["accepted"]
@@ -106,11 +110,11 @@ def raw_socket_rate(messages: list[bytes], connections: int) -> float:
 
 
 def build_messages(app: Container, issue: int, count: int) -> list[bytes]:
-    """Messages as the service would fill them, joined beforehand."""
+    """Return messages as the service would fill them, each as one piece."""
     with app.database.transaction() as session:
         edition = editions.of_issue(session, issue)[0]
         template = CompiledMessage.deserialize(edition.message, edition.slots)
-    found = []
+    messages = []
     slots = app.urls.subscriber_slots(issue, range(1, count + 1))
     for number, slot in enumerate(slots, 1):
         address = f"reader{number}@d{number % 50}.example.org"
@@ -127,34 +131,36 @@ def build_messages(app: Container, issue: int, count: int) -> list[bytes]:
             headers.UNSUBSCRIBE: slot.unsubscribe.encode(),
             headers.MAILTO_UNSUBSCRIBE: slot.mail_unsubscribe.encode(),
         }
-        found.append(b"".join(template.fill(values)))
-    return found
+        messages.append(b"".join(template.fill(values)))
+    return messages
 
 
 @dataclass(frozen=True, slots=True)
 class PipelineRun:
-    """One run of the service: seconds of each phase, some of its messages, and their size."""
+    """One run of the service: the seconds of each phase, and some of its messages."""
 
     wait_seconds: float
-    """From the order until a tick found the issue due: up to a second, not part of the way."""
+    """From scheduling until the scheduler started the issue: up to a second, not counted."""
     prepare_seconds: float
-    """Audience frozen and expanded, editions composed."""
+    """For freezing and expanding the audience and compiling the editions."""
     send_seconds: float
-    """From the first hint until the last delivery was recorded."""
+    """From the first claim until the last delivery was recorded."""
     close_seconds: float
     messages: list[bytes]
     message_bytes: int
     peak_bytes: int
-    """Of the send process that held most memory."""
+    """The peak memory of the largest send process."""
 
     @property
     def seconds(self) -> float:
+        """The seconds of all phases that count."""
         return self.prepare_seconds + self.send_seconds + self.close_seconds
 
 
 def run_full_pipeline(
     messages: int, size: int, workers: int, threads: int, connections: int, batch: int
 ) -> PipelineRun:
+    """Send an issue to ``messages`` readers. Raises RuntimeError if any message is not sent."""
     with (
         harness.sink() as (port, stop),
         harness.service(smtp_port=port, smtp_connections=connections, batch_size=batch) as app,
@@ -166,46 +172,46 @@ def run_full_pipeline(
             for number in range(workers):
                 processes.start_worker(f"send{number}", "send,retry", threads)
             processes.start_beat()
-            # The edition is made beforehand, to be of the size that was asked for.
+            # The edition is inserted in advance, so that it has the requested size.
             with app.database.transaction() as session:
                 harness.insert_edition(session, issue)
-            exact = harness.set_message_size(app, issue, size)
+            message_bytes = harness.set_message_size(app, issue, size)
             harness.wait_for_workers(app, workers + 1)
-            time.sleep(3)  # a few ticks, so that every process has what it needs
-            ordered = datetime.now(UTC)
-            schedule.schedule(app.database, issue, ordered, "bench")
+            time.sleep(3)  # a few scheduler runs, so that every process is warm
+            scheduled = datetime.now(UTC)
+            schedule.schedule(app.database, issue, scheduled, "bench")
 
             def sent() -> bool:
-                if gone := processes.exited():
-                    raise RuntimeError(f"{gone} ended")
+                if exited := processes.exited():
+                    raise RuntimeError(f"{exited} ended")
                 with app.database.transaction() as session:
                     return issues.state(session, issue) is IssueState.sent
 
             harness.wait_for(sent, 600, 0.1)
             peak = max(harness.peak_memory_bytes(processes.pid(f"send{number}")) for number in range(workers))
-        wrong = report.audit(app.database, issue)
+        audit_findings = report.audit(app.database, issue)
         counts = report.status(app.database, issue, datetime.now(UTC)).counts
-        if wrong or counts.sent != messages:
-            raise RuntimeError(f"{counts} {wrong[:3]}")
-        ready = build_messages(app, issue, min(messages, 10_000))
+        if audit_findings or counts.sent != messages:
+            raise RuntimeError(f"{counts} {audit_findings[:3]}")
+        messages_sent = build_messages(app, issue, min(messages, 10_000))
         accepted = stop()["accepted"]
         if accepted != messages:
             raise RuntimeError(f"the sink counted {accepted}")
         frozen, composed, last, finished = harness.issue_times(app, issue)
-        steps = [(b - a).total_seconds() for a, b in pairwise((ordered, frozen, composed, last, finished))]
-        return PipelineRun(*steps, ready, exact, peak)
+        steps = [(b - a).total_seconds() for a, b in pairwise((scheduled, frozen, composed, last, finished))]
+        return PipelineRun(*steps, messages_sent, message_bytes, peak)
 
 
 def naive_rate(messages: int, size: int) -> float:
-    """Messages a second with a task per reader: publish, consume, build, send."""
+    """Return the messages a second with a task per reader: publish, consume, build, send."""
     with harness.service() as app, tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "accepted"
         with harness.sink("--log", str(log)) as (port, _):
             environment = os.environ | {"NAIVE_REDIS_URL": app.redis_url, "PYTHONPATH": str(harness.ROOT)}
-            words = [sys.executable, "-m", "celery", "-A", "bench.naive", "worker", "-P", "prefork"]
+            command = [sys.executable, "-m", "celery", "-A", "bench.naive", "worker", "-P", "prefork"]
             options = ["-c", "2", "-l", "ERROR"]
             worker = subprocess.Popen(
-                [*words, *options], env=environment, cwd=harness.ROOT, stdout=subprocess.DEVNULL
+                [*command, *options], env=environment, cwd=harness.ROOT, stdout=subprocess.DEVNULL
             )
             try:
                 os.environ["NAIVE_REDIS_URL"] = app.redis_url
@@ -227,64 +233,67 @@ def naive_rate(messages: int, size: int) -> float:
 
 
 def smtp_source_rate(messages: int, size: int, connections: int) -> float | None:
-    """Postfix's own load generator, where it is installed."""
+    """Return the messages a second of Postfix's smtp-source, or None if it is not installed."""
     program = shutil.which("smtp-source") or shutil.which("smtp-source", path="/usr/sbin")
     if program is None:
         return None
     with harness.sink() as (port, _):
         began = time.perf_counter()
-        words = ["-s", str(connections), "-m", str(messages), "-l", str(size), "-N"]
-        subprocess.run([program, *words, f"127.0.0.1:{port}"], check=True, timeout=300, capture_output=True)
+        options = ["-s", str(connections), "-m", str(messages), "-l", str(size), "-N"]
+        subprocess.run([program, *options, f"127.0.0.1:{port}"], check=True, timeout=300, capture_output=True)
         return messages / (time.perf_counter() - began)
 
 
 def main() -> None:
+    """Measure and report."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--messages", type=int, default=40_000)
     parser.add_argument("--size", type=int, default=40_000, help="bytes of a message")
     parser.add_argument("--workers", type=int, default=2, help="send processes")
-    parser.add_argument("--threads", type=int, default=2, help="of each: batches that it has at once")
-    parser.add_argument("--connections", type=int, default=16, help="of each")
+    parser.add_argument(
+        "--threads", type=int, default=2, help="threads of each process: batches that it sends at a time"
+    )
+    parser.add_argument("--connections", type=int, default=16, help="connections of each process")
     parser.add_argument("--batch", type=int, default=2000)
     parser.add_argument(
-        "--runs", type=int, default=3, help="of the service; the quickest counts, as of the wire"
+        "--runs", type=int, default=3, help="runs of the service; the fastest counts, as for the wire"
     )
-    parser.add_argument("--naive", type=int, default=400, help="messages of the naive way; 0 leaves it out")
+    parser.add_argument("--naive", type=int, default=400, help="messages sent the naive way; 0 skips it")
     parser.add_argument("--json")
-    asked = parser.parse_args()
-    shape = asked.workers, asked.threads, asked.connections, asked.batch
+    arguments = parser.parse_args()
+    configuration = arguments.workers, arguments.threads, arguments.connections, arguments.batch
     rates = []
-    for _ in range(asked.runs):
-        one = run_full_pipeline(asked.messages, asked.size, *shape)
-        rates.append(asked.messages / one.seconds)
+    for _ in range(arguments.runs):
+        run = run_full_pipeline(arguments.messages, arguments.size, *configuration)
+        rates.append(arguments.messages / run.seconds)
         if rates[-1] == max(rates):
-            run = one  # the others' messages would fill the memory
+            fastest = run  # only its messages are kept: those of all runs would fill the memory
     rate = max(rates)
-    ready = (run.messages * (asked.messages // len(run.messages) + 1))[: asked.messages]
-    bare = max(raw_socket_rate(ready, connections) for connections in (2, 4, 8, 16, 32))
+    messages = (fastest.messages * (arguments.messages // len(fastest.messages) + 1))[: arguments.messages]
+    wire_rate = max(raw_socket_rate(messages, connections) for connections in (2, 4, 8, 16, 32))
     figures: dict[str, object] = {
-        "ratio": round(rate / bare, 3),
+        "ratio": round(rate / wire_rate, 3),
         "messages_per_second": round(rate),
-        "wire_per_second": round(bare),
+        "wire_per_second": round(wire_rate),
         "messages_per_second_of_each_run": list(map(round, rates)),
-        "ratio_while_sending": round(asked.messages / run.send_seconds / bare, 3),
-        "messages": asked.messages,
-        "message_bytes": run.message_bytes,
-        "seconds_until_a_tick": round(run.wait_seconds, 2),
-        "seconds_preparing": round(run.prepare_seconds, 2),
-        "seconds_sending": round(run.send_seconds, 2),
-        "seconds_closing": round(run.close_seconds, 2),
-        "workers": asked.workers,
-        "threads": asked.threads,
-        "connections": asked.connections,
-        "batch": asked.batch,
+        "ratio_while_sending": round(arguments.messages / fastest.send_seconds / wire_rate, 3),
+        "messages": arguments.messages,
+        "message_bytes": fastest.message_bytes,
+        "seconds_until_a_tick": round(fastest.wait_seconds, 2),
+        "seconds_preparing": round(fastest.prepare_seconds, 2),
+        "seconds_sending": round(fastest.send_seconds, 2),
+        "seconds_closing": round(fastest.close_seconds, 2),
+        "workers": arguments.workers,
+        "threads": arguments.threads,
+        "connections": arguments.connections,
+        "batch": arguments.batch,
     }
-    if asked.naive:
-        slow = naive_rate(asked.naive, asked.size)
-        figures |= {"naive_per_second": round(slow, 1), "times_naive": round(rate / slow, 1)}
-    if source := smtp_source_rate(10_000, asked.size, asked.connections):
-        figures["smtp_source_per_second"] = round(source)
-    harness.report(figures, "Sending against the wire", asked.json)
+    if arguments.naive:
+        slow_rate = naive_rate(arguments.naive, arguments.size)
+        figures |= {"naive_per_second": round(slow_rate, 1), "times_naive": round(rate / slow_rate, 1)}
+    if source_rate := smtp_source_rate(10_000, arguments.size, arguments.connections):
+        figures["smtp_source_per_second"] = round(source_rate)
+    harness.report(figures, "Sending, compared with the wire", arguments.json)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""A fast SMTP server that keeps nothing: counts what it accepts, logs it, and misbehaves on request.
+"""A fast SMTP server that discards messages, logs their ids, and can fail on request.
 
     python bench/sink.py --port 0 --log accepted.log --reply 451=0.02 --drop-after 0.01
 
-prints the port on the first line and, when it is stopped, the counts as JSON. A line of the log is the
-Message-ID of an accepted message, written before 250 is answered.
+prints the port on the first line and, when it is stopped, the counts as JSON. Each line of the log is the
+Message-ID of an accepted message, written before the 250 reply.
 """
 
 import argparse
@@ -26,19 +26,19 @@ REPLY_TEXTS = {"421": "closing", "450": "try later", "451": "try later", "452": 
 
 @dataclass(slots=True)
 class Fault:
-    """With ``probability``, answer ``reply`` at ``stage`` (``mail``, ``rcpt``, ``data`` or ``final``)."""
+    """A reply to give at ``stage`` (mail, rcpt, data or final) with ``probability`` (0 to 1)."""
 
     stage: str
     reply: str
     probability: float
     domain: str = ""
-    """Only for recipients there; not at ``mail``, where nobody is named yet."""
+    """Limits the fault to recipients at this domain; no effect at ``mail``."""
 
     @classmethod
     def parse(cls, text: str) -> "Fault":
-        """From ``451=0.02`` (at the final dot) or ``rcpt:550 5.1.1 no such user=0.1``."""
-        what, _, probability = text.rpartition("=")
-        stage, colon, reply = what.rpartition(":")
+        """Parse ``451=0.02`` (at the final dot) or ``rcpt:550 5.1.1 no such user=0.1``."""
+        stage_and_reply, _, probability = text.rpartition("=")
+        stage, colon, reply = stage_and_reply.rpartition(":")
         stage = stage if colon else "final"
         if stage not in ("mail", "rcpt", "data", "final") or not re.match(r"[245]\d\d", reply):
             raise ValueError(f"no such fault: {text}")
@@ -51,39 +51,41 @@ class Fault:
 
 @dataclass(slots=True)
 class Behaviour:
-    """What the sink offers, and how often it fails: probabilities from 0 to 1, times in seconds."""
+    """The sink's features and failures: probabilities from 0 to 1, times in seconds."""
 
     pipelining: bool = True
     size: int = 50_000_000
     faults: list[Fault] = field(default_factory=list)
     drop_data: float = 0.0
-    """Cut the connection instead of asking for the message."""
+    """Drop the connection instead of replying to DATA."""
     drop_before: float = 0.0
-    """Cut the connection in the body, before the final dot."""
+    """Drop the connection within the body, before the final dot."""
     drop_after: float = 0.0
-    """Accept and log the message, then cut the connection instead of answering."""
+    """Accept and log the message, then drop the connection instead of replying."""
     drop_lost: float = 0.0
-    """Cut the connection after the final dot without accepting the message."""
+    """Drop the connection after the final dot without accepting the message."""
     stall: float = 0.0
-    """Wait ``stall_seconds`` before the answer to the final dot."""
+    """Wait ``stall_seconds`` before the reply to the final dot."""
     stall_seconds: float = 30.0
     latency: float = 0.0
-    """Before every packet of replies."""
+    """Delay before each packet of replies."""
 
 
 @dataclass(slots=True)
 class Counts:
+    """What the sink has done so far."""
+
     connections: int = 0
     accepted: int = 0
     refused: int = 0
     dropped: int = 0
     unanswered: int = 0
-    """Messages that came whole and were dropped instead of answered."""
+    """Messages received completely whose connection was dropped instead of a reply."""
     bytes: int = 0
 
 
 class Sink:
-    """Starts on a port, and counts. ``log`` is the path of a file to append to."""
+    """The server and its counts. ``log``: the path of a file to append to."""
 
     def __init__(
         self, behaviour: Behaviour | None = None, log: str | None = None, seed: int | None = None
@@ -96,13 +98,13 @@ class Sink:
         self._server: asyncio.Server | None = None
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> int:
-        """Listen, and return the port."""
+        """Listen on a port, and return it."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(lambda: Session(self), host, port, backlog=1024)
         return int(self._server.sockets[0].getsockname()[1])
 
     async def refuse(self) -> None:
-        """Listen no more and cut every connection, until it is started again."""
+        """Stop listening and drop all connections, until ``start`` is called again."""
         if self._server is not None:
             self._server.close()
             for session in list(self.sessions):
@@ -111,33 +113,35 @@ class Sink:
             self._server = None
 
     async def stop(self) -> None:
+        """Stop listening, and close the log."""
         await self.refuse()
         if self._log is not None:
             os.close(self._log)
             self._log = None
 
     def accept(self, head: bytes) -> None:
+        """Count and log a message, given its first bytes."""
         self.counts.accepted += 1
         if self._log is not None:
-            found = MESSAGE_ID.search(head)
-            os.write(self._log, (found[1].strip() if found else b"-") + b"\n")
+            message_id = MESSAGE_ID.search(head)
+            os.write(self._log, (message_id[1].strip() if message_id else b"-") + b"\n")
 
     def fault(self, stage: str, recipient: bytes = b"") -> bytes | None:
-        """The reply to give instead of the good one, if chance will have it so."""
+        """Return the reply of a fault chosen at random, or None for the normal reply."""
         for fault in self.behaviour.faults:
-            concerned = fault.stage == stage and recipient.endswith(fault.domain.encode())
-            if concerned and self.random_float() < fault.probability:
+            applies = fault.stage == stage and recipient.endswith(fault.domain.encode())
+            if applies and self.random_float() < fault.probability:
                 self.counts.refused += 1
                 return fault.reply.encode() + b"\r\n"
         return None
 
 
 class Session(asyncio.Protocol):
-    """One client. Commands are read line by line; a body is only searched for its end."""
+    """The session of one client. Commands are read by line, bodies only searched for their end."""
 
     def __init__(self, sink: Sink) -> None:
         self.client = ""
-        """What it called itself in EHLO."""
+        """The client's name in EHLO."""
         self._sink = sink
         self._buffer = b""
         self._in_body = False
@@ -153,18 +157,22 @@ class Session(asyncio.Protocol):
         self._answer_at = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Send the greeting."""
         self._transport = cast(asyncio.Transport, transport)
         self._sink.sessions.add(self)
         self._sink.counts.connections += 1
         self._transport.write(b"220 sink.example ESMTP\r\n")
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Remove the session."""
         self._sink.sessions.discard(self)
 
     def abort(self) -> None:
+        """Drop the connection."""
         self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
+        """Handle commands and bodies, and write the replies together."""
         if self._stalling:
             self._held_data.append(data)
             return
@@ -179,7 +187,7 @@ class Session(asyncio.Protocol):
 
     def _answer(self, replies: bytes) -> None:
         loop = asyncio.get_running_loop()
-        # Never ahead of an answer that still waits, also when the latency is changed.
+        # Keep the order of replies, even if the latency is reduced meanwhile.
         self._answer_at = max(loop.time() + self._sink.behaviour.latency, self._answer_at + 1e-6)
         if self._answer_at > loop.time() and not self._stalling:
             loop.call_at(self._answer_at, self._transport.write, replies)
@@ -187,7 +195,7 @@ class Session(asyncio.Protocol):
             self._transport.write(replies)
 
     def _read_commands(self, data: bytes) -> bytes:
-        """Answer whole lines until the body begins; what is left over is returned or kept."""
+        """Handle complete lines until a body begins. Return the bytes of the body."""
         if self._buffer:
             data = self._buffer + data
             self._buffer = b""
@@ -263,13 +271,13 @@ class Session(asyncio.Protocol):
             self._transport.close()
 
     def _read_body(self, data: bytes) -> bytes:
-        """Look for the end of the body; what follows it is returned."""
+        """Search for the end of the body. Return the bytes after it."""
         sink = self._sink
         seam = self._tail + data[:4]
         at = seam.find(END_OF_DATA)
         end = data.find(END_OF_DATA) + len(END_OF_DATA) if at < 0 else at + len(END_OF_DATA) - len(self._tail)
-        found = at >= 0 or end >= len(END_OF_DATA)
-        body = data[:end] if found else data
+        is_complete = at >= 0 or end >= len(END_OF_DATA)
+        body = data[:end] if is_complete else data
         sink.counts.bytes += len(body)
         if self._head_size < 16_384:
             self._head.append(body)
@@ -277,7 +285,7 @@ class Session(asyncio.Protocol):
         if sink.behaviour.drop_before and sink.random_float() < sink.behaviour.drop_before:
             self._drop()
             return b""
-        if not found:
+        if not is_complete:
             self._tail = (self._tail + data)[-4:] if len(data) < 4 else data[-4:]
             return b""
         self._in_body = self._sender = False
@@ -310,10 +318,10 @@ class Session(asyncio.Protocol):
     def _resume(self, replies: bytes) -> None:
         self._transport.write(replies)
         self._stalling = False
-        held = b"".join(self._held_data)
+        data = b"".join(self._held_data)
         self._held_data.clear()
-        if held:
-            self.data_received(held)
+        if data:
+            self.data_received(data)
 
     def _drop(self) -> None:
         self._sink.counts.dropped += 1
@@ -336,17 +344,19 @@ class SinkServer:
 
     @property
     def counts(self) -> Counts:
+        """The counts so far."""
         return self._sink.counts
 
     def connections(self, client: str = "") -> int:
-        """How many are open; with a name, those of that client."""
+        """Return the number of open connections, of one client if it is named."""
         return sum(client in ("", session.client) for session in list(self._sink.sessions))
 
     def refuse(self) -> None:
-        """Cut every connection and refuse new ones, until ``listen``."""
+        """Drop all connections and refuse new ones, until ``listen`` is called."""
         self._run(self._sink.refuse())
 
     def listen(self) -> None:
+        """Accept connections again."""
         self._run(self._sink.start(port=self.port))
 
     def _run(self, work: Coroutine[object, object, T]) -> T:
@@ -363,6 +373,7 @@ class SinkServer:
 
 
 async def serve(sink: Sink, host: str, port: int) -> None:
+    """Run the sink until SIGTERM or SIGINT."""
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
@@ -373,6 +384,7 @@ async def serve(sink: Sink, host: str, port: int) -> None:
 
 
 def main() -> None:
+    """Run the sink with the options of the command line."""
     parser = argparse.ArgumentParser(description="A fast SMTP sink.")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)
@@ -385,25 +397,25 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=50_000_000)
     parser.add_argument("--no-pipelining", dest="pipelining", action="store_false")
     parser.add_argument("--seed", type=int)
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     behaviour = Behaviour(
-        pipelining=asked.pipelining,
-        size=asked.size,
-        faults=asked.reply,
-        drop_data=asked.drop_data,
-        drop_before=asked.drop_before,
-        drop_after=asked.drop_after,
-        drop_lost=asked.drop_lost,
-        stall=asked.stall,
-        stall_seconds=asked.stall_seconds,
-        latency=asked.latency,
+        pipelining=arguments.pipelining,
+        size=arguments.size,
+        faults=arguments.reply,
+        drop_data=arguments.drop_data,
+        drop_before=arguments.drop_before,
+        drop_after=arguments.drop_after,
+        drop_lost=arguments.drop_lost,
+        stall=arguments.stall,
+        stall_seconds=arguments.stall_seconds,
+        latency=arguments.latency,
     )
     try:
         import uvloop
     except ImportError:
-        asyncio.run(serve(Sink(behaviour, asked.log, asked.seed), asked.host, asked.port))
+        asyncio.run(serve(Sink(behaviour, arguments.log, arguments.seed), arguments.host, arguments.port))
     else:
-        uvloop.run(serve(Sink(behaviour, asked.log, asked.seed), asked.host, asked.port))
+        uvloop.run(serve(Sink(behaviour, arguments.log, arguments.seed), arguments.host, arguments.port))
 
 
 if __name__ == "__main__":

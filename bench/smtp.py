@@ -1,4 +1,6 @@
-"""Messages a second through mailer.adapters.smtp into bench/sink.py, a process of its own; prints JSON.
+"""Measure the messages a second that mailer.adapters.smtp sends to bench/sink.py.
+
+Prints one line of JSON for each size and number of connections.
 
 python bench/smtp.py --size 10 --size 40 --connections 1 --connections 4
 """
@@ -19,24 +21,26 @@ from mailer.domain.outcomes import Outcome, Reply
 
 FILLER_LINE = b"Lorem ipsum dolor sit amet, consectetur adipiscing elit, sed do eiusmod tempo\r\n"
 WARM_UP_MESSAGES = 20
-"""Messages per connection before the clock starts."""
+"""Messages per connection before the measurement starts."""
 
 
 class CountingObserver:
-    """A handover that only counts."""
+    """A transfer observer that counts its calls."""
 
     def __init__(self) -> None:
         self.calls = 0
 
     def before_final_dot(self, key: Hashable) -> None:
+        """Count the call."""
         self.calls += 1
 
     def after_reply(self, key: Hashable, reply: Reply) -> None:
+        """Count the call."""
         self.calls += 1
 
 
 def envelopes(count: int, kilobytes: int, segments: int) -> Iterator[Envelope]:
-    """As the sending stage makes them: segments shared by all, and a few of each reader's own."""
+    """Yield envelopes as the send worker builds them: one segment per reader, the rest shared."""
     body = FILLER_LINE * (kilobytes * 1024 // len(FILLER_LINE))
     step = max(len(FILLER_LINE), len(body) // segments // len(FILLER_LINE) * len(FILLER_LINE))
     shared = [body[at : at + step] for at in range(0, len(body), step)]
@@ -48,6 +52,7 @@ def envelopes(count: int, kilobytes: int, segments: int) -> Iterator[Envelope]:
 
 
 async def measure(port: int, connections: int, kilobytes: int, count: int, segments: int) -> dict[str, float]:
+    """Send ``count`` messages after a warm-up. Return the figures."""
     transport = Transport(Relay("sink", "127.0.0.1", port, max_connections=connections))
     outcomes: Counter[Outcome] = Counter()
 
@@ -73,29 +78,32 @@ async def measure(port: int, connections: int, kilobytes: int, count: int, segme
 
 
 def main() -> None:
+    """Measure and report."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--size", type=int, action="append", help="kilobytes")
     parser.add_argument("--connections", type=int, action="append")
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--segments", type=int, default=16)
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     sink = subprocess.Popen(
         [sys.executable, str(Path(__file__).with_name("sink.py"))], stdout=subprocess.PIPE, text=True
     )
     assert sink.stdout is not None
-    handed_over = 0
+    sent = 0
     try:
         port = int(sink.stdout.readline())
-        for kilobytes in asked.size or [10, 40]:
-            for connections in asked.connections or [1, 2, 4, 8, 20]:
-                figures = uvloop.run(measure(port, connections, kilobytes, asked.count, asked.segments))
+        for kilobytes in arguments.size or [10, 40]:
+            for connections in arguments.connections or [1, 2, 4, 8, 20]:
+                figures = uvloop.run(
+                    measure(port, connections, kilobytes, arguments.count, arguments.segments)
+                )
                 print(json.dumps(figures), flush=True)
-                handed_over += asked.count + WARM_UP_MESSAGES * connections
+                sent += arguments.count + WARM_UP_MESSAGES * connections
     finally:
         sink.terminate()
         counts = json.loads(sink.communicate()[0])
-    if counts["accepted"] != handed_over:
-        raise RuntimeError(f"{handed_over} were sent, the sink counted {counts}")
+    if counts["accepted"] != sent:
+        raise RuntimeError(f"{sent} were sent, the sink counted {counts}")
 
 
 if __name__ == "__main__":
