@@ -33,6 +33,7 @@ from mailer.domain.warm_up import WarmUp
 from mailer.migrations import upgrade
 from mailer.services.delivery.send import SendContext, SendLimits, SendWorker
 from mailer.services.delivery.traffic import TrafficLimits, TrafficShaper
+from mailer.services.delivery.transactional import TransactionalLimits, TransactionalSender
 from mailer.services.maintenance.retention import RetentionPolicy
 from mailer.settings import ROOT, RelaySettings, Settings, SettingsError, read_settings
 from mailer.store.database import Database
@@ -268,6 +269,25 @@ class Container:
                 bounce_domain=self.settings.bounce_domain,
             )
         )
+
+    @cached_property
+    def transactional_sender(self) -> TransactionalSender:
+        return TransactionalSender(
+            database=self.database,
+            smtp_pool=self.smtp_pool,
+            routes=self.relay_routes,
+            limiter=self.limiter,
+            renderer=self.transactional_renderer,
+            urls=self.urls,
+            signer=self.signer,
+            clock=self.clock,
+            bounce_domain=self.settings.bounce_domain,
+            limits=self.transactional_limits,
+        )
+
+    @cached_property
+    def transactional_limits(self) -> TransactionalLimits:
+        return TransactionalLimits()
 
     @cached_property
     def send_limits(self) -> SendLimits:

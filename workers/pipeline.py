@@ -3,7 +3,7 @@
 A hint that is lost is handed out again; one that comes twice does nothing.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from mailer.services.delivery import dispatch
 from mailer.services.delivery import expand as expand_service
@@ -19,7 +19,8 @@ EDITIONS_PER_TRANSACTION = 32
 @celery_app.task(time_limit=60, soft_time_limit=50)  # type: ignore[untyped-decorator]
 def tick() -> None:
     """Every second: begin what is due, open what is ready, hand out batches, close what is done."""
-    parts, now = container(), datetime.now(UTC)
+    parts = container()
+    now = parts.clock.now()
     dispatch.start_due(parts.database, now, parts.settings.batch_size)
     for issue in dispatch.list_preparing(parts.database):
         if not dispatch.open_for_sending(parts.database, issue, now):
@@ -60,7 +61,7 @@ def enqueue_due_batches(now: datetime) -> None:
 def expand(issue: int) -> None:
     """Give every reader of an issue a delivery row."""
     expanded = 0
-    while some := expand_service.expand_next(container().database, issue, datetime.now(UTC)):
+    while some := expand_service.expand_next(container().database, issue, container().clock.now()):
         expanded += some
     if expanded:
         compose.delay(issue)
@@ -78,7 +79,7 @@ def compose(issue: int) -> None:
         issue,
         EDITIONS_PER_TRANSACTION,
     )
-    now = datetime.now(UTC)
+    now = container().clock.now()
     if dispatch.open_for_sending(parts.database, issue, now):
         enqueue_due_batches(now)
 
@@ -87,4 +88,4 @@ def compose(issue: int) -> None:
 def send(batch: int) -> None:
     """Send what is due in a batch."""
     if container().send_worker.send_batch(batch):
-        dispatch.finish_done(container().database, datetime.now(UTC))
+        dispatch.finish_done(container().database, container().clock.now())

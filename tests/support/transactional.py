@@ -8,23 +8,11 @@ from urllib.parse import urlsplit
 
 from mailer.bootstrap import Container
 from mailer.devtools.inbox import InboxServer
-from mailer.services.delivery import transactional
 from tests.support.emails import html_body, text_body
 
 
 def send_transactional(app: Container, now: datetime | None = None) -> int:
-    return transactional.send_due(
-        app.database,
-        app.smtp_pool,
-        app.relay_routes,
-        app.limiter,
-        app.transactional_renderer,
-        app.urls,
-        app.signer,
-        "",
-        now or datetime.now(UTC),
-        50,
-    )
+    return app.transactional_sender.send_due(now or datetime.now(UTC))
 
 
 def emails_to(inbox: InboxServer, address: str) -> list[EmailMessage]:

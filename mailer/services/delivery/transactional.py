@@ -5,7 +5,6 @@ a worker that is killed between the relay's answer and the record sends a note a
 """
 
 import random
-import time
 from collections.abc import Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from mailer.domain.locales import direction
 from mailer.domain.localized import localize, sender_display_name
 from mailer.domain.message import compile_message
 from mailer.domain.outcomes import Outcome, Reply, redact_addresses
-from mailer.domain.ports import Limiter, MailUrls, Signer, SmtpPool, TransactionalRenderer
+from mailer.domain.ports import Clock, Limiter, MailUrls, Signer, SmtpPool, TransactionalRenderer
 from mailer.domain.rate_limits import RateLimit, TokenRequest
 from mailer.domain.relay_routes import RelayRoute, by_weight
 from mailer.domain.states import DeliveryState, SubscriptionState
@@ -34,11 +33,6 @@ from mailer.store import subscribers, throttles, transactional
 from mailer.store.database import Database, DatabaseDown, Session
 from mailer.store.transactional import TransactionalContext
 
-_LEASE = timedelta(minutes=2)
-_RETRY_INTERVAL = timedelta(minutes=2)
-_OTHER_RELAY_DELAY = timedelta(seconds=1)
-"""Until a note is due again that was not tried: sooner than its relay, so that another one has its turn."""
-_QUEUE_LIFETIME = timedelta(days=2)
 _NEW_ADDRESS_KINDS = ("address-new",)
 _ACTIVE_SUBSCRIPTION_KINDS = ("welcome",)
 """Kinds that make sense as long as the subscription does."""
@@ -59,113 +53,172 @@ class _Recipient:
     name: str
 
 
-def send_due(
-    database: Database,
-    smtp_pool: SmtpPool,
-    routes: Sequence[RelayRoute],
-    limiter: Limiter,
-    renderer: TransactionalRenderer,
-    urls: MailUrls,
-    signer: Signer,
-    bounce_domain: str,
-    now: datetime,
-    limit: int,
-) -> int:
-    """Send some of the notes that are due; returns how many were handed to the relay.
+@dataclass(frozen=True, slots=True)
+class TransactionalLimits:
+    lease: timedelta = timedelta(minutes=2)
+    """For which claimed emails are a worker's own without a sign of life."""
+    retry_interval: timedelta = timedelta(minutes=2)
+    other_relay_delay: timedelta = timedelta(seconds=1)
+    """Until an email that was not tried is due again: sooner than its relay, so that another one has its turn."""
+    queue_lifetime: timedelta = timedelta(days=2)
+    emails_per_round: int = 50
 
-    Several workers may do this at once. ``bounce_domain`` empty: that of the newsletter's sender.
-    """
-    began = time.monotonic()
-    with database.transaction() as session:
-        held = throttles.load_all(session)
-        shut = {
-            name for (kind, name), one in held.items() if kind is ThrottleScope.relay and one.is_open(now)
-        }
-        usable = by_weight(routes, shut, {})
-        wanted = transactional.count_due(session, now, limit)
-        if not usable or not wanted:
+
+@dataclass(frozen=True, slots=True)
+class TransactionalSender:
+    """Sends emails to single subscribers; several workers may do so at once."""
+
+    database: Database
+    smtp_pool: SmtpPool
+    routes: Sequence[RelayRoute]
+    limiter: Limiter
+    renderer: TransactionalRenderer
+    urls: MailUrls
+    signer: Signer
+    clock: Clock
+    bounce_domain: str
+    """Empty: the domain of the newsletter's sender."""
+    limits: TransactionalLimits = TransactionalLimits()
+
+    def send_due(self, now: datetime) -> int:
+        """Send some of the emails that are due; return how many were handed to the relay."""
+        began = self.clock.monotonic()
+        with self.database.transaction() as session:
+            breakers = throttles.load_all(session)
+            blocked = {
+                name
+                for (scope, name), throttle in breakers.items()
+                if scope is ThrottleScope.relay and throttle.is_open(now)
+            }
+            usable = by_weight(self.routes, blocked, {})
+            wanted = transactional.count_due(session, now, self.limits.emails_per_round)
+            if not usable or not wanted:
+                return 0
+            route = usable[0]
+            rate = effective_rate(route.rate, breakers.get((ThrottleScope.relay, route.relay)), now)
+            buckets = [RateLimit(f"relay:{route.relay}", rate)] if rate else []
+            granted = wanted
+            if buckets:
+                (grant,) = self.limiter.acquire([TokenRequest(buckets, wanted, may_borrow=True)])
+                granted = grant.tokens
+            claimed = transactional.claim(session, now, self.limits.lease, granted)
+            contexts = transactional.load_contexts(session, claimed)
+            envelopes = self._build_envelopes(session, contexts, now)
+        if buckets and granted > len(envelopes):
+            self.limiter.release([TokenRequest(buckets, granted - len(envelopes))])
+        if not envelopes:
             return 0
-        route = usable[0]
-        rate = effective_rate(route.rate, held.get((ThrottleScope.relay, route.relay)), now)
-        limits = [RateLimit(f"relay:{route.relay}", rate)] if rate else []
-        granted = (
-            limiter.acquire([TokenRequest(limits, wanted, may_borrow=True)])[0].tokens if limits else wanted
-        )
-        claimed = transactional.claim(session, now, _LEASE, granted)
-        found = transactional.load_contexts(session, claimed)
-        envelopes: list[Envelope] = []
-        for one in found:
-            if why := _obsolete_reason(session, one):
-                transactional.record_result(
-                    session, one.email.id, given_up_at=now, last_reply=f"not sent: {why}"
-                )
-                continue
+        transfer = self.smtp_pool.transfer(envelopes, _NullJournal(), route.relay)
+        while True:
             try:
-                envelopes.append(_build_envelope(one, renderer, urls, signer, bounce_domain, now))
-            except ValueError as error:
-                transactional.record_result(
-                    session, one.email.id, given_up_at=now, last_reply=f"not sent: {type(error).__name__}"
-                )
-    if limits and granted > len(envelopes):
-        limiter.release([TokenRequest(limits, granted - len(envelopes))])
-    if not envelopes:
-        return 0
-    landing = smtp_pool.transfer(envelopes, _NullJournal(), route.relay)
-    while True:
-        try:
-            done = landing.result(_LEASE.total_seconds() / 4)
-        except TimeoutError:
-            # The relay may take ten minutes over one final dot: nobody else sends the notes meanwhile.
-            until = now + timedelta(seconds=time.monotonic() - began) + _LEASE
-            with suppress(DatabaseDown), database.transaction() as session:
-                transactional.renew_lease(session, claimed, until)
-        else:
-            break
-    now += timedelta(seconds=time.monotonic() - began)
-    _record_results(database, route.relay, found, done.results, now)
-    return len(envelopes)
+                report = transfer.result(self.limits.lease.total_seconds() / 4)
+                break
+            except TimeoutError:
+                # The relay may take ten minutes over one final dot: no other worker sends these emails meanwhile.
+                until = now + self._since(began) + self.limits.lease
+                with suppress(DatabaseDown), self.database.transaction() as session:
+                    transactional.renew_lease(session, claimed, until)
+        self._record_results(route.relay, contexts, report.results, now + self._since(began))
+        return len(envelopes)
 
+    def _since(self, began: float) -> timedelta:
+        return timedelta(seconds=self.clock.monotonic() - began)
 
-def _record_results(
-    database: Database,
-    relay: str,
-    contexts: Sequence[TransactionalContext],
-    results: Sequence[TransferResult],
-    now: datetime,
-) -> None:
-    by_id = {one.email.id: one for one in contexts}
-    with database.transaction() as session:
-        for result in results:
-            one = by_id[int(str(result.key))]
-            ruling = decide(
-                result, one.email.attempts, now, _RETRY_INTERVAL, _QUEUE_LIFETIME, random.Random()
+    def _build_envelopes(
+        self, session: Session, contexts: Sequence[TransactionalContext], now: datetime
+    ) -> list[Envelope]:
+        """Build the messages; give up the emails that are obsolete or cannot be built."""
+        envelopes = []
+        for context in contexts:
+            reason = _obsolete_reason(session, context)
+            if not reason:
+                try:
+                    envelopes.append(self._build_envelope(context, now))
+                    continue
+                except ValueError as error:
+                    reason = type(error).__name__
+            transactional.record_result(
+                session, context.email.id, given_up_at=now, last_reply=f"not sent: {reason}"
             )
-            said = ruling.reply[:500]
-            if ruling.state is DeliveryState.sent:
-                transactional.record_result(session, one.email.id, sent_at=now, last_reply=said)
-            elif ruling.state is DeliveryState.failed:
-                transactional.record_result(session, one.email.id, given_up_at=now, last_reply=said)
-                if ruling.suppression_reason and one.subscriber and one.email.kind not in _NEW_ADDRESS_KINDS:
-                    # Without the address that it quotes: a suppression outlives its reader.
-                    detail = redact_addresses(said)
-                    subscribers.suppress(
-                        session, one.subscriber.address_hash, ruling.suppression_reason, detail
-                    )
-            elif not ruling.counts_as_attempt:
-                before = one.email.attempts - 1
-                again = now + (
-                    _RETRY_INTERVAL if result.outcome is Outcome.SENDER_REJECTED else _OTHER_RELAY_DELAY
+        return envelopes
+
+    def _record_results(
+        self,
+        relay: str,
+        contexts: Sequence[TransactionalContext],
+        results: Sequence[TransferResult],
+        now: datetime,
+    ) -> None:
+        by_id = {context.email.id: context for context in contexts}
+        with self.database.transaction() as session:
+            for result in results:
+                self._record_result(session, by_id[int(str(result.key))], result, now)
+            _update_breaker(session, relay, results, now)
+
+    def _record_result(
+        self, session: Session, context: TransactionalContext, result: TransferResult, now: datetime
+    ) -> None:
+        email, limits = context.email, self.limits
+        decision = decide(
+            result, email.attempts, now, limits.retry_interval, limits.queue_lifetime, random.Random()
+        )
+        reply = decision.reply[:500]
+        record = partial(transactional.record_result, session, email.id, last_reply=reply)
+        if decision.state is DeliveryState.sent:
+            record(sent_at=now)
+        elif decision.state is DeliveryState.failed:
+            record(given_up_at=now)
+            if decision.suppression_reason and context.subscriber and email.kind not in _NEW_ADDRESS_KINDS:
+                # Without the address that it quotes: a suppression outlives its subscriber.
+                subscribers.suppress(
+                    session,
+                    context.subscriber.address_hash,
+                    decision.suppression_reason,
+                    redact_addresses(reply),
                 )
-                transactional.record_result(
-                    session, one.email.id, due_at=again, last_reply=said, attempts=before
-                )
-            else:
-                again = ruling.due_at or now + _RETRY_INTERVAL
-                late = result.outcome is Outcome.UNKNOWN and now - one.email.created_at > _QUEUE_LIFETIME
-                transactional.record_result(
-                    session, one.email.id, due_at=again, last_reply=said, given_up_at=now if late else None
-                )
-        _update_breaker(session, relay, results, now)
+        elif not decision.counts_as_attempt:
+            sender_rejected = result.outcome is Outcome.SENDER_REJECTED
+            delay = limits.retry_interval if sender_rejected else limits.other_relay_delay
+            record(due_at=now + delay, attempts=email.attempts - 1)
+        else:
+            late = result.outcome is Outcome.UNKNOWN and now - email.created_at > limits.queue_lifetime
+            record(due_at=decision.due_at or now + limits.retry_interval, given_up_at=now if late else None)
+
+    def _build_envelope(self, context: TransactionalContext, now: datetime) -> Envelope:
+        to, newsletter = _recipient(context), context.newsletter
+        domain = self.bounce_domain or newsletter.sender_domain
+        recipient, smtputf8 = to_smtp(to.address)
+        token = self.urls.transactional_token(newsletter.id, context.email.id)
+        leaving: tuple[str, str] | None = None
+        if context.subscriber and context.email.kind in _ACTIVE_SUBSCRIPTION_KINDS:
+            mail = f"unsubscribe+{self.urls.unsubscribe_token(newsletter.id, context.subscriber.id)}@{domain}"
+            leaving = (self.urls.unsubscribe_url(newsletter.id, context.subscriber.id), mail)
+        rendered = self.renderer.render(
+            _content(context, _link_url(context, self.urls, now), leaving[0] if leaving else "", to)
+        )
+        head = TransactionalHeaders(
+            sender_name=newsletter.sender_name,
+            sender_address=newsletter.sender_address,
+            reply_to=newsletter.reply_to,
+            recipient_name=to.name,
+            recipient=recipient,
+            subject=rendered.subject,
+            date=format_datetime(now),
+            message_id=f"{token}@{domain}",
+            language=context.email.language,
+            unsubscribe=leaving,
+        )
+        template = compile_message(transactional_headers(head), rendered.text, rendered.html, {})
+        segments = template.fill({})
+        message = b"".join([self.signer.sign(segments), *segments])
+        return Envelope(
+            key=context.email.id,
+            sender=f"bounce+{token}@{domain}",
+            recipient=recipient,
+            message=message,
+            size=len(message),
+            smtputf8=smtputf8,
+        )
 
 
 def _update_breaker(session: Session, relay: str, results: Sequence[TransferResult], now: datetime) -> None:
@@ -274,48 +327,4 @@ def _content(
         link_lifetime_hours=int(MAGIC_LINK_LIFETIME / timedelta(hours=1)),
         theme=Theme(**newsletter.theme),
         text_overrides=overrides_for(newsletter.text_overrides, language),
-    )
-
-
-def _build_envelope(
-    context: TransactionalContext,
-    renderer: TransactionalRenderer,
-    urls: MailUrls,
-    signer: Signer,
-    bounce_domain: str,
-    now: datetime,
-) -> Envelope:
-    to, newsletter = _recipient(context), context.newsletter
-    domain = bounce_domain or newsletter.sender_domain
-    recipient, smtputf8 = to_smtp(to.address)
-    token = urls.transactional_token(newsletter.id, context.email.id)
-    leaving: tuple[str, str] | None = None
-    if context.subscriber and context.email.kind in _ACTIVE_SUBSCRIPTION_KINDS:
-        mail = f"unsubscribe+{urls.unsubscribe_token(newsletter.id, context.subscriber.id)}@{domain}"
-        leaving = (urls.unsubscribe_url(newsletter.id, context.subscriber.id), mail)
-    rendered = renderer.render(
-        _content(context, _link_url(context, urls, now), leaving[0] if leaving else "", to)
-    )
-    head = TransactionalHeaders(
-        sender_name=newsletter.sender_name,
-        sender_address=newsletter.sender_address,
-        reply_to=newsletter.reply_to,
-        recipient_name=to.name,
-        recipient=recipient,
-        subject=rendered.subject,
-        date=format_datetime(now),
-        message_id=f"{token}@{domain}",
-        language=context.email.language,
-        unsubscribe=leaving,
-    )
-    template = compile_message(transactional_headers(head), rendered.text, rendered.html, {})
-    segments = template.fill({})
-    message = b"".join([signer.sign(segments), *segments])
-    return Envelope(
-        key=context.email.id,
-        sender=f"bounce+{token}@{domain}",
-        recipient=recipient,
-        message=message,
-        size=len(message),
-        smtputf8=smtputf8,
     )

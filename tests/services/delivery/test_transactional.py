@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from bench.sink import Fault
 from mailer.bootstrap import Container
+from mailer.services.delivery.transactional import TransactionalLimits
 from mailer.settings import Settings
 from mailer.store import transactional
 from tests.support.query_plans import disable_plans, with_each_plan
@@ -52,18 +53,18 @@ def test_nobody_sends_a_note_that_the_relay_still_considers(
     sink: SinkServer,
     import_issue: Callable[..., int],
     add_subscribers: Callable[[str], None],
-    monkeypatch: pytest.MonkeyPatch,
+    make_app: Callable[..., Container],
 ) -> None:
     import_issue("en")
     add_subscribers("ann@example.org;en;")
-    monkeypatch.setattr("mailer.services.delivery.transactional._LEASE", timedelta(seconds=1))
+    worker_app = make_app(transactional_limits=TransactionalLimits(lease=timedelta(seconds=1)))
     sink.behaviour.stall, sink.behaviour.stall_seconds = 1.0, 3.0
     with app.database.transaction() as session:
         transactional.add(session, "welcome", 1, "en", datetime.now(UTC), subscriber=1)
     with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(send_transactional, app)
+        first = pool.submit(send_transactional, worker_app)
         time.sleep(2)
-        assert send_transactional(app) == 0
+        assert send_transactional(worker_app) == 0
         assert first.result() == 1
 
 
