@@ -1,6 +1,5 @@
 """The whole way with beat and workers, left alone and disturbed."""
 
-import functools
 import os
 import signal
 from collections.abc import Callable
@@ -8,8 +7,6 @@ from datetime import UTC, datetime
 
 import pytest
 import redis
-from kombu import Connection
-from sqlalchemy import text
 
 from mailer.bootstrap import Container
 from mailer.cli.supervisor import Supervisor
@@ -20,7 +17,6 @@ from mailer.services.subscribers import unsubscribe
 from mailer.store import subscribers
 from tests.workers.conftest import SinkProcess
 from workers import pipeline
-from workers.app import broker_url
 
 Until = Callable[..., IssueStatus]
 READERS = 400
@@ -105,55 +101,6 @@ def test_a_flushed_broker_is_filled_again(
     redis.Redis.from_url(redis_url).flushall()
     wait_for_status(issue, lambda status: status.state == "sent")
     nothing_lost_or_doubled(app, issue, relay, uncertain=0)
-
-
-def test_hints_that_nobody_takes_do_not_pile_up(
-    app: Container,
-    import_issue: Callable[..., int],
-    add_subscribers: Callable[[str], None],
-    prepare: Callable[[int], None],
-    redis_url: str,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """As where a relay is slow for hours."""
-    made = import_issue("en")
-    add_subscribers("\n".join(f"r{n}@example.org;en;" for n in range(READERS)))
-    prepare(made)
-    monkeypatch.setattr(pipeline, "container", lambda: app)
-    monkeypatch.setattr(pipeline, "MAX_ENQUEUED_JOBS", 3)
-    broker, now = redis.Redis.from_url(redis_url), datetime.now(UTC)
-    with Connection(broker_url(redis_url)) as connection:
-        tell = functools.partial(pipeline.send.apply_async, connection=connection)
-        monkeypatch.setattr(pipeline.send, "apply_async", tell)
-        for turn in range(1, 4):
-            pipeline.enqueue_due_batches(now + turn * 2 * pipeline.REENQUEUE_AFTER)
-            assert broker.llen("send") == 3
-        with app.database.transaction() as session:
-            session.execute(
-                text("UPDATE batch SET is_retry = true WHERE id > (SELECT min(id) + 3 FROM batch)")
-            )
-        for turn in range(4, 7):
-            pipeline.enqueue_due_batches(now + turn * 2 * pipeline.REENQUEUE_AFTER)
-            assert (broker.llen("send"), broker.llen("retry")) == (3, 3), "each has room of its own"
-        broker.flushdb()
-        pipeline.enqueue_due_batches(now + 8 * 2 * pipeline.REENQUEUE_AFTER)
-        assert broker.llen("send") + broker.llen("retry") == 3, "and what was lost is given again"
-
-
-def test_an_issue_that_nobody_prepares_does_not_fill_redis(
-    app: Container, issue: int, redis_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sending(app, issue)
-    monkeypatch.setattr(pipeline, "container", lambda: app)
-    monkeypatch.setattr(pipeline, "MAX_ENQUEUED_JOBS", 3)
-    broker = redis.Redis.from_url(redis_url)
-    with Connection(broker_url(redis_url)) as connection:
-        for stage in (pipeline.expand, pipeline.compose):
-            tell = functools.partial(stage.apply_async, connection=connection)
-            monkeypatch.setattr(stage, "apply_async", tell)
-        for _ in range(5):
-            pipeline.tick()
-    assert (broker.llen("expand"), broker.llen("compose")) == (3, 3)
 
 
 def test_sigterm_gives_claims_back(

@@ -3,9 +3,12 @@
 Each step reads and writes rows only, and may run any number of times and on several hosts at once.
 """
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from mailer.domain.states import IssueState
+from mailer.services.delivery.traffic import TrafficShaper
 from mailer.store import audience, batches, issues, ledger
 from mailer.store.database import Database
 
@@ -90,3 +93,55 @@ def finish_cancelled(database: Database, now: datetime) -> None:
     for issue in left:
         with database.transaction() as session:
             ledger.cancel_pending(session, issue, now)
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchLimits:
+    max_enqueued: int = 64
+    """Jobs of one queue that no worker has taken yet: enough that none waits for the next tick."""
+    reenqueue_after: timedelta = timedelta(seconds=15)
+    """Until a batch that no worker has claimed is enqueued again, since the job may be lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatcher:
+    """Tells workers by jobs which issues to prepare and which batches to send."""
+
+    database: Database
+    traffic_shaper: TrafficShaper
+    queue_lengths: Callable[[list[str]], Mapping[str, int]]
+    enqueue: Callable[[str, int], None]
+    """Put a job with the id of an issue or a batch into a queue."""
+    limits: DispatchLimits = DispatchLimits()
+
+    def tick(self, now: datetime, batch_size: int) -> None:
+        """Start what is due, open what is ready, enqueue jobs, finish what is done."""
+        start_due(self.database, now, batch_size)
+        for issue in list_preparing(self.database):
+            if not open_for_sending(self.database, issue, now):
+                # Where nobody takes them they would pile up: Redis keeps also those that have expired.
+                for queue in self._queues_with_room("expand", "compose"):
+                    self.enqueue(queue, issue)
+        self.enqueue_batches(now)
+        finish_done(self.database, now)
+        finish_cancelled(self.database, now)
+
+    def enqueue_batches(self, now: datetime) -> None:
+        """Enqueue the batches that are due; none while no relay can be used."""
+        if self.traffic_shaper.all_relays_blocked():
+            return
+        # Where sending is slow, a job can wait in its queue for longer than it takes until it is enqueued again.
+        room = self._queues_with_room("send", "retry")
+        for batch, is_retry in enqueue_due(
+            self.database,
+            now,
+            self.limits.reenqueue_after,
+            self.limits.max_enqueued,
+            send_queue_has_room="send" in room,
+            retry_queue_has_room="retry" in room,
+        ):
+            self.enqueue("retry" if is_retry else "send", batch)
+
+    def _queues_with_room(self, *queues: str) -> list[str]:
+        lengths = self.queue_lengths(list(queues))
+        return [queue for queue in queues if lengths.get(queue, 0) < self.limits.max_enqueued]
