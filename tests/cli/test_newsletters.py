@@ -39,7 +39,7 @@ def test_it_says_what_it_did(settings_file: Path, capsys: pytest.CaptureFixture[
     short.write_text(short.read_text("utf-8").replace('"1 Quay"', '"2 Quay"'), "utf-8")
     apply(short)
     assert capsys.readouterr().out.splitlines() == [
-        f"short: {what}, 1 section, 1 language." for what in ("made", "up to date", "changed")
+        f"short: {what}, 1 section, 1 language." for what in ("created", "up to date", "changed")
     ]
 
 

@@ -1,4 +1,4 @@
-"""Search: stories of a newsletter's archive by their words."""
+"""Full-text search in the stories of a newsletter's archive."""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -12,28 +12,30 @@ from mailer.store.archive import SearchHit
 from mailer.store.database import Database, Session
 
 PAGE_SIZE = 10
+"""Results on one page."""
 
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
+    """A story that matches the query."""
+
     story_id: int
     section_key: str
-    """Its section's key."""
     issue_slug: str
-    """What stands for the issue in addresses."""
+    """The issue's part of the URL."""
     issue_number: str
     language: str
-    """Of the text that was found."""
+    """The language of the matching text."""
     headline: tuple[Fragment, ...]
     snippet: tuple[Fragment, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class SearchPage:
-    """A page of what was found; stories in the reader's language come first."""
+    """One page of search results; stories in the page's language come first."""
 
     query: str
-    """As it was understood."""
+    """The normalized query."""
     results: tuple[SearchResult, ...]
     total: int
     page: int
@@ -48,8 +50,11 @@ def search(
     raw_query: str,
     page: int = 1,
 ) -> SearchPage | None:
-    """Stories for what somebody typed, whatever it is. ``plain`` turns Markdown into plain text. None when
-    there is no such public newsletter, language or page."""
+    """Search a public newsletter's archive. Return one page of results.
+
+    Return None if there is no such public newsletter, language or page. ``raw_query`` is the reader's input, and may be
+    anything. ``to_plain_text`` converts Markdown.
+    """
     query = search_rules.normalized_query(raw_query)
     stems = search_rules.stems(query)
     with database.transaction() as session:
@@ -58,11 +63,11 @@ def search(
             return None
         if not query:
             return SearchPage("", (), 0, 1, 1) if page == 1 else None
-        sent = {issue.id: issue for issue in archive.sent(session, newsletter.id)}
-        numbers = unique_slugs((issue.id, issue.number) for issue in sent.values())
+        sent_issues = {issue.id: issue for issue in archive.sent(session, newsletter.id)}
+        issue_slugs = unique_slugs((issue.id, issue.number) for issue in sent_issues.values())
         hits, total = archive.search(
             session,
-            list(sent),
+            list(sent_issues),
             query,
             stems,
             language,
@@ -72,22 +77,22 @@ def search(
         )
         if not hits and page > 1:
             return None
-        keys = {section.id: section.key for section in newsletters.sections(session, newsletter.id)}
+        section_keys = {section.id: section.key for section in newsletters.sections(session, newsletter.id)}
         texts = [(to_plain_text(hit.headline), to_plain_text(hit.body)) for hit in hits]
-        meant = _matched_words(session, hits, texts, query, stems)
-        found = tuple(
+        matched_words = _matched_words(session, hits, texts, query, stems)
+        results = tuple(
             SearchResult(
                 story_id=hit.story,
-                section_key=keys[hit.section],
-                issue_slug=numbers[hit.issue],
-                issue_number=sent[hit.issue].number,
+                section_key=section_keys[hit.section],
+                issue_slug=issue_slugs[hit.issue],
+                issue_number=sent_issues[hit.issue].number,
                 language=hit.language,
-                headline=tuple(search_rules.highlighted(headline, meant[hit.language])),
-                snippet=tuple(search_rules.snippet(body, meant[hit.language])),
+                headline=tuple(search_rules.highlighted(headline, matched_words[hit.language])),
+                snippet=tuple(search_rules.snippet(body, matched_words[hit.language])),
             )
             for hit, (headline, body) in zip(hits, texts, strict=True)
         )
-        return SearchPage(query, found, total, page, max(1, -(-total // PAGE_SIZE)))
+        return SearchPage(query, results, total, page, max(1, -(-total // PAGE_SIZE)))
 
 
 def _matched_words(
@@ -97,8 +102,11 @@ def _matched_words(
     query: str,
     stems: Sequence[str],
 ) -> dict[str, frozenset[str]]:
-    """Language → the words in these texts that the query means."""
+    """Return, for each language, the words in these texts that match the query."""
     words: dict[str, set[str]] = defaultdict(set)
-    for hit, parts in zip(hits, texts, strict=True):
-        words[hit.language].update(*map(search_rules.words, parts))
-    return {tag: archive.matching_words(session, said, query, stems, tag) for tag, said in words.items()}
+    for hit, hit_texts in zip(hits, texts, strict=True):
+        words[hit.language].update(*map(search_rules.words, hit_texts))
+    return {
+        tag: archive.matching_words(session, language_words, query, stems, tag)
+        for tag, language_words in words.items()
+    }

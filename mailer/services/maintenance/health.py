@@ -1,4 +1,4 @@
-"""Health: whether the service could do its work at this moment."""
+"""Health checks of the service."""
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -8,9 +8,10 @@ __all__ = ["DatabaseDown", "database_answers"]
 
 
 def database_answers(database: Database) -> bool:
+    """Return whether the database accepts connections."""
     try:
         with database.transaction() as session:
-            session.connection()  # tries it: engine with pool_pre_ping
+            session.connection()  # the engine has pool_pre_ping
     except (DatabaseDown, SQLAlchemyError):
         return False
     return True

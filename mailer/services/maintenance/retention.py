@@ -1,4 +1,4 @@
-"""Retention: a daily sweep lets go of what has been kept long enough, and writes down how much that was."""
+"""Retention: a daily run deletes expired data and records the number of deleted rows."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,7 +14,7 @@ _CHUNK_SIZE = 200
 
 @dataclass(frozen=True, slots=True)
 class RetentionPolicy:
-    """Days that things are kept; 0: for good."""
+    """The retention periods in days; 0 keeps the data without limit."""
 
     request_days: int
     transactional_days: int
@@ -24,56 +24,59 @@ class RetentionPolicy:
 
 
 def run_if_due(database: Database, policy: RetentionPolicy, now: datetime) -> dict[str, int] | None:
-    """The daily sweep, unless there was one within a day; what it let go, by kind."""
+    """Run the daily deletion. Return counts by category, or None if the last run was too recent."""
     return run(database, policy, now, _MIN_INTERVAL)
 
 
 def run(
     database: Database, policy: RetentionPolicy, now: datetime, min_interval: timedelta = timedelta(0)
 ) -> dict[str, int] | None:
-    """Let go of what is old; returns how many rows of each kind. None when the last sweep is too near."""
+    """Delete expired data. Return counts by category, or None if the last run was too recent."""
     with database.transaction() as session:
-        begun = retention.start_run(session, now, min_interval)
-        if begun is None:
+        started_run = retention.start_run(session, now, min_interval)
+        if started_run is None:
             return None
-        number = begun.id
-    removed: dict[str, int] = {}
-    days = {
+        run_id = started_run.id
+    deleted: dict[str, int] = {}
+    periods = {
         "requests": policy.request_days,
         "changes of address": policy.request_days,
         "transactional emails": policy.transactional_days,
         "feedback": policy.feedback_days,
         "replies": policy.delivery_days,
     }
-    for what, kept in days.items():
-        if kept:
+    for category, days in periods.items():
+        if days:
             with database.transaction() as session:
-                removed[what] = retention.delete_expired(session, what, now - timedelta(days=kept))
+                deleted[category] = retention.delete_expired(session, category, now - timedelta(days=days))
     with database.transaction() as session:
-        removed["attempts"] = rate_limits.delete_expired(session, now - _RATE_LIMIT_RETENTION)
+        deleted["attempts"] = rate_limits.delete_expired(session, now - _RATE_LIMIT_RETENTION)
     if policy.inactive_days:
-        removed["readers"] = _delete_inactive(database, now - timedelta(days=policy.inactive_days), now)
+        deleted["readers"] = _delete_inactive(database, now - timedelta(days=policy.inactive_days), now)
     with database.transaction() as session:
-        retention.finish_run(session, number, removed)
-    return removed
+        retention.finish_run(session, run_id, deleted)
+    return deleted
 
 
 def _delete_inactive(database: Database, before: datetime, now: datetime) -> int:
-    """Erase readers who left long ago. The keyed hash stays, so that no old list brings them back."""
+    """Erase subscribers who unsubscribed from everything before a time. Return their number.
+
+    The keyed hash of the address is kept, so that importing an old list does not add them again.
+    """
     count = 0
     while True:
         with database.transaction() as session:
-            gone = retention.inactive_since(session, before, _CHUNK_SIZE)
-            for subscriber, address_hash in gone:
+            inactive = retention.inactive_since(session, before, _CHUNK_SIZE)
+            for subscriber, address_hash in inactive:
                 personal_data.erase(session, subscriber, now)
                 personal_data.erase_requests(session, address_hash)
                 personal_data.suppress_hash(session, address_hash, ERASED)
-        count += len(gone)
-        if len(gone) < _CHUNK_SIZE:
+        count += len(inactive)
+        if len(inactive) < _CHUNK_SIZE:
             return count
 
 
 def list_runs(database: Database, limit: int = 30) -> list[tuple[datetime, dict[str, int]]]:
-    """What the latest sweeps let go, the latest first."""
+    """Return the time and counts of the latest runs, newest first."""
     with database.transaction() as session:
         return [(row.at, dict(row.deleted_counts)) for row in retention.list_runs(session, limit)]

@@ -1,4 +1,4 @@
-"""A newsletter itself: its settings and sections, as a file of them says."""
+"""Creates a newsletter, or updates one, from its settings file."""
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -12,21 +12,23 @@ from mailer.store.database import Database, Session
 
 
 class ApplyResult(StrEnum):
-    created = "made"
+    """What applying settings did to a newsletter."""
+
+    created = "created"
     changed = "changed"
     unchanged = "up to date"
 
 
 _NOT_RENDERED = {"tracking", "quiet_from", "quiet_until", "public", "uncertain_policy"}
-"""Settings that no edition prints and none of its headers says."""
+"""Settings that appear in no edition and no header."""
 
 
 def apply_newsletter(database: Database, settings: NewsletterSettings) -> ApplyResult:
-    """Make a newsletter, or bring an existing one in line with its settings. Raises Refused.
+    """Create a newsletter or update it to its settings. Return what was done.
 
-    A section that the settings no longer name is kept: readers follow it, and old issues hold it. So are titles
-    in languages that the settings do not name: documents brought them. Where editions would look different,
-    approvals are taken back, and an issue that is going out refuses the change.
+    Sections missing from the settings are kept, because readers follow them and old issues contain them. Titles in
+    languages missing from the settings are kept too, because imported documents added them. A change that affects
+    editions withdraws approvals. Raises ChangeRefused if it would affect an issue that is being sent.
     """
     values = settings.model_dump(exclude={"sections", "theme"}) | {"theme": settings.theme.model_dump()}
     with database.transaction() as session:
@@ -38,13 +40,15 @@ def apply_newsletter(database: Database, settings: NewsletterSettings) -> ApplyR
             _apply_sections(session, newsletter, settings.sections)
             return ApplyResult.created
         newsletters.lock(session, newsletter.id)
-        different = _changed_fields(newsletter, values)
-        for name in different:
+        changed = _changed_fields(newsletter, values)
+        for name in changed:
             setattr(newsletter, name, values[name])
-        added, seen, unseen = _apply_sections(session, newsletter, settings.sections)
-        if different - _NOT_RENDERED or seen:
+        added, changed_visibly, changed_invisibly = _apply_sections(session, newsletter, settings.sections)
+        if changed - _NOT_RENDERED or changed_visibly:
             _invalidate_issues(session, newsletter)
-        return ApplyResult.changed if different or added or seen or unseen else ApplyResult.unchanged
+        if changed or added or changed_visibly or changed_invisibly:
+            return ApplyResult.changed
+        return ApplyResult.unchanged
 
 
 def _changed_fields(row: object, values: Mapping[str, Any]) -> set[str]:
@@ -54,34 +58,34 @@ def _changed_fields(row: object, values: Mapping[str, Any]) -> set[str]:
 def _apply_sections(
     session: Session, newsletter: Newsletter, section_settings: Sequence[SectionSettings]
 ) -> tuple[bool, bool, bool]:
-    """Whether sections were added, changed so that editions look different, and changed otherwise."""
-    known = {section.key: section for section in newsletters.sections(session, newsletter.id)}
-    added = seen = unseen = False
+    """Add and update sections. Return (added, changed visibly, changed invisibly) as flags."""
+    stored_sections = {section.key: section for section in newsletters.sections(session, newsletter.id)}
+    added = changed_visibly = changed_invisibly = False
     for position, section in enumerate(section_settings, start=1):
         values: dict[str, Any] = section.model_dump() | {"position": position}
-        found = known.get(section.key)
-        if found is None:
+        stored = stored_sections.get(section.key)
+        if stored is None:
             newsletters.add_section(session, newsletter.id, **values)
             added = True
             continue
-        values["titles"] = found.titles | values["titles"]
-        different = _changed_fields(found, values)
-        for name in different:
-            setattr(found, name, values[name])
-        seen |= bool(different - {"descriptions"})
-        unseen |= "descriptions" in different
-    return added, seen, unseen
+        values["titles"] = stored.titles | values["titles"]
+        changed = _changed_fields(stored, values)
+        for name in changed:
+            setattr(stored, name, values[name])
+        changed_visibly |= bool(changed - {"descriptions"})
+        changed_invisibly |= "descriptions" in changed
+    return added, changed_visibly, changed_invisibly
 
 
 def _invalidate_issues(session: Session, newsletter: Newsletter) -> None:
     for row in issues.lock_unfinished(session, newsletter.id):
         if row.state in (IssueState.sending, IssueState.paused):
             raise ChangeRefused(
-                f"Issue {row.id} ({row.number}) is {row.state.value}, and this would change what the rest of its "
-                f"readers get. Wait until it is sent, or cancel it: mailer issue cancel {row.id}."
+                f"Issue {row.id} ({row.number}) is {row.state.value}, and this change would affect the emails that "
+                f"are not sent yet. Wait until it is sent, or cancel it: mailer issue cancel {row.id}."
             )
         issues.bump_revision(session, row.id)
-        # Nobody approves a digest, and it is made with what holds when it goes out.
+        # A digest needs no approval: it is compiled with the settings of its sending time.
         if row.state not in EDITABLE_STATES and row.digest_month is None:
             row.state, row.scheduled_at, row.local_time = IssueState.draft, None, None
             issues.log(session, row.id, "mailer", "reopened", "the newsletter changed")

@@ -354,7 +354,7 @@ def test_newsletter_settings_can_be_applied_again(app: Container) -> None:
         SETTINGS
         + '[[sections]]\nkey = "a"\ntitles = {en = "A"}\n[[sections]]\nkey = "b"\ntitles = {en = "B"}\n'
     )
-    assert apply_newsletter(app.database, read_newsletter(SETTINGS)) == "made"
+    assert apply_newsletter(app.database, read_newsletter(SETTINGS)) == "created"
     assert apply_newsletter(app.database, read_newsletter(SETTINGS)) == "up to date"
     assert apply_newsletter(app.database, read_newsletter(changed)) == "changed"
     assert apply_newsletter(app.database, read_newsletter(changed)) == "up to date"
