@@ -136,24 +136,24 @@ class Settings(BaseSettings):
     )
     state_dir: Path = Field(
         Path(".local"),
-        description="Folder for embedded servers and the workers' hand-over journals. Give each host a lasting one.",
+        description="Folder for embedded servers and the workers' journals. Give each host a persistent one.",
     )
     secret_key: SecretStr = Field(
         SecretStr(""),
-        description="Key of the links in mails, 32 bytes or more. Empty: one is made in the state folder, for the"
+        description="Key of the links in emails, 32 bytes or more. Empty: one is made in the state folder, for the"
         " embedded database only.",
     )
     previous_secret_keys: list[SecretStr] = Field(
-        [], description="Keys used before, as a JSON list: links made with them still work."
+        [], description="Earlier keys, as a JSON list, the newest first: links made with them still work."
     )
     public_url: str = Field(
         "http://127.0.0.1:8025",
-        description="Where readers reach the web pages; links and pictures in mails begin with it.",
+        description="Where readers reach the web pages; links and pictures in emails start with it.",
     )
     bounce_domain: str = Field(
         "", description="Domain of the return path. Empty: the domain of the newsletter's sender."
     )
-    smtp_host: str = Field("127.0.0.1", description="The relay that takes the mail.")
+    smtp_host: str = Field("127.0.0.1", description="Host name of the relay.")
     smtp_port: int = Field(1025, ge=1, le=65535, description="The relay's port.")
     smtp_tls: Literal["none", "starttls", "implicit"] = Field(
         "none", description="Encryption towards the relay; certificates are checked."
@@ -163,11 +163,11 @@ class Settings(BaseSettings):
     smtp_connections: int = Field(4, ge=1, le=200, description="Open connections per worker process.")
     smtp_ehlo_name: str = Field("", description="Name given in EHLO. Empty: the host's own name.")
     smtp_rate: Rate = Field(
-        0.0, description="Messages that the relay takes, such as `50/s` or `20000/h`. Empty: no limit."
+        0.0, description="Rate limit of the relay, such as `50/s` or `20000/h`. Empty: no limit."
     )
     relays: list[RelaySettings] = Field(
         [],
-        description="Several relays, as a JSON list; they take the place of `MAILER_SMTP_*`, but for the name. "
+        description="Several relays, as a JSON list; they replace `MAILER_SMTP_*`, except for the EHLO name. "
         "See [the relay](operations.md#the-relay).",
     )
     providers: list[ProviderSettings] = Field(
@@ -184,10 +184,10 @@ class Settings(BaseSettings):
                 name="Yahoo", domains=["yahoo.com", "ymail.com", "aol.com"], mx=["*.yahoodns.net"]
             ),
         ],
-        description="Receiving domains that count as one, as a JSON list of `name`, `domains`, `mx` and `rate`.",
+        description="Groups of receiving domains, as a JSON list of `name`, `domains`, `mx` and `rate`.",
     )
     domain_rate: Rate = Field(
-        0.0, description="Messages for each other receiving domain, such as `10/s`. Empty: no limit."
+        0.0, description="Rate limit of each other receiving domain, such as `10/s`. Empty: no limit."
     )
     dkim: list[DkimKeySettings] = Field(
         [],
@@ -201,63 +201,64 @@ class Settings(BaseSettings):
         120,
         ge=5,
         le=3600,
-        description="How long a claimed batch belongs to its worker without a sign of life.",
+        description="How long a claim on a batch lasts unless the worker renews it.",
     )
     min_backoff_seconds: int = Field(
         120,
         ge=1,
         le=14400,
-        description="Until a deferred delivery is tried again; doubled after each attempt, up to 4 hours.",
+        description="Wait before a deferred delivery is retried; doubled after each attempt, up to 4 hours.",
     )
     queue_lifetime_hours: float = Field(
         108,
         gt=0,
         le=240,
-        description="After so much waiting between attempts a delivery that was only ever deferred has failed"
-        " (RFC 5321 4.5.4.1).",
+        description="Total wait between attempts after which a deferred delivery fails (RFC 5321, 4.5.4.1).",
     )
     web_host: str = Field("127.0.0.1", description="Address that the web server listens on.")
     web_port: int = Field(8025, ge=0, le=65535, description="Port that the web server listens on.")
     web_trusted_proxies: str = Field(
         "127.0.0.1",
-        description="Proxies in front of the web server, addresses or networks with commas between: whom they name "
-        "in `X-Forwarded-For` is believed, and limits count by that.",
+        description="Proxies in front of the web server, as comma-separated addresses or networks: their "
+        "`X-Forwarded-For` is trusted, and rate limits use the address in it.",
     )
     subscribe_pow_bits: int = Field(
         0,
         ge=0,
         le=24,
-        description="Work that the subscribe form asks of a browser, in bits (each doubles it; "
-        "16 take a second or two). 0: none.",
+        description="Proof of work that a browser computes for the sign-up form, in bits (each doubles the "
+        "work; 16 take a second or two). 0: none.",
     )
     retention_requests_days: int = Field(
         7,
         ge=7,
         le=365,
-        description="Days until a sign-up or change of address that was not confirmed is let go.",
+        description="Days after which an unconfirmed sign-up or change of address is deleted.",
     )
     retention_transactional_days: int = Field(
-        30, ge=1, le=3650, description="Days until the record of a mail about a subscription is let go."
+        30, ge=1, le=3650, description="Days after which the record of a transactional email is deleted."
     )
     retention_feedback_days: int = Field(
         730,
         ge=0,
         le=36500,
-        description="Days until feedback leads to no reader any more; it still counts. 0: never.",
+        description="Days after which feedback is no longer linked to a reader; it still counts. 0: never.",
     )
     retention_deliveries_days: int = Field(
         730,
         ge=0,
         le=36500,
-        description="Days until a finished delivery keeps only the codes of the relay's reply. 0: never.",
+        description="Days after which a finished delivery keeps only the codes of the relay's reply. 0: never.",
     )
     retention_inactive_days: int = Field(
         1095,
         ge=0,
         le=36500,
-        description="Days after which a reader who has left every newsletter is erased. 0: never.",
+        description="Days after which a reader without subscriptions is erased. 0: never.",
     )
-    max_picture_bytes: int = Field(5_000_000, ge=10_000, description="Largest picture that is taken in.")
+    max_picture_bytes: int = Field(
+        5_000_000, ge=10_000, description="Size of the largest picture that can be imported."
+    )
 
     @field_validator("previous_secret_keys", "dkim", "relays", "providers", mode="before")
     @classmethod
