@@ -128,12 +128,12 @@ def _print_document(document: ParsedDocument, as_json: bool) -> None:
     _print_warnings(document)
 
 
-def _content_counts(sections: int, stories: int, notes: int) -> str:
+def _content_counts(sections: int, stories: int, contact_notes: int) -> str:
     return ", ".join(
         (
             format_count(sections, "section"),
             format_count(stories, "story", "stories"),
-            format_count(notes, "contact note"),
+            format_count(contact_notes, "contact note"),
         )
     )
 
