@@ -11,9 +11,7 @@ from babel.lists import format_list
 
 from mailer.domain.content import Dateline, DateRange
 from mailer.domain.locales import tag_and_parents
-
-_HOUSE_NAMES = {("mk", "el"): "Μακεδονικά"}
-"""(language, in which language) → its name where CLDR's is not that of the United Nations."""
+from mailer.language_data import languages
 
 
 @lru_cache(maxsize=4096)
@@ -63,8 +61,9 @@ def language_name(named: str, language: str) -> str:
     """What the second language calls the first, both BCP 47 tags: ``српски (ћирилица)``. The tag itself
     where CLDR has no name."""
     locale = _locale(language)
-    if house := _HOUSE_NAMES.get((named, locale.language)):
-        return house
+    own = languages().get(str(locale).replace("_", "-")) or languages().get(locale.language)
+    if own and named in own.house_names:
+        return own.house_names[named]
     try:
         return Locale.parse(named, sep="-").get_display_name(locale) or named
     except UnknownLocaleError:

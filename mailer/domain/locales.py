@@ -1,32 +1,9 @@
-"""What the service knows about languages without asking anyone: their own names, and which way they run.
-
-Languages are BCP 47 tags (``en``, ``sr-Cyrl``). The names follow Unicode CLDR 47.
-"""
+"""Language tags, the languages' own names, and which way they run. Tags are BCP 47 (``en``, ``sr-Cyrl``)."""
 
 import re
 from collections.abc import Iterator
 
-NATIVE_NAMES = {
-    "en": "English",
-    "fr": "Français",
-    "es": "Español",
-    "de": "Deutsch",
-    "bs": "Bosanski",
-    "hr": "Hrvatski",
-    "sr-Latn": "Srpski (latinica)",
-    "sr-Cyrl": "Српски (ћирилица)",
-    "sl": "Slovenščina",
-    "sq": "Shqip",
-    "mk": "Македонски",
-    "ro": "Română",
-    "bg": "Български",
-    "el": "Ελληνικά",
-    "tr": "Türkçe",
-    "uk": "Українська",
-    "ru": "Русский",
-    "ar": "العربية",
-}
-"""The name of each language that has a catalogue, in that language, as it stands in a list of choices."""
+from mailer.language_data import languages
 
 _RIGHT_TO_LEFT_SCRIPTS = {"adlm", "arab", "hebr", "nkoo", "rohg", "syrc", "thaa"}
 _RIGHT_TO_LEFT_LANGUAGES = {
@@ -70,4 +47,5 @@ def direction(tag: str) -> str:
 
 def native_name(tag: str) -> str:
     """The language's name in itself, or the tag where it has none here."""
-    return next((NATIVE_NAMES[wider] for wider in tag_and_parents(tag) if wider in NATIVE_NAMES), tag)
+    known = languages()
+    return next((known[wider].native_name for wider in tag_and_parents(tag) if wider in known), tag)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from mailer.domain.languages import FallbackChains, choose_language, match_language
-from mailer.domain.locales import NATIVE_NAMES
+from mailer.language_data import languages as known_languages
 
 
 class LocalizedText(NamedTuple):
@@ -28,7 +28,7 @@ def sender_display_name(sender: str, names: Mapping[str, str], name: str) -> str
 
 def ui_languages(languages: Sequence[str]) -> tuple[str, ...]:
     """The catalogues that serve readers of these languages, in the same order."""
-    catalogues = list(NATIVE_NAMES)
+    catalogues = list(known_languages())
     return tuple(dict.fromkeys(found for tag in languages if (found := match_language(tag, catalogues))))
 
 

@@ -3,7 +3,10 @@
 import re
 import unicodedata
 from collections.abc import Set
+from functools import lru_cache
 from typing import NamedTuple
+
+from mailer.language_data import languages
 
 MAX_QUERY_CHARS = 200
 """Characters of a query that are read."""
@@ -17,6 +20,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 # Letters with the marks that stand on them, which are no letters to Python.
 _WORD = re.compile(r"[^\W_][\w\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670]*")
 _OPERATORS = re.compile(r"\"|(?:^|\s)-\w|\bor\b", re.IGNORECASE)
+_STEM_LETTERS = 3
+"""A stem is not cut to fewer."""
 _VOWELS = "aeiouyëаеиоуыєіїюяъь"
 
 
@@ -37,15 +42,35 @@ def words(text: str) -> list[str]:
 
 
 def stems(query: str) -> list[str]:
-    """The beginnings of the words of a plain query, for languages whose endings PostgreSQL does not know: a
-    last vowel of a longer word is taken for an ending. Empty for a query with operators."""
+    """Return the beginnings of the words of a plain query, for languages whose endings PostgreSQL does not know.
+
+    A suffixed article and a last vowel are taken for endings where three letters remain. Empty for a query with
+    operators.
+    """
     if _OPERATORS.search(query):
         return []
-    folded = "".join(
-        c for c in unicodedata.normalize("NFKD", query.casefold()) if not unicodedata.combining(c)
-    ).translate(str.maketrans("đłøıς", "dloiσ"))
-    found = re.findall(r"[^\W_]+", folded)
-    return [word[:-1] if len(word) > 4 and word[-1] in _VOWELS else word for word in found if len(word) > 3]
+    return [_stem(word) for word in re.findall(r"[^\W_]+", _folded(query)) if len(word) > _STEM_LETTERS]
+
+
+def _folded(text: str) -> str:
+    """Return the text as ``search_folded()`` in the database does."""
+    bare = "".join(c for c in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(c))
+    return bare.translate(str.maketrans("đłøıς", "dloiσ"))
+
+
+def _stem(word: str) -> str:
+    for ending in _articles():
+        if word.endswith(ending) and len(word) - len(ending) >= _STEM_LETTERS:
+            word = word[: -len(ending)]
+            break
+    return word[:-1] if len(word) > _STEM_LETTERS and word[-1] in _VOWELS else word
+
+
+@lru_cache(maxsize=1)
+def _articles() -> tuple[str, ...]:
+    """Return the articles of all languages, the longest first: too short a beginning only finds more."""
+    found = {_folded(article) for known in languages().values() for article in known.articles}
+    return tuple(sorted(found, key=lambda article: (-len(article), article)))
 
 
 def highlighted(text: str, matched_words: Set[str]) -> list[Fragment]:

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mailer.bootstrap import TEMPLATE_ROOT, Container
 from mailer.domain.languages import choose_language
-from mailer.domain.locales import NATIVE_NAMES
+from mailer.language_data import languages
 from mailer.services.maintenance.health import DatabaseDown, database_answers
 from mailer.web.logs import install_token_redaction
 from mailer.web.negotiation import accepted_languages
@@ -47,9 +47,9 @@ def create_app(container: Container) -> FastAPI:
         return JSONResponse({"status": "ok" if well else "no database"}, 200 if well else 503, _NO_STORE)
 
     def problem(request: Request, status: int) -> Response:
-        found = choose_language(accepted_languages(request), list(NATIVE_NAMES), {}, "en")
+        found = choose_language(accepted_languages(request), list(languages()), {}, "en")
         open_to_all = not _TOKEN_PATH.match(request.scope["path"])
-        values = {"status": status, "open": open_to_all, "languages": tuple(NATIVE_NAMES)}
+        values = {"status": status, "open": open_to_all, "languages": tuple(languages())}
         return pages.render("error", found.language if found else "en", values, status)
 
     @app.exception_handler(HTTPException)

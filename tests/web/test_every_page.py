@@ -12,8 +12,8 @@ from playwright.sync_api import Browser, BrowserContext, Page, Route, sync_playw
 
 from mailer.bootstrap import Container
 from mailer.devtools.inbox import InboxServer
-from mailer.domain.locales import NATIVE_NAMES
 from mailer.domain.newsletter import read_newsletter
+from mailer.language_data import languages
 from mailer.services.newsletters.apply import apply_newsletter
 from mailer.settings import ROOT, Settings
 from mailer.web.app import create_app
@@ -251,7 +251,7 @@ def test_every_language_fits(context: BrowserContext, site: str, web_app: FastAP
     walk = PageTour(app, TestClient(web_app), None, web_app.state.issue, "en")
     page = context.new_page()
     widths = [320, 1280]
-    for language in NATIVE_NAMES:
+    for language in languages():
         for path in walk.paths():
             page.goto(f"{path}?lang={language}")
             assert page.evaluate("document.documentElement.lang") == language

@@ -1,44 +1,36 @@
 """Contact notes: ``*(For info: Name)*``, and whether they speak for one story or for all above."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from mailer.domain.document.normalize import folded
+from mailer.language_data import languages
 
 MAX_CONTACT_NOTE_CHARS = 600
 """Characters; a longer text in brackets is no contact note."""
 
-# Parts of words, folded, that a contact note begins with in the languages of the service.
-_CONTACT_STEMS = (
-    "info contact auskunft auskünfte kontakt ansprech rückfrag obavijest obavest obavješt detalle bilgi "
-    "iletişim πληροφορ επικοινων инфо інфо справк справок контакт обавест въпрос довідк довідок звертат "
-    "معلومات استعلام استفسار تواصل اتصال"
-)
-_CONTACT_PATTERN = re.compile("|".join(folded(part) for part in _CONTACT_STEMS.split()))
-# "On the above", "on all of the above": parts of words, folded.
-_ABOVE_STEMS = {
-    "en": "above|preceding",
-    "fr": "ci-dessus|plus haut|preced",
-    "es": "anterior|mas arriba|precedente",
-    "de": "oben|obig|vorstehend|vorgenannt|vorangehend",
-    "bs": "gore|naved|prethodn|горе|навед|претходн",
-    "hr": "gore|naved|prethodn",
-    "sr": "gore|naved|prethodn|горе|навед|претходн",
-    "sl": "zgoraj|zgornj|naveden|prejsnj|predhodn",
-    "sq": "me siper|mesiper|me lart",
-    "mk": "погоре|горе|навед|претходн",
-    "ro": "mai sus|anterio|precedent",
-    "bg": "по-горе|горе|предходн",
-    "el": "παραπανω|ανωτερω|προηγουμεν",
-    "tr": "yukarida|onceki",
-    "uk": "вище|попередн|наведен",
-    "ru": "выше|предыдущ|вышеизложен",
-    "ar": "اعلاه|ما سبق|سبق|المذكور",
-}
-_ABOVE_PATTERNS = {
-    language: re.compile("|".join(folded(part) for part in words.split("|")))
-    for language, words in _ABOVE_STEMS.items()
-}
+
+@lru_cache(maxsize=1)
+def _asking_pattern() -> re.Pattern[str]:
+    return _any_of(stem for known in languages().values() for stem in known.contacts.asking)
+
+
+@lru_cache(maxsize=64)
+def _above_pattern(base: str) -> re.Pattern[str] | None:
+    """The pattern of "on the above", "on all of the above"; None for a language without such words."""
+    stems = [
+        stem
+        for tag, known in languages().items()
+        if tag.split("-")[0] == base
+        for stem in known.contacts.above
+    ]
+    return _any_of(stems) if stems else None
+
+
+def _any_of(stems: Iterable[str]) -> re.Pattern[str]:
+    return re.compile("|".join(re.escape(folded(stem)) for stem in stems))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +79,7 @@ def split_contact(text: str) -> ContactNote | None:
     inner = note[1:-1].strip()
     if len(inner) > 2 and inner[0] in "*_" and inner[-1] == inner[0]:
         note, italic = f"({inner.strip('*_ ')})", True
-    named = _CONTACT_PATTERN.search(folded(head)[:80]) is not None
+    named = _asking_pattern().search(f" {folded(head)[:80]}") is not None
     return ContactNote(before.rstrip(), note, named, italic)
 
 
@@ -98,8 +90,8 @@ def _without_marker(contact_note: str, marker: str) -> str:
 
 def applies_to_all(contact_note: str, language: str) -> bool | None:
     """Whether the note says "on the above"; None if the language, or the wording, leaves that open."""
-    head = folded(contact_note.partition(":")[0])
-    pattern = _ABOVE_PATTERNS.get(language.split("-")[0].lower())
-    if (pattern and pattern.search(head)) or _ABOVE_PATTERNS["en"].search(head):
+    head = folded(note.partition(":")[0])
+    pattern, english = (_above_pattern(base) for base in (language.split("-")[0].lower(), "en"))
+    if any(one and one.search(head) for one in (pattern, english)):
         return True
     return False if pattern and len(head.split()) <= 7 else None

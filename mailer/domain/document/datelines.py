@@ -8,32 +8,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import lru_cache
+from itertools import pairwise
 
 from mailer.domain.content import Dateline, DateRange
-from mailer.domain.document.date_words import (
-    AND_WORDS,
-    BETWEEN_WORDS,
-    FILLER_WORDS,
-    UNTIL_WORDS,
-    YEAR_WORDS,
-    day_words,
-    month_words,
-)
+from mailer.domain.document.date_words import day_words, month_words, short_day_words, word_kinds
 from mailer.domain.document.normalize import fold
 
 MAX_DATELINE_CHARS = 500
 """Characters; a longer bold run is no dateline."""
 
-_NUMBER = r"(?P<number>\d+)(?:-?(?:st|nd|rd|th|er|re|ere|eme|o|a|η|ησ|ος|οσ|го|ого|е|ое|я|ти|ма)(?![^\W_]))?"
+_ORDINAL = r"\.[oa]|-?(?:st|nd|rd|th|er|ero|re|ere|eme|o|a|η|ησ|ος|οσ|го|ого|е|ое|я|ти|ма)"
+_NUMBER = rf"(?P<number>\d+)(?:(?:{_ORDINAL})(?![^\W_]))?"
 _FULL_DATE = r"(?P<full>\d{4}-\d{1,2}-\d{1,2}|\d{1,2}[ ]?[./][ ]?\d{1,2}[ ]?[./][ ]?\d{4})(?!\d)"
 _PLACE_SEPARATORS = " \t\r\n\xa0\u202f,;:،؛：-–—·|/"
-_WORD_KINDS = (
-    (UNTIL_WORDS, "until"),
-    (AND_WORDS, "and"),
-    (BETWEEN_WORDS, "between"),
-    (YEAR_WORDS, "year word"),
-    (FILLER_WORDS, "around"),
-)
 
 
 @dataclass(slots=True)
@@ -91,6 +78,10 @@ def read_datelines(text: str, language: str) -> tuple[list[Dateline], list[str]]
     unread = Dateline(text)
     if not stretches:
         return [unread], [f"The dateline “{text}” could not be read as dates; it is kept as written."]
+    if unknown := _unread_date(text, stretches, language):
+        return [unread], [
+            f"“{unknown}” in “{text}” looks like a date but was not read; the dateline is kept as written."
+        ]
     borrowed = _inherit_years(stretches)
     spans = [_ranges(stretch.days) for stretch in stretches]
     placed_first = bool(text[: stretches[0].text_start].strip(_PLACE_SEPARATORS))
@@ -113,6 +104,27 @@ def read_datelines(text: str, language: str) -> tuple[list[Dateline], list[str]]
     if len(datelines) > 1 and not all(dateline.place for dateline in datelines):
         doubts.append(f"“{text}” was read as {len(datelines)} datelines, but not each of them has a place.")
     return datelines, doubts
+
+
+def _unread_date(text: str, spans: list[_DateSpan], language: str) -> str:
+    """A day number and a word that seems to be a month but is not known as one; empty if there is none.
+
+    What follows tells it from a house number ("10 Example Street"): a year, a range word or the date itself.
+    """
+    tokens = _tokens(text, language)
+    for at, (number, word) in enumerate(pairwise(tokens)):
+        inside = any(span.start <= number.start < span.end for span in spans)
+        if number.kind != "number" or word.kind != "word" or not text[word.start].isalpha() or inside:
+            continue
+        before = [token.kind for token in tokens[max(0, at - 2) : at]]
+        after = tokens[at + 2].kind if at + 2 < len(tokens) else ""
+        # "7 February and 9 Foober", "to 9 Foober"
+        joined = before[-1:] in (["until"], ["between"], ["and"]) and (
+            len(before) == 1 or before[0] in ("number", "year", "month", "full")
+        )
+        if after in ("year", "until", "and") or (joined and after != "word"):
+            return text[number.start : word.end]
+    return ""
 
 
 def _split_points(spans: list[_DateSpan], place_first: bool) -> list[int]:
@@ -154,8 +166,12 @@ def _trim_trailing(tokens: list[_Token]) -> list[_Token]:
         last = tokens[end - 1]
         if last.kind in ("month", "full"):
             break
-        if last.kind == "year word" and end > 1 and tokens[end - 2].kind in ("year", "full"):
-            break
+        if last.kind == "year word":
+            before = end - 1
+            while before and tokens[before - 1].kind == "year word":
+                before -= 1
+            if before and tokens[before - 1].kind in ("year", "full"):
+                break  # "2018 tarihleri arasında"
         if last.kind not in ("number", "year"):
             end -= 1
             continue
@@ -164,8 +180,8 @@ def _trim_trailing(tokens: list[_Token]) -> list[_Token]:
             start -= 1
         if any(token.kind in ("month", "full") for token in tokens[start:end]):
             break
-        before = tokens[start - 2].kind if start > 1 else ""
-        if (last.kind == "year" and before != "year") or (before == "number" and _month_first(tokens)):
+        earlier = tokens[start - 2].kind if start > 1 else ""
+        if (last.kind == "year" and earlier != "year") or (earlier == "number" and _month_first(tokens)):
             break  # "February 7, 2018"; "February 7 and 9"
         end = start
     return tokens[:end]
@@ -192,28 +208,48 @@ def _tokens(text: str, language: str) -> list[_Token]:
             kind = "number" if value <= 31 else "year" if 1900 <= value < 2200 else "word"
             token = replace(token, kind=kind, value=value)
         elif match.group("month"):
-            token = replace(token, kind="month", value=months[word.rstrip(".")])
+            number_of = months[word.rstrip(".")]
+            if _names_twice(tokens, number_of, text):
+                tokens.pop()
+                tokens[-1].end = end
+                continue
+            token = replace(token, kind="month", value=number_of)
         elif match.group("weekday"):
             trails = bool(tokens) and tokens[-1].kind in ("year", "full")  # "7 Şubat 2018 Çarşamba"
             token = replace(token, kind="year word" if trails else "around")
+        elif match.group("shortday"):
+            # "Mi., 7. Februar", not "Boulogne-sur-Mer" nor "Vienna Sun"
+            kinds = [token.kind for token in tokens[-2:]]
+            leads = not kinds or kinds[-1] in ("comma", "around", "and") or kinds == ["number", "until"]
+            token = replace(token, kind="around" if leads else "word")
         elif word in ",;":
             token = replace(token, kind="comma")
         elif word == ".":
-            if tokens and tokens[-1].kind in ("number", "full", "year", "year word", "month"):
+            if tokens and tokens[-1].kind in ("number", "full", "year", "year word", "month", "around"):
                 tokens[-1].end = end
                 continue
         else:
-            kind = next((kind for words, kind in _WORD_KINDS if word in words), "word")
-            token = replace(token, kind=kind)
+            token = replace(token, kind=word_kinds().get(word, "word"))
         tokens.append(token)
     return tokens
 
 
+def _names_twice(tokens: list[_Token], month: int, text: str) -> bool:
+    """Whether the tokens end in a month and a slash, and ``month`` is a second name of it: "حزيران/يونيه"."""
+    return (
+        len(tokens) > 1
+        and text[tokens[-1].start] == "/"
+        and tokens[-2].kind == "month"
+        and tokens[-2].value == month
+    )
+
+
 @lru_cache(maxsize=64)
 def _pattern(language: str) -> re.Pattern[str]:
-    months = f"(?P<month>{_any_word(month_words(language))})"
-    weekdays = f"(?P<weekday>{_any_word(day_words(language))})"
-    return re.compile(rf"{_FULL_DATE}|{_NUMBER}|{months}|{weekdays}|[^\W\d_]+|[^\s]")
+    month = _any_word(month_words(language))
+    weekday = f"(?P<weekday>{_any_word(day_words(language))})"
+    short = rf"(?P<shortday>{_any_word(short_day_words(language))})(?=[ .,]*(?:\d|{month}))"
+    return re.compile(rf"{_FULL_DATE}|{_NUMBER}|(?P<month>{month})|{weekday}|{short}|[^\W\d_]+|[^\s]")
 
 
 def _any_word(names: Iterable[str]) -> str:

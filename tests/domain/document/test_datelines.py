@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailer.domain.content import DateRange
+from mailer.domain.document.date_words import month_words
 from mailer.domain.document.datelines import read_datelines
-from mailer.domain.locales import NATIVE_NAMES
+from mailer.language_data import languages
 
 FEBRUARY_7 = DateRange(date(2018, 2, 7), date(2018, 2, 7))
 FEBRUARY_7_8 = DateRange(date(2018, 2, 7), date(2018, 2, 8))
@@ -67,9 +68,112 @@ def test_forms_that_people_write(language: str, text: str, span: DateRange, plac
     assert doubts == []
 
 
+DAY = DateRange(date(2026, 5, 12), date(2026, 5, 12))
+TO_14 = DateRange(date(2026, 5, 12), date(2026, 5, 14))
+SUMMER = DateRange(date(2026, 7, 30), date(2026, 8, 3))
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "span"),
+    [
+        ("en", "Wed, 12 May 2026, Xyz", DAY),
+        ("en", "Tue 12 – Thu 14 May 2026, Xyz", TO_14),
+        ("en", "Tue, May 12, 2026, Xyz", DAY),
+        ("fr", "le mer. 12 mai 2026, Xyz", DAY),
+        ("de", "Di., 12. Mai 2026, Xyz", DAY),
+        ("es", "12.º de mayo de 2026, Xyz", DAY),
+        ("bs", "u srijedu, 12. maja 2026. g., Xyz", DAY),
+        ("bs", "12. svibnja 2026., Xyz", DAY),
+        ("bs", "od 30. srpnja do 3. kolovoza 2026., Xyz", SUMMER),
+        ("hr", "u nedjelju, 12. svibnja 2026., Xyz", DAY),
+        ("sr-Latn", "u sredu, 12. maja 2026, Xyz", DAY),
+        ("sr-Cyrl", "у суботу, 12. маја 2026. године, Xyz", DAY),
+        ("sl", "v sredo, 12. maja 2026, Xyz", DAY),
+        ("sl", "med 12. in 14. majem 2026, Xyz", TO_14),
+        ("sq", "të mërkurën, më 12 maj 2026, Xyz", DAY),
+        ("sq", "nga 30 korriku deri më 3 gusht 2026, Xyz", SUMMER),
+        ("mk", "во среда, 12 мај 2026 година, Xyz", DAY),
+        ("ro", "în perioada 12-14 mai 2026, Xyz", TO_14),
+        ("bg", "в сряда, 12 май 2026 г., Xyz", DAY),
+        ("el", "12 Μάη 2026, Xyz", DAY),
+        ("tr", "12 Mayıs 2026 tarihinde, Xyz", DAY),
+        ("tr", "12 ile 14 Mayıs 2026 tarihleri arasında, Xyz", TO_14),
+        ("uk", "у п’ятницю, 12 травня 2026 р., Xyz", DAY),
+        ("ru", "во вторник, 12 мая 2026 г., Xyz", DAY),
+        ("ar", "12 أيار/مايو 2026، Xyz", DAY),
+        ("ar", "30 تموز/يوليه - 3 آب/أغسطس 2026، Xyz", SUMMER),
+        ("ar", "30 تموز/يوليو - 3 آب/أغسطس 2026، Xyz", SUMMER),
+    ],
+)
+def test_what_stands_around_a_date_is_no_place(language: str, text: str, span: DateRange) -> None:
+    datelines, doubts = read_datelines(text, language)
+
+    assert [(dateline.dates, dateline.place) for dateline in datelines] == [((span,), "Xyz")]
+    assert doubts == []
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "place"),
+    [
+        ("fr", "Boulogne-sur-Mer, 12 mai 2026", "Boulogne-sur-Mer"),
+        ("en", "12 May 2026, Sun Valley", "Sun Valley"),
+        ("sr-Latn", "12. maja 2026. u Beogradu", "u Beogradu"),
+        ("en", "12 May 2026, 10 Example Street and 3 Other Street", "10 Example Street and 3 Other Street"),
+        ("en", "12 May 2026, 10–14 Example Street", "10–14 Example Street"),
+    ],
+)
+def test_a_place_keeps_its_words(language: str, text: str, place: str) -> None:
+    (dateline,), doubts = read_datelines(text, language)
+
+    assert (dateline.dates, dateline.place, doubts) == ((DAY,), place, [])
+
+
+_SPOKEN = {tag: sorted(month_words(tag)) for tag in languages()}
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_no_day_is_lost_in_silence(data: st.DataObject) -> None:
+    """Whether its month is known, known in another language only, or a slip of the pen."""
+    language = data.draw(st.sampled_from(sorted(languages())))
+    months = st.sampled_from(_SPOKEN[language]) | st.sampled_from(
+        ["korriku", "xuly", "Fooary", "ожідня", "قمري"]
+    )
+    first, last = data.draw(st.tuples(st.integers(1, 31), st.integers(1, 31)))
+    until, and_ = (" ".join(words[:1]) for words in _range_words(language))
+    joint = data.draw(st.sampled_from([" – ", "-", f" {until} ", f" {and_} "]))
+    year = data.draw(st.sampled_from(["", " 2026"]))
+    text = f"{first} {data.draw(months)}{year}{joint}{last} {data.draw(months)} 2026, Xyz"
+    datelines, doubts = read_datelines(text, language)
+
+    read = {on.day for dateline in datelines for span in dateline.dates for on in (span.start, span.end)}
+    assert doubts or {first, last} <= read, text
+
+
+def _range_words(language: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    dates = languages()[language].dates
+    return dates.until, dates.conjunctions
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "unread"),
+    [
+        ("sq", "nga 30 xorriku deri më 3 gusht 2026, Tiranë", "30 xorriku"),
+        ("en", "7 Fooary to 9 March 2026, Oldport", "7 Fooary"),
+        ("en", "7 February and 9 Foober 2018, Oldport", "9 Foober"),
+        ("en", "7 February 2018, Oldport, 9 Foober 2018, Newport", "9 Foober"),
+    ],
+)
+def test_an_unknown_month_is_no_place(language: str, text: str, unread: str) -> None:
+    (dateline,), (doubt,) = read_datelines(text, language)
+
+    assert (dateline.text, dateline.dates, dateline.place) == (text, (), "")
+    assert f"“{unread}”" in doubt
+
+
 @settings(deadline=None)
 @given(
-    st.sampled_from(sorted(NATIVE_NAMES)),
+    st.sampled_from(sorted(languages())),
     st.dates(date(1990, 1, 1), date(2099, 12, 31)),
     st.sampled_from(["long", "full", "medium"]),
     st.booleans(),

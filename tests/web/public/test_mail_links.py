@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from mailer.devtools.inbox import InboxServer
-from mailer.domain.locales import NATIVE_NAMES
+from mailer.language_data import languages
 from mailer.models import Feedback
 from mailer.services.feedback import bounces
 from mailer.store import subscribers
@@ -240,7 +240,7 @@ def test_pages_speak_the_language_of_the_link_then_of_the_reader(
 
 def test_every_catalogue_speaks_on_every_page(mailing: Mailing, client: TestClient) -> None:
     leave, choose = mailing.unsubscribe_path(ADA), mailing.manage_path(ADA)
-    for tag in NATIVE_NAMES:
+    for tag in languages():
         asked = f"?lang={tag}"
         for answer in (
             client.get(leave + asked),
