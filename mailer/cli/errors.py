@@ -6,6 +6,7 @@ from mailer.adapters.mjml import TooLarge, UnsafeLink
 from mailer.adapters.pictures import InvalidPicture
 from mailer.bootstrap import PictureNotFound
 from mailer.domain.document import DocumentError
+from mailer.domain.errors import DatabaseDown, IssueNotFound
 from mailer.domain.languages import InvalidLanguageTag
 from mailer.domain.message import UnsafeHeader
 from mailer.domain.newsletter import ChangeRefused, NewsletterError
@@ -20,8 +21,6 @@ from mailer.services.issues.compile import EditionNotFound
 from mailer.services.subscribers.csv_import import ImportRefused
 from mailer.services.subscribers.personal_data import MailInTransit
 from mailer.settings import SettingsError
-from mailer.store.database import DatabaseDown
-from mailer.store.issues import IssueNotFound
 
 
 class UsageError(ValueError):

@@ -12,11 +12,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from mailer.bootstrap import Container
 from mailer.cli.console import format_count
 from mailer.cli.errors import UsageError, describe
+from mailer.domain.errors import DatabaseDown
 from mailer.domain.subscriber_fields import InvalidValue, read_address
 from mailer.services.feedback import bounces
 from mailer.services.maintenance import retention
 from mailer.services.subscribers import csv_import, personal_data
-from mailer.store.database import DatabaseDown
 
 _NO_DATA = "No data is stored about this address."
 _MAX_INBOUND_BYTES = 1 << 20

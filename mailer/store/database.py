@@ -10,16 +10,13 @@ from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
+from mailer.domain.errors import DatabaseDown
 from mailer.models import Base
 
 __all__ = ["Database", "DatabaseDown", "Deadlock", "Session", "execute_driver_sql"]
 
 _DELETE_LIMIT_BYTES = 2 << 20
 """Bytes of all tables together, up to which deleting rows is the quickest way to have none."""
-
-
-class DatabaseDown(RuntimeError):
-    """PostgreSQL cannot be reached."""
 
 
 class Deadlock(RuntimeError):

@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.orm import Session
 
+from mailer.domain.errors import IssueNotFound
 from mailer.domain.states import IssueState, TranslationStatus
 from mailer.models import (
     Contact,
@@ -21,13 +22,6 @@ from mailer.models import (
     Story,
     StoryTranslation,
 )
-
-
-class IssueNotFound(LookupError):
-    """There is no such issue."""
-
-    def __init__(self, issue: int) -> None:
-        super().__init__(f"There is no issue {issue}.")
 
 
 def find(session: Session, issue: int) -> Issue | None:

@@ -15,6 +15,7 @@ from sqlalchemy import insert, select, text, update
 from mailer.bootstrap import Container
 from mailer.domain.composition import IssueSource
 from mailer.domain.editions import ALL_SECTIONS, sections_for
+from mailer.domain.errors import IssueNotFound
 from mailer.domain.languages import choose_language
 from mailer.domain.states import MissingTranslationPolicy, SubscriptionState
 from mailer.models import (
@@ -32,7 +33,6 @@ from mailer.models import (
 from mailer.services.delivery import dispatch, expand
 from mailer.services.issues import approve, compile, report
 from mailer.store import audience, newsletters, personal_data
-from mailer.store.issues import IssueNotFound
 from tests.conftest import NOW
 
 Import = Callable[..., int]

@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from bench.sink import Fault
 from mailer.bootstrap import Container
+from mailer.domain.errors import IssueNotFound
 from mailer.domain.resolution import InvalidReplyCode, Resolution
 from mailer.domain.states import DeliveryState, InvalidIssueState, IssueState
 from mailer.domain.subscription_ref import SubscriptionRef
@@ -24,7 +25,6 @@ from mailer.services.maintenance import retention
 from mailer.services.subscribers import personal_data, preferences, unsubscribe
 from mailer.settings import Settings
 from mailer.store import archive, batches, ledger
-from mailer.store.issues import IssueNotFound
 from mailer.store.ledger import DeliveryUpdate
 from tests.services.feedback.test_bounces import notice, words
 from tests.support.locks import wait_for_lock

@@ -7,12 +7,12 @@ import pytest
 from sqlalchemy import text
 
 from mailer.bootstrap import Container
+from mailer.domain.errors import IssueNotFound
 from mailer.domain.states import InvalidIssueState, IssueState, MissingTranslationPolicy
 from mailer.services.delivery import dispatch, expand
 from mailer.services.issues import approve, compile, schedule
 from mailer.services.issues.approve import NotApproved, check
 from mailer.store import issues
-from mailer.store.issues import IssueNotFound
 from tests.conftest import NOW
 
 Import = Callable[..., int]

@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from mailer.bootstrap import Container
 from mailer.devtools.inbox import InboxServer
+from mailer.domain.errors import IssueNotFound
 from mailer.domain.states import IssueState
 from mailer.domain.subscription_ref import SubscriptionRef
 from mailer.domain.throttling import ThrottleScope, ThrottleState
@@ -22,7 +23,6 @@ from mailer.services.issues.report import LanguageRow
 from mailer.services.subscribers import unsubscribe
 from mailer.store import audit as ledger_audit
 from mailer.store import batches, ledger, throttles
-from mailer.store.issues import IssueNotFound
 from tests.conftest import NOW
 from tests.support.emails import emails_by_recipient
 

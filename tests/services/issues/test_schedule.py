@@ -10,11 +10,11 @@ import pytest
 from sqlalchemy import text
 
 from mailer.bootstrap import Container
+from mailer.domain.errors import IssueNotFound
 from mailer.domain.states import InvalidIssueState, IssueState
 from mailer.services.delivery import dispatch, expand
 from mailer.services.issues import approve, compile, report, schedule
 from mailer.store import batches, ledger
-from mailer.store.issues import IssueNotFound
 from tests.conftest import NOW
 from tests.support.locks import wait_for_lock
 from tests.support.query_plans import disable_plans, with_each_plan
