@@ -1,20 +1,17 @@
-"""Signatures are checked by a verifier of the test's own, from RFC 6376, which RFC 8463's example proves."""
+"""Signatures are checked by dkimpy, which RFC 8463's example proves."""
 
-import re
 from base64 import b64decode, b64encode
 from hashlib import sha256
 
+import dkim
 import pytest
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
     NoEncryption,
     PrivateFormat,
-    load_der_public_key,
 )
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -23,8 +20,6 @@ from mailer.adapters.dkim import InvalidKey, Key, KeyKind, Signer, new_private_k
 from mailer.domain import headers
 from mailer.domain.headers import SenderIdentity, edition_headers
 from mailer.domain.message import ENCODERS, Slot, compile_message, mailbox, marker
-
-# A verifier.
 
 
 class Invalid(Exception):
@@ -52,67 +47,20 @@ def fields_of(head: bytes) -> list[bytes]:
     return fields
 
 
-def canonical_field(field: bytes, method: str) -> bytes:
-    if method == "simple":
-        return field
-    name, value = field.split(b":", 1)
-    unfolded = value.replace(b"\r\n", b"").replace(b"\t", b" ")
-    return name.strip().lower() + b":" + b" ".join(filter(None, unfolded.split(b" "))) + b"\r\n"
-
-
-def canonical_body(body: bytes, method: str) -> bytes:
-    lines = body.split(b"\r\n")
-    if method == "relaxed":
-        lines = [re.sub(rb"[ \t]+", b" ", line).rstrip(b" ") for line in lines]
-    while lines and not lines[-1]:
-        lines.pop()
-    if not lines and method == "relaxed":
-        return b""
-    return b"\r\n".join(lines) + b"\r\n"
-
-
-def without_signature(field: bytes) -> bytes:
-    parts = field.removesuffix(b"\r\n").split(b";")
-    return b";".join(b"%s=" % p.split(b"=")[0] if p.split(b"=")[0].strip() == b"b" else p for p in parts)
-
-
-def check(field: bytes, others: list[bytes], body: bytes, records: dict[str, str]) -> dict[str, str]:
-    tags = tags_of(field.split(b":", 1)[1].decode())
-    assert tags["v"] == "1"
-    head_method, body_method = tags["c"].split("/")
-    if b64encode(sha256(canonical_body(body, body_method)).digest()).decode() != tags["bh"]:
-        raise Invalid("body")
-    unused = list(others)
-    data = b""
-    for name in tags["h"].lower().split(":"):
-        # Fields of one name are taken from the bottom; one that is not there counts as nothing (5.4.2).
-        at = [i for i, one in enumerate(unused) if one.split(b":")[0].strip().lower() == name.encode()]
-        if at:
-            data += canonical_field(unused.pop(at[-1]), head_method)
-    data += canonical_field(without_signature(field) + b"\r\n", head_method).removesuffix(b"\r\n")
-    record = tags_of(records[f"{tags['s']}._domainkey.{tags['d']}"])
-    assert record["v"] == "DKIM1"
-    assert tags["a"] == f"{record['k']}-sha256"
-    public, signature = b64decode(record["p"]), b64decode(tags["b"], validate=True)
-    try:
-        if record["k"] == "ed25519":
-            Ed25519PublicKey.from_public_bytes(public).verify(signature, sha256(data).digest())
-        else:
-            key = load_der_public_key(public)
-            assert isinstance(key, rsa.RSAPublicKey)
-            key.verify(signature, data, padding.PKCS1v15(), hashes.SHA256())
-    except InvalidSignature:
-        raise Invalid("head") from None
-    return tags
-
-
 def verified(message: bytes, records: dict[str, str]) -> list[dict[str, str]]:
-    """The tags of each signature of a message; all must hold. Raises Invalid."""
-    head, body = message.split(b"\r\n\r\n", 1)
-    fields = fields_of(head + b"\r\n")
+    """The tags of each signature of a message, which dkimpy finds valid. Raises Invalid."""
+    fields = fields_of(message.partition(b"\r\n\r\n")[0] + b"\r\n")
     ours = [field for field in fields if field.lower().startswith(b"dkim-signature:")]
-    others = [field for field in fields if field not in ours]
-    return [check(field, others, body, records) for field in ours]
+    for number in range(len(ours)):
+        try:
+            holds = dkim.DKIM(message).verify(
+                number, lambda name, timeout: records[name.decode().rstrip(".")]
+            )
+        except dkim.ValidationError as error:
+            raise Invalid("body" if "body hash" in str(error) else str(error)) from None
+        if not holds:
+            raise Invalid("head")
+    return [tags_of(field.split(b":", 1)[1].decode()) for field in ours]
 
 
 # The example of RFC 8463, appendix A.
@@ -178,14 +126,9 @@ def test_the_verifier_agrees_with_the_standard() -> None:
             verified(field + RFC_MESSAGE.replace(b"dinner", b"lunch"), RFC_RECORDS)
 
 
-def test_the_standards_key_makes_the_standards_signature() -> None:
+def test_what_the_standards_key_signs_holds_under_its_record() -> None:
     key = Key("football.example.com", "brisbane", pem(RFC_PRIVATE))
     assert {key.txt_name: key.txt_record}.items() <= RFC_RECORDS.items()
-    fields = fields_of(RFC_MESSAGE.split(b"\r\n\r\n")[0] + b"\r\n")
-    order = (b"From", b"To", b"Subject", b"Date", b"Message-ID")
-    data = b"".join(canonical_field(f, "relaxed") for name in order for f in fields if f.startswith(name))
-    data += canonical_field(without_signature(RFC_ED25519), "relaxed").removesuffix(b"\r\n")
-    assert key.signature(data) == b64decode(tags_of(RFC_ED25519.decode())["b"])
     assert verified(Signer([key]).sign([RFC_MESSAGE]) + RFC_MESSAGE, RFC_RECORDS)[0]["d"] == key.domain
 
 
@@ -249,14 +192,20 @@ def test_where_a_message_is_cut_makes_no_difference(segments: list[bytes]) -> No
         assert len(verified(SIGNER.sign(pieces) + message, RECORDS)) == 2
 
 
-@pytest.mark.parametrize(
-    "body", [b"", b"\r\n", b"a", b"a\r\n", b"a\r\n\r\n\r\n", b"\r\n\r\na\r\n", b"a\n\r\r\n"]
-)
+@pytest.mark.parametrize("body", [b"", b"\r\n", b"a", b"a\r\n", b"a\r\n\r\n\r\n", b"\r\n\r\na\r\n"])
 def test_empty_lines_at_the_end_do_not_count(body: bytes) -> None:
     head = b"From: a@example.org\r\nSubject: x\r\n\r\n"
     signature = SIGNER.sign([head + body])
     assert verified(signature + head + body, RECORDS)
     assert verified(signature + head + body + b"\r\n" * (3 if body[-2:] == b"\r\n" else 0), RECORDS)
+
+
+def test_a_bare_line_end_is_no_empty_line() -> None:
+    """dkimpy reads bare line ends as whole ones, so that its word does not count here."""
+    body = b"a\n\r\r\n"
+    signature = SIGNER.sign([b"From: a@example.org\r\n\r\n" + body])
+    for field in fields_of(signature):
+        assert tags_of(field.split(b":", 1)[1].decode())["bh"] == b64encode(sha256(body).digest()).decode()
 
 
 def test_the_field_is_folded_dated_and_without_a_length() -> None:
