@@ -90,7 +90,7 @@ def _without_marker(contact_note: str, marker: str) -> str:
 
 def applies_to_all(contact_note: str, language: str) -> bool | None:
     """Whether the note says "on the above"; None if the language, or the wording, leaves that open."""
-    head = folded(note.partition(":")[0])
+    head = folded(contact_note.partition(":")[0])
     pattern, english = (_above_pattern(base) for base in (language.split("-")[0].lower(), "en"))
     if any(one and one.search(head) for one in (pattern, english)):
         return True

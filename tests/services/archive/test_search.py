@@ -60,7 +60,7 @@ def test_words_are_found_in_their_forms_and_without_accents(ask: Ask) -> None:
         ("sr-Latn", "поплаве", "Nove vodomerne stanice najavljuju [poplave] dan ranije"),
         ("el", "ποταμι", "Εννέα χώρες υπογράφουν τη χάρτα του [ποταμού] Λούμεν"),
         ("ar", "نهر", "تسعة بلدان توقّع ميثاق [نهر] لومن"),
-        ("sq", "lumi", "Nëntë vende nënshkruajnë kartën e [lumit] Lumen"),
+        ("sq", "lumi", "Nëntë vende nënshkruajnë kartën e [lumit] [Lumen]"),
         ("sl", "reki", "[reki]"),
     ):
         results = ask(language, typed)
