@@ -554,7 +554,7 @@ def test_the_leading_language_decides_order_notes_and_pictures(app: Container, w
 )
 def test_control_characters_in_a_header_are_refused(write: Import, source: str) -> None:
     with pytest.raises(
-        ChangeRefused, match=r"The (subject|preheader|title) holds the control character U\+00"
+        ChangeRefused, match=r"The (subject|preheader|title) contains the control character U\+00"
     ):
         write(source + LEAST, slug="lumen")
 
