@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from mailer.domain.composition import IssueSource
-from mailer.domain.content import EditionContent
-from mailer.domain.content import EditionUrls as MailLinks
+from mailer.domain.content import EditionContent, EditionUrls
 from mailer.domain.editions import ALL_SECTIONS
 from mailer.domain.headers import HeaderPiece, SenderIdentity, edition_headers
 from mailer.domain.message import GREETING_BOUNDARY, CompiledMessage, compile_message, marker
@@ -195,7 +194,7 @@ class EditionCompiler:
 
     def _edition_content(self, language: str) -> EditionContent:
         source, markers = self._source, self._markers
-        mail_links = MailLinks(
+        edition_urls = EditionUrls(
             web_view=self._web_view_url,
             preferences=self._urls.page_url(markers["preferences"]),
             unsubscribe=self._urls.page_url(markers["unsubscribe"]),
@@ -204,7 +203,7 @@ class EditionCompiler:
         return source.compose(
             language,
             ALL_SECTIONS,
-            mail_links,
+            edition_urls,
             markers["name"],
             markers["address"],
             markers[GREETING_BOUNDARY],
@@ -224,13 +223,13 @@ def preview(
         raise EditionNotFound(f"Issue {issue} has no text in {language}. Its languages: {languages}.")
     available = source.sections_shown(language)
     mask = available if sections is None else (sections | source.always_included) & available
-    mail_links = MailLinks(
+    edition_urls = EditionUrls(
         web_view=urls.web_view_url(issue, 1),
         preferences=urls.page_url("p/" + "x" * 22),
         unsubscribe=urls.page_url("u/" + "x" * 22),
         website=source.website,
     )
-    content = source.compose(language, mask, mail_links, "Ada Example", "ada@example.org")
+    content = source.compose(language, mask, edition_urls, "Ada Example", "ada@example.org")
     return content, renderer.render(content)
 
 
