@@ -141,9 +141,6 @@ class TransactionalContent:
     reply_to: str
     action_url: str
     """The URL of the button."""
-    email_address: str
-    """The recipient."""
-    website: str = ""
     unsubscribe: str = ""
     sections: tuple[str, ...] = ()
     """Section titles, in the email's language if translated."""

@@ -194,7 +194,7 @@ class TransactionalSender:
             mail = f"unsubscribe+{self.urls.unsubscribe_token(newsletter.id, context.subscriber.id)}@{domain}"
             leaving = (self.urls.unsubscribe_url(newsletter.id, context.subscriber.id), mail)
         rendered = self.renderer.render(
-            _content(context, _link_url(context, self.urls, now), leaving[0] if leaving else "", to)
+            _content(context, _link_url(context, self.urls, now), leaving[0] if leaving else "")
         )
         head = TransactionalHeaders(
             sender_name=newsletter.sender_name,
@@ -281,9 +281,7 @@ def _link_url(context: TransactionalContext, urls: MailUrls, now: datetime) -> s
     return urls.preferences_url(context.newsletter.id, context.subscriber.id)
 
 
-def _content(
-    context: TransactionalContext, link: str, unsubscribe: str, recipient: _Recipient
-) -> TransactionalContent:
+def _content(context: TransactionalContext, link: str, unsubscribe: str) -> TransactionalContent:
     newsletter, language = context.newsletter, context.email.language
     chains, default = newsletter.fallbacks, newsletter.default_language
     mask = (
@@ -308,8 +306,6 @@ def _content(
         postal_address=newsletter.postal_address,
         reply_to=newsletter.reply_to,
         action_url=link,
-        email_address=recipient.address,
-        website=newsletter.website,
         unsubscribe=unsubscribe,
         sections=tuple(
             localize(section.titles, language, chains, default).text
