@@ -31,6 +31,7 @@ from mailer.cli.supervisor import Supervisor
 from mailer.domain import headers
 from mailer.domain.message import CompiledMessage
 from mailer.domain.states import IssueState
+from mailer.domain.urls import TokenPrefix
 from mailer.services.issues import report, schedule
 from mailer.store import editions, issues
 
@@ -119,8 +120,8 @@ def build_messages(app: Container, issue: int, count: int) -> list[bytes]:
     for number, slot in enumerate(slots, 1):
         address = f"reader{number}@d{number % 50}.example.org"
         body = {
-            "unsubscribe": f"u/{slot.unsubscribe}",
-            "preferences": f"p/{slot.preferences}",
+            "unsubscribe": f"{TokenPrefix.unsubscribe}{slot.unsubscribe}",
+            "preferences": f"{TokenPrefix.preferences}{slot.preferences}",
             "name": f"Reader {number}",
             "address": address,
         }

@@ -17,6 +17,9 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.plural import PluralRule, to_gettext
 from babel.support import Translations
+from jinja2 import Environment, pass_context
+from jinja2.runtime import Context
+from markupsafe import escape
 
 from mailer.domain.locales import tag_and_parents
 from mailer.domain.text_overrides import (
@@ -120,3 +123,22 @@ def _plurals(locale: Locale) -> str:
     taken = {rule(number) for number in range(1001)}  # larger ones take no other form, but for whole millions
     *forms, _ = [form for form in _FORMS if form in taken]
     return to_gettext(PluralRule({form: rule.rules[form] for form in forms}))
+
+
+def install_gettext(environment: Environment) -> None:
+    """Have templates translate by the ``catalogue`` in their context."""
+    environment.install_gettext_callables(  # type: ignore[attr-defined]
+        _gettext, _ngettext, newstyle=True
+    )
+
+
+@pass_context
+def _gettext(context: Context, message: str) -> str:
+    text: str = context["catalogue"].gettext(message)
+    return escape(text) if context.eval_ctx.autoescape else text
+
+
+@pass_context
+def _ngettext(context: Context, singular: str, plural: str, number: int) -> str:
+    text: str = context["catalogue"].ngettext(singular, plural, number)
+    return escape(text) if context.eval_ctx.autoescape else text

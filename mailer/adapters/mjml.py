@@ -18,7 +18,7 @@ from markupsafe import Markup, escape
 from mjml import mjml2html
 
 from mailer.adapters import cldr, markdown
-from mailer.adapters.i18n import Catalogues
+from mailer.adapters.i18n import Catalogues, install_gettext
 from mailer.adapters.variants import VariantDocument, mark_part
 from mailer.domain.colours import palette
 from mailer.domain.content import EditionContent
@@ -210,9 +210,7 @@ def make_environment(folder: Path, *, html: bool) -> Environment:
         finalize=_collapse_line_breaks if html else None,
         extensions=["jinja2.ext.i18n"],
     )
-    environment.install_gettext_callables(  # type: ignore[attr-defined]
-        _gettext, _ngettext, newstyle=True
-    )
+    install_gettext(environment)
     environment.globals["part"] = mark_part
     environment.filters |= {
         "day": cldr.format_day,
@@ -240,18 +238,6 @@ def make_environment(folder: Path, *, html: bool) -> Environment:
 def _collapse_line_breaks(value: object) -> object:
     """Line ends and tabs are blanks in HTML, but literal escapes in mrml's attributes."""
     return value.translate(_LINE_BREAKS_TO_SPACES) if type(value) is str else value
-
-
-@pass_context
-def _gettext(context: Context, message: str) -> str:
-    text: str = context["catalogue"].gettext(message)
-    return escape(text) if context.eval_ctx.autoescape else text
-
-
-@pass_context
-def _ngettext(context: Context, singular: str, plural: str, number: int) -> str:
-    text: str = context["catalogue"].ngettext(singular, plural, number)
-    return escape(text) if context.eval_ctx.autoescape else text
 
 
 def _checked_link(url: str) -> str:

@@ -1,4 +1,4 @@
-"""The interfaces that services need. Adapters implement them; ``mailer.bootstrap`` connects the two."""
+"""What services ask of the outside world. Adapters fit these shapes; bootstrap brings the two together."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
@@ -14,20 +14,16 @@ from mailer.domain.transfer import Envelope, TransferObserver, TransferResult
 
 
 class Clock(Protocol):
-    """The time, passed in so that tests can set it."""
-
     def now(self) -> datetime:
-        """Return the current time in UTC. It may jump, even backwards."""
+        """Return the time of day, in UTC. Somebody may set it, also back."""
         ...
 
     def monotonic(self) -> float:
-        """Return seconds on a clock that never jumps. Only differences are meaningful."""
+        """Return seconds on a clock that nobody sets; only differences mean something."""
         ...
 
 
 class Rendered(Protocol):
-    """A rendered email."""
-
     @property
     def html(self) -> str: ...
     @property
@@ -35,53 +31,47 @@ class Rendered(Protocol):
 
 
 class RenderedEdition(Rendered, Protocol):
-    """A rendered edition and its web view."""
-
     @property
     def web_view_html(self) -> str:
-        """The HTML of the web view, without personal data."""
+        """The HTML of the web view: nothing of its reader in it."""
         ...
 
 
 class RenderedLanguage(Protocol):
-    """An issue rendered in one language, with all its sections."""
+    """An issue in one language, from which its editions are cut."""
 
     def edition(self, sections: Collection[str], web_view: str) -> RenderedEdition:
-        """Return the edition with the given section keys and web view URL."""
+        """The edition with the sections of these keys, and its own web view instead of the content's."""
         ...
 
 
 class Renderer(Protocol):
-    """Renders editions of an issue as HTML and text."""
+    """Gives an issue its look."""
 
     def render(self, content: EditionContent) -> RenderedEdition: ...
     def render_language(self, content: EditionContent) -> RenderedLanguage: ...
 
 
 class RenderedTransactional(Rendered, Protocol):
-    """A rendered transactional email."""
-
     @property
     def subject(self) -> str: ...
 
 
 class TransactionalRenderer(Protocol):
-    """Renders transactional emails."""
+    """Gives a note its words and its look."""
 
     def render(self, content: TransactionalContent) -> RenderedTransactional: ...
 
 
 class Signer(Protocol):
-    """Signs messages with DKIM (RFC 6376)."""
+    """Signs messages for those whose relay does not."""
 
     def sign(self, segments: Sequence[bytes]) -> bytes:
-        """Return the signature headers of a message, empty if there is no key."""
+        """Header lines to stand before a message; empty without keys."""
         ...
 
 
 class PreparedPicture(Protocol):
-    """A picture ready to be stored and mailed. Sizes are in pixels."""
-
     @property
     def sha256(self) -> str: ...
     @property
@@ -95,16 +85,17 @@ class PreparedPicture(Protocol):
 
 
 PictureLoader = Callable[[str], PreparedPicture]
-"""Loads the picture at a path in a document. Raises ValueError with a message for a coordinator."""
+"""The picture at a path of a document. Raises ValueError in words for a coordinator."""
 
 
 class MailUrls(Protocol):
-    """Builds the URLs and tokens in a mail."""
+    """Makes the addresses and tokens that stand in a mail."""
 
     def web_view_url(self, issue: int, edition: int) -> str: ...
+    def archive_url(self, slug: str) -> str: ...
     def picture_url(self, sha256: str, media_type: str) -> str: ...
     def page_url(self, path: str) -> str:
-        """Return the URL of a reader's page. ``path`` may be a slot marker."""
+        """The URL of a path without a leading slash, or of a slot that stands for one."""
         ...
 
     def preferences_url(self, newsletter: int, subscriber: int) -> str: ...
@@ -119,26 +110,26 @@ class MailUrls(Protocol):
 
 
 class InboundRecipient(Protocol):
-    """What the recipient address of an inbound mail refers to."""
+    """What a mail that came back is about."""
 
     @property
     def kind(self) -> str:
-        """The purpose of the address, such as ``bounce``: see ``mailer.adapters.urls``."""
+        """``unsubscribe`` or ``bounce`` of an issue, ``quit`` or ``note`` of a newsletter."""
         ...
 
     @property
     def context_id(self) -> int:
-        """An issue or newsletter id, depending on the kind."""
+        """Issue, or newsletter."""
         ...
 
     @property
     def target_id(self) -> int:
-        """A subscriber or transactional email id, depending on the kind."""
+        """Subscriber, or note."""
         ...
 
 
 class SubscriberSlots(Protocol):
-    """The slot values of one reader, except name and address."""
+    """What is different in each reader's mail, ready for the slots."""
 
     @property
     def unsubscribe(self) -> str: ...
@@ -154,19 +145,18 @@ class SubscriberSlots(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TransferReport:
-    """The results of a group of envelopes."""
+    """What became of some envelopes. ``error``: the journal's, which ended the sending."""
 
     results: Sequence[TransferResult]
     error: Exception | None
-    """The observer's error that stopped the transfer, or None."""
 
 
 MaySend = Callable[[Envelope], bool]
-"""Called right before a message is started. If it returns false, the message is not sent."""
+"""Asked right before a message is begun; what may not be sent is withheld."""
 
 
 class SmtpPool(Protocol):
-    """Transfers messages to relays over persistent connections."""
+    """Hands messages to relays over kept connections."""
 
     def transfer(
         self,
@@ -177,19 +167,19 @@ class SmtpPool(Protocol):
     ) -> Future[TransferReport]: ...
 
     def drain(self, seconds: float) -> None:
-        """Wait for the relays' replies, and cancel what is left after ``seconds``."""
+        """What the relays have not answered by then is called off."""
         ...
 
 
 class Limiter(Protocol):
-    """Enforces rate limits across all workers."""
+    """Keeps rates, for all workers together."""
 
     def acquire(self, requests: Sequence[TokenRequest]) -> Sequence[TokenGrant]: ...
     def release(self, requests: Sequence[TokenRequest]) -> None: ...
 
 
 class Metrics(Protocol):
-    """Counters and heartbeats of the processes. For display only."""
+    """What processes tell each other about themselves; nothing depends on it."""
 
     def add(self, counts: Mapping[OutcomeKey, int]) -> None: ...
     def recent_rates(self) -> Mapping[OutcomeKey, float]: ...
@@ -198,17 +188,14 @@ class Metrics(Protocol):
 
 
 class Journal(TransferObserver, Protocol):
-    """The journal of one claim."""
-
     deadline: float
-    """On the monotonic clock. No final dot is sent after it."""
 
     def close(self) -> None: ...
     def delete(self) -> None: ...
 
 
 class Journals(Protocol):
-    """The journals of this host's workers."""
+    """Where workers of this host write down what they hand over."""
 
     @property
     def worker(self) -> str: ...

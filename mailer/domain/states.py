@@ -35,6 +35,13 @@ class SubscriptionState(StrEnum):
     unsubscribed = "unsubscribed"
 
 
+class Frequency(StrEnum):
+    each = "each"
+    """Every issue."""
+    monthly = "monthly"
+    """One email a month with that month's issues."""
+
+
 class BatchState(StrEnum):
     planned = "planned"
     """A range of readers that has no delivery rows yet."""

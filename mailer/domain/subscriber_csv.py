@@ -16,6 +16,7 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from mailer.domain.editions import ALL_SECTIONS
+from mailer.domain.preferences import Preferences
 from mailer.domain.subscriber_fields import (
     MAX_TEXT_CHARS,
     InvalidValue,
@@ -52,12 +53,11 @@ class ImportRefused(ValueError):
     """Why a file of readers cannot be taken in, in one sentence."""
 
 
-class RowPreferences(NamedTuple):
+class RowChoices(NamedTuple):
     """What a line says beside whom it is about, and when. Many lines say the same, and share one of these."""
 
-    languages: tuple[str, ...]
-    sections: int
-    time_zone: str
+    preferences: Preferences
+    """Without the name."""
     consent_source: str
 
 
@@ -68,7 +68,7 @@ class CsvSubscriber(NamedTuple):
     address: str
     address_key: str
     name: str
-    preferences: RowPreferences
+    choices: RowChoices
     consented_at: datetime
     """When they agreed."""
 
@@ -76,14 +76,14 @@ class CsvSubscriber(NamedTuple):
 class CsvSubscribers:
     """Some of them, column by column: an object for each line would cost more than reading it."""
 
-    __slots__ = ("address_keys", "addresses", "consent_times", "lines", "names", "preferences")
+    __slots__ = ("address_keys", "addresses", "choices", "consent_times", "lines", "names")
 
     def __init__(self, subscribers: Iterable[CsvSubscriber] = ()) -> None:
         self.lines: list[int] = []
         self.addresses: list[str] = []
         self.address_keys: list[str] = []
         self.names: list[str] = []
-        self.preferences: list[RowPreferences] = []
+        self.choices: list[RowChoices] = []
         self.consent_times: list[datetime] = []
         for reader in subscribers:
             self.add(reader)
@@ -93,7 +93,7 @@ class CsvSubscribers:
         self.addresses.append(subscriber.address)
         self.address_keys.append(subscriber.address_key)
         self.names.append(subscriber.name)
-        self.preferences.append(subscriber.preferences)
+        self.choices.append(subscriber.choices)
         self.consent_times.append(subscriber.consented_at)
 
     def __len__(self) -> int:
@@ -106,7 +106,7 @@ class CsvSubscribers:
             self.addresses,
             self.address_keys,
             self.names,
-            self.preferences,
+            self.choices,
             self.consent_times,
         )
 
@@ -223,7 +223,7 @@ class SubscriberCsv:
             "consent_date",
         ) and not self._is_reject_file
         self._line_by_key: dict[str, int] = {}
-        self._known_middles: dict[str, RowPreferences] = {}
+        self._known_middles: dict[str, RowChoices] = {}
         self._known_domains: dict[str, tuple[str, str]] = {}
         self._latest_consent = now + timedelta(days=1)  # it may be tomorrow already where the reader is
         self._original_columns = [at for at, name in enumerate(names) if name not in REJECT_COLUMNS]
@@ -281,7 +281,7 @@ class SubscriberCsv:
         )
         add_name, add_chosen, add_time = (
             accepted.names.append,
-            accepted.preferences.append,
+            accepted.choices.append,
             accepted.consent_times.append,
         )
         for number, line in enumerate(chunk, first):
@@ -319,7 +319,7 @@ class SubscriberCsv:
         if not self._fast_path or '"' in line:
             return
         self._known_middles[line.split(self.delimiter, 2)[2].rpartition(self.delimiter)[0]] = (
-            subscriber.preferences
+            subscriber.choices
         )
         local, _, domain = fields[0].strip().rpartition("@")
         if is_plain_local_part(local):
@@ -344,10 +344,12 @@ class SubscriberCsv:
             number,
             *read_address(address),
             read_text(name, "name") if name else "",
-            RowPreferences(
-                self._read_languages(spoken),
-                self._read_sections(followed),
-                self._read_time_zone(zone),
+            RowChoices(
+                Preferences(
+                    languages=self._read_languages(spoken),
+                    sections=self._read_sections(followed),
+                    time_zone=self._read_time_zone(zone),
+                ),
                 self._read_consent_source(source),
             ),
             self._read_consent_date(date),

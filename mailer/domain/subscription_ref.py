@@ -1,6 +1,7 @@
 """Whom a link belongs to, and how long the link of a reader's own page is good."""
 
 from datetime import timedelta
+from enum import StrEnum
 from typing import NamedTuple
 
 MAGIC_LINK_LIFETIME = timedelta(hours=2)
@@ -15,6 +16,13 @@ UNDOABLE_BY_MAIL_LINK = frozenset(
 )
 """How those left whom a link of any mail may bring back: by such a link, or by a mail. What was ordered on a
 reader's own page or by hand stands against whoever holds a mail."""
+
+
+class LinkKind(StrEnum):
+    mail = "mail"
+    """In any email: opened by whoever the email was forwarded to, as well."""
+    magic = "magic"
+    """Sent to the subscriber's address on request, and valid for MAGIC_LINK_LIFETIME."""
 
 
 class SubscriptionRef(NamedTuple):

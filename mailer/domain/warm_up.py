@@ -1,4 +1,4 @@
-"""Warm-up: daily limits for a relay whose IP address receivers do not know yet."""
+"""A relay that receivers do not know yet sends a little on its first day, and more on each day after."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -6,15 +6,14 @@ from datetime import date
 
 @dataclass(frozen=True, slots=True)
 class WarmUp:
-    """A daily limit that grows by a factor every day (UTC)."""
+    """``growth`` is how many times a day's messages the next day has. Days are those of UTC."""
 
     starts_on: date
     first_day_limit: int
-    """Messages on the first day."""
     daily_factor: float = 1.5
 
     def limit_on(self, day: date) -> int:
-        """Return the number of messages allowed on a day, 0 before the start."""
+        """Messages that may go out on a day; none before the ramp begins."""
         if day < self.starts_on:
             return 0
         return int(

@@ -1,11 +1,15 @@
 """Newsletters and sections."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from mailer.domain.localized import localize, ui_language, ui_languages
 from mailer.domain.newsletter import ChangeRefused
+from mailer.domain.page_frame import PageFrame
+from mailer.domain.text_overrides import overrides_for
 from mailer.models import Newsletter, Section
 
 MAX_SECTIONS = 62
@@ -63,3 +67,28 @@ def always_mask(session: Session, newsletter: int) -> int:
     """Mask of the sections that every reader gets."""
     query = select(Section.bit).where(Section.newsletter_id == newsletter, Section.always_included)
     return sum(1 << bit for bit in session.scalars(query))
+
+
+def page_frame(
+    newsletter: Newsletter, preferred_languages: Sequence[str], content_language: str = ""
+) -> PageFrame:
+    """Return the frame of a newsletter's pages for somebody who prefers these languages, best first.
+
+    ``content_language``: of the newsletter's own texts where it is not the language of the page.
+    """
+    chains, default = newsletter.fallbacks, newsletter.default_language
+    language = ui_language(preferred_languages, newsletter.languages, chains, default)
+    shown = content_language or language
+    return PageFrame(
+        slug=newsletter.slug,
+        name=localize(newsletter.names, shown, chains, default),
+        language=language,
+        ui_languages=ui_languages(newsletter.languages),
+        archive_slug=newsletter.slug if newsletter.public else "",
+        postal_address=newsletter.postal_address,
+        theme={name: str(value) for name, value in newsletter.theme.items()},
+        text_overrides=overrides_for(newsletter.text_overrides, shown),
+        content_language=shown,
+        fallbacks=chains,
+        default_language=default,
+    )

@@ -12,13 +12,12 @@ from sqlalchemy import delete, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from mailer.domain.states import SubscriptionState
-from mailer.domain.subscriber_csv import CsvSubscribers, RowPreferences
-from mailer.domain.subscription_ref import SubscriptionRef
+from mailer.domain.preferences import FIELDS, PreferenceField, Preferences
+from mailer.domain.states import Frequency, SubscriptionState
+from mailer.domain.subscriber_csv import CsvSubscribers, RowChoices
+from mailer.domain.subscription_ref import UNDO_WINDOW, LinkKind, SubscriptionRef
 from mailer.models import (
     Consent,
-    Delivery,
-    Edition,
     Feedback,
     Issue,
     Newsletter,
@@ -94,14 +93,31 @@ def subscriptions(session: Session, subscriber: int) -> dict[int, Subscription]:
     return {row.newsletter_id: row for row in session.scalars(query)}
 
 
-def delivered_sections(session: Session, issue: int, subscriber: int) -> int:
-    """Mask of the sections in a reader's edition of an issue; 0 for none."""
-    query = (
-        select(Edition.sections)
-        .join(Delivery, Delivery.edition_id == Edition.id)
-        .where(Delivery.issue_id == issue, Delivery.subscriber_id == subscriber)
-    )
-    return session.scalar(query) or 0
+def preferences(context: SubscriptionContext) -> Preferences:
+    """Return what a subscriber has chosen of a newsletter."""
+    values = {field.name: getattr(_row_of(context, field), field.name) for field in FIELDS}
+    values |= {
+        "languages": tuple(context.subscriber.languages),
+        "frequency": Frequency(context.subscription.frequency),
+    }
+    return Preferences(**values)
+
+
+def lock_preferences(session: Session, context: SubscriptionContext) -> Preferences:
+    """The same, held against other changes until the transaction ends."""
+    session.refresh(context.subscription, with_for_update=True)
+    session.refresh(context.subscriber)
+    return preferences(context)
+
+
+def set_preferences(context: SubscriptionContext, wanted: Preferences) -> None:
+    for field in FIELDS:
+        value = getattr(wanted, field.name)
+        setattr(_row_of(context, field), field.name, list(value) if isinstance(value, tuple) else value)
+
+
+def _row_of(context: SubscriptionContext, field: PreferenceField) -> Subscriber | Subscription:
+    return context.subscription if field.per_newsletter else context.subscriber
 
 
 def unsubscribe(
@@ -154,6 +170,17 @@ def save_previous(
     subscription.previous_preferences, subscription.previous_at = (
         previous_preferences,
         now if previous_preferences else None,
+    )
+
+
+def can_undo(subscription: Subscription, link_kind: LinkKind, now: datetime) -> bool:
+    """Return whether a kind of link may undo the last change now."""
+    previous, at = subscription.previous_preferences, subscription.previous_at
+    return bool(
+        previous
+        and at
+        and now - at <= UNDO_WINDOW
+        and (link_kind is LinkKind.magic or previous["link_kind"] == LinkKind.mail)
     )
 
 
@@ -308,12 +335,12 @@ def _bulk_insert(
     ends: dict[int, tuple[str, str]] = {}
     days: dict[int, str] = {}
 
-    def written(chosen: RowPreferences) -> tuple[str, str]:
-        languages, sections, zone, source = chosen
-        language = languages[0] if languages else ""
-        ends[id(chosen)] = both = (
-            f"{{{','.join(languages)}}}\t{zone}\n",
-            f"{newsletter}\tactive\t{sections}\t{_escape_copy(source)}\t{language}\n",
+    def written(choices: RowChoices) -> tuple[str, str]:
+        chosen, source = choices
+        language = chosen.languages[0] if chosen.languages else ""
+        ends[id(choices)] = both = (
+            f"{{{','.join(chosen.languages)}}}\t{chosen.time_zone}\n",
+            f"{newsletter}\tactive\t{chosen.sections}\t{_escape_copy(source)}\t{language}\n",
         )
         return both
 
@@ -322,7 +349,7 @@ def _bulk_insert(
         joined.hex(" ", 16).split(),
         new_subscribers.addresses,
         new_subscribers.names,
-        new_subscribers.preferences,
+        new_subscribers.choices,
         new_subscribers.consent_times,
         strict=True,
     ):

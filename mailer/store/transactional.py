@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import select, text, update
+from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session
 
 from mailer.models import (
@@ -23,7 +23,7 @@ def add(
     kind: str,
     newsletter: int,
     language: str,
-    now: datetime,
+    due_at: datetime,
     *,
     subscriber: int | None = None,
     signup: int | None = None,
@@ -35,12 +35,34 @@ def add(
             kind=kind,
             newsletter_id=newsletter,
             language=language,
-            due_at=now,
+            due_at=due_at,
             subscriber_id=subscriber,
             signup_id=signup,
             change_id=change,
         )
     )
+
+
+def lock_pending(session: Session, kind: str, newsletter: int, subscriber: int) -> TransactionalEmail | None:
+    """Return an email of this kind that nobody has begun to send, and keep it so until the transaction ends."""
+    query = select(TransactionalEmail).where(
+        TransactionalEmail.kind == kind,
+        TransactionalEmail.newsletter_id == newsletter,
+        TransactionalEmail.subscriber_id == subscriber,
+        TransactionalEmail.sent_at.is_(None),
+        TransactionalEmail.given_up_at.is_(None),
+        TransactionalEmail.lease_until.is_(None),
+    )
+    return session.scalars(query.with_for_update()).first()
+
+
+def last_due_at(session: Session, kind: str, newsletter: int, subscriber: int) -> datetime | None:
+    query = select(func.max(TransactionalEmail.due_at)).where(
+        TransactionalEmail.kind == kind,
+        TransactionalEmail.newsletter_id == newsletter,
+        TransactionalEmail.subscriber_id == subscriber,
+    )
+    return session.scalar(query)
 
 
 _DUE = """

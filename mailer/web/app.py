@@ -2,7 +2,6 @@
 
 import logging
 import re
-from urllib.parse import urlsplit
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -12,70 +11,79 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mailer.bootstrap import TEMPLATE_ROOT, Container
+from mailer.domain import urls
 from mailer.domain.languages import choose_language
 from mailer.language_data import languages
 from mailer.services.maintenance.health import DatabaseDown, database_answers
+from mailer.web import theme
+from mailer.web.dependencies import App
 from mailer.web.logs import install_token_redaction
 from mailer.web.negotiation import accepted_languages
 from mailer.web.pages import CSP, Pages
-from mailer.web.public.archive import archive_router
-from mailer.web.public.mail_links import mail_links_router
-from mailer.web.public.manage import manage_router
-from mailer.web.public.sign_up import sign_up_router
+from mailer.web.public import archive, feeds, mail_links, manage, sign_up, sitemap
+from mailer.web.public.archive_pages import ArchivePages
 from mailer.web.static import StaticAssets
-from mailer.web.theme import theme_router
 
 _log = logging.getLogger(__name__)
 
 
 def create_app(container: Container) -> FastAPI:
     install_token_redaction()
-    pages = Pages(TEMPLATE_ROOT, urlsplit(container.settings.public_url).path)
-    database = container.database  # made here, before threads ask for it
+    _ = container.database  # made here, before threads ask for it
     app = FastAPI(title="Mailer", openapi_url=None, redirect_slashes=False)  # RFC 8058: no redirects
+    app.state.container = container
+    app.state.pages = Pages(TEMPLATE_ROOT, container.catalogues, container.urls)
+    app.state.archive_pages = ArchivePages(TEMPLATE_ROOT, container.catalogues, container.urls)
     app.add_middleware(SecurityHeadersMiddleware)
-    app.mount("/static", StaticAssets(), "static")
-    app.include_router(archive_router(container, pages))
-    app.include_router(mail_links_router(container, pages))
-    app.include_router(manage_router(container, pages))
-    app.include_router(sign_up_router(container, pages))
-    app.include_router(theme_router())
-
-    @app.api_route("/health", methods=["GET", "HEAD"])
-    def health() -> JSONResponse:
-        well = database_answers(database)
-        return JSONResponse({"status": "ok" if well else "no database"}, 200 if well else 503, _NO_STORE)
-
-    def problem(request: Request, status: int) -> Response:
-        found = choose_language(accepted_languages(request), list(languages()), {}, "en")
-        open_to_all = not _TOKEN_PATH.match(request.scope["path"])
-        values = {"status": status, "open": open_to_all, "languages": tuple(languages())}
-        return pages.render("error", found.language if found else "en", values, status)
-
-    @app.exception_handler(HTTPException)
-    def refused(request: Request, error: HTTPException) -> Response:
-        response = problem(request, error.status_code)
-        response.headers.update(error.headers or {})
-        return response
-
-    @app.exception_handler(RequestValidationError)
-    def misunderstood(request: Request, _: RequestValidationError) -> Response:
-        return problem(request, 404)  # only addresses are read so: what readers post is a form
-
-    @app.exception_handler(DatabaseDown)
-    def down(request: Request, error: DatabaseDown) -> Response:
-        _log.error("%s", error)
-        return problem(request, 503)
-
-    @app.exception_handler(Exception)
-    def failed(request: Request, _: Exception) -> Response:
-        return problem(request, 500)
-
+    app.mount(urls.STATIC_FILES, StaticAssets(), "static")
+    # Feeds and site maps end in .atom and .xml, which the routes of the archive would take for a language or an issue.
+    for module in (feeds, sitemap, archive, mail_links, manage, sign_up, theme):
+        app.include_router(module.router)
+    app.add_api_route(urls.HEALTH, health, methods=["GET", "HEAD"])
+    for error, handler in (
+        (HTTPException, http_error),
+        (RequestValidationError, unreadable_address),
+        (DatabaseDown, database_down),
+        (Exception, failure),
+    ):
+        app.add_exception_handler(error, handler)
     return app
 
 
-_TOKEN_PATH = re.compile(r"/[a-z]/")
-"""The beginning of an address that came in a mail."""
+def health(app: App) -> JSONResponse:
+    up = database_answers(app.database)
+    return JSONResponse({"status": "ok" if up else "no database"}, 200 if up else 503, _NO_STORE)
+
+
+def http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    response = _error_page(request, error.status_code)
+    response.headers.update(error.headers or {})
+    return response
+
+
+def unreadable_address(request: Request, _: Exception) -> Response:
+    return _error_page(request, 404)  # FastAPI reads addresses alone: what readers post is a form
+
+
+def database_down(request: Request, error: Exception) -> Response:
+    _log.error("%s", error)
+    return _error_page(request, 503)
+
+
+def failure(request: Request, _: Exception) -> Response:
+    return _error_page(request, 500)
+
+
+def _error_page(request: Request, status: int) -> Response:
+    pages: Pages = request.app.state.pages
+    found = choose_language(accepted_languages(request), list(languages()), {}, "en")
+    is_public = not _TOKEN_PATH.match(request.scope["path"])
+    values = {"status": status, "open": is_public, "languages": tuple(languages())}
+    return pages.render("error", found.language if found else "en", values, status)
+
+
+_TOKEN_PATH = re.compile(urls.TOKEN_PATH_REGEX)
 _NO_STORE = {"Cache-Control": "no-store"}
 _SECURITY_HEADERS = {
     "Content-Security-Policy": CSP,

@@ -3,7 +3,9 @@
 import logging
 import re
 
-_TOKENS = re.compile(r"(/[upekca]/)[^/\s?#\"]+")
+from mailer.domain.urls import TOKEN_PATH_REGEX
+
+_TOKENS = re.compile(rf"({TOKEN_PATH_REGEX.removeprefix('^')})[^/\s?#\"]+")
 
 
 class TokenRedactingFilter(logging.Filter):

@@ -1,56 +1,20 @@
 """Pages for readers, each in one language, with the headers that keep them private."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import Protocol
 
 from fastapi.responses import HTMLResponse
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
-from jinja2.runtime import Context
-from markupsafe import escape
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from mailer.adapters import cldr
-from mailer.adapters.i18n import Catalogues
+from mailer.adapters.i18n import Catalogues, install_gettext
+from mailer.adapters.urls import Urls
 from mailer.domain.locales import direction, native_name
-from mailer.domain.localized import LocalizedText
+from mailer.domain.page_frame import PageFrame
 from mailer.domain.text_overrides import OverrideText
 from mailer.web.static import static_url
 from mailer.web.theme import theme_url
-
-
-def N_(message: str) -> str:
-    """Marks a message for the catalogues that is only said later."""
-    return message
-
-
-class PageFrame(Protocol):
-    """What the frame of a page needs of a newsletter."""
-
-    @property
-    def name(self) -> LocalizedText: ...
-    @property
-    def language(self) -> str:
-        """In which to speak."""
-        ...
-
-    @property
-    def ui_languages(self) -> Sequence[str]:
-        """In which the page can be had."""
-        ...
-
-    @property
-    def archive_slug(self) -> str:
-        """Its name in addresses where its archive is open to everybody, else empty."""
-        ...
-
-    @property
-    def theme(self) -> Mapping[str, str]: ...
-    @property
-    def postal_address(self) -> str: ...
-    @property
-    def text_overrides(self) -> Mapping[str, OverrideText]: ...
-
 
 CSP = (
     "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none';"
@@ -69,10 +33,9 @@ class Pages:
     """The templates in ``templates/web`` with the words of ``templates/locales``. Safe to share between
     threads."""
 
-    def __init__(self, templates: Path, prefix: str = "") -> None:
-        """``prefix``: path under which the public address has these pages, such as ``/news``; else empty."""
-        self._prefix = prefix
-        self._catalogues = Catalogues(templates / "locales")
+    def __init__(self, templates: Path, catalogues: Catalogues, urls: Urls) -> None:
+        self.urls = urls
+        self._catalogues = catalogues
         self._environment = Environment(
             loader=FileSystemLoader(templates / "web"),
             autoescape=True,
@@ -81,9 +44,7 @@ class Pages:
             lstrip_blocks=True,
             extensions=["jinja2.ext.i18n"],
         )
-        self._environment.install_gettext_callables(  # type: ignore[attr-defined]
-            _gettext, _ngettext, newstyle=True
-        )
+        install_gettext(self._environment)
         self._environment.filters |= {
             "direction": direction,
             "native_name": native_name,
@@ -109,8 +70,8 @@ class Pages:
             "archive": "",
             "theme": "",
             "postal_address": "",
-            "home": self.path("/"),
-            "static": lambda file: self.path(static_url(file)),
+            "to": self.urls,
+            "static": lambda file: self.urls.path(static_url(file)),
             "catalogue": self._catalogues.translations(language, text_overrides),
         }
         html = self._environment.get_template(f"public/{name}.html").render(frame | dict(values or {}))
@@ -130,27 +91,14 @@ class Pages:
         frame = {
             "languages": page_frame.ui_languages,
             "publication": page_frame.name,
-            "archive": self.path(f"/archive/{page_frame.archive_slug}") if page_frame.archive_slug else "",
-            "theme": self.path(theme_url(page_frame.theme)),
+            "archive": self.urls.archive(page_frame.archive_slug) if page_frame.archive_slug else "",
+            "theme": self.urls.path(theme_url(page_frame.theme)),
             "postal_address": page_frame.postal_address,
         }
         return self.render(name, page_frame.language, frame | values, status, page_frame.text_overrides, csp)
 
     def gettext(self, page_frame: PageFrame, message: str, **values: object) -> str:
         """A message of the catalogue as the pages of this newsletter say it."""
-        said = self._catalogues.translations(page_frame.language, page_frame.text_overrides).gettext(message)
-        return str(said) % values if values else str(said)
-
-    def path(self, suffix: str) -> str:
-        """A path of this service as browsers have to ask for it."""
-        return self._prefix + suffix
-
-
-@pass_context
-def _gettext(context: Context, message: str) -> str:
-    return escape(context["catalogue"].gettext(message))
-
-
-@pass_context
-def _ngettext(context: Context, singular: str, plural: str, number: int) -> str:
-    return escape(context["catalogue"].ngettext(singular, plural, number))
+        catalogue = self._catalogues.translations(page_frame.language, page_frame.text_overrides)
+        text = str(catalogue.gettext(message))
+        return text % values if values else text

@@ -8,6 +8,8 @@ from typing import Any
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
+from mailer.domain.urls import STATIC_FILES
+
 WEB_TEMPLATES = Path(__file__).parents[2] / "templates" / "web"
 
 
@@ -15,7 +17,7 @@ WEB_TEMPLATES = Path(__file__).parents[2] / "templates" / "web"
 def static_url(name: str) -> str:
     """``/static/base.css?v=…`` for a file in ``templates/web/static``; FileNotFoundError if there is none."""
     content = (WEB_TEMPLATES / "static" / name).read_bytes()
-    return f"/static/{name}?v={hashlib.sha256(content).hexdigest()[:12]}"
+    return f"{STATIC_FILES}/{name}?v={hashlib.sha256(content).hexdigest()[:12]}"
 
 
 class StaticAssets(StaticFiles):

@@ -11,9 +11,11 @@ from functools import lru_cache
 from fastapi import APIRouter, HTTPException, Response
 
 from mailer.adapters.tokens import fingerprint
+from mailer.domain import urls
 from mailer.domain.colours import ensure_contrast, palette
 from mailer.domain.content import Theme
 
+router = APIRouter(include_in_schema=False)
 _THEME_COLOURS = ("accent", "text", "surface", "background")
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 _FILE_NAME = re.compile(r"[0-9a-f]{6}(-[0-9a-f]{6}){3,65}")
@@ -32,7 +34,7 @@ def theme_url(colours: Mapping[str, str], sections: Sequence[str] = ()) -> str:
         (colour if _COLOUR.fullmatch(colour) else other)[1:].lower()
         for colour, other in zip(given, usual, strict=True)
     )
-    return f"/theme/{name}.css?v={fingerprint(_stylesheet(name).encode())[:12]}"
+    return f"{urls.THEME.format(colours=name)}?v={fingerprint(_stylesheet(name).encode())[:12]}"
 
 
 @lru_cache(maxsize=256)
@@ -84,14 +86,9 @@ def _css_rules(rules: Mapping[str, Mapping[str, str]]) -> str:
     )
 
 
-def theme_router() -> APIRouter:
-    router = APIRouter(include_in_schema=False)
-
-    @router.api_route("/theme/{name}.css", methods=["GET", "HEAD"])
-    def sheet(name: str) -> Response:
-        if not _FILE_NAME.fullmatch(name):
-            raise HTTPException(404)
-        headers = {"Cache-Control": "public, max-age=31536000, immutable"}
-        return Response(_stylesheet(name), media_type="text/css", headers=headers)
-
-    return router
+@router.api_route(urls.THEME, methods=["GET", "HEAD"])
+def stylesheet(colours: str) -> Response:
+    if not _FILE_NAME.fullmatch(colours):
+        raise HTTPException(404)
+    headers = {"Cache-Control": "public, max-age=31536000, immutable"}
+    return Response(_stylesheet(colours), media_type="text/css", headers=headers)

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from mailer.adapters.tokens import Purpose, Tokens
-from mailer.adapters.urls import MailUrls
+from mailer.adapters.urls import Urls
 from mailer.store.database import Database
 
 TOKENS = Tokens(["k" * 32])
@@ -37,7 +37,7 @@ def test_no_two_tokens_are_the_same() -> None:
 
 
 def test_a_reader_has_the_same_token_in_links_and_in_mail_addresses() -> None:
-    links = MailUrls("https://news.example.org/", TOKENS)
+    links = Urls("https://news.example.org/", TOKENS)
     slots = list(links.subscriber_slots(7, [11, 12]))
     assert [slot.unsubscribe for slot in slots] == [
         TOKENS.make_link_token(Purpose.unsubscribe, 7, n) for n in (11, 12)

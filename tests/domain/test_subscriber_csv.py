@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 from mailer.domain.editions import ALL_SECTIONS
 from mailer.domain.languages import choose_language
 from mailer.domain.newsletter import read_newsletter
+from mailer.domain.preferences import Preferences
 from mailer.domain.subscriber_csv import (
     COLUMNS,
     CsvSubscriber,
     CsvSubscribers,
     ImportRefused,
     RejectedRow,
-    RowPreferences,
+    RowChoices,
     SectionNames,
     SectionParser,
     SubscriberCsv,
@@ -67,7 +68,9 @@ def test_a_line_with_everything() -> None:
         "Ana.Uzorak@readers.example.org",
         "ana.uzorak@readers.example.org",
         "Ana Uzorak",
-        RowPreferences(("hr-HR", "en"), 0b1001, "Europe/Zagreb", "web form"),
+        RowChoices(
+            Preferences(languages=("hr-HR", "en"), sections=0b1001, time_zone="Europe/Zagreb"), "web form"
+        ),
         datetime(2024, 2, 29, 8, tzinfo=UTC),
     )
 
@@ -75,7 +78,7 @@ def test_a_line_with_everything() -> None:
 def test_what_is_not_said_has_a_natural_meaning() -> None:
     found = reader("a@example.org,form,2024-02-29", header="Email,Consent_Source,CONSENT_DATE")
     assert found.name == ""
-    assert found.preferences == RowPreferences((), ALL_SECTIONS, "UTC", "form")
+    assert found.choices == RowChoices(Preferences(), "form")
     assert found.consented_at == datetime(2024, 2, 29, tzinfo=UTC)
 
 
@@ -235,7 +238,11 @@ def test_a_file_of_rejects_can_be_mended_and_read() -> None:
     mended, still_bad = found
     assert isinstance(mended, CsvSubscriber)
     assert isinstance(still_bad, RejectedRow)
-    assert (mended.address, mended.name, mended.preferences.sections) == ("+a@example.org", "=cmd()", 0)
+    assert (mended.address, mended.name, mended.choices.preferences.sections) == (
+        "+a@example.org",
+        "=cmd()",
+        0,
+    )
     assert still_bad.fields == ["b@example.org", "'Ndrangheta Uzorak", "en", "", "", "", "2024-01-01"]
 
 
@@ -270,9 +277,9 @@ def test_every_line_is_a_reader_a_rejection_or_blank(header: str, lines: list[st
     assert all(
         "\0" not in text
         for entry in taken
-        for text in (entry.address, entry.name, entry.preferences.consent_source)
+        for text in (entry.address, entry.name, entry.choices.consent_source)
     )
-    assert all(0 <= entry.preferences.sections <= ALL_SECTIONS for entry in taken)
+    assert all(0 <= entry.choices.preferences.sections <= ALL_SECTIONS for entry in taken)
 
 
 _GOOD = {
@@ -393,15 +400,15 @@ def test_the_sample_has_readers_of_every_language_and_every_kind(
     assert len(readers) == len(sample_readers) == 500
     chosen = [
         choose_language(
-            r.preferences.languages, settings.languages, settings.fallbacks, settings.default_language
+            r.choices.preferences.languages, settings.languages, settings.fallbacks, settings.default_language
         )
         for r in readers
     ]
     for language in settings.languages:
         assert sum(1 for c in chosen if c and c.language == language and c.reason == "asked") >= 12, language
-    assert {0, ALL_SECTIONS} < {r.preferences.sections for r in readers}
-    assert {r.preferences.sections.bit_count() for r in readers} >= {0, 1, 2, 3, 4}
-    assert len({r.preferences.time_zone for r in readers}) >= 12
+    assert {0, ALL_SECTIONS} < {r.choices.preferences.sections for r in readers}
+    assert {r.choices.preferences.sections.bit_count() for r in readers} >= {0, 1, 2, 3, 4}
+    assert len({r.choices.preferences.time_zone for r in readers}) >= 12
     allowed = (".example.org", ".example.com", ".example.net")
     assert all(r.address.endswith(allowed) for r in readers)
 

@@ -41,8 +41,8 @@ class PageTour:
     def pages(self) -> Iterator[PageView]:
         yield from self._archive()
         yield from self._sign_up()
-        yield from self._fewer_emails(self._mail_link(Purpose.unsubscribe, LEILA), "unsubscribe")
-        yield from self._fewer_emails(self._mail_link(Purpose.preferences, LEILA), "mail_options")
+        yield from self._by_mail_link(self._mail_link(Purpose.unsubscribe, LEILA), "unsubscribe")
+        yield from self._by_mail_link(self._mail_link(Purpose.preferences, LEILA), "mail_options")
         yield from self._manage_page()
         yield from self._change_address()
         yield from self._unsubscribe()
@@ -122,16 +122,16 @@ class PageTour:
         done = {"ticket": ticket, "answer": answer}
         return {"some": "yes", "section": ["1", "3"], "language": [self._language]} | done
 
-    def _fewer_emails(self, path: str, name: str) -> Iterator[PageView]:
+    def _by_mail_link(self, path: str, name: str) -> Iterator[PageView]:
+        chosen = {"language": [self._language, "en"], "new": "yes"}
         yield self._get(name, path + self._language_query)
-        yield self._post(f"{name}, nothing ticked", path, 422, action="drop")
-        yield self._post("reduced, dropped", path, action="drop", section="1")
-        yield self._post("reduced, undone", path, action="restore")
-        yield self._post("reduced, monthly", path, action="monthly")
-        yield self._post("reduced, paused", path, action="pause", weeks="4")
-        yield self._post("reduced, undone", path, action="restore")
-        if name == "mail_options":
-            yield self._post("mail_options, sent", path, action="send")
+        yield self._post("mail_options, unreadable", path, 422, action="save", language="tlh")
+        yield self._post("mail_options, saved", path, action="save", section="1", **chosen)
+        yield self._get(f"{name}, changed", path + self._language_query)
+        yield self._post("mail_options, undone", path, action="restore")
+        yield self._post("mail_options, paused", path, action="pause", weeks="4")
+        yield self._post("mail_options, resumed", path, action="pause", weeks="0")
+        yield self._post("mail_options, sent", path, action="send")
 
     def _manage_page(self) -> Iterator[PageView]:
         own, chosen = self._manage_path(ADA), {"language": [self._language, "en"], "new": "yes"}
@@ -156,7 +156,7 @@ class PageTour:
         for address, state in ((ADA, "confirmed here"), (new, "done")):
             link = link_path(emails_to(self._inbox, address)[-1], "/a/")
             yield self._get("change_address", link + self._language_query)
-            yield self._post(f"move, {state}", link)
+            yield self._post(f"change_address, {state}", link)
 
     def _unsubscribe(self) -> Iterator[PageView]:
         path = self._mail_link(Purpose.unsubscribe, LEILA)

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from mailer.bootstrap import Container
 from mailer.domain.colours import contrast_ratio
 from mailer.settings import Settings
+from mailer.web import theme
 from mailer.web.app import create_app
 from mailer.web.logs import redact_tokens
 from mailer.web.static import WEB_TEMPLATES
-from mailer.web.theme import theme_router, theme_url
+from mailer.web.theme import theme_url
 from tests.support.mailing import Mailing
 
 SAFE = {"Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff"}
@@ -161,7 +162,7 @@ def theme_sheet(colours: dict[str, str], sections: Sequence[str] = ()) -> str:
 
 def _themes() -> TestClient:
     app = FastAPI()
-    app.include_router(theme_router())
+    app.include_router(theme.router)
     return TestClient(app)
 
 

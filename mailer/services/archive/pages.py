@@ -1,23 +1,24 @@
-"""The public web pages of newsletters, issues and stories, and the web view of an edition."""
+"""Archive: what anybody may read: issues of public newsletters, and what one has the address of."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 
 from mailer.domain.composition import IssueSource
-from mailer.domain.content import EditionContent, EditionPicture, EditionSection, EditionStory, EditionUrls
+from mailer.domain.content import EditionContent, EditionPicture, EditionSection, EditionStory
+from mailer.domain.content import EditionUrls as MailLinks
 from mailer.domain.issue_slugs import short_title, unique_slugs
 from mailer.domain.languages import choose_language
 from mailer.domain.localized import LocalizedText, localize, ui_language, ui_languages
+from mailer.domain.page_frame import PageFrame
 from mailer.domain.ports import MailUrls
-from mailer.domain.text_overrides import TextOverrides
 from mailer.models import Issue, Newsletter
 from mailer.store import archive, editions, issues, newsletters
 from mailer.store.database import Database, Session
 from mailer.store.issue_source import load_issue_source
 
 PAGE_SIZE = 12
-"""Issues on one page of the list."""
+"""Issues on one page of a list."""
 FEED_SIZE = 20
 """Issues in a newsletter's feed."""
 SECTION_FEED_SIZE = 5
@@ -26,23 +27,19 @@ SECTION_FEED_SIZE = 5
 
 @dataclass(frozen=True, slots=True)
 class EditionPage:
-    """The web view of an edition."""
-
     html: str
     language: str
 
 
 @dataclass(frozen=True, slots=True)
 class PictureFile:
-    """The bytes of a picture."""
-
     media_type: str
     data: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """A public newsletter in the list of newsletters, in the visitor's language."""
+    """A newsletter as it is introduced to somebody who wants certain languages."""
 
     slug: str
     name: LocalizedText
@@ -53,18 +50,16 @@ class Publication:
 
 @dataclass(frozen=True, slots=True)
 class Publications:
-    """The list of public newsletters."""
-
     language: str
-    """The visitor's language."""
+    """In which to speak to that person."""
     ui_languages: tuple[str, ...]
-    """The languages in which the page is available."""
+    """In which the page can be had."""
     publications: tuple[Publication, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class SectionInfo:
-    """A section of a newsletter, independent of any issue."""
+    """A section of a newsletter, apart from any issue."""
 
     key: str
     title: LocalizedText
@@ -73,48 +68,43 @@ class SectionInfo:
 
 @dataclass(frozen=True, slots=True)
 class NewsletterPage:
-    """The newsletter's data that every page of its archive in one language shows."""
+    """A public newsletter as each page of its archive in one language shows it."""
 
+    frame: PageFrame
     slug: str
     language: str
     """Of the archive: one of the newsletter's."""
-    ui_language: str
-    """The catalogue whose words the page has."""
     languages: tuple[str, ...]
     default_language: str
-    name: LocalizedText
     tagline: LocalizedText
     sections: tuple[SectionInfo, ...]
     sender_name: str
     reply_to: str
-    postal_address: str
     website: str
     list_id: str
-    theme: dict[str, str]
-    text_overrides: TextOverrides
 
 
 @dataclass(frozen=True, slots=True)
 class IssueSummary:
-    """The summary of an issue in lists and neighbour links."""
+    """An issue in short."""
 
     issue_id: int
     number: str
     slug: str
-    """The issue's part of the URL."""
+    """What stands for it in the addresses of the archive."""
     issue_date: date
     published_at: datetime
     title: LocalizedText
-    """In the archive's language or its fallback, which is also the language of the issue page."""
+    """In the archive's language, or the one it falls back to; the issue's page has that language."""
     preheader: str
     cover: EditionPicture | None
     languages: tuple[str, ...]
-    """The languages of its editions."""
+    """In which it can be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class IssueList:
-    """One page of a newsletter's issues, newest first."""
+    """One page of a newsletter's issues, the newest first."""
 
     newsletter: NewsletterPage
     issues: tuple[IssueSummary, ...]
@@ -124,7 +114,7 @@ class IssueList:
 
 @dataclass(frozen=True, slots=True)
 class SectionOption:
-    """A section of an issue that the visitor can show or hide."""
+    """A section of an issue, to be shown or not."""
 
     key: str
     title: LocalizedText
@@ -135,7 +125,7 @@ class SectionOption:
 
 @dataclass(frozen=True, slots=True)
 class IssuePage:
-    """The web page of an issue in one language, with the chosen sections."""
+    """An issue as a web page in one language, with the sections that were chosen on it."""
 
     newsletter: NewsletterPage
     issue: IssueSummary
@@ -147,16 +137,17 @@ class IssuePage:
 
 @dataclass(frozen=True, slots=True)
 class StoryPage:
-    """The web page of one story."""
+    """A story on a page of its own."""
 
     newsletter: NewsletterPage
     issue: IssueSummary
     section: EditionSection
     story: EditionStory
     languages: tuple[str, ...]
-    """The languages in which the story has a text and the issue an edition."""
+    """In which it has a text, and the issue an edition."""
     previous_story: EditionStory | None
     next_story: EditionStory | None
+    """Its neighbours in the issue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,17 +160,15 @@ class SectionStories:
 
 @dataclass(frozen=True, slots=True)
 class SitemapEntries:
-    """The stories of an issue for the sitemap, as (story key, languages) pairs."""
+    """Where the stories of an issue are, for a site map: each with its languages."""
 
     issue: IssueSummary
     stories: tuple[tuple[str, tuple[str, ...]], ...]
 
 
 def edition_page(database: Database, issue: int, edition: int) -> EditionPage | None:
-    """Return the web view of an edition: a complete HTML document without personal data.
-
-    Return None if there is no such edition or it is not rendered yet.
-    """
+    """The web view of an edition: a whole HTML document without anything of a reader in it. None when there
+    is none, or it is not rendered yet."""
     with database.transaction() as session:
         row = editions.by_id(session, edition)
         if row is None or row.issue_id != issue or not row.html:
@@ -188,14 +177,14 @@ def edition_page(database: Database, issue: int, edition: int) -> EditionPage | 
 
 
 def picture(database: Database, prefix: str) -> PictureFile | None:
-    """Return the picture whose SHA-256 begins with these 32 hexadecimal digits, or None."""
+    """A picture by the first 32 hexadecimal digits of its SHA-256."""
     with database.transaction() as session:
         row = issues.picture_by_prefix(session, prefix)
         return PictureFile(row.media_type, row.data) if row else None
 
 
 def publications(database: Database, preferred_languages: Sequence[str]) -> Publications:
-    """Return all public newsletters in the visitor's language. The best language comes first."""
+    """Every public newsletter, for somebody who wants these languages, best first."""
     with database.transaction() as session:
         rows = [row for row in newsletters.list_all(session) if row.public]
         offered = tuple(dict.fromkeys(tag for row in rows for tag in row.languages))
@@ -217,27 +206,25 @@ def publications(database: Database, preferred_languages: Sequence[str]) -> Publ
 
 
 def language_for(database: Database, slug: str, preferred_languages: Sequence[str]) -> str | None:
-    """Return the archive language for a visitor with these languages, best first.
-
-    Return None if there is no such public newsletter.
-    """
+    """The language in which somebody who wants these, best first, reads a newsletter's archive. None when
+    there is no such public newsletter."""
     with database.transaction() as session:
         row = newsletters.by_slug(session, slug)
         if row is None or not row.public:
             return None
-        choice = choose_language(preferred_languages, row.languages, row.fallbacks, row.default_language)
-        return choice.language if choice else row.languages[0]
+        found = choose_language(preferred_languages, row.languages, row.fallbacks, row.default_language)
+        return found.language if found else row.languages[0]
 
 
 def issue_list(
     database: Database, urls: MailUrls, slug: str, language: str, page: int = 1
 ) -> IssueList | None:
-    """Return a page of a newsletter's issues; None if page, newsletter or language do not exist."""
+    """A page of a newsletter's issues; None when there is no such page, newsletter or language."""
     return _issue_list(database, urls, slug, language, page, PAGE_SIZE)
 
 
 def latest_issues(database: Database, urls: MailUrls, slug: str, language: str) -> IssueList | None:
-    """Return the issues of a newsletter's feed."""
+    """The issues of a newsletter's feed."""
     return _issue_list(database, urls, slug, language, 1, FEED_SIZE)
 
 
@@ -252,9 +239,9 @@ def _issue_list(
         pages = max(1, -(-len(rows) // page_size))
         if not 1 <= page <= pages:
             return None
-        page_rows = rows[(page - 1) * page_size : page * page_size]
-        summaries = _summaries(session, newsletter, rows, page_rows, language, urls)
-        return IssueList(_newsletter_page(session, newsletter, language), summaries, page, pages)
+        shown = rows[(page - 1) * page_size : page * page_size]
+        cards = _summaries(session, newsletter, rows, shown, language, urls)
+        return IssueList(_newsletter_page(session, newsletter, language), cards, page, pages)
 
 
 def issue_page(
@@ -265,122 +252,119 @@ def issue_page(
     issue_slug: str,
     section_keys: Sequence[str] = (),
 ) -> IssuePage | None:
-    """Return an issue with the chosen sections and those that are always included.
-
-    Without a choice all sections are shown. If the issue is not available in the language, it is shown in the
-    fallback: see ``issue.title.language``. Return None if there is no such issue.
-    """
+    """An issue with the sections whose keys are chosen, and those that everybody gets; all of them where
+    none is chosen. An issue without the language comes in the one it falls back to: see ``card.title``."""
     with database.transaction() as session:
-        match = _find_issue(session, urls, slug, language, issue_slug)
-        if match is None:
+        found = _find_issue(session, urls, slug, language, issue_slug)
+        if found is None:
             return None
-        newsletter, summaries, summary = match
-        source = _issue_source(session, summary, urls)
-        tag = summary.title.language
-        full_content = source.compose(tag, -1, _edition_urls(source))
-        keys = {section.key for section in full_content.sections}
+        newsletter, cards, card = found
+        source = _issue_source(session, card, urls)
+        tag = card.title.language
+        everything = source.compose(tag, -1, _edition_urls(source))
+        keys = {section.key for section in everything.sections}
         always = {
             section.key for section in source.sections if source.always_included >> section.bit & 1
         } & keys
-        shown_keys = (set(section_keys) & keys or keys) | always
-        mask = sum(1 << section.bit for section in source.sections if section.key in shown_keys)
-        index = next(i for i, other in enumerate(summaries) if other.issue_id == summary.issue_id)
+        wanted = (set(section_keys) & keys or keys) | always
+        mask = sum(1 << section.bit for section in source.sections if section.key in wanted)
+        place = next(place for place, other in enumerate(cards) if other.issue_id == card.issue_id)
         return IssuePage(
             newsletter=_newsletter_page(session, newsletter, language),
-            issue=summary,
+            issue=card,
             content=source.compose(tag, mask, _edition_urls(source)),
             sections=tuple(
                 SectionOption(
                     section.key,
                     LocalizedText(section.title, section.language),
                     len(section.stories),
-                    section.key in shown_keys,
+                    section.key in wanted,
                     section.key in always,
                 )
-                for section in full_content.sections
+                for section in everything.sections
             ),
-            later=summaries[index - 1] if index else None,
-            earlier=summaries[index + 1] if index + 1 < len(summaries) else None,
+            later=cards[place - 1] if place else None,
+            earlier=cards[place + 1] if place + 1 < len(cards) else None,
         )
 
 
 def story_page(
     database: Database, urls: MailUrls, slug: str, language: str, issue_slug: str, story_key: str
 ) -> StoryPage | None:
-    """Return a story of the issue's edition in this language, or None if there is none."""
+    """A story as the issue's edition in this language shows it."""
     with database.transaction() as session:
-        match = _find_issue(session, urls, slug, language, issue_slug)
-        if match is None or match[2].title.language != language:
+        found = _find_issue(session, urls, slug, language, issue_slug)
+        if found is None or found[2].title.language != language:
             return None
-        newsletter, _, summary = match
-        source = _issue_source(session, summary, urls)
+        newsletter, _, card = found
+        source = _issue_source(session, card, urls)
         content = source.compose(language, -1, _edition_urls(source))
-        stories = [(section, story) for section in content.sections for story in section.stories]
-        index = next((i for i, (_, story) in enumerate(stories) if story.key == story_key), None)
-        if index is None:
+        told = [(section, story) for section in content.sections for story in section.stories]
+        place = next((place for place, (_, story) in enumerate(told) if story.key == story_key), None)
+        if place is None:
             return None
-        section, story = stories[index]
+        section, story = told[place]
         return StoryPage(
             newsletter=_newsletter_page(session, newsletter, language),
-            issue=summary,
+            issue=card,
             section=section,
             story=story,
-            languages=_story_languages(source, summary)[story_key],
-            previous_story=stories[index - 1][1] if index else None,
-            next_story=stories[index + 1][1] if index + 1 < len(stories) else None,
+            languages=_story_languages(source, card)[story_key],
+            previous_story=told[place - 1][1] if place else None,
+            next_story=told[place + 1][1] if place + 1 < len(told) else None,
         )
 
 
 def section_feed(
     database: Database, urls: MailUrls, slug: str, language: str, section_key: str
 ) -> tuple[NewsletterPage, SectionInfo, list[SectionStories]] | None:
-    """Return the newest stories of one section in a language, or None if it does not exist."""
+    """The newest stories of one section, those that a reader of this language gets."""
     with database.transaction() as session:
         newsletter = _public_newsletter(session, slug, language)
         if newsletter is None:
             return None
-        page = _newsletter_page(session, newsletter, language)
-        section_info = next((info for info in page.sections if info.key == section_key), None)
-        if section_info is None:
+        imprint = _newsletter_page(session, newsletter, language)
+        topic = next((topic for topic in imprint.sections if topic.key == section_key), None)
+        if topic is None:
             return None
         rows = archive.sent(session, newsletter.id)
-        section_stories = []
-        for summary in _summaries(session, newsletter, rows, rows[:SECTION_FEED_SIZE], language, urls):
-            if summary.title.language == language:
-                source = _issue_source(session, summary, urls)
+        chapters = []
+        for card in _summaries(session, newsletter, rows, rows[:SECTION_FEED_SIZE], language, urls):
+            if card.title.language == language:
+                source = _issue_source(session, card, urls)
                 for section in source.compose(language, -1, _edition_urls(source)).sections:
                     if section.key == section_key:
-                        section_stories.append(SectionStories(summary, section.stories))
-        return page, section_info, section_stories
+                        chapters.append(SectionStories(card, section.stories))
+        return imprint, topic, chapters
 
 
 def public_issues(
     database: Database, urls: MailUrls
 ) -> list[tuple[NewsletterPage, tuple[IssueSummary, ...]]]:
-    """Return every public newsletter with its issues, in its default language."""
+    """Every public newsletter with its issues, in its default language."""
     with database.transaction() as session:
-        pages = []
+        found = []
         for newsletter in newsletters.list_all(session):
             if newsletter.public:
                 rows, language = archive.sent(session, newsletter.id), newsletter.default_language
-                summaries = _summaries(session, newsletter, rows, rows, language, urls)
-                pages.append((_newsletter_page(session, newsletter, language), summaries))
-        return pages
+                cards = _summaries(session, newsletter, rows, rows, language, urls)
+                found.append((_newsletter_page(session, newsletter, language), cards))
+        return found
 
 
 def sitemap_entries(
     database: Database, urls: MailUrls, slug: str, issue_slug: str
 ) -> tuple[NewsletterPage, SitemapEntries] | None:
-    """Return the sitemap entries of an issue, or None if it does not exist."""
+    """An issue's stories, each with the languages it is written in."""
     with database.transaction() as session:
         newsletter = newsletters.by_slug(session, slug)
-        match = newsletter and _find_issue(session, urls, slug, newsletter.default_language, issue_slug)
-        if not newsletter or not match:
+        found = newsletter and _find_issue(session, urls, slug, newsletter.default_language, issue_slug)
+        if not newsletter or not found:
             return None
-        summary = match[2]
-        languages = _story_languages(_issue_source(session, summary, urls), summary)
-        page = _newsletter_page(session, newsletter, newsletter.default_language)
-        return page, SitemapEntries(summary, tuple((key, tags) for key, tags in languages.items() if tags))
+        card = found[2]
+        written = _story_languages(_issue_source(session, card, urls), card)
+        imprint = _newsletter_page(session, newsletter, newsletter.default_language)
+        return imprint, SitemapEntries(card, tuple((key, tags) for key, tags in written.items() if tags))
 
 
 def _public_newsletter(session: Session, slug: str, language: str) -> Newsletter | None:
@@ -389,26 +373,22 @@ def _public_newsletter(session: Session, slug: str, language: str) -> Newsletter
 
 
 def _newsletter_page(session: Session, row: Newsletter, language: str) -> NewsletterPage:
-    chains, default = row.fallbacks, row.default_language
+    frame = newsletters.page_frame(row, [language], language)
     return NewsletterPage(
+        frame=frame,
         slug=row.slug,
         language=language,
-        ui_language=ui_language([language], row.languages, chains, default),
         languages=tuple(row.languages),
-        default_language=default,
-        name=localize(row.names, language, chains, default),
-        tagline=localize(row.taglines, language, chains, default),
+        default_language=row.default_language,
+        tagline=frame.localize(row.taglines),
         sections=tuple(
-            SectionInfo(section.key, localize(section.titles, language, chains, default), section.colour)
+            SectionInfo(section.key, frame.localize(section.titles), section.colour)
             for section in newsletters.sections(session, row.id)
         ),
         sender_name=row.sender_name,
         reply_to=row.reply_to or row.sender_address,
-        postal_address=row.postal_address,
         website=row.website,
         list_id=row.list_id,
-        theme={name: str(value) for name, value in row.theme.items()},
-        text_overrides=row.text_overrides,
     )
 
 
@@ -420,63 +400,63 @@ def _summaries(
     language: str,
     urls: MailUrls,
 ) -> tuple[IssueSummary, ...]:
-    """Return the summaries of ``shown_issues``. Their slugs depend on the numbers of all issues."""
-    slugs = unique_slugs((issue.id, issue.number) for issue in all_issues)
+    """The issues in ``shown``; their addresses depend on the numbers of ``every`` one."""
+    numbers = unique_slugs((issue.id, issue.number) for issue in all_issues)
     ids = [issue.id for issue in shown_issues]
-    front_matters, covers = archive.front_matter(session, ids), archive.cover_pictures(session, ids)
-    summaries = []
+    fronts, covers = archive.front_matter(session, ids), archive.cover_pictures(session, ids)
+    cards = []
     for issue in shown_issues:
-        available = [tag for tag in newsletter.languages if tag in front_matters[issue.id]]
-        choice = choose_language([language], available, newsletter.fallbacks, newsletter.default_language)
-        if not available:
+        offered = [tag for tag in newsletter.languages if tag in fronts[issue.id]]
+        found = choose_language([language], offered, newsletter.fallbacks, newsletter.default_language)
+        if not offered:
             continue
-        tag = choice.language if choice else available[0]
-        front_matter = front_matters[issue.id][tag]
+        tag = found.language if found else offered[0]
+        front = fronts[issue.id][tag]
         name = localize(newsletter.names, tag, newsletter.fallbacks, newsletter.default_language).text
         cover = covers.get(issue.id)
-        summaries.append(
+        cards.append(
             IssueSummary(
                 issue_id=issue.id,
                 number=issue.number,
-                slug=slugs[issue.id],
+                slug=numbers[issue.id],
                 issue_date=issue.issue_date,
                 published_at=issue.ready_at or datetime.combine(issue.issue_date, time(), UTC),
-                title=LocalizedText(short_title(front_matter.subject, name, issue.number), tag),
-                preheader=front_matter.preheader,
+                title=LocalizedText(short_title(front.subject, name, issue.number), tag),
+                preheader=front.preheader,
                 cover=EditionPicture(urls.picture_url(*cover[:2]), *cover[2:], alt="") if cover else None,
-                languages=tuple(available),
+                languages=tuple(offered),
             )
         )
-    return tuple(summaries)
+    return tuple(cards)
 
 
 def _find_issue(
     session: Session, urls: MailUrls, slug: str, language: str, issue_slug: str
 ) -> tuple[Newsletter, tuple[IssueSummary, ...], IssueSummary] | None:
-    """Return the newsletter, the summaries of an issue and its neighbours, and its own summary."""
+    """The newsletter, its issue at an address, and that issue with its neighbours."""
     newsletter = _public_newsletter(session, slug, language)
     if newsletter is None:
         return None
     rows = archive.sent(session, newsletter.id)
-    slugs = unique_slugs((issue.id, issue.number) for issue in rows)
-    index = next((i for i, issue in enumerate(rows) if slugs[issue.id] == issue_slug), None)
-    if index is None:
+    numbers = unique_slugs((issue.id, issue.number) for issue in rows)
+    place = next((place for place, issue in enumerate(rows) if numbers[issue.id] == issue_slug), None)
+    if place is None:
         return None
-    summaries = _summaries(session, newsletter, rows, rows[max(0, index - 1) : index + 2], language, urls)
-    summary = next((summary for summary in summaries if summary.slug == issue_slug), None)
-    return (newsletter, summaries, summary) if summary else None
+    cards = _summaries(session, newsletter, rows, rows[max(0, place - 1) : place + 2], language, urls)
+    card = next((card for card in cards if card.slug == issue_slug), None)
+    return (newsletter, cards, card) if card else None
 
 
 def _issue_source(session: Session, summary: IssueSummary, urls: MailUrls) -> IssueSource:
     return load_issue_source(session, issues.by_id(session, summary.issue_id), urls)
 
 
-def _edition_urls(source: IssueSource) -> EditionUrls:
-    return EditionUrls(web_view="", website=source.website)
+def _edition_urls(source: IssueSource) -> MailLinks:
+    return MailLinks(web_view="", website=source.website)
 
 
 def _story_languages(source: IssueSource, summary: IssueSummary) -> dict[str, tuple[str, ...]]:
-    """Return, for each story key, the languages in which it has a text and the issue an edition."""
+    """Story → the languages in which it has a text of its own and an edition to stand in."""
     return {
         str(story.story): tuple(tag for tag in summary.languages if tag in story.texts)
         for story in source.stories

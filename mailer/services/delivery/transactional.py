@@ -23,18 +23,19 @@ from mailer.domain.outcomes import Outcome, Reply, redact_addresses
 from mailer.domain.ports import Clock, Limiter, MailUrls, Signer, SmtpPool, TransactionalRenderer
 from mailer.domain.rate_limits import RateLimit, TokenRequest
 from mailer.domain.relay_routes import RelayRoute, by_weight
-from mailer.domain.states import DeliveryState, SubscriptionState
-from mailer.domain.subscription_ref import MAGIC_LINK_LIFETIME
+from mailer.domain.states import DeliveryState, Frequency, SubscriptionState
+from mailer.domain.subscription_ref import MAGIC_LINK_LIFETIME, LinkKind
 from mailer.domain.suppressions import LIFTED_BY_OPT_IN
 from mailer.domain.text_overrides import overrides_for
 from mailer.domain.throttling import ThrottleScope, ThrottleState, effective_rate
 from mailer.domain.transfer import Envelope, TransferResult
 from mailer.store import subscribers, throttles, transactional
 from mailer.store.database import Database, DatabaseDown, Session
+from mailer.store.subscribers import can_undo
 from mailer.store.transactional import TransactionalContext
 
 _NEW_ADDRESS_KINDS = ("address-new",)
-_ACTIVE_SUBSCRIPTION_KINDS = ("welcome",)
+_ACTIVE_SUBSCRIPTION_KINDS = ("welcome", "preferences_changed")
 """Kinds that make sense as long as the subscription does."""
 
 
@@ -194,7 +195,7 @@ class TransactionalSender:
             mail = f"unsubscribe+{self.urls.unsubscribe_token(newsletter.id, context.subscriber.id)}@{domain}"
             leaving = (self.urls.unsubscribe_url(newsletter.id, context.subscriber.id), mail)
         rendered = self.renderer.render(
-            _content(context, _link_url(context, self.urls, now), leaving[0] if leaving else "")
+            _content(context, _link_url(context, self.urls, now), leaving[0] if leaving else "", to, now)
         )
         head = TransactionalHeaders(
             sender_name=newsletter.sender_name,
@@ -281,7 +282,9 @@ def _link_url(context: TransactionalContext, urls: MailUrls, now: datetime) -> s
     return urls.preferences_url(context.newsletter.id, context.subscriber.id)
 
 
-def _content(context: TransactionalContext, link: str, unsubscribe: str) -> TransactionalContent:
+def _content(
+    context: TransactionalContext, link: str, unsubscribe: str, recipient: _Recipient, now: datetime
+) -> TransactionalContent:
     newsletter, language = context.newsletter, context.email.language
     chains, default = newsletter.fallbacks, newsletter.default_language
     mask = (
@@ -297,6 +300,8 @@ def _content(context: TransactionalContext, link: str, unsubscribe: str) -> Tran
             context.subscriber.address if context.email.kind in _NEW_ADDRESS_KINDS else context.change.address
         )
     name = localize(newsletter.names, language, chains, default).text
+    subscription = context.subscription
+    paused_until = subscription.paused_until if subscription else None
     return TransactionalContent(
         kind=context.email.kind,
         language=language,
@@ -306,6 +311,8 @@ def _content(context: TransactionalContext, link: str, unsubscribe: str) -> Tran
         postal_address=newsletter.postal_address,
         reply_to=newsletter.reply_to,
         action_url=link,
+        email_address=recipient.address,
+        website=newsletter.website,
         unsubscribe=unsubscribe,
         sections=tuple(
             localize(section.titles, language, chains, default).text
@@ -320,6 +327,10 @@ def _content(context: TransactionalContext, link: str, unsubscribe: str) -> Tran
             else ()
         ),
         masked_address=masked(other) if other else "",
+        monthly=subscription is not None and subscription.frequency == Frequency.monthly,
+        text_only=context.subscriber is not None and context.subscriber.text_only,
+        paused_until=paused_until if paused_until and paused_until > now else None,
+        can_undo=subscription is not None and can_undo(subscription, LinkKind.mail, now),
         link_lifetime_hours=int(MAGIC_LINK_LIFETIME / timedelta(hours=1)),
         theme=Theme(**newsletter.theme),
         text_overrides=overrides_for(newsletter.text_overrides, language),

@@ -1,1 +1,1 @@
-"""Issues from document import to the report: approval, compilation, scheduling and digests."""
+"""From a document to an approved and scheduled issue, and its report."""

@@ -1,4 +1,4 @@
-"""The report of an issue: its progress, its deliveries by language, and the ledger audit."""
+"""Report: how an issue is doing, how many got what, and whether the ledger adds up."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,10 +17,7 @@ __all__ = ["DeliveryCounts", "LedgerFinding"]
 
 @dataclass(frozen=True, slots=True)
 class IssueStatus:
-    """The state of an issue at one moment.
-
-    ``counts`` add up: candidates = sent + failed + skipped + pending + uncertain.
-    """
+    """An issue at one moment. ``counts`` add up: candidates = sent + failed + skipped + pending + uncertain."""
 
     issue: int
     newsletter: str
@@ -36,7 +33,6 @@ class IssueStatus:
 
 
 def status(database: Database, issue: int, now: datetime) -> IssueStatus:
-    """Return the state of an issue. Raises IssueNotFound."""
     with database.transaction() as session:
         row = issues.by_id(session, issue)
         counts = deliveries.counts(session, issue)
@@ -60,7 +56,7 @@ def status(database: Database, issue: int, now: datetime) -> IssueStatus:
 
 
 def count_in_flight(database: Database, issue: int) -> int:
-    """Return the number of deliveries of an issue that a worker is sending now."""
+    """How many deliveries of an issue are with a worker at this moment."""
     with database.transaction() as session:
         return deliveries.count_sending(session, issue)
 
@@ -68,10 +64,7 @@ def count_in_flight(database: Database, issue: int) -> int:
 def list_issues(
     database: Database,
 ) -> list[tuple[int, str, str, IssueState, DeliveryCounts, datetime | None]]:
-    """Return (id, newsletter, number, state, counts, sending time) of every issue, newest first.
-
-    The sending time is None unless the issue is scheduled.
-    """
+    """(id, newsletter, number, state, counts, when it goes out) of every issue, newest first."""
     with database.transaction() as session:
         return [
             (row.id, slug, row.number, row.state, deliveries.counts(session, row.id), _goes_out_at(row))
@@ -84,48 +77,49 @@ def _goes_out_at(row: Issue) -> datetime | None:
 
 
 def skipped_by_reason(database: Database, issue: int) -> dict[str, int]:
-    """Return the number of skipped readers by reason."""
+    """Readers who get nothing, by reason."""
     with database.transaction() as session:
         return deliveries.count_skip_reasons(session, issue)
 
 
 @dataclass(slots=True)
 class LanguageRow:
-    """A row of the report by language: the readers whose first preference matches ``language``."""
+    """One line of the report by language: readers whose first preference is served by ``language``."""
 
     language: str
-    """A language of the newsletter, or empty for readers of other languages or none."""
+    """A language of the newsletter, or empty for readers of others and of none."""
     subscribers: int = 0
     editions: int = 0
     sent: int = 0
     fell_back: int = 0
-    """Readers who were sent an edition, or a story in it, in another language."""
+    """Sent an edition in another language, or one in which a story was in another language."""
     not_sent: int = 0
 
 
 def by_language(database: Database, issue: int) -> list[LanguageRow]:
-    """Return a row for each requested language, largest first; other languages last."""
+    """How the readers of each language were served; most readers first, the rest of the world last."""
     with database.transaction() as session:
         row = issues.by_id(session, issue)
-        languages = newsletters.by_id(session, row.newsletter_id).languages
+        offered = newsletters.by_id(session, row.newsletter_id).languages
         rows: dict[str, LanguageRow] = {}
-        editions_by_language: dict[str, set[int]] = {}
+        editions_of: dict[str, set[int]] = {}
         for share in deliveries.language_shares(session, issue):
-            requested = share.requested_language
-            language = (match_language(requested, languages) if requested else None) or ""
-            line = rows.setdefault(language, LanguageRow(language))
+            asked = (
+                match_language(share.requested_language, offered) if share.requested_language else None
+            ) or ""
+            line = rows.setdefault(asked, LanguageRow(asked))
             line.subscribers += share.subscribers
             line.sent += share.sent
-            line.fell_back += share.sent if share.received_language != language else share.with_fallback
+            line.fell_back += share.sent if share.received_language != asked else share.with_fallback
             line.not_sent += share.without_stories
-            language_editions = editions_by_language.setdefault(language, set())
-            language_editions.update(share.editions)
-            line.editions = len(language_editions)
+            found = editions_of.setdefault(asked, set())
+            found.update(share.editions)
+            line.editions = len(found)
     return sorted(rows.values(), key=lambda line: (not line.language, -line.subscribers, line.language))
 
 
 def events(database: Database, issue: int) -> list[tuple[datetime, str, str, str]]:
-    """Return (time, actor, kind, detail) of an issue's log entries, oldest first."""
+    """(when, who, what, detail) of an issue, oldest first."""
     with database.transaction() as session:
         return [
             (event.at, event.actor, event.action, event.detail) for event in issues.events(session, issue)
@@ -133,7 +127,7 @@ def events(database: Database, issue: int) -> list[tuple[datetime, str, str, str
 
 
 def audit(database: Database, issue: int) -> list[LedgerFinding]:
-    """Return the inconsistencies in the ledger of an issue. Raises IssueNotFound."""
+    """What does not add up in an issue's ledger; empty when all is well. Raises IssueNotFound."""
     with database.transaction() as session:
         ledger_audit.use_repeatable_read(session)
         issues.by_id(session, issue)
@@ -141,6 +135,6 @@ def audit(database: Database, issue: int) -> list[LedgerFinding]:
 
 
 def count_resent(database: Database, issue: int) -> int:
-    """Return how many readers may have received an issue twice because it was resent."""
+    """How many readers may have got an issue twice, since nobody knew whether the first mail had come."""
     with database.transaction() as session:
         return deliveries.count_resent(session, issue)

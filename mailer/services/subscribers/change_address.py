@@ -1,14 +1,13 @@
-"""Readdress: a reader moves to another address. Both ends confirm it, so that nobody moves somebody else."""
+"""Change of address: both addresses confirm it, so that nobody moves somebody else."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from mailer.domain.email_addresses import masked
-from mailer.domain.localized import LocalizedText, localize, ui_language, ui_languages
+from mailer.domain.page_frame import PageFrame
 from mailer.domain.subscription_ref import SubscriptionRef
 from mailer.domain.suppressions import ADDRESS_CHANGED, LIFTED_BY_OPT_IN
-from mailer.domain.text_overrides import OverrideText, overrides_for
 from mailer.models import AddressChange
 from mailer.store import (
     feedback,
@@ -34,9 +33,7 @@ class SameAddress(ValueError):
 class AddressChangePage:
     """A change of address as its pages show it; both addresses are masked."""
 
-    name: LocalizedText
-    language: str
-    ui_languages: tuple[str, ...]
+    frame: PageFrame
     old_address: str
     new_address: str
     is_new_address: bool
@@ -44,11 +41,6 @@ class AddressChangePage:
     confirmed: bool
     """By this end."""
     completed: bool
-    archive_slug: str
-    """The newsletter's name in addresses where its archive is open to everybody, else empty."""
-    postal_address: str
-    theme: dict[str, str]
-    text_overrides: Mapping[str, OverrideText] = field(default_factory=dict)
 
 
 def request(
@@ -144,19 +136,11 @@ def _page(
     assert reader is not None
     # Once it is done, the row holds what is shown of the old address.
     old, new = (row.address, reader.address) if row.done_at else (reader.address, row.address)
-    chains, default = newsletter.fallbacks, newsletter.default_language
-    language = ui_language([*preferred_languages, *reader.languages], newsletter.languages, chains, default)
     return AddressChangePage(
-        name=localize(newsletter.names, language, chains, default),
-        language=language,
-        ui_languages=ui_languages(newsletter.languages),
+        frame=newsletters.page_frame(newsletter, [*preferred_languages, *reader.languages]),
         old_address=masked(old),
         new_address=masked(new),
         is_new_address=is_new_address,
         confirmed=bool(row.new_confirmed_at if is_new_address else row.old_confirmed_at),
         completed=row.done_at is not None,
-        archive_slug=newsletter.slug if newsletter.public else "",
-        postal_address=newsletter.postal_address,
-        theme={name: str(value) for name, value in newsletter.theme.items()},
-        text_overrides=overrides_for(newsletter.text_overrides, language),
     )

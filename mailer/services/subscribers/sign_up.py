@@ -1,15 +1,15 @@
 """Subscribe: somebody asks for a newsletter, and confirms it by a mail to that very address."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from mailer.domain.editions import ALL_SECTIONS
 from mailer.domain.languages import choose_language, match_language
-from mailer.domain.localized import LocalizedText, localize, ui_language, ui_languages
+from mailer.domain.localized import LocalizedText
+from mailer.domain.page_frame import PageFrame
+from mailer.domain.preferences import NotOffered, Preferences
 from mailer.domain.states import SubscriptionState
 from mailer.domain.suppressions import LIFTED_BY_OPT_IN
-from mailer.domain.text_overrides import OverrideText, overrides_for
 from mailer.models import Consent, Newsletter, Signup, Subscriber
 from mailer.store import feedback, newsletters, rate_limits, signups, subscribers, transactional
 from mailer.store.database import Database, Session
@@ -29,14 +29,6 @@ _MAX_UNPROVEN_FORMS_PER_HOUR = 3
 """From one network, of forms that show no work where some is asked: a robot waits as easily as a person."""
 
 
-class NotOffered(ValueError):
-    """What was chosen is not there."""
-
-
-class NothingChosen(ValueError):
-    """No section was chosen."""
-
-
 class RateLimited(RuntimeError):
     """So much came from this network that it has to wait."""
 
@@ -51,42 +43,29 @@ class SectionOption:
 
 @dataclass(frozen=True, slots=True)
 class SignupPage:
-    """What the page of a newsletter offers, in the language to speak."""
+    """What the sign-up page of a newsletter offers."""
 
-    slug: str
-    name: LocalizedText
+    frame: PageFrame
     tagline: LocalizedText
     sender_name: str
-    language: str
-    ui_languages: tuple[str, ...]
     offered_languages: tuple[str, ...]
     """Languages of the newsletter."""
     languages: tuple[str, ...]
-    """Those to begin with, for a reader of ``language``."""
+    """Those to begin with, for a reader of the page's language."""
     sections: tuple[SectionOption, ...]
-    archive_slug: str
-    """The newsletter's name in addresses where its archive is open to everybody, else empty."""
-    postal_address: str
-    theme: dict[str, str]
-    text_overrides: Mapping[str, OverrideText] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class SignupForm:
-    """What somebody filled in. ``address_hash``, ``mailbox``, ``network`` and ``provider`` are keyed
-    hashes."""
+    """What somebody filled in. The hashes are keyed."""
 
     address: str
     address_hash: bytes
     mailbox_hash: bytes
     """Where mail to the address lies, as far as its spelling tells."""
     network_hash: bytes
-    name: str
-    languages: Sequence[str]
-    """Best first."""
-    sections: Sequence[int]
-    """Bits."""
-    new_sections: bool
+    preferences: Preferences
+    """Languages, sections and name."""
     wording: str
     """What the page said that one agrees to."""
     channel: str
@@ -111,7 +90,7 @@ def request(
     """Note a sign-up and have the mail sent that confirms it; the answer never tells who is subscribed.
 
     Whoever asks for the same mailbox again and again gets the same answer and no more mail. None when there
-    is no such newsletter. Raises NotOffered, NothingChosen, TooMany, and stores no sign-up then.
+    is no such newsletter. Raises NotOffered and RateLimited, and stores no sign-up then.
     """
     if not _within_limits(database, form, now):
         raise RateLimited(RateLimited.__doc__)
@@ -120,32 +99,27 @@ def request(
         if newsletter is None or not newsletter.public:
             return None
         shown = _signup_page(session, newsletter, preferred_languages)
-        known = {section.bit: section for section in shown.sections}
-        if not known.keys() >= set(form.sections) or not set(shown.offered_languages) >= set(form.languages):
-            raise NotOffered(NotOffered.__doc__)
-        if not form.languages:
-            raise NotOffered("No language was chosen.")
-        if known and not form.sections and not any(section.always_included for section in known.values()):
-            raise NothingChosen(NothingChosen.__doc__)
+        chosen = form.preferences
+        if not chosen.languages or not set(shown.offered_languages) >= set(chosen.languages):
+            raise NotOffered("A choice names no language, or one that the newsletter does not have.")
         if rate_limits.hit(session, b"sign-up" + form.mailbox_hash, now, _DAY) > _MAX_MAILS_PER_DAY:
             return shown
-        to_come = ALL_SECTIONS & ~sum(1 << bit for bit in known) if form.new_sections else 0
         signup = signups.add(
             session,
             Signup(
                 newsletter_id=newsletter.id,
                 address=form.address,
                 address_hash=form.address_hash,
-                name=form.name,
-                languages=list(dict.fromkeys(form.languages)),
-                sections=sum(1 << bit for bit in set(form.sections)) | to_come,
-                language=shown.language,
+                name=chosen.name,
+                languages=list(dict.fromkeys(chosen.languages)),
+                sections=chosen.sections,
+                language=shown.frame.language,
                 wording=form.wording,
                 channel=form.channel,
                 created_at=now,
             ),
         )
-        transactional.add(session, "confirm", newsletter.id, shown.language, now, signup=signup)
+        transactional.add(session, "confirm", newsletter.id, shown.frame.language, now, signup=signup)
         return shown
 
 
@@ -256,10 +230,10 @@ def _activate_subscription(session: Session, row: Signup, subscriber: Subscriber
 
 
 def _is_active(session: Session, row: Signup) -> bool:
-    """Whether it is confirmed, and nobody has left since."""
+    """Return whether it is confirmed, and nobody has unsubscribed since."""
     reader = subscribers.by_hash(session, row.address_hash)
-    tie = subscribers.subscription(session, row.newsletter_id, reader.id) if reader else None
-    return row.confirmed_at is not None and tie is not None and tie.state is SubscriptionState.active
+    found = subscribers.subscription(session, row.newsletter_id, reader.id) if reader else None
+    return row.confirmed_at is not None and found is not None and found.state is SubscriptionState.active
 
 
 def _is_pending(row: Signup, now: datetime) -> bool:
@@ -275,28 +249,18 @@ def _confirmation_page(session: Session, row: Signup, preferred_languages: Seque
 
 
 def _signup_page(session: Session, newsletter: Newsletter, preferred_languages: Sequence[str]) -> SignupPage:
-    chains, default = newsletter.fallbacks, newsletter.default_language
-    language = ui_language(preferred_languages, newsletter.languages, chains, default)
-    first = choose_language([*preferred_languages, language], newsletter.languages, chains, default)
-
-    def words(texts: dict[str, str]) -> LocalizedText:
-        return localize(texts, language, chains, default)
-
+    frame = newsletters.page_frame(newsletter, preferred_languages)
+    first = choose_language(
+        [*preferred_languages, frame.language], newsletter.languages, frame.fallbacks, frame.default_language
+    )
     return SignupPage(
-        slug=newsletter.slug,
-        name=words(newsletter.names),
-        tagline=words(newsletter.taglines),
+        frame=frame,
+        tagline=frame.localize(newsletter.taglines),
         sender_name=newsletter.sender_name,
-        language=language,
-        ui_languages=ui_languages(newsletter.languages),
         offered_languages=tuple(newsletter.languages),
-        languages=(first.language,) if first else (default,),
+        languages=(first.language,) if first else (newsletter.default_language,),
         sections=tuple(
-            SectionOption(s.bit, words(s.titles), words(s.descriptions), s.always_included)
+            SectionOption(s.bit, frame.localize(s.titles), frame.localize(s.descriptions), s.always_included)
             for s in newsletters.sections(session, newsletter.id)
         ),
-        archive_slug=newsletter.slug if newsletter.public else "",
-        postal_address=newsletter.postal_address,
-        theme={name: str(value) for name, value in newsletter.theme.items()},
-        text_overrides=overrides_for(newsletter.text_overrides, language),
     )

@@ -1,26 +1,28 @@
-"""Leave: ending a subscription by a link, also for mail that is already queued, and coming back within a day."""
+"""Unsubscribe: ending a subscription by a link, also for mail already queued, and undoing that within a day."""
 
 import time
 from datetime import datetime
 
 from mailer.domain.states import SubscriptionState
-from mailer.domain.subscription_ref import UNDO_WINDOW, UNDOABLE_BY_MAIL_LINK, SubscriptionRef
+from mailer.domain.subscription_ref import UNDO_WINDOW, UNDOABLE_BY_MAIL_LINK, LinkKind, SubscriptionRef
 from mailer.models import Consent
 from mailer.store import batches, deliveries, feedback, personal_data, resolution, subscribers
 from mailer.store.database import Database, Session
 
 REASONS = ("often", "interest", "never", "other")
 """Why somebody leaves, as the page asks: too often, not interesting, never asked for it, something else."""
-UNSUBSCRIBE_ALL_CHANNELS = {"mail": "all newsletters", "key": "all newsletters, own page"}
-"""How those were ended that were ended together, by a link of any mail or by the reader's own page: they come
-back together, too."""
+UNSUBSCRIBE_ALL_CHANNELS = {
+    LinkKind.mail: "all newsletters",
+    LinkKind.magic: "all newsletters, own page",
+}
+"""How subscriptions ended that were ended together: by undoing that, all of them come back."""
 MAX_COMMENT_LENGTH = 500
 _MAX_WAIT_SECONDS = 10.0
 """Seconds that leaving waits for a message that is with the relay at this moment."""
 
 
 def current_ref(database: Database, ref: SubscriptionRef) -> SubscriptionRef:
-    """A tie as it is now: that of whom its reader was brought together with."""
+    """Return the reference with the subscriber who was kept, where two were merged."""
     with database.transaction() as session:
         return ref._replace(subscriber=personal_data.resolve_alias(session, ref.subscriber))
 
@@ -43,8 +45,8 @@ def unsubscribe(database: Database, ref: SubscriptionRef, channel: str, now: dat
     return True
 
 
-def unsubscribe_all(database: Database, ref: SubscriptionRef, link_kind: str, now: datetime) -> bool:
-    """The same for every newsletter that the reader has. ``by``: ``mail`` or ``key``, as in come_back."""
+def unsubscribe_all(database: Database, ref: SubscriptionRef, link_kind: LinkKind, now: datetime) -> bool:
+    """Do the same for every newsletter that the subscriber has."""
     with database.transaction() as session:
         found = subscribers.resolve(session, ref)
         if found is None:
@@ -67,9 +69,9 @@ def unsubscribe_all(database: Database, ref: SubscriptionRef, link_kind: str, no
     return True
 
 
-def resubscribe(database: Database, ref: SubscriptionRef, link_kind: str, now: datetime) -> bool:
-    """Take leaving back within the time for it; True when the reader is subscribed after this. ``by``: ``key``
-    may undo any, ``mail`` what a link of any mail has done."""
+def resubscribe(database: Database, ref: SubscriptionRef, link_kind: LinkKind, now: datetime) -> bool:
+    """Undo the unsubscribe within the time for it; True when the subscriber is subscribed after this. A magic link
+    may undo any, a link of any email what such a link did."""
     with database.transaction() as session:
         found = subscribers.resolve(session, ref)
         if found is None:
@@ -84,7 +86,7 @@ def resubscribe(database: Database, ref: SubscriptionRef, link_kind: str, now: d
             return False
         here = found.newsletter.id
         if (
-            link_kind == "mail"
+            link_kind is LinkKind.mail
             and subscribers.last_unsubscribe_channel(session, here, ref.subscriber)
             not in UNDOABLE_BY_MAIL_LINK
         ):
@@ -105,33 +107,39 @@ def resubscribe(database: Database, ref: SubscriptionRef, link_kind: str, now: d
         return True
 
 
-def _unsubscribed_together(session: Session, subscriber: int, link_kind: str, now: datetime) -> list[int]:
-    """The newsletters that were left all at once within the time for taking it back, and not touched since."""
-    how = set(UNSUBSCRIBE_ALL_CHANNELS.values()) if link_kind == "key" else {UNSUBSCRIBE_ALL_CHANNELS["mail"]}
-    ties = subscribers.subscriptions(session, subscriber)
+def _unsubscribed_together(
+    session: Session, subscriber: int, link_kind: LinkKind, now: datetime
+) -> list[int]:
+    """Return the newsletters that were ended all at once within the time to undo it, and not changed since."""
+    channels = (
+        set(UNSUBSCRIBE_ALL_CHANNELS.values())
+        if link_kind is LinkKind.magic
+        else {UNSUBSCRIBE_ALL_CHANNELS[LinkKind.mail]}
+    )
+    subscriptions = subscribers.subscriptions(session, subscriber)
     return [
         consent.newsletter_id
         for consent in subscribers.consents(session, subscriber)
-        if consent.channel in how
+        if consent.channel in channels
         and now - consent.at <= UNDO_WINDOW
-        and ties[consent.newsletter_id].changed_at == consent.at
+        and subscriptions[consent.newsletter_id].changed_at == consent.at
     ]
 
 
 def record_reason(database: Database, ref: SubscriptionRef, reason: str, comment: str) -> bool:
-    """Note why a reader has left, if they care to tell; True when something was noted.
+    """Record why somebody unsubscribed, in their words or by a reason that the page offers; True if anything was.
 
-    A reason that the page does not offer is dropped, and more than LONGEST_WORDS characters are cut.
+    Other reasons are dropped, and a comment is cut to MAX_COMMENT_LENGTH characters.
     """
     with database.transaction() as session:
         found = subscribers.resolve(session, ref)
         if found is None or found.subscription.state is not SubscriptionState.unsubscribed:
             return False
         why = {"why": reason} if reason in REASONS else {}
-        said = "".join(c for c in comment.strip() if c.isprintable() or c == "\n")[:MAX_COMMENT_LENGTH]
-        told = why | ({"words": said} if said else {})
-        return bool(told) and feedback.record_unsubscribe_reason(
-            session, found.newsletter.id, ref.subscriber, told
+        comment = "".join(c for c in comment.strip() if c.isprintable() or c == "\n")[:MAX_COMMENT_LENGTH]
+        answer = why | ({"words": comment} if comment else {})
+        return bool(answer) and feedback.record_unsubscribe_reason(
+            session, found.newsletter.id, ref.subscriber, answer
         )
 
 

@@ -12,14 +12,14 @@ from jinja2.runtime import Context
 from markupsafe import Markup
 
 from mailer.adapters import cldr, markdown
+from mailer.adapters.i18n import Catalogues
 from mailer.adapters.tokens import fingerprint
+from mailer.adapters.urls import Urls
 from mailer.domain.locales import direction
-from mailer.domain.text_overrides import overrides_for
 from mailer.services.archive.pages import NewsletterPage
 from mailer.web.pages import CSP, Pages
 from mailer.web.static import static_url
 from mailer.web.theme import theme_url
-from mailer.web.urls import PageUrls
 
 _CACHE_CONTROL = "public, max-age=300"
 """Long enough for a crowd that follows one link, short enough for a correction."""
@@ -31,9 +31,8 @@ _INVALID_IN_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uf
 class ArchivePages(Pages):
     """The templates in ``templates/web/archive``. Safe to share between threads."""
 
-    def __init__(self, templates: Path, urls: PageUrls, prefix: str = "") -> None:
-        super().__init__(templates, prefix)
-        self._urls = urls
+    def __init__(self, templates: Path, catalogues: Catalogues, urls: Urls) -> None:
+        super().__init__(templates, catalogues, urls)
         self._environment.filters |= {
             "day": cldr.format_day,
             "dated": cldr.format_dateline,
@@ -65,7 +64,7 @@ class ArchivePages(Pages):
         """
         colours = [topic.colour for topic in newsletter.sections]
         frame: dict[str, object] = {
-            "language": newsletter.ui_language,
+            "language": newsletter.frame.language,
             "imprint": newsletter,
             "languages": languages,
             "canonical": canonical,
@@ -73,12 +72,12 @@ class ArchivePages(Pages):
             or languages.get(newsletter.default_language)
             or next(iter(languages.values()), ""),
             "indexed": indexed,
-            "to": self._urls,
+            "to": self.urls,
             "tones": {topic.key: number for number, topic in enumerate(newsletter.sections, start=1)},
-            "static": lambda file: self.path(static_url(file)),
-            "theme": self.path(theme_url(newsletter.theme, colours)),
+            "static": lambda file: self.urls.path(static_url(file)),
+            "theme": self.urls.path(theme_url(newsletter.frame.theme, colours)),
             "catalogue": self._catalogues.translations(
-                newsletter.ui_language, overrides_for(newsletter.text_overrides, newsletter.language)
+                newsletter.frame.language, newsletter.frame.text_overrides
             ),
         }
         html = self._environment.get_template(f"archive/{name}.html").render(frame | dict(values))
@@ -93,7 +92,7 @@ class ArchivePages(Pages):
 
     def xml(self, request: Request, name: str, media_type: str, values: Mapping[str, object]) -> Response:
         """The template ``archive/<name>.xml``."""
-        made = self._environment.get_template(f"archive/{name}.xml").render({"to": self._urls} | dict(values))
+        made = self._environment.get_template(f"archive/{name}.xml").render({"to": self.urls} | dict(values))
         return cached_response(
             request, _INVALID_IN_XML.sub("", made), media_type, {"X-Content-Type-Options": "nosniff"}
         )

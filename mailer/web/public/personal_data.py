@@ -9,25 +9,19 @@ from zoneinfo import ZoneInfo
 
 from mailer.adapters import cldr
 from mailer.domain.locales import native_name
+from mailer.domain.localized import N_
+from mailer.domain.preferences import FIELDS
 from mailer.domain.states import SkipReason
 from mailer.domain.suppressions import ADDRESS_CHANGED, COMPLAINT, ERASED, HARD_BOUNCE, MANUAL
 from mailer.services.subscribers.preferences import Profile
-from mailer.web.pages import N_
 
 _LABELS = {
     "address": N_("Your email address"),
-    "name": N_("Name"),
-    "languages": N_("Languages"),
-    "time_zone": N_("Time zone"),
-    "text_only": N_("Text only"),
+    **{field.name: field.label for field in FIELDS},
     "newsletter": N_("Newsletter"),
     "issue": N_("Issue"),
     "subject": N_("Subject"),
-    "sections": N_("Sections"),
     "new_sections": N_("New sections"),
-    "frequency": N_("How often"),
-    "paused_until": N_("Paused until"),
-    "tracking": N_("Reading statistics"),
     # TRANSLATORS: On the page with everything stored about a reader, beside “Yes” or “No”: whether they agreed.
     "given": N_("Consent given"),
     # TRANSLATORS: On the page with everything stored about a reader, beside the words that they agreed to.
@@ -49,6 +43,7 @@ _KIND_LABELS = {
     "confirm": N_("Confirm my subscription"),
     "welcome": N_("You are subscribed"),
     "key": N_("Manage my subscription"),
+    "preferences_changed": N_("Your settings have been changed"),
     "address-old": N_("Your change of address"),
     "address-new": N_("Your change of address"),
     "unsubscribe": N_("Unsubscribe"),
@@ -115,26 +110,28 @@ class RowDescriber:
     """Says rows of one reader in the language of their page."""
 
     def __init__(self, profile: Profile, gettext: Callable[[str], str]) -> None:
-        self._language = profile.language
+        self._language = profile.frame.language
         self._gettext = gettext
         self._newsletters = {other.slug: other.name.text for other in profile.newsletters}
-        self._slug = profile.slug
+        self._slug = profile.frame.slug
         self._sections = profile.section_names
-        self._time_zone = ZoneInfo(profile.time_zone)
+        self._time_zone = ZoneInfo(profile.preferences.time_zone)
 
     def describe(self, row: Mapping[str, Any]) -> DescribedRow:
         given = {name: value for name, value in row.items() if value not in (None, "", [], {})}
-        said = []
+        labelled = []
         if "state" in row:
-            said.append((*self._format_state(str(row["state"])), ""))
+            labelled.append((*self._format_state(str(row["state"])), ""))
         if kind := _KIND_LABELS.get(str(row.get("kind"))):
-            said.append((self._gettext(_LABELS["subject"]), self._gettext(kind), ""))
+            labelled.append((self._gettext(_LABELS["subject"]), self._gettext(kind), ""))
         for name, value in given.items():
             if name in _LABELS:
                 about = "tracking" if name == "given" and row.get("kind") == "tracking" else name
-                tongue = "en" if name in ("reason", "skip_reason") and value not in _REASONS else ""
-                said.append((self._gettext(_LABELS[about]), self._format_value(name, value, row), tongue))
-        return DescribedRow(said, [(name, _raw_text(value)) for name, value in given.items()])
+                language = "en" if name in ("reason", "skip_reason") and value not in _REASONS else ""
+                labelled.append(
+                    (self._gettext(_LABELS[about]), self._format_value(name, value, row), language)
+                )
+        return DescribedRow(labelled, [(name, _raw_text(value)) for name, value in given.items()])
 
     def _format_state(self, state: str) -> tuple[str, str]:
         if state in ("active", "unsubscribed", "pending"):

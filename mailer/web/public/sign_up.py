@@ -1,35 +1,38 @@
-"""Subscribing: the form of a newsletter, also from other sites, and the page that confirms it."""
+"""Sign-up: the form of a newsletter, also from other sites, and the page that confirms it."""
 
 import hashlib
 import secrets
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from typing import Annotated
+from datetime import datetime
 
-from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import HTMLResponse, PlainTextResponse
 from starlette.datastructures import FormData
 
 from mailer.adapters import cldr
 from mailer.adapters.tokens import Purpose
 from mailer.bootstrap import Container
+from mailer.domain import urls
+from mailer.domain.editions import ALL_SECTIONS
 from mailer.domain.email_addresses import strip_subaddress
 from mailer.domain.locales import native_name
+from mailer.domain.localized import N_
+from mailer.domain.preferences import NothingChosen, NotOffered, Preferences, section_mask
 from mailer.domain.subscriber_fields import MAX_TEXT_CHARS, InvalidValue, read_address, read_display_name
 from mailer.domain.typos import suggestion
 from mailer.services.subscribers import sign_up
-from mailer.services.subscribers.sign_up import (
-    NothingChosen,
-    NotOffered,
-    RateLimited,
-    SignupForm,
-    SignupPage,
+from mailer.services.subscribers.sign_up import ConfirmationPage, RateLimited, SignupForm, SignupPage
+from mailer.web.dependencies import (
+    AcceptedLanguages,
+    App,
+    Now,
+    PostedForm,
+    PublicPages,
+    RequestedLanguages,
 )
-from mailer.web.negotiation import accepted_languages as wanted_languages
-from mailer.web.pages import CSP, N_, Pages
-from mailer.web.public.mail_links import PostedForm
+from mailer.web.pages import CSP, Pages
+from mailer.web.public.subscription import MIN_LANGUAGE_FIELDS, language_places
 
-_MIN_LANGUAGE_FIELDS = 3
 _CONSENT_WORDING = N_(
     "Send me %(newsletter)s by email. I can unsubscribe at any time, using the link in every email."
 )
@@ -40,182 +43,209 @@ _NONCE_LIFETIME_SECONDS = 6 * 3600
 """Seconds."""
 _CSP_WITH_SCRIPT = CSP.replace("default-src 'none'", "default-src 'none'; script-src 'self'")
 
-AcceptedLanguages = Annotated[list[str], Depends(wanted_languages)]
+router = APIRouter(include_in_schema=False)
 
 
-def sign_up_router(app: Container, pages: Pages) -> APIRouter:
-    router = APIRouter(include_in_schema=False)
-    database, tokens = app.database, app.tokens
+@router.api_route(urls.SUBSCRIBE, methods=["GET", "HEAD"])
+def show_form(app: App, pages: PublicPages, languages: AcceptedLanguages, slug: str) -> HTMLResponse:
+    return _form_page(app, pages, _signup_page(app, slug, languages))
+
+
+@router.api_route(urls.EMBEDDED_FORM, methods=["GET", "HEAD"])
+def show_embedded_form(
+    app: App, pages: PublicPages, languages: AcceptedLanguages, slug: str
+) -> PlainTextResponse:
+    """The form as plain HTML, to be pasted into another site."""
+    offer = _signup_page(app, slug, languages)
+    html = pages.render_for(
+        offer.frame,
+        "embedded_form",
+        offer=offer,
+        target=app.urls.absolute(app.urls.subscribe(slug, offer.frame.language)),
+        agreement=_consent_wording(pages, offer),
+    ).body
+    return PlainTextResponse(bytes(html).decode().strip() + "\n")
+
+
+@router.post(urls.SUBSCRIBE)
+def post_form(
+    request: Request,
+    app: App,
+    pages: PublicPages,
+    languages: AcceptedLanguages,
+    now: Now,
+    slug: str,
+    form: PostedForm,
+) -> HTMLResponse:
+    offer = _signup_page(app, slug, languages)
+    host = request.client.host if request.client else ""
+    if "speak" in form:  # another language for the page, and nothing else
+        return _form_page(app, pages, offer, form=form)
+    try:
+        address, key = read_address(str(form.get("address", "")).strip())
+    except InvalidValue:
+        return _form_page(app, pages, offer, 422, "address", form)
+    if form.get("url"):  # nobody sees this field but robots
+        return _sent_page(app, pages, offer, address, form)
+    if problem := _robot_check(app, form, app.tokens.network_hash(host), now):
+        return _form_page(app, pages, offer, 429 if problem == "too many" else 422, problem, form)
+    try:
+        signup = SignupForm(
+            address=address,
+            address_hash=app.tokens.address_hash(key),
+            mailbox_hash=app.tokens.address_hash(strip_subaddress(key)),
+            network_hash=app.tokens.network_hash(host),
+            preferences=_read_preferences(offer, form),
+            wording=_consent_wording(pages, offer),
+            channel="form on another site" if "embedded" in form else "subscribe page",
+            isp_hash=app.tokens.isp_hash(host),
+        )
+        offer = sign_up.request(app.database, slug, signup, languages, now) or offer
+    except NothingChosen:
+        return _form_page(app, pages, offer, 422, "no sections", form)
+    except (NotOffered, ValueError):  # ValueError: a section that is no number
+        return _form_page(app, pages, offer, 422, "unreadable", form)
+    except RateLimited:
+        return _form_page(app, pages, offer, 429, "too many", form)
+    return _sent_page(app, pages, offer, address, form)
+
+
+def _signup_page(app: Container, slug: str, languages: Sequence[str]) -> SignupPage:
+    found = sign_up.signup_page(app.database, slug, languages)
+    if found is None:
+        raise HTTPException(404)
+    return found
+
+
+def _read_preferences(offer: SignupPage, form: FormData) -> Preferences:
+    """Return what a form says; one that shows no sections means all of them. Raises NotOffered, NothingChosen and
+    ValueError."""
+    shows_sections = "some" in form or "section" in form
+    bits = [int(str(bit)) for bit in form.getlist("section")]
+    return Preferences(
+        name=read_display_name(str(form.get("name", ""))),
+        languages=tuple(str(tag) for tag in form.getlist("language") if tag) or offer.languages,
+        sections=section_mask(
+            bits if shows_sections else [section.bit for section in offer.sections],
+            offer.sections,
+            new_sections="new" in form or not shows_sections,
+            current=0 if shows_sections else ALL_SECTIONS,
+        ),
+    )
+
+
+def _consent_wording(pages: Pages, offer: SignupPage) -> str:
+    return pages.gettext(offer.frame, _CONSENT_WORDING, newsletter=offer.frame.name.text)
+
+
+def _form_page(
+    app: Container,
+    pages: Pages,
+    offer: SignupPage,
+    status: int = 200,
+    problem: str = "",
+    form: FormData | None = None,
+) -> HTMLResponse:
+    """Return the form, with what was filled in already."""
     bits = app.settings.subscribe_pow_bits
-
-    def offer_of(slug: str, speak: Sequence[str]) -> SignupPage:
-        found = sign_up.signup_page(database, slug, speak)
-        if found is None:
-            raise HTTPException(404)
-        return found
-
-    def form_page(
-        offer: SignupPage, status: int = 200, problem: str = "", form: FormData | None = None
-    ) -> HTMLResponse:
-        """The form, with what was filled in already."""
-        chosen = {str(bit) for bit in form.getlist("section")} if form else set()
-        everything = not form or "some" not in form
-        languages = [str(tag) for tag in form.getlist("language") if tag] if form else []
-        places = [tag for tag in languages if tag in offer.offered_languages][:_MIN_LANGUAGE_FIELDS] or list(
-            offer.languages
-        )
-        return pages.render_for(
-            offer,
-            "subscribe",
-            status,
-            _CSP_WITH_SCRIPT if bits else CSP,
-            offer=offer,
-            problem=problem,
-            address=str(form.get("address", ""))[:254] if form else "",
-            given_name=str(form.get("name", ""))[:MAX_TEXT_CHARS] if form else "",
-            followed={s.bit: everything or str(s.bit) in chosen for s in offer.sections},
-            new=everything or bool(form and "new" in form),
-            places=[*places, *[""] * (min(_MIN_LANGUAGE_FIELDS, len(offer.offered_languages)) - len(places))],
-            agreement=pages.gettext(offer, _CONSENT_WORDING, newsletter=offer.name.text),
-            ticket=_ticket(),
-            bits=bits,
-        )
-
-    def _ticket() -> str:
-        now = int(datetime.now(UTC).timestamp())
-        return tokens.make_link_token(Purpose.form_nonce, now, secrets.randbits(62) + 1)
-
-    def refused(form: FormData, network: bytes, now: datetime) -> str:
-        """Why a form is not taken; empty when it shows work done by the browser, or took as long as a person
-        takes, which a network may do a few times an hour. Each showing of the form counts once."""
-        if not bits:
-            return ""
-        ticket = str(form.get("ticket", ""))
-        pair = tokens.read_link_token(Purpose.form_nonce, ticket)
-        age = now.timestamp() - pair[0] if pair else 0.0
-        if not pair or age > _NONCE_LIFETIME_SECONDS:
-            return "wait"
-        worked = verify_proof_of_work(ticket, str(form.get("answer", "")), bits)
-        if not worked and age < _MIN_FILL_SECONDS:
-            return "wait"
-        if not sign_up.claim_nonce(database, ticket.encode(), now):
-            return "wait"
-        return "" if worked or sign_up.allow_without_proof_of_work(database, network, now) else "too many"
-
-    @router.api_route("/subscribe/{slug}", methods=["GET", "HEAD"])
-    def show(slug: str, speak: AcceptedLanguages) -> HTMLResponse:
-        return form_page(offer_of(slug, speak))
-
-    @router.api_route("/subscribe/{slug}/form", methods=["GET", "HEAD"])
-    def snippet(slug: str, speak: AcceptedLanguages) -> PlainTextResponse:
-        """The form as plain HTML, to be pasted into another site."""
-        offer = offer_of(slug, speak)
-        html = pages.render_for(
-            offer,
-            "embedded_form",
-            offer=offer,
-            target=app.urls.page_url(f"subscribe/{slug}?lang={offer.language}"),
-            agreement=pages.gettext(offer, _CONSENT_WORDING, newsletter=offer.name.text),
-        ).body
-        return PlainTextResponse(bytes(html).decode().strip() + "\n")
-
-    @router.post("/subscribe/{slug}")
-    def ask(request: Request, slug: str, speak: AcceptedLanguages, form: PostedForm) -> HTMLResponse:
-        offer, now = offer_of(slug, speak), datetime.now(UTC)
-        host = request.client.host if request.client else ""
-        network = tokens.network_hash(host)
-        if "speak" in form:  # another language for the page, and nothing else
-            return form_page(offer, form=form)
-        try:
-            address, key = read_address(str(form.get("address", "")).strip())
-        except InvalidValue:
-            return form_page(offer, 422, "address", form)
-        if form.get("url"):  # nobody sees this field but robots
-            return answer(offer, address, form)
-        if problem := refused(form, network, now):
-            return form_page(offer, 429 if problem == "too many" else 422, problem, form)
-        # A form that shows no sections means all of them.
-        shown = "some" in form or "section" in form
-        try:
-            sections = [int(str(bit)) for bit in form.getlist("section")]
-            offer = (
-                sign_up.request(
-                    database,
-                    slug,
-                    SignupForm(
-                        address=address,
-                        address_hash=tokens.address_hash(key),
-                        mailbox_hash=tokens.address_hash(strip_subaddress(key)),
-                        network_hash=network,
-                        name=read_display_name(str(form.get("name", ""))),
-                        languages=[str(tag) for tag in form.getlist("language") if tag] or offer.languages,
-                        sections=sections if shown else [s.bit for s in offer.sections],
-                        new_sections="new" in form or not shown,
-                        wording=pages.gettext(offer, _CONSENT_WORDING, newsletter=offer.name.text),
-                        channel="form on another site" if "embedded" in form else "subscribe page",
-                        isp_hash=tokens.isp_hash(host),
-                    ),
-                    speak,
-                    now,
-                )
-                or offer
-            )
-        except NothingChosen:
-            return form_page(offer, 422, "no sections", form)
-        except (NotOffered, ValueError):
-            return form_page(offer, 422, "unreadable", form)
-        except RateLimited:
-            return form_page(offer, 429, "too many", form)
-        return answer(offer, address, form)
-
-    def answer(offer: SignupPage, address: str, form: FormData) -> HTMLResponse:
-        """The same for everybody, whatever is known of the address."""
-        meant = suggestion(address)
-        kept = [
-            (name, str(value)) for name, value in form.multi_items() if name in ("section", "language", "new")
-        ]
-        if "some" in form:
-            kept.append(("some", "yes"))
-        hidden = [*kept, ("name", str(form.get("name", ""))[:MAX_TEXT_CHARS]), ("ticket", _ticket())]
-        # In another language there would be nothing but an empty form.
-        return pages.render_for(
-            offer, "subscribe_sent", languages=(), address=address, meant=meant, hidden=hidden
-        )
-
-    @router.api_route("/c/{token}", methods=["GET", "HEAD"])
-    def look(token: str, speak: AcceptedLanguages, request: Request) -> HTMLResponse:
-        found = sign_up.view(database, signup(token), _link_language(speak, request), datetime.now(UTC))
-        return confirmation(found)
-
-    @router.post("/c/{token}")
-    def confirm(token: str, speak: AcceptedLanguages, request: Request) -> HTMLResponse:
-        found = sign_up.confirm(database, signup(token), _link_language(speak, request), datetime.now(UTC))
-        return confirmation(found)
-
-    def signup(token: str) -> int:
-        pair = tokens.read_link_token(Purpose.confirm, token)
-        if pair is None:
-            raise HTTPException(404)
-        return pair[1]
-
-    def confirmation(found: sign_up.ConfirmationPage | None) -> HTMLResponse:
-        if found is None:
-            raise HTTPException(404)
-        offer = found.signup_page
-        return pages.render_for(
-            offer,
-            "confirm",
-            confirmed=found.confirmed,
-            section_titles=cldr.join_items(found.section_titles, offer.language),
-            language_names=cldr.join_items(tuple(map(native_name, found.languages)), offer.language),
-        )
-
-    return router
+    chosen = {str(bit) for bit in form.getlist("section")} if form else set()
+    everything = not form or "some" not in form
+    languages = [str(tag) for tag in form.getlist("language") if tag] if form else []
+    filled_in = [tag for tag in languages if tag in offer.offered_languages][:MIN_LANGUAGE_FIELDS]
+    return pages.render_for(
+        offer.frame,
+        "subscribe",
+        status,
+        _CSP_WITH_SCRIPT if bits else CSP,
+        offer=offer,
+        problem=problem,
+        address=str(form.get("address", ""))[:254] if form else "",
+        given_name=str(form.get("name", ""))[:MAX_TEXT_CHARS] if form else "",
+        followed={s.bit: everything or str(s.bit) in chosen for s in offer.sections},
+        new=everything or bool(form and "new" in form),
+        places=language_places(filled_in or offer.languages, offer.offered_languages),
+        agreement=_consent_wording(pages, offer),
+        ticket=_new_nonce(app),
+        bits=bits,
+    )
 
 
-def _link_language(languages: list[str], request: Request) -> list[str]:
-    """The language that a link of the page asks for; else the sign-up's own, not the browser's."""
-    return languages[:1] if "lang" in request.query_params else []
+def _new_nonce(app: Container) -> str:
+    now = int(app.clock.now().timestamp())
+    return app.tokens.make_link_token(Purpose.form_nonce, now, secrets.randbits(62) + 1)
+
+
+def _robot_check(app: Container, form: FormData, network_hash: bytes, now: datetime) -> str:
+    """Return why a form is not accepted; empty when it shows work done by the browser, or took as long as a person
+    takes, which a network may do a few times an hour. Each showing of the form counts once."""
+    bits = app.settings.subscribe_pow_bits
+    if not bits:
+        return ""
+    nonce = str(form.get("ticket", ""))
+    pair = app.tokens.read_link_token(Purpose.form_nonce, nonce)
+    age = now.timestamp() - pair[0] if pair else 0.0
+    if not pair or age > _NONCE_LIFETIME_SECONDS:
+        return "wait"
+    worked = verify_proof_of_work(nonce, str(form.get("answer", "")), bits)
+    if not worked and age < _MIN_FILL_SECONDS:
+        return "wait"
+    if not sign_up.claim_nonce(app.database, nonce.encode(), now):
+        return "wait"
+    allowed = worked or sign_up.allow_without_proof_of_work(app.database, network_hash, now)
+    return "" if allowed else "too many"
+
+
+def _sent_page(app: Container, pages: Pages, offer: SignupPage, address: str, form: FormData) -> HTMLResponse:
+    """Return the same page for everybody, whatever is known of the address."""
+    kept = [
+        (name, str(value)) for name, value in form.multi_items() if name in ("section", "language", "new")
+    ]
+    if "some" in form:
+        kept.append(("some", "yes"))
+    hidden = [*kept, ("name", str(form.get("name", ""))[:MAX_TEXT_CHARS]), ("ticket", _new_nonce(app))]
+    # In another language there would be nothing but an empty form.
+    return pages.render_for(
+        offer.frame,
+        "subscribe_sent",
+        languages=(),
+        address=address,
+        meant=suggestion(address),
+        hidden=hidden,
+    )
+
+
+@router.api_route(urls.CONFIRM, methods=["GET", "HEAD"])
+def show_confirmation(
+    app: App, pages: PublicPages, languages: RequestedLanguages, now: Now, token: str
+) -> HTMLResponse:
+    return _confirmation(pages, sign_up.view(app.database, _read_token(app, token), languages, now))
+
+
+@router.post(urls.CONFIRM)
+def confirm(
+    app: App, pages: PublicPages, languages: RequestedLanguages, now: Now, token: str
+) -> HTMLResponse:
+    return _confirmation(pages, sign_up.confirm(app.database, _read_token(app, token), languages, now))
+
+
+def _read_token(app: Container, token: str) -> int:
+    pair = app.tokens.read_link_token(Purpose.confirm, token)
+    if pair is None:
+        raise HTTPException(404)
+    return pair[1]
+
+
+def _confirmation(pages: Pages, found: ConfirmationPage | None) -> HTMLResponse:
+    if found is None:
+        raise HTTPException(404)
+    frame = found.signup_page.frame
+    return pages.render_for(
+        frame,
+        "confirm",
+        confirmed=found.confirmed,
+        section_titles=cldr.join_items(found.section_titles, frame.language),
+        language_names=cldr.join_items(tuple(map(native_name, found.languages)), frame.language),
+    )
 
 
 def verify_proof_of_work(nonce: str, answer: str, bits: int) -> bool:

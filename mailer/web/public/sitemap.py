@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import PlainTextResponse, Response
 
-from mailer.bootstrap import Container
+from mailer.domain import urls
 from mailer.services.archive import pages as pages_service
-from mailer.web.public.archive_pages import ArchivePages
+from mailer.web.dependencies import App, OpenPages
 from mailer.web.public.structured_data import iso_time
-from mailer.web.urls import PageUrls
 
+router = APIRouter()
 _XML = "application/xml"
 
 
@@ -29,65 +29,59 @@ class SitemapUrl:
     modified: str = ""
 
 
-def sitemap_router(app: Container, pages: ArchivePages, urls: PageUrls) -> APIRouter:
-    router = APIRouter()
-    database, links = app.database, app.urls
+@router.api_route(urls.ROBOTS, methods=["GET", "HEAD"])
+def robots(app: App) -> Response:
+    """Pages for everybody are named, so that a new page with a token in its address is closed at once."""
+    to = app.urls
+    lines = [
+        "User-agent: *",
+        *(f"Allow: {to.path(prefix)}" for prefix in urls.INDEXED_PREFIXES),
+        f"Allow: {to.home()}$",
+        f"Disallow: {to.home()}",
+        "",
+        f"Sitemap: {to.absolute(to.sitemap())}",
+    ]
+    return PlainTextResponse("\n".join(lines) + "\n")
 
-    @router.api_route("/robots.txt", methods=["GET", "HEAD"])
-    def robots() -> Response:
-        """Pages for everybody are named, so that a new page with a token in its address is closed at once."""
-        allowed = [
-            urls.home() + path
-            for path in ("archive/", "subscribe/", "pictures/", "static/", "theme/", "sitemap.xml")
-        ]
-        lines = [
-            "User-agent: *",
-            *(f"Allow: {path}" for path in allowed),
-            f"Allow: {urls.home()}$",
-            f"Disallow: {urls.home()}",
-            "",
-            f"Sitemap: {urls.absolute(urls.sitemap())}",
-        ]
-        return PlainTextResponse("\n".join(lines) + "\n")
 
-    @router.api_route("/sitemap.xml", methods=["GET", "HEAD"])
-    def index(request: Request) -> Response:
-        paths = []
-        for imprint, cards in pages_service.public_issues(database, links):
-            paths.append(urls.sitemap(imprint.slug))
-            paths += [urls.sitemap(imprint.slug, card.slug) for card in cards]
-        return pages.xml(request, "sitemap_index", _XML, {"paths": paths})
+@router.api_route(urls.SITEMAP_INDEX, methods=["GET", "HEAD"])
+def sitemap_index(request: Request, app: App, pages: OpenPages) -> Response:
+    paths = []
+    for newsletter, issues in pages_service.public_issues(app.database, app.urls):
+        paths.append(app.urls.sitemap(newsletter.slug))
+        paths += [app.urls.sitemap(newsletter.slug, issue.slug) for issue in issues]
+    return pages.xml(request, "sitemap_index", _XML, {"paths": paths})
 
-    @router.api_route("/archive/{slug}.sitemap.xml", methods=["GET", "HEAD"])
-    def issues(request: Request, slug: str) -> Response:
-        every = pages_service.public_issues(database, links)
-        found = next(((imprint, cards) for imprint, cards in every if imprint.slug == slug), None)
-        if found is None:
-            raise HTTPException(404)
-        imprint, cards = found
-        shelves = {tag: urls.issue_list(slug, tag) for tag in imprint.languages}
-        entries = [SitemapUrl(shelves, urls.archive(slug))]
-        for card in cards:
-            paths = {tag: urls.edition(slug, tag, card.slug) for tag in card.languages}
-            entries.append(_sitemap_url(paths, imprint.default_language, iso_time(card.published_at)))
-        return pages.xml(request, "sitemap", _XML, {"entries": entries})
 
-    @router.api_route("/archive/{slug}/{issue}.sitemap.xml", methods=["GET", "HEAD"])
-    def stories(request: Request, slug: str, issue: str) -> Response:
-        found = pages_service.sitemap_entries(database, links, slug, issue)
-        if found is None:
-            raise HTTPException(404)
-        imprint, contents = found
-        changed = iso_time(contents.issue.published_at)
-        entries = [
-            _sitemap_url(
-                {tag: urls.story(slug, tag, issue, key) for tag in tags}, imprint.default_language, changed
-            )
-            for key, tags in contents.stories
-        ]
-        return pages.xml(request, "sitemap", _XML, {"entries": entries})
+@router.api_route(urls.NEWSLETTER_SITEMAP, methods=["GET", "HEAD"])
+def newsletter_sitemap(request: Request, app: App, pages: OpenPages, slug: str) -> Response:
+    public = pages_service.public_issues(app.database, app.urls)
+    found = next(((newsletter, issues) for newsletter, issues in public if newsletter.slug == slug), None)
+    if found is None:
+        raise HTTPException(404)
+    newsletter, issues = found
+    lists = {tag: app.urls.issue_list(slug, tag) for tag in newsletter.languages}
+    entries = [SitemapUrl(lists, app.urls.archive(slug))]
+    for issue in issues:
+        paths = {tag: app.urls.edition(slug, tag, issue.slug) for tag in issue.languages}
+        entries.append(_sitemap_url(paths, newsletter.default_language, iso_time(issue.published_at)))
+    return pages.xml(request, "sitemap", _XML, {"entries": entries})
 
-    return router
+
+@router.api_route(urls.ISSUE_SITEMAP, methods=["GET", "HEAD"])
+def issue_sitemap(request: Request, app: App, pages: OpenPages, slug: str, issue: str) -> Response:
+    found = pages_service.sitemap_entries(app.database, app.urls, slug, issue)
+    if found is None:
+        raise HTTPException(404)
+    newsletter, contents = found
+    changed = iso_time(contents.issue.published_at)
+    entries = [
+        _sitemap_url(
+            {tag: app.urls.story(slug, tag, issue, key) for tag in tags}, newsletter.default_language, changed
+        )
+        for key, tags in contents.stories
+    ]
+    return pages.xml(request, "sitemap", _XML, {"entries": entries})
 
 
 def _sitemap_url(paths: Mapping[str, str], default_language: str, modified: str) -> SitemapUrl:

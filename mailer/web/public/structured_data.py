@@ -6,9 +6,9 @@ from datetime import datetime
 from markupsafe import Markup
 
 from mailer.adapters.markdown import inline_text
+from mailer.adapters.urls import Urls
 from mailer.domain.content import EditionStory
 from mailer.services.archive.pages import IssueSummary, NewsletterPage
-from mailer.web.urls import PageUrls
 
 _SCRIPT_ESCAPES = {ord(mark): f"\\u{ord(mark):04x}" for mark in "<>&\u2028\u2029"}
 """What could end a script element, or be taken for markup in it."""
@@ -33,13 +33,13 @@ def news_article(
     story: EditionStory,
     section: str,
     canonical: str,
-    urls: PageUrls,
+    urls: Urls,
 ) -> Markup:
     """A story as https://schema.org/NewsArticle, safe inside a script element."""
     publisher = {"@type": "NewsMediaOrganization", "name": newsletter.sender_name}
     if newsletter.website:
         publisher["url"] = newsletter.website
-    said: dict[str, object] = {
+    article: dict[str, object] = {
         "@context": "https://schema.org",
         "@type": "NewsArticle",
         "headline": inline_text(story.headline),
@@ -54,11 +54,11 @@ def news_article(
         "isAccessibleForFree": True,
     }
     if story.picture:
-        said["image"] = {
+        article["image"] = {
             "@type": "ImageObject",
             "url": story.picture.url,
             "width": story.picture.width,
             "height": story.picture.height,
             "caption": story.picture.alt,
         }
-    return Markup(json.dumps(said, ensure_ascii=False).translate(_SCRIPT_ESCAPES))  # noqa: S704 - nothing in it ends the script
+    return Markup(json.dumps(article, ensure_ascii=False).translate(_SCRIPT_ESCAPES))  # noqa: S704 - nothing in it ends the script

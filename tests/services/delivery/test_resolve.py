@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,8 +14,8 @@ from bench.sink import Fault
 from mailer.bootstrap import Container
 from mailer.domain.errors import IssueNotFound
 from mailer.domain.resolution import InvalidReplyCode, Resolution
-from mailer.domain.states import DeliveryState, InvalidIssueState, IssueState
-from mailer.domain.subscription_ref import SubscriptionRef
+from mailer.domain.states import DeliveryState, Frequency, InvalidIssueState, IssueState
+from mailer.domain.subscription_ref import LinkKind, SubscriptionRef
 from mailer.services.delivery import dispatch, explain, resolve
 from mailer.services.delivery.resolve import DeliveryNotFound, RetryPlan
 from mailer.services.delivery.send.batch_sender import follow_up
@@ -23,6 +24,7 @@ from mailer.services.issues import report, schedule
 from mailer.services.issues.report import DeliveryCounts
 from mailer.services.maintenance import retention
 from mailer.services.subscribers import personal_data, preferences, unsubscribe
+from mailer.services.subscribers.preferences import Profile
 from mailer.settings import Settings
 from mailer.store import archive, batches, ledger
 from mailer.store.ledger import DeliveryUpdate
@@ -245,12 +247,20 @@ def test_mail_that_comes_back_settles(app: Container, uncertain: int, what: str)
     assert counts(app, uncertain) == found
 
 
+def choose_monthly(app: Container, ref: SubscriptionRef) -> Profile | None:
+    now = datetime.now(UTC)
+    found = preferences.profile(app.database, ref, now)
+    assert found
+    wanted = replace(found.preferences, languages=found.languages, frequency=Frequency.monthly)
+    return preferences.save(app.database, ref, wanted, LinkKind.mail, now)
+
+
 USES = {
     "leaving": lambda parts, tie: unsubscribe.unsubscribe(
         parts.database, tie, "one click", datetime.now(UTC)
     ),
     "leaving everything": lambda parts, tie: unsubscribe.unsubscribe_all(
-        parts.database, tie, "mail", datetime.now(UTC)
+        parts.database, tie, LinkKind.mail, datetime.now(UTC)
     ),
     "leaving by mail": lambda parts, tie: bounces.receive(
         parts.database,
@@ -259,8 +269,8 @@ USES = {
         b"",
         datetime.now(UTC),
     ),
-    "fewer": lambda parts, tie: preferences.set_monthly(parts.database, tie, datetime.now(UTC)),
-    "a pause": lambda parts, tie: preferences.pause(parts.database, tie, 4, "mail", datetime.now(UTC)),
+    "fewer": lambda parts, tie: choose_monthly(parts, tie),
+    "a pause": lambda parts, tie: preferences.pause(parts.database, tie, 4, LinkKind.mail, datetime.now(UTC)),
     "the way to everything": lambda parts, tie: preferences.send_magic_link(
         parts.database, tie, datetime.now(UTC)
     ),
@@ -413,8 +423,8 @@ def test_who_must_not_be_mailed_any_more_is_not_tried_again(
 ) -> None:
     bounces.suppress(app.database, [app.tokens.address_hash("reader1@example.org")], "complaint")
     unsubscribe.unsubscribe(app.database, SubscriptionRef(2, failed), "one click", datetime.now(UTC))
-    preferences.pause(app.database, SubscriptionRef(3, failed), 4, "mail", datetime.now(UTC))
-    preferences.set_monthly(app.database, SubscriptionRef(4, failed), datetime.now(UTC))
+    preferences.pause(app.database, SubscriptionRef(3, failed), 4, LinkKind.mail, datetime.now(UTC))
+    choose_monthly(app, SubscriptionRef(4, failed))
     left = {"digest_only": 1, "paused": 1, "suppressed": 1, "unsubscribed": 1}
     assert tried(app, failed) == RetryPlan(1, left, IssueState.sending)
     assert send() == 1

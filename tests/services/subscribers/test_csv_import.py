@@ -15,8 +15,9 @@ from sqlalchemy import delete, func, select, text
 from mailer.adapters.tokens import Tokens
 from mailer.domain.editions import ALL_SECTIONS
 from mailer.domain.newsletter import read_newsletter
+from mailer.domain.preferences import Preferences
 from mailer.domain.states import SubscriptionState
-from mailer.domain.subscriber_csv import CsvSubscriber, CsvSubscribers, RowPreferences
+from mailer.domain.subscriber_csv import CsvSubscriber, CsvSubscribers, RowChoices
 from mailer.domain.subscriber_fields import read_address
 from mailer.models import Consent, Newsletter, Signup, Subscriber, Subscription
 from mailer.services.newsletters.apply import apply_newsletter
@@ -491,7 +492,7 @@ def test_a_deadlock_with_someone_who_adds_the_same_readers_in_another_order(
 ) -> None:
     # Readers are stored in the order of their hashes.
     first, second = sorted(["first@example.org", "second@example.org"], key=tokens.address_hash)
-    chosen = RowPreferences((), 0, "UTC", "form")
+    chosen = RowChoices(Preferences(sections=0), "form")
     both = CsvSubscribers(
         CsvSubscriber(n, address, address, "", chosen, NOW) for n, address in enumerate([second, first])
     )

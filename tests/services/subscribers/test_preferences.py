@@ -1,6 +1,7 @@
 """What a reader chooses, against a real database."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,18 +12,12 @@ from hypothesis import strategies as st
 from mailer.bootstrap import Container
 from mailer.domain.editions import ALL_SECTIONS
 from mailer.domain.newsletter import NewsletterSettings, SectionSettings, read_newsletter
+from mailer.domain.preferences import NothingChosen, NotOffered, Preferences, section_mask
 from mailer.domain.states import SubscriptionState
 from mailer.domain.subscriber_fields import read_address
-from mailer.domain.subscription_ref import UNDO_WINDOW, SubscriptionRef
+from mailer.domain.subscription_ref import UNDO_WINDOW, LinkKind, SubscriptionRef
 from mailer.services.newsletters.apply import apply_newsletter
-from mailer.services.subscribers.preferences import (
-    NothingChosen,
-    NotOffered,
-    Preferences,
-    Profile,
-    profile,
-    save,
-)
+from mailer.services.subscribers.preferences import Profile, profile, save
 from mailer.services.subscribers.unsubscribe import resubscribe, unsubscribe
 from mailer.store import newsletters, subscribers
 
@@ -65,7 +60,12 @@ class Someone:
             return found.languages
 
     def choose(self, sections: list[int], languages: list[str], new_sections: bool = False) -> None:
-        assert save(self.database, self.tie, Preferences(sections, languages, new_sections), NOW)
+        page = self.page
+        mask = section_mask(
+            sections, page.sections, new_sections=new_sections, current=page.preferences.sections
+        )
+        wanted = replace(page.preferences, sections=mask, languages=tuple(languages))
+        assert save(self.database, self.tie, wanted, LinkKind.magic, NOW)
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_a_choice_is_exactly_what_was_chosen(meet: Callable[[str], Someone], new
     to_come = ALL_SECTIONS & ~0b111111
     assert ada.mask == 0b010010 | (to_come if new else 0)
     assert ada.languages == ["fr", "en"]
-    assert ada.page.new_sections is new
+    assert ada.page.preferences.new_sections is new
 
 
 def test_who_follows_new_sections_gets_the_one_that_is_added(
@@ -177,8 +177,11 @@ def test_saving_what_is_shown_changes_nothing(meet: Callable[[str], Someone]) ->
             reader.languages, tie.sections = languages, mask | 1
         before = ada.page
         followed = [section.bit for section in before.sections if section.followed]
-        ada.choose(followed, list(before.languages), before.new_sections)
-        assert ada.page == before
+        ada.choose(followed, list(before.languages), before.preferences.new_sections)
+        after = ada.page
+        assert after.preferences.new_sections == before.preferences.new_sections
+        # Somebody with none of the newsletter's languages is shown one, and has it once they save it.
+        assert replace(after, preferences=before.preferences) == before
 
     hold()
 
@@ -191,19 +194,21 @@ def test_leaving_can_be_taken_back_for_a_day(meet: Callable[[str], Someone]) -> 
     late = profile(*where, NOW + UNDO_WINDOW + timedelta(seconds=1))
     assert late
     assert not late.can_resubscribe
-    assert not resubscribe(*where, "mail", NOW + UNDO_WINDOW + timedelta(seconds=1))
+    assert not resubscribe(*where, LinkKind.mail, NOW + UNDO_WINDOW + timedelta(seconds=1))
     assert not ada.page.subscribed
-    assert resubscribe(*where, "mail", NOW + UNDO_WINDOW)
+    assert resubscribe(*where, LinkKind.mail, NOW + UNDO_WINDOW)
     assert ada.page.subscribed
     assert ada.mask == 0b10
-    assert resubscribe(*where, "mail", NOW + timedelta(days=400))  # is subscribed: nothing to take back
+    assert resubscribe(
+        *where, LinkKind.mail, NOW + timedelta(days=400)
+    )  # is subscribed: nothing to take back
 
 
 def test_nobody_comes_back_who_never_confirmed(meet: Callable[[str], Someone]) -> None:
     ada = meet("ada@example.org;en;")
     with ada.database.transaction() as session:
         subscribers.set_state(session, ada.newsletter, ada.id, SubscriptionState.pending, NOW)
-    assert not resubscribe(ada.database, ada.tie, "key", NOW)
+    assert not resubscribe(ada.database, ada.tie, LinkKind.magic, NOW)
     assert not ada.page.subscribed
 
 
@@ -218,5 +223,5 @@ def test_the_page_of_nobody(meet: Callable[[str], Someone]) -> None:
         where = (ada.database, tie)
         assert profile(*where, NOW) is None
         assert not unsubscribe(*where, "one click", NOW)
-        assert not resubscribe(*where, "mail", NOW)
-        assert save(*where, Preferences([1], ["en"], False), NOW) is None
+        assert not resubscribe(*where, LinkKind.mail, NOW)
+        assert save(*where, Preferences(languages=("en",)), LinkKind.mail, NOW) is None

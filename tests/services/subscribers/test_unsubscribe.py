@@ -11,7 +11,7 @@ import pytest
 
 from mailer.bootstrap import Container
 from mailer.domain.states import DeliveryState
-from mailer.domain.subscription_ref import SubscriptionRef
+from mailer.domain.subscription_ref import LinkKind, SubscriptionRef
 from mailer.services.issues import report, schedule
 from mailer.services.subscribers import unsubscribe
 from mailer.settings import Settings
@@ -151,6 +151,6 @@ def test_coming_back_before_the_turn_comes(
         assert unsubscribe.unsubscribe(app.database, SubscriptionRef(reader, issue), "one click", now), (
             "twice is the same as once"
         )
-    assert unsubscribe.resubscribe(app.database, SubscriptionRef(2, issue), "mail", now)
+    assert unsubscribe.resubscribe(app.database, SubscriptionRef(2, issue), LinkKind.mail, now)
     send()
     assert sink.accepted(app.tokens) == [2]

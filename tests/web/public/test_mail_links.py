@@ -278,7 +278,7 @@ def test_choices_are_stored_shown_and_taken_back(mailing: Mailing, client: TestC
     assert answer.status_code == 200
     assert mailing.followed_bits(ADA) == [0, 2, 4]  # the first goes to everybody
     assert mailing.profile(ADA).languages == ("ar", "en")
-    assert not mailing.profile(ADA).new_sections
+    assert not mailing.profile(ADA).preferences.new_sections
     assert 'value="restore"' in answer.text
     again = client.post(path, data={"action": "restore"})
     assert again.status_code == 200

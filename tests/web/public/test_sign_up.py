@@ -15,7 +15,7 @@ from mailer.devtools.inbox import InboxServer
 from mailer.domain.editions import ALL_SECTIONS
 from mailer.domain.newsletter import read_newsletter
 from mailer.domain.subscriber_fields import read_address
-from mailer.domain.subscription_ref import SubscriptionRef
+from mailer.domain.subscription_ref import LinkKind, SubscriptionRef
 from mailer.services.feedback import bounces
 from mailer.services.newsletters.apply import apply_newsletter
 from mailer.services.subscribers import sign_up, unsubscribe
@@ -461,4 +461,4 @@ def test_leaving_by_a_newsletter_link_and_back(
     assert found
     tie = SubscriptionRef(found.subscriber.id, newsletter=found.newsletter.id)
     assert unsubscribe.unsubscribe(app.database, tie, "mail", datetime.now(UTC))
-    assert unsubscribe.resubscribe(app.database, tie, "mail", datetime.now(UTC))
+    assert unsubscribe.resubscribe(app.database, tie, LinkKind.mail, datetime.now(UTC))

@@ -21,6 +21,7 @@ from mailer.models import Base
 from mailer.services.delivery import dispatch, expand
 from mailer.services.issues import approve, compile, digest, schedule
 from mailer.services.newsletters.apply import apply_newsletter
+from mailer.services.subscribers.preferences import NOTICE_DELAY
 from mailer.web.app import create_app
 from tests.conftest import SAMPLE
 from tests.support.emails import html_body
@@ -120,9 +121,12 @@ def test_from_the_form_to_the_erasure(
     assert "Neuf pays signent" not in words(second)
 
     page.goto(link_in_text(second, "/u/") + "?lang=en")
-    page.get_by_label("Culture and heritage").check()
-    page.get_by_role("button", name="Unsubscribe from the selected sections").click()
-    expect(page.get_by_role("status")).to_contain_text("Culture and heritage")
+    page.get_by_label("Culture and heritage").uncheck()
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("status")).to_contain_text("Your changes have been saved.")
+    expect(page.get_by_role("status")).not_to_contain_text("Culture and heritage")
+    send_transactional(app, datetime.now(UTC) + NOTICE_DELAY)
+    assert link_path(emails_to(inbox, EVA)[-1], "/p/")
     page.goto(link_in_text(second, "/u/") + "?lang=en")
     page.get_by_label("Pause for").select_option("1")
     page.get_by_role("button", name="Pause my emails").click()
@@ -222,7 +226,8 @@ def test_once_a_month_is_enough(
     page: Page, app: Container, inbox: InboxServer, first: EmailMessage, deliver: Callable[[], int]
 ) -> None:
     page.goto(link_path(first, "/u/"))
-    page.get_by_role("button", name="Switch to monthly").click()
+    page.get_by_label("Once a month").check()
+    page.get_by_role("button", name="Save").click()
     expect(page.get_by_role("status")).to_contain_text("Your changes have been saved")
     assert deliver() == 0
     with app.database.transaction() as session:

@@ -16,6 +16,7 @@ from mailer.domain.ports import Journal, MaySend, SubscriberSlots, TransferRepor
 from mailer.domain.relay_routes import RelayRoute
 from mailer.domain.states import DeliveryState
 from mailer.domain.transfer import Envelope
+from mailer.domain.urls import TokenPrefix
 from mailer.services.delivery.send.context import SendContext
 from mailer.services.delivery.traffic import SendPermit
 from mailer.services.delivery.traffic.chunk_stats import ChunkStats, summarize
@@ -147,8 +148,8 @@ def _build_envelope(
         message = message.text_only
     values = message.encode_slots(
         {
-            "unsubscribe": f"u/{slots.unsubscribe}",
-            "preferences": f"p/{slots.preferences}",
+            "unsubscribe": f"{TokenPrefix.unsubscribe}{slots.unsubscribe}",
+            "preferences": f"{TokenPrefix.preferences}{slots.preferences}",
             "name": delivery.name,
             "address": delivery.address,
         }

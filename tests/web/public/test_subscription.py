@@ -1,8 +1,9 @@
-"""What a link of any mail shows and may change: less, a pause, and the way to a page of one's own."""
+"""What the links of any email and the own page show and change, and how a change is confirmed and undone."""
 
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from email.message import EmailMessage
 
 import pytest
 from fastapi.testclient import TestClient
@@ -11,73 +12,202 @@ from sqlalchemy import text, update
 from mailer.adapters.tokens import Purpose
 from mailer.devtools.inbox import InboxServer
 from mailer.domain.newsletter import read_newsletter
-from mailer.domain.subscription_ref import SubscriptionRef
-from mailer.models import Edition, Subscription
+from mailer.domain.states import Frequency
+from mailer.domain.subscription_ref import UNDO_WINDOW, LinkKind, SubscriptionRef
+from mailer.language_data import languages
+from mailer.models import Subscriber, Subscription
 from mailer.services.newsletters.apply import apply_newsletter
 from mailer.services.subscribers import preferences
+from mailer.services.subscribers.preferences import NOTICE_DELAY
+from mailer.web.dependencies import current_time
 from tests.conftest import SAMPLE
+from tests.support.emails import text_body
 from tests.support.mailing import Mailing
 from tests.support.transactional import emails_to, link_path, send_transactional
 
-ADA, LEILA = "ada@example.org", "leila@example.org"
+ADA, LEILA, JOVAN = "ada@example.org", "leila@example.org", "jovan@example.org"
 
 
 def both(mailing: Mailing, address: str) -> list[str]:
     return [mailing.unsubscribe_path(address), mailing.preferences_path(address)]
 
 
-def test_a_mailed_link_shows_no_more_than_the_mail(mailing: Mailing, client: TestClient) -> None:
-    for path in both(mailing, LEILA):
-        client.post(
-            mailing.manage_path(LEILA), data={"action": "save", "section": ["1", "4"], "language": "en"}
-        )
-        page = client.get(path + "?lang=en").text
-        assert LEILA not in page
-        # The edition had the first two sections, of which everybody gets the first.
-        assert re.findall(r'name="section" value="(\d+)"([^>]*)', page) == [("1", "")]
-        assert "/k/" not in page
-        assert 'name="language"' not in page
+SAVE: dict[str, object] = {"action": "save", "section": ["1", "3"], "language": ["fr", "en"]}
+"""What a form of these pages holds at least."""
+
+
+def notices(mailing: Mailing, inbox: InboxServer, address: str, after: timedelta) -> list[EmailMessage]:
+    """Send what is due by then; return the confirmations of changes that have come to an address so far."""
+    send_transactional(mailing.app, datetime.now(UTC) + after)
+    subject = "Your settings have been changed"
+    return [mail for mail in emails_to(inbox, address) if mail["Subject"].startswith(subject)]
 
 
 @pytest.mark.parametrize("page", [0, 1])
-def test_sections_are_dropped_and_taken_back(mailing: Mailing, client: TestClient, page: int) -> None:
+def test_what_an_email_shows_is_changed_by_its_links_at_once(
+    mailing: Mailing, client: TestClient, page: int
+) -> None:
     path = both(mailing, ADA)[page]
     before = mailing.profile(ADA)
-    answer = client.post(path, data={"action": "drop", "section": ["1", "3"]})
+    answer = client.post(path + "?lang=en", data=SAVE | {"new": "yes", "frequency": "monthly", "text": "yes"})
     assert answer.status_code == 200
-    assert "From the next issue on, you will no longer receive: Water and rivers" in answer.text
-    assert mailing.followed_bits(ADA) == [0, 2, 4, 5]
-    assert mailing.profile(ADA).new_sections
-    assert "Your previous settings have been restored." in client.post(path, data={"action": "restore"}).text
+    assert "Your changes have been saved." in answer.text
+    after = mailing.profile(ADA)
+    assert mailing.followed_bits(ADA) == [0, 1, 3]  # the first goes to everybody
+    assert after.languages == ("fr", "en")
+    assert (after.preferences.frequency, after.preferences.text_only) == (Frequency.monthly, True)
+    assert after.preferences.new_sections
+    undone = client.post(path + "?lang=en", data={"action": "restore"})
+    assert "Your previous settings have been restored." in undone.text
     assert mailing.profile(ADA) == before
 
 
-def test_dropping_nothing_or_everything_says_what_to_do(mailing: Mailing, client: TestClient) -> None:
+def test_the_form_of_a_mailed_link_shows_what_is_stored(mailing: Mailing, client: TestClient) -> None:
+    for path in both(mailing, JOVAN):
+        page = client.get(path + "?lang=en").text
+        boxes = dict(re.findall(r'name="section" value="(\d+)"([^>]*)>', page))
+        assert boxes == {"0": " checked disabled", "1": " checked"} | dict.fromkeys("2345", "")
+        assert re.findall(r'<option value="([^"]+)" lang="[^"]+" selected>', page) == ["sr-Latn", "en"]
+
+
+def test_a_mailed_link_leads_to_nothing_that_the_email_does_not_show(
+    mailing: Mailing, client: TestClient
+) -> None:
+    with mailing.app.database.transaction() as session:
+        session.execute(text("UPDATE newsletter SET tracking = 'individual'"))
+        session.execute(update(Subscriber).values(name="Leila Haddad", time_zone="Asia/Beirut"))
+    more = {"zone": "Asia/Tokyo", "name": "Mallory", "tracking": "yes", "address": "mallory@example.org"}
+    for path in both(mailing, LEILA):
+        page = client.get(path + "?lang=en").text
+        for private in (
+            LEILA,
+            "Leila Haddad",
+            "Beirut",
+            "/k/",
+            'name="zone"',
+            'name="name"',
+            'name="tracking"',
+        ):
+            assert private not in page
+        assert client.post(path, data=SAVE | more).status_code == 200
+        stored = mailing.profile(LEILA)
+        assert stored.languages == ("fr", "en")
+        assert (stored.preferences.time_zone, stored.preferences.name) == ("Asia/Beirut", "Leila Haddad")
+        assert not stored.preferences.tracking
+        assert stored.email_address == LEILA
+        for action in ("move", "erase"):  # neither is an action of these pages
+            client.post(path, data=more | {"action": action, "sure": "yes"})
+        assert mailing.profile(LEILA).email_address == LEILA
+
+
+def test_a_change_by_a_mailed_link_is_confirmed_with_an_undo(
+    mailing: Mailing, client: TestClient, inbox: InboxServer
+) -> None:
+    with mailing.app.database.transaction() as session:
+        session.execute(update(Subscriber).values(languages=["en", "ar"]))
+    before = mailing.profile(LEILA)
+    answer = client.post(mailing.preferences_path(LEILA) + "?lang=en", data=SAVE | {"frequency": "monthly"})
+    assert "We will confirm this change in an email to" in answer.text
+    client.post(mailing.preferences_path(LEILA) + "?lang=en", data={"action": "pause", "weeks": "4"})
+    assert notices(mailing, inbox, LEILA, timedelta(0)) == []
+    (notice,) = notices(mailing, inbox, LEILA, NOTICE_DELAY + timedelta(seconds=1))
+    words = text_body(notice)
+    assert "Someone, probably you, has used the link in an email" in words
+    assert "Water and rivers" in words
+    assert "Français and English" in words
+    assert "You will receive no emails until" in words
+    assert "One email a month" in words
+    assert notice["List-Unsubscribe"]
+    path = link_path(notice, "/p/")
+    assert mailing.profile(LEILA) != before
+    page = client.get(path + "?lang=en").text
+    assert "Your settings have been changed" in page
+    assert 'value="restore"' in page
+    assert mailing.profile(LEILA) != before  # GET changes nothing
+    client.post(path, data={"action": "restore"})
+    assert mailing.profile(LEILA) == before  # both changes, since one email told of both
+
+
+def test_a_change_on_the_own_page_is_not_confirmed(
+    mailing: Mailing, client: TestClient, inbox: InboxServer
+) -> None:
+    client.post(mailing.manage_path(ADA), data=SAVE)
+    client.post(mailing.manage_path(ADA), data={"action": "pause", "weeks": "4"})
+    client.post(mailing.preferences_path(LEILA), data={"action": "restore"})  # nothing to undo
+    assert send_transactional(mailing.app, datetime.now(UTC) + timedelta(hours=2)) == 0
+
+
+def test_nothing_is_confirmed_that_was_undone_before(
+    mailing: Mailing, client: TestClient, inbox: InboxServer
+) -> None:
+    for link in (mailing.preferences_path(ADA), mailing.manage_path(ADA)):
+        client.post(mailing.preferences_path(ADA), data=SAVE)
+        client.post(link, data={"action": "restore"})
+        assert notices(mailing, inbox, ADA, timedelta(hours=2)) == []
+
+
+def test_an_undo_by_a_mailed_link_is_confirmed_when_the_change_was(
+    mailing: Mailing, client: TestClient, inbox: InboxServer
+) -> None:
+    client.post(mailing.preferences_path(ADA), data=SAVE)
+    assert len(notices(mailing, inbox, ADA, timedelta(minutes=3))) == 1
+    client.post(mailing.preferences_path(ADA), data={"action": "restore"})
+    _, undone = notices(mailing, inbox, ADA, timedelta(hours=1))
+    assert "Undo this change" not in text_body(undone)
+    assert "Choose sections and language" in text_body(undone)
+
+
+def test_changes_are_confirmed_a_few_times_an_hour_and_none_is_forgotten(
+    mailing: Mailing, client: TestClient, inbox: InboxServer
+) -> None:
+    began = datetime.now(UTC)
+    for minute in range(0, 60, 5):
+        now = began + timedelta(minutes=minute)
+        client.app.dependency_overrides[current_time] = lambda now=now: now  # type: ignore[attr-defined]
+        data = SAVE | {"section": str(1 + minute // 5 % 2), "language": "en"}
+        client.post(mailing.preferences_path(ADA), data=data)
+        send_transactional(mailing.app, now)
+    assert 2 <= len(notices(mailing, inbox, ADA, timedelta(0))) <= 3
+    last = notices(mailing, inbox, ADA, timedelta(hours=2))[-1]
+    assert "Water and rivers" not in text_body(last)  # the state after the last change, section 2
+
+
+def test_no_confirmation_goes_to_who_has_unsubscribed_since(
+    mailing: Mailing, client: TestClient, inbox: InboxServer
+) -> None:
+    client.post(mailing.preferences_path(ADA), data=SAVE)
+    client.post(mailing.unsubscribe_path(ADA), data={"List-Unsubscribe": "One-Click"})
+    assert notices(mailing, inbox, ADA, timedelta(hours=1)) == []
+
+
+@pytest.mark.parametrize("language", list(languages()))
+def test_the_confirmation_is_in_the_language_that_the_subscriber_had(
+    mailing: Mailing, client: TestClient, inbox: InboxServer, language: str
+) -> None:
+    with mailing.app.database.transaction() as session:
+        session.execute(update(Subscriber).values(languages=[language]))
+    client.post(mailing.preferences_path(ADA) + "?lang=sq", data=SAVE)
+    send_transactional(mailing.app, datetime.now(UTC) + timedelta(hours=1))
+    (notice,) = emails_to(inbox, ADA)
+    assert notice["Content-Language"] == language
+    assert ("Your settings have been changed" in notice["Subject"]) is (language == "en")
+    assert "%(" not in text_body(notice)
+
+
+def test_a_choice_of_nothing_says_what_to_do_and_keeps_the_rest(mailing: Mailing, client: TestClient) -> None:
+    mailing.make_all_sections_optional()
     before = mailing.profile(LEILA)
     for path in both(mailing, LEILA):
-        answer = client.post(path + "?lang=en", data={"action": "drop"})
+        answer = client.post(
+            path + "?lang=en", data={"action": "save", "language": "fr", "frequency": "monthly"}
+        )
         assert answer.status_code == 422
-        assert "Select some of the sections" in answer.text
-        for wrong in (["5"], ["0"], ["99"], ["x"]):  # not in this mail, for everybody, none, no number
-            data = {"action": "drop", "section": wrong}
-            assert client.post(path + "?lang=en", data=data).status_code == 422
+        assert "Choose at least one section" in answer.text
+        assert 'value="monthly" checked' in answer.text
+        assert (
+            client.post(path, data={"action": "save", "language": "fr", "frequency": "x"}).status_code == 422
+        )
     assert mailing.profile(LEILA) == before
-
-
-def test_a_choice_that_leaves_nothing_is_not_offered(mailing: Mailing, client: TestClient) -> None:
-    mailing.make_all_sections_optional()
-    own = {"action": "save", "language": "en", "section": "1"}
-    assert client.post(mailing.manage_path(LEILA), data=own).status_code == 200
-    for path in both(mailing, LEILA):
-        # The mail had another one.
-        assert ">Unsubscribe from some sections<" in client.get(path + "?lang=en").text
-        answer = client.post(path + "?lang=en", data={"action": "drop", "section": ["0", "1"]}).text
-        assert len(re.findall(r'name="section" value="\d" checked', answer)) == 2
-        client.post(mailing.manage_path(LEILA), data=own | {"section": "0"})
-    with mailing.app.database.transaction() as session:
-        session.execute(update(Edition).where(Edition.language == "ar").values(sections=1))
-    for path in both(mailing, LEILA):
-        assert ">Unsubscribe from some sections<" not in client.get(path + "?lang=en").text
 
 
 def test_a_mailed_link_offers_the_undo_as_long_as_there_is_one(mailing: Mailing, client: TestClient) -> None:
@@ -94,30 +224,25 @@ def test_a_mailed_link_offers_the_undo_as_long_as_there_is_one(mailing: Mailing,
 def test_monthly_and_pause_hold_for_queued_mail(
     mailing: Mailing, client: TestClient, inbox: InboxServer, send: Callable[[], int]
 ) -> None:
-    assert "One email a month" in client.post(mailing.unsubscribe_path(ADA), data={"action": "monthly"}).text
-    assert (
-        client.post(mailing.unsubscribe_path(LEILA), data={"action": "pause", "weeks": "4"}).status_code
-        == 200
-    )
-    paused = mailing.profile(LEILA).paused_until
-    assert paused
-    assert timedelta(days=27) < paused - datetime.now(UTC) <= timedelta(days=28)
-    assert mailing.profile(ADA).monthly
+    monthly = client.post(mailing.unsubscribe_path(ADA) + "?lang=en", data=SAVE | {"frequency": "monthly"})
+    assert "One email a month" in monthly.text
+    paused = client.post(mailing.unsubscribe_path(LEILA), data={"action": "pause", "weeks": "4"})
+    assert paused.status_code == 200
+    until = mailing.profile(LEILA).preferences.paused_until
+    assert until
+    assert timedelta(days=27) < until - datetime.now(UTC) <= timedelta(days=28)
+    assert mailing.profile(ADA).preferences.frequency is Frequency.monthly
     send()
     assert {mail.recipients[0] for mail in inbox.messages()} == {"jovan@example.org"}
 
 
-def test_a_mailed_link_shortens_no_pause(mailing: Mailing, client: TestClient) -> None:
+def test_a_mailed_link_ends_a_pause(mailing: Mailing, client: TestClient, inbox: InboxServer) -> None:
     client.post(mailing.manage_path(ADA), data={"action": "pause", "weeks": "8"})
-    chosen = mailing.profile(ADA)
-    for path in both(mailing, ADA):
-        answer = client.post(path, data={"action": "pause", "weeks": "1"})
-        assert answer.status_code == 200
-        assert 'value="restore"' not in answer.text  # nothing was changed
-    assert mailing.profile(ADA) == chosen
-    for action in ("pause", "restore"):
-        client.post(mailing.unsubscribe_path(ADA), data={"action": action, "weeks": "12"})
-        assert (mailing.profile(ADA) == chosen) is (action == "restore")
+    path = mailing.preferences_path(ADA)
+    assert "End the pause now" in client.get(path).text
+    client.post(path, data={"action": "pause", "weeks": "0"})
+    assert mailing.profile(ADA).preferences.paused_until is None
+    assert len(notices(mailing, inbox, ADA, timedelta(hours=1))) == 1
 
 
 def test_a_mailed_link_takes_back_only_what_such_a_link_did(mailing: Mailing, client: TestClient) -> None:
@@ -131,16 +256,16 @@ def test_a_mailed_link_takes_back_only_what_such_a_link_did(mailing: Mailing, cl
 
 
 def test_a_change_can_be_taken_back_for_a_day(mailing: Mailing) -> None:
-    database, tie = mailing.app.database, SubscriptionRef(mailing.subscriber_id(ADA), issue=mailing.issue)
+    database, ref = mailing.app.database, SubscriptionRef(mailing.subscriber_id(ADA), issue=mailing.issue)
     now = datetime.now(UTC)
-    preferences.set_monthly(database, tie, now)
-    late = preferences.undo(database, tie, "mail", now + timedelta(hours=24, seconds=1))
+    preferences.pause(database, ref, 1, LinkKind.mail, now)
+    late = preferences.undo(database, ref, LinkKind.mail, now + UNDO_WINDOW + timedelta(seconds=1))
     assert late
     assert not late[0]
-    done = preferences.undo(database, tie, "mail", now + timedelta(hours=24))
+    done = preferences.undo(database, ref, LinkKind.mail, now + UNDO_WINDOW)
     assert done
     assert done[0]
-    assert not done[1].monthly
+    assert done[1].preferences.paused_until is None
 
 
 def test_why_is_asked_after_leaving_and_kept_short(mailing: Mailing, client: TestClient) -> None:
@@ -271,14 +396,20 @@ def test_everything_on_ones_own_page_is_stored(mailing: Mailing, client: TestCli
         "language": ["en", "fr"],
         "text": "yes",
         "zone": "Europe/Belgrade",
+        "name": "Ada L.",
         "frequency": "monthly",
         "tracking": "yes",
     }
     answer = client.post(path, data=data)
     assert answer.status_code == 200
     after = mailing.profile(ADA)
-    assert (after.text_only, after.time_zone, after.monthly) == (True, "Europe/Belgrade", True)
-    assert not after.tracking  # this newsletter does not ask for it
+    assert (after.preferences.text_only, after.preferences.time_zone, after.preferences.name) == (
+        True,
+        "Europe/Belgrade",
+        "Ada L.",
+    )
+    assert after.preferences.frequency is Frequency.monthly
+    assert not after.preferences.tracking  # this newsletter does not ask for it
     again = client.get(path).text
     assert 'value="Europe/Belgrade" selected' in again
     assert 'name="text" value="yes" checked' in again
@@ -293,7 +424,7 @@ def test_a_pause_is_shown_and_ended(mailing: Mailing, client: TestClient) -> Non
     assert "You will receive no emails until" in paused
     assert "End the pause now" in client.get(path).text
     client.post(path, data={"action": "pause", "weeks": "0"})
-    assert mailing.profile(ADA).paused_until is None
+    assert mailing.profile(ADA).preferences.paused_until is None
 
 
 def test_agreeing_to_be_counted_leaves_the_words(mailing: Mailing, client: TestClient) -> None:
@@ -304,7 +435,7 @@ def test_agreeing_to_be_counted_leaves_the_words(mailing: Mailing, client: TestC
     save = {"action": "save", "section": "1", "language": "en"}
     for _ in range(2):
         client.post(path, data=save | {"tracking": "yes"})
-    assert mailing.profile(ADA).tracking
+    assert mailing.profile(ADA).preferences.tracking
     client.post(path, data=save)
     with mailing.app.database.transaction() as session:
         rows = session.execute(
@@ -320,4 +451,4 @@ def test_former_holds_no_tracking_of_others(mailing: Mailing, client: TestClient
     with mailing.app.database.transaction() as session:
         session.execute(update(Subscription).values(tracking=True))
     client.post(mailing.unsubscribe_path(ADA), data={"action": "restore"})
-    assert mailing.profile(ADA).tracking
+    assert mailing.profile(ADA).preferences.tracking

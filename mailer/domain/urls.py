@@ -1,0 +1,49 @@
+"""The paths of the web pages. Routes, links, the redaction of logs, robots.txt and the proxy's configuration in
+docs/operations.md all follow from these."""
+
+from enum import StrEnum
+
+
+class TokenPrefix(StrEnum):
+    """How the path of a link begins that is good for one person: a token follows."""
+
+    unsubscribe = "u/"
+    preferences = "p/"
+    manage = "k/"
+    confirm = "c/"
+    change_address = "a/"
+    web_view = "e/"
+
+
+UNSUBSCRIBE = f"/{TokenPrefix.unsubscribe}{{token}}"
+PREFERENCES = f"/{TokenPrefix.preferences}{{token}}"
+MANAGE = f"/{TokenPrefix.manage}{{token}}/{{slug}}"
+PERSONAL_DATA = f"{MANAGE}/data"
+PERSONAL_DATA_JSON = f"{MANAGE}/data.json"
+CONFIRM = f"/{TokenPrefix.confirm}{{token}}"
+CHANGE_ADDRESS = f"/{TokenPrefix.change_address}{{token}}"
+WEB_VIEW = f"/{TokenPrefix.web_view}{{token}}"
+
+HOME = "/"
+ARCHIVE = "/archive/{slug}"
+ISSUE_LIST = f"{ARCHIVE}/{{language}}"
+EDITION = f"{ISSUE_LIST}/{{issue}}"
+STORY = f"{EDITION}/{{story}}"
+NEWSLETTER_FEED = f"{ISSUE_LIST}.atom"
+SECTION_FEED = f"{ISSUE_LIST}/{{section}}.atom"
+SITEMAP_INDEX = "/sitemap.xml"
+NEWSLETTER_SITEMAP = f"{ARCHIVE}.sitemap.xml"
+ISSUE_SITEMAP = f"{ARCHIVE}/{{issue}}.sitemap.xml"
+SUBSCRIBE = "/subscribe/{slug}"
+EMBEDDED_FORM = f"{SUBSCRIBE}/form"
+PICTURE = "/pictures/{name}.{extension}"
+STATIC_FILES = "/static"
+THEME = "/theme/{colours}.css"
+ROBOTS = "/robots.txt"
+HEALTH = "/health"
+
+INDEXED_PREFIXES = ("/archive/", "/subscribe/", "/pictures/", f"{STATIC_FILES}/", "/theme/", SITEMAP_INDEX)
+"""What search engines may read beside the home page. All else is closed, so that a new page with a token is."""
+
+TOKEN_PATH_REGEX = f"^/[{''.join(sorted(prefix[0] for prefix in TokenPrefix))}]/"
+"""Matches the path of every link with a token; for Python and nginx alike."""

@@ -1,0 +1,53 @@
+"""What handlers ask for: each is a parameter that FastAPI fills in (``Depends``)."""
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import Depends, Request
+from starlette.datastructures import FormData
+
+from mailer.bootstrap import Container
+from mailer.web.forms import read_form
+from mailer.web.negotiation import accepted_languages, requested_languages
+from mailer.web.pages import Pages
+from mailer.web.public.archive_pages import ArchivePages
+
+
+async def _container(request: Request) -> Container:
+    container: Container = request.app.state.container
+    return container
+
+
+async def _pages(request: Request) -> Pages:
+    pages: Pages = request.app.state.pages
+    return pages
+
+
+async def _archive_pages(request: Request) -> ArchivePages:
+    pages: ArchivePages = request.app.state.archive_pages
+    return pages
+
+
+async def _accepted_languages(request: Request) -> list[str]:
+    return accepted_languages(request)
+
+
+async def _requested_languages(request: Request) -> list[str]:
+    return requested_languages(request)
+
+
+App = Annotated[Container, Depends(_container)]
+
+
+async def current_time(app: App) -> datetime:
+    return app.clock.now()
+
+
+PublicPages = Annotated[Pages, Depends(_pages)]
+OpenPages = Annotated[ArchivePages, Depends(_archive_pages)]
+Now = Annotated[datetime, Depends(current_time)]
+AcceptedLanguages = Annotated[list[str], Depends(_accepted_languages)]
+"""By a link of the page, then by the browser's settings."""
+RequestedLanguages = Annotated[list[str], Depends(_requested_languages)]
+"""By a link of the page alone."""
+PostedForm = Annotated[FormData, Depends(read_form)]

@@ -1,0 +1,252 @@
+"""What somebody with a link to a subscription can do: the same pages for links of any email and for magic links.
+
+Each action of a form is a function that takes the visit and the form, and returns the page that answers it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+
+from fastapi import HTTPException
+from fastapi.responses import HTMLResponse
+from starlette.datastructures import FormData
+
+from mailer.adapters import cldr
+from mailer.bootstrap import Container
+from mailer.domain.locales import native_name
+from mailer.domain.localized import N_
+from mailer.domain.preferences import NothingChosen, NotOffered, Preferences, section_mask
+from mailer.domain.states import Frequency
+from mailer.domain.subscriber_fields import read_display_name
+from mailer.domain.subscription_ref import LinkKind, SubscriptionRef
+from mailer.domain.time_zones import COMMON_TIME_ZONES
+from mailer.services.subscribers import preferences, unsubscribe
+from mailer.services.subscribers.preferences import Profile
+from mailer.web.pages import Pages
+
+MIN_LANGUAGE_FIELDS = 3
+"""Lists of languages on a page; more where somebody has more languages."""
+_TRACKING_WORDING = N_("I agree that you record which emails I open and which links I click.")
+"""What the box for tracking says; the translation of it is kept with the consent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """Somebody came by a link."""
+
+    app: Container
+    pages: Pages
+    ref: SubscriptionRef
+    link_kind: LinkKind
+    unsubscribe_channel: str
+    """Where somebody unsubscribes who does it on the page of this link."""
+    languages: list[str]
+    """Requested for the page."""
+    now: datetime
+
+
+def load_profile(visit: Visit) -> Profile:
+    return _found(
+        preferences.profile(visit.app.database, visit.ref, visit.now, visit.languages, visit.link_kind)
+    )
+
+
+def _found(profile: Profile | None) -> Profile:
+    if profile is None:
+        raise HTTPException(404)
+    return profile
+
+
+def render(visit: Visit, name: str, profile: Profile, status: int = 200, **values: object) -> HTMLResponse:
+    return visit.pages.render_for(profile.frame, name, status, reader=profile, **values)
+
+
+def choices_page(
+    visit: Visit,
+    profile: Profile,
+    status: int = 200,
+    *,
+    template: str = "",
+    saved: str = "",
+    problem: str = "",
+    sent: str = "",
+    typed: str = "",
+) -> HTMLResponse:
+    """Return the form with a subscriber's choices: all of them by a magic link, else those that emails show.
+
+    ``saved``, ``sent`` and ``problem`` say what became of the form that this answers; ``typed``: the address in it.
+    """
+    if not profile.subscribed:
+        return unsubscribed_page(visit, profile)
+    language = profile.frame.language
+    followed = tuple(s.title.text for s in profile.sections if s.followed or s.always_included)
+    zones = dict.fromkeys([*COMMON_TIME_ZONES, profile.preferences.time_zone])
+    return render(
+        visit,
+        template or ("preferences" if visit.link_kind is LinkKind.magic else "mail_options"),
+        profile,
+        status,
+        own=visit.link_kind is LinkKind.magic,
+        saved=saved,
+        problem=problem,
+        sent=sent,
+        typed=typed,
+        places=language_places(profile.languages, profile.offered_languages),
+        zones=sorted(zones, key=lambda zone: cldr.zone_name(zone, language, date.today())),
+        pauses=preferences.PAUSE_WEEKS,
+        tracking_wording=visit.pages.gettext(profile.frame, _TRACKING_WORDING),
+        section_titles=cldr.join_items(followed, language),
+        language_names=cldr.join_items(tuple(map(native_name, profile.languages)), language),
+    )
+
+
+def language_places(chosen: Sequence[str], offered: Sequence[str]) -> list[str]:
+    """Return the language chosen in each list of languages, and empty strings for more lists."""
+    return [*chosen, *[""] * (min(MIN_LANGUAGE_FIELDS, len(offered)) - len(chosen))]
+
+
+def unsubscribed_page(
+    visit: Visit, profile: Profile, *, answered: bool = False, every: bool = False
+) -> HTMLResponse:
+    """``answered``: they said why. ``every``: they unsubscribed from all newsletters."""
+    return render(
+        visit,
+        "unsubscribed",
+        profile,
+        thanks=answered,
+        every=every,
+        reasons=unsubscribe.REASONS,
+        longest=unsubscribe.MAX_COMMENT_LENGTH,
+    )
+
+
+def save(visit: Visit, form: FormData) -> HTMLResponse:
+    profile = load_profile(visit)
+    if not profile.subscribed:
+        return unsubscribed_page(visit, profile)
+    try:
+        wanted = read_preferences(profile, form, visit.link_kind)
+        wording = visit.pages.gettext(profile.frame, _TRACKING_WORDING)
+        stored = preferences.save(
+            visit.app.database, visit.ref, wanted, visit.link_kind, visit.now, visit.languages, wording
+        )
+    except NothingChosen:
+        return choices_page(
+            visit, _with_form_values(profile, form, visit.link_kind), 422, problem="no sections"
+        )
+    except (NotOffered, ValueError):  # ValueError: a section that is no number, or no frequency
+        return choices_page(visit, profile, 422, problem="unreadable")
+    return choices_page(visit, _found(stored), saved="saved")
+
+
+def read_preferences(profile: Profile, form: FormData, link_kind: LinkKind) -> Preferences:
+    """Return what a form says. Raises ValueError, NotOffered and NothingChosen."""
+    current = profile.preferences
+    frequency = Frequency(str(form.get("frequency", current.frequency)))
+    wanted = replace(
+        current,
+        sections=section_mask(
+            [int(str(bit)) for bit in form.getlist("section")],
+            profile.sections,
+            new_sections="new" in form,
+            current=current.sections,
+        ),
+        languages=tuple(str(tag) for tag in form.getlist("language") if tag),
+        frequency=frequency,
+        text_only="text" in form,
+    )
+    if link_kind is LinkKind.mail:
+        return wanted
+    return replace(
+        wanted,
+        time_zone=str(form.get("zone", current.time_zone)),
+        tracking="tracking" in form if profile.offers_tracking else current.tracking,
+        name=read_display_name(str(form.get("name", current.name))),
+    )
+
+
+def _with_form_values(profile: Profile, form: FormData, link_kind: LinkKind) -> Profile:
+    """What the page shows where a form was not accepted: the form's choices, not those stored."""
+    ticked = {str(bit) for bit in form.getlist("section")}
+    languages = tuple(tag for tag in map(str, form.getlist("language")) if tag in profile.offered_languages)
+    zone = str(form.get("zone"))
+    readable = FormData(
+        [
+            *((name, value) for name, value in form.multi_items() if name not in ("section", "zone")),
+            *(("section", str(section.bit)) for section in profile.sections),
+        ]
+    )
+    shown = read_preferences(profile, readable, link_kind)
+    return replace(
+        profile,
+        sections=tuple(replace(section, followed=str(section.bit) in ticked) for section in profile.sections),
+        languages=tuple(dict.fromkeys(languages)) or profile.languages,
+        preferences=replace(
+            shown, time_zone=zone if zone in COMMON_TIME_ZONES else profile.preferences.time_zone
+        ),
+    )
+
+
+def pause(visit: Visit, form: FormData) -> HTMLResponse:
+    profile = load_profile(visit)
+    if not profile.subscribed:
+        return unsubscribed_page(visit, profile)
+    try:
+        weeks = int(str(form.get("weeks")))
+        stored = preferences.pause(
+            visit.app.database, visit.ref, weeks, visit.link_kind, visit.now, visit.languages
+        )
+    except (NotOffered, ValueError):
+        return choices_page(visit, profile, 422, problem="unreadable")
+    return choices_page(visit, _found(stored), saved="paused" if weeks else "resumed")
+
+
+def undo(visit: Visit, _: FormData) -> HTMLResponse:
+    undone = preferences.undo(visit.app.database, visit.ref, visit.link_kind, visit.now, visit.languages)
+    return choices_page(visit, _found(undone[1] if undone else None), saved="undone")
+
+
+def send_magic_link(visit: Visit, _: FormData) -> HTMLResponse:
+    answer = preferences.send_magic_link(visit.app.database, visit.ref, visit.now, visit.languages)
+    profile = _found(answer[1] if answer else None)
+    return choices_page(visit, profile, sent="now" if answer and answer[0] else "before")
+
+
+def unsubscribe_here(visit: Visit, _: FormData) -> HTMLResponse:
+    unsubscribe.unsubscribe(visit.app.database, visit.ref, visit.unsubscribe_channel, visit.now)
+    return unsubscribed_page(visit, load_profile(visit))
+
+
+def unsubscribe_all(visit: Visit, _: FormData) -> HTMLResponse:
+    unsubscribe.unsubscribe_all(visit.app.database, visit.ref, visit.link_kind, visit.now)
+    return unsubscribed_page(visit, load_profile(visit), every=True)
+
+
+def resubscribe(visit: Visit, _: FormData) -> HTMLResponse:
+    subscribed = unsubscribe.resubscribe(visit.app.database, visit.ref, visit.link_kind, visit.now)
+    profile = load_profile(visit)
+    return render(visit, "resubscribed", profile) if subscribed else unsubscribed_page(visit, profile)
+
+
+def give_reason(visit: Visit, form: FormData) -> HTMLResponse:
+    answered = unsubscribe.record_reason(
+        visit.app.database, visit.ref, str(form.get("why", "")), str(form.get("words", ""))
+    )
+    profile = load_profile(visit)
+    return (
+        choices_page(visit, profile)
+        if profile.subscribed
+        else unsubscribed_page(visit, profile, answered=answered)
+    )
+
+
+ACTIONS = {
+    "save": save,
+    "pause": pause,
+    "restore": undo,
+    "leave": unsubscribe_here,
+    "leave-all": unsubscribe_all,
+    "undo": resubscribe,
+    "why": give_reason,
+}
+"""By the value of the button that was pressed."""
