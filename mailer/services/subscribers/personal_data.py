@@ -1,20 +1,18 @@
 """Rights: everything held about a person, printed; and all of it let go, but for a keyed hash."""
 
 import json
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from mailer.domain.suppressions import ERASED
-from mailer.store import batches, deliveries, personal_data, subscribers
-from mailer.store.database import Database, Session
+from mailer.services.subscribers.in_flight import has_mail_in_flight, wait_for_mail_in_flight
+from mailer.store import personal_data, subscribers
+from mailer.store.database import Database
 
 PersonalData = Mapping[str, Sequence[Mapping[str, Any]]]
 """Table → rows → column → value."""
-_MAX_WAIT_SECONDS = 10.0
-"""Seconds."""
 
 
 class MailInTransit(RuntimeError):
@@ -54,8 +52,10 @@ def erase(database: Database, address_hash: bytes, now: datetime) -> ErasureResu
     with database.transaction() as session:
         subscriptions = 0
         if subscriber is not None:
-            subscriptions = len(subscribers.subscriptions(session, subscriber))
-            _check_none_in_flight(session, subscriber)
+            newsletters = subscribers.subscriptions(session, subscriber)
+            subscriptions = len(newsletters)
+            if has_mail_in_flight(session, newsletters, subscriber):
+                raise MailInTransit(MailInTransit.__doc__)
             personal_data.erase(session, subscriber, now)
         requests = personal_data.erase_requests(session, address_hash)
         known = bool(subscriptions or requests or subscribers.suppression(session, address_hash))
@@ -78,24 +78,8 @@ def _unsubscribe_all(database: Database, subscriber: int, now: datetime) -> None
         ties = list(subscribers.subscriptions(session, subscriber))
         for newsletter in ties:
             subscribers.unsubscribe(session, newsletter, None, subscriber, "erased", now)
-    until = time.monotonic() + _MAX_WAIT_SECONDS
-    while time.monotonic() < until:
-        with database.transaction() as session:
-            for newsletter in ties:
-                for issue in batches.issues_with_unfinished_batch(session, newsletter, subscriber):
-                    batches.lock_for_subscriber(session, issue, subscriber)
-            if not any(deliveries.issues_in_flight(session, subscriber, newsletter) for newsletter in ties):
-                return
-        time.sleep(0.05)
-    raise MailInTransit(MailInTransit.__doc__)
-
-
-def _check_none_in_flight(session: Session, subscriber: int) -> None:
-    for newsletter in subscribers.subscriptions(session, subscriber):
-        for issue in batches.issues_with_unfinished_batch(session, newsletter, subscriber):
-            batches.lock_for_subscriber(session, issue, subscriber)
-        if deliveries.issues_in_flight(session, subscriber, newsletter):
-            raise MailInTransit(MailInTransit.__doc__)
+    if not wait_for_mail_in_flight(database, ties, subscriber):
+        raise MailInTransit(MailInTransit.__doc__)
 
 
 _MAX_DELIVERIES = 5

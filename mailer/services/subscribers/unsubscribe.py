@@ -1,12 +1,12 @@
 """Unsubscribe: ending a subscription by a link, also for mail already queued, and undoing that within a day."""
 
-import time
 from datetime import datetime
 
 from mailer.domain.states import SubscriptionState
 from mailer.domain.subscription_ref import UNDO_WINDOW, UNDOABLE_BY_MAIL_LINK, LinkKind, SubscriptionRef
 from mailer.models import Consent
-from mailer.store import batches, deliveries, feedback, personal_data, resolution, subscribers
+from mailer.services.subscribers.in_flight import wait_for_mail_in_flight
+from mailer.store import feedback, personal_data, resolution, subscribers
 from mailer.store.database import Database, Session
 
 REASONS = ("often", "interest", "never", "other")
@@ -17,8 +17,6 @@ UNSUBSCRIBE_ALL_CHANNELS = {
 }
 """How subscriptions ended that were ended together: by undoing that, all of them come back."""
 MAX_COMMENT_LENGTH = 500
-_MAX_WAIT_SECONDS = 10.0
-"""Seconds that leaving waits for a message that is with the relay at this moment."""
 
 
 def current_ref(database: Database, ref: SubscriptionRef) -> SubscriptionRef:
@@ -41,7 +39,7 @@ def unsubscribe(database: Database, ref: SubscriptionRef, channel: str, now: dat
         newsletter = found.newsletter.id
         resolution.confirm_delivered(session, ref, now)
         subscribers.unsubscribe(session, newsletter, ref.issue or None, ref.subscriber, channel, now)
-    wait_for_in_flight(database, newsletter, ref.subscriber)
+    wait_for_mail_in_flight(database, [newsletter], ref.subscriber)
     return True
 
 
@@ -65,7 +63,7 @@ def unsubscribe_all(database: Database, ref: SubscriptionRef, link_kind: LinkKin
             )
         ]
     for newsletter in ended:
-        wait_for_in_flight(database, newsletter, ref.subscriber)
+        wait_for_mail_in_flight(database, [newsletter], ref.subscriber)
     return True
 
 
@@ -141,17 +139,3 @@ def record_reason(database: Database, ref: SubscriptionRef, reason: str, comment
         return bool(answer) and feedback.record_unsubscribe_reason(
             session, found.newsletter.id, ref.subscriber, answer
         )
-
-
-def wait_for_in_flight(database: Database, newsletter: int, subscriber: int) -> bool:
-    """Wait until no worker has mail for a reader in hand; False when that takes too long."""
-    until = time.monotonic() + _MAX_WAIT_SECONDS
-    while True:
-        with database.transaction() as session:
-            for issue in batches.issues_with_unfinished_batch(session, newsletter, subscriber):
-                # Whoever is taking deliveries holds the batch: once it is ours, their taking is committed.
-                batches.lock_for_subscriber(session, issue, subscriber)
-            flying = deliveries.issues_in_flight(session, subscriber, newsletter)
-        if not flying or time.monotonic() > until:
-            return not flying
-        time.sleep(0.05)
