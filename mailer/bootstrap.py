@@ -1,4 +1,4 @@
-"""Puts the service together: settings in, everything that works with them out. Nothing connects here."""
+"""The composition root: builds the adapters and services from the settings, on first use."""
 
 import functools
 import secrets
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 else:
 
     class cached_property(functools.cached_property):
-        """Made once, whichever threads ask first: from Python 3.12 on the standard one does not see to that."""
+        """A thread-safe cached_property; the standard one has no lock since Python 3.12."""
 
         _lock = threading.RLock()
 
@@ -55,10 +55,9 @@ else:
 
 
 class Container:
-    """The service's parts, each made when it is first asked for. Close it to stop what it started.
+    """The components of the service, each built on first use. Close it to stop what it started.
 
-    ``parts`` are parts that stand already, by the names of the properties that would make them: they are used instead,
-    and stay open.
+    ``components`` replace the properties of the same names. They are not closed with the container.
     """
 
     def __init__(
@@ -67,22 +66,22 @@ class Container:
         *,
         application: str = "mailer",
         pool_size: int = 5,
-        **parts: object,
+        **components: object,
     ) -> None:
         if unknown := [
-            name for name in parts if not isinstance(getattr(type(self), name, None), cached_property)
+            name for name in components if not isinstance(getattr(type(self), name, None), cached_property)
         ]:
             raise TypeError(f"The container has no {', '.join(unknown)}")
         self.settings = settings or read_settings()
-        self.__dict__.update(parts)
-        self._given = frozenset(parts)
+        self.__dict__.update(components)
+        self._supplied = frozenset(components)
         self._application = application
         self._pool_size = pool_size
         self._embedded: list[Postgres | Valkey] = []
 
     @cached_property
     def database_url(self) -> str:
-        """The database that is set, or an embedded one in the state folder, up to date."""
+        """The URL of the configured database, or of an embedded and migrated one."""
         if self.settings.database_url:
             return self.settings.database_url
         server = Postgres(self.settings.state_dir / "postgres")
@@ -93,6 +92,7 @@ class Container:
 
     @cached_property
     def redis_url(self) -> str:
+        """The URL of the configured Redis, or of an embedded server."""
         if self.settings.redis_url:
             return self.settings.redis_url
         server = Valkey(self.settings.state_dir / "valkey")
@@ -115,13 +115,13 @@ class Container:
 
     @property
     def secret_key(self) -> str:
-        """The key that is set. With embedded servers, one kept in the state folder."""
-        if given := self.settings.secret_key.get_secret_value():
-            return given
+        """The configured key. With embedded servers, a random one kept in the state folder."""
+        if secret_key := self.settings.secret_key.get_secret_value():
+            return secret_key
         if self.settings.database_url:
             raise SettingsError(
-                "MAILER_SECRET_KEY: must be set beside MAILER_DATABASE_URL, the same on every host. "
-                "Make one with: openssl rand -base64 48"
+                "MAILER_SECRET_KEY: must be set together with MAILER_DATABASE_URL, to the same value on every host. "
+                "Create one with: openssl rand -base64 48"
             )
         path = self.settings.state_dir / "secret.key"
         if not path.exists():
@@ -148,7 +148,7 @@ class Container:
 
     @property
     def retention_policy(self) -> RetentionPolicy:
-        """How long what is kept."""
+        """The retention periods of the settings."""
         settings = self.settings
         return RetentionPolicy(
             request_days=settings.retention_requests_days,
@@ -164,7 +164,7 @@ class Container:
 
     @cached_property
     def relays(self) -> list[RelaySettings]:
-        """The relays that are set; the one of ``MAILER_SMTP_*`` without any."""
+        """The relays of ``MAILER_RELAYS``, or the one of ``MAILER_SMTP_*`` if there are none."""
         settings = self.settings
         return settings.relays or [
             RelaySettings(
@@ -183,18 +183,21 @@ class Container:
     def relay_routes(self) -> list[RelayRoute]:
         return [
             RelayRoute(
-                one.name,
-                one.weight,
-                one.rate,
-                WarmUp(**one.warm_up.model_dump()) if one.warm_up else None,
+                relay.name,
+                relay.weight,
+                relay.rate,
+                WarmUp(**relay.warm_up.model_dump()) if relay.warm_up else None,
             )
-            for one in self.relays
+            for relay in self.relays
         ]
 
     @cached_property
     def providers(self) -> Providers:
-        groups = [Provider(one.name, one.domains, one.mx, one.rate) for one in self.settings.providers]
-        return Providers(groups, self.settings.domain_rate)
+        providers = [
+            Provider(provider.name, provider.domains, provider.mx, provider.rate)
+            for provider in self.settings.providers
+        ]
+        return Providers(providers, self.settings.domain_rate)
 
     @cached_property
     def mx_resolver(self) -> MxResolver:
@@ -205,16 +208,16 @@ class Container:
         return SmtpPool(
             [
                 Relay(
-                    name=one.name,
-                    host=one.host,
-                    port=one.port,
-                    tls=Tls(one.tls),
-                    username=one.username,
-                    password=one.password.get_secret_value(),
-                    max_connections=one.connections,
+                    name=relay.name,
+                    host=relay.host,
+                    port=relay.port,
+                    tls=Tls(relay.tls),
+                    username=relay.username,
+                    password=relay.password.get_secret_value(),
+                    max_connections=relay.connections,
                     ehlo_name=self.settings.smtp_ehlo_name or socket.getfqdn(),
                 )
-                for one in self.relays
+                for relay in self.relays
             ]
         )
 
@@ -244,14 +247,14 @@ class Container:
 
     @cached_property
     def signer(self) -> Signer:
-        """Signs with every key that is set; with none it adds nothing."""
+        """A signer with all configured DKIM keys; without keys it adds no signature."""
         keys = []
-        for number, wanted in enumerate(self.settings.dkim):
+        for index, key in enumerate(self.settings.dkim):
             try:
-                keys.append(Key(wanted.domain, wanted.selector, wanted.key_file.read_bytes()))
+                keys.append(Key(key.domain, key.selector, key.key_file.read_bytes()))
             except (OSError, InvalidKey) as error:
-                said = error.strerror if isinstance(error, OSError) else error
-                raise SettingsError(f"MAILER_DKIM[{number}].key_file: {wanted.key_file}: {said}") from None
+                reason = error.strerror if isinstance(error, OSError) else error
+                raise SettingsError(f"MAILER_DKIM[{index}].key_file: {key.key_file}: {reason}") from None
         return Signer(keys)
 
     @cached_property
@@ -298,7 +301,10 @@ class Container:
         )
 
     def picture_loader(self, folder: Path) -> Callable[[str], PreparedPicture]:
-        """Reads pictures of documents that lie in ``folder``, each once; nothing outside it."""
+        """Return a function that reads each picture in ``folder`` once.
+
+        It raises PictureNotFound for missing files and files outside the folder.
+        """
 
         @functools.cache
         def read(path: str) -> PreparedPicture:
@@ -306,27 +312,27 @@ class Container:
             if not file.is_relative_to(folder.resolve()):
                 raise PictureNotFound(f"The picture {path} is outside the document's folder.")
             if not file.is_file():
-                raise PictureNotFound(
-                    f"The picture {path} is not there; it is looked for beside the document."
-                )
+                raise PictureNotFound(f"The picture {path} was not found in the document's folder.")
             return prepare(file.read_bytes(), path, self.settings.max_picture_bytes)
 
         return read
 
     def migrate(self) -> None:
+        """Migrate the database to the latest revision."""
         upgrade(self.database_url)
 
     def reset(self) -> None:
-        """Empty the embedded servers. Refuses to touch any that the settings name."""
+        """Delete all data of the embedded servers. Raises SettingsError if the servers are external."""
         if self.settings.database_url or self.settings.redis_url:
-            raise SettingsError("MAILER_DATABASE_URL: only embedded servers may be emptied")
+            raise SettingsError("MAILER_DATABASE_URL: only embedded servers can be emptied")
         self.database.delete_all_rows()
         redis.Redis.from_url(self.redis_url).flushall()
 
     def close(self) -> None:
-        for part in ("smtp_pool", "limiter", "metrics", "database"):
-            if part in self.__dict__ and part not in self._given:
-                self.__dict__.pop(part).close()
+        """Close connections and stop the embedded servers."""
+        for name in ("smtp_pool", "limiter", "metrics", "database"):
+            if name in self.__dict__ and name not in self._supplied:
+                self.__dict__.pop(name).close()
         while self._embedded:
             self._embedded.pop().close()
 
@@ -338,4 +344,4 @@ class Container:
 
 
 class PictureNotFound(ValueError):
-    """A document names a picture that cannot be had."""
+    """A document refers to a picture that does not exist or may not be read."""

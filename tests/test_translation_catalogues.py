@@ -237,7 +237,6 @@ def test_french_marks_stay_with_their_words_in_a_mail(kind: str) -> None:
         postal_address="1, quai des Brumes",
         reply_to="quarterly@example.org",
         action_url="https://news.example.org/k/1",
-        email_address="ada@example.org",
         sections=("Eau et rivières", "Santé"),
         languages=("fr", "en"),
         masked_address="a…@example.org",

@@ -1,1 +1,1 @@
-"""Rules without I/O: nothing here reads a file, a clock, a socket or a table."""
+"""Rules without I/O. Nothing here reads a file, a clock, a socket or a table."""

@@ -1,4 +1,4 @@
-"""Composing an edition: an issue's material in all languages becomes the content of one edition."""
+"""Composes an edition: selects from an issue in all languages the content of one edition."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -41,22 +41,25 @@ class StoryText:
     link: str
     link_label: str
     contacts: tuple[str, ...]
-    """Contact notes printed after the story, in this language where they exist in it."""
+    """Contact notes printed after the story, in this language if translated."""
 
 
 @dataclass(frozen=True, slots=True)
 class StorySource:
+    """A story in every language that is ready."""
+
     story: int
     section_bit: int
-    """The section's bit."""
     texts: Mapping[str, StoryText]
-    """By language; only those that are ready."""
+    """Texts by language; only those that are ready."""
     picture: tuple[str, int, int] | None
     """URL, width, height."""
 
 
 @dataclass(frozen=True, slots=True)
 class SectionSource:
+    """A section with its titles by language."""
+
     bit: int
     key: str
     colour: str
@@ -65,7 +68,7 @@ class SectionSource:
 
 @dataclass(frozen=True, slots=True)
 class IssueSource:
-    """All that every edition of an issue is made of. Sections and stories in the order of printing."""
+    """The content of an issue in all languages. Sections and stories are in printing order."""
 
     issue: int
     revision: int
@@ -88,33 +91,35 @@ class IssueSource:
     always_included: int
     masthead: tuple[str, int, int] | None = None
     public: bool = True
-    """Whether everybody may read it in the archive."""
+    """Whether the archive shows the issue."""
     text_overrides: TextOverrides = field(default_factory=dict)
 
     @property
     def sender_domain(self) -> str:
-        """The domain of the return path where the settings name no bounce domain."""
+        """The domain of the return path if the settings name no bounce domain."""
         return domain_of(self.sender_address)
 
     def story_languages(self) -> list[StoryLanguages]:
+        """Return the stories with the languages in which each is ready."""
         return [
             StoryLanguages(story.story, story.section_bit, frozenset(story.texts)) for story in self.stories
         ]
 
     def sections_shown(self, language: str) -> int:
-        """Mask of the sections that an edition in this language has something to show in."""
+        """Return the mask of sections with at least one story in an edition of this language."""
         return sections_shown(self.story_languages(), language, self.language_rules)
 
     def _localized(self, texts: Mapping[str, str], language: str) -> tuple[str, str]:
-        """A name in the language or the nearest one; (name, its language)."""
-        found = choose_language(
+        """Return the text in the nearest language, and that language."""
+        match = choose_language(
             [language], list(texts), self.language_rules.fallback_chains, self.language_rules.default_language
         )
-        if found:
-            return texts[found.language], found.language
+        if match:
+            return texts[match.language], match.language
         return next(((text, tag) for tag, text in texts.items()), ("", language))
 
     def name(self, language: str) -> str:
+        """Return the newsletter's name in the nearest language."""
         return self._localized(self.names, language)[0]
 
     def compose(
@@ -126,14 +131,14 @@ class IssueSource:
         subscriber_address: str = "",
         greeting_boundary: str = "",
     ) -> EditionContent:
-        """The edition in ``language`` with the sections in the mask ``sections``.
+        """Return the edition in ``language`` with the sections of the mask ``sections``.
 
-        A story without the language is shown in the one it falls back to, labelled, or left out, as the
-        issue's policy says. Raises KeyError when the issue has no front matter in the language.
+        A story without the language is shown in a fallback language with a label, or left out, by the
+        issue's policy. Raises KeyError if the issue has no front matter in the language.
         """
         front = self.front_matter[language]
-        shown: list[EditionSection] = []
-        left_out: list[str] = []
+        included: list[EditionSection] = []
+        unfollowed: list[str] = []
         for section in self.sections:
             stories = [
                 self._edition_story(story, language)
@@ -145,9 +150,9 @@ class IssueSource:
                 continue
             title, title_language = self._localized(section.titles, language)
             if sections >> section.bit & 1:
-                shown.append(EditionSection(section.key, title, title_language, present, section.colour))
+                included.append(EditionSection(section.key, title, title_language, present, section.colour))
             else:
-                left_out.append(title)
+                unfollowed.append(title)
         name = self.name(language)
         return EditionContent(
             language=language,
@@ -159,8 +164,8 @@ class IssueSource:
             subject=front.subject,
             preheader=front.preheader,
             intro=front.intro,
-            sections=tuple(shown),
-            unfollowed_sections=tuple(left_out),
+            sections=tuple(included),
+            unfollowed_sections=tuple(unfollowed),
             postal_address=self.postal_address,
             sender_name=sender_display_name(self.sender_name, self.names, name),
             reply_to=self.reply_to or self.sender_address,
@@ -174,11 +179,11 @@ class IssueSource:
         )
 
     def _edition_story(self, story: StorySource, language: str) -> EditionStory | None:
-        texts = StoryLanguages(story.story, story.section_bit, frozenset(story.texts))
-        found = language_shown(texts, language, self.language_rules)
-        if found is None:
+        languages = StoryLanguages(story.story, story.section_bit, frozenset(story.texts))
+        story_language = language_shown(languages, language, self.language_rules)
+        if story_language is None:
             return None
-        text = story.texts[found]
+        text = story.texts[story_language]
         picture = None
         if story.picture:
             url, width, height = story.picture
@@ -187,8 +192,8 @@ class IssueSource:
             key=str(story.story),
             headline=text.headline,
             body=text.body,
-            language=found,
-            is_fallback=found != language,
+            language=story_language,
+            is_fallback=story_language != language,
             datelines=text.datelines,
             picture=picture,
             link=text.link,

@@ -1,8 +1,8 @@
-"""What an edition says, before it has a look: the shape that the templates receive.
+"""The content of an edition, as the templates receive it.
 
-All text is in its final language. Rich text (intro, body) is Markdown: CommonMark, plus ``<sup>``
-and ``<sub>``. A slot is a place that is filled for each reader when the message is sent; in the
-content it stands as an opaque marker string (see ``mailer.domain.message``).
+All text is in its final language. Rich text (intro, body) is Markdown: CommonMark plus ``<sup>`` and
+``<sub>``. A slot is filled for each reader when the message is sent; the content has an opaque marker
+string in its place (see ``mailer.domain.message``).
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from mailer.domain.text_overrides import OverrideText
 
 @dataclass(frozen=True, slots=True)
 class DateRange:
-    """Days of an event, both ends included; ``start == end`` for a single day."""
+    """The days of an event, both ends included. ``start == end`` for a single day."""
 
     start: date
     end: date
@@ -22,17 +22,18 @@ class DateRange:
 
 @dataclass(frozen=True, slots=True)
 class Dateline:
-    """When and where. ``text`` is the dateline as written, without its final colon; when ``dates``
-    is empty the text could not be read as dates and is shown as it stands."""
+    """When and where something happened."""
 
     text: str
+    """The dateline as written, without its final colon."""
     dates: tuple[DateRange, ...] = ()
+    """Empty if the text could not be read as dates; then the text is shown."""
     place: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class EditionPicture:
-    """A picture as the mail shows it: an absolute URL, its size in pixels, and its alt text."""
+    """A picture in a mail: its absolute URL, its size in pixels and its alt text."""
 
     url: str
     width: int
@@ -42,19 +43,21 @@ class EditionPicture:
 
 @dataclass(frozen=True, slots=True)
 class EditionStory:
-    """One story in the edition. ``headline`` is one line of Markdown. ``language`` is that of its text: it
-    differs from the edition's when the story fell back, and ``fell_back`` is then true."""
+    """A story in an edition."""
 
     key: str
     headline: str
+    """One line of Markdown."""
     body: str
     language: str
+    """The language of the text."""
     is_fallback: bool = False
+    """Whether the text is in another language than the edition."""
     datelines: tuple[Dateline, ...] = ()
     picture: EditionPicture | None = None
     link: str = ""
     link_label: str = ""
-    """What the link says; empty: "read more" in the edition's language."""
+    """The text of the link. Empty for "read more" in the edition's language."""
     contacts: tuple[str, ...] = ()
     """Contact notes (inline Markdown) printed after this story."""
 
@@ -72,7 +75,7 @@ class EditionSection:
 
 @dataclass(frozen=True, slots=True)
 class Theme:
-    """Colours as six-digit hex (``#0b5c7a``), the logo's absolute URL or an empty string."""
+    """The colours of a newsletter as six-digit hex (``#0b5c7a``)."""
 
     accent: str = "#0b5c7a"
     text: str = "#1c2430"
@@ -82,7 +85,7 @@ class Theme:
 
 @dataclass(frozen=True, slots=True)
 class EditionUrls:
-    """Absolute URLs for the frame of the mail. Those of one reader hold slot markers."""
+    """The absolute URLs in the header and footer of a mail. A reader's own URLs have slot markers."""
 
     web_view: str
     preferences: str = ""
@@ -92,7 +95,7 @@ class EditionUrls:
 
 @dataclass(frozen=True, slots=True)
 class EditionContent:
-    """Everything that one edition prints."""
+    """The complete content of an edition."""
 
     language: str
     direction: str
@@ -100,36 +103,36 @@ class EditionContent:
     newsletter: str
     tagline: str
     issue_label: str
-    """The number as printed in the masthead, for instance ``2026/3``."""
+    """The number as printed in the masthead, such as ``2026/3``."""
     issue_date: date
     subject: str
     preheader: str
     intro: str
     sections: tuple[EditionSection, ...]
     unfollowed_sections: tuple[str, ...]
-    """Titles of sections of this issue that this reader does not follow, in the edition's language."""
+    """Titles of the issue's sections that are not in this edition, in the edition's language."""
     postal_address: str
     sender_name: str
     reply_to: str
     urls: EditionUrls
     masthead_picture: EditionPicture | None = None
     subscriber_name: str = ""
-    """The slot for the reader's name, or empty in the web view."""
+    """The slot marker for the reader's name. Empty in the web view."""
     subscriber_address: str = ""
-    """The slot for the reader's address, or empty in the web view."""
+    """The slot marker for the reader's address. Empty in the web view."""
     greeting_boundary: str = ""
-    """Stands before and behind the greeting where it is to be left out for readers without a name."""
+    """The marker before and after the greeting, which readers without a name do not get."""
     theme: Theme = field(default_factory=Theme)
     text_overrides: Mapping[str, OverrideText] = field(default_factory=dict)
-    """The newsletter's own words for phrases of the catalogue: see mailer.domain.text_overrides."""
+    """The newsletter's replacements for catalogue messages: see mailer.domain.text_overrides."""
 
 
 @dataclass(frozen=True, slots=True)
 class TransactionalContent:
-    """Everything that a transactional email prints: one about a subscription."""
+    """The complete content of a transactional email."""
 
     kind: str
-    """Name of the folder with its templates, in ``templates/email``."""
+    """The folder with its templates in ``templates/email``."""
     language: str
     direction: str
     newsletter: str
@@ -137,17 +140,14 @@ class TransactionalContent:
     postal_address: str
     reply_to: str
     action_url: str
-    """Where its button leads."""
-    email_address: str
-    """To which it goes."""
-    website: str = ""
+    """The URL of the button."""
     unsubscribe: str = ""
     sections: tuple[str, ...] = ()
-    """Titles, in the email's language as far as there are any."""
+    """Section titles, in the email's language if translated."""
     languages: tuple[str, ...] = ()
     """BCP 47 tags, best first."""
     masked_address: str = ""
-    """The other end of a change of address, masked."""
+    """The other address of a change of address, masked."""
     monthly: bool = False
     """One email a month instead of each issue."""
     text_only: bool = False
@@ -156,7 +156,7 @@ class TransactionalContent:
     can_undo: bool = False
     """The change that it is about can be undone where the button leads."""
     link_lifetime_hours: int = 0
-    """How long the link opens."""
+    """How long the link works."""
     theme: Theme = field(default_factory=Theme)
     text_overrides: Mapping[str, OverrideText] = field(default_factory=dict)
-    """The newsletter's, for this language: see mailer.domain.text_overrides."""
+    """The newsletter's replacements for catalogue messages in this language."""

@@ -1,4 +1,4 @@
-"""What comes back by mail: delivery status notifications (RFC 3464), and what is none."""
+"""Parses delivery status notifications (RFC 3464)."""
 
 import re
 from dataclasses import dataclass
@@ -10,38 +10,38 @@ from mailer.domain.outcomes import Outcome, Reply, Stage, classify
 _ENHANCED_CODE = re.compile(r"\b([245]\.\d{1,3}\.\d{1,3})\b")
 _BASIC_CODE = re.compile(r"\b([45]\d\d)\b")
 _MAX_READ_CHARS = 2_000
-"""Characters of what the other server said that are looked at: anybody may write a notice, of any length."""
+"""Characters read from each field. Anybody can send a notification of any length."""
 _MAX_REPLY_CHARS = 300
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryStatus:
-    """What a delivery status notification says of the one message that it is about."""
+    """The content of a delivery status notification."""
 
     action: str
-    """failed, delayed, delivered, relayed or expanded."""
+    """``failed``, ``delayed``, ``delivered``, ``relayed`` or ``expanded`` (RFC 3464 section 2.3.3)."""
     outcome: Outcome
-    """``accepted`` unless it failed or is delayed."""
+    """``accepted`` for every action but ``failed`` and ``delayed``."""
     reply: str
-    """Status and what the other server said, without addresses."""
+    """The status code and the other server's reply, without addresses."""
 
 
 def parse_dsn(message: bytes) -> DeliveryStatus | None:
-    """None for whatever is no delivery status notification: an answer, an auto-reply, junk.
+    """Parse a delivery status notification. Return None for any other mail, such as an auto-reply.
 
-    The worst of several recipients counts; we send to one at a time, so that there is one.
+    If there are several recipients, the worst status counts. Our messages have one recipient each.
     """
     try:
         mail = message_from_bytes(message, policy=policy.compat32)
         if mail.get_content_type() != "multipart/report":
             return None
-        found = [
-            notice for part in mail.walk() if _is_delivery_status(part) for notice in _parse_report(part)
+        statuses = [
+            status for part in mail.walk() if _is_delivery_status(part) for status in _parse_report(part)
         ]
     except (RecursionError, TypeError, ValueError, LookupError):
-        return None  # what the library stumbles over, such as parts a thousand deep: no server writes that
+        return None  # malformed MIME that the library cannot parse, such as parts nested a thousand deep
     order = ["failed", "delayed"]
-    return min(found, key=lambda n: order.index(n.action) if n.action in order else 9) if found else None
+    return min(statuses, key=lambda s: order.index(s.action) if s.action in order else 9, default=None)
 
 
 def _is_delivery_status(part: Message) -> bool:
@@ -58,20 +58,20 @@ def _parse_report(part: Message) -> list[DeliveryStatus]:
 def _parse_recipient(block: Message) -> DeliveryStatus:
     action = _printable(str(block["Action"])[:_MAX_READ_CHARS]).strip().lower().partition(" ")[0]
     status = _ENHANCED_CODE.search(str(block.get("Status", "")))
-    said = _printable(str(block.get("Diagnostic-Code", "")).partition(";")[2][:_MAX_READ_CHARS])
+    diagnostic = _printable(str(block.get("Diagnostic-Code", "")).partition(";")[2][:_MAX_READ_CHARS])
     enhanced = status[1] if status else ""
-    code = _BASIC_CODE.search(said)
+    code = _BASIC_CODE.search(diagnostic)
     basic = int(code[1]) if code else 450 if enhanced.startswith("4") else 550
-    words = " ".join("…" if "@" in word else word for word in said.split())[:_MAX_REPLY_CHARS]
-    reply = " ".join(filter(None, [enhanced, words]))
+    text = " ".join("…" if "@" in word else word for word in diagnostic.split())[:_MAX_REPLY_CHARS]
+    reply = " ".join(filter(None, [enhanced, text]))
     match action:
         case "failed":
-            return DeliveryStatus(action, classify(Reply(basic, enhanced, words), Stage.RCPT), reply)
+            return DeliveryStatus(action, classify(Reply(basic, enhanced, text), Stage.RCPT), reply)
         case "delayed":
             return DeliveryStatus(action, Outcome.DEFERRED, reply)
     return DeliveryStatus(action, Outcome.ACCEPTED, reply)
 
 
 def _printable(text: str) -> str:
-    """Neither what a database does not take, nor what a terminal obeys."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)
+    """Replace control characters, which databases refuse and terminals interpret, by spaces."""
+    return "".join(char if char.isprintable() else " " for char in text)

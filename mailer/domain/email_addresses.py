@@ -1,16 +1,16 @@
-"""Mail addresses: how they are compared, and how they travel."""
+"""Email addresses: SMTP form, domain, masking and comparison."""
 
 import idna
 
 
 def to_smtp(address: str) -> tuple[str, bool]:
-    """The address as SMTP takes it, its domain in ASCII (RFC 5890), and whether it needs SMTPUTF8 (RFC 6531).
+    """Return the address with an ASCII domain (RFC 5890), and whether it needs SMTPUTF8 (RFC 6531).
 
-    Raises ValueError for what is no address.
+    Raises ValueError if it is not an address.
     """
     local, at, domain = address.rpartition("@")
     if not at or not local or not domain:
-        raise ValueError(f"“{address}” is not a mail address")
+        raise ValueError(f"“{address}” is not an email address")
     if not domain.isascii():
         try:
             domain = idna.encode(domain, uts46=True).decode("ascii")
@@ -20,19 +20,21 @@ def to_smtp(address: str) -> tuple[str, bool]:
 
 
 def domain_of(address: str) -> str:
+    """Return the part after the last @."""
     return address.rpartition("@")[2]
 
 
 def masked(address: str) -> str:
-    """``ana.k@example.org`` → ``a…@example.org``: enough for its owner, too little for anybody else."""
+    """Mask an address: ``ana.k@example.org`` → ``a…@example.org``. Only its owner recognises it."""
     local, _, domain = address.rpartition("@")
     return f"{local[:1]}…@{domain}"
 
 
 def strip_subaddress(key: str) -> str:
-    """One key for all addresses that lead to one mailbox: ``ana+news@`` to ``ana@``, and at Gmail ``a.na@``, too.
+    """Return one key for all addresses of a mailbox: ``ana+news@`` → ``ana@`` (RFC 5233).
 
-    Limits alone go by it. Where the two are different people after all, they share one.
+    Also removes dots at Gmail, which ignores them. Use it for rate limits only: elsewhere a plus sign
+    may separate different people, who then share a limit.
     """
     local, _, domain = key.rpartition("@")
     local = local.partition("+")[0] or local

@@ -1,4 +1,4 @@
-"""The headers of an edition: the same for all its readers but for the slots.
+"""The headers of an edition and of a transactional email. Only the slots differ between readers.
 
 Sources: RFC 5322 (fields), RFC 2369 (List-Help, List-Owner, List-Archive), RFC 2919 (List-ID), RFC 8058 (one-click
 unsubscribe), Gmail's Feedback-ID, RFC 3282 (Content-Language).
@@ -24,7 +24,7 @@ TO, DATE, MESSAGE_ID, UNSUBSCRIBE, MAILTO_UNSUBSCRIBE = (
 
 @dataclass(frozen=True, slots=True)
 class SenderIdentity:
-    """Who sends, and where answers go."""
+    """The sender and the addresses for replies and bounces."""
 
     sender_name: str
     sender_address: str
@@ -33,17 +33,17 @@ class SenderIdentity:
     list_name: str
     bounce_domain: str
     page_url_prefix: str
-    """What the address of a reader's page begins with."""
+    """The part of a reader's page URL before the token."""
     feedback_id: str
-    """``a:b:c`` of the Feedback-ID: no value of one person."""
+    """``a:b:c`` of the Feedback-ID. It must not identify a person."""
     archive_url: str = ""
-    """Address of the public archive; empty where there is none."""
+    """URL of the public archive. Empty if there is none."""
 
 
 def edition_headers(
     sender: SenderIdentity, subject: str, language: str
 ) -> list[tuple[str, Sequence[HeaderPiece]]]:
-    """Names and values, in the order of printing. Raises UnsafeHeader."""
+    """Return the headers of an edition as names and values, in order. Raises UnsafeHeader."""
     contact = (sender.reply_to or sender.sender_address).encode("ascii")
     sender_id = "".join(c for c in sender.list_id if c.isalnum())[:15]
     headers: list[tuple[str, Sequence[HeaderPiece]]] = [
@@ -61,7 +61,7 @@ def edition_headers(
         ("List-ID", [f"{sender.list_name} <{sender.list_id}>".encode("ascii")]),
         (
             "List-Unsubscribe",
-            # Folded only between the addresses: receivers cannot read a folded one.
+            # Fold only between the URLs: some receivers do not unfold a URL.
             [
                 b"<" + sender.page_url_prefix.encode("ascii") + TokenPrefix.unsubscribe.encode("ascii"),
                 UNSUBSCRIBE,
@@ -87,7 +87,7 @@ def edition_headers(
 
 @dataclass(frozen=True, slots=True)
 class TransactionalHeaders:
-    """What the headers of a note say. ``unsubscribe``: page and mail address, of a note to a subscriber."""
+    """The header fields of a transactional email."""
 
     sender_name: str
     sender_address: str
@@ -99,10 +99,11 @@ class TransactionalHeaders:
     message_id: str
     language: str
     unsubscribe: tuple[str, str] | None = None
+    """Page URL and mail address, for an email to a subscriber."""
 
 
 def transactional_headers(fields: TransactionalHeaders) -> list[tuple[str, Sequence[HeaderPiece]]]:
-    """Names and values of a mail to one person, in the order of printing. Raises UnsafeHeader."""
+    """Return the headers of a transactional email, in order. Raises UnsafeHeader."""
     headers: list[tuple[str, Sequence[HeaderPiece]]] = [
         ("Date", [fields.date.encode("ascii")]),
         ("From", [mailbox(fields.sender_name, fields.sender_address, "From")]),
@@ -113,7 +114,7 @@ def transactional_headers(fields: TransactionalHeaders) -> list[tuple[str, Seque
     if fields.reply_to and fields.reply_to != fields.sender_address:
         headers.append(("Reply-To", [fields.reply_to.encode("ascii")]))
     if fields.unsubscribe:
-        page, mail = (part.encode("ascii") for part in fields.unsubscribe)
+        page, mail = (url.encode("ascii") for url in fields.unsubscribe)
         headers += [
             ("List-Unsubscribe", [b"<" + page + b">,\r\n <mailto:" + mail + b"?subject=unsubscribe>"]),
             ("List-Unsubscribe-Post", [b"List-Unsubscribe=One-Click"]),

@@ -1,4 +1,4 @@
-"""How issues stand in the archive: what their addresses say, and their titles."""
+"""URL slugs and titles of issues in the archive."""
 
 import re
 from collections.abc import Iterable
@@ -7,16 +7,18 @@ _SEPARATOR = r"(?:\s+[–—|·-]\s+|:\s+)"
 
 
 def unique_slugs(numbers: Iterable[tuple[int, str]]) -> dict[int, str]:
-    """Issue → what stands for it in an address, from (issue, number): ``2026/3`` becomes ``2026-3``. Where
-    two numbers come to the same, the issue that was made later has its id added."""
-    made: dict[int, str] = {}
+    """Return a slug for each issue, from (issue, number): ``2026/3`` becomes ``2026-3``.
+
+    If two numbers give the same slug, the later issue's id is appended to its slug.
+    """
+    slugs: dict[int, str] = {}
     for issue, number in sorted(numbers):
-        word = "-".join(re.findall(r"[^\W_]+", number.casefold())) or str(issue)
-        made[issue] = word if word not in made.values() else f"{word}-{issue}"
-    return made
+        slug = "-".join(re.findall(r"[^\W_]+", number.casefold())) or str(issue)
+        slugs[issue] = slug if slug not in slugs.values() else f"{slug}-{issue}"
+    return slugs
 
 
 def short_title(subject: str, name: str, number: str) -> str:
-    """A subject without the newsletter's name and number at its end, which the page says anyway."""
-    own = rf"{_SEPARATOR}{re.escape(name)}(?:[\s,]+(?:\S+\s+)?{re.escape(number)})?$"
-    return re.sub(own, "", subject.strip(), flags=re.IGNORECASE) or subject
+    """Return a subject without the newsletter's name and number at its end."""
+    suffix = rf"{_SEPARATOR}{re.escape(name)}(?:[\s,]+(?:\S+\s+)?{re.escape(number)})?$"
+    return re.sub(suffix, "", subject.strip(), flags=re.IGNORECASE) or subject

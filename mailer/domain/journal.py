@@ -1,4 +1,4 @@
-"""What a journal of hand-overs proves about deliveries whose worker is gone."""
+"""Reads the send journal of a lost worker."""
 
 import re
 from dataclasses import dataclass, field
@@ -10,25 +10,29 @@ _LINE = re.compile(r"([DW]) (\d+)|A (\d+) (\d{3})(?: (\d\.\d{1,3}\.\d{1,3}))?(?:
 
 @dataclass(frozen=True, slots=True)
 class JournalEvidence:
+    """What a journal proves about the deliveries of one claim."""
+
     final_dot_sent: frozenset[int] = frozenset()
-    """Subscribers whose message may have been finished."""
+    """Subscribers whose final dot may have been sent."""
     replies: dict[int, Reply] = field(default_factory=dict)
-    """The relay's replies to finished messages."""
+    """The relay's replies to the final dot, by subscriber."""
 
 
 def read_journal(text: str) -> JournalEvidence:
-    """Evidence of one claim. A line cut short by a crash counts for nothing: the whole D line stands before
-    the dot goes out."""
-    handed: set[int] = set()
-    answered: dict[int, Reply] = {}
+    """Return the evidence in a claim's journal.
+
+    A line cut short by a crash is ignored: the complete D line is written before the dot is sent.
+    """
+    final_dot_sent: set[int] = set()
+    replies: dict[int, Reply] = {}
     for line in text.split("\n")[:-1]:
-        found = _LINE.fullmatch(line)
-        if found is None:
+        match = _LINE.fullmatch(line)
+        if match is None:
             continue
-        if found[1] == "D":
-            handed.add(int(found[2]))
-        elif found[1] == "W":
-            handed.discard(int(found[2]))
+        if match[1] == "D":
+            final_dot_sent.add(int(match[2]))
+        elif match[1] == "W":
+            final_dot_sent.discard(int(match[2]))
         else:
-            answered[int(found[3])] = Reply(int(found[4]), found[5] or "", found[6] or "")
-    return JournalEvidence(frozenset(handed), answered)
+            replies[int(match[3])] = Reply(int(match[4]), match[5] or "", match[6] or "")
+    return JournalEvidence(frozenset(final_dot_sent), replies)

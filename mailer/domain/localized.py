@@ -1,4 +1,4 @@
-"""Words that a newsletter has in several languages, and the ones that a page shows."""
+"""Selects from a newsletter's texts, and from our catalogues, those in a reader's language."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -13,31 +13,38 @@ def N_(message: str) -> str:
 
 
 class LocalizedText(NamedTuple):
+    """A text and its language."""
+
     text: str
     language: str
-    """Of the text, which may be another one than the page's."""
+    """May differ from the page's language."""
 
 
 def localize(texts: Mapping[str, str], language: str, chains: FallbackChains, default: str) -> LocalizedText:
-    """The text for a page in ``language``, else the nearest there is; empty for no texts at all."""
-    found = choose_language([language], list(texts), chains, default)
-    tag = found.language if found else next(iter(texts), "")
+    """Return the text in the nearest language, or an empty text if there is none."""
+    match = choose_language([language], list(texts), chains, default)
+    tag = match.language if match else next(iter(texts), "")
     return LocalizedText(texts[tag], tag) if tag else LocalizedText("", language)
 
 
 def sender_display_name(sender: str, names: Mapping[str, str], name: str) -> str:
-    """By whom a mail is signed. A sender who goes by the newsletter's name in some language goes by ``name``,
-    which is the one in the language of the mail."""
+    """Return the sender's display name for a mail.
+
+    If the sender is the newsletter's name in any language, return ``name``, its name in the mail's language.
+    """
     return name if sender in names.values() else sender
 
 
 def ui_languages(languages: Sequence[str]) -> tuple[str, ...]:
-    """The catalogues that serve readers of these languages, in the same order."""
+    """Return the catalogues for readers of these languages, in the same order."""
     catalogues = list(known_languages())
-    return tuple(dict.fromkeys(found for tag in languages if (found := match_language(tag, catalogues))))
+    matches = (match_language(tag, catalogues) for tag in languages)
+    return tuple(dict.fromkeys(filter(None, matches)))
 
 
-def ui_language(wanted: Sequence[str], languages: Sequence[str], chains: FallbackChains, default: str) -> str:
-    """The catalogue in which a page speaks to someone who wants ``wanted``; English when nothing fits."""
-    found = choose_language(wanted, ui_languages(languages), chains, default)
-    return found.language if found else "en"
+def ui_language(
+    preferred: Sequence[str], languages: Sequence[str], chains: FallbackChains, default: str
+) -> str:
+    """Return the catalogue for a reader's preferred languages, ``en`` if none matches."""
+    match = choose_language(preferred, ui_languages(languages), chains, default)
+    return match.language if match else "en"

@@ -1,15 +1,15 @@
-"""What went where lately: counts of outcomes by relay and destination, and the processes that are at work."""
+"""Recent outcomes by relay and provider, and heartbeats of workers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 QUEUES = ("scheduler", "expand", "compose", "send", "retry", "transactional")
-"""One queue a purpose, so that retries never hold up first sends, nor sends the clock."""
+"""The Celery queues. Separate, so that retries do not delay first sends, nor sends the scheduler."""
 
 
 class OutcomeKey(NamedTuple):
-    """What is counted together."""
+    """The key under which outcomes are counted."""
 
     queue: str
     """``send`` for first attempts, ``retry`` for later ones."""
@@ -20,13 +20,12 @@ class OutcomeKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class WorkerHeartbeat:
-    """A process that said a moment ago that it is at work."""
+    """The latest report of a running worker process."""
 
     name: str
     queues: Sequence[str]
     active_tasks: int
-    """Tasks under way."""
     started_at: float
     """Seconds since the epoch."""
     last_consumed: Mapping[str, float]
-    """When it last took a task from each queue, in seconds since the epoch: what proves that it consumes."""
+    """When it last took a task from each queue, in seconds since the epoch."""

@@ -1,4 +1,4 @@
-"""The settings of a newsletter as they are written in a file."""
+"""The settings of a newsletter, read from a TOML file."""
 
 import re
 import tomllib
@@ -13,12 +13,11 @@ from mailer.domain.localized import ui_languages
 
 
 class NewsletterError(ValueError):
-    """Why newsletter settings cannot be used; one line for each problem."""
+    """Invalid newsletter settings. The message has one line per problem."""
 
 
 class ChangeRefused(ValueError):
-    """What was asked for cannot be done to this newsletter or issue; the message tells an author why and what to
-    do."""
+    """A change that this newsletter or issue does not allow. The message tells an author what to do."""
 
 
 def _language_tag(value: str) -> str:
@@ -34,7 +33,9 @@ def _email_address(value: str) -> str:
     except EmailNotValidError as error:
         raise ValueError(str(error)) from None
     if ascii_email is None:
-        raise ValueError("the part before the @ must be in ASCII, or many mail servers could not answer")
+        raise ValueError(
+            "the part before the @ must be ASCII, because many mail servers cannot reply otherwise"
+        )
     return ascii_email
 
 
@@ -46,9 +47,9 @@ def _single_line(value: str) -> str:
 
 def _multi_line(value: str) -> str:
     if re.search(r"[\x00-\x09\x0b-\x1f\x7f\u0085\u2028\u2029]", value.replace("\r\n", "\n")):
-        raise ValueError("must be lines of text without control characters")
+        raise ValueError("must be text without control characters")
     if not value.strip():
-        raise ValueError("must not be empty: no mail may go out without a postal address")
+        raise ValueError("must not be empty: every email needs a postal address")
     return value.replace("\r\n", "\n").strip()
 
 
@@ -64,6 +65,8 @@ class _Strict(BaseModel):
 
 
 class ThemeSettings(_Strict):
+    """The colours of a newsletter."""
+
     accent: Colour = "#0b5c7a"
     text: Colour = "#1c2430"
     surface: Colour = "#ffffff"
@@ -71,6 +74,8 @@ class ThemeSettings(_Strict):
 
 
 class SectionSettings(_Strict):
+    """A section of a newsletter, with titles and descriptions by language."""
+
     key: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
     always_included: bool = False
     colour: Colour | Literal[""] = ""
@@ -79,6 +84,8 @@ class SectionSettings(_Strict):
 
 
 class NewsletterSettings(_Strict):
+    """A newsletter: sender, languages, theme, sections and sending rules."""
+
     slug: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
     sender_name: SingleLine
     sender_address: EmailAddress
@@ -95,12 +102,12 @@ class NewsletterSettings(_Strict):
     theme: ThemeSettings = ThemeSettings()
     quiet_from: time | None = None
     quiet_until: time | None = None
-    """No first attempt between these, on each reader's own clock."""
+    """No first attempt between ``quiet_from`` and this, in each reader's time zone."""
     public: bool = True
     uncertain_policy: Literal["keep", "resend"] = "keep"
-    """What becomes of a delivery whose outcome nobody knows: kept for a person to resolve, or sent once more."""
+    """How to handle an uncertain delivery: keep it for a person to resolve, or send it again."""
     text_overrides: dict[LanguageTag, dict[str, SingleLine | list[SingleLine]]] = {}
-    """Own words for phrases of the catalogues: see mailer.domain.text_overrides."""
+    """Replacements for catalogue messages: see mailer.domain.text_overrides."""
     sections: list[SectionSettings] = []
 
     @model_validator(mode="after")
@@ -114,10 +121,10 @@ class NewsletterSettings(_Strict):
         if self.default_language not in self.languages:
             raise ValueError(f"default_language {self.default_language} is not among languages")
         keys = [section.key for section in self.sections]
-        if double := {key for key in keys if keys.count(key) > 1}:
-            raise ValueError(f"two sections have the key {', '.join(sorted(double))}")
-        if strange := self.text_overrides.keys() - {*self.languages, *ui_languages(self.languages)}:
-            raise ValueError(f"text_overrides: {', '.join(sorted(strange))} is not among languages")
+        if duplicates := {key for key in keys if keys.count(key) > 1}:
+            raise ValueError(f"two sections have the key {', '.join(sorted(duplicates))}")
+        if unknown := self.text_overrides.keys() - {*self.languages, *ui_languages(self.languages)}:
+            raise ValueError(f"text_overrides: {', '.join(sorted(unknown))} is not among languages")
         if not self.names:
             raise ValueError("names needs at least one name")
         if len(self.sections) > 62:
@@ -126,7 +133,7 @@ class NewsletterSettings(_Strict):
 
 
 def read_newsletter(source: str) -> NewsletterSettings:
-    """Settings from TOML text. Raises NewsletterError."""
+    """Read settings from TOML. Raises NewsletterError."""
     try:
         return NewsletterSettings.model_validate(tomllib.loads(source))
     except tomllib.TOMLDecodeError as error:
@@ -134,6 +141,6 @@ def read_newsletter(source: str) -> NewsletterSettings:
     except ValidationError as error:
         lines = []
         for item in error.errors(include_url=False, include_input=False):
-            where = ".".join(str(part) for part in item["loc"])
-            lines.append(f"{where}: {item['msg'].removeprefix('Value error, ')}" if where else item["msg"])
+            field = ".".join(str(key) for key in item["loc"])
+            lines.append(f"{field}: {item['msg'].removeprefix('Value error, ')}" if field else item["msg"])
         raise NewsletterError("\n".join(lines)) from None

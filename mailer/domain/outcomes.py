@@ -1,7 +1,7 @@
-"""What an SMTP reply means for a delivery.
+"""Classifies SMTP replies by what they mean for a delivery.
 
-The rules, first match wins. "Enhanced" is the code of RFC 3463 (registry: RFC 5248) and outranks the
-basic code of RFC 5321; an enhanced code that is absent, malformed, of class 2 or X.0.0 says nothing.
+The first matching rule applies. The enhanced code (RFC 3463; registry: RFC 5248) outranks the basic code
+of RFC 5321. An enhanced code that is absent, malformed, of class 2 or X.0.0 is ignored.
 
 ====================== =========================== ========= =======================================
 stage                  reply                       outcome   why
@@ -54,7 +54,7 @@ from typing import NamedTuple
 
 
 class Stage(StrEnum):
-    """The command that a reply answers; ``final`` is the dot that ends the message."""
+    """The command that a reply answers. ``final`` is the dot that ends the message."""
 
     CONNECT = "connect"
     GREETING = "greeting"
@@ -68,39 +68,41 @@ class Stage(StrEnum):
 
 
 class Outcome(StrEnum):
-    """What became of one attempt to hand a delivery over."""
+    """The outcome of one attempt to transfer a message to a relay."""
 
     ACCEPTED = "accepted"
-    """The relay took responsibility."""
+    """The relay accepted responsibility (RFC 5321 section 6.1)."""
     DEFERRED = "retry"
-    """Not taken, for now: a 4yz, or a connection lost before the final dot."""
+    """Not accepted yet: a 4yz reply, or a connection lost before the final dot."""
     HARD_BOUNCE = "hard"
-    """The address is bad: suppress it."""
+    """The address is invalid: suppress it."""
     MAILBOX_FULL = "soft"
-    """The mailbox is full: count it; ``Reply.code`` tells whether to try again (4yz) or not (5yz)."""
+    """The mailbox is full: count it. Retry after a 4yz ``Reply.code``, not after a 5yz."""
     CONTENT_REJECTED = "message"
-    """The message is at fault: stop the issue."""
+    """The message itself was refused: stop the issue."""
     POLICY = "policy"
-    """Refused by policy or authentication: open the breaker for that domain, suppress nobody."""
+    """Refused by policy or authentication: open the domain's breaker, suppress nobody."""
     SENDER_REJECTED = "sender"
-    """Our own sender is refused, whoever the reader is: stop the issue, and nothing is the delivery's fault."""
+    """Our sender is refused for every recipient: stop the issue, do not count an attempt."""
     REJECTED = "rejected"
-    """Refused for good, for another reason: failed, not suppressed."""
+    """Permanently refused for another reason: the delivery fails, the address is not suppressed."""
     UNKNOWN = "unknown"
-    """The final dot was written and no reply came: perhaps taken. Never send again unasked."""
+    """Final dot sent, no reply: the delivery is uncertain. Never retry automatically."""
     RELAY_UNAVAILABLE = "relay"
-    """The relay cannot be used: nothing is the delivery's fault, and nothing was handed over."""
+    """The relay cannot be used. Nothing was transferred, and no attempt is counted."""
     NOT_SENT = "withheld"
-    """Not sent by our own decision: it may not be sent any more, or the sending was called off."""
+    """Not sent by our own decision: no longer allowed, or cancelled."""
 
 
 class Reply(NamedTuple):
-    """An SMTP reply: ``code`` of three digits, ``enhanced`` such as ``5.1.1`` or empty, ``text`` on one
-    line, printable, without either code."""
+    """An SMTP reply."""
 
     code: int
+    """Three digits."""
     enhanced: str
+    """Such as ``5.1.1``, or empty."""
     text: str
+    """One printable line, without the codes."""
 
     def __str__(self) -> str:
         enhanced = f" {self.enhanced}" if self.enhanced else ""
@@ -108,8 +110,8 @@ class Reply(NamedTuple):
 
 
 def redact_addresses(text: str) -> str:
-    """A reply's words without the addresses that it quotes: for where nobody's may stand."""
-    # Word by word: to look for the sign within a word, an expression begins anew at each of its letters.
+    """Replace the addresses in a reply's text by ``…``."""
+    # A pattern that searches for @ inside a word would take quadratic time.
     return _WORD.sub(lambda word: "…" if "@" in word[0][1:-1] else word[0], text) if "@" in text else text
 
 
@@ -154,7 +156,7 @@ _SAYS_FULL = re.compile(r"quota|\bfull\b|storage", re.IGNORECASE)
 
 
 def classify(reply: Reply, stage: Stage) -> Outcome:
-    """The outcome of an attempt that ended with this reply at this stage; see the module's table."""
+    """Return the outcome of an attempt that ended with a reply at a stage. See the module's table."""
     if stage in _SESSION_STAGES:
         return Outcome.RELAY_UNAVAILABLE
     match reply.code // 100:

@@ -1,4 +1,4 @@
-"""What services ask of the outside world. Adapters fit these shapes; bootstrap brings the two together."""
+"""The interfaces that services need. Adapters implement them; ``mailer.bootstrap`` connects the two."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
@@ -14,16 +14,20 @@ from mailer.domain.transfer import Envelope, TransferObserver, TransferResult
 
 
 class Clock(Protocol):
+    """The time, passed in so that tests can set it."""
+
     def now(self) -> datetime:
-        """Return the time of day, in UTC. Somebody may set it, also back."""
+        """Return the current time in UTC. It may jump, even backwards."""
         ...
 
     def monotonic(self) -> float:
-        """Return seconds on a clock that nobody sets; only differences mean something."""
+        """Return seconds on a clock that never jumps. Only differences are meaningful."""
         ...
 
 
 class Rendered(Protocol):
+    """A rendered email."""
+
     @property
     def html(self) -> str: ...
     @property
@@ -31,47 +35,53 @@ class Rendered(Protocol):
 
 
 class RenderedEdition(Rendered, Protocol):
+    """A rendered edition and its web view."""
+
     @property
     def web_view_html(self) -> str:
-        """The HTML of the web view: nothing of its reader in it."""
+        """The HTML of the web view, without personal data."""
         ...
 
 
 class RenderedLanguage(Protocol):
-    """An issue in one language, from which its editions are cut."""
+    """An issue rendered in one language, with all its sections."""
 
     def edition(self, sections: Collection[str], web_view: str) -> RenderedEdition:
-        """The edition with the sections of these keys, and its own web view instead of the content's."""
+        """Return the edition with the given section keys and web view URL."""
         ...
 
 
 class Renderer(Protocol):
-    """Gives an issue its look."""
+    """Renders editions of an issue as HTML and text."""
 
     def render(self, content: EditionContent) -> RenderedEdition: ...
     def render_language(self, content: EditionContent) -> RenderedLanguage: ...
 
 
 class RenderedTransactional(Rendered, Protocol):
+    """A rendered transactional email."""
+
     @property
     def subject(self) -> str: ...
 
 
 class TransactionalRenderer(Protocol):
-    """Gives a note its words and its look."""
+    """Renders transactional emails."""
 
     def render(self, content: TransactionalContent) -> RenderedTransactional: ...
 
 
 class Signer(Protocol):
-    """Signs messages for those whose relay does not."""
+    """Signs messages with DKIM (RFC 6376)."""
 
     def sign(self, segments: Sequence[bytes]) -> bytes:
-        """Header lines to stand before a message; empty without keys."""
+        """Return the signature headers of a message, empty if there is no key."""
         ...
 
 
 class PreparedPicture(Protocol):
+    """A picture ready to be stored and mailed. Sizes are in pixels."""
+
     @property
     def sha256(self) -> str: ...
     @property
@@ -85,17 +95,17 @@ class PreparedPicture(Protocol):
 
 
 PictureLoader = Callable[[str], PreparedPicture]
-"""The picture at a path of a document. Raises ValueError in words for a coordinator."""
+"""Loads the picture at a path in a document. Raises ValueError with a message for a coordinator."""
 
 
 class MailUrls(Protocol):
-    """Makes the addresses and tokens that stand in a mail."""
+    """Builds the URLs and tokens in a mail."""
 
     def web_view_url(self, issue: int, edition: int) -> str: ...
     def archive_url(self, slug: str) -> str: ...
     def picture_url(self, sha256: str, media_type: str) -> str: ...
     def page_url(self, path: str) -> str:
-        """The URL of a path without a leading slash, or of a slot that stands for one."""
+        """Return the URL of a path without a leading slash. ``path`` may be a slot marker."""
         ...
 
     def preferences_url(self, newsletter: int, subscriber: int) -> str: ...
@@ -110,26 +120,26 @@ class MailUrls(Protocol):
 
 
 class InboundRecipient(Protocol):
-    """What a mail that came back is about."""
+    """What the recipient address of an inbound mail refers to."""
 
     @property
     def kind(self) -> str:
-        """``unsubscribe`` or ``bounce`` of an issue, ``quit`` or ``note`` of a newsletter."""
+        """The purpose of the address, such as ``bounce``: see ``mailer.adapters.urls``."""
         ...
 
     @property
     def context_id(self) -> int:
-        """Issue, or newsletter."""
+        """An issue or newsletter id, depending on the kind."""
         ...
 
     @property
     def target_id(self) -> int:
-        """Subscriber, or note."""
+        """A subscriber or transactional email id, depending on the kind."""
         ...
 
 
 class SubscriberSlots(Protocol):
-    """What is different in each reader's mail, ready for the slots."""
+    """The slot values of one reader, except name and address."""
 
     @property
     def unsubscribe(self) -> str: ...
@@ -145,18 +155,19 @@ class SubscriberSlots(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TransferReport:
-    """What became of some envelopes. ``error``: the journal's, which ended the sending."""
+    """The results of a group of envelopes."""
 
     results: Sequence[TransferResult]
     error: Exception | None
+    """The observer's error that stopped the transfer, or None."""
 
 
 MaySend = Callable[[Envelope], bool]
-"""Asked right before a message is begun; what may not be sent is withheld."""
+"""Called right before a message is started. If it returns false, the message is not sent."""
 
 
 class SmtpPool(Protocol):
-    """Hands messages to relays over kept connections."""
+    """Transfers messages to relays over persistent connections."""
 
     def transfer(
         self,
@@ -167,19 +178,19 @@ class SmtpPool(Protocol):
     ) -> Future[TransferReport]: ...
 
     def drain(self, seconds: float) -> None:
-        """What the relays have not answered by then is called off."""
+        """Wait for the relays' replies, and cancel what is left after ``seconds``."""
         ...
 
 
 class Limiter(Protocol):
-    """Keeps rates, for all workers together."""
+    """Enforces rate limits across all workers."""
 
     def acquire(self, requests: Sequence[TokenRequest]) -> Sequence[TokenGrant]: ...
     def release(self, requests: Sequence[TokenRequest]) -> None: ...
 
 
 class Metrics(Protocol):
-    """What processes tell each other about themselves; nothing depends on it."""
+    """Counters and heartbeats of the processes. For display only."""
 
     def add(self, counts: Mapping[OutcomeKey, int]) -> None: ...
     def recent_rates(self) -> Mapping[OutcomeKey, float]: ...
@@ -188,14 +199,17 @@ class Metrics(Protocol):
 
 
 class Journal(TransferObserver, Protocol):
+    """The journal of one claim."""
+
     deadline: float
+    """On the monotonic clock. No final dot is sent after it."""
 
     def close(self) -> None: ...
     def delete(self) -> None: ...
 
 
 class Journals(Protocol):
-    """Where workers of this host write down what they hand over."""
+    """The journals of this host's workers."""
 
     @property
     def worker(self) -> str: ...

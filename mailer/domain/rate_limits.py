@@ -1,4 +1,4 @@
-"""Asking for leave to send: so many messages, within the rates of one or several buckets."""
+"""Requests and grants for token buckets. One message takes one token from each of its buckets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """A bucket and its ``rate`` in messages a second, above 0."""
+    """A bucket and its rate in messages a second, above 0."""
 
     bucket: str
     rate: float
@@ -14,22 +14,25 @@ class RateLimit:
 
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
-    """For ``want`` messages that count in every bucket of ``limits``; fewer than ``least`` are not worth it."""
+    """A request for tokens from several buckets at once."""
 
     limits: Sequence[RateLimit]
     tokens: int
     minimum: int = 1
+    """The smallest useful grant; if fewer tokens are available, none are granted."""
     may_borrow: bool = False
-    """May have what the buckets gain in the next second too: so that few messages have their turn beside many."""
+    """Whether to use the next second's tokens too. Lets small senders pass next to large ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenGrant:
+    """The answer to a request: the same number of tokens from each bucket."""
+
     tokens: int
     retry_after_seconds: float = 0.0
-    """Seconds until asking again is worth it, where nothing was granted."""
+    """Seconds to wait before the next request, if nothing was granted."""
 
 
 def min_useful_tokens(tokens: int, limits: Sequence[RateLimit]) -> int:
-    """The least to ask for: what a fifth of a second brings, so that slow limits cost few transactions."""
+    """Return the smallest useful grant: a fifth of a second's tokens, to limit transactions."""
     return max(1, min(tokens, int(min(limit.rate for limit in limits) / 5)))

@@ -1,4 +1,4 @@
-"""Which relay takes the next messages."""
+"""Chooses the relay for the next messages, by weight."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ from mailer.domain.warm_up import WarmUp
 
 @dataclass(frozen=True, slots=True)
 class RelayRoute:
-    """A relay, and how much of the mail is to go there."""
+    """A relay and its share of the mail."""
 
     relay: str
     weight: float = 1.0
-    """Its share, beside the others' weights; 0: spare, used when no other can be."""
+    """Share relative to the other weights. 0: a spare, used if no other relay can be."""
     rate: float = 0.0
     """Messages a second; 0 for no limit."""
     warm_up: WarmUp | None = None
@@ -21,9 +21,12 @@ class RelayRoute:
 def by_weight(
     routes: Sequence[RelayRoute], blocked: Collection[str], sent: Mapping[str, float]
 ) -> list[RelayRoute]:
-    """The routes that can be used, in the order to try them: first the one that is furthest behind its share of
-    what was ``handed`` over, the spare ones last."""
+    """Return the routes that are not blocked, in the order to try them.
+
+    The route furthest behind its share of the ``sent`` messages comes first; spares come last.
+    """
     usable = [route for route in routes if route.relay not in blocked]
     return sorted(
-        usable, key=lambda one: (not one.weight, sent.get(one.relay, 0) / one.weight if one.weight else 0)
+        usable,
+        key=lambda route: (not route.weight, sent.get(route.relay, 0) / route.weight if route.weight else 0),
     )

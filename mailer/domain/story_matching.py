@@ -1,8 +1,8 @@
-"""Which story of a document is which story of an issue, when the document is in another language.
+"""Matches the stories of a document with those of an issue, also across languages.
 
-Evidence is tried from the surest to the weakest: the same in everything, the same headline or text (in the same
-language), the same picture, the same link, the same dates, and last the same place in a section whose other
-stories all found their partner. What is left is not guessed.
+Evidence is tried from the strongest to the weakest: identical stories, the same headline or text (in the same
+language), picture, link, dates, and last the position, if all other stories of the section are matched.
+Stories without evidence stay unmatched.
 """
 
 from collections.abc import Callable, Hashable, Sequence
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class StoryFingerprint:
-    """What a story can be recognised by; an empty value says nothing."""
+    """The features that identify a story. Empty ones are ignored."""
 
     headline: str = ""
     picture: str = ""
@@ -22,59 +22,62 @@ class StoryFingerprint:
 
 @dataclass(frozen=True, slots=True)
 class StoryMatches:
+    """The matched and unmatched stories of a section."""
+
     pairs: dict[int, int]
     """Index in the document → index in the issue."""
     by_position: tuple[int, ...]
-    """Those of the pairs, by document index, that only their order speaks for."""
+    """Document indices of pairs that were matched only by position."""
     unmatched: tuple[int, ...]
-    """Document indices without a partner."""
+    """Document indices without a match."""
 
 
 def match_stories(document: Sequence[StoryFingerprint], issue: Sequence[StoryFingerprint]) -> StoryMatches:
-    """Pair the stories of one section."""
+    """Match the stories of one section."""
     pairs: dict[int, int] = {}
 
-    def left() -> list[int]:
-        return [at for at in range(len(document)) if at not in pairs]
+    def unmatched_document() -> list[int]:
+        return [index for index in range(len(document)) if index not in pairs]
 
-    def open_() -> list[int]:
-        taken = set(pairs.values())
-        return [at for at in range(len(issue)) if at not in taken]
+    def unmatched_issue() -> list[int]:
+        matched = set(pairs.values())
+        return [index for index in range(len(issue)) if index not in matched]
 
-    def by(trait: Callable[[StoryFingerprint], Hashable]) -> None:
-        for at in left():
-            value = trait(document[at])
+    def match_unique(feature: Callable[[StoryFingerprint], Hashable]) -> None:
+        """Match stories whose feature occurs once on each side."""
+        for index in unmatched_document():
+            value = feature(document[index])
             if not value:
                 continue
-            here = [other for other in left() if trait(document[other]) == value]
-            there = [other for other in open_() if trait(issue[other]) == value]
-            if len(here) == len(there) == 1:
-                pairs[at] = there[0]
+            same = [other for other in unmatched_document() if feature(document[other]) == value]
+            candidates = [other for other in unmatched_issue() if feature(issue[other]) == value]
+            if len(same) == len(candidates) == 1:
+                pairs[index] = candidates[0]
 
-    def in_turn(trait: Callable[[StoryFingerprint], Hashable]) -> None:
-        """The first with the first, the second with the second of those that are alike."""
-        for at in left():
-            if value := trait(document[at]):
-                there = [other for other in open_() if trait(issue[other]) == value]
-                if there:
-                    pairs[at] = there[0]
+    def match_in_order(feature: Callable[[StoryFingerprint], Hashable]) -> None:
+        """Match stories with the same feature, the first with the first and so on."""
+        for index in unmatched_document():
+            if value := feature(document[index]):
+                candidates = [other for other in unmatched_issue() if feature(issue[other]) == value]
+                if candidates:
+                    pairs[index] = candidates[0]
 
-    in_turn(lambda story: story if story.headline or story.text else None)
-    by(lambda story: story.headline)
-    by(lambda story: story.text)
-    by(lambda story: story.picture)
-    by(lambda story: story.link)
-    by(lambda story: story.dates)
-    in_turn(lambda story: story.headline)
-    here, there = left(), open_()
-    by_order: list[int] = []
-    if len(here) == len(there):
-        for at, other in zip(here, there, strict=True):
-            mine, theirs = document[at], issue[other]
-            clash = any(
-                a and b and a != b for a, b in ((mine.dates, theirs.dates), (mine.picture, theirs.picture))
+    match_in_order(lambda story: story if story.headline or story.text else None)
+    match_unique(lambda story: story.headline)
+    match_unique(lambda story: story.text)
+    match_unique(lambda story: story.picture)
+    match_unique(lambda story: story.link)
+    match_unique(lambda story: story.dates)
+    match_in_order(lambda story: story.headline)
+    rest, candidates = unmatched_document(), unmatched_issue()
+    by_position: list[int] = []
+    if len(rest) == len(candidates):
+        for index, candidate in zip(rest, candidates, strict=True):
+            ours, theirs = document[index], issue[candidate]
+            conflict = any(
+                a and b and a != b for a, b in ((ours.dates, theirs.dates), (ours.picture, theirs.picture))
             )
-            if not clash:
-                pairs[at] = other
-                by_order.append(at)
-    return StoryMatches(pairs, tuple(by_order), tuple(left()))
+            if not conflict:
+                pairs[index] = candidate
+                by_position.append(index)
+    return StoryMatches(pairs, tuple(by_position), tuple(unmatched_document()))

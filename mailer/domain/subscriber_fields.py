@@ -1,4 +1,4 @@
-"""What can be said of a reader, each value judged as it is written: address, name, languages, time zone, consent."""
+"""Validates the fields of a subscriber: address, name, languages, time zone, consent."""
 
 import re
 import unicodedata
@@ -16,50 +16,52 @@ MAX_LANGUAGES = 20
 
 
 class InvalidValue(ValueError):
-    """Why a value cannot be used, in words for the person who mends the file."""
+    """An invalid value. The message is for the person who corrects the file."""
 
 
 def quoted(value: str) -> str:
-    """A value as a sentence shows it: short, and without what would break the line."""
-    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in value[:60])
-    return f"“{shown}{'…' if len(value) > 60 else ''}”"
+    """Return a value in quotation marks, at most 60 characters and without control characters."""
+    text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in value[:60])
+    return f"“{text}{'…' if len(value) > 60 else ''}”"
 
 
-# Most addresses are this plain. All others, and every domain once, are judged by email-validator.
+# Most addresses are this simple. email-validator checks all others, and each domain once.
 is_plain_local_part = re.compile(r"(?=.{1,64}$)[A-Za-z0-9_+-]+(?:\.[A-Za-z0-9_+-]+)*", re.ASCII).fullmatch
 
 
 @lru_cache(maxsize=1 << 16)
 def read_domain(written: str) -> tuple[str, str]:
-    """A domain as people write it and as DNS has it (IDNA). Raises EmailNotValidError."""
-    found = validate_email(f"a@{written}", check_deliverability=False, test_environment=True)
-    return found.domain, found.ascii_domain
+    """Return a domain in Unicode and in ASCII (IDNA). Raises EmailNotValidError."""
+    result = validate_email(f"a@{written}", check_deliverability=False, test_environment=True)
+    return result.domain, result.ascii_domain
 
 
 def read_address(written: str) -> tuple[str, str]:
-    """An address as mail is sent to it, and its key: NFC, domain in ASCII, all in lower case. Raises Unfit.
+    """Return an address for sending, and its key: NFC, ASCII domain, lower case. Raises InvalidValue.
 
-    The standard lets a server tell ``Ana@`` from ``ana@``; none does, and people write both.
+    A server may distinguish ``Ana@`` from ``ana@`` (RFC 5321 section 2.4), but in practice none does, and
+    people write both.
     """
     try:
         local, _, domain = written.rpartition("@")
         if is_plain_local_part(local):
-            shown, ascii_domain = read_domain(domain)
+            unicode_domain, ascii_domain = read_domain(domain)
             if len(local) + len(ascii_domain) < 254:
-                return f"{local}@{shown}", f"{local.lower()}@{ascii_domain}"
-        found = validate_email(written, check_deliverability=False, test_environment=True)
+                return f"{local}@{unicode_domain}", f"{local.lower()}@{ascii_domain}"
+        result = validate_email(written, check_deliverability=False, test_environment=True)
     except EmailNotValidError as error:
         raise InvalidValue(
             f"the address {quoted(written)} cannot be right: {str(error).rstrip('.')}"
         ) from None
-    return found.normalized, f"{found.local_part.casefold()}@{found.ascii_domain}"
+    return result.normalized, f"{result.local_part.casefold()}@{result.ascii_domain}"
 
 
-# Control characters, line breaks of all kinds, and those that turn the direction of the text around them.
+# Control characters, all kinds of line breaks, and bidirectional overrides.
 _find_unsafe = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]").search
 
 
 def read_text(written: str, field_name: str) -> str:
+    """Return a text in NFC. Raises InvalidValue."""
     if len(written) > MAX_TEXT_CHARS:
         raise InvalidValue(
             f"the {field_name} has {len(written)} characters; at most {MAX_TEXT_CHARS} are taken"
@@ -70,18 +72,18 @@ def read_text(written: str, field_name: str) -> str:
 
 
 def read_languages(written: str) -> tuple[str, ...]:
-    """Canonical tags in order of preference, each once. Raises Unfit."""
+    """Return canonical tags in order of preference, without duplicates. Raises InvalidValue."""
     if len(written) > MAX_TEXT_CHARS:
         raise InvalidValue(
             f"the list of languages has {len(written)} characters; at most {MAX_TEXT_CHARS} are taken"
         )
     try:
-        found = tuple(dict.fromkeys(canonical_tag(tag) for tag in re.split(r"[\s,;|]+", written) if tag))
+        tags = tuple(dict.fromkeys(canonical_tag(tag) for tag in re.split(r"[\s,;|]+", written) if tag))
     except InvalidLanguageTag as error:
         raise InvalidValue(str(error)) from None
-    if len(found) > MAX_LANGUAGES:
-        raise InvalidValue(f"{len(found)} languages are named; at most {MAX_LANGUAGES} are taken")
-    return found
+    if len(tags) > MAX_LANGUAGES:
+        raise InvalidValue(f"{len(tags)} languages are named; at most {MAX_LANGUAGES} are taken")
+    return tags
 
 
 @cache
@@ -90,7 +92,7 @@ def _zone_names() -> dict[str, str]:
 
 
 def read_time_zone(written: str) -> str:
-    """A name of the IANA database; ``UTC`` for none. Raises Unfit."""
+    """Return a time zone name of the IANA database, ``UTC`` for an empty text. Raises InvalidValue."""
     if not written:
         return "UTC"
     try:
@@ -100,7 +102,7 @@ def read_time_zone(written: str) -> str:
 
 
 def read_consent_date(written: str) -> datetime:
-    """A moment from an ISO date or date and time; UTC where it says no offset. Raises Unfit."""
+    """Return the UTC time of an ISO 8601 date or time. No offset means UTC. Raises InvalidValue."""
     if not written:
         raise InvalidValue("there is no consent_date: without evidence of consent nobody is added")
     try:
@@ -111,12 +113,13 @@ def read_consent_date(written: str) -> datetime:
 
 
 def read_consent_source(written: str) -> str:
+    """Return where consent was given. Raises InvalidValue if it is missing."""
     if not written:
         raise InvalidValue("there is no consent_source: without evidence of consent nobody is added")
     return read_text(written, "consent_source")
 
 
 def read_display_name(written: str) -> str:
-    """A name as it can stand in a greeting; empty where it is an advertisement that a stranger has mailed."""
+    """Return a name for a greeting. Return an empty text if it has a URL, which is probably spam."""
     name = "".join(c for c in " ".join(written.split())[:MAX_TEXT_CHARS] if c.isprintable())
     return "" if "://" in name or "www." in name.casefold() else name

@@ -1,7 +1,7 @@
-"""A newsletter's own words for phrases of the mail and the pages, and which of them may stand in.
+"""A newsletter's replacements for catalogue messages in mails and pages, and their validation.
 
-A phrase is named by its English text in the catalogues. One that counts something has as many forms as its
-language has plurals (by CLDR, for whole numbers), in the order of the catalogue, and is named by its singular.
+A message is identified by its English text, or its English singular. A message with a plural needs one text
+for each plural form of the language (CLDR, for integers), in the order of the catalogue.
 """
 
 import re
@@ -13,59 +13,63 @@ from mailer.domain.locales import tag_and_parents
 
 OverrideText = str | list[str]
 TextOverrides = Mapping[str, Mapping[str, OverrideText]]
-"""Language → phrase → own words."""
+"""Language → message → replacement."""
 
 _PLACEHOLDER = re.compile(r"%\(\w+\)[sd]")
 
 
 @dataclass(frozen=True, slots=True)
 class CatalogueMessage:
-    """A phrase as the catalogues know it."""
+    """A message of the catalogues."""
 
     text: str
     plural: str = ""
-    """Of a phrase that counts something."""
+    """The English plural. Empty if the message has none."""
     ends_in_slot: bool = False
-    """Its placeholder is filled for each reader and padded with blanks, which show unless it stands last."""
+    """Whether the placeholder must come last: it is padded with spaces for each reader."""
 
 
 def overrides_for(overrides: TextOverrides, language: str) -> Mapping[str, OverrideText]:
-    """Those for a language, or for the nearest wider tag of it."""
+    """Return the replacements for a language, or for its nearest parent tag."""
     return next((overrides[tag] for tag in tag_and_parents(language) if tag in overrides), {})
 
 
 def override_error(message: CatalogueMessage, override: OverrideText, plural_count: int) -> str:
-    """Why these words cannot stand in for the phrase, for a coordinator; empty when they can.
+    """Return why a replacement is invalid, for a coordinator, or an empty string.
 
-    ``plurals``: how many forms the language has.
+    ``plural_count`` is the number of plural forms of the language.
     """
     if message.plural and (isinstance(override, str) or len(override) != plural_count):
-        return f"it counts something, so give it a list of {plural_count}: one for each plural form of the language"
+        return (
+            f"it has a plural: give a list of {plural_count} texts, one for each plural form of the language"
+        )
     if not message.plural and not isinstance(override, str):
-        return "it has one form, so give it one text, not a list"
-    needed = set(_PLACEHOLDER.findall(message.text + message.plural))
+        return "it has no plural: give one text, not a list"
+    required = set(_PLACEHOLDER.findall(message.text + message.plural))
     for form in [override] if isinstance(override, str) else override:
         if not form.strip():
-            return "own words must not be empty"
-        if set(_PLACEHOLDER.findall(form)) != needed:
-            return f"own words must hold {', '.join(sorted(needed)) or 'no placeholder'}, spelt exactly so"
+            return "the text must not be empty"
+        if set(_PLACEHOLDER.findall(form)) != required:
+            return (
+                f"the text must contain {', '.join(sorted(required)) or 'no placeholder'}, spelled exactly so"
+            )
         if "%" in _PLACEHOLDER.sub("", form).replace("%%", ""):
-            return "a percent sign that is no placeholder must be doubled: %%"
-        if message.ends_in_slot and not form.endswith(f" {next(iter(needed))}"):
-            return f"own words must end with {next(iter(needed))}, after a blank and with nothing behind it"
+            return "write a percent sign as %%"
+        if message.ends_in_slot and not form.endswith(f" {next(iter(required))}"):
+            return f"the text must end with a space and {next(iter(required))}"
     return ""
 
 
 def override_errors(
     overrides: TextOverrides, catalogue: Mapping[str, CatalogueMessage], plural_count: Callable[[str], int]
 ) -> Iterator[str]:
-    """One line for each phrase that cannot be used; ``plurals`` counts the forms of a language."""
-    for language, own in overrides.items():
-        for text, words in own.items():
-            if phrase := catalogue.get(text):
-                problem = override_error(phrase, words, plural_count(language))
+    """Yield one line for each invalid replacement. ``plural_count`` takes a language."""
+    for language, replacements in overrides.items():
+        for text, replacement in replacements.items():
+            if message := catalogue.get(text):
+                problem = override_error(message, replacement, plural_count(language))
             else:
-                near = get_close_matches(text, catalogue, 1)
-                problem = "there is no such phrase." + (f" Did you mean “{near[0]}”?" if near else "")
+                similar = get_close_matches(text, catalogue, 1)
+                problem = "there is no such text." + (f" Did you mean “{similar[0]}”?" if similar else "")
             if problem:
                 yield f"text_overrides.{language}: “{text}”: {problem}"

@@ -1,4 +1,4 @@
-"""Time zones that readers choose from: one for each clock that many people live by, west to east."""
+"""The time zones offered to readers: one per commonly used local time, from west to east."""
 
 from functools import cache
 from zoneinfo import available_timezones
@@ -65,4 +65,5 @@ def _available() -> frozenset[str]:
 
 
 def is_known_time_zone(name: str) -> bool:
+    """Return whether the IANA database has a time zone of this name."""
     return name in _available()

@@ -1,4 +1,4 @@
-"""What the sending stage and an SMTP transport say to each other."""
+"""Envelopes and results: the interface between the sending stage and an SMTP transport."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -9,43 +9,46 @@ from mailer.domain.outcomes import Outcome, Reply, Stage
 
 @dataclass(slots=True)
 class Envelope:
-    """One message to one recipient.
-
-    ``message`` is what follows DATA, whole or in segments: lines end in CRLF, the last one too, leading
-    dots are doubled, the final dot is not part of it. ``size`` is its length in bytes, as announced with
-    SIZE (RFC 1870). An empty ``sender`` is the null reverse-path. ``smtputf8`` says that the headers need
-    RFC 6531; addresses that need it are seen without it. Without it every byte is below 128.
-    """
+    """One message to one recipient."""
 
     key: Hashable
     sender: str
+    """Empty for the null reverse-path."""
     recipient: str
     message: list[bytes] | bytes
+    """The data after DATA, as one piece or segments. Every line ends in CRLF, leading dots are doubled, and
+    the final dot is not included."""
     size: int
+    """The length of the message in bytes, for SIZE (RFC 1870)."""
     smtputf8: bool = False
+    """Whether the headers need SMTPUTF8 (RFC 6531). If not, every byte is below 128. Addresses that need it
+    are detected without this flag."""
 
 
 @dataclass(slots=True)
 class TransferResult:
-    """What became of an envelope. ``reply`` is the one that decided, if there was one; a code with the
-    text "not sent: …" is our own verdict. ``at`` is in seconds since the epoch; ``detail`` says what
-    went wrong where no reply does ("connection refused")."""
+    """The result of transferring an envelope."""
 
     key: Hashable
     outcome: Outcome
     reply: Reply | None
+    """The reply that decided the outcome. A text "not sent: …" is our own decision."""
     stage: Stage
     timestamp: float
+    """Seconds since the epoch."""
     detail: str = ""
+    """What went wrong if there is no reply, such as "connection refused"."""
 
 
 class TransferObserver(Protocol):
-    """Hears of the two moments that a journal must know (RFC 1047: between them nobody can tell whether
-    the relay has the message). Both are called on the event loop and must not block for long."""
+    """Is called before the final dot and after its reply, so that a journal can record both.
+
+    Between the two calls it is unknown whether the relay has the message (RFC 1047). Both run on the event
+    loop and must not block for long.
+    """
 
     def before_final_dot(self, key: Hashable) -> None:
-        """The bytes with the message's final dot are written right after this returns. If it raises,
-        they are not."""
+        """Record that the final dot is about to be sent. If this raises, the dot is not sent."""
 
     def after_reply(self, key: Hashable, reply: Reply) -> None:
-        """The reply to the final dot has arrived."""
+        """Record the reply to the final dot."""

@@ -1,4 +1,4 @@
-"""Slips in the domains of common mail providers: pointed out, never corrected unasked."""
+"""Detects typing errors in the domains of common mail providers. The reader decides."""
 
 from difflib import get_close_matches
 
@@ -39,17 +39,17 @@ COMMON_DOMAINS = (
     "yandex.ru",
     "ymail.com",
 )
-"""Domains that are right as they are, and what a domain close to one of them was probably meant to be."""
+"""Domains that are correct, and that are suggested for similar ones."""
 
 _SIMILARITY_CUTOFF = 0.84
-"""One letter wrong, missing, doubled or swapped in a domain of eight letters or more."""
+"""Allows one wrong, missing, doubled or swapped letter in a domain of eight letters or more."""
 
 
 def suggestion(address: str) -> str | None:
-    """``ana@gmial.com`` → ``ana@gmail.com``; None when the domain is common, or close to none that is."""
+    """Return the probably intended address (``ana@gmial.com`` → ``ana@gmail.com``), or None."""
     local, _, domain = address.rpartition("@")
     domain = domain.casefold()
     if domain in COMMON_DOMAINS:
         return None
-    found = get_close_matches(domain, COMMON_DOMAINS, n=1, cutoff=_SIMILARITY_CUTOFF)
-    return f"{local}@{found[0]}" if found else None
+    matches = get_close_matches(domain, COMMON_DOMAINS, n=1, cutoff=_SIMILARITY_CUTOFF)
+    return f"{local}@{matches[0]}" if matches else None

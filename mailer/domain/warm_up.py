@@ -1,4 +1,4 @@
-"""A relay that receivers do not know yet sends a little on its first day, and more on each day after."""
+"""Warm-up: daily limits for a relay whose IP address receivers do not know yet."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -6,14 +6,15 @@ from datetime import date
 
 @dataclass(frozen=True, slots=True)
 class WarmUp:
-    """``growth`` is how many times a day's messages the next day has. Days are those of UTC."""
+    """A daily limit that grows by a factor every day (UTC)."""
 
     starts_on: date
     first_day_limit: int
+    """Messages on the first day."""
     daily_factor: float = 1.5
 
     def limit_on(self, day: date) -> int:
-        """Messages that may go out on a day; none before the ramp begins."""
+        """Return the number of messages allowed on a day, 0 before the start."""
         if day < self.starts_on:
             return 0
         return int(

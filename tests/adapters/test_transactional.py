@@ -25,7 +25,6 @@ def email(kind: str, language: str = "en") -> TransactionalContent:
         postal_address="1 Quay Street\nAldeva",
         reply_to="quarterly@example.org",
         action_url="https://news.example.org/k/1?a=b&c=d",
-        email_address="ada@example.org",
         unsubscribe="https://news.example.org/u/1",
         sections=("Water and rivers", "Health"),
         languages=("fr", "en"),

@@ -56,7 +56,7 @@ def test_own_words_that_would_break_the_mail_are_refused(settings_file: Path, ap
         apply(with_phrases(settings_file, wrong))
     first, second = str(refused.value).splitlines()
     assert "text_overrides.fr" in first and "Did you mean “Unsubscribe”?" in first
-    assert "must hold %(number)s" in second
+    assert "must contain %(number)s" in second
     with app.database.transaction() as session:
         assert newsletters.slugs(session) == []
 

@@ -39,17 +39,17 @@ def test_what_fits(phrase: CatalogueMessage, words: OverrideText) -> None:
     ("phrase", "words", "complaint"),
     [
         (LEAVE, "  ", "must not be empty"),
-        (LEAVE, ["Leave"], "one form"),
-        (LEAVE, "Leave %(newsletter)s", "must hold no placeholder"),
-        (LEAVE, "100 % off", "must be doubled"),
-        (LEAVE, "100%(off", "must be doubled"),
+        (LEAVE, ["Leave"], "one text"),
+        (LEAVE, "Leave %(newsletter)s", "must contain no placeholder"),
+        (LEAVE, "100 % off", "write a percent sign as %%"),
+        (LEAVE, "100%(off", "write a percent sign as %%"),
         (COUNTED, "%(num)d in %(section)s", "a list of 3"),
         (COUNTED, ["%(num)d in %(section)s"] * 2, "a list of 3"),
-        (COUNTED, ["%(num)d in %(section)s", "one", "two"], "must hold %(num)d, %(section)s"),
-        (COUNTED, ["%(num)s in %(section)s"] * 3, "must hold %(num)d, %(section)s"),
-        (ADDRESS, "%(address)s gets this", "must end with %(address)s"),
-        (ADDRESS, "Sent to: %(address)s.", "must end with %(address)s"),
-        (ADDRESS, "Sent to:%(address)s", "after a blank"),
+        (COUNTED, ["%(num)d in %(section)s", "one", "two"], "must contain %(num)d, %(section)s"),
+        (COUNTED, ["%(num)s in %(section)s"] * 3, "must contain %(num)d, %(section)s"),
+        (ADDRESS, "%(address)s gets this", "must end with a space and %(address)s"),
+        (ADDRESS, "Sent to: %(address)s.", "must end with a space and %(address)s"),
+        (ADDRESS, "Sent to:%(address)s", "a space and"),
     ],
 )
 def test_what_does_not_fit_says_why(phrase: CatalogueMessage, words: OverrideText, complaint: str) -> None:
@@ -60,6 +60,6 @@ def test_each_misfit_is_named_with_its_language_and_a_guess() -> None:
     known = {phrase.text: phrase for phrase in (COUNTED, LEAVE, ADDRESS)}
     overrides = {"fr": {"Unsubscribe": "Partir", "Unsuscribe": "Partir"}, "sr": {"Unsubscribe": ""}}
     assert list(override_errors(overrides, known, lambda language: 2)) == [
-        "text_overrides.fr: “Unsuscribe”: there is no such phrase. Did you mean “Unsubscribe”?",
-        "text_overrides.sr: “Unsubscribe”: own words must not be empty",
+        "text_overrides.fr: “Unsuscribe”: there is no such text. Did you mean “Unsubscribe”?",
+        "text_overrides.sr: “Unsubscribe”: the text must not be empty",
     ]

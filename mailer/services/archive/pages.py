@@ -1,12 +1,11 @@
-"""Archive: what anybody may read: issues of public newsletters, and what one has the address of."""
+"""The public web pages of newsletters, issues and stories, and the web view of an edition."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 
 from mailer.domain.composition import IssueSource
-from mailer.domain.content import EditionContent, EditionPicture, EditionSection, EditionStory
-from mailer.domain.content import EditionUrls as MailLinks
+from mailer.domain.content import EditionContent, EditionPicture, EditionSection, EditionStory, EditionUrls
 from mailer.domain.issue_slugs import short_title, unique_slugs
 from mailer.domain.languages import choose_language
 from mailer.domain.localized import LocalizedText, localize, ui_language, ui_languages
@@ -18,7 +17,7 @@ from mailer.store.database import Database, Session
 from mailer.store.issue_source import load_issue_source
 
 PAGE_SIZE = 12
-"""Issues on one page of a list."""
+"""Issues on one page of the list."""
 FEED_SIZE = 20
 """Issues in a newsletter's feed."""
 SECTION_FEED_SIZE = 5
@@ -27,19 +26,23 @@ SECTION_FEED_SIZE = 5
 
 @dataclass(frozen=True, slots=True)
 class EditionPage:
+    """The web view of an edition."""
+
     html: str
     language: str
 
 
 @dataclass(frozen=True, slots=True)
 class PictureFile:
+    """The bytes of a picture."""
+
     media_type: str
     data: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """A newsletter as it is introduced to somebody who wants certain languages."""
+    """A public newsletter in the list of newsletters, in the visitor's language."""
 
     slug: str
     name: LocalizedText
@@ -50,16 +53,18 @@ class Publication:
 
 @dataclass(frozen=True, slots=True)
 class Publications:
+    """The list of public newsletters."""
+
     language: str
-    """In which to speak to that person."""
+    """The visitor's language."""
     ui_languages: tuple[str, ...]
-    """In which the page can be had."""
+    """The languages in which the page is available."""
     publications: tuple[Publication, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class SectionInfo:
-    """A section of a newsletter, apart from any issue."""
+    """A section of a newsletter, independent of any issue."""
 
     key: str
     title: LocalizedText
@@ -68,7 +73,7 @@ class SectionInfo:
 
 @dataclass(frozen=True, slots=True)
 class NewsletterPage:
-    """A public newsletter as each page of its archive in one language shows it."""
+    """The newsletter's data that every page of its archive in one language shows."""
 
     frame: PageFrame
     slug: str
@@ -86,25 +91,25 @@ class NewsletterPage:
 
 @dataclass(frozen=True, slots=True)
 class IssueSummary:
-    """An issue in short."""
+    """The summary of an issue in lists and neighbour links."""
 
     issue_id: int
     number: str
     slug: str
-    """What stands for it in the addresses of the archive."""
+    """The issue's part of the URL."""
     issue_date: date
     published_at: datetime
     title: LocalizedText
-    """In the archive's language, or the one it falls back to; the issue's page has that language."""
+    """In the archive's language or its fallback, which is also the language of the issue page."""
     preheader: str
     cover: EditionPicture | None
     languages: tuple[str, ...]
-    """In which it can be read."""
+    """The languages of its editions."""
 
 
 @dataclass(frozen=True, slots=True)
 class IssueList:
-    """One page of a newsletter's issues, the newest first."""
+    """One page of a newsletter's issues, newest first."""
 
     newsletter: NewsletterPage
     issues: tuple[IssueSummary, ...]
@@ -114,7 +119,7 @@ class IssueList:
 
 @dataclass(frozen=True, slots=True)
 class SectionOption:
-    """A section of an issue, to be shown or not."""
+    """A section of an issue that the visitor can show or hide."""
 
     key: str
     title: LocalizedText
@@ -125,7 +130,7 @@ class SectionOption:
 
 @dataclass(frozen=True, slots=True)
 class IssuePage:
-    """An issue as a web page in one language, with the sections that were chosen on it."""
+    """The web page of an issue in one language, with the chosen sections."""
 
     newsletter: NewsletterPage
     issue: IssueSummary
@@ -137,17 +142,16 @@ class IssuePage:
 
 @dataclass(frozen=True, slots=True)
 class StoryPage:
-    """A story on a page of its own."""
+    """The web page of one story."""
 
     newsletter: NewsletterPage
     issue: IssueSummary
     section: EditionSection
     story: EditionStory
     languages: tuple[str, ...]
-    """In which it has a text, and the issue an edition."""
+    """The languages in which the story has a text and the issue an edition."""
     previous_story: EditionStory | None
     next_story: EditionStory | None
-    """Its neighbours in the issue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,15 +164,17 @@ class SectionStories:
 
 @dataclass(frozen=True, slots=True)
 class SitemapEntries:
-    """Where the stories of an issue are, for a site map: each with its languages."""
+    """The stories of an issue for the sitemap, as (story key, languages) pairs."""
 
     issue: IssueSummary
     stories: tuple[tuple[str, tuple[str, ...]], ...]
 
 
 def edition_page(database: Database, issue: int, edition: int) -> EditionPage | None:
-    """The web view of an edition: a whole HTML document without anything of a reader in it. None when there
-    is none, or it is not rendered yet."""
+    """Return the web view of an edition: a complete HTML document without personal data.
+
+    Return None if there is no such edition or it is not rendered yet.
+    """
     with database.transaction() as session:
         row = editions.by_id(session, edition)
         if row is None or row.issue_id != issue or not row.html:
@@ -177,14 +183,14 @@ def edition_page(database: Database, issue: int, edition: int) -> EditionPage | 
 
 
 def picture(database: Database, prefix: str) -> PictureFile | None:
-    """A picture by the first 32 hexadecimal digits of its SHA-256."""
+    """Return the picture whose SHA-256 begins with these 32 hexadecimal digits, or None."""
     with database.transaction() as session:
         row = issues.picture_by_prefix(session, prefix)
         return PictureFile(row.media_type, row.data) if row else None
 
 
 def publications(database: Database, preferred_languages: Sequence[str]) -> Publications:
-    """Every public newsletter, for somebody who wants these languages, best first."""
+    """Return all public newsletters in the visitor's language. The best language comes first."""
     with database.transaction() as session:
         rows = [row for row in newsletters.list_all(session) if row.public]
         offered = tuple(dict.fromkeys(tag for row in rows for tag in row.languages))
@@ -206,25 +212,27 @@ def publications(database: Database, preferred_languages: Sequence[str]) -> Publ
 
 
 def language_for(database: Database, slug: str, preferred_languages: Sequence[str]) -> str | None:
-    """The language in which somebody who wants these, best first, reads a newsletter's archive. None when
-    there is no such public newsletter."""
+    """Return the archive language for a visitor with these languages, best first.
+
+    Return None if there is no such public newsletter.
+    """
     with database.transaction() as session:
         row = newsletters.by_slug(session, slug)
         if row is None or not row.public:
             return None
-        found = choose_language(preferred_languages, row.languages, row.fallbacks, row.default_language)
-        return found.language if found else row.languages[0]
+        choice = choose_language(preferred_languages, row.languages, row.fallbacks, row.default_language)
+        return choice.language if choice else row.languages[0]
 
 
 def issue_list(
     database: Database, urls: MailUrls, slug: str, language: str, page: int = 1
 ) -> IssueList | None:
-    """A page of a newsletter's issues; None when there is no such page, newsletter or language."""
+    """Return a page of a newsletter's issues; None if page, newsletter or language do not exist."""
     return _issue_list(database, urls, slug, language, page, PAGE_SIZE)
 
 
 def latest_issues(database: Database, urls: MailUrls, slug: str, language: str) -> IssueList | None:
-    """The issues of a newsletter's feed."""
+    """Return the issues of a newsletter's feed."""
     return _issue_list(database, urls, slug, language, 1, FEED_SIZE)
 
 
@@ -239,9 +247,9 @@ def _issue_list(
         pages = max(1, -(-len(rows) // page_size))
         if not 1 <= page <= pages:
             return None
-        shown = rows[(page - 1) * page_size : page * page_size]
-        cards = _summaries(session, newsletter, rows, shown, language, urls)
-        return IssueList(_newsletter_page(session, newsletter, language), cards, page, pages)
+        page_rows = rows[(page - 1) * page_size : page * page_size]
+        summaries = _summaries(session, newsletter, rows, page_rows, language, urls)
+        return IssueList(_newsletter_page(session, newsletter, language), summaries, page, pages)
 
 
 def issue_page(
@@ -252,119 +260,122 @@ def issue_page(
     issue_slug: str,
     section_keys: Sequence[str] = (),
 ) -> IssuePage | None:
-    """An issue with the sections whose keys are chosen, and those that everybody gets; all of them where
-    none is chosen. An issue without the language comes in the one it falls back to: see ``card.title``."""
+    """Return an issue with the chosen sections and those that are always included.
+
+    Without a choice all sections are shown. If the issue is not available in the language, it is shown in the
+    fallback: see ``issue.title.language``. Return None if there is no such issue.
+    """
     with database.transaction() as session:
-        found = _find_issue(session, urls, slug, language, issue_slug)
-        if found is None:
+        match = _find_issue(session, urls, slug, language, issue_slug)
+        if match is None:
             return None
-        newsletter, cards, card = found
-        source = _issue_source(session, card, urls)
-        tag = card.title.language
-        everything = source.compose(tag, -1, _edition_urls(source))
-        keys = {section.key for section in everything.sections}
+        newsletter, summaries, summary = match
+        source = _issue_source(session, summary, urls)
+        tag = summary.title.language
+        full_content = source.compose(tag, -1, _edition_urls(source))
+        keys = {section.key for section in full_content.sections}
         always = {
             section.key for section in source.sections if source.always_included >> section.bit & 1
         } & keys
-        wanted = (set(section_keys) & keys or keys) | always
-        mask = sum(1 << section.bit for section in source.sections if section.key in wanted)
-        place = next(place for place, other in enumerate(cards) if other.issue_id == card.issue_id)
+        shown_keys = (set(section_keys) & keys or keys) | always
+        mask = sum(1 << section.bit for section in source.sections if section.key in shown_keys)
+        index = next(i for i, other in enumerate(summaries) if other.issue_id == summary.issue_id)
         return IssuePage(
             newsletter=_newsletter_page(session, newsletter, language),
-            issue=card,
+            issue=summary,
             content=source.compose(tag, mask, _edition_urls(source)),
             sections=tuple(
                 SectionOption(
                     section.key,
                     LocalizedText(section.title, section.language),
                     len(section.stories),
-                    section.key in wanted,
+                    section.key in shown_keys,
                     section.key in always,
                 )
-                for section in everything.sections
+                for section in full_content.sections
             ),
-            later=cards[place - 1] if place else None,
-            earlier=cards[place + 1] if place + 1 < len(cards) else None,
+            later=summaries[index - 1] if index else None,
+            earlier=summaries[index + 1] if index + 1 < len(summaries) else None,
         )
 
 
 def story_page(
     database: Database, urls: MailUrls, slug: str, language: str, issue_slug: str, story_key: str
 ) -> StoryPage | None:
-    """A story as the issue's edition in this language shows it."""
+    """Return a story of the issue's edition in this language, or None if there is none."""
     with database.transaction() as session:
-        found = _find_issue(session, urls, slug, language, issue_slug)
-        if found is None or found[2].title.language != language:
+        match = _find_issue(session, urls, slug, language, issue_slug)
+        if match is None or match[2].title.language != language:
             return None
-        newsletter, _, card = found
-        source = _issue_source(session, card, urls)
+        newsletter, _, summary = match
+        source = _issue_source(session, summary, urls)
         content = source.compose(language, -1, _edition_urls(source))
-        told = [(section, story) for section in content.sections for story in section.stories]
-        place = next((place for place, (_, story) in enumerate(told) if story.key == story_key), None)
-        if place is None:
+        stories = [(section, story) for section in content.sections for story in section.stories]
+        index = next((i for i, (_, story) in enumerate(stories) if story.key == story_key), None)
+        if index is None:
             return None
-        section, story = told[place]
+        section, story = stories[index]
         return StoryPage(
             newsletter=_newsletter_page(session, newsletter, language),
-            issue=card,
+            issue=summary,
             section=section,
             story=story,
-            languages=_story_languages(source, card)[story_key],
-            previous_story=told[place - 1][1] if place else None,
-            next_story=told[place + 1][1] if place + 1 < len(told) else None,
+            languages=_story_languages(source, summary)[story_key],
+            previous_story=stories[index - 1][1] if index else None,
+            next_story=stories[index + 1][1] if index + 1 < len(stories) else None,
         )
 
 
 def section_feed(
     database: Database, urls: MailUrls, slug: str, language: str, section_key: str
 ) -> tuple[NewsletterPage, SectionInfo, list[SectionStories]] | None:
-    """The newest stories of one section, those that a reader of this language gets."""
+    """Return the newest stories of one section in a language, or None if it does not exist."""
     with database.transaction() as session:
         newsletter = _public_newsletter(session, slug, language)
         if newsletter is None:
             return None
-        imprint = _newsletter_page(session, newsletter, language)
-        topic = next((topic for topic in imprint.sections if topic.key == section_key), None)
-        if topic is None:
+        page = _newsletter_page(session, newsletter, language)
+        section_info = next((info for info in page.sections if info.key == section_key), None)
+        if section_info is None:
             return None
         rows = archive.sent(session, newsletter.id)
-        chapters = []
-        for card in _summaries(session, newsletter, rows, rows[:SECTION_FEED_SIZE], language, urls):
-            if card.title.language == language:
-                source = _issue_source(session, card, urls)
+        section_stories = []
+        for summary in _summaries(session, newsletter, rows, rows[:SECTION_FEED_SIZE], language, urls):
+            if summary.title.language == language:
+                source = _issue_source(session, summary, urls)
                 for section in source.compose(language, -1, _edition_urls(source)).sections:
                     if section.key == section_key:
-                        chapters.append(SectionStories(card, section.stories))
-        return imprint, topic, chapters
+                        section_stories.append(SectionStories(summary, section.stories))
+        return page, section_info, section_stories
 
 
 def public_issues(
     database: Database, urls: MailUrls
 ) -> list[tuple[NewsletterPage, tuple[IssueSummary, ...]]]:
-    """Every public newsletter with its issues, in its default language."""
+    """Return every public newsletter with its issues, in its default language."""
     with database.transaction() as session:
-        found = []
+        pages = []
         for newsletter in newsletters.list_all(session):
             if newsletter.public:
                 rows, language = archive.sent(session, newsletter.id), newsletter.default_language
-                cards = _summaries(session, newsletter, rows, rows, language, urls)
-                found.append((_newsletter_page(session, newsletter, language), cards))
-        return found
+                summaries = _summaries(session, newsletter, rows, rows, language, urls)
+                pages.append((_newsletter_page(session, newsletter, language), summaries))
+        return pages
 
 
 def sitemap_entries(
     database: Database, urls: MailUrls, slug: str, issue_slug: str
 ) -> tuple[NewsletterPage, SitemapEntries] | None:
-    """An issue's stories, each with the languages it is written in."""
+    """Return the sitemap entries of an issue, or None if it does not exist."""
     with database.transaction() as session:
         newsletter = newsletters.by_slug(session, slug)
-        found = newsletter and _find_issue(session, urls, slug, newsletter.default_language, issue_slug)
-        if not newsletter or not found:
+        match = newsletter and _find_issue(session, urls, slug, newsletter.default_language, issue_slug)
+        if not newsletter or not match:
             return None
-        card = found[2]
-        written = _story_languages(_issue_source(session, card, urls), card)
-        imprint = _newsletter_page(session, newsletter, newsletter.default_language)
-        return imprint, SitemapEntries(card, tuple((key, tags) for key, tags in written.items() if tags))
+        summary = match[2]
+        languages = _story_languages(_issue_source(session, summary, urls), summary)
+        page = _newsletter_page(session, newsletter, newsletter.default_language)
+        return page, SitemapEntries(summary, tuple((key, tags) for key, tags in languages.items() if tags))
 
 
 def _public_newsletter(session: Session, slug: str, language: str) -> Newsletter | None:
@@ -400,63 +411,63 @@ def _summaries(
     language: str,
     urls: MailUrls,
 ) -> tuple[IssueSummary, ...]:
-    """The issues in ``shown``; their addresses depend on the numbers of ``every`` one."""
-    numbers = unique_slugs((issue.id, issue.number) for issue in all_issues)
+    """Return the summaries of ``shown_issues``. Their slugs depend on the numbers of all issues."""
+    slugs = unique_slugs((issue.id, issue.number) for issue in all_issues)
     ids = [issue.id for issue in shown_issues]
-    fronts, covers = archive.front_matter(session, ids), archive.cover_pictures(session, ids)
-    cards = []
+    front_matters, covers = archive.front_matter(session, ids), archive.cover_pictures(session, ids)
+    summaries = []
     for issue in shown_issues:
-        offered = [tag for tag in newsletter.languages if tag in fronts[issue.id]]
-        found = choose_language([language], offered, newsletter.fallbacks, newsletter.default_language)
-        if not offered:
+        available = [tag for tag in newsletter.languages if tag in front_matters[issue.id]]
+        choice = choose_language([language], available, newsletter.fallbacks, newsletter.default_language)
+        if not available:
             continue
-        tag = found.language if found else offered[0]
-        front = fronts[issue.id][tag]
+        tag = choice.language if choice else available[0]
+        front_matter = front_matters[issue.id][tag]
         name = localize(newsletter.names, tag, newsletter.fallbacks, newsletter.default_language).text
         cover = covers.get(issue.id)
-        cards.append(
+        summaries.append(
             IssueSummary(
                 issue_id=issue.id,
                 number=issue.number,
-                slug=numbers[issue.id],
+                slug=slugs[issue.id],
                 issue_date=issue.issue_date,
                 published_at=issue.ready_at or datetime.combine(issue.issue_date, time(), UTC),
-                title=LocalizedText(short_title(front.subject, name, issue.number), tag),
-                preheader=front.preheader,
+                title=LocalizedText(short_title(front_matter.subject, name, issue.number), tag),
+                preheader=front_matter.preheader,
                 cover=EditionPicture(urls.picture_url(*cover[:2]), *cover[2:], alt="") if cover else None,
-                languages=tuple(offered),
+                languages=tuple(available),
             )
         )
-    return tuple(cards)
+    return tuple(summaries)
 
 
 def _find_issue(
     session: Session, urls: MailUrls, slug: str, language: str, issue_slug: str
 ) -> tuple[Newsletter, tuple[IssueSummary, ...], IssueSummary] | None:
-    """The newsletter, its issue at an address, and that issue with its neighbours."""
+    """Return the newsletter, the summaries of an issue and its neighbours, and its own summary."""
     newsletter = _public_newsletter(session, slug, language)
     if newsletter is None:
         return None
     rows = archive.sent(session, newsletter.id)
-    numbers = unique_slugs((issue.id, issue.number) for issue in rows)
-    place = next((place for place, issue in enumerate(rows) if numbers[issue.id] == issue_slug), None)
-    if place is None:
+    slugs = unique_slugs((issue.id, issue.number) for issue in rows)
+    index = next((i for i, issue in enumerate(rows) if slugs[issue.id] == issue_slug), None)
+    if index is None:
         return None
-    cards = _summaries(session, newsletter, rows, rows[max(0, place - 1) : place + 2], language, urls)
-    card = next((card for card in cards if card.slug == issue_slug), None)
-    return (newsletter, cards, card) if card else None
+    summaries = _summaries(session, newsletter, rows, rows[max(0, index - 1) : index + 2], language, urls)
+    summary = next((summary for summary in summaries if summary.slug == issue_slug), None)
+    return (newsletter, summaries, summary) if summary else None
 
 
 def _issue_source(session: Session, summary: IssueSummary, urls: MailUrls) -> IssueSource:
     return load_issue_source(session, issues.by_id(session, summary.issue_id), urls)
 
 
-def _edition_urls(source: IssueSource) -> MailLinks:
-    return MailLinks(web_view="", website=source.website)
+def _edition_urls(source: IssueSource) -> EditionUrls:
+    return EditionUrls(web_view="", website=source.website)
 
 
 def _story_languages(source: IssueSource, summary: IssueSummary) -> dict[str, tuple[str, ...]]:
-    """Story → the languages in which it has a text of its own and an edition to stand in."""
+    """Return, for each story key, the languages in which it has a text and the issue an edition."""
     return {
         str(story.story): tuple(tag for tag in summary.languages if tag in story.texts)
         for story in source.stories

@@ -195,7 +195,7 @@ class TransactionalSender:
             mail = f"unsubscribe+{self.urls.unsubscribe_token(newsletter.id, context.subscriber.id)}@{domain}"
             leaving = (self.urls.unsubscribe_url(newsletter.id, context.subscriber.id), mail)
         rendered = self.renderer.render(
-            _content(context, _link_url(context, self.urls, now), leaving[0] if leaving else "", to, now)
+            _content(context, _link_url(context, self.urls, now), leaving[0] if leaving else "", now)
         )
         head = TransactionalHeaders(
             sender_name=newsletter.sender_name,
@@ -283,7 +283,7 @@ def _link_url(context: TransactionalContext, urls: MailUrls, now: datetime) -> s
 
 
 def _content(
-    context: TransactionalContext, link: str, unsubscribe: str, recipient: _Recipient, now: datetime
+    context: TransactionalContext, link: str, unsubscribe: str, now: datetime
 ) -> TransactionalContent:
     newsletter, language = context.newsletter, context.email.language
     chains, default = newsletter.fallbacks, newsletter.default_language
@@ -311,8 +311,6 @@ def _content(
         postal_address=newsletter.postal_address,
         reply_to=newsletter.reply_to,
         action_url=link,
-        email_address=recipient.address,
-        website=newsletter.website,
         unsubscribe=unsubscribe,
         sections=tuple(
             localize(section.titles, language, chains, default).text

@@ -1,1 +1,1 @@
-"""From a document to an approved and scheduled issue, and its report."""
+"""Issues from document import to the report: approval, compilation, scheduling and digests."""

@@ -1,4 +1,4 @@
-"""Approve: look an issue over, every edition of it, and let it be sent or not."""
+"""The approval of an issue: checks every edition, then allows or refuses sending."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,58 +18,60 @@ from mailer.store.database import Database
 
 @dataclass(frozen=True, slots=True)
 class ApprovalFinding:
-    """Something a coordinator should know before the issue goes out. ``blocks``: it cannot go out so."""
+    """A problem of an issue. ``blocks``: the issue cannot be approved until it is fixed."""
 
     blocks: bool
     message: str
 
 
 class NotApproved(ValueError):
-    """The issue cannot be approved as it is; the message lists why."""
+    """The issue cannot be approved. The message lists the reasons."""
 
 
 def check(source: IssueSource, render_errors: Sequence[tuple[str, str]] = ()) -> list[ApprovalFinding]:
-    """What is wrong or worth knowing, the blocking ones first. ``faults``: (language, why) of what cannot be
-    printed."""
-    found: list[ApprovalFinding] = []
+    """Return the problems of an issue, the blocking ones first.
 
-    def add(blocks: bool, what: str) -> None:
-        found.append(ApprovalFinding(blocks, what))
+    ``render_errors`` are (language, message) pairs from ``compile.render_errors``.
+    """
+    findings: list[ApprovalFinding] = []
 
-    for language, why in render_errors:
-        add(True, f"{language}: {why}")
+    def add(blocks: bool, message: str) -> None:
+        findings.append(ApprovalFinding(blocks, message))
+
+    for language, error in render_errors:
+        add(True, f"{language}: {error}")
     rules = source.language_rules
     if not source.stories:
-        add(True, "It has no story.")
+        add(True, "The issue has no stories.")
     if not rules.languages:
         add(True, "No language has a subject and an introduction.")
     if not source.postal_address.strip():
-        add(True, "The newsletter has no postal address; no mail may go out without one.")
+        add(True, "The newsletter has no postal address; every email must contain one.")
     if rules.default_language not in rules.languages and rules.languages:
-        add(False, f"The newsletter's default language {rules.default_language} is missing.")
+        add(False, f"The issue has no text in {rules.default_language}, the newsletter's default language.")
     for language in rules.languages:
-        front = source.front_matter[language]
-        if not front.subject.strip():
+        front_matter = source.front_matter[language]
+        if not front_matter.subject.strip():
             add(True, f"{language}: the subject is empty.")
-        if not front.preheader.strip():
-            add(False, f"{language}: there is no preheader; inboxes will show the first words instead.")
-    gaps = missing_languages(source.story_languages(), rules)
-    by_fate: dict[tuple[str, str], list[str]] = {}
-    headline = {
+        if not front_matter.preheader.strip():
+            add(False, f"{language}: the preheader is empty; inboxes will show the first words of the text.")
+    headlines_by_effect: dict[tuple[str, str], list[str]] = {}
+    headlines = {
         story.story: next((text.headline for text in story.texts.values()), "?") for story in source.stories
     }
-    texts = {story.story: story for story in source.story_languages()}
-    for gap, language in gaps:
-        fate = "will be shown in another language, with a label"
+    story_languages = {story.story: story for story in source.story_languages()}
+    for story_id, language in missing_languages(source.story_languages(), rules):
+        effect = "will be shown in another language, with a label"
         if rules.missing_translations is MissingTranslationPolicy.block:
-            fate = "must be translated first"
-        elif language_shown(texts[gap], language, rules) is None:
-            fate = "will be left out"
-        by_fate.setdefault((language, fate), []).append(headline[gap])
-    for (language, what), headlines in by_fate.items():
+            effect = "must be translated first"
+        elif language_shown(story_languages[story_id], language, rules) is None:
+            effect = "will be left out"
+        headlines_by_effect.setdefault((language, effect), []).append(headlines[story_id])
+    stories = "1 story" if len(source.stories) == 1 else f"{len(source.stories)} stories"
+    for (language, effect), missing in headlines_by_effect.items():
         add(
             rules.missing_translations is MissingTranslationPolicy.block,
-            f"{language}: {len(headlines)} of {len(source.stories)} stories {what}: {'; '.join(headlines)}.",
+            f"{language}: {len(missing)} of {stories} {effect}: {'; '.join(missing)}.",
         )
     for story in source.stories:
         for language, text in story.texts.items():
@@ -77,15 +79,16 @@ def check(source: IssueSource, render_errors: Sequence[tuple[str, str]] = ()) ->
                 add(False, f"{language}: the picture of “{text.headline}” has no alt text.")
             if not text.headline.strip():
                 add(True, f"{language}: a story has no headline.")
-    return sorted(found, key=lambda finding: not finding.blocks)
+    return sorted(findings, key=lambda finding: not finding.blocks)
 
 
 def approve(
     database: Database, source: IssueSource, actor: str, render_errors: Sequence[tuple[str, str]] = ()
 ) -> list[ApprovalFinding]:
-    """Approve an issue; returns what is worth knowing. ``faults`` as for ``look_over``.
+    """Approve an issue. Return its findings; ``render_errors`` as for ``check``.
 
-    Raises NotApproved or WrongState.
+    Raises NotApproved if a finding blocks or the issue was changed since ``source`` was loaded, and
+    InvalidIssueState if an issue in its state cannot be approved.
     """
     findings = check(source, render_errors)
     blocking = [finding.message for finding in findings if finding.blocks]
@@ -94,7 +97,7 @@ def approve(
     with database.transaction() as session:
         row = issues.lock(session, source.issue)
         if row.revision != source.revision:
-            raise NotApproved(f"Issue {source.issue} was changed while it was being looked over. Look again.")
+            raise NotApproved(f"Issue {source.issue} was changed during the check. Check it again.")
         if row.state not in (IssueState.approved, IssueState.scheduled):
             check_transition(row.id, row.state, IssueState.approved)
             row.state = IssueState.approved
@@ -105,11 +108,16 @@ def approve(
 def set_missing_translation_policy(
     database: Database, issue: int, policy: MissingTranslationPolicy, actor: str
 ) -> None:
-    """What happens to stories without a translation. Raises WrongState once the issue is approved."""
+    """Set how stories without a translation are handled.
+
+    Raises InvalidIssueState once the issue is approved.
+    """
     with database.transaction() as session:
         row = issues.lock(session, issue)
         if row.state not in EDITABLE_STATES:
-            raise InvalidIssueState(f"Issue {issue} is {row.state.value}, and what it shows stands fast.")
+            raise InvalidIssueState(
+                f"Issue {issue} is {row.state.value}; its policy can no longer be changed."
+            )
         if row.missing_translations is not policy:
             row.missing_translations = policy
             issues.bump_revision(session, issue)

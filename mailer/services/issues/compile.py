@@ -1,4 +1,4 @@
-"""Compose: every edition that some reader gets is rendered once and compiled into a message with slots."""
+"""Compiles an issue: each edition is rendered once into a message with slots for the reader."""
 
 import secrets
 from collections.abc import Sequence
@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from mailer.domain.composition import IssueSource
-from mailer.domain.content import EditionContent
-from mailer.domain.content import EditionUrls as MailLinks
+from mailer.domain.content import EditionContent, EditionUrls
 from mailer.domain.editions import ALL_SECTIONS
 from mailer.domain.headers import HeaderPiece, SenderIdentity, edition_headers
 from mailer.domain.message import GREETING_BOUNDARY, CompiledMessage, compile_message, marker
@@ -19,16 +18,16 @@ from mailer.store.database import Database, Session
 from mailer.store.issue_source import load_issue_source
 
 SLOTS = ("unsubscribe", "preferences", "name", "address", GREETING_BOUNDARY)
-"""What differs in the body from reader to reader."""
+"""The parts of the body that differ by reader."""
 Headers = Sequence[tuple[str, Sequence[HeaderPiece]]]
 
 
 class EditionNotFound(LookupError):
-    """There is no such issue, edition or language."""
+    """The issue has no such edition, language or section."""
 
 
 def load_issue(database: Database, urls: MailUrls, issue: int) -> IssueSource:
-    """The material of an issue as it stands now. Raises NoIssue."""
+    """Return the content of an issue as it is now. Raises IssueNotFound."""
     with database.transaction() as session:
         row = issues.by_id(session, issue)
         return load_issue_source(session, row, urls)
@@ -37,42 +36,44 @@ def load_issue(database: Database, urls: MailUrls, issue: int) -> IssueSource:
 def render_stale(
     database: Database, renderer: Renderer, urls: MailUrls, bounce_domain: str, issue: int, limit: int
 ) -> int:
-    """Render the editions of an issue that are not rendered yet, ``limit`` in a transaction. Says how many.
+    """Render the stale editions of an issue, ``limit`` in each transaction. Return their number.
 
-    Several workers may do this at once: each takes editions that no other one holds. An issue that cannot be
-    printed is paused with the reason in its log, and left alone until somebody resumes it.
+    Several workers may do this at the same time: each locks the editions that it renders. If an edition cannot be
+    rendered, the issue is paused with the reason in its log, and not tried again until it is resumed.
     """
-    done = 0
-    press: EditionCompiler | None = None
+    rendered_count = 0
+    compiler: EditionCompiler | None = None
     while True:
         with database.transaction() as session:
             row = issues.find(session, issue)
             if row is None or (row.state is IssueState.paused and _is_paused_by_render_error(session, issue)):
-                return done
+                return rendered_count
             stale = editions.claim_stale(session, issue, limit)
             if not stale:
-                return done
-            if press is None or press.revision != row.revision:
-                press = EditionCompiler(load_issue_source(session, row, urls), renderer, urls, bounce_domain)
+                return rendered_count
+            if compiler is None or compiler.revision != row.revision:
+                compiler = EditionCompiler(
+                    load_issue_source(session, row, urls), renderer, urls, bounce_domain
+                )
             for edition in stale:
                 try:
-                    printed = press.compile_edition(edition.id, edition.language, edition.sections)
+                    compiled = compiler.compile_edition(edition.id, edition.language, edition.sections)
                 except ValueError as error:
                     _pause_issue(session, issue, f"{edition.language}: {error}")
                     return 0
-                message, slots = printed.message.serialize()
+                message, slots = compiled.message.serialize()
                 editions.save(
                     session,
                     edition.id,
-                    revision=press.revision,
-                    subject=printed.subject,
-                    story_count=printed.story_count,
-                    fallback_count=printed.fallback_count,
-                    html=printed.page,
+                    revision=compiler.revision,
+                    subject=compiled.subject,
+                    story_count=compiled.story_count,
+                    fallback_count=compiled.fallback_count,
+                    html=compiled.web_view_html,
                     message=message,
                     slots=slots,
                 )
-            done += len(stale)
+            rendered_count += len(stale)
 
 
 _RENDER_ERROR_PREFIX = "cannot be printed: "
@@ -95,29 +96,33 @@ def _pause_issue(session: Session, issue: int, reason: str) -> None:
 def render_errors(
     source: IssueSource, renderer: Renderer, urls: MailUrls, bounce_domain: str
 ) -> list[tuple[str, str]]:
-    """(language, why) of all that keeps an issue's editions from being printed; the reason names the story
-    where it is in one."""
-    press = EditionCompiler(source, renderer, urls, bounce_domain)
-    found = [fault for language in source.language_rules.languages for fault in press.render_errors(language)]
-    return list(dict.fromkeys(found))
+    """Return the errors that prevent rendering, as (language, message) pairs.
+
+    A message names the story if a story causes the error.
+    """
+    compiler = EditionCompiler(source, renderer, urls, bounce_domain)
+    errors = [
+        error for language in source.language_rules.languages for error in compiler.render_errors(language)
+    ]
+    return list(dict.fromkeys(errors))
 
 
 @dataclass(frozen=True, slots=True)
 class CompiledEdition:
-    """An edition as it is stored: ``fallbacks`` of its stories are in another language than its own."""
+    """An edition as it is stored. ``fallback_count``: its stories in another language."""
 
     subject: str
     story_count: int
     fallback_count: int
     message: CompiledMessage
-    page: str
+    web_view_html: str
 
 
 class EditionCompiler:
-    """Prints the editions of an issue. Each language is rendered once, and its editions are cut from that.
+    """Compiles the editions of an issue. Each language is rendered once, with all sections.
 
-    What cannot be printed raises a ValueError whose message says why: a text that is too long or too deeply nested,
-    a link or a header that is not safe.
+    The methods raise ValueError, with the reason as its message, if an edition cannot be rendered: a text is too
+    long or too deeply nested, or a link or header is unsafe.
     """
 
     def __init__(self, source: IssueSource, renderer: Renderer, urls: MailUrls, bounce_domain: str) -> None:
@@ -128,26 +133,26 @@ class EditionCompiler:
         self._bounce_domain = bounce_domain or source.sender_domain
         nonce = secrets.token_hex(6)
         self._markers = {name: marker(nonce, name) for name in SLOTS}
-        self._slots = {word: name for name, word in self._markers.items()}
+        self._slots = {marker_text: name for name, marker_text in self._markers.items()}
         self._web_view_url = urls.page_url(marker(nonce, "view"))
         self._render_cached = cache(self._render)
 
     def compile_edition(self, edition: int, language: str, sections: int) -> CompiledEdition:
-        """The edition of this id, with the sections of this mask."""
-        content, sheet, headers = self._render_cached(language)
+        """Compile the edition with this id, language and section mask."""
+        content, rendered_language, headers = self._render_cached(language)
         keys = {section.key for section in self._source.sections if sections >> section.bit & 1}
-        rendered = sheet.edition(keys, self._urls.web_view_url(self._source.issue, edition))
+        rendered = rendered_language.edition(keys, self._urls.web_view_url(self._source.issue, edition))
         stories = [story for section in content.sections if section.key in keys for story in section.stories]
         return CompiledEdition(
             subject=content.subject,
             story_count=len(stories),
             fallback_count=sum(story.is_fallback for story in stories),
             message=compile_message(headers, rendered.text, rendered.html, self._slots),
-            page=rendered.web_view_html,
+            web_view_html=rendered.web_view_html,
         )
 
     def render_errors(self, language: str) -> list[tuple[str, str]]:
-        """(language, why) of what keeps the editions in this language from being printed."""
+        """Return the render errors of the editions in a language, as (language, message) pairs."""
         try:
             self.compile_edition(0, language, ALL_SECTIONS)
         except ValueError as error:
@@ -155,26 +160,26 @@ class EditionCompiler:
         return []
 
     def _locate_errors(self, content: EditionContent) -> list[tuple[str, str]]:
-        """The faults of the introduction and of each story alone."""
-        found: list[tuple[str, str]] = []
+        """Render the introduction and each story by itself. Return the errors with their place."""
+        errors: list[tuple[str, str]] = []
 
-        def look(language: str, what: str, part: EditionContent) -> None:
+        def check(language: str, place: str, fragment: EditionContent) -> None:
             try:
-                self._renderer.render_language(part)
+                self._renderer.render_language(fragment)
             except ValueError as error:
-                found.append((language, f"{what}: {error}"))
+                errors.append((language, f"{place}: {error}"))
 
-        look(content.language, "the introduction", replace(content, sections=()))
+        check(content.language, "the introduction", replace(content, sections=()))
         for section in content.sections:
             for story in section.stories:
-                alone = replace(content, intro="", sections=(replace(section, stories=(story,)),))
-                look(story.language, f"“{story.headline}”", alone)
-        return found
+                fragment = replace(content, intro="", sections=(replace(section, stories=(story,)),))
+                check(story.language, f"“{story.headline}”", fragment)
+        return errors
 
     def _render(self, language: str) -> tuple[EditionContent, RenderedLanguage, Headers]:
-        """The issue in one language, with every section, and the headers of its mails."""
+        """Render the issue in one language with all sections. Return it with its mail headers."""
         source, content = self._source, self._edition_content(language)
-        origin = SenderIdentity(
+        sender = SenderIdentity(
             sender_name=source.sender_name,
             sender_address=source.sender_address,
             reply_to=source.reply_to,
@@ -185,50 +190,63 @@ class EditionCompiler:
             feedback_id=f"{source.issue}:{language}:{source.slug}",
             archive_url=self._urls.archive_url(source.slug) if source.public else "",
         )
-        headers = edition_headers(origin, content.subject, language)
+        headers = edition_headers(sender, content.subject, language)
         return content, self._renderer.render_language(content), headers
 
     def _edition_content(self, language: str) -> EditionContent:
-        source, words = self._source, self._markers
-        mail_links = MailLinks(
+        source, markers = self._source, self._markers
+        edition_urls = EditionUrls(
             web_view=self._web_view_url,
-            preferences=self._urls.page_url(words["preferences"]),
-            unsubscribe=self._urls.page_url(words["unsubscribe"]),
+            preferences=self._urls.page_url(markers["preferences"]),
+            unsubscribe=self._urls.page_url(markers["unsubscribe"]),
             website=source.website,
         )
         return source.compose(
-            language, ALL_SECTIONS, mail_links, words["name"], words["address"], words[GREETING_BOUNDARY]
+            language,
+            ALL_SECTIONS,
+            edition_urls,
+            markers["name"],
+            markers["address"],
+            markers[GREETING_BOUNDARY],
         )
 
 
 def preview(
     database: Database, renderer: Renderer, urls: MailUrls, issue: int, language: str, sections: int | None
 ) -> tuple[EditionContent, Rendered]:
-    """An edition as it would look now, stored nowhere. ``sections`` None: every section. Raises NoIssue."""
+    """Render an edition without storing it. ``sections`` None means all sections.
+
+    Raises IssueNotFound or EditionNotFound.
+    """
     source = load_issue(database, urls, issue)
     if language not in source.front_matter:
-        known = ", ".join(source.language_rules.languages) or "none"
-        raise EditionNotFound(f"Issue {issue} has no front matter in {language}; it has {known}.")
-    shown = source.sections_shown(language)
-    mask = shown if sections is None else (sections | source.always_included) & shown
-    mail_links = MailLinks(
+        languages = ", ".join(source.language_rules.languages) or "none"
+        raise EditionNotFound(f"Issue {issue} has no text in {language}. Its languages: {languages}.")
+    available = source.sections_shown(language)
+    mask = available if sections is None else (sections | source.always_included) & available
+    edition_urls = EditionUrls(
         web_view=urls.web_view_url(issue, 1),
         preferences=urls.page_url(TokenPrefix.preferences + "x" * 22),
         unsubscribe=urls.page_url(TokenPrefix.unsubscribe + "x" * 22),
         website=source.website,
     )
-    content = source.compose(language, mask, mail_links, "Ada Example", "ada@example.org")
+    content = source.compose(language, mask, edition_urls, "Ada Example", "ada@example.org")
     return content, renderer.render(content)
 
 
 def section_mask(database: Database, issue: int, keys: Sequence[str]) -> int | None:
-    """The mask of sections named by their keys; None for no keys. Raises NoIssue."""
+    """Return the mask of the sections with these keys; None for no keys.
+
+    Raises IssueNotFound, or EditionNotFound for an unknown key.
+    """
     if not keys:
         return None
     with database.transaction() as session:
         row = issues.by_id(session, issue)
-        known = {section.key: section.bit for section in newsletters.sections(session, row.newsletter_id)}
-    unknown = [key for key in keys if key.strip() not in known]
+        bits = {section.key: section.bit for section in newsletters.sections(session, row.newsletter_id)}
+    unknown = [key for key in keys if key.strip() not in bits]
     if unknown:
-        raise EditionNotFound(f"There is no section {', '.join(unknown)}; there is {', '.join(known)}.")
-    return sum(1 << known[key.strip()] for key in keys)
+        raise EditionNotFound(
+            f"There is no section {', '.join(unknown)}. Existing sections: {', '.join(bits)}."
+        )
+    return sum(1 << bits[key.strip()] for key in keys)

@@ -1,4 +1,4 @@
-"""Digest: once a month, the month's issues become one for readers who want it so. It goes the same way as any."""
+"""Monthly digests: the issues of a month as one issue, for readers of the digest."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
@@ -11,33 +11,35 @@ from mailer.store import deliveries, digests, issues, newsletters
 from mailer.store.database import Database, Session
 
 MonthTexts = Callable[[str, date, Mapping[str, OverrideText]], tuple[str, str]]
-"""Language, month and a newsletter's own words → the month's name, and an introduction."""
+"""(language, month, text overrides) → (name of the month, introduction)."""
 _CUTOFF_DAY = 2
-"""Of a month, on which the digest of the one before is made. Not later: who wants digests from the tenth on has
-got the issues of last month."""
+"""The last day of a month on which the digest of the previous month is created.
+
+Readers who switch to the digest later have received the issues of that month already.
+"""
 
 
 def create_due_digests(database: Database, now: datetime, month_texts: MonthTexts) -> list[int]:
-    """Make and schedule last month's digests that are not made yet; returns the issues.
+    """Create and schedule the digests of last month that do not exist yet. Return the issue ids.
 
-    Nobody approves them: every story in them has been approved. Twice is the same as once.
+    They need no approval, because all their stories have been approved. Calling it again is safe.
     """
     if now.astimezone(UTC).day > _CUTOFF_DAY:
         return []
-    before = now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    last = before.month - 2
-    since = before.replace(year=before.year + last // 12, month=last % 12 + 1)
+    month_end = now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    month_index = month_end.month - 2
+    month_start = month_end.replace(year=month_end.year + month_index // 12, month=month_index % 12 + 1)
     with database.transaction() as session:
         ids = [row.id for row in newsletters.list_all(session)]
-    made = []
+    created = []
     for newsletter in ids:
         with database.transaction() as session:
             issue = _create_digest(
-                session, newsletters.lock(session, newsletter), since, before, now, month_texts
+                session, newsletters.lock(session, newsletter), month_start, month_end, now, month_texts
             )
             if issue:
-                made.append(issue)
-    return made
+                created.append(issue)
+    return created
 
 
 def _create_digest(
@@ -54,11 +56,11 @@ def _create_digest(
     ):
         return None
     sources = digests.source_issues(session, newsletter.id, month_start, month_end)
-    paused = [one for one in sources if one.state is IssueState.paused and one.finished_at is None]
-    # Whoever paused an issue may yet cancel it: they have a day for that. Then nobody is to miss what others got.
+    paused = [issue for issue in sources if issue.state is IssueState.paused and issue.finished_at is None]
+    # Wait a day, since a paused issue may yet be cancelled. Then include it if any reader received it.
     if paused and now.astimezone(UTC).day < _CUTOFF_DAY:
         return None
-    sources = [one for one in sources if one not in paused or deliveries.counts(session, one.id).sent]
+    sources = [issue for issue in sources if issue not in paused or deliveries.counts(session, issue.id).sent]
     if not sources:
         return None
     number = f"{month:%Y-%m}"
@@ -76,17 +78,19 @@ def _create_digest(
     )
     session.add(digest)
     session.flush()
-    fronts = [issues.front_matter(session, source.id) for source in sources]
-    ready = {tag for front in fronts for tag, row in front.items() if row.status is TranslationStatus.ready}
+    front_matters = [issues.front_matter(session, source.id) for source in sources]
+    ready = {
+        tag for texts in front_matters for tag, row in texts.items() if row.status is TranslationStatus.ready
+    }
     for language in (tag for tag in newsletter.languages if tag in ready):
-        named, intro = month_texts(language, month, overrides_for(newsletter.text_overrides, language))
+        month_name, intro = month_texts(language, month, overrides_for(newsletter.text_overrides, language))
         name = localize(newsletter.names, language, newsletter.fallbacks, newsletter.default_language).text
         session.add(
             IssueTranslation(
                 issue_id=digest.id,
                 language=language,
-                subject=f"{name}: {named}",
-                preheader=" · ".join(front[language].subject for front in fronts if language in front),
+                subject=f"{name}: {month_name}",
+                preheader=" · ".join(texts[language].subject for texts in front_matters if language in texts),
                 intro=intro,
             )
         )

@@ -1,4 +1,4 @@
-"""Author: an issue's stories from a document."""
+"""Imports a document into an issue: front matter, sections, stories, pictures and contacts."""
 
 import re
 import unicodedata
@@ -7,9 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
-from mailer.domain.document import ParsedDocument
-from mailer.domain.document import ParsedSection as ReadSection
-from mailer.domain.document import ParsedStory as ReadStory
+from mailer.domain.document import ParsedDocument, ParsedSection, ParsedStory
 from mailer.domain.languages import canonical_tag, match_language
 from mailer.domain.newsletter import ChangeRefused
 from mailer.domain.ports import PictureLoader, PreparedPicture
@@ -32,7 +30,7 @@ from mailer.store.database import Database, Session
 
 @dataclass(slots=True)
 class ImportResult:
-    """What an import did. ``changed`` counts texts written; 0 when the issue says all this already."""
+    """The result of an import. ``changed`` counts the texts that were added or changed."""
 
     issue: int
     number: str
@@ -44,13 +42,13 @@ class ImportResult:
     changed: int = 0
     new_sections: list[str] = field(default_factory=list)
     matched_by_position: list[str] = field(default_factory=list)
-    """Headlines paired with a story of the issue only by their place."""
+    """Headlines that were matched with a story of the issue by position only."""
     unmatched: list[str] = field(default_factory=list)
-    """Headlines that found no partner among the stories there were: added as stories of their own."""
+    """Headlines that matched no existing story and were added as new stories."""
     not_in_file: list[str] = field(default_factory=list)
-    """Stories that had this language before and are not in the file: kept."""
+    """Headlines of stories that have a text in this language but are not in the file; kept."""
     untranslated: list[str] = field(default_factory=list)
-    """Stories of the issue that have no text in this language yet, by a headline that they have."""
+    """Headlines, in another language, of stories without a text in this language."""
 
 
 def import_document(
@@ -64,32 +62,31 @@ def import_document(
     picture_loader: PictureLoader,
     actor: str,
 ) -> ImportResult:
-    """Write a document into an issue, in one transaction. Raises Refused, WrongState or NotALanguage.
+    """Import a document into an issue in one transaction. Return what was done.
 
-    ``number`` names the issue where the document's front matter does not. The issue is made when it is not there.
+    ``number`` is the issue's number unless the front matter has one. A missing issue is created. Raises
+    ChangeRefused, InvalidIssueState once the issue is approved, or InvalidLanguageTag.
     """
     tag = canonical_tag(language)
     with database.transaction() as session:
         newsletter = newsletters.by_slug(session, slug)
         if newsletter is None:
-            known = (
-                ", ".join(newsletters.slugs(session))
-                or "none yet; make one with: mailer newsletter apply FILE"
-            )
-            raise ChangeRefused(f"There is no newsletter “{slug}”. There is: {known}.")
+            slugs = ", ".join(newsletters.slugs(session))
+            hint = f"There is: {slugs}." if slugs else "Create one with: mailer newsletter apply FILE"
+            raise ChangeRefused(f"There is no newsletter “{slug}”. {hint}")
         if tag not in newsletter.languages:
-            near = match_language(tag, newsletter.languages)
-            hint = f" Did you mean {near}?" if near else ""
+            similar = match_language(tag, newsletter.languages)
+            hint = f" Did you mean {similar}?" if similar else ""
             raise ChangeRefused(
                 f"{slug} has no language {tag}; it has {', '.join(newsletter.languages)}.{hint}"
             )
         _reject_control_characters(document)
         number = document.front_matter.get("number", "").strip() or number
-        newsletters.lock(session, newsletter.id)  # imports of one newsletter wait for each other
+        newsletters.lock(session, newsletter.id)  # serializes the imports of a newsletter
         issue = issues.by_number(session, newsletter.id, number)
-        new = issue is None
+        is_new = issue is None
         if issue is not None:
-            issues.lock(session, issue.id)  # its state is read anew: it may just have been approved
+            issues.lock(session, issue.id)  # reloads its state: it may just have been approved
         if issue is None:
             issue = Issue(
                 newsletter_id=newsletter.id, number=number, issue_date=_issue_date(document) or today
@@ -99,42 +96,44 @@ def import_document(
             issues.log(session, issue.id, actor, "created")
         elif issue.state not in EDITABLE_STATES:
             raise InvalidIssueState(
-                f"Issue {issue.id} ({number}) is {issue.state.value}, and its text stands fast."
+                f"Issue {issue.id} ({number}) is {issue.state.value}; its text can no longer be changed."
                 + _restore_advice(issue.id, issue.state)
             )
-        done = ImportResult(issue.id, number, tag, new)
-        done.changed += _write_front_matter(session, issue, newsletter, document, tag)
-        writer = _DocumentWriter(session, issue, newsletter, tag, picture_loader, done)
+        result = ImportResult(issue.id, number, tag, is_new)
+        result.changed += _write_front_matter(session, issue, newsletter, document, tag)
+        writer = _DocumentWriter(session, issue, newsletter, tag, picture_loader, result)
         writer.write(document)
-        if writer.is_leading_language and (on := _issue_date(document)):
-            done.changed += _set_changed(issue, {"issue_date": on})
-        if done.changed:
+        if writer.is_leading_language and (issue_date := _issue_date(document)):
+            result.changed += _set_changed(issue, {"issue_date": issue_date})
+        if result.changed:
             issues.bump_revision(session, issue.id)
-            issues.log(session, issue.id, actor, "imported", f"{tag}: {done.changed} texts")
-        return done
+            issues.log(session, issue.id, actor, "imported", f"{tag}: {result.changed} texts")
+        return result
 
 
 def _restore_advice(issue: int, state: IssueState) -> str:
-    """How an issue that is not being written any more can be changed after all; empty where nothing does that."""
-    reopen = f"take back the approval: mailer issue reopen {issue}."
+    """Return how to make an issue editable again; empty if that is impossible."""
+    reopen = f"withdraw the approval: mailer issue reopen {issue}."
     if state is IssueState.approved:
         return f" To change it, {reopen}"
     if state is IssueState.scheduled:
-        return f" To change it, take back its time: mailer issue unschedule {issue}. Then {reopen}"
+        return f" To change it, unschedule it: mailer issue unschedule {issue}. Then {reopen}"
     if state in (IssueState.sending, IssueState.paused):
-        return f" What has not gone out can only be stopped: mailer issue cancel {issue}."
+        return f" You can only stop the emails that are not sent yet: mailer issue cancel {issue}."
     return ""
 
 
 def _issue_date(document: ParsedDocument) -> date | None:
-    written = document.front_matter.get("date")
-    return date.fromisoformat(written) if written else None
+    text = document.front_matter.get("date")
+    return date.fromisoformat(text) if text else None
 
 
 def _reject_control_characters(document: ParsedDocument) -> None:
     for name, value in [("title", document.title), *document.front_matter.items()]:
-        if found := next((c for c in value if unicodedata.category(c) in ("Cc", "Zl", "Zp")), None):
-            raise ChangeRefused(f"The {name} holds the control character U+{ord(found):04X}. Take it out.")
+        if character := next((c for c in value if unicodedata.category(c) in ("Cc", "Zl", "Zp")), None):
+            raise ChangeRefused(
+                f"The {name} contains the control character U+{ord(character):04X}. Remove it."
+            )
 
 
 def _write_front_matter(
@@ -162,7 +161,7 @@ def _write_front_matter(
 
 
 def _set_changed(row: object, values: Mapping[str, Any]) -> int:
-    """Set what differs; 1 when anything did."""
+    """Set the attributes that differ. Return 1 if any did, else 0."""
     changed = {name: value for name, value in values.items() if getattr(row, name) != value}
     for name, value in changed.items():
         setattr(row, name, value)
@@ -177,17 +176,18 @@ def _plain_text(inline: str) -> str:
     return re.sub(r"</?su[bp]>|[*_`]", "", inline).strip()
 
 
-def _section_title(section: ReadSection) -> str:
+def _section_title(section: ParsedSection) -> str:
     return _plain_text(section.title) or "News"
 
 
-def _with_story_offset(stories: Sequence[ReadStory], offset: int) -> list[ReadStory]:
-    """The stories as they are counted with ``by`` others before them."""
+def _with_story_offset(stories: Sequence[ParsedStory], offset: int) -> list[ParsedStory]:
+    """Return the stories with ``offset`` added to the story indices of their contacts."""
     return [
         replace(
             story,
             contacts=tuple(
-                replace(note, stories=tuple(at + offset for at in note.stories)) for note in story.contacts
+                replace(note, stories=tuple(index + offset for index in note.stories))
+                for note in story.contacts
             ),
         )
         for story in stories
@@ -213,27 +213,29 @@ class _DocumentWriter:
         self.stories: dict[int, list[Story]] = {}
         for story, section in issues.stories(session, issue.id):
             self.stories.setdefault(section.id, []).append(story)
+        picture_ids = [
+            story.picture_id for group in self.stories.values() for story in group if story.picture_id
+        ]
         self.picture_hashes = {
-            id: found[0]
-            for id, found in issues.pictures(
-                session, [s.picture_id for found in self.stories.values() for s in found if s.picture_id]
-            ).items()
+            id: picture[0] for id, picture in issues.pictures(session, picture_ids).items()
         }
         self.written_story_ids: set[int] = set()
-        fronts = issues.front_matter(session, issue.id).keys() | {tag}
+        languages = issues.front_matter(session, issue.id).keys() | {tag}
         rank = [newsletter.default_language, *newsletter.languages]
-        self.is_leading_language = tag == next(language for language in rank if language in fronts)
-        """This language decides what all have in common: the order of stories, and what notes speak for."""
+        self.is_leading_language = tag == next(language for language in rank if language in languages)
+        """Whether this language decides the order of stories and which stories a contact is for."""
 
     def write(self, document: ParsedDocument) -> None:
+        """Write all sections, and add to the result what the document lacks."""
         contacts = issues.contacts(self.session, self.issue.id)
         self.contacts = {
-            (note.story_id, note.position): (note, texts, covered) for note, texts, covered in contacts
+            (contact.story_id, contact.position): (contact, texts, story_ids)
+            for contact, texts, story_ids in contacts
         }
-        for section, read in self._match_sections(document.sections):
-            self._write_section(section, read)
-        for found in self.stories.values():
-            for story in found:
+        for section, parsed_stories in self._match_sections(document.sections):
+            self._write_section(section, parsed_stories)
+        for stories in self.stories.values():
+            for story in stories:
                 if story.id in self.written_story_ids:
                     continue
                 texts = self.texts.get(story.id, {})
@@ -244,43 +246,44 @@ class _DocumentWriter:
                     other = next(texts[tag] for tag in rank if tag in texts)
                     self.result.untranslated.append(_plain_text(other.headline))
 
-    def _match_sections(self, parsed: Sequence[ReadSection]) -> list[tuple[Section, list[ReadStory]]]:
-        """The newsletter's section for each title of the document: by title, else by place, else a new one.
+    def _match_sections(self, parsed: Sequence[ParsedSection]) -> list[tuple[Section, list[ParsedStory]]]:
+        """Return the newsletter's section for each title of the document, with its stories.
 
-        Parts of the document that belong to the same section are put together.
+        Sections are matched by title, then by position, else created. Sections of the document that match the same
+        section are merged.
         """
         by_title: dict[str, Section] = {}
-        for own in (True, False):
+        for same_language in (True, False):  # titles in the language of the document come first
             for section in self.sections:
                 for tag, title in section.titles.items():
-                    if (tag == self.tag) is own:
+                    if (tag == self.tag) is same_language:
                         by_title.setdefault(title.casefold(), section)
-        parts: dict[str, list[ReadSection]] = {}
-        for part in parsed:
-            parts.setdefault(_section_title(part).casefold(), []).append(part)
-        found = {title: by_title[title] for title in parts if title in by_title}
+        groups: dict[str, list[ParsedSection]] = {}
+        for parsed_section in parsed:
+            groups.setdefault(_section_title(parsed_section).casefold(), []).append(parsed_section)
+        matches = {title: by_title[title] for title in groups if title in by_title}
         used = [section for section in self.sections if section.id in self.stories]
-        told = [title for title, some in parts.items() if any(part.stories for part in some)]
-        if len(used) == len(told):  # the same document in another language
-            for section, key in zip(used, told, strict=True):
-                if key not in found and section not in found.values() and self.tag not in section.titles:
-                    title = _section_title(parts[key][0])
+        with_stories = [title for title, group in groups.items() if any(s.stories for s in group)]
+        if len(used) == len(with_stories):  # the same document in another language
+            for section, key in zip(used, with_stories, strict=True):
+                if key not in matches and section not in matches.values() and self.tag not in section.titles:
+                    title = _section_title(groups[key][0])
                     section.titles = section.titles | {self.tag: title}
                     self.result.matched_by_position.append(title)
-                    found[key] = section
-        together: dict[int, tuple[Section, list[ReadStory]]] = {}
-        for key, some in parts.items():
-            section = found.get(key) or self._new_section(_section_title(some[0]))
-            for part in some:
-                _, stories = together.setdefault(section.id, (section, []))
-                stories += _with_story_offset(part.stories, len(stories))
-        return list(together.values())
+                    matches[key] = section
+        merged: dict[int, tuple[Section, list[ParsedStory]]] = {}
+        for key, group in groups.items():
+            section = matches.get(key) or self._new_section(_section_title(group[0]))
+            for parsed_section in group:
+                _, stories = merged.setdefault(section.id, (section, []))
+                stories += _with_story_offset(parsed_section.stories, len(stories))
+        return list(merged.values())
 
     def _new_section(self, title: str) -> Section:
         key = _slug(title) or "section"
-        taken = {section.key for section in self.sections}
+        used_keys = {section.key for section in self.sections}
         number = 2
-        while key in taken:
+        while key in used_keys:
             key = f"{_slug(title) or 'section'}-{number}"
             number += 1
         section = newsletters.add_section(
@@ -295,41 +298,42 @@ class _DocumentWriter:
         self.result.new_sections.append(title)
         return section
 
-    def _write_section(self, section: Section, parsed: Sequence[ReadStory]) -> None:
-        there = self.stories.setdefault(section.id, [])
-        fits = [self.picture_loader(story.picture.path) if story.picture else None for story in parsed]
-        pairing = match_stories(
-            [self._parsed_traits(story, fit) for story, fit in zip(parsed, fits, strict=True)],
-            [self._stored_traits(story) for story in there],
+    def _write_section(self, section: Section, parsed: Sequence[ParsedStory]) -> None:
+        stored = self.stories.setdefault(section.id, [])
+        pictures = [self.picture_loader(story.picture.path) if story.picture else None for story in parsed]
+        matches = match_stories(
+            [self._parsed_fingerprint(*pair) for pair in zip(parsed, pictures, strict=True)],
+            [self._stored_fingerprint(story) for story in stored],
         )
-        had_stories = bool(there)
+        had_stories = bool(stored)
         written: list[Story] = []
-        position = max((story.position for story in there), default=0)
-        before = list(there)
-        for at, (part, fit) in enumerate(zip(parsed, fits, strict=True)):
-            if at in pairing.pairs:
-                story = before[pairing.pairs[at]]
-                if at in pairing.by_position:
-                    self.result.matched_by_position.append(_plain_text(part.headline))
+        position = max((story.position for story in stored), default=0)
+        stored_before = list(stored)
+        for index, (parsed_story, picture) in enumerate(zip(parsed, pictures, strict=True)):
+            if index in matches.pairs:
+                story = stored_before[matches.pairs[index]]
+                if index in matches.by_position:
+                    self.result.matched_by_position.append(_plain_text(parsed_story.headline))
             else:
                 position += 1
                 story = Story(issue_id=self.issue.id, section_id=section.id, position=position)
                 self.session.add(story)
                 self.session.flush()
-                there.append(story)
+                stored.append(story)
                 if had_stories:
-                    self.result.unmatched.append(_plain_text(part.headline))
-            self._write_story(story, part, fit)
+                    self.result.unmatched.append(_plain_text(parsed_story.headline))
+            self._write_story(story, parsed_story, picture)
             written.append(story)
-        for at, part in enumerate(parsed):
-            self._write_contacts(written[at], part, written)
+        for story, parsed_story in zip(written, parsed, strict=True):
+            self._write_contacts(story, parsed_story, written)
         if self.is_leading_language:
-            for story, place in zip(written, sorted(story.position for story in written), strict=True):
-                self.result.changed += _set_changed(story, {"position": place})
+            positions = sorted(story.position for story in written)
+            for story, position in zip(written, positions, strict=True):
+                self.result.changed += _set_changed(story, {"position": position})
         self.result.sections += 1
         self.result.stories += len(written)
 
-    def _parsed_traits(self, story: ReadStory, picture: PreparedPicture | None) -> StoryFingerprint:
+    def _parsed_fingerprint(self, story: ParsedStory, picture: PreparedPicture | None) -> StoryFingerprint:
         dates = tuple(
             (span.start.isoformat(), span.end.isoformat()) for line in story.datelines for span in line.dates
         )
@@ -341,22 +345,24 @@ class _DocumentWriter:
             f"{self.tag} {story.body}" if story.body else "",
         )
 
-    def _stored_traits(self, story: Story) -> StoryFingerprint:
+    def _stored_fingerprint(self, story: Story) -> StoryFingerprint:
         texts = self.texts.get(story.id, {})
-        own = texts.get(self.tag)
-        some = own or next(iter(texts.values()), None)
+        text = texts.get(self.tag)
+        any_text = text or next(iter(texts.values()), None)
         dates: tuple[tuple[str, str], ...] = ()
-        if some:
-            dates = tuple((span["start"], span["end"]) for line in some.datelines for span in line["dates"])
+        if any_text:
+            dates = tuple(
+                (span["start"], span["end"]) for line in any_text.datelines for span in line["dates"]
+            )
         return StoryFingerprint(
-            f"{self.tag} {own.headline}" if own and own.headline else "",
+            f"{self.tag} {text.headline}" if text and text.headline else "",
             self.picture_hashes.get(story.picture_id or 0, ""),
-            some.link if some else "",
+            any_text.link if any_text else "",
             dates,
-            f"{self.tag} {own.body}" if own and own.body else "",
+            f"{self.tag} {text.body}" if text and text.body else "",
         )
 
-    def _write_story(self, story: Story, parsed: ReadStory, picture: PreparedPicture | None) -> None:
+    def _write_story(self, story: Story, parsed: ParsedStory, picture: PreparedPicture | None) -> None:
         self.written_story_ids.add(story.id)
         values = {
             "headline": parsed.headline,
@@ -378,9 +384,9 @@ class _DocumentWriter:
         texts = self.texts.setdefault(story.id, {})
         row = texts.get(self.tag)
         if picture is None and story.picture_id and row is not None and self.is_leading_language:
-            # Another language may have brought the picture, and this one never had it.
-            had_it = row.alt or not any(text.alt for text in texts.values())
-            self.result.changed += _set_changed(story, {"picture_id": None}) if had_it else 0
+            # Keep a picture that only the document in another language has.
+            had_picture = row.alt or not any(text.alt for text in texts.values())
+            self.result.changed += _set_changed(story, {"picture_id": None}) if had_picture else 0
         if row is None:
             row = StoryTranslation(story_id=story.id, language=self.tag, **values)
             self.session.add(row)
@@ -393,56 +399,58 @@ class _DocumentWriter:
             self.picture_hashes[story.picture_id] = picture.sha256
             self.result.changed += 1
 
-    def _write_contacts(self, story: Story, parsed: ReadStory, section_stories: Sequence[Story]) -> None:
+    def _write_contacts(self, story: Story, parsed: ParsedStory, section_stories: Sequence[Story]) -> None:
         for position, note in enumerate(parsed.contacts):
             self.result.contacts += 1
-            covered = [section_stories[at].id for at in note.stories] or [story.id]
-            found = self.contacts.get((story.id, position))
-            if found is None:
+            story_ids = [section_stories[index].id for index in note.stories] or [story.id]
+            stored = self.contacts.get((story.id, position))
+            if stored is None:
                 contact = Contact(issue_id=self.issue.id, story_id=story.id, position=position)
                 self.session.add(contact)
                 self.session.flush()
-                issues.set_contact_stories(self.session, contact.id, covered)
+                issues.set_contact_stories(self.session, contact.id, story_ids)
                 self.session.add(ContactTranslation(contact_id=contact.id, language=self.tag, text=note.text))
                 self.result.changed += 1
                 continue
-            contact, texts, spoken_for = found
-            if self.is_leading_language and set(spoken_for) != set(covered):
-                issues.set_contact_stories(self.session, contact.id, covered)
+            contact, texts, stored_story_ids = stored
+            if self.is_leading_language and set(stored_story_ids) != set(story_ids):
+                issues.set_contact_stories(self.session, contact.id, story_ids)
                 self.result.changed += 1
             if texts.get(self.tag) != note.text:
                 self.session.merge(
                     ContactTranslation(contact_id=contact.id, language=self.tag, text=note.text)
                 )
                 self.result.changed += 1
-        for (owner, position), (contact, texts, _) in self.contacts.items():
-            if owner == story.id and position >= len(parsed.contacts) and self.tag in texts:
+        for (story_id, position), (contact, texts, _) in self.contacts.items():
+            if story_id == story.id and position >= len(parsed.contacts) and self.tag in texts:
                 issues.remove_contact_text(self.session, contact.id, self.tag)
                 self.result.changed += 1
 
 
 def store_picture(session: Session, picture: PreparedPicture) -> int:
-    """The id of a picture; the same bytes are stored once."""
-    found = issues.picture_by_hash(session, picture.sha256)
-    if found is None:
-        found = Picture(
+    """Store a picture unless its bytes are stored already. Return its id."""
+    row = issues.picture_by_hash(session, picture.sha256)
+    if row is None:
+        row = Picture(
             sha256=picture.sha256,
             media_type=picture.media_type,
             width=picture.width,
             height=picture.height,
             data=picture.data,
         )
-        session.add(found)
+        session.add(row)
         session.flush()
-    return found.id
+    return row.id
 
 
 def set_masthead(database: Database, issue: int, picture: PreparedPicture, actor: str) -> None:
-    """Give an issue the picture at its head. Raises IssueNotFound or InvalidIssueState."""
+    """Set the header image of an issue. Raises IssueNotFound or InvalidIssueState."""
     with database.transaction() as session:
         row = issues.lock(session, issue)
         if row.state not in EDITABLE_STATES:
-            raise InvalidIssueState(f"Issue {issue} is {row.state.value}; its pictures stand fast.")
+            raise InvalidIssueState(
+                f"Issue {issue} is {row.state.value}; its header image can no longer be changed."
+            )
         id = store_picture(session, picture)
         if row.masthead_picture_id != id:
             row.masthead_picture_id = id

@@ -1,4 +1,4 @@
-"""Report: how an issue is doing, how many got what, and whether the ledger adds up."""
+"""The report of an issue: its progress, its deliveries by language, and the ledger audit."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,7 +17,10 @@ __all__ = ["DeliveryCounts", "LedgerFinding"]
 
 @dataclass(frozen=True, slots=True)
 class IssueStatus:
-    """An issue at one moment. ``counts`` add up: candidates = sent + failed + skipped + pending + uncertain."""
+    """The state of an issue at one moment.
+
+    ``counts`` add up: candidates = sent + failed + skipped + pending + uncertain.
+    """
 
     issue: int
     newsletter: str
@@ -33,6 +36,7 @@ class IssueStatus:
 
 
 def status(database: Database, issue: int, now: datetime) -> IssueStatus:
+    """Return the state of an issue. Raises IssueNotFound."""
     with database.transaction() as session:
         row = issues.by_id(session, issue)
         counts = deliveries.counts(session, issue)
@@ -56,7 +60,7 @@ def status(database: Database, issue: int, now: datetime) -> IssueStatus:
 
 
 def count_in_flight(database: Database, issue: int) -> int:
-    """How many deliveries of an issue are with a worker at this moment."""
+    """Return the number of deliveries of an issue that a worker is sending now."""
     with database.transaction() as session:
         return deliveries.count_sending(session, issue)
 
@@ -64,7 +68,10 @@ def count_in_flight(database: Database, issue: int) -> int:
 def list_issues(
     database: Database,
 ) -> list[tuple[int, str, str, IssueState, DeliveryCounts, datetime | None]]:
-    """(id, newsletter, number, state, counts, when it goes out) of every issue, newest first."""
+    """Return (id, newsletter, number, state, counts, sending time) of every issue, newest first.
+
+    The sending time is None unless the issue is scheduled.
+    """
     with database.transaction() as session:
         return [
             (row.id, slug, row.number, row.state, deliveries.counts(session, row.id), _goes_out_at(row))
@@ -77,49 +84,48 @@ def _goes_out_at(row: Issue) -> datetime | None:
 
 
 def skipped_by_reason(database: Database, issue: int) -> dict[str, int]:
-    """Readers who get nothing, by reason."""
+    """Return the number of skipped readers by reason."""
     with database.transaction() as session:
         return deliveries.count_skip_reasons(session, issue)
 
 
 @dataclass(slots=True)
 class LanguageRow:
-    """One line of the report by language: readers whose first preference is served by ``language``."""
+    """A row of the report by language: the readers whose first preference matches ``language``."""
 
     language: str
-    """A language of the newsletter, or empty for readers of others and of none."""
+    """A language of the newsletter, or empty for readers of other languages or none."""
     subscribers: int = 0
     editions: int = 0
     sent: int = 0
     fell_back: int = 0
-    """Sent an edition in another language, or one in which a story was in another language."""
+    """Readers who were sent an edition, or a story in it, in another language."""
     not_sent: int = 0
 
 
 def by_language(database: Database, issue: int) -> list[LanguageRow]:
-    """How the readers of each language were served; most readers first, the rest of the world last."""
+    """Return a row for each requested language, largest first; other languages last."""
     with database.transaction() as session:
         row = issues.by_id(session, issue)
-        offered = newsletters.by_id(session, row.newsletter_id).languages
+        languages = newsletters.by_id(session, row.newsletter_id).languages
         rows: dict[str, LanguageRow] = {}
-        editions_of: dict[str, set[int]] = {}
+        editions_by_language: dict[str, set[int]] = {}
         for share in deliveries.language_shares(session, issue):
-            asked = (
-                match_language(share.requested_language, offered) if share.requested_language else None
-            ) or ""
-            line = rows.setdefault(asked, LanguageRow(asked))
+            requested = share.requested_language
+            language = (match_language(requested, languages) if requested else None) or ""
+            line = rows.setdefault(language, LanguageRow(language))
             line.subscribers += share.subscribers
             line.sent += share.sent
-            line.fell_back += share.sent if share.received_language != asked else share.with_fallback
+            line.fell_back += share.sent if share.received_language != language else share.with_fallback
             line.not_sent += share.without_stories
-            found = editions_of.setdefault(asked, set())
-            found.update(share.editions)
-            line.editions = len(found)
+            language_editions = editions_by_language.setdefault(language, set())
+            language_editions.update(share.editions)
+            line.editions = len(language_editions)
     return sorted(rows.values(), key=lambda line: (not line.language, -line.subscribers, line.language))
 
 
 def events(database: Database, issue: int) -> list[tuple[datetime, str, str, str]]:
-    """(when, who, what, detail) of an issue, oldest first."""
+    """Return (time, actor, kind, detail) of an issue's log entries, oldest first."""
     with database.transaction() as session:
         return [
             (event.at, event.actor, event.action, event.detail) for event in issues.events(session, issue)
@@ -127,7 +133,7 @@ def events(database: Database, issue: int) -> list[tuple[datetime, str, str, str
 
 
 def audit(database: Database, issue: int) -> list[LedgerFinding]:
-    """What does not add up in an issue's ledger; empty when all is well. Raises IssueNotFound."""
+    """Return the inconsistencies in the ledger of an issue. Raises IssueNotFound."""
     with database.transaction() as session:
         ledger_audit.use_repeatable_read(session)
         issues.by_id(session, issue)
@@ -135,6 +141,6 @@ def audit(database: Database, issue: int) -> list[LedgerFinding]:
 
 
 def count_resent(database: Database, issue: int) -> int:
-    """How many readers may have got an issue twice, since nobody knew whether the first mail had come."""
+    """Return how many readers may have received an issue twice because it was resent."""
     with database.transaction() as session:
         return deliveries.count_resent(session, issue)

@@ -85,11 +85,11 @@ def test_a_story_that_no_fallback_reaches_is_said_to_be_left_out(
 @pytest.mark.parametrize(
     ("statement", "complaint"),
     [
-        ("UPDATE newsletter SET postal_address = '  '", "no mail may go out without one"),
+        ("UPDATE newsletter SET postal_address = '  '", "has no postal address"),
         ("UPDATE issue_translation SET subject = ' ' WHERE language = 'fr'", "fr: the subject is empty"),
         ("UPDATE issue_translation SET status = 'draft'", "No language has a subject"),
         ("UPDATE story_translation SET headline = '' WHERE language = 'en'", "en: a story has no headline"),
-        ("DELETE FROM story", "It has no story"),
+        ("DELETE FROM story", "The issue has no stories"),
     ],
 )
 def test_what_may_not_go_out_is_not_approved(
@@ -105,11 +105,11 @@ def test_what_may_not_go_out_is_not_approved(
 @pytest.mark.parametrize(
     ("statement", "worth_knowing"),
     [
-        ("UPDATE issue_translation SET preheader = '' WHERE language = 'fr'", "fr: there is no preheader"),
+        ("UPDATE issue_translation SET preheader = '' WHERE language = 'fr'", "fr: the preheader is empty"),
         ("UPDATE story_translation SET alt = '' WHERE language = 'en'", "has no alt text"),
         (
             "UPDATE issue_translation SET status = 'draft' WHERE language = 'en'",
-            "The newsletter's default language en is missing",
+            "The issue has no text in en, the newsletter's default language",
         ),
     ],
 )
@@ -208,7 +208,7 @@ def test_what_changed_while_it_was_looked_over_is_not_approved(app: Container, i
     issue = import_issue("en")
     seen = compile.load_issue(app.database, app.urls, issue)
     import_issue("fr")
-    with pytest.raises(NotApproved, match="was changed while it was being looked over"):
+    with pytest.raises(NotApproved, match="was changed during the check"):
         approve.approve(app.database, seen, "ann")
     assert state(app, issue) is IssueState.draft
 

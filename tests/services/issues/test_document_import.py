@@ -299,7 +299,7 @@ def test_front_matter_names_the_issue(app: Container, write: Import) -> None:
         ("sr-Latn-BA", "lumen-basin", LEAST, "Did you mean sr-Latn?"),
         ("en", "lumen", "---\ndate: soon\n---\n\nHello.\n\n## A\n\n### B\n\nC.\n", "the date “soon”"),
         ("en", "lumen", "## A\n\n### B\n\n![x](../../README.md)\n\nC.\n", "outside the document's folder"),
-        ("en", "lumen", "## A\n\n### B\n\n![x](missing.png)\n\nC.\n", "missing.png is not there"),
+        ("en", "lumen", "## A\n\n### B\n\n![x](missing.png)\n\nC.\n", "missing.png was not found"),
     ],
 )
 def test_what_cannot_be_done_is_said_and_nothing_is_half_done(
@@ -554,7 +554,7 @@ def test_the_leading_language_decides_order_notes_and_pictures(app: Container, w
 )
 def test_control_characters_in_a_header_are_refused(write: Import, source: str) -> None:
     with pytest.raises(
-        ChangeRefused, match=r"The (subject|preheader|title) holds the control character U\+00"
+        ChangeRefused, match=r"The (subject|preheader|title) contains the control character U\+00"
     ):
         write(source + LEAST, slug="lumen")
 
