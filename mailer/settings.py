@@ -1,7 +1,7 @@
-"""Everything that the environment decides, read once and typed.
+"""The settings, read once from environment variables and validated.
 
-Each variable is ``MAILER_`` and the field's name in capitals; docs/settings.md lists them all, and a
-test holds that table against this module.
+A variable's name is ``MAILER_`` and the field's name in capitals. docs/settings.md lists them all; a test
+compares it with this module.
 """
 
 import json
@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 class SettingsError(ValueError):
-    """A MAILER_ variable holds something that cannot be used; the message names it."""
+    """An invalid MAILER_ variable. The message names it."""
 
 
 _DNS_LABEL = r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)"
@@ -37,8 +37,10 @@ _UNIT_SECONDS = {"s": 1, "second": 1, "min": 60, "minute": 60, "h": 3600, "hour"
 
 
 def read_rate(text: str) -> float:
-    """Messages a second, from ``50/s``, ``600/min``, ``20000/h``, ``100000/day``, or a number alone, which is
-    a second's. 0, as an empty text, is no limit. Raises ValueError."""
+    """Return messages a second from ``50/s``, ``600/min``, ``20000/h``, ``100000/day``, or ``50`` (a second).
+
+    0 or an empty text means no limit. Raises ValueError.
+    """
     number, slash, unit = text.partition("/")
     try:
         rate = float(number or 0) / (_UNIT_SECONDS[unit.strip()] if slash else 1)
@@ -54,7 +56,7 @@ Rate = Annotated[float, BeforeValidator(lambda value: read_rate(value) if isinst
 
 
 class DkimKeySettings(BaseModel):
-    """Where a key lies that signs mail, and where in DNS receivers find its other half."""
+    """A DKIM key: the file of its private half, and the DNS name of its public half."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -67,14 +69,13 @@ class DkimKeySettings(BaseModel):
     def _dns_labels(cls, value: str) -> str:
         if len(value) > 200 or not re.fullmatch(_DOMAIN, value):
             raise ValueError(
-                "must be letters, digits and hyphens, with dots between; a domain in its xn-- form"
+                "must be letters, digits and hyphens, separated by dots; write an international domain in its xn-- form"
             )
         return value
 
 
 class WarmUpSettings(BaseModel):
-    """A ramp for a relay whose address is not known yet: so many messages on its first day, each day so many
-    times more."""
+    """Warm-up for a new sending IP: ``first_day_limit`` messages, then ``daily_factor`` times more each day."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -84,7 +85,7 @@ class WarmUpSettings(BaseModel):
 
 
 class RelaySettings(BaseModel):
-    """A relay that takes mail. Those without weight are spare: used when no other can be."""
+    """An SMTP relay. A relay with weight 0 is a spare, used if no other can be."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -101,8 +102,10 @@ class RelaySettings(BaseModel):
 
 
 class ProviderSettings(BaseModel):
-    """Receiving domains that count as one, since the same servers take their mail. ``mx`` are patterns of
-    mail servers' names: domains whose mail goes there belong to it, too."""
+    """A group of receiving domains that share mail servers.
+
+    Domains whose MX host matches a pattern in ``mx`` belong to it too.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -114,13 +117,15 @@ class ProviderSettings(BaseModel):
     @field_validator("domains", "mx")
     @classmethod
     def _domain_patterns(cls, value: list[str]) -> list[str]:
-        for one in value:
-            if not re.fullmatch(rf"(\*\.)?{_DOMAIN}", one):
-                raise ValueError(f"“{one}” is not a domain; write an international one in its xn-- form")
-        return [one.lower() for one in value]
+        for domain in value:
+            if not re.fullmatch(rf"(\*\.)?{_DOMAIN}", domain):
+                raise ValueError(f"“{domain}” is not a domain; write an international one in its xn-- form")
+        return [domain.lower() for domain in value]
 
 
 class Settings(BaseSettings):
+    """The settings of the service."""
+
     model_config = SettingsConfigDict(
         env_prefix="MAILER_", extra="ignore", frozen=True, enable_decoding=False
     )
@@ -275,7 +280,7 @@ class Settings(BaseSettings):
     def _dns_name(cls, value: str) -> str:
         if value and not re.fullmatch(_DOMAIN, value):
             raise ValueError(
-                "must be a name such as mail.example.org; write an international one in its ASCII form"
+                "must be a name such as mail.example.org; write an international one in its xn-- form"
             )
         return value
 
@@ -287,26 +292,26 @@ class Settings(BaseSettings):
             return ",".join(str(ip_network(name)).removesuffix("/32").removesuffix("/128") for name in names)
         except ValueError:
             raise ValueError(
-                "must be addresses or networks such as 127.0.0.1 or 10.0.0.0/8, with commas between"
+                "must be comma-separated addresses or networks, such as 127.0.0.1 or 10.0.0.0/8"
             ) from None
 
     @field_validator("previous_secret_keys")
     @classmethod
     def _min_key_lengths(cls, value: list[SecretStr]) -> list[SecretStr]:
-        if any(len(one.get_secret_value().encode()) < 32 for one in value):
+        if any(len(key.get_secret_value().encode()) < 32 for key in value):
             raise ValueError("each key must be 32 bytes or more")
         return value
 
     @field_validator("public_url")
     @classmethod
     def _absolute_url(cls, value: str) -> str:
-        parts = urlsplit(value)
-        fit = re.fullmatch(
+        url = urlsplit(value)
+        valid = re.fullmatch(
             rf"({_DNS_LABEL}(\.{_DNS_LABEL})*|\[[0-9a-fA-F:]+\])(:\d{{1,5}})?(/[A-Za-z0-9._~/-]*)?",
-            parts.netloc + parts.path,
+            url.netloc + url.path,
         )
-        if parts.scheme not in ("http", "https") or not fit or parts.query or parts.fragment:
-            raise ValueError("must be an absolute http or https address, such as https://news.example.org")
+        if url.scheme not in ("http", "https") or not valid or url.query or url.fragment:
+            raise ValueError("must be an absolute http or https URL, such as https://news.example.org")
         return value.rstrip("/")
 
     @field_validator("database_url")
@@ -332,18 +337,18 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _unique_names(self) -> "Settings":
-        for what, names in (
-            ("MAILER_RELAYS", [one.name for one in self.relays]),
-            ("MAILER_PROVIDERS", [one.name.lower() for one in self.providers]),
+        for variable, names in (
+            ("MAILER_RELAYS", [relay.name for relay in self.relays]),
+            ("MAILER_PROVIDERS", [provider.name.lower() for provider in self.providers]),
         ):
             if len(set(names)) < len(names):
-                raise ValueError(f"{what}: two have the same name")
-        if self.relays and not any(one.weight for one in self.relays):
-            raise ValueError("MAILER_RELAYS: at least one must have a weight")
+                raise ValueError(f"{variable}: two have the same name")
+        if self.relays and not any(relay.weight for relay in self.relays):
+            raise ValueError("MAILER_RELAYS: at least one must have a weight above 0")
         return self
 
     def environment(self) -> dict[str, str]:
-        """The variables that give another process the same settings; secrets stand in them in the clear."""
+        """Return environment variables with these settings for another process. Contains secrets."""
 
         def plain(value: object) -> object:
             return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
@@ -357,13 +362,13 @@ class Settings(BaseSettings):
 
 
 def read_settings() -> Settings:
-    """The settings of this process. Raises SettingsError naming each wrong variable."""
+    """Read the settings from the environment. Raises SettingsError, which names each invalid variable."""
     try:
         return Settings()
     except ValidationError as error:
         problems = []
         for item in error.errors(include_input=False, include_url=False):
             name = "MAILER_" + str(item["loc"][0]).upper() if item["loc"] else "MAILER_*"
-            inside = "".join(f"[{at}]" if isinstance(at, int) else f".{at}" for at in item["loc"][1:])
-            problems.append(f"{name}{inside}: {item['msg'].removeprefix('Value error, ')}")
+            path = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in item["loc"][1:])
+            problems.append(f"{name}{path}: {item['msg'].removeprefix('Value error, ')}")
         raise SettingsError("; ".join(problems)) from None

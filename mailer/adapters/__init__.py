@@ -1,1 +1,1 @@
-"""The outside world behind plain functions and classes: renderers, relays, servers, tokens."""
+"""Adapters to the outside world: rendering, SMTP, DNS, Redis, files and tokens."""

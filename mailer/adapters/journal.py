@@ -1,12 +1,12 @@
-"""The hand-over journal: what a worker was about to hand to the relay, and what the relay answered.
+"""The send journal: which final dots a worker sent, and the relay's replies.
 
-One small file per claim of a batch, ``{batch}-{epoch}.log`` in the state folder. ``D subscriber`` is written
-before a message's final dot, ``A subscriber reply`` when the answer is there, ``W subscriber`` when the dot
-was withheld after all. A plain write survives kill -9. The file goes when the claim's outcomes are in the
-database; a file that is left behind tells the next claim of the batch what happened.
+Each claim of a batch has one small file, ``{batch}-{epoch}.log`` in the state folder. ``D subscriber`` is
+written before a message's final dot, ``A subscriber reply`` after its reply, and ``W subscriber`` if the dot
+was withheld after all. A plain write survives kill -9. The file is deleted once the claim's outcomes are in
+the database. If a worker is lost, the next claim of the batch reads its file.
 
-Whoever reads a journal closes it first, by its first byte: after that its owner, if it still lives, sends no
-more. So nothing hangs on two clocks running alike.
+The reader first closes the journal by overwriting its first byte. A worker that is still running then sends
+no more messages. So the protocol does not depend on synchronised clocks.
 """
 
 import contextlib
@@ -23,11 +23,11 @@ from mailer.domain.outcomes import Reply, redact_addresses
 
 
 class LeaseExpired(RuntimeError):
-    """The claim's lease does not outlast this message's hand-over, or another worker has taken the batch."""
+    """The claim's lease has expired, or another worker has taken over the batch."""
 
 
 def _boot_id() -> str:
-    """Another text after each start of the host, where the system tells."""
+    """Return an id that changes whenever the host boots, or an empty string if unknown."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
@@ -35,19 +35,19 @@ def _boot_id() -> str:
 
 
 class Journals:
-    """The journals of one state folder, which belongs to one host and is shared by its workers."""
+    """The journals in a state folder, which the workers of one host share."""
 
     def __init__(self, state_dir: Path) -> None:
         self._folder = state_dir / "journal"
 
     @property
     def worker(self) -> str:
-        """This process's name: the folder's own, the host's, the process id."""
+        """The name of this process: folder id, boot id, host name and process id."""
         return f"{self.folder_id}-{_boot_id()}/{socket.gethostname()}:{os.getpid()}"
 
     @property
     def folder_id(self) -> str:
-        """A random name for the folder, so that a worker knows whether another one wrote here."""
+        """A random id of the folder. It tells whether another worker used the same folder."""
         path = self._folder / "place"
         try:
             return path.read_text()
@@ -57,19 +57,20 @@ class Journals:
             fresh = self._folder / f"place.{token}"
             fresh.write_text(token)
             with contextlib.suppress(FileExistsError):
-                os.link(fresh, path)  # the first of several processes wins
+                os.link(fresh, path)  # if several processes try, the first one wins
             fresh.unlink()
             return path.read_text()
 
     def open(self, batch: int, epoch: int) -> "Journal":
+        """Create the journal of a claim."""
         self._folder.mkdir(parents=True, exist_ok=True)
         return Journal(self._folder / f"{batch}-{epoch}.log")
 
     def close_and_read(self, batch: int, epoch: int, previous_worker: str) -> JournalEvidence | None:
-        """What the claim of that epoch handed over; it hands over nothing after this. None: its journal is on
-        another host, or lost.
+        """Close the journal of an earlier claim and return its evidence.
 
-        A host that went down may have lost the last lines, so a journal of before says nothing.
+        That claim sends nothing after this. Returns None if the journal is on another host, or was written
+        before the host booted: a crash of the host may have lost its last lines.
         """
         if previous_worker.split("/")[0] != self.worker.split("/")[0]:
             return None
@@ -80,43 +81,44 @@ class Journals:
                 file.seek(0)
                 return read_journal(file.readall().decode("utf-8", "replace"))
         except FileNotFoundError:
-            return JournalEvidence()  # the file is made before the first message goes out
+            return JournalEvidence()  # the file is created before the first message is sent
 
     def delete(self, batch: int, epoch: int) -> None:
+        """Delete the journal of a claim, if there is one."""
         (self._folder / f"{batch}-{epoch}.log").unlink(missing_ok=True)
 
 
 _MAX_REPLY_CHARACTERS = 1_000
 _GROWTH_BYTES = 65_536
-"""Bytes by which the file grows; more than any line."""
+"""Bytes by which the file grows. No line is longer."""
 _CLOSED_MARK = b"X"
 _WRITE_GRACE_SECONDS = 0.02
-"""Seconds after which an owner that did not see the mark has written its line where it can be read, and one that
-saw it has taken its line back."""
+"""Time for a running owner to finish: it has written its line if it missed the mark, or withdrawn it."""
 
 
 class Journal:
-    """The journal of one claim; what an SMTP transport tells about its hand-overs."""
+    """The journal of one claim. It observes the SMTP transport."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
         self.deadline = float("inf")
-        """On the monotonic clock: no final dot goes out after it."""
+        """On the monotonic clock. No final dot is sent after it."""
         self._map: mmap.mmap | None = None
         self._size = 0
-        self._end = 2  # after the mark and the end of its line
+        self._end = 2  # after the mark and its line break
 
     def before_final_dot(self, key: Hashable) -> None:
-        """Raises OSError when it cannot be written down, LeaseOver when it is too late to send."""
+        """Record a final dot. Raises OSError if that fails, LeaseExpired if it is too late to send."""
         written = self._write(f"D {key}\n".encode())
-        # In this order: whoever reads no D knows that no dot follows, however long this process was stopped.
+        # Check after writing: without a D line no dot follows, however long this process was suspended.
         if time.monotonic() > self.deadline or written[:1] == _CLOSED_MARK:
             self._write(f"W {key}\n".encode())
             raise LeaseExpired(LeaseExpired.__doc__)
 
     def after_reply(self, key: Hashable, reply: Reply) -> None:
-        # Without addresses: nobody who is erased is looked for in these files.
+        """Record the reply to a final dot."""
+        # Erasing a person does not search these files, so they must not contain addresses.
         self._write(f"A {key} {redact_addresses(str(reply))[:_MAX_REPLY_CHARACTERS]}\n".encode())
 
     def _write(self, line: bytes) -> mmap.mmap:
@@ -128,20 +130,21 @@ class Journal:
         return self._map
 
     def _grow(self) -> mmap.mmap:
-        # Written, not only made longer: a full disk is to be noticed here, and not in the map.
+        # Write instead of truncate, so that a full disk fails here and not in the memory map.
         if os.write(self._fd, bytes(_GROWTH_BYTES)) != _GROWTH_BYTES:
-            raise OSError("the journal could not be written whole: is the disk full?")
+            raise OSError("the journal could not be written completely: is the disk full?")
         self._size = os.fstat(self._fd).st_size
         grown = mmap.mmap(self._fd, self._size)
         grown[1:2] = b"\n"
         return grown
 
     def close(self) -> None:
+        """Close the file."""
         if self._map is not None:
             self._map.close()
         os.close(self._fd)
 
     def delete(self) -> None:
-        """The outcomes are in the database: nobody needs this file any more."""
+        """Close and delete the file, once the outcomes are in the database."""
         self.close()
         self._path.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
-"""Token buckets in Redis, on its clock: limits that hold for all workers on all hosts together.
+"""Token buckets in Redis, using its clock: rate limits across all workers on all hosts.
 
-A bucket holds at most what it gains in a second, and a new one is empty: so neither a pause nor a flushed Redis
-grants a burst. When Redis does not answer, nothing is granted.
+A bucket holds at most one second's tokens, and a new one is empty. So neither a pause nor a flushed Redis
+causes a burst. If Redis does not answer, nothing is granted.
 """
 
 from collections.abc import Sequence
@@ -46,7 +46,7 @@ _UNAVAILABLE = TokenGrant(0, 1.0)
 
 
 class Limiter:
-    """Nothing connects before the first question."""
+    """Grants tokens from the buckets. Connects on first use."""
 
     def __init__(self, url: str) -> None:
         self._redis: Any = redis.Redis.from_url(
@@ -56,30 +56,32 @@ class Limiter:
         self._release_script = self._redis.register_script(_RELEASE_SCRIPT)
 
     def acquire(self, requests: Sequence[TokenRequest]) -> list[TokenGrant]:
-        """A grant for each ask: from none up to as many as wanted, the same number from each of its buckets."""
+        """Return a grant for each request: up to the requested tokens, equally from all its buckets."""
         try:
             with self._redis.pipeline(transaction=False) as pipe:
-                for ask in requests:
-                    keys = _bucket_keys(ask)
-                    rates = [limit.rate for limit in ask.limits]
+                for request in requests:
+                    rates = [limit.rate for limit in request.limits]
                     self._acquire_script(
-                        keys=keys, args=[ask.tokens, ask.minimum, int(ask.may_borrow), *rates], client=pipe
+                        keys=_bucket_keys(request),
+                        args=[request.tokens, request.minimum, int(request.may_borrow), *rates],
+                        client=pipe,
                     )
                 return [TokenGrant(int(count), float(wait)) for count, wait in pipe.execute()]
         except (redis.RedisError, OSError):
             return [_UNAVAILABLE] * len(requests)
 
     def release(self, requests: Sequence[TokenRequest]) -> None:
-        """Put back what was granted and not used: ``want`` of each ask."""
+        """Return unused tokens to the buckets of each request."""
         try:
             with self._redis.pipeline(transaction=False) as pipe:
-                for ask in requests:
-                    self._release_script(keys=_bucket_keys(ask), args=[ask.tokens], client=pipe)
+                for request in requests:
+                    self._release_script(keys=_bucket_keys(request), args=[request.tokens], client=pipe)
                 pipe.execute()
         except (redis.RedisError, OSError):
-            return  # lost tokens only make it slower
+            return  # lost tokens only slow sending down
 
     def close(self) -> None:
+        """Close the connections to Redis."""
         self._redis.close()
 
 

@@ -1,6 +1,6 @@
-"""What processes tell each other about themselves, through Redis: counts of the last minute, and presence.
+"""Counters of the last minute, heartbeats of workers and queue lengths, in Redis.
 
-Nothing depends on it but what people look at. What cannot be told is lost, and nobody waits for it.
+Display only. Writes are best effort: if Redis is down, counts are dropped.
 """
 
 import json
@@ -16,16 +16,16 @@ import redis
 from mailer.domain.metrics import OutcomeKey, WorkerHeartbeat
 
 _SLOT_SECONDS = 5
-"""Seconds that are counted together."""
+"""Length of one counting interval."""
 _RETENTION_SECONDS = 60
 _HEARTBEAT_TTL_SECONDS = 15
 _FIELD_SEPARATOR = "\x1f"
 _REDIS_BACKOFF_SECONDS = 10.0
-"""Seconds for which nothing is told after Redis did not answer: nobody is to wait for it again and again."""
+"""Pause in writing after Redis did not answer, so that callers do not wait repeatedly."""
 
 
 class Metrics:
-    """Nothing connects before there is something to tell. Threads may share it."""
+    """Reads and writes metrics. Thread-safe; connects on first use."""
 
     def __init__(self, url: str) -> None:
         self._redis: Any = redis.Redis.from_url(
@@ -36,7 +36,7 @@ class Metrics:
         self._flushed_at = -1e9
 
     def add(self, counts: Mapping[OutcomeKey, int]) -> None:
-        """Add to the counts; they are told about once a second."""
+        """Add to the counters. They are written about once a second."""
         with self._lock:
             self._counts.update(counts)
             if time.monotonic() - self._flushed_at < 1:
@@ -45,7 +45,7 @@ class Metrics:
         self.flush()
 
     def flush(self) -> None:
-        """Tell what was counted and not told yet."""
+        """Write the counts that are not written yet."""
         with self._lock:
             counts, self._counts = self._counts, Counter()
         if not counts:
@@ -53,32 +53,32 @@ class Metrics:
         key = f"mailer:traffic:{int(time.time()) // _SLOT_SECONDS}"
         try:
             with self._redis.pipeline(transaction=False) as pipe:
-                for passage, count in counts.items():
-                    pipe.hincrby(key, _FIELD_SEPARATOR.join(passage), count)
+                for outcome_key, count in counts.items():
+                    pipe.hincrby(key, _FIELD_SEPARATOR.join(outcome_key), count)
                 pipe.expire(key, _RETENTION_SECONDS + 2 * _SLOT_SECONDS)
                 pipe.execute()
         except (redis.RedisError, OSError):
             self._flushed_at = time.monotonic() + _REDIS_BACKOFF_SECONDS
 
     def recent_rates(self) -> dict[OutcomeKey, float]:
-        """Counts a second over the last two full slots and the present one."""
+        """Return rates in counts a second, over the last two complete intervals and the current one."""
         now = time.time()
         slot = int(now) // _SLOT_SECONDS
-        found: Counter[OutcomeKey] = Counter()
+        totals: Counter[OutcomeKey] = Counter()
         try:
             with self._redis.pipeline(transaction=False) as pipe:
-                for one in (slot - 2, slot - 1, slot):
-                    pipe.hgetall(f"mailer:traffic:{one}")
+                for number in (slot - 2, slot - 1, slot):
+                    pipe.hgetall(f"mailer:traffic:{number}")
                 for counts in pipe.execute():
                     for key, count in counts.items():
-                        found[OutcomeKey(*key.split(_FIELD_SEPARATOR))] += int(count)
+                        totals[OutcomeKey(*key.split(_FIELD_SEPARATOR))] += int(count)
         except (redis.RedisError, OSError):
             return {}
         seconds = 2 * _SLOT_SECONDS + now - slot * _SLOT_SECONDS
-        return {passage: count / seconds for passage, count in found.items()}
+        return {key: count / seconds for key, count in totals.items()}
 
     def send_heartbeat(self, heartbeat: WorkerHeartbeat) -> None:
-        """Say that a process is at work; it is forgotten when it does not say so for a while."""
+        """Report that a worker is running. The report expires after 15 seconds."""
         try:
             self._redis.set(
                 f"mailer:present:{heartbeat.name}", json.dumps(asdict(heartbeat)), ex=_HEARTBEAT_TTL_SECONDS
@@ -87,13 +87,14 @@ class Metrics:
             return
 
     def deregister(self, name: str) -> None:
+        """Remove a worker's heartbeat when it stops."""
         try:
             self._redis.delete(f"mailer:present:{name}")
         except (redis.RedisError, OSError):
             return
 
     def live_workers(self) -> list[WorkerHeartbeat]:
-        """The processes at work, by name."""
+        """Return the heartbeats of running workers, sorted by name."""
         try:
             keys = sorted(self._redis.scan_iter("mailer:present:*", count=1000))
             values = self._redis.mget(keys) if keys else []
@@ -102,12 +103,13 @@ class Metrics:
         return [WorkerHeartbeat(**json.loads(value)) for value in values if value]
 
     def queue_lengths(self, queues: list[str]) -> dict[str, int]:
-        """Messages that wait in each queue of the broker."""
+        """Return the number of messages in each queue of the broker."""
         try:
             return {queue: int(self._redis.llen(queue)) for queue in queues}
         except (redis.RedisError, OSError):
             return {}
 
     def close(self) -> None:
+        """Write the remaining counts and close the connections to Redis."""
         self.flush()
         self._redis.close()

@@ -1,4 +1,4 @@
-"""Pictures as they come from a coordinator, made fit for a mail."""
+"""Prepares uploaded pictures for email."""
 
 import io
 import warnings
@@ -13,12 +13,12 @@ _MEDIA_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "GIF": "image/gif"}
 
 
 class InvalidPicture(ValueError):
-    """A file that cannot be shown as a picture in a mail; the message says why."""
+    """A file that cannot be used as a picture in an email. The message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedPicture:
-    """A picture ready to be stored: its bytes, and width and height in pixels."""
+    """A picture ready to be stored. Width and height are in pixels."""
 
     sha256: str
     media_type: str
@@ -28,16 +28,16 @@ class PreparedPicture:
 
 
 def _has_metadata(image: Image.Image) -> bool:
-    """EXIF; in a JPEG also XMP, IPTC and comments, which can name a person or a place; in a PNG its texts."""
+    """Return whether a picture has EXIF, XMP, IPTC, comments or PNG texts, which may be personal data."""
     segments = {name for name, _ in getattr(image, "applist", ())}
     harmless = {"APP0", "APP2", "APP14"}  # JFIF, colour profile, Adobe's colour transform
     return bool(image.getexif() or getattr(image, "text", None) or segments - harmless)
 
 
 def prepare(data: bytes, name: str, max_bytes: int) -> PreparedPicture:
-    """Check a picture, turn it upright, and make it at most 1280 pixels wide and free of metadata.
+    """Rotate a picture upright, limit its width to 1280 pixels and remove its metadata.
 
-    A light picture of a fitting size is kept byte for byte. Raises BadPicture.
+    A small picture without metadata is kept byte for byte. Raises InvalidPicture.
     """
     if len(data) > max_bytes:
         raise InvalidPicture(
@@ -70,5 +70,7 @@ def prepare(data: bytes, name: str, max_bytes: int) -> PreparedPicture:
     else:
         upright.save(out, "JPEG", quality=82, optimize=True, progressive=True, icc_profile=profile)
         form = "JPEG"
-    made = out.getvalue()
-    return PreparedPicture(sha256(made).hexdigest(), _MEDIA_TYPES[form], upright.width, upright.height, made)
+    content = out.getvalue()
+    return PreparedPicture(
+        sha256(content).hexdigest(), _MEDIA_TYPES[form], upright.width, upright.height, content
+    )

@@ -1,1 +1,1 @@
-"""Tools for development, outside the layers of the product."""
+"""Development tools, outside the layers of the product."""

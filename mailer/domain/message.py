@@ -68,13 +68,13 @@ def mailbox(display: str, address: str, name: str = "") -> bytes:
     if not display:
         return address_bytes
     if len(display) > 60 or not display.isascii() or "=?" in display:
-        phrase = _encode_folded(display, "utf-8", name)
+        encoded_name = _encode_folded(display, "utf-8", name)
     elif _ATOM_TEXT.fullmatch(display):
-        phrase = display.encode()
+        encoded_name = display.encode()
     else:
-        phrase = b'"' + display.replace("\\", "\\\\").replace('"', '\\"').encode() + b'"'
-    space = b"\r\n " if len(phrase.rsplit(b"\n", 1)[-1]) + len(address_bytes) > 66 else b" "
-    return phrase + space + b"<" + address_bytes + b">"
+        encoded_name = b'"' + display.replace("\\", "\\\\").replace('"', '\\"').encode() + b'"'
+    space = b"\r\n " if len(encoded_name.rsplit(b"\n", 1)[-1]) + len(address_bytes) > 66 else b" "
+    return encoded_name + space + b"<" + address_bytes + b">"
 
 
 _QP_LINE = re.compile(rb".{1,72}(?<!=)(?<!=.)")

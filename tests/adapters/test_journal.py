@@ -104,7 +104,7 @@ def test_once_it_was_read_no_dot_goes_out_any_more(tmp_path: Path) -> None:
 def test_a_worker_that_is_killed_leaves_what_it_wrote(tmp_path: Path) -> None:
     script = (
         "import sys, time\nfrom pathlib import Path\nfrom mailer.adapters.journal import Journals\n"
-        "journal = Journals(Path(sys.argv[1])).open(1, 1)\njournal.about_to_finish(5)\n"
+        "journal = Journals(Path(sys.argv[1])).open(1, 1)\njournal.before_final_dot(5)\n"
         "print('written', flush=True)\ntime.sleep(60)\n"
     )
     worker = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE)
@@ -158,7 +158,7 @@ def test_a_full_disk_stops_the_dot_and_spoils_no_later_line(tmp_path: Path, room
     journal.after_reply(1, OK)
     size = os.stat(tmp_path / "journal" / "1-1.log").st_size
     written = 1
-    with full_disk(size + room), pytest.raises(OSError, match=r"too large|written whole"):
+    with full_disk(size + room), pytest.raises(OSError, match=r"too large|written completely"):
         while True:
             journal.before_final_dot(2_000_000_000 + written)
             written += 1

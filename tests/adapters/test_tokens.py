@@ -60,7 +60,7 @@ def test_a_reader_has_the_same_token_in_links_and_in_mail_addresses() -> None:
             )
             assert token == token.lower()
             assert len(f"unsubscribe+{token}") <= 64, "RFC 5321 4.5.3.1.1: the local part"
-            assert TOKENS.read_mail_token(Purpose.undo, token) is None
+            assert TOKENS.read_mail_token(Purpose.confirm, token) is None
 
 
 def test_tokens_of_earlier_keys_are_read_and_new_ones_made_with_the_first() -> None:

@@ -1,4 +1,4 @@
-"""A local inbox: it takes every mail that is sent to it over SMTP, keeps it, and delivers it to nobody."""
+"""A local inbox. It receives all mail over SMTP, stores it and delivers nothing."""
 
 from mailer.devtools.inbox.catcher import InboxServer, start_inbox_server
 from mailer.devtools.inbox.mail_store import CaughtMail, Inbox

@@ -1,4 +1,4 @@
-"""The SMTP side of the inbox: a server in a thread that says yes to every mail."""
+"""The SMTP server of the inbox. It runs in a thread and accepts every mail."""
 
 import asyncio
 import threading
@@ -13,20 +13,20 @@ from mailer.devtools.inbox.smtp import MAX_MESSAGE_BYTES, SmtpSession
 
 
 class InboxServer:
-    """An inbox that listens. Leaving its ``with`` block, or ``stop()``, ends the server; mail stays."""
+    """An inbox with a running SMTP server. ``stop()``, or leaving the ``with`` block, stops it; mail stays."""
 
     def __init__(self, inbox: Inbox, host: str, port: int) -> None:
-        """Listen; port 0 takes a free one. Raises OSError when the port is taken."""
+        """Listen on a port, 0 for a free one. Raises OSError if the port is in use."""
         self.inbox = inbox
         self.host = host
         self._loop = asyncio.new_event_loop()
-        # One writer: files are written off the loop, and in the order in which mail came.
+        # A single writer thread keeps the event loop free and the mail in order.
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="inbox-writer")
         self._thread = threading.Thread(target=self._loop.run_forever, name="inbox", daemon=True)
         self._thread.start()
         listening = asyncio.start_server(self._serve_client, host, port, limit=MAX_MESSAGE_BYTES)
         try:
-            # In the thread, because the caller's may run a loop of its own.
+            # Not in the caller's thread, which may run an event loop of its own.
             self._server = asyncio.run_coroutine_threadsafe(listening, self._loop).result()
         except BaseException:
             self._stop_loop()
@@ -34,15 +34,15 @@ class InboxServer:
         self.port: int = self._server.sockets[0].getsockname()[1]
 
     def messages(self) -> tuple[CaughtMail, ...]:
-        """All mail, the oldest first."""
+        """Return all mail, oldest first."""
         return self.inbox.messages()
 
     def wait_for(self, count: int, timeout: float = 10.0) -> tuple[CaughtMail, ...]:
-        """Wait until there are at least ``count`` mails; TimeoutError after ``timeout`` seconds."""
+        """Wait for at least ``count`` mails. Raises TimeoutError after ``timeout`` seconds."""
         return self.inbox.wait_for(count, timeout)
 
     def stop(self) -> None:
-        """Stop listening, drop open connections, end the thread. Mail that was answered 250 is kept."""
+        """Stop listening, close connections and end the thread. Mail acknowledged with 250 is kept."""
         if self._loop.is_closed():
             return
         asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
@@ -66,7 +66,7 @@ class InboxServer:
         try:
             await SmtpSession(reader, writer, self._store).run()
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass  # The client left, or the inbox closes.
+            pass  # the client disconnected, or the inbox is stopping
         finally:
             writer.close()
 
@@ -76,12 +76,12 @@ class InboxServer:
 
     async def _close(self) -> None:
         self._server.close()
-        conversations = asyncio.all_tasks() - {asyncio.current_task()}
-        for conversation in conversations:
-            conversation.cancel()
-        await asyncio.gather(*conversations, return_exceptions=True)
+        sessions = asyncio.all_tasks() - {asyncio.current_task()}
+        for session in sessions:
+            session.cancel()
+        await asyncio.gather(*sessions, return_exceptions=True)
 
 
 def start_inbox_server(host: str, port: int, folder: Path) -> InboxServer:
-    """Open the inbox in ``folder`` and listen for mail in a thread of its own."""
+    """Open the inbox in ``folder`` and receive mail in a thread."""
     return InboxServer(Inbox(folder), host, port)

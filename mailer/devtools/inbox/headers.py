@@ -1,4 +1,4 @@
-"""Mail headers as text, from bytes that may break every rule."""
+"""Decodes mail headers, including malformed ones."""
 
 import re
 import unicodedata
@@ -12,33 +12,33 @@ _UNPRINTABLE_CATEGORIES = ("Cc", "Cs")
 
 
 def header(message: Message, name: str) -> str:
-    """The first header of that name, decoded; empty when there is none."""
-    wanted = name.lower()
-    return next((decoded(raw) for field, raw in message.raw_items() if field.lower() == wanted), "")
+    """Return the first header of a name, decoded, or an empty string."""
+    name = name.lower()
+    return next((decoded(raw) for field, raw in message.raw_items() if field.lower() == name), "")
 
 
 def headers(message: Message) -> list[tuple[str, str]]:
-    """Every header in order, decoded."""
+    """Return all headers in order, decoded."""
     return [(name, decoded(raw)) for name, raw in message.raw_items()]
 
 
 def decoded(raw: str) -> str:
-    """A raw header value, unfolded, with its encoded words (RFC 2047) read and control characters gone."""
-    # The parser keeps bytes outside ASCII as surrogates. With SMTPUTF8 they are UTF-8 (RFC 6532).
+    """Return a header value unfolded, decoded (RFC 2047) and without control characters."""
+    # The parser represents non-ASCII bytes as surrogates. With SMTPUTF8 they are UTF-8 (RFC 6532).
     text = _FOLDING_WHITESPACE.sub(" ", raw.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
     try:
         pieces = decode_header(text)
     except HeaderParseError:
         pieces = [(text, None)]
-    whole = "".join(piece if isinstance(piece, str) else _text(piece, charset) for piece, charset in pieces)
+    value = "".join(piece if isinstance(piece, str) else _text(piece, charset) for piece, charset in pieces)
     return "".join(
-        sign for sign in whole if unicodedata.category(sign) not in _UNPRINTABLE_CATEGORIES
+        char for char in value if unicodedata.category(char) not in _UNPRINTABLE_CATEGORIES
     ).strip()
 
 
 def _text(piece: bytes, charset: str | None) -> str:
     if charset is None:
-        # decode_header hands back what stood between encoded words in this odd codec.
+        # decode_header returns the text between encoded words in this codec.
         return piece.decode("raw-unicode-escape", "replace")
     try:
         return piece.decode(charset, "replace")

@@ -1,4 +1,4 @@
-"""The folder in which caught mail lies: one ``.eml`` file each, and an index of them in memory."""
+"""Stores received mail in a folder, one ``.eml`` file each, with an index in memory."""
 
 import os
 import re
@@ -20,31 +20,31 @@ _ONE_CLICK_URL = re.compile(r"<\s*(https?://[^\s<>]+)\s*>", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class CaughtMail:
-    """What the index knows of one mail; all text is decoded."""
+    """The index entry of a mail. All text is decoded."""
 
     id: str
-    """Sixteen hexadecimal digits; they sort by arrival."""
+    """Sixteen hexadecimal digits that sort by time of arrival."""
     received_at: datetime
     envelope_sender: str
     recipients: tuple[str, ...]
-    """The addresses of the envelope, not those of the ``To`` header."""
+    """The envelope recipients, not the ``To`` header."""
     sender: str
     """The ``From`` header."""
     subject: str
     date: str
-    """The ``Date`` header as written."""
+    """The ``Date`` header, unparsed."""
     language: str
-    """``Content-Language`` as written, or empty."""
+    """The ``Content-Language`` header, or empty."""
     size: int
-    """Bytes of the file."""
+    """The size of the file in bytes."""
     unsubscribe_url: str
-    """The first http(s) address of ``List-Unsubscribe``, or empty."""
+    """The first http or https URL in ``List-Unsubscribe``, or empty."""
 
 
 class Inbox:
-    """Caught mail in a folder. Safe to use from several threads of one process.
+    """Received mail in a folder. Thread-safe within one process.
 
-    The folder is made when it is missing; mail that lies in it already is taken into the index.
+    Creates the folder if it is missing, and indexes mail that is already in it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -61,9 +61,9 @@ class Inbox:
                 self._index(path.stem, path.read_bytes())
 
     def add(self, sender: str, recipients: Sequence[str], content: bytes) -> CaughtMail:
-        """Keep a mail, with its envelope in trace headers before it (RFC 5321, 4.4).
+        """Store a mail with its envelope in trace headers (RFC 5321 section 4.4).
 
-        Raises OSError when the folder cannot be written; then nothing is kept.
+        Raises OSError if the folder is not writable. Nothing is stored then.
         """
         trace = [f"Return-Path: <{_one_line(sender)}>"]
         trace += [f"Delivered-To: {_one_line(recipient)}" for recipient in recipients]
@@ -79,26 +79,26 @@ class Inbox:
         return self._index(mail_id, data)
 
     def messages(self) -> tuple[CaughtMail, ...]:
-        """All mail, the oldest first."""
+        """Return all mail, oldest first."""
         with self._changed:
             return tuple(self._mails)
 
     def find(self, mail_id: str) -> CaughtMail | None:
-        """The mail of this id, or None. Any string is safe to ask for."""
+        """Return the mail with this id, or None. The id may be any string."""
         return self._by_id.get(mail_id)
 
     def read(self, mail: CaughtMail) -> bytes:
-        """The whole file: trace headers and the mail as it came."""
+        """Return the content of the file: trace headers and the mail as received."""
         return self._path(mail.id).read_bytes()
 
     def wait_for(self, count: int, timeout: float) -> tuple[CaughtMail, ...]:
-        """Wait until there are at least ``count`` mails and return all of them.
+        """Wait for at least ``count`` mails and return all mail.
 
         Raises TimeoutError after ``timeout`` seconds.
         """
         with self._changed:
             if not self._changed.wait_for(lambda: len(self._mails) >= count, timeout):
-                raise TimeoutError(f"{len(self._mails)} of {count} mails came within {timeout:g} seconds.")
+                raise TimeoutError(f"{len(self._mails)} of {count} mails arrived within {timeout:g} seconds.")
             return tuple(self._mails)
 
     def _path(self, mail_id: str) -> Path:
@@ -113,7 +113,7 @@ class Inbox:
         mail = _summarize(mail_id, data)
         with self._changed:
             self._last_id = max(self._last_id, int(mail_id, 16))
-            insort(self._mails, mail, key=lambda known: known.id)
+            insort(self._mails, mail, key=lambda item: item.id)
             self._by_id[mail_id] = mail
             self._changed.notify_all()
         return mail

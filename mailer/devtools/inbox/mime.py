@@ -1,4 +1,4 @@
-"""A mail as its reader sees it: the HTML, the text and the files, out of MIME that may be broken."""
+"""Parses a mail into HTML, text and attachments, including malformed MIME."""
 
 from dataclasses import dataclass
 from email.message import Message
@@ -9,29 +9,31 @@ from mailer.devtools.inbox.headers import decoded, headers
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A part that is neither the HTML nor the text of the mail: a picture or an attachment."""
+    """A MIME part that is neither the HTML nor the text, such as a picture."""
 
     name: str
-    """As the mail calls it, or empty."""
+    """The file name in the mail, or empty."""
     content_type: str
     content_id: str
-    """What ``cid:`` addresses in the HTML point at, without angle brackets, or empty."""
+    """The id for ``cid:`` URLs in the HTML, without angle brackets, or empty."""
     data: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedMail:
+    """A parsed mail."""
+
     headers: tuple[tuple[str, str], ...]
-    """Names and decoded values, in order; the trace headers of the inbox come first."""
+    """Names and decoded values, in order. The trace headers of the inbox come first."""
     html: str
-    """The first HTML part, or empty. Hostile until proven otherwise."""
+    """The first HTML part, or empty. Untrusted."""
     text: str
     """The first plain text part, or empty."""
     attachments: tuple[Attachment, ...]
 
 
 def parse_mail(data: bytes) -> ParsedMail:
-    """Read a whole mail. Never raises: what cannot be decoded is shown with replacement signs."""
+    """Parse a mail. Never raises: undecodable text gets replacement characters."""
     message = BytesParser().parsebytes(data)
     html = text = ""
     files = []
@@ -78,5 +80,5 @@ def _file_name(part: Message) -> str:
 
 
 def _printable(text: str) -> str:
-    """Some charsets decode to lone surrogates, which no page can hold."""
+    """Replace lone surrogates, which some charsets decode to and no page can contain."""
     return text.encode("utf-8", "replace").decode()

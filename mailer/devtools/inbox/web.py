@@ -1,4 +1,4 @@
-"""Pages to leaf through the mail that the local inbox caught. For demos and development only: no login."""
+"""Web pages of the local inbox. For demos and development only: there is no login."""
 
 import re
 from collections import Counter
@@ -32,7 +32,7 @@ _PAGE_CSP = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self';"
     " frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-# The sandbox holds when the mail is opened outside its frame, too.
+# The sandbox also applies when the mail is opened outside its frame.
 _MAIL_CSP = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src {images}; form-action 'none'; base-uri 'none';"
     " frame-ancestors 'self'; sandbox allow-popups allow-popups-to-escape-sandbox"
@@ -47,7 +47,7 @@ _CONTENT_ID = re.compile(r"""cid:([^"'\s)<>]+)""", re.IGNORECASE)
 
 
 class View(BaseModel):
-    """What the address of a page says about how to show it."""
+    """The display options in a page's query string."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -59,56 +59,57 @@ class View(BaseModel):
     scheme: Literal["light", "dark"] = "light"
 
     def parameters(self, **changes: str | int) -> dict[str, str | int]:
-        """The parameters of this view with changes, without what is the default anyway."""
+        """Return the parameters of this view with changes, without default values."""
         fields = type(self).model_fields
         values = self.model_dump() | changes
         return {name: value for name, value in values.items() if value != fields[name].default}
 
     def query(self, **changes: str | int) -> str:
-        """The same as a query string."""
-        kept = self.parameters(**changes)
-        return f"?{urlencode(kept)}" if kept else ""
+        """Return the parameters as a query string."""
+        parameters = self.parameters(**changes)
+        return f"?{urlencode(parameters)}" if parameters else ""
 
 
 @dataclass(frozen=True, slots=True)
 class MailList:
-    """One page of the mail that fits the search, the newest first."""
+    """One page of the mail that matches the search, newest first."""
 
     mails: Sequence[CaughtMail]
     languages: Sequence[tuple[str, int]]
-    """Each language among the mail that fits the search, with its count; the most frequent first."""
+    """The languages of mail that matches the search, with counts, most frequent first."""
     matching: int
-    """How many fit the search and the language."""
+    """Number of mails that match the search and the language."""
     matching_in_all_languages: int
-    """How many fit the search alone."""
+    """Number of mails that match the search in any language."""
     total: int
     page: int
     pages: int
     newer: CaughtMail | None
-    """The neighbours of the selected mail."""
+    """The next newer mail than the selected one."""
     older: CaughtMail | None
+    """The next older mail than the selected one."""
 
 
 def list_mail(mails: Sequence[CaughtMail], view: View, selected: CaughtMail | None) -> MailList:
-    """Search and page through ``mails``, given the oldest first. A selected mail chooses the page."""
-    wanted = view.q.casefold().split()
-    found = [mail for mail in reversed(mails) if all(word in _search_text(mail) for word in wanted)]
-    in_all_languages = len(found)
-    languages = Counter(mail.language for mail in found if mail.language)
+    """Search ``mails`` (oldest first) and return a page. A selected mail determines the page."""
+    words = view.q.casefold().split()
+    matches = [mail for mail in reversed(mails) if all(word in _search_text(mail) for word in words)]
+    in_all_languages = len(matches)
+    languages = Counter(mail.language for mail in matches if mail.language)
     if view.language:
-        found = [mail for mail in found if mail.language == view.language]
-    pages = max(1, -(-len(found) // PAGE_SIZE))
+        matches = [mail for mail in matches if mail.language == view.language]
+    pages = max(1, -(-len(matches) // PAGE_SIZE))
     page = min(max(view.page, 1), pages)
     newer = older = None
-    if selected in found:
-        place = found.index(selected)
-        page = place // PAGE_SIZE + 1
-        newer = found[place - 1] if place else None
-        older = found[place + 1] if place + 1 < len(found) else None
+    if selected in matches:
+        index = matches.index(selected)
+        page = index // PAGE_SIZE + 1
+        newer = matches[index - 1] if index else None
+        older = matches[index + 1] if index + 1 < len(matches) else None
     return MailList(
-        mails=found[(page - 1) * PAGE_SIZE : page * PAGE_SIZE],
-        languages=sorted(languages.items(), key=lambda counted: (-counted[1], counted[0])),
-        matching=len(found),
+        mails=matches[(page - 1) * PAGE_SIZE : page * PAGE_SIZE],
+        languages=sorted(languages.items(), key=lambda item: (-item[1], item[0])),
+        matching=len(matches),
         matching_in_all_languages=in_all_languages,
         total=len(mails),
         page=page,
@@ -119,9 +120,9 @@ def list_mail(mails: Sequence[CaughtMail], view: View, selected: CaughtMail | No
 
 
 def inbox_router(inbox: Inbox, prefix: str = "/inbox", image_sources: Sequence[str] = ()) -> APIRouter:
-    """The pages of an inbox, to include in an app that serves ``mailer.web.static`` at ``/static``.
+    """Return the routes of the inbox, for an app that serves ``mailer.web.static`` at ``/static``.
 
-    Pictures in mail load from the host of the pages; ``image_sources`` allows more origins, such as
+    Pictures in mail are loaded from the host of the pages. ``image_sources`` allows more origins, such as
     ``http://127.0.0.1:8000``.
     """
     router = APIRouter(prefix=prefix, include_in_schema=False)
@@ -138,7 +139,7 @@ def inbox_router(inbox: Inbox, prefix: str = "/inbox", image_sources: Sequence[s
     }
     mail_policy = _MAIL_CSP.format(images=" ".join(["'self'", "data:", *image_sources]))
 
-    def known(mail_id: str) -> CaughtMail:
+    def find_mail(mail_id: str) -> CaughtMail:
         mail = inbox.find(mail_id)
         if mail is None:
             raise HTTPException(404, "This mail is not in the inbox.")
@@ -173,19 +174,19 @@ def inbox_router(inbox: Inbox, prefix: str = "/inbox", image_sources: Sequence[s
 
     @router.get("/{mail_id}/html")
     def show_html(request: Request, mail_id: str) -> HTMLResponse:
-        mail = parse_mail(inbox.read(known(mail_id)))
+        mail = parse_mail(inbox.read(find_mail(mail_id)))
         files = request.scope.get("root_path", "") + f"{prefix}/{mail_id}/files"
         return HTMLResponse(_frame_html(mail, files), headers=_headers(mail_policy))
 
     @router.get("/{mail_id}/source")
     def download(mail_id: str) -> Response:
-        data = inbox.read(known(mail_id))
+        data = inbox.read(find_mail(mail_id))
         headers = _headers(_FILE_CSP) | {"Content-Disposition": f'attachment; filename="{mail_id}.eml"'}
         return Response(data, media_type="message/rfc822", headers=headers)
 
     @router.get("/{mail_id}/files/{number}")
     def show_file(mail_id: str, number: int) -> Response:
-        files = parse_mail(inbox.read(known(mail_id))).attachments
+        files = parse_mail(inbox.read(find_mail(mail_id))).attachments
         if not 0 <= number < len(files):
             raise HTTPException(404, "This mail has no such file.")
         file = files[number]
@@ -198,7 +199,7 @@ def inbox_router(inbox: Inbox, prefix: str = "/inbox", image_sources: Sequence[s
 
 
 def create_inbox_app(inbox: Inbox, image_sources: Sequence[str] = ()) -> FastAPI:
-    """An app with the inbox at ``/inbox`` and nothing else."""
+    """Return an app that serves only the inbox, at ``/inbox``."""
     app = FastAPI(title="Inbox", openapi_url=None)
     app.add_middleware(LoopbackHostCheck)
     app.include_router(inbox_router(inbox, image_sources=image_sources))
@@ -209,24 +210,24 @@ def create_inbox_app(inbox: Inbox, image_sources: Sequence[str] = ()) -> FastAPI
         return RedirectResponse(request.scope.get("root_path", "") + "/inbox")
 
     @app.exception_handler(AnyHTTPException)
-    def refused(request: Request, error: AnyHTTPException) -> Response:
-        said = "There is nothing at this address." if error.status_code == 404 else error.detail
+    def show_error(request: Request, error: AnyHTTPException) -> Response:
+        message = "There is no such page." if error.status_code == 404 else error.detail
         return PlainTextResponse(
-            f"{said} The mail is at {request.url_for('show_list').path}\n", error.status_code
+            f"{message} The mail is at {request.url_for('show_list').path}\n", error.status_code
         )
 
     @app.exception_handler(RequestValidationError)
-    def misread(request: Request, _: RequestValidationError) -> Response:
-        return RedirectResponse(request.url.path)  # as if nothing were said about how to show it
+    def drop_invalid_query(request: Request, _: RequestValidationError) -> Response:
+        return RedirectResponse(request.url.path)
 
     return app
 
 
 class LoopbackHostCheck:
-    """Answers at this machine's own addresses to their names alone.
+    """Rejects requests to a loopback address whose Host header is not a loopback name.
 
-    Else a web page that a developer has open could have its own name lead there (DNS rebinding), and read the
-    mail. Whoever serves the inbox to others, at another address, may call it as they like.
+    Otherwise a web page in the developer's browser could read the mail by DNS rebinding. Requests to other
+    addresses may have any Host header.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -256,31 +257,33 @@ def _headers(csp: str) -> dict[str, str]:
 
 
 def _frame_html(mail: ParsedMail, attachments_url: str) -> str:
-    """The mail's HTML with its links opening in new tabs and its enclosed pictures found."""
+    """Return the mail's HTML with links that open new tabs, and URLs for its attached pictures."""
     numbers = {file.content_id: number for number, file in enumerate(mail.attachments) if file.content_id}
 
-    def enclosed(found: re.Match[str]) -> str:
-        number = numbers.get(found[1])
-        return found[0] if number is None else f"{attachments_url}/{number}"
+    def attachment_url(match: re.Match[str]) -> str:
+        number = numbers.get(match[1])
+        return match[0] if number is None else f"{attachments_url}/{number}"
 
-    html = _CONTENT_ID.sub(enclosed, mail.html)
-    # After <head>, so that a doctype stays in front and the mail keeps its rendering mode.
+    html = _CONTENT_ID.sub(attachment_url, mail.html)
+    # After <head>, so that the doctype stays first and the browser keeps its rendering mode.
     head = _HEAD_TAG.search(html)
-    place = head.end() if head else 0
-    return f'{html[:place]}<base target="_blank">{html[place:]}'
+    at = head.end() if head else 0
+    return f'{html[:at]}<base target="_blank">{html[at:]}'
 
 
 def _linkify(text: str) -> Markup:
-    """Text with its web addresses as links: those in angle brackets whole (RFC 3986, appendix C), others without
-    the marks that end a sentence."""
-    made, at = Markup(), 0
-    for found in _URL.finditer(text):
-        url = found[1] or found[2].rstrip(_SENTENCE_ENDS)
-        start = found.start() + bool(found[1])
+    """Return text with its URLs as links.
+
+    A URL in angle brackets is taken whole (RFC 3986 appendix C), others without final punctuation.
+    """
+    result, at = Markup(), 0
+    for match in _URL.finditer(text):
+        url = match[1] or match[2].rstrip(_SENTENCE_ENDS)
+        start = match.start() + bool(match[1])
         link = Markup('<a href="{0}" target="_blank" rel="noreferrer">{0}</a>').format(url)
-        made += text[at:start] + link
+        result += text[at:start] + link
         at = start + len(url)
-    return made + text[at:]
+    return result + text[at:]
 
 
 def _search_text(mail: CaughtMail) -> str:
@@ -290,7 +293,7 @@ def _search_text(mail: CaughtMail) -> str:
 
 @lru_cache(1000)
 def _language_name(tag: str) -> str:
-    """The English name of a language tag, or the tag where there is no name."""
+    """Return the English name of a language tag, or the tag if it has none."""
     try:
         return Locale.parse(tag, sep="-").get_display_name("en") or tag
     except (ValueError, UnknownLocaleError, TypeError):
@@ -298,9 +301,9 @@ def _language_name(tag: str) -> str:
 
 
 def _format_received(received_at: datetime, today: datetime) -> str:
-    """The time of today's mail and the date of older mail, in the time zone of ``today``."""
-    here = received_at.astimezone(today.tzinfo)
-    return f"{here:%H:%M}" if here.date() == today.date() else f"{here.day} {here:%b}"
+    """Return the time of mail from today, or the date of older mail, in the time zone of ``today``."""
+    local = received_at.astimezone(today.tzinfo)
+    return f"{local:%H:%M}" if local.date() == today.date() else f"{local.day} {local:%b}"
 
 
 def _format_size(size: int) -> str:
@@ -308,11 +311,11 @@ def _format_size(size: int) -> str:
 
 
 def _split_sender(sender: str) -> tuple[str, str]:
-    """A ``From`` header in its two halves, each of which has a writing direction of its own."""
+    """Split a ``From`` header into name and address, which may differ in writing direction."""
     name, bracket, address = sender.rpartition("<")
     return (name.strip(' "'), address.rstrip("> ")) if bracket else ("", sender)
 
 
 def _colour_index(language: str) -> int:
-    """One of six colours, the same for a language on every page."""
+    """Return the number of a language's colour, 0 to 5."""
     return crc32(language.encode()) % 6

@@ -414,5 +414,5 @@ def test_a_phone_shows_the_list_or_the_mail(
 def test_an_address_that_is_none_leads_to_the_mail(client: TestClient) -> None:
     answer = client.get("/nosuch")
     assert answer.status_code == 404
-    assert answer.text == "There is nothing at this address. The mail is at /inbox\n"
+    assert answer.text == "There is no such page. The mail is at /inbox\n"
     assert client.get("/inbox?width=12").status_code == 200
