@@ -34,9 +34,10 @@ from tests.support.sending import send_due_batches
 from tests.support.smtp_sink import SinkServer
 from tests.support.snapshots import Snapshot, non_empty_tables, restore, take_snapshot
 
-# How long an example takes depends on what else the machine does; that is no defect of the example.
-hypothesis.settings.register_profile("patient", deadline=None)
-hypothesis.settings.load_profile("patient")
+# Few examples while one works, many in .ci/run. No deadline: an example's time depends on what else the machine does.
+hypothesis.settings.register_profile("quick", deadline=None, max_examples=60)
+hypothesis.settings.register_profile("thorough", deadline=None, max_examples=1000)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 SECRET = "k" * 32
 SAMPLE = ROOT / "docs" / "sample"

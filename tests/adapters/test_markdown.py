@@ -5,7 +5,7 @@ import textwrap
 from html.parser import HTMLParser
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mailer.adapters.markdown import (
@@ -86,7 +86,6 @@ class Fragment(HTMLParser):
         self.attributes += [(tag, name, value) for name, value in attrs]
 
 
-@settings(deadline=None, max_examples=300)
 @given(MARKDOWN)
 def test_nothing_but_the_allowed_tags_and_safe_links_comes_out(source: str) -> None:
     fragment = Fragment(to_html(source))
@@ -96,7 +95,6 @@ def test_nothing_but_the_allowed_tags_and_safe_links_comes_out(source: str) -> N
         assert name != "href" or is_allowed_link(value or "")
 
 
-@settings(deadline=None, max_examples=300)
 @given(MARKDOWN)
 def test_text_has_every_link_of_the_html(source: str) -> None:
     text = to_text(source)

@@ -120,7 +120,7 @@ def in_one_section(one: EditionStory) -> EditionContent:
     return edition(EditionSection("news", "News", "en", (one,), "#0b5566"))
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=min(150, settings().max_examples))
 @given(PRINTABLE, PRINTABLE, PRINTABLE.filter(lambda path: is_allowed_link(f"https://example.org/{path}")))
 def test_every_character_arrives_in_attributes_and_text(alt: str, subject: str, path: str) -> None:
     picture = EditionPicture("https://pictures.example.org/1.jpg", 1184, 790, alt)
@@ -161,7 +161,7 @@ def to_html_of_image(words: str) -> str:
 
 
 @given(st.text(st.characters(categories=["Cc"]), min_size=1, max_size=5))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_control_characters_never_arrive(controls: str) -> None:
     picture = EditionPicture("https://pictures.example.org/1.jpg", 1184, 790, f"a{controls}b")
     rendered = RENDERER.render(in_one_section(story(picture=picture, headline=f"a{controls}b")))
@@ -386,7 +386,7 @@ SEVERAL = [
 
 
 @given(st.sets(st.integers(1, 4), min_size=1))
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 def test_an_edition_cut_from_the_sheet_is_what_its_own_mjml_gives(chosen: set[int]) -> None:
     content = edition(*SEVERAL, unfollowed_sections=())
     sheet = RENDERER.render_language(content)

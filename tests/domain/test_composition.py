@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import date
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mailer.domain.composition import FrontMatter, IssueSource, SectionSource, StorySource, StoryText
@@ -140,7 +140,6 @@ _STORIES = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
 @given(
     _STORIES,
     st.sampled_from(MissingTranslationPolicy),

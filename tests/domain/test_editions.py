@@ -1,6 +1,6 @@
 """Which stories an edition shows, in which language, and which sections a reader gets."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mailer.domain.editions import (
@@ -93,7 +93,6 @@ def test_who_follows_everything_follows_each_section_there_can_be() -> None:
     assert section_bits(ALL_SECTIONS) == list(range(62))
 
 
-@settings(max_examples=300)
 @given(_STORIES, _TAG, _RULES)
 def test_a_story_is_shown_in_a_language_that_it_has(
     stories: list[StoryLanguages], edition: str, given_rules: LanguageRules

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mailer.domain.decisions import decide_from_journal
@@ -40,7 +40,6 @@ _REPLIES = st.builds(
 _FATES = st.one_of(st.just("withheld"), st.just("silence"), _REPLIES)
 
 
-@settings(max_examples=400, deadline=None)
 @given(
     st.dictionaries(st.integers(1, 10**12), _FATES, min_size=1, max_size=8),
     st.data(),

@@ -2,7 +2,7 @@
 
 import langcodes
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mailer.domain.languages import InvalidLanguageTag, canonical_tag, choose_language, match_language
@@ -41,7 +41,6 @@ def test_what_is_no_language_is_refused(written: str) -> None:
         canonical_tag(written)
 
 
-@settings(max_examples=500, deadline=None)
 @given(st.text(max_size=12) | st.from_regex(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{1,8}){0,3}", fullmatch=True))
 @example("x-private")
 @example("en-u-hc-h12")
@@ -83,7 +82,6 @@ def test_matching(wanted: str, offered: list[str], found: str | None) -> None:
     assert match_language(wanted, offered) == found
 
 
-@settings(max_examples=500, deadline=None)
 @given(_TAG, _LIST)
 def test_a_match_is_on_offer_in_the_same_language_and_script(wanted: str, offered: list[str]) -> None:
     found = match_language(wanted, offered)
@@ -126,7 +124,6 @@ def test_nothing_fits() -> None:
     assert choose_language(["de"], [], CHAINS, "en") is None
 
 
-@settings(max_examples=800, deadline=None)
 @given(_LIST, _LIST, _CHAINS, _TAG)
 def test_a_choice_is_on_offer_and_the_readers_own_list_comes_first(
     wanted: list[str], offered: list[str], chains: dict[str, list[str]], default: str
@@ -150,7 +147,6 @@ def test_a_choice_is_on_offer_and_the_readers_own_list_comes_first(
             assert choice.wanted in wanted
 
 
-@settings(max_examples=300, deadline=None)
 @given(_LIST, _LIST, _CHAINS, _TAG, _LIST)
 def test_preferences_after_the_one_that_is_served_change_nothing(
     wanted: list[str], offered: list[str], chains: dict[str, list[str]], default: str, more: list[str]

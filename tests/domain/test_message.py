@@ -99,7 +99,6 @@ def compiled(text: str, html: str) -> CompiledMessage:
     return compile_message(HEADERS, text, html, MARKERS)
 
 
-@settings(max_examples=400, deadline=None)
 @given(_BODY, _BODY, st.fixed_dictionaries(dict.fromkeys(WORDS, _VALUE)))
 @example("a" * 100 + WORDS["name"] + "b" * 100, "", {"name": "", "address": "", "unsubscribe": ""})
 @example(WORDS["name"], WORDS["name"], {"name": "Александра Иванова", "address": "", "unsubscribe": ""})
@@ -132,7 +131,6 @@ def test_any_body_with_any_values_arrives_as_it_was(text: str, html: str, values
     assert reduced(part(found, "html")) == reduced(replaced(html, escaped))
 
 
-@settings(max_examples=200, deadline=None)
 @given(_BODY, _BODY, st.sampled_from(["Hello", "Здраво"]))
 @example("", "", "Здраво")
 @example("ж" * 90, "ж" * 90, "Здраво")
@@ -156,7 +154,6 @@ def test_who_has_no_name_gets_the_same_without_the_greeting(before: str, behind:
         assert reduced(part(found, "html")) == reduced(replaced("".join(pages[parts]), values))
 
 
-@settings(max_examples=200, deadline=None)
 @given(_BODY.filter(lambda body: not any(word in body for word in MARKERS)))
 def test_without_slots_not_even_a_blank_changes(body: str) -> None:
     message = parsed(filled(compiled(body, body), {"to": "ann@example.org"}))
@@ -199,7 +196,7 @@ def test_text_comes_first_and_latin_text_stays_legible() -> None:
 
 
 @given(_BODY, _BODY)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=min(100, settings().max_examples))
 def test_packing_for_storage_loses_nothing(text: str, html: str) -> None:
     template = compiled(text, html)
     assert CompiledMessage.deserialize(*template.serialize()) == template
@@ -224,7 +221,7 @@ def unfolded(name: str, value: bytes) -> EmailMessage:
     return email.message_from_bytes(message, policy=email.policy.default)
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=2 * settings().max_examples)
 @given(_HEADER)
 @example("=?utf-8?q?hidden?=")
 @example("x" * 1200)
@@ -248,7 +245,6 @@ def test_a_header_cannot_be_broken_out_of(mark: str) -> None:
         mailbox("Ann", f"ann{mark}@example.org", "To")
 
 
-@settings(max_examples=800, deadline=None)
 @given(_HEADER)
 @example("Example, Ann")
 @example('Ann "the pen" \\ Example')

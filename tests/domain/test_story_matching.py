@@ -1,6 +1,6 @@
 """Stories of a document find their partners by the surest evidence first, and what is left is not guessed."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mailer.domain.story_matching import StoryFingerprint, match_stories
@@ -79,7 +79,6 @@ _TRAITS = st.builds(
 )
 
 
-@settings(max_examples=500)
 @given(st.lists(_TRAITS, max_size=6), st.lists(_TRAITS, max_size=6))
 def test_no_story_has_two_partners_and_none_is_forgotten(
     document: list[StoryFingerprint], issue: list[StoryFingerprint]
@@ -91,7 +90,6 @@ def test_no_story_has_two_partners_and_none_is_forgotten(
     assert set(found.by_position) <= set(found.pairs)
 
 
-@settings(max_examples=300)
 @given(st.lists(_TRAITS, max_size=6, unique_by=lambda story: story.headline))
 def test_the_same_stories_shuffled_find_themselves(stories: list[StoryFingerprint]) -> None:
     stories = [story for story in stories if story.headline]

@@ -114,7 +114,7 @@ class PageTour:
         yield self._get("confirm", confirm + self._language_query)
         yield self._post("confirm, done", confirm)
 
-    def _completed_form(self) -> dict[str, object]:
+    def _completed_form(self) -> dict[str, Any]:
         """The form filled in, with the work done that it asks for: one bit."""
         html = self._client.get("/subscribe/lumen-basin").text
         ticket = html.partition('name="ticket" value="')[2].partition('"')[0]

@@ -155,7 +155,7 @@ async def play(script: list[str], pipelining: bool, connections: int, batches: i
 loops: list[Callable[[], asyncio.AbstractEventLoop]] = [uvloop.new_event_loop, asyncio.new_event_loop]
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=min(120, settings().max_examples), suppress_health_check=[HealthCheck.too_slow])
 @example(["ok", "ok", "stall", "550 5.7.1 no"], False, 3, 1, 1000, uvloop.new_event_loop)
 @given(
     st.lists(actions, max_size=60),

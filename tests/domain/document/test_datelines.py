@@ -5,7 +5,7 @@ from datetime import date
 import pytest
 from babel import Locale
 from babel.dates import format_date
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mailer.domain.content import DateRange
@@ -131,7 +131,6 @@ def test_a_place_keeps_its_words(language: str, text: str, place: str) -> None:
 _SPOKEN = {tag: sorted(month_words(tag)) for tag in languages()}
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_no_day_is_lost_in_silence(data: st.DataObject) -> None:
     """Whether its month is known, known in another language only, or a slip of the pen."""
@@ -171,7 +170,6 @@ def test_an_unknown_month_is_no_place(language: str, text: str, unread: str) -> 
     assert f"“{unread}”" in doubt
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(sorted(languages())),
     st.dates(date(1990, 1, 1), date(2099, 12, 31)),

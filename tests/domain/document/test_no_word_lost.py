@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mailer.domain.document import DocumentError, ParsedDocument, parse
@@ -143,21 +143,18 @@ SOUP = st.lists(
 ).map("".join)
 
 
-@settings(max_examples=400, deadline=None)
 @given(DOCUMENT, st.sampled_from(LANGUAGES))
 def test_documents_keep_their_words(source: str, language: str) -> None:
     check(f"## Ports\n\n### Ships\n\n{source}", language)
     check(source, language)
 
 
-@settings(max_examples=400, deadline=None)
 @given(SOUP, st.sampled_from(LANGUAGES))
 def test_soup_keeps_its_words(source: str, language: str) -> None:
     check(f"## Ports\n\n### Ships\n\n{source}", language)
     check(source, language)
 
 
-@settings(deadline=None)
 @given(st.text(), st.text(max_size=8))
 def test_any_text_is_read_or_refused(source: str, language: str) -> None:
     check(source, language)

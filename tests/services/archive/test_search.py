@@ -113,7 +113,7 @@ def test_hostile_queries_find_nothing_and_break_nothing(ask: Ask, typed: str) ->
     assert len(results.query) <= 200
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.text(max_size=60)
     | st.lists(st.sampled_from(["-", "--", '"', "or", "a", "-a", "!", "(", "'", " "])).map("".join),

@@ -485,12 +485,7 @@ def document(sections: list[tuple[str, list[tuple[str, str, str]]]]) -> str:
     return "\n\n".join(lines) + "\n"
 
 
-@settings(
-    max_examples=25,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-    derandomize=True,
-)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
 @given(first=DOCUMENTS, second=DOCUMENTS)
 def test_every_word_arrives_once_and_again_changes_nothing(
     app: Container, write: Import, first: list[Any], second: list[Any]

@@ -590,7 +590,10 @@ _FILE = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=min(150, settings().max_examples),
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(content=_FILE)
 def test_every_line_of_any_file_is_accounted_for(
     database: Database, tokens: Tokens, take: Import, tmp_path: Path, content: bytes

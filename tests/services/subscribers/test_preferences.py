@@ -164,7 +164,7 @@ def test_saving_what_is_shown_changes_nothing(meet: Callable[[str], Someone]) ->
     )
     ada = meet("ada@example.org;en;")
 
-    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
     @given(st.lists(tags, min_size=1, max_size=5, unique=True), st.integers(0, ALL_SECTIONS))
     def hold(languages: list[str], mask: int) -> None:
         with ada.database.transaction() as session:

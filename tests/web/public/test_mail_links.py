@@ -115,7 +115,7 @@ def test_leaving_can_be_taken_back(
     assert ADA in sent_to(inbox)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(
     body=st.binary(max_size=300),
     kind=st.sampled_from(
@@ -145,7 +145,7 @@ def test_however_a_mail_client_words_it_the_link_unsubscribes(
     assert not mailing.profile(ADA).subscribed
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(room=st.sampled_from(["u", "p", "e"]), token=st.text(min_size=1, max_size=30))
 @example("u", "A" * 22)
 @example("p", "A" * 10_000)
