@@ -33,6 +33,7 @@ lint: $(READY) ## Check format, style, types, import rules and the list of texts
 	@$(BIN)/ruff format --check
 	@$(BIN)/ruff check
 	@$(BIN)/mypy
+	@$(BIN)/mypy --no-namespace-packages --no-explicit-package-bases bench/*.py # they import each other by name
 	@$(BIN)/lint-imports
 	@$(MAKE) --no-print-directory check-catalogue
 

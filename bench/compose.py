@@ -19,6 +19,7 @@ from sqlalchemy import text
 
 from mailer.adapters.variants import VariantDocument
 from mailer.bootstrap import Container
+from mailer.domain.composition import IssueSource
 from mailer.domain.content import EditionUrls
 from mailer.domain.editions import ALL_SECTIONS
 from mailer.services.issues import compile
@@ -32,7 +33,7 @@ FROM unnest(CAST(:languages AS text[]), CAST(:masks AS bigint[])) AS editions (l
 """
 
 
-def baseline(app: Container, source: compile.IssueSource, language: str, masks: list[int]) -> float:
+def baseline(app: Container, source: IssueSource, language: str, masks: list[int]) -> float:
     """Return the seconds that mjml-python takes for the MJML documents of these editions."""
     keys = {section.bit: section.key for section in source.sections}
     page = app.urls.page_url

@@ -695,8 +695,8 @@ def _results_table(results: list[ScenarioResult]) -> Table:
         if result.skipped_reason:
             table.add_row(result.fault, *["–"] * 7)
             continue
-        figures = (result.lost, result.twice, result.uncertain, result.connections, result.recovered_seconds)
-        figures += (result.sent, result.failed)
+        figures = [result.lost, result.twice, result.uncertain, result.connections, result.recovered_seconds]
+        figures += [result.sent, result.failed]
         style = "bold red" if result.problems else None
         cells = ("–" if figure is None else f"{figure:,}" for figure in figures)
         table.add_row(result.fault, *cells, style=style)

@@ -68,7 +68,7 @@ def report(figures: dict[str, Any], title: str, json_file: str | None) -> None:
 
 
 @contextmanager
-def service(**settings: object) -> Iterator[Container]:
+def service(**settings: Any) -> Iterator[Container]:
     """Run the service on embedded servers, which stop at the end of the block."""
     with tempfile.TemporaryDirectory(prefix="mailer-bench-") as folder:
         # Embedded PostgreSQL runs as another user when this is root.

@@ -20,6 +20,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -47,7 +48,8 @@ class RawSmtpClient(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
-        self.transport = transport  # type: ignore[assignment]
+        assert isinstance(transport, asyncio.WriteTransport)
+        self.transport = transport
 
     def data_received(self, data: bytes) -> None:
         """Check the replies, and write more when all that were expected have arrived."""
@@ -92,9 +94,7 @@ async def send_raw(port: int, messages: list[bytes], connections: int) -> float:
     for number in range(connections):
         finished: asyncio.Future[None] = loop.create_future()
         share = messages[number::connections]
-        await loop.create_connection(
-            lambda share=share, finished=finished: RawSmtpClient(share, finished), "127.0.0.1", port
-        )
+        await loop.create_connection(partial(RawSmtpClient, share, finished), "127.0.0.1", port)
         futures.append(finished)
     await asyncio.gather(*futures)
     return time.perf_counter() - began
@@ -199,8 +199,10 @@ def run_full_pipeline(
         if accepted != messages:
             raise RuntimeError(f"the sink counted {accepted}")
         frozen, composed, last, finished = harness.issue_times(app, issue)
-        steps = [(b - a).total_seconds() for a, b in pairwise((scheduled, frozen, composed, last, finished))]
-        return PipelineRun(*steps, messages_sent, message_bytes, peak)
+        wait, prepare, sending, close = (
+            (b - a).total_seconds() for a, b in pairwise((scheduled, frozen, composed, last, finished))
+        )
+        return PipelineRun(wait, prepare, sending, close, messages_sent, message_bytes, peak)
 
 
 def naive_rate(messages: int, size: int) -> float:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -154,15 +155,15 @@ def make_app(
     """Make the whole service, with some settings changed and some parts replaced, on the test's database."""
     with ExitStack() as stack:
 
-        def make(changes: Mapping[str, object] | None = None, **parts: object) -> Container:
-            ready = {
+        def make(changes: Mapping[str, object] | None = None, **adapters: Any) -> Container:
+            ready: dict[str, Any] = {
                 "database": database,  # its connections and compiled statements serve the next test
                 "catalogues": shared_app.catalogues,
                 "renderer": shared_app.renderer,
                 "transactional_renderer": shared_app.transactional_renderer,
             }
             changed = settings.model_copy(update=dict(changes or {}))
-            return stack.enter_context(Container(changed, application="tests", **{**ready, **parts}))
+            return stack.enter_context(Container(changed, application="tests", **{**ready, **adapters}))
 
         yield make
 

@@ -11,6 +11,7 @@ from babel.messages.extract import extract_from_file
 from babel.messages.pofile import PoFileError, read_po
 
 from mailer.adapters.i18n import Catalogues
+from mailer.domain.text_overrides import OverrideText
 
 TEMPLATES = Path(__file__).parents[2] / "templates"
 HEADER = 'msgid ""\nmsgstr ""\n"Content-Type: text/plain; charset=utf-8\\n"\n"Plural-Forms: {}\\n"\n\n'
@@ -96,7 +97,10 @@ COUNTED = "This issue has %(num)d more section that you do not follow: %(section
 
 
 def test_a_newsletters_own_words_stand_in() -> None:
-    own = {"Unsubscribe": "Je pars", COUNTED: ["un %(num)d %(sections)s", "des %(num)d %(sections)s"]}
+    own: dict[str, OverrideText] = {
+        "Unsubscribe": "Je pars",
+        COUNTED: ["un %(num)d %(sections)s", "des %(num)d %(sections)s"],
+    }
     catalogues = Catalogues(TEMPLATES / "locales")
     french, usual = catalogues.translations("fr", own), catalogues.translations("fr")
     assert (french.gettext("Unsubscribe"), usual.gettext("Unsubscribe")) == ("Je pars", "Se désabonner")
@@ -105,7 +109,11 @@ def test_a_newsletters_own_words_stand_in() -> None:
 
 
 def test_own_words_that_do_not_fit_are_passed_over() -> None:
-    own = {"Unsubscribe": "Leave %(nothing)s", "No such phrase": "x", COUNTED: ["one form"]}
+    own: dict[str, OverrideText] = {
+        "Unsubscribe": "Leave %(nothing)s",
+        "No such phrase": "x",
+        COUNTED: ["one form"],
+    }
     catalogues = Catalogues(TEMPLATES / "locales")
     assert catalogues.translations("fr", own).gettext("Unsubscribe") == "Se désabonner"
     assert catalogues.translations("fr", own).gettext("No such phrase") == "No such phrase"
@@ -113,7 +121,9 @@ def test_own_words_that_do_not_fit_are_passed_over() -> None:
 
 
 def test_a_language_without_a_catalogue_has_the_plurals_of_cldr() -> None:
-    own = {COUNTED: [f"{form} %(num)d %(sections)s" for form in ("one", "few", "many")]}
+    own: dict[str, OverrideText] = {
+        COUNTED: [f"{form} %(num)d %(sections)s" for form in ("one", "few", "many")]
+    }
     polish = Catalogues(TEMPLATES / "locales").translations("pl", own)
     assert [polish.ngettext(COUNTED, "", number).split()[0] for number in (1, 3, 5, 22)] == [
         "one",
@@ -121,7 +131,7 @@ def test_a_language_without_a_catalogue_has_the_plurals_of_cldr() -> None:
         "many",
         "few",
     ]
-    single = {COUNTED: ["%(num)d %(sections)s"]}
+    single: dict[str, OverrideText] = {COUNTED: ["%(num)d %(sections)s"]}
     assert not list(Catalogues(TEMPLATES / "locales").override_errors({"ja": single}))
 
 
@@ -143,7 +153,10 @@ def test_every_language_can_have_own_words_by_number(tag: str, tmp_path: Path) -
 
 
 def test_a_language_without_a_catalogue_can_have_own_words() -> None:
-    own = {"Unsubscribe": "Disiscriviti", COUNTED: ["%(num)d %(sections)s", "%(num)d di %(sections)s"]}
+    own: dict[str, OverrideText] = {
+        "Unsubscribe": "Disiscriviti",
+        COUNTED: ["%(num)d %(sections)s", "%(num)d di %(sections)s"],
+    }
     catalogues = Catalogues(TEMPLATES / "locales")
     italian = catalogues.translations("it", own)
     assert italian.gettext("Unsubscribe") == "Disiscriviti"

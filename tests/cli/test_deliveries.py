@@ -9,9 +9,8 @@ import sys
 from collections.abc import Callable
 
 import pytest
-from click.testing import Result
 from sqlalchemy import text
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from mailer.bootstrap import Container
 from mailer.cli import commands

@@ -40,7 +40,7 @@ def test_a_database_that_is_not_set_up_is_said_to_be(
 ) -> None:
     name = f"bare_{worker}_{os.getpid()}"
     with psycopg.connect(postgres.url(), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")  # type: ignore[arg-type]
+        connection.execute(f"CREATE DATABASE {name}")
     monkeypatch.setenv("MAILER_DATABASE_URL", postgres.url(name))
     monkeypatch.setenv("MAILER_SECRET_KEY", SECRET)
     for words in (["issue", "list"], ["queues", "--once"], ["explain", "1", "ada@example.org"]):

@@ -5,9 +5,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
-from click.testing import Result
 from fastapi.testclient import TestClient
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from mailer.adapters.tokens import Purpose
 from mailer.bootstrap import Container
@@ -82,8 +81,8 @@ def test_nobody(run: Callable[..., Result]) -> None:
         assert isinstance(run(*command, "nobody").exception, UsageError)
 
 
-def test_a_suppression_is_taken_back(run: Callable[..., Result]) -> None:
-    assert run
+@pytest.mark.usefixtures("run")
+def test_a_suppression_is_taken_back() -> None:
     said = [
         CliRunner().invoke(commands, ["suppress", *words, ADA, BOB]).output
         for words in (["--reason", "by letter"], ["--lift"], ["--lift"])
@@ -95,8 +94,8 @@ def test_a_suppression_is_taken_back(run: Callable[..., Result]) -> None:
     ]
 
 
-def test_before_the_first_sweep_there_is_nothing_to_report(run: Callable[..., Result]) -> None:
-    assert run
+@pytest.mark.usefixtures("run")
+def test_before_the_first_sweep_there_is_nothing_to_report() -> None:
     said = [
         CliRunner().invoke(commands, ["retention", *words]).output
         for words in (["--report"], [], ["--report"])

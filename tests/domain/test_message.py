@@ -92,7 +92,7 @@ def replaced(body: str, values: dict[str, str]) -> str:
     return re.sub("|".join(MARKERS), lambda found: values[MARKERS[found[0]]], body)
 
 
-HEADERS = [("Subject", [b"x"]), ("To", ["to"])]
+HEADERS: list[tuple[str, list[bytes | str]]] = [("Subject", [b"x"]), ("To", ["to"])]
 
 
 def compiled(text: str, html: str) -> CompiledMessage:
@@ -275,7 +275,7 @@ def test_an_address_outside_ascii_stays_as_it_is() -> None:
 def test_the_text_alone_is_the_same_text(words: list[str], rest: str) -> None:
     markers = {"m1": "name", "m2": "address"}
     body = "".join(words) + rest * 20
-    headers = [("To", ["to"]), ("Subject", [b"x"])]
+    headers: list[tuple[str, list[bytes | str]]] = [("To", ["to"]), ("Subject", [b"x"])]
     whole = compile_message(headers, body, f"<p>m1 {body}</p>", markers)
     alone = whole.text_only
     values = {

@@ -21,7 +21,7 @@ def test_asked_for_less_it_goes_at_half_the_rate_and_wins_back_a_twentieth_a_min
 ) -> None:
     slowed = BLANK.slow_down(NOW, present, nominal, "421 busy")
     assert slowed.rate == nominal / 2
-    assert slowed.current_rate(NOW + minutes(2)) == slowed.rate + nominal * 0.05 * 2  # type: ignore[operator]
+    assert slowed.current_rate(NOW + minutes(2)) == slowed.rate + nominal * 0.05 * 2
     assert slowed.current_rate(NOW + minutes(9.9)) is not None
     assert slowed.current_rate(NOW + minutes(10.1)) is None, "all is won back"
 

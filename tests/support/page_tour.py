@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from fastapi.testclient import TestClient
 
@@ -110,6 +111,7 @@ class PageTour:
         yield self._post("subscribe_sent", path, address="eva@example.org", **self._completed_form())
         yield self._post("subscribe_sent, a slip", path, address="eva@gmial.com", **self._completed_form())
         send_transactional(self._app)
+        assert self._inbox is not None
         confirm = link_path(emails_to(self._inbox, "eva@example.org")[-1], "/c/")
         yield self._get("confirm", confirm + self._language_query)
         yield self._post("confirm, done", confirm)
@@ -134,7 +136,8 @@ class PageTour:
         yield self._post("mail_options, sent", path, action="send")
 
     def _manage_page(self) -> Iterator[PageView]:
-        own, chosen = self._manage_path(ADA), {"language": [self._language, "en"], "new": "yes"}
+        own = self._manage_path(ADA)
+        chosen: dict[str, Any] = {"language": [self._language, "en"], "new": "yes"}
         yield self._get("preferences", own + self._language_query)
         yield self._post("preferences, unreadable", own, 422, action="save", language="tlh")
         yield self._post(
@@ -154,6 +157,7 @@ class PageTour:
         yield self._post("preferences, moving", self._manage_path(ADA), action="move", address=new)
         send_transactional(self._app)
         for address, state in ((ADA, "confirmed here"), (new, "done")):
+            assert self._inbox is not None
             link = link_path(emails_to(self._inbox, address)[-1], "/a/")
             yield self._get("change_address", link + self._language_query)
             yield self._post(f"change_address, {state}", link)

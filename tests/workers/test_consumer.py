@@ -7,7 +7,7 @@ from workers.app import celery_app
 from workers.consumer import ResilientConsumer
 
 
-class Unclosable(Connection):  # type: ignore[misc]
+class Unclosable(Connection):
     """As kombu's is when a channel of it has lost the connection's parameters."""
 
     def close(self) -> None:

@@ -10,6 +10,7 @@ from mailer.adapters.markdown import inline_text
 from mailer.bootstrap import Container
 from mailer.domain.search import Fragment
 from mailer.domain.states import IssueState
+from mailer.models import Newsletter
 from mailer.services.archive import search
 from mailer.services.archive.search import SearchPage
 from mailer.store import issues, newsletters
@@ -126,8 +127,8 @@ def test_any_text_can_be_typed(app: Container, typed: str, language: str) -> Non
     assert search.search(app.database, inline_text, "lumen-basin", language, typed) is not None
 
 
-def _newsletter() -> newsletters.Newsletter:
-    return newsletters.Newsletter(
+def _newsletter() -> Newsletter:
+    return Newsletter(
         slug="lumen-basin",
         names={"en": "Lumen"},
         taglines={},

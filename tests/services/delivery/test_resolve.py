@@ -18,7 +18,7 @@ from mailer.domain.states import DeliveryState, Frequency, InvalidIssueState, Is
 from mailer.domain.subscription_ref import LinkKind, SubscriptionRef
 from mailer.services.delivery import dispatch, explain, resolve
 from mailer.services.delivery.resolve import DeliveryNotFound, RetryPlan
-from mailer.services.delivery.send.batch_sender import follow_up
+from mailer.services.delivery.send.recorder import record
 from mailer.services.feedback import bounces
 from mailer.services.issues import report, schedule
 from mailer.services.issues.report import DeliveryCounts
@@ -333,8 +333,7 @@ def test_what_comes_back_while_the_outcome_is_written_settles(app: Container, re
         with app.database.transaction() as session:
             batches.renew_lease(session, claim, lease)
             verdicts = [DeliveryUpdate(2, DeliveryState.uncertain, "no answer after the final dot")]
-            ledger.record(session, claim, verdicts, claim.epoch, now)
-            follow_up(session, issue, verdicts, now)
+            record(session, claim, verdicts, claim.epoch, now)
             received = pool.submit(bounces.receive, app.database, app.urls, bounce, notice(), now)
             wait_for_lock(session, received)
         assert received.result(10) == "bounce, suppressed; an uncertain delivery is settled"

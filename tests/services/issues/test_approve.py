@@ -224,7 +224,7 @@ def test_approval_stands_fast(app: Container, import_issue: Import) -> None:
     with pytest.raises(InvalidIssueState):
         approve.set_missing_translation_policy(app.database, issue, MissingTranslationPolicy.omit, "ann")
     with app.database.transaction() as session:
-        assert issues.by_id(session, issue).missing_translations is MissingTranslationPolicy.fallback  # type: ignore[union-attr]
+        assert issues.by_id(session, issue).missing_translations is MissingTranslationPolicy.fallback
     schedule.unschedule(app.database, issue, "ann")
     schedule.reopen(app.database, issue, "ann")
     approve.set_missing_translation_policy(app.database, issue, MissingTranslationPolicy.omit, "ann")

@@ -161,14 +161,14 @@ def test_a_corrected_headline_changes_one_text(app: Container, write: Import) ->
     issue = write(sample("en")).issue
     write(sample("fr"), "fr")
     with app.database.transaction() as session:
-        revision = issues.by_id(session, issue).revision  # type: ignore[union-attr]
+        revision = issues.by_id(session, issue).revision
     done = write(sample("en").replace("### The ferry at Port Selin goes electric", "### An electric ferry"))
     assert done.changed == 1
     assert (done.unmatched, done.not_in_file) == ([], [])
     assert "An electric ferry" in headlines(app, issue, "en")
     assert len(headlines(app, issue, "en")) == len(headlines(app, issue, "fr")) == 16
     with app.database.transaction() as session:
-        assert issues.by_id(session, issue).revision == revision + 1  # type: ignore[union-attr]
+        assert issues.by_id(session, issue).revision == revision + 1
 
 
 def test_a_story_taken_out_of_the_file_is_kept_and_listed(app: Container, write: Import) -> None:
@@ -190,7 +190,7 @@ def test_stories_that_a_language_still_lacks_are_listed(app: Container, write: I
 def test_a_corrected_date_is_written_where_the_first_language_says_it(app: Container, write: Import) -> None:
     def date_of(issue: int) -> str:
         with app.database.transaction() as session:
-            return str(issues.by_id(session, issue).issue_date)  # type: ignore[union-attr]
+            return str(issues.by_id(session, issue).issue_date)
 
     issue = write(sample("en")).issue
     assert date_of(issue) == "2026-09-30"
@@ -323,7 +323,7 @@ def test_an_approved_issue_takes_no_more_text(app: Container, write: Import) -> 
         write(sample("en").replace("electric", "ELECTRIC"))
     assert not any("ELECTRIC" in headline for headline in headlines(app, issue, "en"))
     with app.database.transaction() as session:
-        assert issues.by_id(session, issue).state is IssueState.approved  # type: ignore[union-attr]
+        assert issues.by_id(session, issue).state is IssueState.approved
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from sqlalchemy import Text, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.exc import NoResultFound
 
+from mailer.adapters.tokens import Purpose
 from mailer.bootstrap import Container
 from mailer.devtools.inbox import InboxServer
 from mailer.domain import suppressions
@@ -125,14 +126,13 @@ def person(
         )
     assert subscriber
     with TestClient(create_app(app)) as client:
-        own = (
-            f"/k/{app.tokens.make_link_token(9, int(datetime.now(UTC).timestamp()), subscriber)}/lumen-basin"  # type: ignore[arg-type]
-        )
+        token = app.tokens.make_link_token(Purpose.magic_link, int(datetime.now(UTC).timestamp()), subscriber)
+        own = f"/k/{token}/lumen-basin"
         client.post("/subscribe/lumen-basin", data={"address": ADA})
         client.post(own, data={"action": "pause", "weeks": "1"})
         client.post(own, data={"action": "move", "address": "ada@new.example.org"})
         client.post(own, data={"action": "send"})
-        leave = app.tokens.make_link_token(1, issue, subscriber)  # type: ignore[arg-type]
+        leave = app.tokens.make_link_token(Purpose.unsubscribe, issue, subscriber)
         client.post(f"/u/{leave}", data={"action": "leave"})
         client.post(f"/u/{leave}", data={"action": "why", "words": "enough"})
     bounces.suppress(app.database, [address_hash], "hard bounce")
@@ -284,9 +284,8 @@ def test_the_page_shows_and_erases(
     with app.database.transaction() as session:
         subscriber = session.scalar(text("SELECT id FROM subscriber")) or 0
     with TestClient(create_app(app)) as client:
-        own = (
-            f"/k/{app.tokens.make_link_token(9, int(datetime.now(UTC).timestamp()), subscriber)}/lumen-basin"  # type: ignore[arg-type]
-        )
+        token = app.tokens.make_link_token(Purpose.magic_link, int(datetime.now(UTC).timestamp()), subscriber)
+        own = f"/k/{token}/lumen-basin"
         page = client.get(own + "/data")
         assert ADA in page.text
         assert "a form" in page.text  # the source of the consent
@@ -351,8 +350,8 @@ def test_the_page_tells_reasons_in_the_readers_language(
     }
     told = {}
     with TestClient(create_app(app)) as client:
-        token = app.tokens.make_link_token(9, int(datetime.now(UTC).timestamp()), subscriber)
-        own = f"/k/{token}/lumen-basin/data?lang=fr"  # type: ignore[arg-type]
+        token = app.tokens.make_link_token(Purpose.magic_link, int(datetime.now(UTC).timestamp()), subscriber)
+        own = f"/k/{token}/lumen-basin/data?lang=fr"
         for reason in (*ours, suppressions.MANUAL, *SkipReason, "asked us by telephone"):
             bounces.lift_suppressions(app.database, [app.tokens.address_hash(ADA)])
             bounces.suppress(app.database, [app.tokens.address_hash(ADA)], reason)

@@ -58,7 +58,7 @@ def test_one_click_ends_mail_that_is_already_queued(
     send: Callable[[], int],
     body: dict[str, object],
 ) -> None:
-    answer = client.post(mailing.unsubscribe_path(ADA), **body)  # type: ignore[arg-type]
+    answer = client.post(mailing.unsubscribe_path(ADA), **body)
     assert answer.status_code == 200
     assert "You are unsubscribed" in answer.text
     assert "set-cookie" not in answer.headers
@@ -140,7 +140,7 @@ def test_however_a_mail_client_words_it_the_link_unsubscribes(
 ) -> None:
     path = mailing.unsubscribe_path(ADA)
     client.post(path, data={"action": "undo"})
-    answer = client.post(path, content=body, headers={"Content-Type": kind.encode("latin-1")})  # type: ignore[dict-item]
+    answer = client.post(path, content=body, headers={"Content-Type": kind.encode("latin-1")})
     assert answer.status_code == 200
     assert not mailing.profile(ADA).subscribed
 
@@ -399,7 +399,7 @@ def test_a_body_that_is_too_large_is_refused_and_changes_nothing(
     for content in (b"a" * 65_537, stream()):
         answer = client.post(
             mailing.unsubscribe_path(ADA),
-            content=content,  # type: ignore[arg-type]
+            content=content,
             headers={"Content-Type": "application/x-www-form-urlencoded"},
         )
         assert answer.status_code == 413

@@ -78,8 +78,8 @@ def ready(
 
 def query(app: Container, statement: str) -> list[tuple[object, ...]]:
     with app.database.transaction() as session:
-        rows = session.execute(text(statement))
-        return [tuple(row) for row in rows] if rows.returns_rows else []
+        result = session.connection().execute(text(statement))
+        return [tuple(row) for row in result] if result.returns_rows else []
 
 
 def held(app: Container, kind: ThrottleScope, name: str) -> ThrottleState | None:
@@ -359,12 +359,12 @@ def test_a_relay_that_was_away_catches_up_on_little(
     issue = ready(example_org=1)
     gate, turns = app.traffic_shaper, Counter[str]()
     first = gate.acquire(issue, 500)
+    assert first.route is not None
     for _ in range(200):
         gate.release_unused(first, ["example.org"] * 500)
     for _ in range(20):
         leave = gate.acquire(issue, 500)
         assert leave.route is not None
-        assert first.route is not None
         gate.release_unused(leave, ["example.org"] * 500)
         turns[leave.route.relay] += 1
     assert 6 <= turns[first.route.relay] <= 14
