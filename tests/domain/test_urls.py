@@ -11,7 +11,7 @@ from mailer.web.logs import redact_tokens
 from mailer.web.public import archive, feeds, mail_links, manage, sign_up, sitemap
 
 PATHS = [
-    route.path  # type: ignore[attr-defined]
+    route.path
     for module in (archive, feeds, mail_links, manage, sign_up, sitemap, theme)
     for route in module.router.routes
 ]

@@ -125,7 +125,7 @@ class PageTour:
         return {"some": "yes", "section": ["1", "3"], "language": [self._language]} | done
 
     def _by_mail_link(self, path: str, name: str) -> Iterator[PageView]:
-        chosen = {"language": [self._language, "en"], "new": "yes"}
+        chosen: dict[str, Any] = {"language": [self._language, "en"], "new": "yes"}
         yield self._get(name, path + self._language_query)
         yield self._post("mail_options, unreadable", path, 422, action="save", language="tlh")
         yield self._post("mail_options, saved", path, action="save", section="1", **chosen)

@@ -122,7 +122,11 @@ def test_no_field_breaks_anything(mailing: Mailing, web_app: FastAPI, room: str,
                 assert "<script>alert" not in answer.text
                 client.post(path, data={"action": "restore"})
     after = mailing.profile(ADA)
-    assert (after.time_zone, after.masked_address, after.subscribed) == ("UTC", before.masked_address, True)
+    assert (after.preferences.time_zone, after.masked_address, after.subscribed) == (
+        "UTC",
+        before.masked_address,
+        True,
+    )
     assert set(after.languages) <= set(after.offered_languages)
 
 

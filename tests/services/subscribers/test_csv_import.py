@@ -440,10 +440,7 @@ def test_someone_confirms_a_sign_up_at_the_same_moment(
         hashed,
         hashed,
         b"network",
-        "Ana",
-        ["en"],
-        [1],
-        False,
+        Preferences(sections=1, languages=("en",), name="Ana"),
         "Send me it.",
         "subscribe page",
     )
