@@ -32,7 +32,7 @@ from mailer.domain.newsletter import read_newsletter
 from mailer.domain.states import IssueState
 from mailer.domain.subscriber_fields import read_address
 from mailer.services.feedback import bounces
-from mailer.services.issues import approve, compile, document_import, report, schedule
+from mailer.services.issues import approve, compile, document_import, issue_pictures, report, schedule
 from mailer.services.newsletters.apply import apply_newsletter
 from mailer.services.subscribers import csv_import
 from mailer.settings import ROOT, Settings
@@ -166,7 +166,7 @@ def _prepare(app: Container) -> int:
             actor="demo",
         )
         issue = result.issue
-    document_import.set_masthead(app.database, issue, pictures("pictures/masthead.jpg"), "demo")
+    issue_pictures.set_masthead(app.database, issue, pictures("pictures/masthead.jpg"), "demo")
     csv_import.import_subscribers(
         app.database,
         SAMPLE / "readers.csv",

@@ -25,7 +25,7 @@ from mailer.domain.subscriber_fields import InvalidValue, read_address
 from mailer.services.delivery import expand, resolve
 from mailer.services.delivery import explain as explain_service
 from mailer.services.issues import approve as approve_service
-from mailer.services.issues import compile, document_import, report, schedule
+from mailer.services.issues import compile, document_import, issue_pictures, report, schedule
 from mailer.services.issues.report import IssueStatus
 from mailer.settings import read_rate
 
@@ -155,7 +155,7 @@ def set_header_image(issue: IssueId, picture: Path, actor: Actor = "") -> None:
     """Set an issue's header image."""
     with Container() as app:
         image = app.picture_loader(picture.parent)(picture.name)
-        document_import.set_masthead(app.database, issue, image, actor or current_user())
+        issue_pictures.set_masthead(app.database, issue, image, actor or current_user())
     print(f"Issue {issue}: header image of {image.width} × {image.height} pixels.")
 
 

@@ -1,0 +1,38 @@
+"""The pictures of an issue: storage of prepared pictures, and the header image."""
+
+from mailer.domain.ports import PreparedPicture
+from mailer.domain.states import EDITABLE_STATES, InvalidIssueState
+from mailer.models import Picture
+from mailer.store import issues
+from mailer.store.database import Database, Session
+
+
+def store_picture(session: Session, picture: PreparedPicture) -> int:
+    """Store a picture unless its bytes are stored already. Return its id."""
+    row = issues.picture_by_hash(session, picture.sha256)
+    if row is None:
+        row = Picture(
+            sha256=picture.sha256,
+            media_type=picture.media_type,
+            width=picture.width,
+            height=picture.height,
+            data=picture.data,
+        )
+        session.add(row)
+        session.flush()
+    return row.id
+
+
+def set_masthead(database: Database, issue: int, picture: PreparedPicture, actor: str) -> None:
+    """Set the header image of an issue. Raises IssueNotFound or InvalidIssueState."""
+    with database.transaction() as session:
+        row = issues.lock(session, issue)
+        if row.state not in EDITABLE_STATES:
+            raise InvalidIssueState(
+                f"Issue {issue} is {row.state.value}; its header image can no longer be changed."
+            )
+        id = store_picture(session, picture)
+        if row.masthead_picture_id != id:
+            row.masthead_picture_id = id
+            issues.bump_revision(session, issue)
+            issues.log(session, issue, actor, "masthead")
