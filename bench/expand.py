@@ -41,8 +41,8 @@ def mark_inactive(app: Container) -> None:
         app,
         "UPDATE subscription SET state = 'unsubscribed' WHERE subscriber_id % 50 = 7",
         "UPDATE subscription SET state = 'pending' WHERE subscriber_id % 100 = 11",
-        "INSERT INTO suppression (address_hash, reason)"
-        " SELECT address_hash, 'manual' FROM subscriber WHERE id % 100 = 13",
+        "INSERT INTO suppression (address_hash, reason, source)"
+        " SELECT address_hash, 'manual', 'staff' FROM subscriber WHERE id % 100 = 13",
         "VACUUM (FREEZE, ANALYZE)",
         "CHECKPOINT",
     )

@@ -21,6 +21,7 @@ from sqlalchemy import text
 
 from mailer.bootstrap import Container
 from mailer.domain.subscriber_csv import COLUMNS
+from mailer.domain.suppressions import SuppressionReason, SuppressionSource
 from mailer.services.subscribers import csv_import
 from mailer.store import subscribers
 
@@ -48,7 +49,7 @@ def suppress_some(app: Container, lines: int) -> None:
     with app.database.transaction() as session:
         for n in range(3, lines, 100):
             hashed = app.tokens.address_hash(f"reader{n}@d{n % 997}.example.org")
-            subscribers.suppress(session, hashed, "manual", "")
+            subscribers.suppress(session, hashed, SuppressionReason.manual, SuppressionSource.staff)
 
 
 def baseline(app: Container, path: Path) -> float:

@@ -18,6 +18,7 @@ from babel.messages.pofile import read_po
 
 from mailer.adapters.transactional import TransactionalRenderer
 from mailer.domain.content import TransactionalContent
+from mailer.domain.transactional import TransactionalEmailKind
 
 ROOT = Path(__file__).parents[1]
 LOCALES = ROOT / "templates" / "locales"
@@ -226,8 +227,8 @@ def test_french_marks_stay_with_their_words() -> None:
             assert not re.search(r"[\w)][:;?!»](?=[\s.,)]|$)|«\w", sentence), sentence
 
 
-@pytest.mark.parametrize("kind", ["address_new", "address_old", "confirm", "magic_link", "welcome"])
-def test_french_marks_stay_with_their_words_in_a_mail(kind: str) -> None:
+@pytest.mark.parametrize("kind", TransactionalEmailKind)
+def test_french_marks_stay_with_their_words_in_a_mail(kind: TransactionalEmailKind) -> None:
     note = TransactionalContent(
         kind=kind,
         language="fr",

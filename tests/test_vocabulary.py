@@ -54,10 +54,11 @@ ALLOWED = {
     "ContactNote",  # the line of a story that names a contact
     "ReplyReader",  # reads a stream
     "_reader",  # asyncio.StreamReader
+    "note",  # what somebody wrote beside a reason
+    "resolution_note",
 }
 """Names that use such a word in another sense, and rightly."""
 BEING_RENAMED = {
-    "hinted_at",
     "leave",
     "leave_all",
     "ask_to_leave",

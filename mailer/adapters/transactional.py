@@ -44,7 +44,6 @@ class TransactionalRenderer:
     def render(self, content: TransactionalContent) -> RenderedTransactional:
         """Return subject, HTML and text, with the same links in both. Raises ``UnsafeLink``."""
         rtl = content.direction == "rtl"
-        folder = {"key": "magic_link"}.get(content.kind, content.kind.replace("-", "_"))
         values: dict[str, object] = {
             "email": content,
             "palette": palette(content.theme, ()),
@@ -54,10 +53,10 @@ class TransactionalRenderer:
             "language_names": cldr.join_items(tuple(map(native_name, content.languages)), content.language),
             "catalogue": self._catalogues.translations(content.language, content.text_overrides),
         }
-        subject = self._text.get_template(f"{folder}/subject.txt").render(values)
+        subject = self._text.get_template(f"{content.kind}/subject.txt").render(values)
         values["subject"] = _BLANKS.sub(" ", subject).strip()
-        text = self._text.get_template(f"{folder}/body.txt").render(values)
-        mjml = self._mjml.get_template(f"{folder}/body.mjml").render(values)
+        text = self._text.get_template(f"{content.kind}/body.txt").render(values)
+        mjml = self._mjml.get_template(f"{content.kind}/body.mjml").render(values)
         return RenderedTransactional(
             subject=_BLANKS.sub(" ", subject).strip(),
             html=to_html(mjml),

@@ -15,6 +15,7 @@ from mailer.cli.console import format_count, make_console
 from mailer.cli.errors import UsageError
 from mailer.cli.issues import Actor, IssueId, JsonOption, current_user
 from mailer.cli.subscribers import normalized_addresses
+from mailer.domain.labels import SKIP_REASON_LABELS, describe_resolution
 from mailer.domain.resolution import Resolution
 from mailer.domain.states import DeliveryState
 from mailer.services.delivery import resolve as resolve_service
@@ -63,7 +64,12 @@ def _print_deliveries(rows: Sequence[DeliveryListItem]) -> None:
     lines = []
     for row in rows:
         resends = f" ({format_count(row.resends, 'resend')})" if row.resends else ""
-        detail = row.skip_reason.replace("_", " ") if row.skip_reason else row.last_reply or ""
+        detail = row.last_reply or ""
+        if row.skip_reason:
+            detail = SKIP_REASON_LABELS[row.skip_reason]
+        elif row.resolution and row.resolution_source:
+            resolved = row.resolution, row.resolution_source, row.resolved_by, row.resolution_note
+            detail = "; before: ".join(filter(None, (describe_resolution(*resolved), detail)))
         address = row.address or f"(erased, subscriber {row.subscriber})"
         lines.append(
             (
@@ -93,6 +99,7 @@ def resolve(
         Resolution,
         typer.Option(
             "--as",
+            metavar="[sent|failed|resend]",
             help="Outcome: sent, failed, or resend. With resend, the reader may get the email twice.",
         ),
     ] = ...,  # type: ignore[assignment]
@@ -105,6 +112,8 @@ def resolve(
     actor: Actor = "",
 ) -> None:
     """Resolve deliveries whose outcome is unknown."""
+    if resolution is Resolution.retry:
+        raise UsageError("Retry failed deliveries with: mailer issue retry.")
     if bool(addresses) is all_uncertain:
         raise UsageError("Give addresses or --all, not both.")
     keys = dict(zip(addresses or [], normalized_addresses(addresses or []), strict=True))

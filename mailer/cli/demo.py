@@ -27,10 +27,12 @@ from mailer.cli.supervisor import Supervisor, handle_termination
 from mailer.devtools.inbox import InboxServer, start_inbox_server
 from mailer.devtools.inbox.web import create_inbox_app
 from mailer.domain.document import decode, parse
+from mailer.domain.labels import SKIP_REASON_LABELS
 from mailer.domain.locales import native_name
 from mailer.domain.newsletter import read_newsletter
-from mailer.domain.states import IssueState
+from mailer.domain.states import IssueState, SkipReason
 from mailer.domain.subscriber_fields import read_address
+from mailer.domain.suppressions import SuppressionReason
 from mailer.services.feedback import bounces
 from mailer.services.issues import approve, compile, document_import, issue_pictures, report, schedule
 from mailer.services.newsletters.apply import apply_newsletter
@@ -47,7 +49,7 @@ class DemoResult:
 
     candidates: int
     sent: int
-    skipped: dict[str, int]
+    skipped: dict[SkipReason, int]
     failed: int
     editions: int
     languages: int
@@ -189,7 +191,7 @@ def _suppress_and_unsubscribe(app: Container) -> None:
         lines = (SAMPLE / file).read_text("utf-8").split()
         return [app.tokens.address_hash(read_address(line)[1]) for line in lines]
 
-    bounces.suppress(app.database, hashes("suppressed.txt"), "complained")
+    bounces.suppress(app.database, hashes("suppressed.txt"), SuppressionReason.complaint)
     bounces.unsubscribe(app.database, "lumen-basin", hashes("unsubscribed.txt"), datetime.now(UTC))
 
 
@@ -241,7 +243,7 @@ def _print_report(app: Container, issue: int, result: DemoResult, console: Conso
             name, *(str(n) for n in (row.subscribers, row.editions, row.sent, row.fell_back, row.not_sent))
         )
     console.print(table)
-    skipped = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in result.skipped.items())
+    skipped = ", ".join(f"{count} {SKIP_REASON_LABELS[reason]}" for reason, count in result.skipped.items())
     console.print(
         f"{result.candidates} candidates = {result.sent} sent + {sum(result.skipped.values())} skipped"
         f" ({skipped or 'none'}) + {result.failed} failed; "

@@ -19,8 +19,9 @@ from mailer.cli.console import format_count, format_duration, make_console
 from mailer.cli.errors import UsageError, describe
 from mailer.domain.composition import IssueSource
 from mailer.domain.document import MAX_DOCUMENT_BYTES, ParsedDocument, decode, parse
+from mailer.domain.labels import SKIP_REASON_CAUSES, SKIP_REASON_LABELS
 from mailer.domain.languages import canonical_tag
-from mailer.domain.states import IssueState, MissingTranslationPolicy, check_transition
+from mailer.domain.states import IssueState, MissingTranslationPolicy, SkipReason, check_transition
 from mailer.domain.subscriber_fields import InvalidValue, read_address
 from mailer.services.delivery import expand, resolve
 from mailer.services.delivery import explain as explain_service
@@ -223,12 +224,12 @@ def check(issue: IssueId) -> None:
     included = sum(readers for _, _, reason, readers in audience if reason is None)
     editions = sum(reason is None for _, _, reason, _ in audience)
     print(f"{format_count(included, 'reader')} would get it now, in {format_count(editions, 'edition')}.")
-    excluded: Counter[str] = Counter()
+    excluded: Counter[SkipReason] = Counter()
     for _, _, reason, readers in audience:
         if reason:
             excluded[reason] += readers
     for reason, readers in sorted(excluded.items()):
-        print(f"  {readers:,} would not: {reason.replace('_', ' ')}")
+        print(f"  {readers:,} would not: {SKIP_REASON_LABELS[reason]}")
 
 
 def _render_errors(app: Container, material: IssueSource) -> list[tuple[str, str]]:
@@ -388,15 +389,6 @@ def cancel(
     print(f"Issue {issue} is cancelled. {format_count(unsent, 'reader')} will not get it.")
 
 
-_NOT_RETRIED_REASONS = {
-    "suppressed": "the address is suppressed",
-    "unsubscribed": "the reader has unsubscribed",
-    "paused": "the reader has paused the newsletter",
-    "digest_only": "the reader gets the monthly email",
-    "code": "it failed with another code",
-}
-
-
 @commands.command("retry")
 def retry(
     issue: IssueId,
@@ -432,9 +424,12 @@ def retry(
 
 
 def _print_not_retried(plan: resolve.RetryPlan) -> None:
-    for reason, number in plan.not_retried.items():
+    causes = {SKIP_REASON_CAUSES[reason]: number for reason, number in plan.ineligible.items()}
+    if plan.other_code:
+        causes["they failed with another code"] = plan.other_code
+    for cause, number in causes.items():
         deliveries = format_count(number, "delivery is", "deliveries are")
-        print(f"{deliveries} not retried: {_NOT_RETRIED_REASONS[reason]}.")
+        print(f"{deliveries} not retried: {cause}.")
 
 
 def status_dict(status: IssueStatus) -> dict[str, Any]:
@@ -503,7 +498,7 @@ def status(
                     now = report.status(app.database, issue, at)
                     live.update(_status_table(now, at))
         for reason, count in report.skipped_by_reason(app.database, issue).items():
-            print(f"skipped, {reason.replace('_', ' ')}: {count:,}")
+            print(f"skipped, {SKIP_REASON_LABELS[reason]}: {count:,}")
     if now.counts.uncertain:
         print(f"List the uncertain deliveries with: mailer deliveries list --issue {issue}")
     if now.counts.failed:

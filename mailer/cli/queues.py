@@ -18,6 +18,9 @@ from rich.text import Text
 from mailer.bootstrap import Container
 from mailer.cli.console import format_count, format_duration, make_console
 from mailer.cli.errors import UsageError
+from mailer.domain.labels import PAUSE_REASON_LABELS
+from mailer.domain.states import PauseReason
+from mailer.domain.throttling import EndpointState
 from mailer.services.delivery import monitor
 from mailer.services.delivery.monitor import EndpointStatus, QueueSnapshot
 
@@ -30,7 +33,13 @@ _TRUNCATED_COLUMNS = ("worker", "queues", "relay", "domain", "why")
 _BEAT_OVERDUE_SECONDS = 10.0
 """Silence of the scheduler that is normal: workers report only every few seconds."""
 _UNIT_SECONDS = {"m": 60, "h": 3600, "d": 86_400}
-_STATE_COLOURS = {"open": "green", "slowed": "yellow", "trying": "yellow", "shut": "red", "held": "red"}
+_STATE_COLOURS = {
+    EndpointState.closed: "green",
+    EndpointState.slowed: "yellow",
+    EndpointState.half_open: "yellow",
+    EndpointState.open: "red",
+    EndpointState.suspended: "red",
+}
 
 
 @commands.callback(invoke_without_command=True)
@@ -100,7 +109,7 @@ def suspend(
     print(f"The {result.scope.value} {result.name} is suspended{end}.")
     if not until:
         print(f"Resume it with: mailer queues resume {result.name!r}")
-    if result.previous_state == "held":
+    if result.previous_state is EndpointState.suspended:
         print("It was already suspended. This replaces the earlier suspension.")
     if not result.has_subscribers:
         print(f"No reader has an address at {result.name}. Is it spelled correctly?")
@@ -111,7 +120,7 @@ def resume(name: EndpointName) -> None:
     """Resume a relay, provider or domain at full rate, whatever stopped or slowed it."""
     with Container() as app:
         result = monitor.resume(app.database, app.relay_routes, app.providers, name)
-    change = "was not suspended or slowed" if result.previous_state == "open" else "is resumed"
+    change = "was not suspended or slowed" if result.previous_state is EndpointState.closed else "is resumed"
     print(f"The {result.scope.value} {result.name} {change}.")
 
 
@@ -173,7 +182,7 @@ def _warnings(snapshot: QueueSnapshot) -> list[Text]:
             and (late := (snapshot.at - issue.scheduled_at).total_seconds()) > _BEAT_OVERDUE_SECONDS
         ):
             red.append(f"Issue {issue.issue} is late by {format_duration(late)}.")
-    if all(relay.state in ("held", "shut") for relay in snapshot.relays):
+    if all(relay.state in (EndpointState.suspended, EndpointState.open) for relay in snapshot.relays):
         red.append("No relay can be used: nothing is sent.")
     for id, count in snapshot.uncertain.items():
         deliveries = format_count(count, "delivery", "deliveries")
@@ -195,8 +204,12 @@ def _issues(snapshot: QueueSnapshot) -> list[Text]:
         facts = [f"{issue.issue}  {issue.newsletter} {issue.number}", issue.state.value]
         if issue.scheduled_at and issue.scheduled_at > snapshot.at:
             facts.append(f"until {issue.scheduled_at:%-d %B %Y at %H:%M} UTC")
-        if issue.pause_reason:
-            facts.append(f"by {issue.pause_reason}")
+        if issue.paused_by:
+            facts.append(f"by {issue.paused_by}")
+        if issue.pause_reason not in (None, PauseReason.manual):
+            facts.append(PAUSE_REASON_LABELS[issue.pause_reason])
+        if issue.pause_detail:
+            facts.append(issue.pause_detail)
         if issue.max_rate:
             facts.append(f"at most {issue.max_rate:g}/s")
         lines.append(Text("  ".join(facts), style="bold", no_wrap=True, overflow="ellipsis"))
@@ -274,7 +287,7 @@ def _endpoints(kind: str, endpoints: Sequence[EndpointStatus], now: datetime) ->
             limit.strip(),
             "?" if endpoint.deferral_rate is None else _format_rate(endpoint.deferral_rate),
             f"{endpoint.waiting:,}" if endpoint.waiting else "",
-            Text(endpoint.state + duration, style=_STATE_COLOURS[endpoint.state]),
+            Text(endpoint.state.replace("_", "-") + duration, style=_STATE_COLOURS[endpoint.state]),
             _truncated(endpoint.reason),
         )
     return table

@@ -14,6 +14,7 @@ from mailer.cli.console import format_count
 from mailer.cli.errors import UsageError, describe
 from mailer.domain.errors import DatabaseDown
 from mailer.domain.subscriber_fields import InvalidValue, read_address
+from mailer.domain.suppressions import SuppressionReason
 from mailer.services.feedback import bounces
 from mailer.services.maintenance import retention
 from mailer.services.subscribers import csv_import, personal_data
@@ -174,12 +175,16 @@ def run_retention(
 
 def suppress(
     addresses: Annotated[list[str], typer.Argument(help="Addresses to suppress.")],
-    reason: Annotated[str, typer.Option(help="Reason, kept with the suppression.")] = "by hand",
+    reason: Annotated[SuppressionReason, typer.Option(help="Why.")] = SuppressionReason.manual,
+    note: Annotated[str, typer.Option(help="Kept with the suppression; give no personal data.")] = "",
     lift: Annotated[
         bool, typer.Option("--lift", help="Remove the suppression (does not resubscribe).")
     ] = False,
 ) -> None:
-    """Suppress addresses: never mail them again, and stop queued mail to them."""
+    """Suppress addresses: never mail them again, and stop queued mail to them.
+
+    A new sign-up does not lift this; only --lift does.
+    """
     keys = normalized_addresses(addresses)
     total = format_count(len(keys), "address", "addresses")
     with Container() as app:
@@ -188,5 +193,5 @@ def suppress(
             lifted = bounces.lift_suppressions(app.database, hashes)
             print(f"Lifted the suppression of {lifted:,} of {total}.")
             return
-        added = bounces.suppress(app.database, hashes, reason)
+        added = bounces.suppress(app.database, hashes, reason, note)
     print(f"Suppressed {added:,} of {total}.")

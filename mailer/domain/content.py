@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 
 from mailer.domain.text_overrides import OverrideText
+from mailer.domain.transactional import TransactionalEmailKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +132,8 @@ class EditionContent:
 class TransactionalContent:
     """The complete content of a transactional email."""
 
-    kind: str
-    """The folder with its templates in ``templates/email``."""
+    kind: TransactionalEmailKind
+    """Also the name of the folder with its templates in ``templates/email``."""
     language: str
     direction: str
     newsletter: str

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from mailer.domain.outcomes import Outcome, Reply, Stage, classify
 from mailer.domain.states import DeliveryState
+from mailer.domain.suppressions import SuppressionReason
 from mailer.domain.transfer import TransferResult
 
 _MAX_BACKOFF = timedelta(hours=4)
@@ -17,8 +18,8 @@ class Decision(NamedTuple):
     state: DeliveryState
     reply: str
     due_at: datetime | None = None
-    suppression_reason: str = ""
-    """Why the address must not be mailed again."""
+    suppression_reason: SuppressionReason | None = None
+    """Why the address must not be mailed again; None when it may."""
     counts_as_attempt: bool = True
     """False when the delivery itself was not tried: the attempt does not count."""
 
@@ -57,7 +58,7 @@ def decide(
         case Outcome.UNKNOWN:
             return Decision(DeliveryState.uncertain, reply or "no answer after the final dot")
         case Outcome.HARD_BOUNCE:
-            return Decision(DeliveryState.failed, reply, suppression_reason="hard bounce")
+            return Decision(DeliveryState.failed, reply, suppression_reason=SuppressionReason.hard_bounce)
         case Outcome.CONTENT_REJECTED | Outcome.REJECTED:
             return Decision(DeliveryState.failed, reply)
         case Outcome.NOT_SENT | Outcome.RELAY_UNAVAILABLE | Outcome.SENDER_REJECTED:
@@ -67,7 +68,7 @@ def decide(
         case Outcome.MAILBOX_FULL if result.reply and result.reply.code >= 500:
             return Decision(DeliveryState.failed, reply)
     if time_in_queue(attempts, min_backoff) >= queue_lifetime:
-        return Decision(DeliveryState.failed, f"gave up: {reply}")
+        return Decision(DeliveryState.failed, reply)
     return Decision(DeliveryState.pending, reply, now + jittered_backoff(attempts, min_backoff, rng))
 
 
@@ -87,7 +88,7 @@ def decide_from_journal(
         case Outcome.UNKNOWN:
             return Decision(DeliveryState.uncertain, said)
         case Outcome.HARD_BOUNCE:
-            return Decision(DeliveryState.failed, said, suppression_reason="hard bounce")
+            return Decision(DeliveryState.failed, said, suppression_reason=SuppressionReason.hard_bounce)
         case Outcome.CONTENT_REJECTED | Outcome.REJECTED:
             return Decision(DeliveryState.failed, said)
         case Outcome.SENDER_REJECTED:

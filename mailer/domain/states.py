@@ -63,6 +63,11 @@ class DeliveryState(StrEnum):
 
 
 class SkipReason(StrEnum):
+    """Why a candidate gets nothing, in the order in which they are checked: the first that holds is the reason.
+
+    mailer.store.eligibility has the conditions, mailer.domain.labels the texts.
+    """
+
     unsubscribed = "unsubscribed"
     unconfirmed = "unconfirmed"
     suppressed = "suppressed"
@@ -73,6 +78,39 @@ class SkipReason(StrEnum):
     no_language = "no_language"
     nothing_in_sections = "nothing_in_sections"
     cancelled = "cancelled"
+
+
+class PauseReason(StrEnum):
+    manual = "manual"
+    render_error = "render_error"
+    """An edition cannot be rendered. Ends only by a change of the content."""
+    content_rejected = "content_rejected"
+    """The relay refuses the message itself."""
+    sender_rejected = "sender_rejected"
+    """The relay refuses our sender address."""
+
+
+class IssueEventKind(StrEnum):
+    created = "created"
+    imported = "imported"
+    masthead = "masthead"
+    policy = "policy"
+    """What becomes of stories without a translation was decided anew."""
+    digest = "digest"
+    approved = "approved"
+    reopened = "reopened"
+    scheduled = "scheduled"
+    unscheduled = "unscheduled"
+    sending = "sending"
+    limited = "limited"
+    """Got another rate limit, or none."""
+    paused = "paused"
+    resumed = "resumed"
+    retried = "retried"
+    resolved = "resolved"
+    """Uncertain deliveries were resolved."""
+    cancelled = "cancelled"
+    sent = "sent"
 
 
 # Who moves an issue, and by which function of mailer.services:

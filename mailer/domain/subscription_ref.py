@@ -11,12 +11,6 @@ UNDO_WINDOW = timedelta(hours=24)
 """How long a change can be taken back by the link that made it, and leaving too. Coming back later takes a new
 confirmed opt-in: the mail may have been forwarded since."""
 
-UNDOABLE_BY_MAIL_LINK = frozenset(
-    {"one click", "unsubscribe page", "preferences page", "mail", "all newsletters"}
-)
-"""How those left whom a link of any mail may bring back: by such a link, or by a mail. What was ordered on a
-reader's own page or by hand stands against whoever holds a mail."""
-
 
 class LinkKind(StrEnum):
     mail = "mail"

@@ -25,6 +25,20 @@ class ThrottleScope(StrEnum):
     provider = "provider"
 
 
+class EndpointState(StrEnum):
+    """Of a relay or a destination, as ops see it."""
+
+    closed = "closed"
+    """Its breaker is closed: mail flows."""
+    slowed = "slowed"
+    open = "open"
+    """Nothing goes there for a while."""
+    half_open = "half_open"
+    """A few messages try whether it takes mail again."""
+    suspended = "suspended"
+    """Somebody stopped it by hand."""
+
+
 _INITIAL_OPEN = {ThrottleScope.relay: timedelta(seconds=5), ThrottleScope.provider: timedelta(minutes=1)}
 _MAX_OPEN = {ThrottleScope.relay: timedelta(minutes=1), ThrottleScope.provider: timedelta(hours=1)}
 
@@ -108,6 +122,13 @@ class ThrottleState:
     def close(self) -> "ThrottleState":
         """Close the breaker."""
         return replace(self, open_until=None, trips=0, probe_lease_until=None, manual=False)
+
+    def endpoint_state(self, now: datetime) -> EndpointState:
+        if self.is_open(now):
+            return EndpointState.suspended if self.manual else EndpointState.open
+        if self.is_half_open(now):
+            return EndpointState.half_open
+        return EndpointState.slowed if self.current_rate(now) else EndpointState.closed
 
     @property
     def is_idle(self) -> bool:

@@ -6,6 +6,8 @@ from typing import Any
 from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, SmallInteger, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from mailer.domain.feedback import FeedbackKind
+from mailer.domain.resolution import Resolution, ResolutionSource
 from mailer.domain.states import BatchState, DeliveryState, SkipReason
 from mailer.models.base import Base, SectionMask, enum_of
 
@@ -19,7 +21,6 @@ class Edition(Base):
     sections: Mapped[int] = mapped_column(SectionMask)
     revision: Mapped[int] = mapped_column(default=0)
     """The issue's revision that was rendered; 0 before the first rendering."""
-    hinted_at: Mapped[datetime | None]
     subject: Mapped[str] = mapped_column(default="")
     story_count: Mapped[int] = mapped_column(default=0)
     fallback_count: Mapped[int] = mapped_column(default=0)
@@ -90,12 +91,22 @@ class Delivery(Base):
     skip_reason: Mapped[SkipReason | None] = mapped_column(enum_of(SkipReason, "skip_reason"))
     attempts: Mapped[int] = mapped_column(SmallInteger, server_default="0")
     last_reply: Mapped[str | None]
-    """The relay's last word, for instance ``250 2.0.0 Ok``; or who settled it, and why."""
+    """The relay's last words, for instance ``250 2.0.0 Ok``, or those of a bounce."""
     relay: Mapped[str | None]
     """The name of the relay that said it."""
     resends: Mapped[int] = mapped_column(SmallInteger, server_default="0")
     """How often it was made due once more after a hand-over whose outcome nobody knows: if not 0, the reader may
     have got it twice."""
+
+    resolution: Mapped[Resolution | None] = mapped_column(enum_of(Resolution, "delivery_resolution"))
+    """What was decided of it since its last attempt, other than by the relay's answer."""
+    resolution_source: Mapped[ResolutionSource | None] = mapped_column(
+        enum_of(ResolutionSource, "resolution_source")
+    )
+    resolved_by: Mapped[str | None]
+    """Of ``staff``: who."""
+    resolution_note: Mapped[str | None]
+    """Of ``staff``: how they know."""
 
     __table_args__ = {"postgresql_partition_by": "LIST (issue_id)"}
 
@@ -106,7 +117,7 @@ class Feedback(Base):
     __tablename__ = "feedback"
 
     id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
-    kind: Mapped[str]
+    kind: Mapped[FeedbackKind] = mapped_column(enum_of(FeedbackKind, "feedback_kind"))
     at: Mapped[datetime]
     newsletter_id: Mapped[int | None] = mapped_column(ForeignKey("newsletter.id"))
     issue_id: Mapped[int | None] = mapped_column(ForeignKey("issue.id"))

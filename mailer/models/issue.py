@@ -7,7 +7,13 @@ from sqlalchemy import Computed, DateTime, ForeignKey, Index, LargeBinary, Uniqu
 from sqlalchemy.dialects.postgresql import TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column
 
-from mailer.domain.states import IssueState, MissingTranslationPolicy, TranslationStatus
+from mailer.domain.states import (
+    IssueEventKind,
+    IssueState,
+    MissingTranslationPolicy,
+    PauseReason,
+    TranslationStatus,
+)
 from mailer.models.base import Base, enum_of
 
 _translation_status = enum_of(TranslationStatus, "translation_status")
@@ -26,6 +32,8 @@ class Issue(Base):
         enum_of(MissingTranslationPolicy, "missing_translation_policy"),
         default=MissingTranslationPolicy.fallback,
     )
+    pause_reason: Mapped[PauseReason | None] = mapped_column(enum_of(PauseReason, "pause_reason"))
+    """Of a paused issue; by whom, and more of why, stands in its log."""
     revision: Mapped[int] = mapped_column(default=1)
     """Raised by every change of content; an edition of an older revision is rendered again."""
     digest_month: Mapped[date | None]
@@ -148,5 +156,5 @@ class IssueEvent(Base):
     issue_id: Mapped[int] = mapped_column(ForeignKey("issue.id"), index=True)
     at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
     actor: Mapped[str]
-    action: Mapped[str]
+    kind: Mapped[IssueEventKind] = mapped_column(enum_of(IssueEventKind, "issue_event_kind"))
     detail: Mapped[str] = mapped_column(default="")

@@ -6,7 +6,10 @@ from typing import Any
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from mailer.models.base import Base, SectionMask
+from mailer.domain.consents import ConsentChannel
+from mailer.domain.transactional import TransactionalEmailKind
+from mailer.models.base import Base, SectionMask, enum_of
+from mailer.models.subscriber import consent_channel
 
 
 class Signup(Base):
@@ -25,7 +28,7 @@ class Signup(Base):
     """Of the page on which it was asked."""
     wording: Mapped[str]
     """What the page said that one agrees to."""
-    channel: Mapped[str]
+    channel: Mapped[ConsentChannel] = mapped_column(consent_channel)
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     confirmed_at: Mapped[datetime | None]
 
@@ -55,7 +58,9 @@ class TransactionalEmail(Base):
     __tablename__ = "transactional_email"
 
     id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
-    kind: Mapped[str]
+    kind: Mapped[TransactionalEmailKind] = mapped_column(
+        enum_of(TransactionalEmailKind, "transactional_email_kind")
+    )
     newsletter_id: Mapped[int] = mapped_column(ForeignKey("newsletter.id"))
     subscriber_id: Mapped[int | None] = mapped_column(
         BigInteger, ForeignKey("subscriber.id", ondelete="CASCADE"), index=True

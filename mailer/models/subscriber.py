@@ -3,11 +3,15 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, LargeBinary, func
+from sqlalchemy import BigInteger, ForeignKey, LargeBinary, func
 from sqlalchemy.orm import Mapped, mapped_column
 
-from mailer.domain.states import SubscriptionState
+from mailer.domain.consents import ConsentChannel, ConsentKind
+from mailer.domain.states import Frequency, SubscriptionState
+from mailer.domain.suppressions import SuppressionReason, SuppressionSource
 from mailer.models.base import Base, SectionMask, enum_of
+
+consent_channel = enum_of(ConsentChannel, "consent_channel")
 
 
 class Subscriber(Base):
@@ -53,8 +57,9 @@ class Subscription(Base):
     state: Mapped[SubscriptionState] = mapped_column(enum_of(SubscriptionState, "subscription_state"))
     sections: Mapped[int] = mapped_column(SectionMask)
     """Sections followed. Bits of sections that do not exist yet are set for who follows new ones too."""
-    frequency: Mapped[str] = mapped_column(default="each", server_default="each")
-    """``each`` issue, or one mail ``monthly`` with that month's issues."""
+    frequency: Mapped[Frequency] = mapped_column(
+        enum_of(Frequency, "frequency"), default=Frequency.each, server_default=Frequency.each
+    )
     paused_until: Mapped[datetime | None]
     tracking: Mapped[bool] = mapped_column(default=False, server_default="false")
     """Agreed to being tracked as a person; never without a line in ``consent``."""
@@ -63,12 +68,10 @@ class Subscription(Base):
     previous_at: Mapped[datetime | None]
     changed_at: Mapped[datetime] = mapped_column(server_default=func.now())
     consent_source: Mapped[str | None]
-    """Of a subscription that came in from a file: the evidence of consent, which needs no row of its own then.
-    See store.readers.consents for all that a reader agreed to."""
+    """Of a subscription that came in from a file: what the file says, the evidence of consent, which needs no row
+    of its own then. See store.subscribers.consents for all that a subscriber agreed to."""
     consent_language: Mapped[str | None]
     consent_at: Mapped[datetime | None]
-
-    __table_args__ = (CheckConstraint("frequency IN ('each','monthly')", name="frequency"),)
 
 
 class Consent(Base):
@@ -83,9 +86,11 @@ class Consent(Base):
         BigInteger, ForeignKey("subscriber.id", ondelete="CASCADE"), index=True
     )
     newsletter_id: Mapped[int] = mapped_column(ForeignKey("newsletter.id"))
-    kind: Mapped[str]
+    kind: Mapped[ConsentKind] = mapped_column(enum_of(ConsentKind, "consent_kind"))
     given: Mapped[bool]
-    channel: Mapped[str]
+    channel: Mapped[ConsentChannel] = mapped_column(consent_channel)
+    note: Mapped[str] = mapped_column(server_default="")
+    """Of ``csv_import``: what the file says of the source."""
     wording: Mapped[str] = mapped_column(server_default="")
     language: Mapped[str] = mapped_column(server_default="")
     requested_at: Mapped[datetime | None]
@@ -99,6 +104,8 @@ class Suppression(Base):
     __tablename__ = "suppression"
 
     address_hash: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
-    reason: Mapped[str]
-    detail: Mapped[str] = mapped_column(server_default="")
+    reason: Mapped[SuppressionReason] = mapped_column(enum_of(SuppressionReason, "suppression_reason"))
+    source: Mapped[SuppressionSource] = mapped_column(enum_of(SuppressionSource, "suppression_source"))
+    note: Mapped[str] = mapped_column(server_default="")
+    """What the bounce said, or what staff wrote; no address, since this outlives the subscriber."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())

@@ -8,22 +8,26 @@ from typing import Any
 from sqlalchemy import CursorResult, text
 from sqlalchemy.orm import Session
 
+from mailer.domain.states import SkipReason
+from mailer.store import eligibility
+from mailer.store.eligibility import EDITION_MASK, IS_CANDIDATE, SUPPRESSION_JOIN
+
 # Each row changes twice. With half of its page free it stays there, and no index has to learn of it.
 _CREATE_PARTITION = """
 CREATE TABLE IF NOT EXISTS delivery_{issue} (LIKE delivery INCLUDING DEFAULTS INCLUDING CONSTRAINTS)
 WITH (fillfactor = 50)
 """
 
-_INSERT_BATCHES = """
+_INSERT_BATCHES = f"""
 WITH RECURSIVE cut (first, last, candidates) AS (
     SELECT CAST(NULL AS bigint), CAST(0 AS bigint), CAST(0 AS bigint)
     UNION ALL
     SELECT next.* FROM cut CROSS JOIN LATERAL (
         SELECT min(subscriber_id), max(subscriber_id), count(*)
         FROM (
-            SELECT subscriber_id FROM subscription
+            SELECT subscriber_id FROM subscription s
             WHERE newsletter_id = :newsletter AND subscriber_id > cut.last
-                AND (frequency = 'monthly' OR NOT :digest)
+                AND {IS_CANDIDATE}
             ORDER BY subscriber_id LIMIT :size
         ) run
     ) next (first, last, candidates)
@@ -127,34 +131,29 @@ FROM (SELECT coalesce((SELECT name FROM zones WHERE name = r.time_zone), 'UTC') 
 # The candidates in a range of subscribers, each with what they get or the reason why not. The range is said of
 # both tables, so that only that much of either is read; OFFSET has each expression computed once. Both tables
 # are read in the order of readers and all else is looked up for each, so that rows come in that order unsorted.
-_CANDIDATES = """
+_SKIP_REASON = eligibility.skip_reason(
+    now=":now", digest=":digest", suppressed=eligibility.IS_SUPPRESSED_BY_LOOKUP, with_edition=True
+)
+_CANDIDATES = f"""
 (
     SELECT
         s.subscriber_id,
         r.languages,
         c.issue_id IS NULL AS unchosen,
         c.language,
-        (s.sections | :always) & c.sections AS mask,
-        CASE
-            WHEN s.state = 'unsubscribed' THEN 'unsubscribed'
-            WHEN s.state = 'pending' THEN 'unconfirmed'
-            WHEN EXISTS (SELECT FROM suppression x WHERE x.address_hash = r.address_hash) THEN 'suppressed'
-            WHEN s.paused_until > :now THEN 'paused'
-            WHEN s.frequency = 'monthly' AND NOT :digest THEN 'digest_only'
-            WHEN c.language IS NULL THEN 'no_language'
-            WHEN (s.sections | :always) & c.sections = 0 THEN 'nothing_in_sections'
-        END::skip_reason AS skip_reason,
+        {EDITION_MASK} AS mask,
+        {_SKIP_REASON} AS skip_reason,
         due.due_at
     FROM subscription s
     JOIN subscriber r ON r.id = s.subscriber_id AND r.id BETWEEN :first AND :last
     LEFT JOIN language_choice c ON c.issue_id = :issue AND c.languages = r.languages
-    CROSS JOIN LATERAL ({due}) due
+    CROSS JOIN LATERAL ({{due}}) due
     WHERE s.newsletter_id = :newsletter AND s.subscriber_id BETWEEN :first AND :last
-        AND (s.frequency = 'monthly' OR NOT :digest)
+        AND {IS_CANDIDATE}
     OFFSET 0
 ) a
 LEFT JOIN edition e ON e.issue_id = :issue AND e.language = a.language AND e.sections = a.mask
-WHERE {undelivered}
+WHERE {{undelivered}}
 """
 
 _WITHOUT_DELIVERY = """NOT EXISTS (
@@ -320,34 +319,34 @@ def mark_ready(session: Session, issue: int, now: datetime) -> bool:
     return session.connection().execute(text(query), {"issue": issue, "now": now}).rowcount > 0
 
 
-_PREVIEW = """
-SELECT c.language, (s.sections | :always) & c.sections AS mask,
-    CASE
-        WHEN s.state = 'unsubscribed' THEN 'unsubscribed'
-        WHEN s.state = 'pending' THEN 'unconfirmed'
-        WHEN x.address_hash IS NOT NULL THEN 'suppressed'
-        WHEN s.paused_until > now() THEN 'paused'
-        WHEN s.frequency = 'monthly' AND NOT :digest THEN 'digest_only'
-        WHEN c.language IS NULL THEN 'no_language'
-        WHEN (s.sections | :always) & c.sections = 0 THEN 'nothing_in_sections'
-    END AS skip_reason,
+_PREVIEW = f"""
+SELECT c.language, {EDITION_MASK} AS mask,
+    {eligibility.skip_reason(now="now()", digest=":digest", with_edition=True)} AS skip_reason,
     count(*) AS subscribers
 FROM subscription s
 JOIN subscriber r ON r.id = s.subscriber_id
 JOIN language_choice c ON c.issue_id = :issue AND c.languages = r.languages
-LEFT JOIN suppression x ON x.address_hash = r.address_hash
-WHERE s.newsletter_id = :newsletter AND (s.frequency = 'monthly' OR NOT :digest)
+{SUPPRESSION_JOIN}
+WHERE s.newsletter_id = :newsletter AND {IS_CANDIDATE}
 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 """
 
 
 def preview(
     session: Session, issue: int, newsletter: int, always_mask: int, *, digest: bool
-) -> list[tuple[str | None, int, str | None, int]]:
+) -> list[tuple[str | None, int, SkipReason | None, int]]:
     """Who would get what now: (language, mask, reason why not, readers), before anything is frozen."""
     values = {"issue": issue, "newsletter": newsletter, "always": always_mask, "digest": digest}
     rows = session.execute(text(_PREVIEW), values)
-    return [(row.language, row.mask or 0, row.skip_reason, row.subscribers) for row in rows]
+    return [
+        (
+            row.language,
+            row.mask or 0,
+            SkipReason(row.skip_reason) if row.skip_reason else None,
+            row.subscribers,
+        )
+        for row in rows
+    ]
 
 
 def delete_language_choices(session: Session, issue: int) -> None:

@@ -33,7 +33,7 @@ def use_repeatable_read(session: Session) -> None:
 _ROW_CHECKS = {
     "outcome": (
         "is sent without an outcome",
-        "d.state = 'sent' AND (coalesce(d.last_reply, '') = '' OR d.finished_at IS NULL)",
+        "d.state = 'sent' AND (coalesce(d.last_reply, '') = '' AND d.resolution IS NULL OR d.finished_at IS NULL)",
     ),
     "edition": ("is sent without an edition", "d.state = 'sent' AND d.edition_id IS NULL"),
     "attempt": (

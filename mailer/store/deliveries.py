@@ -7,7 +7,8 @@ from typing import NamedTuple
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from mailer.domain.states import DeliveryState
+from mailer.domain.resolution import Resolution, ResolutionSource
+from mailer.domain.states import DeliveryState, SkipReason
 
 
 def count_sending(session: Session, issue: int) -> int:
@@ -49,12 +50,12 @@ def counts(session: Session, issue: int) -> DeliveryCounts:
     return DeliveryCounts(*session.execute(text(query), {"issue": issue}).one())
 
 
-def count_skip_reasons(session: Session, issue: int) -> dict[str, int]:
+def count_skip_reasons(session: Session, issue: int) -> dict[SkipReason, int]:
     """Skipped deliveries by reason, straight from the ledger."""
     query = """
         SELECT skip_reason, count(*) FROM delivery WHERE issue_id = :issue AND state = 'skipped' GROUP BY 1 ORDER BY 1
     """
-    return {row[0]: row[1] for row in session.execute(text(query), {"issue": issue})}
+    return {SkipReason(row[0]): row[1] for row in session.execute(text(query), {"issue": issue})}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ class DeliveryDetail:
     """One ledger row with what belongs to it."""
 
     state: str
-    skip_reason: str | None
+    skip_reason: SkipReason | None
     edition: int | None
     language: str | None
     sections: int | None
@@ -104,12 +105,16 @@ class DeliveryDetail:
     due_at: datetime
     finished_at: datetime | None
     resends: int
+    resolution: Resolution | None
+    resolution_source: ResolutionSource | None
+    resolved_by: str | None
+    resolution_note: str | None
 
 
 def detail(session: Session, issue: int, subscriber: int) -> DeliveryDetail | None:
     query = """
         SELECT d.state, d.skip_reason, d.edition_id, e.language, e.sections, e.fallback_count, d.attempts, d.last_reply,
-            d.due_at, d.finished_at, d.resends
+            d.due_at, d.finished_at, d.resends, d.resolution, d.resolution_source, d.resolved_by, d.resolution_note
         FROM delivery d LEFT JOIN edition e ON e.id = d.edition_id
         WHERE d.issue_id = :issue AND d.subscriber_id = :subscriber
     """
@@ -127,12 +132,16 @@ class DeliveryListItem(NamedTuple):
     address: str | None
     """None when the person's data were let go."""
     state: str
-    skip_reason: str | None
+    skip_reason: SkipReason | None
     attempts: int
     resends: int
     since: datetime
     """When it came to its state, or else is due."""
     last_reply: str | None
+    resolution: Resolution | None
+    resolution_source: ResolutionSource | None
+    resolved_by: str | None
+    resolution_note: str | None
 
 
 # The counts of the batches say where to look.
@@ -161,7 +170,8 @@ def list_in_state(
     """
     query = f"""
         SELECT i.id, n.slug, i.number, d.subscriber_id, r.address, d.state, d.skip_reason, d.attempts, d.resends,
-            coalesce(d.finished_at, d.due_at), d.last_reply
+            coalesce(d.finished_at, d.due_at), d.last_reply, d.resolution, d.resolution_source, d.resolved_by,
+            d.resolution_note
         FROM (SELECT d.* {found} ORDER BY d.issue_id DESC, d.subscriber_id LIMIT :limit) d
         JOIN issue i ON i.id = d.issue_id JOIN newsletter n ON n.id = i.newsletter_id
         LEFT JOIN subscriber r ON r.id = d.subscriber_id

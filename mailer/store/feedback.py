@@ -7,13 +7,14 @@ from typing import Any
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
+from mailer.domain.feedback import FeedbackKind
 from mailer.domain.outcomes import redact_addresses
 from mailer.models import Feedback
 
 
 def add(
     session: Session,
-    kind: str,
+    kind: FeedbackKind,
     at: datetime,
     newsletter: int | None,
     issue: int | None,
@@ -50,9 +51,9 @@ def record_hard_bounces(session: Session, issue: int, replies: Mapping[int, str]
             SELECT 'bounce', :at, i.newsletter_id, i.id, b.id, jsonb_build_object('reply', b.reply)
             FROM bounced b CROSS JOIN issue i WHERE i.id = :issue
         )
-        INSERT INTO suppression (address_hash, reason, detail)
+        INSERT INTO suppression (address_hash, reason, source, note)
         -- In one order for all, so that nobody waits for another in a circle.
-        SELECT address_hash, 'hard bounce', impersonal FROM bounced
+        SELECT address_hash, 'hard_bounce', 'system', impersonal FROM bounced
         -- Who moved while this was with a worker: it was the address before that is bad.
         WHERE address_changed_at IS NULL OR address_changed_at < CAST(:at AS timestamptz) - interval '1 hour'
         ORDER BY address_hash ON CONFLICT DO NOTHING
@@ -67,7 +68,7 @@ def record_unsubscribe_reason(
     query = (
         select(Feedback)
         .where(
-            Feedback.kind == "unsubscribe",
+            Feedback.kind == FeedbackKind.unsubscribe,
             Feedback.newsletter_id == newsletter,
             Feedback.subscriber_id == subscriber,
         )
@@ -82,7 +83,7 @@ def record_unsubscribe_reason(
     return True
 
 
-def exists(session: Session, kind: str, issue: int | None, subscriber: int) -> bool:
+def exists(session: Session, kind: FeedbackKind, issue: int | None, subscriber: int) -> bool:
     """Whether such a thing was noted before."""
     query = select(Feedback.id).where(
         Feedback.kind == kind, Feedback.issue_id == issue, Feedback.subscriber_id == subscriber

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.orm import Session
 
 from mailer.domain.errors import IssueNotFound
-from mailer.domain.states import IssueState, TranslationStatus
+from mailer.domain.states import IssueEventKind, IssueState, PauseReason, TranslationStatus
 from mailer.models import (
     Contact,
     ContactStory,
@@ -60,11 +60,16 @@ def max_rates(session: Session) -> dict[int, float]:
     return {id: float(rate) for id, rate in session.execute(query) if rate}
 
 
-def pause_reason(session: Session, issue: int) -> str:
-    """Who paused an issue last, and what they said of it."""
-    query = select(IssueEvent).where(IssueEvent.issue_id == issue, IssueEvent.action == "paused")
-    last = session.scalars(query.order_by(IssueEvent.id.desc()).limit(1)).first()
-    return f"{last.actor}: {last.detail}" if last and last.detail else (last.actor if last else "")
+def pause(session: Session, issue: Issue, reason: PauseReason, actor: str, detail: str = "") -> None:
+    """Pause an issue that is locked, and log it."""
+    issue.state, issue.pause_reason = IssueState.paused, reason
+    log(session, issue.id, actor, IssueEventKind.paused, detail)
+
+
+def last_pause(session: Session, issue: int) -> IssueEvent | None:
+    """Return the log's last entry of a pause: who paused the issue, and in detail why."""
+    query = select(IssueEvent).where(IssueEvent.issue_id == issue, IssueEvent.kind == IssueEventKind.paused)
+    return session.scalars(query.order_by(IssueEvent.id.desc()).limit(1)).first()
 
 
 def by_number(session: Session, newsletter: int, number: str) -> Issue | None:
@@ -107,11 +112,11 @@ def bump_revision(session: Session, issue: int) -> None:
 
 def was_sent() -> ColumnElement[bool]:
     """Of an issue: whether it went out to all its readers, whatever became of a second try for some of them."""
-    return Issue.id.in_(select(IssueEvent.issue_id).where(IssueEvent.action == IssueState.sent))
+    return Issue.id.in_(select(IssueEvent.issue_id).where(IssueEvent.kind == IssueEventKind.sent))
 
 
-def log(session: Session, issue: int, actor: str, action: str, detail: str = "") -> None:
-    session.add(IssueEvent(issue_id=issue, actor=actor, action=action, detail=detail))
+def log(session: Session, issue: int, actor: str, kind: IssueEventKind, detail: str = "") -> None:
+    session.add(IssueEvent(issue_id=issue, actor=actor, kind=kind, detail=detail))
 
 
 def events(session: Session, issue: int) -> list[IssueEvent]:

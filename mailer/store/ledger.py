@@ -9,6 +9,8 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from mailer.domain.states import DeliveryState
+from mailer.domain.suppressions import SuppressionReason
+from mailer.store import eligibility
 from mailer.store.audience import DUE_IN_TIME_ZONE
 from mailer.store.batches import BATCH_BOUNDARIES, Claim
 from mailer.store.database import execute_driver_sql
@@ -34,8 +36,8 @@ class DeliveryUpdate(NamedTuple):
     reply: str
     due_at: datetime | None = None
     """For ``pending``: when to try again."""
-    suppress: str = ""
-    """For a bad address: the reason to note."""
+    suppression_reason: SuppressionReason | None = None
+    """For a bad address."""
     attempted: bool = True
     """False when the relay never saw it: the attempt is taken back."""
 
@@ -62,18 +64,11 @@ WHERE quota IS NULL OR n <= quota
 ORDER BY subscriber_id LIMIT %(limit)s
 """
 
-_SKIP_REASON = """
-CASE
-    WHEN x.address_hash IS NOT NULL THEN 'suppressed'
-    WHEN s.state IS DISTINCT FROM 'active' THEN 'unsubscribed'
-    WHEN s.paused_until > clock_timestamp() THEN 'paused'
-    WHEN s.frequency = 'monthly' AND NOT %(digest)s THEN 'digest_only'
-END::skip_reason
-"""
-_SUBSCRIBER_JOINS = """
+_SKIP_REASON = eligibility.skip_reason(now="clock_timestamp()", digest="%(digest)s")
+_SUBSCRIBER_JOINS = f"""
 LEFT JOIN subscriber r ON r.id = d.subscriber_id
 LEFT JOIN subscription s ON s.newsletter_id = %(newsletter)s AND s.subscriber_id = d.subscriber_id
-LEFT JOIN suppression x ON x.address_hash = r.address_hash
+{eligibility.SUPPRESSION_JOIN}
 """
 _NO_LONGER_SENDABLE = f"""
 SELECT d.subscriber_id FROM unnest(%(subscribers)s::bigint[]) AS d (subscriber_id) {_SUBSCRIBER_JOINS}
@@ -181,7 +176,8 @@ _MAX_REPLY_CHARS = 500
 _RECORD_SENT = """
 WITH done AS (
     UPDATE delivery d
-    SET state = 'sent', last_reply = v.reply, finished_at = %(at)s, relay = coalesce(%(relay)s, d.relay)
+    SET state = 'sent', last_reply = v.reply, finished_at = %(at)s, relay = coalesce(%(relay)s, d.relay),
+        resolution = NULL, resolution_source = NULL, resolved_by = NULL, resolution_note = NULL
     FROM ROWS FROM (
         unnest(CAST(%(subscribers)s AS bigint[])), string_to_table(%(replies)s, E'\\n')
     ) AS v(subscriber_id, reply)
@@ -201,7 +197,11 @@ SET state = v.state::delivery_state, last_reply = coalesce(nullif(v.reply, ''), 
     relay = coalesce(:relay, d.relay),
     due_at = coalesce(v.due_at, d.due_at),
     attempts = d.attempts - v.back,
-    finished_at = CASE WHEN v.state <> 'pending' THEN v.at END
+    finished_at = CASE WHEN v.state <> 'pending' THEN v.at END,
+    resolution = CASE WHEN v.back = 1 THEN d.resolution END,
+    resolution_source = CASE WHEN v.back = 1 THEN d.resolution_source END,
+    resolved_by = CASE WHEN v.back = 1 THEN d.resolved_by END,
+    resolution_note = CASE WHEN v.back = 1 THEN d.resolution_note END
 FROM unnest(
     CAST(:subscribers AS bigint[]), CAST(:states AS text[]), CAST(:replies AS text[]),
     CAST(:dues AS timestamptz[]), CAST(:backs AS int[]), CAST(:ats AS timestamptz[])

@@ -7,7 +7,7 @@ from sqlalchemy import delete, select, text
 from sqlalchemy.orm import Session
 
 from mailer.domain.resolution import RETAINED_REPLY_PATTERN
-from mailer.domain.suppressions import LIFTED_BY_OPT_IN, MANUAL
+from mailer.domain.suppressions import SuppressionReason, SuppressionSource
 from mailer.models import Signup, Subscriber, SubscriberAlias
 from mailer.store.subscribers import CONSENTS, lock
 
@@ -27,12 +27,13 @@ _EXPORT_QUERIES = {
         WHERE s.subscriber_id = :subscriber ORDER BY n.slug
     """,
     "consents": f"""
-        SELECT n.slug AS newsletter, c.kind, c.given, c.channel, c.wording, c.language, c.requested_at, c.at
+        SELECT n.slug AS newsletter, c.kind, c.given, c.channel, c.note, c.wording, c.language, c.requested_at, c.at
         FROM ({CONSENTS}) c JOIN newsletter n ON n.id = c.newsletter_id ORDER BY c.at, c.id
     """,
     "deliveries": """
         SELECT n.slug AS newsletter, i.number AS issue, d.state, d.skip_reason, d.attempts, d.resends, d.due_at,
-            d.finished_at, d.last_reply, e.language, e.subject
+            d.finished_at, d.last_reply, d.resolution, d.resolution_source, d.resolved_by,
+            d.resolution_note, e.language, e.subject
         FROM issue i JOIN delivery d ON d.issue_id = i.id AND d.subscriber_id = :subscriber
         JOIN newsletter n ON n.id = i.newsletter_id LEFT JOIN edition e ON e.id = d.edition_id
         ORDER BY i.id
@@ -60,7 +61,7 @@ _EXPORT_QUERIES = {
         ORDER BY n.id
     """,
     "suppression": """
-        SELECT x.reason, x.detail, x.created_at FROM suppression x WHERE x.address_hash = :hash
+        SELECT x.reason, x.source, x.note, x.created_at FROM suppression x WHERE x.address_hash = :hash
     """,
 }
 
@@ -86,8 +87,8 @@ def erase(session: Session, subscriber: int, now: datetime) -> None:
     values = {"subscriber": subscriber}
     # A reply of a relay may quote the address: of it, the codes stay.
     query = """
-        UPDATE delivery SET last_reply = substring(last_reply from :kept)
-        WHERE subscriber_id = :subscriber AND last_reply IS NOT NULL
+        UPDATE delivery SET last_reply = substring(last_reply from :kept), resolved_by = NULL, resolution_note = NULL
+        WHERE subscriber_id = :subscriber AND (last_reply IS NOT NULL OR resolution IS NOT NULL)
     """
     session.execute(text(query), values | {"kept": RETAINED_REPLY_PATTERN})
     session.execute(
@@ -115,16 +116,15 @@ def erase_signups(session: Session, address_hash: bytes) -> int:
     return session.connection().execute(delete(Signup).where(Signup.address_hash == address_hash)).rowcount
 
 
-def suppress_hash(session: Session, address_hash: bytes, reason: str) -> None:
-    """Keep that an address must not be mailed, and nothing else: an earlier reason stays, what somebody wrote
-    in their own words goes."""
+def suppress_hash(
+    session: Session, address_hash: bytes, reason: SuppressionReason, source: SuppressionSource
+) -> None:
+    """Suppress an address and keep nothing else of it: an earlier reason stays, the note beside it goes."""
     query = """
-        INSERT INTO suppression (address_hash, reason, detail) VALUES (:hash, :reason, '')
-        ON CONFLICT (address_hash) DO UPDATE SET detail = '', reason =
-            CASE WHEN suppression.reason = ANY(:lifted) THEN suppression.reason ELSE :by_hand END
+        INSERT INTO suppression (address_hash, reason, source) VALUES (:hash, :reason, :source)
+        ON CONFLICT (address_hash) DO UPDATE SET note = ''
     """
-    values = {"hash": address_hash, "reason": reason, "lifted": list(LIFTED_BY_OPT_IN), "by_hand": MANUAL}
-    session.execute(text(query), values)
+    session.execute(text(query), {"hash": address_hash, "reason": reason, "source": source})
 
 
 # Who is in no batch of the issue gets one of their own. One that is not expanded yet gives them their row itself.
@@ -180,8 +180,8 @@ def merge(session: Session, absorbed: int, kept: int, now: datetime) -> None:
     session.execute(
         text(
             """
-            INSERT INTO consent (subscriber_id, newsletter_id, kind, given, channel, wording, language, at)
-            SELECT :into, newsletter_id, 'subscribe', true, consent_source, '', consent_language, consent_at
+            INSERT INTO consent (subscriber_id, newsletter_id, kind, given, channel, note, language, at)
+            SELECT :into, newsletter_id, 'subscribe', true, 'csv_import', consent_source, consent_language, consent_at
             FROM subscription WHERE subscriber_id = :other AND consent_at IS NOT NULL
             """
         ),

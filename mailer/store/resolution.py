@@ -4,14 +4,17 @@ Whoever changes rows here holds their batches, as workers do; an issue is locked
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from mailer.domain.resolution import REQUEUED_REPLY, Resolution, describe
+from mailer.domain.labels import RESOLUTION_SOURCE_LABELS
+from mailer.domain.resolution import Resolution, ResolutionSource
+from mailer.domain.states import DeliveryState, IssueEventKind, SkipReason
 from mailer.domain.subscription_ref import SubscriptionRef
-from mailer.store import issues
+from mailer.store import eligibility, issues
 from mailer.store.batches import BATCH_BOUNDARIES
 
 # OFFSET leaves the array of batches behind before the ids are sorted out.
@@ -31,9 +34,10 @@ _CHANGE_STATE = f"""
 WITH edges AS ({BATCH_BOUNDARIES}), moved AS (
     UPDATE delivery d
     SET state = CAST(:to AS delivery_state),
-        last_reply = left(
-            :reply || CASE WHEN :keep THEN coalesce('; before: ' || d.last_reply, '') ELSE '' END, 500
-        ),
+        last_reply = coalesce(left(CAST(:reply AS text), 500), d.last_reply),
+        resolution = CAST(:resolution AS delivery_resolution),
+        resolution_source = CAST(:source AS resolution_source),
+        resolved_by = CAST(:by AS text), resolution_note = nullif(CAST(:note AS text), ''),
         due_at = CASE WHEN :to = 'pending' THEN :due_at ELSE d.due_at END,
         finished_at = CASE WHEN :to = 'pending' THEN NULL ELSE CAST(:now AS timestamptz) END,
         attempts = CASE WHEN :to <> 'pending' THEN greatest(d.attempts, 1) WHEN was.state = 'failed' THEN 0
@@ -65,32 +69,56 @@ SELECT subscriber_id FROM moved ORDER BY 1
 """
 
 
+@dataclass(frozen=True, slots=True)
+class ResolvedBy:
+    """Who or what resolves deliveries."""
+
+    source: ResolutionSource
+    actor: str = ""
+    """Of ``staff``: who."""
+    note: str = ""
+    """Of ``staff``: how they know."""
+
+
+_TARGET_STATES = {
+    Resolution.sent: DeliveryState.sent,
+    Resolution.failed: DeliveryState.failed,
+    Resolution.resend: DeliveryState.pending,
+    Resolution.retry: DeliveryState.pending,
+}
+
+
 def _change_state(
     session: Session,
     issue: int,
     subscribers: Sequence[int],
-    from_state: str,
-    to_state: str,
-    reply: str,
+    resolution: Resolution,
+    by: ResolvedBy,
     now: datetime,
     *,
+    bounce_reply: str | None = None,
     include_resends: bool = False,
     due_at: datetime | None = None,
-    keep_previous_reply: bool = True,
 ) -> list[int]:
-    """Returns whom it changed. ``due``: also what is due once more after an unknown outcome. ``due_at``: when what
-    becomes pending is due, if not now. ``keep``: leave what the ledger said before behind ``reply``."""
+    """Resolve the uncertain deliveries among some, or retry the failed ones; return whose changed.
+
+    ``bounce_reply``: replaces the last reply. ``include_resends``: also what is due once more after an unknown
+    outcome. ``due_at``: when what becomes pending is due, if not now.
+    """
     values = {"issue": issue, "subscribers": list(subscribers)}
     session.execute(text(_LOCK_BATCHES), values)
     values |= {
-        "of": from_state,
-        "to": to_state,
-        "reply": reply,
+        "of": DeliveryState.failed if resolution is Resolution.retry else DeliveryState.uncertain,
+        "to": _TARGET_STATES[resolution],
+        "resolution": resolution,
+        "source": by.source,
+        "by": by.actor or None,
+        "note": by.note,
+        "reply": bounce_reply,
         "now": now,
         "due": include_resends,
-        "keep": keep_previous_reply,
+        "due_at": due_at or now,
     }
-    values["due_at"] = due_at or now
     return list(session.scalars(text(_CHANGE_STATE), values))
 
 
@@ -99,23 +127,27 @@ def resolve(
     issue: int,
     subscribers: Sequence[int],
     resolution: Resolution,
-    reply: str,
+    by: ResolvedBy,
     now: datetime,
 ) -> list[int]:
-    """Settle the uncertain ones among some deliveries; returns whom that changed. Lock the issue first."""
-    to = "pending" if resolution is Resolution.resend else resolution.value
-    return _change_state(session, issue, subscribers, "uncertain", to, reply, now)
+    """Resolve the uncertain ones among some deliveries and log it; return whose. Lock the issue first."""
+    moved = _change_state(session, issue, subscribers, resolution, by, now)
+    _log(session, issue, resolution, by, moved)
+    return moved
 
 
-def retry_failed(session: Session, issue: int, subscribers: Sequence[int], now: datetime) -> list[int]:
-    """Make the failed ones among some deliveries due; returns whom that changed. Lock the issue first."""
-    return _change_state(session, issue, subscribers, "failed", "pending", REQUEUED_REPLY, now)
+def retry_failed(
+    session: Session, issue: int, subscribers: Sequence[int], actor: str, now: datetime
+) -> list[int]:
+    """Make the failed ones among some deliveries due; return whose. Lock the issue first."""
+    by = ResolvedBy(ResolutionSource.staff, actor)
+    return _change_state(session, issue, subscribers, Resolution.retry, by, now)
 
 
 def confirm_delivered(session: Session, ref: SubscriptionRef, now: datetime) -> bool:
     """Whoever uses a link or an address out of a mail has it: its delivery is sent, if that was uncertain."""
     return bool(ref.issue) and _resolve_by_evidence(
-        session, ref.issue, ref.subscriber, Resolution.sent, "a link in it", "", now
+        session, ref.issue, ref.subscriber, Resolution.sent, ResolutionSource.link, None, now
     )
 
 
@@ -124,13 +156,14 @@ def record_returned_mail(
 ) -> bool:
     """A mail that came to the return path of a delivery proves that the relay took it, if that was uncertain.
 
-    ``refused``: what a bounce says of a reader who did not get it; None for all other mail.
+    ``bounce_reply``: what a bounce says of a reader who did not get it; None for all other mail.
     """
-    if bounce_reply is None:
-        return _resolve_by_evidence(
-            session, issue, subscriber, Resolution.sent, "mail that came back", "", now
-        )
-    return _resolve_by_evidence(session, issue, subscriber, Resolution.failed, "a bounce", bounce_reply, now)
+    resolution, source = (
+        (Resolution.sent, ResolutionSource.returned_mail)
+        if bounce_reply is None
+        else (Resolution.failed, ResolutionSource.bounce)
+    )
+    return _resolve_by_evidence(session, issue, subscriber, resolution, source, bounce_reply, now)
 
 
 def _resolve_by_evidence(
@@ -138,8 +171,8 @@ def _resolve_by_evidence(
     issue: int,
     subscriber: int,
     resolution: Resolution,
-    evidence: str,
-    detail: str,
+    evidence: ResolutionSource,
+    bounce_reply: str | None,
     now: datetime,
 ) -> bool:
     # Almost always there is nothing to settle: look before anything is held. Of what is with a worker the outcome may
@@ -151,20 +184,19 @@ def _resolve_by_evidence(
     sent = resolution is Resolution.sent
     if not session.scalar(text(query), {"issue": issue, "subscriber": subscriber, "sent": sent}):
         return False
-    reply = describe(resolution, evidence, now, detail)
+    by = ResolvedBy(evidence)
     # What waits to be sent once more is kept back by proof that it arrived, not by a bounce.
     moved = _change_state(
         session,
         issue,
         [subscriber],
-        "uncertain",
-        resolution.value,
-        reply,
+        resolution,
+        by,
         now,
+        bounce_reply=bounce_reply or None,
         include_resends=sent,
-        keep_previous_reply=not detail,
     )
-    log_resolution(session, issue, "mailer", resolution, moved, evidence)
+    _log(session, issue, resolution, by, moved)
     return bool(moved)
 
 
@@ -197,48 +229,61 @@ def resend_by_policy(session: Session, issue: int, subscribers: Sequence[int], n
     """
     asked = session.scalars(text(query), {"issue": issue, "subscribers": list(subscribers)}).all()
     if asked:
-        by, again = "the newsletter's settings", Resolution.resend
-        reply, due_at = describe(again, by, now), now + _RESEND_DELAY
-        moved = _change_state(session, issue, asked, "uncertain", "pending", reply, now, due_at=due_at)
-        log_resolution(session, issue, "mailer", again, moved, by)
+        by, again = ResolvedBy(ResolutionSource.policy), Resolution.resend
+        moved = _change_state(session, issue, asked, again, by, now, due_at=now + _RESEND_DELAY)
+        _log(session, issue, again, by, moved)
 
 
 _MAX_LISTED = 20
 
 
-def log_resolution(
-    session: Session, issue: int, actor: str, resolution: Resolution, subscribers: Sequence[int], reason: str
+def _log(
+    session: Session, issue: int, resolution: Resolution, by: ResolvedBy, subscribers: Sequence[int]
 ) -> None:
-    """Write a settlement into the issue's log: no addresses, which would outlive their owner's data."""
+    """Write a resolution into the issue's log: no addresses, which would outlive their owner's data."""
     if not subscribers:
         return
     ids = ", ".join(map(str, subscribers[:_MAX_LISTED])) + (" …" if len(subscribers) > _MAX_LISTED else "")
     how = "to be sent once more" if resolution is Resolution.resend else f"as {resolution.value}"
-    detail = f"{len(subscribers)} {how}{f': {reason}' if reason else ''} (subscriber {ids})"
-    issues.log(session, issue, actor, "resolved", detail)
+    why = RESOLUTION_SOURCE_LABELS.get(by.source) or by.note
+    detail = f"{len(subscribers)} {how}{f': {why}' if why else ''} (subscriber {ids})"
+    issues.log(session, issue, by.actor or "mailer", IssueEventKind.resolved, detail)
 
 
-def failed_by_obstacle(
-    session: Session, issue: int, reply_pattern: str | None, now: datetime
-) -> dict[str, list[int]]:
-    """Subscribers whose delivery failed, by the reason why it is not to be tried again; those without a reason
-    under the empty one. ``replies``: only with a reply that this expression fits, the others under ``code``."""
-    query = """
-        SELECT CASE
-                WHEN CAST(:replies AS text) IS NOT NULL AND coalesce(d.last_reply, '') !~ :replies THEN 'code'
-                WHEN x.address_hash IS NOT NULL THEN 'suppressed'
-                WHEN s.state IS DISTINCT FROM 'active' THEN 'unsubscribed'
-                WHEN s.paused_until > :now THEN 'paused'
-                WHEN s.frequency = 'monthly' AND i.digest_month IS NULL THEN 'digest_only'
-                ELSE ''
-            END AS why,
-            array_agg(d.subscriber_id ORDER BY d.subscriber_id) AS subscribers
-        FROM issue i
-        JOIN delivery d ON d.issue_id = i.id AND d.state = 'failed'
-        LEFT JOIN subscriber r ON r.id = d.subscriber_id
-        LEFT JOIN subscription s ON s.newsletter_id = i.newsletter_id AND s.subscriber_id = d.subscriber_id
-        LEFT JOIN suppression x ON x.address_hash = r.address_hash
-        WHERE i.id = :issue GROUP BY 1
-    """
-    rows = session.execute(text(query), {"issue": issue, "replies": reply_pattern, "now": now})
-    return {row.why: list(row.subscribers) for row in rows}
+@dataclass(frozen=True, slots=True)
+class FailedDeliveries:
+    """Subscribers whose delivery of an issue failed."""
+
+    retryable: list[int]
+    ineligible: dict[SkipReason, list[int]]
+    """Those who must not be mailed, by the reason."""
+    other_code: list[int]
+    """Those with another reply code than those that were asked for."""
+
+
+_SKIP_REASON = eligibility.skip_reason(now=":now", digest="(i.digest_month IS NOT NULL)")
+_FAILED = f"""
+SELECT {{other_code}} AS other_code, {_SKIP_REASON} AS skip_reason,
+    array_agg(d.subscriber_id ORDER BY d.subscriber_id) AS subscribers
+FROM issue i
+JOIN delivery d ON d.issue_id = i.id AND d.state = 'failed'
+LEFT JOIN subscriber r ON r.id = d.subscriber_id
+LEFT JOIN subscription s ON s.newsletter_id = i.newsletter_id AND s.subscriber_id = d.subscriber_id
+{eligibility.SUPPRESSION_JOIN}
+WHERE i.id = :issue GROUP BY 1, 2 ORDER BY 2
+"""
+
+
+def failed(session: Session, issue: int, reply_pattern: str | None, now: datetime) -> FailedDeliveries:
+    """Return the failed deliveries of an issue; ``reply_pattern``: a regular expression of the replies to retry."""
+    other_code = "false" if reply_pattern is None else "coalesce(d.last_reply, '') !~ :replies"
+    query = _FAILED.format(other_code=other_code)
+    found = FailedDeliveries([], {}, [])
+    for row in session.execute(text(query), {"issue": issue, "replies": reply_pattern, "now": now}):
+        if row.other_code:
+            found.other_code.extend(row.subscribers)
+        elif row.skip_reason:
+            found.ineligible[SkipReason(row.skip_reason)] = list(row.subscribers)
+        else:
+            found.retryable.extend(row.subscribers)
+    return found

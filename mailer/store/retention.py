@@ -15,8 +15,9 @@ _ANONYMIZE_FEEDBACK = """
 UPDATE feedback SET subscriber_id = NULL, detail = '{}' WHERE at < :before AND subscriber_id IS NOT NULL
 """
 _REDACT_REPLIES = """
-UPDATE delivery SET last_reply = substring(last_reply from :kept)
-WHERE finished_at < :before AND last_reply <> coalesce(substring(last_reply from :kept), '')
+UPDATE delivery SET last_reply = substring(last_reply from :kept), resolved_by = NULL, resolution_note = NULL
+WHERE finished_at < :before
+  AND (last_reply <> coalesce(substring(last_reply from :kept), '') OR resolved_by IS NOT NULL)
 """
 
 

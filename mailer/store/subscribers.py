@@ -12,10 +12,13 @@ from sqlalchemy import delete, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from mailer.domain.consents import ConsentChannel, ConsentKind
+from mailer.domain.feedback import FeedbackKind
 from mailer.domain.preferences import FIELDS, PreferenceField, Preferences
-from mailer.domain.states import Frequency, SubscriptionState
+from mailer.domain.states import SubscriptionState
 from mailer.domain.subscriber_csv import CsvSubscribers, RowChoices
 from mailer.domain.subscription_ref import UNDO_WINDOW, LinkKind, SubscriptionRef
+from mailer.domain.suppressions import SuppressionReason, SuppressionSource
 from mailer.models import (
     Consent,
     Feedback,
@@ -98,7 +101,7 @@ def preferences(context: SubscriptionContext) -> Preferences:
     values = {field.name: getattr(_row_of(context, field), field.name) for field in FIELDS}
     values |= {
         "languages": tuple(context.subscriber.languages),
-        "frequency": Frequency(context.subscription.frequency),
+        "frequency": context.subscription.frequency,
     }
     return Preferences(**values)
 
@@ -121,7 +124,12 @@ def _row_of(context: SubscriptionContext, field: PreferenceField) -> Subscriber 
 
 
 def unsubscribe(
-    session: Session, newsletter: int, issue: int | None, subscriber: int, channel: str, now: datetime
+    session: Session,
+    newsletter: int,
+    issue: int | None,
+    subscriber: int,
+    channel: ConsentChannel,
+    now: datetime,
 ) -> bool:
     """End a subscription with the evidence of it: the feedback and the consent that is withdrawn.
 
@@ -131,7 +139,7 @@ def unsubscribe(
         return False
     session.add(
         Feedback(
-            kind="unsubscribe",
+            kind=FeedbackKind.unsubscribe,
             at=now,
             newsletter_id=newsletter,
             issue_id=issue,
@@ -143,7 +151,7 @@ def unsubscribe(
         Consent(
             subscriber_id=subscriber,
             newsletter_id=newsletter,
-            kind="subscribe",
+            kind=ConsentKind.subscribe,
             given=False,
             channel=channel,
             at=now,
@@ -152,15 +160,15 @@ def unsubscribe(
     return True
 
 
-def last_unsubscribe_channel(session: Session, newsletter: int, subscriber: int) -> str:
-    """How a subscription was ended the last time; empty when there is no evidence of it."""
+def last_unsubscribe_channel(session: Session, newsletter: int, subscriber: int) -> ConsentChannel | None:
+    """How a subscription was ended the last time; None when there is no evidence of it."""
     query = select(Consent.channel).where(
         Consent.subscriber_id == subscriber,
         Consent.newsletter_id == newsletter,
-        Consent.kind == "subscribe",
+        Consent.kind == ConsentKind.subscribe,
         Consent.given.is_(False),
     )
-    return session.scalar(query.order_by(Consent.at.desc(), Consent.id.desc()).limit(1)) or ""
+    return session.scalar(query.order_by(Consent.at.desc(), Consent.id.desc()).limit(1))
 
 
 def save_previous(
@@ -204,11 +212,28 @@ def suppression(session: Session, address_hash: bytes) -> Suppression | None:
     return session.get(Suppression, address_hash)
 
 
-def suppress(session: Session, address_hash: bytes, reason: str, detail: str) -> bool:
-    """True when the address was not suppressed before; the first reason stays."""
-    query = insert(Suppression).values(address_hash=address_hash, reason=reason, detail=detail)
-    done = session.scalar(query.on_conflict_do_nothing().returning(Suppression.address_hash))
-    return done is not None  # of an INSERT, SQLAlchemy keeps no row count
+def suppress(
+    session: Session,
+    address_hash: bytes,
+    reason: SuppressionReason,
+    source: SuppressionSource,
+    note: str = "",
+) -> bool:
+    """Suppress an address; return whether it was not before.
+
+    The first reason stays, but what staff decide stands over what was not decided by staff.
+    """
+    values = {"reason": reason, "source": source, "note": note}
+    query = insert(Suppression).values(address_hash=address_hash, **values).on_conflict_do_nothing()
+    # Of an INSERT, SQLAlchemy keeps no row count.
+    added = session.scalar(query.returning(Suppression.address_hash)) is not None
+    if not added and source is SuppressionSource.staff:
+        session.execute(
+            update(Suppression)
+            .where(Suppression.address_hash == address_hash, Suppression.source != source)
+            .values(values)
+        )
+    return added
 
 
 def lift_suppression(session: Session, address_hash: bytes) -> bool:
@@ -222,10 +247,10 @@ def add_consent(session: Session, consent: Consent) -> None:
 
 
 CONSENTS = """
-SELECT newsletter_id, kind, given, channel, wording, language, requested_at, at, id
+SELECT newsletter_id, kind, given, channel, note, wording, language, requested_at, at, id
 FROM consent WHERE subscriber_id = :subscriber
 UNION ALL
-SELECT newsletter_id, 'subscribe', true, consent_source, '', consent_language, NULL, consent_at, 0
+SELECT newsletter_id, 'subscribe', true, 'csv_import', consent_source, '', consent_language, NULL, consent_at, 0
 FROM subscription WHERE subscriber_id = :subscriber AND consent_at IS NOT NULL
 """
 """All that one reader agreed to or withdrew: with a subscription that came in from a file, its own evidence."""
@@ -236,9 +261,10 @@ class ConsentRecord:
     """That somebody agreed to something, or withdrew it: see models.Consent."""
 
     newsletter_id: int
-    kind: str
+    kind: ConsentKind
     given: bool
-    channel: str
+    channel: ConsentChannel
+    note: str
     wording: str
     language: str
     requested_at: datetime | None
@@ -248,7 +274,12 @@ class ConsentRecord:
 def consents(session: Session, subscriber: int) -> list[ConsentRecord]:
     """In the order in which they were given and withdrawn."""
     query = f"SELECT * FROM ({CONSENTS}) c ORDER BY at, id"
-    return [ConsentRecord(*row[:-1]) for row in session.execute(text(query), {"subscriber": subscriber})]
+    return [
+        ConsentRecord(newsletter, ConsentKind(kind), given, ConsentChannel(channel), *rest)
+        for newsletter, kind, given, channel, *rest, _ in session.execute(
+            text(query), {"subscriber": subscriber}
+        )
+    ]
 
 
 # Of a row of hashes those that are suppressed, and those that are known. The planner does not see how many they

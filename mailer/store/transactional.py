@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session
 
+from mailer.domain.transactional import TransactionalEmailKind
 from mailer.models import (
     AddressChange,
     Newsletter,
@@ -20,7 +21,7 @@ from mailer.models import (
 
 def add(
     session: Session,
-    kind: str,
+    kind: TransactionalEmailKind,
     newsletter: int,
     language: str,
     due_at: datetime,
@@ -43,7 +44,9 @@ def add(
     )
 
 
-def lock_pending(session: Session, kind: str, newsletter: int, subscriber: int) -> TransactionalEmail | None:
+def lock_pending(
+    session: Session, kind: TransactionalEmailKind, newsletter: int, subscriber: int
+) -> TransactionalEmail | None:
     """Return an email of this kind that nobody has begun to send, and keep it so until the transaction ends."""
     query = select(TransactionalEmail).where(
         TransactionalEmail.kind == kind,
@@ -56,7 +59,9 @@ def lock_pending(session: Session, kind: str, newsletter: int, subscriber: int) 
     return session.scalars(query.with_for_update()).first()
 
 
-def last_due_at(session: Session, kind: str, newsletter: int, subscriber: int) -> datetime | None:
+def last_due_at(
+    session: Session, kind: TransactionalEmailKind, newsletter: int, subscriber: int
+) -> datetime | None:
     query = select(func.max(TransactionalEmail.due_at)).where(
         TransactionalEmail.kind == kind,
         TransactionalEmail.newsletter_id == newsletter,

@@ -9,13 +9,13 @@ import pytest
 
 from mailer.adapters.transactional import TransactionalRenderer
 from mailer.domain.content import TransactionalContent
+from mailer.domain.transactional import TransactionalEmailKind
 
 TEMPLATES = Path(__file__).parents[2] / "templates"
-KINDS = ("address_new", "address_old", "confirm", "magic_link", "welcome")
 RENDERER = TransactionalRenderer(TEMPLATES)
 
 
-def email(kind: str, language: str = "en") -> TransactionalContent:
+def email(kind: TransactionalEmailKind, language: str = "en") -> TransactionalContent:
     return TransactionalContent(
         kind=kind,
         language=language,
@@ -35,15 +35,15 @@ def email(kind: str, language: str = "en") -> TransactionalContent:
 
 def test_each_kind_is_a_folder() -> None:
     folders = {path.parent.name for path in (TEMPLATES / "email").glob("*/subject.txt")}
-    assert folders == set(KINDS)
-    for kind in KINDS:
+    assert folders == set(TransactionalEmailKind)
+    for kind in TransactionalEmailKind:
         files = {path.name for path in (TEMPLATES / "email" / kind).iterdir()}
         assert files == {"subject.txt", "body.txt", "body.mjml"}
 
 
 @pytest.mark.parametrize("language", ["en", "fr", "ar"])
-@pytest.mark.parametrize("kind", KINDS)
-def test_both_bodies_say_the_same(kind: str, language: str) -> None:
+@pytest.mark.parametrize("kind", TransactionalEmailKind)
+def test_both_bodies_say_the_same(kind: TransactionalEmailKind, language: str) -> None:
     rendered = RENDERER.render(email(kind, language))
     body = rendered.html.partition("<body")[2]
     main = re.search(r"<h1.*?</a></p>", body, re.DOTALL)
@@ -61,7 +61,7 @@ def test_both_bodies_say_the_same(kind: str, language: str) -> None:
 
 
 def test_the_first_paragraph_stands_beside_the_subject() -> None:
-    rendered = RENDERER.render(email("confirm"))
+    rendered = RENDERER.render(email(TransactionalEmailKind.confirm))
     assert rendered.subject == "Please confirm your subscription: Rain & Rivers <weekly>"
     lead = "Someone, probably you, asked us to send Rain &amp; Rivers &lt;weekly&gt; to this address."
     assert rendered.html.partition("<body")[2].count(lead) == 2  # hidden at the top, and in its place
@@ -71,6 +71,9 @@ def test_the_first_paragraph_stands_beside_the_subject() -> None:
 def test_sections_are_named_only_where_there_are_any() -> None:
     assert (
         "You will receive these sections: Water and rivers and Health."
-        in RENDERER.render(email("welcome")).text
+        in RENDERER.render(email(TransactionalEmailKind.welcome)).text
     )
-    assert "these sections" not in RENDERER.render(replace(email("welcome"), sections=())).text
+    assert (
+        "these sections"
+        not in RENDERER.render(replace(email(TransactionalEmailKind.welcome), sections=())).text
+    )

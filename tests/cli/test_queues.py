@@ -16,6 +16,7 @@ from mailer.cli import commands
 from mailer.cli.queues import render
 from mailer.domain.metrics import QUEUES, WorkerHeartbeat
 from mailer.domain.states import IssueState
+from mailer.domain.throttling import EndpointState
 from mailer.services.delivery.monitor import ActiveIssue, EndpointStatus, QueueSnapshot, QueueStatus
 from mailer.services.issues.report import DeliveryCounts
 from mailer.settings import Settings
@@ -49,7 +50,7 @@ def test_a_hold_is_seen_and_lifted(run: object) -> None:
         "transactional",
     }
     assert [(one["name"], one["state"], one["reason"]) for one in shown["providers"]] == [
-        ("Gmail", "held", "their request")
+        ("Gmail", "suspended", "their request")
     ]
     assert "their request" in run("queues", "--once")
     assert "It was already suspended" in run("queues", "suspend", "gmail")
@@ -77,16 +78,29 @@ ALL_IS_WELL = QueueSnapshot(
             50,
             "",
             None,
+            "",
+            None,
         )
     ],
     queues=[QueueStatus(name, 296, 1000, 3.0, 0.0, 20.0, 2) for name in QUEUES[1:]],
     workers=[WorkerHeartbeat("one@host", QUEUES, 2, AT.timestamp() - 60, {"scheduler": AT.timestamp() - 5})],
-    relays=[EndpointStatus("relay", 20.0, None, None, 0.0, 0, "open", None, "")],
+    relays=[EndpointStatus("relay", 20.0, None, None, 0.0, 0, EndpointState.closed, None, "")],
     providers=[
         EndpointStatus(
-            LONG, 0.0, 0.5, None, 0.0, 296, "held", AT + timedelta(minutes=28), "asked by their postmaster"
+            LONG,
+            0.0,
+            0.5,
+            None,
+            0.0,
+            296,
+            EndpointState.suspended,
+            AT + timedelta(minutes=28),
+            "asked by their postmaster",
         ),
-        *(EndpointStatus(f"d{n}.example", 1.0, None, None, 0.0, 0, "open", None, "") for n in range(14)),
+        *(
+            EndpointStatus(f"d{n}.example", 1.0, None, None, 0.0, 0, EndpointState.closed, None, "")
+            for n in range(14)
+        ),
     ],
     more_providers=5,
     redis_available=True,
@@ -111,8 +125,8 @@ def seen(picture: QueueSnapshot, width: int = 80, height: int = 24) -> list[str]
 def test_a_small_screen_shows_what_matters_and_how_much_it_leaves_out() -> None:
     lines = seen(ALL_IS_WELL)
     assert len(lines) <= 24
-    (held,) = [line for line in lines if "held for" in line]
-    assert held.startswith("an-exc") and "…" in held and "held for 28 min" in held
+    (suspended,) = [line for line in lines if "suspended for" in line]
+    assert suspended.startswith("an-exc") and "…" in suspended and "suspended for 28 min" in suspended
     left_out = [line for line in lines if re.fullmatch(r"d\d+\.example .*", line)]
     assert lines[-1] == f"… and {19 - len(left_out)} more"
     assert "1,000,000 = 93 sent + 2 failed + 681 skipped + 999,224 pending + 0 uncertain" in lines
@@ -136,7 +150,7 @@ def test_a_small_screen_shows_what_matters_and_how_much_it_leaves_out() -> None:
         ({"expired_leases": 1}, "1 batch has an expired lease; another worker will take over."),
         ({"uncertain": {3: 2}}, "2 deliveries of issue 3 uncertain: mailer deliveries list --issue 3"),
         (
-            {"relays": [replace(ALL_IS_WELL.relays[0], state="held")]},
+            {"relays": [replace(ALL_IS_WELL.relays[0], state=EndpointState.suspended)]},
             "No relay can be used: nothing is sent.",
         ),
         (

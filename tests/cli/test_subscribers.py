@@ -46,7 +46,7 @@ def test_what_somebody_gets_is_told_in_short(run: Callable[..., Result], app: Co
     assert run("show", ADA).output.splitlines() == [
         "ada@example.org reads en, fr, in UTC.",
         "lumen-basin: subscribed, each issue. Sections: water-and-rivers.",
-        "lumen-basin: consent (subscribe) given on 2 January 2026 by way of “a form”.",
+        "lumen-basin: consent (subscribe) given on 2 January 2026 by way of an import (“a form”).",
         f"lumen-basin 2026/3: sent on {TODAY}.",
     ]
     assert "lumen-basin: paused until " in run("show", BOB).output
@@ -56,7 +56,7 @@ def test_what_somebody_gets_is_told_in_short(run: Callable[..., Result], app: Co
     run("unsubscribe", ADA, "--newsletter", "lumen-basin")
     said = run("show", ADA).output
     assert f"lumen-basin: unsubscribed since {TODAY}." in said
-    assert f"consent (subscribe) withdrawn on {TODAY} by way of “by hand”." in said
+    assert f"consent (subscribe) withdrawn on {TODAY} by way of staff, by hand." in said
 
 
 def test_everything_is_exported(run: Callable[..., Result]) -> None:
@@ -85,13 +85,20 @@ def test_nobody(run: Callable[..., Result]) -> None:
 def test_a_suppression_is_taken_back() -> None:
     said = [
         CliRunner().invoke(commands, ["suppress", *words, ADA, BOB]).output
-        for words in (["--reason", "by letter"], ["--lift"], ["--lift"])
+        for words in (["--reason", "complaint", "--note", "by letter"], ["--lift"], ["--lift"])
     ]
     assert said == [
         "Suppressed 2 of 2 addresses.\n",
         "Lifted the suppression of 2 of 2 addresses.\n",
         "Lifted the suppression of 0 of 2 addresses.\n",
     ]
+
+
+def test_a_suppression_keeps_its_reason_who_made_it_and_a_note(run: Callable[..., Result]) -> None:
+    CliRunner().invoke(commands, ["suppress", ADA, "--reason", "complaint", "--note", "by letter"])
+    (row,) = json.loads(run("export", ADA, "--json").output)["suppression"]
+    assert (row["reason"], row["source"], row["note"]) == ("complaint", "staff", "by letter")
+    assert ": complaint (by letter)." in run("show", ADA).output.splitlines()[-1]
 
 
 @pytest.mark.usefixtures("run")

@@ -72,7 +72,7 @@ def test_what_is_only_ever_deferred_is_given_up_after_days_of_waiting(outcome: O
     assert ruled(outcome, reply, last - 1).state is DeliveryState.pending
     given_up = ruled(outcome, reply, last)
     assert given_up.state is DeliveryState.failed
-    assert given_up.reply == "gave up: 451 4.3.0 busy"
+    assert given_up.reply == "451 4.3.0 busy"
     assert not given_up.suppression_reason
 
 

@@ -42,7 +42,7 @@ def test_a_suppression_does_not_say_whose_it_was(
     add_subscribers("ada@example.org;en;")
     with app.database.transaction() as session:
         feedback.record_hard_bounces(session, issue, {1: "550 5.1.1 <ada@example.org> unknown"}, now)
-        assert session.scalar(text("SELECT detail FROM suppression")) == "550 5.1.1 <…> unknown"
+        assert session.scalar(text("SELECT note FROM suppression")) == "550 5.1.1 <…> unknown"
 
 
 def test_who_moves_while_mail_is_with_a_worker_is_not_suppressed_for_it(

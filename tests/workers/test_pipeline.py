@@ -10,6 +10,7 @@ import redis
 
 from mailer.bootstrap import Container
 from mailer.cli.supervisor import Supervisor
+from mailer.domain.consents import ConsentChannel
 from mailer.domain.subscription_ref import SubscriptionRef
 from mailer.services.issues import approve, compile, report, schedule
 from mailer.services.issues.report import IssueStatus
@@ -164,7 +165,9 @@ def test_leaving_takes_effect_on_queued_mail(
             session, app.tokens.address_hash(f"r{READERS - 1}@d{(READERS - 1) % 7}.example.org")
         )
         assert last is not None
-    assert unsubscribe.unsubscribe(app.database, SubscriptionRef(last.id, issue), "tests", datetime.now(UTC))
+    assert unsubscribe.unsubscribe(
+        app.database, SubscriptionRef(last.id, issue), ConsentChannel.one_click, datetime.now(UTC)
+    )
     gone = app.urls.subscriber_slots(issue, [last.id])
     message = f"<{next(iter(gone)).message}@lumen-basin.example.org>"
     before = relay.accepted()[message]

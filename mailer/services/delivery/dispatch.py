@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from mailer.domain.states import IssueState
+from mailer.domain.states import IssueEventKind, IssueState
 from mailer.services.delivery.traffic import TrafficShaper
 from mailer.store import audience, batches, issues, ledger
 from mailer.store.database import Database
@@ -28,7 +28,7 @@ def start_due(database: Database, now: datetime, batch_size: int) -> list[int]:
                 session, issue, row.newsletter_id, batch_size, digest=row.digest_month is not None
             )
             row.state, row.frozen_at = IssueState.sending, now
-            issues.log(session, issue, "mailer", "sending", f"{count} batches")
+            issues.log(session, issue, "mailer", IssueEventKind.sending, f"{count} batches")
             begun.append(issue)
     return begun
 
@@ -81,7 +81,7 @@ def finish_done(database: Database, now: datetime) -> list[int]:
             if row.state is IssueState.sending and issue in batches.list_finished_issues(session):
                 # Who is tried again later does not make it a new issue.
                 row.state, row.finished_at = IssueState.sent, row.finished_at or now
-                issues.log(session, issue, "mailer", "sent")
+                issues.log(session, issue, "mailer", IssueEventKind.sent)
                 closed.append(issue)
     return closed
 

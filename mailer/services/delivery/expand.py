@@ -4,7 +4,7 @@ from datetime import datetime
 
 from mailer.domain.editions import LanguageRules, StoryLanguages, sections_shown
 from mailer.domain.languages import choose_language
-from mailer.domain.states import IssueState, TranslationStatus
+from mailer.domain.states import IssueState, SkipReason, TranslationStatus
 from mailer.models import Issue
 from mailer.store import audience, issues, newsletters
 from mailer.store.database import Database, Session
@@ -29,15 +29,27 @@ def load_language_rules(session: Session, issue: Issue) -> tuple[LanguageRules, 
 
 
 def choose_languages(session: Session, issue: Issue, preference_lists: list[list[str]]) -> None:
-    """Write down which language each list of preferences gets in this issue, and the sections it can show."""
+    """Store which language each list of preferences gets in this issue, and the sections it can show."""
+    for wanted, (language, sections) in zip(
+        preference_lists, language_choices(session, issue, preference_lists), strict=True
+    ):
+        audience.add_language_choice(session, issue.id, wanted, language, sections)
+
+
+def language_choices(
+    session: Session, issue: Issue, preference_lists: list[list[str]]
+) -> list[tuple[str | None, int]]:
+    """Return for each list of preferences the language that it gets in this issue, and the mask of its sections."""
     if not preference_lists:
-        return
+        return []
     rules, stories = load_language_rules(session, issue)
     shown = {language: sections_shown(stories, language, rules) for language in rules.languages}
+    choices = []
     for wanted in preference_lists:
         found = choose_language(wanted, rules.languages, rules.fallback_chains, rules.default_language)
         language = found.language if found else None
-        audience.add_language_choice(session, issue.id, wanted, language, shown.get(language or "", 0))
+        choices.append((language, shown.get(language or "", 0)))
+    return choices
 
 
 def expand_next(database: Database, issue: int, now: datetime) -> int:
@@ -69,7 +81,7 @@ def expand_next(database: Database, issue: int, now: datetime) -> int:
         return len(planned.batch_ids)
 
 
-AudienceCount = tuple[str | None, int, str | None, int]
+AudienceCount = tuple[str | None, int, SkipReason | None, int]
 """language, mask of sections, reason why not, readers"""
 
 

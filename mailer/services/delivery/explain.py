@@ -2,18 +2,24 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 
 from mailer.domain.editions import section_bits
+from mailer.domain.labels import (
+    SKIP_REASON_CAUSES,
+    describe_consent_channel,
+    describe_resolution,
+    describe_suppression,
+)
 from mailer.domain.languages import choose_language
 from mailer.domain.ports import MailUrls
 from mailer.domain.providers import Providers
 from mailer.domain.relay_routes import RelayRoute
-from mailer.domain.resolution import is_requeued, is_resolved
-from mailer.domain.states import DeliveryState, IssueState
+from mailer.domain.states import DeliveryState, IssueState, SkipReason
 from mailer.domain.throttling import ThrottleScope, ThrottleState
-from mailer.models import Delivery
-from mailer.store import deliveries, issues, mail_domains, newsletters, subscribers, throttles
+from mailer.models import Delivery, Issue, Subscriber
+from mailer.services.delivery.expand import language_choices
+from mailer.store import deliveries, eligibility, issues, mail_domains, newsletters, subscribers, throttles
 from mailer.store.database import Database, Session
 
 
@@ -24,7 +30,8 @@ class Explanation:
     issue: int
     address: str
     state: str
-    skip_reason: str | None
+    skip_reason: SkipReason | None
+    """Why they got nothing, or would get nothing now: of an issue that is not frozen yet, or that waits, or failed."""
     language: str | None
     sections: list[str]
     finished_at: datetime | None
@@ -47,18 +54,6 @@ class SendContext:
     """The one that is set; empty for the sender's."""
 
 
-_SKIP_SENTENCES = {
-    "unsubscribed": "They have unsubscribed, so nothing was sent.",
-    "unconfirmed": "They never confirmed their subscription, so nothing was sent.",
-    "suppressed": "Their address must not be mailed, so nothing was sent.",
-    "paused": "They had paused the newsletter at that time, so nothing was sent.",
-    "digest_only": "They get one mail a month with that month's issues instead of each issue.",
-    "no_language": "The issue has no language that they read, nor one that the newsletter falls back to.",
-    "nothing_in_sections": "None of the sections they follow has a story in this issue.",
-    "cancelled": "The issue was cancelled before their turn came.",
-}
-
-
 def explain(
     database: Database, issue: int, address: str, address_hash: bytes, context: SendContext | None = None
 ) -> Explanation:
@@ -66,6 +61,7 @@ def explain(
 
     ``around``: tells also what holds the delivery back, and how its message is found in the relay's log.
     """
+    now = context.now if context else datetime.now(UTC)
     with database.transaction() as session:
         row = issues.by_id(session, issue)
         newsletter = newsletters.by_id(session, row.newsletter_id)
@@ -74,8 +70,8 @@ def explain(
         suppressed = ""
         if suppression:
             suppressed = (
-                f"The address was suppressed on {suppression.created_at:%-d %B %Y}: {suppression.reason}"
-                + (f" ({suppression.detail})." if suppression.detail else ".")
+                f"The address was suppressed on {suppression.created_at:%-d %B %Y}: "
+                f"{describe_suppression(suppression.reason, suppression.note)}."
             )
         if reader is None:
             sentences = [f"Nobody with the address {address} is known here."]
@@ -104,17 +100,26 @@ def explain(
         )
         for consent in subscribers.consents(session, reader.id):
             if consent.newsletter_id == newsletter.id:
+                where = describe_consent_channel(consent.channel, consent.note)
                 verb = "given" if consent.given else "withdrawn"
-                say.append(f"Consent {verb} on {consent.at:%-d %B %Y} by way of “{consent.channel}”.")
+                say.append(f"Consent {verb} on {consent.at:%-d %B %Y} by way of {where}.")
         found = deliveries.detail(session, issue, reader.id)
         if found is None:
+            reason = None
             if row.frozen_at is None:
+                is_candidate, reason = _eligibility_before_expansion(session, row, reader, always, now)
                 say.append(f"Issue {issue} is {row.state.value}: its audience is not frozen yet.")
+                if not is_candidate:
+                    say.append("It is a digest, and they get each issue.")
+                elif reason:
+                    say.append(f"If it went out now, they would get nothing: {SKIP_REASON_CAUSES[reason]}.")
+                else:
+                    say.append("If it went out now, they would get it.")
             else:
                 say.append(
                     f"They were not subscribed when the audience was frozen, {row.frozen_at:%-d %B %Y at %H:%M} UTC."
                 )
-            return Explanation(issue, address, "no delivery", None, None, [], None, say)
+            return Explanation(issue, address, "no delivery", reason, None, [], None, say)
         got: list[str] = []
         if found.language:
             got = [titles[bit] for bit in section_bits(found.sections or 0) if bit in titles]
@@ -138,8 +143,20 @@ def explain(
                 say.append(
                     f"{found.fallback_count} of its stories had no {found.language} text and were labelled."
                 )
-        now = context.now if context else None
-        say += _outcome_sentences(found, issue, address, row.state, suppressed, now)
+        say += _outcome_sentences(
+            found, issue, address, row.state, suppressed, context.now if context else None
+        )
+        reason = found.skip_reason
+        if found.state in (DeliveryState.pending, DeliveryState.failed):
+            digest = row.digest_month is not None
+            _, reason = eligibility.of_subscriber(session, newsletter.id, reader.id, now, digest=digest)
+            if reason:
+                what = (
+                    "It will be skipped"
+                    if found.state == DeliveryState.pending
+                    else "It would not be retried"
+                )
+                say.append(f"{what}: {SKIP_REASON_CAUSES[reason]}.")
         message, relay = None, None
         if context and found.attempts:
             delivery = session.get(Delivery, (issue, reader.id))
@@ -154,7 +171,7 @@ def explain(
             issue,
             address,
             found.state,
-            found.skip_reason,
+            reason,
             found.language,
             got,
             found.finished_at,
@@ -162,6 +179,20 @@ def explain(
             message,
             relay,
         )
+
+
+def _eligibility_before_expansion(
+    session: Session, issue: Issue, subscriber: Subscriber, always_mask: int, now: datetime
+) -> eligibility.Eligibility:
+    ((language, sections),) = language_choices(session, issue, [subscriber.languages])
+    return eligibility.of_subscriber(
+        session,
+        issue.newsletter_id,
+        subscriber.id,
+        now,
+        digest=issue.digest_month is not None,
+        edition=eligibility.PossibleEdition(language, sections, always_mask),
+    )
 
 
 def _blockers(session: Session, context: SendContext, address: str, max_rate: float | None) -> list[str]:
@@ -187,10 +218,10 @@ def _throttle_sentence(throttle: ThrottleState, subject: str, now: datetime) -> 
     """Empty when nothing is held back any more."""
     why = throttle.reason.rstrip(".")
     if throttle.open_until and throttle.is_open(now):
-        how = "is held" if throttle.manual else "gets nothing"
-        # A hold without an end has one that nobody will see.
+        how = "is suspended" if throttle.manual else "gets nothing"
+        # A suspension without an end has one that nobody will see.
         until = f"{throttle.open_until:%-d %B %Y at %H:%M} UTC" if throttle.open_until.year < 9000 else ""
-        return f"{subject} {how} until {until or 'somebody lets it go'}: {why}."
+        return f"{subject} {how} until {until or 'somebody resumes it'}: {why}."
     if throttle.is_half_open(now):
         return f"{subject} was held back, and a few messages try whether it takes mail again: {why}."
     slow = throttle.current_rate(now)
@@ -210,16 +241,25 @@ def _outcome_sentences(
     reply = delivery.last_reply or ""
     past = now is not None and delivery.due_at <= now
     due = f"{'has been due since' if past else 'is due'} {delivery.due_at:%-d %B %Y at %H:%M} UTC"
+    resolved = ""
+    if delivery.resolution and delivery.resolution_source:
+        resolved = describe_resolution(
+            delivery.resolution, delivery.resolution_source, delivery.resolved_by, delivery.resolution_note
+        )
     say: list[str] = []
     match delivery.state:
-        case "sent" | "failed" if is_resolved(reply):
-            say.append(f"Nobody saw its outcome. It was {reply}.")
+        case "sent" | "failed" if resolved:
+            say.append(f"Nobody saw its outcome. It was {resolved}, {at}.")
         case "sent":
             say.append(f"It was sent on {at}, {tries}; the relay said: {reply}.")
+        case "failed" if reply.startswith("4"):
+            say.append(f"It was given up ({at}, {tries}): {reply}.")
         case "failed":
             say.append(f"It could not be delivered ({at}, {tries}): {reply}.")
         case "skipped":
-            say.append(_SKIP_SENTENCES[delivery.skip_reason or "cancelled"])
+            say.append(
+                f"Nothing was sent: {SKIP_REASON_CAUSES[delivery.skip_reason or SkipReason.cancelled]}."
+            )
         case "uncertain":
             say.append(
                 f"It was handed over, but no answer was seen: {reply}. It is not sent again by itself."
@@ -232,8 +272,8 @@ def _outcome_sentences(
             say.append("It is with a worker right now.")
         case _ if state is IssueState.paused:
             say.append("It waits: the issue is paused.")
-        case _ if is_requeued(reply):
-            say.append(f"It is {reply}; it {due}.")
+        case _ if resolved:
+            say.append(f"It is {resolved}; it {due}.")
         case _ if delivery.attempts:
             say.append(f"The last attempt was deferred: {reply}. The next {due}.")
         case _:

@@ -11,10 +11,11 @@ from mailer.domain.outcomes import Outcome
 from mailer.domain.ports import Metrics
 from mailer.domain.providers import Providers
 from mailer.domain.relay_routes import RelayRoute
-from mailer.domain.states import IssueState
-from mailer.domain.throttling import ThrottleScope, ThrottleState, effective_rate
+from mailer.domain.states import IssueState, PauseReason
+from mailer.domain.throttling import EndpointState, ThrottleScope, ThrottleState, effective_rate
+from mailer.models import Issue
 from mailer.store import batches, deliveries, issues, mail_domains, newsletters, queues, throttles
-from mailer.store.database import Database
+from mailer.store.database import Database, Session
 from mailer.store.deliveries import DeliveryCounts
 from mailer.store.queues import QueueDepth
 
@@ -54,8 +55,7 @@ class EndpointStatus:
     """Deferred a second, just now."""
     waiting: int
     """Deliveries that were deferred, or that wait for leave to go there."""
-    state: str
-    """``open`` (all is well), ``slowed``, ``shut``, ``trying``, ``held`` (by hand)."""
+    state: EndpointState
     open_until: datetime | None
     reason: str
     warm_up: tuple[int, int] | None = None
@@ -72,8 +72,10 @@ class ActiveIssue:
     state: IssueState
     counts: DeliveryCounts
     max_rate: float | None
-    pause_reason: str
-    """Of a paused one: why it was paused, and by whom."""
+    paused_by: str
+    """Empty unless it is paused."""
+    pause_reason: PauseReason | None
+    pause_detail: str
     scheduled_at: datetime | None
     """Of one that has not begun."""
 
@@ -131,16 +133,7 @@ def snapshot(
             if route.warm_up
         }
         going = [
-            ActiveIssue(
-                row.id,
-                newsletters.by_id(session, row.newsletter_id).slug,
-                row.number,
-                row.state,
-                deliveries.counts(session, row.id),
-                row.max_rate,
-                issues.pause_reason(session, row.id) if row.state is IssueState.paused else "",
-                row.scheduled_at if row.state is IssueState.scheduled else None,
-            )
+            _active_issue(session, row)
             for row in issues.in_state(session, (IssueState.scheduled, IssueState.sending, IssueState.paused))
         ]
         unsettled = queues.count_uncertain(session)
@@ -174,7 +167,7 @@ def snapshot(
             configured_rate=nominal or None,
             deferral_rate=deferrals[kind, name] if lengths else None,
             waiting=waiting[name] if kind is ThrottleScope.provider else 0,
-            state=_throttle_state(throttle, now),
+            state=throttle.endpoint_state(now) if throttle else EndpointState.closed,
             open_until=throttle.open_until if throttle and throttle.is_open(now) else None,
             reason=throttle.reason if throttle else "",
         )
@@ -219,6 +212,22 @@ def snapshot(
         uncertain=unsettled,
         expired_leases=lost,
         depths=depths,
+    )
+
+
+def _active_issue(session: Session, row: Issue) -> ActiveIssue:
+    pause = issues.last_pause(session, row.id) if row.state is IssueState.paused else None
+    return ActiveIssue(
+        row.id,
+        newsletters.by_id(session, row.newsletter_id).slug,
+        row.number,
+        row.state,
+        deliveries.counts(session, row.id),
+        row.max_rate,
+        pause.actor if pause else "",
+        row.pause_reason if pause else None,
+        pause.detail if pause else "",
+        row.scheduled_at if row.state is IssueState.scheduled else None,
     )
 
 
@@ -273,16 +282,6 @@ def _beat_silence_seconds(workers: Sequence[WorkerHeartbeat], now: datetime) -> 
     return now.timestamp() - max(last) if last else None
 
 
-def _throttle_state(throttle: ThrottleState | None, now: datetime) -> str:
-    if throttle is None:
-        return "open"
-    if throttle.is_open(now):
-        return "held" if throttle.manual else "shut"
-    if throttle.is_half_open(now):
-        return "trying"
-    return "slowed" if throttle.current_rate(now) else "open"
-
-
 _FOREVER = datetime(9000, 1, 1, tzinfo=UTC)
 
 
@@ -291,8 +290,7 @@ class SuspendResult(NamedTuple):
 
     scope: ThrottleScope
     name: str
-    previous_state: str
-    """Its state until now, as in a ``Line``."""
+    previous_state: EndpointState
     has_subscribers: bool = True
     """False for a domain at which nobody reads."""
 
@@ -313,7 +311,8 @@ def suspend(
     now = datetime.now(UTC)
 
     def held(one: ThrottleState) -> ThrottleState:
-        reason = suspend_reason or (one.reason if _throttle_state(one, now) == "held" else "held by hand")
+        suspended = one.endpoint_state(now) is EndpointState.suspended
+        reason = suspend_reason or (one.reason if suspended else "suspended by hand")
         return replace(
             one, open_until=until or _FOREVER, trips=0, probe_lease_until=None, manual=True, reason=reason
         )
@@ -324,7 +323,7 @@ def suspend(
             known = queues.has_subscribers_at(session, found)
     with database.transaction() as session:
         before, _ = throttles.update(session, kind, found, held)
-    return SuspendResult(kind, found, _throttle_state(before, now), known)
+    return SuspendResult(kind, found, before.endpoint_state(now), known)
 
 
 def resume(
@@ -338,7 +337,7 @@ def resume(
             session, kind, found, lambda one: replace(one.close(), rate=None, target_rate=None)
         )
         batches.requeue_postponed(session, now)
-    return SuspendResult(kind, found, _throttle_state(before, now))
+    return SuspendResult(kind, found, before.endpoint_state(now))
 
 
 def delete_recovered(database: Database, now: datetime) -> None:

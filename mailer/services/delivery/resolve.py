@@ -8,14 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from mailer.domain.resolution import Resolution, describe, reply_pattern
-from mailer.domain.states import DeliveryState, InvalidIssueState, IssueState
+from mailer.domain.resolution import Resolution, ResolutionSource, reply_pattern
+from mailer.domain.states import DeliveryState, InvalidIssueState, IssueEventKind, IssueState, SkipReason
 from mailer.models import Issue
 from mailer.store import deliveries, issues
 from mailer.store import resolution as resolution_store
 from mailer.store import subscribers as subscribers_store
 from mailer.store.database import Database, Session
 from mailer.store.deliveries import DeliveryListItem
+from mailer.store.resolution import FailedDeliveries, ResolvedBy
 
 __all__ = ["DeliveryListItem"]
 
@@ -79,9 +80,8 @@ def resolve(
         row = issues.lock(session, issue)
         if resolution is Resolution.resend:
             _check_resendable(row)
-        reply = describe(resolution, actor, now, reason)
-        moved = resolution_store.resolve(session, issue, subscribers, resolution, reply, now)
-        resolution_store.log_resolution(session, issue, actor, resolution, moved, reason)
+        by = ResolvedBy(ResolutionSource.staff, actor, reason)
+        moved = resolution_store.resolve(session, issue, subscribers, resolution, by, now)
         if moved and resolution is Resolution.resend:
             _restart_sending(row, now)
         return len(moved)
@@ -89,45 +89,40 @@ def resolve(
 
 @dataclass(frozen=True, slots=True)
 class RetryPlan:
-    """Failed deliveries of an issue."""
+    """How many failed deliveries of an issue are retried, and how many stay failed and why."""
 
     retried: int
-    """To be tried again."""
-    not_retried: Mapping[str, int]
-    """Those that stay failed, by the reason: ``suppressed``, ``unsubscribed``, ``paused``, ``digest_only``, or
-    ``code`` when another code was asked for."""
+    ineligible: Mapping[SkipReason, int]
+    other_code: int
+    """They have another reply code than those that were asked for."""
     state: IssueState
 
 
 def plan_retry(database: Database, issue: int, codes: Sequence[str], now: datetime) -> RetryPlan:
-    """What ``retry`` would do. Raises NoCode, IssueNotFound or WrongState."""
+    """Return what ``retry`` would do. Raises InvalidReplyCode, IssueNotFound or InvalidIssueState."""
     with database.transaction() as session:
         row = issues.lock(session, issue)
-        return _retry_plan(
-            row,
-            resolution_store.failed_by_obstacle(session, _check_resendable(row), reply_pattern(codes), now),
-        )
+        failed = resolution_store.failed(session, _check_resendable(row), reply_pattern(codes), now)
+        return _retry_plan(row, failed, len(failed.retryable))
 
 
 def retry(database: Database, issue: int, codes: Sequence[str], actor: str, now: datetime) -> RetryPlan:
-    """Have failed deliveries tried again, with one of these codes or with any, but for readers who must not be
-    mailed any more. The same twice tries once. Raises NoCode, IssueNotFound or WrongState."""
+    """Retry failed deliveries, with one of these codes or with any, but for subscribers who must not be mailed any
+    more. The same twice tries once. Raises InvalidReplyCode, IssueNotFound or InvalidIssueState."""
     with database.transaction() as session:
         row = issues.lock(session, issue)
-        found = resolution_store.failed_by_obstacle(
-            session, _check_resendable(row), reply_pattern(codes), now
-        )
-        found[""] = resolution_store.retry_failed(session, issue, found.get("", []), now)
-        if found[""]:
+        failed = resolution_store.failed(session, _check_resendable(row), reply_pattern(codes), now)
+        retried = resolution_store.retry_failed(session, issue, failed.retryable, actor, now)
+        if retried:
             _restart_sending(row, now)
             only = f", with {', '.join(codes)}" if codes else ""
-            issues.log(session, issue, actor, "retried", f"{len(found[''])} that failed{only}")
-        return _retry_plan(row, found)
+            issues.log(session, issue, actor, IssueEventKind.retried, f"{len(retried)} that failed{only}")
+        return _retry_plan(row, failed, len(retried))
 
 
-def _retry_plan(row: Issue, failed: Mapping[str, Sequence[int]]) -> RetryPlan:
-    left = {why: len(subscribers) for why, subscribers in sorted(failed.items()) if why}
-    return RetryPlan(len(failed.get("", ())), left, row.state)
+def _retry_plan(row: Issue, failed: FailedDeliveries, retried: int) -> RetryPlan:
+    ineligible = {reason: len(subscribers) for reason, subscribers in failed.ineligible.items()}
+    return RetryPlan(retried, ineligible, len(failed.other_code), row.state)
 
 
 def _check_resendable(row: Issue) -> int:

@@ -25,17 +25,18 @@ from mailer.domain.rate_limits import RateLimit, TokenRequest
 from mailer.domain.relay_routes import RelayRoute, by_weight
 from mailer.domain.states import DeliveryState, Frequency, SubscriptionState
 from mailer.domain.subscription_ref import MAGIC_LINK_LIFETIME, LinkKind
-from mailer.domain.suppressions import LIFTED_BY_OPT_IN
+from mailer.domain.suppressions import LIFTED_BY_OPT_IN, SuppressionSource
 from mailer.domain.text_overrides import overrides_for
 from mailer.domain.throttling import ThrottleScope, ThrottleState, effective_rate
+from mailer.domain.transactional import TransactionalEmailKind
 from mailer.domain.transfer import Envelope, TransferResult
 from mailer.store import subscribers, throttles, transactional
 from mailer.store.database import Database, DatabaseDown, Session
 from mailer.store.subscribers import can_undo
 from mailer.store.transactional import TransactionalContext
 
-_NEW_ADDRESS_KINDS = ("address-new",)
-_ACTIVE_SUBSCRIPTION_KINDS = ("welcome", "preferences_changed")
+_NEW_ADDRESS_KINDS = (TransactionalEmailKind.address_new,)
+_ACTIVE_SUBSCRIPTION_KINDS = (TransactionalEmailKind.welcome, TransactionalEmailKind.preferences_changed)
 """Kinds that make sense as long as the subscription does."""
 
 
@@ -175,6 +176,7 @@ class TransactionalSender:
                     session,
                     context.subscriber.address_hash,
                     decision.suppression_reason,
+                    SuppressionSource.system,
                     redact_addresses(reply),
                 )
         elif not decision.counts_as_attempt:
@@ -238,18 +240,18 @@ def _update_breaker(session: Session, relay: str, results: Sequence[TransferResu
 def _obsolete_reason(session: Session, context: TransactionalContext) -> str:
     """Why a note is not to be sent after all; empty when it is."""
     kind = context.email.kind
-    if kind == "confirm":
+    if kind is TransactionalEmailKind.confirm:
         assert context.signup
         if context.signup.confirmed_at:
             return "confirmed already"
         suppression = subscribers.suppression(session, context.signup.address_hash)
-        return "suppressed" if suppression and suppression.reason not in LIFTED_BY_OPT_IN else ""
+        return "suppressed" if suppression and suppression.source not in LIFTED_BY_OPT_IN else ""
     if context.change:
         if context.change.done_at:
             return "done already"
         if kind in _NEW_ADDRESS_KINDS:
             suppression = subscribers.suppression(session, context.change.address_hash)
-            return "suppressed" if suppression and suppression.reason not in LIFTED_BY_OPT_IN else ""
+            return "suppressed" if suppression and suppression.source not in LIFTED_BY_OPT_IN else ""
     if context.subscriber is None:
         return "nobody to send it to"
     if subscribers.suppression(session, context.subscriber.address_hash):
@@ -270,14 +272,14 @@ def _recipient(context: TransactionalContext) -> _Recipient:
 
 def _link_url(context: TransactionalContext, urls: MailUrls, now: datetime) -> str:
     match context.email.kind:
-        case "confirm":
+        case TransactionalEmailKind.confirm:
             assert context.signup
             return urls.confirm_url(context.signup.id)
-        case "address-old" | "address-new":
+        case TransactionalEmailKind.address_old | TransactionalEmailKind.address_new:
             assert context.change
             return urls.change_address_url(context.change.id, new=context.email.kind in _NEW_ADDRESS_KINDS)
     assert context.subscriber
-    if context.email.kind == "key":
+    if context.email.kind is TransactionalEmailKind.magic_link:
         return urls.manage_url(int(now.timestamp()), context.subscriber.id, context.newsletter.slug)
     return urls.preferences_url(context.newsletter.id, context.subscriber.id)
 

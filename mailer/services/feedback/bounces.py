@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from mailer.domain.consents import ConsentChannel
 from mailer.domain.dsn import DeliveryStatus, parse_dsn
+from mailer.domain.feedback import FeedbackKind
 from mailer.domain.outcomes import Outcome
 from mailer.domain.ports import MailUrls
 from mailer.domain.subscription_ref import SubscriptionRef
-from mailer.domain.suppressions import HARD_BOUNCE
+from mailer.domain.suppressions import SuppressionReason, SuppressionSource
 from mailer.store import feedback, newsletters, personal_data, resolution, subscribers, transactional
 from mailer.store.database import Database, Session
 
@@ -20,10 +22,16 @@ class NewsletterNotFound(LookupError):
     """There is no such newsletter."""
 
 
-def suppress(database: Database, hashes: Sequence[bytes], reason: str) -> int:
-    """Suppress addresses by their keyed hashes; returns how many were not suppressed before."""
+def suppress(database: Database, hashes: Sequence[bytes], reason: SuppressionReason, note: str = "") -> int:
+    """Suppress addresses by hand, by their keyed hashes; return how many were not suppressed before.
+
+    No opt-in lifts such a suppression, whatever its reason.
+    """
     with database.transaction() as session:
-        return sum(subscribers.suppress(session, address_hash, reason, "") for address_hash in hashes)
+        return sum(
+            subscribers.suppress(session, address_hash, reason, SuppressionSource.staff, note)
+            for address_hash in hashes
+        )
 
 
 def lift_suppressions(database: Database, hashes: Sequence[bytes]) -> int:
@@ -46,7 +54,9 @@ def unsubscribe(database: Database, slug: str, hashes: Sequence[bytes], now: dat
         ended = 0
         for address_hash in hashes:
             reader = subscribers.by_hash(session, address_hash)
-            if reader and subscribers.unsubscribe(session, newsletter.id, None, reader.id, "by hand", now):
+            if reader and subscribers.unsubscribe(
+                session, newsletter.id, None, reader.id, ConsentChannel.by_hand, now
+            ):
                 ended += 1
         return ended
 
@@ -74,7 +84,7 @@ def receive(database: Database, urls: MailUrls, recipient: str, message: bytes, 
                 return "ignored: nobody by this token"
             resolution.confirm_delivered(session, tie, now)
             ended = subscribers.unsubscribe(
-                session, found.newsletter.id, tie.issue or None, reader, "mail", now
+                session, found.newsletter.id, tie.issue or None, reader, ConsentChannel.mailto, now
             )
         return "unsubscribed" if ended else "unsubscribed before"
     notice = parse_dsn(message)
@@ -112,14 +122,14 @@ def _record_bounce(
         return "ignored: nobody by this token"
     if dsn.outcome is Outcome.ACCEPTED:
         return f"ignored: {dsn.action}"
-    kind = "bounce" if dsn.action == "failed" else "delay"
+    kind = FeedbackKind.bounce if dsn.action == "failed" else FeedbackKind.delay
     if feedback.exists(session, kind, issue, subscriber):
         return f"{kind}, known before"
     feedback.add(session, kind, now, found.newsletter.id, issue, subscriber, {"reply": dsn.reply})
     if dsn.outcome is Outcome.HARD_BOUNCE and concerns_current_address:
-        subscribers.suppress(session, found.subscriber.address_hash, HARD_BOUNCE, dsn.reply)
+        _suppress_hard_bounce(session, found.subscriber.address_hash, dsn)
         return "bounce, suppressed"
-    return kind
+    return kind.value
 
 
 def _record_transactional_bounce(session: Session, email_id: int, dsn: DeliveryStatus, now: datetime) -> str:
@@ -133,5 +143,11 @@ def _record_transactional_bounce(session: Session, email_id: int, dsn: DeliveryS
     since = now - _MAX_BOUNCE_AGE
     if row.created_at <= max(reader.address_changed_at or since, since):
         return "bounce of a note"  # too late, or from the address that they had before
-    subscribers.suppress(session, reader.address_hash, HARD_BOUNCE, dsn.reply)
+    _suppress_hard_bounce(session, reader.address_hash, dsn)
     return "bounce of a note, suppressed"
+
+
+def _suppress_hard_bounce(session: Session, address_hash: bytes, dsn: DeliveryStatus) -> None:
+    subscribers.suppress(
+        session, address_hash, SuppressionReason.hard_bounce, SuppressionSource.system, dsn.reply
+    )

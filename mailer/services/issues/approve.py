@@ -8,6 +8,7 @@ from mailer.domain.editions import language_shown, missing_languages
 from mailer.domain.states import (
     EDITABLE_STATES,
     InvalidIssueState,
+    IssueEventKind,
     IssueState,
     MissingTranslationPolicy,
     check_transition,
@@ -101,7 +102,7 @@ def approve(
         if row.state not in (IssueState.approved, IssueState.scheduled):
             check_transition(row.id, row.state, IssueState.approved)
             row.state = IssueState.approved
-            issues.log(session, row.id, actor, "approved", f"revision {row.revision}")
+            issues.log(session, row.id, actor, IssueEventKind.approved, f"revision {row.revision}")
     return findings
 
 
@@ -121,4 +122,4 @@ def set_missing_translation_policy(
         if row.missing_translations is not policy:
             row.missing_translations = policy
             issues.bump_revision(session, issue)
-            issues.log(session, issue, actor, "policy", policy.value)
+            issues.log(session, issue, actor, IssueEventKind.policy, policy.value)

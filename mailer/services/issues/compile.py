@@ -11,7 +11,7 @@ from mailer.domain.editions import ALL_SECTIONS
 from mailer.domain.headers import HeaderPiece, SenderIdentity, edition_headers
 from mailer.domain.message import GREETING_BOUNDARY, CompiledMessage, compile_message, marker
 from mailer.domain.ports import MailUrls, Rendered, RenderedLanguage, Renderer
-from mailer.domain.states import IssueState
+from mailer.domain.states import IssueState, PauseReason
 from mailer.domain.urls import TokenPrefix
 from mailer.store import editions, issues, newsletters
 from mailer.store.database import Database, Session
@@ -46,7 +46,9 @@ def render_stale(
     while True:
         with database.transaction() as session:
             row = issues.find(session, issue)
-            if row is None or (row.state is IssueState.paused and _is_paused_by_render_error(session, issue)):
+            if row is None or (
+                row.state is IssueState.paused and row.pause_reason is PauseReason.render_error
+            ):
                 return rendered_count
             stale = editions.claim_stale(session, issue, limit)
             if not stale:
@@ -76,21 +78,10 @@ def render_stale(
             rendered_count += len(stale)
 
 
-_RENDER_ERROR_PREFIX = "cannot be printed: "
-"""Begins the log's reason for a pause that only a change can end."""
-
-
-def _is_paused_by_render_error(session: Session, issue: int) -> bool:
-    # A new limit ends no pause.
-    last = [event for event in issues.events(session, issue) if event.action != "limited"][-1]
-    return last.action == "paused" and last.detail.startswith(_RENDER_ERROR_PREFIX)
-
-
 def _pause_issue(session: Session, issue: int, reason: str) -> None:
     row = issues.lock(session, issue)
     if row.state in (IssueState.sending, IssueState.paused):
-        row.state = IssueState.paused
-        issues.log(session, issue, "mailer", "paused", _RENDER_ERROR_PREFIX + reason)
+        issues.pause(session, row, PauseReason.render_error, "mailer", reason)
 
 
 def render_errors(

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 
 from mailer.domain.localized import localize
-from mailer.domain.states import IssueState, MissingTranslationPolicy, TranslationStatus
+from mailer.domain.states import IssueEventKind, IssueState, MissingTranslationPolicy, TranslationStatus
 from mailer.domain.text_overrides import OverrideText, overrides_for
 from mailer.models import Issue, IssueTranslation, Newsletter
 from mailer.store import deliveries, digests, issues, newsletters
@@ -96,5 +96,5 @@ def _create_digest(
         )
     count = digests.copy_stories(session, [source.id for source in sources], digest.id)
     numbers = ", ".join(source.number for source in sources)
-    issues.log(session, digest.id, "mailer", "digest", f"{count} stories of {numbers}")
+    issues.log(session, digest.id, "mailer", IssueEventKind.digest, f"{count} stories of {numbers}")
     return digest.id

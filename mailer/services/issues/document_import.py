@@ -11,7 +11,7 @@ from mailer.domain.document import ParsedDocument, ParsedSection, ParsedStory
 from mailer.domain.languages import canonical_tag, match_language
 from mailer.domain.newsletter import ChangeRefused
 from mailer.domain.ports import PictureLoader, PreparedPicture
-from mailer.domain.states import EDITABLE_STATES, InvalidIssueState, IssueState
+from mailer.domain.states import EDITABLE_STATES, InvalidIssueState, IssueEventKind, IssueState
 from mailer.domain.story_matching import StoryFingerprint, match_stories
 from mailer.models import (
     Contact,
@@ -93,7 +93,7 @@ def import_document(
             )
             session.add(issue)
             session.flush()
-            issues.log(session, issue.id, actor, "created")
+            issues.log(session, issue.id, actor, IssueEventKind.created)
         elif issue.state not in EDITABLE_STATES:
             raise InvalidIssueState(
                 f"Issue {issue.id} ({number}) is {issue.state.value}; its text can no longer be changed."
@@ -107,7 +107,8 @@ def import_document(
             result.changed += _set_changed(issue, {"issue_date": issue_date})
         if result.changed:
             issues.bump_revision(session, issue.id)
-            issues.log(session, issue.id, actor, "imported", f"{tag}: {result.changed} texts")
+            detail = f"{tag}: {result.changed} texts"
+            issues.log(session, issue.id, actor, IssueEventKind.imported, detail)
         return result
 
 

@@ -1,7 +1,7 @@
 """The pictures of an issue: storage of prepared pictures, and the header image."""
 
 from mailer.domain.ports import PreparedPicture
-from mailer.domain.states import EDITABLE_STATES, InvalidIssueState
+from mailer.domain.states import EDITABLE_STATES, InvalidIssueState, IssueEventKind
 from mailer.models import Picture
 from mailer.store import issues
 from mailer.store.database import Database, Session
@@ -35,4 +35,4 @@ def set_masthead(database: Database, issue: int, picture: PreparedPicture, actor
         if row.masthead_picture_id != id:
             row.masthead_picture_id = id
             issues.bump_revision(session, issue)
-            issues.log(session, issue, actor, "masthead")
+            issues.log(session, issue, actor, IssueEventKind.masthead)

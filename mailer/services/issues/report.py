@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from mailer.domain.languages import match_language
-from mailer.domain.states import IssueState
+from mailer.domain.states import IssueEventKind, IssueState, SkipReason
 from mailer.models import Issue
 from mailer.store import audit as ledger_audit
 from mailer.store import deliveries, editions, issues, newsletters
@@ -83,7 +83,7 @@ def _goes_out_at(row: Issue) -> datetime | None:
     return row.scheduled_at if row.state is IssueState.scheduled else None
 
 
-def skipped_by_reason(database: Database, issue: int) -> dict[str, int]:
+def skipped_by_reason(database: Database, issue: int) -> dict[SkipReason, int]:
     """Return the number of skipped readers by reason."""
     with database.transaction() as session:
         return deliveries.count_skip_reasons(session, issue)
@@ -124,12 +124,10 @@ def by_language(database: Database, issue: int) -> list[LanguageRow]:
     return sorted(rows.values(), key=lambda line: (not line.language, -line.subscribers, line.language))
 
 
-def events(database: Database, issue: int) -> list[tuple[datetime, str, str, str]]:
+def events(database: Database, issue: int) -> list[tuple[datetime, str, IssueEventKind, str]]:
     """Return (time, actor, kind, detail) of an issue's log entries, oldest first."""
     with database.transaction() as session:
-        return [
-            (event.at, event.actor, event.action, event.detail) for event in issues.events(session, issue)
-        ]
+        return [(event.at, event.actor, event.kind, event.detail) for event in issues.events(session, issue)]
 
 
 def audit(database: Database, issue: int) -> list[LedgerFinding]:

@@ -2,7 +2,14 @@
 
 from datetime import datetime, timedelta, timezone
 
-from mailer.domain.states import InvalidIssueState, IssueState, check_transition
+from mailer.domain.states import (
+    InvalidIssueState,
+    IssueEventKind,
+    IssueState,
+    PauseReason,
+    SkipReason,
+    check_transition,
+)
 from mailer.store import batches, deliveries, issues, ledger
 from mailer.store.database import Database
 
@@ -34,7 +41,7 @@ def _schedule(
             check_transition(issue, row.state, IssueState.scheduled)
         row.state = IssueState.scheduled
         row.scheduled_at, row.local_time = at, local_time
-        issues.log(session, issue, actor, "scheduled", detail)
+        issues.log(session, issue, actor, IssueEventKind.scheduled, detail)
 
 
 def unschedule(database: Database, issue: int, actor: str) -> None:
@@ -45,7 +52,7 @@ def unschedule(database: Database, issue: int, actor: str) -> None:
         if row.state is not IssueState.scheduled:
             raise InvalidIssueState(f"Issue {issue} is {row.state.value}, not scheduled.")
         row.state, row.scheduled_at = IssueState.approved, None
-        issues.log(session, issue, actor, "unscheduled")
+        issues.log(session, issue, actor, IssueEventKind.unscheduled)
 
 
 def reopen(database: Database, issue: int, actor: str) -> None:
@@ -55,7 +62,7 @@ def reopen(database: Database, issue: int, actor: str) -> None:
         if row.state is not IssueState.draft:
             check_transition(issue, row.state, IssueState.draft)
             row.state = IssueState.draft
-            issues.log(session, issue, actor, "reopened")
+            issues.log(session, issue, actor, IssueEventKind.reopened)
 
 
 def pause(database: Database, issue: int, actor: str, reason: str = "") -> None:
@@ -64,8 +71,7 @@ def pause(database: Database, issue: int, actor: str, reason: str = "") -> None:
         row = issues.lock(session, issue)
         if row.state is not IssueState.paused:
             check_transition(issue, row.state, IssueState.paused)
-            row.state = IssueState.paused
-            issues.log(session, issue, actor, "paused", reason)
+            issues.pause(session, row, PauseReason.manual, actor, reason)
 
 
 def resume(database: Database, issue: int, actor: str) -> None:
@@ -75,9 +81,9 @@ def resume(database: Database, issue: int, actor: str) -> None:
             return
         if row.state is not IssueState.paused:
             raise InvalidIssueState(f"Issue {issue} is {row.state.value}, not paused.")
-        row.state = IssueState.sending
+        row.state, row.pause_reason = IssueState.sending, None
         batches.reset_enqueued(session, issue)
-        issues.log(session, issue, actor, "resumed")
+        issues.log(session, issue, actor, IssueEventKind.resumed)
 
 
 def set_max_rate(database: Database, issue: int, max_rate: float | None, actor: str) -> None:
@@ -89,7 +95,9 @@ def set_max_rate(database: Database, issue: int, max_rate: float | None, actor: 
                 f"Issue {issue} is {row.state.value}: there is nothing left to slow down."
             )
         row.max_rate = max_rate
-        issues.log(session, issue, actor, "limited", f"{max_rate:g}/s" if max_rate else "no limit")
+        issues.log(
+            session, issue, actor, IssueEventKind.limited, f"{max_rate:g}/s" if max_rate else "no limit"
+        )
 
 
 def cancel(database: Database, issue: int, actor: str, now: datetime) -> int:
@@ -99,9 +107,9 @@ def cancel(database: Database, issue: int, actor: str, now: datetime) -> int:
         if row.state is not IssueState.cancelled:  # else the second step was cut off, and is done again
             check_transition(issue, row.state, IssueState.cancelled)
             row.state, row.finished_at = IssueState.cancelled, row.finished_at or now
-            issues.log(session, issue, actor, "cancelled")
+            issues.log(session, issue, actor, IssueEventKind.cancelled)
     with database.transaction() as session:
         # The state stands by now, so no worker takes any more; those that are taking are waited for.
         ledger.cancel_pending(session, issue, now)
         # Perhaps the clock was quicker: what counts is what the ledger says.
-        return deliveries.count_skip_reasons(session, issue).get("cancelled", 0)
+        return deliveries.count_skip_reasons(session, issue).get(SkipReason.cancelled, 0)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from mailer.domain.suppressions import ERASED
+from mailer.domain.suppressions import SuppressionReason, SuppressionSource
 from mailer.store import personal_data, rate_limits, retention
 from mailer.store.database import Database
 
@@ -70,7 +70,9 @@ def _delete_inactive(database: Database, before: datetime, now: datetime) -> int
             for subscriber, address_hash in inactive:
                 personal_data.erase(session, subscriber, now)
                 personal_data.erase_requests(session, address_hash)
-                personal_data.suppress_hash(session, address_hash, ERASED)
+                personal_data.suppress_hash(
+                    session, address_hash, SuppressionReason.erased, SuppressionSource.system
+                )
         count += len(inactive)
         if len(inactive) < _CHUNK_SIZE:
             return count

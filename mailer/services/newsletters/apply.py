@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Any
 
 from mailer.domain.newsletter import ChangeRefused, NewsletterSettings, SectionSettings
-from mailer.domain.states import EDITABLE_STATES, IssueState
+from mailer.domain.states import EDITABLE_STATES, IssueEventKind, IssueState
 from mailer.models import Newsletter
 from mailer.store import issues, newsletters
 from mailer.store.database import Database, Session
@@ -88,4 +88,4 @@ def _invalidate_issues(session: Session, newsletter: Newsletter) -> None:
         # A digest needs no approval: it is compiled with the settings of its sending time.
         if row.state not in EDITABLE_STATES and row.digest_month is None:
             row.state, row.scheduled_at, row.local_time = IssueState.draft, None, None
-            issues.log(session, row.id, "mailer", "reopened", "the newsletter changed")
+            issues.log(session, row.id, "mailer", IssueEventKind.reopened, "the newsletter changed")

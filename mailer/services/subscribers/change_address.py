@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from mailer.domain.email_addresses import masked
+from mailer.domain.feedback import FeedbackKind
 from mailer.domain.page_frame import PageFrame
 from mailer.domain.subscription_ref import SubscriptionRef
-from mailer.domain.suppressions import ADDRESS_CHANGED, LIFTED_BY_OPT_IN
+from mailer.domain.suppressions import LIFTED_BY_OPT_IN, SuppressionReason, SuppressionSource
+from mailer.domain.transactional import TransactionalEmailKind
 from mailer.models import AddressChange
 from mailer.store import (
     feedback,
@@ -70,7 +72,7 @@ def request(
                 created_at=now,
             ),
         )
-        for kind in ("address-old", "address-new"):
+        for kind in (TransactionalEmailKind.address_old, TransactionalEmailKind.address_new):
             transactional.add(session, kind, found.newsletter.id, language, now, change=change)
         return True
 
@@ -112,16 +114,18 @@ def _complete(session: Session, row: AddressChange, now: datetime) -> None:
         # Both mailboxes are theirs: what they have at the new address is brought along.
         personal_data.merge(session, other.id, reader.id, now)
     suppression = subscribers.suppression(session, row.address_hash)
-    if suppression and suppression.reason in LIFTED_BY_OPT_IN:
+    if suppression and suppression.source in LIFTED_BY_OPT_IN:
         subscribers.lift_suppression(session, row.address_hash)
     # Or a list of before brings them back here, even when they have left since. Nothing else leads from the old
     # address to them any more: whatever stays of it is beyond the reach of erasing them.
-    personal_data.suppress_hash(session, reader.address_hash, ADDRESS_CHANGED)
+    personal_data.suppress_hash(
+        session, reader.address_hash, SuppressionReason.address_changed, SuppressionSource.subscriber
+    )
     personal_data.erase_signups(session, reader.address_hash)
     old = reader.address
     reader.address, reader.address_hash, reader.address_changed_at = row.address, row.address_hash, now
     row.address, row.done_at = masked(old), now
-    feedback.add(session, "readdressed", now, row.newsletter_id, None, reader.id, {})
+    feedback.add(session, FeedbackKind.address_change, now, row.newsletter_id, None, reader.id, {})
 
 
 def _is_pending(row: AddressChange, now: datetime) -> bool:

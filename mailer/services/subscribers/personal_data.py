@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from mailer.domain.suppressions import ERASED
+from mailer.domain.consents import ConsentChannel
+from mailer.domain.labels import (
+    FREQUENCY_LABELS,
+    SKIP_REASON_LABELS,
+    describe_consent_channel,
+    describe_suppression,
+)
+from mailer.domain.states import Frequency, SkipReason
+from mailer.domain.suppressions import SuppressionReason, SuppressionSource
 from mailer.services.subscribers.in_flight import has_mail_in_flight, wait_for_mail_in_flight
 from mailer.store import personal_data, subscribers
 from mailer.store.database import Database
@@ -60,7 +68,9 @@ def erase(database: Database, address_hash: bytes, now: datetime) -> ErasureResu
         requests = personal_data.erase_requests(session, address_hash)
         known = bool(subscriptions or requests or subscribers.suppression(session, address_hash))
         if known or subscriber is not None:
-            personal_data.suppress_hash(session, address_hash, ERASED)
+            personal_data.suppress_hash(
+                session, address_hash, SuppressionReason.erased, SuppressionSource.subscriber
+            )
         return ErasureResult(known or subscriber is not None, subscriptions, requests)
 
 
@@ -77,7 +87,7 @@ def _unsubscribe_all(database: Database, subscriber: int, now: datetime) -> None
     with database.transaction() as session:
         ties = list(subscribers.subscriptions(session, subscriber))
         for newsletter in ties:
-            subscribers.unsubscribe(session, newsletter, None, subscriber, "erased", now)
+            subscribers.unsubscribe(session, newsletter, None, subscriber, ConsentChannel.erasure, now)
     if not wait_for_mail_in_flight(database, ties, subscriber):
         raise MailInTransit(MailInTransit.__doc__)
 
@@ -99,7 +109,7 @@ def summarize(data: PersonalData) -> list[str]:
             say.append(f"{slug}: {tie['state']} since {_format_day(tie['changed_at'])}.")
             continue
         follows = [*tie["sections"], *(["those to come"] if tie["new_sections"] else [])]
-        often = "once a month" if tie["frequency"] == "monthly" else "each issue"
+        often = FREQUENCY_LABELS[Frequency(tie["frequency"])]
         say.append(f"{slug}: subscribed, {often}. Sections: {', '.join(follows) or 'those for everybody'}.")
         if tie["paused_until"]:
             say.append(f"{slug}: paused until {_format_day(tie['paused_until'])}.")
@@ -107,12 +117,13 @@ def summarize(data: PersonalData) -> list[str]:
             say.append(f"{slug}: agreed to be counted as a person.")
     for consent in data["consents"]:
         verb = "given" if consent["given"] else "withdrawn"
+        where = describe_consent_channel(ConsentChannel(consent["channel"]), consent["note"])
         words = f": “{consent['wording']}”" if consent["wording"] else ""
         said = f"{consent['newsletter']}: consent ({consent['kind']}) {verb} on {_format_day(consent['at'])}"
-        say.append(f"{said} by way of “{consent['channel']}”{words}.")
+        say.append(f"{said} by way of {where}{words}.")
     for row in data["deliveries"][-_MAX_DELIVERIES:]:
         when = f" on {_format_day(row['finished_at'])}" if row["finished_at"] else ""
-        why = f", {row['skip_reason'].replace('_', ' ')}" if row["skip_reason"] else ""
+        why = f", {SKIP_REASON_LABELS[SkipReason(row['skip_reason'])]}" if row["skip_reason"] else ""
         say.append(f"{row['newsletter']} {row['issue']}: {row['state']}{when}{why}.")
     for row in data["sign-ups"]:
         if row["confirmed_at"] is None:
@@ -120,9 +131,8 @@ def summarize(data: PersonalData) -> list[str]:
                 f"{row['newsletter']}: asked for it on {_format_day(row['created_at'])}, not confirmed."
             )
     for row in data["suppression"]:
-        say.append(
-            f"Nothing is sent to this address since {_format_day(row['created_at'])}: {row['reason']}."
-        )
+        reason = describe_suppression(SuppressionReason(row["reason"]), row["note"])
+        say.append(f"Nothing is sent to this address since {_format_day(row['created_at'])}: {reason}.")
     return say
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+from mailer.domain.consents import UNDOABLE_BY_MAIL_LINK, ConsentChannel, ConsentKind
 from mailer.domain.email_addresses import masked
 from mailer.domain.languages import choose_language, match_language
 from mailer.domain.localized import LocalizedText, localize
@@ -20,11 +21,11 @@ from mailer.domain.states import SubscriptionState
 from mailer.domain.subscription_ref import (
     MAGIC_LINK_LIFETIME,
     UNDO_WINDOW,
-    UNDOABLE_BY_MAIL_LINK,
     LinkKind,
     SubscriptionRef,
 )
 from mailer.domain.time_zones import is_known_time_zone
+from mailer.domain.transactional import TransactionalEmailKind
 from mailer.models import Consent, Newsletter, Subscriber
 from mailer.store import newsletters, rate_limits, resolution, subscribers, transactional
 from mailer.store.database import Database, Session
@@ -36,7 +37,7 @@ NOTICE_DELAY = timedelta(minutes=2)
 """After a change by a link of any email, until it is confirmed by email: what is changed meanwhile goes into one."""
 NOTICE_INTERVAL = timedelta(minutes=20)
 """Between two such emails, so at most three an hour. A change in between waits, and is announced all the same."""
-_NOTICE = "preferences_changed"
+_NOTICE = TransactionalEmailKind.preferences_changed
 _MAGIC_LINKS_PER_HOUR = 3
 
 
@@ -139,7 +140,12 @@ def send_magic_link(
         )
         if sent:
             transactional.add(
-                session, "key", found.newsletter.id, shown.frame.language, now, subscriber=found.subscriber.id
+                session,
+                TransactionalEmailKind.magic_link,
+                found.newsletter.id,
+                shown.frame.language,
+                now,
+                subscriber=found.subscriber.id,
             )
         return sent, shown
 
@@ -293,9 +299,9 @@ def _record_tracking_consent(
         Consent(
             subscriber_id=context.subscriber.id,
             newsletter_id=context.newsletter.id,
-            kind="tracking",
+            kind=ConsentKind.tracking,
             given=wanted.tracking,
-            channel="own page",
+            channel=ConsentChannel.manage_page,
             wording=wording,
             language=language if wording else "",
             at=now,

@@ -4,12 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from mailer.domain.consents import ConsentChannel, ConsentKind
+from mailer.domain.feedback import FeedbackKind
 from mailer.domain.languages import choose_language, match_language
 from mailer.domain.localized import LocalizedText
 from mailer.domain.page_frame import PageFrame
 from mailer.domain.preferences import NotOffered, Preferences
 from mailer.domain.states import SubscriptionState
 from mailer.domain.suppressions import LIFTED_BY_OPT_IN
+from mailer.domain.transactional import TransactionalEmailKind
 from mailer.models import Consent, Newsletter, Signup, Subscriber
 from mailer.store import feedback, newsletters, rate_limits, signups, subscribers, transactional
 from mailer.store.database import Database, Session
@@ -68,7 +71,7 @@ class SignupForm:
     """Languages, sections and name."""
     wording: str
     """What the page said that one agrees to."""
-    channel: str
+    channel: ConsentChannel
     isp_hash: bytes = b""
     """Of the network; empty where none is counted."""
 
@@ -119,7 +122,8 @@ def request(
                 created_at=now,
             ),
         )
-        transactional.add(session, "confirm", newsletter.id, shown.frame.language, now, signup=signup)
+        confirm = TransactionalEmailKind.confirm
+        transactional.add(session, confirm, newsletter.id, shown.frame.language, now, signup=signup)
         return shown
 
 
@@ -180,13 +184,20 @@ def confirm(
             return None
         if not _is_active(session, row):
             if suppression := subscribers.suppression(session, row.address_hash):
-                if suppression.reason not in LIFTED_BY_OPT_IN:
+                if suppression.source not in LIFTED_BY_OPT_IN:
                     return None
                 subscribers.lift_suppression(session, row.address_hash)
             reader = _find_or_add_subscriber(session, row)
             _activate_subscription(session, row, reader, now)
             row.confirmed_at = now
-            transactional.add(session, "welcome", row.newsletter_id, row.language, now, subscriber=reader.id)
+            transactional.add(
+                session,
+                TransactionalEmailKind.welcome,
+                row.newsletter_id,
+                row.language,
+                now,
+                subscriber=reader.id,
+            )
         return _confirmation_page(session, row, preferred_languages)
 
 
@@ -217,7 +228,7 @@ def _activate_subscription(session: Session, row: Signup, subscriber: Subscriber
         Consent(
             subscriber_id=subscriber.id,
             newsletter_id=row.newsletter_id,
-            kind="subscribe",
+            kind=ConsentKind.subscribe,
             given=True,
             channel=row.channel,
             wording=row.wording,
@@ -226,7 +237,7 @@ def _activate_subscription(session: Session, row: Signup, subscriber: Subscriber
             at=now,
         ),
     )
-    feedback.add(session, "confirm", now, row.newsletter_id, None, subscriber.id, {})
+    feedback.add(session, FeedbackKind.confirm, now, row.newsletter_id, None, subscriber.id, {})
 
 
 def _is_active(session: Session, row: Signup) -> bool:

@@ -2,8 +2,9 @@
 
 from datetime import datetime
 
+from mailer.domain.consents import UNDOABLE_BY_MAIL_LINK, ConsentChannel, ConsentKind
 from mailer.domain.states import SubscriptionState
-from mailer.domain.subscription_ref import UNDO_WINDOW, UNDOABLE_BY_MAIL_LINK, LinkKind, SubscriptionRef
+from mailer.domain.subscription_ref import UNDO_WINDOW, LinkKind, SubscriptionRef
 from mailer.models import Consent
 from mailer.services.subscribers.in_flight import wait_for_mail_in_flight
 from mailer.store import feedback, personal_data, resolution, subscribers
@@ -12,8 +13,8 @@ from mailer.store.database import Database, Session
 REASONS = ("often", "interest", "never", "other")
 """Why somebody leaves, as the page asks: too often, not interesting, never asked for it, something else."""
 UNSUBSCRIBE_ALL_CHANNELS = {
-    LinkKind.mail: "all newsletters",
-    LinkKind.magic: "all newsletters, own page",
+    LinkKind.mail: ConsentChannel.unsubscribe_all_by_mail_link,
+    LinkKind.magic: ConsentChannel.unsubscribe_all_on_manage_page,
 }
 """How subscriptions ended that were ended together: by undoing that, all of them come back."""
 MAX_COMMENT_LENGTH = 500
@@ -25,7 +26,7 @@ def current_ref(database: Database, ref: SubscriptionRef) -> SubscriptionRef:
         return ref._replace(subscriber=personal_data.resolve_alias(session, ref.subscriber))
 
 
-def unsubscribe(database: Database, ref: SubscriptionRef, channel: str, now: datetime) -> bool:
+def unsubscribe(database: Database, ref: SubscriptionRef, channel: ConsentChannel, now: datetime) -> bool:
     """End the subscription that a link belongs to.
 
     When this returns, nothing more goes out: no worker takes the reader's deliveries from the commit on, and
@@ -96,9 +97,9 @@ def resubscribe(database: Database, ref: SubscriptionRef, link_kind: LinkKind, n
                     Consent(
                         subscriber_id=ref.subscriber,
                         newsletter_id=newsletter,
-                        kind="subscribe",
+                        kind=ConsentKind.subscribe,
                         given=True,
-                        channel="undo on the unsubscribe page",
+                        channel=ConsentChannel.undo,
                         at=now,
                     ),
                 )

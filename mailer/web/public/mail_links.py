@@ -12,6 +12,7 @@ from fastapi.responses import HTMLResponse
 from mailer.adapters.tokens import Purpose
 from mailer.bootstrap import Container
 from mailer.domain import urls
+from mailer.domain.consents import ConsentChannel
 from mailer.domain.subscription_ref import LinkKind, SubscriptionRef
 from mailer.services.subscribers import unsubscribe
 from mailer.web.dependencies import App, Now, PostedForm, PublicPages, RequestedLanguages
@@ -32,14 +33,14 @@ def _unsubscribe_visit(
     app: App, pages: PublicPages, languages: RequestedLanguages, now: Now, token: str
 ) -> Visit:
     ref = _read_token(app, token, Purpose.unsubscribe, Purpose.unsubscribe_newsletter)
-    return Visit(app, pages, ref, LinkKind.mail, "unsubscribe page", languages, now)
+    return Visit(app, pages, ref, LinkKind.mail, ConsentChannel.unsubscribe_page, languages, now)
 
 
 def _preferences_visit(
     app: App, pages: PublicPages, languages: RequestedLanguages, now: Now, token: str
 ) -> Visit:
     ref = _read_token(app, token, Purpose.preferences, Purpose.preferences_newsletter)
-    return Visit(app, pages, ref, LinkKind.mail, "preferences page", languages, now)
+    return Visit(app, pages, ref, LinkKind.mail, ConsentChannel.preferences_page, languages, now)
 
 
 def _read_token(
@@ -66,7 +67,7 @@ def post_unsubscribe(visit: UnsubscribeVisit, form: PostedForm) -> HTMLResponse:
     """RFC 8058. Whatever a mail client posts that is no button of the page means the same: unsubscribe."""
     if action := _ACTIONS.get(str(form.get("action"))):
         return action(visit, form)
-    unsubscribe.unsubscribe(visit.app.database, visit.ref, "one click", visit.now)
+    unsubscribe.unsubscribe(visit.app.database, visit.ref, ConsentChannel.one_click, visit.now)
     return unsubscribed_page(visit, load_profile(visit))
 
 

@@ -12,6 +12,7 @@ from starlette.datastructures import FormData
 
 from mailer.adapters.tokens import Purpose
 from mailer.domain import urls
+from mailer.domain.consents import ConsentChannel
 from mailer.domain.subscriber_fields import InvalidValue, read_address
 from mailer.domain.subscription_ref import LinkKind
 from mailer.services.subscribers import change_address, personal_data, preferences
@@ -43,7 +44,9 @@ def _magic_link(
     if found is None:
         raise HTTPException(404)
     ref, valid = found
-    return _MagicLink(Visit(app, pages, ref, LinkKind.magic, "own page", languages, now), valid)
+    return _MagicLink(
+        Visit(app, pages, ref, LinkKind.magic, ConsentChannel.manage_page, languages, now), valid
+    )
 
 
 MagicLink = Annotated[_MagicLink, Depends(_magic_link)]

@@ -8,11 +8,17 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from mailer.adapters import cldr
+from mailer.domain.consents import ConsentChannel
+from mailer.domain.feedback import FeedbackKind
+from mailer.domain.labels import CONSENT_CHANNEL_LABELS
 from mailer.domain.locales import native_name
 from mailer.domain.localized import N_
 from mailer.domain.preferences import FIELDS
-from mailer.domain.states import SkipReason
-from mailer.domain.suppressions import ADDRESS_CHANGED, COMPLAINT, ERASED, HARD_BOUNCE, MANUAL
+from mailer.domain.states import Frequency, SkipReason
+from mailer.domain.suppressions import (
+    SuppressionReason,
+)
+from mailer.domain.transactional import TransactionalEmailKind
 from mailer.services.subscribers.preferences import Profile
 
 _LABELS = {
@@ -39,43 +45,43 @@ _LABELS = {
     "sent_at": N_("When"),
 }
 """Column → what the page calls it. What has no name here stands among the fields as they are stored."""
-_KIND_LABELS = {
-    "confirm": N_("Confirm my subscription"),
-    "welcome": N_("You are subscribed"),
-    "key": N_("Manage my subscription"),
-    "preferences_changed": N_("Your settings have been changed"),
-    "address-old": N_("Your change of address"),
-    "address-new": N_("Your change of address"),
-    "unsubscribe": N_("Unsubscribe"),
+_KIND_LABELS: dict[str, str] = {
+    TransactionalEmailKind.confirm: N_("Confirm my subscription"),
+    TransactionalEmailKind.welcome: N_("You are subscribed"),
+    TransactionalEmailKind.magic_link: N_("Manage my subscription"),
+    TransactionalEmailKind.preferences_changed: N_("Your settings have been changed"),
+    TransactionalEmailKind.address_old: N_("Your change of address"),
+    TransactionalEmailKind.address_new: N_("Your change of address"),
+    FeedbackKind.unsubscribe: N_("Unsubscribe"),
     # TRANSLATORS: On the page with everything stored about a reader, below “Delivery problems and
     # unsubscribing”.
-    "bounce": N_("An email could not be delivered"),
-    "delay": N_("An email could not be delivered"),
+    FeedbackKind.bounce: N_("An email could not be delivered"),
+    FeedbackKind.delay: N_("An email could not be delivered"),
 }
 """Kind of a mail about the subscription, or of feedback → what it was about."""
-_CHANNEL_LABELS = {
-    "subscribe page": N_("Subscribe"),
-    "form on another site": N_("Subscribe"),
-    "unsubscribe page": N_("Unsubscribe"),
-    "one click": N_("Unsubscribe"),
-    "mail": N_("Unsubscribe"),
-    "all newsletters": N_("Unsubscribe from all newsletters"),
-    "all newsletters, own page": N_("Unsubscribe from all newsletters"),
-    "undo on the unsubscribe page": N_("Restore my subscription"),
-    "own page": N_("Your subscription"),
-    "preferences page": N_("Your subscription"),
+_CHANNEL_LABELS: dict[str, str] = {
+    ConsentChannel.sign_up_form: N_("Subscribe"),
+    ConsentChannel.embedded_form: N_("Subscribe"),
+    ConsentChannel.unsubscribe_page: N_("Unsubscribe"),
+    ConsentChannel.one_click: N_("Unsubscribe"),
+    ConsentChannel.mailto: N_("Unsubscribe"),
+    ConsentChannel.unsubscribe_all_by_mail_link: N_("Unsubscribe from all newsletters"),
+    ConsentChannel.unsubscribe_all_on_manage_page: N_("Unsubscribe from all newsletters"),
+    ConsentChannel.undo: N_("Restore my subscription"),
+    ConsentChannel.manage_page: N_("Your subscription"),
+    ConsentChannel.preferences_page: N_("Your subscription"),
 }
-"""Where consent was given or withdrawn on a page of ours → what that page or button is called. Any other place
-is told in the words of whoever noted it."""
-_REASONS = {
+"""Where consent was given or withdrawn on a page of ours → what that page or button is called. An import is told in
+the words of its file."""
+_REASONS: dict[str, str] = {
     # TRANSLATORS: On the page with everything stored about a reader, beside “Reason”: why they get no emails.
-    HARD_BOUNCE: N_("Emails could not be delivered to your address"),
+    SuppressionReason.hard_bounce: N_("Emails could not be delivered to your address"),
     # TRANSLATORS: On the page with everything stored about a reader, beside “Reason”: why they get no emails.
-    COMPLAINT: N_("You reported our emails as spam"),
-    ERASED: N_("Everything has been erased"),
-    ADDRESS_CHANGED: N_("Your address has been changed"),
+    SuppressionReason.complaint: N_("You reported our emails as spam"),
+    SuppressionReason.erased: N_("Everything has been erased"),
+    SuppressionReason.address_changed: N_("Your address has been changed"),
     # TRANSLATORS: On the page with everything stored about a reader, beside “Reason”: why they get no emails.
-    MANUAL: N_("Our team stopped sending to this address"),
+    SuppressionReason.manual: N_("Our team stopped sending to this address"),
     # TRANSLATORS: On the page with everything stored about a reader, beside “Reason”: why an issue was not sent.
     SkipReason.unsubscribed: N_("The subscription had ended"),
     # TRANSLATORS: On the page with everything stored about a reader, beside “Reason”: why an issue was not sent.
@@ -93,8 +99,7 @@ _REASONS = {
     # TRANSLATORS: On the page with everything stored about a reader, beside “Reason”: why an issue was not sent.
     SkipReason.cancelled: N_("Sending was cancelled"),
 }
-"""Why nothing is sent to an address, or why an issue was not → what the page says. Any other reason is told in the
-words of whoever noted it."""
+"""Why nothing is sent to an address, or why an issue was not → what the page says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +132,8 @@ class RowDescriber:
         for name, value in given.items():
             if name in _LABELS:
                 about = "tracking" if name == "given" and row.get("kind") == "tracking" else name
-                language = "en" if name in ("reason", "skip_reason") and value not in _REASONS else ""
+                english = name == "channel" and value not in _CHANNEL_LABELS and not row.get("note")
+                language = "en" if english else ""
                 labelled.append(
                     (self._gettext(_LABELS[about]), self._format_value(name, value, row), language)
                 )
@@ -154,11 +160,13 @@ class RowDescriber:
             case "time_zone":
                 return cldr.zone_name(value, self._language, datetime.now().date())
             case "frequency":
-                return self._gettext(N_("Once a month") if value == "monthly" else N_("Every issue"))
+                return self._gettext(N_("Once a month") if value == Frequency.monthly else N_("Every issue"))
             case "reason" | "skip_reason":
-                return self._gettext(_REASONS[value]) if value in _REASONS else str(value)
+                return self._gettext(_REASONS[value])
             case "channel":
-                return self._gettext(_CHANNEL_LABELS[value]) if value in _CHANNEL_LABELS else str(value)
+                if value in _CHANNEL_LABELS:
+                    return self._gettext(_CHANNEL_LABELS[value])
+                return row.get("note") or CONSENT_CHANNEL_LABELS[value]
         if isinstance(value, bool):
             return self._yes_or_no(value)
         if isinstance(value, datetime):

@@ -13,6 +13,7 @@ from mailer.adapters import cldr
 from mailer.adapters.tokens import Purpose
 from mailer.bootstrap import Container
 from mailer.domain import urls
+from mailer.domain.consents import ConsentChannel
 from mailer.domain.editions import ALL_SECTIONS
 from mailer.domain.email_addresses import strip_subaddress
 from mailer.domain.locales import native_name
@@ -97,7 +98,7 @@ def post_form(
             network_hash=app.tokens.network_hash(host),
             preferences=_read_preferences(offer, form),
             wording=_consent_wording(pages, offer),
-            channel="form on another site" if "embedded" in form else "subscribe page",
+            channel=ConsentChannel.embedded_form if "embedded" in form else ConsentChannel.sign_up_form,
             isp_hash=app.tokens.isp_hash(host),
         )
         offer = sign_up.request(app.database, slug, signup, languages, now) or offer

@@ -13,6 +13,7 @@ from starlette.datastructures import FormData
 
 from mailer.adapters import cldr
 from mailer.bootstrap import Container
+from mailer.domain.consents import ConsentChannel
 from mailer.domain.locales import native_name
 from mailer.domain.localized import N_
 from mailer.domain.preferences import NothingChosen, NotOffered, Preferences, section_mask
@@ -38,7 +39,7 @@ class Visit:
     pages: Pages
     ref: SubscriptionRef
     link_kind: LinkKind
-    unsubscribe_channel: str
+    unsubscribe_channel: ConsentChannel
     """Where somebody unsubscribes who does it on the page of this link."""
     languages: list[str]
     """Requested for the page."""

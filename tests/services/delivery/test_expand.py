@@ -98,7 +98,9 @@ def invite(app: Container, chance: random.Random, count: int) -> list[Reader]:
                     )
                 )
             if reader.suppressed:
-                session.execute(insert(Suppression).values(address_hash=key, reason="complaint"))
+                session.execute(
+                    insert(Suppression).values(address_hash=key, reason="complaint", source="system")
+                )
     return made
 
 

@@ -74,7 +74,7 @@ def test_before_anything_was_sent_all_is_empty_and_nothing_fails(app: Container)
     assert {queue.name: queue.waiting for queue in picture.queues} == dict.fromkeys(
         ("expand", "compose", "send", "retry", "transactional"), 0
     )
-    assert [(relay.name, relay.state, relay.limit) for relay in picture.relays] == [("relay", "open", None)]
+    assert [(relay.name, relay.state, relay.limit) for relay in picture.relays] == [("relay", "closed", None)]
 
 
 def test_depths_flows_and_deferrals_are_told(app: Container, sink: SinkServer, issue: int) -> None:
@@ -98,7 +98,7 @@ def test_depths_flows_and_deferrals_are_told(app: Container, sink: SinkServer, i
     assert (lines["a.example"].state, lines["a.example"].waiting) == ("slowed", 20)
     assert lines["a.example"].deferral_rate == pytest.approx(a_rate)
     assert lines["a.example"].reason == "450 4.2.1 busy"
-    assert (lines["b.example"].state, lines["b.example"].waiting) == ("open", 0)
+    assert (lines["b.example"].state, lines["b.example"].waiting) == ("closed", 0)
     assert b_rate > 0
     assert after.relays[0].rate == pytest.approx(a_rate + b_rate)
 
@@ -116,14 +116,14 @@ def test_a_domain_that_is_held_waits_and_everything_else_goes_on(
     app: Container, sink: SinkServer, issue: int
 ) -> None:
     held = monitor.suspend(app.database, app.relay_routes, app.providers, "A.example", None, "their request")
-    assert held == (ThrottleScope.provider, "a.example", "open", True)
+    assert held == (ThrottleScope.provider, "a.example", "closed", True)
     one_round(app)
     due_now(app)
     assert one_round(app) == 0
     assert len(sink.accepted(app.tokens)) == 20
     picture = look(app)
     lines = {line.name: line for line in picture.providers}
-    assert (lines["a.example"].state, lines["a.example"].reason) == ("held", "their request")
+    assert (lines["a.example"].state, lines["a.example"].reason) == ("suspended", "their request")
     assert (lines["a.example"].waiting, picture.rate_limited, picture.retries) == (20, 20, 0)
     assert pending(picture) == picture.issues[0].counts.pending == 20
     monitor.resume(app.database, app.relay_routes, app.providers, "a.example")
@@ -142,7 +142,7 @@ def test_a_relay_can_be_held_for_a_while(app: Container, sink: SinkServer, issue
     one_round(app)
     assert sink.accepted(app.tokens) == []
     picture = look(app)
-    assert (picture.relays[0].state, picture.relays[0].open_until) == ("held", until)
+    assert (picture.relays[0].state, picture.relays[0].open_until) == ("suspended", until)
     assert {queue.name: (queue.waiting, queue.postponed) for queue in picture.queues}["send"] == (0, 40)
     assert pending(picture) == picture.issues[0].counts.pending
     schedule.pause(app.database, issue, "tests")
@@ -168,12 +168,14 @@ def test_a_second_hold_keeps_what_was_said_unless_it_says_something_itself(app: 
         held = monitor.suspend(app.database, app.relay_routes, app.providers, "Gmail", None, why)
         return held.previous_state, look(app).providers[0].reason
 
-    assert hold("") == ("open", "held by hand")
-    assert hold("their request") == ("held", "their request")
-    assert hold("") == ("held", "their request")
-    assert hold("an outage") == ("held", "an outage")
-    assert monitor.resume(app.database, app.relay_routes, app.providers, "Gmail").previous_state == "held"
-    assert monitor.resume(app.database, app.relay_routes, app.providers, "Gmail").previous_state == "open"
+    assert hold("") == ("closed", "suspended by hand")
+    assert hold("their request") == ("suspended", "their request")
+    assert hold("") == ("suspended", "their request")
+    assert hold("an outage") == ("suspended", "an outage")
+    assert (
+        monitor.resume(app.database, app.relay_routes, app.providers, "Gmail").previous_state == "suspended"
+    )
+    assert monitor.resume(app.database, app.relay_routes, app.providers, "Gmail").previous_state == "closed"
 
 
 def test_whether_anybody_reads_at_a_domain_is_known(app: Container, issue: int) -> None:

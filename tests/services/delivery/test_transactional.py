@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from bench.sink import Fault
 from mailer.bootstrap import Container
+from mailer.domain.transactional import TransactionalEmailKind
 from mailer.services.delivery.transactional import TransactionalLimits
 from mailer.settings import Settings
 from mailer.store import transactional
@@ -38,7 +39,9 @@ def test_no_more_are_claimed_than_asked_for(
     with app.database.transaction() as session:
         newsletter = session.scalars(text("SELECT id FROM newsletter")).one()
         for reader in session.scalars(text("SELECT id FROM subscriber")):
-            transactional.add(session, "welcome", newsletter, "en", now, subscriber=reader)
+            transactional.add(
+                session, TransactionalEmailKind.welcome, newsletter, "en", now, subscriber=reader
+            )
     with app.database.transaction() as session:
         disable_plans(session, without)
         first = transactional.claim(session, now, LEASE, 2)
@@ -60,7 +63,7 @@ def test_nobody_sends_a_note_that_the_relay_still_considers(
     worker_app = make_app(transactional_limits=TransactionalLimits(lease=timedelta(seconds=1)))
     sink.behaviour.stall, sink.behaviour.stall_seconds = 1.0, 3.0
     with app.database.transaction() as session:
-        transactional.add(session, "welcome", 1, "en", datetime.now(UTC), subscriber=1)
+        transactional.add(session, TransactionalEmailKind.welcome, 1, "en", datetime.now(UTC), subscriber=1)
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(send_transactional, worker_app)
         time.sleep(2)
@@ -75,7 +78,7 @@ def test_a_suppression_does_not_say_whose_it_was(
     add_subscribers("ann@example.org;en;")
     sink.behaviour.faults = [Fault("rcpt", "550 5.1.1 <ann@example.org> unknown", 1.0)]
     with app.database.transaction() as session:
-        transactional.add(session, "welcome", 1, "en", datetime.now(UTC), subscriber=1)
+        transactional.add(session, TransactionalEmailKind.welcome, 1, "en", datetime.now(UTC), subscriber=1)
     assert send_transactional(app) == 1
     with app.database.transaction() as session:
-        assert session.scalar(text("SELECT detail FROM suppression")) == "550 5.1.1 <…> unknown"
+        assert session.scalar(text("SELECT note FROM suppression")) == "550 5.1.1 <…> unknown"

@@ -74,7 +74,7 @@ def receive(app: Container, recipient: str, message: bytes) -> str:
 
 def suppressed(app: Container) -> list[str]:
     with app.database.transaction() as session:
-        return list(session.execute(text("SELECT detail FROM suppression")).scalars())
+        return list(session.execute(text("SELECT note FROM suppression")).scalars())
 
 
 def states(app: Container) -> dict[str, str]:
@@ -91,7 +91,7 @@ def test_unsubscribing_by_mail(app: Container, sent: dict[str, str], shout: Call
     assert states(app) == {ADA: "unsubscribed", "victim@example.org": "active"}
     with app.database.transaction() as session:
         rows = session.execute(text("SELECT given, channel FROM consent ORDER BY id DESC LIMIT 1")).all()
-    assert [tuple(row) for row in rows] == [(False, "mail")]
+    assert [tuple(row) for row in rows] == [(False, "mailto")]
 
 
 def test_a_bounce_suppresses_whom_the_token_names(app: Container, sent: dict[str, str]) -> None:

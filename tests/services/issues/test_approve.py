@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from mailer.bootstrap import Container
 from mailer.domain.errors import IssueNotFound
-from mailer.domain.states import InvalidIssueState, IssueState, MissingTranslationPolicy
+from mailer.domain.states import InvalidIssueState, IssueEventKind, IssueState, MissingTranslationPolicy
 from mailer.services.delivery import dispatch, expand
 from mailer.services.issues import approve, compile, schedule
 from mailer.services.issues.approve import NotApproved, check
@@ -44,7 +44,7 @@ def test_a_whole_issue_is_approved_without_a_word(app: Container, import_issue: 
     assert state(app, issue) is IssueState.approved
     assert approved(app, issue) == [], "twice is the same as once"
     with app.database.transaction() as session:
-        assert [event.action for event in issues.events(session, issue)].count("approved") == 1
+        assert [event.kind for event in issues.events(session, issue)].count(IssueEventKind.approved) == 1
 
 
 def test_a_missing_translation_is_named_or_blocks_by_policy(app: Container, import_issue: Import) -> None:
@@ -180,13 +180,13 @@ def test_an_issue_that_cannot_be_printed_is_paused_and_left_alone(
 
     def log() -> list[tuple[str, str]]:
         with app.database.transaction() as session:
-            return [(event.action, event.detail) for event in issues.events(session, issue)]
+            return [(event.kind, event.detail) for event in issues.events(session, issue)]
 
     assert rendered() == 0
     assert state(app, issue) is IssueState.paused
     what, why = log()[-1]
     assert what == "paused"
-    assert why.startswith("cannot be printed: en: A link that a mail must not have")
+    assert why.startswith("en: A link that a mail must not have")
     schedule.set_max_rate(app.database, issue, 50.0, "ann")
     before = log()
     assert rendered() == 0

@@ -397,7 +397,7 @@ def test_an_approval_does_not_outlast_a_change_of_the_newsletter(
             row = issues.by_id(session, issue)
             assert row is not None
             last = issues.events(session, issue)[-1]
-            return row.state, row.revision, f"{last.action}: {last.detail}"
+            return row.state, row.revision, f"{last.kind}: {last.detail}"
 
     harmless = before.replace('slug = "lumen"', 'slug = "lumen"\npublic = false')
     assert apply_newsletter(app.database, read_newsletter(harmless)) == "changed"

@@ -11,9 +11,12 @@ from sqlalchemy.exc import IntegrityError
 
 from mailer.bootstrap import Container
 from mailer.devtools.inbox import InboxServer
+from mailer.domain.consents import ConsentChannel
 from mailer.domain.errors import IssueNotFound
-from mailer.domain.states import IssueState
+from mailer.domain.labels import SKIP_REASON_CAUSES
+from mailer.domain.states import IssueState, SkipReason
 from mailer.domain.subscription_ref import SubscriptionRef
+from mailer.domain.suppressions import SuppressionReason
 from mailer.domain.throttling import ThrottleScope, ThrottleState
 from mailer.services.delivery import dispatch, expand, explain
 from mailer.services.delivery.explain import Explanation
@@ -68,7 +71,7 @@ def test_why_a_reader_got_an_edition(app: Container, sent: int) -> None:
     assert "ann@example.org reads en." in said
     assert "They follow every section." in said
     assert "Their edition is in en, because they read en, with: News and events; Water and rivers;" in said
-    assert "Consent given on 2 January 2026 by way of “a form”." in said
+    assert "Consent given on 2 January 2026 by way of an import (“a form”)." in said
     assert "at the first attempt; the relay said: 250" in said
 
     bea, said = explained(app, sent, "bea")
@@ -96,14 +99,16 @@ def test_why_a_reader_got_nothing(app: Container, sent: int) -> None:
         None,
         [],
     )
-    assert "None of the sections they follow has a story in this issue." in said
+    assert "Nothing was sent: none of the sections they follow has a story in it." in said
     assert "They follow no section of their own choice." in said
 
     nobody, said = explained(app, sent, "nobody")
     assert nobody.state == "unknown"
     assert said == "Nobody with the address nobody@example.org is known here."
 
-    bounces.suppress(app.database, [app.tokens.address_hash("nobody@example.org")], "complaint")
+    bounces.suppress(
+        app.database, [app.tokens.address_hash("nobody@example.org")], SuppressionReason.complaint
+    )
     assert "The address was suppressed on" in explained(app, sent, "nobody")[1]
 
     run(
@@ -114,20 +119,15 @@ def test_why_a_reader_got_nothing(app: Container, sent: int) -> None:
 
 
 def test_every_reason_has_its_sentence(app: Container, sent: int) -> None:
-    for reason, sentence in {
-        "unsubscribed": "They have unsubscribed, so nothing was sent.",
-        "unconfirmed": "They never confirmed their subscription, so nothing was sent.",
-        "suppressed": "Their address must not be mailed, so nothing was sent.",
-        "no_language": "The issue has no language that they read, nor one that the newsletter falls back to.",
-        "cancelled": "The issue was cancelled before their turn came.",
-    }.items():
+    for reason in SkipReason:
         run(app, f"UPDATE delivery SET state = 'skipped', skip_reason = '{reason}'")
-        assert sentence in explained(app, sent, "ann")[1]
+        assert f"Nothing was sent: {SKIP_REASON_CAUSES[reason]}." in explained(app, sent, "ann")[1]
 
 
 def test_every_state_has_its_sentence(app: Container, sent: int) -> None:
     for change, sentence in {
         "state = 'failed', last_reply = '550 5.1.1 no', attempts = 3": "after 3 attempts): 550 5.1.1 no.",
+        "state = 'failed', last_reply = '451 4.3.0 no', attempts = 9": "It was given up (",
         "state = 'uncertain', last_reply = 'lost'": "no answer was seen: lost. It is not sent again by itself.",
         "state = 'sending'": "It is with a worker right now.",
         "state = 'pending', last_reply = '451 busy'": "The last attempt was deferred: 451 busy. The next is due ",
@@ -171,7 +171,7 @@ def test_what_holds_a_delivery_back_is_named(
     by_hand: dict[str, Any] = {"open_until": until, "manual": True, "reason": "asked by their postmaster"}
     throttle(ThrottleScope.provider, "Gmail", lambda one: replace(one, **by_hand))
     throttle(ThrottleScope.provider, "example.org", lambda one: one.slow_down(now, 20, 0, "450 4.2.1 slower"))
-    held = f"Gmail is held until {until:%-d %B %Y at %H:%M} UTC: asked by their postmaster."
+    held = f"Gmail is suspended until {until:%-d %B %Y at %H:%M} UTC: asked by their postmaster."
     assert held in said("bea@gmail.com")
     ann = said("ann@example.org")
     assert "It waits for its turn; it has been due since " in ann
@@ -205,11 +205,13 @@ def test_leaving_shows_in_the_explanation(
     prepare(issue)
     with app.database.transaction() as session:
         reader = session.scalar(text("SELECT id FROM subscriber WHERE address = 'ann@example.org'"))
-    assert unsubscribe.unsubscribe(app.database, SubscriptionRef(int(str(reader)), issue), "one click", NOW)
+    assert unsubscribe.unsubscribe(
+        app.database, SubscriptionRef(int(str(reader)), issue), ConsentChannel.one_click, NOW
+    )
     send()
     _, said = explained(app, issue, "ann")
-    assert "Consent withdrawn on 30 September 2026 by way of “one click”." in said
-    assert "They have unsubscribed, so nothing was sent." in said
+    assert "Consent withdrawn on 30 September 2026 by way of one-click unsubscribe." in said
+    assert "Nothing was sent: they have unsubscribed." in said
 
 
 def test_there_is_no_such_issue(app: Container) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from mailer.bootstrap import Container
 from mailer.domain.errors import IssueNotFound
-from mailer.domain.states import InvalidIssueState, IssueState
+from mailer.domain.states import InvalidIssueState, IssueState, SkipReason
 from mailer.services.delivery import dispatch, expand
 from mailer.services.issues import approve, compile, report, schedule
 from mailer.store import batches, ledger
@@ -231,7 +231,7 @@ def test_cancelling_settles_every_reader(
     assert (found.state, found.counts.candidates, found.counts.skipped) == (IssueState.cancelled, 26, 26)
     assert found.counts.pending == 0
     assert report.audit(app.database, issue) == []
-    assert report.skipped_by_reason(app.database, issue)["cancelled"] == 26 - already
+    assert report.skipped_by_reason(app.database, issue)[SkipReason.cancelled] == 26 - already
     assert dispatch.enqueue_due(app.database, NOW + HOUR, timedelta(0), 10) == []
 
 

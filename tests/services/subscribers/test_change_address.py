@@ -9,7 +9,9 @@ from sqlalchemy import text
 
 from mailer.adapters.tokens import Purpose
 from mailer.bootstrap import Container
+from mailer.domain.consents import ConsentChannel
 from mailer.domain.subscription_ref import SubscriptionRef
+from mailer.domain.suppressions import SuppressionReason
 from mailer.models import Signup
 from mailer.services.feedback import bounces
 from mailer.services.subscribers import change_address, personal_data
@@ -70,7 +72,7 @@ def test_but_its_reader_may_go_back(moved: Container) -> None:
     move(moved, NEW, OLD)
     with moved.database.transaction() as session:
         suppressed = list(session.execute(text("SELECT address_hash, reason FROM suppression")))
-    assert suppressed == [(moved.tokens.address_hash(NEW), "moved")]
+    assert suppressed == [(moved.tokens.address_hash(NEW), "address_changed")]
 
 
 def test_nothing_but_a_hash_stays_of_the_old_address(
@@ -87,16 +89,16 @@ def test_nothing_but_a_hash_stays_of_the_old_address(
             sections=0,
             language="en",
             wording="",
-            channel="a form",
+            channel=ConsentChannel.sign_up_form,
         )
         signups.add(session, signup)
-    bounces.suppress(app.database, [app.tokens.address_hash(OLD)], "hard bounce")
-    with app.database.transaction() as session:
-        session.execute(text("UPDATE suppression SET detail = 'it was Ada'"))
+    bounces.suppress(
+        app.database, [app.tokens.address_hash(OLD)], SuppressionReason.hard_bounce, "it was Ada"
+    )
     move(app, OLD, NEW)
     with app.database.transaction() as session:
         assert session.scalar(text("SELECT count(*) FROM signup")) == 0
-        assert list(session.execute(text("SELECT reason, detail FROM suppression"))) == [("hard bounce", "")]
+        assert list(session.execute(text("SELECT reason, note FROM suppression"))) == [("hard_bounce", "")]
 
 
 def test_the_mail_of_who_was_brought_together_goes_on_unsubscribing(

@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 from sqlalchemy import delete, func, select, text
 
 from mailer.adapters.tokens import Tokens
+from mailer.domain.consents import ConsentChannel
 from mailer.domain.editions import ALL_SECTIONS
 from mailer.domain.newsletter import read_newsletter
 from mailer.domain.preferences import Preferences
 from mailer.domain.states import SubscriptionState
 from mailer.domain.subscriber_csv import CsvSubscriber, CsvSubscribers, RowChoices
 from mailer.domain.subscriber_fields import read_address
+from mailer.domain.suppressions import SuppressionReason, SuppressionSource
 from mailer.models import Consent, Newsletter, Signup, Subscriber, Subscription
 from mailer.services.newsletters.apply import apply_newsletter
 from mailer.services.subscribers import sign_up
@@ -84,7 +86,12 @@ def stored(database: Database) -> tuple[int, int, int]:
 
 def suppress(database: Database, tokens: Tokens, address: str) -> None:
     with database.transaction() as session:
-        subscribers.suppress(session, tokens.address_hash(read_address(address)[1]), "manual", "")
+        subscribers.suppress(
+            session,
+            tokens.address_hash(read_address(address)[1]),
+            SuppressionReason.manual,
+            SuppressionSource.staff,
+        )
 
 
 def add(session: Session, tokens: Tokens, address: str) -> None:
@@ -114,9 +121,10 @@ def test_a_reader_comes_in_with_all_they_chose_and_the_evidence(
         assert tie is not None
         assert (tie.state, tie.sections) == (SubscriptionState.active, 1 << bit)
         (consent,) = subscribers.consents(session, reader.id)
-        assert (consent.kind, consent.given, consent.channel, consent.language) == (
+        assert (consent.kind, consent.given, consent.channel, consent.note, consent.language) == (
             "subscribe",
             True,
+            "csv_import",
             "a \\ form",
             "hr-BA",
         )
@@ -241,11 +249,17 @@ def test_consents_are_told_in_the_order_in_which_they_were_given(
         found = newsletters.by_slug(session, newsletter)
         assert reader
         assert found
-        subscribers.unsubscribe(session, found.id, None, reader.id, "one click", NOW)
+        subscribers.unsubscribe(session, found.id, None, reader.id, ConsentChannel.one_click, NOW)
     with database.transaction() as session:
-        told = [(c.given, c.channel, c.newsletter_id) for c in subscribers.consents(session, reader.id)]
-    assert [what[:2] for what in told] == [(True, "form"), (True, "letter"), (False, "one click")]
-    assert told[0][2] != told[1][2] == told[2][2]
+        told = [
+            (c.given, c.channel, c.note, c.newsletter_id) for c in subscribers.consents(session, reader.id)
+        ]
+    assert [what[:3] for what in told] == [
+        (True, ConsentChannel.csv_import, "form"),
+        (True, ConsentChannel.csv_import, "letter"),
+        (False, ConsentChannel.one_click, ""),
+    ]
+    assert told[0][3] != told[1][3] == told[2][3]
 
 
 def test_the_suppressed_leave_no_trace(database: Database, tokens: Tokens, take: Import) -> None:
@@ -442,7 +456,7 @@ def test_someone_confirms_a_sign_up_at_the_same_moment(
         b"network",
         Preferences(sections=1, languages=("en",), name="Ana"),
         "Send me it.",
-        "subscribe page",
+        ConsentChannel.sign_up_form,
     )
     assert sign_up.request(database, newsletter, wanted, ["en"], NOW)
     with database.transaction() as session:
@@ -520,7 +534,12 @@ def test_a_reader_who_is_erased_at_the_same_moment(database: Database, tokens: T
             session.execute(delete(Subscriber))
             running = pool.submit(take, line, slug="second")
             wait_for_lock(session, running)
-            subscribers.suppress(session, tokens.address_hash("ana@example.org"), "erased", "")
+            subscribers.suppress(
+                session,
+                tokens.address_hash("ana@example.org"),
+                SuppressionReason.erased,
+                SuppressionSource.system,
+            )
         assert counts(running.result()) == (1, 0, 0, 1, 0)
     assert stored(database) == (0, 0, 0)
 

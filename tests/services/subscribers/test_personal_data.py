@@ -16,17 +16,20 @@ from sqlalchemy.exc import NoResultFound
 from mailer.adapters.tokens import Purpose
 from mailer.bootstrap import Container
 from mailer.devtools.inbox import InboxServer
-from mailer.domain import suppressions
+from mailer.domain.consents import ConsentChannel
 from mailer.domain.states import SkipReason
 from mailer.domain.subscriber_fields import read_address
+from mailer.domain.subscription_ref import SubscriptionRef
+from mailer.domain.suppressions import SuppressionReason
 from mailer.models import Base
 from mailer.services.feedback import bounces
 from mailer.services.issues import report
 from mailer.services.maintenance import retention
 from mailer.services.maintenance.retention import RetentionPolicy
-from mailer.services.subscribers import personal_data
+from mailer.services.subscribers import personal_data, preferences
 from mailer.store import subscribers
 from mailer.web.app import create_app
+from mailer.web.public.personal_data import RowDescriber
 from tests.support.locks import wait_for_lock
 from tests.support.transactional import send_transactional
 
@@ -135,7 +138,7 @@ def person(
         leave = app.tokens.make_link_token(Purpose.unsubscribe, issue, subscriber)
         client.post(f"/u/{leave}", data={"action": "leave"})
         client.post(f"/u/{leave}", data={"action": "why", "words": "enough"})
-    bounces.suppress(app.database, [address_hash], "hard bounce")
+    bounces.suppress(app.database, [address_hash], SuppressionReason.hard_bounce)
     return issue, subscriber, address_hash
 
 
@@ -303,7 +306,7 @@ def test_the_page_shows_and_erases(
             session.execute(
                 text("UPDATE subscriber SET time_zone = 'Asia/Tokyo', created_at = '2026-01-31 20:00Z'")
             )
-            session.execute(text("UPDATE subscription SET consent_source = 'subscribe page'"))
+            session.execute(text("UPDATE subscription SET consent_source = 'the telephone'"))
             session.execute(
                 text(
                     "INSERT INTO feedback (kind, at, detail, subscriber_id) VALUES ('bounce', now(), '{}', :id)"
@@ -314,7 +317,7 @@ def test_the_page_shows_and_erases(
         french = client.get(own + "/data?lang=fr").text
         for label, value in (
             ("Depuis", "1er février 2026, 05:00"),
-            ("Origine", "S’abonner"),
+            ("Origine", "the telephone"),
             ("Objet", "Un courriel n’a pas pu être remis"),
             ("Objet", "Voir et modifier mes choix"),
         ):
@@ -342,25 +345,27 @@ def test_the_page_tells_reasons_in_the_readers_language(
     add_subscribers(f"{ADA};en;")
     with app.database.transaction() as session:
         subscriber = session.scalar(text("SELECT id FROM subscriber")) or 0
-    ours = {
-        suppressions.HARD_BOUNCE,
-        suppressions.COMPLAINT,
-        suppressions.ERASED,
-        suppressions.ADDRESS_CHANGED,
-    }
     told = {}
     with TestClient(create_app(app)) as client:
         token = app.tokens.make_link_token(Purpose.magic_link, int(datetime.now(UTC).timestamp()), subscriber)
         own = f"/k/{token}/lumen-basin/data?lang=fr"
-        for reason in (*ours, suppressions.MANUAL, *SkipReason, "asked us by telephone"):
+        for reason in SuppressionReason:
             bounces.lift_suppressions(app.database, [app.tokens.address_hash(ADA)])
             bounces.suppress(app.database, [app.tokens.address_hash(ADA)], reason)
-            found = re.search(r"<dt>Motif</dt>\s*<dd><bdi( lang=\"en\")?>([^<]+)</bdi>", client.get(own).text)
+            found = re.search(r"<dt>Motif</dt>\s*<dd><bdi>([^<]+)</bdi>", client.get(own).text)
             assert found, reason
-            told[reason] = (found[2], bool(found[1]))
-    assert told.pop("asked us by telephone") == ("asked us by telephone", True)
-    assert told[suppressions.HARD_BOUNCE] == ("Les courriels n’ont pas pu être remis à votre adresse", False)
-    assert not any(in_english or words == reason for reason, (words, in_english) in told.items())
+            told[reason] = found[1]
+    assert told[SuppressionReason.hard_bounce] == "Les courriels n’ont pas pu être remis à votre adresse"
+    assert len(set(told.values())) == len(SuppressionReason)
+    profile = preferences.profile(app.database, SubscriptionRef(subscriber, newsletter=1), datetime.now(UTC))
+    assert profile
+    describer = RowDescriber(profile, str.upper)
+    for skip_reason in SkipReason:
+        ((_, words, _),) = describer.describe({"skip_reason": skip_reason}).labelled
+        assert words.isupper(), skip_reason
+    for channel in ConsentChannel:
+        ((_, words, language),) = describer.describe({"channel": channel}).labelled
+        assert words.isupper() or language == "en", channel
 
 
 def test_the_sweep_lets_go_of_what_is_old(app: Container, person: tuple[int, int, bytes]) -> None:

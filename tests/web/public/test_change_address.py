@@ -8,6 +8,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import text
 
 from mailer.devtools.inbox import InboxServer
+from mailer.domain.suppressions import SuppressionReason
 from mailer.services.feedback import bounces
 from mailer.services.subscribers import change_address
 from mailer.store import subscribers
@@ -64,7 +65,7 @@ def test_what_is_at_the_new_address_is_brought_along(
     with mailing.app.database.transaction() as session:
         assert not session.scalar(text("SELECT count(*) FROM subscriber WHERE id = :id"), {"id": other})
         consents = subscribers.consents(session, mailing.subscriber_id("leila@example.org"))
-    assert [(consent.given, consent.channel) for consent in consents] == [(True, "a form")] * 2
+    assert [(consent.channel, consent.note) for consent in consents] == [("csv_import", "a form")] * 2
     send()
     issues = [m for m in emails_to(inbox, "leila@example.org") if m["List-ID"]]
     assert len(issues) == 1
@@ -103,7 +104,7 @@ def test_a_change_waits_a_week(mailing: Mailing, client: TestClient, inbox: Inbo
 def test_nobody_moves_to_an_address_that_must_not_be_mailed(
     mailing: Mailing, client: TestClient, inbox: InboxServer
 ) -> None:
-    bounces.suppress(mailing.app.database, [mailing.app.tokens.address_hash(NEW)], "by hand")
+    bounces.suppress(mailing.app.database, [mailing.app.tokens.address_hash(NEW)], SuppressionReason.manual)
     client.post(mailing.manage_path(ADA), data={"action": "move", "address": NEW})
     assert send_transactional(mailing.app) == 1
     assert not emails_to(inbox, NEW)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from mailer.devtools.inbox import InboxServer
+from mailer.domain.consents import ConsentChannel
 from mailer.language_data import languages
 from mailer.models import Feedback
 from mailer.services.feedback import bounces
@@ -64,7 +65,7 @@ def test_one_click_ends_mail_that_is_already_queued(
     assert "set-cookie" not in answer.headers
     send()
     assert sent_to(inbox) == {LEILA, JOVAN}
-    assert evidence(mailing, ADA) == (["unsubscribe"], [(False, "one click")])
+    assert evidence(mailing, ADA) == (["unsubscribe"], [(False, ConsentChannel.one_click)])
 
 
 def test_the_links_in_a_mail_lead_to_these_pages(
@@ -89,7 +90,7 @@ def test_leaving_twice_is_the_same_as_once(mailing: Mailing, client: TestClient)
     answers = [client.post(mailing.unsubscribe_path(ADA), data=ONE_CLICK) for _ in range(3)]
     assert {answer.status_code for answer in answers} == {200}
     assert len({answer.text for answer in answers}) == 1
-    assert evidence(mailing, ADA) == (["unsubscribe"], [(False, "one click")])
+    assert evidence(mailing, ADA) == (["unsubscribe"], [(False, ConsentChannel.one_click)])
 
 
 def test_only_post_changes_anything(mailing: Mailing, client: TestClient) -> None:
@@ -110,7 +111,10 @@ def test_leaving_can_be_taken_back(
     assert 'value="undo"' in client.get(path).text
     for _ in range(2):
         assert "You are subscribed again" in client.post(path, data={"action": "undo"}).text
-    assert evidence(mailing, ADA)[1] == [(False, "unsubscribe page"), (True, "undo on the unsubscribe page")]
+    assert evidence(mailing, ADA)[1] == [
+        (False, ConsentChannel.unsubscribe_page),
+        (True, ConsentChannel.undo),
+    ]
     send()
     assert ADA in sent_to(inbox)
 

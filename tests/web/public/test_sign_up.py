@@ -12,10 +12,12 @@ from sqlalchemy import text
 from mailer.adapters.tokens import Purpose
 from mailer.bootstrap import Container
 from mailer.devtools.inbox import InboxServer
+from mailer.domain.consents import ConsentChannel
 from mailer.domain.editions import ALL_SECTIONS
 from mailer.domain.newsletter import read_newsletter
 from mailer.domain.subscriber_fields import read_address
 from mailer.domain.subscription_ref import LinkKind, SubscriptionRef
+from mailer.domain.suppressions import SuppressionReason, SuppressionSource
 from mailer.services.feedback import bounces
 from mailer.services.newsletters.apply import apply_newsletter
 from mailer.services.subscribers import sign_up, unsubscribe
@@ -93,7 +95,7 @@ def test_from_the_form_to_the_welcome(app: Container, client: TestClient, inbox:
     assert (found.subscriber.name, found.subscriber.languages) == ("Eva Example", ["de", "en"])
     with app.database.transaction() as session:
         (consent,) = subscribers.consents(session, found.subscriber.id)
-    assert (consent.channel, consent.language, consent.given) == ("subscribe page", "de", True)
+    assert (consent.channel, consent.language, consent.given) == ("sign_up_form", "de", True)
     assert consent.requested_at
     assert consent.requested_at < consent.at
     assert agreed is None or consent.wording == agreed[1]
@@ -135,7 +137,7 @@ def test_the_answer_is_the_same_for_known_and_unknown_addresses(
     app: Container, client: TestClient, add_subscribers: Callable[[str], None], inbox: InboxServer
 ) -> None:
     add_subscribers("ada@example.org;en;\nlea@example.org;en;")
-    bounces.suppress(app.database, [app.tokens.address_hash("sid@example.org")], "by hand")
+    bounces.suppress(app.database, [app.tokens.address_hash("sid@example.org")], SuppressionReason.manual)
     bounces.unsubscribe(
         app.database, "lumen-basin", [app.tokens.address_hash("lea@example.org")], datetime.now(UTC)
     )
@@ -164,12 +166,26 @@ def test_who_is_subscribed_already_gets_what_they_confirm(
     assert found.subscriber.languages == ["de", "en", "pt"]
 
 
-@pytest.mark.parametrize(("reason", "lifted"), [("hard bounce", True), ("erased", True), ("by hand", False)])
+@pytest.mark.parametrize(
+    ("reason", "source", "lifted"),
+    [
+        (SuppressionReason.hard_bounce, SuppressionSource.system, True),
+        (SuppressionReason.erased, SuppressionSource.subscriber, True),
+        (SuppressionReason.manual, SuppressionSource.staff, False),
+        (SuppressionReason.complaint, SuppressionSource.staff, False),
+    ],
+)
 def test_a_confirmed_sign_up_lifts_what_it_disproves(
-    app: Container, client: TestClient, inbox: InboxServer, reason: str, lifted: bool
+    app: Container,
+    client: TestClient,
+    inbox: InboxServer,
+    reason: SuppressionReason,
+    source: SuppressionSource,
+    lifted: bool,
 ) -> None:
     address_hash = app.tokens.address_hash(EVA)
-    bounces.suppress(app.database, [address_hash], reason)
+    with app.database.transaction() as session:
+        subscribers.suppress(session, address_hash, reason, source)
     client.post(FORM, data=fields())
     assert send_transactional(app) == int(lifted)
     if lifted:
@@ -177,6 +193,24 @@ def test_a_confirmed_sign_up_lifts_what_it_disproves(
     with app.database.transaction() as session:
         assert (subscribers.suppression(session, address_hash) is None) is lifted
     assert bool(known(app, EVA)) is lifted
+
+
+def test_what_staff_suppress_no_opt_in_lifts_whatever_was_suppressed_before(
+    app: Container, client: TestClient
+) -> None:
+    address_hash = app.tokens.address_hash(EVA)
+    with app.database.transaction() as session:
+        subscribers.suppress(
+            session, address_hash, SuppressionReason.hard_bounce, SuppressionSource.system, "550"
+        )
+    assert bounces.suppress(app.database, [address_hash], SuppressionReason.complaint, "by telephone") == 0
+    with app.database.transaction() as session:
+        subscribers.suppress(session, address_hash, SuppressionReason.hard_bounce, SuppressionSource.system)
+        kept = subscribers.suppression(session, address_hash)
+    assert kept
+    assert (kept.reason, kept.note) == (SuppressionReason.complaint, "by telephone")
+    client.post(FORM, data=fields())
+    assert send_transactional(app) == 0
 
 
 def test_one_address_gets_a_few_mails_a_day(app: Container, client: TestClient) -> None:
@@ -390,7 +424,7 @@ def test_the_form_for_other_sites(app: Container, client: TestClient, inbox: Inb
     assert found
     with app.database.transaction() as session:
         (consent,) = subscribers.consents(session, found.subscriber.id)
-    assert (consent.channel, consent.language) == ("form on another site", "fr")
+    assert (consent.channel, consent.language) == ("embedded_form", "fr")
     # The smallest form there is: an address means everything.
     client.post(FORM, data={"address": "all@example.org"})
     send_transactional(app)
@@ -460,5 +494,5 @@ def test_leaving_by_a_newsletter_link_and_back(
     found = known(app, EVA)
     assert found
     tie = SubscriptionRef(found.subscriber.id, newsletter=found.newsletter.id)
-    assert unsubscribe.unsubscribe(app.database, tie, "mail", datetime.now(UTC))
+    assert unsubscribe.unsubscribe(app.database, tie, ConsentChannel.mailto, datetime.now(UTC))
     assert unsubscribe.resubscribe(app.database, tie, LinkKind.mail, datetime.now(UTC))

@@ -277,7 +277,7 @@ def test_why_is_asked_after_leaving_and_kept_short(mailing: Mailing, client: Tes
     assert "Thank you for telling us." in answer.text
     with mailing.app.database.transaction() as session:
         (detail,) = session.execute(text("SELECT detail FROM feedback WHERE kind = 'unsubscribe'")).scalars()
-    assert detail["channel"] == "unsubscribe page"
+    assert detail["channel"] == "unsubscribe_page"
     assert detail["why"] == "often"
     assert detail["words"].startswith("<b>So</b> much.\nxxx")
     assert len(detail["words"]) == 500
@@ -442,7 +442,10 @@ def test_agreeing_to_be_counted_leaves_the_words(mailing: Mailing, client: TestC
             text("SELECT given, wording, language, channel FROM consent WHERE kind = 'tracking' ORDER BY id")
         ).all()
     words = "I agree that you record which emails I open and which links I click."
-    assert [tuple(row) for row in rows] == [(True, words, "en", "own page"), (False, words, "en", "own page")]
+    assert [tuple(row) for row in rows] == [
+        (True, words, "en", "manage_page"),
+        (False, words, "en", "manage_page"),
+    ]
 
 
 def test_former_holds_no_tracking_of_others(mailing: Mailing, client: TestClient) -> None:

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeVar
 
+from mailer.domain.labels import PAUSE_REASON_LABELS
 from mailer.domain.ports import Journal
-from mailer.domain.states import IssueState
+from mailer.domain.states import IssueState, PauseReason
 from mailer.domain.transfer import Envelope
 from mailer.services.delivery.send.chunk import Chunk, ChunkResult, Reservation, collect, reserve, submit
 from mailer.services.delivery.send.context import SendContext
@@ -41,8 +42,10 @@ class BatchSender:
     """What is left waits for its providers: it goes on by the retry queue, where that holds up nobody."""
     cancelled: bool = False
     """The issue is stopped or the batch lost: what was not yet begun with the relay is withheld."""
-    pause_reason: str = ""
-    """The relay's reply that refuses the message itself, or our sender, and so pauses the issue."""
+    pause_reason: PauseReason | None = None
+    """The relay refuses the message itself, or our sender, which pauses the issue."""
+    pause_detail: str = ""
+    """Its reply."""
     _chunks: deque[Chunk] = field(default_factory=deque)
     """Those in flight, in the order in which they were submitted."""
     _no_longer_sendable: Collection[int] = ()
@@ -243,14 +246,16 @@ class BatchSender:
         self.context.traffic_shaper.count_outcomes(result.stats, "retry" if self.claim.is_retry else "send")
         if result.journal_failed:
             self.not_before = self.context.clock.now() + limits.journal_error_backoff
-        self.pause_reason = result.pause_reason or self.pause_reason
+        if result.pause_reason:
+            self.pause_reason, self.pause_detail = result.pause_reason, result.pause_detail
         self.draining |= result.journal_failed or result.relay_unavailable or bool(result.pause_reason)
         return result
 
     def _pause_issue(self) -> None:
+        assert self.pause_reason
         with self.context.database.transaction() as session:
             issue = issues.lock(session, self.claim.issue)
             if issue.state is IssueState.sending:
-                issue.state = IssueState.paused
-                issues.log(session, issue.id, "mailer", "paused", self.pause_reason)
-                _log.error("Issue %s is paused: %s", issue.id, self.pause_reason)
+                issues.pause(session, issue, self.pause_reason, "mailer", self.pause_detail)
+                reason = PAUSE_REASON_LABELS[self.pause_reason]
+                _log.error("Issue %s is paused: %s: %s", issue.id, reason, self.pause_detail)

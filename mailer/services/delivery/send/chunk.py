@@ -14,7 +14,7 @@ from mailer.domain.message import CompiledMessage, mailbox
 from mailer.domain.outcomes import Outcome, redact_addresses
 from mailer.domain.ports import Journal, MaySend, SubscriberSlots, TransferReport
 from mailer.domain.relay_routes import RelayRoute
-from mailer.domain.states import DeliveryState
+from mailer.domain.states import DeliveryState, PauseReason
 from mailer.domain.transfer import Envelope
 from mailer.domain.urls import TokenPrefix
 from mailer.services.delivery.send.context import SendContext
@@ -67,8 +67,10 @@ class ChunkResult:
     stats: ChunkStats
     journal_failed: bool
     relay_unavailable: bool
-    pause_reason: str
-    """The relay's reply that refuses the message itself, or our sender, and so pauses the issue; or empty."""
+    pause_reason: PauseReason | None
+    """The relay refuses the message itself, or our sender, which pauses the issue."""
+    pause_detail: str
+    """Its reply."""
 
 
 def reserve(
@@ -179,16 +181,21 @@ def collect(context: SendContext, chunk: Chunk, report: TransferReport) -> Chunk
     attempts = {delivery.subscriber: delivery.attempts for delivery in chunk.deliveries}
     limits = context.limits
     updates = list(chunk.unsent)
-    relay_unavailable, pause_reason = False, ""
+    relay_unavailable = False
+    pause_reason: PauseReason | None = None
+    pause_detail = ""
     for result in report.results:
         subscriber = cast(int, result.key)
         if result.outcome in (Outcome.CONTENT_REJECTED, Outcome.SENDER_REJECTED):
-            refused = "our sender" if result.outcome is Outcome.SENDER_REJECTED else "the message"
-            pause_reason = f"the relay refuses {refused}: {redact_addresses(str(result.reply))}"
+            rejected = result.outcome is Outcome.SENDER_REJECTED
+            pause_reason = PauseReason.sender_rejected if rejected else PauseReason.content_rejected
+            pause_detail = redact_addresses(str(result.reply))
         relay_unavailable |= result.outcome is Outcome.RELAY_UNAVAILABLE
         decision = decide(
             result, attempts[subscriber], now, limits.min_backoff, limits.queue_lifetime, context.rng
         )
         updates.append(DeliveryUpdate(subscriber, *decision))
     stats = summarize(chunk.route.relay, chunk.deliveries, chunk.providers, report.results, seconds)
-    return ChunkResult(chunk, updates, stats, report.error is not None, relay_unavailable, pause_reason)
+    return ChunkResult(
+        chunk, updates, stats, report.error is not None, relay_unavailable, pause_reason, pause_detail
+    )

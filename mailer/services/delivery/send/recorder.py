@@ -23,7 +23,7 @@ def record(
     Bad addresses are suppressed, and uncertain deliveries resolved where feedback or the newsletter's policy does.
     """
     ledger.record(session, claim, updates, epoch, now, relay)
-    hard_bounces = {update.subscriber: update.reply for update in updates if update.suppress}
+    hard_bounces = {update.subscriber: update.reply for update in updates if update.suppression_reason}
     feedback.record_hard_bounces(session, claim.issue, hard_bounces, now)
     uncertain = [update.subscriber for update in updates if update.state is DeliveryState.uncertain]
     if uncertain:

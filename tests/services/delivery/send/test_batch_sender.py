@@ -21,9 +21,11 @@ from mailer.adapters.embedded import Postgres
 from mailer.adapters.journal import Journals
 from mailer.bootstrap import Container
 from mailer.devtools.inbox import InboxServer
+from mailer.domain.consents import ConsentChannel
 from mailer.domain.outcomes import Reply
 from mailer.domain.states import DeliveryState, IssueState
 from mailer.domain.subscription_ref import SubscriptionRef
+from mailer.domain.suppressions import SuppressionReason
 from mailer.services.delivery import dispatch
 from mailer.services.delivery.send import SendWorker
 from mailer.services.delivery.traffic import TrafficLimits
@@ -167,8 +169,8 @@ def test_a_bad_address_fails_and_is_suppressed(
     sink.behaviour.faults = [Fault("rcpt", "550 5.1.1 no such user", 1.0)]
     send()
     assert counts(app, issue) == DeliveryCounts(candidates=3, failed=3)
-    assert query(app, "SELECT DISTINCT reason, detail FROM suppression") == [
-        ("hard bounce", "550 5.1.1 no such user")
+    assert query(app, "SELECT DISTINCT reason, note FROM suppression") == [
+        ("hard_bounce", "550 5.1.1 no such user")
     ]
     assert query(app, "SELECT kind, subscriber_id, issue_id FROM feedback ORDER BY 2") == [
         ("bounce", n, issue) for n in (1, 2, 3)
@@ -549,8 +551,12 @@ def test_who_may_not_be_mailed_any_more_is_skipped_at_the_last_moment(
     app: Container, inbox: InboxServer, ready: Callable[[int], int], send: Send
 ) -> None:
     issue = ready(5)
-    bounces.suppress(app.database, [app.tokens.address_hash("reader1@example.org")], "complaint")
-    assert unsubscribe.unsubscribe(app.database, SubscriptionRef(2, issue), "a link", datetime.now(UTC))
+    bounces.suppress(
+        app.database, [app.tokens.address_hash("reader1@example.org")], SuppressionReason.complaint
+    )
+    assert unsubscribe.unsubscribe(
+        app.database, SubscriptionRef(2, issue), ConsentChannel.one_click, datetime.now(UTC)
+    )
     query(app, "DELETE FROM subscriber WHERE id = 3")
     assert send() == 2
     assert states(app) == {1: "skipped", 2: "skipped", 3: "skipped", 4: "sent", 5: "sent"}
@@ -599,7 +605,11 @@ def test_who_leaves_while_mail_waits_at_a_slow_relay_gets_none(
         sending = pool.submit(app.send_worker.send_batch, batch)
         wait_for(app, sink)
         leaving = pool.submit(
-            unsubscribe.unsubscribe, app.database, SubscriptionRef(199, issue), "a link", datetime.now(UTC)
+            unsubscribe.unsubscribe,
+            app.database,
+            SubscriptionRef(199, issue),
+            ConsentChannel.one_click,
+            datetime.now(UTC),
         )
         time.sleep(1.5)
         sink.behaviour.latency = 0.0

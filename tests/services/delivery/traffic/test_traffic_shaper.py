@@ -19,6 +19,7 @@ from mailer.adapters.limiter import Limiter
 from mailer.bootstrap import Container
 from mailer.domain.states import IssueState
 from mailer.domain.throttling import ThrottleScope, ThrottleState
+from mailer.domain.transactional import TransactionalEmailKind
 from mailer.services.delivery import dispatch
 from mailer.services.issues import report, schedule
 from mailer.services.issues.report import DeliveryCounts
@@ -387,7 +388,9 @@ def test_notes_have_their_turn_within_the_rate_of_a_relay(
     issue = ready(example_org=100)
     with app.database.transaction() as session:
         for reader in range(1, 101):
-            transactional.add(session, "welcome", 1, "en", datetime.now(UTC), subscriber=reader)
+            transactional.add(
+                session, TransactionalEmailKind.welcome, 1, "en", datetime.now(UTC), subscriber=reader
+            )
     with ThreadPoolExecutor(1) as pool:
         began = time.monotonic()
         sending = pool.submit(send_all, app, issue)
@@ -409,7 +412,7 @@ def test_without_redis_notes_wait(
 ) -> None:
     ready(example_org=1)
     with app.database.transaction() as session:
-        transactional.add(session, "welcome", 1, "en", datetime.now(UTC), subscriber=1)
+        transactional.add(session, TransactionalEmailKind.welcome, 1, "en", datetime.now(UTC), subscriber=1)
     assert send_transactional(make_app(limiter=Limiter("redis://127.0.0.1:1"))) == 0
     assert send_transactional(app) == 1
 
@@ -418,7 +421,7 @@ def test_without_redis_notes_wait(
 def test_notes_go_by_another_relay_while_one_is_away(app: Container, spare: SinkServer, ready: Ready) -> None:
     ready(example_org=1)
     with app.database.transaction() as session:
-        transactional.add(session, "welcome", 1, "en", datetime.now(UTC), subscriber=1)
+        transactional.add(session, TransactionalEmailKind.welcome, 1, "en", datetime.now(UTC), subscriber=1)
     assert send_transactional(app) == 1
     assert send_transactional(app) == 0, "not again in the same breath"
     soon = datetime.now(UTC) + timedelta(seconds=2)
@@ -434,7 +437,7 @@ def test_a_note_that_is_answered_closes_the_breaker(app: Container, sink: SinkSe
     ready(example_org=1)
     now = datetime.now(UTC)
     with app.database.transaction() as session:
-        transactional.add(session, "welcome", 1, "en", now, subscriber=1)
+        transactional.add(session, TransactionalEmailKind.welcome, 1, "en", now, subscriber=1)
         throttles.update(session, ThrottleScope.relay, "sink", lambda held: held.trip(now, "away"))
     assert send_transactional(app, now + timedelta(seconds=2)) == 0
     assert send_transactional(app, now + timedelta(seconds=6)) == 1

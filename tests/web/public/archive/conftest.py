@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 
 from mailer.bootstrap import Container
 from mailer.domain.document import parse
-from mailer.domain.states import IssueState
+from mailer.domain.states import IssueEventKind, IssueState
 from mailer.services.issues import document_import
 from mailer.store import issues
 from mailer.web.app import create_app
@@ -42,7 +42,7 @@ def mark_state(app: Container) -> Callable[..., None]:
             row.ready_at = datetime.combine(row.issue_date, datetime.min.time(), UTC)
             if went_out or state is IssueState.sent:
                 row.finished_at = row.ready_at
-                issues.log(session, issue, "tests", "sent")
+                issues.log(session, issue, "tests", IssueEventKind.sent)
 
     return run
 

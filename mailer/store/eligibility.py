@@ -1,0 +1,109 @@
+"""Who may be mailed, and why not: the one rule, for the preview, the expansion, the last check before sending, retries
+and explanations.
+
+It is SQL over the aliases ``s`` (subscription; all NULL without one), ``r`` (subscriber), ``x`` (suppression) and
+``c`` (language_choice). The order of the reasons is that of ``SkipReason``: the first that holds is given.
+"""
+
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from mailer.domain.states import SkipReason
+
+
+class Eligibility(NamedTuple):
+    """How one subscriber stands to an issue."""
+
+    is_candidate: bool
+    """Their subscription is for issues of this kind."""
+    skip_reason: SkipReason | None
+
+
+class PossibleEdition(NamedTuple):
+    """What an issue has for subscribers with the same language preferences."""
+
+    language: str | None
+    """None when it has no language for them."""
+    sections: int
+    """Mask of its sections with a story in that language."""
+    always_mask: int
+    """Mask of the sections that everybody gets."""
+
+
+SUPPRESSION_JOIN = "LEFT JOIN suppression x ON x.address_hash = r.address_hash"
+IS_SUPPRESSED = "x.address_hash IS NOT NULL"
+"""With ``SUPPRESSION_JOIN``."""
+IS_SUPPRESSED_BY_LOOKUP = "EXISTS (SELECT FROM suppression x WHERE x.address_hash = r.address_hash)"
+"""The same without a join, for statements whose rows must stay in the order in which they are read."""
+IS_CANDIDATE = "(s.frequency = 'monthly' OR NOT :digest)"
+"""A digest is for those alone who get one mail a month."""
+EDITION_MASK = "(s.sections | :always) & c.sections"
+"""The sections of a subscriber's edition. ``:always``: those that everybody gets."""
+
+
+def skip_reason(*, now: str, digest: str, suppressed: str = IS_SUPPRESSED, with_edition: bool = False) -> str:
+    """Return an SQL expression for the reason why a candidate gets nothing, NULL when they get the issue.
+
+    ``now`` and ``digest`` are SQL for the time, and for whether the issue is a digest. ``with_edition``: also whether
+    there is an edition for them, which is decided when the audience is expanded and stays so.
+    """
+    conditions = {
+        SkipReason.unsubscribed: "s.state IS NULL OR s.state = 'unsubscribed'",
+        SkipReason.unconfirmed: "s.state = 'pending'",
+        SkipReason.suppressed: suppressed,
+        SkipReason.paused: f"s.paused_until > {now}",
+        SkipReason.digest_only: f"s.frequency = 'monthly' AND NOT {digest}",
+    }
+    if with_edition:
+        conditions |= {
+            SkipReason.no_language: "c.language IS NULL",
+            SkipReason.nothing_in_sections: f"{EDITION_MASK} = 0",
+        }
+    cases = " ".join(
+        f"WHEN {conditions[reason]} THEN '{reason}'" for reason in SkipReason if reason in conditions
+    )
+    return f"(CASE {cases} END)::skip_reason"
+
+
+_OF_SUBSCRIBER = """
+SELECT {candidate} IS TRUE, {reason}
+FROM subscriber r
+LEFT JOIN subscription s ON s.newsletter_id = :newsletter AND s.subscriber_id = r.id
+{suppression}
+CROSS JOIN (SELECT CAST(:language AS text) AS language, CAST(:sections AS bigint) AS sections) c
+WHERE r.id = :subscriber
+"""
+
+
+def of_subscriber(
+    session: Session,
+    newsletter: int,
+    subscriber: int,
+    now: datetime,
+    *,
+    digest: bool,
+    edition: PossibleEdition | None = None,
+) -> Eligibility:
+    """Return whether one subscriber would get an issue now, or why not.
+
+    Without ``edition`` it is not asked whether there is one for them: that is settled once they have a delivery.
+    """
+    query = _OF_SUBSCRIBER.format(
+        reason=skip_reason(now=":now", digest=":digest", with_edition=edition is not None),
+        candidate=IS_CANDIDATE,
+        suppression=SUPPRESSION_JOIN,
+    )
+    values: dict[str, Any] = {
+        "newsletter": newsletter,
+        "subscriber": subscriber,
+        "now": now,
+        "digest": digest,
+        "language": edition.language if edition else None,
+        "sections": edition.sections if edition else 0,
+        "always": edition.always_mask if edition else 0,
+    }
+    is_candidate, reason = session.execute(text(query), values).one()
+    return Eligibility(is_candidate, SkipReason(reason) if reason else None)

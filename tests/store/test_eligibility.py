@@ -1,0 +1,207 @@
+"""Preview, expansion, the last check before sending, retry and explanation agree on who may be mailed."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import insert, text
+
+from mailer.bootstrap import Container
+from mailer.domain.states import Frequency, SkipReason, SubscriptionState
+from mailer.domain.suppressions import SuppressionReason, SuppressionSource
+from mailer.models import Subscriber, Subscription, Suppression
+from mailer.services.delivery import dispatch, expand, explain
+from mailer.store import ledger, resolution
+from mailer.store.batches import Claim
+
+LANGUAGES = {"fr": True, "de": False}
+"""Of subscribers, and whether the issue can serve them: it is in French alone."""
+STORY_BIT, EMPTY_BIT = 0, 40
+"""A section with a story in it, and one without."""
+EDITION_REASONS = (SkipReason.no_language, SkipReason.nothing_in_sections)
+"""Decided when the audience is expanded: a delivery that exists has its edition."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    state: SubscriptionState
+    suppressed: bool
+    pause_days: int | None
+    frequency: Frequency
+    language: str
+    sections: int
+
+    def skip_reason(self, digest: bool) -> SkipReason | None:
+        holds = {
+            SkipReason.unsubscribed: self.state is SubscriptionState.unsubscribed,
+            SkipReason.unconfirmed: self.state is SubscriptionState.pending,
+            SkipReason.suppressed: self.suppressed,
+            SkipReason.paused: (self.pause_days or 0) > 0,
+            SkipReason.digest_only: self.frequency is Frequency.monthly and not digest,
+            SkipReason.no_language: not LANGUAGES[self.language],
+            SkipReason.nothing_in_sections: not self.sections >> STORY_BIT & 1,
+        }
+        return next((reason for reason in SkipReason if holds.get(reason)), None)
+
+
+CANDIDATES = st.builds(
+    Candidate,
+    st.sampled_from([SubscriptionState.active] * 3 + list(SubscriptionState)),
+    st.sampled_from([False, False, True]),
+    st.sampled_from([None, -1, 1]),
+    st.sampled_from(Frequency),
+    st.sampled_from(list(LANGUAGES)),
+    st.sampled_from([0, 1 << STORY_BIT, 1 << EMPTY_BIT, 1 << STORY_BIT | 1 << EMPTY_BIT]),
+)
+
+
+def address(subscriber: int) -> str:
+    return f"reader{subscriber}@example.org"
+
+
+def run(app: Container, *statements: str) -> None:
+    with app.database.transaction() as session:
+        for statement in statements:
+            session.execute(text(statement))
+
+
+def set_up(app: Container, issue: int, candidates: list[Candidate], digest: bool) -> None:
+    month = "DATE '2026-09-01'" if digest else "NULL"
+    run(
+        app,
+        *(f"DELETE FROM {table}" for table in ("delivery", "batch", "edition", "language_choice")),
+        *(f"DELETE FROM {table}" for table in ("suppression", "subscriber")),
+        "UPDATE section SET always_included = false",
+        "UPDATE newsletter SET quiet_from = NULL, quiet_until = NULL",
+        "UPDATE issue SET state = 'scheduled', frozen_at = NULL, scheduled_at = now() - interval '1 minute',"
+        f" digest_month = {month}",
+    )
+    now = datetime.now(UTC)
+    with app.database.transaction() as session:
+        for subscriber, one in enumerate(candidates, 1):
+            hashed = app.tokens.address_hash(address(subscriber))
+            session.execute(
+                insert(Subscriber).values(
+                    id=subscriber,
+                    address=address(subscriber),
+                    address_hash=hashed,
+                    languages=[one.language],
+                )
+            )
+            session.execute(
+                insert(Subscription).values(
+                    newsletter_id=1,
+                    subscriber_id=subscriber,
+                    state=one.state,
+                    sections=one.sections,
+                    frequency=one.frequency,
+                    paused_until=None if one.pause_days is None else now + timedelta(days=one.pause_days),
+                )
+            )
+            if one.suppressed:
+                session.add(
+                    Suppression(
+                        address_hash=hashed,
+                        reason=SuppressionReason.hard_bounce,
+                        source=SuppressionSource.system,
+                    )
+                )
+
+
+Reasons = dict[int, SkipReason | None]
+
+
+def explained(app: Container, issue: int, subscribers: Reasons) -> Reasons:
+    return {
+        subscriber: explain.explain(
+            app.database, issue, address(subscriber), app.tokens.address_hash(address(subscriber))
+        ).skip_reason
+        for subscriber in subscribers
+    }
+
+
+def expanded(app: Container, issue: int) -> Reasons:
+    now = datetime.now(UTC)
+    assert dispatch.start_due(app.database, now, 5) == [issue]
+    while expand.expand_next(app.database, issue, now):
+        pass
+    with app.database.transaction() as session:
+        rows = session.execute(text("SELECT subscriber_id, skip_reason FROM delivery"))
+        return {row.subscriber_id: SkipReason(row.skip_reason) if row.skip_reason else None for row in rows}
+
+
+def checked_last(app: Container, issue: int, subscribers: Reasons, digest: bool) -> Reasons:
+    run(app, "UPDATE delivery SET state = 'pending', skip_reason = NULL, edition_id = 1")
+    claim = Claim(1, issue, 1, 1, 100, 1, False, digest, "")
+    with app.database.transaction() as session:
+        gone = ledger.no_longer_sendable(session, claim, list(subscribers))
+        taken, _, _ = ledger.reserve(session, claim, 1, 1000)
+        rows = session.execute(text("SELECT subscriber_id, skip_reason FROM delivery"))
+        found: Reasons = {row.subscriber_id: row.skip_reason for row in rows}
+    assert gone == set(subscribers) - {delivery.subscriber for delivery in taken}
+    assert gone == {subscriber for subscriber, reason in found.items() if reason}
+    return found
+
+
+def retried(app: Container, issue: int) -> Reasons:
+    run(app, "UPDATE delivery SET state = 'failed', skip_reason = NULL")
+    with app.database.transaction() as session:
+        failed = resolution.failed(session, issue, None, datetime.now(UTC))
+    assert failed.other_code == []
+    found: Reasons = dict.fromkeys(failed.retryable)
+    return found | {one: reason for reason, several in failed.ineligible.items() for one in several}
+
+
+EACH_REASON = [
+    Candidate(SubscriptionState.active, False, None, Frequency.each, "fr", 1),
+    Candidate(SubscriptionState.unsubscribed, True, 1, Frequency.monthly, "de", 0),
+    Candidate(SubscriptionState.pending, True, 1, Frequency.monthly, "de", 0),
+    Candidate(SubscriptionState.active, True, 1, Frequency.monthly, "de", 0),
+    Candidate(SubscriptionState.active, False, 1, Frequency.monthly, "de", 0),
+    Candidate(SubscriptionState.active, False, -1, Frequency.monthly, "de", 0),
+    Candidate(SubscriptionState.active, False, None, Frequency.each, "de", 0),
+    Candidate(SubscriptionState.active, False, None, Frequency.each, "fr", 0),
+]
+"""Each reason, with every later one holding too."""
+
+
+@pytest.fixture
+def issue(import_issue: Callable[..., int]) -> int:
+    return import_issue("fr")
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(candidates=st.lists(CANDIDATES, min_size=1, max_size=12), digest=st.booleans())
+@example(candidates=EACH_REASON, digest=False)
+@example(candidates=EACH_REASON, digest=True)
+def test_all_who_ask_get_the_same_answer(
+    app: Container,
+    issue: int,
+    candidates: list[Candidate],
+    digest: bool,
+) -> None:
+    set_up(app, issue, candidates, digest)
+    right: Reasons = {
+        subscriber: one.skip_reason(digest)
+        for subscriber, one in enumerate(candidates, 1)
+        if one.frequency is Frequency.monthly or not digest
+    }
+    previewed: Counter[SkipReason | None] = Counter()
+    for _, _, reason, subscribers in expand.count_audience(app.database, issue):
+        previewed[reason] += subscribers
+    assert previewed == Counter(right.values())
+    assert explained(app, issue, right) == right
+    assert expanded(app, issue) == right
+    assert explained(app, issue, right) == right
+
+    # From here on they have a delivery, and with it an edition.
+    right = {one: None if reason in EDITION_REASONS else reason for one, reason in right.items()}
+    run(app, "UPDATE delivery SET state = 'pending', skip_reason = NULL")
+    assert explained(app, issue, right) == right
+    assert checked_last(app, issue, right, digest) == right
+    assert retried(app, issue) == right
+    assert explained(app, issue, right) == right
