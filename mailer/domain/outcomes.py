@@ -8,7 +8,7 @@ stage                  reply                       outcome   why
 ====================== =========================== ========= =======================================
 connect … auth         any                         relay     no delivery has been named yet
 final                  2yz                         accepted  RFC 5321 4.2.5
-mail … data            1yz 2yz 3yz, not a code     retry     out of step; nothing was handed over
+mail … data            1yz 2yz 3yz, not a code     retry     out of step; message was not sent
 final                  1yz 3yz, not a code         unknown   out of step after the final dot
 rcpt … final           4yz with X.2.2              soft      mailbox full (RFC 3463 3.3)
 any                    4yz                         retry     RFC 5321 4.2.1, greylisting included
