@@ -37,7 +37,7 @@ def sent(session: Session, newsletter: int) -> list[Issue]:
 
 
 def front_matter(session: Session, issues: Iterable[int]) -> dict[int, dict[str, IssueTranslation]]:
-    """issue → language → front matter that is ready."""
+    """Return issue → language → front matter that is ready."""
     query = select(IssueTranslation).where(
         IssueTranslation.issue_id.in_(list(issues)), IssueTranslation.status == TranslationStatus.ready
     )
@@ -48,7 +48,7 @@ def front_matter(session: Session, issues: Iterable[int]) -> dict[int, dict[str,
 
 
 def cover_pictures(session: Session, issues: Iterable[int]) -> dict[int, tuple[str, str, int, int]]:
-    """issue → (sha256, media type, width, height) of its first picture, or of its masthead."""
+    """Return issue → (sha256, media type, width, height) of its first picture, or of its masthead."""
     ids = list(issues)
     columns = (Picture.sha256, Picture.media_type, Picture.width, Picture.height)
     masts = select(Issue.id, *columns).join(Picture, Picture.id == Issue.masthead_picture_id)

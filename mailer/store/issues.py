@@ -142,7 +142,7 @@ def stories(session: Session, issue: int) -> list[tuple[Story, Section]]:
 
 
 def story_texts(session: Session, issue: int) -> dict[int, dict[str, StoryTranslation]]:
-    """story → language → translation."""
+    """Return story → language → translation."""
     query = select(StoryTranslation).join(Story, Story.id == StoryTranslation.story_id)
     found: dict[int, dict[str, StoryTranslation]] = defaultdict(dict)
     for row in session.scalars(query.where(Story.issue_id == issue)):
@@ -191,7 +191,7 @@ def remove_contact_text(session: Session, contact: int, language: str) -> None:
 
 
 def pictures(session: Session, ids: Iterable[int]) -> dict[int, tuple[str, str, int, int]]:
-    """id → (sha256, media type, width, height), without the bytes."""
+    """Return id → (sha256, media type, width, height), without the bytes."""
     query = select(Picture.id, Picture.sha256, Picture.media_type, Picture.width, Picture.height)
     rows = session.execute(query.where(Picture.id.in_(list(ids))))
     return {row.id: (row.sha256, row.media_type, row.width, row.height) for row in rows}

@@ -10,7 +10,7 @@ from mailer.models import MailDomain
 
 
 def mx_hosts(session: Session) -> dict[str, str]:
-    """domain → the mail server that DNS prefers for it, of all that were looked up."""
+    """Return domain → the mail server that DNS prefers for it, of all that were looked up."""
     found = session.execute(select(MailDomain.domain, MailDomain.mx_host).where(MailDomain.mx_host != ""))
     return {row.domain: row.mx_host for row in found}
 

@@ -123,7 +123,7 @@ def has_subscribers_at(session: Session, domain: str) -> bool:
 
 
 def count_uncertain(session: Session) -> dict[int, int]:
-    """issue → deliveries that somebody has to settle."""
+    """Return issue → deliveries that somebody has to settle."""
     query = "SELECT issue_id, sum(uncertain)::bigint FROM batch WHERE uncertain > 0 GROUP BY 1 ORDER BY 1"
     return {row[0]: row[1] for row in session.execute(text(query))}
 

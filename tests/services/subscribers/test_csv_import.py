@@ -454,7 +454,7 @@ def test_someone_confirms_a_sign_up_at_the_same_moment(
         hashed,
         hashed,
         b"network",
-        Preferences(sections=1, languages=("en",), name="Ana"),
+        Preferences(sections=1 << 1, languages=("en",), name="Ana"),
         "Send me it.",
         ConsentChannel.sign_up_form,
     )
