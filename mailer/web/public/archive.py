@@ -138,7 +138,7 @@ def story(
         found.newsletter,
         {tag: app.urls.story(slug, tag, issue, story) for tag in found.languages},
         {
-            "told": found,
+            "story_page": found,
             "story": found.story,
             "card": found.issue,
             "summary": description(found.story.body),

@@ -59,7 +59,7 @@ def _found(profile: Profile | None) -> Profile:
 
 
 def render(visit: Visit, name: str, profile: Profile, status: int = 200, **values: object) -> HTMLResponse:
-    return visit.pages.render_for(profile.frame, name, status, reader=profile, **values)
+    return visit.pages.render_for(profile.frame, name, status, profile=profile, **values)
 
 
 def choices_page(
