@@ -168,7 +168,7 @@ def _prepare(app: Container) -> int:
             actor="demo",
         )
         issue = result.issue
-    issue_pictures.set_masthead(app.database, issue, pictures("pictures/masthead.jpg"), "demo")
+    issue_pictures.set_header_image(app.database, issue, pictures("pictures/masthead.jpg"), "demo")
     csv_import.import_subscribers(
         app.database,
         SAMPLE / "readers.csv",

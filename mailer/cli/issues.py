@@ -156,7 +156,7 @@ def set_header_image(issue: IssueId, picture: Path, actor: Actor = "") -> None:
     """Set an issue's header image."""
     with Container() as app:
         image = app.picture_loader(picture.parent)(picture.name)
-        issue_pictures.set_masthead(app.database, issue, image, actor or current_user())
+        issue_pictures.set_header_image(app.database, issue, image, actor or current_user())
     print(f"Issue {issue}: header image of {image.width} × {image.height} pixels.")
 
 

@@ -89,7 +89,7 @@ class IssueSource:
     sections: Sequence[SectionSource]
     stories: Sequence[StorySource]
     always_included: int
-    masthead: tuple[str, int, int] | None = None
+    header_image: tuple[str, int, int] | None = None
     public: bool = True
     """Whether the archive shows the issue."""
     text_overrides: TextOverrides = field(default_factory=dict)
@@ -170,7 +170,7 @@ class IssueSource:
             sender_name=sender_display_name(self.sender_name, self.names, name),
             reply_to=self.reply_to or self.sender_address,
             urls=urls,
-            masthead_picture=EditionPicture(*self.masthead, alt="") if self.masthead else None,
+            header_image=EditionPicture(*self.header_image, alt="") if self.header_image else None,
             subscriber_name=subscriber_name,
             subscriber_address=subscriber_address,
             greeting_boundary=greeting_boundary,

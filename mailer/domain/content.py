@@ -104,7 +104,7 @@ class EditionContent:
     newsletter: str
     tagline: str
     issue_label: str
-    """The number as printed in the masthead, such as ``2026/3``."""
+    """The number as printed at the top, such as ``2026/3``."""
     issue_date: date
     subject: str
     preheader: str
@@ -116,7 +116,7 @@ class EditionContent:
     sender_name: str
     reply_to: str
     urls: EditionUrls
-    masthead_picture: EditionPicture | None = None
+    header_image: EditionPicture | None = None
     subscriber_name: str = ""
     """The slot marker for the reader's name. Empty in the web view."""
     subscriber_address: str = ""

@@ -93,7 +93,7 @@ class PauseReason(StrEnum):
 class IssueEventKind(StrEnum):
     created = "created"
     imported = "imported"
-    masthead = "masthead"
+    header_image = "header_image"
     policy = "policy"
     """What becomes of stories without a translation was decided anew."""
     digest = "digest"

@@ -25,7 +25,7 @@ class Issue(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     newsletter_id: Mapped[int] = mapped_column(ForeignKey("newsletter.id"))
     number: Mapped[str]
-    """As printed in the masthead: ``2026/3``."""
+    """As printed at the top: ``2026/3``."""
     issue_date: Mapped[date]
     state: Mapped[IssueState] = mapped_column(enum_of(IssueState, "issue_state"), default=IssueState.draft)
     missing_translations: Mapped[MissingTranslationPolicy] = mapped_column(
@@ -39,7 +39,7 @@ class Issue(Base):
     digest_month: Mapped[date | None]
     """Of a digest: the first day of the month whose issues it holds once more, for readers who get one mail a
     month."""
-    masthead_picture_id: Mapped[int | None] = mapped_column(ForeignKey("picture.id"))
+    header_image_id: Mapped[int | None] = mapped_column(ForeignKey("picture.id"))
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     scheduled_at: Mapped[datetime | None]
     """When the audience is frozen: at the time to send, or when it is ``local_time`` in the first time zone."""

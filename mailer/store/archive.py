@@ -48,10 +48,10 @@ def front_matter(session: Session, issues: Iterable[int]) -> dict[int, dict[str,
 
 
 def cover_pictures(session: Session, issues: Iterable[int]) -> dict[int, tuple[str, str, int, int]]:
-    """Return issue → (sha256, media type, width, height) of its first picture, or of its masthead."""
+    """Return issue → (sha256, media type, width, height) of its first picture, or of its header image."""
     ids = list(issues)
     columns = (Picture.sha256, Picture.media_type, Picture.width, Picture.height)
-    masts = select(Issue.id, *columns).join(Picture, Picture.id == Issue.masthead_picture_id)
+    headers = select(Issue.id, *columns).join(Picture, Picture.id == Issue.header_image_id)
     firsts = (
         select(Story.issue_id, *columns)
         .join(Section, Section.id == Story.section_id)
@@ -62,7 +62,7 @@ def cover_pictures(session: Session, issues: Iterable[int]) -> dict[int, tuple[s
     )
     return {
         row[0]: (row[1], row[2], row[3], row[4])
-        for query in (masts.where(Issue.id.in_(ids)), firsts)
+        for query in (headers.where(Issue.id.in_(ids)), firsts)
         for row in session.execute(query)
     }
 

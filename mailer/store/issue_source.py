@@ -27,8 +27,8 @@ def load_issue_source(session: Session, issue: Issue, urls: MailUrls) -> IssueSo
     found = issues.stories(session, issue.id)
     texts = issues.story_texts(session, issue.id)
     ids = {story.picture_id for story, _ in found if story.picture_id}
-    if issue.masthead_picture_id:
-        ids.add(issue.masthead_picture_id)
+    if issue.header_image_id:
+        ids.add(issue.header_image_id)
     pictures = {
         id: (urls.picture_url(sha256, media_type), width, height)
         for id, (sha256, media_type, width, height) in issues.pictures(session, ids).items()
@@ -72,7 +72,7 @@ def load_issue_source(session: Session, issue: Issue, urls: MailUrls) -> IssueSo
             for story, section in found
         ],
         always_included=newsletters.always_mask(session, newsletter.id),
-        masthead=pictures.get(issue.masthead_picture_id or 0),
+        header_image=pictures.get(issue.header_image_id or 0),
         public=newsletter.public,
         text_overrides=newsletter.text_overrides,
     )

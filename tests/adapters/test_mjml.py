@@ -71,7 +71,7 @@ def edition(*sections: EditionSection, **changes: object) -> EditionContent:
             unsubscribe=f"https://news.example.org/u/{UNSUBSCRIBE}",
             website="https://example.org/?a=1&b=2",
         ),
-        masthead_picture=EditionPicture("https://pictures.example.org/top.jpg", 1280, 440, "A river"),
+        header_image=EditionPicture("https://pictures.example.org/top.jpg", 1280, 440, "A river"),
         subscriber_name=NAME,
         subscriber_address=ADDRESS,
     )
@@ -310,7 +310,7 @@ def test_right_to_left_turns_everything() -> None:
     assert "direction:ltr" not in html and 'align="left"' not in html and "→" not in html
     assert {attributes["dir"] for _, attributes in page.elements if "dir" in attributes} == {"rtl"}
     texts = re.findall(r"<div style=\"font-family[^>]*text-align:(\w+)", html)
-    assert set(texts) == {"right", "center"} and texts.count("center") == 1  # the link above the masthead
+    assert set(texts) == {"right", "center"} and texts.count("center") == 1  # the link above the header image
     assert "30 سبتمبر 2026" in html
 
 

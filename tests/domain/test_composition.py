@@ -124,12 +124,12 @@ def test_without_front_matter_there_is_no_edition() -> None:
         material([(0, ["fr"])]).compose("fr", 1, LINKS)
 
 
-def test_the_masthead_is_decoration() -> None:
-    made = replace(material([(0, ["en"])]), masthead=("https://x.example/m", 1280, 400)).compose(
+def test_the_header_image_is_decoration() -> None:
+    made = replace(material([(0, ["en"])]), header_image=("https://x.example/m", 1280, 400)).compose(
         "en", 1, LINKS
     )
-    assert made.masthead_picture is not None
-    assert made.masthead_picture.alt == ""
+    assert made.header_image is not None
+    assert made.header_image.alt == ""
 
 
 _STORIES = st.lists(

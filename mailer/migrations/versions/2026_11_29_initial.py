@@ -268,7 +268,7 @@ def _create_issues() -> None:
             nullable=True,
         ),
         sa.Column("revision", sa.Integer(), nullable=False),
-        sa.Column("masthead_picture_id", sa.Integer(), nullable=True),
+        sa.Column("header_image_id", sa.Integer(), nullable=True),
         sa.Column(
             "created_at",
             sa.DateTime(timezone=True),
@@ -284,9 +284,9 @@ def _create_issues() -> None:
         sa.Column("max_rate", sa.Float(), nullable=True),
         sa.Column("retried_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(
-            ["masthead_picture_id"],
+            ["header_image_id"],
             ["picture.id"],
-            name=op.f("fk_issue_masthead_picture_id_picture"),
+            name=op.f("fk_issue_header_image_id_picture"),
         ),
         sa.ForeignKeyConstraint(
             ["newsletter_id"],
@@ -315,7 +315,7 @@ def _create_issues() -> None:
             sa.Enum(
                 "created",
                 "imported",
-                "masthead",
+                "header_image",
                 "policy",
                 "digest",
                 "approved",

@@ -72,7 +72,7 @@ def _create_digest(
         issue_date=sources[-1].issue_date,
         state=IssueState.scheduled,
         missing_translations=MissingTranslationPolicy.fallback,
-        masthead_picture_id=sources[-1].masthead_picture_id,
+        header_image_id=sources[-1].header_image_id,
         scheduled_at=now,
         digest_month=month,
     )

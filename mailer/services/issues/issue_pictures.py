@@ -23,7 +23,7 @@ def store_picture(session: Session, picture: PreparedPicture) -> int:
     return row.id
 
 
-def set_masthead(database: Database, issue: int, picture: PreparedPicture, actor: str) -> None:
+def set_header_image(database: Database, issue: int, picture: PreparedPicture, actor: str) -> None:
     """Set the header image of an issue. Raises IssueNotFound or InvalidIssueState."""
     with database.transaction() as session:
         row = issues.lock(session, issue)
@@ -32,7 +32,7 @@ def set_masthead(database: Database, issue: int, picture: PreparedPicture, actor
                 f"Issue {issue} is {row.state.value}; its header image can no longer be changed."
             )
         id = store_picture(session, picture)
-        if row.masthead_picture_id != id:
-            row.masthead_picture_id = id
+        if row.header_image_id != id:
+            row.header_image_id = id
             issues.bump_revision(session, issue)
-            issues.log(session, issue, actor, IssueEventKind.masthead)
+            issues.log(session, issue, actor, IssueEventKind.header_image)
