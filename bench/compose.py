@@ -41,8 +41,7 @@ def baseline(app: Container, source: IssueSource, language: str, masks: list[int
     content = source.compose(language, ALL_SECTIONS, links, "A Reader", "reader@example.org")
     rendered, mjml = app.renderer.render_language(content), VariantDocument(app.renderer.mjml_source(content))
     documents = [
-        mjml.select(rendered.visible_parts({key for bit, key in keys.items() if mask >> bit & 1})[0])
-        for mask in masks
+        mjml.select(rendered.visible_parts({key for bit, key in keys.items() if mask >> bit & 1})[0]) for mask in masks
     ]
     began = time.process_time()
     for document in documents:

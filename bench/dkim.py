@@ -93,9 +93,7 @@ def main() -> None:
     assert isinstance(ed25519, Ed25519PrivateKey)
     padded, hashed = padding.PKCS1v15(), hashes.SHA256()
 
-    signed, bare = measure_alternating(
-        signers[KeyKind.rsa], lambda: rsa.sign(digest, padded, hashed), messages
-    )
+    signed, bare = measure_alternating(signers[KeyKind.rsa], lambda: rsa.sign(digest, padded, hashed), messages)
     ed_signed, ed_bare = measure_alternating(signers[KeyKind.ed25519], lambda: ed25519.sign(digest), messages)
     figures = {
         "ratio": round(signed / bare, 3),

@@ -480,9 +480,7 @@ def _is_idle(scenario: Scenario) -> bool:
 @fault
 def clock_forward(scenario: Scenario) -> None:
     """PostgreSQL's clock, which decides leases, jumps an hour ahead, three times."""
-    scenario.relay.behaviour.latency *= (
-        5  # so that workers do not notice at once that their leases have expired
-    )
+    scenario.relay.behaviour.latency *= 5  # so that workers do not notice at once that their leases have expired
     for number, share in enumerate((0.3, 0.6, 0.8), 1):
         scenario.wait_for_progress(share)
         _set_clock(scenario, number * 3600)
@@ -649,10 +647,7 @@ def _compare(scenario: Scenario) -> None:
     """Count the readers' results, and record every difference between log and ledger."""
     result, problems = scenario.result, scenario.result.problems
     log = (scenario.app.settings.state_dir / "accepted.log").read_text().split()
-    tokens = [
-        scenario.app.tokens.read_mail_token(Purpose.message, line.strip("<>").partition("@")[0])
-        for line in log
-    ]
+    tokens = [scenario.app.tokens.read_mail_token(Purpose.message, line.strip("<>").partition("@")[0]) for line in log]
     logged = Counter(pair[1] for pair in tokens if pair and pair[0] == scenario.issue)
     rows: dict[int, str] = dict(
         scenario.query("SELECT subscriber_id, state::text FROM delivery WHERE issue_id = :issue")  # type: ignore[arg-type]
@@ -707,9 +702,7 @@ def main() -> None:
     """Run the scenarios and report."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--readers", type=int, default=20_000)
-    parser.add_argument(
-        "--only", action="append", choices=FAULTS, metavar="NAME", help=f"one of: {', '.join(FAULTS)}"
-    )
+    parser.add_argument("--only", action="append", choices=FAULTS, metavar="NAME", help=f"one of: {', '.join(FAULTS)}")
     parser.add_argument("--senders", type=int, default=3, help="send processes")
     parser.add_argument("--batch", dest="batch_size", type=int, default=200)
     parser.add_argument("--size", type=int, default=10_000, help="bytes of a message")
@@ -720,9 +713,7 @@ def main() -> None:
     results = []
     for name in arguments.only or FAULTS:
         print(f"{name}: {FAULTS[name].__doc__}", file=sys.stderr, flush=True)
-        options = {
-            key: getattr(arguments, key) for key in ("senders", "batch_size", "size", "latency", "seed")
-        }
+        options = {key: getattr(arguments, key) for key in ("senders", "batch_size", "size", "latency", "seed")}
         results.append(result := run(name, arguments.readers, **options))
         for sentence in result.problems:
             print(f"  WRONG: {sentence}", file=sys.stderr, flush=True)

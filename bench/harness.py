@@ -73,9 +73,7 @@ def service(**settings: Any) -> Iterator[Container]:
     with tempfile.TemporaryDirectory(prefix="mailer-bench-") as folder:
         # Embedded PostgreSQL runs as another user when this is root.
         os.chmod(folder, 0o755)
-        app_settings = Settings(
-            database_url="", redis_url="", state_dir=Path(folder), secret_key="b" * 32, **settings
-        )
+        app_settings = Settings(database_url="", redis_url="", state_dir=Path(folder), secret_key="b" * 32, **settings)
         with Container(app_settings, application="bench", pool_size=10) as app:
             assert app.redis_url
             yield app
@@ -147,9 +145,7 @@ def set_message_size(app: Container, issue: int, size: int) -> int:
     The headers and slots are real.
     """
     names = {marker("bench", name): name for name in compile.SLOTS}
-    address, preferences, unsubscribe = (
-        marker("bench", name) for name in ("address", "preferences", "unsubscribe")
-    )
+    address, preferences, unsubscribe = (marker("bench", name) for name in ("address", "preferences", "unsubscribe"))
     sender = SenderIdentity(
         "Bench",
         "bench@example.org",
@@ -165,17 +161,13 @@ def set_message_size(app: Container, issue: int, size: int) -> int:
 
     def compiled(lines: int) -> tuple[bytes, list[list[object]]]:
         html = text_part + _FILLER_LINE * lines + footer
-        return compile_message(
-            edition_headers(sender, "Bench", "en"), text_part + footer, html, names
-        ).serialize()
+        return compile_message(edition_headers(sender, "Bench", "en"), text_part + footer, html, names).serialize()
 
     lines = max(1, (size - len(compiled(0)[0])) // (len(_FILLER_LINE) + 1))
     message, slots = compiled(lines)
     with app.database.transaction() as session:
         session.execute(
-            text(
-                "UPDATE edition SET message = :message, slots = CAST(:slots AS jsonb) WHERE issue_id = :issue"
-            ),
+            text("UPDATE edition SET message = :message, slots = CAST(:slots AS jsonb) WHERE issue_id = :issue"),
             {"message": message, "slots": json.dumps(slots), "issue": issue},
         )
     return len(message)

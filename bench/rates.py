@@ -81,8 +81,7 @@ def run(case: Case, seconds: float, folder: Path) -> dict[str, float]:
         last_byte, elapsed = log.stat().st_size, time.monotonic() - began
         lines = log.read_bytes()[first_byte:last_byte].split()
         tokens = [
-            app.tokens.read_mail_token(Purpose.message, line.decode().strip("<>").partition("@")[0])
-            for line in lines
+            app.tokens.read_mail_token(Purpose.message, line.decode().strip("<>").partition("@")[0]) for line in lines
         ]
         readers = [token[1] for token in tokens if token]
         return {
@@ -96,9 +95,7 @@ def main() -> None:
     import tempfile
 
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument(
-        "--seconds", type=float, default=15, help="how long messages are counted in each case"
-    )
+    parser.add_argument("--seconds", type=float, default=15, help="how long messages are counted in each case")
     parser.add_argument("--json")
     arguments = parser.parse_args()
     figures: dict[str, Any] = {}

@@ -45,9 +45,7 @@ def main() -> None:
     for readers in audiences:
         figures[f"messages_per_second_{readers}"] = round(speeds[readers])
         figures[f"peak_megabytes_{readers}"] = round(peaks[readers] / 1e6, 1)
-        figures[f"seconds_preparing_{readers}"] = round(
-            fmean(run.prepare_seconds for run in runs[readers]), 2
-        )
+        figures[f"seconds_preparing_{readers}"] = round(fmean(run.prepare_seconds for run in runs[readers]), 2)
     harness.report(figures, "Speed and memory by audience size", arguments.json)
 
 

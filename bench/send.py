@@ -258,9 +258,7 @@ def main() -> None:
     )
     parser.add_argument("--connections", type=int, default=16, help="connections of each process")
     parser.add_argument("--batch", type=int, default=2000)
-    parser.add_argument(
-        "--runs", type=int, default=3, help="runs of the service; the fastest counts, as for the wire"
-    )
+    parser.add_argument("--runs", type=int, default=3, help="runs of the service; the fastest counts, as for the wire")
     parser.add_argument("--naive", type=int, default=400, help="messages sent the naive way; 0 skips it")
     parser.add_argument("--json")
     arguments = parser.parse_args()

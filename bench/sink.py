@@ -87,9 +87,7 @@ class Counts:
 class Sink:
     """The server and its counts. ``log``: the path of a file to append to."""
 
-    def __init__(
-        self, behaviour: Behaviour | None = None, log: str | None = None, seed: int | None = None
-    ) -> None:
+    def __init__(self, behaviour: Behaviour | None = None, log: str | None = None, seed: int | None = None) -> None:
         self.behaviour = behaviour or Behaviour()
         self.counts = Counts()
         self.random_float = random.Random(seed).random
@@ -232,9 +230,7 @@ class Session(asyncio.Protocol):
         elif verb == b"DATA":
             if not self._recipients:
                 reply(b"554 5.5.1 no valid recipients\r\n")
-            elif (
-                self._sink.behaviour.drop_data and self._sink.random_float() < self._sink.behaviour.drop_data
-            ):
+            elif self._sink.behaviour.drop_data and self._sink.random_float() < self._sink.behaviour.drop_data:
                 self._drop()
             elif (fault := self._sink.fault("data", self._recipient)) is None:
                 self._in_body, self._tail = True, b"\r\n"

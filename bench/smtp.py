@@ -46,9 +46,7 @@ def envelopes(count: int, kilobytes: int, segments: int) -> Iterator[Envelope]:
     shared = [body[at : at + step] for at in range(0, len(body), step)]
     for number in range(count):
         message = [b"Message-ID: <%d@bench.example>\r\n\r\n" % number, *shared]
-        yield Envelope(
-            number, f"bounce+{number}@bench.example", f"reader{number}@example.org", message, len(body) + 40
-        )
+        yield Envelope(number, f"bounce+{number}@bench.example", f"reader{number}@example.org", message, len(body) + 40)
 
 
 async def measure(port: int, connections: int, kilobytes: int, count: int, segments: int) -> dict[str, float]:
@@ -59,9 +57,7 @@ async def measure(port: int, connections: int, kilobytes: int, count: int, segme
     def on_result(result: TransferResult) -> None:
         outcomes[result.outcome] += 1
 
-    await transport.send(
-        envelopes(WARM_UP_MESSAGES * connections, kilobytes, segments), CountingObserver(), on_result
-    )
+    await transport.send(envelopes(WARM_UP_MESSAGES * connections, kilobytes, segments), CountingObserver(), on_result)
     outcomes.clear()
     wall, cpu = time.perf_counter(), time.process_time()
     await transport.send(envelopes(count, kilobytes, segments), CountingObserver(), on_result)
@@ -94,9 +90,7 @@ def main() -> None:
         port = int(sink.stdout.readline())
         for kilobytes in arguments.size or [10, 40]:
             for connections in arguments.connections or [1, 2, 4, 8, 20]:
-                figures = uvloop.run(
-                    measure(port, connections, kilobytes, arguments.count, arguments.segments)
-                )
+                figures = uvloop.run(measure(port, connections, kilobytes, arguments.count, arguments.segments))
                 print(json.dumps(figures), flush=True)
                 sent += arguments.count + WARM_UP_MESSAGES * connections
     finally:

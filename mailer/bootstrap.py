@@ -68,9 +68,7 @@ class Container:
         pool_size: int = 5,
         **components: object,
     ) -> None:
-        if unknown := [
-            name for name in components if not isinstance(getattr(type(self), name, None), cached_property)
-        ]:
+        if unknown := [name for name in components if not isinstance(getattr(type(self), name, None), cached_property)]:
             raise TypeError(f"The container has no {', '.join(unknown)}")
         self.settings = settings or read_settings()
         self.__dict__.update(components)
@@ -109,9 +107,7 @@ class Container:
 
     @cached_property
     def tokens(self) -> Tokens:
-        return Tokens(
-            [self.secret_key, *(old.get_secret_value() for old in self.settings.previous_secret_keys)]
-        )
+        return Tokens([self.secret_key, *(old.get_secret_value() for old in self.settings.previous_secret_keys)])
 
     @property
     def secret_key(self) -> str:

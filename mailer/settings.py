@@ -126,9 +126,7 @@ class ProviderSettings(BaseModel):
 class Settings(BaseSettings):
     """The settings of the service."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="MAILER_", extra="ignore", frozen=True, enable_decoding=False
-    )
+    model_config = SettingsConfigDict(env_prefix="MAILER_", extra="ignore", frozen=True, enable_decoding=False)
 
     database_url: str = Field(
         "",
@@ -167,9 +165,7 @@ class Settings(BaseSettings):
     smtp_password: SecretStr = Field(SecretStr(""), description="Password at the relay.")
     smtp_connections: int = Field(4, ge=1, le=200, description="Open connections per worker process.")
     smtp_ehlo_name: str = Field("", description="Name given in EHLO. Empty: the host's own name.")
-    smtp_rate: Rate = Field(
-        0.0, description="Rate limit of the relay, such as `50/s` or `20000/h`. Empty: no limit."
-    )
+    smtp_rate: Rate = Field(0.0, description="Rate limit of the relay, such as `50/s` or `20000/h`. Empty: no limit.")
     relays: list[RelaySettings] = Field(
         [],
         description="Several relays, as a JSON list; they replace `MAILER_SMTP_*`, except for the EHLO name. "
@@ -185,9 +181,7 @@ class Settings(BaseSettings):
                 domains=["outlook.com", "hotmail.com", "live.com", "msn.com"],
                 mx=["*.protection.outlook.com"],
             ),
-            ProviderSettings(
-                name="Yahoo", domains=["yahoo.com", "ymail.com", "aol.com"], mx=["*.yahoodns.net"]
-            ),
+            ProviderSettings(name="Yahoo", domains=["yahoo.com", "ymail.com", "aol.com"], mx=["*.yahoodns.net"]),
         ],
         description="Groups of receiving domains, as a JSON list of `name`, `domains`, `mx` and `rate`.",
     )
@@ -199,9 +193,7 @@ class Settings(BaseSettings):
         description="Keys that sign the mail, as a JSON list of `domain`, `selector` and `key_file`. "
         "Empty: the relay signs.",
     )
-    batch_size: int = Field(
-        1000, ge=1, le=20_000, description="Readers per batch, the unit that a worker claims."
-    )
+    batch_size: int = Field(1000, ge=1, le=20_000, description="Readers per batch, the unit that a worker claims.")
     lease_seconds: int = Field(
         120,
         ge=5,
@@ -279,9 +271,7 @@ class Settings(BaseSettings):
     @classmethod
     def _dns_name(cls, value: str) -> str:
         if value and not re.fullmatch(_DOMAIN, value):
-            raise ValueError(
-                "must be a name such as mail.example.org; write an international one in its xn-- form"
-            )
+            raise ValueError("must be a name such as mail.example.org; write an international one in its xn-- form")
         return value
 
     @field_validator("web_trusted_proxies")
@@ -291,9 +281,7 @@ class Settings(BaseSettings):
         try:
             return ",".join(str(ip_network(name)).removesuffix("/32").removesuffix("/128") for name in names)
         except ValueError:
-            raise ValueError(
-                "must be comma-separated addresses or networks, such as 127.0.0.1 or 10.0.0.0/8"
-            ) from None
+            raise ValueError("must be comma-separated addresses or networks, such as 127.0.0.1 or 10.0.0.0/8") from None
 
     @field_validator("previous_secret_keys")
     @classmethod
@@ -354,9 +342,7 @@ class Settings(BaseSettings):
             return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
         return {
-            f"MAILER_{name.upper()}": json.dumps(value, default=plain)
-            if isinstance(value, list)
-            else str(plain(value))
+            f"MAILER_{name.upper()}": json.dumps(value, default=plain) if isinstance(value, list) else str(plain(value))
             for name, value in self.model_dump().items()
         }
 

@@ -143,15 +143,11 @@ def settings(database: Database, inbox: InboxServer, valkey: Valkey, tmp_path: P
 @pytest.fixture(scope="session")
 def shared_app(tmp_path_factory: pytest.TempPathFactory) -> Container:
     """What no test changes, and takes time to make: the compiled templates, the catalogues."""
-    return Container(
-        Settings(secret_key=SECRET, state_dir=tmp_path_factory.mktemp("state")), application="tests"
-    )
+    return Container(Settings(secret_key=SECRET, state_dir=tmp_path_factory.mktemp("state")), application="tests")
 
 
 @pytest.fixture
-def make_app(
-    settings: Settings, database: Database, shared_app: Container
-) -> Iterator[Callable[..., Container]]:
+def make_app(settings: Settings, database: Database, shared_app: Container) -> Iterator[Callable[..., Container]]:
     """Make the whole service, with some settings changed and some parts replaced, on the test's database."""
     with ExitStack() as stack:
 
@@ -268,6 +264,4 @@ def chromium() -> str:
     for name in ("chromium", "chromium-browser", "google-chrome"):
         if found := shutil.which(name):
             return found
-    pytest.fail(
-        "These tests drive a browser: install the package chromium (Debian: apt-get install chromium)."
-    )
+    pytest.fail("These tests drive a browser: install the package chromium (Debian: apt-get install chromium).")

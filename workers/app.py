@@ -15,9 +15,7 @@ from mailer.settings import read_settings
 
 def broker_url(redis_url: str) -> str:
     """The address of Redis as Celery wants it."""
-    return (
-        redis_url.replace("unix://", "redis+socket://", 1) if redis_url.startswith("unix://") else redis_url
-    )
+    return redis_url.replace("unix://", "redis+socket://", 1) if redis_url.startswith("unix://") else redis_url
 
 
 celery_app = Celery("mailer")

@@ -37,9 +37,7 @@ def _on_task_finished(**_: object) -> None:
 @worker_ready.connect  # type: ignore[untyped-decorator]
 def _start_heartbeat(sender: Any = None, **_: object) -> None:
     queues = sorted(queue.name for queue in sender.task_consumer.queues)
-    threading.Thread(
-        target=_send_heartbeats, args=[sender.hostname, queues], name="presence", daemon=True
-    ).start()
+    threading.Thread(target=_send_heartbeats, args=[sender.hostname, queues], name="presence", daemon=True).start()
 
 
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]

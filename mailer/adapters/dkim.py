@@ -64,9 +64,7 @@ class Key:
         if not isinstance(key, RSAPrivateKey | Ed25519PrivateKey):
             raise InvalidKey("DKIM knows RSA and Ed25519 keys only")
         if isinstance(key, RSAPrivateKey) and key.key_size < _MIN_RSA_BITS:
-            raise InvalidKey(
-                f"an RSA key of {key.key_size} bits is too short: {_MIN_RSA_BITS} or more are needed"
-            )
+            raise InvalidKey(f"an RSA key of {key.key_size} bits is too short: {_MIN_RSA_BITS} or more are needed")
         self.domain = domain
         self.selector = selector
         self.kind = KeyKind.rsa if isinstance(key, RSAPrivateKey) else KeyKind.ed25519

@@ -44,9 +44,7 @@ class Catalogues:
         self._lock = Lock()
         self._cached_translations = lru_cache(maxsize=512)(self._build_translations)
 
-    def translations(
-        self, language: str, overrides: Mapping[str, OverrideText] | None = None
-    ) -> Translations:
+    def translations(self, language: str, overrides: Mapping[str, OverrideText] | None = None) -> Translations:
         """The catalogue for a BCP 47 tag: its own, else that of a wider tag (``fr`` for ``fr-CH``), else
         one that leaves every message in English. A broken file raises
         ``babel.messages.pofile.PoFileError``.
@@ -72,16 +70,12 @@ class Catalogues:
         found = {}
         for message in template:
             text, plural = (message.id, "") if isinstance(message.id, str) else message.id
-            found[text] = CatalogueMessage(
-                text, plural, _PLACEHOLDER_LAST_COMMENT in " ".join(message.auto_comments)
-            )
+            found[text] = CatalogueMessage(text, plural, _PLACEHOLDER_LAST_COMMENT in " ".join(message.auto_comments))
         return {text: phrase for text, phrase in found.items() if text}
 
     def override_errors(self, overrides: TextOverrides) -> Iterator[str]:
         """One line for each of a newsletter's own words that cannot be used, for a coordinator."""
-        return override_errors(
-            overrides, self.messages, lambda language: self._load_catalogue(language).num_plurals
-        )
+        return override_errors(overrides, self.messages, lambda language: self._load_catalogue(language).num_plurals)
 
     def _build_translations(self, language: str, overrides: _Overrides) -> Translations:
         catalogue = self._load_catalogue(language)

@@ -25,9 +25,7 @@ MAX_LENGTH = 20_000
 MAX_DEPTH = 24
 """Elements inside one another. The MJML renderer crashes the process at some thousands."""
 
-_ALLOWED_LINK = re.compile(
-    r"https?://[\w.~-]+(:\d{1,5})?([/?#]\S*)?|mailto:[^\s@<>]+@[^\s@<>]+", re.IGNORECASE
-)
+_ALLOWED_LINK = re.compile(r"https?://[\w.~-]+(:\d{1,5})?([/?#]\S*)?|mailto:[^\s@<>]+@[^\s@<>]+", re.IGNORECASE)
 _SUPER_OR_SUB = re.compile(r"</?su[bp]>")
 _TAG = re.compile(r"<(/?)(?!br\b)\w")
 
@@ -96,9 +94,7 @@ def _parse(source: str) -> list[Token]:
 
 
 def _blocks_text(node: SyntaxTreeNode, width: int) -> str:
-    tight = node.type == "list_item" and all(
-        child.type != "paragraph" or child.hidden for child in node.children
-    )
+    tight = node.type == "list_item" and all(child.type != "paragraph" or child.hidden for child in node.children)
     texts = (_block_text(child, width) for child in node.children)
     return ("\n" if tight else "\n\n").join(text for text in texts if text)
 

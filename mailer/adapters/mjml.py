@@ -40,9 +40,7 @@ _ADJACENT_OUTLOOK_COMMENTS = "<![endif]-->\n<!--[if mso | IE]>"
 _STYLE_ATTRIBUTE = re.compile(r'(<\w[^<>]* style=")([^"<>]*)')
 _REDUNDANT_STYLE = re.compile(r"background:(#[0-9a-f]{6});(?=background-color:\1)|;$|(?<=[: ]0)px(?=[; ]|$)")
 """What mrml's styles can do without: a kilobyte in a full edition, and Gmail cuts long mails."""
-_FOLLOWED_TITLES, _LEFT_OUT_TITLES = (
-    f"titles{secrets.token_hex(6)}{name}x" for name in ("followed", "leftout")
-)
+_FOLLOWED_TITLES, _LEFT_OUT_TITLES = (f"titles{secrets.token_hex(6)}{name}x" for name in ("followed", "leftout"))
 """Stand on the sheet for the lists of sections that an edition names."""
 _LINE_BREAKS_TO_SPACES = str.maketrans("\t\n\r", "   ")
 

@@ -56,9 +56,7 @@ def prepare(data: bytes, name: str, max_bytes: int) -> PreparedPicture:
         return PreparedPicture(sha256(data).hexdigest(), _MEDIA_TYPES[form], image.width, image.height, data)
     upright = ImageOps.exif_transpose(image)
     if upright.width > _MAX_WIDTH_PIXELS:
-        upright = upright.resize(
-            (_MAX_WIDTH_PIXELS, max(1, round(upright.height * _MAX_WIDTH_PIXELS / upright.width)))
-        )
+        upright = upright.resize((_MAX_WIDTH_PIXELS, max(1, round(upright.height * _MAX_WIDTH_PIXELS / upright.width))))
     profile = image.info.get("icc_profile") if image.mode in ("RGB", "RGBA") else None
     transparent = form == "PNG" and upright.has_transparency_data
     upright = upright.convert("RGBA" if transparent else "RGB")
@@ -71,6 +69,4 @@ def prepare(data: bytes, name: str, max_bytes: int) -> PreparedPicture:
         upright.save(out, "JPEG", quality=82, optimize=True, progressive=True, icc_profile=profile)
         form = "JPEG"
     content = out.getvalue()
-    return PreparedPicture(
-        sha256(content).hexdigest(), _MEDIA_TYPES[form], upright.width, upright.height, content
-    )
+    return PreparedPicture(sha256(content).hexdigest(), _MEDIA_TYPES[form], upright.width, upright.height, content)

@@ -33,9 +33,7 @@ class TransactionalRenderer:
         self._catalogues = Catalogues(templates / "locales")
         self._mjml, self._text = (make_environment(templates / "email", html=html) for html in (True, False))
 
-    def digest_texts(
-        self, language: str, month: date, overrides: Mapping[str, OverrideText]
-    ) -> tuple[str, str]:
+    def digest_texts(self, language: str, month: date, overrides: Mapping[str, OverrideText]) -> tuple[str, str]:
         """Return the name of the month, and the opening of its digest."""
         name = cldr.format_month(month, language)
         values = {"month": name, "catalogue": self._catalogues.translations(language, overrides)}

@@ -30,9 +30,7 @@ _MIN_DETAIL_COLUMNS = 20
 
 @commands.command("list")
 def list_(
-    issue: Annotated[
-        int | None, typer.Option(min=1, max=2**31 - 1, help="Only deliveries of this issue.")
-    ] = None,
+    issue: Annotated[int | None, typer.Option(min=1, max=2**31 - 1, help="Only deliveries of this issue.")] = None,
     state: Annotated[DeliveryState, typer.Option(help="State to list.")] = DeliveryState.uncertain,
     limit: Annotated[int, typer.Option(min=0, help="Maximum number of rows; 0 for all.")] = 100,
     as_json: JsonOption = False,
@@ -118,11 +116,7 @@ def resolve(
         raise UsageError("Give addresses or --all, not both.")
     keys = dict(zip(addresses or [], normalized_addresses(addresses or []), strict=True))
     with Container() as app:
-        hashes = (
-            None
-            if all_uncertain
-            else {address: app.tokens.address_hash(key) for address, key in keys.items()}
-        )
+        hashes = None if all_uncertain else {address: app.tokens.address_hash(key) for address, key in keys.items()}
         rows = resolve_service.preview(app.database, issue, hashes)
         if not rows:
             print(f"No delivery of issue {issue} is uncertain.")
@@ -136,18 +130,14 @@ def resolve(
             return
         deliveries = format_count(len(rows), "delivery", "deliveries")
         question = (
-            f"Resend {deliveries}?"
-            if resolution is Resolution.resend
-            else f"Resolve {deliveries} as {resolution}?"
+            f"Resend {deliveries}?" if resolution is Resolution.resend else f"Resolve {deliveries} as {resolution}?"
         )
         if all_uncertain and not yes and not typer.confirm(question):
             print("Nothing was done.")
             return
         subscribers = [row.subscriber for row in rows]
         now = datetime.now(UTC)
-        count = resolve_service.resolve(
-            app.database, issue, subscribers, resolution, actor or current_user(), why, now
-        )
+        count = resolve_service.resolve(app.database, issue, subscribers, resolution, actor or current_user(), why, now)
     if resolution is Resolution.resend:
         print(
             f"{format_count(count, 'delivery', 'deliveries')} will be sent again with the same Message-ID. "

@@ -65,9 +65,7 @@ def demo(
     web_port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port of the readers' pages; 0 for a free one.")
     ] = 8025,
-    inbox_port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port of the inbox page; 0 for a free one.")
-    ] = 8026,
+    inbox_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the inbox page; 0 for a free one.")] = 8026,
 ) -> None:
     """Send a sample issue in many languages and show it. Nothing leaves this machine."""
     console = Console()
@@ -195,15 +193,11 @@ def _suppress_and_unsubscribe(app: Container) -> None:
     bounces.unsubscribe(app.database, "lumen-basin", hashes("unsubscribed.txt"), datetime.now(UTC))
 
 
-def _send(
-    app: Container, supervisor: Supervisor, inbox: InboxServer, issue: int, console: Console
-) -> DemoResult:
+def _send(app: Container, supervisor: Supervisor, inbox: InboxServer, issue: int, console: Console) -> DemoResult:
     """Send the issue, wait until it is sent, and return the figures."""
     started = time.monotonic()
     schedule.schedule(app.database, issue, datetime.now(UTC), "demo")
-    bar = Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=console, transient=True
-    )
+    bar = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=console, transient=True)
     with bar:
         task = bar.add_task("Sending", total=None)
         while True:
@@ -239,9 +233,7 @@ def _print_report(app: Container, issue: int, result: DemoResult, console: Conso
         column.justify = "right"
     for row in report.by_language(app.database, issue):
         name = native_name(row.language) if row.language else "another language"
-        table.add_row(
-            name, *(str(n) for n in (row.subscribers, row.editions, row.sent, row.fell_back, row.not_sent))
-        )
+        table.add_row(name, *(str(n) for n in (row.subscribers, row.editions, row.sent, row.fell_back, row.not_sent)))
     console.print(table)
     skipped = ", ".join(f"{count} {SKIP_REASON_LABELS[reason]}" for reason, count in result.skipped.items())
     console.print(

@@ -24,15 +24,11 @@ def key(
     kind: Annotated[
         KeyKind, typer.Option(help="Key type. Every receiver supports rsa; some support ed25519.")
     ] = KeyKind.rsa,
-    file: Annotated[
-        Path | None, typer.Option(help="File for the private key. Default: SELECTOR.DOMAIN.pem.")
-    ] = None,
+    file: Annotated[Path | None, typer.Option(help="File for the private key. Default: SELECTOR.DOMAIN.pem.")] = None,
 ) -> None:
     """Generate a DKIM key. Print the DNS record and the setting."""
     try:
-        settings = DkimKeySettings(
-            domain=domain, selector=selector, key_file=file or Path(f"{selector}.{domain}.pem")
-        )
+        settings = DkimKeySettings(domain=domain, selector=selector, key_file=file or Path(f"{selector}.{domain}.pem"))
     except ValidationError as error:
         problem = error.errors()[0]
         raise UsageError(f"--{problem['loc'][0]}: {problem['msg'].removeprefix('Value error, ')}.") from None
@@ -42,9 +38,7 @@ def key(
     with os.fdopen(os.open(settings.key_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
         out.write(pem)
     record = public_key.txt_record
-    strings = [
-        f'"{record[at : at + _MAX_TXT_STRING_BYTES]}"' for at in range(0, len(record), _MAX_TXT_STRING_BYTES)
-    ]
+    strings = [f'"{record[at : at + _MAX_TXT_STRING_BYTES]}"' for at in range(0, len(record), _MAX_TXT_STRING_BYTES)]
     setting = json.dumps([settings.model_dump(mode="json") | {"key_file": str(settings.key_file.resolve())}])
     print(f"The private key is in {settings.key_file}, readable only by its owner.\n")
     print(f"1. Publish this TXT record:\n\n{public_key.txt_name}.\n{record}\n")

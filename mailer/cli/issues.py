@@ -32,9 +32,7 @@ from mailer.settings import read_rate
 
 commands = typer.Typer(no_args_is_help=True, help="Import, check, approve, send and follow an issue.")
 
-IssueId = Annotated[
-    int, typer.Argument(metavar="N", min=1, max=2**31 - 1, help="Issue id, as in `mailer issue list`.")
-]
+IssueId = Annotated[int, typer.Argument(metavar="N", min=1, max=2**31 - 1, help="Issue id, as in `mailer issue list`.")]
 Actor = Annotated[str, typer.Option("--by", help="Your name for the issue's log. Default: the user name.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _IN_PROGRESS_STATES = (IssueState.scheduled, IssueState.sending)
@@ -58,9 +56,7 @@ def import_(
     file: Annotated[Path, typer.Argument(help="The newsletter as a Markdown document.")],
     newsletter: Annotated[str, typer.Option(help="The newsletter's slug.")] = "",
     language: Annotated[str, typer.Option(help="The document's language tag, such as en or sr-Latn.")] = "",
-    number: Annotated[
-        str, typer.Option(help="The issue's number, if the document's front matter has none.")
-    ] = "",
+    number: Annotated[str, typer.Option(help="The issue's number, if the document's front matter has none.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show how the document is read.")] = False,
     as_json: JsonOption = False,
     actor: Actor = "",
@@ -196,16 +192,12 @@ def preview(
     issue: IssueId,
     language: Annotated[str, typer.Option(help="The edition's language.")],
     sections: Annotated[str, typer.Option(help="Section keys, separated by commas. Default: all.")] = "",
-    out: Annotated[
-        Path | None, typer.Option(help="Write the HTML to this file instead of printing the text.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the HTML to this file instead of printing the text.")] = None,
 ) -> None:
     """Show an edition as its readers will get it."""
     with Container() as app:
         mask = compile.section_mask(app.database, issue, [key for key in sections.split(",") if key.strip()])
-        content, rendered = compile.preview(
-            app.database, app.renderer, app.urls, issue, canonical_tag(language), mask
-        )
+        content, rendered = compile.preview(app.database, app.renderer, app.urls, issue, canonical_tag(language), mask)
     if out:
         out.write_text(rendered.html, encoding="utf-8")
         print(f"{content.subject}\n{len(rendered.html.encode()) / 1000:.0f} kB of HTML in {out}")
@@ -287,9 +279,7 @@ def send(
     issue: IssueId,
     at: Annotated[
         str,
-        typer.Option(
-            help="Start time, such as 2026-09-30T09:00+02:00. Without an offset: local time of this host."
-        ),
+        typer.Option(help="Start time, such as 2026-09-30T09:00+02:00. Without an offset: local time of this host."),
     ] = "",
     local: Annotated[
         bool,
@@ -319,9 +309,7 @@ def _send_locally(issue: int, at: str, now: datetime, actor: str) -> None:
     if when is None or when.tzinfo is not None:
         raise UsageError("--local needs a time without an offset, such as --at 2026-09-30T09:00 --local.")
     if when.replace(tzinfo=timezone(timedelta(hours=-12))) < now:
-        raise UsageError(
-            f"{when:%-d %B %Y at %H:%M} has passed in every time zone. Omit --at and --local to send now."
-        )
+        raise UsageError(f"{when:%-d %B %Y at %H:%M} has passed in every time zone. Omit --at and --local to send now.")
     with Container() as app:
         schedule.schedule_local_time(app.database, issue, when, actor or current_user())
     print(f"Issue {issue} will be sent on {when:%-d %B %Y at %H:%M} in each reader's time zone.")
@@ -405,9 +393,7 @@ def retry(
         plan = resolve.plan_retry(app.database, issue, codes, now)
         if plan.retried and not yes:
             _print_not_retried(plan)
-            if not typer.confirm(
-                f"Retry {format_count(plan.retried, 'failed delivery', 'failed deliveries')}?"
-            ):
+            if not typer.confirm(f"Retry {format_count(plan.retried, 'failed delivery', 'failed deliveries')}?"):
                 print("Nothing was done.")
                 return
         result = resolve.retry(app.database, issue, codes, actor or current_user(), now)
@@ -426,7 +412,9 @@ def retry(
 def _print_not_retried(plan: resolve.RetryPlan) -> None:
     causes = {SKIP_REASON_CAUSES[reason]: number for reason, number in plan.ineligible.items()}
     if plan.other_code:
-        causes["they failed with another code"] = plan.other_code
+        causes["it failed with another code" if plan.other_code == 1 else "they failed with another code"] = (
+            plan.other_code
+        )
     for cause, number in causes.items():
         deliveries = format_count(number, "delivery is", "deliveries are")
         print(f"{deliveries} not retried: {cause}.")
@@ -454,9 +442,7 @@ def status_dict(status: IssueStatus) -> dict[str, Any]:
 def _status_table(status: IssueStatus, now: datetime) -> Table:
     counts = status.counts
     grid = Table.grid(padding=(0, 2))
-    grid.add_row(
-        "issue", f"{status.issue}  {status.newsletter} {status.number}  [bold]{status.state.value}[/]"
-    )
+    grid.add_row("issue", f"{status.issue}  {status.newsletter} {status.number}  [bold]{status.state.value}[/]")
     done = counts.candidates - counts.pending
     share = done / counts.candidates if counts.candidates else 0.0
     grid.add_row("progress", ProgressBar(total=max(counts.candidates, 1), completed=done, width=50))
@@ -549,9 +535,7 @@ def explain(issue: IssueId, address: str, as_json: JsonOption = False) -> None:
         context = explain_service.SendContext(
             datetime.now(UTC), app.relay_routes, app.providers, app.urls, app.settings.bounce_domain
         )
-        explanation = explain_service.explain(
-            app.database, issue, address, app.tokens.address_hash(key), context
-        )
+        explanation = explain_service.explain(app.database, issue, address, app.tokens.address_hash(key), context)
     if as_json:
         fields = {name: getattr(explanation, name) for name in explanation.__slots__}
         print(json.dumps(fields, ensure_ascii=False, indent=2, default=str))

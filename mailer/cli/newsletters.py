@@ -9,9 +9,7 @@ from mailer.cli.console import format_count
 from mailer.domain.newsletter import NewsletterError, read_newsletter
 from mailer.services.newsletters.apply import apply_newsletter
 
-commands = typer.Typer(
-    no_args_is_help=True, help="A newsletter's name, sender, languages, sections and theme."
-)
+commands = typer.Typer(no_args_is_help=True, help="A newsletter's name, sender, languages, sections and theme.")
 
 
 @commands.command("apply")

@@ -26,9 +26,7 @@ from mailer.services.delivery.monitor import EndpointStatus, QueueSnapshot
 
 commands = typer.Typer(help="Watch queues; suspend or resume a relay or domain.")
 
-EndpointName = Annotated[
-    str, typer.Argument(help="A relay, a provider such as Gmail, or a receiving domain.")
-]
+EndpointName = Annotated[str, typer.Argument(help="A relay, a provider such as Gmail, or a receiving domain.")]
 _TRUNCATED_COLUMNS = ("worker", "queues", "relay", "domain", "why")
 _BEAT_OVERDUE_SECONDS = 10.0
 """Silence of the scheduler that is normal: workers report only every few seconds."""
@@ -45,9 +43,7 @@ _STATE_COLOURS = {
 @commands.callback(invoke_without_command=True)
 def queues(
     context: typer.Context,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON once, measured over one second.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON once, measured over one second.")] = False,
     once: Annotated[bool, typer.Option("--once", help="Print once and exit.")] = False,
 ) -> None:
     """Show queues, workers, relays and receiving domains live. Stop with Ctrl-C."""
@@ -173,14 +169,9 @@ def _warnings(snapshot: QueueSnapshot) -> list[Text]:
     else:
         red += [f"No worker consumes queue {queue}." for queue in snapshot.unconsumed_queues]
     if snapshot.beat_silence_seconds is not None and snapshot.beat_silence_seconds > _BEAT_OVERDUE_SECONDS:
-        red.append(
-            f"The scheduler has not run for {format_duration(snapshot.beat_silence_seconds)}: is beat running?"
-        )
+        red.append(f"The scheduler has not run for {format_duration(snapshot.beat_silence_seconds)}: is beat running?")
     for issue in snapshot.issues:
-        if (
-            issue.scheduled_at
-            and (late := (snapshot.at - issue.scheduled_at).total_seconds()) > _BEAT_OVERDUE_SECONDS
-        ):
+        if issue.scheduled_at and (late := (snapshot.at - issue.scheduled_at).total_seconds()) > _BEAT_OVERDUE_SECONDS:
             red.append(f"Issue {issue.issue} is late by {format_duration(late)}.")
     if all(relay.state in (EndpointState.suspended, EndpointState.open) for relay in snapshot.relays):
         red.append("No relay can be used: nothing is sent.")
@@ -188,9 +179,7 @@ def _warnings(snapshot: QueueSnapshot) -> list[Text]:
         deliveries = format_count(count, "delivery", "deliveries")
         yellow.append(f"{deliveries} of issue {id} uncertain: mailer deliveries list --issue {id}")
     if snapshot.expired_leases:
-        leases = format_count(
-            snapshot.expired_leases, "batch has an expired lease", "batches have expired leases"
-        )
+        leases = format_count(snapshot.expired_leases, "batch has an expired lease", "batches have expired leases")
         yellow.append(f"{leases}; another worker will take over.")
     return [Text(line, style="red") for line in red] + [Text(line, style="yellow") for line in yellow]
 
@@ -242,9 +231,7 @@ def _postponed(snapshot: QueueSnapshot) -> list[Text]:
     """Return why pending deliveries were postponed, as one sentence or none."""
     reasons = []
     if snapshot.rate_limited:
-        reasons.append(
-            f"{format_count(snapshot.rate_limited, 'waits', 'wait')} for a rate limit or a breaker"
-        )
+        reasons.append(f"{format_count(snapshot.rate_limited, 'waits', 'wait')} for a rate limit or a breaker")
     if snapshot.retries:
         reasons.append(f"{format_count(snapshot.retries, 'waits', 'wait')} for a retry")
     if snapshot.retries and snapshot.next_retry:

@@ -31,9 +31,7 @@ def _serve(
     X-Forwarded-For. Raises UsageError, with ``advice`` at its end, if the port is not available.
     """
     try:
-        listener = socket.create_server(
-            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
-        )
+        listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
         reason = (error.strerror or str(error)).partition(" (while")[0]
         raise UsageError(f"Cannot listen on {host}:{port}: {reason}. {advice}") from None

@@ -23,20 +23,14 @@ _NO_DATA = "No data is stored about this address."
 _MAX_INBOUND_BYTES = 1 << 20
 """How much of an inbound mail is read. The relevant parts come first."""
 
-commands = typer.Typer(
-    no_args_is_help=True, help="Import readers, unsubscribe them, and export or erase their data."
-)
+commands = typer.Typer(no_args_is_help=True, help="Import readers, unsubscribe them, and export or erase their data.")
 
 
 @commands.command("import")
 def import_(
-    file: Annotated[
-        Path, typer.Argument(help="CSV file with the columns address, name, languages, sections, …")
-    ],
+    file: Annotated[Path, typer.Argument(help="CSV file with the columns address, name, languages, sections, …")],
     newsletter: Annotated[str, typer.Option(help="The newsletter's slug.")],
-    rejects: Annotated[
-        Path | None, typer.Option(help="File for rejected lines. Default: NAME.rejects.csv.")
-    ] = None,
+    rejects: Annotated[Path | None, typer.Option(help="File for rejected lines. Default: NAME.rejects.csv.")] = None,
 ) -> None:
     """Import readers from CSV. Safe to repeat: existing readers keep their preferences."""
     bar = Progress(
@@ -177,9 +171,7 @@ def suppress(
     addresses: Annotated[list[str], typer.Argument(help="Addresses to suppress.")],
     reason: Annotated[SuppressionReason, typer.Option(help="Why.")] = SuppressionReason.manual,
     note: Annotated[str, typer.Option(help="Kept with the suppression; give no personal data.")] = "",
-    lift: Annotated[
-        bool, typer.Option("--lift", help="Remove the suppression (does not resubscribe).")
-    ] = False,
+    lift: Annotated[bool, typer.Option("--lift", help="Remove the suppression (does not resubscribe).")] = False,
 ) -> None:
     """Suppress addresses: never mail them again, and stop queued mail to them.
 

@@ -60,9 +60,7 @@ class Supervisor:
                 preexec_fn=_die_with_parent,
             )
 
-    def start_worker(
-        self, name: str, queues: str, threads: int, environment: Mapping[str, str] | None = None
-    ) -> None:
+    def start_worker(self, name: str, queues: str, threads: int, environment: Mapping[str, str] | None = None) -> None:
         """Start a Celery worker for a comma-separated list of queues."""
         command = [
             "celery",

@@ -101,9 +101,7 @@ class IssueSource:
 
     def story_languages(self) -> list[StoryLanguages]:
         """Return the stories with the languages in which each is ready."""
-        return [
-            StoryLanguages(story.story, story.section_bit, frozenset(story.texts)) for story in self.stories
-        ]
+        return [StoryLanguages(story.story, story.section_bit, frozenset(story.texts)) for story in self.stories]
 
     def sections_shown(self, language: str) -> int:
         """Return the mask of sections with at least one story in an edition of this language."""
@@ -141,9 +139,7 @@ class IssueSource:
         unfollowed: list[str] = []
         for section in self.sections:
             stories = [
-                self._edition_story(story, language)
-                for story in self.stories
-                if story.section_bit == section.bit
+                self._edition_story(story, language) for story in self.stories if story.section_bit == section.bit
             ]
             present = tuple(story for story in stories if story is not None)
             if not present:

@@ -72,9 +72,7 @@ def decide(
     return Decision(DeliveryState.pending, reply, now + jittered_backoff(attempts, min_backoff, rng))
 
 
-def decide_from_journal(
-    final_dot_sent: bool, reply: Reply | None, now: datetime, min_backoff: timedelta
-) -> Decision:
+def decide_from_journal(final_dot_sent: bool, reply: Reply | None, now: datetime, min_backoff: timedelta) -> Decision:
     """The ruling for a delivery whose worker is gone, from what its journal shows: whether its final dot may
     have gone out, and the relay's reply to it."""
     if reply is None and not final_dot_sent:

@@ -35,9 +35,7 @@ def parse_dsn(message: bytes) -> DeliveryStatus | None:
         mail = message_from_bytes(message, policy=policy.compat32)
         if mail.get_content_type() != "multipart/report":
             return None
-        statuses = [
-            status for part in mail.walk() if _is_delivery_status(part) for status in _parse_report(part)
-        ]
+        statuses = [status for part in mail.walk() if _is_delivery_status(part) for status in _parse_report(part)]
     except (RecursionError, TypeError, ValueError, LookupError):
         return None  # malformed MIME that the library cannot parse, such as parts nested a thousand deep
     order = ["failed", "delayed"]

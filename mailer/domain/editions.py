@@ -62,8 +62,5 @@ def section_bits(mask: int) -> list[int]:
 def missing_languages(stories: Iterable[StoryLanguages], rules: LanguageRules) -> list[tuple[int, str]]:
     """Return (story, language) pairs without a text. They block approval under the policy ``block``."""
     return [
-        (story.story, language)
-        for story in stories
-        for language in rules.languages
-        if language not in story.languages
+        (story.story, language) for story in stories for language in rules.languages if language not in story.languages
     ]

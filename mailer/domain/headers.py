@@ -40,9 +40,7 @@ class SenderIdentity:
     """URL of the public archive. Empty if there is none."""
 
 
-def edition_headers(
-    sender: SenderIdentity, subject: str, language: str
-) -> list[tuple[str, Sequence[HeaderPiece]]]:
+def edition_headers(sender: SenderIdentity, subject: str, language: str) -> list[tuple[str, Sequence[HeaderPiece]]]:
     """Return the headers of an edition as names and values, in order. Raises UnsafeHeader."""
     contact = (sender.reply_to or sender.sender_address).encode("ascii")
     sender_id = "".join(c for c in sender.list_id if c.isalnum())[:15]
@@ -73,11 +71,7 @@ def edition_headers(
         ("List-Unsubscribe-Post", [b"List-Unsubscribe=One-Click"]),
         ("List-Help", [b"<mailto:" + contact + b"?subject=help>"]),
         ("List-Owner", [b"<mailto:" + contact + b">"]),
-        *(
-            [("List-Archive", [b"<" + sender.archive_url.encode("ascii") + b">"])]
-            if sender.archive_url
-            else []
-        ),
+        *([("List-Archive", [b"<" + sender.archive_url.encode("ascii") + b">"])] if sender.archive_url else []),
         ("Feedback-ID", [f"{sender.feedback_id}:{sender_id}".encode("ascii")]),
         ("Content-Language", [language.encode("ascii")]),
         ("Precedence", [b"bulk"]),

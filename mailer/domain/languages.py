@@ -53,9 +53,7 @@ def match_language(requested: str, available: Sequence[str]) -> str | None:
             subtags.pop()
     language, script, region = _maximized(requested)
     relatives = [tag for tag in available if _maximized(tag)[:2] == (language, script)]
-    return next(
-        (tag for tag in relatives if _maximized(tag)[2] == region), relatives[0] if relatives else None
-    )
+    return next((tag for tag in relatives if _maximized(tag)[2] == region), relatives[0] if relatives else None)
 
 
 def _fallback_chain(requested: str, chains: FallbackChains) -> Sequence[str]:

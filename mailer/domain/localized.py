@@ -42,9 +42,7 @@ def ui_languages(languages: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(None, matches)))
 
 
-def ui_language(
-    preferred: Sequence[str], languages: Sequence[str], chains: FallbackChains, default: str
-) -> str:
+def ui_language(preferred: Sequence[str], languages: Sequence[str], chains: FallbackChains, default: str) -> str:
     """Return the catalogue for a reader's preferred languages, ``en`` if none matches."""
     match = choose_language(preferred, ui_languages(languages), chains, default)
     return match.language if match else "en"

@@ -33,9 +33,7 @@ def _email_address(value: str) -> str:
     except EmailNotValidError as error:
         raise ValueError(str(error)) from None
     if ascii_email is None:
-        raise ValueError(
-            "the part before the @ must be ASCII, because many mail servers cannot reply otherwise"
-        )
+        raise ValueError("the part before the @ must be ASCII, because many mail servers cannot reply otherwise")
     return ascii_email
 
 
@@ -115,9 +113,7 @@ class NewsletterSettings(_Strict):
         if (self.quiet_from is None) != (self.quiet_until is None) or (
             self.quiet_from is not None and self.quiet_from == self.quiet_until
         ):
-            raise ValueError(
-                "quiet hours need two different times: quiet_from = 21:00:00, quiet_until = 07:00:00"
-            )
+            raise ValueError("quiet hours need two different times: quiet_from = 21:00:00, quiet_until = 07:00:00")
         if self.default_language not in self.languages:
             raise ValueError(f"default_language {self.default_language} is not among languages")
         keys = [section.key for section in self.sections]

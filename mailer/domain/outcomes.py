@@ -198,9 +198,7 @@ def _permanent_without_enhanced(reply: Reply, stage: Stage) -> Outcome:
     if reply.code in _MAILBOX_REFUSAL_CODES:
         if _SAYS_POLICY.search(reply.text):
             return Outcome.POLICY
-        return (
-            Outcome.HARD_BOUNCE if at_rcpt and _SAYS_NO_SUCH_MAILBOX.search(reply.text) else Outcome.REJECTED
-        )
+        return Outcome.HARD_BOUNCE if at_rcpt and _SAYS_NO_SUCH_MAILBOX.search(reply.text) else Outcome.REJECTED
     if reply.code == 552:
         full = at_rcpt or (stage is not Stage.MAIL and _SAYS_FULL.search(reply.text))
         return Outcome.MAILBOX_FULL if full else Outcome.CONTENT_REJECTED

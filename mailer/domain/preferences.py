@@ -127,9 +127,7 @@ def _mask(bits: Iterable[int]) -> int:
     return sum(1 << bit for bit in bits)
 
 
-def with_unlisted_languages(
-    chosen: Sequence[str], current: Sequence[str], offered: Sequence[str]
-) -> tuple[str, ...]:
+def with_unlisted_languages(chosen: Sequence[str], current: Sequence[str], offered: Sequence[str]) -> tuple[str, ...]:
     """Return the chosen languages as the subscriber's list: ``sr-Latn-BA`` stays when ``sr-Latn`` was chosen for
     it, and languages that this newsletter does not offer keep their place for the others."""
     theirs: dict[str, str] = {}

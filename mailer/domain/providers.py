@@ -49,11 +49,7 @@ class Providers:
     def for_address(self, address: str) -> str:
         """Return the provider of an address, or its domain in lower case."""
         domain = address.rpartition("@")[2]
-        return (
-            self._provider_by_domain.get(domain)
-            or self._provider_by_domain.get(domain.lower())
-            or domain.lower()
-        )
+        return self._provider_by_domain.get(domain) or self._provider_by_domain.get(domain.lower()) or domain.lower()
 
     def configured_rate(self, provider: str) -> float:
         """Return the configured rate of a provider or domain in messages a second, 0 for no limit."""

@@ -18,9 +18,7 @@ class RelayRoute:
     warm_up: WarmUp | None = None
 
 
-def by_weight(
-    routes: Sequence[RelayRoute], blocked: Collection[str], sent: Mapping[str, float]
-) -> list[RelayRoute]:
+def by_weight(routes: Sequence[RelayRoute], blocked: Collection[str], sent: Mapping[str, float]) -> list[RelayRoute]:
     """Return the routes that are not blocked, in the order to try them.
 
     The route furthest behind its share of the ``sent`` messages comes first; spares come last.

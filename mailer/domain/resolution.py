@@ -52,9 +52,7 @@ def reply_pattern(codes: Sequence[str]) -> str | None:
     if not codes:
         return None
     basic = [code for code in codes if "." not in code]
-    enhanced = [
-        code.replace(".", r"\.") + (r"\.[0-9]+" * (2 - code.count("."))) for code in codes if "." in code
-    ]
+    enhanced = [code.replace(".", r"\.") + (r"\.[0-9]+" * (2 - code.count("."))) for code in codes if "." in code]
     # A bounce says the enhanced code first, a reply the basic one.
     ways = [rf"(?:{_ENHANCED_CODE} )?(?:{'|'.join(basic)})"] if basic else []
     ways += [rf"(?:{_BASIC_CODE} )?(?:{'|'.join(enhanced)})"] if enhanced else []

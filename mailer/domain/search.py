@@ -90,11 +90,7 @@ def snippet(text: str, matched_words: Set[str]) -> list[Fragment]:
     start = text.rfind(" ", 0, first - _LEAD_CHARS) + 1 if first > _LEAD_CHARS else 0
     end = len(text)
     if end - start > _SNIPPET_CHARS:
-        end = (
-            max(text.rfind(" ", start, start + _SNIPPET_CHARS), last)
-            if last
-            else text.rfind(" ", 0, _SNIPPET_CHARS)
-        )
+        end = max(text.rfind(" ", start, start + _SNIPPET_CHARS), last) if last else text.rfind(" ", 0, _SNIPPET_CHARS)
         end = end if end > start else start + _SNIPPET_CHARS
     pieces = highlighted(text[start:end], matched_words)
     return [

@@ -74,9 +74,7 @@ def match_stories(document: Sequence[StoryFingerprint], issue: Sequence[StoryFin
     if len(rest) == len(candidates):
         for index, candidate in zip(rest, candidates, strict=True):
             ours, theirs = document[index], issue[candidate]
-            conflict = any(
-                a and b and a != b for a, b in ((ours.dates, theirs.dates), (ours.picture, theirs.picture))
-            )
+            conflict = any(a and b and a != b for a, b in ((ours.dates, theirs.dates), (ours.picture, theirs.picture)))
             if not conflict:
                 pairs[index] = candidate
                 by_position.append(index)

@@ -161,9 +161,7 @@ class SectionParser:
             found = self._match_name(text, at)
             if not found:
                 unknown = re.split(r"[|;,]", text[at:], maxsplit=1)[0].strip()
-                raise InvalidValue(
-                    f"there is no section {quoted(unknown)}; there is {', '.join(self._keys)}, or none"
-                )
+                raise InvalidValue(f"there is no section {quoted(unknown)}; there is {', '.join(self._keys)}, or none")
             mask |= self._masks[found[1]]
             at = found.end()
         return mask
@@ -207,9 +205,7 @@ class SubscriberCsv:
         known = f"The columns are {', '.join(COLUMNS)}."
         for at, name in enumerate(names, start=1):
             if name not in COLUMNS and name not in REJECT_COLUMNS:
-                which = (
-                    f"Column {quoted(written[at - 1])} is not known" if name else f"Column {at} has no name"
-                )
+                which = f"Column {quoted(written[at - 1])} is not known" if name else f"Column {at} has no name"
                 raise ImportRefused(f"{which}. {known}")
             if names.index(name) != at - 1:
                 raise ImportRefused(f"There are two columns {name}. {known}")
@@ -238,17 +234,13 @@ class SubscriberCsv:
         self.columns = [written[at] for at in self._original_columns]
         """The header as it stands in the file."""
 
-    def read(
-        self, lines: Iterable[str], chunk_size: int
-    ) -> Iterator[tuple[CsvSubscribers, list[RejectedRow]]]:
+    def read(self, lines: Iterable[str], chunk_size: int) -> Iterator[tuple[CsvSubscribers, list[RejectedRow]]]:
         """What the lines behind the first say, ``size`` lines at a time. Blank lines are passed over."""
         lines, first = iter(lines), 2
         while chunk := list(islice(lines, chunk_size)):
             good, bad = CsvSubscribers(), list[RejectedRow]()
             for number in (
-                self._parse_fast_path(chunk, first, good)
-                if self._fast_path
-                else range(first, first + len(chunk))
+                self._parse_fast_path(chunk, first, good) if self._fast_path else range(first, first + len(chunk))
             ):
                 line = chunk[number - first].rstrip("\r\n")
                 fields = [line]
@@ -318,9 +310,7 @@ class SubscriberCsv:
         """Keep what ``_plain`` has to know to read a line like this one."""
         if not self._fast_path or '"' in line:
             return
-        self._known_middles[line.split(self.delimiter, 2)[2].rpartition(self.delimiter)[0]] = (
-            subscriber.choices
-        )
+        self._known_middles[line.split(self.delimiter, 2)[2].rpartition(self.delimiter)[0]] = subscriber.choices
         local, _, domain = fields[0].strip().rpartition("@")
         if is_plain_local_part(local):
             shown, ascii_domain = read_domain(domain)
@@ -356,14 +346,10 @@ class SubscriberCsv:
         )
 
     def _original_fields(self, fields: Sequence[str]) -> list[str]:
-        return (
-            [fields[at] for at in self._original_columns] if len(fields) == len(self._names) else list(fields)
-        )
+        return [fields[at] for at in self._original_columns] if len(fields) == len(self._names) else list(fields)
 
     def _parse_consent_date(self, written: str) -> datetime:
         at = read_consent_date(written)
         if not _EARLIEST_CONSENT <= at <= self._latest_consent:
-            raise InvalidValue(
-                f"the consent_date {quoted(written)} cannot be right: nobody agreed on that day"
-            )
+            raise InvalidValue(f"the consent_date {quoted(written)} cannot be right: nobody agreed on that day")
         return at

@@ -50,9 +50,7 @@ def read_address(written: str) -> tuple[str, str]:
                 return f"{local}@{unicode_domain}", f"{local.lower()}@{ascii_domain}"
         result = validate_email(written, check_deliverability=False, test_environment=True)
     except EmailNotValidError as error:
-        raise InvalidValue(
-            f"the address {quoted(written)} cannot be right: {str(error).rstrip('.')}"
-        ) from None
+        raise InvalidValue(f"the address {quoted(written)} cannot be right: {str(error).rstrip('.')}") from None
     return result.normalized, f"{result.local_part.casefold()}@{result.ascii_domain}"
 
 
@@ -63,9 +61,7 @@ _find_unsafe = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\
 def read_text(written: str, field_name: str) -> str:
     """Return a text in NFC. Raises InvalidValue."""
     if len(written) > MAX_TEXT_CHARS:
-        raise InvalidValue(
-            f"the {field_name} has {len(written)} characters; at most {MAX_TEXT_CHARS} are taken"
-        )
+        raise InvalidValue(f"the {field_name} has {len(written)} characters; at most {MAX_TEXT_CHARS} are taken")
     if not written.isprintable() and _find_unsafe(written):
         raise InvalidValue(f"the {field_name} {quoted(written)} holds a control character")
     return written if written.isascii() else unicodedata.normalize("NFC", written)
@@ -74,9 +70,7 @@ def read_text(written: str, field_name: str) -> str:
 def read_languages(written: str) -> tuple[str, ...]:
     """Return canonical tags in order of preference, without duplicates. Raises InvalidValue."""
     if len(written) > MAX_TEXT_CHARS:
-        raise InvalidValue(
-            f"the list of languages has {len(written)} characters; at most {MAX_TEXT_CHARS} are taken"
-        )
+        raise InvalidValue(f"the list of languages has {len(written)} characters; at most {MAX_TEXT_CHARS} are taken")
     try:
         tags = tuple(dict.fromkeys(canonical_tag(tag) for tag in re.split(r"[\s,;|]+", written) if tag))
     except InvalidLanguageTag as error:

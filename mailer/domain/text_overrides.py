@@ -40,9 +40,7 @@ def override_error(message: CatalogueMessage, override: OverrideText, plural_cou
     ``plural_count`` is the number of plural forms of the language.
     """
     if message.plural and (isinstance(override, str) or len(override) != plural_count):
-        return (
-            f"it has a plural: give a list of {plural_count} texts, one for each plural form of the language"
-        )
+        return f"it has a plural: give a list of {plural_count} texts, one for each plural form of the language"
     if not message.plural and not isinstance(override, str):
         return "it has no plural: give one text, not a list"
     required = set(_PLACEHOLDER.findall(message.text + message.plural))
@@ -50,9 +48,7 @@ def override_error(message: CatalogueMessage, override: OverrideText, plural_cou
         if not form.strip():
             return "the text must not be empty"
         if set(_PLACEHOLDER.findall(form)) != required:
-            return (
-                f"the text must contain {', '.join(sorted(required)) or 'no placeholder'}, spelled exactly so"
-            )
+            return f"the text must contain {', '.join(sorted(required)) or 'no placeholder'}, spelled exactly so"
         if "%" in _PLACEHOLDER.sub("", form).replace("%%", ""):
             return "write a percent sign as %%"
         if message.ends_in_slot and not form.endswith(f" {next(iter(required))}"):

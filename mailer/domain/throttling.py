@@ -68,9 +68,7 @@ class ThrottleState:
         """Return the rate limit, or None once the rate has recovered."""
         if self.rate is None or self.target_rate is None or self.slowed_at is None:
             return None
-        recovered = self.rate + self.target_rate * RECOVERY_PER_MINUTE * (
-            (now - self.slowed_at) / timedelta(minutes=1)
-        )
+        recovered = self.rate + self.target_rate * RECOVERY_PER_MINUTE * ((now - self.slowed_at) / timedelta(minutes=1))
         return recovered if recovered < self.target_rate else None
 
     def is_open(self, now: datetime) -> bool:
@@ -81,9 +79,7 @@ class ThrottleState:
         """Return whether the breaker is half-open: probe messages may be sent."""
         return self.open_until is not None and not self.is_open(now)
 
-    def slow_down(
-        self, now: datetime, observed_rate: float, configured_rate: float, reason: str
-    ) -> "ThrottleState":
+    def slow_down(self, now: datetime, observed_rate: float, configured_rate: float, reason: str) -> "ThrottleState":
         """Halve the rate. ``configured_rate`` is 0 if there is none."""
         if self.slowed_at is not None and now - self.slowed_at < _SLOWDOWN_COOLDOWN:
             return self

@@ -17,6 +17,4 @@ class WarmUp:
         """Return the number of messages allowed on a day, 0 before the start."""
         if day < self.starts_on:
             return 0
-        return int(
-            min(self.first_day_limit * self.daily_factor ** min((day - self.starts_on).days, 365), 1e12)
-        )
+        return int(min(self.first_day_limit * self.daily_factor ** min((day - self.starts_on).days, 365), 1e12))

@@ -100,9 +100,7 @@ class Delivery(Base):
 
     resolution: Mapped[Resolution | None] = mapped_column(enum_of(Resolution, "delivery_resolution"))
     """What was decided of it since its last attempt, other than by the relay's answer."""
-    resolution_source: Mapped[ResolutionSource | None] = mapped_column(
-        enum_of(ResolutionSource, "resolution_source")
-    )
+    resolution_source: Mapped[ResolutionSource | None] = mapped_column(enum_of(ResolutionSource, "resolution_source"))
     resolved_by: Mapped[str | None]
     """Of ``staff``: who."""
     resolution_note: Mapped[str | None]

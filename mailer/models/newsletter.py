@@ -33,9 +33,7 @@ class Newsletter(Base):
     """No first attempt between these, on the reader's own clock; they may span midnight."""
     public: Mapped[bool] = mapped_column(default=True, server_default="true")
     """Anybody may read its archive and subscribe."""
-    text_overrides: Mapped[dict[str, dict[str, Any]]] = mapped_column(
-        default=dict, server_default=text("'{}'")
-    )
+    text_overrides: Mapped[dict[str, dict[str, Any]]] = mapped_column(default=dict, server_default=text("'{}'"))
     """This newsletter's own words: see mailer.domain.text_overrides."""
 
     uncertain_policy: Mapped[str] = mapped_column(default="keep", server_default="keep")

@@ -39,9 +39,7 @@ class AddressChange(Base):
     __tablename__ = "address_change"
 
     id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
-    subscriber_id: Mapped[int] = mapped_column(
-        BigInteger, ForeignKey("subscriber.id", ondelete="CASCADE"), index=True
-    )
+    subscriber_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("subscriber.id", ondelete="CASCADE"), index=True)
     newsletter_id: Mapped[int] = mapped_column(ForeignKey("newsletter.id"))
     """In whose name the mails about it go out."""
     address: Mapped[str]
@@ -58,16 +56,12 @@ class TransactionalEmail(Base):
     __tablename__ = "transactional_email"
 
     id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
-    kind: Mapped[TransactionalEmailKind] = mapped_column(
-        enum_of(TransactionalEmailKind, "transactional_email_kind")
-    )
+    kind: Mapped[TransactionalEmailKind] = mapped_column(enum_of(TransactionalEmailKind, "transactional_email_kind"))
     newsletter_id: Mapped[int] = mapped_column(ForeignKey("newsletter.id"))
     subscriber_id: Mapped[int | None] = mapped_column(
         BigInteger, ForeignKey("subscriber.id", ondelete="CASCADE"), index=True
     )
-    signup_id: Mapped[int | None] = mapped_column(
-        BigInteger, ForeignKey("signup.id", ondelete="CASCADE"), index=True
-    )
+    signup_id: Mapped[int | None] = mapped_column(BigInteger, ForeignKey("signup.id", ondelete="CASCADE"), index=True)
     change_id: Mapped[int | None] = mapped_column(
         BigInteger, ForeignKey("address_change.id", ondelete="CASCADE"), index=True
     )

@@ -40,9 +40,7 @@ class SubscriberAlias(Base):
 
     id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     """What ``subscriber.id`` was; never given to anybody else."""
-    subscriber_id: Mapped[int] = mapped_column(
-        BigInteger, ForeignKey("subscriber.id", ondelete="CASCADE"), index=True
-    )
+    subscriber_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("subscriber.id", ondelete="CASCADE"), index=True)
 
 
 class Subscription(Base):
@@ -82,9 +80,7 @@ class Consent(Base):
     __tablename__ = "consent"
 
     id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
-    subscriber_id: Mapped[int] = mapped_column(
-        BigInteger, ForeignKey("subscriber.id", ondelete="CASCADE"), index=True
-    )
+    subscriber_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("subscriber.id", ondelete="CASCADE"), index=True)
     newsletter_id: Mapped[int] = mapped_column(ForeignKey("newsletter.id"))
     kind: Mapped[ConsentKind] = mapped_column(enum_of(ConsentKind, "consent_kind"))
     given: Mapped[bool]

@@ -87,9 +87,7 @@ def claim_planned(session: Session, issue: int, limit: int) -> PlannedBatches | 
     run = [row for place, row in enumerate(rows) if row.id == rows[0].id + place]
     if not run:
         return None
-    return PlannedBatches(
-        [row.id for row in run], [row.first_subscriber_id for row in run], run[-1].last_subscriber_id
-    )
+    return PlannedBatches([row.id for row in run], [row.first_subscriber_id for row in run], run[-1].last_subscriber_id)
 
 
 def list_language_preferences(session: Session, newsletter: int) -> list[list[str]]:

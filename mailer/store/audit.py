@@ -134,9 +134,7 @@ def findings(session: Session, issue: int) -> list[LedgerFinding]:
     found += _subscriber_findings("twice", "The delivery to subscriber {} stands twice in the ledger.", twice)
     if not any(batch.state == BatchState.planned for batch in batches):
         missing = _missing_deliveries(session, issue)
-        found += _subscriber_findings(
-            "missing", "Subscriber {} was a candidate and has no delivery.", missing
-        )
+        found += _subscriber_findings("missing", "Subscriber {} was a candidate and has no delivery.", missing)
     return found
 
 
@@ -153,9 +151,7 @@ def _check_batch(batch: Row[Any]) -> Iterator[LedgerFinding]:
     where = f"Batch {batch.id} (subscribers {batch.first_subscriber_id} to {batch.last_subscriber_id})"
     if batch.state == BatchState.planned:
         if batch.rows:
-            yield LedgerFinding(
-                "planned", f"{where} is not expanded and has {batch.rows} ledger rows.", batch.id
-            )
+            yield LedgerFinding("planned", f"{where} is not expanded and has {batch.rows} ledger rows.", batch.id)
         return
     if batch.rows != batch.candidates:
         what = f"{where} has {batch.candidates} candidates and {batch.rows} ledger rows."

@@ -87,9 +87,7 @@ def mark_enqueued(
     when = {"now": now, "stale": now - reenqueue_after}
     lost = session.scalars(text(_MARK_LOST_ENQUEUED), when) if retries else ()
     found = [(batch, True) for batch in lost]
-    due = session.execute(
-        text(_MARK_DUE_ENQUEUED), when | {"limit": limit, "first": first_attempts, "retry": retries}
-    )
+    due = session.execute(text(_MARK_DUE_ENQUEUED), when | {"limit": limit, "first": first_attempts, "retry": retries})
     return sorted(found + [(row.id, row.is_retry) for row in due])
 
 
@@ -137,9 +135,7 @@ def renew_lease(session: Session, claim: Claim, lease: timedelta) -> bool | None
     return bool(rows[0][0]) if rows else None
 
 
-def release(
-    session: Session, claim: Claim, not_before: datetime | None = None, *, as_retry: bool = False
-) -> None:
+def release(session: Session, claim: Claim, not_before: datetime | None = None, *, as_retry: bool = False) -> None:
     """End a claim: the batch is done, or ready again when its next delivery is due.
 
     ``again_at``: what is due already may not go out before then. ``retry``: it goes through the retry queue.
@@ -190,9 +186,7 @@ def has_waiting(session: Session, claim: Claim, *, other_issue: bool) -> bool:
         WHERE (b.issue_id <> :issue OR NOT :other_issue) AND b.state = 'ready' AND b.due_at <= clock_timestamp()
           AND i.state = 'sending' AND i.ready_at IS NOT NULL LIMIT 1
     """
-    return (
-        session.execute(text(query), {"issue": claim.issue, "other_issue": other_issue}).first() is not None
-    )
+    return session.execute(text(query), {"issue": claim.issue, "other_issue": other_issue}).first() is not None
 
 
 def lock_for_subscriber(session: Session, issue: int, subscriber: int) -> bool:

@@ -61,9 +61,7 @@ class Database:
                 yield session
         except OperationalError as error:
             if error.connection_invalidated or "connect" in str(error.orig):
-                raise DatabaseDown(
-                    f"The database does not answer: {str(error.orig).splitlines()[0]}"
-                ) from error
+                raise DatabaseDown(f"The database does not answer: {str(error.orig).splitlines()[0]}") from error
             if isinstance(error.orig, DeadlockDetected):
                 raise Deadlock(Deadlock.__doc__) from error
             raise
@@ -73,15 +71,11 @@ class Database:
         names = [table.name for table in Base.metadata.sorted_tables]
         with self.engine.begin() as connection:
             for part in connection.scalars(
-                text(
-                    "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'delivery'::regclass"
-                )
+                text("SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'delivery'::regclass")
             ).all():
                 connection.execute(text(f"DROP TABLE {part}"))
             size = connection.scalar(
-                text(
-                    "SELECT sum(pg_relation_size(name::regclass)) FROM unnest(cast(:names AS text[])) AS name"
-                ),
+                text("SELECT sum(pg_relation_size(name::regclass)) FROM unnest(cast(:names AS text[])) AS name"),
                 {"names": names},
             )
             if size and size > _DELETE_LIMIT_BYTES:

@@ -45,9 +45,7 @@ def copy_stories(session: Session, sources: Sequence[int], target: int) -> int:
         texts = issues.story_texts(session, source)
         for story, _ in issues.stories(session, source):
             position += 1
-            made = Story(
-                issue_id=target, section_id=story.section_id, position=position, picture_id=story.picture_id
-            )
+            made = Story(issue_id=target, section_id=story.section_id, position=position, picture_id=story.picture_id)
             session.add(made)
             session.flush()
             copied[story.id] = made.id

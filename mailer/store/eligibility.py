@@ -62,9 +62,7 @@ def skip_reason(*, now: str, digest: str, suppressed: str = IS_SUPPRESSED, with_
             SkipReason.no_language: "c.language IS NULL",
             SkipReason.nothing_in_sections: f"{EDITION_MASK} = 0",
         }
-    cases = " ".join(
-        f"WHEN {conditions[reason]} THEN '{reason}'" for reason in SkipReason if reason in conditions
-    )
+    cases = " ".join(f"WHEN {conditions[reason]} THEN '{reason}'" for reason in SkipReason if reason in conditions)
     return f"(CASE {cases} END)::skip_reason"
 
 

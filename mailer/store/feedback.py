@@ -61,9 +61,7 @@ def record_hard_bounces(session: Session, issue: int, replies: Mapping[int, str]
     session.execute(text(query), values)
 
 
-def record_unsubscribe_reason(
-    session: Session, newsletter: int, subscriber: int, reason: dict[str, str]
-) -> bool:
+def record_unsubscribe_reason(session: Session, newsletter: int, subscriber: int, reason: dict[str, str]) -> bool:
     """Add a reader's reason to their latest unsubscribe; True when there is one."""
     query = (
         select(Feedback)

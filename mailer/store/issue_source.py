@@ -55,9 +55,7 @@ def load_issue_source(session: Session, issue: Issue, urls: MailUrls) -> IssueSo
             languages, newsletter.fallbacks, newsletter.default_language, issue.missing_translations
         ),
         front_matter=fronts,
-        sections=[
-            SectionSource(section.bit, section.key, section.colour, section.titles) for section in sections
-        ],
+        sections=[SectionSource(section.bit, section.key, section.colour, section.titles) for section in sections],
         stories=[
             StorySource(
                 story.id,
@@ -83,13 +81,10 @@ def _story_text(row: StoryTranslation, contact_notes: Sequence[str]) -> StoryTex
         Dateline(
             line["text"],
             tuple(
-                DateRange(date.fromisoformat(span["start"]), date.fromisoformat(span["end"]))
-                for span in line["dates"]
+                DateRange(date.fromisoformat(span["start"]), date.fromisoformat(span["end"])) for span in line["dates"]
             ),
             line["place"],
         )
         for line in row.datelines
     )
-    return StoryText(
-        row.headline, row.body, datelines, row.alt, row.link, row.link_label, tuple(contact_notes)
-    )
+    return StoryText(row.headline, row.body, datelines, row.alt, row.link, row.link_label, tuple(contact_notes))

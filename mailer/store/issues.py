@@ -54,9 +54,7 @@ def state(session: Session, issue: int) -> IssueState:
 
 def max_rates(session: Session) -> dict[int, float]:
     """Messages a second for the issues that are going out with a limit of their own."""
-    query = select(Issue.id, Issue.max_rate).where(
-        Issue.max_rate.is_not(None), Issue.state == IssueState.sending
-    )
+    query = select(Issue.id, Issue.max_rate).where(Issue.max_rate.is_not(None), Issue.state == IssueState.sending)
     return {id: float(rate) for id, rate in session.execute(query) if rate}
 
 
@@ -120,9 +118,7 @@ def log(session: Session, issue: int, actor: str, kind: IssueEventKind, detail: 
 
 
 def events(session: Session, issue: int) -> list[IssueEvent]:
-    return list(
-        session.scalars(select(IssueEvent).where(IssueEvent.issue_id == issue).order_by(IssueEvent.id))
-    )
+    return list(session.scalars(select(IssueEvent).where(IssueEvent.issue_id == issue).order_by(IssueEvent.id)))
 
 
 def front_matter(session: Session, issue: int) -> dict[str, IssueTranslation]:

@@ -88,9 +88,7 @@ WHERE d.issue_id = %(issue)s AND d.subscriber_id = due.subscriber_id AND d.state
 RETURNING d.subscriber_id, d.edition_id, d.attempts, due.address, due.name, due.text_only, d.skip_reason
 """
 _RESERVE_ANY = _RESERVE.format(picked=_DUE, reason=_SKIP_REASON, readers=_SUBSCRIBER_JOINS)
-_RESERVE_WITHIN_QUOTAS = _RESERVE.format(
-    picked=_DUE_WITHIN_QUOTAS, reason=_SKIP_REASON, readers=_SUBSCRIBER_JOINS
-)
+_RESERVE_WITHIN_QUOTAS = _RESERVE.format(picked=_DUE_WITHIN_QUOTAS, reason=_SKIP_REASON, readers=_SUBSCRIBER_JOINS)
 
 _QUIET_HOURS = """
 SELECT clock_timestamp(), quiet_from, quiet_until FROM newsletter
@@ -286,9 +284,7 @@ def _record_others(
     return len(rows)
 
 
-def _add_to_counts(
-    session: Session, claim: Claim, failed: int = 0, skipped: int = 0, uncertain: int = 0
-) -> None:
+def _add_to_counts(session: Session, claim: Claim, failed: int = 0, skipped: int = 0, uncertain: int = 0) -> None:
     query = """
         UPDATE batch SET failed = failed + :failed, skipped = skipped + :skipped,
             uncertain = uncertain + :uncertain
@@ -361,9 +357,7 @@ def cancel_unsent(session: Session, claim: Claim, now: datetime) -> None:
 def cancel_pending(session: Session, issue: int, now: datetime) -> int:
     """Skip whatever is not with a worker; returns how many readers. Who has no ledger row yet gets one."""
     # Whoever expands or takes deliveries holds their batch: with all batches held, nobody waits for us half way.
-    session.execute(
-        text("SELECT FROM batch WHERE issue_id = :issue ORDER BY id FOR UPDATE"), {"issue": issue}
-    )
+    session.execute(text("SELECT FROM batch WHERE issue_id = :issue ORDER BY id FOR UPDATE"), {"issue": issue})
     query = """
         WITH planned AS (
             SELECT b.id, s.subscriber_id

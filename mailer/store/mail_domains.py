@@ -15,9 +15,7 @@ def mx_hosts(session: Session) -> dict[str, str]:
     return {row.domain: row.mx_host for row in found}
 
 
-def stale_domains(
-    session: Session, min_subscribers: int, looked_up_before: datetime, limit: int
-) -> list[str]:
+def stale_domains(session: Session, min_subscribers: int, looked_up_before: datetime, limit: int) -> list[str]:
     """Domains of at least that many readers that were not looked up since ``before``; the largest first."""
     query = """
         SELECT domain FROM (
@@ -28,9 +26,7 @@ def stale_domains(
         )
         ORDER BY n DESC LIMIT :limit
     """
-    return list(
-        session.scalars(text(query), {"readers": min_subscribers, "before": looked_up_before, "limit": limit})
-    )
+    return list(session.scalars(text(query), {"readers": min_subscribers, "before": looked_up_before, "limit": limit}))
 
 
 def save_mx_host(session: Session, domain: str, mx_host: str, now: datetime) -> None:

@@ -69,9 +69,7 @@ def always_mask(session: Session, newsletter: int) -> int:
     return sum(1 << bit for bit in session.scalars(query))
 
 
-def page_frame(
-    newsletter: Newsletter, preferred_languages: Sequence[str], content_language: str = ""
-) -> PageFrame:
+def page_frame(newsletter: Newsletter, preferred_languages: Sequence[str], content_language: str = "") -> PageFrame:
     """Return the frame of a newsletter's pages for somebody who prefers these languages, best first.
 
     ``content_language``: of the newsletter's own texts where it is not the language of the page.

@@ -66,9 +66,7 @@ _EXPORT_QUERIES = {
 }
 
 
-def export_rows(
-    session: Session, subscriber: int | None, address_hash: bytes
-) -> dict[str, list[dict[str, Any]]]:
+def export_rows(session: Session, subscriber: int | None, address_hash: bytes) -> dict[str, list[dict[str, Any]]]:
     """Table by table, row by row, what is held about a person."""
     values = {"subscriber": subscriber or 0, "hash": address_hash}
     return {
@@ -103,9 +101,7 @@ def erase_requests(session: Session, address_hash: bytes) -> int:
     values = {"hash": address_hash, "tail": address_hash}
     session.execute(text("DELETE FROM address_change WHERE address_hash = :hash"), values)
     session.execute(
-        text(
-            "DELETE FROM rate_limit_window WHERE right(encode(subject_hash, 'hex'), 32) = encode(:tail, 'hex')"
-        ),
+        text("DELETE FROM rate_limit_window WHERE right(encode(subject_hash, 'hex'), 32) = encode(:tail, 'hex')"),
         values,
     )
     return erase_signups(session, address_hash)
@@ -116,9 +112,7 @@ def erase_signups(session: Session, address_hash: bytes) -> int:
     return session.connection().execute(delete(Signup).where(Signup.address_hash == address_hash)).rowcount
 
 
-def suppress_hash(
-    session: Session, address_hash: bytes, reason: SuppressionReason, source: SuppressionSource
-) -> None:
+def suppress_hash(session: Session, address_hash: bytes, reason: SuppressionReason, source: SuppressionSource) -> None:
     """Suppress an address and keep nothing else of it: an earlier reason stays, the note beside it goes."""
     query = """
         INSERT INTO suppression (address_hash, reason, source) VALUES (:hash, :reason, :source)
@@ -188,14 +182,10 @@ def merge(session: Session, absorbed: int, kept: int, now: datetime) -> None:
         values,
     )
     for table in ("consent", "feedback"):
-        session.execute(
-            text(f"UPDATE {table} SET subscriber_id = :into WHERE subscriber_id = :other"), values
-        )
+        session.execute(text(f"UPDATE {table} SET subscriber_id = :into WHERE subscriber_id = :other"), values)
     session.execute(text(_MOVE_PENDING), values)
     # Mail that went to the other one goes on leading somewhere: one must always be able to leave by it.
-    session.execute(
-        text("UPDATE subscriber_alias SET subscriber_id = :into WHERE subscriber_id = :other"), values
-    )
+    session.execute(text("UPDATE subscriber_alias SET subscriber_id = :into WHERE subscriber_id = :other"), values)
     session.execute(text("INSERT INTO subscriber_alias (id, subscriber_id) VALUES (:other, :into)"), values)
     erase(session, absorbed, now)
 

@@ -83,9 +83,7 @@ class PostponedDomain(NamedTuple):
     earliest_retry_at: datetime | None
 
 
-def list_postponed(
-    session: Session, now: datetime, limit: int, *, include_blocked: bool
-) -> list[PostponedDomain]:
+def list_postponed(session: Session, now: datetime, limit: int, *, include_blocked: bool) -> list[PostponedDomain]:
     """What was put off, by domain, most first.
 
     ``held``: also what was not tried before, is due, and is left over in a batch that comes later or through the

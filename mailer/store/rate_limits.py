@@ -17,17 +17,9 @@ def hit(session: Session, subject_hash: bytes, now: datetime, window: timedelta)
         ON CONFLICT (subject_hash, window_start) DO UPDATE SET hits = rate_limit_window.hits + 1 RETURNING hits
     """
     window_start = now - (now - _WINDOW_ORIGIN) % window
-    return int(
-        session.execute(
-            text(query), {"subject_hash": subject_hash, "window_start": window_start}
-        ).scalar_one()
-    )
+    return int(session.execute(text(query), {"subject_hash": subject_hash, "window_start": window_start}).scalar_one())
 
 
 def delete_expired(session: Session, before: datetime) -> int:
     """Drop windows that began before this; returns how many."""
-    return (
-        session.connection()
-        .execute(delete(RateLimitWindow).where(RateLimitWindow.window_start < before))
-        .rowcount
-    )
+    return session.connection().execute(delete(RateLimitWindow).where(RateLimitWindow.window_start < before)).rowcount

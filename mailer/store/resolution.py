@@ -136,9 +136,7 @@ def resolve(
     return moved
 
 
-def retry_failed(
-    session: Session, issue: int, subscribers: Sequence[int], actor: str, now: datetime
-) -> list[int]:
+def retry_failed(session: Session, issue: int, subscribers: Sequence[int], actor: str, now: datetime) -> list[int]:
     """Make the failed ones among some deliveries due; return whose. Lock the issue first."""
     by = ResolvedBy(ResolutionSource.staff, actor)
     return _change_state(session, issue, subscribers, Resolution.retry, by, now)
@@ -237,9 +235,7 @@ def resend_by_policy(session: Session, issue: int, subscribers: Sequence[int], n
 _MAX_LISTED = 20
 
 
-def _log(
-    session: Session, issue: int, resolution: Resolution, by: ResolvedBy, subscribers: Sequence[int]
-) -> None:
+def _log(session: Session, issue: int, resolution: Resolution, by: ResolvedBy, subscribers: Sequence[int]) -> None:
     """Write a resolution into the issue's log: no addresses, which would outlive their owner's data."""
     if not subscribers:
         return

@@ -30,9 +30,7 @@ def delete_expired(session: Session, category: str, before: datetime) -> int:
         "feedback": _ANONYMIZE_FEEDBACK,
         "replies": _REDACT_REPLIES,
     }
-    values = (
-        {"before": before, "kept": RETAINED_REPLY_PATTERN} if category == "replies" else {"before": before}
-    )
+    values = {"before": before, "kept": RETAINED_REPLY_PATTERN} if category == "replies" else {"before": before}
     return session.connection().execute(text(statements[category]), values).rowcount
 
 
@@ -45,9 +43,7 @@ def inactive_since(session: Session, before: datetime, limit: int) -> list[tuple
               AND (s.state <> 'unsubscribed' OR s.changed_at >= :before))
         ORDER BY r.id LIMIT :limit
     """
-    return [
-        (row.id, row.address_hash) for row in session.execute(text(query), {"before": before, "limit": limit})
-    ]
+    return [(row.id, row.address_hash) for row in session.execute(text(query), {"before": before, "limit": limit})]
 
 
 def start_run(session: Session, now: datetime, min_interval: timedelta) -> RetentionRun | None:

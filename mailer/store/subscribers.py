@@ -43,9 +43,7 @@ def subscription(session: Session, newsletter: int, subscriber: int) -> Subscrip
     return session.get(Subscription, (newsletter, subscriber))
 
 
-def get_or_create(
-    session: Session, address: str, address_hash: bytes, languages: Sequence[str]
-) -> Subscriber:
+def get_or_create(session: Session, address: str, address_hash: bytes, languages: Sequence[str]) -> Subscriber:
     """Somebody new, or whoever came in by this address at this very moment."""
     values = {"address": address, "address_hash": address_hash, "languages": list(languages)}
     session.execute(insert(Subscriber).values(values).on_conflict_do_nothing())
@@ -171,9 +169,7 @@ def last_unsubscribe_channel(session: Session, newsletter: int, subscriber: int)
     return session.scalar(query.order_by(Consent.at.desc(), Consent.id.desc()).limit(1))
 
 
-def save_previous(
-    subscription: Subscription, previous_preferences: dict[str, Any] | None, now: datetime
-) -> None:
+def save_previous(subscription: Subscription, previous_preferences: dict[str, Any] | None, now: datetime) -> None:
     """Keep what a change replaced; None forgets it."""
     subscription.previous_preferences, subscription.previous_at = (
         previous_preferences,
@@ -192,9 +188,7 @@ def can_undo(subscription: Subscription, link_kind: LinkKind, now: datetime) -> 
     )
 
 
-def set_state(
-    session: Session, newsletter: int, subscriber: int, state: SubscriptionState, now: datetime
-) -> bool:
+def set_state(session: Session, newsletter: int, subscriber: int, state: SubscriptionState, now: datetime) -> bool:
     """True when this changed something."""
     query = (
         update(Subscription)
@@ -276,9 +270,7 @@ def consents(session: Session, subscriber: int) -> list[ConsentRecord]:
     query = f"SELECT * FROM ({CONSENTS}) c ORDER BY at, id"
     return [
         ConsentRecord(newsletter, ConsentKind(kind), given, ConsentChannel(channel), *rest)
-        for newsletter, kind, given, channel, *rest, _ in session.execute(
-            text(query), {"subscriber": subscriber}
-        )
+        for newsletter, kind, given, channel, *rest, _ in session.execute(text(query), {"subscriber": subscriber})
     ]
 
 

@@ -28,9 +28,7 @@ def update(
     """Change what holds one back, alone: others who want to wait. Returns what was in force, and what is now."""
     blank = insert(Row).values(**asdict(ThrottleState(scope, name)))
     # One statement: between two of them, somebody else may delete the row.
-    held = blank.on_conflict_do_update(
-        index_elements=[Row.scope, Row.name], set_={"name": blank.excluded.name}
-    )
+    held = blank.on_conflict_do_update(index_elements=[Row.scope, Row.name], set_={"name": blank.excluded.name})
     row = session.scalars(held.returning(Row), execution_options={"populate_existing": True}).one()
     before = _from_row(row)
     changed = transition(before)
@@ -72,9 +70,7 @@ def lock_daily_sent(session: Session, relay: str, day: date) -> int:
     transaction."""
     session.execute(insert(RelayDailyUsage).values(relay=relay, day=day, sent=0).on_conflict_do_nothing())
     query = (
-        select(RelayDailyUsage.sent)
-        .where(RelayDailyUsage.relay == relay, RelayDailyUsage.day == day)
-        .with_for_update()
+        select(RelayDailyUsage.sent).where(RelayDailyUsage.relay == relay, RelayDailyUsage.day == day).with_for_update()
     )
     return session.scalars(query).one()
 

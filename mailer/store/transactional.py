@@ -59,9 +59,7 @@ def lock_pending(
     return session.scalars(query.with_for_update()).first()
 
 
-def last_due_at(
-    session: Session, kind: TransactionalEmailKind, newsletter: int, subscriber: int
-) -> datetime | None:
+def last_due_at(session: Session, kind: TransactionalEmailKind, newsletter: int, subscriber: int) -> datetime | None:
     query = select(func.max(TransactionalEmail.due_at)).where(
         TransactionalEmail.kind == kind,
         TransactionalEmail.newsletter_id == newsletter,
@@ -132,9 +130,7 @@ def load_contexts(session: Session, email_ids: Sequence[int]) -> list[Transactio
 
 def renew_lease(session: Session, email_ids: Sequence[int], until: datetime) -> None:
     """Have the lease of notes that are still with the relay end later."""
-    session.execute(
-        update(TransactionalEmail).where(TransactionalEmail.id.in_(email_ids)).values(lease_until=until)
-    )
+    session.execute(update(TransactionalEmail).where(TransactionalEmail.id.in_(email_ids)).values(lease_until=until))
 
 
 def record_result(session: Session, email_id: int, **values: object) -> None:

@@ -17,8 +17,7 @@ from mailer.web.static import static_url
 from mailer.web.theme import theme_url
 
 CSP = (
-    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none';"
-    " frame-ancestors 'none'"
+    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 PRIVATE_HEADERS = {
     "Cache-Control": "no-store",

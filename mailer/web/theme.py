@@ -31,8 +31,7 @@ def theme_url(colours: Mapping[str, str], sections: Sequence[str] = ()) -> str:
     accent = given[0] if _COLOUR.fullmatch(given[0]) else default.accent
     usual = [*(getattr(default, part) for part in _THEME_COLOURS), *(accent for _ in sections)]
     name = "-".join(
-        (colour if _COLOUR.fullmatch(colour) else other)[1:].lower()
-        for colour, other in zip(given, usual, strict=True)
+        (colour if _COLOUR.fullmatch(colour) else other)[1:].lower() for colour, other in zip(given, usual, strict=True)
     )
     return f"{urls.THEME.format(colours=name)}?v={fingerprint(_stylesheet(name).encode())[:12]}"
 
@@ -62,9 +61,7 @@ def _stylesheet(name: str) -> str:
         "ink": shades.dark_text,
         "ink-soft": shades.dark_muted,
         "line": shades.dark_border,
-        "line-strong": ensure_contrast(
-            shades.dark_border, shades.dark_surface, min_ratio=_MIN_CONTROL_CONTRAST
-        ),
+        "line-strong": ensure_contrast(shades.dark_border, shades.dark_surface, min_ratio=_MIN_CONTROL_CONTRAST),
         "accent": shades.accent.dark_text,
         "on-accent": shades.dark_surface,
     }
@@ -72,9 +69,7 @@ def _stylesheet(name: str) -> str:
     return (
         _css_rules({":root": light} | {f".tone-{number}": {"tone": shade.text} for number, shade in tones})
         + "@media screen and (prefers-color-scheme: dark) {\n"  # paper is light
-        + _css_rules(
-            {":root": dark} | {f".tone-{number}": {"tone": shade.dark_text} for number, shade in tones}
-        )
+        + _css_rules({":root": dark} | {f".tone-{number}": {"tone": shade.dark_text} for number, shade in tones})
         + "}\n"
     )
 

@@ -51,9 +51,7 @@ def test_days_across_months_and_years() -> None:
     )
 
 
-@given(
-    st.sampled_from(sorted(languages())), st.dates(date(2000, 1, 1), date(2050, 1, 1)), st.integers(1, 500)
-)
+@given(st.sampled_from(sorted(languages())), st.dates(date(2000, 1, 1), date(2050, 1, 1)), st.integers(1, 500))
 def test_a_range_names_both_days_and_the_year(language: str, start: date, length: int) -> None:
     end = date.fromordinal(start.toordinal() + length)
     words = format_date_range(DateRange(start, end), language)
@@ -103,6 +101,4 @@ def test_lists_and_names_of_languages() -> None:
     assert language_name("en", "sr-Cyrl") == "енглески"
     assert language_name("sr-Cyrl", "fr") == "serbe (cyrillique)"
     assert language_name("qqx", "fr") == "qqx"
-    assert (
-        format_day(date(2026, 9, 30), "fr-CH") == format_day(date(2026, 9, 30), "fr") == "30 septembre 2026"
-    )
+    assert format_day(date(2026, 9, 30), "fr-CH") == format_day(date(2026, 9, 30), "fr") == "30 septembre 2026"

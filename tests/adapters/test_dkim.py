@@ -53,9 +53,7 @@ def verified(message: bytes, records: dict[str, str]) -> list[dict[str, str]]:
     ours = [field for field in fields if field.lower().startswith(b"dkim-signature:")]
     for number in range(len(ours)):
         try:
-            holds = dkim.DKIM(message).verify(
-                number, lambda name, timeout: records[name.decode().rstrip(".")]
-            )
+            holds = dkim.DKIM(message).verify(number, lambda name, timeout: records[name.decode().rstrip(".")])
         except dkim.ValidationError as error:
             raise Invalid("body" if "body hash" in str(error) else str(error)) from None
         if not holds:
@@ -99,9 +97,7 @@ DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/relaxed;
  dA+L10TeYt9BgDfQNZtKdN1WO//KgIqXP7OdEFE4LjFYNcUxZQ4FADY+8=
 """.replace("\n", "\r\n").encode()
 RFC_RECORDS = {
-    "brisbane._domainkey.football.example.com": (
-        "v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="
-    ),
+    "brisbane._domainkey.football.example.com": ("v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="),
     "test._domainkey.football.example.com": (
         "v=DKIM1; k=rsa; p=MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQDkHlOQoBTzWR"
         "iGs5V6NpP3idY6Wk08a5qhdR6wy5bdOKb2jLQiY/J16JYi0Qvx/b"
@@ -238,9 +234,7 @@ COVERED = [
 @pytest.mark.parametrize("name", COVERED)
 def test_a_signed_field_can_be_neither_changed_nor_removed(name: str) -> None:
     message, signature = b"".join(LATIN), SIGNER.sign(LATIN)
-    found = [
-        f for f in fields_of(message.split(b"\r\n\r\n")[0] + b"\r\n") if f.startswith(f"{name}:".encode())
-    ]
+    found = [f for f in fields_of(message.split(b"\r\n\r\n")[0] + b"\r\n") if f.startswith(f"{name}:".encode())]
     assert len(found) == 1
     changed = found[0].replace(b"\r\n", b"x\r\n", 1)
     for instead in (b"", changed):

@@ -15,9 +15,7 @@ from mailer.domain.text_overrides import OverrideText
 
 TEMPLATES = Path(__file__).parents[2] / "templates"
 HEADER = 'msgid ""\nmsgstr ""\n"Content-Type: text/plain; charset=utf-8\\n"\n"Plural-Forms: {}\\n"\n\n'
-SERBIAN = (
-    "nplurals=3; plural=(n%10==1 && n%100!=11 ? 0 : n%10>=2 && n%10<=4 && (n%100<10 || n%100>=20) ? 1 : 2);"
-)
+SERBIAN = "nplurals=3; plural=(n%10==1 && n%100!=11 ? 0 : n%10>=2 && n%10<=4 && (n%100<10 || n%100>=20) ? 1 : 2);"
 
 
 def write(folder: Path, tag: str, words: str, plural: str = "nplurals=2; plural=(n != 1);") -> None:
@@ -35,9 +33,7 @@ def test_a_catalogue_is_found_by_its_tag_or_a_wider_one(tmp_path: Path) -> None:
 
 
 def test_what_has_no_translation_is_english(tmp_path: Path) -> None:
-    write(
-        tmp_path, "fr", 'msgid "Unsubscribe"\nmsgstr ""\n\n#, fuzzy\nmsgid "Read more"\nmsgstr "Peut-être"\n'
-    )
+    write(tmp_path, "fr", 'msgid "Unsubscribe"\nmsgstr ""\n\n#, fuzzy\nmsgid "Read more"\nmsgstr "Peut-être"\n')
     french = Catalogues(tmp_path).translations("fr")
     assert french.gettext("Unsubscribe") == "Unsubscribe"
     assert french.gettext("Read more") == "Read more"
@@ -121,9 +117,7 @@ def test_own_words_that_do_not_fit_are_passed_over() -> None:
 
 
 def test_a_language_without_a_catalogue_has_the_plurals_of_cldr() -> None:
-    own: dict[str, OverrideText] = {
-        COUNTED: [f"{form} %(num)d %(sections)s" for form in ("one", "few", "many")]
-    }
+    own: dict[str, OverrideText] = {COUNTED: [f"{form} %(num)d %(sections)s" for form in ("one", "few", "many")]}
     polish = Catalogues(TEMPLATES / "locales").translations("pl", own)
     assert [polish.ngettext(COUNTED, "", number).split()[0] for number in (1, 3, 5, 22)] == [
         "one",
@@ -139,9 +133,7 @@ def test_a_language_without_a_catalogue_has_the_plurals_of_cldr() -> None:
 def test_every_language_can_have_own_words_by_number(tag: str, tmp_path: Path) -> None:
     """Whatever CLDR's rule is: a catalogue's header can say it, and each number gets its form."""
     rule = Locale.parse(tag).plural_form
-    forms = [
-        form for form in ("zero", "one", "two", "few", "many", "other") if form in map(rule, range(1001))
-    ]
+    forms = [form for form in ("zero", "one", "two", "few", "many", "other") if form in map(rule, range(1001))]
     (tmp_path / "messages.pot").write_text(
         HEADER.format("nplurals=2; plural=(n != 1);") + 'msgid "%(num)d"\nmsgid_plural "%(num)ds"\n'
         'msgstr[0] ""\nmsgstr[1] ""\n',

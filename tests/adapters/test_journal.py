@@ -29,9 +29,7 @@ def test_a_successor_reads_what_was_handed_over_and_answered(tmp_path: Path) -> 
     # The worker is gone now: nothing was closed.
     found = Journals(tmp_path).close_and_read(7, 2, journals.worker)
     assert found == JournalEvidence(frozenset({1, 2}), {1: OK})
-    assert Journals(tmp_path).close_and_read(7, 3, journals.worker) == JournalEvidence(), (
-        "each claim has its own"
-    )
+    assert Journals(tmp_path).close_and_read(7, 3, journals.worker) == JournalEvidence(), "each claim has its own"
     journal.delete()
     assert not list((tmp_path / "journal").glob("*.log"))
 
@@ -47,9 +45,7 @@ def test_an_answer_is_written_down_without_addresses(tmp_path: Path) -> None:
 
 def test_a_missing_journal_proves_something_only_where_it_would_be(tmp_path: Path) -> None:
     here, elsewhere = Journals(tmp_path / "here"), Journals(tmp_path / "elsewhere")
-    assert here.close_and_read(1, 1, here.worker) == JournalEvidence(), (
-        "it is made before the first message goes out"
-    )
+    assert here.close_and_read(1, 1, here.worker) == JournalEvidence(), "it is made before the first message goes out"
     assert here.close_and_read(1, 1, elsewhere.worker) is None
     assert here.close_and_read(1, 1, "") is None
 

@@ -47,9 +47,7 @@ def test_askers_share_a_bucket(limiter: Limiter, valkey: Valkey) -> None:
     began = time.monotonic()
     other = Limiter(valkey.url)
     threads = [
-        threading.Thread(
-            target=lambda one=one: counts.append(drawn(one, TokenRequest([RateLimit("a", 100)], 10), 1))
-        )
+        threading.Thread(target=lambda one=one: counts.append(drawn(one, TokenRequest([RateLimit("a", 100)], 10), 1)))
         for one in (limiter, other)
     ]
     for thread in threads:

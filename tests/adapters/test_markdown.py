@@ -107,9 +107,7 @@ def test_markdown_as_html() -> None:
         "<p>The 9<sup>th</sup> <em>meeting</em> of <strong>all</strong></p>\n"
     )
     assert to_html("# Title\n\n- one\n- two") == "<h4>Title</h4>\n<ul>\n<li>one</li>\n<li>two</li>\n</ul>\n"
-    assert to_html("[a](https://example.org/?x=1&y=2)") == (
-        '<p><a href="https://example.org/?x=1&amp;y=2">a</a></p>\n'
-    )
+    assert to_html("[a](https://example.org/?x=1&y=2)") == ('<p><a href="https://example.org/?x=1&amp;y=2">a</a></p>\n')
     assert to_html("one\\\ntwo") == "<p>one<br>\ntwo</p>\n"
     assert to_html("`ina@example.org`") == "<p>ina@example.org</p>\n"
 
@@ -211,7 +209,5 @@ def test_a_mail_address_that_is_written_out_is_a_link(source: str, found: list[s
     assert re.findall(r'<a href="mailto:([^"]+)">\1</a>', to_html(source)) == found
     assert to_html(source).count("mailto:") == len(found)
     for address in found:
-        assert re.findall(rf"[\w.+-]*{re.escape(address)}", to_text(source)) == [address], (
-            "and is printed once"
-        )
+        assert re.findall(rf"[\w.+-]*{re.escape(address)}", to_text(source)) == [address], "and is printed once"
     assert "<a" not in inline_html(source)

@@ -198,9 +198,7 @@ def test_what_looks_like_markup_stays_words() -> None:
     assert page.texts["h1"] == page.texts["h3"] == page.texts["title"] == [nasty]
 
 
-@pytest.mark.parametrize(
-    "url", ["javascript:alert(1)", "/relative", "data:text/html,x", "https://", "//x.org"]
-)
+@pytest.mark.parametrize("url", ["javascript:alert(1)", "/relative", "data:text/html,x", "https://", "//x.org"])
 def test_a_link_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(UnsafeLink):
         RENDERER.render(in_one_section(story(link=url)))
@@ -220,9 +218,7 @@ def test_a_colour_cannot_carry_css() -> None:
 def test_nothing_is_loaded_but_the_pictures() -> None:
     html = RENDERER.render(edition()).html
     assert not re.search(r"@import|<link|<script|url\(|fonts\.googleapis", html)
-    assert all(
-        (src or "").startswith("https://pictures.example.org/") for src in Page(html).attributes("img", "src")
-    )
+    assert all((src or "").startswith("https://pictures.example.org/") for src in Page(html).attributes("img", "src"))
 
 
 def test_every_mjml_tag_is_known() -> None:
@@ -235,9 +231,7 @@ def test_every_mjml_tag_is_known() -> None:
     for template in (TEMPLATES / "email").rglob("*.mjml"):
         used |= set(re.findall(r"</?(mj[\w-]*)", template.read_text("utf-8")))
     assert used == known
-    unknown = (
-        "<mjml><mj-body><mj-section><mj-column><{0}>x{0}</{0}></mj-column></mj-section></mj-body></mjml>"
-    )
+    unknown = "<mjml><mj-body><mj-section><mj-column><{0}>x{0}</{0}></mj-column></mj-section></mj-body></mjml>"
     assert "xmj-text" in to_html(unknown.format("mj-text"))
 
 
@@ -261,12 +255,8 @@ def test_slots_come_through_and_the_readers_own_end_their_lines(language: str) -
 
 
 @pytest.mark.parametrize(("sections", "widths"), [(0, set()), (1, {"100"}), (2, {"50"}), (5, {"50"})])
-def test_the_contents_fill_the_page_and_are_left_out_for_a_single_story(
-    sections: int, widths: set[str]
-) -> None:
-    several = [
-        EditionSection(f"s{n}", f"Title {n}", "en", (story(n), story(10 + n))) for n in range(sections)
-    ]
+def test_the_contents_fill_the_page_and_are_left_out_for_a_single_story(sections: int, widths: set[str]) -> None:
+    several = [EditionSection(f"s{n}", f"Title {n}", "en", (story(n), story(10 + n))) for n in range(sections)]
     rendered = RENDERER.render(edition(*several) if several else in_one_section(story()))
     assert ("In this issue" in rendered.html) is ("In this issue" in rendered.text) is bool(several)
     contents = rendered.html.partition("In this issue")[2].partition("Headline")[0]
@@ -353,14 +343,9 @@ def test_the_text_part_reads_well() -> None:
     assert all(len(line) <= 72 or "://" in line for line in text.splitlines())
     assert "\n\n\n" not in text and "&" not in text.replace("?a=1&b=2", "") and "<p" not in text
     assert "Unsubscribe <https://" in text and "Dear slot" in text
-    order = [
-        text.index(words)
-        for words in ("Dear", "In this issue", "Sentence", "Your subscription", "Old Customs")
-    ]
+    order = [text.index(words) for words in ("Dear", "In this issue", "Sentence", "Your subscription", "Old Customs")]
     assert order == sorted(order)
-    assert "This issue has 2 more sections that you do not follow: Health and Culture." in " ".join(
-        text.split()
-    )
+    assert "This issue has 2 more sections that you do not follow: Health and Culture." in " ".join(text.split())
 
 
 def test_a_translation_is_text_and_not_markup(tmp_path: Path) -> None:
@@ -403,17 +388,15 @@ def test_an_edition_cut_from_the_sheet_is_what_its_own_mjml_gives(chosen: set[in
     assert "https://news.example.org/view/2026-3?edition=7&b=1>" in rendered.text
     # Section by section: the same text, as words of their own, that the edition's own MJML gives.
     alone = RENDERER.render(
-        replace(
-            content, sections=tuple(s for s in SEVERAL if s.key in keys), unfollowed_sections=tuple(others)
-        )
+        replace(content, sections=tuple(s for s in SEVERAL if s.key in keys), unfollowed_sections=tuple(others))
     )
     assert rendered.text == alone.text.replace("view/2026-3", "view/2026-3?edition=7&b=1")
     assert Page(alone.html).texts["h3"] == page.texts["h3"]
     names, _ = sheet.visible_parts(keys)
     by_itself = to_html(VariantDocument(RENDERER.mjml_source(content)).select(names))
-    assert re.sub(
-        r"\s|<!--.*?-->", "", by_itself.partition("<h1>")[2].partition("Your subscription")[0]
-    ) == re.sub(r"\s|<!--.*?-->", "", rendered.html.partition("<h1>")[2].partition("Your subscription")[0])
+    assert re.sub(r"\s|<!--.*?-->", "", by_itself.partition("<h1>")[2].partition("Your subscription")[0]) == re.sub(
+        r"\s|<!--.*?-->", "", rendered.html.partition("<h1>")[2].partition("Your subscription")[0]
+    )
 
 
 def test_the_page_is_the_edition_without_its_reader() -> None:

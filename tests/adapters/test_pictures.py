@@ -29,9 +29,7 @@ def opened(data: bytes) -> Image.Image:
     return image
 
 
-@pytest.mark.parametrize(
-    ("form", "media_type"), [("JPEG", "image/jpeg"), ("PNG", "image/png"), ("GIF", "image/gif")]
-)
+@pytest.mark.parametrize(("form", "media_type"), [("JPEG", "image/jpeg"), ("PNG", "image/png"), ("GIF", "image/gif")])
 def test_a_light_picture_is_kept_byte_for_byte(form: str, media_type: str) -> None:
     data = picture(form, 600, 400)
     made = prepare(data, "a.x", LIMIT)

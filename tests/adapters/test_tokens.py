@@ -39,12 +39,8 @@ def test_no_two_tokens_are_the_same() -> None:
 def test_a_reader_has_the_same_token_in_links_and_in_mail_addresses() -> None:
     links = Urls("https://news.example.org/", TOKENS)
     slots = list(links.subscriber_slots(7, [11, 12]))
-    assert [slot.unsubscribe for slot in slots] == [
-        TOKENS.make_link_token(Purpose.unsubscribe, 7, n) for n in (11, 12)
-    ]
-    assert [slot.preferences for slot in slots] == [
-        TOKENS.make_link_token(Purpose.preferences, 7, n) for n in (11, 12)
-    ]
+    assert [slot.unsubscribe for slot in slots] == [TOKENS.make_link_token(Purpose.unsubscribe, 7, n) for n in (11, 12)]
+    assert [slot.preferences for slot in slots] == [TOKENS.make_link_token(Purpose.preferences, 7, n) for n in (11, 12)]
     for subscriber, slot in zip((11, 12), slots, strict=True):
         by_mail = {
             Purpose.unsubscribe: slot.mail_unsubscribe,
@@ -73,9 +69,7 @@ def test_tokens_of_earlier_keys_are_read_and_new_ones_made_with_the_first() -> N
 
 
 @given(st.sampled_from(Purpose), _ISSUE, _SUBSCRIBER, st.integers(0, 21), st.characters(codec="ascii"))
-def test_a_changed_token_opens_nothing(
-    purpose: Purpose, issue: int, subscriber: int, at: int, other: str
-) -> None:
+def test_a_changed_token_opens_nothing(purpose: Purpose, issue: int, subscriber: int, at: int, other: str) -> None:
     token = TOKENS.make_link_token(purpose, issue, subscriber)
     changed = token[:at] + other + token[at + 1 :]
     if changed != token:

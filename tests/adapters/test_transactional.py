@@ -50,10 +50,7 @@ def test_both_bodies_say_the_same(kind: TransactionalEmailKind, language: str) -
     assert main
     paragraphs = re.findall(r"<(?:p|h1)\b[^>]*>(.*?)</(?:p|h1)>", main[0], re.DOTALL)
     html = [" ".join(unescape(re.sub("<[^>]+>", "", paragraph)).split(" ")) for paragraph in paragraphs]
-    text = [
-        re.sub("[ \n]+", " ", part)
-        for part in rendered.text.partition("\n" + "-" * 72)[0].strip().split("\n\n")
-    ]
+    text = [re.sub("[ \n]+", " ", part) for part in rendered.text.partition("\n" + "-" * 72)[0].strip().split("\n\n")]
     button, link = text[-1].rsplit(" ", 1)
     assert html == [*text[:-1], button]
     assert link == "<https://news.example.org/k/1?a=b&c=d>"
@@ -73,7 +70,4 @@ def test_sections_are_named_only_where_there_are_any() -> None:
         "You will receive these sections: Water and rivers and Health."
         in RENDERER.render(email(TransactionalEmailKind.welcome)).text
     )
-    assert (
-        "these sections"
-        not in RENDERER.render(replace(email(TransactionalEmailKind.welcome), sections=())).text
-    )
+    assert "these sections" not in RENDERER.render(replace(email(TransactionalEmailKind.welcome), sections=())).text

@@ -20,17 +20,13 @@ TREES: st.SearchStrategy[Tree] = st.recursive(
 
 def marked(tree: Tree) -> str:
     return "".join(
-        one
-        if isinstance(one, str)
-        else str(mark_part(*one[0].split(), caller=lambda one=one: marked(one[1])))  # type: ignore[misc]
+        one if isinstance(one, str) else str(mark_part(*one[0].split(), caller=lambda one=one: marked(one[1])))  # type: ignore[misc]
         for one in tree
     )
 
 
 def kept(tree: Tree, names: frozenset[str]) -> str:
-    return "".join(
-        one if isinstance(one, str) else kept(one[1], names) if one[0] in names else "" for one in tree
-    )
+    return "".join(one if isinstance(one, str) else kept(one[1], names) if one[0] in names else "" for one in tree)
 
 
 @given(TREES, st.frozensets(NAMES))
@@ -41,9 +37,7 @@ def test_a_cut_has_the_parts_of_its_names_and_no_mark(tree: Tree, names: frozens
 def test_a_template_marks_parts_and_cannot_forget_to_end_one() -> None:
     environment = Environment(autoescape=True)
     environment.globals["part"] = mark_part
-    source = (
-        "{% for n in [1, 2] %}{% call part('section', n) %}<b>{{ n }} {{ word }}</b>{% endcall %}{% endfor %}"
-    )
+    source = "{% for n in [1, 2] %}{% call part('section', n) %}<b>{{ n }} {{ word }}</b>{% endcall %}{% endfor %}"
     made = VariantDocument(environment.from_string(source).render(word="<!--part 1-->"))
     assert made.select(frozenset({"section 2"})) == "<b>2 &lt;!--part 1--&gt;</b>"
     assert made.select(frozenset()) == ""

@@ -82,9 +82,7 @@ LONG = "a-reader-with-a-long-name@a-domain-with-a-long-name.example.org"
 def on_a_terminal(*words: str) -> str:
     """What a command prints on a terminal of 80 columns."""
     ours, theirs = pty.openpty()
-    with subprocess.Popen(
-        [sys.executable, "-m", "mailer", *words], stdout=theirs, env=os.environ | {"COLUMNS": "80"}
-    ):
+    with subprocess.Popen([sys.executable, "-m", "mailer", *words], stdout=theirs, env=os.environ | {"COLUMNS": "80"}):
         os.close(theirs)
         said = b""
         with contextlib.suppress(OSError):  # so a terminal ends
@@ -98,9 +96,7 @@ def test_no_address_is_cut(mailer: Run, app: Container, issue: int) -> None:
     said = "it said a lot " * 10
     with app.database.transaction() as session:
         session.execute(text("UPDATE subscriber SET address = :long WHERE id = 1"), {"long": LONG})
-        session.execute(
-            text("UPDATE delivery SET last_reply = :said WHERE subscriber_id = 1"), {"said": said}
-        )
+        session.execute(text("UPDATE delivery SET last_reply = :said WHERE subscriber_id = 1"), {"said": said})
     terminal, pipe = on_a_terminal("deliveries", "list"), mailer("deliveries", "list").output
     assert LONG in terminal and LONG in pipe
     assert "it said a lot it sa…" in terminal and said in pipe
@@ -164,7 +160,7 @@ def test_retrying(mailer: Run, app: Container, issue: int) -> None:
     mailer("suppress", "dan@example.org")
     done = mailer("issue", "retry", issue, "--yes")
     assert done.output.splitlines() == [
-        "1 delivery is not retried: the address is suppressed.",
+        "1 delivery is not retried: their address must not be mailed.",
         "Retrying 1 failed delivery.",
         f"Follow it with: mailer issue status {issue}",
     ]

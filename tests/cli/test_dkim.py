@@ -21,9 +21,7 @@ def run(*words: str) -> str:
 
 
 @pytest.mark.parametrize("kind", ["rsa", "ed25519"])
-def test_what_is_printed_is_all_that_is_needed(
-    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_printed_is_all_that_is_needed(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     said = run("--domain", "example.org", "--selector", "s1", "--kind", kind)
     file = tmp_path / "s1.example.org.pem"

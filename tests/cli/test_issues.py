@@ -53,10 +53,7 @@ def test_a_dry_run_shows_notes_with_whom_they_speak_for(mailer: RunCli, nowhere:
     lines = out.splitlines()
     assert lines[0] == "6 sections, 16 stories, 7 contact notes. Nothing was imported."
     assert "    (For info: Marlo Testwell, marlo.testwell@example.org)" in lines
-    assert (
-        "    (For info on all of the above: Ina Sample, ina.sample@example.org)"
-        "  for this and 1 story above" in lines
-    )
+    assert "    (For info on all of the above: Ina Sample, ina.sample@example.org)  for this and 1 story above" in lines
 
 
 @pytest.mark.parametrize(

@@ -57,9 +57,7 @@ def test_a_hold_is_seen_and_lifted(run: object) -> None:
     assert "their request" in run("queues", "--once")
     assert run("queues", "resume", "Gmail") == "The provider Gmail is resumed.\n"
     assert run("queues", "resume", "Gmail") == "The provider Gmail was not suspended or slowed.\n"
-    assert "No reader has an address at gmial.com. Is it spelled correctly?" in run(
-        "queues", "suspend", "gmial.com"
-    )
+    assert "No reader has an address at gmial.com. Is it spelled correctly?" in run("queues", "suspend", "gmial.com")
     run("queues", "resume", "gmial.com")
     assert json.loads(run("queues", "--json"))["providers"] == []
 
@@ -97,10 +95,7 @@ ALL_IS_WELL = QueueSnapshot(
             AT + timedelta(minutes=28),
             "asked by their postmaster",
         ),
-        *(
-            EndpointStatus(f"d{n}.example", 1.0, None, None, 0.0, 0, EndpointState.closed, None, "")
-            for n in range(14)
-        ),
+        *(EndpointStatus(f"d{n}.example", 1.0, None, None, 0.0, 0, EndpointState.closed, None, "") for n in range(14)),
     ],
     more_providers=5,
     redis_available=True,
@@ -130,9 +125,7 @@ def test_a_small_screen_shows_what_matters_and_how_much_it_leaves_out() -> None:
     left_out = [line for line in lines if re.fullmatch(r"d\d+\.example .*", line)]
     assert lines[-1] == f"… and {19 - len(left_out)} more"
     assert "1,000,000 = 93 sent + 2 failed + 681 skipped + 999,224 pending + 0 uncertain" in lines
-    assert "Of these, 296 wait for a rate limit or a breaker; 20 wait for a retry, next now." in " ".join(
-        lines
-    )
+    assert "Of these, 296 wait for a rate limit or a breaker; 20 wait for a retry, next now." in " ".join(lines)
     assert seen(ALL_IS_WELL, 200, 60)[-1] == "… and 5 more"
     assert any(LONG in line and "asked by their postmaster" in line for line in seen(ALL_IS_WELL, 200, 60))
 
@@ -156,9 +149,7 @@ def test_a_small_screen_shows_what_matters_and_how_much_it_leaves_out() -> None:
         (
             {
                 "issues": [
-                    replace(
-                        ALL_IS_WELL.issues[0], state=IssueState.scheduled, scheduled_at=AT - timedelta(0, 50)
-                    )
+                    replace(ALL_IS_WELL.issues[0], state=IssueState.scheduled, scheduled_at=AT - timedelta(0, 50))
                 ]
             },
             "Issue 1 is late by 50 s.",

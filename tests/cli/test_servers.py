@@ -51,9 +51,7 @@ def test_a_database_that_is_not_set_up_is_said_to_be(
         )
 
 
-def test_migrating_a_database_that_is_away_gets_one_sentence(
-    mailer: RunCli, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_migrating_a_database_that_is_away_gets_one_sentence(mailer: RunCli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAILER_DATABASE_URL", "postgresql://nobody@127.0.0.1:9/none")
     monkeypatch.setenv("MAILER_SECRET_KEY", SECRET)
     status, out, err = mailer("migrate")

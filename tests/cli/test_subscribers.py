@@ -103,9 +103,6 @@ def test_a_suppression_keeps_its_reason_who_made_it_and_a_note(run: Callable[...
 
 @pytest.mark.usefixtures("run")
 def test_before_the_first_sweep_there_is_nothing_to_report() -> None:
-    said = [
-        CliRunner().invoke(commands, ["retention", *words]).output
-        for words in (["--report"], [], ["--report"])
-    ]
+    said = [CliRunner().invoke(commands, ["retention", *words]).output for words in (["--report"], [], ["--report"])]
     assert said[0].startswith("No run yet.")
     assert "0 requests" in said[1] and "0 requests" in said[2]

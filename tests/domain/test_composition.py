@@ -50,17 +50,13 @@ def material(
         list_id="lumen.example.org",
         theme=Theme(),
         language_rules=LanguageRules(LANGUAGES, {"bs": ["sr-Latn", "en"]}, "en", policy),
-        front_matter={
-            tag: FrontMatter(f"Subject {tag}", f"Preheader {tag}", f"Intro {tag}") for tag in LANGUAGES
-        },
+        front_matter={tag: FrontMatter(f"Subject {tag}", f"Preheader {tag}", f"Intro {tag}") for tag in LANGUAGES},
         sections=[
             SectionSource(bit, f"section-{bit}", "", {"en": f"Section {bit}", "bs": f"Rubrika {bit}"})
             for bit in (2, 0, 1)  # the order of printing is not that of the bits
         ],
         stories=[
-            StorySource(
-                number, bit, {tag: text(tag, number) for tag in tags}, ("https://x.example/p", 60, 40)
-            )
+            StorySource(number, bit, {tag: text(tag, number) for tag in tags}, ("https://x.example/p", 60, 40))
             for number, (bit, tags) in enumerate(texts)
         ],
         always_included=always,
@@ -68,9 +64,7 @@ def material(
 
 
 def test_an_edition_in_its_own_language() -> None:
-    made = material([(0, ["en", "bs"]), (0, ["bs"]), (1, ["bs"])]).compose(
-        "bs", 0b011, LINKS, "NAME", "ADDRESS"
-    )
+    made = material([(0, ["en", "bs"]), (0, ["bs"]), (1, ["bs"])]).compose("bs", 0b011, LINKS, "NAME", "ADDRESS")
     assert (made.language, made.direction, made.subject, made.preheader) == (
         "bs",
         "ltr",
@@ -100,9 +94,7 @@ def test_a_story_that_falls_back_says_in_which_language_it_is() -> None:
 
 
 def test_a_story_is_left_out_where_the_issue_says_so() -> None:
-    made = material([(0, ["en"]), (0, ["bs"]), (1, ["en"])], MissingTranslationPolicy.omit).compose(
-        "bs", 0b11, LINKS
-    )
+    made = material([(0, ["en"]), (0, ["bs"]), (1, ["en"])], MissingTranslationPolicy.omit).compose("bs", 0b11, LINKS)
     assert [story.headline for section in made.sections for story in section.stories] == ["Headline 1 bs"]
     assert made.unfollowed_sections == (), "a section with nothing to show is not offered either"
 
@@ -125,17 +117,13 @@ def test_without_front_matter_there_is_no_edition() -> None:
 
 
 def test_the_header_image_is_decoration() -> None:
-    made = replace(material([(0, ["en"])]), header_image=("https://x.example/m", 1280, 400)).compose(
-        "en", 1, LINKS
-    )
+    made = replace(material([(0, ["en"])]), header_image=("https://x.example/m", 1280, 400)).compose("en", 1, LINKS)
     assert made.header_image is not None
     assert made.header_image.alt == ""
 
 
 _STORIES = st.lists(
-    st.tuples(
-        st.integers(0, 2), st.lists(st.sampled_from([*LANGUAGES, "sr-Latn", "fr"]), max_size=4, unique=True)
-    ),
+    st.tuples(st.integers(0, 2), st.lists(st.sampled_from([*LANGUAGES, "sr-Latn", "fr"]), max_size=4, unique=True)),
     max_size=8,
 )
 
@@ -154,9 +142,7 @@ def test_each_story_is_shown_once_or_not_at_all(
     made = source.compose(language, followed & shown, LINKS)
     keys = [int(story.key) for section in made.sections for story in section.stories]
     assert len(keys) == len(set(keys))
-    assert {section.key for section in made.sections} == {
-        f"section-{bit}" for bit in section_bits(followed & shown)
-    }
+    assert {section.key for section in made.sections} == {f"section-{bit}" for bit in section_bits(followed & shown)}
     assert len(made.sections) + len(made.unfollowed_sections) == len(section_bits(shown))
     for number, (bit, tags) in enumerate(texts):
         if language in tags:

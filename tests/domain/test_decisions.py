@@ -55,9 +55,9 @@ def test_every_outcome_is_ruled_on() -> None:
 
 
 def test_only_a_bad_address_is_suppressed() -> None:
-    assert [
-        outcome for outcome in Outcome if ruled(outcome, Reply(550, "5.1.1", "no")).suppression_reason
-    ] == [Outcome.HARD_BOUNCE]
+    assert [outcome for outcome in Outcome if ruled(outcome, Reply(550, "5.1.1", "no")).suppression_reason] == [
+        Outcome.HARD_BOUNCE
+    ]
 
 
 def test_a_full_mailbox_fails_for_good_only_when_the_relay_says_so() -> None:

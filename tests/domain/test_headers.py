@@ -28,12 +28,8 @@ TOKEN = "AbCdEfGhIjKlMnOpQrSt-_"
 MAIL_TOKEN = "abcdefghijklmnopqrstuvwxyz"
 
 
-def raw(
-    origin: SenderIdentity = ORIGIN, subject: str = "News", reader: str = "ann", token: str = TOKEN
-) -> bytes:
-    template: CompiledMessage = compile_message(
-        edition_headers(origin, subject, "sr-Latn"), "text", "<p>html", {}
-    )
+def raw(origin: SenderIdentity = ORIGIN, subject: str = "News", reader: str = "ann", token: str = TOKEN) -> bytes:
+    template: CompiledMessage = compile_message(edition_headers(origin, subject, "sr-Latn"), "text", "<p>html", {})
     values = {
         headers.TO: mailbox(reader.title(), f"{reader}@example.org", "To"),
         headers.DATE: b"Wed, 30 Sep 2026 09:00:00 +0000",

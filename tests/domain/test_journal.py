@@ -79,8 +79,6 @@ def test_wherever_a_journal_is_cut_nothing_that_may_have_gone_out_is_sent_again(
             assert ruling.state in (DeliveryState.pending, DeliveryState.uncertain)
         elif ruling.state is DeliveryState.pending:
             assert reply == answered[key]
-            assert answered[key].code >= 400, (
-                "sent again only when the relay has said that it did not take it"
-            )
+            assert answered[key].code >= 400, "sent again only when the relay has said that it did not take it"
         elif ruling.state is DeliveryState.sent:
             assert 200 <= answered[key].code < 300

@@ -33,9 +33,7 @@ def test_tags_have_one_spelling(written: str, tag: str) -> None:
     assert canonical_tag(written) == tag
 
 
-@pytest.mark.parametrize(
-    "written", ["", " ", "english", "x", "xx-yy-zz-1", "e n", "sr-Latn-Latn", "qqqq", "und", "é"]
-)
+@pytest.mark.parametrize("written", ["", " ", "english", "x", "xx-yy-zz-1", "e n", "sr-Latn-Latn", "qqqq", "und", "é"])
 def test_what_is_no_language_is_refused(written: str) -> None:
     with pytest.raises(InvalidLanguageTag, match="“"):
         canonical_tag(written)
@@ -140,9 +138,7 @@ def test_a_choice_is_on_offer_and_the_readers_own_list_comes_first(
         assert choice.language in offered
         assert choice.reason in ("fallback", "default")
         if choice.reason == "fallback":
-            served = {
-                found for tags in chains.values() for tag in tags if (found := match_language(tag, offered))
-            }
+            served = {found for tags in chains.values() for tag in tags if (found := match_language(tag, offered))}
             assert choice.language in served
             assert choice.wanted in wanted
 

@@ -102,12 +102,8 @@ def compiled(text: str, html: str) -> CompiledMessage:
 @given(_BODY, _BODY, st.fixed_dictionaries(dict.fromkeys(WORDS, _VALUE)))
 @example("a" * 100 + WORDS["name"] + "b" * 100, "", {"name": "", "address": "", "unsubscribe": ""})
 @example(WORDS["name"], WORDS["name"], {"name": "Александра Иванова", "address": "", "unsubscribe": ""})
-@example(
-    "Ж " * 90 + WORDS["name"], "ж " * 90 + WORDS["name"], {"name": ".", "address": "", "unsubscribe": ""}
-)
-@example(
-    "ж\n" + WORDS["name"] * 2, "ж <p>" + WORDS["name"] * 2, {"name": "", "address": "", "unsubscribe": ""}
-)
+@example("Ж " * 90 + WORDS["name"], "ж " * 90 + WORDS["name"], {"name": ".", "address": "", "unsubscribe": ""})
+@example("ж\n" + WORDS["name"] * 2, "ж <p>" + WORDS["name"] * 2, {"name": "", "address": "", "unsubscribe": ""})
 @example(
     "a" * 76 + WORDS["name"] + "." * 77 + WORDS["name"],
     "." + "b" * 74 + WORDS["name"],
@@ -172,18 +168,13 @@ def test_blanks_are_added_only_at_line_ends_of_text_and_beside_blanks_of_html(op
     }
     link = f"https://news.example.org/{WORDS['unsubscribe']}"
     text = f"{opening} {WORDS['name']}!\n\n{opening}\n{link}\n{opening}\n" * 3
-    html = (
-        f'<p class="a b">{opening} {WORDS["name"]}</p>\n<a title="{opening}" href="{link}">{opening}</a>\n'
-        * 3
-    )
+    html = f'<p class="a b">{opening} {WORDS["name"]}</p>\n<a title="{opening}" href="{link}">{opening}</a>\n' * 3
     message = parsed(filled(compiled(text, html), values))
     plain, rich = part(message, "plain"), part(message, "html")
     assert [re.sub(r"Ada +", "Ada", line.rstrip()) for line in plain.splitlines()] == replaced(
         text, values
     ).splitlines()
-    assert re.sub(r' +(?=[<"\r])', "", re.sub(" +", " ", rich)) == replaced(html, values).replace(
-        "\n", "\r\n"
-    )
+    assert re.sub(r' +(?=[<"\r])', "", re.sub(" +", " ", rich)) == replaced(html, values).replace("\n", "\r\n")
     assert f'href="{replaced(link, values)}"' in rich, "a token of 24 characters with its path needs no blank"
 
 
@@ -233,9 +224,7 @@ def test_a_subject_in_any_script_arrives_as_it_was(subject: str) -> None:
     assert str(found["Subject"]) == subject
 
 
-@pytest.mark.parametrize(
-    "mark", ["\r", "\n", "\r\nBcc: all@example.org", "\x00", "\x1b", "\x7f", "\x85", "\u2028"]
-)
+@pytest.mark.parametrize("mark", ["\r", "\n", "\r\nBcc: all@example.org", "\x00", "\x1b", "\x7f", "\x85", "\u2028"])
 def test_a_header_cannot_be_broken_out_of(mark: str) -> None:
     with pytest.raises(UnsafeHeader, match="Subject"):
         header_text(f"News{mark}", "Subject")
@@ -278,9 +267,7 @@ def test_the_text_alone_is_the_same_text(words: list[str], rest: str) -> None:
     headers: list[tuple[str, list[bytes | str]]] = [("To", ["to"]), ("Subject", [b"x"])]
     whole = compile_message(headers, body, f"<p>m1 {body}</p>", markers)
     alone = whole.text_only
-    values = {
-        slot: b"V" if "/" not in slot else ENCODERS[slot.split("/")[1]]("Value") for slot in whole.slots
-    }
+    values = {slot: b"V" if "/" not in slot else ENCODERS[slot.split("/")[1]]("Value") for slot in whole.slots}
     mail = email.message_from_bytes(b"".join(whole.fill(values)), policy=email.policy.default)
     text = email.message_from_bytes(b"".join(alone.fill(values)), policy=email.policy.default)
     assert text.get_content_type() == "text/plain"

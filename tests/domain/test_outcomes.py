@@ -16,9 +16,7 @@ enhanced_codes = st.one_of(
 )
 texts = st.one_of(
     st.text(max_size=60),
-    st.sampled_from(
-        ["no such user", "mailbox unavailable", "over quota", "blocked by policy", "user unknown"]
-    ),
+    st.sampled_from(["no such user", "mailbox unavailable", "over quota", "blocked by policy", "user unknown"]),
 )
 replies = st.builds(Reply, st.integers(0, 999), enhanced_codes, texts)
 transaction_stages = st.sampled_from(TRANSACTION)

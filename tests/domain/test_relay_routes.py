@@ -41,9 +41,7 @@ def test_domains_of_one_group_are_one_destination() -> None:
     assert known.for_address("ann@GMAIL.com") == "Gmail"
     assert known.for_address("ann@Example.org") == "example.org"
     assert (known.configured_rate("Gmail"), known.configured_rate("example.org")) == (20, 5)
-    known.refresh_mx(
-        {"example.org": "aspmx.l.google.com.", "gmail.com": "mx.example.org", "x.example": "mx.x.example"}
-    )
+    known.refresh_mx({"example.org": "aspmx.l.google.com.", "gmail.com": "mx.example.org", "x.example": "mx.x.example"})
     assert known.for_address("ann@example.org") == "Gmail"
     assert known.for_address("ann@gmail.com") == "Gmail", "the settings outrank what DNS says"
     assert known.for_address("ann@x.example") == "x.example"

@@ -68,9 +68,7 @@ def test_a_line_with_everything() -> None:
         "Ana.Uzorak@readers.example.org",
         "ana.uzorak@readers.example.org",
         "Ana Uzorak",
-        RowChoices(
-            Preferences(languages=("hr-HR", "en"), sections=0b1001, time_zone="Europe/Zagreb"), "web form"
-        ),
+        RowChoices(Preferences(languages=("hr-HR", "en"), sections=0b1001, time_zone="Europe/Zagreb"), "web form"),
         datetime(2024, 2, 29, 8, tzinfo=UTC),
     )
 
@@ -200,9 +198,7 @@ def test_sections_by_key_or_title(written: str, mask: int) -> None:
 
 
 @given(
-    st.lists(
-        st.sampled_from([(name, s.bit) for s in SECTIONS for name in (s.key, *s.titles.values())]), min_size=1
-    ),
+    st.lists(st.sampled_from([(name, s.bit) for s in SECTIONS for name in (s.key, *s.titles.values())]), min_size=1),
     st.sampled_from(["|", ";", ",", " | ", ", "]),
 )
 def test_any_list_of_known_sections_is_read(chosen: list[tuple[str, int]], separator: str) -> None:
@@ -275,9 +271,7 @@ def test_every_line_is_a_reader_a_rejection_or_blank(header: str, lines: list[st
     taken = [entry for entry in found if isinstance(entry, CsvSubscriber)]
     assert len({entry.address_key for entry in taken}) == len(taken)
     assert all(
-        "\0" not in text
-        for entry in taken
-        for text in (entry.address, entry.name, entry.choices.consent_source)
+        "\0" not in text for entry in taken for text in (entry.address, entry.name, entry.choices.consent_source)
     )
     assert all(0 <= entry.choices.preferences.sections <= ALL_SECTIONS for entry in taken)
 
@@ -367,9 +361,7 @@ _LINE = st.fixed_dictionaries({}, optional={name: st.sampled_from(values) for na
 
 
 @given(st.sampled_from(_HEADERS), st.lists(_LINE, max_size=20), st.integers(1, 9))
-def test_any_lines_are_read_as_without_the_quick_way(
-    header: str, odd: list[dict[str, str]], size: int
-) -> None:
+def test_any_lines_are_read_as_without_the_quick_way(header: str, odd: list[dict[str, str]], size: int) -> None:
     quick, slow = both_ways(header, odd, size)
     assert quick == slow
 

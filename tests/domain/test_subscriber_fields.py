@@ -31,9 +31,7 @@ def test_an_address_and_its_key(written: str, address: str, key: str) -> None:
 _ADDRESSES = st.builds(
     lambda local, domain: f"{local}@{domain}",
     st.text("aZ0_+-.'!\"()ü@ \\", max_size=12) | st.text("a", min_size=60, max_size=70),
-    st.sampled_from(
-        ["example.org", "Example.Com", "bücher.example.net", "localhost", "a.invalid", "x..y", "", "-a.de"]
-    )
+    st.sampled_from(["example.org", "Example.Com", "bücher.example.net", "localhost", "a.invalid", "x..y", "", "-a.de"])
     | st.text("ab-.üA1_ ", max_size=12)
     | st.text("a.", min_size=180, max_size=254),
 )
@@ -67,8 +65,4 @@ def test_languages_keep_their_order(written: str, tags: tuple[str, ...]) -> None
 
 def test_time_zones_and_dates_forgive_form() -> None:
     assert read_time_zone("europe/BELGRADE") == "Europe/Belgrade"
-    assert (
-        read_consent_date("20240229")
-        == read_consent_date("2024-02-29T00:00Z")
-        == datetime(2024, 2, 29, tzinfo=UTC)
-    )
+    assert read_consent_date("20240229") == read_consent_date("2024-02-29T00:00Z") == datetime(2024, 2, 29, tzinfo=UTC)

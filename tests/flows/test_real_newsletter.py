@@ -69,15 +69,11 @@ def test_the_real_newsletter_reaches_its_readers_by_section(
         for section in sections:
             found += words(section.title)
             for story in section.stories:
-                found += words(
-                    "\n".join([story.headline, story.body, *(note.text for note in story.contacts)])
-                )
+                found += words("\n".join([story.headline, story.body, *(note.text for note in story.contacts)]))
         return found
 
     everything = words(text_body(got["ann@example.org"]))
-    assert words(document.intro) + said(*range(6)) - everything == Counter(), (
-        "no word of any story is missing"
-    )
+    assert words(document.intro) + said(*range(6)) - everything == Counter(), "no word of any story is missing"
     for story in (story for section in document.sections for story in section.stories):
         for dateline in story.datelines:
             assert words(dateline.place) - everything == Counter()

@@ -26,9 +26,7 @@ def decide(app: Container, address: str, table: str, what: str, **values: object
         assert done.rowcount == 1
 
 
-@pytest.mark.parametrize(
-    "late", [False, True], ids=["before the audience is frozen", "while the mail is queued"]
-)
+@pytest.mark.parametrize("late", [False, True], ids=["before the audience is frozen", "while the mail is queued"])
 def test_readers_get_what_they_asked_for(
     app: Container,
     inbox: InboxServer,
@@ -39,9 +37,7 @@ def test_readers_get_what_they_asked_for(
     late: bool,
 ) -> None:
     issue = import_issue("en")
-    add_subscribers(
-        "plain@example.org;en;\npaused@example.org;en;\nmonthly@example.org;en;\nall@example.org;en;"
-    )
+    add_subscribers("plain@example.org;en;\npaused@example.org;en;\nmonthly@example.org;en;\nall@example.org;en;")
 
     def choices() -> None:
         decide(app, "plain@example.org", "subscriber", "text_only = true")

@@ -52,9 +52,7 @@ def test_a_language_that_is_imported_later_changes_who_gets_what(
     assert audience(app, issue) == {"en": 1, "fr": 1, "bs": 2}
     prepare(issue)
     assert send() == 4
-    languages = {
-        address: str(mail["Content-Language"]) for address, mail in emails_by_recipient(inbox).items()
-    }
+    languages = {address: str(mail["Content-Language"]) for address, mail in emails_by_recipient(inbox).items()}
     assert languages == {
         "ann@example.org": "en",
         "bea@example.org": "fr",
@@ -98,10 +96,8 @@ def test_a_story_without_the_language_is_left_out(
     prepare(issue)
     assert send() == 4
     assert report.skipped_by_reason(app.database, issue) == {"nothing_in_sections": 1}
-    found = explain.explain(
-        app.database, issue, "gil@example.org", app.tokens.address_hash("gil@example.org")
-    )
-    assert "None of the sections they follow has a story in this issue." in found.sentences
+    found = explain.explain(app.database, issue, "gil@example.org", app.tokens.address_hash("gil@example.org"))
+    assert "Nothing was sent: none of the sections they follow has a story in it." in found.sentences
     got = emails_by_recipient(inbox)
     assert set(got) == {f"{name}@example.org" for name in ("ann", "bea", "hal", "ivo")}
     ivo = text_body(got["ivo@example.org"])

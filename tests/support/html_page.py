@@ -37,9 +37,7 @@ class Page(HTMLParser):
         ]
 
     def meta(self) -> dict[str, str]:
-        return {
-            tag.get("property") or tag.get("name", ""): tag.get("content", "") for tag in self.all("meta")
-        }
+        return {tag.get("property") or tag.get("name", ""): tag.get("content", "") for tag in self.all("meta")}
 
     @property
     def canonical(self) -> str:
@@ -48,9 +46,7 @@ class Page(HTMLParser):
 
     def alternates(self) -> dict[str, str]:
         """Language → address."""
-        return {
-            link["hreflang"]: link["href"] for link in self.all("link", rel="alternate") if "hreflang" in link
-        }
+        return {link["hreflang"]: link["href"] for link in self.all("link", rel="alternate") if "hreflang" in link}
 
     def json_ld(self) -> Any:
         """The page's JSON-LD."""

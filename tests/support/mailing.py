@@ -27,9 +27,7 @@ class Mailing:
             return found.id
 
     def unsubscribe_path(self, address: str) -> str:
-        return "/u/" + self.app.tokens.make_link_token(
-            Purpose.unsubscribe, self.issue, self.subscriber_id(address)
-        )
+        return "/u/" + self.app.tokens.make_link_token(Purpose.unsubscribe, self.issue, self.subscriber_id(address))
 
     def manage_path(self, address: str) -> str:
         """The reader's own page, by a fresh key."""
@@ -37,9 +35,7 @@ class Mailing:
         return f"/k/{self.app.tokens.make_link_token(Purpose.magic_link, now, self.subscriber_id(address))}/lumen-basin"
 
     def preferences_path(self, address: str) -> str:
-        return "/p/" + self.app.tokens.make_link_token(
-            Purpose.preferences, self.issue, self.subscriber_id(address)
-        )
+        return "/p/" + self.app.tokens.make_link_token(Purpose.preferences, self.issue, self.subscriber_id(address))
 
     def web_view_path(self, language: str) -> str:
         with self.app.database.transaction() as session:

@@ -80,9 +80,7 @@ class PageTour:
 
     def _mail_link(self, purpose: Purpose, address: str) -> str:
         room = {Purpose.unsubscribe: "u", Purpose.preferences: "p"}[purpose]
-        return (
-            f"/{room}/{self._app.tokens.make_link_token(purpose, self._issue, self._subscriber_id(address))}"
-        )
+        return f"/{room}/{self._app.tokens.make_link_token(purpose, self._issue, self._subscriber_id(address))}"
 
     def _manage_path(self, address: str, age: timedelta = timedelta(0)) -> str:
         made = int((datetime.now(UTC) - age).timestamp())
@@ -105,9 +103,7 @@ class PageTour:
         path = "/subscribe/lumen-basin"
         yield self._get("subscribe", path + self._language_query)
         yield self._post("subscribe, no address", path, 422, address="eva", **self._completed_form())
-        yield self._post(
-            "subscribe, too quick", path, 422, address="eva@example.org", some="yes", section="1"
-        )
+        yield self._post("subscribe, too quick", path, 422, address="eva@example.org", some="yes", section="1")
         yield self._post("subscribe_sent", path, address="eva@example.org", **self._completed_form())
         yield self._post("subscribe_sent, a slip", path, address="eva@gmial.com", **self._completed_form())
         send_transactional(self._app)
@@ -140,9 +136,7 @@ class PageTour:
         chosen: dict[str, Any] = {"language": [self._language, "en"], "new": "yes"}
         yield self._get("preferences", own + self._language_query)
         yield self._post("preferences, unreadable", own, 422, action="save", language="tlh")
-        yield self._post(
-            "preferences, saved", own, action="save", section=["1", "2"], tracking="yes", **chosen
-        )
+        yield self._post("preferences, saved", own, action="save", section=["1", "2"], tracking="yes", **chosen)
         yield self._post("preferences, undone", own, action="restore")
         yield self._post("preferences, paused", own, action="pause", weeks="2")
         yield self._post("preferences, no address", own, 422, action="move", address="ada")

@@ -44,6 +44,4 @@ def restore(database: Database, snapshot: Snapshot) -> None:
             with cursor.copy(f"COPY {table} FROM STDIN (FORMAT binary)") as copy:
                 copy.write(rows)
         for name, last in snapshot.sequences:
-            session.execute(
-                text("SELECT setval(cast(:name AS regclass), :last)"), {"name": name, "last": last}
-            )
+            session.execute(text("SELECT setval(cast(:name AS regclass), :last)"), {"name": name, "last": last})

@@ -27,8 +27,7 @@ def emails_to(inbox: InboxServer, address: str) -> list[EmailMessage]:
 def link_path(message: EmailMessage, prefix: str) -> str:
     """The path of the one link to a room (``/k/``) that both parts of a mail have."""
     found = {
-        urlsplit(link).path
-        for link in re.findall(r"https?://[^\s<>\"]+", text_body(message) + html_body(message))
+        urlsplit(link).path for link in re.findall(r"https?://[^\s<>\"]+", text_body(message) + html_body(message))
     }
     (path,) = {path for path in found if path.startswith(prefix)}
     return path

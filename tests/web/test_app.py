@@ -137,9 +137,7 @@ _COLOURS = st.from_regex(r"#[0-9a-fA-F]{6}", fullmatch=True)
 
 @given(accent=_COLOURS, surface=_COLOURS, background=_COLOURS, ink=_COLOURS, section=_COLOURS)
 def test_any_theme_stays_readable(accent: str, surface: str, background: str, ink: str, section: str) -> None:
-    css = theme_sheet(
-        {"accent": accent, "surface": surface, "background": background, "text": ink}, ["", section]
-    )
+    css = theme_sheet({"accent": accent, "surface": surface, "background": background, "text": ink}, ["", section])
     for part in css.split("@media"):
         surface = re.findall(r"--surface: (#[0-9a-f]{6})", part.lower())[0]
         tones = re.findall(r"\.tone-[12] \{ --tone: (#[0-9a-f]{6});", part.lower())

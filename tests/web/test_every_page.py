@@ -37,10 +37,7 @@ STANDARD = {
 }
 COLOURS = {"runOnly": ["color-contrast", "link-in-text-block"], "resultTypes": ["violations"]}
 """The rules that see another page in the dark."""
-CONTROLS = (
-    "a[href], summary, button, select, textarea,"
-    " input:not([type=hidden]):not([disabled]):not([tabindex='-1'])"
-)
+CONTROLS = "a[href], summary, button, select, textarea, input:not([type=hidden]):not([disabled]):not([tabindex='-1'])"
 Scheme = Literal["light", "dark"]
 
 
@@ -150,9 +147,7 @@ def test_every_page_is_accessible(context: BrowserContext, pages: list[PageView]
         assert missed_by_keyboard(page) == [], shown.name
     assert not found
     show(page, pages[-1])
-    page.evaluate(
-        "const p = document.querySelector('main p'); p.style.color = '#7f7f7f'; p.append(new Image())"
-    )
+    page.evaluate("const p = document.querySelector('main p'); p.style.color = '#7f7f7f'; p.append(new Image())")
     planted = {rule for _, rule, _ in faults(axe, page, "planted")}
     planted_dark = {rule for _, rule, _ in in_the_dark(axe, page, "planted")}
     # axe takes joined Arabic letters for an icon: contrast is checked in English, with the same colours.
@@ -181,15 +176,11 @@ def settle(page: Page) -> None:
     page.evaluate("Promise.all(document.getAnimations().map(moving => moving.finished))")
 
 
-def faults(
-    axe: Axe, page: Page, name: str, rules: dict[str, list[str]] = STANDARD
-) -> list[tuple[str, str, str]]:
+def faults(axe: Axe, page: Page, name: str, rules: dict[str, list[str]] = STANDARD) -> list[tuple[str, str, str]]:
     if not page.evaluate("'axe' in window"):
         page.evaluate(axe.axe_script)
     found = page.evaluate("rules => axe.run(rules)", rules)
-    return [
-        (name, fault["id"], node["html"][:200]) for fault in found["violations"] for node in fault["nodes"]
-    ]
+    return [(name, fault["id"], node["html"][:200]) for fault in found["violations"] for node in fault["nodes"]]
 
 
 def missed_by_keyboard(page: Page) -> list[str]:
@@ -226,9 +217,7 @@ def missed_by_keyboard(page: Page) -> list[str]:
 def each_is_light_and_asks_nobody_else(pages: list[PageView], client: TestClient) -> None:
     for shown in pages:
         html = shown.body.decode()
-        loaded = re.findall(
-            r'<(?:link rel="(?:stylesheet|icon)"|script|img)[^>]* (?:href|src)="([^"]+)"', html
-        )
+        loaded = re.findall(r'<(?:link rel="(?:stylesheet|icon)"|script|img)[^>]* (?:href|src)="([^"]+)"', html)
         assert all(address.startswith("/") for address in loaded), shown.name
         parts = [client.get(address).content for address in loaded if "/pictures/" not in address]
         assert len(parts) >= 3

@@ -10,25 +10,20 @@ ADA = "ada@example.org"
 
 def multipart(**fields: str) -> bytes:
     parts = [
-        f'--x\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
-        for name, value in fields.items()
+        f'--x\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in fields.items()
     ]
     return "".join([*parts, "--x--\r\n"]).encode()
 
 
 @pytest.mark.parametrize("charset", ["undefined", "unicode_escape", '"undefined"; x="', "punycode", "rot13"])
-def test_a_strange_charset_is_no_form_and_no_error(
-    mailing: Mailing, client: TestClient, charset: str
-) -> None:
+def test_a_strange_charset_is_no_form_and_no_error(mailing: Mailing, client: TestClient, charset: str) -> None:
     kind = {"Content-Type": f"multipart/form-data; boundary=x; charset={charset}"}
     why = {"action": "why", "why": "other", "words": "\\ud800"}
     client.post(mailing.manage_path(ADA), data={"action": "leave"})
     answer = client.post(mailing.manage_path(ADA), content=multipart(**why), headers=kind)
     assert answer.status_code == 422
     client.post(mailing.manage_path(ADA), data={"action": "undo"})
-    assert (
-        client.post(mailing.unsubscribe_path(ADA), content=multipart(**why), headers=kind).status_code == 200
-    )
+    assert client.post(mailing.unsubscribe_path(ADA), content=multipart(**why), headers=kind).status_code == 200
     assert not mailing.profile(ADA).subscribed  # RFC 8058: whatever is posted means to leave
 
 

@@ -94,9 +94,7 @@ def test_after_a_whole_run_no_log_knows_a_reader(
         wait(lambda: _status(site, leave, heard) == 503)
 
     words = {
-        file: file.read_bytes().decode("utf-8", "replace")
-        for file in (tmp_path / "state").rglob("*")
-        if file.is_file()
+        file: file.read_bytes().decode("utf-8", "replace") for file in (tmp_path / "state").rglob("*") if file.is_file()
     }
     assert {file.name for file in words} >= {"web.log", "prepare.log", "send.log", "beat.log"}
     assert "does not answer" in words[tmp_path / "state" / "logs" / "web.log"]
@@ -121,9 +119,7 @@ def log_of(folder: Path, name: str) -> str:
     return (folder / "state" / "logs" / f"{name}.log").read_text("utf-8", "replace")
 
 
-def test_limits_count_by_whom_a_trusted_proxy_names(
-    site: httpx.Client, import_issue: Callable[..., int]
-) -> None:
+def test_limits_count_by_whom_a_trusted_proxy_names(site: httpx.Client, import_issue: Callable[..., int]) -> None:
     import_issue("en")
 
     def asked(number: int, network: str) -> int:

@@ -161,9 +161,7 @@ def test_leaving_takes_effect_on_queued_mail(
     sending(app, issue)
     wait_for_status(issue, lambda status: status.counts.sent >= 20)
     with app.database.transaction() as session:
-        last = subscribers.by_hash(
-            session, app.tokens.address_hash(f"r{READERS - 1}@d{(READERS - 1) % 7}.example.org")
-        )
+        last = subscribers.by_hash(session, app.tokens.address_hash(f"r{READERS - 1}@d{(READERS - 1) % 7}.example.org"))
         assert last is not None
     assert unsubscribe.unsubscribe(
         app.database, SubscriptionRef(last.id, issue), ConsentChannel.one_click, datetime.now(UTC)

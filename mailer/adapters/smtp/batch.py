@@ -112,26 +112,20 @@ class SmtpBatch:
 
     def before_final_dot(self, transfer: Transfer) -> bool:
         """Notify the observer. Return False if that failed: the final dot must not be sent then."""
-        transfer.final_dot_sent = (
-            self._call(self._observer.before_final_dot, transfer.envelope.key) is not _RAISED
-        )
+        transfer.final_dot_sent = self._call(self._observer.before_final_dot, transfer.envelope.key) is not _RAISED
         return transfer.final_dot_sent
 
     def after_reply(self, transfer: Transfer, reply: Reply) -> None:
         """Notify the observer of the reply to a final dot."""
         self._call(self._observer.after_reply, transfer.envelope.key, reply)
 
-    def finish(
-        self, transfer: Transfer, outcome: Outcome, reply: Reply | None, stage: Stage, detail: str
-    ) -> None:
+    def finish(self, transfer: Transfer, outcome: Outcome, reply: Reply | None, stage: Stage, detail: str) -> None:
         """Report the result of a transfer, unless it is finished already."""
         if transfer.finished:
             return
         transfer.finished = True
         self._transfers.discard(transfer)
-        self._call(
-            self._on_result, TransferResult(transfer.envelope.key, outcome, reply, stage, time.time(), detail)
-        )
+        self._call(self._on_result, TransferResult(transfer.envelope.key, outcome, reply, stage, time.time(), detail))
         self._check_done()
 
     def abort(self, reason: BatchAbort) -> None:

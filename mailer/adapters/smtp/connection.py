@@ -123,9 +123,7 @@ class Connection(LineConnection):
             next_stage = Stage.RCPT if stage is Stage.MAIL else Stage.DATA
             self._expected_replies.append((next_stage, transfer))
             self._send(
-                _rcpt_command(transfer.envelope, self._capabilities)
-                if next_stage is Stage.RCPT
-                else b"DATA\r\n"
+                _rcpt_command(transfer.envelope, self._capabilities) if next_stage is Stage.RCPT else b"DATA\r\n"
             )
 
     def drained(self) -> None:
@@ -205,11 +203,7 @@ class Connection(LineConnection):
 
     def _next_supported(self) -> Transfer | None:
         """Return the next transfer that this relay supports; finish those it does not."""
-        if (
-            self.draining
-            or self._quitting
-            or self.messages_started >= self._relay.max_messages_per_connection
-        ):
+        if self.draining or self._quitting or self.messages_started >= self._relay.max_messages_per_connection:
             return None
         while (transfer := self._work_source.next_transfer(self)) is not None:
             refusal = self._unsupported(transfer.envelope)
@@ -265,9 +259,7 @@ class Connection(LineConnection):
             self._write_end(transfer, segments)
             return
         body = b"".join(segments)
-        self._blocks.extend(
-            body[at : at + WRITE_CHUNK_BYTES] for at in range(0, len(body), WRITE_CHUNK_BYTES)
-        )
+        self._blocks.extend(body[at : at + WRITE_CHUNK_BYTES] for at in range(0, len(body), WRITE_CHUNK_BYTES))
         self._body_transfer = transfer
         self.writable()
 

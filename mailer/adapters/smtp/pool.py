@@ -40,9 +40,7 @@ class SmtpPool:
     def _transport(self, relay: str) -> Transport:
         with self._lock:
             if relay not in self._transports:
-                future = asyncio.run_coroutine_threadsafe(
-                    self._make_transport(self._relays[relay]), self._loop
-                )
+                future = asyncio.run_coroutine_threadsafe(self._make_transport(self._relays[relay]), self._loop)
                 self._transports[relay] = future.result(10)
             return self._transports[relay]
 

@@ -55,9 +55,7 @@ class Capabilities:
         )
 
 
-async def open_session(
-    connection: LineConnection, relay: Relay, context: ssl.SSLContext | None
-) -> Capabilities:
+async def open_session(connection: LineConnection, relay: Relay, context: ssl.SSLContext | None) -> Capabilities:
     """Open an SMTP session on a new connection. Return its capabilities. Raises RelayUnusable."""
     session = _Session(connection, relay)
     try:
@@ -89,9 +87,7 @@ class _Session:
             await self._authenticate(capabilities)
         return capabilities
 
-    async def _command(
-        self, stage: Stage, line: bytes | None, seconds: float, expect: int = 2
-    ) -> list[bytes]:
+    async def _command(self, stage: Stage, line: bytes | None, seconds: float, expect: int = 2) -> list[bytes]:
         self.stage = stage
         code, lines = await self._connection.send_command(line, seconds)
         if code // 100 != expect:

@@ -31,9 +31,7 @@ def decoded(raw: str) -> str:
     except HeaderParseError:
         pieces = [(text, None)]
     value = "".join(piece if isinstance(piece, str) else _text(piece, charset) for piece, charset in pieces)
-    return "".join(
-        char for char in value if unicodedata.category(char) not in _UNPRINTABLE_CATEGORIES
-    ).strip()
+    return "".join(char for char in value if unicodedata.category(char) not in _UNPRINTABLE_CATEGORIES).strip()
 
 
 def _text(piece: bytes, charset: str | None) -> str:

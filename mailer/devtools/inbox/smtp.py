@@ -21,9 +21,7 @@ _END_OF_DATA = b"\r\n.\r\n"
 class SmtpSession:
     """An SMTP session with one client."""
 
-    def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, on_message: OnMessage
-    ) -> None:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, on_message: OnMessage) -> None:
         """Set up the session. ``reader`` must have a limit of MAX_MESSAGE_BYTES."""
         self._reader = reader
         self._writer = writer

@@ -212,9 +212,7 @@ def create_inbox_app(inbox: Inbox, image_sources: Sequence[str] = ()) -> FastAPI
     @app.exception_handler(AnyHTTPException)
     def show_error(request: Request, error: AnyHTTPException) -> Response:
         message = "There is no such page." if error.status_code == 404 else error.detail
-        return PlainTextResponse(
-            f"{message} The mail is at {request.url_for('show_list').path}\n", error.status_code
-        )
+        return PlainTextResponse(f"{message} The mail is at {request.url_for('show_list').path}\n", error.status_code)
 
     @app.exception_handler(RequestValidationError)
     def drop_invalid_query(request: Request, _: RequestValidationError) -> Response:

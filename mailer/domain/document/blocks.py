@@ -71,16 +71,12 @@ def split_blocks(lines: list[str], first_line: int, warnings: list[ParseWarning]
                 continue
             if not line[level].isspace():
                 warnings.append(
-                    ParseWarning(
-                        number, f"No space follows the “#”; “{excerpt(text)}” was read as a heading."
-                    )
+                    ParseWarning(number, f"No space follows the “#”; “{excerpt(text)}” was read as a heading.")
                 )
             blocks.append(Block(number, level, [text]))
         else:
             open_.append(raw.rstrip())
-            if len(open_) == 1 and (
-                _PICTURE.fullmatch(line) or _is_standalone_bold(line, lines, number - first_line)
-            ):
+            if len(open_) == 1 and (_PICTURE.fullmatch(line) or _is_standalone_bold(line, lines, number - first_line)):
                 close(number + 1)
     close(first_line + len(lines))
     return blocks
@@ -88,11 +84,7 @@ def split_blocks(lines: list[str], first_line: int, warnings: list[ParseWarning]
 
 def _is_setext_heading(text: str) -> bool:
     """Whether a line that a row of dashes follows is a heading, not the last line of a page."""
-    return (
-        len(text) < 200
-        and not ends_sentence(text)
-        and not text.lstrip().startswith(("*", "_", "(", "|", "-"))
-    )
+    return len(text) < 200 and not ends_sentence(text) and not text.lstrip().startswith(("*", "_", "(", "|", "-"))
 
 
 def _heading_level(line: str) -> int:
@@ -176,9 +168,7 @@ def _markup_spans(first: str, second: str) -> bool:
         return False
     if first.count("**") % 2 and second.count("**") % 2:
         return True
-    return first.rfind("(") > first.rfind(")") and 0 <= second.find(")") < (
-        second.find("(") % (len(second) + 1)
-    )
+    return first.rfind("(") > first.rfind(")") and 0 <= second.find(")") < (second.find("(") % (len(second) + 1))
 
 
 def _lacks_full_stop(before: Block, after: Block) -> bool:

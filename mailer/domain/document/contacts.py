@@ -20,12 +20,7 @@ def _asking_pattern() -> re.Pattern[str]:
 @lru_cache(maxsize=64)
 def _above_pattern(base: str) -> re.Pattern[str] | None:
     """The pattern of "on the above", "on all of the above"; None for a language without such words."""
-    stems = [
-        stem
-        for tag, known in languages().items()
-        if tag.split("-")[0] == base
-        for stem in known.contacts.above
-    ]
+    stems = [stem for tag, known in languages().items() if tag.split("-")[0] == base for stem in known.contacts.above]
     return _any_of(stems) if stems else None
 
 

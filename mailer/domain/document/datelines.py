@@ -237,10 +237,7 @@ def _tokens(text: str, language: str) -> list[_Token]:
 def _names_twice(tokens: list[_Token], month: int, text: str) -> bool:
     """Whether the tokens end in a month and a slash, and ``month`` is a second name of it: "حزيران/يونيه"."""
     return (
-        len(tokens) > 1
-        and text[tokens[-1].start] == "/"
-        and tokens[-2].kind == "month"
-        and tokens[-2].value == month
+        len(tokens) > 1 and text[tokens[-1].start] == "/" and tokens[-2].kind == "month" and tokens[-2].value == month
     )
 
 

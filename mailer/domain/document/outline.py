@@ -88,9 +88,7 @@ def _heading(
         return [OutlineItem("title", line, text)]
     if level <= 2:
         if level == 1:
-            warnings.append(
-                ParseWarning(line, f"The level 1 heading “{excerpt(text)}” was read as a section title.")
-            )
+            warnings.append(ParseWarning(line, f"The level 1 heading “{excerpt(text)}” was read as a section title."))
         return [OutlineItem("section", line, text)]
     if level == 3:
         return [OutlineItem("headline", line, text)]
@@ -106,9 +104,7 @@ def _heading(
     return [OutlineItem("text", line, source, source=source)]
 
 
-def _split_run_in_dateline(
-    heading: OutlineItem, language: str, warnings: list[ParseWarning]
-) -> list[OutlineItem]:
+def _split_run_in_dateline(heading: OutlineItem, language: str, warnings: list[ParseWarning]) -> list[OutlineItem]:
     """The dateline and text that ran into a heading, taken out of it."""
     at = heading.text.find("**")
     if at <= 0:
@@ -138,9 +134,7 @@ def _has_colon(runs: list[str], rest: str) -> bool:
 def _paragraph(line: int, source: str, runs: list[str], rest: str, language: str) -> list[OutlineItem]:
     """The headings and the dateline that a paragraph's leading bold runs are, or its text."""
     text = [OutlineItem("text", line, source, source=source)]
-    if not runs or (
-        not rest.strip() and len(runs) == 1 and (standalone_link(runs[0]) or _is_contact_note(runs[0]))
-    ):
+    if not runs or (not rest.strip() and len(runs) == 1 and (standalone_link(runs[0]) or _is_contact_note(runs[0]))):
         return text
     colon = _has_colon(runs, rest)
     starts = (begins_with_date, contains_date) if colon else (begins_with_date,)
@@ -161,9 +155,7 @@ def _paragraph(line: int, source: str, runs: list[str], rest: str, language: str
         if after.startswith(_COLONS) and not runs[-1].rstrip().endswith(_COLONS):
             after = after[1:]
         dateline = " ".join(runs[first:])
-        items.append(
-            OutlineItem(kind, line, dateline, after.strip(), f"**{dateline}**{rest}" if first else source)
-        )
+        items.append(OutlineItem(kind, line, dateline, after.strip(), f"**{dateline}**{rest}" if first else source))
     return items
 
 
@@ -202,8 +194,7 @@ def _classify_bold(items: list[OutlineItem], warnings: list[ParseWarning]) -> li
             warnings.append(
                 ParseWarning(
                     item.line,
-                    f"The bold text “{excerpt(item.text)}” was read as a section title, "
-                    "because a headline follows it.",
+                    f"The bold text “{excerpt(item.text)}” was read as a section title, because a headline follows it.",
                 )
             )
             settled.append(OutlineItem("section", item.line, item.text, source=item.source))

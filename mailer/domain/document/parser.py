@@ -178,15 +178,11 @@ class _Parser:
 
     def _current_story(self, line: int, *, already_warned: bool = False) -> _StoryDraft:
         stories = self.sections[-1].stories
-        return (
-            stories[-1] if stories else self._add_story_without_headline(line, already_warned=already_warned)
-        )
+        return stories[-1] if stories else self._add_story_without_headline(line, already_warned=already_warned)
 
     def _add_dateline(self, item: OutlineItem) -> None:
         if not self.sections:
-            self._warn(
-                item.line, f"“{excerpt(item.text)}” comes before the first section; it was kept as text."
-            )
+            self._warn(item.line, f"“{excerpt(item.text)}” comes before the first section; it was kept as text.")
             self.intro.append(item.source)
             return
         draft = self._current_story(item.line)
@@ -221,9 +217,7 @@ class _Parser:
         alone = note is not None and not note.preceding_text and note.asks_for_contact
         if not self.sections:
             if note is not None and alone:
-                self._warn(
-                    line, f"“{excerpt(note.text)}” has no story above it; it was kept in the introduction."
-                )
+                self._warn(line, f"“{excerpt(note.text)}” has no story above it; it was kept in the introduction.")
             self.intro.append(text)
             return
         draft = self._current_story(line, already_warned=alone)
@@ -252,9 +246,7 @@ class _Parser:
             text = note.preceding_text
         if text.strip():
             if draft.contact_notes and not standalone_link(text):
-                self._warn(
-                    line, f"“{excerpt(text)}” follows a contact note; it was kept with the story above."
-                )
+                self._warn(line, f"“{excerpt(text)}” follows a contact note; it was kept with the story above.")
             draft.paragraphs.append((line, text))
         elif notes and not (draft.headline or draft.datelines or draft.paragraphs):
             self._warn(line, f"“{excerpt(notes[-1][1])}” has no story above it.")
@@ -270,9 +262,7 @@ class _Parser:
             if note is not None and note.is_italic:
                 self._warn(line, f"“{excerpt(note.text)}” was read as a contact note, by its shape alone.")
                 draft.paragraphs[-1] = (line, note.preceding_text)
-                draft.contact_notes = sorted(
-                    [(line, note.text), *draft.contact_notes], key=lambda found: found[0]
-                )
+                draft.contact_notes = sorted([(line, note.text), *draft.contact_notes], key=lambda found: found[0])
         if not draft.headline:
             return
         name = excerpt(draft.headline)
@@ -290,9 +280,4 @@ def _one_line(text: str) -> str:
 
 
 def _continues_headline(draft: _StoryDraft, text: str) -> bool:
-    return (
-        len(text) < 160
-        and bool(draft.headline)
-        and starts_lowercase(text)
-        and not ends_sentence(draft.headline)
-    )
+    return len(text) < 160 and bool(draft.headline) and starts_lowercase(text) and not ends_sentence(draft.headline)

@@ -195,9 +195,7 @@ def _create_newsletters() -> None:
             "tracking IN ('none','aggregate','individual')",
             name=op.f("ck_newsletter_tracking"),
         ),
-        sa.CheckConstraint(
-            "uncertain_policy IN ('keep','resend')", name=op.f("ck_newsletter_uncertain_policy")
-        ),
+        sa.CheckConstraint("uncertain_policy IN ('keep','resend')", name=op.f("ck_newsletter_uncertain_policy")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_newsletter")),
         sa.UniqueConstraint("slug", name=op.f("uq_newsletter_slug")),
     )
@@ -294,9 +292,7 @@ def _create_issues() -> None:
             name=op.f("fk_issue_newsletter_id_newsletter"),
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_issue")),
-        sa.UniqueConstraint(
-            "newsletter_id", "digest_month", name=op.f("uq_issue_newsletter_id_digest_month")
-        ),
+        sa.UniqueConstraint("newsletter_id", "digest_month", name=op.f("uq_issue_newsletter_id_digest_month")),
         sa.UniqueConstraint("newsletter_id", "number", name=op.f("uq_issue_newsletter_id_number")),
     )
     op.create_table(
@@ -502,9 +498,7 @@ def _create_subscribers() -> None:
             server_default=sa.text("now()"),
             nullable=False,
         ),
-        sa.Column(
-            "frequency", sa.Enum("each", "monthly", name="frequency"), server_default="each", nullable=False
-        ),
+        sa.Column("frequency", sa.Enum("each", "monthly", name="frequency"), server_default="each", nullable=False),
         sa.Column("paused_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("tracking", sa.Boolean(), server_default="false", nullable=False),
         sa.Column("previous_preferences", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
@@ -559,14 +553,10 @@ def _create_subscribers() -> None:
         sa.Column("address_hash", sa.LargeBinary(), nullable=False),
         sa.Column(
             "reason",
-            sa.Enum(
-                "hard_bounce", "complaint", "manual", "erased", "address_changed", name="suppression_reason"
-            ),
+            sa.Enum("hard_bounce", "complaint", "manual", "erased", "address_changed", name="suppression_reason"),
             nullable=False,
         ),
-        sa.Column(
-            "source", sa.Enum("system", "subscriber", "staff", name="suppression_source"), nullable=False
-        ),
+        sa.Column("source", sa.Enum("system", "subscriber", "staff", name="suppression_source"), nullable=False),
         sa.Column("note", sa.Text(), server_default="", nullable=False),
         sa.Column(
             "created_at",
@@ -593,9 +583,7 @@ def _create_requests() -> None:
         sa.Column("channel", _CONSENT_CHANNEL, nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("confirmed_at", sa.DateTime(timezone=True), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["newsletter_id"], ["newsletter.id"], name=op.f("fk_signup_newsletter_id_newsletter")
-        ),
+        sa.ForeignKeyConstraint(["newsletter_id"], ["newsletter.id"], name=op.f("fk_signup_newsletter_id_newsletter")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_signup")),
     )
     op.create_index(op.f("ix_signup_address_hash"), "signup", ["address_hash"], unique=False)
@@ -621,9 +609,7 @@ def _create_requests() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_address_change")),
     )
-    op.create_index(
-        op.f("ix_address_change_subscriber_id"), "address_change", ["subscriber_id"], unique=False
-    )
+    op.create_index(op.f("ix_address_change_subscriber_id"), "address_change", ["subscriber_id"], unique=False)
     op.create_table(
         "transactional_email",
         sa.Column("id", sa.BigInteger(), nullable=False),
@@ -689,12 +675,8 @@ def _create_requests() -> None:
     op.create_index(
         op.f("ix_transactional_email_subscriber_id"), "transactional_email", ["subscriber_id"], unique=False
     )
-    op.create_index(
-        op.f("ix_transactional_email_signup_id"), "transactional_email", ["signup_id"], unique=False
-    )
-    op.create_index(
-        op.f("ix_transactional_email_change_id"), "transactional_email", ["change_id"], unique=False
-    )
+    op.create_index(op.f("ix_transactional_email_signup_id"), "transactional_email", ["signup_id"], unique=False)
+    op.create_index(op.f("ix_transactional_email_change_id"), "transactional_email", ["change_id"], unique=False)
 
 
 def _create_editions_and_batches() -> None:
@@ -884,9 +866,7 @@ def _create_bookkeeping() -> None:
         sa.Column("hits", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("subject_hash", "window_start", name=op.f("pk_rate_limit_window")),
     )
-    op.create_index(
-        op.f("ix_rate_limit_window_window_start"), "rate_limit_window", ["window_start"], unique=False
-    )
+    op.create_index(op.f("ix_rate_limit_window_window_start"), "rate_limit_window", ["window_start"], unique=False)
     op.create_table(
         "retention_run",
         sa.Column("id", sa.Integer(), nullable=False),

@@ -224,9 +224,7 @@ def language_for(database: Database, slug: str, preferred_languages: Sequence[st
         return choice.language if choice else row.languages[0]
 
 
-def issue_list(
-    database: Database, urls: MailUrls, slug: str, language: str, page: int = 1
-) -> IssueList | None:
+def issue_list(database: Database, urls: MailUrls, slug: str, language: str, page: int = 1) -> IssueList | None:
     """Return a page of a newsletter's issues; None if page, newsletter or language do not exist."""
     return _issue_list(database, urls, slug, language, page, PAGE_SIZE)
 
@@ -274,9 +272,7 @@ def issue_page(
         tag = summary.title.language
         full_content = source.compose(tag, -1, _edition_urls(source))
         keys = {section.key for section in full_content.sections}
-        always = {
-            section.key for section in source.sections if source.always_included >> section.bit & 1
-        } & keys
+        always = {section.key for section in source.sections if source.always_included >> section.bit & 1} & keys
         shown_keys = (set(section_keys) & keys or keys) | always
         mask = sum(1 << section.bit for section in source.sections if section.key in shown_keys)
         index = next(i for i, other in enumerate(summaries) if other.issue_id == summary.issue_id)
@@ -349,9 +345,7 @@ def section_feed(
         return page, section_info, section_stories
 
 
-def public_issues(
-    database: Database, urls: MailUrls
-) -> list[tuple[NewsletterPage, tuple[IssueSummary, ...]]]:
+def public_issues(database: Database, urls: MailUrls) -> list[tuple[NewsletterPage, tuple[IssueSummary, ...]]]:
     """Return every public newsletter with its issues, in its default language."""
     with database.transaction() as session:
         pages = []
@@ -468,7 +462,4 @@ def _edition_urls(source: IssueSource) -> EditionUrls:
 
 def _story_languages(source: IssueSource, summary: IssueSummary) -> dict[str, tuple[str, ...]]:
     """Return, for each story key, the languages in which it has a text and the issue an edition."""
-    return {
-        str(story.story): tuple(tag for tag in summary.languages if tag in story.texts)
-        for story in source.stories
-    }
+    return {str(story.story): tuple(tag for tag in summary.languages if tag in story.texts) for story in source.stories}

@@ -107,6 +107,5 @@ def _matched_words(
     for hit, hit_texts in zip(hits, texts, strict=True):
         words[hit.language].update(*map(search_rules.words, hit_texts))
     return {
-        tag: archive.matching_words(session, language_words, query, stems, tag)
-        for tag, language_words in words.items()
+        tag: archive.matching_words(session, language_words, query, stems, tag) for tag, language_words in words.items()
     }

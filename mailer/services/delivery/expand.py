@@ -36,9 +36,7 @@ def choose_languages(session: Session, issue: Issue, preference_lists: list[list
         audience.add_language_choice(session, issue.id, wanted, language, sections)
 
 
-def language_choices(
-    session: Session, issue: Issue, preference_lists: list[list[str]]
-) -> list[tuple[str | None, int]]:
+def language_choices(session: Session, issue: Issue, preference_lists: list[list[str]]) -> list[tuple[str | None, int]]:
     """Return for each list of preferences the language that it gets in this issue, and the mask of its sections."""
     if not preference_lists:
         return []
@@ -92,8 +90,6 @@ def count_audience(database: Database, issue: int) -> list[AudienceCount]:
         audience.delete_language_choices(session, issue)
         choose_languages(session, row, audience.list_language_preferences(session, row.newsletter_id))
         always = newsletters.always_mask(session, row.newsletter_id)
-        counted = audience.preview(
-            session, issue, row.newsletter_id, always, digest=row.digest_month is not None
-        )
+        counted = audience.preview(session, issue, row.newsletter_id, always, digest=row.digest_month is not None)
         audience.delete_language_choices(session, issue)
         return counted

@@ -82,15 +82,12 @@ def explain(
         order = ", in that order" if len(reader.languages) > 1 else ""
         say = [f"{address} reads {', '.join(reader.languages) or 'no language in particular'}{order}."]
         titles = {
-            section.bit: section.titles.get(newsletter.default_language)
-            or next(iter(section.titles.values()))
+            section.bit: section.titles.get(newsletter.default_language) or next(iter(section.titles.values()))
             for section in newsletters.sections(session, newsletter.id)
         }
         always = newsletters.always_mask(session, newsletter.id)
         if tie is None:
-            say.append(
-                f"They have no subscription to {newsletter.slug}, so they are no candidate for its issues."
-            )
+            say.append(f"They have no subscription to {newsletter.slug}, so they are no candidate for its issues.")
             return Explanation(issue, address, "no subscription", None, None, [], None, say)
         follows = [titles[bit] for bit in section_bits(tie.sections) if bit in titles]
         say.append(
@@ -124,9 +121,7 @@ def explain(
         if found.language:
             got = [titles[bit] for bit in section_bits(found.sections or 0) if bit in titles]
             rules = [tag for tag in newsletter.languages if tag in issues.front_matter(session, issue)]
-            choice = choose_language(
-                reader.languages, rules, newsletter.fallbacks, newsletter.default_language
-            )
+            choice = choose_language(reader.languages, rules, newsletter.fallbacks, newsletter.default_language)
             why = "chosen"
             if choice and choice.language == found.language:
                 why = {
@@ -135,27 +130,17 @@ def explain(
                     "default": "because nothing they read is there, and it is the newsletter's default",
                 }[choice.reason]
             say.append(f"Their edition is in {found.language}, {why}, with: {'; '.join(got)}.")
-            if set(section_bits(always)) & set(section_bits(found.sections or 0)) - set(
-                section_bits(tie.sections)
-            ):
+            if set(section_bits(always)) & set(section_bits(found.sections or 0)) - set(section_bits(tie.sections)):
                 say.append("A section that every reader gets is in it, though they did not choose it.")
             if found.fallback_count:
-                say.append(
-                    f"{found.fallback_count} of its stories had no {found.language} text and were labelled."
-                )
-        say += _outcome_sentences(
-            found, issue, address, row.state, suppressed, context.now if context else None
-        )
+                say.append(f"{found.fallback_count} of its stories had no {found.language} text and were labelled.")
+        say += _outcome_sentences(found, issue, address, row.state, suppressed, context.now if context else None)
         reason = found.skip_reason
         if found.state in (DeliveryState.pending, DeliveryState.failed):
             digest = row.digest_month is not None
             _, reason = eligibility.of_subscriber(session, newsletter.id, reader.id, now, digest=digest)
             if reason:
-                what = (
-                    "It will be skipped"
-                    if found.state == DeliveryState.pending
-                    else "It would not be retried"
-                )
+                what = "It will be skipped" if found.state == DeliveryState.pending else "It would not be retried"
                 say.append(f"{what}: {SKIP_REASON_CAUSES[reason]}.")
         message, relay = None, None
         if context and found.attempts:
@@ -202,9 +187,7 @@ def _blockers(session: Session, context: SendContext, address: str, max_rate: fl
     say = []
     relays = [held.get((ThrottleScope.relay, route.relay)) for route in context.routes]
     if all(relay and relay.is_open(context.now) for relay in relays):
-        say += [
-            _throttle_sentence(relay, f"The relay {relay.name}", context.now) for relay in relays if relay
-        ]
+        say += [_throttle_sentence(relay, f"The relay {relay.name}", context.now) for relay in relays if relay]
     domain = address.rpartition("@")[2].lower()
     for name in dict.fromkeys((context.providers.for_address(address), domain)):
         if throttle := held.get((ThrottleScope.provider, name)):
@@ -257,13 +240,9 @@ def _outcome_sentences(
         case "failed":
             say.append(f"It could not be delivered ({at}, {tries}): {reply}.")
         case "skipped":
-            say.append(
-                f"Nothing was sent: {SKIP_REASON_CAUSES[delivery.skip_reason or SkipReason.cancelled]}."
-            )
+            say.append(f"Nothing was sent: {SKIP_REASON_CAUSES[delivery.skip_reason or SkipReason.cancelled]}.")
         case "uncertain":
-            say.append(
-                f"It was handed over, but no answer was seen: {reply}. It is not sent again by itself."
-            )
+            say.append(f"It was handed over, but no answer was seen: {reply}. It is not sent again by itself.")
             say.append(
                 "When you know more, for instance from the relay's log, settle it:"
                 f" mailer deliveries resolve {issue} {address} --as sent, --as failed or --as resend."

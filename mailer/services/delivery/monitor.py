@@ -128,9 +128,7 @@ def snapshot(
             session, now, 1000, include_blocked=_any_postponed(routes, providers, held, now)
         )
         handed = {
-            route.relay: throttles.daily_sent(session, route.relay, now.date())
-            for route in routes
-            if route.warm_up
+            route.relay: throttles.daily_sent(session, route.relay, now.date()) for route in routes if route.warm_up
         }
         going = [
             _active_issue(session, row)
@@ -173,9 +171,7 @@ def snapshot(
         )
 
     names = (
-        {name for kind, name in rates if kind is ThrottleScope.provider}
-        | set(providers.rate_limited())
-        | set(waiting)
+        {name for kind, name in rates if kind is ThrottleScope.provider} | set(providers.rate_limited()) | set(waiting)
     )
     first = [name for kind, name in sorted(held) if kind is ThrottleScope.provider]
     others = sorted(
@@ -252,9 +248,7 @@ def _queue_status(
     depth: QueueDepth, flow_rates: FlowRates, queue_lengths: Mapping[str, int], now: datetime
 ) -> QueueStatus:
     oldest = (now - depth.oldest) / timedelta(seconds=1) if depth.oldest else None
-    return QueueStatus(
-        depth.queue, depth.waiting, depth.not_ready, oldest, *flow_rates, queue_lengths.get(depth.queue)
-    )
+    return QueueStatus(depth.queue, depth.waiting, depth.not_ready, oldest, *flow_rates, queue_lengths.get(depth.queue))
 
 
 def _flow_rates(depth: QueueDepth, previous: QueueSnapshot | None, now: datetime) -> FlowRates:
@@ -276,9 +270,7 @@ def _unconsumed_queues(workers: Sequence[WorkerHeartbeat]) -> list[str]:
 
 def _beat_silence_seconds(workers: Sequence[WorkerHeartbeat], now: datetime) -> float | None:
     """How long ago a worker last took a task of the clock's; since its start, if it never did."""
-    last = [
-        one.last_consumed.get("scheduler", one.started_at) for one in workers if "scheduler" in one.queues
-    ]
+    last = [one.last_consumed.get("scheduler", one.started_at) for one in workers if "scheduler" in one.queues]
     return now.timestamp() - max(last) if last else None
 
 
@@ -313,9 +305,7 @@ def suspend(
     def held(one: ThrottleState) -> ThrottleState:
         suspended = one.endpoint_state(now) is EndpointState.suspended
         reason = suspend_reason or (one.reason if suspended else "suspended by hand")
-        return replace(
-            one, open_until=until or _FOREVER, trips=0, probe_lease_until=None, manual=True, reason=reason
-        )
+        return replace(one, open_until=until or _FOREVER, trips=0, probe_lease_until=None, manual=True, reason=reason)
 
     known = True
     if kind is ThrottleScope.provider and found not in [group.name for group in providers.configured]:
@@ -326,9 +316,7 @@ def suspend(
     return SuspendResult(kind, found, before.endpoint_state(now), known)
 
 
-def resume(
-    database: Database, routes: Sequence[RelayRoute], providers: Providers, name: str
-) -> SuspendResult:
+def resume(database: Database, routes: Sequence[RelayRoute], providers: Providers, name: str) -> SuspendResult:
     """Let mail go there again at full rate, whatever held it back. Raises NoSuchName."""
     kind, found = _find_endpoint(routes, providers, name)
     now = datetime.now(UTC)
@@ -346,9 +334,7 @@ def delete_recovered(database: Database, now: datetime) -> None:
         throttles.delete_recovered(session, now - timedelta(days=1))
 
 
-def _find_endpoint(
-    routes: Sequence[RelayRoute], providers: Providers, name: str
-) -> tuple[ThrottleScope, str]:
+def _find_endpoint(routes: Sequence[RelayRoute], providers: Providers, name: str) -> tuple[ThrottleScope, str]:
     if name in [route.relay for route in routes]:
         return ThrottleScope.relay, name
     groups = {group.name.lower(): group.name for group in providers.configured}

@@ -35,9 +35,7 @@ def list_deliveries(
         return deliveries.list_in_state(session, state, issue, limit)
 
 
-def preview(
-    database: Database, issue: int, address_hashes: Mapping[str, bytes] | None
-) -> list[DeliveryListItem]:
+def preview(database: Database, issue: int, address_hashes: Mapping[str, bytes] | None) -> list[DeliveryListItem]:
     """The uncertain deliveries of an issue to these addresses (with their hashes), or all that it has.
 
     Raises IssueNotFound when one of them is not.

@@ -139,9 +139,7 @@ class TransactionalSender:
                     continue
                 except ValueError as error:
                     reason = type(error).__name__
-            transactional.record_result(
-                session, context.email.id, given_up_at=now, last_reply=f"not sent: {reason}"
-            )
+            transactional.record_result(session, context.email.id, given_up_at=now, last_reply=f"not sent: {reason}")
         return envelopes
 
     def _record_results(
@@ -161,9 +159,7 @@ class TransactionalSender:
         self, session: Session, context: TransactionalContext, result: TransferResult, now: datetime
     ) -> None:
         email, limits = context.email, self.limits
-        decision = decide(
-            result, email.attempts, now, limits.retry_interval, limits.queue_lifetime, random.Random()
-        )
+        decision = decide(result, email.attempts, now, limits.retry_interval, limits.queue_lifetime, random.Random())
         reply = decision.reply[:500]
         record = partial(transactional.record_result, session, email.id, last_reply=reply)
         if decision.state is DeliveryState.sent:
@@ -230,9 +226,7 @@ def _update_breaker(session: Session, relay: str, results: Sequence[TransferResu
     held = throttles.load_all(session).get((ThrottleScope.relay, relay))
     if trouble:
         said = redact_addresses(str(trouble.reply) if trouble.reply else trouble.detail)
-        throttles.update(
-            session, ThrottleScope.relay, relay, partial(ThrottleState.trip, now=now, reason=said)
-        )
+        throttles.update(session, ThrottleScope.relay, relay, partial(ThrottleState.trip, now=now, reason=said))
     elif held and held.is_half_open(now) and any(result.reply for result in results):
         throttles.update(session, ThrottleScope.relay, relay, partial(ThrottleState.recover, now=now))
 
@@ -284,23 +278,13 @@ def _link_url(context: TransactionalContext, urls: MailUrls, now: datetime) -> s
     return urls.preferences_url(context.newsletter.id, context.subscriber.id)
 
 
-def _content(
-    context: TransactionalContext, link: str, unsubscribe: str, now: datetime
-) -> TransactionalContent:
+def _content(context: TransactionalContext, link: str, unsubscribe: str, now: datetime) -> TransactionalContent:
     newsletter, language = context.newsletter, context.email.language
     chains, default = newsletter.fallbacks, newsletter.default_language
-    mask = (
-        context.signup.sections
-        if context.signup
-        else context.subscription.sections
-        if context.subscription
-        else 0
-    )
+    mask = context.signup.sections if context.signup else context.subscription.sections if context.subscription else 0
     other = ""
     if context.change and context.subscriber:
-        other = (
-            context.subscriber.address if context.email.kind in _NEW_ADDRESS_KINDS else context.change.address
-        )
+        other = context.subscriber.address if context.email.kind in _NEW_ADDRESS_KINDS else context.change.address
     name = localize(newsletter.names, language, chains, default).text
     subscription = context.subscription
     paused_until = subscription.paused_until if subscription else None
@@ -320,11 +304,7 @@ def _content(
             if section.always_included or mask >> section.bit & 1
         ),
         languages=tuple(
-            context.signup.languages
-            if context.signup
-            else context.subscriber.languages
-            if context.subscriber
-            else ()
+            context.signup.languages if context.signup else context.subscriber.languages if context.subscriber else ()
         ),
         masked_address=masked(other) if other else "",
         monthly=subscription is not None and subscription.frequency == Frequency.monthly,

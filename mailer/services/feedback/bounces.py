@@ -54,9 +54,7 @@ def unsubscribe(database: Database, slug: str, hashes: Sequence[bytes], now: dat
         ended = 0
         for address_hash in hashes:
             reader = subscribers.by_hash(session, address_hash)
-            if reader and subscribers.unsubscribe(
-                session, newsletter.id, None, reader.id, ConsentChannel.by_hand, now
-            ):
+            if reader and subscribers.unsubscribe(session, newsletter.id, None, reader.id, ConsentChannel.by_hand, now):
                 ended += 1
         return ended
 
@@ -92,17 +90,11 @@ def receive(database: Database, urls: MailUrls, recipient: str, message: bytes, 
         if about.kind == "transactional":
             return _record_transactional_bounce(session, about.target_id, notice, now) if notice else _NO_DSN
         # Asked first: an uncertain delivery is settled by this very mail.
-        telling = feedback.concerns_current_address(
-            session, about.context_id, about.target_id, now - _MAX_BOUNCE_AGE
-        )
+        telling = feedback.concerns_current_address(session, about.context_id, about.target_id, now - _MAX_BOUNCE_AGE)
         # Whatever came to this address was sent in answer to the mail: somebody has it.
         refused = notice.reply if notice and notice.action == "failed" else None
         settled = resolution.record_returned_mail(session, about.context_id, about.target_id, refused, now)
-        done = (
-            _record_bounce(session, about.context_id, about.target_id, notice, telling, now)
-            if notice
-            else _NO_DSN
-        )
+        done = _record_bounce(session, about.context_id, about.target_id, notice, telling, now) if notice else _NO_DSN
         return f"{done}; an uncertain delivery is settled" if settled else done
 
 
@@ -148,6 +140,4 @@ def _record_transactional_bounce(session: Session, email_id: int, dsn: DeliveryS
 
 
 def _suppress_hard_bounce(session: Session, address_hash: bytes, dsn: DeliveryStatus) -> None:
-    subscribers.suppress(
-        session, address_hash, SuppressionReason.hard_bounce, SuppressionSource.system, dsn.reply
-    )
+    subscribers.suppress(session, address_hash, SuppressionReason.hard_bounce, SuppressionSource.system, dsn.reply)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mailer.domain.composition import IssueSource
+from mailer.domain.composition import IssueSource, StorySource
 from mailer.domain.editions import language_shown, missing_languages
 from mailer.domain.states import (
     EDITABLE_STATES,
@@ -57,9 +57,7 @@ def check(source: IssueSource, render_errors: Sequence[tuple[str, str]] = ()) ->
         if not front_matter.preheader.strip():
             add(False, f"{language}: the preheader is empty; inboxes will show the first words of the text.")
     headlines_by_effect: dict[tuple[str, str], list[str]] = {}
-    headlines = {
-        story.story: next((text.headline for text in story.texts.values()), "?") for story in source.stories
-    }
+    headlines = {story.story: _headline(story, rules.default_language) for story in source.stories}
     story_languages = {story.story: story for story in source.story_languages()}
     for story_id, language in missing_languages(source.story_languages(), rules):
         effect = "will be shown in another language, with a label"
@@ -116,10 +114,15 @@ def set_missing_translation_policy(
     with database.transaction() as session:
         row = issues.lock(session, issue)
         if row.state not in EDITABLE_STATES:
-            raise InvalidIssueState(
-                f"Issue {issue} is {row.state.value}; its policy can no longer be changed."
-            )
+            raise InvalidIssueState(f"Issue {issue} is {row.state.value}; its policy can no longer be changed.")
         if row.missing_translations is not policy:
             row.missing_translations = policy
             issues.bump_revision(session, issue)
             issues.log(session, issue, actor, IssueEventKind.policy, policy.value)
+
+
+def _headline(story: StorySource, language: str) -> str:
+    """Return a story's headline in ``language``, else in the first language that it has."""
+    texts = story.texts
+    text = texts.get(language) or (texts[min(texts)] if texts else None)
+    return text.headline if text else "?"

@@ -46,17 +46,13 @@ def render_stale(
     while True:
         with database.transaction() as session:
             row = issues.find(session, issue)
-            if row is None or (
-                row.state is IssueState.paused and row.pause_reason is PauseReason.render_error
-            ):
+            if row is None or (row.state is IssueState.paused and row.pause_reason is PauseReason.render_error):
                 return rendered_count
             stale = editions.claim_stale(session, issue, limit)
             if not stale:
                 return rendered_count
             if compiler is None or compiler.revision != row.revision:
-                compiler = EditionCompiler(
-                    load_issue_source(session, row, urls), renderer, urls, bounce_domain
-                )
+                compiler = EditionCompiler(load_issue_source(session, row, urls), renderer, urls, bounce_domain)
             for edition in stale:
                 try:
                     compiled = compiler.compile_edition(edition.id, edition.language, edition.sections)
@@ -84,17 +80,13 @@ def _pause_issue(session: Session, issue: int, reason: str) -> None:
         issues.pause(session, row, PauseReason.render_error, "mailer", reason)
 
 
-def render_errors(
-    source: IssueSource, renderer: Renderer, urls: MailUrls, bounce_domain: str
-) -> list[tuple[str, str]]:
+def render_errors(source: IssueSource, renderer: Renderer, urls: MailUrls, bounce_domain: str) -> list[tuple[str, str]]:
     """Return the errors that prevent rendering, as (language, message) pairs.
 
     A message names the story if a story causes the error.
     """
     compiler = EditionCompiler(source, renderer, urls, bounce_domain)
-    errors = [
-        error for language in source.language_rules.languages for error in compiler.render_errors(language)
-    ]
+    errors = [error for language in source.language_rules.languages for error in compiler.render_errors(language)]
     return list(dict.fromkeys(errors))
 
 
@@ -237,7 +229,5 @@ def section_mask(database: Database, issue: int, keys: Sequence[str]) -> int | N
         bits = {section.key: section.bit for section in newsletters.sections(session, row.newsletter_id)}
     unknown = [key for key in keys if key.strip() not in bits]
     if unknown:
-        raise EditionNotFound(
-            f"There is no section {', '.join(unknown)}. Existing sections: {', '.join(bits)}."
-        )
+        raise EditionNotFound(f"There is no section {', '.join(unknown)}. Existing sections: {', '.join(bits)}.")
     return sum(1 << bits[key.strip()] for key in keys)

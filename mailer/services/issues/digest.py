@@ -51,9 +51,7 @@ def _create_digest(
     month_texts: MonthTexts,
 ) -> int | None:
     month = month_start.date()
-    if digests.exists(session, newsletter.id, month) or not digests.has_monthly_subscribers(
-        session, newsletter.id
-    ):
+    if digests.exists(session, newsletter.id, month) or not digests.has_monthly_subscribers(session, newsletter.id):
         return None
     sources = digests.source_issues(session, newsletter.id, month_start, month_end)
     paused = [issue for issue in sources if issue.state is IssueState.paused and issue.finished_at is None]
@@ -79,9 +77,7 @@ def _create_digest(
     session.add(digest)
     session.flush()
     front_matters = [issues.front_matter(session, source.id) for source in sources]
-    ready = {
-        tag for texts in front_matters for tag, row in texts.items() if row.status is TranslationStatus.ready
-    }
+    ready = {tag for texts in front_matters for tag, row in texts.items() if row.status is TranslationStatus.ready}
     for language in (tag for tag in newsletter.languages if tag in ready):
         month_name, intro = month_texts(language, month, overrides_for(newsletter.text_overrides, language))
         name = localize(newsletter.names, language, newsletter.fallbacks, newsletter.default_language).text

@@ -77,9 +77,7 @@ def import_document(
         if tag not in newsletter.languages:
             similar = match_language(tag, newsletter.languages)
             hint = f" Did you mean {similar}?" if similar else ""
-            raise ChangeRefused(
-                f"{slug} has no language {tag}; it has {', '.join(newsletter.languages)}.{hint}"
-            )
+            raise ChangeRefused(f"{slug} has no language {tag}; it has {', '.join(newsletter.languages)}.{hint}")
         _reject_control_characters(document)
         number = document.front_matter.get("number", "").strip() or number
         newsletters.lock(session, newsletter.id)  # serializes the imports of a newsletter
@@ -88,9 +86,7 @@ def import_document(
         if issue is not None:
             issues.lock(session, issue.id)  # reloads its state: it may just have been approved
         if issue is None:
-            issue = Issue(
-                newsletter_id=newsletter.id, number=number, issue_date=_issue_date(document) or today
-            )
+            issue = Issue(newsletter_id=newsletter.id, number=number, issue_date=_issue_date(document) or today)
             session.add(issue)
             session.flush()
             issues.log(session, issue.id, actor, IssueEventKind.created)
@@ -132,9 +128,7 @@ def _issue_date(document: ParsedDocument) -> date | None:
 def _reject_control_characters(document: ParsedDocument) -> None:
     for name, value in [("title", document.title), *document.front_matter.items()]:
         if character := next((c for c in value if unicodedata.category(c) in ("Cc", "Zl", "Zp")), None):
-            raise ChangeRefused(
-                f"The {name} contains the control character U+{ord(character):04X}. Remove it."
-            )
+            raise ChangeRefused(f"The {name} contains the control character U+{ord(character):04X}. Remove it.")
 
 
 def _write_front_matter(
@@ -153,9 +147,7 @@ def _write_front_matter(
     row = issues.front_matter(session, issue.id).get(tag)
     if row is None:
         session.add(
-            IssueTranslation(
-                issue_id=issue.id, language=tag, subject=subject, preheader=preheader, intro=intro
-            )
+            IssueTranslation(issue_id=issue.id, language=tag, subject=subject, preheader=preheader, intro=intro)
         )
         return 1
     return _set_changed(row, {"subject": subject, "preheader": preheader, "intro": intro})
@@ -187,8 +179,7 @@ def _with_story_offset(stories: Sequence[ParsedStory], offset: int) -> list[Pars
         replace(
             story,
             contacts=tuple(
-                replace(note, stories=tuple(index + offset for index in note.stories))
-                for note in story.contacts
+                replace(note, stories=tuple(index + offset for index in note.stories)) for note in story.contacts
             ),
         )
         for story in stories
@@ -214,12 +205,8 @@ class _DocumentWriter:
         self.stories: dict[int, list[Story]] = {}
         for story, section in issues.stories(session, issue.id):
             self.stories.setdefault(section.id, []).append(story)
-        picture_ids = [
-            story.picture_id for group in self.stories.values() for story in group if story.picture_id
-        ]
-        self.picture_hashes = {
-            id: picture[0] for id, picture in issues.pictures(session, picture_ids).items()
-        }
+        picture_ids = [story.picture_id for group in self.stories.values() for story in group if story.picture_id]
+        self.picture_hashes = {id: picture[0] for id, picture in issues.pictures(session, picture_ids).items()}
         self.written_story_ids: set[int] = set()
         languages = issues.front_matter(session, issue.id).keys() | {tag}
         rank = [newsletter.default_language, *newsletter.languages]
@@ -230,8 +217,7 @@ class _DocumentWriter:
         """Write all sections, and add to the result what the document lacks."""
         contacts = issues.contacts(self.session, self.issue.id)
         self.contacts = {
-            (contact.story_id, contact.position): (contact, texts, story_ids)
-            for contact, texts, story_ids in contacts
+            (contact.story_id, contact.position): (contact, texts, story_ids) for contact, texts, story_ids in contacts
         }
         for section, parsed_stories in self._match_sections(document.sections):
             self._write_section(section, parsed_stories)
@@ -335,9 +321,7 @@ class _DocumentWriter:
         self.result.stories += len(written)
 
     def _parsed_fingerprint(self, story: ParsedStory, picture: PreparedPicture | None) -> StoryFingerprint:
-        dates = tuple(
-            (span.start.isoformat(), span.end.isoformat()) for line in story.datelines for span in line.dates
-        )
+        dates = tuple((span.start.isoformat(), span.end.isoformat()) for line in story.datelines for span in line.dates)
         return StoryFingerprint(
             f"{self.tag} {story.headline}" if story.headline else "",
             picture.sha256 if picture else "",
@@ -352,9 +336,7 @@ class _DocumentWriter:
         any_text = text or next(iter(texts.values()), None)
         dates: tuple[tuple[str, str], ...] = ()
         if any_text:
-            dates = tuple(
-                (span["start"], span["end"]) for line in any_text.datelines for span in line["dates"]
-            )
+            dates = tuple((span["start"], span["end"]) for line in any_text.datelines for span in line["dates"])
         return StoryFingerprint(
             f"{self.tag} {text.headline}" if text and text.headline else "",
             self.picture_hashes.get(story.picture_id or 0, ""),
@@ -371,9 +353,7 @@ class _DocumentWriter:
                 {
                     "text": line.text,
                     "place": line.place,
-                    "dates": [
-                        {"start": span.start.isoformat(), "end": span.end.isoformat()} for span in line.dates
-                    ],
+                    "dates": [{"start": span.start.isoformat(), "end": span.end.isoformat()} for span in line.dates],
                 }
                 for line in parsed.datelines
             ],
@@ -418,9 +398,7 @@ class _DocumentWriter:
                 issues.set_contact_stories(self.session, contact.id, story_ids)
                 self.result.changed += 1
             if texts.get(self.tag) != note.text:
-                self.session.merge(
-                    ContactTranslation(contact_id=contact.id, language=self.tag, text=note.text)
-                )
+                self.session.merge(ContactTranslation(contact_id=contact.id, language=self.tag, text=note.text))
                 self.result.changed += 1
         for (story_id, position), (contact, texts, _) in self.contacts.items():
             if story_id == story.id and position >= len(parsed.contacts) and self.tag in texts:

@@ -22,9 +22,7 @@ def schedule_local_time(database: Database, issue: int, at: datetime, actor: str
 
     The audience is frozen when that time comes in the first time zone. Raises WrongState.
     """
-    _schedule(
-        database, issue, at.replace(tzinfo=EARLIEST_TIME_ZONE), at, f"{at.isoformat()} local time", actor
-    )
+    _schedule(database, issue, at.replace(tzinfo=EARLIEST_TIME_ZONE), at, f"{at.isoformat()} local time", actor)
 
 
 def schedule(database: Database, issue: int, at: datetime, actor: str) -> None:
@@ -91,13 +89,9 @@ def set_max_rate(database: Database, issue: int, max_rate: float | None, actor: 
     with database.transaction() as session:
         row = issues.lock(session, issue)
         if row.state in (IssueState.sent, IssueState.cancelled):
-            raise InvalidIssueState(
-                f"Issue {issue} is {row.state.value}: there is nothing left to slow down."
-            )
+            raise InvalidIssueState(f"Issue {issue} is {row.state.value}: there is nothing left to slow down.")
         row.max_rate = max_rate
-        issues.log(
-            session, issue, actor, IssueEventKind.limited, f"{max_rate:g}/s" if max_rate else "no limit"
-        )
+        issues.log(session, issue, actor, IssueEventKind.limited, f"{max_rate:g}/s" if max_rate else "no limit")
 
 
 def cancel(database: Database, issue: int, actor: str, now: datetime) -> int:

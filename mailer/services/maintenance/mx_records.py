@@ -20,9 +20,7 @@ def refresh(database: Database, preferred_mx: Callable[[str], str], now: datetim
     three such errors the other domains are left for the next run.
     """
     with database.transaction() as session:
-        domains = mail_domains.stale_domains(
-            session, MIN_SUBSCRIBERS, now - _REFRESH_INTERVAL, _MAX_DOMAINS_PER_RUN
-        )
+        domains = mail_domains.stale_domains(session, MIN_SUBSCRIBERS, now - _REFRESH_INTERVAL, _MAX_DOMAINS_PER_RUN)
     updated = failed = 0
     for domain in domains:
         try:

@@ -70,9 +70,7 @@ def _delete_inactive(database: Database, before: datetime, now: datetime) -> int
             for subscriber, address_hash in inactive:
                 personal_data.erase(session, subscriber, now)
                 personal_data.erase_requests(session, address_hash)
-                personal_data.suppress_hash(
-                    session, address_hash, SuppressionReason.erased, SuppressionSource.system
-                )
+                personal_data.suppress_hash(session, address_hash, SuppressionReason.erased, SuppressionSource.system)
         count += len(inactive)
         if len(inactive) < _CHUNK_SIZE:
             return count

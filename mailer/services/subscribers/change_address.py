@@ -83,11 +83,7 @@ def view(
     """None when there is no such change, or not any more."""
     with database.transaction() as session:
         row = signups.change_by_id(session, change)
-        return (
-            _page(session, row, is_new_address, preferred_languages)
-            if row and _is_pending(row, now)
-            else None
-        )
+        return _page(session, row, is_new_address, preferred_languages) if row and _is_pending(row, now) else None
 
 
 def confirm(

@@ -90,9 +90,7 @@ def import_subscribers(
         if isinstance(source, Path):
             rejects_path = rejects_path or default_rejects_path(source)
             if rejects_path.resolve() == source.resolve():
-                raise ImportRefused(
-                    "The rejected lines would overwrite the file itself: give them another name."
-                )
+                raise ImportRefused("The rejected lines would overwrite the file itself: give them another name.")
             try:
                 file: BinaryIO = stack.enter_context(source.open("rb"))
             except OSError as error:
@@ -114,9 +112,7 @@ def import_subscribers(
             while good:
                 try:
                     with database.transaction() as session:
-                        taken = subscribers.bulk_insert(
-                            session, newsletter, good, hmac_pads, all_new=bool(all_new)
-                        )
+                        taken = subscribers.bulk_insert(session, newsletter, good, hmac_pads, all_new=bool(all_new))
                 except subscribers.ConcurrentChange:
                     all_new = False
                 else:
@@ -131,9 +127,7 @@ def import_subscribers(
             ThreadPoolExecutor(_MAX_CONCURRENT_CHUNKS) as pool,
         ):
 
-            def finish_chunk(
-                storing: Future[subscribers.BulkResult], bad: list[RejectedRow], read: int
-            ) -> None:
+            def finish_chunk(storing: Future[subscribers.BulkResult], bad: list[RejectedRow], read: int) -> None:
                 try:
                     taken = storing.result()
                 except DatabaseDown as error:
@@ -214,9 +208,7 @@ def _reject_writer(path: Path, layout: SubscriberCsv) -> Iterator[Callable[[list
             there.seek(0)
             head = there.readline()
         if head and not head.startswith(layout.delimiter.join(REJECT_COLUMNS)):
-            raise ImportRefused(
-                f"{path} is there already and holds something else: give the rejects another name."
-            )
+            raise ImportRefused(f"{path} is there already and holds something else: give the rejects another name.")
         path.unlink()  # those of an earlier run
     except OSError as error:
         raise ImportRefused(f"Rejected lines cannot be written to {path}: {error.strerror}.") from None
@@ -227,9 +219,7 @@ def _reject_writer(path: Path, layout: SubscriberCsv) -> Iterator[Callable[[list
             nonlocal writer
             if writer is None:
                 # With a BOM, by which spreadsheets know UTF-8.
-                file = stack.enter_context(
-                    path.open("w", encoding="utf-8-sig", newline="", buffering=_BLOCK_BYTES)
-                )
+                file = stack.enter_context(path.open("w", encoding="utf-8-sig", newline="", buffering=_BLOCK_BYTES))
                 writer = csv.writer(file, delimiter=layout.delimiter)
                 writer.writerow([*REJECT_COLUMNS, *layout.columns])
             writer.writerows((e.line, e.reason, *map(escape_formula, e.fields)) for e in entries)

@@ -68,9 +68,7 @@ def erase(database: Database, address_hash: bytes, now: datetime) -> ErasureResu
         requests = personal_data.erase_requests(session, address_hash)
         known = bool(subscriptions or requests or subscribers.suppression(session, address_hash))
         if known or subscriber is not None:
-            personal_data.suppress_hash(
-                session, address_hash, SuppressionReason.erased, SuppressionSource.subscriber
-            )
+            personal_data.suppress_hash(session, address_hash, SuppressionReason.erased, SuppressionSource.subscriber)
         return ErasureResult(known or subscriber is not None, subscriptions, requests)
 
 
@@ -127,9 +125,7 @@ def summarize(data: PersonalData) -> list[str]:
         say.append(f"{row['newsletter']} {row['issue']}: {row['state']}{when}{why}.")
     for row in data["sign-ups"]:
         if row["confirmed_at"] is None:
-            say.append(
-                f"{row['newsletter']}: asked for it on {_format_day(row['created_at'])}, not confirmed."
-            )
+            say.append(f"{row['newsletter']}: asked for it on {_format_day(row['created_at'])}, not confirmed.")
     for row in data["suppression"]:
         reason = describe_suppression(SuppressionReason(row["reason"]), row["note"])
         say.append(f"Nothing is sent to this address since {_format_day(row['created_at'])}: {reason}.")

@@ -134,10 +134,7 @@ def send_magic_link(
         resolution.confirm_delivered(session, ref, now)
         shown = _profile(session, found, now, preferred_languages, LinkKind.mail)
         who = b"key" + found.subscriber.address_hash
-        sent = (
-            shown.subscribed
-            and rate_limits.hit(session, who, now, timedelta(hours=1)) <= _MAGIC_LINKS_PER_HOUR
-        )
+        sent = shown.subscribed and rate_limits.hit(session, who, now, timedelta(hours=1)) <= _MAGIC_LINKS_PER_HOUR
         if sent:
             transactional.add(
                 session,
@@ -309,14 +306,9 @@ def _record_tracking_consent(
     )
 
 
-def _can_resubscribe(
-    session: Session, context: SubscriptionContext, link_kind: LinkKind, now: datetime
-) -> bool:
+def _can_resubscribe(session: Session, context: SubscriptionContext, link_kind: LinkKind, now: datetime) -> bool:
     subscription = context.subscription
-    if (
-        subscription.state is not SubscriptionState.unsubscribed
-        or now - subscription.changed_at > UNDO_WINDOW
-    ):
+    if subscription.state is not SubscriptionState.unsubscribed or now - subscription.changed_at > UNDO_WINDOW:
         return False
     return (
         link_kind is LinkKind.magic
@@ -341,9 +333,7 @@ def _profile(
         frame=frame,
         masked_address=masked(reader.address),
         email_address=reader.address,
-        preferences=replace(
-            preferences, paused_until=until.astimezone(UTC) if until and until > now else None
-        ),
+        preferences=replace(preferences, paused_until=until.astimezone(UTC) if until and until > now else None),
         languages=_offered_languages(newsletter, reader.languages),
         offered_languages=tuple(newsletter.languages),
         subscribed=subscription.state is SubscriptionState.active,
@@ -371,9 +361,7 @@ def _offered_languages(newsletter: Newsletter, languages: Sequence[str]) -> tupl
     matched = dict.fromkeys(filter(None, (match_language(tag, newsletter.languages) for tag in languages)))
     if matched:
         return tuple(matched)
-    found = choose_language(
-        languages, newsletter.languages, newsletter.fallbacks, newsletter.default_language
-    )
+    found = choose_language(languages, newsletter.languages, newsletter.fallbacks, newsletter.default_language)
     return (found.language,) if found else ()
 
 

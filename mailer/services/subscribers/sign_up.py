@@ -80,11 +80,7 @@ def signup_page(database: Database, slug: str, preferred_languages: Sequence[str
     """None when nobody can subscribe to it by themselves."""
     with database.transaction() as session:
         newsletter = newsletters.by_slug(session, slug)
-        return (
-            _signup_page(session, newsletter, preferred_languages)
-            if newsletter and newsletter.public
-            else None
-        )
+        return _signup_page(session, newsletter, preferred_languages) if newsletter and newsletter.public else None
 
 
 def request(
@@ -158,15 +154,11 @@ class ConfirmationPage:
     confirmed: bool
 
 
-def view(
-    database: Database, signup: int, preferred_languages: Sequence[str], now: datetime
-) -> ConfirmationPage | None:
+def view(database: Database, signup: int, preferred_languages: Sequence[str], now: datetime) -> ConfirmationPage | None:
     """None when there is no such sign-up, or not any more."""
     with database.transaction() as session:
         row = signups.by_id(session, signup)
-        return (
-            _confirmation_page(session, row, preferred_languages) if row and _is_pending(row, now) else None
-        )
+        return _confirmation_page(session, row, preferred_languages) if row and _is_pending(row, now) else None
 
 
 def confirm(
@@ -252,9 +244,7 @@ def _is_pending(row: Signup, now: datetime) -> bool:
 
 
 def _confirmation_page(session: Session, row: Signup, preferred_languages: Sequence[str]) -> ConfirmationPage:
-    shown = _signup_page(
-        session, newsletters.by_id(session, row.newsletter_id), [*preferred_languages, row.language]
-    )
+    shown = _signup_page(session, newsletters.by_id(session, row.newsletter_id), [*preferred_languages, row.language])
     titles = tuple(s.title.text for s in shown.sections if s.always_included or row.sections >> s.bit & 1)
     return ConfirmationPage(shown, titles, tuple(row.languages), _is_active(session, row))
 

@@ -78,16 +78,12 @@ def resubscribe(database: Database, ref: SubscriptionRef, link_kind: LinkKind, n
         subscription = found.subscription
         if subscription.state is SubscriptionState.active:
             return True
-        if (
-            subscription.state is not SubscriptionState.unsubscribed
-            or now - subscription.changed_at > UNDO_WINDOW
-        ):
+        if subscription.state is not SubscriptionState.unsubscribed or now - subscription.changed_at > UNDO_WINDOW:
             return False
         here = found.newsletter.id
         if (
             link_kind is LinkKind.mail
-            and subscribers.last_unsubscribe_channel(session, here, ref.subscriber)
-            not in UNDOABLE_BY_MAIL_LINK
+            and subscribers.last_unsubscribe_channel(session, here, ref.subscriber) not in UNDOABLE_BY_MAIL_LINK
         ):
             return False
         for newsletter in {here, *_unsubscribed_together(session, ref.subscriber, link_kind, now)}:
@@ -106,9 +102,7 @@ def resubscribe(database: Database, ref: SubscriptionRef, link_kind: LinkKind, n
         return True
 
 
-def _unsubscribed_together(
-    session: Session, subscriber: int, link_kind: LinkKind, now: datetime
-) -> list[int]:
+def _unsubscribed_together(session: Session, subscriber: int, link_kind: LinkKind, now: datetime) -> list[int]:
     """Return the newsletters that were ended all at once within the time to undo it, and not changed since."""
     channels = (
         set(UNSUBSCRIBE_ALL_CHANNELS.values())
@@ -137,6 +131,4 @@ def record_reason(database: Database, ref: SubscriptionRef, reason: str, comment
         why = {"why": reason} if reason in REASONS else {}
         comment = "".join(c for c in comment.strip() if c.isprintable() or c == "\n")[:MAX_COMMENT_LENGTH]
         answer = why | ({"words": comment} if comment else {})
-        return bool(answer) and feedback.record_unsubscribe_reason(
-            session, found.newsletter.id, ref.subscriber, answer
-        )
+        return bool(answer) and feedback.record_unsubscribe_reason(session, found.newsletter.id, ref.subscriber, answer)

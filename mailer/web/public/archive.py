@@ -121,9 +121,7 @@ def edition(
 
 
 @router.api_route(urls.STORY, methods=["GET", "HEAD"])
-def story(
-    request: Request, app: App, pages: OpenPages, slug: str, language: str, issue: str, story: str
-) -> Response:
+def story(request: Request, app: App, pages: OpenPages, slug: str, language: str, issue: str, story: str) -> Response:
     found = pages_service.story_page(app.database, app.urls, slug, language, issue, story)
     if found is None:
         raise HTTPException(404)

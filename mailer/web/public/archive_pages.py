@@ -76,9 +76,7 @@ class ArchivePages(Pages):
             "tones": {topic.key: number for number, topic in enumerate(newsletter.sections, start=1)},
             "static": lambda file: self.urls.path(static_url(file)),
             "theme": self.urls.path(theme_url(newsletter.frame.theme, colours)),
-            "catalogue": self._catalogues.translations(
-                newsletter.frame.language, newsletter.frame.text_overrides
-            ),
+            "catalogue": self._catalogues.translations(newsletter.frame.language, newsletter.frame.text_overrides),
         }
         html = self._environment.get_template(f"archive/{name}.html").render(frame | dict(values))
         headers = {

@@ -31,9 +31,7 @@ def newsletter_feed(request: Request, app: App, pages: OpenPages, slug: str, lan
 
 
 @router.api_route(urls.SECTION_FEED, methods=["GET", "HEAD"])
-def section_feed(
-    request: Request, app: App, pages: OpenPages, slug: str, language: str, section: str
-) -> Response:
+def section_feed(request: Request, app: App, pages: OpenPages, slug: str, language: str, section: str) -> Response:
     found = pages_service.section_feed(app.database, app.urls, slug, language, section)
     if found is None:
         raise HTTPException(404)

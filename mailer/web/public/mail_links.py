@@ -29,23 +29,17 @@ router = APIRouter(include_in_schema=False)
 _ACTIONS = ACTIONS | {"send": send_magic_link}
 
 
-def _unsubscribe_visit(
-    app: App, pages: PublicPages, languages: RequestedLanguages, now: Now, token: str
-) -> Visit:
+def _unsubscribe_visit(app: App, pages: PublicPages, languages: RequestedLanguages, now: Now, token: str) -> Visit:
     ref = _read_token(app, token, Purpose.unsubscribe, Purpose.unsubscribe_newsletter)
     return Visit(app, pages, ref, LinkKind.mail, ConsentChannel.unsubscribe_page, languages, now)
 
 
-def _preferences_visit(
-    app: App, pages: PublicPages, languages: RequestedLanguages, now: Now, token: str
-) -> Visit:
+def _preferences_visit(app: App, pages: PublicPages, languages: RequestedLanguages, now: Now, token: str) -> Visit:
     ref = _read_token(app, token, Purpose.preferences, Purpose.preferences_newsletter)
     return Visit(app, pages, ref, LinkKind.mail, ConsentChannel.preferences_page, languages, now)
 
 
-def _read_token(
-    app: Container, token: str, issue_purpose: Purpose, newsletter_purpose: Purpose
-) -> SubscriptionRef:
+def _read_token(app: Container, token: str, issue_purpose: Purpose, newsletter_purpose: Purpose) -> SubscriptionRef:
     if pair := app.tokens.read_link_token(issue_purpose, token):
         return unsubscribe.current_ref(app.database, SubscriptionRef(pair[1], issue=pair[0]))
     if pair := app.tokens.read_link_token(newsletter_purpose, token):

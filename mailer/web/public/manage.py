@@ -44,9 +44,7 @@ def _magic_link(
     if found is None:
         raise HTTPException(404)
     ref, valid = found
-    return _MagicLink(
-        Visit(app, pages, ref, LinkKind.magic, ConsentChannel.manage_page, languages, now), valid
-    )
+    return _MagicLink(Visit(app, pages, ref, LinkKind.magic, ConsentChannel.manage_page, languages, now), valid)
 
 
 MagicLink = Annotated[_MagicLink, Depends(_magic_link)]
@@ -137,15 +135,11 @@ def _stored_data(link: _MagicLink) -> PersonalData | None:
     return personal_data.export_subscriber(link.visit.app.database, link.visit.ref.subscriber)
 
 
-def _personal_data_page(
-    visit: Visit, data: PersonalData, status: int = 200, problem: str = ""
-) -> HTMLResponse:
+def _personal_data_page(visit: Visit, data: PersonalData, status: int = 200, problem: str = "") -> HTMLResponse:
     profile = load_profile(visit)
     describer = RowDescriber(profile, lambda message: visit.pages.gettext(profile.frame, message))
     rows = {table: [describer.describe(row) for row in found] for table, found in data.items()}
-    return render(
-        visit, "personal_data", profile, status, slug=profile.frame.slug, held=rows, problem=problem
-    )
+    return render(visit, "personal_data", profile, status, slug=profile.frame.slug, held=rows, problem=problem)
 
 
 @router.api_route(urls.CHANGE_ADDRESS, methods=["GET", "HEAD"])

@@ -134,9 +134,7 @@ class RowDescriber:
                 about = "tracking" if name == "given" and row.get("kind") == "tracking" else name
                 english = name == "channel" and value not in _CHANNEL_LABELS and not row.get("note")
                 language = "en" if english else ""
-                labelled.append(
-                    (self._gettext(_LABELS[about]), self._format_value(name, value, row), language)
-                )
+                labelled.append((self._gettext(_LABELS[about]), self._format_value(name, value, row), language))
         return DescribedRow(labelled, [(name, _raw_text(value)) for name, value in given.items()])
 
     def _format_state(self, state: str) -> tuple[str, str]:

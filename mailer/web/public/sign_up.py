@@ -34,9 +34,7 @@ from mailer.web.dependencies import (
 from mailer.web.pages import CSP, Pages
 from mailer.web.public.subscription import MIN_LANGUAGE_FIELDS, language_places
 
-_CONSENT_WORDING = N_(
-    "Send me %(newsletter)s by email. I can unsubscribe at any time, using the link in every email."
-)
+_CONSENT_WORDING = N_("Send me %(newsletter)s by email. I can unsubscribe at any time, using the link in every email.")
 """What one agrees to by sending the form; the translation of it is kept with the consent."""
 _MIN_FILL_SECONDS = 8
 """Seconds that somebody without script takes at least to fill in the form."""
@@ -53,9 +51,7 @@ def show_form(app: App, pages: PublicPages, languages: AcceptedLanguages, slug: 
 
 
 @router.api_route(urls.EMBEDDED_FORM, methods=["GET", "HEAD"])
-def show_embedded_form(
-    app: App, pages: PublicPages, languages: AcceptedLanguages, slug: str
-) -> PlainTextResponse:
+def show_embedded_form(app: App, pages: PublicPages, languages: AcceptedLanguages, slug: str) -> PlainTextResponse:
     """The form as plain HTML, to be pasted into another site."""
     offer = _signup_page(app, slug, languages)
     html = pages.render_for(
@@ -198,9 +194,7 @@ def _robot_check(app: Container, form: FormData, network_hash: bytes, now: datet
 
 def _sent_page(app: Container, pages: Pages, offer: SignupPage, address: str, form: FormData) -> HTMLResponse:
     """Return the same page for everybody, whatever is known of the address."""
-    kept = [
-        (name, str(value)) for name, value in form.multi_items() if name in ("section", "language", "new")
-    ]
+    kept = [(name, str(value)) for name, value in form.multi_items() if name in ("section", "language", "new")]
     if "some" in form:
         kept.append(("some", "yes"))
     hidden = [*kept, ("name", str(form.get("name", ""))[:MAX_TEXT_CHARS]), ("ticket", _new_nonce(app))]
@@ -223,9 +217,7 @@ def show_confirmation(
 
 
 @router.post(urls.CONFIRM)
-def confirm(
-    app: App, pages: PublicPages, languages: RequestedLanguages, now: Now, token: str
-) -> HTMLResponse:
+def confirm(app: App, pages: PublicPages, languages: RequestedLanguages, now: Now, token: str) -> HTMLResponse:
     return _confirmation(pages, sign_up.confirm(app.database, _read_token(app, token), languages, now))
 
 

@@ -76,9 +76,7 @@ def issue_sitemap(request: Request, app: App, pages: OpenPages, slug: str, issue
     newsletter, contents = found
     changed = iso_time(contents.issue.published_at)
     entries = [
-        _sitemap_url(
-            {tag: app.urls.story(slug, tag, issue, key) for tag in tags}, newsletter.default_language, changed
-        )
+        _sitemap_url({tag: app.urls.story(slug, tag, issue, key) for tag in tags}, newsletter.default_language, changed)
         for key, tags in contents.stories
     ]
     return pages.xml(request, "sitemap", _XML, {"entries": entries})

@@ -47,9 +47,7 @@ class Visit:
 
 
 def load_profile(visit: Visit) -> Profile:
-    return _found(
-        preferences.profile(visit.app.database, visit.ref, visit.now, visit.languages, visit.link_kind)
-    )
+    return _found(preferences.profile(visit.app.database, visit.ref, visit.now, visit.languages, visit.link_kind))
 
 
 def _found(profile: Profile | None) -> Profile:
@@ -78,7 +76,7 @@ def choices_page(
     ``saved``, ``sent`` and ``problem`` say what became of the form that this answers; ``typed``: the address in it.
     """
     if not profile.subscribed:
-        return unsubscribed_page(visit, profile)
+        return unsubscribed_page(visit, profile, status)
     language = profile.frame.language
     followed = tuple(s.title.text for s in profile.sections if s.followed or s.always_included)
     zones = dict.fromkeys([*COMMON_TIME_ZONES, profile.preferences.time_zone])
@@ -107,13 +105,14 @@ def language_places(chosen: Sequence[str], offered: Sequence[str]) -> list[str]:
 
 
 def unsubscribed_page(
-    visit: Visit, profile: Profile, *, answered: bool = False, every: bool = False
+    visit: Visit, profile: Profile, status: int = 200, *, answered: bool = False, every: bool = False
 ) -> HTMLResponse:
     """``answered``: they said why. ``every``: they unsubscribed from all newsletters."""
     return render(
         visit,
         "unsubscribed",
         profile,
+        status,
         thanks=answered,
         every=every,
         reasons=unsubscribe.REASONS,
@@ -132,9 +131,7 @@ def save(visit: Visit, form: FormData) -> HTMLResponse:
             visit.app.database, visit.ref, wanted, visit.link_kind, visit.now, visit.languages, wording
         )
     except NothingChosen:
-        return choices_page(
-            visit, _with_form_values(profile, form, visit.link_kind), 422, problem="no sections"
-        )
+        return choices_page(visit, _with_form_values(profile, form, visit.link_kind), 422, problem="no sections")
     except (NotOffered, ValueError):  # ValueError: a section that is no number, or no frequency
         return choices_page(visit, profile, 422, problem="unreadable")
     return choices_page(visit, _found(stored), saved="saved")
@@ -182,9 +179,7 @@ def _with_form_values(profile: Profile, form: FormData, link_kind: LinkKind) -> 
         profile,
         sections=tuple(replace(section, followed=str(section.bit) in ticked) for section in profile.sections),
         languages=tuple(dict.fromkeys(languages)) or profile.languages,
-        preferences=replace(
-            shown, time_zone=zone if zone in COMMON_TIME_ZONES else profile.preferences.time_zone
-        ),
+        preferences=replace(shown, time_zone=zone if zone in COMMON_TIME_ZONES else profile.preferences.time_zone),
     )
 
 
@@ -194,9 +189,7 @@ def pause(visit: Visit, form: FormData) -> HTMLResponse:
         return unsubscribed_page(visit, profile)
     try:
         weeks = int(str(form.get("weeks")))
-        stored = preferences.pause(
-            visit.app.database, visit.ref, weeks, visit.link_kind, visit.now, visit.languages
-        )
+        stored = preferences.pause(visit.app.database, visit.ref, weeks, visit.link_kind, visit.now, visit.languages)
     except (NotOffered, ValueError):
         return choices_page(visit, profile, 422, problem="unreadable")
     return choices_page(visit, _found(stored), saved="paused" if weeks else "resumed")
@@ -234,11 +227,7 @@ def give_reason(visit: Visit, form: FormData) -> HTMLResponse:
         visit.app.database, visit.ref, str(form.get("why", "")), str(form.get("words", ""))
     )
     profile = load_profile(visit)
-    return (
-        choices_page(visit, profile)
-        if profile.subscribed
-        else unsubscribed_page(visit, profile, answered=answered)
-    )
+    return choices_page(visit, profile) if profile.subscribed else unsubscribed_page(visit, profile, answered=answered)
 
 
 ACTIONS = {

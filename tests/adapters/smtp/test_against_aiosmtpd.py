@@ -53,16 +53,12 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(days=1))
         .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
-        )
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
         .sign(key, hashes.SHA256())
     )
     path = tmp_path_factory.mktemp("tls") / "relay.pem"
     path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         + signed.public_bytes(serialization.Encoding.PEM)
     )
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -100,9 +96,7 @@ def listening(mailbox: Mailbox, implicit: ssl.SSLContext | None = None, **option
     loop = asyncio.new_event_loop()
 
     async def start() -> asyncio.Server:
-        return await loop.create_server(
-            lambda: SMTP(mailbox, loop=loop, **options), "127.0.0.1", 0, ssl=implicit
-        )
+        return await loop.create_server(lambda: SMTP(mailbox, loop=loop, **options), "127.0.0.1", 0, ssl=implicit)
 
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
@@ -119,9 +113,7 @@ def listening(mailbox: Mailbox, implicit: ssl.SSLContext | None = None, **option
         loop.close()
 
 
-async def deliver(
-    settings: Relay, count: int = 3, context: ssl.SSLContext | None = None
-) -> RecordingObserver:
+async def deliver(settings: Relay, count: int = 3, context: ssl.SSLContext | None = None) -> RecordingObserver:
     heard = RecordingObserver()
     transport = Transport(settings, context)
     await transport.send(envelopes(count), heard, heard.on_result)
@@ -195,9 +187,7 @@ def test_tls_is_never_done_without(run: Run) -> None:
 
 
 @pytest.mark.parametrize("injected", ["250 ok\r\n", "250-half"])
-def test_plain_text_ahead_of_the_handshake_is_not_believed(
-    run: Run, certificate: Certificate, injected: str
-) -> None:
+def test_plain_text_ahead_of_the_handshake_is_not_believed(run: Run, certificate: Certificate, injected: str) -> None:
     """Bytes that came in the clear must not pass for bytes that came through TLS."""
 
     async def script(peer: Peer) -> None:

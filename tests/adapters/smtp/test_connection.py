@@ -336,9 +336,7 @@ def test_a_connection_that_ends_at_any_stage(run: Run, stage: str, ending: str, 
         await peer.accept_message()
         await peer.accept_quit()
 
-    brief = Timeouts(
-        connect=5, session=5, greeting=5, mail=0.1, rcpt=0.1, data=0.1, block=0.1, final=0.1, quit=1
-    )
+    brief = Timeouts(connect=5, session=5, greeting=5, mail=0.1, rcpt=0.1, data=0.1, block=0.1, final=0.1, quit=1)
     heard, server = run(run_scripts(ends, sane, timeouts=brief))
     result = heard.results[0]
     # The whole of a small message is written at once, so its dot is out when the body is cut.
@@ -487,9 +485,7 @@ async def refuses_everything(peer: Peer) -> None:
         ({"message": [b"no", b"", b""]}, "message", "5.6.0"),
     ],
 )
-def test_what_the_relay_cannot_take_is_not_sent(
-    run: Run, fields: dict[str, Any], outcome: str, enhanced: str
-) -> None:
+def test_what_the_relay_cannot_take_is_not_sent(run: Run, fields: dict[str, Any], outcome: str, enhanced: str) -> None:
     heard, _ = run(run_scripts(refuses_everything, batch=[envelope("odd", **fields), envelope("fine")]))
     assert heard.outcomes() == {"odd": outcome, "fine": "accepted"}
     reply = heard.results["odd"].reply

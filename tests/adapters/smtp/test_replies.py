@@ -15,9 +15,7 @@ replies = st.tuples(st.integers(200, 599), st.lists(lines, min_size=1, max_size=
 
 def encode(code: int, texts: list[bytes]) -> bytes:
     last = len(texts) - 1
-    return b"".join(
-        b"%d%b%b\r\n" % (code, b" " if at == last else b"-", text) for at, text in enumerate(texts)
-    )
+    return b"".join(b"%d%b%b\r\n" % (code, b" " if at == last else b"-", text) for at, text in enumerate(texts))
 
 
 def cut(data: bytes, at: Iterable[int]) -> list[bytes]:
@@ -26,9 +24,7 @@ def cut(data: bytes, at: Iterable[int]) -> list[bytes]:
 
 
 @given(st.lists(replies, max_size=6), st.lists(st.integers(0, 10_000), max_size=12))
-def test_replies_are_the_same_however_they_are_cut(
-    wanted: list[tuple[int, list[bytes]]], at: list[int]
-) -> None:
+def test_replies_are_the_same_however_they_are_cut(wanted: list[tuple[int, list[bytes]]], at: list[int]) -> None:
     reader = ReplyReader()
     stream = b"".join(encode(code, texts) for code, texts in wanted)
     got = [reply for packet in cut(stream, at) for reply in reader.feed(packet)]

@@ -26,9 +26,7 @@ def identified(count: int, size: int = 0) -> list[Envelope]:
         [b"Subject: x\r\nMessage-ID: <%d@news.example>\r\n\r\n" % key, filler * (size // len(filler))]
         for key in range(count)
     ]
-    return [
-        envelope(key, message=message, size=sum(map(len, message))) for key, message in enumerate(messages)
-    ]
+    return [envelope(key, message=message, size=sum(map(len, message))) for key, message in enumerate(messages)]
 
 
 def logged(path: Path) -> list[int]:
@@ -80,9 +78,7 @@ def test_its_faults_add_up(run: Run, tmp_path: Path) -> None:
     took = logged(tmp_path / "log")
     assert len(took) == len(set(took)), "taken twice"
     outcomes = heard.outcomes()
-    by_outcome = {
-        each: {key for key, outcome in outcomes.items() if outcome == each} for each in outcomes.values()
-    }
+    by_outcome = {each: {key for key, outcome in outcomes.items() if outcome == each} for each in outcomes.values()}
     assert set(by_outcome) == {"accepted", "retry", "hard", "unknown"}
     assert by_outcome["accepted"] <= set(took)
     assert set(took) - by_outcome["accepted"] <= by_outcome["unknown"]

@@ -92,9 +92,7 @@ def test_a_connection_is_replaced_after_its_most_messages(run: Run, pipelining: 
             peer.reply("250 ok")
         peer.reply("221 bye")
 
-    heard, _server = run(
-        run_scripts(counting, count=10, max_messages_per_connection=4, pipelining=pipelining)
-    )
+    heard, _server = run(run_scripts(counting, count=10, max_messages_per_connection=4, pipelining=pipelining))
     assert set(heard.outcomes().values()) == {"accepted"}
     assert seen == [4, 4, 2]
 

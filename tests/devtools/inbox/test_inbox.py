@@ -220,9 +220,7 @@ def test_a_port_that_is_taken_is_an_error(running: InboxServer, tmp_path: Path) 
 
 
 def test_trace_headers_cannot_be_forged_by_an_address(tmp_path: Path) -> None:
-    mail = Inbox(tmp_path).add(
-        "a@example.org\r\nSubject: forged", ["b@example.org\nX: y"], b"Subject: s\r\n\r\n"
-    )
+    mail = Inbox(tmp_path).add("a@example.org\r\nSubject: forged", ["b@example.org\nX: y"], b"Subject: s\r\n\r\n")
     assert mail.subject == "s"
     assert mail.recipients == ("b@example.orgX:y",)
 
@@ -263,9 +261,7 @@ def test_broken_mail_is_still_read(mail: bytes, text: str) -> None:
     assert parse_mail(mail).text == text
 
 
-HEADERS = (
-    b'Subject: =?utf-8?b?4pyT?= =?x?q?=ff?=\r\nContent-Type: multipart/mixed; boundary="b"\r\n\r\n--b\r\n'
-)
+HEADERS = b'Subject: =?utf-8?b?4pyT?= =?x?q?=ff?=\r\nContent-Type: multipart/mixed; boundary="b"\r\n\r\n--b\r\n'
 PART = b"Content-Type: text/html; charset=utf-7\r\nContent-ID: <x>\r\n\r\n<b>\r\n--b--\r\n"
 
 

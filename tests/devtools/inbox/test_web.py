@@ -186,9 +186,7 @@ def test_broken_mail_is_still_shown(inbox: Inbox, client: TestClient, content: b
     ["0123456789abcdef", "..%2f..%2fsecret", "%2e%2e%2fsecret", "....//secret", "secret", "%00", "é"],
 )
 @pytest.mark.parametrize("part", ["", "/html", "/source", "/files/0"])
-def test_only_caught_mail_can_be_read(
-    inbox: Inbox, client: TestClient, tmp_path: Path, path: str, part: str
-) -> None:
+def test_only_caught_mail_can_be_read(inbox: Inbox, client: TestClient, tmp_path: Path, path: str, part: str) -> None:
     (tmp_path / "secret.eml").write_text("Subject: hush\r\n\r\nhush")
     (tmp_path.parent / "secret.eml").write_text("Subject: hush\r\n\r\nhush")
     answer = client.get(f"/inbox/{path}{part}")
@@ -209,9 +207,7 @@ def test_a_file_that_is_no_picture_is_only_downloaded(inbox: Inbox, client: Test
 
 
 def test_the_mail_keeps_its_rendering_mode(inbox: Inbox, client: TestClient) -> None:
-    mail = add(
-        inbox, html='<!doctype html><html><head lang="en"><title>x</title></head><body>x</body></html>'
-    )
+    mail = add(inbox, html='<!doctype html><html><head lang="en"><title>x</title></head><body>x</body></html>')
     html = client.get(f"/inbox/{mail.id}/html").text
     assert html.startswith('<!doctype html><html><head lang="en"><base target="_blank"><title>')
 
@@ -267,9 +263,7 @@ def test_static_files_are_kept_for_good_only_under_their_hash(client: TestClient
 def luminance(colour: str) -> float:
     """Relative luminance of ``#rrggbb`` (WCAG 2.2)."""
     parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
-    red, green, blue = (
-        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
-    )
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
@@ -348,9 +342,7 @@ def test_pictures_load_and_links_open_beside_the_inbox(inbox: Inbox, address: st
     assert page.url.endswith(mail.id)
 
 
-def test_width_and_darkness_reach_the_media_queries_of_the_mail(
-    inbox: Inbox, address: str, page: Page
-) -> None:
+def test_width_and_darkness_reach_the_media_queries_of_the_mail(inbox: Inbox, address: str, page: Page) -> None:
     html = """<!doctype html><html><head><style>p { display: none }
     @media (width: 360px) { .phone { display: block } }
     @media (width: 640px) { .desktop { display: block } }
@@ -388,9 +380,7 @@ def test_keys_leaf_and_new_mail_appears_by_itself(inbox: Inbox, address: str, pa
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_phone_shows_the_list_or_the_mail(
-    inbox: Inbox, address: str, browser: Browser, scheme: str
-) -> None:
+def test_a_phone_shows_the_list_or_the_mail(inbox: Inbox, address: str, browser: Browser, scheme: str) -> None:
     mail = add(inbox, "a-very-long-address-of-a-reader@a-very-long-domain.example.org", "Subject " * 20)
     context = browser.new_context(
         viewport={"width": 390, "height": 844},

@@ -62,9 +62,7 @@ FEBRUARY_7_9 = DateRange(date(2018, 2, 7), date(2018, 2, 9))
 def test_forms_that_people_write(language: str, text: str, span: DateRange, place: str) -> None:
     datelines, doubts = read_datelines(text, language)
 
-    assert [(dateline.text, dateline.dates, dateline.place) for dateline in datelines] == [
-        (text, (span,), place)
-    ]
+    assert [(dateline.text, dateline.dates, dateline.place) for dateline in datelines] == [(text, (span,), place)]
     assert doubts == []
 
 
@@ -135,9 +133,7 @@ _SPOKEN = {tag: sorted(month_words(tag)) for tag in languages()}
 def test_no_day_is_lost_in_silence(data: st.DataObject) -> None:
     """Whether its month is known, known in another language only, or a slip of the pen."""
     language = data.draw(st.sampled_from(sorted(languages())))
-    months = st.sampled_from(_SPOKEN[language]) | st.sampled_from(
-        ["korriku", "xuly", "Fooary", "ожідня", "قمري"]
-    )
+    months = st.sampled_from(_SPOKEN[language]) | st.sampled_from(["korriku", "xuly", "Fooary", "ожідня", "قمري"])
     first, last = data.draw(st.tuples(st.integers(1, 31), st.integers(1, 31)))
     until, and_ = (" ".join(words[:1]) for words in _range_words(language))
     joint = data.draw(st.sampled_from([" – ", "-", f" {until} ", f" {and_} "]))
@@ -180,9 +176,7 @@ def test_what_cldr_writes_is_read(language: str, on: date, form: str, capitals: 
     text = format_date(on, form, locale=Locale.parse(language, sep="-"))
     datelines, doubts = read_datelines(f"{text.upper() if capitals else text}, Xyz, Qrs", language)
 
-    assert [(dateline.dates, dateline.place) for dateline in datelines] == [
-        ((DateRange(on, on),), "Xyz, Qrs")
-    ]
+    assert [(dateline.dates, dateline.place) for dateline in datelines] == [((DateRange(on, on),), "Xyz, Qrs")]
     assert doubts == []
 
 

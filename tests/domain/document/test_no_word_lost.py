@@ -68,9 +68,7 @@ WORD = st.sampled_from(
     ]
 )
 WORDS = st.lists(WORD, min_size=1, max_size=8).map(" ".join)
-DATE = st.sampled_from(
-    ["7-8 May 2026", "1 May", "May 2026", "31 May - 2 June 2026", "7. мај 2026.", "٧ مايو ٢٠٢٦"]
-)
+DATE = st.sampled_from(["7-8 May 2026", "1 May", "May 2026", "31 May - 2 June 2026", "7. мај 2026.", "٧ مايو ٢٠٢٦"])
 DATES = st.lists(st.tuples(DATE, WORDS).map(", ".join), min_size=1, max_size=3).map(", ".join)
 NOTE = WORDS.flatmap(
     lambda name: st.sampled_from(

@@ -127,8 +127,7 @@ def test_the_regional_newsletter() -> None:
         ("ORGANIZED CRIME", 4),
     ]
     spoken_for = [
-        [contact.stories for story in section.stories for contact in story.contacts]
-        for section in document.sections
+        [contact.stories for story in section.stories for contact in story.contacts] for section in document.sections
     ]
     assert spoken_for == [[(0, 1, 2, 3, 4)], [(0, 1, 2)], [(0, 1)], [(0, 1, 2)], [(0,)], [(0,), (1, 2, 3)]]
     assert [len(story.datelines) for story in stories(document)] == [1] * 8 + [2] + [1] * 9
@@ -138,8 +137,7 @@ def test_the_regional_newsletter() -> None:
 
 def test_bold_headings_that_ran_together() -> None:
     document = parse(
-        "## FIRST\n\n### A\n\n**1 May 2026, X:** a.\n\n"
-        "**THE PORTS****Ships came in**\n\n**2 May 2026, Y:** b."
+        "## FIRST\n\n### A\n\n**1 May 2026, X:** a.\n\n**THE PORTS****Ships came in**\n\n**2 May 2026, Y:** b."
     )
 
     assert [section.title for section in document.sections] == ["FIRST", "THE PORTS"]
@@ -216,9 +214,7 @@ def test_paragraphs_that_are_not_joined(text: str) -> None:
 
 
 def test_a_page_break_inside_bold_text_or_brackets_is_closed() -> None:
-    story = only(
-        "### Ships\n\n**2 May 2026, the\n\nRepublic of X:** a. *(For info on the\n\nAbove: Ana Example)*"
-    )
+    story = only("### Ships\n\n**2 May 2026, the\n\nRepublic of X:** a. *(For info on the\n\nAbove: Ana Example)*")
 
     assert story.datelines[0].place == "the Republic of X"
     assert story.contacts[0].text == "(For info on the Above: Ana Example)"
@@ -245,8 +241,7 @@ def test_a_paragraph_without_a_full_stop_is_pointed_out() -> None:
 
 def test_two_datelines_in_one_bold_run() -> None:
     document = parse(
-        "## P\n\n### S\n\n**7-8 February 2018, Mavrovo, Northland, 7-9 March 2018, Vrdnik, Eastland:**"
-        "\n\nText."
+        "## P\n\n### S\n\n**7-8 February 2018, Mavrovo, Northland, 7-9 March 2018, Vrdnik, Eastland:**\n\nText."
     )
 
     (story,) = stories(document)
@@ -331,12 +326,7 @@ def test_a_note_speaks_back_to_the_note_before_it() -> None:
 )
 def test_notes_in_every_language(language: str, one: str, all_: str) -> None:
     story = "### S{0}\n\n**2026-05-07, X:** Text. {1}\n\n"
-    source = (
-        "## P\n\n"
-        + story.format(1, f"*({one}: A)*")
-        + story.format(2, "")
-        + story.format(3, f"*({all_}: B)*")
-    )
+    source = "## P\n\n" + story.format(1, f"*({one}: A)*") + story.format(2, "") + story.format(3, f"*({all_}: B)*")
     document = parse(source, language)
 
     contacts = [contact for found in stories(document) for contact in found.contacts]
@@ -425,9 +415,7 @@ def test_what_is_doubtful_is_listed_with_its_line(source: str, line: int, said: 
     assert [(doubt.line, said in doubt.message) for doubt in document.warnings] == [(line, True)]
 
 
-@pytest.mark.parametrize(
-    "source", ["", "Just words.", "## A section\n", "# Title\n\nAn intro.", "\0", "---\n---"]
-)
+@pytest.mark.parametrize("source", ["", "Just words.", "## A section\n", "# Title\n\nAn intro.", "\0", "---\n---"])
 def test_a_document_without_a_story_is_an_error(source: str) -> None:
     with pytest.raises(DocumentError, match="no story"):
         parse(source)

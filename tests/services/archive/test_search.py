@@ -23,9 +23,7 @@ Ask = Callable[..., SearchPage]
 @pytest.fixture
 def ask(app: Container, import_issue: Callable[..., int]) -> Ask:
     """The sample issue in all its languages, sent, and a search in it."""
-    languages = sorted(
-        (file.stem.partition(".")[2] for file in SAMPLE.glob("2026-3.*.md")), key=lambda t: t != "en"
-    )
+    languages = sorted((file.stem.partition(".")[2] for file in SAMPLE.glob("2026-3.*.md")), key=lambda t: t != "en")
     issue = import_issue(*languages)
     with app.database.transaction() as session:
         row = issues.by_id(session, issue)

@@ -83,9 +83,7 @@ def invite(app: Container, chance: random.Random, count: int) -> list[Reader]:
             )
             key = app.tokens.address_hash(address)
             session.execute(
-                insert(Subscriber).values(
-                    id=id, address=address, address_hash=key, languages=reader.languages
-                )
+                insert(Subscriber).values(id=id, address=address, address_hash=key, languages=reader.languages)
             )
             if chance.random() < 0.9:
                 made.append(reader)
@@ -98,9 +96,7 @@ def invite(app: Container, chance: random.Random, count: int) -> list[Reader]:
                     )
                 )
             if reader.suppressed:
-                session.execute(
-                    insert(Suppression).values(address_hash=key, reason="complaint", source="system")
-                )
+                session.execute(insert(Suppression).values(address_hash=key, reason="complaint", source="system"))
     return made
 
 
@@ -171,9 +167,7 @@ def ledger(app: Container, issue: int) -> dict[int, tuple[str, int] | str]:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_each_reader_gets_exactly_the_right_edition_or_reason(
-    app: Container, import_issue: Import, seed: int
-) -> None:
+def test_each_reader_gets_exactly_the_right_edition_or_reason(app: Container, import_issue: Import, seed: int) -> None:
     chance = random.Random(seed)
     issue = import_issue(*LANGUAGES)
     unsettle(app, issue, chance)
@@ -209,9 +203,7 @@ def test_each_reader_gets_exactly_the_right_edition_or_reason(
     # Editions: exactly those that some reader gets.
     with app.database.transaction() as session:
         made = session.execute(select(Edition.language, Edition.sections)).all()
-    assert sorted(map(tuple, made)) == sorted(
-        {outcome for outcome in right.values() if not isinstance(outcome, str)}
-    )
+    assert sorted(map(tuple, made)) == sorted({outcome for outcome in right.values() if not isinstance(outcome, str)})
 
 
 def test_expanding_again_changes_nothing(app: Container, import_issue: Import) -> None:
@@ -293,9 +285,7 @@ def test_who_changes_languages_at_that_moment_is_not_forgotten(app: Container, i
         row = session.get_one(Issue, issue)
         held = audience.claim_planned(session, issue, 20)
         assert held is not None
-        expansion = audience.Expansion(
-            session, issue, row.newsletter_id, 0, held, audience.DueTimes(NOW), digest=False
-        )
+        expansion = audience.Expansion(session, issue, row.newsletter_id, 0, held, audience.DueTimes(NOW), digest=False)
         assert not expansion.insert_deliveries()
         expand.choose_languages(session, row, expansion.without_language_choice())
         expansion.add_editions()

@@ -63,9 +63,9 @@ def test_each_reader_gets_it_at_that_time_on_their_clock(app: Container, issue: 
     first = datetime(2026, 9, 30, 19, tzinfo=UTC)  # nine in Kiritimati
     assert dispatch.start_due(app.database, first - timedelta(seconds=1), 2) == []
     found = due(app, issue, first)
-    assert {
-        name: at.astimezone(zone(name)).replace(tzinfo=None) for name, at in found.items()
-    } == dict.fromkeys(ZONES, datetime(2026, 10, 1, 9))
+    assert {name: at.astimezone(zone(name)).replace(tzinfo=None) for name, at in found.items()} == dict.fromkeys(
+        ZONES, datetime(2026, 10, 1, 9)
+    )
 
 
 def test_where_the_time_has_passed_it_goes_at_once(app: Container, issue: int) -> None:
@@ -86,9 +86,7 @@ def test_nobody_is_woken_in_quiet_hours(app: Container, issue: int) -> None:
     assert found["America/New_York"] == datetime(2026, 10, 1, 11, tzinfo=UTC)  # 22:30 there
 
 
-def test_who_sleeps_by_now_gets_it_in_the_morning(
-    app: Container, issue: int, send: Callable[[], int]
-) -> None:
+def test_who_sleeps_by_now_gets_it_in_the_morning(app: Container, issue: int, send: Callable[[], int]) -> None:
     """It was due in the evening, but a pause, a limit or an outage kept it back."""
     now = datetime.now(UTC)
     schedule.schedule(app.database, issue, now, "tests")
@@ -130,9 +128,7 @@ def test_quiet_hours_by_the_clock(parts_database: Database, since: time, until: 
         f"({DUE_IN_TIME_ZONE}) d) FROM (SELECT 'Europe/Belgrade' AS time_zone) r"
     )
     with parts_database.transaction() as session:
-        at = session.scalar(
-            text(query), {"now": now, "local_time": None, "quiet_from": since, "quiet_until": until}
-        )
+        at = session.scalar(text(query), {"now": now, "local_time": None, "quiet_from": since, "quiet_until": until})
     assert at is not None
     local = now.astimezone(ZoneInfo("Europe/Belgrade"))
     if in_quiet(local.time(), since, until):

@@ -40,9 +40,7 @@ def issue(
 
 def look(app: Container, before: QueueSnapshot | None = None) -> QueueSnapshot:
     app.metrics.flush()
-    return monitor.snapshot(
-        app.database, app.metrics, app.relay_routes, app.providers, datetime.now(UTC), before
-    )
+    return monitor.snapshot(app.database, app.metrics, app.relay_routes, app.providers, datetime.now(UTC), before)
 
 
 def one_round(app: Container) -> int:
@@ -52,19 +50,13 @@ def one_round(app: Container) -> int:
 
 def pending(picture: QueueSnapshot) -> int:
     """What the queues of deliveries hold."""
-    return sum(
-        queue.waiting + queue.postponed
-        for queue in picture.queues
-        if queue.name in ("expand", "send", "retry")
-    )
+    return sum(queue.waiting + queue.postponed for queue in picture.queues if queue.name in ("expand", "send", "retry"))
 
 
 def due_now(app: Container) -> None:
     with app.database.transaction() as session:
         for table, state in (("delivery", "pending"), ("batch", "ready")):
-            session.execute(
-                text(f"UPDATE {table} SET due_at = now() - interval '1 second' WHERE state = '{state}'")
-            )
+            session.execute(text(f"UPDATE {table} SET due_at = now() - interval '1 second' WHERE state = '{state}'"))
     app.traffic_shaper.throttles.expire()
 
 
@@ -112,9 +104,7 @@ def test_depths_flows_and_deferrals_are_told(app: Container, sink: SinkServer, i
     ), "second attempts left the queue of retries"
 
 
-def test_a_domain_that_is_held_waits_and_everything_else_goes_on(
-    app: Container, sink: SinkServer, issue: int
-) -> None:
+def test_a_domain_that_is_held_waits_and_everything_else_goes_on(app: Container, sink: SinkServer, issue: int) -> None:
     held = monitor.suspend(app.database, app.relay_routes, app.providers, "A.example", None, "their request")
     assert held == (ThrottleScope.provider, "a.example", "closed", True)
     one_round(app)
@@ -172,9 +162,7 @@ def test_a_second_hold_keeps_what_was_said_unless_it_says_something_itself(app: 
     assert hold("their request") == ("suspended", "their request")
     assert hold("") == ("suspended", "their request")
     assert hold("an outage") == ("suspended", "an outage")
-    assert (
-        monitor.resume(app.database, app.relay_routes, app.providers, "Gmail").previous_state == "suspended"
-    )
+    assert monitor.resume(app.database, app.relay_routes, app.providers, "Gmail").previous_state == "suspended"
     assert monitor.resume(app.database, app.relay_routes, app.providers, "Gmail").previous_state == "closed"
 
 
@@ -195,10 +183,7 @@ def test_destinations_beyond_the_busiest_are_counted(app: Container) -> None:
 def test_a_name_that_is_nothing_is_said_to_be_nothing(app: Container) -> None:
     with pytest.raises(EndpointNotFound, match="there is relay, Gmail, Microsoft, Yahoo"):
         monitor.suspend(app.database, app.relay_routes, app.providers, "gmial", None, "")
-    assert (
-        monitor.suspend(app.database, app.relay_routes, app.providers, "googlemail.com", None, "")[1]
-        == "Gmail"
-    )
+    assert monitor.suspend(app.database, app.relay_routes, app.providers, "googlemail.com", None, "")[1] == "Gmail"
 
 
 def test_processes_at_work_are_seen_until_they_say_goodbye(app: Container) -> None:
@@ -227,9 +212,7 @@ def test_a_clock_that_stands_still_is_seen_by_what_workers_took(app: Container) 
     assert look(app).beat_silence_seconds == pytest.approx(50, abs=5)
 
 
-def test_without_redis_what_the_database_knows_is_still_told(
-    app: Container, issue: int, settings: Settings
-) -> None:
+def test_without_redis_what_the_database_knows_is_still_told(app: Container, issue: int, settings: Settings) -> None:
     away = settings.model_copy(update={"redis_url": "unix:///nowhere/redis.sock"})
     with Container(away, application="tests") as cut_off:
         cut_off.metrics.add({OutcomeKey("send", "relay", "a.example", "accepted"): 1})

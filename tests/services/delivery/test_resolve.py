@@ -52,9 +52,7 @@ def ready(
 
     def run(count: int) -> int:
         issue = import_issue("en")
-        add_subscribers(
-            "\n".join(f"reader{n}@example.org;en;trade-and-crossings" for n in range(1, count + 1))
-        )
+        add_subscribers("\n".join(f"reader{n}@example.org;en;trade-and-crossings" for n in range(1, count + 1)))
         prepare(issue)
         return issue
 
@@ -97,9 +95,7 @@ def state(app: Container, issue: int) -> IssueState:
 
 
 def row(app: Container, subscriber: int) -> tuple[object, ...]:
-    columns = (
-        "state::text, last_reply, resolution::text, resolution_source::text, resolved_by, resolution_note"
-    )
+    columns = "state::text, last_reply, resolution::text, resolution_source::text, resolved_by, resolution_note"
     return query(app, f"SELECT {columns} FROM delivery WHERE subscriber_id = :s", s=subscriber)[0]
 
 
@@ -148,9 +144,7 @@ def test_what_a_person_knows_is_written_down(app: Container, uncertain: int, set
     assert f"It was settled as {settlement.value} by ann" in told.sentences[-1]
 
 
-def test_sent_once_more_with_the_same_message_id(
-    app: Container, uncertain: int, sink: SinkServer, send: Send
-) -> None:
+def test_sent_once_more_with_the_same_message_id(app: Container, uncertain: int, sink: SinkServer, send: Send) -> None:
     closed = report.status(app.database, uncertain, datetime.now(UTC)).finished_at
     assert settled(app, uncertain, [2], Resolution.resend) == 1
     assert state(app, uncertain) is IssueState.sending, "an issue that was sent goes on"
@@ -168,9 +162,7 @@ def test_sent_once_more_with_the_same_message_id(
     assert "it may have come twice" in told.sentences[-1]
 
 
-def test_nothing_of_a_cancelled_issue_is_sent_again(
-    app: Container, ready: Ready, sink: SinkServer, send: Send
-) -> None:
+def test_nothing_of_a_cancelled_issue_is_sent_again(app: Container, ready: Ready, sink: SinkServer, send: Send) -> None:
     issue = ready(3)
     sink.behaviour.drop_after = 1.0
     for batch, _ in dispatch.enqueue_due(app.database, datetime.now(UTC), timedelta(0), 9):
@@ -195,9 +187,7 @@ def test_whose_delivery_is_not_uncertain(app: Container, uncertain: int) -> None
         return [found.subscriber for found in resolve.preview(app.database, uncertain, asked)]
 
     assert look("reader3@example.org", "reader1@example.org") == [3, 1]
-    with pytest.raises(
-        DeliveryNotFound, match=r"to reader2@example\.org is sent, not uncertain. Nothing was done\."
-    ):
+    with pytest.raises(DeliveryNotFound, match=r"to reader2@example\.org is sent, not uncertain. Nothing was done\."):
         look("reader1@example.org", "reader2@example.org")
     with pytest.raises(DeliveryNotFound, match=r"Issue 1 has no delivery to nobody@example\.org"):
         look("nobody@example.org")
@@ -215,9 +205,7 @@ def test_a_batch_that_is_with_a_worker_is_settled_too(
         claim = batches.claim(session, 1, app.journals.worker, lease)
         assert claim
         batches.renew_lease(session, claim, lease)
-        assert [
-            one.subscriber for one in ledger.reserve(session, claim, claim.first_subscriber_id, 10)[0]
-        ] == [1]
+        assert [one.subscriber for one in ledger.reserve(session, claim, claim.first_subscriber_id, 10)[0]] == [1]
     assert settled(app, uncertain, [2], Resolution.resend) == 1
     assert settled(app, uncertain, [3], Resolution.failed) == 1
     with app.database.transaction() as session:
@@ -280,9 +268,7 @@ USES = {
     ),
     "fewer": lambda parts, tie: choose_monthly(parts, tie),
     "a pause": lambda parts, tie: preferences.pause(parts.database, tie, 4, LinkKind.mail, datetime.now(UTC)),
-    "the way to everything": lambda parts, tie: preferences.send_magic_link(
-        parts.database, tie, datetime.now(UTC)
-    ),
+    "the way to everything": lambda parts, tie: preferences.send_magic_link(parts.database, tie, datetime.now(UTC)),
 }
 
 
@@ -322,9 +308,7 @@ def test_what_came_back_before_the_worker_was_missed_settles(
     for slot, message in zip(slots, (notice(status="5.2.2"), notice("delayed", "4.4.1")), strict=True):
         recipient = f"bounce+{slot.bounce}@lumen-basin.example.org"
         bounces.receive(app.database, app.urls, recipient, message, datetime.now(UTC))
-    assert counts(app, issue) == DeliveryCounts(candidates=3), (
-        "they are with a worker, as far as anybody knows"
-    )
+    assert counts(app, issue) == DeliveryCounts(candidates=3), "they are with a worker, as far as anybody knows"
     query(app, "UPDATE batch SET lease_until = now() - interval '1 second'")
     assert send() == 0
     assert counts(app, issue) == DeliveryCounts(candidates=3, failed=1, sent=1, uncertain=1)
@@ -413,9 +397,7 @@ def test_what_failed_is_tried_again(app: Container, failed: int, sink: SinkServe
     assert tried(app, failed) == RetryPlan(0, {}, 0, IssueState.sent)
 
 
-def test_what_went_out_stays_in_the_archive_whatever_becomes_of_a_second_try(
-    app: Container, failed: int
-) -> None:
+def test_what_went_out_stays_in_the_archive_whatever_becomes_of_a_second_try(app: Container, failed: int) -> None:
     def found() -> list[int]:
         with app.database.transaction() as session:
             return [issue.id for issue in archive.sent(session, 1)]
@@ -431,17 +413,11 @@ def test_what_went_out_stays_in_the_archive_whatever_becomes_of_a_second_try(
 def test_who_must_not_be_mailed_any_more_is_not_tried_again(
     app: Container, failed: int, sink: SinkServer, send: Send
 ) -> None:
-    bounces.suppress(
-        app.database, [app.tokens.address_hash("reader1@example.org")], SuppressionReason.complaint
-    )
-    unsubscribe.unsubscribe(
-        app.database, SubscriptionRef(2, failed), ConsentChannel.one_click, datetime.now(UTC)
-    )
+    bounces.suppress(app.database, [app.tokens.address_hash("reader1@example.org")], SuppressionReason.complaint)
+    unsubscribe.unsubscribe(app.database, SubscriptionRef(2, failed), ConsentChannel.one_click, datetime.now(UTC))
     preferences.pause(app.database, SubscriptionRef(3, failed), 4, LinkKind.mail, datetime.now(UTC))
     choose_monthly(app, SubscriptionRef(4, failed))
-    left = dict.fromkeys(
-        (SkipReason.digest_only, SkipReason.paused, SkipReason.suppressed, SkipReason.unsubscribed), 1
-    )
+    left = dict.fromkeys((SkipReason.digest_only, SkipReason.paused, SkipReason.suppressed, SkipReason.unsubscribed), 1)
     assert tried(app, failed) == RetryPlan(1, left, 0, IssueState.sending)
     assert send() == 1
     assert counts(app, failed) == DeliveryCounts(candidates=5, sent=1, failed=4)
@@ -480,9 +456,7 @@ def test_only_what_failed_with_a_code(app: Container, failed: int) -> None:
             fitting(code)
 
 
-def test_what_was_given_up_gets_its_time_anew(
-    app: Container, ready: Ready, sink: SinkServer, send: Send
-) -> None:
+def test_what_was_given_up_gets_its_time_anew(app: Container, ready: Ready, sink: SinkServer, send: Send) -> None:
     issue = ready(2)
     query(app, "UPDATE delivery SET attempts = 100")
     sink.behaviour.faults = [Fault("final", "451 4.3.0 busy", 1.0)]
@@ -493,9 +467,7 @@ def test_what_was_given_up_gets_its_time_anew(
     assert counts(app, issue).pending == 2, "deferred, not given up at the first deferral"
 
 
-def test_what_failed_gets_its_attempts_anew(
-    app: Container, failed: int, sink: SinkServer, send: Send
-) -> None:
+def test_what_failed_gets_its_attempts_anew(app: Container, failed: int, sink: SinkServer, send: Send) -> None:
     query(app, "UPDATE delivery SET attempts = 3, resends = 1")
     tried(app, failed)
     assert unsubscribe.unsubscribe(
@@ -524,9 +496,7 @@ def test_what_was_never_sent_cannot_be_tried_again(app: Container, import_issue:
         resolve.retry(app.database, 9, [], "ann", datetime.now(UTC))
 
 
-def test_settling_and_retrying_while_workers_send(
-    app: Container, ready: Ready, sink: SinkServer, send: Send
-) -> None:
+def test_settling_and_retrying_while_workers_send(app: Container, ready: Ready, sink: SinkServer, send: Send) -> None:
     """Nobody waits for another in a circle, and the counts follow the rows."""
     issue = ready(150)
     query(app, "UPDATE newsletter SET uncertain_policy = 'resend'")

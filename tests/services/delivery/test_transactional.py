@@ -39,9 +39,7 @@ def test_no_more_are_claimed_than_asked_for(
     with app.database.transaction() as session:
         newsletter = session.scalars(text("SELECT id FROM newsletter")).one()
         for reader in session.scalars(text("SELECT id FROM subscriber")):
-            transactional.add(
-                session, TransactionalEmailKind.welcome, newsletter, "en", now, subscriber=reader
-            )
+            transactional.add(session, TransactionalEmailKind.welcome, newsletter, "en", now, subscriber=reader)
     with app.database.transaction() as session:
         disable_plans(session, without)
         first = transactional.claim(session, now, LEASE, 2)

@@ -22,9 +22,7 @@ NOW = datetime.now(UTC)
 ADA = "ada@example.org"
 
 
-def notice(
-    action: str = "failed", status: str = "5.1.1", said: str = "smtp; 550 5.1.1 no such user"
-) -> bytes:
+def notice(action: str = "failed", status: str = "5.1.1", said: str = "smtp; 550 5.1.1 no such user") -> bytes:
     """A delivery status notification as mail servers write them (RFC 3464)."""
     return (
         "From: MAILER-DAEMON@mx.example.net\r\nSubject: Undelivered Mail Returned to Sender\r\n"
@@ -201,15 +199,11 @@ def test_a_note_that_bounces_late(app: Container, sent: dict[str, str], inbox: I
     assert suppressed(app) == []
 
 
-def test_the_pipe_of_a_mail_server(
-    app: Container, sent: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_pipe_of_a_mail_server(app: Container, sent: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in app.settings.environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("MAILER_DATABASE_URL", app.database_url)
-    done = CliRunner().invoke(
-        commands, ["receive", sent["unsubscribe"]], input=words("unsubscribe") + b"x" * 3_000_000
-    )
+    done = CliRunner().invoke(commands, ["receive", sent["unsubscribe"]], input=words("unsubscribe") + b"x" * 3_000_000)
     assert (done.exit_code, done.output.strip()) == (0, "unsubscribed")
     assert states(app)[ADA] == "unsubscribed"
     monkeypatch.setenv("MAILER_DATABASE_URL", "postgresql://nobody@127.0.0.1:9/none")

@@ -129,7 +129,4 @@ def test_the_month_before_january(app: Container, september: int) -> None:
         session.execute(text("UPDATE issue SET frozen_at = '2026-12-31 23:59+00'"))
     (issue,) = make(app, datetime(2027, 1, 1, tzinfo=UTC))
     with app.database.transaction() as session:
-        assert (
-            str(session.scalar(text("SELECT digest_month FROM issue WHERE id = :id"), {"id": issue}))
-            == "2026-12-01"
-        )
+        assert str(session.scalar(text("SELECT digest_month FROM issue WHERE id = :id"), {"id": issue})) == "2026-12-01"

@@ -69,9 +69,7 @@ def write(app: Container) -> Import:
     apply_newsletter(app.database, read_newsletter((SAMPLE / "newsletter.toml").read_text("utf-8")))
     apply_newsletter(app.database, read_newsletter(SETTINGS))
 
-    def run(
-        source: str, language: str = "en", slug: str = "lumen-basin", folder: Path = SAMPLE
-    ) -> ImportResult:
+    def run(source: str, language: str = "en", slug: str = "lumen-basin", folder: Path = SAMPLE) -> ImportResult:
         return document_import.import_document(
             app.database,
             parse(source, language),
@@ -206,9 +204,7 @@ def test_a_contact_taken_out_of_the_file_is_gone(app: Container, write: Import) 
     done = write(source.replace("*(For info: Ann Example)*\n\n", ""), slug="lumen")
     assert done.changed == 1
     with app.database.transaction() as session:
-        assert [texts for _, texts, _ in issues.contacts(session, issue)] == [
-            {"fr": "(For info: Ann Example)"}
-        ]
+        assert [texts for _, texts, _ in issues.contacts(session, issue)] == [{"fr": "(For info: Ann Example)"}]
 
 
 def test_a_contact_note_speaks_for_the_stories_it_names(app: Container, write: Import) -> None:
@@ -216,9 +212,7 @@ def test_a_contact_note_speaks_for_the_stories_it_names(app: Container, write: I
     with app.database.transaction() as session:
         notes = issues.contacts(session, issue)
         ina = next(note for note, texts, _ in notes if "Ina Sample" in texts["en"])
-        covered = session.scalars(
-            select(ContactStory.story_id).where(ContactStory.contact_id == ina.id)
-        ).all()
+        covered = session.scalars(select(ContactStory.story_id).where(ContactStory.contact_id == ina.id)).all()
         texts = issues.story_texts(session, issue)
         assert {texts[story]["en"].headline for story in covered} == {
             "River ministers review ten years of shared water data",
@@ -255,9 +249,7 @@ def test_stories_paired_by_nothing_but_their_order_are_listed(write: Import) -> 
     assert done.matched_by_position == ["Un", "Deux"]
 
 
-def test_sections_that_the_newsletter_does_not_know_are_made_and_listed(
-    app: Container, write: Import
-) -> None:
+def test_sections_that_the_newsletter_does_not_know_are_made_and_listed(app: Container, write: Import) -> None:
     done = write(
         "## News\n\n### One\n\nA.\n\n## News & Views!\n\n### Two\n\nB.\n\n## Новости\n\n### X\n\nY.\n",
         slug="lumen",
@@ -279,9 +271,7 @@ def test_sections_that_the_newsletter_does_not_know_are_made_and_listed(
 
 
 def test_front_matter_names_the_issue(app: Container, write: Import) -> None:
-    done = write(
-        "---\nsubject: Hello\nnumber: 2026/9\ndate: 2026-12-24\n---\n\nIntro.\n\n## News\n\n### A\n\nB.\n"
-    )
+    done = write("---\nsubject: Hello\nnumber: 2026/9\ndate: 2026-12-24\n---\n\nIntro.\n\n## News\n\n### A\n\nB.\n")
     assert done.number == "2026/9"
     with app.database.transaction() as session:
         row = issues.by_id(session, done.issue)
@@ -350,17 +340,13 @@ def test_what_stands_fast_is_refused_with_advice_that_can_be_followed(
 
 
 def test_newsletter_settings_can_be_applied_again(app: Container) -> None:
-    changed = (
-        SETTINGS
-        + '[[sections]]\nkey = "a"\ntitles = {en = "A"}\n[[sections]]\nkey = "b"\ntitles = {en = "B"}\n'
-    )
+    changed = SETTINGS + '[[sections]]\nkey = "a"\ntitles = {en = "A"}\n[[sections]]\nkey = "b"\ntitles = {en = "B"}\n'
     assert apply_newsletter(app.database, read_newsletter(SETTINGS)) == "created"
     assert apply_newsletter(app.database, read_newsletter(SETTINGS)) == "up to date"
     assert apply_newsletter(app.database, read_newsletter(changed)) == "changed"
     assert apply_newsletter(app.database, read_newsletter(changed)) == "up to date"
     fewer = (
-        SETTINGS.replace('"Lumen"\nsender_a', '"River"\nsender_a')
-        + '[[sections]]\nkey = "b"\ntitles = {en = "Be"}\n'
+        SETTINGS.replace('"Lumen"\nsender_a', '"River"\nsender_a') + '[[sections]]\nkey = "b"\ntitles = {en = "Be"}\n'
     )
     apply_newsletter(app.database, read_newsletter(fewer))
     with app.database.transaction() as session:
@@ -467,9 +453,7 @@ def test_stories_before_the_first_title_keep_their_section(write: Import) -> Non
 
 
 HEADLINES = st.sampled_from(["### One\n\n", "### Two\n\n", "### Three\n\n", ""])
-BODIES = st.sampled_from(
-    ["Red.", "Green.", "Blue.", "**1 May 2026, Aldeva:** May.", "**2 May 2026, Aldeva:** June."]
-)
+BODIES = st.sampled_from(["Red.", "Green.", "Blue.", "**1 May 2026, Aldeva:** May.", "**2 May 2026, Aldeva:** June."])
 NOTES = st.sampled_from(["", "*(For info: Ann Example)*"])
 STORIES = st.lists(st.tuples(HEADLINES, BODIES, NOTES), min_size=1, max_size=3)
 DOCUMENTS = st.lists(st.tuples(st.sampled_from(["A", "B", "a"]), STORIES), min_size=1, max_size=4)
@@ -535,9 +519,7 @@ def test_the_leading_language_decides_order_notes_and_pictures(app: Container, w
     assert shape() == (["One", "Two"], [2], 1)
     assert write(french, "fr", slug="lumen").changed == 0
     assert shape() == (["One", "Two"], [2], 1)
-    source = (
-        f"## News\n\n### Three\n\nNew.\n\n*(For info: Bo Example)*\n\n{two}{note}\n{one.replace(picture, '')}"
-    )
+    source = f"## News\n\n### Three\n\nNew.\n\n*(For info: Bo Example)*\n\n{two}{note}\n{one.replace(picture, '')}"
     write(source, slug="lumen")
     assert shape() == (["Three", "Two", "One"], [1, 1], 0)
     assert write(source, slug="lumen").changed == 0
@@ -548,9 +530,7 @@ def test_the_leading_language_decides_order_notes_and_pictures(app: Container, w
     ["---\nsubject: He\x07llo\n---\n\n", "---\npreheader: He\x7fllo\n---\n\n", "# He\x07llo\n\n"],
 )
 def test_control_characters_in_a_header_are_refused(write: Import, source: str) -> None:
-    with pytest.raises(
-        ChangeRefused, match=r"The (subject|preheader|title) contains the control character U\+00"
-    ):
+    with pytest.raises(ChangeRefused, match=r"The (subject|preheader|title) contains the control character U\+00"):
         write(source + LEAST, slug="lumen")
 
 

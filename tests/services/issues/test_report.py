@@ -106,9 +106,7 @@ def test_why_a_reader_got_nothing(app: Container, sent: int) -> None:
     assert nobody.state == "unknown"
     assert said == "Nobody with the address nobody@example.org is known here."
 
-    bounces.suppress(
-        app.database, [app.tokens.address_hash("nobody@example.org")], SuppressionReason.complaint
-    )
+    bounces.suppress(app.database, [app.tokens.address_hash("nobody@example.org")], SuppressionReason.complaint)
     assert "The address was suppressed on" in explained(app, sent, "nobody")[1]
 
     run(

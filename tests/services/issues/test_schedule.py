@@ -150,9 +150,7 @@ def test_pausing_and_resuming(app: Container, issue: int, add_subscribers: AddRe
     assert [what for _, _, what, _ in report.events(app.database, issue)][-2:] == ["paused", "resumed"]
 
 
-def test_a_batch_is_handed_out_again_only_after_a_while(
-    app: Container, in_batches: Callable[[int], list[int]]
-) -> None:
+def test_a_batch_is_handed_out_again_only_after_a_while(app: Container, in_batches: Callable[[int], list[int]]) -> None:
     made, now = in_batches(25), datetime.now(UTC)
     first = dispatch.enqueue_due(app.database, now, HOUR, 2)
     assert len(first) == 2
@@ -182,17 +180,13 @@ def test_what_a_lost_worker_left_waits_for_no_first_attempts(
     with app.database.transaction() as session:
         assert batches.claim(session, last, app.journals.worker, timedelta(0))
     assert dispatch.enqueue_due(app.database, now, HOUR, 1, retry_queue_has_room=False) == [(first, False)]
-    assert dispatch.enqueue_due(app.database, now, HOUR, 1) == [(last, True)], (
-        "one first attempt has its hint"
-    )
+    assert dispatch.enqueue_due(app.database, now, HOUR, 1) == [(last, True)], "one first attempt has its hint"
     assert dispatch.enqueue_due(app.database, now, HOUR, 1) == []
     assert dispatch.enqueue_due(app.database, now, HOUR, 2, send_queue_has_room=False) == []
     assert dispatch.enqueue_due(app.database, now, HOUR, 2) == [(second, False)]
 
 
-def test_an_issue_without_readers_is_sent_at_once(
-    app: Container, issue: int, prepare: Callable[[int], None]
-) -> None:
+def test_an_issue_without_readers_is_sent_at_once(app: Container, issue: int, prepare: Callable[[int], None]) -> None:
     schedule.reopen(app.database, issue, "tests")
     prepare(issue)
     assert dispatch.finish_done(app.database, NOW) == [issue]
@@ -210,19 +204,13 @@ def test_cancelling_settles_every_reader(
     if expanded:
         with app.database.transaction() as session:
             session.execute(
-                text(
-                    "UPDATE batch SET state = 'done'"
-                    " WHERE id IN (SELECT id FROM batch ORDER BY id DESC LIMIT :n)"
-                ),
+                text("UPDATE batch SET state = 'done' WHERE id IN (SELECT id FROM batch ORDER BY id DESC LIMIT :n)"),
                 {"n": 3 - expanded},
             )
         assert expand.expand_next(app.database, issue, NOW) == expanded
         with app.database.transaction() as session:
             session.execute(
-                text(
-                    "UPDATE batch SET state = 'planned'"
-                    " WHERE id NOT IN (SELECT id FROM batch ORDER BY id LIMIT :n)"
-                ),
+                text("UPDATE batch SET state = 'planned' WHERE id NOT IN (SELECT id FROM batch ORDER BY id LIMIT :n)"),
                 {"n": expanded},
             )
     already = sum(report.skipped_by_reason(app.database, issue).values())

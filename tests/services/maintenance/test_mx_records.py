@@ -23,9 +23,7 @@ def test_domains_of_many_readers_are_looked_up_once_a_week(
         return "aspmx.l.google.com" if domain == "ministry.example" else ""
 
     assert mx_records.refresh(app.database, exchange, NOW) == 2
-    assert sorted(asked) == ["institute.example", "ministry.example"], (
-        "a single reader's domain is their own affair"
-    )
+    assert sorted(asked) == ["institute.example", "ministry.example"], "a single reader's domain is their own affair"
     assert mx_records.refresh(app.database, exchange, NOW + timedelta(days=6)) == 0
     assert mx_records.refresh(app.database, exchange, NOW + timedelta(days=8)) == 2
     app.traffic_shaper.acquire(1, 1)
@@ -38,9 +36,7 @@ def test_a_silent_name_server_is_not_asked_for_ever(
 ) -> None:
     import_issue("en")
     for domain in "abcde":
-        add_subscribers(
-            "\n".join(f"reader{n}@{domain}.example;en;" for n in range(mx_records.MIN_SUBSCRIBERS))
-        )
+        add_subscribers("\n".join(f"reader{n}@{domain}.example;en;" for n in range(mx_records.MIN_SUBSCRIBERS)))
     asked: list[str] = []
 
     def exchange(domain: str) -> str:

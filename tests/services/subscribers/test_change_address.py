@@ -59,9 +59,7 @@ def test_a_list_does_not_bring_the_old_address_back(moved: Container, add_subscr
     assert stored(moved) == set()
 
 
-def test_nor_that_of_who_was_brought_together_with_another(
-    moved: Container, add_subscribers: AddReaders
-) -> None:
+def test_nor_that_of_who_was_brought_together_with_another(moved: Container, add_subscribers: AddReaders) -> None:
     add_subscribers("leila@example.org;en;")
     move(moved, NEW, "leila@example.org")
     add_subscribers(f"{OLD};en;\n{NEW};en;")
@@ -92,9 +90,7 @@ def test_nothing_but_a_hash_stays_of_the_old_address(
             channel=ConsentChannel.sign_up_form,
         )
         signups.add(session, signup)
-    bounces.suppress(
-        app.database, [app.tokens.address_hash(OLD)], SuppressionReason.hard_bounce, "it was Ada"
-    )
+    bounces.suppress(app.database, [app.tokens.address_hash(OLD)], SuppressionReason.hard_bounce, "it was Ada")
     move(app, OLD, NEW)
     with app.database.transaction() as session:
         assert session.scalar(text("SELECT count(*) FROM signup")) == 0
@@ -105,15 +101,12 @@ def test_the_mail_of_who_was_brought_together_goes_on_unsubscribing(
     moved: Container, add_subscribers: AddReaders
 ) -> None:
     add_subscribers("leila@example.org;en;\nmia@example.org;en;")
-    leave = [
-        moved.urls.unsubscribe_token(1, reader(moved, a)) for a in ("leila@example.org", "mia@example.org")
-    ]
+    leave = [moved.urls.unsubscribe_token(1, reader(moved, a)) for a in ("leila@example.org", "mia@example.org")]
     move(moved, NEW, "leila@example.org")
     move(moved, "leila@example.org", "mia@example.org")
     now = datetime.now(UTC)
     said = [
-        bounces.receive(moved.database, moved.urls, f"unsubscribe+{token}@example.org", b"", now)
-        for token in leave
+        bounces.receive(moved.database, moved.urls, f"unsubscribe+{token}@example.org", b"", now) for token in leave
     ]
     assert said == ["unsubscribed", "unsubscribed before"]
     with moved.database.transaction() as session:
@@ -125,9 +118,7 @@ def test_the_mail_of_who_was_brought_together_goes_on_unsubscribing(
 
 def test_and_so_do_its_links(moved: Container, add_subscribers: AddReaders) -> None:
     add_subscribers("leila@example.org;en;")
-    path = "/u/" + moved.tokens.make_link_token(
-        Purpose.unsubscribe_newsletter, 1, reader(moved, "leila@example.org")
-    )
+    path = "/u/" + moved.tokens.make_link_token(Purpose.unsubscribe_newsletter, 1, reader(moved, "leila@example.org"))
     move(moved, NEW, "leila@example.org")
     with TestClient(create_app(moved)) as client:
         assert client.get(path).status_code == 200
@@ -136,14 +127,10 @@ def test_and_so_do_its_links(moved: Container, add_subscribers: AddReaders) -> N
         assert set(session.scalars(text("SELECT state FROM subscription"))) == {"unsubscribed"}
 
 
-def test_so_does_that_of_who_is_brought_to_another_twice(
-    moved: Container, add_subscribers: AddReaders
-) -> None:
+def test_so_does_that_of_who_is_brought_to_another_twice(moved: Container, add_subscribers: AddReaders) -> None:
     add_subscribers("leila@example.org;en;\nmia@example.org;en;")
     leave = moved.urls.unsubscribe_token(1, reader(moved, "leila@example.org"))
     move(moved, NEW, "leila@example.org")
     move(moved, "mia@example.org", "leila@example.org")
-    said = bounces.receive(
-        moved.database, moved.urls, f"unsubscribe+{leave}@example.org", b"", datetime.now(UTC)
-    )
+    said = bounces.receive(moved.database, moved.urls, f"unsubscribe+{leave}@example.org", b"", datetime.now(UTC))
     assert said == "unsubscribed"

@@ -53,9 +53,7 @@ def newsletter(database: Database) -> str:
 def take(database: Database, tokens: Tokens, newsletter: str, tmp_path: Path) -> Import:
     """Import text, bytes or a file."""
 
-    def run(
-        source: str | bytes | Path, slug: str = newsletter, rejects_path: Path | None = None
-    ) -> ImportReport:
+    def run(source: str | bytes | Path, slug: str = newsletter, rejects_path: Path | None = None) -> ImportReport:
         if isinstance(source, str):
             source = (HEADER + source).encode()
         if isinstance(source, bytes):
@@ -77,8 +75,7 @@ def stored(database: Database) -> tuple[int, int, int]:
     """How many subscribers, subscriptions and consents there are."""
     with database.transaction() as session:
         people, ties, consents = [
-            session.scalar(select(func.count()).select_from(t)) or 0
-            for t in (Subscriber, Subscription, Consent)
+            session.scalar(select(func.count()).select_from(t)) or 0 for t in (Subscriber, Subscription, Consent)
         ]
         evident = select(func.count()).where(Subscription.consent_at.is_not(None))
         return people, ties, consents + (session.scalar(evident) or 0)
@@ -147,9 +144,7 @@ def test_a_second_run_adds_nothing(database: Database, take: Import) -> None:
     assert not (SAMPLE / "readers.rejects.csv").exists()
 
 
-def test_an_import_that_broke_off_can_be_run_again(
-    database: Database, tokens: Tokens, newsletter: str
-) -> None:
+def test_an_import_that_broke_off_can_be_run_again(database: Database, tokens: Tokens, newsletter: str) -> None:
     class Killed(BaseException):
         pass
 
@@ -173,9 +168,7 @@ def test_an_import_that_broke_off_can_be_run_again(
     assert stored(database) == (500, 500, 500)
 
 
-def test_who_is_known_keeps_what_they_chose(
-    database: Database, tokens: Tokens, take: Import, newsletter: str
-) -> None:
+def test_who_is_known_keeps_what_they_chose(database: Database, tokens: Tokens, take: Import, newsletter: str) -> None:
     take("ana@example.org,Ana,hr,water-and-rivers,Europe/Zagreb,form,2024-01-01\n")
     with database.transaction() as session:
         reader = subscribers.by_hash(session, tokens.address_hash("ana@example.org"))
@@ -194,13 +187,9 @@ def test_who_is_known_keeps_what_they_chose(
         assert len(subscribers.consents(session, again.id)) == 1
 
 
-def test_a_subscriber_of_another_newsletter_gets_a_subscription_here(
-    database: Database, take: Import
-) -> None:
+def test_a_subscriber_of_another_newsletter_gets_a_subscription_here(database: Database, take: Import) -> None:
     take("ana@example.org,Ana,hr,none,Europe/Zagreb,form,2024-01-01\n")
-    report = take(
-        "ana@example.org,Anna,fr,,,list,2025-01-01\nbo@example.org,Bo,en,,,list,2025-01-01\n", slug="second"
-    )
+    report = take("ana@example.org,Anna,fr,,,list,2025-01-01\nbo@example.org,Bo,en,,,list,2025-01-01\n", slug="second")
     assert counts(report) == (2, 2, 0, 0, 0)
     with database.transaction() as session:
         assert session.scalar(select(Subscriber.name).where(Subscriber.address == "ana@example.org")) == "Ana"
@@ -251,9 +240,7 @@ def test_consents_are_told_in_the_order_in_which_they_were_given(
         assert found
         subscribers.unsubscribe(session, found.id, None, reader.id, ConsentChannel.one_click, NOW)
     with database.transaction() as session:
-        told = [
-            (c.given, c.channel, c.note, c.newsletter_id) for c in subscribers.consents(session, reader.id)
-        ]
+        told = [(c.given, c.channel, c.note, c.newsletter_id) for c in subscribers.consents(session, reader.id)]
     assert [what[:3] for what in told] == [
         (True, ConsentChannel.csv_import, "form"),
         (True, ConsentChannel.csv_import, "letter"),
@@ -321,10 +308,7 @@ def test_rejects_of_an_earlier_run_do_not_linger(take: Import, tmp_path: Path) -
         (HEADER + "a@example.org,Ćana,en,,,form,2024-01-01\n").encode("utf-8-sig"),
         (HEADER + "a@example.org,Ćana,en,,,form,2024-01-01\n").encode("utf-16"),
         b"\xfe\xff" + (HEADER + "a@example.org,Ćana,en,,,form,2024-01-01").encode("utf-16-be"),
-        (HEADER + "a@example.org,Ćana,en,,,form,2024-01-01\n")
-        .replace(",", ";")
-        .replace("\n", "\r\n")
-        .encode(),
+        (HEADER + "a@example.org,Ćana,en,,,form,2024-01-01\n").replace(",", ";").replace("\n", "\r\n").encode(),
         (HEADER + "a@example.org,Ćana,en,,,form,2024-01-01").replace("\n", "\r").encode(),
     ],
     ids=["utf-8 with BOM", "utf-16", "utf-16 big-endian", "semicolons and CRLF", "CR"],
@@ -388,9 +372,7 @@ def test_a_file_that_cannot_be_read_is_refused_before_anything_is_stored(
 
 
 def test_refusals_that_have_nothing_to_do_with_the_content(take: Import, tmp_path: Path) -> None:
-    with pytest.raises(
-        ImportRefused, match=r"There is no newsletter “gazette”\. There is: lumen-basin, second\."
-    ):
+    with pytest.raises(ImportRefused, match=r"There is no newsletter “gazette”\. There is: lumen-basin, second\."):
         take("a@example.org,A,en,,,form,2024-01-01\n", slug="gazette")
     with pytest.raises(ImportRefused, match=r"missing\.csv cannot be opened: No such file"):
         take(tmp_path / "missing.csv")
@@ -420,15 +402,11 @@ def test_an_open_file_stays_open_and_progress_is_told(
     assert told[-1] == Progress(500, size, size)
 
 
-def test_a_reader_whom_someone_else_adds_at_the_same_moment(
-    database: Database, tokens: Tokens, take: Import
-) -> None:
+def test_a_reader_whom_someone_else_adds_at_the_same_moment(database: Database, tokens: Tokens, take: Import) -> None:
     with ThreadPoolExecutor(1) as pool:
         with database.transaction() as session:
             hashed = tokens.address_hash("ana@example.org")
-            session.add(
-                Subscriber(address="ana@example.org", address_hash=hashed, name="First", languages=[])
-            )
+            session.add(Subscriber(address="ana@example.org", address_hash=hashed, name="First", languages=[]))
             session.flush()
             import_running = pool.submit(take, "ana@example.org,Second,en,,,form,2024-01-01\n")
             wait_for_lock(session, import_running)
@@ -487,9 +465,7 @@ def test_two_files_that_overlap_come_in_at_once(
     def run(number: int) -> ImportReport:
         path = tmp_path / f"{number}.csv"
         path.write_text(HEADER + "".join(files[number]))
-        return import_subscribers(
-            database, path, newsletter, hmac_pads=tokens.hmac_pads(), now=NOW, chunk_lines=50
-        )
+        return import_subscribers(database, path, newsletter, hmac_pads=tokens.hmac_pads(), now=NOW, chunk_lines=50)
 
     with ThreadPoolExecutor(2) as pool:
         reports = list(pool.map(run, range(2)))
@@ -578,8 +554,7 @@ def test_the_database_gives_up_half_way(
             running.result()
         session.rollback()
     assert str(down.value) == (
-        f"{sentence} What was stored stays: import the file again when the database answers, "
-        "and the rest is added."
+        f"{sentence} What was stored stays: import the file again when the database answers, and the rest is added."
     )
     assert [progress.lines for progress in told] == [100]
     before = stored(database)

@@ -65,13 +65,9 @@ def dump(app: Container) -> dict[str, list[str]]:
     """Every row of every table as text."""
     with app.database.transaction() as session:
         tables = session.execute(
-            text(
-                "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace"
-            )
+            text("SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace")
         ).scalars()
-        return {
-            name: list(session.execute(text(f'SELECT t::text FROM "{name}" t')).scalars()) for name in tables
-        }
+        return {name: list(session.execute(text(f'SELECT t::text FROM "{name}" t')).scalars()) for name in tables}
 
 
 def personal_tables() -> dict[str, str]:
@@ -303,14 +299,10 @@ def test_the_page_shows_and_erases(
             assert re.search(rf"<dt>{label}</dt>\s*<dd><bdi>{value}</bdi>", french), label
         # Pages of ours, mails and bounces by their names in the reader's language; times on the reader's clock.
         with app.database.transaction() as session:
-            session.execute(
-                text("UPDATE subscriber SET time_zone = 'Asia/Tokyo', created_at = '2026-01-31 20:00Z'")
-            )
+            session.execute(text("UPDATE subscriber SET time_zone = 'Asia/Tokyo', created_at = '2026-01-31 20:00Z'"))
             session.execute(text("UPDATE subscription SET consent_source = 'the telephone'"))
             session.execute(
-                text(
-                    "INSERT INTO feedback (kind, at, detail, subscriber_id) VALUES ('bounce', now(), '{}', :id)"
-                ),
+                text("INSERT INTO feedback (kind, at, detail, subscriber_id) VALUES ('bounce', now(), '{}', :id)"),
                 {"id": subscriber},
             )
         client.post(own, data={"action": "send"})
@@ -333,9 +325,7 @@ def test_the_page_shows_and_erases(
         assert client.post(own, data={"action": "send"}).status_code == 404
 
 
-KEEP = RetentionPolicy(
-    request_days=7, transactional_days=30, feedback_days=100, delivery_days=100, inactive_days=1000
-)
+KEEP = RetentionPolicy(request_days=7, transactional_days=30, feedback_days=100, delivery_days=100, inactive_days=1000)
 
 
 def test_the_page_tells_reasons_in_the_readers_language(
@@ -409,9 +399,7 @@ def test_the_sweep_lets_go_of_what_is_old(app: Container, person: tuple[int, int
 
 
 def test_for_good_means_for_good(app: Container, person: tuple[int, int, bytes]) -> None:
-    keep = RetentionPolicy(
-        request_days=7, transactional_days=30, feedback_days=0, delivery_days=0, inactive_days=0
-    )
+    keep = RetentionPolicy(request_days=7, transactional_days=30, feedback_days=0, delivery_days=0, inactive_days=0)
     removed = retention.run(app.database, keep, datetime.now(UTC) + timedelta(days=10_000))
     assert removed
     assert set(removed) == {"requests", "changes of address", "transactional emails", "attempts"}
@@ -429,9 +417,5 @@ def test_logs_and_journals_hold_no_address(
 ) -> None:
     assert person
     kept = [record.getMessage() for record in caplog.records]
-    kept += [
-        file.read_bytes().decode("utf-8", "replace")
-        for file in (tmp_path / "state").rglob("*")
-        if file.is_file()
-    ]
+    kept += [file.read_bytes().decode("utf-8", "replace") for file in (tmp_path / "state").rglob("*") if file.is_file()]
     assert not [words for words in kept if "ada@" in words]

@@ -62,9 +62,7 @@ class Someone:
 
     def choose(self, sections: list[int], languages: list[str], new_sections: bool = False) -> None:
         page = self.page
-        mask = section_mask(
-            sections, page.sections, new_sections=new_sections, current=page.preferences.sections
-        )
+        mask = section_mask(sections, page.sections, new_sections=new_sections, current=page.preferences.sections)
         wanted = replace(page.preferences, sections=mask, languages=tuple(languages))
         assert save(self.database, self.tie, wanted, LinkKind.magic, NOW)
 
@@ -160,9 +158,7 @@ def test_languages_beyond_this_newsletter_stay(
 
 
 def test_saving_what_is_shown_changes_nothing(meet: Callable[[str], Someone]) -> None:
-    tags = st.sampled_from(
-        ["en", "en-GB", "fr-CH", "sr", "sr-Latn-BA", "sr-Cyrl", "pt", "zh-Hant", "ar", "de"]
-    )
+    tags = st.sampled_from(["en", "en-GB", "fr-CH", "sr", "sr-Latn-BA", "sr-Cyrl", "pt", "zh-Hant", "ar", "de"])
     ada = meet("ada@example.org;en;")
 
     @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
@@ -191,9 +187,7 @@ def test_leaving_can_be_taken_back_for_a_day(meet: Callable[[str], Someone]) -> 
     ada = meet("ada@example.org;en;water-and-rivers")
     where = (ada.database, ada.tie)
     assert unsubscribe(*where, ConsentChannel.one_click, NOW)
-    assert unsubscribe(
-        *where, ConsentChannel.one_click, NOW + timedelta(hours=20)
-    )  # does not begin the day anew
+    assert unsubscribe(*where, ConsentChannel.one_click, NOW + timedelta(hours=20))  # does not begin the day anew
     late = profile(*where, NOW + UNDO_WINDOW + timedelta(seconds=1))
     assert late
     assert not late.can_resubscribe
@@ -202,9 +196,7 @@ def test_leaving_can_be_taken_back_for_a_day(meet: Callable[[str], Someone]) -> 
     assert resubscribe(*where, LinkKind.mail, NOW + UNDO_WINDOW)
     assert ada.page.subscribed
     assert ada.mask == 0b10
-    assert resubscribe(
-        *where, LinkKind.mail, NOW + timedelta(days=400)
-    )  # is subscribed: nothing to take back
+    assert resubscribe(*where, LinkKind.mail, NOW + timedelta(days=400))  # is subscribed: nothing to take back
 
 
 def test_nobody_comes_back_who_never_confirmed(meet: Callable[[str], Someone]) -> None:

@@ -148,9 +148,7 @@ def test_coming_back_before_the_turn_comes(
     prepare(issue)
     now = datetime.now(UTC)
     for reader in (1, 2):
-        assert unsubscribe.unsubscribe(
-            app.database, SubscriptionRef(reader, issue), ConsentChannel.one_click, now
-        )
+        assert unsubscribe.unsubscribe(app.database, SubscriptionRef(reader, issue), ConsentChannel.one_click, now)
     assert unsubscribe.resubscribe(app.database, SubscriptionRef(2, issue), LinkKind.mail, now)
     send()
     assert sink.accepted(app.tokens) == [2]

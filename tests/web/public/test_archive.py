@@ -68,9 +68,7 @@ def test_no_other_address_is_a_picture(mailing: Mailing, client: TestClient) -> 
         assert client.get(f"/pictures/{path}").status_code == 404, path
 
 
-def test_the_start_page_names_the_newsletters_in_the_browsers_language(
-    mailing: Mailing, client: TestClient
-) -> None:
+def test_the_start_page_names_the_newsletters_in_the_browsers_language(mailing: Mailing, client: TestClient) -> None:
     assert "The Lumen Basin Quarterly" in client.get("/").text
     french = client.get("/", headers={"Accept-Language": "de;q=0.5, fr-CH, *;q=0.1"}).text
     assert '<html lang="fr" dir="ltr">' in french

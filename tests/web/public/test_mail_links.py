@@ -156,9 +156,7 @@ def test_however_a_mail_client_words_it_the_link_unsubscribes(
 @example("u", "\0" * 22)
 @example("e", "../../etc/passwd")
 @example("u", "é" * 22)
-def test_an_unknown_token_gets_one_neutral_page(
-    mailing: Mailing, client: TestClient, room: str, token: str
-) -> None:
+def test_an_unknown_token_gets_one_neutral_page(mailing: Mailing, client: TestClient, room: str, token: str) -> None:
     path = f"/{room}/{quote(token, safe='')}"
     # Dots may have led out of the room before anybody looked for a token.
     neutral = {client.get(f"/{room}/nobody").text, client.get("/nowhere").text}
@@ -217,15 +215,11 @@ def test_a_page_asks_nobody_else(mailing: Mailing, client: TestClient) -> None:
         assert len(html.encode()) < 50_000
 
 
-def test_the_unsubscribe_page_does_not_reveal_the_way_to_the_choices(
-    mailing: Mailing, client: TestClient
-) -> None:
+def test_the_unsubscribe_page_does_not_reveal_the_way_to_the_choices(mailing: Mailing, client: TestClient) -> None:
     assert "/p/" not in client.get(mailing.unsubscribe_path(ADA)).text
 
 
-def test_pages_speak_the_language_of_the_link_then_of_the_reader(
-    mailing: Mailing, client: TestClient
-) -> None:
+def test_pages_speak_the_language_of_the_link_then_of_the_reader(mailing: Mailing, client: TestClient) -> None:
     for address, query, language, direction in (
         (ADA, "", "en", "ltr"),
         (LEILA, "", "ar", "rtl"),
@@ -323,9 +317,7 @@ def test_nonsense_keeps_what_is_stored(mailing: Mailing, client: TestClient) -> 
     assert mailing.profile(LEILA) == before
 
 
-def test_what_was_filled_in_is_still_there_when_it_cannot_be_saved(
-    mailing: Mailing, client: TestClient
-) -> None:
+def test_what_was_filled_in_is_still_there_when_it_cannot_be_saved(mailing: Mailing, client: TestClient) -> None:
     mailing.make_all_sections_optional()
     before = mailing.profile(ADA)
     answer = client.post(
@@ -393,9 +385,7 @@ def test_leaving_from_the_choices(mailing: Mailing, client: TestClient) -> None:
     assert mailing.profile(ADA).subscribed
 
 
-def test_a_body_that_is_too_large_is_refused_and_changes_nothing(
-    mailing: Mailing, client: TestClient
-) -> None:
+def test_a_body_that_is_too_large_is_refused_and_changes_nothing(mailing: Mailing, client: TestClient) -> None:
     def stream() -> object:
         for _ in range(65):
             yield b"a" * 1024

@@ -29,9 +29,7 @@ def site(web_app: FastAPI, serve: Callable[..., str]) -> str:
 @pytest.fixture
 def page(browser: Browser, site: str) -> Iterator[Page]:
     """A phone without script; the test fails when the page asks another host, or breaks its own policy."""
-    context = browser.new_context(
-        viewport={"width": 390, "height": 844}, java_script_enabled=False, base_url=site
-    )
+    context = browser.new_context(viewport={"width": 390, "height": 844}, java_script_enabled=False, base_url=site)
     opened = context.new_page()
     asked: list[str] = []
     complaints: list[str] = []

@@ -51,11 +51,7 @@ def known(app: Container, address: str) -> SubscriptionContext | None:
         reader = subscribers.by_hash(session, app.tokens.address_hash(read_address(address)[1]))
         newsletter = newsletters.by_slug(session, "lumen-basin")
         assert newsletter
-        return (
-            subscribers.resolve(session, SubscriptionRef(reader.id, newsletter=newsletter.id))
-            if reader
-            else None
-        )
+        return subscribers.resolve(session, SubscriptionRef(reader.id, newsletter=newsletter.id)) if reader else None
 
 
 def count(app: Container, table: str) -> int:
@@ -138,9 +134,7 @@ def test_the_answer_is_the_same_for_known_and_unknown_addresses(
 ) -> None:
     add_subscribers("ada@example.org;en;\nlea@example.org;en;")
     bounces.suppress(app.database, [app.tokens.address_hash("sid@example.org")], SuppressionReason.manual)
-    bounces.unsubscribe(
-        app.database, "lumen-basin", [app.tokens.address_hash("lea@example.org")], datetime.now(UTC)
-    )
+    bounces.unsubscribe(app.database, "lumen-basin", [app.tokens.address_hash("lea@example.org")], datetime.now(UTC))
     answers = set()
     for name in ("eva", "ada", "lea", "sid"):
         answer = client.post(FORM, data=fields(address=f"{name}@example.org"))
@@ -148,9 +142,9 @@ def test_the_answer_is_the_same_for_known_and_unknown_addresses(
     assert len({re.sub(r'value="[\w-]{22}"', "", words) for _, words in answers}) == 1
     assert send_transactional(app) == 3
     assert not emails_to(inbox, "sid@example.org")
-    assert {
-        text_of(emails_to(inbox, f"{n}@example.org")[0]).partition("http")[0] for n in ("eva", "ada", "lea")
-    } == {text_of(emails_to(inbox, "eva@example.org")[0]).partition("http")[0]}
+    assert {text_of(emails_to(inbox, f"{n}@example.org")[0]).partition("http")[0] for n in ("eva", "ada", "lea")} == {
+        text_of(emails_to(inbox, "eva@example.org")[0]).partition("http")[0]
+    }
 
 
 def test_who_is_subscribed_already_gets_what_they_confirm(
@@ -195,14 +189,10 @@ def test_a_confirmed_sign_up_lifts_what_it_disproves(
     assert bool(known(app, EVA)) is lifted
 
 
-def test_what_staff_suppress_no_opt_in_lifts_whatever_was_suppressed_before(
-    app: Container, client: TestClient
-) -> None:
+def test_what_staff_suppress_no_opt_in_lifts_whatever_was_suppressed_before(app: Container, client: TestClient) -> None:
     address_hash = app.tokens.address_hash(EVA)
     with app.database.transaction() as session:
-        subscribers.suppress(
-            session, address_hash, SuppressionReason.hard_bounce, SuppressionSource.system, "550"
-        )
+        subscribers.suppress(session, address_hash, SuppressionReason.hard_bounce, SuppressionSource.system, "550")
     assert bounces.suppress(app.database, [address_hash], SuppressionReason.complaint, "by telephone") == 0
     with app.database.transaction() as session:
         subscribers.suppress(session, address_hash, SuppressionReason.hard_bounce, SuppressionSource.system)
@@ -238,11 +228,7 @@ def test_one_network_sends_some_forms_an_hour(app: Container, client: TestClient
     statuses = [client.post(FORM, data=fields(address=f"eva{n}@example.org")).status_code for n in range(31)]
     assert statuses == [200] * 30 + [429]
     with app.database.transaction() as session:
-        kept = (
-            session.execute(text("SELECT encode(subject_hash, 'escape') FROM rate_limit_window"))
-            .scalars()
-            .all()
-        )
+        kept = session.execute(text("SELECT encode(subject_hash, 'escape') FROM rate_limit_window")).scalars().all()
     assert not [who for who in kept if "testclient" in who or "example.org" in who]
 
 
@@ -355,9 +341,7 @@ def test_a_hostile_name_changes_no_mail(app: Container, client: TestClient, inbo
 
 
 @pytest.mark.parametrize("name", ["Claim prize https://evil.example/win", "WWW.evil.example"])
-def test_a_name_that_advertises_is_dropped(
-    app: Container, client: TestClient, inbox: InboxServer, name: str
-) -> None:
+def test_a_name_that_advertises_is_dropped(app: Container, client: TestClient, inbox: InboxServer, name: str) -> None:
     client.post(FORM, data=fields(name=name))
     send_transactional(app)
     client.post(link_path(emails_to(inbox, EVA)[0], "/c/"))
@@ -415,9 +399,7 @@ def test_the_form_for_other_sites(app: Container, client: TestClient, inbox: Inb
     ticked = re.findall(r'name="section" value="(\d+)" checked', answer.text)
     assert ticked == list("012345")
     data = hidden | {"address": EVA, "section": ticked, "language": "fr"}
-    assert (
-        client.post(action[1], data=data, headers={"Origin": "https://blog.example.net"}).status_code == 200
-    )
+    assert client.post(action[1], data=data, headers={"Origin": "https://blog.example.net"}).status_code == 200
     send_transactional(app)
     client.post(link_path(emails_to(inbox, EVA)[0], "/c/"))
     found = known(app, EVA)

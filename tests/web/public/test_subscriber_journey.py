@@ -307,9 +307,7 @@ def link_in_text(mail: object, room: str) -> str:
 def snapshot(app: Container) -> dict[str, list[str]]:
     with app.database.transaction() as session:
         return {
-            table.name: list(
-                session.execute(text(f"SELECT t::text FROM {table.name} t ORDER BY 1")).scalars()
-            )
+            table.name: list(session.execute(text(f"SELECT t::text FROM {table.name} t ORDER BY 1")).scalars())
             for table in Base.metadata.sorted_tables
         }
 
@@ -340,16 +338,8 @@ def test_fetching_every_link_of_every_mail_changes_nothing_and_leaves_no_trace(
         client.post(own, data={"action": "move", "address": "ada@new.example.org"})
         send_transactional(app)
         mails = [mail for to in recipients(inbox) for mail in emails_to(inbox, to)]
-        links = {
-            link
-            for mail in mails
-            for link in re.findall(r"https?://[^\s<>\"]+", words(mail) + html_body(mail))
-        }
-        links |= {
-            link
-            for mail in mails
-            for link in re.findall(r"<(https?://[^>]+)>", str(mail["List-Unsubscribe"]))
-        }
+        links = {link for mail in mails for link in re.findall(r"https?://[^\s<>\"]+", words(mail) + html_body(mail))}
+        links |= {link for mail in mails for link in re.findall(r"<(https?://[^>]+)>", str(mail["List-Unsubscribe"]))}
         ours = {urlsplit(link).path for link in links if link.startswith("http://news.example.org/")}
         assert {path[:3] for path in ours} >= {"/u/", "/p/", "/e/", "/c/", "/k/", "/a/"}
         ours |= {own + "/data", own + "/data.json"}

@@ -44,9 +44,7 @@ def notices(mailing: Mailing, inbox: InboxServer, address: str, after: timedelta
 
 
 @pytest.mark.parametrize("page", [0, 1])
-def test_what_an_email_shows_is_changed_by_its_links_at_once(
-    mailing: Mailing, client: TestClient, page: int
-) -> None:
+def test_what_an_email_shows_is_changed_by_its_links_at_once(mailing: Mailing, client: TestClient, page: int) -> None:
     path = both(mailing, ADA)[page]
     before = mailing.profile(ADA)
     answer = client.post(path + "?lang=en", data=SAVE | {"new": "yes", "frequency": "monthly", "text": "yes"})
@@ -70,9 +68,7 @@ def test_the_form_of_a_mailed_link_shows_what_is_stored(mailing: Mailing, client
         assert re.findall(r'<option value="([^"]+)" lang="[^"]+" selected>', page) == ["sr-Latn", "en"]
 
 
-def test_a_mailed_link_leads_to_nothing_that_the_email_does_not_show(
-    mailing: Mailing, client: TestClient
-) -> None:
+def test_a_mailed_link_leads_to_nothing_that_the_email_does_not_show(mailing: Mailing, client: TestClient) -> None:
     with mailing.app.database.transaction() as session:
         session.execute(text("UPDATE newsletter SET tracking = 'individual'"))
         session.execute(update(Subscriber).values(name="Leila Haddad", time_zone="Asia/Beirut"))
@@ -128,18 +124,14 @@ def test_a_change_by_a_mailed_link_is_confirmed_with_an_undo(
     assert mailing.profile(LEILA) == before  # both changes, since one email told of both
 
 
-def test_a_change_on_the_own_page_is_not_confirmed(
-    mailing: Mailing, client: TestClient, inbox: InboxServer
-) -> None:
+def test_a_change_on_the_own_page_is_not_confirmed(mailing: Mailing, client: TestClient, inbox: InboxServer) -> None:
     client.post(mailing.manage_path(ADA), data=SAVE)
     client.post(mailing.manage_path(ADA), data={"action": "pause", "weeks": "4"})
     client.post(mailing.preferences_path(LEILA), data={"action": "restore"})  # nothing to undo
     assert send_transactional(mailing.app, datetime.now(UTC) + timedelta(hours=2)) == 0
 
 
-def test_nothing_is_confirmed_that_was_undone_before(
-    mailing: Mailing, client: TestClient, inbox: InboxServer
-) -> None:
+def test_nothing_is_confirmed_that_was_undone_before(mailing: Mailing, client: TestClient, inbox: InboxServer) -> None:
     for link in (mailing.preferences_path(ADA), mailing.manage_path(ADA)):
         client.post(mailing.preferences_path(ADA), data=SAVE)
         client.post(link, data={"action": "restore"})
@@ -198,15 +190,11 @@ def test_a_choice_of_nothing_says_what_to_do_and_keeps_the_rest(mailing: Mailing
     mailing.make_all_sections_optional()
     before = mailing.profile(LEILA)
     for path in both(mailing, LEILA):
-        answer = client.post(
-            path + "?lang=en", data={"action": "save", "language": "fr", "frequency": "monthly"}
-        )
+        answer = client.post(path + "?lang=en", data={"action": "save", "language": "fr", "frequency": "monthly"})
         assert answer.status_code == 422
         assert "Choose at least one section" in answer.text
         assert 'value="monthly" checked' in answer.text
-        assert (
-            client.post(path, data={"action": "save", "language": "fr", "frequency": "x"}).status_code == 422
-        )
+        assert client.post(path, data={"action": "save", "language": "fr", "frequency": "x"}).status_code == 422
     assert mailing.profile(LEILA) == before
 
 
@@ -300,9 +288,7 @@ def test_all_newsletters_are_left_and_come_back_together(mailing: Mailing, clien
             mailing.manage_path(address),
         ):
             assert 'value="leave-all"' in client.get(page).text
-    query = (
-        "INSERT INTO subscription (newsletter_id, subscriber_id, state, sections) VALUES (:n, :s, :state, 1)"
-    )
+    query = "INSERT INTO subscription (newsletter_id, subscriber_id, state, sections) VALUES (:n, :s, :state, 1)"
     ada = mailing.subscriber_id(ADA)
     with mailing.app.database.transaction() as session:
         for newsletter, state in ((2, "active"), (3, "unsubscribed"), (4, "active")):
@@ -317,9 +303,7 @@ def test_all_newsletters_are_left_and_come_back_together(mailing: Mailing, clien
     assert "We no longer send any of our newsletters to" in left.text
     assert has() == ["unsubscribed"] * 4
     assert mailing.profile(LEILA).subscribed
-    assert (
-        "You are subscribed again" in client.post(mailing.unsubscribe_path(ADA), data={"action": "undo"}).text
-    )
+    assert "You are subscribed again" in client.post(mailing.unsubscribe_path(ADA), data={"action": "undo"}).text
     assert has() == ["active", "active", "unsubscribed", "active"]
     # First this one, then the rest: together they come back.
     client.post(mailing.manage_path(ADA), data={"action": "leave"})
@@ -335,9 +319,7 @@ def test_saying_why_unsubscribes_nobody(mailing: Mailing, client: TestClient) ->
     assert mailing.profile(ADA).subscribed
 
 
-def test_the_link_to_ones_own_page_comes_by_mail(
-    mailing: Mailing, client: TestClient, inbox: InboxServer
-) -> None:
+def test_the_link_to_ones_own_page_comes_by_mail(mailing: Mailing, client: TestClient, inbox: InboxServer) -> None:
     answer = client.post(mailing.preferences_path(LEILA) + "?lang=en", data={"action": "send"})
     assert "We have sent you the link." in answer.text
     assert send_transactional(mailing.app) == 1
@@ -352,9 +334,7 @@ def test_the_link_to_ones_own_page_comes_by_mail(
     assert len({mail["Message-ID"] for mail in emails_to(inbox, LEILA)}) == 3
 
 
-def test_such_a_link_grows_old_and_offers_a_new_one(
-    mailing: Mailing, client: TestClient, inbox: InboxServer
-) -> None:
+def test_such_a_link_grows_old_and_offers_a_new_one(mailing: Mailing, client: TestClient, inbox: InboxServer) -> None:
     now, tokens, ada = int(datetime.now(UTC).timestamp()), mailing.app.tokens, mailing.subscriber_id(ADA)
     before = mailing.profile(ADA)
     for made, status in ((now - 7190, 200), (now - 7210, 410), (now + 3600, 404), (0, 410)):

@@ -64,9 +64,7 @@ class BatchSender:
             while ours and (chunks or not self.draining):
                 self.draining |= self.context.stopping.is_set()
                 result = None
-                if chunks and (
-                    self.draining or full or len(chunks) >= self.context.limits.max_chunks_in_flight
-                ):
+                if chunks and (self.draining or full or len(chunks) >= self.context.limits.max_chunks_in_flight):
                     result = self._wait_for_result(chunks[0])
                 permit = SendPermit() if self.draining else self._with_retries(self._acquire_permit)
                 full = not permit.count
@@ -125,9 +123,7 @@ class BatchSender:
         self._waited_seconds += seconds
         if seconds > limit or (
             self._waited_seconds > limit
-            and self._transact(
-                lambda session: batches.has_waiting(session, self.claim, other_issue=whole_issue)
-            )
+            and self._transact(lambda session: batches.has_waiting(session, self.claim, other_issue=whole_issue))
         ):
             self._postpone(seconds)
             return True
@@ -229,9 +225,7 @@ class BatchSender:
         return chunk
 
     def _may_send(self, envelope: Envelope) -> bool:
-        return not (
-            self.cancelled or envelope.key in self._no_longer_sendable or self.context.stopping.is_set()
-        )
+        return not (self.cancelled or envelope.key in self._no_longer_sendable or self.context.stopping.is_set())
 
     def _wait_for_result(self, chunk: Chunk) -> ChunkResult:
         """Wait for a chunk in flight, keeping the lease alive, and note what its results mean for the batch."""

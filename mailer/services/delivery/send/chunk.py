@@ -114,9 +114,7 @@ def submit(
     for delivery, slot, wait in zip(deliveries, slots, waits, strict=True):
         if wait:
             due_at = now + timedelta(seconds=wait)
-            unsent.append(
-                DeliveryUpdate(delivery.subscriber, DeliveryState.pending, "", due_at, attempted=False)
-            )
+            unsent.append(DeliveryUpdate(delivery.subscriber, DeliveryState.pending, "", due_at, attempted=False))
             continue
         message = reservation.messages[delivery.edition]
         try:
@@ -191,11 +189,7 @@ def collect(context: SendContext, chunk: Chunk, report: TransferReport) -> Chunk
             pause_reason = PauseReason.sender_rejected if rejected else PauseReason.content_rejected
             pause_detail = redact_addresses(str(result.reply))
         relay_unavailable |= result.outcome is Outcome.RELAY_UNAVAILABLE
-        decision = decide(
-            result, attempts[subscriber], now, limits.min_backoff, limits.queue_lifetime, context.rng
-        )
+        decision = decide(result, attempts[subscriber], now, limits.min_backoff, limits.queue_lifetime, context.rng)
         updates.append(DeliveryUpdate(subscriber, *decision))
     stats = summarize(chunk.route.relay, chunk.deliveries, chunk.providers, report.results, seconds)
-    return ChunkResult(
-        chunk, updates, stats, report.error is not None, relay_unavailable, pause_reason, pause_detail
-    )
+    return ChunkResult(chunk, updates, stats, report.error is not None, relay_unavailable, pause_reason, pause_detail)

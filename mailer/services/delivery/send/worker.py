@@ -56,9 +56,7 @@ class SendWorker:
                 if reserved_epoch != epoch:
                     continue
                 if evidence is None:
-                    decision = Decision(
-                        DeliveryState.uncertain, "the worker was lost, and its journal with it"
-                    )
+                    decision = Decision(DeliveryState.uncertain, "the worker was lost, and its journal with it")
                 else:
                     decision = decide_from_journal(
                         subscriber in evidence.final_dot_sent,

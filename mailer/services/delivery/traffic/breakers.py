@@ -49,8 +49,7 @@ class Breakers:
         """Return whether every relay's breaker is open, so that no mail can go anywhere."""
         now = self._clock.now()
         return all(
-            (throttle := self._cache.get(ThrottleScope.relay, route.relay)) is not None
-            and throttle.is_open(now)
+            (throttle := self._cache.get(ThrottleScope.relay, route.relay)) is not None and throttle.is_open(now)
             for route in self._routes
         )
 
@@ -90,16 +89,12 @@ class Breakers:
     def _apply_to_relay(self, session: Session, stats: ChunkStats, now: datetime) -> bool:
         outcomes: Counter[str] = sum(stats.outcomes.values(), Counter())
         half_open = self._is_half_open(ThrottleScope.relay, stats.relay, now)
-        silent = (
-            half_open and not stats.answered and (outcomes[Outcome.UNKNOWN] or outcomes[Outcome.DEFERRED])
-        )
+        silent = half_open and not stats.answered and (outcomes[Outcome.UNKNOWN] or outcomes[Outcome.DEFERRED])
         reason = stats.last_replies.get("", "")
         update = partial(self._update, session, ThrottleScope.relay, stats.relay)
         changed = False
         if outcomes[Outcome.RELAY_UNAVAILABLE] or silent:
-            trip = partial(
-                ThrottleState.trip, now=now, reason=reason, long_backoff=outcomes[Outcome.UNKNOWN] > 0
-            )
+            trip = partial(ThrottleState.trip, now=now, reason=reason, long_backoff=outcomes[Outcome.UNKNOWN] > 0)
             changed = update(trip, "cannot be used")
         elif half_open and stats.answered:
             changed = update(partial(ThrottleState.recover, now=now), "works again")
@@ -115,10 +110,7 @@ class Breakers:
         half_open = self._is_half_open(ThrottleScope.provider, name, now)
         refused = outcomes[Outcome.POLICY] if half_open else stats.policy_refusals.get(name, 0)
         accepted = outcomes[Outcome.ACCEPTED]
-        many = (
-            refused >= _MIN_POLICY_REFUSALS
-            and refused * 100 >= (accepted + refused) * _MIN_POLICY_REFUSALS_PERCENT
-        )
+        many = refused >= _MIN_POLICY_REFUSALS and refused * 100 >= (accepted + refused) * _MIN_POLICY_REFUSALS_PERCENT
         update = partial(self._update, session, ThrottleScope.provider, name)
         changed = False
         if refused and (many or not accepted):

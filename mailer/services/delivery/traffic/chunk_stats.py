@@ -51,9 +51,7 @@ def summarize(
         counts = Counter(providers)
         outcomes = {name: Counter({accepted: count}) for name, count in counts.items()}
         return ChunkStats(relay, outcomes, slowdowns, refused, closing, len(results), seconds, last_replies)
-    by_subscriber = {
-        one.subscriber: (name, one.attempts) for one, name in zip(deliveries, providers, strict=True)
-    }
+    by_subscriber = {one.subscriber: (name, one.attempts) for one, name in zip(deliveries, providers, strict=True)}
     for result in results:
         outcome = result.outcome
         name, attempts = by_subscriber[result.key]  # type: ignore[index]
@@ -68,7 +66,5 @@ def summarize(
         slowdowns[name] += outcome is Outcome.DEFERRED and code in _SLOWDOWN_CODES
         refused[name] += outcome is Outcome.POLICY and attempts == 1
         closing += code == _CLOSING_CODE
-    answered = sum(
-        result.reply is not None and result.outcome is not Outcome.RELAY_UNAVAILABLE for result in results
-    )
+    answered = sum(result.reply is not None and result.outcome is not Outcome.RELAY_UNAVAILABLE for result in results)
     return ChunkStats(relay, outcomes, slowdowns, refused, closing, answered, seconds, last_replies)

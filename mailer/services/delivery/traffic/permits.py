@@ -36,9 +36,7 @@ class SendPermit:
         """Return the quotas as the ledger takes them, by domain: domains, their providers, their quotas."""
         if self.quotas is None:
             return None
-        rows = [
-            (domain, name, quota) for name, quota in self.quotas.items() for domain in providers.domains(name)
-        ]
+        rows = [(domain, name, quota) for name, quota in self.quotas.items() for domain in providers.domains(name)]
         return [row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows]
 
 
@@ -76,9 +74,7 @@ class Permits:
     def limited_providers(self) -> set[str]:
         """Return the providers that need a quota before their deliveries are reserved."""
         now = self._clock.monotonic()
-        self._exhausted_until = {
-            name: until for name, until in self._exhausted_until.copy().items() if until > now
-        }
+        self._exhausted_until = {name: until for name, until in self._exhausted_until.copy().items() if until > now}
         return {
             *self._providers.rate_limited(),
             *self._throttles.throttled_providers(),
@@ -112,9 +108,7 @@ class Permits:
         for name, quota in (permit.quotas or {}).items():
             if quota <= reserved[name]:
                 waits[name] = max(permit.provider_waits.get(name, 0.0), _MIN_EXHAUSTED_WAIT_SECONDS)
-            elif (ThrottleScope.provider, name) not in permit.probes and (
-                limit := self._provider_limit(name)
-            ):
+            elif (ThrottleScope.provider, name) not in permit.probes and (limit := self._provider_limit(name)):
                 unused.append(TokenRequest([limit], quota - reserved[name]))
         if unused:
             self._limiter.release(unused)
@@ -142,9 +136,7 @@ class Permits:
             tokens[name] = grant.tokens
             retry_after[name] = max(grant.retry_after_seconds, _MIN_DOMAIN_WAIT_SECONDS)
             if grant.tokens < request.tokens:
-                self._exhausted_until[name] = (
-                    self._clock.monotonic() + self._limits.provider_exhausted_seconds
-                )
+                self._exhausted_until[name] = self._clock.monotonic() + self._limits.provider_exhausted_seconds
         waits = []
         for name in providers:
             left = tokens.get(name)
@@ -154,7 +146,5 @@ class Permits:
         return waits
 
     def _provider_limit(self, name: str) -> RateLimit | None:
-        rate = self._throttles.effective_rate(
-            ThrottleScope.provider, name, self._providers.configured_rate(name)
-        )
+        rate = self._throttles.effective_rate(ThrottleScope.provider, name, self._providers.configured_rate(name))
         return RateLimit(f"destination:{name}", rate) if rate else None

@@ -44,9 +44,7 @@ class RelayChoice:
             return count
         left = route.warm_up.limit_on(day) - throttles.lock_daily_sent(session, route.relay, day)
         if left <= 0:
-            self._exhausted_until[route.relay] = (
-                self._clock.monotonic() + self._limits.relay_exhausted_seconds
-            )
+            self._exhausted_until[route.relay] = self._clock.monotonic() + self._limits.relay_exhausted_seconds
         return max(0, min(count, left))
 
     def count_warm_up(self, session: Session, route: RelayRoute, count: int, day: date) -> None:

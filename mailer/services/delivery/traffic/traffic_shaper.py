@@ -57,9 +57,7 @@ class TrafficShaper:
             if grant.tokens:
                 permit.route, permit.count, permit.limits = route, grant.tokens, limits
                 break
-            permit.wait_seconds = min(
-                permit.wait_seconds, max(grant.retry_after_seconds, _MIN_GRANT_WAIT_SECONDS)
-            )
+            permit.wait_seconds = min(permit.wait_seconds, max(grant.retry_after_seconds, _MIN_GRANT_WAIT_SECONDS))
         self._breakers.release_probes(
             permit,
             [probe for probe in permit.probes if permit.route is None or probe[1] != permit.route.relay],

@@ -40,9 +40,7 @@ def spare(tmp_path: Path) -> Iterator[SinkServer]:
 
 
 @pytest.fixture
-def settings(
-    settings: Settings, sink: SinkServer, valkey: Valkey, request: pytest.FixtureRequest
-) -> Settings:
+def settings(settings: Settings, sink: SinkServer, valkey: Valkey, request: pytest.FixtureRequest) -> Settings:
     """Sends to the sink. A test marked with ``settings`` changes some; ports are filled in by relays' names."""
     redis.Redis.from_url(valkey.url).flushall()
     asked = {"smtp_port": sink.port, "redis_url": valkey.url, "batch_size": 1000, "lease_seconds": 30}
@@ -103,9 +101,7 @@ def send_all(app: Container, issue: int, seconds: float = 30) -> float:
     """Send until the issue is sent; returns how long it took."""
     began = time.monotonic()
     while dispatch.finish_done(app.database, datetime.now(UTC)) != [issue]:
-        assert time.monotonic() - began < seconds, query(
-            app, "SELECT state::text, count(*) FROM delivery GROUP BY 1"
-        )
+        assert time.monotonic() - began < seconds, query(app, "SELECT state::text, count(*) FROM delivery GROUP BY 1")
         one_round(app)
         time.sleep(0.02)
     return time.monotonic() - began
@@ -142,9 +138,7 @@ def test_an_issue_is_slowed_down_while_it_goes_out(app: Container, ready: Ready)
 
 
 @pytest.mark.settings(providers=[{"name": "Slow", "domains": ["a.example", "b.example"], "rate": "40/s"}])
-def test_a_destination_has_its_rate_and_holds_up_nobody_else(
-    app: Container, sink: SinkServer, ready: Ready
-) -> None:
+def test_a_destination_has_its_rate_and_holds_up_nobody_else(app: Container, sink: SinkServer, ready: Ready) -> None:
     issue = ready(a_example=30, b_example=30, example_org=200)
     one_round(app)
     assert by_domain(app)["example.org"] == 200, "all that has no limit went out at once"
@@ -382,15 +376,11 @@ def test_relays_share_by_weight(app: Container, sink: SinkServer, spare: SinkSer
 
 
 @pytest.mark.settings(relays=[{"name": "sink", "rate": "40/s"}])
-def test_notes_have_their_turn_within_the_rate_of_a_relay(
-    app: Container, sink: SinkServer, ready: Ready
-) -> None:
+def test_notes_have_their_turn_within_the_rate_of_a_relay(app: Container, sink: SinkServer, ready: Ready) -> None:
     issue = ready(example_org=100)
     with app.database.transaction() as session:
         for reader in range(1, 101):
-            transactional.add(
-                session, TransactionalEmailKind.welcome, 1, "en", datetime.now(UTC), subscriber=reader
-            )
+            transactional.add(session, TransactionalEmailKind.welcome, 1, "en", datetime.now(UTC), subscriber=reader)
     with ThreadPoolExecutor(1) as pool:
         began = time.monotonic()
         sending = pool.submit(send_all, app, issue)

@@ -19,14 +19,10 @@ def browser(chromium: str) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def page(
-    browser: Browser, archive_web_app: FastAPI, serve: Callable[..., str], sample: int
-) -> Iterator[Page]:
+def page(browser: Browser, archive_web_app: FastAPI, serve: Callable[..., str], sample: int) -> Iterator[Page]:
     """A phone without script; the test fails when the page asks another host, or breaks its own policy."""
     site = serve(archive_web_app)
-    context = browser.new_context(
-        viewport={"width": 390, "height": 844}, java_script_enabled=False, base_url=site
-    )
+    context = browser.new_context(viewport={"width": 390, "height": 844}, java_script_enabled=False, base_url=site)
     opened = context.new_page()
     asked: list[str] = []
     complaints: list[str] = []
@@ -72,9 +68,7 @@ def test_reading_by_keyboard(page: Page) -> None:
     page.get_by_role("link", name="A clinic that comes by boat").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("A clinic that comes by boat")
     page.get_by_role("link", name="Next story").click()
-    expect(page.get_by_role("heading", level=1)).to_have_text(
-        "Village kitchens bring neighbours to one table"
-    )
+    expect(page.get_by_role("heading", level=1)).to_have_text("Village kitchens bring neighbours to one table")
 
 
 def test_another_language_of_the_same(page: Page) -> None:

@@ -19,11 +19,7 @@ from tests.support.html_page import ARCHIVE_PATH, SITE_URL, Page, get_page
 
 def story_paths(client: TestClient, language: str = "en") -> list[str]:
     page = get_page(client, f"{ARCHIVE_PATH}/{language}/2026-3")
-    found = [
-        link["href"]
-        for link in page.all("a")
-        if re.fullmatch(rf"{ARCHIVE_PATH}/\w+/2026-3/\d+", link["href"])
-    ]
+    found = [link["href"] for link in page.all("a") if re.fullmatch(rf"{ARCHIVE_PATH}/\w+/2026-3/\d+", link["href"])]
     return list(dict.fromkeys(found))
 
 
@@ -94,30 +90,20 @@ def test_who_comes_is_sent_to_their_language(sample: int, visitor: TestClient) -
     assert visitor.get("/archive/nothing").status_code == 404
 
 
-def test_an_issue_without_the_language_leads_to_the_one_it_falls_back_to(
-    sample: int, visitor: TestClient
-) -> None:
+def test_an_issue_without_the_language_leads_to_the_one_it_falls_back_to(sample: int, visitor: TestClient) -> None:
     page = get_page(visitor, f"{ARCHIVE_PATH}/de")
-    (link,) = {
-        link["href"]: link for link in page.all("a", hreflang="en") if "2026-3" in link["href"]
-    }.values()
+    (link,) = {link["href"]: link for link in page.all("a", hreflang="en") if "2026-3" in link["href"]}.values()
     assert (link["href"], link["lang"], link["dir"]) == (f"{ARCHIVE_PATH}/en/2026-3", "en", "ltr")
     answer = visitor.get(f"{ARCHIVE_PATH}/de/2026-3")
     assert (answer.status_code, answer.headers["Location"]) == (302, f"{ARCHIVE_PATH}/en/2026-3")
     assert visitor.get(f"{ARCHIVE_PATH}/ja").status_code == 404
 
 
-def test_an_edition_shows_the_sections_that_were_chosen(
-    app: Container, sample: int, visitor: TestClient
-) -> None:
+def test_an_edition_shows_the_sections_that_were_chosen(app: Container, sample: int, visitor: TestClient) -> None:
     def titles(query: str) -> list[str]:
         page = get_page(visitor, f"{ARCHIVE_PATH}/en/2026-3{query}")
         assert page.canonical == f"{SITE_URL}{ARCHIVE_PATH}/en/2026-3"
-        return [
-            heading["id"].removeprefix("section-")
-            for heading in page.all("h2")
-            if heading["id"] != "contents"
-        ]
+        return [heading["id"].removeprefix("section-") for heading in page.all("h2") if heading["id"] != "contents"]
 
     page = get_page(visitor, f"{ARCHIVE_PATH}/en/2026-3")
     ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
@@ -145,9 +131,7 @@ def test_an_edition_shows_the_sections_that_were_chosen(
     )
 
 
-def test_a_story_that_fell_back_is_labelled_and_at_home_in_its_own_language(
-    sample: int, visitor: TestClient
-) -> None:
+def test_a_story_that_fell_back_is_labelled_and_at_home_in_its_own_language(sample: int, visitor: TestClient) -> None:
     page = get_page(visitor, f"{ARCHIVE_PATH}/sl/2026-3")
     foreign = [story for story in page.all("article") if story.get("lang") == "en"]
     assert 0 < len(foreign) < len(page.all("article")) == 16
@@ -265,9 +249,7 @@ def test_pages_load_nothing_from_elsewhere_and_run_nothing(sample: int, visitor:
         loaded = [image["src"] for image in page.all("img")]
         loaded += [link["href"] for link in page.all("link") if link["rel"] in ("stylesheet", "icon")]
         assert loaded
-        assert all(
-            address.startswith("/") and visitor.get(address).status_code == 200 for address in set(loaded)
-        )
+        assert all(address.startswith("/") and visitor.get(address).status_code == 200 for address in set(loaded))
         assert all(image["width"] and image["height"] and "alt" in image for image in page.all("img"))
 
 
@@ -284,9 +266,7 @@ def test_every_page_is_light_in_every_language(
             f"{ARCHIVE_PATH}/{language}?q=lumen",
         ):
             page = visitor.get(path, headers={"Accept-Encoding": "gzip"})
-            files = {
-                link["href"] for link in Page(page.text).all("link") if link["rel"] in ("stylesheet", "icon")
-            }
+            files = {link["href"] for link in Page(page.text).all("link") if link["rel"] in ("stylesheet", "icon")}
             assert len(files) == 4
             answers = [page, *map(visitor.get, files)]
             assert len(page.content) < 50_000

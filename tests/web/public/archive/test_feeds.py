@@ -59,14 +59,9 @@ def test_a_feed_is_valid(sample: int, visitor: TestClient, path: str) -> None:
         assert text(entry, "summary")
 
 
-def test_a_newsletters_feed_has_its_issues(
-    sample: int, add_issue: Callable[..., int], visitor: TestClient
-) -> None:
+def test_a_newsletters_feed_has_its_issues(sample: int, add_issue: Callable[..., int], visitor: TestClient) -> None:
     add_issue("2026/4", date(2026, 12, 30), "Winter & <b>snow</b>")
-    found = [
-        (text(entry, "title"), entry.get(LANGUAGE))
-        for entry in entries(feed(visitor, f"{ARCHIVE_PATH}/ar.atom"))
-    ]
+    found = [(text(entry, "title"), entry.get(LANGUAGE)) for entry in entries(feed(visitor, f"{ARCHIVE_PATH}/ar.atom"))]
     assert found == [("Winter & <b>snow</b>", "en"), ("تسعة بلدان وميثاق نهر واحد", "ar")]
 
 
@@ -91,12 +86,8 @@ def test_names_outlive_a_move(app: Container, sample: int, visitor: TestClient, 
         assert names(client) == names(visitor)
 
 
-def test_what_xml_cannot_say_is_left_out(
-    sample: int, add_issue: Callable[..., int], visitor: TestClient
-) -> None:
-    add_issue(
-        "2026/4", date(2026, 12, 30), "Winter", "A \x0bheadline\x1f", "]]> &amp; <!-- \x02 \ufffe --> text"
-    )
+def test_what_xml_cannot_say_is_left_out(sample: int, add_issue: Callable[..., int], visitor: TestClient) -> None:
+    add_issue("2026/4", date(2026, 12, 30), "Winter", "A \x0bheadline\x1f", "]]> &amp; <!-- \x02 \ufffe --> text")
     (entry, *_) = entries(feed(visitor, f"{ARCHIVE_PATH}/en/news-and-events.atom"))
     assert text(entry, "title") == "A headline"
     assert "]]>" in text(entry, "summary")
