@@ -132,7 +132,7 @@ def test_told_to_end_all_of_one_host_ends_as_by_a_person(
     processes.start("run", "mailer", "run", environment={"MAILER_WEB_PORT": port})
     log = settings.state_dir / "logs" / "run.log"
     until = time.monotonic() + 60
-    while "Workers run" not in log.read_text():
+    while "workers are running" not in log.read_text():
         assert time.monotonic() < until, log.read_text()
         time.sleep(0.1)
     os.kill(processes.pid("run"), signal.SIGTERM)
@@ -140,4 +140,4 @@ def test_told_to_end_all_of_one_host_ends_as_by_a_person(
     while processes.exited() != ["run"]:
         assert time.monotonic() < until
         time.sleep(0.1)
-    assert log.read_text().endswith("Ending; messages in flight finish.\n")
+    assert log.read_text().endswith("Stopping. Messages in flight are finished first.\n")
