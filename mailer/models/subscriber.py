@@ -28,24 +28,24 @@ class Subscriber(Base):
     text_only: Mapped[bool] = mapped_column(default=False, server_default="false")
     """Gets mail without HTML."""
     address_changed_at: Mapped[datetime | None]
-    """When the reader moved to this address: links to their own page that were made before open nothing any more,
-    and mail that was handed over before went to another one."""
+    """When the address last changed. Older magic links are invalid, and bounces of earlier mail concern the old
+    address."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 class SubscriberAlias(Base):
-    """Whom a subscriber, who is gone, was brought together with: what leads to the one leads to the other."""
+    """Maps the id of a merged subscriber to the one that replaced it, so that old links keep working."""
 
     __tablename__ = "subscriber_alias"
 
     id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
-    """What ``subscriber.id`` was; never given to anybody else."""
+    """The id of the merged subscriber, which is never used again."""
     subscriber_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("subscriber.id", ondelete="CASCADE"), index=True)
 
 
 class Subscription(Base):
     """Without foreign keys, which took more than half the time of a large import: newsletters stay for ever,
-    store.readers.hold keeps a reader in place while a subscription is made, and a trigger on ``subscriber``
+    store.subscribers.lock keeps a reader in place while a subscription is made, and a trigger on ``subscriber``
     takes it away with them. By ``subscriber_id`` alone it is found in the primary key (a skip scan)."""
 
     __tablename__ = "subscription"

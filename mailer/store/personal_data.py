@@ -191,7 +191,7 @@ def merge(session: Session, absorbed: int, kept: int, now: datetime) -> None:
 
 
 def resolve_alias(session: Session, subscriber: int) -> int:
-    """The subscriber whom one was brought together with since, or the same."""
+    """Return the id of the subscriber that replaced this one in a merge, or the same id."""
     query = select(SubscriberAlias.subscriber_id).where(SubscriberAlias.id == subscriber)
     return session.scalar(query) or subscriber
 
