@@ -23,6 +23,7 @@ from datetime import UTC, datetime
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import cast
 
 import harness
 import uvloop
@@ -48,8 +49,7 @@ class RawSmtpClient(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
-        assert isinstance(transport, asyncio.WriteTransport)
-        self.transport = transport
+        self.transport = cast(asyncio.WriteTransport, transport)  # uvloop's is no subclass of it
 
     def data_received(self, data: bytes) -> None:
         """Check the replies, and write more when all that were expected have arrived."""
