@@ -1,4 +1,4 @@
-"""The archive: issues that went out, and what a reader finds in them."""
+"""The archive: sent issues and search in their stories."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -15,7 +15,7 @@ from mailer.store.issues import was_sent
 
 @dataclass(frozen=True, slots=True)
 class SearchHit:
-    """A story that was found, in the language it was found in."""
+    """A matching story, in the language that matched."""
 
     story: int
     issue: int
@@ -26,8 +26,10 @@ class SearchHit:
 
 
 def sent(session: Session, newsletter: int) -> list[Issue]:
-    """The issues that went out, the newest first. One that is sent again to those it failed for stays, also when
-    that is called off."""
+    """Return the sent issues, newest first.
+
+    An issue stays while its failed deliveries are retried, and also if that retry is cancelled.
+    """
     query = select(Issue).where(
         Issue.newsletter_id == newsletter,
         Issue.digest_month.is_(None),
@@ -37,14 +39,14 @@ def sent(session: Session, newsletter: int) -> list[Issue]:
 
 
 def front_matter(session: Session, issues: Iterable[int]) -> dict[int, dict[str, IssueTranslation]]:
-    """Return issue → language → front matter that is ready."""
+    """Return issue → language → front matter in status ready."""
     query = select(IssueTranslation).where(
         IssueTranslation.issue_id.in_(list(issues)), IssueTranslation.status == TranslationStatus.ready
     )
-    found: dict[int, dict[str, IssueTranslation]] = defaultdict(dict)
+    translations: dict[int, dict[str, IssueTranslation]] = defaultdict(dict)
     for row in session.scalars(query):
-        found[row.issue_id][row.language] = row
-    return found
+        translations[row.issue_id][row.language] = row
+    return translations
 
 
 def cover_pictures(session: Session, issues: Iterable[int]) -> dict[int, tuple[str, str, int, int]]:
@@ -67,7 +69,7 @@ def cover_pictures(session: Session, issues: Iterable[int]) -> dict[int, tuple[s
     }
 
 
-# A query for each language, since each has its own stemmer; the index serves each.
+# One query per language, since each has its own stemmer; all can use the index.
 _SEARCH = """
     WITH wanted AS MATERIALIZED (
         SELECT tag AS language,
@@ -103,11 +105,11 @@ def search(
     limit: int,
     offset: int,
 ) -> tuple[list[SearchHit], int]:
-    """Stories of these issues that fit, those in ``language`` first; each in one language only. (a page of
-    them, how many there are)
+    """Return (one page of matching stories, total number of matches).
 
-    ``query`` is what somebody typed (``websearch_to_tsquery`` reads it and never complains); ``stems``:
-    beginnings of words, letters only, that all must occur, for languages without a stemmer.
+    Stories in ``language`` come first; each story appears in one language only. ``query`` is user input, of which
+    ``websearch_to_tsquery`` accepts any. ``stems`` are word beginnings, letters only, that must all occur; they are
+    used for languages without a stemmer.
     """
     rows = session.execute(
         text(_SEARCH),
@@ -143,6 +145,6 @@ _MATCHING_WORDS = """
 def matching_words(
     session: Session, words: Iterable[str], query: str, stems: Sequence[str], language: str
 ) -> frozenset[str]:
-    """Those of a text's words for which a query finds it."""
+    """Return those of these words that match the query."""
     values = {"words": list(words), "query": query, "stems": list(stems), "language": language}
     return frozenset(session.scalars(text(_MATCHING_WORDS), values))

@@ -12,7 +12,7 @@ from mailer.domain.states import SkipReason
 from mailer.store import eligibility
 from mailer.store.eligibility import EDITION_MASK, IS_CANDIDATE, SUPPRESSION_JOIN
 
-# Each row changes twice. With half of its page free it stays there, and no index has to learn of it.
+# Each row is updated twice. With half of each page free, updates stay on their page and touch no index (HOT).
 _CREATE_PARTITION = """
 CREATE TABLE IF NOT EXISTS delivery_{issue} (LIKE delivery INCLUDING DEFAULTS INCLUDING CONSTRAINTS)
 WITH (fillfactor = 50)
@@ -37,7 +37,7 @@ INSERT INTO batch (
     issue_id, first_subscriber_id, last_subscriber_id, state, candidates, epoch, worker, is_retry,
     sent, failed, skipped, uncertain
 )
--- Each reaches to the next one: who subscribes before it is expanded belongs to one batch, not between two.
+-- Ranges are contiguous, so a subscriber who joins before expansion falls into exactly one batch.
 SELECT :issue, first, coalesce(lead(first) OVER (ORDER BY first) - 1, last), 'planned', candidates,
     0, '', false, 0, 0, 0, 0
 FROM cut WHERE first IS NOT NULL ORDER BY first
@@ -45,9 +45,9 @@ FROM cut WHERE first IS NOT NULL ORDER BY first
 
 
 def freeze(session: Session, issue: int, newsletter: int, batch_size: int, *, digest: bool) -> int:
-    """Make the issue's part of the ledger and cut its candidates into batches; returns how many batches.
+    """Create the issue's ledger partition and divide its candidates into batches; return how many batches.
 
-    The partition is made apart and attached, which locks out nobody who is sending another issue.
+    The partition is created separately and then attached, which blocks no worker that is sending another issue.
     """
     session.execute(text(_CREATE_PARTITION.format(issue=int(issue))))
     attached = session.scalar(
@@ -58,40 +58,42 @@ def freeze(session: Session, issue: int, newsletter: int, batch_size: int, *, di
         session.execute(
             text(f"ALTER TABLE delivery ATTACH PARTITION delivery_{int(issue)} FOR VALUES IN ({int(issue)})")
         )
-    made = session.connection().execute(
+    inserted = session.connection().execute(
         text(_INSERT_BATCHES),
         {"issue": issue, "newsletter": newsletter, "size": batch_size, "digest": digest},
     )
-    return made.rowcount
+    return inserted.rowcount
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedBatches:
-    """Neighbouring batches without delivery rows."""
+    """Consecutive batches that have no deliveries yet."""
 
     batch_ids: Sequence[int]
     first_subscriber_ids: Sequence[int]
-    """The first subscriber of each."""
+    """One per batch."""
     last_subscriber_id: int
-    """The last subscriber of them all."""
+    """Of the last batch."""
 
 
 def claim_planned(session: Session, issue: int, limit: int) -> PlannedBatches | None:
-    """Some batches to expand, held until this transaction ends. None when none is left to take."""
+    """Lock batches to expand until the transaction ends. Return None if none is available."""
     query = """
         SELECT id, first_subscriber_id, last_subscriber_id FROM batch WHERE issue_id = :issue AND state = 'planned'
         ORDER BY first_subscriber_id LIMIT :limit FOR UPDATE SKIP LOCKED
     """
     rows = session.execute(text(query), {"issue": issue, "limit": limit}).all()
-    # Other workers may hold some in between: ids follow one another as ranges do.
-    run = [row for place, row in enumerate(rows) if row.id == rows[0].id + place]
-    if not run:
+    # Other workers may have locked some in between. Ids are consecutive like the ranges, so keep the unbroken start.
+    batches = [row for offset, row in enumerate(rows) if row.id == rows[0].id + offset]
+    if not batches:
         return None
-    return PlannedBatches([row.id for row in run], [row.first_subscriber_id for row in run], run[-1].last_subscriber_id)
+    return PlannedBatches(
+        [row.id for row in batches], [row.first_subscriber_id for row in batches], batches[-1].last_subscriber_id
+    )
 
 
 def list_language_preferences(session: Session, newsletter: int) -> list[list[str]]:
-    """Every preference list among a newsletter's candidates: for counts before anything is frozen."""
+    """Return every distinct list of language preferences among a newsletter's subscribers."""
     query = """
         SELECT DISTINCT r.languages FROM subscription s JOIN subscriber r ON r.id = s.subscriber_id
         WHERE s.newsletter_id = :newsletter
@@ -110,8 +112,8 @@ def add_language_choice(
     session.execute(text(query), values)
 
 
-# When a reader's delivery is due. "At nine o'clock where you are" needs each reader's time zone; one that this
-# server does not know counts as UTC. Quiet hours may run past midnight.
+# When a delivery is due. Sending at a local time and quiet hours use the subscriber's time zone; a zone unknown to the
+# server counts as UTC. Quiet hours may span midnight.
 _DUE_IMMEDIATELY = "SELECT CAST(:now AS timestamptz) AS due_at"
 DUE_IN_TIME_ZONE = """
 SELECT CASE
@@ -126,9 +128,9 @@ FROM (SELECT coalesce((SELECT name FROM zones WHERE name = r.time_zone), 'UTC') 
     (SELECT CAST(:quiet_from AS time) AS since, CAST(:quiet_until AS time) AS until) q
 """
 
-# The candidates in a range of subscribers, each with what they get or the reason why not. The range is said of
-# both tables, so that only that much of either is read; OFFSET has each expression computed once. Both tables
-# are read in the order of readers and all else is looked up for each, so that rows come in that order unsorted.
+# The candidates in a range of subscribers, each with their edition or skip reason. The range is a condition on both
+# tables, so that only this range of each is read. OFFSET makes each expression be computed once. Both tables are read
+# in the order of subscriber ids and the rest is looked up per row, so the result needs no sorting.
 _SKIP_REASON = eligibility.skip_reason(
     now=":now", digest=":digest", suppressed=eligibility.IS_SUPPRESSED_BY_LOOKUP, with_edition=True
 )
@@ -171,13 +173,13 @@ FROM {candidates} AND NOT a.unchosen AND (a.skip_reason IS NOT NULL OR e.id IS N
 
 _HAS_LANGUAGE_CHOICES = "SELECT EXISTS (SELECT FROM language_choice WHERE issue_id = :issue)"
 
-# Nobody who goes can make up for somebody who is missing: whoever erases a reader holds their batch (store.people),
-# and so do we.
+# Comparing counts is safe: erasing a subscriber locks their batch (store.personal_data), and so does expansion, so an
+# erasure cannot hide a missing row.
 _COUNT_CANDIDATES = """
 SELECT count(*) FROM subscription WHERE newsletter_id = :newsletter AND subscriber_id BETWEEN :first AND :last
 """
 
-# Who would rather have each issue again is no candidate for a digest any more, and nobody holds anything for it.
+# Counts do not work for a digest: switching back from monthly takes no lock and ends candidacy.
 _HAS_CANDIDATES_WITHOUT_DELIVERY = """
 SELECT EXISTS (
     SELECT FROM subscription a
@@ -221,17 +223,17 @@ WHERE b.id = picked.id
 
 @dataclass(frozen=True, slots=True)
 class DueTimes:
-    """When deliveries are due. Without local time and quiet hours: at once."""
+    """When deliveries are due. Without local time and quiet hours they are due at ``now``."""
 
     now: datetime
     local_time: datetime | None = None
-    """On each reader's own clock; no time zone."""
+    """In each subscriber's time zone; naive."""
     quiet_hours: tuple[time, time] | None = None
-    """Since and until, on each reader's own clock."""
+    """Start and end, in each subscriber's time zone."""
 
 
 class Expansion:
-    """Gives every candidate of some batches a delivery row: with an edition, or with the reason why not."""
+    """Gives every candidate of some batches a delivery, with an edition or a skip reason."""
 
     def __init__(
         self,
@@ -244,7 +246,7 @@ class Expansion:
         *,
         digest: bool,
     ) -> None:
-        """``digest``: only readers who get one mail a month are candidates."""
+        """Start expanding batches. With ``digest`` only monthly subscribers are candidates."""
         self._session = session
         self._inserted_count = 0
         self._digest = digest
@@ -265,33 +267,35 @@ class Expansion:
             "quiet_from": since,
             "quiet_until": until,
         }
-        # A plan for any range would take every range for a small one, and editions that were made a moment ago
-        # are no reason to go through them all for each reader.
+        # A generic plan would assume small ranges, and a nested loop would scan all editions, which have no statistics
+        # yet, for each subscriber.
         session.execute(text(_PLANNER_SETTINGS))
         self._inserted_count = self._run(_COUNT_DELIVERIES).scalar_one()
 
     def insert_deliveries(self) -> bool:
-        """Rows for all whose language is chosen and whose edition is there; True when that is everybody.
+        """Insert deliveries for candidates whose language choice and edition exist; return whether these were all.
 
-        Otherwise make the choices and editions that are missing, and deliver again.
+        If not, add the missing choices and editions and call this again.
         """
-        if self._run(_HAS_LANGUAGE_CHOICES).scalar_one():  # not so for the first batches of an issue
+        if self._run(_HAS_LANGUAGE_CHOICES).scalar_one():  # there are none for the first batches of an issue
             self._inserted_count += self._run(_INSERT_DELIVERIES, per_time_zone=self._per_time_zone).rowcount
         if self._digest:
             return not self._run(_HAS_CANDIDATES_WITHOUT_DELIVERY).scalar_one()
-        wanted: int = self._run(_COUNT_CANDIDATES).scalar_one()
-        return self._inserted_count >= wanted
+        candidate_count: int = self._run(_COUNT_CANDIDATES).scalar_one()
+        return self._inserted_count >= candidate_count
 
     def without_language_choice(self) -> list[list[str]]:
-        """Preference lists for which the issue has no language choice yet; in order, so that two who write the
-        same choices down wait for each other in one direction only."""
+        """Return the language preferences without a language choice for this issue.
+
+        They are sorted, so that two workers that insert the same choices cannot deadlock.
+        """
         return sorted(list(languages) for languages in self._run(_WITHOUT_LANGUAGE_CHOICE).scalars())
 
     def add_editions(self) -> None:
         self._run(_INSERT_EDITIONS)
 
     def finish(self) -> None:
-        """Once everybody has a row: the batches are ready."""
+        """Mark the batches as ready. Call once every candidate has a delivery."""
         self._run(_MARK_BATCHES_READY)
 
     def _run(self, query: str, per_time_zone: bool = False) -> CursorResult[Any]:
@@ -299,14 +303,14 @@ class Expansion:
         undelivered = _WITHOUT_DELIVERY.format(issue=self._issue) if self._inserted_count else "true"
         candidates = _CANDIDATES.format(due=due, undelivered=undelivered)
         zoned = "true" if per_time_zone else "false"
-        whole = query.format(issue=self._issue, candidates=candidates, undelivered=undelivered, zoned=zoned)
-        return self._session.connection().execute(text(whole), self._values)
+        statement = query.format(issue=self._issue, candidates=candidates, undelivered=undelivered, zoned=zoned)
+        return self._session.connection().execute(text(statement), self._values)
 
 
 def mark_ready(session: Session, issue: int, now: datetime) -> bool:
-    """True when every batch is expanded and every edition rendered: from then on mail goes out.
+    """Start sending an issue if all its batches are expanded and all editions rendered; return whether this did.
 
-    Editions are made by ``Expansion`` alone, for readers who get them.
+    Only ``Expansion`` adds editions, so every edition has subscribers.
     """
     query = """
         UPDATE issue i SET ready_at = :now
@@ -333,7 +337,7 @@ GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 def preview(
     session: Session, issue: int, newsletter: int, always_mask: int, *, digest: bool
 ) -> list[tuple[str | None, int, SkipReason | None, int]]:
-    """Who would get what now: (language, mask, reason why not, readers), before anything is frozen."""
+    """Return what the audience would get if frozen now, as (language, mask, skip reason, number of subscribers)."""
     values = {"issue": issue, "newsletter": newsletter, "always": always_mask, "digest": digest}
     rows = session.execute(text(_PREVIEW), values)
     return [
@@ -348,5 +352,5 @@ def preview(
 
 
 def delete_language_choices(session: Session, issue: int) -> None:
-    """The choices depend on the issue's translations: they are made anew when the audience is frozen."""
+    """Delete an issue's language choices. They depend on its translations, and are made again at freezing."""
     session.execute(text("DELETE FROM language_choice WHERE issue_id = :issue"), {"issue": issue})

@@ -1,4 +1,4 @@
-"""Proving that an issue's ledger adds up: the frozen audience, the batches that count, and each row."""
+"""Audit of an issue's ledger: the frozen audience, the counts of its batches, and each delivery."""
 
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
@@ -14,22 +14,22 @@ from mailer.store.batches import BATCH_BOUNDARIES
 
 
 class LedgerFinding(NamedTuple):
-    """One thing that does not add up."""
+    """One inconsistency."""
 
     rule: str
-    """Which promise it breaks, in one word."""
+    """The broken rule, in one word."""
     message: str
-    """A sentence."""
+    """The inconsistency, in one sentence."""
     batch: int | None = None
     subscriber: int | None = None
 
 
 def use_repeatable_read(session: Session) -> None:
-    """Have everything that this transaction reads be of one moment. Call it first: workers may be sending."""
+    """Let this transaction read one consistent snapshot while workers are sending. Call it first."""
     session.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
 
 
-# What is wrong with a row by itself; the first that fits is named.
+# Checks of single rows; the first that applies is reported.
 _ROW_CHECKS = {
     "outcome": (
         "is sent without an outcome",
@@ -89,7 +89,7 @@ FROM (
 ) named
 WHERE rule IS NOT NULL GROUP BY rule ORDER BY rule
 """
-_ROW_CHECK_MESSAGES = {name: says for name, (says, _) in _ROW_CHECKS.items()} | {
+_ROW_CHECK_MESSAGES = {name: message for name, (message, _) in _ROW_CHECKS.items()} | {
     "outside": "is outside every batch",
     "done": "is open, but its batch is done",
     "ended": "is open, but its issue has ended",
@@ -99,9 +99,9 @@ _DUPLICATE_DELIVERIES = """
 SELECT subscriber_id FROM delivery WHERE issue_id = :issue GROUP BY 1 HAVING count(*) > 1 ORDER BY 1
 """
 
-# Who was subscribed when the audience was frozen is a candidate. Not said of a digest, for which it depends on a
-# choice that may have changed since; nor of readers who moved: what they had at another address came with them.
-# A subscription that was being made at that moment may have been too late: its transaction was open.
+# Everyone subscribed when the audience was frozen is a candidate. This is not checked for a digest, where it depends on
+# a preference that may have changed since, nor for subscribers who changed address, since that may have merged two of
+# them. Subscriptions made shortly before freezing are exempt: their transaction may not have been committed.
 _MISSING_DELIVERIES = """
 SELECT m.subscriber_id
 FROM (
@@ -117,25 +117,25 @@ ORDER BY 1
 _FREEZE_MARGIN = timedelta(minutes=5)
 
 _MAX_LISTED = 20
-"""Rows that are named for each rule."""
+"""Maximum number of rows reported per rule."""
 
 
 def findings(session: Session, issue: int) -> list[LedgerFinding]:
-    """What contradicts the promises of the ledger; empty when all is well."""
+    """Return the inconsistencies in an issue's ledger; empty if there are none."""
     batches = session.execute(text(_CHECK_BATCHES), {"issue": issue}).all()
-    found = [finding for batch in batches if batch.id is not None for finding in _check_batch(batch)]
+    result = [finding for batch in batches if batch.id is not None for finding in _check_batch(batch)]
     for before, after in pairwise(batch for batch in batches if batch.id is not None):
         if after.first_subscriber_id <= before.last_subscriber_id:
-            what = f"Batches {before.id} and {after.id} both hold subscriber {after.first_subscriber_id}."
-            found.append(LedgerFinding("overlap", what, after.id, after.first_subscriber_id))
+            message = f"Batches {before.id} and {after.id} both contain subscriber {after.first_subscriber_id}."
+            result.append(LedgerFinding("overlap", message, after.id, after.first_subscriber_id))
     if any(batch.broken for batch in batches):
-        found += _check_rows(session, issue)
-    twice = session.scalars(text(_DUPLICATE_DELIVERIES), {"issue": issue}).all()
-    found += _subscriber_findings("twice", "The delivery to subscriber {} stands twice in the ledger.", twice)
+        result += _check_rows(session, issue)
+    duplicates = session.scalars(text(_DUPLICATE_DELIVERIES), {"issue": issue}).all()
+    result += _subscriber_findings("twice", "The ledger contains the delivery to subscriber {} twice.", duplicates)
     if not any(batch.state == BatchState.planned for batch in batches):
         missing = _missing_deliveries(session, issue)
-        found += _subscriber_findings("missing", "Subscriber {} was a candidate and has no delivery.", missing)
-    return found
+        result += _subscriber_findings("missing", "Subscriber {} was a candidate and has no delivery.", missing)
+    return result
 
 
 def _missing_deliveries(session: Session, issue: int) -> Sequence[int]:
@@ -148,41 +148,42 @@ def _missing_deliveries(session: Session, issue: int) -> Sequence[int]:
 
 
 def _check_batch(batch: Row[Any]) -> Iterator[LedgerFinding]:
-    where = f"Batch {batch.id} (subscribers {batch.first_subscriber_id} to {batch.last_subscriber_id})"
+    label = f"Batch {batch.id} (subscribers {batch.first_subscriber_id} to {batch.last_subscriber_id})"
     if batch.state == BatchState.planned:
         if batch.rows:
-            yield LedgerFinding("planned", f"{where} is not expanded and has {batch.rows} ledger rows.", batch.id)
+            yield LedgerFinding("planned", f"{label} is not expanded and has {batch.rows} ledger rows.", batch.id)
         return
     if batch.rows != batch.candidates:
-        what = f"{where} has {batch.candidates} candidates and {batch.rows} ledger rows."
-        yield LedgerFinding("candidates", what, batch.id)
-    for name in ("sent", "failed", "skipped", "uncertain"):
-        counted, kept = getattr(batch, name), getattr(batch, f"rows_{name}")
-        if counted != kept:
-            yield LedgerFinding("counts", f"{where} counts {counted} {name}, the ledger {kept}.", batch.id)
-    settled = batch.sent + batch.failed + batch.skipped + batch.uncertain
-    if batch.candidates != settled + batch.rows_pending:
-        what = (
-            f"{where} has {batch.candidates} candidates, and {batch.sent} sent + {batch.failed} failed + "
+        message = f"{label} has {batch.candidates} candidates and {batch.rows} ledger rows."
+        yield LedgerFinding("candidates", message, batch.id)
+    for state in ("sent", "failed", "skipped", "uncertain"):
+        batch_count, row_count = getattr(batch, state), getattr(batch, f"rows_{state}")
+        if batch_count != row_count:
+            message = f"{label} counts {batch_count} {state}, the ledger {row_count}."
+            yield LedgerFinding("counts", message, batch.id)
+    finished = batch.sent + batch.failed + batch.skipped + batch.uncertain
+    if batch.candidates != finished + batch.rows_pending:
+        message = (
+            f"{label} has {batch.candidates} candidates, and {batch.sent} sent + {batch.failed} failed + "
             f"{batch.skipped} skipped + {batch.rows_pending} pending + {batch.uncertain} uncertain."
         )
-        yield LedgerFinding("sum", what, batch.id)
+        yield LedgerFinding("sum", message, batch.id)
 
 
 def _check_rows(session: Session, issue: int) -> Iterator[LedgerFinding]:
     rules = " ".join(f"WHEN {condition} THEN '{name}'" for name, (_, condition) in _ROW_CHECKS.items())
     query = _CHECK_ROWS.format(shown=_MAX_LISTED, rules=rules, edges=BATCH_BOUNDARIES)
     for row in session.execute(text(query), {"issue": issue}):
-        says = f"The delivery to subscriber {{}} {_ROW_CHECK_MESSAGES[row.rule]}."
-        yield from _subscriber_findings(row.rule, says, row.subscribers, row.rows)
+        message = f"The delivery to subscriber {{}} {_ROW_CHECK_MESSAGES[row.rule]}."
+        yield from _subscriber_findings(row.rule, message, row.subscribers, row.rows)
 
 
 def _subscriber_findings(
     rule: str, message: str, subscribers: Sequence[int], total: int = 0
 ) -> Iterator[LedgerFinding]:
-    """``rows``: how many there are, if ``subscribers`` are only the first of them."""
-    for one in subscribers[:_MAX_LISTED]:
-        yield LedgerFinding(rule, message.format(one), None, one)
+    """Yield a finding per listed subscriber. ``total``: their number if ``subscribers`` is truncated."""
+    for subscriber in subscribers[:_MAX_LISTED]:
+        yield LedgerFinding(rule, message.format(subscriber), None, subscriber)
     more = max(total, len(subscribers)) - _MAX_LISTED
     if more > 0:
         yield LedgerFinding(rule, f"And {more:,} more like these.")

@@ -1,4 +1,4 @@
-"""Batches: claimed with a lease and an epoch, so that one worker at a time writes to a range of deliveries."""
+"""Batches, claimed with a lease and an epoch so that only one worker at a time writes to a range of deliveries."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,12 +13,12 @@ SELECT array_agg(first_subscriber_id ORDER BY first_subscriber_id) AS firsts,
     array_agg(id ORDER BY first_subscriber_id) AS ids
 FROM batch WHERE issue_id = :issue
 """
-"""For finding the batch of many subscribers at once: ``ids[width_bucket(subscriber, firsts)]``."""
+"""Arrays for finding the batches of many subscribers at once: ``ids[width_bucket(subscriber, firsts)]``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A batch that is this worker's until the lease ends. ``epoch`` fences every write."""
+    """A batch claimed by this worker until the lease ends. ``epoch`` fences every write."""
 
     batch: int
     issue: int
@@ -28,13 +28,13 @@ class Claim:
     epoch: int
     is_retry: bool
     digest: bool
-    """Of an issue for readers who get one mail a month."""
+    """Whether the issue is a digest for monthly subscribers."""
     previous_worker: str
-    """Who held it before; if it was lost, there may be deliveries in ``sending`` to look into."""
+    """The worker of the last claim. If it was lost, it may have left deliveries in ``sending``."""
 
 
-# What a lost worker left in flight is looked into also when its issue has been stopped. By the clock that set the
-# lease.
+# Deliveries that a lost worker left in flight are examined even if the issue has been stopped. The lease is compared
+# with the database's clock, which set it.
 _MARK_LOST_ENQUEUED = """
 UPDATE batch SET enqueued_at = :now
 WHERE id IN (
@@ -46,7 +46,7 @@ RETURNING id
 """
 
 _MARK_DUE_ENQUEUED = """
--- Chosen once: as a subquery of the UPDATE it may be run again for each row, and its limit starts anew.
+-- MATERIALIZED: a plain subquery may run again for each row of the UPDATE, and each run would apply LIMIT anew.
 WITH chosen AS MATERIALIZED (
     SELECT b.id FROM batch b JOIN (
         SELECT b.id, row_number() OVER (PARTITION BY b.issue_id ORDER BY b.due_at, b.id) AS turn
@@ -55,7 +55,7 @@ WITH chosen AS MATERIALIZED (
           AND (b.enqueued_at IS NULL OR b.enqueued_at < :stale)
           AND CASE WHEN b.is_retry THEN :retry ELSE :first END
     ) waiting ON waiting.id = b.id
-    -- Said once more of the row that is locked: another clock may have been faster.
+    -- Repeated for the locked row: another scheduler may have marked it in the meantime.
     WHERE b.enqueued_at IS NULL OR b.enqueued_at < :stale
     ORDER BY waiting.turn, b.due_at, b.id
     LIMIT greatest(0, :limit - (
@@ -77,22 +77,22 @@ def mark_enqueued(
     first_attempts: bool = True,
     retries: bool = True,
 ) -> list[tuple[int, bool]]:
-    """Batches that are due and not hinted lately, or whose lease ran out; marks them as hinted.
+    """Mark as enqueued the batches that are due and not recently enqueued, or whose lease has expired.
 
-    Returns (batch, retry) pairs, oldest due first and the issues in turn, at most ``limit`` less those hinted and
-    not yet claimed. What a lost worker left comes besides and goes by the retry queue, so that nobody waits for
-    word of it until a slow relay has taken all first attempts. ``first``, ``retry``: whether the queues of first
-    attempts and of retries have room.
+    Returns (batch, is_retry) pairs sorted by batch. Due batches are selected oldest first, alternating between issues:
+    at most ``limit`` minus those enqueued and not yet claimed. Batches of lost workers come in addition, for the retry
+    queue, so that they do not wait behind all first attempts. ``first_attempts`` and ``retries`` tell whether these
+    queues have room.
     """
-    when = {"now": now, "stale": now - reenqueue_after}
-    lost = session.scalars(text(_MARK_LOST_ENQUEUED), when) if retries else ()
-    found = [(batch, True) for batch in lost]
-    due = session.execute(text(_MARK_DUE_ENQUEUED), when | {"limit": limit, "first": first_attempts, "retry": retries})
-    return sorted(found + [(row.id, row.is_retry) for row in due])
+    times = {"now": now, "stale": now - reenqueue_after}
+    lost = session.scalars(text(_MARK_LOST_ENQUEUED), times) if retries else ()
+    lost_batches = [(batch, True) for batch in lost]
+    due = session.execute(text(_MARK_DUE_ENQUEUED), times | {"limit": limit, "first": first_attempts, "retry": retries})
+    return sorted(lost_batches + [(row.id, row.is_retry) for row in due])
 
 
 def reset_enqueued(session: Session, issue: int) -> None:
-    """Have the batches of an issue handed out at once: hints that came while it was paused did nothing."""
+    """Have an issue's batches enqueued again at once. Tasks that ran while it was paused had no effect."""
     query = """
         UPDATE batch SET enqueued_at = NULL
         WHERE issue_id = :issue AND state = 'ready' AND enqueued_at IS NOT NULL
@@ -101,12 +101,12 @@ def reset_enqueued(session: Session, issue: int) -> None:
 
 
 def claim(session: Session, batch: int, worker: str, lease: timedelta) -> Claim | None:
-    """Take a batch, or None when it is not to be had: claimed, done, not due, paused."""
+    """Claim a batch. Return None if it is already claimed, done, paused or not yet due."""
     query = """
         UPDATE batch b
         SET state = 'sending', epoch = b.epoch + 1, worker = :worker,
             lease_until = clock_timestamp() + :lease,
-            enqueued_at = NULL -- Should this worker be lost, the next hint need not wait for the last one's sake.
+            enqueued_at = NULL -- if this worker is lost, the batch can be enqueued again without delay
         FROM issue i, (SELECT id, state, worker FROM batch WHERE id = :batch FOR UPDATE SKIP LOCKED) before
         WHERE b.id = before.id AND i.id = b.issue_id
           AND ((i.state = 'sending' AND i.ready_at IS NOT NULL
@@ -120,10 +120,10 @@ def claim(session: Session, batch: int, worker: str, lease: timedelta) -> Claim 
 
 
 def renew_lease(session: Session, claim: Claim, lease: timedelta) -> bool | None:
-    """Hold the batch for the rest of this transaction and extend its lease.
+    """Lock the batch until the transaction ends and extend its lease.
 
-    None: it is no longer ours, write nothing. False: ours, but the issue is not sending now, so take no more.
-    Locking the batch first also orders ``take`` against an unsubscribe, which locks it too.
+    Returns None if the claim was lost (write nothing), False if the issue is not sending now (reserve nothing), else
+    True. Locking the batch first also orders ``ledger.reserve`` against an unsubscribe, which locks it too.
     """
     query = """
         UPDATE batch b SET lease_until = clock_timestamp() + %(lease)s
@@ -138,7 +138,7 @@ def renew_lease(session: Session, claim: Claim, lease: timedelta) -> bool | None
 def release(session: Session, claim: Claim, not_before: datetime | None = None, *, as_retry: bool = False) -> None:
     """End a claim: the batch is done, or ready again when its next delivery is due.
 
-    ``again_at``: what is due already may not go out before then. ``retry``: it goes through the retry queue.
+    ``not_before`` delays deliveries that are already due. ``as_retry`` puts the batch into the retry queue.
     """
     query = """
         WITH open AS (
@@ -171,7 +171,7 @@ def release(session: Session, claim: Claim, not_before: datetime | None = None, 
 
 
 def requeue_postponed(session: Session, now: datetime) -> None:
-    """Hand out at once what was put off: the time of each delivery stands in its own row."""
+    """Make postponed batches due now. Each delivery still waits for its own due time."""
     query = """
         UPDATE batch b SET due_at = :now, enqueued_at = NULL FROM issue i
         WHERE i.id = b.issue_id AND i.state = 'sending' AND b.state = 'ready' AND b.due_at > :now
@@ -180,7 +180,7 @@ def requeue_postponed(session: Session, now: datetime) -> None:
 
 
 def has_waiting(session: Session, claim: Claim, *, other_issue: bool) -> bool:
-    """Whether another batch is due that nobody works on: one of another issue, or any."""
+    """Return whether an unclaimed batch is due, of another issue than the claim's if ``other_issue``."""
     query = """
         SELECT FROM batch b JOIN issue i ON i.id = b.issue_id
         WHERE (b.issue_id <> :issue OR NOT :other_issue) AND b.state = 'ready' AND b.due_at <= clock_timestamp()
@@ -190,7 +190,7 @@ def has_waiting(session: Session, claim: Claim, *, other_issue: bool) -> bool:
 
 
 def lock_for_subscriber(session: Session, issue: int, subscriber: int) -> bool:
-    """Lock the batch of a delivery: waits for a claim that is being made, then nobody takes from it."""
+    """Lock the unfinished batch of a delivery, so that no worker reserves from it; return whether there is one."""
     query = """
         SELECT id FROM batch WHERE issue_id = :issue AND :subscriber BETWEEN first_subscriber_id AND last_subscriber_id
         AND state <> 'done' FOR UPDATE
@@ -199,7 +199,7 @@ def lock_for_subscriber(session: Session, issue: int, subscriber: int) -> bool:
 
 
 def list_finished_issues(session: Session) -> list[int]:
-    """Issues in sending whose batches are all done."""
+    """Return the issues in sending whose batches are all done."""
     query = """
         SELECT id FROM issue i WHERE i.state = 'sending' AND i.ready_at IS NOT NULL
         AND NOT EXISTS (SELECT FROM batch b WHERE b.issue_id = i.id AND b.state <> 'done')
@@ -208,7 +208,7 @@ def list_finished_issues(session: Session) -> list[int]:
 
 
 def cancelled_with_work(session: Session) -> list[int]:
-    """Cancelled issues with batches that are with nobody and have readers who wait."""
+    """Return cancelled issues that still have pending deliveries in unclaimed batches."""
     query = """
         SELECT DISTINCT b.issue_id FROM batch b JOIN issue i ON i.id = b.issue_id
         WHERE i.state = 'cancelled' AND b.state IN ('planned', 'ready') AND (b.state = 'planned' OR EXISTS (
@@ -221,7 +221,7 @@ def cancelled_with_work(session: Session) -> list[int]:
 
 
 def issues_with_unfinished_batch(session: Session, newsletter: int, subscriber: int) -> list[int]:
-    """Issues of a newsletter that have an unfinished batch with this subscriber in it."""
+    """Return the newsletter's issues with an unfinished batch that contains this subscriber."""
     query = """
         SELECT i.id FROM issue i JOIN batch b ON b.issue_id = i.id
         WHERE i.newsletter_id = :newsletter AND i.state IN ('sending', 'paused', 'cancelled') AND b.state <> 'done'

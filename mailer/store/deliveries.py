@@ -1,4 +1,4 @@
-"""Reading the delivery ledger: how many, why not, for whom, and one by one. ``ledger`` writes it."""
+"""Reading the delivery ledger: counts, skip reasons, lists and single deliveries. ``ledger`` writes it."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +17,7 @@ def count_sending(session: Session, issue: int) -> int:
 
 
 def issues_in_flight(session: Session, subscriber: int, newsletter: int) -> list[int]:
-    """Issues of a newsletter that are with a worker for this subscriber right now."""
+    """Return the newsletter's issues that a worker is sending to this subscriber now."""
     query = """
         SELECT d.issue_id FROM issue i JOIN delivery d ON d.issue_id = i.id AND d.subscriber_id = :subscriber
         WHERE i.newsletter_id = :newsletter AND i.state IN ('sending', 'paused', 'cancelled') AND d.state = 'sending'
@@ -27,7 +27,7 @@ def issues_in_flight(session: Session, subscriber: int, newsletter: int) -> list
 
 @dataclass(frozen=True, slots=True)
 class DeliveryCounts:
-    """Of an issue. They add up: candidates = sent + failed + skipped + pending + uncertain."""
+    """Counts of an issue, where candidates = sent + failed + skipped + pending + uncertain."""
 
     candidates: int = 0
     sent: int = 0
@@ -41,7 +41,7 @@ class DeliveryCounts:
 
 
 def counts(session: Session, issue: int) -> DeliveryCounts:
-    """From the batches: a few thousand rows even for a million readers."""
+    """Return an issue's counts, summed over its batches: a few thousand rows even for a million subscribers."""
     query = """
         SELECT coalesce(sum(candidates), 0)::bigint, coalesce(sum(sent), 0)::bigint, coalesce(sum(failed), 0)::bigint,
             coalesce(sum(skipped), 0)::bigint, coalesce(sum(uncertain), 0)::bigint
@@ -51,7 +51,7 @@ def counts(session: Session, issue: int) -> DeliveryCounts:
 
 
 def count_skip_reasons(session: Session, issue: int) -> dict[SkipReason, int]:
-    """Skipped deliveries by reason, straight from the ledger."""
+    """Return skip reason → number of deliveries, counted in the ledger."""
     query = """
         SELECT skip_reason, count(*) FROM delivery WHERE issue_id = :issue AND state = 'skipped' GROUP BY 1 ORDER BY 1
     """
@@ -60,22 +60,23 @@ def count_skip_reasons(session: Session, issue: int) -> dict[SkipReason, int]:
 
 @dataclass(frozen=True, slots=True)
 class LanguageShare:
-    """Deliveries of readers with the same first preference who got the same language, or nothing."""
+    """Deliveries to subscribers with the same preferred language who got the same language."""
 
     requested_language: str
-    """Their first preference; empty when they gave none."""
+    """The first preference; empty if there is none."""
     received_language: str | None
+    """None if they got nothing."""
     subscribers: int
     sent: int
     with_fallback: int
-    """Sent an edition with a story that fell back."""
+    """How many were sent an edition with a story in a fallback language."""
     without_stories: int
-    """None of their sections had a story."""
+    """How many were skipped since none of their sections had a story."""
     editions: list[int]
 
 
 def language_shares(session: Session, issue: int) -> list[LanguageShare]:
-    """How an issue's deliveries divide over languages asked for and languages got."""
+    """Return an issue's deliveries grouped by requested and received language."""
     query = """
         SELECT coalesce(r.languages[1], ''), e.language, count(*),
             count(*) FILTER (WHERE d.state = 'sent'),
@@ -92,7 +93,7 @@ def language_shares(session: Session, issue: int) -> list[LanguageShare]:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryDetail:
-    """One ledger row with what belongs to it."""
+    """One delivery with details of its edition."""
 
     state: str
     skip_reason: SkipReason | None
@@ -123,20 +124,20 @@ def detail(session: Session, issue: int, subscriber: int) -> DeliveryDetail | No
 
 
 class DeliveryListItem(NamedTuple):
-    """One ledger row as a list of them shows it."""
+    """One delivery as shown in a list."""
 
     issue: int
     newsletter: str
     number: str
     subscriber: int
     address: str | None
-    """None when the person's data were let go."""
+    """None if the person's data was erased."""
     state: str
     skip_reason: SkipReason | None
     attempts: int
     resends: int
     since: datetime
-    """When it came to its state, or else is due."""
+    """When it finished, or when it is due."""
     last_reply: str | None
     resolution: Resolution | None
     resolution_source: ResolutionSource | None
@@ -144,7 +145,7 @@ class DeliveryListItem(NamedTuple):
     resolution_note: str | None
 
 
-# The counts of the batches say where to look.
+# Which batches can contain deliveries in a state, by their counts.
 _BATCH_FILTERS = {
     DeliveryState.sent: "b.sent > 0",
     DeliveryState.failed: "b.failed > 0",
@@ -158,9 +159,9 @@ _BATCH_FILTERS = {
 def list_in_state(
     session: Session, state: DeliveryState, issue: int | None, limit: int | None
 ) -> tuple[int, list[DeliveryListItem]]:
-    """How many deliveries are in a state, and the first of them: by issue, the newest first, and by subscriber."""
-    # OFFSET keeps it in this order: the few batches first, then what is in them.
-    found = f"""
+    """Return how many deliveries are in a state, and the first of them, newest issue first, then by subscriber."""
+    # OFFSET makes the planner read the few batches first, then their deliveries.
+    matching = f"""
         FROM batch b CROSS JOIN LATERAL (
             SELECT * FROM delivery
             WHERE issue_id = b.issue_id
@@ -172,7 +173,7 @@ def list_in_state(
         SELECT i.id, n.slug, i.number, d.subscriber_id, r.address, d.state, d.skip_reason, d.attempts, d.resends,
             coalesce(d.finished_at, d.due_at), d.last_reply, d.resolution, d.resolution_source, d.resolved_by,
             d.resolution_note
-        FROM (SELECT d.* {found} ORDER BY d.issue_id DESC, d.subscriber_id LIMIT :limit) d
+        FROM (SELECT d.* {matching} ORDER BY d.issue_id DESC, d.subscriber_id LIMIT :limit) d
         JOIN issue i ON i.id = d.issue_id JOIN newsletter n ON n.id = i.newsletter_id
         LEFT JOIN subscriber r ON r.id = d.subscriber_id
         ORDER BY d.issue_id DESC, d.subscriber_id
@@ -181,10 +182,10 @@ def list_in_state(
     rows = [DeliveryListItem(*row) for row in session.execute(text(query), values)]
     if limit is None or len(rows) < limit:
         return len(rows), rows
-    return session.scalar(text(f"SELECT count(*) {found}"), values) or 0, rows
+    return session.scalar(text(f"SELECT count(*) {matching}"), values) or 0, rows
 
 
 def count_resent(session: Session, issue: int) -> int:
-    """Readers of an issue who may have got it twice."""
+    """Return how many subscribers may have got an issue twice."""
     query = "SELECT count(*) FROM delivery WHERE issue_id = :issue AND resends > 0"
     return session.scalar(text(query), {"issue": issue}) or 0

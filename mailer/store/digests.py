@@ -1,4 +1,4 @@
-"""What a digest is made of: the issues of a month, and the readers who want them in one mail."""
+"""Digests: the issues of a month, copied into one issue for monthly subscribers."""
 
 from collections.abc import Sequence
 from datetime import date, datetime
@@ -26,7 +26,7 @@ def has_monthly_subscribers(session: Session, newsletter: int) -> bool:
 
 
 def source_issues(session: Session, newsletter: int, since: datetime, before: datetime) -> list[Issue]:
-    """Issues that began to go out in that time, the oldest first: those that were cancelled on the way are not."""
+    """Return the issues whose sending began in this period, oldest first, without issues cancelled while sending."""
     query = select(Issue).where(
         Issue.newsletter_id == newsletter,
         Issue.digest_month.is_(None),
@@ -38,21 +38,21 @@ def source_issues(session: Session, newsletter: int, since: datetime, before: da
 
 
 def copy_stories(session: Session, sources: Sequence[int], target: int) -> int:
-    """Put the stories of some issues into another one, with their texts and contacts; returns how many."""
+    """Copy the stories of some issues, with their texts and contacts, into another one; return how many."""
     position = 0
     for source in sources:
         copied: dict[int, int] = {}
         texts = issues.story_texts(session, source)
         for story, _ in issues.stories(session, source):
             position += 1
-            made = Story(issue_id=target, section_id=story.section_id, position=position, picture_id=story.picture_id)
-            session.add(made)
+            copy = Story(issue_id=target, section_id=story.section_id, position=position, picture_id=story.picture_id)
+            session.add(copy)
             session.flush()
-            copied[story.id] = made.id
+            copied[story.id] = copy.id
             for language, row in texts.get(story.id, {}).items():
                 session.add(
                     StoryTranslation(
-                        story_id=made.id,
+                        story_id=copy.id,
                         language=language,
                         status=row.status,
                         headline=row.headline,
@@ -63,13 +63,13 @@ def copy_stories(session: Session, sources: Sequence[int], target: int) -> int:
                         link_label=row.link_label,
                     )
                 )
-        for contact, words, speaks_for in issues.contacts(session, source):
-            note = Contact(issue_id=target, story_id=copied[contact.story_id], position=contact.position)
-            session.add(note)
+        for contact, contact_texts, covered_stories in issues.contacts(session, source):
+            contact_copy = Contact(issue_id=target, story_id=copied[contact.story_id], position=contact.position)
+            session.add(contact_copy)
             session.flush()
-            for language, said in words.items():
-                session.add(ContactTranslation(contact_id=note.id, language=language, text=said))
-            for story_id in speaks_for:
-                session.add(ContactStory(contact_id=note.id, story_id=copied[story_id]))
+            for language, contact_text in contact_texts.items():
+                session.add(ContactTranslation(contact_id=contact_copy.id, language=language, text=contact_text))
+            for story_id in covered_stories:
+                session.add(ContactStory(contact_id=contact_copy.id, story_id=copied[story_id]))
     session.flush()
     return position

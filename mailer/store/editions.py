@@ -1,4 +1,4 @@
-"""Editions: rendered once, read by every worker that sends them."""
+"""Editions: composed once, read by every worker that sends them."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from mailer.models import Edition
 
 @dataclass(frozen=True, slots=True)
 class EditionMessage:
-    """What sending needs of an edition."""
+    """The parts of an edition that sending needs."""
 
     id: int
     language: str
@@ -21,7 +21,7 @@ class EditionMessage:
 
 @dataclass(frozen=True, slots=True)
 class StaleEdition:
-    """An edition that is not rendered yet."""
+    """An edition that was not rendered yet, or of an older revision of its issue."""
 
     id: int
     language: str
@@ -29,7 +29,7 @@ class StaleEdition:
 
 
 def claim_stale(session: Session, issue: int, limit: int) -> list[StaleEdition]:
-    """Editions not yet rendered in the issue's present revision, held until the transaction ends."""
+    """Lock editions that are not rendered in the issue's current revision; return them."""
     query = """
         SELECT e.id, e.language, e.sections FROM edition e JOIN issue i ON i.id = e.issue_id
         WHERE e.issue_id = :issue AND e.revision <> i.revision
@@ -58,7 +58,7 @@ def by_id(session: Session, edition: int) -> Edition | None:
 
 
 def of_issue(session: Session, issue: int) -> list[Edition]:
-    """Without their bodies."""
+    """Return the editions of an issue, by language and sections."""
     query = select(Edition).where(Edition.issue_id == issue).order_by(Edition.language, Edition.sections)
     return list(session.scalars(query))
 

@@ -1,8 +1,8 @@
-"""Who may be mailed, and why not: the one rule, for the preview, the expansion, the last check before sending, retries
-and explanations.
+"""Eligibility: the one rule for who may be mailed, and the reason if they may not.
 
-It is SQL over the aliases ``s`` (subscription; all NULL without one), ``r`` (subscriber), ``x`` (suppression) and
-``c`` (language_choice). The order of the reasons is that of ``SkipReason``: the first that holds is given.
+Preview, expansion, the last check before sending, retries and ``explain`` all use it. It is SQL over the aliases
+``s`` (subscription; all NULL without one), ``r`` (subscriber), ``x`` (suppression) and ``c`` (language_choice).
+Reasons are tested in the order of ``SkipReason``; the first that applies is reported.
 """
 
 from datetime import datetime
@@ -15,40 +15,40 @@ from mailer.domain.states import SkipReason
 
 
 class Eligibility(NamedTuple):
-    """How one subscriber stands to an issue."""
+    """Whether one subscriber would get an issue."""
 
     is_candidate: bool
-    """Their subscription is for issues of this kind."""
+    """Whether the subscription includes issues of this kind: monthly digests are for monthly subscribers only."""
     skip_reason: SkipReason | None
 
 
 class PossibleEdition(NamedTuple):
-    """What an issue has for subscribers with the same language preferences."""
+    """The edition that an issue has for given language preferences."""
 
     language: str | None
-    """None when it has no language for them."""
+    """None if the issue has no acceptable language."""
     sections: int
-    """Mask of its sections with a story in that language."""
+    """Mask of the issue's sections with a story in that language."""
     always_mask: int
-    """Mask of the sections that everybody gets."""
+    """Mask of the sections that every subscriber gets."""
 
 
 SUPPRESSION_JOIN = "LEFT JOIN suppression x ON x.address_hash = r.address_hash"
 IS_SUPPRESSED = "x.address_hash IS NOT NULL"
-"""With ``SUPPRESSION_JOIN``."""
+"""Requires ``SUPPRESSION_JOIN``."""
 IS_SUPPRESSED_BY_LOOKUP = "EXISTS (SELECT FROM suppression x WHERE x.address_hash = r.address_hash)"
 """The same without a join, for statements whose rows must stay in the order in which they are read."""
 IS_CANDIDATE = "(s.frequency = 'monthly' OR NOT :digest)"
-"""A digest is for those alone who get one mail a month."""
+"""Only monthly subscribers are candidates for a digest."""
 EDITION_MASK = "(s.sections | :always) & c.sections"
-"""The sections of a subscriber's edition. ``:always``: those that everybody gets."""
+"""Mask of the sections in a subscriber's edition. ``:always``: mask of the sections that every subscriber gets."""
 
 
 def skip_reason(*, now: str, digest: str, suppressed: str = IS_SUPPRESSED, with_edition: bool = False) -> str:
-    """Return an SQL expression for the reason why a candidate gets nothing, NULL when they get the issue.
+    """Return an SQL expression for the reason why a candidate is skipped, NULL if they get the issue.
 
-    ``now`` and ``digest`` are SQL for the time, and for whether the issue is a digest. ``with_edition``: also whether
-    there is an edition for them, which is decided when the audience is expanded and stays so.
+    ``now`` and ``digest`` are SQL expressions for the time and for whether the issue is a digest. ``with_edition``
+    also tests whether there is an edition for them; that is decided once, when the audience is expanded.
     """
     conditions = {
         SkipReason.unsubscribed: "s.state IS NULL OR s.state = 'unsubscribed'",
@@ -87,7 +87,7 @@ def of_subscriber(
 ) -> Eligibility:
     """Return whether one subscriber would get an issue now, or why not.
 
-    Without ``edition`` it is not asked whether there is one for them: that is settled once they have a delivery.
+    Pass ``edition`` only before they have a delivery; afterwards their edition no longer changes.
     """
     query = _OF_SUBSCRIBER.format(
         reason=skip_reason(now=":now", digest=":digest", with_edition=edition is not None),

@@ -1,4 +1,4 @@
-"""The material of an issue, read from its rows: what every edition of it is made of."""
+"""Load the content of an issue from which its editions are composed."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -15,7 +15,7 @@ from mailer.store import issues, newsletters
 
 
 def load_issue_source(session: Session, issue: Issue, urls: MailUrls) -> IssueSource:
-    """Everything that the editions of an issue are made of, read once."""
+    """Return everything that the editions of an issue are composed from."""
     newsletter = newsletters.by_id(session, issue.newsletter_id)
     sections = newsletters.sections(session, newsletter.id)
     fronts = {
@@ -24,18 +24,18 @@ def load_issue_source(session: Session, issue: Issue, urls: MailUrls) -> IssueSo
         if row.status is TranslationStatus.ready
     }
     languages = [tag for tag in newsletter.languages if tag in fronts]
-    found = issues.stories(session, issue.id)
+    stories = issues.stories(session, issue.id)
     texts = issues.story_texts(session, issue.id)
-    ids = {story.picture_id for story, _ in found if story.picture_id}
+    ids = {story.picture_id for story, _ in stories if story.picture_id}
     if issue.header_image_id:
         ids.add(issue.header_image_id)
     pictures = {
         id: (urls.picture_url(sha256, media_type), width, height)
         for id, (sha256, media_type, width, height) in issues.pictures(session, ids).items()
     }
-    notes: dict[int, list[dict[str, str]]] = {}
-    for note, by_language, _ in issues.contacts(session, issue.id):
-        notes.setdefault(note.story_id, []).append(by_language)
+    contacts: dict[int, list[dict[str, str]]] = {}
+    for contact, text_by_language, _ in issues.contacts(session, issue.id):
+        contacts.setdefault(contact.story_id, []).append(text_by_language)
     return IssueSource(
         issue=issue.id,
         revision=issue.revision,
@@ -61,13 +61,13 @@ def load_issue_source(session: Session, issue: Issue, urls: MailUrls) -> IssueSo
                 story.id,
                 section.bit,
                 {
-                    tag: _story_text(row, [note[tag] for note in notes.get(story.id, []) if tag in note])
+                    tag: _story_text(row, [contact[tag] for contact in contacts.get(story.id, []) if tag in contact])
                     for tag, row in texts.get(story.id, {}).items()
                     if row.status is TranslationStatus.ready
                 },
                 pictures.get(story.picture_id or 0),
             )
-            for story, section in found
+            for story, section in stories
         ],
         always_included=newsletters.always_mask(session, newsletter.id),
         header_image=pictures.get(issue.header_image_id or 0),

@@ -1,4 +1,4 @@
-"""Issues, stories, translations, contacts, pictures and the log of what was done to them."""
+"""Issues, stories, translations, contacts, pictures, and the issues' event log."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -30,42 +30,42 @@ def find(session: Session, issue: int) -> Issue | None:
 
 def by_id(session: Session, issue: int) -> Issue:
     """Return the issue. Raises IssueNotFound."""
-    if (found := find(session, issue)) is None:
+    if (row := find(session, issue)) is None:
         raise IssueNotFound(issue)
-    return found
+    return row
 
 
 def lock(session: Session, issue: int) -> Issue:
-    """Return the issue, held against other changes until the transaction ends. Raises IssueNotFound.
+    """Lock an issue against other changes until the transaction ends; return it. Raises IssueNotFound.
 
-    Take it before any of its batches. Rows that refer to the issue can still be written: a worker does that with
-    a batch in hand.
+    Lock it before any of its batches. Rows that refer to the issue can still be inserted, since workers do that while
+    holding a batch.
     """
-    found = session.get(Issue, issue, with_for_update={"key_share": True}, populate_existing=True)
-    if found is None:
+    row = session.get(Issue, issue, with_for_update={"key_share": True}, populate_existing=True)
+    if row is None:
         raise IssueNotFound(issue)
-    return found
+    return row
 
 
 def state(session: Session, issue: int) -> IssueState:
-    """The issue's state as it is committed now."""
+    """Return the issue's state as currently committed."""
     return session.scalars(select(Issue.state).where(Issue.id == issue)).one()
 
 
 def max_rates(session: Session) -> dict[int, float]:
-    """Messages a second for the issues that are going out with a limit of their own."""
+    """Return issue → messages per second, for issues in sending that have a rate limit."""
     query = select(Issue.id, Issue.max_rate).where(Issue.max_rate.is_not(None), Issue.state == IssueState.sending)
     return {id: float(rate) for id, rate in session.execute(query) if rate}
 
 
 def pause(session: Session, issue: Issue, reason: PauseReason, actor: str, detail: str = "") -> None:
-    """Pause an issue that is locked, and log it."""
+    """Pause a locked issue and log it."""
     issue.state, issue.pause_reason = IssueState.paused, reason
     log(session, issue.id, actor, IssueEventKind.paused, detail)
 
 
 def last_pause(session: Session, issue: int) -> IssueEvent | None:
-    """Return the log's last entry of a pause: who paused the issue, and in detail why."""
+    """Return the latest pause in the issue's log: who paused it, and details of why."""
     query = select(IssueEvent).where(IssueEvent.issue_id == issue, IssueEvent.kind == IssueEventKind.paused)
     return session.scalars(query.order_by(IssueEvent.id.desc()).limit(1)).first()
 
@@ -75,7 +75,7 @@ def by_number(session: Session, newsletter: int, number: str) -> Issue | None:
 
 
 def list_all(session: Session) -> list[tuple[Issue, str]]:
-    """Every issue with its newsletter's slug, newest first."""
+    """Return every issue with its newsletter's slug, newest first."""
     query = select(Issue, Newsletter.slug).join(Newsletter, Newsletter.id == Issue.newsletter_id)
     return [(issue, slug) for issue, slug in session.execute(query.order_by(Issue.id.desc()))]
 
@@ -85,8 +85,7 @@ def in_state(session: Session, states: Iterable[IssueState]) -> list[Issue]:
 
 
 def lock_unfinished(session: Session, newsletter: int) -> list[Issue]:
-    """A newsletter's issues that are not sent or cancelled, held against other changes until the transaction
-    ends."""
+    """Lock a newsletter's issues that are neither sent nor cancelled until the transaction ends; return them."""
     over = (IssueState.sent, IssueState.cancelled)
     query = select(Issue).where(Issue.newsletter_id == newsletter, Issue.state.not_in(over))
     return list(
@@ -98,18 +97,18 @@ def lock_unfinished(session: Session, newsletter: int) -> list[Issue]:
 
 
 def due(session: Session, now: datetime) -> list[int]:
-    """Scheduled issues whose time has come."""
+    """Return scheduled issues whose time has come, earliest first."""
     query = select(Issue.id).where(Issue.state == IssueState.scheduled, Issue.scheduled_at <= now)
     return list(session.scalars(query.order_by(Issue.scheduled_at)))
 
 
 def bump_revision(session: Session, issue: int) -> None:
-    """Say that the content changed: editions rendered before are stale."""
+    """Mark the issue's content as changed, which makes rendered editions stale."""
     session.execute(update(Issue).where(Issue.id == issue).values(revision=Issue.revision + 1))
 
 
 def was_sent() -> ColumnElement[bool]:
-    """Of an issue: whether it went out to all its readers, whatever became of a second try for some of them."""
+    """Return an SQL condition: the issue was sent completely at least once, whether or not it was retried later."""
     return Issue.id.in_(select(IssueEvent.issue_id).where(IssueEvent.kind == IssueEventKind.sent))
 
 
@@ -127,7 +126,7 @@ def front_matter(session: Session, issue: int) -> dict[str, IssueTranslation]:
 
 
 def stories(session: Session, issue: int) -> list[tuple[Story, Section]]:
-    """In the order in which they are printed: by section, then by position."""
+    """Return stories with their sections in print order: by section, then by position."""
     query = (
         select(Story, Section)
         .join(Section, Section.id == Story.section_id)
@@ -140,10 +139,10 @@ def stories(session: Session, issue: int) -> list[tuple[Story, Section]]:
 def story_texts(session: Session, issue: int) -> dict[int, dict[str, StoryTranslation]]:
     """Return story → language → translation."""
     query = select(StoryTranslation).join(Story, Story.id == StoryTranslation.story_id)
-    found: dict[int, dict[str, StoryTranslation]] = defaultdict(dict)
+    translations: dict[int, dict[str, StoryTranslation]] = defaultdict(dict)
     for row in session.scalars(query.where(Story.issue_id == issue)):
-        found[row.story_id][row.language] = row
-    return found
+        translations[row.story_id][row.language] = row
+    return translations
 
 
 def ready_languages(texts: dict[str, StoryTranslation]) -> frozenset[str]:
@@ -151,8 +150,8 @@ def ready_languages(texts: dict[str, StoryTranslation]) -> frozenset[str]:
 
 
 def contacts(session: Session, issue: int) -> list[tuple[Contact, dict[str, str], list[int]]]:
-    """Each note with its texts by language and the stories it speaks for, in the order of printing."""
-    notes = session.scalars(
+    """Return contacts in print order, each with its texts by language and the ids of the stories it covers."""
+    rows = session.scalars(
         select(Contact).where(Contact.issue_id == issue).order_by(Contact.story_id, Contact.position)
     ).all()
     texts: dict[int, dict[str, str]] = defaultdict(dict)
@@ -163,14 +162,14 @@ def contacts(session: Session, issue: int) -> list[tuple[Contact, dict[str, str]
     ):
         texts[row.contact_id][row.language] = row.text
     covered: dict[int, list[int]] = defaultdict(list)
-    for tie in session.scalars(
+    for link in session.scalars(
         select(ContactStory)
         .join(Contact, Contact.id == ContactStory.contact_id)
         .where(Contact.issue_id == issue)
         .order_by(ContactStory.story_id)
     ):
-        covered[tie.contact_id].append(tie.story_id)
-    return [(note, texts[note.id], covered[note.id]) for note in notes]
+        covered[link.contact_id].append(link.story_id)
+    return [(contact, texts[contact.id], covered[contact.id]) for contact in rows]
 
 
 def set_contact_stories(session: Session, contact: int, stories: Iterable[int]) -> None:
@@ -198,6 +197,6 @@ def picture_by_hash(session: Session, sha256: str) -> Picture | None:
 
 
 def picture_by_prefix(session: Session, prefix: str) -> Picture | None:
-    """The picture whose hash begins with these lower-case hexadecimal digits."""
-    # A range, which the index on the hash serves under any collation; LIKE needs a special one.
+    """Return the picture whose hash starts with these lower-case hexadecimal digits."""
+    # A range can use the index under any collation; LIKE would need a special index.
     return session.scalar(select(Picture).where(Picture.sha256 >= prefix, Picture.sha256 < prefix + "g"))

@@ -1,4 +1,4 @@
-"""Writing the delivery ledger: taking deliveries to send, and recording what became of them."""
+"""Writing the delivery ledger: reserving deliveries for sending, and recording their outcomes."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -17,29 +17,29 @@ from mailer.store.database import execute_driver_sql
 
 
 class DueDelivery(NamedTuple):
-    """One delivery that this worker is to send now."""
+    """A reserved delivery, which this worker must send now."""
 
     subscriber: int
     edition: int
     attempts: int
-    """Counting this one."""
+    """Including the attempt about to be made."""
     address: str
     name: str
     text_only: bool
 
 
 class DeliveryUpdate(NamedTuple):
-    """What became of one delivery."""
+    """The outcome of one attempt at a delivery."""
 
     subscriber: int
     state: DeliveryState
     reply: str
     due_at: datetime | None = None
-    """For ``pending``: when to try again."""
+    """When to retry; only for ``pending``."""
     suppression_reason: SuppressionReason | None = None
-    """For a bad address."""
+    """Set if the address is invalid."""
     attempted: bool = True
-    """False when the relay never saw it: the attempt is taken back."""
+    """False if the relay never saw the message; the attempt is then not counted."""
 
 
 _DUE = """
@@ -49,7 +49,7 @@ WHERE issue_id = %(issue)s AND subscriber_id BETWEEN %(after)s AND %(last)s
 ORDER BY subscriber_id LIMIT %(limit)s
 """
 
-# Of each destination that has a limit no more than its quota.
+# At most its quota for each destination that has one.
 _DUE_WITHIN_QUOTAS = """
 SELECT subscriber_id FROM (
     SELECT d.subscriber_id, q.quota, row_number() OVER (PARTITION BY q.destination ORDER BY d.subscriber_id) AS n
@@ -101,8 +101,8 @@ AND d.issue_id = :issue AND d.subscriber_id BETWEEN :after AND :last
 AND d.state = 'pending' AND d.attempts = 0 AND d.due_at <= :now
 """
 
-# Their time zones are few: the rule is applied to each of those, and only they are asked of the server, whose whole
-# list takes ten milliseconds to go through.
+# The rule is applied once per time zone that occurs. Each is validated by itself, since reading the whole of
+# pg_timezone_names takes ten milliseconds.
 _POSTPONE_TO_QUIET_END = f"""
 WITH clocks AS MATERIALIZED (
     SELECT DISTINCT r.time_zone FROM delivery d, subscriber r WHERE {_FIRST_ATTEMPT_DUE}
@@ -117,24 +117,24 @@ FROM subscriber r, quiet WHERE quiet.time_zone = r.time_zone AND {_FIRST_ATTEMPT
 
 
 def _postpone_to_quiet_end(session: Session, values: dict[str, Any]) -> None:
-    """Leave first attempts whose reader has quiet hours by now until these end: they were due, but had to wait."""
+    """Postpone due first attempts to the end of the subscriber's quiet hours, if these have begun by now."""
     for now, since, until in execute_driver_sql(session, _QUIET_HOURS, values):
         hours = {"now": now, "local_time": None, "quiet_from": since, "quiet_until": until}
         session.execute(text(_POSTPONE_TO_QUIET_END), values | hours)
 
 
 Quotas = tuple[list[str], list[str], list[int]]
-"""Domains, the destination of each, and the most that may be taken for that destination."""
+"""Three columns: domain, its destination, and the maximum number of deliveries to reserve for that destination."""
 
 
 def reserve(
     session: Session, claim: Claim, after: int, limit: int, quotas: Quotas | None = None
 ) -> tuple[list[DueDelivery], int, int]:
-    """Move up to ``limit`` due deliveries of a batch to ``sending``, checking each once more. First attempts wait
-    for the end of their reader's quiet hours.
+    """Move up to ``limit`` due deliveries of a batch to ``sending``, checking the eligibility of each again.
 
-    ``after``: the lowest subscriber id to look at. Call ``batches.keep`` first in the same transaction.
-    Returns them, how many are skipped instead, and the next ``after``.
+    First attempts are postponed to the end of their subscriber's quiet hours. ``after`` is the lowest subscriber id
+    to consider. Call ``batches.renew_lease`` first in the same transaction.
+    Returns the deliveries, how many were skipped instead, and the next ``after``.
     """
     values: dict[str, Any] = {
         "issue": claim.issue,
@@ -152,15 +152,15 @@ def reserve(
         execute_driver_sql(session, _RESERVE_ANY if quotas is None else _RESERVE_WITHIN_QUOTAS, values),
         key=itemgetter(0),
     )
-    taken = [DueDelivery(*row[:6]) for row in rows if row[6] is None]
-    skipped = len(rows) - len(taken)
+    reserved = [DueDelivery(*row[:6]) for row in rows if row[6] is None]
+    skipped = len(rows) - len(reserved)
     if skipped:
         _add_to_counts(session, claim, skipped=skipped)
-    return taken, skipped, rows[-1][0] + 1 if rows else after
+    return reserved, skipped, rows[-1][0] + 1 if rows else after
 
 
 def has_due(session: Session, claim: Claim) -> bool:
-    """Whether something of a batch could be taken now, if it might go out."""
+    """Return whether a batch has a delivery that is due, regardless of limits."""
     query = """
         SELECT FROM delivery WHERE issue_id = :issue AND subscriber_id BETWEEN :first AND :last
           AND state = 'pending' AND due_at <= clock_timestamp() LIMIT 1
@@ -180,7 +180,7 @@ WITH done AS (
         unnest(CAST(%(subscribers)s AS bigint[])), string_to_table(%(replies)s, E'\\n')
     ) AS v(subscriber_id, reply)
     WHERE d.issue_id = %(issue)s AND d.subscriber_id = v.subscriber_id
-      -- Says nothing new, but keeps the planner from reading the whole issue.
+      -- Redundant, but keeps the planner from reading the whole issue.
       AND d.subscriber_id BETWEEN %(first)s AND %(last)s
       AND d.state = 'sending' AND d.epoch = %(epoch)s
     RETURNING 1
@@ -218,9 +218,9 @@ def record(
     at: datetime,
     relay: str | None = None,
 ) -> int:
-    """Write what became of deliveries taken under ``epoch``; returns how many rows that changed.
+    """Record the outcomes of deliveries reserved under ``epoch``; return how many rows changed.
 
-    A row that is no longer ``sending`` under that epoch is left alone: somebody else has dealt with it.
+    A row that is no longer ``sending`` under this epoch is left alone, since another worker has handled it.
     """
     sent = [v for v in updates if v.state is DeliveryState.sent]
     others = [v for v in updates if v.state is not DeliveryState.sent] if len(sent) < len(updates) else []
@@ -237,7 +237,7 @@ def _record_sent(
     at: datetime,
     relay: str | None,
 ) -> int:
-    """Nearly all verdicts: as two strings, which cost a tenth of arrays of values."""
+    """Record successes. They are nearly all outcomes, so they travel as two strings: a tenth of the cost of arrays."""
     if not updates:
         return 0
     values = {
@@ -295,7 +295,7 @@ def _add_to_counts(session: Session, claim: Claim, failed: int = 0, skipped: int
 
 
 def in_flight(session: Session, claim: Claim) -> list[tuple[int, int]]:
-    """(subscriber, epoch) of deliveries that an earlier claim of this batch left in ``sending``."""
+    """Return (subscriber, epoch) of deliveries that earlier claims of this batch left in ``sending``."""
     query = """
         SELECT subscriber_id, epoch FROM delivery
         WHERE issue_id = :issue AND subscriber_id BETWEEN :first AND :last AND state = 'sending' AND epoch < :epoch
@@ -310,7 +310,7 @@ def in_flight(session: Session, claim: Claim) -> list[tuple[int, int]]:
 
 
 def unreserve(session: Session, claim: Claim) -> None:
-    """Have taken nothing that is still ``sending`` under this claim. Only when nothing of it is with a relay."""
+    """Return this claim's ``sending`` rows to ``pending``. Call only when no message is in flight."""
     query = """
         UPDATE delivery SET state = 'pending', attempts = attempts - 1
         WHERE issue_id = :issue AND subscriber_id BETWEEN :first AND :last AND state = 'sending' AND epoch = :epoch
@@ -325,7 +325,7 @@ def unreserve(session: Session, claim: Claim) -> None:
 
 
 def no_longer_sendable(session: Session, claim: Claim, subscribers: Sequence[int]) -> set[int]:
-    """Of readers whose deliveries were taken those who would not be taken now."""
+    """Return those of these subscribers, whose deliveries are reserved, who are no longer eligible."""
     values = {
         "newsletter": claim.newsletter,
         "digest": claim.digest,
@@ -335,7 +335,10 @@ def no_longer_sendable(session: Session, claim: Claim, subscribers: Sequence[int
 
 
 def cancel_unsent(session: Session, claim: Claim, now: datetime) -> None:
-    """Skip what is left of a batch of a cancelled issue. Call ``batches.keep`` first in the same transaction."""
+    """Skip the pending deliveries of a cancelled issue's batch.
+
+    Call ``batches.renew_lease`` first in the same transaction.
+    """
     query = """
         WITH skipped AS (
             UPDATE delivery SET state = 'skipped', skip_reason = 'cancelled', finished_at = :now
@@ -355,8 +358,11 @@ def cancel_unsent(session: Session, claim: Claim, now: datetime) -> None:
 
 
 def cancel_pending(session: Session, issue: int, now: datetime) -> int:
-    """Skip whatever is not with a worker; returns how many readers. Who has no ledger row yet gets one."""
-    # Whoever expands or takes deliveries holds their batch: with all batches held, nobody waits for us half way.
+    """Skip all deliveries of an issue that no worker has reserved; return how many.
+
+    Candidates of planned batches get a skipped delivery.
+    """
+    # Expansion and sending lock a batch before its deliveries. Locking all batches first avoids deadlocks.
     session.execute(text("SELECT FROM batch WHERE issue_id = :issue ORDER BY id FOR UPDATE"), {"issue": issue})
     query = """
         WITH planned AS (

@@ -1,4 +1,4 @@
-"""Which mail servers DNS names for the receiving domains of many readers."""
+"""Mail servers (MX hosts) of receiving domains with many subscribers."""
 
 from datetime import datetime
 
@@ -10,13 +10,13 @@ from mailer.models import MailDomain
 
 
 def mx_hosts(session: Session) -> dict[str, str]:
-    """Return domain → the mail server that DNS prefers for it, of all that were looked up."""
-    found = session.execute(select(MailDomain.domain, MailDomain.mx_host).where(MailDomain.mx_host != ""))
-    return {row.domain: row.mx_host for row in found}
+    """Return domain → preferred mail server, for all domains that were looked up and have one."""
+    rows = session.execute(select(MailDomain.domain, MailDomain.mx_host).where(MailDomain.mx_host != ""))
+    return {row.domain: row.mx_host for row in rows}
 
 
 def stale_domains(session: Session, min_subscribers: int, looked_up_before: datetime, limit: int) -> list[str]:
-    """Domains of at least that many readers that were not looked up since ``before``; the largest first."""
+    """Return domains with at least ``min_subscribers`` that need a look-up, largest first."""
     query = """
         SELECT domain FROM (
             SELECT lower(split_part(address, '@', 2)) AS domain, count(*) AS n FROM subscriber GROUP BY 1
@@ -30,7 +30,7 @@ def stale_domains(session: Session, min_subscribers: int, looked_up_before: date
 
 
 def save_mx_host(session: Session, domain: str, mx_host: str, now: datetime) -> None:
-    """Write down what a look-up found; empty: the domain has no mail server."""
+    """Save the result of a look-up. An empty ``mx_host`` means that the domain has no mail server."""
     row = insert(MailDomain).values(domain=domain, mx_host=mx_host, looked_up_at=now)
     session.execute(
         row.on_conflict_do_update(index_elements=["domain"], set_={"mx_host": mx_host, "looked_up_at": now})

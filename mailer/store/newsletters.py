@@ -13,11 +13,11 @@ from mailer.domain.text_overrides import overrides_for
 from mailer.models import Newsletter, Section
 
 MAX_SECTIONS = 62
-"""As many as a mask has bits."""
+"""The number of section bits in a mask."""
 
 
 def by_slug(session: Session, slug: str) -> Newsletter | None:
-    if "\0" in slug:  # anything can stand in an address, but not in a text of PostgreSQL
+    if "\0" in slug:  # possible in a URL, but not in PostgreSQL text
         return None
     return session.scalar(select(Newsletter).where(Newsletter.slug == slug))
 
@@ -27,7 +27,7 @@ def by_id(session: Session, newsletter: int) -> Newsletter:
 
 
 def lock(session: Session, newsletter: int) -> Newsletter:
-    """Held against other changes until the transaction ends."""
+    """Lock a newsletter against other changes until the transaction ends; return it."""
     return session.get_one(Newsletter, newsletter, with_for_update=True, populate_existing=True)
 
 
@@ -40,7 +40,7 @@ def list_all(session: Session) -> list[Newsletter]:
 
 
 def sections(session: Session, newsletter: int) -> list[Section]:
-    """In the order in which they are printed."""
+    """Return a newsletter's sections in print order."""
     return list(
         session.scalars(
             select(Section).where(Section.newsletter_id == newsletter).order_by(Section.position, Section.id)
@@ -49,13 +49,16 @@ def sections(session: Session, newsletter: int) -> list[Section]:
 
 
 def add_section(session: Session, newsletter: int, **values: Any) -> Section:
-    """With the lowest bit that no section of this newsletter ever had. Raises Refused when none is left."""
+    """Add a section with the lowest bit that no section of this newsletter ever had.
+
+    Raises ChangeRefused if no bit is left.
+    """
     highest = session.scalar(select(func.max(Section.bit)).where(Section.newsletter_id == newsletter))
     bit = 0 if highest is None else highest + 1
     if bit >= MAX_SECTIONS:
         raise ChangeRefused(
-            f"A newsletter has at most {MAX_SECTIONS} sections, those it had before among them, "
-            f"and “{values['key']}” would be one more."
+            f"A newsletter can have at most {MAX_SECTIONS} sections, including removed ones. "
+            f"“{values['key']}” would exceed this limit."
         )
     section = Section(newsletter_id=newsletter, bit=bit, **values)
     session.add(section)
@@ -64,15 +67,15 @@ def add_section(session: Session, newsletter: int, **values: Any) -> Section:
 
 
 def always_mask(session: Session, newsletter: int) -> int:
-    """Mask of the sections that every reader gets."""
+    """Return the mask of the sections that every subscriber gets."""
     query = select(Section.bit).where(Section.newsletter_id == newsletter, Section.always_included)
     return sum(1 << bit for bit in session.scalars(query))
 
 
 def page_frame(newsletter: Newsletter, preferred_languages: Sequence[str], content_language: str = "") -> PageFrame:
-    """Return the frame of a newsletter's pages for somebody who prefers these languages, best first.
+    """Return the frame of a newsletter's pages for a person with these languages in order of preference.
 
-    ``content_language``: of the newsletter's own texts where it is not the language of the page.
+    ``content_language`` is the language of the newsletter's own texts, if it differs from the page's.
     """
     chains, default = newsletter.fallbacks, newsletter.default_language
     language = ui_language(preferred_languages, newsletter.languages, chains, default)

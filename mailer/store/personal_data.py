@@ -1,4 +1,4 @@
-"""Everything held about one person: to print it, to bring it together, and to let it go."""
+"""Personal data of one person: export, merging of two subscribers, and erasure."""
 
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,7 @@ from mailer.domain.suppressions import SuppressionReason, SuppressionSource
 from mailer.models import Signup, Subscriber, SubscriberAlias
 from mailer.store.subscribers import CONSENTS, lock
 
-# Each finds the rows of one person in one table; :hash is the keyed hash of the address.
+# Each query selects one person's rows of one table; :hash is the keyed hash of the address.
 _EXPORT_QUERIES = {
     "subscriber": """
         SELECT r.address, r.name, r.languages, r.time_zone, r.text_only, r.address_changed_at, r.created_at
@@ -67,7 +67,7 @@ _EXPORT_QUERIES = {
 
 
 def export_rows(session: Session, subscriber: int | None, address_hash: bytes) -> dict[str, list[dict[str, Any]]]:
-    """Table by table, row by row, what is held about a person."""
+    """Return table → rows (column → value) of everything stored about a person."""
     values = {"subscriber": subscriber or 0, "hash": address_hash}
     return {
         table: [dict(row) for row in session.execute(text(query), values).mappings()]
@@ -76,14 +76,14 @@ def export_rows(session: Session, subscriber: int | None, address_hash: bytes) -
 
 
 def erase(session: Session, subscriber: int, now: datetime) -> None:
-    """Let a subscriber go, with all that leads to them; what counts stays, and leads to nobody.
+    """Delete a subscriber and everything that identifies them; anonymous counts stay.
 
-    Mail that waits to be sent to them is skipped. Nothing of theirs may be with a worker at this moment.
+    Their pending deliveries are skipped. None of their deliveries may be with a worker when this is called.
     """
     _lock_batches(session, subscriber)
     _skip_pending(session, subscriber, now)
     values = {"subscriber": subscriber}
-    # A reply of a relay may quote the address: of it, the codes stay.
+    # A relay's reply may quote the address, so keep only its codes.
     query = """
         UPDATE delivery SET last_reply = substring(last_reply from :kept), resolved_by = NULL, resolution_note = NULL
         WHERE subscriber_id = :subscriber AND (last_reply IS NOT NULL OR resolution IS NOT NULL)
@@ -97,7 +97,7 @@ def erase(session: Session, subscriber: int, now: datetime) -> None:
 
 
 def erase_requests(session: Session, address_hash: bytes) -> int:
-    """Let go what was asked for with an address and what was tried with it; returns how many requests."""
+    """Delete sign-ups, address changes and rate-limit counters of an address; return how many sign-ups."""
     values = {"hash": address_hash, "tail": address_hash}
     session.execute(text("DELETE FROM address_change WHERE address_hash = :hash"), values)
     session.execute(
@@ -108,12 +108,12 @@ def erase_requests(session: Session, address_hash: bytes) -> int:
 
 
 def erase_signups(session: Session, address_hash: bytes) -> int:
-    """Returns how many there were."""
+    """Delete the sign-ups of an address; return how many."""
     return session.connection().execute(delete(Signup).where(Signup.address_hash == address_hash)).rowcount
 
 
 def suppress_hash(session: Session, address_hash: bytes, reason: SuppressionReason, source: SuppressionSource) -> None:
-    """Suppress an address and keep nothing else of it: an earlier reason stays, the note beside it goes."""
+    """Suppress an address by its hash. An earlier suppression keeps its reason but loses its note."""
     query = """
         INSERT INTO suppression (address_hash, reason, source) VALUES (:hash, :reason, :source)
         ON CONFLICT (address_hash) DO UPDATE SET note = ''
@@ -121,7 +121,8 @@ def suppress_hash(session: Session, address_hash: bytes, reason: SuppressionReas
     session.execute(text(query), {"hash": address_hash, "reason": reason, "source": source})
 
 
-# Who is in no batch of the issue gets one of their own. One that is not expanded yet gives them their row itself.
+# A subscriber outside every batch of the issue gets a batch of their own. A planned batch is left out, since its
+# expansion will create their delivery.
 _MOVE_PENDING = """
 WITH moved AS (
     UPDATE delivery d SET subscriber_id = :into
@@ -157,7 +158,7 @@ WHERE NOT EXISTS (
 
 
 def merge(session: Session, absorbed: int, kept: int, now: datetime) -> None:
-    """Bring what one subscriber has to another, who keeps their own where both have something."""
+    """Move one subscriber's rows to another and erase the first; where both have a row, ``kept`` keeps its own."""
     values = {"other": absorbed, "into": kept}
     _lock_batches(session, absorbed, kept)
     lock(session, kept)
@@ -170,7 +171,7 @@ def merge(session: Session, absorbed: int, kept: int, now: datetime) -> None:
         ),
         values,
     )
-    # Of a subscription that both have, the evidence of the other one stays, too.
+    # Where both are subscribed, the absorbed subscription goes, but its evidence of consent stays.
     session.execute(
         text(
             """
@@ -184,7 +185,7 @@ def merge(session: Session, absorbed: int, kept: int, now: datetime) -> None:
     for table in ("consent", "feedback"):
         session.execute(text(f"UPDATE {table} SET subscriber_id = :into WHERE subscriber_id = :other"), values)
     session.execute(text(_MOVE_PENDING), values)
-    # Mail that went to the other one goes on leading somewhere: one must always be able to leave by it.
+    # Links in mail to the absorbed subscriber must keep working, above all the one to unsubscribe.
     session.execute(text("UPDATE subscriber_alias SET subscriber_id = :into WHERE subscriber_id = :other"), values)
     session.execute(text("INSERT INTO subscriber_alias (id, subscriber_id) VALUES (:other, :into)"), values)
     erase(session, absorbed, now)
@@ -197,8 +198,11 @@ def resolve_alias(session: Session, subscriber: int) -> int:
 
 
 def _lock_batches(session: Session, subscriber: int, kept: int | None = None) -> None:
-    """Of mail that waits to be sent: before its rows, as workers do, or each waits for the other. And those that
-    are yet to be expanded: nobody may go while it is counted who is there. ``into``: who is to get it instead."""
+    """Lock the batches that contain the subscriber or ``kept`` and are planned or have a pending delivery to move.
+
+    Workers also lock batches before deliveries, so the order prevents deadlocks. Planned batches are locked because
+    no subscriber may disappear while an expansion counts its candidates.
+    """
     query = """
         SELECT FROM batch b
         WHERE (b.state = 'planned' OR b.issue_id IN

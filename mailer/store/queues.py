@@ -1,4 +1,4 @@
-"""How much waits in each queue, for how long, and how much has gone through: read from the rows that own the work."""
+"""Depth, age and throughput of each queue, computed from the rows that represent the work."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,16 +10,21 @@ from sqlalchemy.orm import Session
 
 @dataclass(frozen=True, slots=True)
 class QueueDepth:
-    """Of one queue. ``entered`` and ``left`` only ever grow while an issue goes out: what they gain in a second is
-    the flow."""
+    """The depth of one queue.
+
+    ``entered`` and ``completed`` only grow while an issue is sent, so their growth per second is the flow.
+    """
 
     queue: str
     waiting: int
     not_ready: int
-    """What cannot be taken now: its time has not come, nothing may go there, or its issue is paused. Over the queues
-    of deliveries (``expand``, ``send``, ``retry``), all that is waiting or comes later is all that is pending."""
+    """Work that is not due, whose destination is blocked, or whose issue is paused.
+
+    Summed over the queues of deliveries (``expand``, ``send``, ``retry``), ``waiting + not_ready`` is the number of
+    pending deliveries.
+    """
     oldest: datetime | None
-    """Since when the one that waits longest could have been taken."""
+    """When the item that has waited longest became ready."""
     entered: int
     completed: int
 
@@ -70,26 +75,26 @@ def depths(session: Session, now: datetime) -> list[QueueDepth]:
 
 
 class PostponedDomain(NamedTuple):
-    """Deliveries to a domain that were put off: by the domain, by a limit, or since nothing may go there."""
+    """Postponed deliveries to a domain: deferred by it, rate-limited or blocked."""
 
     domain: str
     waiting: int
     retries: int
-    """Those of them that were tried before."""
+    """How many of them were attempted before."""
     next_retry_at: datetime | None
     total_waiting: int
-    """Of all domains, also of those that are not listed."""
+    """Over all domains, including those not listed."""
     total_retries: int
     earliest_retry_at: datetime | None
 
 
 def list_postponed(session: Session, now: datetime, limit: int, *, include_blocked: bool) -> list[PostponedDomain]:
-    """What was put off, by domain, most first.
+    """Return postponed deliveries by domain, most first.
 
-    ``held``: also what was not tried before, is due, and is left over in a batch that comes later or through the
-    queue of retries. Ask for that when destinations are held back: it may be much, and takes as long.
+    ``include_blocked`` also counts due first attempts that were left over when their batch was postponed or moved to
+    the retry queue. It is slow if there are many; pass it only if a destination is blocked.
     """
-    # OFFSET keeps it in this order: the few batches first, then what is in them.
+    # OFFSET makes the planner read the few batches first, then their deliveries.
     query = """
         SELECT *, sum(waiting) OVER ()::bigint, sum(again) OVER ()::bigint, min(next_again) OVER () FROM (
             SELECT lower(split_part(r.address, '@', 2)) AS domain, count(*) AS waiting,
@@ -115,18 +120,18 @@ def list_postponed(session: Session, now: datetime, limit: int, *, include_block
 
 
 def has_subscribers_at(session: Session, domain: str) -> bool:
-    """Whether any reader has an address at a domain. Looks through all readers when none has."""
+    """Return whether any subscriber has an address at a domain. Reads all subscribers if none has."""
     query = "SELECT EXISTS (SELECT FROM subscriber WHERE lower(split_part(address, '@', 2)) = :domain)"
     return bool(session.scalar(text(query), {"domain": domain}))
 
 
 def count_uncertain(session: Session) -> dict[int, int]:
-    """Return issue → deliveries that somebody has to settle."""
+    """Return issue → number of uncertain deliveries."""
     query = "SELECT issue_id, sum(uncertain)::bigint FROM batch WHERE uncertain > 0 GROUP BY 1 ORDER BY 1"
     return {row[0]: row[1] for row in session.execute(text(query))}
 
 
 def count_expired_leases(session: Session, now: datetime) -> int:
-    """Batches whose worker's lease is over: lost, and not taken over yet."""
+    """Return how many batches have an expired lease: their worker was lost and none has taken over yet."""
     query = "SELECT count(*) FROM batch WHERE state = 'sending' AND lease_until < :now"
     return session.scalar(text(query), {"now": now}) or 0

@@ -1,4 +1,4 @@
-"""How often something was tried: limits that hold for all processes, and keep nobody's address or network."""
+"""Rate-limit counters shared by all processes. They store keyed hashes, not addresses or networks."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -11,7 +11,7 @@ _WINDOW_ORIGIN = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 def hit(session: Session, subject_hash: bytes, now: datetime, window: timedelta) -> int:
-    """Count one more attempt by ``subject_hash`` (a keyed hash) in the present window; returns how many that makes."""
+    """Count one attempt by ``subject_hash`` (a keyed hash) in the current window; return the new count."""
     query = """
         INSERT INTO rate_limit_window (subject_hash, window_start, hits) VALUES (:subject_hash, :window_start, 1)
         ON CONFLICT (subject_hash, window_start) DO UPDATE SET hits = rate_limit_window.hits + 1 RETURNING hits
@@ -21,5 +21,5 @@ def hit(session: Session, subject_hash: bytes, now: datetime, window: timedelta)
 
 
 def delete_expired(session: Session, before: datetime) -> int:
-    """Drop windows that began before this; returns how many."""
+    """Delete windows that began before this time; return how many."""
     return session.connection().execute(delete(RateLimitWindow).where(RateLimitWindow.window_start < before)).rowcount

@@ -1,6 +1,6 @@
-"""Settling deliveries after the fact: by a person's word, by later evidence, or by trying once more.
+"""Resolving uncertain deliveries (by staff, by later evidence, or by resending) and retrying failed ones.
 
-Whoever changes rows here holds their batches, as workers do; an issue is locked before its batches, never after.
+Lock order, which workers follow too: the issue, then its batches, then its deliveries.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from mailer.domain.subscription_ref import SubscriptionRef
 from mailer.store import eligibility, issues
 from mailer.store.batches import BATCH_BOUNDARIES
 
-# OFFSET leaves the array of batches behind before the ids are sorted out.
+# OFFSET keeps the planner from carrying the array of batches into the join.
 _LOCK_BATCHES = f"""
 SELECT FROM batch
 WHERE id IN (
@@ -27,9 +27,9 @@ WHERE id IN (
 ORDER BY id FOR UPDATE
 """
 
-# From one state to another, with the counts of the batches. What is made due again opens its batch; one that is
-# with a worker is put right when it is given back. Attempts of what failed count anew: the first refusal after that
-# is not the last. What is proven to have come was tried.
+# Changes the state of deliveries and the counts of their batches. A delivery that becomes pending reopens a batch that
+# is done; a batch that a worker has claimed gets its state when it is released. Attempts of failed deliveries restart
+# at 0, so that the next temporary refusal is not final. A resolved delivery has at least one attempt.
 _CHANGE_STATE = f"""
 WITH edges AS ({BATCH_BOUNDARIES}), moved AS (
     UPDATE delivery d
@@ -75,9 +75,9 @@ class ResolvedBy:
 
     source: ResolutionSource
     actor: str = ""
-    """Of ``staff``: who."""
+    """Only for ``staff``: who decided."""
     note: str = ""
-    """Of ``staff``: how they know."""
+    """Only for ``staff``: on what grounds."""
 
 
 _TARGET_STATES = {
@@ -100,10 +100,10 @@ def _change_state(
     include_resends: bool = False,
     due_at: datetime | None = None,
 ) -> list[int]:
-    """Resolve the uncertain deliveries among some, or retry the failed ones; return whose changed.
+    """Resolve the uncertain deliveries of these subscribers, or retry the failed ones; return whose changed.
 
-    ``bounce_reply``: replaces the last reply. ``include_resends``: also what is due once more after an unknown
-    outcome. ``due_at``: when what becomes pending is due, if not now.
+    ``bounce_reply`` replaces the last reply. ``include_resends`` also resolves deliveries that wait to be resent.
+    ``due_at`` is when deliveries that become pending are due; default ``now``.
     """
     values = {"issue": issue, "subscribers": list(subscribers)}
     session.execute(text(_LOCK_BATCHES), values)
@@ -130,20 +130,20 @@ def resolve(
     by: ResolvedBy,
     now: datetime,
 ) -> list[int]:
-    """Resolve the uncertain ones among some deliveries and log it; return whose. Lock the issue first."""
-    moved = _change_state(session, issue, subscribers, resolution, by, now)
-    _log(session, issue, resolution, by, moved)
-    return moved
+    """Resolve the uncertain deliveries of these subscribers and log it; return whose. Lock the issue first."""
+    changed = _change_state(session, issue, subscribers, resolution, by, now)
+    _log(session, issue, resolution, by, changed)
+    return changed
 
 
 def retry_failed(session: Session, issue: int, subscribers: Sequence[int], actor: str, now: datetime) -> list[int]:
-    """Make the failed ones among some deliveries due; return whose. Lock the issue first."""
+    """Make the failed deliveries of these subscribers due now; return whose. Lock the issue first."""
     by = ResolvedBy(ResolutionSource.staff, actor)
     return _change_state(session, issue, subscribers, Resolution.retry, by, now)
 
 
 def confirm_delivered(session: Session, ref: SubscriptionRef, now: datetime) -> bool:
-    """Whoever uses a link or an address out of a mail has it: its delivery is sent, if that was uncertain."""
+    """Resolve an uncertain delivery as sent because a link from its mail was used; return whether it changed."""
     return bool(ref.issue) and _resolve_by_evidence(
         session, ref.issue, ref.subscriber, Resolution.sent, ResolutionSource.link, None, now
     )
@@ -152,9 +152,10 @@ def confirm_delivered(session: Session, ref: SubscriptionRef, now: datetime) -> 
 def record_returned_mail(
     session: Session, issue: int, subscriber: int, bounce_reply: str | None, now: datetime
 ) -> bool:
-    """A mail that came to the return path of a delivery proves that the relay took it, if that was uncertain.
+    """Resolve an uncertain delivery because mail to its return path proves that the relay accepted it.
 
-    ``bounce_reply``: what a bounce says of a reader who did not get it; None for all other mail.
+    With ``bounce_reply``, the reply quoted in a bounce, it has failed; with None (any other mail) it was sent.
+    Returns whether it changed.
     """
     resolution, source = (
         (Resolution.sent, ResolutionSource.returned_mail)
@@ -173,8 +174,8 @@ def _resolve_by_evidence(
     bounce_reply: str | None,
     now: datetime,
 ) -> bool:
-    # Almost always there is nothing to settle: look before anything is held. Of what is with a worker the outcome may
-    # be written at this moment; with the batch held it stands, or its writer finds what this transaction notes.
+    # There is almost always nothing to resolve, so look before locking. The outcome of a ``sending`` delivery may be
+    # in an open transaction: with the batch locked it is committed, or its writer will see this one's feedback.
     query = """
         SELECT state IN ('uncertain', 'sending') OR (:sent AND state = 'pending' AND resends > 0)
         FROM delivery WHERE issue_id = :issue AND subscriber_id = :subscriber
@@ -183,8 +184,8 @@ def _resolve_by_evidence(
     if not session.scalar(text(query), {"issue": issue, "subscriber": subscriber, "sent": sent}):
         return False
     by = ResolvedBy(evidence)
-    # What waits to be sent once more is kept back by proof that it arrived, not by a bounce.
-    moved = _change_state(
+    # Proof of arrival also stops a delivery that waits to be resent; a bounce does not.
+    changed = _change_state(
         session,
         issue,
         [subscriber],
@@ -194,12 +195,12 @@ def _resolve_by_evidence(
         bounce_reply=bounce_reply or None,
         include_resends=sent,
     )
-    _log(session, issue, resolution, by, moved)
-    return bool(moved)
+    _log(session, issue, resolution, by, changed)
+    return bool(changed)
 
 
 def resolve_by_feedback(session: Session, issue: int, subscribers: Sequence[int], now: datetime) -> None:
-    """Settle deliveries that have just become uncertain, and of which something came back before that."""
+    """Resolve deliveries that have just become uncertain by feedback received before that."""
     query = """
         SELECT f.subscriber_id,
             max(coalesce(f.detail ->> 'reply', '')) FILTER (WHERE f.kind = 'bounce') AS refused
@@ -213,30 +214,32 @@ def resolve_by_feedback(session: Session, issue: int, subscribers: Sequence[int]
 
 
 _RESEND_DELAY = timedelta(minutes=2)
-"""Time for a bounce to come back, which settles it."""
+"""Leaves time for a bounce, which would resolve the delivery."""
 
 
 def resend_by_policy(session: Session, issue: int, subscribers: Sequence[int], now: datetime) -> None:
-    """Have deliveries that have just become uncertain sent once more, if the newsletter asks for that: once, since
-    a relay that always hangs up would get them for ever."""
+    """Resend deliveries that have just become uncertain, if the newsletter's policy says so.
+
+    Each is resent only once: a relay that always drops the connection would otherwise get it endlessly.
+    """
     query = """
         SELECT d.subscriber_id FROM issue i JOIN newsletter n ON n.id = i.newsletter_id
         JOIN delivery d ON d.issue_id = i.id AND d.subscriber_id = ANY(CAST(:subscribers AS bigint[]))
         WHERE i.id = :issue AND i.state <> 'cancelled' AND n.uncertain_policy = 'resend'
           AND d.state = 'uncertain' AND d.resends = 0
     """
-    asked = session.scalars(text(query), {"issue": issue, "subscribers": list(subscribers)}).all()
-    if asked:
-        by, again = ResolvedBy(ResolutionSource.policy), Resolution.resend
-        moved = _change_state(session, issue, asked, again, by, now, due_at=now + _RESEND_DELAY)
-        _log(session, issue, again, by, moved)
+    to_resend = session.scalars(text(query), {"issue": issue, "subscribers": list(subscribers)}).all()
+    if to_resend:
+        by, resend = ResolvedBy(ResolutionSource.policy), Resolution.resend
+        changed = _change_state(session, issue, to_resend, resend, by, now, due_at=now + _RESEND_DELAY)
+        _log(session, issue, resend, by, changed)
 
 
 _MAX_LISTED = 20
 
 
 def _log(session: Session, issue: int, resolution: Resolution, by: ResolvedBy, subscribers: Sequence[int]) -> None:
-    """Write a resolution into the issue's log: no addresses, which would outlive their owner's data."""
+    """Log a resolution, without addresses: the log outlives personal data."""
     if not subscribers:
         return
     ids = ", ".join(map(str, subscribers[:_MAX_LISTED])) + (" …" if len(subscribers) > _MAX_LISTED else "")
@@ -252,9 +255,9 @@ class FailedDeliveries:
 
     retryable: list[int]
     ineligible: dict[SkipReason, list[int]]
-    """Those who must not be mailed, by the reason."""
+    """Subscribers who must not be mailed, by reason."""
     other_code: list[int]
-    """Those with another reply code than those that were asked for."""
+    """Subscribers whose reply does not match the requested pattern."""
 
 
 _SKIP_REASON = eligibility.skip_reason(now=":now", digest="(i.digest_month IS NOT NULL)")
@@ -271,15 +274,15 @@ WHERE i.id = :issue GROUP BY 1, 2 ORDER BY 2
 
 
 def failed(session: Session, issue: int, reply_pattern: str | None, now: datetime) -> FailedDeliveries:
-    """Return the failed deliveries of an issue; ``reply_pattern``: a regular expression of the replies to retry."""
+    """Return the failed deliveries of an issue. ``reply_pattern`` is a regular expression for the replies to retry."""
     other_code = "false" if reply_pattern is None else "coalesce(d.last_reply, '') !~ :replies"
     query = _FAILED.format(other_code=other_code)
-    found = FailedDeliveries([], {}, [])
+    deliveries = FailedDeliveries([], {}, [])
     for row in session.execute(text(query), {"issue": issue, "replies": reply_pattern, "now": now}):
         if row.other_code:
-            found.other_code.extend(row.subscribers)
+            deliveries.other_code.extend(row.subscribers)
         elif row.skip_reason:
-            found.ineligible[SkipReason(row.skip_reason)] = list(row.subscribers)
+            deliveries.ineligible[SkipReason(row.skip_reason)] = list(row.subscribers)
         else:
-            found.retryable.extend(row.subscribers)
-    return found
+            deliveries.retryable.extend(row.subscribers)
+    return deliveries

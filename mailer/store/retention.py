@@ -1,4 +1,4 @@
-"""Letting go of what has been kept long enough."""
+"""Deletion of data past its retention period."""
 
 from datetime import datetime, timedelta
 
@@ -22,7 +22,7 @@ WHERE finished_at < :before
 
 
 def delete_expired(session: Session, category: str, before: datetime) -> int:
-    """Let go one kind of thing from before a time; returns how many rows."""
+    """Delete or redact one category of data older than ``before``; return how many rows."""
     statements = {
         "requests": _DELETE_SIGNUPS,
         "changes of address": _DELETE_ADDRESS_CHANGES,
@@ -35,7 +35,7 @@ def delete_expired(session: Session, category: str, before: datetime) -> int:
 
 
 def inactive_since(session: Session, before: datetime, limit: int) -> list[tuple[int, bytes]]:
-    """Subscribers, with their hashes, who have had no subscription since a time."""
+    """Return (id, address hash) of subscribers who have had no subscription since ``before``."""
     query = """
         SELECT r.id, r.address_hash FROM subscriber r
         WHERE r.created_at < :before AND NOT EXISTS (
@@ -47,19 +47,22 @@ def inactive_since(session: Session, before: datetime, limit: int) -> list[tuple
 
 
 def start_run(session: Session, now: datetime, min_interval: timedelta) -> RetentionRun | None:
-    """A new sweep; None when the last one is too near. Holds against others until the transaction ends."""
+    """Start a retention run, or return None if the last one was too recent.
+
+    Blocks other runs until the transaction ends.
+    """
     session.execute(text("LOCK TABLE retention_run IN EXCLUSIVE MODE"))
     last = session.scalar(select(RetentionRun).order_by(RetentionRun.at.desc()).limit(1))
     if last is not None and now - last.at < min_interval:
         return None
-    sweep = RetentionRun(at=now, deleted_counts={})
-    session.add(sweep)
+    run = RetentionRun(at=now, deleted_counts={})
+    session.add(run)
     session.flush()
-    return sweep
+    return run
 
 
 def list_runs(session: Session, limit: int) -> list[RetentionRun]:
-    """The latest first."""
+    """Return the latest retention runs, newest first."""
     return list(session.scalars(select(RetentionRun).order_by(RetentionRun.at.desc()).limit(limit)))
 
 

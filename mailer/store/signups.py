@@ -1,4 +1,4 @@
-"""Sign-ups that wait to be confirmed, and changes of address that wait for both ends."""
+"""Sign-ups awaiting confirmation, and address changes awaiting confirmation from both addresses."""
 
 from sqlalchemy import delete
 from sqlalchemy.orm import Session
@@ -17,16 +17,16 @@ def by_id(session: Session, signup: int) -> Signup | None:
 
 
 def lock(session: Session, signup: int) -> Signup | None:
-    """Held until the transaction ends."""
+    """Lock a sign-up until the transaction ends; return it, or None if there is none."""
     return session.get(Signup, signup, with_for_update=True, populate_existing=True)
 
 
 def add_change(session: Session, change: AddressChange) -> int:
-    """The reader's earlier change, if it is still open, ends by this."""
-    open_ones = delete(AddressChange).where(
+    """Add a change of address, replacing the subscriber's unfinished one; return its id."""
+    unfinished = delete(AddressChange).where(
         AddressChange.subscriber_id == change.subscriber_id, AddressChange.done_at.is_(None)
     )
-    session.execute(open_ones)
+    session.execute(unfinished)
     session.add(change)
     session.flush()
     return change.id

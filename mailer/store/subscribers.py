@@ -44,22 +44,24 @@ def subscription(session: Session, newsletter: int, subscriber: int) -> Subscrip
 
 
 def get_or_create(session: Session, address: str, address_hash: bytes, languages: Sequence[str]) -> Subscriber:
-    """Somebody new, or whoever came in by this address at this very moment."""
+    """Create a subscriber, or return the one with this address that another transaction has just created."""
     values = {"address": address, "address_hash": address_hash, "languages": list(languages)}
     session.execute(insert(Subscriber).values(values).on_conflict_do_nothing())
     return session.scalars(select(Subscriber).where(Subscriber.address_hash == address_hash)).one()
 
 
 def lock(session: Session, subscriber: int) -> None:
-    """Keep a reader from being erased until the transaction ends. Whatever makes a subscription has to: no
-    foreign key does it, since that takes longer than all else that a subscription needs. Raises NoResultFound.
+    """Keep a subscriber from being erased until the transaction ends. Raises NoResultFound.
+
+    Call this before inserting a subscription, which has no foreign key: checking one would take more time than the
+    rest of the insert.
     """
     query = select(Subscriber.id).where(Subscriber.id == subscriber)
     session.execute(query.with_for_update(read=True, key_share=True)).one()
 
 
 def subscribe(session: Session, newsletter: int, subscriber: int, sections: int) -> Subscription:
-    """A new active subscription, or the one that came to be at this very moment."""
+    """Create an active subscription, or return the one that another transaction has just created."""
     lock(session, subscriber)
     values = {"newsletter_id": newsletter, "subscriber_id": subscriber, "sections": sections}
     query = insert(Subscription).values(values | {"state": SubscriptionState.active})
@@ -69,7 +71,7 @@ def subscribe(session: Session, newsletter: int, subscriber: int, sections: int)
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionContext:
-    """What a link of a mail leads to."""
+    """The rows that a link in a mail refers to."""
 
     newsletter: Newsletter
     subscriber: Subscriber
@@ -77,25 +79,25 @@ class SubscriptionContext:
 
 
 def resolve(session: Session, ref: SubscriptionRef) -> SubscriptionContext | None:
-    """None when there is no such reader, or newsletter, or tie between them any more."""
+    """Return the rows a link refers to, or None if the subscriber or their subscription no longer exists."""
     newsletter = ref.newsletter
     if ref.issue:
         newsletter = session.scalar(select(Issue.newsletter_id).where(Issue.id == ref.issue)) or 0
-    found = subscription(session, newsletter, ref.subscriber)
-    reader = by_id(session, ref.subscriber)
-    if found is None or reader is None:
+    current = subscription(session, newsletter, ref.subscriber)
+    subscriber = by_id(session, ref.subscriber)
+    if current is None or subscriber is None:
         return None
-    return SubscriptionContext(session.get_one(Newsletter, newsletter), reader, found)
+    return SubscriptionContext(session.get_one(Newsletter, newsletter), subscriber, current)
 
 
 def subscriptions(session: Session, subscriber: int) -> dict[int, Subscription]:
-    """By newsletter."""
+    """Return newsletter → subscription."""
     query = select(Subscription).where(Subscription.subscriber_id == subscriber)
     return {row.newsletter_id: row for row in session.scalars(query)}
 
 
 def preferences(context: SubscriptionContext) -> Preferences:
-    """Return what a subscriber has chosen of a newsletter."""
+    """Return a subscriber's preferences for a newsletter."""
     values = {field.name: getattr(_row_of(context, field), field.name) for field in FIELDS}
     values |= {
         "languages": tuple(context.subscriber.languages),
@@ -105,7 +107,7 @@ def preferences(context: SubscriptionContext) -> Preferences:
 
 
 def lock_preferences(session: Session, context: SubscriptionContext) -> Preferences:
-    """The same, held against other changes until the transaction ends."""
+    """Lock a subscriber's preferences against other changes until the transaction ends; return them."""
     session.refresh(context.subscription, with_for_update=True)
     session.refresh(context.subscriber)
     return preferences(context)
@@ -129,10 +131,7 @@ def unsubscribe(
     channel: ConsentChannel,
     now: datetime,
 ) -> bool:
-    """End a subscription with the evidence of it: the feedback and the consent that is withdrawn.
-
-    True when this changed something.
-    """
+    """End a subscription, and record the feedback and the withdrawn consent. Return whether this changed anything."""
     if not set_state(session, newsletter, subscriber, SubscriptionState.unsubscribed, now):
         return False
     session.add(
@@ -159,7 +158,7 @@ def unsubscribe(
 
 
 def last_unsubscribe_channel(session: Session, newsletter: int, subscriber: int) -> ConsentChannel | None:
-    """How a subscription was ended the last time; None when there is no evidence of it."""
+    """Return the channel of the latest unsubscribe, or None if there is no record of one."""
     query = select(Consent.channel).where(
         Consent.subscriber_id == subscriber,
         Consent.newsletter_id == newsletter,
@@ -170,7 +169,7 @@ def last_unsubscribe_channel(session: Session, newsletter: int, subscriber: int)
 
 
 def save_previous(subscription: Subscription, previous_preferences: dict[str, Any] | None, now: datetime) -> None:
-    """Keep what a change replaced; None forgets it."""
+    """Save the preferences that a change replaced, for undo; None clears them."""
     subscription.previous_preferences, subscription.previous_at = (
         previous_preferences,
         now if previous_preferences else None,
@@ -178,7 +177,7 @@ def save_previous(subscription: Subscription, previous_preferences: dict[str, An
 
 
 def can_undo(subscription: Subscription, link_kind: LinkKind, now: datetime) -> bool:
-    """Return whether a kind of link may undo the last change now."""
+    """Return whether this kind of link may undo the last change now."""
     previous, at = subscription.previous_preferences, subscription.previous_at
     return bool(
         previous
@@ -189,7 +188,7 @@ def can_undo(subscription: Subscription, link_kind: LinkKind, now: datetime) -> 
 
 
 def set_state(session: Session, newsletter: int, subscriber: int, state: SubscriptionState, now: datetime) -> bool:
-    """True when this changed something."""
+    """Set the state of a subscription; return whether this changed anything."""
     query = (
         update(Subscription)
         .where(
@@ -213,13 +212,13 @@ def suppress(
     source: SuppressionSource,
     note: str = "",
 ) -> bool:
-    """Suppress an address; return whether it was not before.
+    """Suppress an address; return whether it was not suppressed before.
 
-    The first reason stays, but what staff decide stands over what was not decided by staff.
+    An existing suppression keeps its reason, unless staff now replace one that was not set by staff.
     """
     values = {"reason": reason, "source": source, "note": note}
     query = insert(Suppression).values(address_hash=address_hash, **values).on_conflict_do_nothing()
-    # Of an INSERT, SQLAlchemy keeps no row count.
+    # SQLAlchemy gives no row count for an INSERT.
     added = session.scalar(query.returning(Suppression.address_hash)) is not None
     if not added and source is SuppressionSource.staff:
         session.execute(
@@ -231,7 +230,7 @@ def suppress(
 
 
 def lift_suppression(session: Session, address_hash: bytes) -> bool:
-    """True when there was one."""
+    """Delete the suppression of an address; return whether there was one."""
     query = delete(Suppression).where(Suppression.address_hash == address_hash)
     return session.connection().execute(query).rowcount > 0
 
@@ -247,12 +246,12 @@ UNION ALL
 SELECT newsletter_id, 'subscribe', true, 'csv_import', consent_source, '', consent_language, NULL, consent_at, 0
 FROM subscription WHERE subscriber_id = :subscriber AND consent_at IS NOT NULL
 """
-"""All that one reader agreed to or withdrew: with a subscription that came in from a file, its own evidence."""
+"""Every consent that a subscriber gave or withdrew, including the evidence kept in imported subscriptions."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConsentRecord:
-    """That somebody agreed to something, or withdrew it: see models.Consent."""
+    """A consent given or withdrawn: see models.Consent."""
 
     newsletter_id: int
     kind: ConsentKind
@@ -266,7 +265,7 @@ class ConsentRecord:
 
 
 def consents(session: Session, subscriber: int) -> list[ConsentRecord]:
-    """In the order in which they were given and withdrawn."""
+    """Return a subscriber's consents and withdrawals in chronological order."""
     query = f"SELECT * FROM ({CONSENTS}) c ORDER BY at, id"
     return [
         ConsentRecord(newsletter, ConsentKind(kind), given, ConsentChannel(channel), *rest)
@@ -274,8 +273,8 @@ def consents(session: Session, subscriber: int) -> list[ConsentRecord]:
     ]
 
 
-# Of a row of hashes those that are suppressed, and those that are known. The planner does not see how many they
-# are, and goes by the index however large the tables are, and however old what it knows of them.
+# Hashes are passed as one concatenated value. The planner cannot see how many there are, so it always uses the index,
+# however large the tables and however old their statistics.
 _IN_HASHES = """
 = ANY (ARRAY(SELECT substr(%(hashes)s, 16 * n + 1, 16) FROM generate_series(0, %(count)s - 1) n))
 """
@@ -286,17 +285,17 @@ FROM subscriber r LEFT JOIN subscription t ON t.newsletter_id = %(newsletter)s A
 WHERE r.address_hash {_IN_HASHES}
 """
 _LOCK_SUBSCRIBERS = "SELECT id FROM subscriber WHERE id = ANY(%(ids)s) ORDER BY id FOR KEY SHARE"
-# As one row: thousands of small objects would make Python look for garbage.
+# One row with an array: thousands of small objects would trigger Python's garbage collector.
 _ALLOCATE_IDS = "SELECT array_agg(nextval('subscriber_id_seq')) FROM generate_series(1, %(count)s)"
 
 
 class ConcurrentChange(RuntimeError):
-    """Readers came or went whom nobody expected to: roll back, and take them in again."""
+    """Another transaction added or removed some of the same subscribers. Roll back and import the rows again."""
 
 
 @dataclass(frozen=True, slots=True)
 class BulkResult:
-    """What became of the rows of one transaction; together they are all of them."""
+    """How many rows of one transaction were added, known or suppressed; each row counts once."""
 
     added: int
     known: int
@@ -311,11 +310,11 @@ def bulk_insert(
     *,
     all_new: bool = False,
 ) -> BulkResult:
-    """Turn readers, each address once, into subscribers and subscriptions, with ids in their order.
+    """Insert subscribers and subscriptions, with ids in the order of the rows. Each address may occur only once.
 
-    Who is known already keeps what they chose, whatever a file says; who is suppressed leaves no trace.
-    ``all_new`` expects nobody to be known, and is quicker by not looking. ``pads`` are those of the keyed hash
-    of addresses. Raises Overtaken and DatabaseDown.
+    Existing subscriptions keep their preferences, and suppressed addresses are not stored. ``all_new`` saves time by
+    not looking for existing subscribers. ``hmac_pads`` are those of the keyed hash of addresses.
+    Raises ConcurrentChange and DatabaseDown.
     """
     cursor = session.connection().connection.cursor()
     try:
@@ -323,19 +322,19 @@ def bulk_insert(
     except (UniqueViolation, DeadlockDetected):
         raise ConcurrentChange(ConcurrentChange.__doc__) from None
     except OperationalError as error:
-        raise DatabaseDown(f"The database took no more readers: {str(error).splitlines()[0]}") from error
+        raise DatabaseDown(f"The database stopped accepting subscribers: {str(error).splitlines()[0]}") from error
 
 
 def _hashes(new_subscribers: CsvSubscribers, hmac_pads: tuple[bytes, bytes]) -> list[bytes]:
-    """HMAC-SHA256 cut to 16 bytes, as Tokens.address_hash has it; from the pads it takes half the time."""
-    inner, outer = map(sha256, hmac_pads)
-    found = []
+    """Return HMAC-SHA256 cut to 16 bytes, like Tokens.address_hash. Precomputed pads halve the time."""
+    inner_pad, outer_pad = map(sha256, hmac_pads)
+    hashes = []
     for key in new_subscribers.address_keys:
-        within, around = inner.copy(), outer.copy()
-        within.update(key.encode())
-        around.update(within.digest())
-        found.append(around.digest()[:16])
-    return found
+        inner, outer = inner_pad.copy(), outer_pad.copy()
+        inner.update(key.encode())
+        outer.update(inner.digest())
+        hashes.append(outer.digest()[:16])
+    return hashes
 
 
 def _bulk_insert(
@@ -345,29 +344,31 @@ def _bulk_insert(
     values = {"hashes": joined, "count": len(hashes), "newsletter": newsletter}
     suppressed = {address_hash for (address_hash,) in cursor.execute(_SUPPRESSED, values)}
     known = {} if all_new else {row[0]: row[1:] for row in cursor.execute(_KNOWN, values)}
-    passed = known.keys() | suppressed
-    tied = {address_hash for address_hash, (_, tie) in known.items() if tie} - suppressed
-    untied = known.keys() - tied - suppressed
-    if untied:
-        held = cursor.execute(_LOCK_SUBSCRIBERS, {"ids": [known[address_hash][0] for address_hash in untied]})
-        if len(held.fetchall()) < len(untied):
-            raise ConcurrentChange(ConcurrentChange.__doc__)
-    ids = iter(cursor.execute(_ALLOCATE_IDS, {"count": len(hashes) - len(passed)}).fetchone()[0] or ())
-    subscribers, subscriptions = [], []
-    # What many lines of a file have in common is written out once.
-    ends: dict[int, tuple[str, str]] = {}
-    days: dict[int, str] = {}
-
-    def written(choices: RowChoices) -> tuple[str, str]:
-        chosen, source = choices
-        language = chosen.languages[0] if chosen.languages else ""
-        ends[id(choices)] = both = (
-            f"{{{','.join(chosen.languages)}}}\t{chosen.time_zone}\n",
-            f"{newsletter}\tactive\t{chosen.sections}\t{_escape_copy(source)}\t{language}\n",
+    known_or_suppressed = known.keys() | suppressed
+    subscribed = {address_hash for address_hash, (_, is_subscribed) in known.items() if is_subscribed} - suppressed
+    without_subscription = known.keys() - subscribed - suppressed
+    if without_subscription:
+        locked = cursor.execute(
+            _LOCK_SUBSCRIBERS, {"ids": [known[address_hash][0] for address_hash in without_subscription]}
         )
-        return both
+        if len(locked.fetchall()) < len(without_subscription):
+            raise ConcurrentChange(ConcurrentChange.__doc__)
+    ids = iter(cursor.execute(_ALLOCATE_IDS, {"count": len(hashes) - len(known_or_suppressed)}).fetchone()[0] or ())
+    subscribers, subscriptions = [], []
+    # Many rows of a file share these objects, so each is formatted once.
+    line_ends: dict[int, tuple[str, str]] = {}
+    formatted_times: dict[int, str] = {}
 
-    for address_hash, hexed, address, name, chosen, at in zip(
+    def format_choices(row_choices: RowChoices) -> tuple[str, str]:
+        preferences, source = row_choices
+        language = preferences.languages[0] if preferences.languages else ""
+        line_ends[id(row_choices)] = formatted = (
+            f"{{{','.join(preferences.languages)}}}\t{preferences.time_zone}\n",
+            f"{newsletter}\tactive\t{preferences.sections}\t{_escape_copy(source)}\t{language}\n",
+        )
+        return formatted
+
+    for address_hash, hex_hash, address, name, choices, consent_time in zip(
         hashes,
         joined.hex(" ", 16).split(),
         new_subscribers.addresses,
@@ -376,19 +377,21 @@ def _bulk_insert(
         new_subscribers.consent_times,
         strict=True,
     ):
-        person, tie = ends.get(id(chosen)) or written(chosen)
-        day = days.get(id(at)) or days.setdefault(id(at), at.isoformat())
-        if address_hash not in passed:
+        subscriber_end, subscription_end = line_ends.get(id(choices)) or format_choices(choices)
+        formatted_time = formatted_times.get(id(consent_time)) or formatted_times.setdefault(
+            id(consent_time), consent_time.isoformat()
+        )
+        if address_hash not in known_or_suppressed:
             subscriber = next(ids)
             if "\\" in name or "\\" in address:
                 name, address = _escape_copy(name), _escape_copy(address)
-            subscribers.append(f"\\\\x{hexed}\t{subscriber}\t{address}\t{name}\t{person}")
-        elif address_hash in untied:
+            subscribers.append(f"\\\\x{hex_hash}\t{subscriber}\t{address}\t{name}\t{subscriber_end}")
+        elif address_hash in without_subscription:
             subscriber = known[address_hash][0]
         else:
             continue
-        subscriptions.append(f"{subscriber}\t{day}\t{tie}")
-    # In the order of hashes, the largest index takes them in half the time.
+        subscriptions.append(f"{subscriber}\t{formatted_time}\t{subscription_end}")
+    # Sorted by hash, they are inserted into the largest index in half the time.
     subscribers.sort()
     for table, lines in (
         ("subscriber (address_hash, id, address, name, languages, time_zone)", subscribers),
@@ -400,14 +403,14 @@ def _bulk_insert(
     ):
         with cursor.copy(f"COPY {table} FROM STDIN") as copy:
             copy.write("".join(lines))
-    return BulkResult(added=len(subscriptions), known=len(tied), suppressed=len(suppressed))
+    return BulkResult(added=len(subscriptions), known=len(subscribed), suppressed=len(suppressed))
 
 
 def _escape_copy(value: str) -> str:
-    """Text in the form that COPY reads; it has no line breaks or tabs."""
+    """Escape text without line breaks and tabs for COPY."""
     return value.replace("\\", "\\\\")
 
 
 def analyze(session: Session) -> None:
-    """Tell the planner about many new readers at once; its own look at the tables can be a minute away."""
+    """Update the planner's statistics after a large import; autovacuum can take a minute to do so."""
     session.execute(text("ANALYZE subscriber, subscription"))

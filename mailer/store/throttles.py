@@ -1,4 +1,4 @@
-"""What holds relays and destinations back, and what a relay that warms up has sent."""
+"""Throttles of relays and destinations, and the daily usage of relays that are warming up."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -18,18 +18,18 @@ def _from_row(row: Row) -> ThrottleState:
 
 
 def load_all(session: Session) -> dict[tuple[ThrottleScope, str], ThrottleState]:
-    """Everything that is held back; few rows, mostly none."""
+    """Return all throttles; there are few, and usually none."""
     return {(row.scope, row.name): _from_row(row) for row in session.scalars(select(Row))}
 
 
 def update(
     session: Session, scope: ThrottleScope, name: str, transition: Callable[[ThrottleState], ThrottleState]
 ) -> tuple[ThrottleState, ThrottleState]:
-    """Change what holds one back, alone: others who want to wait. Returns what was in force, and what is now."""
+    """Lock a throttle, creating it if missing, and apply ``transition``; return (state before, state after)."""
     blank = insert(Row).values(**asdict(ThrottleState(scope, name)))
-    # One statement: between two of them, somebody else may delete the row.
-    held = blank.on_conflict_do_update(index_elements=[Row.scope, Row.name], set_={"name": blank.excluded.name})
-    row = session.scalars(held.returning(Row), execution_options={"populate_existing": True}).one()
+    # One statement inserts or locks the row: between two statements another worker could delete it.
+    upsert = blank.on_conflict_do_update(index_elements=[Row.scope, Row.name], set_={"name": blank.excluded.name})
+    row = session.scalars(upsert.returning(Row), execution_options={"populate_existing": True}).one()
     before = _from_row(row)
     changed = transition(before)
     if changed.is_idle:
@@ -43,12 +43,12 @@ def update(
 
 
 def delete_recovered(session: Session, slowed_before: datetime) -> None:
-    """Drop what was slowed down long ago and has won everything back since."""
+    """Delete throttles last slowed down before this time; they are back at full rate by now."""
     session.execute(delete(Row).where(Row.open_until.is_(None), Row.slowed_at < slowed_before))
 
 
 def acquire_probe(session: Session, scope: ThrottleScope, name: str, now: datetime, lease: timedelta) -> bool:
-    """Whether this worker may try a half-open breaker: one at a time may."""
+    """Return whether this worker may probe a half-open breaker; only one worker at a time may."""
     query = """
         UPDATE throttle SET probe_lease_until = :until
         WHERE scope = :scope AND name = :name AND open_until <= :now
@@ -60,14 +60,13 @@ def acquire_probe(session: Session, scope: ThrottleScope, name: str, now: dateti
 
 
 def release_probe(session: Session, scope: ThrottleScope, name: str) -> None:
-    """Somebody else may try a half-open breaker."""
+    """Let another worker probe a half-open breaker."""
     query = "UPDATE throttle SET probe_lease_until = NULL WHERE scope = :scope AND name = :name"
     session.execute(text(query), {"scope": scope.value, "name": name})
 
 
 def lock_daily_sent(session: Session, relay: str, day: date) -> int:
-    """How many messages a relay that warms up was handed on a day; nobody else counts until the end of this
-    transaction."""
+    """Lock a relay's daily usage until the transaction ends; return the number of messages submitted that day."""
     session.execute(insert(RelayDailyUsage).values(relay=relay, day=day, sent=0).on_conflict_do_nothing())
     query = (
         select(RelayDailyUsage.sent).where(RelayDailyUsage.relay == relay, RelayDailyUsage.day == day).with_for_update()
@@ -76,12 +75,12 @@ def lock_daily_sent(session: Session, relay: str, day: date) -> int:
 
 
 def daily_sent(session: Session, relay: str, day: date) -> int:
-    """The same for those who only look."""
+    """Return the number of messages submitted to a relay that day, without a lock."""
     query = select(RelayDailyUsage.sent).where(RelayDailyUsage.relay == relay, RelayDailyUsage.day == day)
     return session.scalar(query) or 0
 
 
 def add_daily_sent(session: Session, relay: str, day: date, count: int) -> None:
-    """Count messages of a relay that warms up. Call ``handed`` first in the same transaction."""
+    """Add to a relay's daily usage. Call ``lock_daily_sent`` first in the same transaction."""
     query = "UPDATE relay_daily_usage SET sent = sent + :count WHERE relay = :relay AND day = :day"
     session.execute(text(query), {"relay": relay, "day": day, "count": count})

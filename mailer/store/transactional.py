@@ -1,4 +1,4 @@
-"""Notes: mails about a subscription, written here by whoever wants one sent, and claimed by who sends them."""
+"""Transactional emails: services add them, workers claim and send them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ def add(
     signup: int | None = None,
     change: int | None = None,
 ) -> None:
-    """Have a note sent. ``language`` has a catalogue."""
+    """Queue a transactional email. ``language`` must have a translation catalogue."""
     session.add(
         TransactionalEmail(
             kind=kind,
@@ -47,7 +47,7 @@ def add(
 def lock_pending(
     session: Session, kind: TransactionalEmailKind, newsletter: int, subscriber: int
 ) -> TransactionalEmail | None:
-    """Return an email of this kind that nobody has begun to send, and keep it so until the transaction ends."""
+    """Lock an email of this kind that no worker has claimed yet, and return it or None."""
     query = select(TransactionalEmail).where(
         TransactionalEmail.kind == kind,
         TransactionalEmail.newsletter_id == newsletter,
@@ -76,15 +76,15 @@ ORDER BY due_at LIMIT :limit
 
 
 def count_due(session: Session, now: datetime, limit: int) -> int:
-    """How many could be claimed, up to ``limit``."""
+    """Return how many emails could be claimed, up to ``limit``."""
     query = f"SELECT count(*) FROM ({_DUE}) due"
     return int(session.execute(text(query), {"now": now, "limit": limit}).scalar_one())
 
 
 def claim(session: Session, now: datetime, lease: timedelta, limit: int) -> list[int]:
-    """Notes that are due and that nobody else is sending, from now on ours until the lease ends."""
+    """Claim due emails until the lease ends; return their ids."""
     query = f"""
-        -- Chosen once: as a subquery of the UPDATE it may be run again for each row, and its limit starts anew.
+        -- MATERIALIZED: a plain subquery may run again for each row of the UPDATE, and each run would apply LIMIT anew.
         WITH chosen AS MATERIALIZED ({_DUE} FOR UPDATE SKIP LOCKED)
         UPDATE transactional_email n SET lease_until = :until, attempts = attempts + 1
         FROM chosen WHERE n.id = chosen.id
@@ -95,7 +95,7 @@ def claim(session: Session, now: datetime, lease: timedelta, limit: int) -> list
 
 @dataclass(frozen=True, slots=True)
 class TransactionalContext:
-    """A note with all that it is about."""
+    """A transactional email and the rows that it refers to."""
 
     email: TransactionalEmail
     newsletter: Newsletter
@@ -107,34 +107,34 @@ class TransactionalContext:
 
 
 def load_contexts(session: Session, email_ids: Sequence[int]) -> list[TransactionalContext]:
-    found = []
-    for note in session.scalars(
+    contexts = []
+    for email in session.scalars(
         select(TransactionalEmail).where(TransactionalEmail.id.in_(email_ids)).order_by(TransactionalEmail.id)
     ):
-        change = session.get(AddressChange, note.change_id) if note.change_id else None
-        subscriber = note.subscriber_id or (change.subscriber_id if change else None)
-        sections = select(Section).where(Section.newsletter_id == note.newsletter_id)
-        found.append(
+        change = session.get(AddressChange, email.change_id) if email.change_id else None
+        subscriber = email.subscriber_id or (change.subscriber_id if change else None)
+        sections = select(Section).where(Section.newsletter_id == email.newsletter_id)
+        contexts.append(
             TransactionalContext(
-                note,
-                session.get_one(Newsletter, note.newsletter_id),
+                email,
+                session.get_one(Newsletter, email.newsletter_id),
                 list(session.scalars(sections.order_by(Section.position, Section.id))),
                 session.get(Subscriber, subscriber) if subscriber else None,
-                session.get(Subscription, (note.newsletter_id, subscriber)) if subscriber else None,
-                session.get(Signup, note.signup_id) if note.signup_id else None,
+                session.get(Subscription, (email.newsletter_id, subscriber)) if subscriber else None,
+                session.get(Signup, email.signup_id) if email.signup_id else None,
                 change,
             )
         )
-    return found
+    return contexts
 
 
 def renew_lease(session: Session, email_ids: Sequence[int], until: datetime) -> None:
-    """Have the lease of notes that are still with the relay end later."""
+    """Extend the lease of emails that are still with the relay."""
     session.execute(update(TransactionalEmail).where(TransactionalEmail.id.in_(email_ids)).values(lease_until=until))
 
 
 def record_result(session: Session, email_id: int, **values: object) -> None:
-    """Write down what became of an attempt, and let the note go."""
+    """Save the result of an attempt and end the claim."""
     session.execute(
         update(TransactionalEmail).where(TransactionalEmail.id == email_id).values(lease_until=None, **values)
     )

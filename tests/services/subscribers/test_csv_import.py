@@ -524,7 +524,7 @@ def test_a_reader_who_is_erased_at_the_same_moment(database: Database, tokens: T
     ("end", "sentence"),
     [
         ("pg_terminate_backend", "The database does not answer: the connection is lost."),
-        ("pg_cancel_backend", "The database took no more readers: canceling statement due to user request."),
+        ("pg_cancel_backend", "The database stopped accepting subscribers: canceling statement due to user request."),
     ],
 )
 def test_the_database_gives_up_half_way(
