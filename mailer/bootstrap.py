@@ -79,7 +79,7 @@ class Container:
 
     @cached_property
     def database_url(self) -> str:
-        """The URL of the configured database, or of an embedded and migrated one."""
+        """Return the URL of the configured database, or of an embedded and migrated one."""
         if self.settings.database_url:
             return self.settings.database_url
         server = Postgres(self.settings.state_dir / "postgres")
@@ -90,7 +90,7 @@ class Container:
 
     @cached_property
     def redis_url(self) -> str:
-        """The URL of the configured Redis, or of an embedded server."""
+        """Return the URL of the configured Redis, or of an embedded server."""
         if self.settings.redis_url:
             return self.settings.redis_url
         server = Valkey(self.settings.state_dir / "valkey")
@@ -160,7 +160,7 @@ class Container:
 
     @cached_property
     def relays(self) -> list[RelaySettings]:
-        """The relays of ``MAILER_RELAYS``, or the one of ``MAILER_SMTP_*`` if there are none."""
+        """Return the relays of ``MAILER_RELAYS``, or the one of ``MAILER_SMTP_*`` if there are none."""
         settings = self.settings
         return settings.relays or [
             RelaySettings(
@@ -243,7 +243,7 @@ class Container:
 
     @cached_property
     def signer(self) -> Signer:
-        """A signer with all configured DKIM keys; without keys it adds no signature."""
+        """Return a signer with all configured DKIM keys; without keys it adds no signature."""
         keys = []
         for index, key in enumerate(self.settings.dkim):
             try:

@@ -27,7 +27,7 @@ def handle_termination() -> None:
 
 
 class Supervisor:
-    """Web server, workers and beat as child processes with the same settings and servers."""
+    """Runs the web server, workers and beat as child processes with the same settings and servers."""
 
     def __init__(self, app: Container) -> None:
         self._settings = app.settings

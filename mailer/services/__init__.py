@@ -1,1 +1,1 @@
-"""One module per stage on the way from author to reader; none imports another, they hand over through rows."""
+"""Use cases, in packages that do not import each other. They communicate through database rows."""

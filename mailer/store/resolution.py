@@ -243,7 +243,7 @@ def _log(session: Session, issue: int, resolution: Resolution, by: ResolvedBy, s
     if not subscribers:
         return
     ids = ", ".join(map(str, subscribers[:_MAX_LISTED])) + (" …" if len(subscribers) > _MAX_LISTED else "")
-    how = "to be sent once more" if resolution is Resolution.resend else f"as {resolution.value}"
+    how = "queued for resending" if resolution is Resolution.resend else f"as {resolution.value}"
     why = RESOLUTION_SOURCE_LABELS.get(by.source) or by.note
     detail = f"{len(subscribers)} {how}{f': {why}' if why else ''} (subscriber {ids})"
     issues.log(session, issue, by.actor or "mailer", IssueEventKind.resolved, detail)

@@ -119,7 +119,7 @@ def test_settling_by_address(mailer: Run, issue: int) -> None:
     )
     assert done.output == "1 delivery resolved as sent.\n"
     assert "zoe  resolved  1 as sent: she says so (subscriber 1)" in mailer("issue", "log", issue).output
-    assert "It was settled as sent by zoe" in mailer("explain", issue, "ann@example.org").output
+    assert "It was marked as sent by zoe" in mailer("explain", issue, "ann@example.org").output
     again = mailer("deliveries", "resolve", issue, "bea@example.org", "ann@example.org", "--as", "failed")
     assert "to ann@example.org is sent, not uncertain. Nothing was done." in refused(again)
     assert json.loads(mailer("deliveries", "list", "--json").output)["total"] == 1
@@ -160,7 +160,7 @@ def test_retrying(mailer: Run, app: Container, issue: int) -> None:
     mailer("suppress", "dan@example.org")
     done = mailer("issue", "retry", issue, "--yes")
     assert done.output.splitlines() == [
-        "1 delivery is not retried: their address must not be mailed.",
+        "1 delivery is not retried: their address is suppressed.",
         "Retrying 1 failed delivery.",
         f"Follow it with: mailer issue status {issue}",
     ]

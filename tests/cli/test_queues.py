@@ -166,7 +166,7 @@ def test_a_warning_comes_first(change: dict[str, Any], said: str) -> None:
     ("words", "said"),
     [
         (["queues", "suspend", "Gmail", "--for", "0m"], "is not a duration such as 30m"),
-        (["queues", "suspend", "nobody"], "is no relay and no receiving domain"),
+        (["queues", "suspend", "nobody"], "is neither a relay nor a receiving domain"),
         (["queues", "suspend", "Gmail", "--for", "long"], "is not a duration such as 30m"),
         (["issue", "rate", "1", "fast"], "is not a rate such as 50/s"),
         (["issue", "rate", "1", "5/s"], "There is no issue 1"),

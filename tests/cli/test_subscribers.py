@@ -50,9 +50,7 @@ def test_what_somebody_gets_is_told_in_short(run: Callable[..., Result], app: Co
         f"lumen-basin 2026/3: sent on {TODAY}.",
     ]
     assert "lumen-basin: paused until " in run("show", BOB).output
-    assert run("show", "eva@example.org").output.splitlines() == [
-        f"lumen-basin: asked for it on {TODAY}, not confirmed."
-    ]
+    assert run("show", "eva@example.org").output.splitlines() == [f"lumen-basin: signed up on {TODAY}, not confirmed."]
     run("unsubscribe", ADA, "--newsletter", "lumen-basin")
     said = run("show", ADA).output
     assert f"lumen-basin: unsubscribed since {TODAY}." in said
@@ -70,7 +68,7 @@ def test_erasing_asks_first_and_leaves_nothing_but_the_promise(run: Callable[...
     assert run("erase", ADA, input="n\n").exit_code == 1
     assert "reads en" in run("show", ADA).output
     assert run("erase", ADA, input="y\n").output.endswith("Erased, with 1 subscription.\n")
-    assert run("show", ADA).output == f"Nothing is sent to this address since {TODAY}: erased.\n"
+    assert run("show", ADA).output == f"No email is sent to this address since {TODAY}: erased.\n"
     assert BOB in run("show", BOB).output
 
 

@@ -1,6 +1,6 @@
-"""Dispatch: the scheduler's steps that take an issue from scheduled to sent. Workers are told which batches are due.
+"""The scheduler's steps that take an issue from scheduled to sent, and enqueue batches that are due.
 
-Each step reads and writes rows only, and may run any number of times and on several hosts at once.
+Each step only reads and writes rows. It may run repeatedly, and on several hosts at once.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,11 +14,11 @@ from mailer.store.database import Database
 
 
 def start_due(database: Database, now: datetime, batch_size: int) -> list[int]:
-    """Freeze the audience of every issue whose time has come; return the issues."""
+    """Freeze the audience of every issue whose start time has passed. Return their ids."""
     with database.transaction() as session:
-        waiting = issues.due(session, now)
-    begun = []
-    for issue in waiting:
+        due_issues = issues.due(session, now)
+    started = []
+    for issue in due_issues:
         with database.transaction() as session:
             row = issues.lock(session, issue)
             if row.state is not IssueState.scheduled or (row.scheduled_at or now) > now:
@@ -27,19 +27,19 @@ def start_due(database: Database, now: datetime, batch_size: int) -> list[int]:
             count = audience.freeze(session, issue, row.newsletter_id, batch_size, digest=row.digest_month is not None)
             row.state, row.frozen_at = IssueState.sending, now
             issues.log(session, issue, "mailer", IssueEventKind.sending, f"{count} batches")
-            begun.append(issue)
-    return begun
+            started.append(issue)
+    return started
 
 
 def list_preparing(database: Database) -> list[int]:
-    """Return the issues whose audience is frozen, but not yet all expanded and rendered."""
+    """Return the issues with a frozen audience that are not completely expanded and rendered."""
     with database.transaction() as session:
         rows = issues.in_state(session, (IssueState.sending, IssueState.paused))
         return [row.id for row in rows if row.ready_at is None]
 
 
 def open_for_sending(database: Database, issue: int, now: datetime) -> bool:
-    """Open an issue for sending once it has every delivery row and edition; return whether it is open."""
+    """Open an issue for sending if all delivery rows and editions exist. Return whether it is open."""
     with database.transaction() as session:
         return audience.mark_ready(session, issue, now)
 
@@ -53,9 +53,9 @@ def enqueue_due(
     send_queue_has_room: bool = True,
     retry_queue_has_room: bool = True,
 ) -> list[tuple[int, bool]]:
-    """Return (batch, is_retry) pairs to enqueue: batches that are due and were not enqueued for ``reenqueue_after``.
+    """Mark due batches as enqueued that were not enqueued within ``reenqueue_after``. Return (batch, is_retry) pairs.
 
-    At most ``limit`` are enqueued and not yet claimed; a queue without room gets none.
+    At most ``limit`` batches are enqueued and unclaimed at any time. Nothing is enqueued for a queue without room.
     """
     with database.transaction() as session:
         return batches.mark_enqueued(
@@ -69,26 +69,26 @@ def enqueue_due(
 
 
 def finish_done(database: Database, now: datetime) -> list[int]:
-    """Mark issues as sent whose every delivery is finished; return them."""
+    """Mark issues as sent if all their deliveries are finished. Return their ids."""
     with database.transaction() as session:
-        done = batches.list_finished_issues(session)
-    closed = []
-    for issue in done:
+        finished_issues = batches.list_finished_issues(session)
+    marked = []
+    for issue in finished_issues:
         with database.transaction() as session:
             row = issues.lock(session, issue)
             if row.state is IssueState.sending and issue in batches.list_finished_issues(session):
-                # Who is tried again later does not make it a new issue.
+                # A later retry does not change when the issue was finished.
                 row.state, row.finished_at = IssueState.sent, row.finished_at or now
                 issues.log(session, issue, "mailer", IssueEventKind.sent)
-                closed.append(issue)
-    return closed
+                marked.append(issue)
+    return marked
 
 
 def finish_cancelled(database: Database, now: datetime) -> None:
-    """Skip the deliveries of cancelled issues that are still pending, since cancelling was interrupted."""
+    """Skip pending deliveries of cancelled issues, for cancellations that were interrupted."""
     with database.transaction() as session:
-        left = batches.cancelled_with_work(session)
-    for issue in left:
+        cancelled = batches.cancelled_with_work(session)
+    for issue in cancelled:
         with database.transaction() as session:
             ledger.cancel_pending(session, issue, now)
 
@@ -96,14 +96,14 @@ def finish_cancelled(database: Database, now: datetime) -> None:
 @dataclass(frozen=True, slots=True)
 class DispatchLimits:
     max_enqueued: int = 64
-    """Jobs of one queue that no worker has taken yet: enough that none waits for the next tick."""
+    """Unclaimed jobs in one queue. High enough that workers do not wait for the next tick."""
     reenqueue_after: timedelta = timedelta(seconds=15)
-    """Until a batch that no worker has claimed is enqueued again, since the job may be lost."""
+    """When an unclaimed batch is enqueued again, because its job may be lost."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dispatcher:
-    """Tells workers by jobs which issues to prepare and which batches to send."""
+    """Enqueues jobs for the issues to prepare and the batches to send."""
 
     database: Database
     traffic_shaper: TrafficShaper
@@ -113,11 +113,11 @@ class Dispatcher:
     limits: DispatchLimits = DispatchLimits()
 
     def tick(self, now: datetime, batch_size: int) -> None:
-        """Start what is due, open what is ready, enqueue jobs, finish what is done."""
+        """Start due issues, open prepared ones, enqueue jobs and mark finished issues as sent."""
         start_due(self.database, now, batch_size)
         for issue in list_preparing(self.database):
             if not open_for_sending(self.database, issue, now):
-                # Where nobody takes them they would pile up: Redis keeps also those that have expired.
+                # Without a consumer jobs would accumulate: Redis keeps even expired ones.
                 for queue in self._queues_with_room("expand", "compose"):
                     self.enqueue(queue, issue)
         self.enqueue_batches(now)
@@ -125,10 +125,10 @@ class Dispatcher:
         finish_cancelled(self.database, now)
 
     def enqueue_batches(self, now: datetime) -> None:
-        """Enqueue the batches that are due; none while no relay can be used."""
+        """Enqueue the batches that are due, unless all relays are blocked."""
         if self.traffic_shaper.all_relays_blocked():
             return
-        # Where sending is slow, a job can wait in its queue for longer than it takes until it is enqueued again.
+        # When sending is slow, jobs can wait longer than reenqueue_after and would be enqueued twice.
         room = self._queues_with_room("send", "retry")
         for batch, is_retry in enqueue_due(
             self.database,

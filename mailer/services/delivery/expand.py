@@ -1,4 +1,4 @@
-"""Expand: the frozen audience becomes delivery rows, each with an edition or the reason why not."""
+"""Expansion of the frozen audience into delivery rows, each with an edition or a skip reason."""
 
 from datetime import datetime
 
@@ -13,7 +13,7 @@ _BATCHES_PER_TRANSACTION = 50
 
 
 def load_language_rules(session: Session, issue: Issue) -> tuple[LanguageRules, list[StoryLanguages]]:
-    """What an issue decides about languages, and its stories as those rules see them."""
+    """Return the language rules of an issue, and the languages of its stories."""
     newsletter = newsletters.by_id(session, issue.newsletter_id)
     fronts = issues.front_matter(session, issue.id)
     ready = {tag for tag, row in fronts.items() if row.status is TranslationStatus.ready}
@@ -29,29 +29,29 @@ def load_language_rules(session: Session, issue: Issue) -> tuple[LanguageRules, 
 
 
 def choose_languages(session: Session, issue: Issue, preference_lists: list[list[str]]) -> None:
-    """Store which language each list of preferences gets in this issue, and the sections it can show."""
-    for wanted, (language, sections) in zip(
+    """Store the language for each list of preferred languages, with the sections that have stories in it."""
+    for preferences, (language, sections) in zip(
         preference_lists, language_choices(session, issue, preference_lists), strict=True
     ):
-        audience.add_language_choice(session, issue.id, wanted, language, sections)
+        audience.add_language_choice(session, issue.id, preferences, language, sections)
 
 
 def language_choices(session: Session, issue: Issue, preference_lists: list[list[str]]) -> list[tuple[str | None, int]]:
-    """Return for each list of preferences the language that it gets in this issue, and the mask of its sections."""
+    """Return the language for each list of preferred languages, with the mask of sections that have stories in it."""
     if not preference_lists:
         return []
     rules, stories = load_language_rules(session, issue)
     shown = {language: sections_shown(stories, language, rules) for language in rules.languages}
     choices = []
-    for wanted in preference_lists:
-        found = choose_language(wanted, rules.languages, rules.fallback_chains, rules.default_language)
-        language = found.language if found else None
+    for preferences in preference_lists:
+        choice = choose_language(preferences, rules.languages, rules.fallback_chains, rules.default_language)
+        language = choice.language if choice else None
         choices.append((language, shown.get(language or "", 0)))
     return choices
 
 
 def expand_next(database: Database, issue: int, now: datetime) -> int:
-    """Expand some batches of an issue; returns how many batches. 0 means none is left to take."""
+    """Expand some batches of an issue. Return their number; 0 if none are available."""
     with database.transaction() as session:
         row = issues.find(session, issue)
         if row is None or row.state not in (IssueState.sending, IssueState.paused):
@@ -80,16 +80,16 @@ def expand_next(database: Database, issue: int, now: datetime) -> int:
 
 
 AudienceCount = tuple[str | None, int, SkipReason | None, int]
-"""language, mask of sections, reason why not, readers"""
+"""(language, section mask, skip reason, number of readers)"""
 
 
 def count_audience(database: Database, issue: int) -> list[AudienceCount]:
-    """Who would get what if the issue went out now; freezes nothing."""
+    """Count who would receive which edition if the issue were sent now. Does not freeze the audience."""
     with database.transaction() as session:
         row = issues.by_id(session, issue)
         audience.delete_language_choices(session, issue)
         choose_languages(session, row, audience.list_language_preferences(session, row.newsletter_id))
         always = newsletters.always_mask(session, row.newsletter_id)
-        counted = audience.preview(session, issue, row.newsletter_id, always, digest=row.digest_month is not None)
+        counts = audience.preview(session, issue, row.newsletter_id, always, digest=row.digest_month is not None)
         audience.delete_language_choices(session, issue)
-        return counted
+        return counts

@@ -1,4 +1,4 @@
-"""Explain: why one reader got what they got of an issue, or why not, in plain words."""
+"""Explains in plain sentences why a reader received an issue as they did, or why not."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -25,41 +25,41 @@ from mailer.store.database import Database, Session
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Why a reader got what they got. ``sentences`` tell it in plain words; the rest is for programs."""
+    """The explanation as ``sentences`` for people, and as fields for programs."""
 
     issue: int
     address: str
     state: str
     skip_reason: SkipReason | None
-    """Why they got nothing, or would get nothing now: of an issue that is not frozen yet, or that waits, or failed."""
+    """Why the reader received nothing or, before sending or after a failure, would receive nothing now."""
     language: str | None
     sections: list[str]
     finished_at: datetime | None
     sentences: list[str] = field(default_factory=list)
     message_id: str | None = None
-    """As it stands in the message and in the relay's log; None when it was never handed over."""
+    """The Message-ID, as in the relay's log; None if the message was never transferred."""
     relay: str | None = None
-    """Where it was handed over last, if that is known."""
+    """The relay of the last transfer, if known."""
 
 
 @dataclass(frozen=True, slots=True)
 class SendContext:
-    """What decides about a delivery besides the rows about it."""
+    """What affects a delivery apart from its database rows."""
 
     now: datetime
     routes: Sequence[RelayRoute]
     providers: Providers
     urls: MailUrls
     bounce_domain: str
-    """The one that is set; empty for the sender's."""
+    """The configured bounce domain; empty for the sender's domain."""
 
 
 def explain(
     database: Database, issue: int, address: str, address_hash: bytes, context: SendContext | None = None
 ) -> Explanation:
-    """Why this reader got this edition at this time, or why not. Raises IssueNotFound.
+    """Explain why a reader received this edition at this time, or why not. Raises IssueNotFound.
 
-    ``around``: tells also what holds the delivery back, and how its message is found in the relay's log.
+    With ``context``, the explanation includes what delays the delivery, and its Message-ID.
     """
     now = context.now if context else datetime.now(UTC)
     with database.transaction() as session:
@@ -74,93 +74,104 @@ def explain(
                 f"{describe_suppression(suppression.reason, suppression.note)}."
             )
         if reader is None:
-            sentences = [f"Nobody with the address {address} is known here."]
-            return Explanation(
-                issue, address, "unknown", None, None, [], None, [*sentences, *filter(None, [suppressed])]
-            )
-        tie = subscribers.subscription(session, newsletter.id, reader.id)
+            facts = [f"The address {address} is unknown.", *filter(None, [suppressed])]
+            return Explanation(issue, address, "unknown", None, None, [], None, facts)
+        subscription = subscribers.subscription(session, newsletter.id, reader.id)
         order = ", in that order" if len(reader.languages) > 1 else ""
-        say = [f"{address} reads {', '.join(reader.languages) or 'no language in particular'}{order}."]
+        sentences = [
+            f"{address} reads {', '.join(reader.languages)}{order}."
+            if reader.languages
+            else f"{address} has no preferred language."
+        ]
         titles = {
             section.bit: section.titles.get(newsletter.default_language) or next(iter(section.titles.values()))
             for section in newsletters.sections(session, newsletter.id)
         }
         always = newsletters.always_mask(session, newsletter.id)
-        if tie is None:
-            say.append(f"They have no subscription to {newsletter.slug}, so they are no candidate for its issues.")
-            return Explanation(issue, address, "no subscription", None, None, [], None, say)
-        follows = [titles[bit] for bit in section_bits(tie.sections) if bit in titles]
-        say.append(
+        if subscription is None:
+            sentences.append(f"They have no subscription to {newsletter.slug}.")
+            return Explanation(issue, address, "no subscription", None, None, [], None, sentences)
+        followed = [titles[bit] for bit in section_bits(subscription.sections) if bit in titles]
+        sentences.append(
             "They follow every section."
-            if len(follows) == len(titles)
-            else f"They follow {'; '.join(follows) or 'no section of their own choice'}."
+            if len(followed) == len(titles)
+            else f"They follow {'; '.join(followed) or 'no section'}."
         )
         for consent in subscribers.consents(session, reader.id):
             if consent.newsletter_id == newsletter.id:
                 where = describe_consent_channel(consent.channel, consent.note)
                 verb = "given" if consent.given else "withdrawn"
-                say.append(f"Consent {verb} on {consent.at:%-d %B %Y} by way of {where}.")
-        found = deliveries.detail(session, issue, reader.id)
-        if found is None:
+                sentences.append(f"Consent {verb} on {consent.at:%-d %B %Y} by way of {where}.")
+        delivery = deliveries.detail(session, issue, reader.id)
+        if delivery is None:
             reason = None
             if row.frozen_at is None:
                 is_candidate, reason = _eligibility_before_expansion(session, row, reader, always, now)
-                say.append(f"Issue {issue} is {row.state.value}: its audience is not frozen yet.")
+                sentences.append(f"Issue {issue} is {row.state.value}: its audience is not frozen yet.")
                 if not is_candidate:
-                    say.append("It is a digest, and they get each issue.")
+                    sentences.append("It is a digest, and they receive each issue instead.")
                 elif reason:
-                    say.append(f"If it went out now, they would get nothing: {SKIP_REASON_CAUSES[reason]}.")
+                    sentences.append(f"If it were sent now, they would receive nothing: {SKIP_REASON_CAUSES[reason]}.")
                 else:
-                    say.append("If it went out now, they would get it.")
+                    sentences.append("If it were sent now, they would receive it.")
             else:
-                say.append(
+                sentences.append(
                     f"They were not subscribed when the audience was frozen, {row.frozen_at:%-d %B %Y at %H:%M} UTC."
                 )
-            return Explanation(issue, address, "no delivery", reason, None, [], None, say)
-        got: list[str] = []
-        if found.language:
-            got = [titles[bit] for bit in section_bits(found.sections or 0) if bit in titles]
+            return Explanation(issue, address, "no delivery", reason, None, [], None, sentences)
+        section_titles: list[str] = []
+        if delivery.language:
+            section_titles = [titles[bit] for bit in section_bits(delivery.sections or 0) if bit in titles]
             rules = [tag for tag in newsletter.languages if tag in issues.front_matter(session, issue)]
             choice = choose_language(reader.languages, rules, newsletter.fallbacks, newsletter.default_language)
             why = "chosen"
-            if choice and choice.language == found.language:
+            if choice and choice.language == delivery.language:
                 why = {
                     "asked": f"because they read {choice.wanted}",
                     "fallback": f"because the newsletter falls back from {choice.wanted} to it",
-                    "default": "because nothing they read is there, and it is the newsletter's default",
+                    "default": "because it is the newsletter's default and there is no edition in their languages",
                 }[choice.reason]
-            say.append(f"Their edition is in {found.language}, {why}, with: {'; '.join(got)}.")
-            if set(section_bits(always)) & set(section_bits(found.sections or 0)) - set(section_bits(tie.sections)):
-                say.append("A section that every reader gets is in it, though they did not choose it.")
-            if found.fallback_count:
-                say.append(f"{found.fallback_count} of its stories had no {found.language} text and were labelled.")
-        say += _outcome_sentences(found, issue, address, row.state, suppressed, context.now if context else None)
-        reason = found.skip_reason
-        if found.state in (DeliveryState.pending, DeliveryState.failed):
+            sentences.append(f"Their edition is in {delivery.language}, {why}, with: {'; '.join(section_titles)}.")
+            if set(section_bits(always)) & set(section_bits(delivery.sections or 0)) - set(
+                section_bits(subscription.sections)
+            ):
+                sentences.append("It includes a section that every reader receives, whether they chose it or not.")
+            if delivery.fallback_count:
+                sentences.append(
+                    f"{delivery.fallback_count} of its stories had no {delivery.language} text and were "
+                    "included in another language, with a label."
+                )
+        sentences += _outcome_sentences(
+            delivery, issue, address, row.state, suppressed, context.now if context else None
+        )
+        reason = delivery.skip_reason
+        if delivery.state in (DeliveryState.pending, DeliveryState.failed):
             digest = row.digest_month is not None
             _, reason = eligibility.of_subscriber(session, newsletter.id, reader.id, now, digest=digest)
             if reason:
-                what = "It will be skipped" if found.state == DeliveryState.pending else "It would not be retried"
-                say.append(f"{what}: {SKIP_REASON_CAUSES[reason]}.")
+                what = "It will be skipped" if delivery.state == DeliveryState.pending else "It would not be retried"
+                sentences.append(f"{what}: {SKIP_REASON_CAUSES[reason]}.")
         message, relay = None, None
-        if context and found.attempts:
-            delivery = session.get(Delivery, (issue, reader.id))
-            relay = delivery.relay if delivery else None
+        if context and delivery.attempts:
+            stored = session.get(Delivery, (issue, reader.id))
+            relay = stored.relay if stored else None
             (slots,) = context.urls.subscriber_slots(issue, [reader.id])
             domain = context.bounce_domain or newsletter.sender_domain
             message = f"<{slots.message}@{domain}>"
-            say.append(f"Its Message-ID is {message}{f'; it went by the relay “{relay}”' if relay else ''}.")
-        if context and found.state == DeliveryState.pending and row.state is IssueState.sending:
-            say += _blockers(session, context, address, row.max_rate)
+            sentences.append(
+                f"Its Message-ID is {message}{f'; it was sent through the relay “{relay}”' if relay else ''}."
+            )
+        if context and delivery.state == DeliveryState.pending and row.state is IssueState.sending:
+            sentences += _blockers(session, context, address, row.max_rate)
         return Explanation(
             issue,
             address,
-            found.state,
+            delivery.state,
             reason,
-            found.language,
-            got,
-            found.finished_at,
-            say,
+            delivery.language,
+            section_titles,
+            delivery.finished_at,
+            sentences,
             message,
             relay,
         )
@@ -181,32 +192,32 @@ def _eligibility_before_expansion(
 
 
 def _blockers(session: Session, context: SendContext, address: str, max_rate: float | None) -> list[str]:
-    """What keeps a delivery from going out, or slows it down."""
-    held = throttles.load_all(session)
+    """Return sentences about suspensions, breakers and rate limits that delay a delivery."""
+    active_throttles = throttles.load_all(session)
     context.providers.refresh_mx(mail_domains.mx_hosts(session))
-    say = []
-    relays = [held.get((ThrottleScope.relay, route.relay)) for route in context.routes]
+    sentences = []
+    relays = [active_throttles.get((ThrottleScope.relay, route.relay)) for route in context.routes]
     if all(relay and relay.is_open(context.now) for relay in relays):
-        say += [_throttle_sentence(relay, f"The relay {relay.name}", context.now) for relay in relays if relay]
+        sentences += [_throttle_sentence(relay, f"The relay {relay.name}", context.now) for relay in relays if relay]
     domain = address.rpartition("@")[2].lower()
     for name in dict.fromkeys((context.providers.for_address(address), domain)):
-        if throttle := held.get((ThrottleScope.provider, name)):
-            say.append(_throttle_sentence(throttle, name, context.now))
+        if throttle := active_throttles.get((ThrottleScope.provider, name)):
+            sentences.append(_throttle_sentence(throttle, name, context.now))
     if max_rate:
-        say.append(f"The issue sends at most {max_rate:g} a second.")
-    return [said for said in say if said]
+        sentences.append(f"The issue is limited to {max_rate:g} messages a second.")
+    return list(filter(None, sentences))
 
 
 def _throttle_sentence(throttle: ThrottleState, subject: str, now: datetime) -> str:
-    """Empty when nothing is held back any more."""
+    """Return how a throttle delays mail; empty if it no longer does."""
     why = throttle.reason.rstrip(".")
     if throttle.open_until and throttle.is_open(now):
-        how = "is suspended" if throttle.manual else "gets nothing"
-        # A suspension without an end has one that nobody will see.
+        how = "is suspended" if throttle.manual else "is blocked"
+        # A suspension until resumed is stored with an end in the far future.
         until = f"{throttle.open_until:%-d %B %Y at %H:%M} UTC" if throttle.open_until.year < 9000 else ""
-        return f"{subject} {how} until {until or 'somebody resumes it'}: {why}."
+        return f"{subject} {how} until {until or 'it is resumed'}: {why}."
     if throttle.is_half_open(now):
-        return f"{subject} was held back, and a few messages try whether it takes mail again: {why}."
+        return f"{subject} was blocked, and is now tested with a few messages: {why}."
     slow = throttle.current_rate(now)
     return f"{subject} is slowed down to {slow:.3g} a second: {why}." if slow else ""
 
@@ -229,36 +240,40 @@ def _outcome_sentences(
         resolved = describe_resolution(
             delivery.resolution, delivery.resolution_source, delivery.resolved_by, delivery.resolution_note
         )
-    say: list[str] = []
+    sentences: list[str] = []
     match delivery.state:
         case "sent" | "failed" if resolved:
-            say.append(f"Nobody saw its outcome. It was {resolved}, {at}.")
+            sentences.append(f"Its outcome was unknown. It was {resolved}, on {at}.")
         case "sent":
-            say.append(f"It was sent on {at}, {tries}; the relay said: {reply}.")
+            sentences.append(f"It was sent on {at}, {tries}; the relay said: {reply}.")
         case "failed" if reply.startswith("4"):
-            say.append(f"It was given up ({at}, {tries}): {reply}.")
+            sentences.append(f"It was given up ({at}, {tries}): {reply}.")
         case "failed":
-            say.append(f"It could not be delivered ({at}, {tries}): {reply}.")
+            sentences.append(f"It could not be delivered ({at}, {tries}): {reply}.")
         case "skipped":
-            say.append(f"Nothing was sent: {SKIP_REASON_CAUSES[delivery.skip_reason or SkipReason.cancelled]}.")
+            sentences.append(f"Nothing was sent: {SKIP_REASON_CAUSES[delivery.skip_reason or SkipReason.cancelled]}.")
         case "uncertain":
-            say.append(f"It was handed over, but no answer was seen: {reply}. It is not sent again by itself.")
-            say.append(
-                "When you know more, for instance from the relay's log, settle it:"
+            sentences.append(
+                f"It was transferred, but no reply was received: {reply}. It is not sent again automatically."
+            )
+            sentences.append(
+                "Once you know the outcome, for example from the relay's log, resolve it:"
                 f" mailer deliveries resolve {issue} {address} --as sent, --as failed or --as resend."
             )
         case "sending":
-            say.append("It is with a worker right now.")
+            sentences.append("A worker is sending it right now.")
         case _ if state is IssueState.paused:
-            say.append("It waits: the issue is paused.")
+            sentences.append("It is waiting, because the issue is paused.")
         case _ if resolved:
-            say.append(f"It is {resolved}; it {due}.")
+            sentences.append(f"It is {resolved}; it {due}.")
         case _ if delivery.attempts:
-            say.append(f"The last attempt was deferred: {reply}. The next {due}.")
+            sentences.append(f"The last attempt was deferred: {reply}. The next {due}.")
         case _:
-            say.append(f"It waits for its turn; it {due}.")
+            sentences.append(f"It is queued; it {due}.")
     if suppression_sentence and delivery.state in ("failed", "skipped"):
-        say.append(suppression_sentence)
+        sentences.append(suppression_sentence)
     if delivery.resends and delivery.state in ("sent", "failed"):
-        say.append("It was handed over twice, since nobody knew the first outcome: it may have come twice.")
-    return say
+        sentences.append(
+            "It was sent twice, because the first outcome was unknown. The reader may have received it twice."
+        )
+    return sentences

@@ -1,4 +1,4 @@
-"""Watch: what goes on in the queues, at the relays and towards the destinations; and holding one of them by hand."""
+"""Monitoring of queues, relays and receiving domains, and their suspension by hand."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -24,47 +24,47 @@ _MAX_PROVIDERS = 15
 
 
 class EndpointNotFound(LookupError):
-    """There is no such relay or destination."""
+    """There is no such relay, provider or domain."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueueStatus:
-    """``entering`` and ``leaving`` are a second; None where one look cannot tell."""
+    """The status of a queue. Flow rates are per second; None without a previous snapshot."""
 
     name: str
     waiting: int
     postponed: int
-    """What cannot be taken now: its time has not come, nothing may go there, or its issue is paused."""
+    """Not available now: not yet due, blocked, or in a paused issue."""
     oldest_seconds: float | None
     inflow_rate: float | None
     outflow_rate: float | None
     broker_messages: int | None
-    """Messages in the broker; None when it does not answer."""
+    """Messages in the broker; None if it does not answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointStatus:
-    """A relay or a destination. Rates are messages a second; ``limit`` None: there is none."""
+    """The status of a relay or a provider. Rates are messages per second; ``limit`` None means no limit."""
 
     name: str
     rate: float | None
-    """None when Redis does not answer."""
+    """None if Redis does not answer."""
     limit: float | None
     configured_rate: float | None
     deferral_rate: float | None
-    """Deferred a second, just now."""
+    """Recent deferrals per second."""
     waiting: int
-    """Deliveries that were deferred, or that wait for leave to go there."""
+    """Deliveries postponed by a deferral or a rate limit."""
     state: EndpointState
     open_until: datetime | None
     reason: str
     warm_up: tuple[int, int] | None = None
-    """Handed over today, and allowed today."""
+    """Messages sent today, and the limit for today."""
 
 
 @dataclass(frozen=True, slots=True)
 class ActiveIssue:
-    """An issue that is going out."""
+    """An issue that is scheduled, being sent or paused."""
 
     issue: int
     newsletter: str
@@ -73,16 +73,16 @@ class ActiveIssue:
     counts: DeliveryCounts
     max_rate: float | None
     paused_by: str
-    """Empty unless it is paused."""
+    """Who paused it; empty unless it is paused."""
     pause_reason: PauseReason | None
     pause_detail: str
     scheduled_at: datetime | None
-    """Of one that has not begun."""
+    """None once sending has started."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueueSnapshot:
-    """All of it at one moment."""
+    """The status of everything at one time."""
 
     at: datetime
     issues: Sequence[ActiveIssue]
@@ -90,23 +90,23 @@ class QueueSnapshot:
     workers: Sequence[WorkerHeartbeat]
     relays: Sequence[EndpointStatus]
     providers: Sequence[EndpointStatus]
-    """Those that are held back, and the busiest of the others."""
+    """Throttled providers and domains, then the busiest others."""
     more_providers: int
-    """How many others there are."""
+    """The number of providers not listed."""
     redis_available: bool
-    """Whether Redis answers: without it workers, rates and queue lengths are unknown."""
+    """Whether Redis answers. Without it, workers, rates and queue lengths are unknown."""
     unconsumed_queues: Sequence[str]
-    """Queues that no worker takes from."""
+    """Queues that no worker consumes."""
     beat_silence_seconds: float | None
-    """How long ago a worker last took a tick of the clock, at least; None when nobody can know."""
+    """Seconds since a worker last ran the scheduler task (lower bound); None if unknown."""
     rate_limited: int
-    """Deliveries that wait for leave to go to their destination, and were not tried before."""
+    """Deliveries postponed by a rate limit or breaker before their first attempt."""
     retries: int
-    """Deliveries that wait for another attempt, due or not."""
+    """Deliveries that wait for a retry, due or not."""
     next_retry: datetime | None
     uncertain: Mapping[int, int]
     expired_leases: int
-    """Batches whose worker was lost and that nobody has taken over yet."""
+    """Batches with an expired lease that no worker has taken over yet."""
     depths: Sequence[QueueDepth] = ()
 
 
@@ -118,52 +118,52 @@ def snapshot(
     now: datetime,
     previous: QueueSnapshot | None = None,
 ) -> QueueSnapshot:
-    """Everything that ops want to see. With a picture of a moment ``before``, flows can be told, too."""
+    """Return the current status of the service. Flow rates need the ``previous`` snapshot."""
     with database.transaction() as session:
         if previous is None:
             providers.refresh_mx(mail_domains.mx_hosts(session))
         depths = queues.depths(session, now)
-        held = throttles.load_all(session)
-        put_off = queues.list_postponed(
-            session, now, 1000, include_blocked=_any_postponed(routes, providers, held, now)
+        active_throttles = throttles.load_all(session)
+        postponed = queues.list_postponed(
+            session, now, 1000, include_blocked=_any_postponed(routes, providers, active_throttles, now)
         )
-        handed = {
+        sent_today = {
             route.relay: throttles.daily_sent(session, route.relay, now.date()) for route in routes if route.warm_up
         }
-        going = [
+        active_issues = [
             _active_issue(session, row)
             for row in issues.in_state(session, (IssueState.scheduled, IssueState.sending, IssueState.paused))
         ]
-        unsettled = queues.count_uncertain(session)
-        lost = queues.count_expired_leases(session, now)
-    lately = metrics.recent_rates()
-    lengths = metrics.queue_lengths(list(QUEUES))
+        uncertain = queues.count_uncertain(session)
+        expired_leases = queues.count_expired_leases(session, now)
+    recent_rates = metrics.recent_rates()
+    queue_lengths = metrics.queue_lengths(list(QUEUES))
     workers = metrics.live_workers()
     rates: Counter[tuple[ThrottleScope, str]] = Counter()
     deferrals: Counter[tuple[ThrottleScope, str]] = Counter()
-    leaving: Counter[str] = Counter()
-    returning = 0.0
-    for passage, rate in lately.items():
+    sent_rates: Counter[str] = Counter()
+    deferred_rate = 0.0
+    for passage, rate in recent_rates.items():
         if passage.outcome in (Outcome.NOT_SENT, Outcome.RELAY_UNAVAILABLE):
             continue
-        leaving[passage.queue] += rate  # type: ignore[assignment]
-        for one in ((ThrottleScope.relay, passage.relay), (ThrottleScope.provider, passage.provider)):
-            rates[one] += rate  # type: ignore[assignment]
+        sent_rates[passage.queue] += rate  # type: ignore[assignment]
+        for endpoint in ((ThrottleScope.relay, passage.relay), (ThrottleScope.provider, passage.provider)):
+            rates[endpoint] += rate  # type: ignore[assignment]
             if passage.outcome in _DEFERRED:
-                deferrals[one] += rate  # type: ignore[assignment]
-        returning += rate if passage.outcome in _DEFERRED else 0.0
+                deferrals[endpoint] += rate  # type: ignore[assignment]
+        deferred_rate += rate if passage.outcome in _DEFERRED else 0.0
     waiting: Counter[str] = Counter()
-    for row in put_off:
+    for row in postponed:
         waiting[providers.for_address(f"@{row.domain}")] += row.waiting
 
     def line(kind: ThrottleScope, name: str, nominal: float) -> EndpointStatus:
-        throttle = held.get((kind, name))
+        throttle = active_throttles.get((kind, name))
         return EndpointStatus(
             name=name,
-            rate=rates[kind, name] if lengths else None,
+            rate=rates[kind, name] if queue_lengths else None,
             limit=effective_rate(nominal, throttle, now) or None,
             configured_rate=nominal or None,
-            deferral_rate=deferrals[kind, name] if lengths else None,
+            deferral_rate=deferrals[kind, name] if queue_lengths else None,
             waiting=waiting[name] if kind is ThrottleScope.provider else 0,
             state=throttle.endpoint_state(now) if throttle else EndpointState.closed,
             open_until=throttle.open_until if throttle and throttle.is_open(now) else None,
@@ -173,40 +173,40 @@ def snapshot(
     names = (
         {name for kind, name in rates if kind is ThrottleScope.provider} | set(providers.rate_limited()) | set(waiting)
     )
-    first = [name for kind, name in sorted(held) if kind is ThrottleScope.provider]
+    throttled = [name for kind, name in sorted(active_throttles) if kind is ThrottleScope.provider]
     others = sorted(
-        names.difference(first), key=lambda name: (-rates[ThrottleScope.provider, name], -waiting[name], name)
+        names.difference(throttled), key=lambda name: (-rates[ThrottleScope.provider, name], -waiting[name], name)
     )
-    shown = first + others[: max(0, _MAX_PROVIDERS - len(first))]
+    listed = throttled + others[: max(0, _MAX_PROVIDERS - len(throttled))]
     flows: dict[str, FlowRates] = {depth.queue: _flow_rates(depth, previous, now) for depth in depths}
-    if lengths:
-        # Batches tell what left both of these queues together; what was handed over is counted for each.
-        flows["send"] = flows["send"][0], leaving["send"]
-        flows["retry"] = returning, leaving["retry"]
+    if queue_lengths:
+        # Batch counts cover both queues together; the recorded transfers are counted for each queue.
+        flows["send"] = flows["send"][0], sent_rates["send"]
+        flows["retry"] = deferred_rate, sent_rates["retry"]
     else:
         flows["send"], flows["retry"] = (flows["send"][0], None), (None, None)
     return QueueSnapshot(
         at=now,
-        issues=going,
-        queues=[_queue_status(depth, flows[depth.queue], lengths, now) for depth in depths],
+        issues=active_issues,
+        queues=[_queue_status(depth, flows[depth.queue], queue_lengths, now) for depth in depths],
         workers=workers,
         relays=[
             replace(
                 line(ThrottleScope.relay, route.relay, route.rate),
-                warm_up=(handed[route.relay], route.warm_up.limit_on(now.date())) if route.warm_up else None,
+                warm_up=(sent_today[route.relay], route.warm_up.limit_on(now.date())) if route.warm_up else None,
             )
             for route in routes
         ],
-        providers=[line(ThrottleScope.provider, name, providers.configured_rate(name)) for name in shown],
-        more_providers=len(first) + len(others) - len(shown),
-        redis_available=bool(lengths),
-        unconsumed_queues=_unconsumed_queues(workers) if lengths else [],
-        beat_silence_seconds=_beat_silence_seconds(workers, now) if lengths else None,
-        rate_limited=put_off[0].total_waiting - put_off[0].total_retries if put_off else 0,
-        retries=put_off[0].total_retries if put_off else 0,
-        next_retry=put_off[0].earliest_retry_at if put_off else None,
-        uncertain=unsettled,
-        expired_leases=lost,
+        providers=[line(ThrottleScope.provider, name, providers.configured_rate(name)) for name in listed],
+        more_providers=len(throttled) + len(others) - len(listed),
+        redis_available=bool(queue_lengths),
+        unconsumed_queues=_unconsumed_queues(workers) if queue_lengths else [],
+        beat_silence_seconds=_beat_silence_seconds(workers, now) if queue_lengths else None,
+        rate_limited=postponed[0].total_waiting - postponed[0].total_retries if postponed else 0,
+        retries=postponed[0].total_retries if postponed else 0,
+        next_retry=postponed[0].earliest_retry_at if postponed else None,
+        uncertain=uncertain,
+        expired_leases=expired_leases,
         depths=depths,
     )
 
@@ -233,7 +233,7 @@ def _any_postponed(
     active_throttles: Mapping[tuple[ThrottleScope, str], ThrottleState],
     now: datetime,
 ) -> bool:
-    """Whether deliveries may wait for single destinations while others go out."""
+    """Return whether deliveries to some domains may be postponed while others are sent."""
     relays = [active_throttles.get((ThrottleScope.relay, route.relay)) for route in routes]
     if all(relay is not None and relay.is_open(now) for relay in relays):
         return False
@@ -252,25 +252,27 @@ def _queue_status(
 
 
 def _flow_rates(depth: QueueDepth, previous: QueueSnapshot | None, now: datetime) -> FlowRates:
-    """What entered and what left a queue a second since the picture before."""
-    earlier = next((one for one in previous.depths if one.queue == depth.queue), None) if previous else None
+    """Return the inflow and outflow of a queue per second since the previous snapshot."""
+    earlier = next((other for other in previous.depths if other.queue == depth.queue), None) if previous else None
     if previous is None or earlier is None:
         return None, None
     seconds = max((now - previous.at) / timedelta(seconds=1), 0.001)
-    # Issues that ended take their counts along: that is no flow.
+    # Finished issues are no longer counted, which can make a difference negative.
     entering, leaving = depth.entered - earlier.entered, depth.completed - earlier.completed
     return max(0.0, entering / seconds), max(0.0, leaving / seconds)
 
 
 def _unconsumed_queues(workers: Sequence[WorkerHeartbeat]) -> list[str]:
-    """The queues that no present worker takes from."""
-    served = {queue for one in workers for queue in one.queues}
+    """Return the queues that no live worker consumes."""
+    served = {queue for worker in workers for queue in worker.queues}
     return [queue for queue in QUEUES if queue not in served]
 
 
 def _beat_silence_seconds(workers: Sequence[WorkerHeartbeat], now: datetime) -> float | None:
-    """How long ago a worker last took a task of the clock's; since its start, if it never did."""
-    last = [one.last_consumed.get("scheduler", one.started_at) for one in workers if "scheduler" in one.queues]
+    """Return the seconds since a worker last ran the scheduler task, or since its start if it never did."""
+    last = [
+        worker.last_consumed.get("scheduler", worker.started_at) for worker in workers if "scheduler" in worker.queues
+    ]
     return now.timestamp() - max(last) if last else None
 
 
@@ -278,13 +280,13 @@ _FOREVER = datetime(9000, 1, 1, tzinfo=UTC)
 
 
 class SuspendResult(NamedTuple):
-    """What a name was taken for: a relay's, a group's, or a receiving domain."""
+    """What a name was resolved to: a relay, or a provider or receiving domain."""
 
     scope: ThrottleScope
     name: str
     previous_state: EndpointState
     has_subscribers: bool = True
-    """False for a domain at which nobody reads."""
+    """False for a domain without subscribers."""
 
 
 def suspend(
@@ -295,41 +297,43 @@ def suspend(
     until: datetime | None,
     suspend_reason: str,
 ) -> SuspendResult:
-    """Let nothing go to a relay or a destination, before ``until`` or before ``release``. Raises NoSuchName.
+    """Suspend a relay, provider or domain until a time, or until it is resumed. Raises EndpointNotFound.
 
-    Without ``why``, what was said of a hold by hand that this one replaces stands on.
+    Without a reason, that of an earlier suspension is kept.
     """
-    kind, found = _find_endpoint(routes, providers, name)
+    kind, endpoint = _find_endpoint(routes, providers, name)
     now = datetime.now(UTC)
 
-    def held(one: ThrottleState) -> ThrottleState:
-        suspended = one.endpoint_state(now) is EndpointState.suspended
-        reason = suspend_reason or (one.reason if suspended else "suspended by hand")
-        return replace(one, open_until=until or _FOREVER, trips=0, probe_lease_until=None, manual=True, reason=reason)
+    def suspended(throttle: ThrottleState) -> ThrottleState:
+        replaces = throttle.endpoint_state(now) is EndpointState.suspended
+        reason = suspend_reason or (throttle.reason if replaces else "suspended by hand")
+        return replace(
+            throttle, open_until=until or _FOREVER, trips=0, probe_lease_until=None, manual=True, reason=reason
+        )
 
-    known = True
-    if kind is ThrottleScope.provider and found not in [group.name for group in providers.configured]:
+    has_subscribers = True
+    if kind is ThrottleScope.provider and endpoint not in [group.name for group in providers.configured]:
         with database.transaction() as session:
-            known = queues.has_subscribers_at(session, found)
+            has_subscribers = queues.has_subscribers_at(session, endpoint)
     with database.transaction() as session:
-        before, _ = throttles.update(session, kind, found, held)
-    return SuspendResult(kind, found, before.endpoint_state(now), known)
+        before, _ = throttles.update(session, kind, endpoint, suspended)
+    return SuspendResult(kind, endpoint, before.endpoint_state(now), has_subscribers)
 
 
 def resume(database: Database, routes: Sequence[RelayRoute], providers: Providers, name: str) -> SuspendResult:
-    """Let mail go there again at full rate, whatever held it back. Raises NoSuchName."""
-    kind, found = _find_endpoint(routes, providers, name)
+    """Resume a relay, provider or domain at its full rate, whatever stopped or slowed it. Raises EndpointNotFound."""
+    kind, endpoint = _find_endpoint(routes, providers, name)
     now = datetime.now(UTC)
     with database.transaction() as session:
         before, _ = throttles.update(
-            session, kind, found, lambda one: replace(one.close(), rate=None, target_rate=None)
+            session, kind, endpoint, lambda throttle: replace(throttle.close(), rate=None, target_rate=None)
         )
         batches.requeue_postponed(session, now)
-    return SuspendResult(kind, found, before.endpoint_state(now))
+    return SuspendResult(kind, endpoint, before.endpoint_state(now))
 
 
 def delete_recovered(database: Database, now: datetime) -> None:
-    """Let go of what was slowed down and has its old rate again."""
+    """Delete throttles that have been back at their full rate for a day."""
     with database.transaction() as session:
         throttles.delete_recovered(session, now - timedelta(days=1))
 
@@ -343,4 +347,4 @@ def _find_endpoint(routes: Sequence[RelayRoute], providers: Providers, name: str
     if "." in name:
         return ThrottleScope.provider, providers.for_address(f"@{name}")
     known = ", ".join([*(route.relay for route in routes), *groups.values()])
-    raise EndpointNotFound(f"“{name}” is no relay and no receiving domain; there is {known}, and any domain.")
+    raise EndpointNotFound(f"“{name}” is neither a relay nor a receiving domain. Valid names: {known}, and any domain.")

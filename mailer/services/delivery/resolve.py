@@ -1,7 +1,7 @@
-"""Settle: a person says what became of uncertain deliveries, and has failed ones tried again.
+"""Manual resolution of uncertain deliveries, and retries of failed ones.
 
-The counts of the batches follow the rows in the same transaction. An issue that was sent goes on, and ends by
-itself when the last delivery is done.
+The counts of batches are updated in the same transaction. A sent issue returns to sending, until its last delivery
+is finished.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,13 +22,13 @@ __all__ = ["DeliveryListItem"]
 
 
 class DeliveryNotFound(LookupError):
-    """There is no such issue, or no such delivery that is uncertain."""
+    """There is no such uncertain delivery."""
 
 
 def list_deliveries(
     database: Database, state: DeliveryState, issue: int | None, limit: int | None
 ) -> tuple[int, list[DeliveryListItem]]:
-    """How many deliveries are in a state, of one issue or of all, and the first of them."""
+    """Return the number of deliveries in a state, and up to ``limit`` of them. Without ``issue``, of all issues."""
     with database.transaction() as session:
         if issue is not None:
             issues.lock(session, issue)
@@ -36,27 +36,27 @@ def list_deliveries(
 
 
 def preview(database: Database, issue: int, address_hashes: Mapping[str, bytes] | None) -> list[DeliveryListItem]:
-    """The uncertain deliveries of an issue to these addresses (with their hashes), or all that it has.
+    """Return the uncertain deliveries of an issue, all or those to the given addresses (address → hash).
 
-    Raises IssueNotFound when one of them is not.
+    Raises IssueNotFound, or DeliveryNotFound if the delivery to an address is not uncertain.
     """
     with database.transaction() as session:
         issues.lock(session, issue)
-        _, found = deliveries.list_in_state(session, DeliveryState.uncertain, issue, None)
+        _, rows = deliveries.list_in_state(session, DeliveryState.uncertain, issue, None)
         if address_hashes is None:
-            return found
-        uncertain = {row.subscriber: row for row in found}
+            return rows
+        uncertain = {row.subscriber: row for row in rows}
         return [uncertain[_find_uncertain(session, issue, *pair)] for pair in address_hashes.items()]
 
 
 def _find_uncertain(session: Session, issue: int, address: str, address_hash: bytes) -> int:
     reader = subscribers_store.by_hash(session, address_hash)
-    entry = deliveries.detail(session, issue, reader.id) if reader else None
-    if reader is None or entry is None:
+    delivery = deliveries.detail(session, issue, reader.id) if reader else None
+    if reader is None or delivery is None:
         raise DeliveryNotFound(f"Issue {issue} has no delivery to {address}. Nothing was done.")
-    if entry.state != DeliveryState.uncertain:
+    if delivery.state != DeliveryState.uncertain:
         raise DeliveryNotFound(
-            f"The delivery of issue {issue} to {address} is {entry.state}, not uncertain. Nothing was done."
+            f"The delivery of issue {issue} to {address} is {delivery.state}, not uncertain. Nothing was done."
         )
     return reader.id
 
@@ -70,9 +70,9 @@ def resolve(
     reason: str,
     now: datetime,
 ) -> int:
-    """Settle deliveries that are uncertain; those that are not any more stay as they are. Returns how many.
+    """Resolve uncertain deliveries. Return their number; deliveries in another state are not changed.
 
-    Raises WrongState when a cancelled issue is to be sent again.
+    Raises InvalidIssueState if a delivery of a cancelled issue should be resent.
     """
     with database.transaction() as session:
         row = issues.lock(session, issue)
@@ -92,12 +92,12 @@ class RetryPlan:
     retried: int
     ineligible: Mapping[SkipReason, int]
     other_code: int
-    """They have another reply code than those that were asked for."""
+    """Deliveries that failed with a code that was not requested."""
     state: IssueState
 
 
 def plan_retry(database: Database, issue: int, codes: Sequence[str], now: datetime) -> RetryPlan:
-    """Return what ``retry`` would do. Raises InvalidReplyCode, IssueNotFound or InvalidIssueState."""
+    """Return what ``retry`` would do, without doing it. Raises InvalidReplyCode, IssueNotFound or InvalidIssueState."""
     with database.transaction() as session:
         row = issues.lock(session, issue)
         failed = resolution_store.failed(session, _check_resendable(row), reply_pattern(codes), now)
@@ -105,8 +105,10 @@ def plan_retry(database: Database, issue: int, codes: Sequence[str], now: dateti
 
 
 def retry(database: Database, issue: int, codes: Sequence[str], actor: str, now: datetime) -> RetryPlan:
-    """Retry failed deliveries, with one of these codes or with any, but for subscribers who must not be mailed any
-    more. The same twice tries once. Raises InvalidReplyCode, IssueNotFound or InvalidIssueState."""
+    """Retry failed deliveries, all or those with one of these reply codes, to subscribers who are still eligible.
+
+    Idempotent until the retry fails. Raises InvalidReplyCode, IssueNotFound or InvalidIssueState.
+    """
     with database.transaction() as session:
         row = issues.lock(session, issue)
         failed = resolution_store.failed(session, _check_resendable(row), reply_pattern(codes), now)
@@ -124,9 +126,9 @@ def _retry_plan(row: Issue, failed: FailedDeliveries, retried: int) -> RetryPlan
 
 
 def _check_resendable(row: Issue) -> int:
-    """The issue, if something of it may still be sent."""
+    """Return the issue's id. Raises InvalidIssueState if its deliveries cannot be sent again."""
     if row.state not in (IssueState.sending, IssueState.paused, IssueState.sent):
-        raise InvalidIssueState(f"Issue {row.id} is {row.state.value}: nothing of it can be sent again.")
+        raise InvalidIssueState(f"Issue {row.id} is {row.state.value}: its deliveries cannot be sent again.")
     return row.id
 
 

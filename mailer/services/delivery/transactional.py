@@ -1,7 +1,7 @@
-"""Notes: mails about a subscription (confirm, welcome, the link of one's own page) go out one by one.
+"""Sends transactional emails about single subscriptions, such as confirmations and magic links.
 
-They are written as rows by whoever wants one sent. Sending is at least once, under the same Message-ID each time:
-a worker that is killed between the relay's answer and the record sends a note again.
+Services add them as rows. They are sent at least once, with the same Message-ID: a worker that is killed after the
+relay's reply and before the commit sends an email again.
 """
 
 import random
@@ -37,11 +37,11 @@ from mailer.store.transactional import TransactionalContext
 
 _NEW_ADDRESS_KINDS = (TransactionalEmailKind.address_new,)
 _ACTIVE_SUBSCRIPTION_KINDS = (TransactionalEmailKind.welcome, TransactionalEmailKind.preferences_changed)
-"""Kinds that make sense as long as the subscription does."""
+"""Kinds that are only sent while the subscription is active."""
 
 
 class _NullJournal:
-    """No journal: a note that was perhaps taken is sent again."""
+    """A journal that records nothing. An email with an unknown outcome is sent again."""
 
     def before_final_dot(self, key: Hashable) -> None: ...
 
@@ -58,17 +58,17 @@ class _Recipient:
 @dataclass(frozen=True, slots=True)
 class TransactionalLimits:
     lease: timedelta = timedelta(minutes=2)
-    """For which claimed emails are a worker's own without a sign of life."""
+    """How long a worker owns claimed emails before it must renew the lease."""
     retry_interval: timedelta = timedelta(minutes=2)
     other_relay_delay: timedelta = timedelta(seconds=1)
-    """Until an email that was not tried is due again: sooner than its relay, so that another one has its turn."""
+    """Delay after an email could not be attempted. Shorter than the relay's breaker, so that another relay is used."""
     queue_lifetime: timedelta = timedelta(days=2)
     emails_per_round: int = 50
 
 
 @dataclass(frozen=True, slots=True)
 class TransactionalSender:
-    """Sends emails to single subscribers; several workers may do so at once."""
+    """Sends the transactional emails that are due. Several workers may run it at once."""
 
     database: Database
     smtp_pool: SmtpPool
@@ -79,11 +79,11 @@ class TransactionalSender:
     signer: Signer
     clock: Clock
     bounce_domain: str
-    """Empty: the domain of the newsletter's sender."""
+    """Empty for the domain of the newsletter's sender."""
     limits: TransactionalLimits = TransactionalLimits()
 
     def send_due(self, now: datetime) -> int:
-        """Send some of the emails that are due; return how many were handed to the relay."""
+        """Send some of the emails that are due. Return how many were submitted to the relay."""
         began = self.clock.monotonic()
         with self.database.transaction() as session:
             breakers = throttles.load_all(session)
@@ -116,7 +116,7 @@ class TransactionalSender:
                 report = transfer.result(self.limits.lease.total_seconds() / 4)
                 break
             except TimeoutError:
-                # The relay may take ten minutes over one final dot: no other worker sends these emails meanwhile.
+                # A relay may take ten minutes to reply to the final dot. The lease keeps other workers away.
                 until = now + self._since(began) + self.limits.lease
                 with suppress(DatabaseDown), self.database.transaction() as session:
                     transactional.renew_lease(session, claimed, until)
@@ -129,7 +129,7 @@ class TransactionalSender:
     def _build_envelopes(
         self, session: Session, contexts: Sequence[TransactionalContext], now: datetime
     ) -> list[Envelope]:
-        """Build the messages; give up the emails that are obsolete or cannot be built."""
+        """Build the messages. Give up emails that are obsolete or cannot be built."""
         envelopes = []
         for context in contexts:
             reason = _obsolete_reason(session, context)
@@ -167,7 +167,7 @@ class TransactionalSender:
         elif decision.state is DeliveryState.failed:
             record(given_up_at=now)
             if decision.suppression_reason and context.subscriber and email.kind not in _NEW_ADDRESS_KINDS:
-                # Without the address that it quotes: a suppression outlives its subscriber.
+                # The reply may quote the address, and the suppression is kept after an erasure.
                 subscribers.suppress(
                     session,
                     context.subscriber.address_hash,
@@ -188,12 +188,12 @@ class TransactionalSender:
         domain = self.bounce_domain or newsletter.sender_domain
         recipient, smtputf8 = to_smtp(to.address)
         token = self.urls.transactional_token(newsletter.id, context.email.id)
-        leaving: tuple[str, str] | None = None
+        unsubscribe: tuple[str, str] | None = None
         if context.subscriber and context.email.kind in _ACTIVE_SUBSCRIPTION_KINDS:
             mail = f"unsubscribe+{self.urls.unsubscribe_token(newsletter.id, context.subscriber.id)}@{domain}"
-            leaving = (self.urls.unsubscribe_url(newsletter.id, context.subscriber.id), mail)
+            unsubscribe = (self.urls.unsubscribe_url(newsletter.id, context.subscriber.id), mail)
         rendered = self.renderer.render(
-            _content(context, _link_url(context, self.urls, now), leaving[0] if leaving else "", now)
+            _content(context, _link_url(context, self.urls, now), unsubscribe[0] if unsubscribe else "", now)
         )
         head = TransactionalHeaders(
             sender_name=newsletter.sender_name,
@@ -205,7 +205,7 @@ class TransactionalSender:
             date=format_datetime(now),
             message_id=f"{token}@{domain}",
             language=context.email.language,
-            unsubscribe=leaving,
+            unsubscribe=unsubscribe,
         )
         template = compile_message(transactional_headers(head), rendered.text, rendered.html, {})
         segments = template.fill({})
@@ -222,17 +222,17 @@ class TransactionalSender:
 
 def _update_breaker(session: Session, relay: str, results: Sequence[TransferResult], now: datetime) -> None:
     """Open the breaker of a relay that cannot be used, and close it when it answers again."""
-    trouble = next((result for result in results if result.outcome is Outcome.RELAY_UNAVAILABLE), None)
-    held = throttles.load_all(session).get((ThrottleScope.relay, relay))
-    if trouble:
-        said = redact_addresses(str(trouble.reply) if trouble.reply else trouble.detail)
-        throttles.update(session, ThrottleScope.relay, relay, partial(ThrottleState.trip, now=now, reason=said))
-    elif held and held.is_half_open(now) and any(result.reply for result in results):
+    failure = next((result for result in results if result.outcome is Outcome.RELAY_UNAVAILABLE), None)
+    throttle = throttles.load_all(session).get((ThrottleScope.relay, relay))
+    if failure:
+        reason = redact_addresses(str(failure.reply) if failure.reply else failure.detail)
+        throttles.update(session, ThrottleScope.relay, relay, partial(ThrottleState.trip, now=now, reason=reason))
+    elif throttle and throttle.is_half_open(now) and any(result.reply for result in results):
         throttles.update(session, ThrottleScope.relay, relay, partial(ThrottleState.recover, now=now))
 
 
 def _obsolete_reason(session: Session, context: TransactionalContext) -> str:
-    """Why a note is not to be sent after all; empty when it is."""
+    """Return why an email is no longer needed; empty if it is."""
     kind = context.email.kind
     if kind is TransactionalEmailKind.confirm:
         assert context.signup
@@ -256,7 +256,7 @@ def _obsolete_reason(session: Session, context: TransactionalContext) -> str:
 
 def _recipient(context: TransactionalContext) -> _Recipient:
     if context.signup:
-        # No name: whoever filled in the form may have written anything there.
+        # No name: anyone may have filled in the form.
         return _Recipient(context.email.id, context.signup.address, "")
     assert context.subscriber
     if context.change and context.email.kind in _NEW_ADDRESS_KINDS:
@@ -282,9 +282,11 @@ def _content(context: TransactionalContext, link: str, unsubscribe: str, now: da
     newsletter, language = context.newsletter, context.email.language
     chains, default = newsletter.fallbacks, newsletter.default_language
     mask = context.signup.sections if context.signup else context.subscription.sections if context.subscription else 0
-    other = ""
+    other_address = ""
     if context.change and context.subscriber:
-        other = context.subscriber.address if context.email.kind in _NEW_ADDRESS_KINDS else context.change.address
+        other_address = (
+            context.subscriber.address if context.email.kind in _NEW_ADDRESS_KINDS else context.change.address
+        )
     name = localize(newsletter.names, language, chains, default).text
     subscription = context.subscription
     paused_until = subscription.paused_until if subscription else None
@@ -306,7 +308,7 @@ def _content(context: TransactionalContext, link: str, unsubscribe: str, now: da
         languages=tuple(
             context.signup.languages if context.signup else context.subscriber.languages if context.subscriber else ()
         ),
-        masked_address=masked(other) if other else "",
+        masked_address=masked(other_address) if other_address else "",
         monthly=subscription is not None and subscription.frequency == Frequency.monthly,
         text_only=context.subscriber is not None and context.subscriber.text_only,
         paused_until=paused_until if paused_until and paused_until > now else None,

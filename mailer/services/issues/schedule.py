@@ -1,4 +1,4 @@
-"""A coordinator's orders to an issue: when it goes out, how fast, and stopping it. Only rows are written here."""
+"""Scheduling, pausing, rate-limiting and cancelling issues. Only rows are written; workers act on them."""
 
 from datetime import datetime, timedelta, timezone
 
@@ -14,19 +14,19 @@ from mailer.store import batches, deliveries, issues, ledger
 from mailer.store.database import Database
 
 EARLIEST_TIME_ZONE = timezone(timedelta(hours=14))
-"""The zone whose clocks are furthest ahead."""
+"""The first time zone in which a local time is reached."""
 
 
 def schedule_local_time(database: Database, issue: int, at: datetime, actor: str) -> None:
-    """Let an approved issue go out when it is ``at`` (without a time zone) on each reader's own clock.
+    """Schedule an approved issue for ``at`` in each reader's time zone.
 
-    The audience is frozen when that time comes in the first time zone. Raises WrongState.
+    The audience is frozen when that time is reached in the first time zone. Raises InvalidIssueState.
     """
     _schedule(database, issue, at.replace(tzinfo=EARLIEST_TIME_ZONE), at, f"{at.isoformat()} local time", actor)
 
 
 def schedule(database: Database, issue: int, at: datetime, actor: str) -> None:
-    """Let an approved issue go out at ``at``; a time that has passed means now. Raises WrongState."""
+    """Schedule an approved issue for ``at``; a time in the past means now. Raises InvalidIssueState."""
     _schedule(database, issue, at, None, at.isoformat(), actor)
 
 
@@ -43,10 +43,10 @@ def _schedule(
 
 
 def unschedule(database: Database, issue: int, actor: str) -> None:
-    """Take a scheduled issue back to approved. Raises WrongState."""
+    """Return a scheduled issue to approved. Raises InvalidIssueState."""
     with database.transaction() as session:
         row = issues.lock(session, issue)
-        # Not check_move: a draft, too, may become approved, but only by being looked over.
+        # check_transition would also allow a draft, which must be approved instead.
         if row.state is not IssueState.scheduled:
             raise InvalidIssueState(f"Issue {issue} is {row.state.value}, not scheduled.")
         row.state, row.scheduled_at = IssueState.approved, None
@@ -54,7 +54,7 @@ def unschedule(database: Database, issue: int, actor: str) -> None:
 
 
 def reopen(database: Database, issue: int, actor: str) -> None:
-    """Take an approval back, so that the text can be changed."""
+    """Withdraw an approval, so that the text can be changed. Raises InvalidIssueState."""
     with database.transaction() as session:
         row = issues.lock(session, issue)
         if row.state is not IssueState.draft:
@@ -64,7 +64,7 @@ def reopen(database: Database, issue: int, actor: str) -> None:
 
 
 def pause(database: Database, issue: int, actor: str, reason: str = "") -> None:
-    """Stop handing out; what is with the relay finishes."""
+    """Pause sending. Messages in flight are finished. Raises InvalidIssueState."""
     with database.transaction() as session:
         row = issues.lock(session, issue)
         if row.state is not IssueState.paused:
@@ -85,25 +85,28 @@ def resume(database: Database, issue: int, actor: str) -> None:
 
 
 def set_max_rate(database: Database, issue: int, max_rate: float | None, actor: str) -> None:
-    """Let an issue take no more than ``rate`` messages a second, from the next moment on; None: no limit."""
+    """Limit an issue to ``max_rate`` messages per second, effective immediately; None removes the limit."""
     with database.transaction() as session:
         row = issues.lock(session, issue)
         if row.state in (IssueState.sent, IssueState.cancelled):
-            raise InvalidIssueState(f"Issue {issue} is {row.state.value}: there is nothing left to slow down.")
+            raise InvalidIssueState(f"Issue {issue} is {row.state.value}: its rate can no longer be changed.")
         row.max_rate = max_rate
         issues.log(session, issue, actor, IssueEventKind.limited, f"{max_rate:g}/s" if max_rate else "no limit")
 
 
 def cancel(database: Database, issue: int, actor: str, now: datetime) -> int:
-    """End an issue for good; returns how many readers will not get it. Mail that went out stays out."""
+    """Cancel an issue permanently. Return how many readers will not receive it.
+
+    Mail already sent is not affected. Raises InvalidIssueState.
+    """
     with database.transaction() as session:
         row = issues.lock(session, issue)
-        if row.state is not IssueState.cancelled:  # else the second step was cut off, and is done again
+        if row.state is not IssueState.cancelled:  # otherwise only the interrupted second step is repeated
             check_transition(issue, row.state, IssueState.cancelled)
             row.state, row.finished_at = IssueState.cancelled, row.finished_at or now
             issues.log(session, issue, actor, IssueEventKind.cancelled)
     with database.transaction() as session:
-        # The state stands by now, so no worker takes any more; those that are taking are waited for.
+        # The new state is committed, so workers reserve no more deliveries. This waits for those that are reserving.
         ledger.cancel_pending(session, issue, now)
-        # Perhaps the clock was quicker: what counts is what the ledger says.
+        # The scheduler may have skipped some already, so the ledger is counted.
         return deliveries.count_skip_reasons(session, issue).get(SkipReason.cancelled, 0)

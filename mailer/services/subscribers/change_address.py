@@ -1,4 +1,4 @@
-"""Change of address: both addresses confirm it, so that nobody moves somebody else."""
+"""Change of address. Both the old and the new address must confirm it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,59 +28,59 @@ _MAX_CHANGES_PER_DAY = 3
 
 
 class SameAddress(ValueError):
-    """It is the address that the reader has already."""
+    """The new address is the same as the current one."""
 
 
 @dataclass(frozen=True, slots=True)
 class AddressChangePage:
-    """A change of address as its pages show it; both addresses are masked."""
+    """The data of the confirmation pages. Both addresses are masked."""
 
     frame: PageFrame
     old_address: str
     new_address: str
     is_new_address: bool
-    """Whether the page belongs to the new address."""
+    """Whether the link was sent to the new address."""
     confirmed: bool
-    """By this end."""
+    """Whether this address has confirmed the change."""
     completed: bool
 
 
 def request(
     database: Database, ref: SubscriptionRef, address: str, address_hash: bytes, language: str, now: datetime
 ) -> bool:
-    """Have both ends asked; False when there is no such reader. Raises SameAddress.
+    """Send a confirmation link to both addresses. Return False if there is no such subscription.
 
-    Whether the new address is known here already shows in nothing. After some changes in a day, nothing more
-    is sent.
+    The result does not reveal whether the new address is already subscribed. Above the daily limit, nothing is sent.
+    Raises SameAddress.
     """
     with database.transaction() as session:
-        found = subscribers.resolve(session, ref)
-        if found is None:
+        context = subscribers.resolve(session, ref)
+        if context is None:
             return False
-        if found.subscriber.address_hash == address_hash:
+        if context.subscriber.address_hash == address_hash:
             raise SameAddress(SameAddress.__doc__)
-        for who in (b"move" + found.subscriber.address_hash, b"move" + address_hash):
-            if rate_limits.hit(session, who, now, _DAY) > _MAX_CHANGES_PER_DAY:
+        for limit_key in (b"move" + context.subscriber.address_hash, b"move" + address_hash):
+            if rate_limits.hit(session, limit_key, now, _DAY) > _MAX_CHANGES_PER_DAY:
                 return True
         change = signups.add_change(
             session,
             AddressChange(
-                subscriber_id=found.subscriber.id,
-                newsletter_id=found.newsletter.id,
+                subscriber_id=context.subscriber.id,
+                newsletter_id=context.newsletter.id,
                 address=address,
                 address_hash=address_hash,
                 created_at=now,
             ),
         )
         for kind in (TransactionalEmailKind.address_old, TransactionalEmailKind.address_new):
-            transactional.add(session, kind, found.newsletter.id, language, now, change=change)
+            transactional.add(session, kind, context.newsletter.id, language, now, change=change)
         return True
 
 
 def view(
     database: Database, change: int, is_new_address: bool, preferred_languages: Sequence[str], now: datetime
 ) -> AddressChangePage | None:
-    """None when there is no such change, or not any more."""
+    """Return the confirmation page, or None if the change does not exist or has expired."""
     with database.transaction() as session:
         row = signups.change_by_id(session, change)
         return _page(session, row, is_new_address, preferred_languages) if row and _is_pending(row, now) else None
@@ -89,7 +89,10 @@ def view(
 def confirm(
     database: Database, change: int, is_new_address: bool, preferred_languages: Sequence[str], now: datetime
 ) -> AddressChangePage | None:
-    """One end agrees; when both have, the reader has moved. Twice is the same as once."""
+    """Confirm a change for one address, and complete it once both have confirmed. Idempotent.
+
+    Return None if the change does not exist or has expired.
+    """
     with database.transaction() as session:
         row = signups.lock_change(session, change)
         if row is None or not _is_pending(row, now):
@@ -107,13 +110,13 @@ def _complete(session: Session, row: AddressChange, now: datetime) -> None:
     reader = subscribers.by_id(session, row.subscriber_id)
     assert reader is not None
     if (other := subscribers.by_hash(session, row.address_hash)) and other.id != reader.id:
-        # Both mailboxes are theirs: what they have at the new address is brought along.
+        # Both addresses belong to the same person, so the two subscribers are merged.
         personal_data.merge(session, other.id, reader.id, now)
     suppression = subscribers.suppression(session, row.address_hash)
     if suppression and suppression.source in LIFTED_BY_OPT_IN:
         subscribers.lift_suppression(session, row.address_hash)
-    # Or a list of before brings them back here, even when they have left since. Nothing else leads from the old
-    # address to them any more: whatever stays of it is beyond the reach of erasing them.
+    # Without the suppression, importing an old list would add the old address again. Sign-ups are deleted now
+    # because an erasure of the subscriber would no longer find them by the old address.
     personal_data.suppress_hash(
         session, reader.address_hash, SuppressionReason.address_changed, SuppressionSource.subscriber
     )
@@ -134,7 +137,7 @@ def _page(
     newsletter = newsletters.by_id(session, row.newsletter_id)
     reader = subscribers.by_id(session, row.subscriber_id)
     assert reader is not None
-    # Once it is done, the row holds what is shown of the old address.
+    # Once the change is completed, the row holds the masked old address.
     old, new = (row.address, reader.address) if row.done_at else (reader.address, row.address)
     return AddressChangePage(
         frame=newsletters.page_frame(newsletter, [*preferred_languages, *reader.languages]),

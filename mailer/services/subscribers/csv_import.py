@@ -1,4 +1,4 @@
-"""Subscribers: readers come in from a file, each with the evidence of their consent."""
+"""Imports subscribers from a CSV file, each with a record of their consent."""
 
 import codecs
 import csv
@@ -30,15 +30,15 @@ __all__ = ["ImportRefused", "ImportReport", "Progress", "default_rejects_path", 
 _BLOCK_BYTES = 1 << 20
 _ANALYZE_MIN_ROWS = 10_000
 _MAX_CONCURRENT_CHUNKS = 2
-"""Chunks that are stored at once: most of the work is PostgreSQL's, which gives each connection one core."""
+"""Most of the work is PostgreSQL's, which uses one core per connection."""
 _PARTIAL_IMPORT_ADVICE = (
-    "What was stored stays: import the file again when the database answers, and the rest is added."
+    "What was stored is kept. Import the file again when the database is available to add the rest."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far an import is: lines read so far, and bytes read of all the bytes of the file."""
+    """The progress of an import: lines stored, and bytes read of the file."""
 
     lines: int
     bytes_read: int
@@ -47,23 +47,23 @@ class Progress:
 
 @dataclass(slots=True)
 class ImportReport:
-    """What became of the lines of a file: ``lines`` is the sum of the next four. Blank lines are none."""
+    """The result of an import. ``lines`` is the sum of the next four counts, without blank lines."""
 
     lines: int = 0
     added: int = 0
     """New subscriptions to this newsletter."""
     known: int = 0
-    """Had a subscription here, whatever its state: it stays as it is."""
+    """Already subscribed or unsubscribed. The subscription is unchanged."""
     suppressed: int = 0
-    """Must not be mailed: nothing was stored of them."""
+    """Suppressed addresses. Nothing was stored."""
     rejected: int = 0
     seconds: float = 0.0
     rejects_path: Path | None = None
-    """Where the rejected lines were written, when there are any."""
+    """The file with the rejected lines, if there are any."""
 
 
 def default_rejects_path(path: Path) -> Path:
-    """``readers.csv`` → ``readers.rejects.csv``"""
+    """Return ``readers.rejects.csv`` for ``readers.csv``."""
     return path.with_name(f"{path.stem}.rejects.csv")
 
 
@@ -78,19 +78,21 @@ def import_subscribers(
     on_progress: Callable[[Progress], None] | None = None,
     chunk_lines: int = 20_000,
 ) -> ImportReport:
-    """Take in the readers of a CSV file, ``chunk_lines`` to a transaction.
+    """Import the subscribers of a CSV file, ``chunk_lines`` per transaction.
 
-    Killed half way, it can simply be run again: who is in stays as they are. Lines that cannot be taken in go
-    to ``rejects_path`` with the reason; that defaults to a file beside ``source``, and an open file (which
-    must be seekable) has no beside, so there it has to be given. ``pads`` are those of the keyed hash of
-    addresses. Raises ImportRefused, before anything is stored, when the file as a whole cannot be read.
+    Safe to repeat, also after an interrupted run: existing subscriptions are not changed. Rejected lines are written
+    to ``rejects_path`` with the reason. The default is a file next to ``source``; an open file, which must be
+    seekable, needs an explicit path. ``hmac_pads`` are the pads of the keyed address hash. Raises ImportRefused if
+    the file as a whole is invalid; nothing is stored then.
     """
     started = time.monotonic()
     with ExitStack() as stack:
         if isinstance(source, Path):
             rejects_path = rejects_path or default_rejects_path(source)
             if rejects_path.resolve() == source.resolve():
-                raise ImportRefused("The rejected lines would overwrite the file itself: give them another name.")
+                raise ImportRefused(
+                    "The rejected lines would overwrite the imported file: choose another file for them."
+                )
             try:
                 file: BinaryIO = stack.enter_context(source.open("rb"))
             except OSError as error:
@@ -102,26 +104,26 @@ def import_subscribers(
         encoding, size = _check_encoding(file)
         newsletter, sections = _load_newsletter(database, slug)
         text = io.TextIOWrapper(file, encoding=encoding)
-        stack.callback(text.detach)  # it would close a file that is not ours
+        stack.callback(text.detach)  # otherwise it would close the caller's file
         layout = SubscriberCsv(text.readline(), sections, now)
         report = ImportReport()
-        all_new: bool | None = None  # until the first chunk tells
+        all_new: bool | None = None  # unknown until the first chunk is stored
 
         def store(good: CsvSubscribers) -> subscribers.BulkResult:
             nonlocal all_new
             while good:
                 try:
                     with database.transaction() as session:
-                        taken = subscribers.bulk_insert(session, newsletter, good, hmac_pads, all_new=bool(all_new))
+                        result = subscribers.bulk_insert(session, newsletter, good, hmac_pads, all_new=bool(all_new))
                 except subscribers.ConcurrentChange:
                     all_new = False
                 else:
                     if all_new is None:
-                        all_new = taken.known == 0
-                    return taken
+                        all_new = result.known == 0
+                    return result
             return subscribers.BulkResult(0, 0, 0)
 
-        # While chunks are stored the next is read, and each is reported once it is committed, in their order.
+        # The next chunk is read while others are stored. Results are reported in order, after the commit.
         with (
             _reject_writer(rejects_path, layout) as reject,
             ThreadPoolExecutor(_MAX_CONCURRENT_CHUNKS) as pool,
@@ -129,12 +131,12 @@ def import_subscribers(
 
             def finish_chunk(storing: Future[subscribers.BulkResult], bad: list[RejectedRow], read: int) -> None:
                 try:
-                    taken = storing.result()
+                    result = storing.result()
                 except DatabaseDown as error:
                     raise DatabaseDown(f"{error}. {_PARTIAL_IMPORT_ADVICE}") from error
-                report.added += taken.added
-                report.known += taken.known
-                report.suppressed += taken.suppressed
+                report.added += result.added
+                report.known += result.known
+                report.suppressed += result.suppressed
                 if bad:
                     reject(bad)
                     report.rejects_path = rejects_path
@@ -163,14 +165,14 @@ def _load_newsletter(database: Database, slug: str) -> tuple[int, list[SectionNa
         if newsletter is None:
             known = ", ".join(newsletters.slugs(session)) or "none yet"
             raise ImportRefused(f"There is no newsletter “{slug}”. There is: {known}.")
-        found = newsletters.sections(session, newsletter.id)
-        return newsletter.id, [SectionNames(section.key, section.bit, section.titles) for section in found]
+        sections = newsletters.sections(session, newsletter.id)
+        return newsletter.id, [SectionNames(section.key, section.bit, section.titles) for section in sections]
 
 
 def _check_encoding(file: BinaryIO) -> tuple[str, int]:
-    """The encoding of a file that is text from beginning to end, and its size in bytes. Raises ImportRefused.
+    """Return the encoding and the size in bytes. Raises ImportRefused if the file is not valid text.
 
-    To read it all once beforehand costs little, and no file of the wrong encoding is ever half taken in.
+    The whole file is decoded in advance, so that a file with encoding errors is never partly imported.
     """
     file.seek(0)
     head = file.read(4)
@@ -186,7 +188,7 @@ def _check_encoding(file: BinaryIO) -> tuple[str, int]:
         try:
             text = decoder.decode(block, final=not block)
         except UnicodeDecodeError as error:
-            pending = len(error.object) - len(block)  # bytes that the decoder held back from the block before
+            pending = len(error.object) - len(block)  # bytes left over from the previous block
             line += error.object[: error.start].count(b"\n")
             where = f"Byte {size - pending + error.start + 1}, on line {line},"
             raise ImportRefused(f"{where} is not {title}: save the file as “CSV UTF-8”.") from None
@@ -195,21 +197,23 @@ def _check_encoding(file: BinaryIO) -> tuple[str, int]:
         if not block:
             break
         if len(block) == _BLOCK_BYTES and "\n" not in text and "\r" not in text:
-            raise ImportRefused(f"Line {line} is longer than a million bytes: this is no list of readers.")
+            raise ImportRefused(f"Line {line} is longer than a million bytes: this is not a list of subscribers.")
     file.seek(0)
     return encoding, size
 
 
 @contextmanager
 def _reject_writer(path: Path, layout: SubscriberCsv) -> Iterator[Callable[[list[RejectedRow]], None]]:
-    """What writes rejected lines to a file, which comes to be with the first of them."""
+    """Yield a function that writes rejected lines. The file is created with the first of them."""
     try:
-        with path.open("a+", encoding="utf-8-sig", errors="replace", newline="") as there:
-            there.seek(0)
-            head = there.readline()
+        with path.open("a+", encoding="utf-8-sig", errors="replace", newline="") as existing_file:
+            existing_file.seek(0)
+            head = existing_file.readline()
         if head and not head.startswith(layout.delimiter.join(REJECT_COLUMNS)):
-            raise ImportRefused(f"{path} is there already and holds something else: give the rejects another name.")
-        path.unlink()  # those of an earlier run
+            raise ImportRefused(
+                f"{path} already exists and contains something else: choose another file for the rejected lines."
+            )
+        path.unlink()  # from an earlier run
     except OSError as error:
         raise ImportRefused(f"Rejected lines cannot be written to {path}: {error.strerror}.") from None
     with ExitStack() as stack:
@@ -218,7 +222,7 @@ def _reject_writer(path: Path, layout: SubscriberCsv) -> Iterator[Callable[[list
         def reject(entries: list[RejectedRow]) -> None:
             nonlocal writer
             if writer is None:
-                # With a BOM, by which spreadsheets know UTF-8.
+                # Spreadsheet programs recognise UTF-8 by the BOM.
                 file = stack.enter_context(path.open("w", encoding="utf-8-sig", newline="", buffering=_BLOCK_BYTES))
                 writer = csv.writer(file, delimiter=layout.delimiter)
                 writer.writerow([*REJECT_COLUMNS, *layout.columns])

@@ -1,4 +1,4 @@
-"""Mail to a subscriber that is with a relay at this moment."""
+"""Mail to a subscriber that a worker is sending at this moment."""
 
 import time
 from collections.abc import Collection
@@ -8,23 +8,22 @@ from mailer.store.database import Database, Session
 
 _POLL_SECONDS = 0.05
 _MAX_POLLS = 200
-"""Ten seconds."""
 
 
 def has_mail_in_flight(session: Session, newsletters: Collection[int], subscriber: int) -> bool:
-    """Return whether a worker has mail of these newsletters for a subscriber in hand.
+    """Return whether a worker is sending mail of these newsletters to a subscriber.
 
-    Until the transaction ends no worker reserves more.
+    No worker can reserve more of it until the transaction ends.
     """
     for newsletter in newsletters:
         for issue in batches.issues_with_unfinished_batch(session, newsletter, subscriber):
-            # A worker that reserves deliveries holds the batch: once it is ours, its reservation is committed.
+            # A worker locks the batch while it reserves deliveries. With our lock, its reservation is committed.
             batches.lock_for_subscriber(session, issue, subscriber)
     return any(deliveries.issues_in_flight(session, subscriber, newsletter) for newsletter in newsletters)
 
 
 def wait_for_mail_in_flight(database: Database, newsletters: Collection[int], subscriber: int) -> bool:
-    """Wait until no worker has mail for a subscriber in hand; return False when that takes too long."""
+    """Wait until no worker is sending mail to a subscriber. Return False after ten seconds."""
     for _ in range(_MAX_POLLS):
         with database.transaction() as session:
             if not has_mail_in_flight(session, newsletters, subscriber):

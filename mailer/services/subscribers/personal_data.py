@@ -1,4 +1,4 @@
-"""Rights: everything held about a person, printed; and all of it let go, but for a keyed hash."""
+"""Export, summary and erasure of a person's data."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -24,12 +24,12 @@ PersonalData = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
 class MailInTransit(RuntimeError):
-    """A mail to this person is being sent right now. Please try again in a minute."""
+    """An email to this person is being sent right now. Please try again in a minute."""
 
 
 @dataclass(frozen=True, slots=True)
 class ErasureResult:
-    """What was let go; ``known`` is False when there was nothing."""
+    """The counts of erased rows. ``known`` is False if there was nothing to erase."""
 
     known: bool
     subscriptions: int
@@ -37,7 +37,7 @@ class ErasureResult:
 
 
 def export(database: Database, address_hash: bytes) -> PersonalData:
-    """All that is held about whoever has the address with this keyed hash."""
+    """Return all data about the address with this keyed hash."""
     with database.transaction() as session:
         reader = subscribers.by_hash(session, address_hash)
         return personal_data.export_rows(session, reader.id if reader else None, address_hash)
@@ -50,8 +50,11 @@ def export_subscriber(database: Database, subscriber: int) -> PersonalData | Non
 
 
 def erase(database: Database, address_hash: bytes, now: datetime) -> ErasureResult:
-    """Let a person go, at their wish. Counts stay and lead to nobody; the keyed hash stays, so that no list
-    brings the address back. Raises OnItsWay."""
+    """Erase a person's data on request.
+
+    Anonymous counts are kept. The keyed hash of the address is kept too, so that no import adds it again. Raises
+    MailInTransit.
+    """
     with database.transaction() as session:
         reader = subscribers.by_hash(session, address_hash)
         subscriber = reader.id if reader else None
@@ -73,7 +76,7 @@ def erase(database: Database, address_hash: bytes, now: datetime) -> ErasureResu
 
 
 def erase_subscriber(database: Database, subscriber: int, now: datetime) -> bool:
-    """The same for whom a link belongs to; False when there is no such subscriber. Raises OnItsWay."""
+    """Erase a subscriber's data. Return False if there is no such subscriber. Raises MailInTransit."""
     with database.transaction() as session:
         reader = subscribers.by_id(session, subscriber)
         address_hash = reader.address_hash if reader else None
@@ -81,55 +84,55 @@ def erase_subscriber(database: Database, subscriber: int, now: datetime) -> bool
 
 
 def _unsubscribe_all(database: Database, subscriber: int, now: datetime) -> None:
-    """End every subscription, and wait for messages that are with the relay at this moment."""
+    """End all subscriptions, then wait for mail in flight."""
     with database.transaction() as session:
-        ties = list(subscribers.subscriptions(session, subscriber))
-        for newsletter in ties:
+        newsletters = list(subscribers.subscriptions(session, subscriber))
+        for newsletter in newsletters:
             subscribers.unsubscribe(session, newsletter, None, subscriber, ConsentChannel.erasure, now)
-    if not wait_for_mail_in_flight(database, ties, subscriber):
+    if not wait_for_mail_in_flight(database, newsletters, subscriber):
         raise MailInTransit(MailInTransit.__doc__)
 
 
 _MAX_DELIVERIES = 5
-"""Issues that are named of all that somebody got or did not get."""
+"""The number of latest issues in the summary."""
 
 
 def summarize(data: PersonalData) -> list[str]:
-    """How somebody stands to each newsletter, in sentences for whoever answers them; empty for nobody."""
-    say = []
+    """Return sentences for staff about a person's subscriptions, consents and latest issues; empty if unknown."""
+    sentences = []
     for reader in data["subscriber"]:
         named = f"{reader['name']} <{reader['address']}>" if reader["name"] else reader["address"]
         text_only = ", as text only" if reader["text_only"] else ""
-        say.append(f"{named} reads {', '.join(reader['languages'])}{text_only}, in {reader['time_zone']}.")
-    for tie in data["subscriptions"]:
-        slug = tie["newsletter"]
-        if tie["state"] != "active":
-            say.append(f"{slug}: {tie['state']} since {_format_day(tie['changed_at'])}.")
+        sentences.append(f"{named} reads {', '.join(reader['languages'])}{text_only}, in {reader['time_zone']}.")
+    for subscription in data["subscriptions"]:
+        slug = subscription["newsletter"]
+        if subscription["state"] != "active":
+            sentences.append(f"{slug}: {subscription['state']} since {_format_day(subscription['changed_at'])}.")
             continue
-        follows = [*tie["sections"], *(["those to come"] if tie["new_sections"] else [])]
-        often = FREQUENCY_LABELS[Frequency(tie["frequency"])]
-        say.append(f"{slug}: subscribed, {often}. Sections: {', '.join(follows) or 'those for everybody'}.")
-        if tie["paused_until"]:
-            say.append(f"{slug}: paused until {_format_day(tie['paused_until'])}.")
-        if tie["tracking"]:
-            say.append(f"{slug}: agreed to be counted as a person.")
+        sections = [*subscription["sections"], *(["those to come"] if subscription["new_sections"] else [])]
+        frequency = FREQUENCY_LABELS[Frequency(subscription["frequency"])]
+        sentences.append(f"{slug}: subscribed, {frequency}. Sections: {', '.join(sections) or 'those for everybody'}.")
+        if subscription["paused_until"]:
+            sentences.append(f"{slug}: paused until {_format_day(subscription['paused_until'])}.")
+        if subscription["tracking"]:
+            sentences.append(f"{slug}: agreed to tracking.")
     for consent in data["consents"]:
         verb = "given" if consent["given"] else "withdrawn"
         where = describe_consent_channel(ConsentChannel(consent["channel"]), consent["note"])
         words = f": “{consent['wording']}”" if consent["wording"] else ""
-        said = f"{consent['newsletter']}: consent ({consent['kind']}) {verb} on {_format_day(consent['at'])}"
-        say.append(f"{said} by way of {where}{words}.")
+        sentence = f"{consent['newsletter']}: consent ({consent['kind']}) {verb} on {_format_day(consent['at'])}"
+        sentences.append(f"{sentence} by way of {where}{words}.")
     for row in data["deliveries"][-_MAX_DELIVERIES:]:
         when = f" on {_format_day(row['finished_at'])}" if row["finished_at"] else ""
         why = f", {SKIP_REASON_LABELS[SkipReason(row['skip_reason'])]}" if row["skip_reason"] else ""
-        say.append(f"{row['newsletter']} {row['issue']}: {row['state']}{when}{why}.")
+        sentences.append(f"{row['newsletter']} {row['issue']}: {row['state']}{when}{why}.")
     for row in data["sign-ups"]:
         if row["confirmed_at"] is None:
-            say.append(f"{row['newsletter']}: asked for it on {_format_day(row['created_at'])}, not confirmed.")
+            sentences.append(f"{row['newsletter']}: signed up on {_format_day(row['created_at'])}, not confirmed.")
     for row in data["suppression"]:
         reason = describe_suppression(SuppressionReason(row["reason"]), row["note"])
-        say.append(f"Nothing is sent to this address since {_format_day(row['created_at'])}: {reason}.")
-    return say
+        sentences.append(f"No email is sent to this address since {_format_day(row['created_at'])}: {reason}.")
+    return sentences
 
 
 def _format_day(at: datetime) -> str:
@@ -137,8 +140,8 @@ def _format_day(at: datetime) -> str:
 
 
 def to_json(data: PersonalData) -> str:
-    """Everything held about a person, for a machine to read."""
-    rows = {table: [dict(row) for row in found] for table, found in data.items()}
+    """Return all of a person's data as JSON."""
+    rows = {table: [dict(row) for row in table_rows] for table, table_rows in data.items()}
     return json.dumps(rows, ensure_ascii=False, indent=2, default=_json_default)
 
 

@@ -1,4 +1,8 @@
-"""What a subscriber chooses by a link: of any email the choices that the email itself shows, else everything."""
+"""Reading and changing a subscriber's preferences.
+
+The link in any email gives access to the preferences that the email itself shows, because emails are forwarded. A magic
+link, sent to the subscriber's address, gives access to everything.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -32,11 +36,11 @@ from mailer.store.database import Database, Session
 from mailer.store.subscribers import SubscriptionContext, can_undo
 
 PAUSE_WEEKS = (1, 2, 4, 8, 12)
-"""Weeks that a subscriber can pause for."""
+"""The lengths of a pause that a subscriber can choose."""
 NOTICE_DELAY = timedelta(minutes=2)
-"""After a change by a link of any email, until it is confirmed by email: what is changed meanwhile goes into one."""
+"""From a change through an email's link until its notice is sent. One notice covers all changes made meanwhile."""
 NOTICE_INTERVAL = timedelta(minutes=20)
-"""Between two such emails, so at most three an hour. A change in between waits, and is announced all the same."""
+"""The minimum time between two notices. A notice that comes earlier is postponed."""
 _NOTICE = TransactionalEmailKind.preferences_changed
 _MAGIC_LINKS_PER_HOUR = 3
 
@@ -58,13 +62,16 @@ class NewsletterOption:
     name: LocalizedText
     subscribed: bool
     is_current: bool
-    """It is the one that the page is about."""
+    """Whether the page is about this newsletter."""
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What the pages of a subscriber show. ``email_address``, ``newsletters`` and what a link of any email may not
-    change are for pages behind a link that was sent to the address itself: emails are forwarded."""
+    """The data of a subscriber's pages.
+
+    Only pages behind a magic link may show ``email_address``, ``newsletters`` and preferences that an email's link
+    cannot change.
+    """
 
     frame: PageFrame
     masked_address: str
@@ -72,21 +79,21 @@ class Profile:
     preferences: Preferences
     """``paused_until`` is None once it is over."""
     languages: tuple[str, ...]
-    """Those of ``offered_languages`` that the subscriber prefers, best first; never empty."""
+    """The offered languages that the subscriber prefers, best first. Never empty."""
     offered_languages: tuple[str, ...]
     subscribed: bool
     can_resubscribe: bool
-    """Unsubscribing can still be undone by the kind of link that leads here."""
+    """Whether this kind of link can still undo the unsubscription."""
     can_undo: bool
-    """The last change can still be undone by it."""
+    """Whether this kind of link can still undo the last change."""
     sections: tuple[SectionOption, ...]
     section_names: Mapping[str, str]
-    """Key → title, in the page's language or the nearest."""
+    """Key → title, in the page's language or its fallback."""
     offers_tracking: bool
-    """The newsletter would track subscribers who agree."""
+    """Whether the newsletter tracks subscribers who consent."""
     newsletters: tuple[NewsletterOption, ...]
     has_other_newsletters: bool
-    """The sender has more than this one, whether the subscriber has them or not."""
+    """Whether the sender has other newsletters, subscribed or not."""
 
 
 def profile(
@@ -96,19 +103,19 @@ def profile(
     preferred_languages: Sequence[str] = (),
     link_kind: LinkKind = LinkKind.mail,
 ) -> Profile | None:
-    """Return the subscriber whom a link belongs to; None when there is no such subscription any more.
+    """Return the data of a subscriber's pages, or None if the subscription no longer exists.
 
-    ``preferred_languages``: for the page itself, before the subscriber's own.
+    ``preferred_languages``: the languages for the page itself. They take precedence over the subscriber's own.
     """
     with database.transaction() as session:
-        found = subscribers.resolve(session, ref)
-        return _profile(session, found, now, preferred_languages, link_kind) if found else None
+        context = subscribers.resolve(session, ref)
+        return _profile(session, context, now, preferred_languages, link_kind) if context else None
 
 
 def check_magic_link(
     database: Database, created_at: datetime, subscriber: int, slug: str, now: datetime
 ) -> tuple[SubscriptionRef, bool] | None:
-    """Return where a magic link leads, and whether it is still valid; None for nowhere."""
+    """Return the subscription of a magic link and whether the link is still valid, or None if it does not exist."""
     with database.transaction() as session:
         reader = subscribers.by_id(session, subscriber)
         newsletter = newsletters.by_slug(session, slug)
@@ -123,28 +130,31 @@ def check_magic_link(
 def send_magic_link(
     database: Database, ref: SubscriptionRef, now: datetime, preferred_languages: Sequence[str] = ()
 ) -> tuple[bool, Profile] | None:
-    """Have the magic link sent to the subscriber's address, a few times an hour at most.
+    """Send a magic link to the subscriber's address, within an hourly limit.
 
-    Returns whether it is sent this time, and the subscriber; None for no such subscriber.
+    Return whether it is sent, and the subscriber's data. Return None if there is no such subscription.
     """
     with database.transaction() as session:
-        found = subscribers.resolve(session, ref)
-        if found is None:
+        context = subscribers.resolve(session, ref)
+        if context is None:
             return None
         resolution.confirm_delivered(session, ref, now)
-        shown = _profile(session, found, now, preferred_languages, LinkKind.mail)
-        who = b"key" + found.subscriber.address_hash
-        sent = shown.subscribed and rate_limits.hit(session, who, now, timedelta(hours=1)) <= _MAGIC_LINKS_PER_HOUR
+        page_data = _profile(session, context, now, preferred_languages, LinkKind.mail)
+        limit_key = b"key" + context.subscriber.address_hash
+        sent = (
+            page_data.subscribed
+            and rate_limits.hit(session, limit_key, now, timedelta(hours=1)) <= _MAGIC_LINKS_PER_HOUR
+        )
         if sent:
             transactional.add(
                 session,
                 TransactionalEmailKind.magic_link,
-                found.newsletter.id,
-                shown.frame.language,
+                context.newsletter.id,
+                page_data.frame.language,
                 now,
-                subscriber=found.subscriber.id,
+                subscriber=context.subscriber.id,
             )
-        return sent, shown
+        return sent, page_data
 
 
 def save(
@@ -156,28 +166,28 @@ def save(
     preferred_languages: Sequence[str] = (),
     tracking_wording: str = "",
 ) -> Profile | None:
-    """Store a subscriber's choices, as far as the kind of link may change them; also for mail already queued.
+    """Save the preferences that this kind of link may change. They also apply to mail already queued.
 
-    ``wanted.languages``: of those that the newsletter offers. ``tracking_wording``: what the page said beside
-    the box for tracking. A change by a link of any email is confirmed to the address. Returns None when there is no
-    such subscriber. Raises NotOffered, and stores nothing then.
+    ``wanted.languages`` must be offered by the newsletter. ``tracking_wording`` is the consent text that the page
+    showed. A change through an email's link is confirmed by email. Return None if there is no such subscription.
+    Raises NotOffered; nothing is saved then.
     """
     with database.transaction() as session:
-        found = subscribers.resolve(session, ref)
-        if found is None:
+        context = subscribers.resolve(session, ref)
+        if context is None:
             return None
         resolution.confirm_delivered(session, ref, now)
-        offered = found.newsletter.languages
+        offered = context.newsletter.languages
         if not wanted.languages or not set(offered) >= set(wanted.languages):
-            raise NotOffered("A choice names no language, or one that the newsletter does not have.")
+            raise NotOffered("No language was chosen, or one that the newsletter does not offer.")
         if not is_known_time_zone(wanted.time_zone):
-            raise NotOffered("A choice names no time zone.")
-        before = _profile(session, found, now, preferred_languages, link_kind)
-        current = subscribers.lock_preferences(session, found)
+            raise NotOffered("The time zone is unknown.")
+        before = _profile(session, context, now, preferred_languages, link_kind)
+        current = subscribers.lock_preferences(session, context)
         languages = with_unlisted_languages(wanted.languages, current.languages, offered)
         wanted = restricted(current, replace(wanted, languages=languages), link_kind)
-        _change(session, found, current, wanted, link_kind, before.frame.language, now, tracking_wording)
-        return _profile(session, found, now, preferred_languages, link_kind)
+        _change(session, context, current, wanted, link_kind, before.frame.language, now, tracking_wording)
+        return _profile(session, context, now, preferred_languages, link_kind)
 
 
 def pause(
@@ -188,19 +198,19 @@ def pause(
     now: datetime,
     preferred_languages: Sequence[str] = (),
 ) -> Profile | None:
-    """Send nothing for some weeks, not even mail already queued; 0 ends a pause. Raises NotOffered."""
+    """Pause all mail for some weeks, also mail already queued; 0 ends a pause. Raises NotOffered."""
     if weeks and weeks not in PAUSE_WEEKS:
-        raise NotOffered("A pause is not that long.")
+        raise NotOffered("A pause of this length is not offered.")
     with database.transaction() as session:
-        found = subscribers.resolve(session, ref)
-        if found is None:
+        context = subscribers.resolve(session, ref)
+        if context is None:
             return None
         resolution.confirm_delivered(session, ref, now)
-        before = _profile(session, found, now, preferred_languages, link_kind)
-        current = subscribers.lock_preferences(session, found)
+        before = _profile(session, context, now, preferred_languages, link_kind)
+        current = subscribers.lock_preferences(session, context)
         wanted = replace(current, paused_until=now + timedelta(weeks=weeks) if weeks else None)
-        _change(session, found, current, wanted, link_kind, before.frame.language, now)
-        return _profile(session, found, now, preferred_languages, link_kind)
+        _change(session, context, current, wanted, link_kind, before.frame.language, now)
+        return _profile(session, context, now, preferred_languages, link_kind)
 
 
 def undo(
@@ -210,27 +220,27 @@ def undo(
     now: datetime,
     preferred_languages: Sequence[str] = (),
 ) -> tuple[bool, Profile] | None:
-    """Undo the last change within the time for it: by a magic link any, by another link what such a link did.
+    """Undo the last change, within the undo period. An email's link undoes only changes made through such a link.
 
-    Returns whether there was something to undo, and the subscriber; None for no such subscriber.
+    Return whether anything was undone, and the subscriber's data. Return None if there is no such subscription.
     """
     with database.transaction() as session:
-        found = subscribers.resolve(session, ref)
-        if found is None:
+        context = subscribers.resolve(session, ref)
+        if context is None:
             return None
         resolution.confirm_delivered(session, ref, now)
-        current = subscribers.lock_preferences(session, found)
-        done = can_undo(found.subscription, link_kind, now)
+        current = subscribers.lock_preferences(session, context)
+        done = can_undo(context.subscription, link_kind, now)
         if done:
-            previous = found.subscription.previous_preferences or {}
+            previous = context.subscription.previous_preferences or {}
             wanted = restored(current, previous)
-            subscribers.set_preferences(found, wanted)
-            _record_tracking_consent(session, found, current, wanted, now)
-            subscribers.save_previous(found.subscription, None, now)
-            withdrawn = previous["link_kind"] == LinkKind.mail and _withdraw_notice(session, found)
+            subscribers.set_preferences(context, wanted)
+            _record_tracking_consent(session, context, current, wanted, now)
+            subscribers.save_previous(context.subscription, None, now)
+            withdrawn = previous["link_kind"] == LinkKind.mail and _withdraw_notice(session, context)
             if link_kind is LinkKind.mail and not withdrawn:
-                _notify(session, found, wanted.languages, now)
-        return done, _profile(session, found, now, preferred_languages, link_kind)
+                _notify(session, context, wanted.languages, now)
+        return done, _profile(session, context, now, preferred_languages, link_kind)
 
 
 def _change(
@@ -243,9 +253,9 @@ def _change(
     now: datetime,
     tracking_wording: str = "",
 ) -> None:
-    """Store ``wanted`` so that it can be undone, and announce it where the link may have been forwarded.
+    """Save ``wanted`` with what it takes to undo it, and confirm a change through an email's link by email.
 
-    Changes that are announced in one email are undone together. ``language``: of the page and ``tracking_wording``.
+    Changes confirmed in one email are undone together. ``language`` is that of the page and of ``tracking_wording``.
     """
     if wanted == current:
         return
@@ -264,7 +274,7 @@ def _change(
 
 
 def _notify(session: Session, context: SubscriptionContext, languages: Sequence[str], now: datetime) -> None:
-    """Have the subscriber told by email what is stored now. ``languages``: theirs, whatever page others asked for."""
+    """Queue an email that confirms the saved preferences, in one of the subscriber's ``languages``."""
     newsletter, subscriber = context.newsletter.id, context.subscriber.id
     language = newsletters.page_frame(context.newsletter, languages).language
     last = transactional.last_due_at(session, _NOTICE, newsletter, subscriber)
@@ -273,7 +283,7 @@ def _notify(session: Session, context: SubscriptionContext, languages: Sequence[
 
 
 def _withdraw_notice(session: Session, context: SubscriptionContext) -> bool:
-    """Return True when a change was not announced yet, and need not be any more."""
+    """Delete the pending notice of a change. Return whether there was one."""
     pending = transactional.lock_pending(session, _NOTICE, context.newsletter.id, context.subscriber.id)
     if pending:
         session.delete(pending)
@@ -327,13 +337,15 @@ def _profile(
     newsletter, reader, subscription = context.newsletter, context.subscriber, context.subscription
     frame = newsletters.page_frame(newsletter, [*preferred_languages, *reader.languages])
     preferences = subscribers.preferences(context)
-    until = preferences.paused_until
-    known = newsletters.sections(session, newsletter.id)
+    paused_until = preferences.paused_until
+    sections = newsletters.sections(session, newsletter.id)
     return Profile(
         frame=frame,
         masked_address=masked(reader.address),
         email_address=reader.address,
-        preferences=replace(preferences, paused_until=until.astimezone(UTC) if until and until > now else None),
+        preferences=replace(
+            preferences, paused_until=paused_until.astimezone(UTC) if paused_until and paused_until > now else None
+        ),
         languages=_offered_languages(newsletter, reader.languages),
         offered_languages=tuple(newsletter.languages),
         subscribed=subscription.state is SubscriptionState.active,
@@ -347,9 +359,9 @@ def _profile(
                 bool(subscription.sections >> section.bit & 1),
                 section.always_included,
             )
-            for section in known
+            for section in sections
         ),
-        section_names={section.key: frame.localize(section.titles).text for section in known},
+        section_names={section.key: frame.localize(section.titles).text for section in sections},
         offers_tracking=newsletter.tracking == "individual",
         newsletters=_newsletter_options(session, newsletter, reader, frame.language),
         has_other_newsletters=len(newsletters.list_all(session)) > 1,
@@ -357,18 +369,18 @@ def _profile(
 
 
 def _offered_languages(newsletter: Newsletter, languages: Sequence[str]) -> tuple[str, ...]:
-    """Return the newsletter's languages that somebody with this list prefers, best first; at least one."""
+    """Return the newsletter's languages that match a subscriber's, best first; at least one if possible."""
     matched = dict.fromkeys(filter(None, (match_language(tag, newsletter.languages) for tag in languages)))
     if matched:
         return tuple(matched)
-    found = choose_language(languages, newsletter.languages, newsletter.fallbacks, newsletter.default_language)
-    return (found.language,) if found else ()
+    choice = choose_language(languages, newsletter.languages, newsletter.fallbacks, newsletter.default_language)
+    return (choice.language,) if choice else ()
 
 
 def _newsletter_options(
     session: Session, current: Newsletter, subscriber: Subscriber, language: str
 ) -> tuple[NewsletterOption, ...]:
-    """Those that anybody can subscribe to, and those that the subscriber has."""
+    """Return the public newsletters and those that the subscriber has a subscription to."""
     subscriptions = subscribers.subscriptions(session, subscriber.id)
     return tuple(
         NewsletterOption(

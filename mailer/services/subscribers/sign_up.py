@@ -1,4 +1,4 @@
-"""Subscribe: somebody asks for a newsletter, and confirms it by a mail to that very address."""
+"""Sign-up with double opt-in: a request, confirmed through a link sent to the address."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,22 +18,20 @@ from mailer.store import feedback, newsletters, rate_limits, signups, subscriber
 from mailer.store.database import Database, Session
 
 CONFIRMATION_LIFETIME = timedelta(days=7)
-"""How long a sign-up waits to be confirmed."""
 _DAY = timedelta(days=1)
 _HOUR = timedelta(hours=1)
 _MAX_MAILS_PER_DAY = 3
-"""To one mailbox, whichever of its addresses they name."""
+"""To one mailbox, counted over all spellings of its address."""
 _MAX_FORMS_PER_HOUR = 30
-"""From one network: an office, or a classroom, behind one address."""
+"""From one network. An office or a classroom may share one IP address."""
 _MAX_FORMS_PER_ISP_HOUR = 300
-"""An hour, from all networks of an IPv6 provider: a single customer may have thousands of them."""
-
+"""From all networks of an IPv6 provider. A single customer may have thousands of them."""
 _MAX_UNPROVEN_FORMS_PER_HOUR = 3
-"""From one network, of forms that show no work where some is asked: a robot waits as easily as a person."""
+"""From one network, of forms without the requested proof of work."""
 
 
 class RateLimited(RuntimeError):
-    """So much came from this network that it has to wait."""
+    """Too many sign-ups came from this network. Please try again later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,38 +44,37 @@ class SectionOption:
 
 @dataclass(frozen=True, slots=True)
 class SignupPage:
-    """What the sign-up page of a newsletter offers."""
+    """The data of a newsletter's sign-up page."""
 
     frame: PageFrame
     tagline: LocalizedText
     sender_name: str
     offered_languages: tuple[str, ...]
-    """Languages of the newsletter."""
     languages: tuple[str, ...]
-    """Those to begin with, for a reader of the page's language."""
+    """The preselected languages."""
     sections: tuple[SectionOption, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class SignupForm:
-    """What somebody filled in. The hashes are keyed."""
+    """The submitted form. All hashes are keyed."""
 
     address: str
     address_hash: bytes
     mailbox_hash: bytes
-    """Where mail to the address lies, as far as its spelling tells."""
+    """Hash of the mailbox, without spelling variants such as tags."""
     network_hash: bytes
     preferences: Preferences
     """Languages, sections and name."""
     wording: str
-    """What the page said that one agrees to."""
+    """The consent text that the page showed."""
     channel: ConsentChannel
     isp_hash: bytes = b""
-    """Of the network; empty where none is counted."""
+    """Hash of the provider's IPv6 prefix; empty if it is not counted."""
 
 
 def signup_page(database: Database, slug: str, preferred_languages: Sequence[str]) -> SignupPage | None:
-    """None when nobody can subscribe to it by themselves."""
+    """Return the sign-up page, or None if the newsletter does not exist or is not public."""
     with database.transaction() as session:
         newsletter = newsletters.by_slug(session, slug)
         return _signup_page(session, newsletter, preferred_languages) if newsletter and newsletter.public else None
@@ -86,10 +83,10 @@ def signup_page(database: Database, slug: str, preferred_languages: Sequence[str
 def request(
     database: Database, slug: str, form: SignupForm, preferred_languages: Sequence[str], now: datetime
 ) -> SignupPage | None:
-    """Note a sign-up and have the mail sent that confirms it; the answer never tells who is subscribed.
+    """Store a sign-up and send its confirmation link. The result does not reveal who is subscribed.
 
-    Whoever asks for the same mailbox again and again gets the same answer and no more mail. None when there
-    is no such newsletter. Raises NotOffered and RateLimited, and stores no sign-up then.
+    Above the daily limit of a mailbox, the result is the same but nothing is sent. Return None if there is no such
+    public newsletter. Raises NotOffered or RateLimited; no sign-up is stored then.
     """
     if not _within_limits(database, form, now):
         raise RateLimited(RateLimited.__doc__)
@@ -97,65 +94,65 @@ def request(
         newsletter = newsletters.by_slug(session, slug)
         if newsletter is None or not newsletter.public:
             return None
-        shown = _signup_page(session, newsletter, preferred_languages)
-        chosen = form.preferences
-        if not chosen.languages or not set(shown.offered_languages) >= set(chosen.languages):
-            raise NotOffered("A choice names no language, or one that the newsletter does not have.")
+        page = _signup_page(session, newsletter, preferred_languages)
+        preferences = form.preferences
+        if not preferences.languages or not set(page.offered_languages) >= set(preferences.languages):
+            raise NotOffered("No language was chosen, or one that the newsletter does not offer.")
         if rate_limits.hit(session, b"sign-up" + form.mailbox_hash, now, _DAY) > _MAX_MAILS_PER_DAY:
-            return shown
+            return page
         signup = signups.add(
             session,
             Signup(
                 newsletter_id=newsletter.id,
                 address=form.address,
                 address_hash=form.address_hash,
-                name=chosen.name,
-                languages=list(dict.fromkeys(chosen.languages)),
-                sections=chosen.sections,
-                language=shown.frame.language,
+                name=preferences.name,
+                languages=list(dict.fromkeys(preferences.languages)),
+                sections=preferences.sections,
+                language=page.frame.language,
                 wording=form.wording,
                 channel=form.channel,
                 created_at=now,
             ),
         )
         confirm = TransactionalEmailKind.confirm
-        transactional.add(session, confirm, newsletter.id, shown.frame.language, now, signup=signup)
-        return shown
+        transactional.add(session, confirm, newsletter.id, page.frame.language, now, signup=signup)
+        return page
 
 
 def _within_limits(database: Database, form: SignupForm, now: datetime) -> bool:
     with database.transaction() as session:
         if rate_limits.hit(session, b"network" + form.network_hash, now, _HOUR) > _MAX_FORMS_PER_HOUR:
-            return False  # and uses up nothing of its neighbours'
-        who = b"provider" + form.isp_hash
-        return not form.isp_hash or rate_limits.hit(session, who, now, _HOUR) <= _MAX_FORMS_PER_ISP_HOUR
+            return False  # does not count against the surrounding networks
+        isp_key = b"provider" + form.isp_hash
+        return not form.isp_hash or rate_limits.hit(session, isp_key, now, _HOUR) <= _MAX_FORMS_PER_ISP_HOUR
 
 
 def claim_nonce(database: Database, nonce: bytes, now: datetime) -> bool:
-    """Whether a showing of the form is used for the first time."""
+    """Return whether a form's nonce is used for the first time."""
     with database.transaction() as session:
         return rate_limits.hit(session, b"ticket" + nonce, now, _DAY) == 1
 
 
 def allow_without_proof_of_work(database: Database, network_hash: bytes, now: datetime) -> bool:
-    """Whether one more form from this network counts that shows no work; this uses up one of a few."""
+    """Return whether the network may send another form without proof of work, and count it."""
     with database.transaction() as session:
         return rate_limits.hit(session, b"waited" + network_hash, now, _HOUR) <= _MAX_UNPROVEN_FORMS_PER_HOUR
 
 
 @dataclass(frozen=True, slots=True)
 class ConfirmationPage:
-    """A sign-up as the page that confirms it shows it."""
+    """The data of the page that confirms a sign-up."""
 
     signup_page: SignupPage
     section_titles: tuple[str, ...]
-    """Of the sections that were chosen, and of those that everybody gets."""
+    """The titles of the chosen sections and of those that are always included."""
     languages: tuple[str, ...]
     confirmed: bool
 
 
 def view(database: Database, signup: int, preferred_languages: Sequence[str], now: datetime) -> ConfirmationPage | None:
-    """None when there is no such sign-up, or not any more."""
+    """Return the confirmation page, or None if the sign-up does not exist or has expired."""
     with database.transaction() as session:
         row = signups.by_id(session, signup)
         return _confirmation_page(session, row, preferred_languages) if row and _is_pending(row, now) else None
@@ -164,11 +161,11 @@ def view(database: Database, signup: int, preferred_languages: Sequence[str], no
 def confirm(
     database: Database, signup: int, preferred_languages: Sequence[str], now: datetime
 ) -> ConfirmationPage | None:
-    """Subscribe whoever signed up: new, again, or with other choices than before. Twice is the same as once,
-    unless they have left since: who presses the button again wants it again.
+    """Confirm a sign-up: create or reactivate the subscription with the chosen preferences.
 
-    This lifts a suppression that only said that mail did not get through, or was not wanted: the mail has got
-    through, and it is wanted.
+    Idempotent, except that it subscribes again after an unsubscription in between. A suppression by a bounce or a
+    complaint is lifted, because the email arrived and was wanted. Return None if the sign-up does not exist, has
+    expired or its address is suppressed for another reason.
     """
     with database.transaction() as session:
         row = signups.lock(session, signup)
@@ -197,9 +194,9 @@ def _find_or_add_subscriber(session: Session, row: Signup) -> Subscriber:
     reader = subscribers.by_hash(session, row.address_hash)
     if reader is None:
         reader = subscribers.get_or_create(session, row.address, row.address_hash, row.languages)
-        # Anybody may have filled in the form, and the mail that confirms it shows no name: who is known keeps theirs.
+        # Anyone may have filled in the form, and the email shows no name: an existing name is kept.
         reader.name = reader.name or row.name
-    # Languages that this newsletter does not offer were chosen for another one: they stay, behind.
+    # Languages that this newsletter does not offer were chosen for another one. They are kept, at the end.
     offered = newsletters.by_id(session, row.newsletter_id).languages
     others = [tag for tag in reader.languages if match_language(tag, offered) is None]
     reader.languages = list(dict.fromkeys([*row.languages, *others]))
@@ -233,10 +230,10 @@ def _activate_subscription(session: Session, row: Signup, subscriber: Subscriber
 
 
 def _is_active(session: Session, row: Signup) -> bool:
-    """Return whether it is confirmed, and nobody has unsubscribed since."""
+    """Return whether the sign-up is confirmed and the subscription still active."""
     reader = subscribers.by_hash(session, row.address_hash)
-    found = subscribers.subscription(session, row.newsletter_id, reader.id) if reader else None
-    return row.confirmed_at is not None and found is not None and found.state is SubscriptionState.active
+    subscription = subscribers.subscription(session, row.newsletter_id, reader.id) if reader else None
+    return row.confirmed_at is not None and subscription is not None and subscription.state is SubscriptionState.active
 
 
 def _is_pending(row: Signup, now: datetime) -> bool:
@@ -244,14 +241,14 @@ def _is_pending(row: Signup, now: datetime) -> bool:
 
 
 def _confirmation_page(session: Session, row: Signup, preferred_languages: Sequence[str]) -> ConfirmationPage:
-    shown = _signup_page(session, newsletters.by_id(session, row.newsletter_id), [*preferred_languages, row.language])
-    titles = tuple(s.title.text for s in shown.sections if s.always_included or row.sections >> s.bit & 1)
-    return ConfirmationPage(shown, titles, tuple(row.languages), _is_active(session, row))
+    page = _signup_page(session, newsletters.by_id(session, row.newsletter_id), [*preferred_languages, row.language])
+    titles = tuple(s.title.text for s in page.sections if s.always_included or row.sections >> s.bit & 1)
+    return ConfirmationPage(page, titles, tuple(row.languages), _is_active(session, row))
 
 
 def _signup_page(session: Session, newsletter: Newsletter, preferred_languages: Sequence[str]) -> SignupPage:
     frame = newsletters.page_frame(newsletter, preferred_languages)
-    first = choose_language(
+    choice = choose_language(
         [*preferred_languages, frame.language], newsletter.languages, frame.fallbacks, frame.default_language
     )
     return SignupPage(
@@ -259,7 +256,7 @@ def _signup_page(session: Session, newsletter: Newsletter, preferred_languages: 
         tagline=frame.localize(newsletter.taglines),
         sender_name=newsletter.sender_name,
         offered_languages=tuple(newsletter.languages),
-        languages=(first.language,) if first else (newsletter.default_language,),
+        languages=(choice.language,) if choice else (newsletter.default_language,),
         sections=tuple(
             SectionOption(s.bit, frame.localize(s.titles), frame.localize(s.descriptions), s.always_included)
             for s in newsletters.sections(session, newsletter.id)

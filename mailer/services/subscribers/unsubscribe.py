@@ -1,4 +1,4 @@
-"""Unsubscribe: ending a subscription by a link, also for mail already queued, and undoing that within a day."""
+"""Unsubscribing through a link, which also stops mail already queued, and undoing it within a day."""
 
 from datetime import datetime
 
@@ -11,33 +11,32 @@ from mailer.store import feedback, personal_data, resolution, subscribers
 from mailer.store.database import Database, Session
 
 REASONS = ("often", "interest", "never", "other")
-"""Why somebody leaves, as the page asks: too often, not interesting, never asked for it, something else."""
+"""The answers on the page: too many emails, no longer interested, never signed up, other."""
 UNSUBSCRIBE_ALL_CHANNELS = {
     LinkKind.mail: ConsentChannel.unsubscribe_all_by_mail_link,
     LinkKind.magic: ConsentChannel.unsubscribe_all_on_manage_page,
 }
-"""How subscriptions ended that were ended together: by undoing that, all of them come back."""
+"""Subscriptions ended together through these channels are also restored together."""
 MAX_COMMENT_LENGTH = 500
 
 
 def current_ref(database: Database, ref: SubscriptionRef) -> SubscriptionRef:
-    """Return the reference with the subscriber who was kept, where two were merged."""
+    """Return the reference with merged subscribers resolved."""
     with database.transaction() as session:
         return ref._replace(subscriber=personal_data.resolve_alias(session, ref.subscriber))
 
 
 def unsubscribe(database: Database, ref: SubscriptionRef, channel: ConsentChannel, now: datetime) -> bool:
-    """End the subscription that a link belongs to.
+    """End the subscription that a link belongs to. Return False if there is no such subscription. Idempotent.
 
-    When this returns, nothing more goes out: no worker takes the reader's deliveries from the commit on, and
-    a message that is with the relay at that moment is waited for. True when the reader is known; twice is
-    the same as once.
+    No worker reserves the subscriber's deliveries after the commit, and mail in flight is waited for, up to ten
+    seconds.
     """
     with database.transaction() as session:
-        found = subscribers.resolve(session, ref)
-        if found is None:
+        context = subscribers.resolve(session, ref)
+        if context is None:
             return False
-        newsletter = found.newsletter.id
+        newsletter = context.newsletter.id
         resolution.confirm_delivered(session, ref, now)
         subscribers.unsubscribe(session, newsletter, ref.issue or None, ref.subscriber, channel, now)
     wait_for_mail_in_flight(database, [newsletter], ref.subscriber)
@@ -45,10 +44,10 @@ def unsubscribe(database: Database, ref: SubscriptionRef, channel: ConsentChanne
 
 
 def unsubscribe_all(database: Database, ref: SubscriptionRef, link_kind: LinkKind, now: datetime) -> bool:
-    """Do the same for every newsletter that the subscriber has."""
+    """End all subscriptions of the subscriber. Return False if the link's subscription does not exist. Idempotent."""
     with database.transaction() as session:
-        found = subscribers.resolve(session, ref)
-        if found is None:
+        context = subscribers.resolve(session, ref)
+        if context is None:
             return False
         resolution.confirm_delivered(session, ref, now)
         ended = [
@@ -57,7 +56,7 @@ def unsubscribe_all(database: Database, ref: SubscriptionRef, link_kind: LinkKin
             if subscribers.unsubscribe(
                 session,
                 newsletter,
-                (ref.issue or None) if newsletter == found.newsletter.id else None,
+                (ref.issue or None) if newsletter == context.newsletter.id else None,
                 ref.subscriber,
                 UNSUBSCRIBE_ALL_CHANNELS[link_kind],
                 now,
@@ -69,18 +68,20 @@ def unsubscribe_all(database: Database, ref: SubscriptionRef, link_kind: LinkKin
 
 
 def resubscribe(database: Database, ref: SubscriptionRef, link_kind: LinkKind, now: datetime) -> bool:
-    """Undo the unsubscribe within the time for it; True when the subscriber is subscribed after this. A magic link
-    may undo any, a link of any email what such a link did."""
+    """Undo an unsubscription, within the undo period. Return whether the subscriber is subscribed now.
+
+    An email's link undoes only what such a link did; a magic link undoes any unsubscription.
+    """
     with database.transaction() as session:
-        found = subscribers.resolve(session, ref)
-        if found is None:
+        context = subscribers.resolve(session, ref)
+        if context is None:
             return False
-        subscription = found.subscription
+        subscription = context.subscription
         if subscription.state is SubscriptionState.active:
             return True
         if subscription.state is not SubscriptionState.unsubscribed or now - subscription.changed_at > UNDO_WINDOW:
             return False
-        here = found.newsletter.id
+        here = context.newsletter.id
         if (
             link_kind is LinkKind.mail
             and subscribers.last_unsubscribe_channel(session, here, ref.subscriber) not in UNDOABLE_BY_MAIL_LINK
@@ -103,7 +104,7 @@ def resubscribe(database: Database, ref: SubscriptionRef, link_kind: LinkKind, n
 
 
 def _unsubscribed_together(session: Session, subscriber: int, link_kind: LinkKind, now: datetime) -> list[int]:
-    """Return the newsletters that were ended all at once within the time to undo it, and not changed since."""
+    """Return the newsletters unsubscribed together within the undo period and not changed since."""
     channels = (
         set(UNSUBSCRIBE_ALL_CHANNELS.values())
         if link_kind is LinkKind.magic
@@ -120,15 +121,17 @@ def _unsubscribed_together(session: Session, subscriber: int, link_kind: LinkKin
 
 
 def record_reason(database: Database, ref: SubscriptionRef, reason: str, comment: str) -> bool:
-    """Record why somebody unsubscribed, in their words or by a reason that the page offers; True if anything was.
+    """Record why a subscriber unsubscribed. Return whether anything was recorded.
 
-    Other reasons are dropped, and a comment is cut to MAX_COMMENT_LENGTH characters.
+    A reason that is not in REASONS is ignored. A comment is cut to MAX_COMMENT_LENGTH characters.
     """
     with database.transaction() as session:
-        found = subscribers.resolve(session, ref)
-        if found is None or found.subscription.state is not SubscriptionState.unsubscribed:
+        context = subscribers.resolve(session, ref)
+        if context is None or context.subscription.state is not SubscriptionState.unsubscribed:
             return False
         why = {"why": reason} if reason in REASONS else {}
         comment = "".join(c for c in comment.strip() if c.isprintable() or c == "\n")[:MAX_COMMENT_LENGTH]
         answer = why | ({"words": comment} if comment else {})
-        return bool(answer) and feedback.record_unsubscribe_reason(session, found.newsletter.id, ref.subscriber, answer)
+        return bool(answer) and feedback.record_unsubscribe_reason(
+            session, context.newsletter.id, ref.subscriber, answer
+        )

@@ -141,7 +141,7 @@ def test_what_a_person_knows_is_written_down(app: Container, uncertain: int, set
     assert settled(app, uncertain, [2, 4], Resolution.resend) == 0, "it is settled already"
     address = "reader2@example.org"
     told = explain.explain(app.database, uncertain, address, app.tokens.address_hash(address))
-    assert f"It was settled as {settlement.value} by ann" in told.sentences[-1]
+    assert f"It was marked as {settlement.value} by ann" in told.sentences[-1]
 
 
 def test_sent_once_more_with_the_same_message_id(app: Container, uncertain: int, sink: SinkServer, send: Send) -> None:
@@ -151,7 +151,7 @@ def test_sent_once_more_with_the_same_message_id(app: Container, uncertain: int,
     assert counts(app, uncertain) == DeliveryCounts(candidates=5, uncertain=4)
     address = "reader2@example.org"
     told = explain.explain(app.database, uncertain, address, app.tokens.address_hash(address))
-    assert "It is to be sent once more by ann" in told.sentences[-1]
+    assert "It is queued for resending by ann" in told.sentences[-1]
     assert send() == 1
     assert sorted(sink.accepted(app.tokens)) == [1, 2, 2, 3, 4, 5]
     assert counts(app, uncertain) == DeliveryCounts(candidates=5, sent=1, uncertain=4)
@@ -159,7 +159,7 @@ def test_sent_once_more_with_the_same_message_id(app: Container, uncertain: int,
     assert report.status(app.database, uncertain, datetime.now(UTC)).finished_at == closed
     assert report.count_resent(app.database, uncertain) == 1
     told = explain.explain(app.database, uncertain, address, app.tokens.address_hash(address))
-    assert "it may have come twice" in told.sentences[-1]
+    assert "may have received it twice" in told.sentences[-1]
 
 
 def test_nothing_of_a_cancelled_issue_is_sent_again(app: Container, ready: Ready, sink: SinkServer, send: Send) -> None:
@@ -172,7 +172,7 @@ def test_nothing_of_a_cancelled_issue_is_sent_again(app: Container, ready: Ready
         lambda: settled(app, issue, [1], Resolution.resend),
         lambda: resolve.retry(app.database, issue, [], "ann", datetime.now(UTC)),
     ):
-        with pytest.raises(InvalidIssueState, match="Issue 1 is cancelled: nothing of it can be sent again"):
+        with pytest.raises(InvalidIssueState, match="Issue 1 is cancelled: its deliveries cannot be sent again"):
             act()
     assert counts(app, issue) == DeliveryCounts(candidates=3, uncertain=3)
     assert settled(app, issue, [1], Resolution.sent) == 1
@@ -341,7 +341,7 @@ def test_a_newsletter_may_have_uncertain_mail_sent_once_more(
     sink.behaviour.drop_after = 1.0
     send()
     assert counts(app, issue) == DeliveryCounts(candidates=2), "both are due again"
-    assert "2 to be sent once more: the newsletter's settings" in last_event(app, issue, "resolved")[1]
+    assert "2 queued for resending: the newsletter's settings" in last_event(app, issue, "resolved")[1]
     assert send() == 0, "not at once: a bounce may still settle it"
     due_now(app)
     send()

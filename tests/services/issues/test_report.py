@@ -85,10 +85,10 @@ def test_why_a_reader_got_an_edition(app: Container, sent: int) -> None:
 
     dan, said = explained(app, sent, "dan")
     assert dan.language == "en"
-    assert "because nothing they read is there, and it is the newsletter's default" in said
+    assert "because it is the newsletter's default and there is no edition in their languages" in said
 
     _, said = explained(app, sent, "gil")
-    assert "3 of its stories had no bs text and were labelled." in said
+    assert "3 of its stories had no bs text and were included in another language, with a label." in said
 
 
 def test_why_a_reader_got_nothing(app: Container, sent: int) -> None:
@@ -99,12 +99,12 @@ def test_why_a_reader_got_nothing(app: Container, sent: int) -> None:
         None,
         [],
     )
-    assert "Nothing was sent: none of the sections they follow has a story in it." in said
-    assert "They follow no section of their own choice." in said
+    assert "Nothing was sent: the sections that they follow have no stories in it." in said
+    assert "They follow no section." in said
 
     nobody, said = explained(app, sent, "nobody")
     assert nobody.state == "unknown"
-    assert said == "Nobody with the address nobody@example.org is known here."
+    assert said == "The address nobody@example.org is unknown."
 
     bounces.suppress(app.database, [app.tokens.address_hash("nobody@example.org")], SuppressionReason.complaint)
     assert "The address was suppressed on" in explained(app, sent, "nobody")[1]
@@ -126,10 +126,10 @@ def test_every_state_has_its_sentence(app: Container, sent: int) -> None:
     for change, sentence in {
         "state = 'failed', last_reply = '550 5.1.1 no', attempts = 3": "after 3 attempts): 550 5.1.1 no.",
         "state = 'failed', last_reply = '451 4.3.0 no', attempts = 9": "It was given up (",
-        "state = 'uncertain', last_reply = 'lost'": "no answer was seen: lost. It is not sent again by itself.",
-        "state = 'sending'": "It is with a worker right now.",
+        "state = 'uncertain', last_reply = 'lost'": "no reply was received: lost. It is not sent again automatically.",
+        "state = 'sending'": "A worker is sending it right now.",
         "state = 'pending', last_reply = '451 busy'": "The last attempt was deferred: 451 busy. The next is due ",
-        "state = 'pending', attempts = 0": "It waits for its turn; it is due ",
+        "state = 'pending', attempts = 0": "It is queued; it is due ",
     }.items():
         run(app, f"UPDATE delivery SET {change}")
         assert sentence in explained(app, sent, "ann")[1]
@@ -143,7 +143,7 @@ def test_what_waits_because_the_issue_is_paused(
     assert "Issue 1 is draft: its audience is not frozen yet." in explained(app, issue, "ann")[1]
     prepare(issue)
     schedule.pause(app.database, issue, "tests")
-    assert "It waits: the issue is paused." in explained(app, issue, "ann")[1]
+    assert "It is waiting, because the issue is paused." in explained(app, issue, "ann")[1]
     add_subscribers("late@example.org;en;")
     assert "They were not subscribed when the audience was frozen" in explained(app, issue, "late")[1]
 
@@ -172,13 +172,13 @@ def test_what_holds_a_delivery_back_is_named(
     held = f"Gmail is suspended until {until:%-d %B %Y at %H:%M} UTC: asked by their postmaster."
     assert held in said("bea@gmail.com")
     ann = said("ann@example.org")
-    assert "It waits for its turn; it has been due since " in ann
+    assert "It is queued; it has been due since " in ann
     assert "example.org is slowed down to 10 a second: 450 4.2.1 slower." in ann
     assert "Gmail" not in ann
     throttle(ThrottleScope.relay, "relay", lambda one: one.trip(now, "refused the connection"))
-    assert "The relay relay gets nothing until " in said("ann@example.org")
+    assert "The relay relay is blocked until " in said("ann@example.org")
     schedule.set_max_rate(app.database, issue, 5, "tests")
-    assert "The issue sends at most 5 a second." in said("ann@example.org")
+    assert "The issue is limited to 5 messages a second." in said("ann@example.org")
 
 
 def test_a_message_is_found_in_the_relays_log(app: Container, sent: int, inbox: InboxServer) -> None:
@@ -191,7 +191,7 @@ def test_a_message_is_found_in_the_relays_log(app: Container, sent: int, inbox: 
         emails_by_recipient(inbox)["ann@example.org"]["Message-ID"],
         "relay",
     )
-    assert f"Its Message-ID is {ann.message_id}; it went by the relay “relay”." in ann.sentences
+    assert f"Its Message-ID is {ann.message_id}; it was sent through the relay “relay”." in ann.sentences
     assert found("eve@example.org").message_id is None, "it was never handed over"
 
 

@@ -336,7 +336,7 @@ _MANY = HEADER.encode() + b"".join(b"r%d@example.org,R,en,,,form,2024-01-01\n" %
             b"PK\x03\x04" + bytes(100),
             "This is a spreadsheet or an archive, not text: save it as “CSV UTF-8”.",
         ),
-        (bytes(3_000_000), "Line 1 is longer than a million bytes: this is no list of readers."),
+        (bytes(3_000_000), "Line 1 is longer than a million bytes: this is not a list of subscribers."),
         (HEADER.encode("utf-16-le"), "The file is not text: save it as “CSV UTF-8”."),
         (HEADER.encode("utf-16") + b"\x00\xd8\n", "Byte 143, on line 2, is not UTF-16: save the file as"),
         (
@@ -376,7 +376,7 @@ def test_refusals_that_have_nothing_to_do_with_the_content(take: Import, tmp_pat
         take("a@example.org,A,en,,,form,2024-01-01\n", slug="gazette")
     with pytest.raises(ImportRefused, match=r"missing\.csv cannot be opened: No such file"):
         take(tmp_path / "missing.csv")
-    with pytest.raises(ImportRefused, match="would overwrite the file itself"):
+    with pytest.raises(ImportRefused, match="would overwrite the imported file"):
         take("a@example.org,A,en,,,form,2024-01-01\n", rejects_path=tmp_path / "readers.csv")
 
 
@@ -554,7 +554,7 @@ def test_the_database_gives_up_half_way(
             running.result()
         session.rollback()
     assert str(down.value) == (
-        f"{sentence} What was stored stays: import the file again when the database answers, and the rest is added."
+        f"{sentence} What was stored is kept. Import the file again when the database is available to add the rest."
     )
     assert [progress.lines for progress in told] == [100]
     before = stored(database)
