@@ -1,4 +1,4 @@
-"""The web application: every page and address that the service answers."""
+"""The web application: routes, error pages and security headers."""
 
 import logging
 import re
@@ -29,14 +29,14 @@ _log = logging.getLogger(__name__)
 
 def create_app(container: Container) -> FastAPI:
     install_token_redaction()
-    _ = container.database  # made here, before threads ask for it
+    _ = container.database  # created before several threads need it
     app = FastAPI(title="Mailer", openapi_url=None, redirect_slashes=False)  # RFC 8058: no redirects
     app.state.container = container
     app.state.pages = Pages(TEMPLATE_ROOT, container.catalogues, container.urls)
     app.state.archive_pages = ArchivePages(TEMPLATE_ROOT, container.catalogues, container.urls)
     app.add_middleware(SecurityHeadersMiddleware)
     app.mount(urls.STATIC_FILES, StaticAssets(), "static")
-    # Feeds and site maps end in .atom and .xml, which the routes of the archive would take for a language or an issue.
+    # Feeds and sitemaps come first: the routes of the archive would read .atom and .xml as a language or an issue.
     for module in (feeds, sitemap, archive, mail_links, manage, sign_up, theme):
         app.include_router(module.router)
     app.add_api_route(urls.HEALTH, health, methods=["GET", "HEAD"])
@@ -63,7 +63,7 @@ def http_error(request: Request, error: Exception) -> Response:
 
 
 def unreadable_address(request: Request, _: Exception) -> Response:
-    return _error_page(request, 404)  # FastAPI reads addresses alone: what readers post is a form
+    return _error_page(request, 404)  # only URLs are validated by FastAPI; forms are read by the handlers
 
 
 def database_down(request: Request, error: Exception) -> Response:
@@ -77,10 +77,10 @@ def failure(request: Request, _: Exception) -> Response:
 
 def _error_page(request: Request, status: int) -> Response:
     pages: Pages = request.app.state.pages
-    found = choose_language(accepted_languages(request), list(languages()), {}, "en")
+    choice = choose_language(accepted_languages(request), list(languages()), {}, "en")
     is_public = not _TOKEN_PATH.match(request.scope["path"])
     values = {"status": status, "open": is_public, "languages": tuple(languages())}
-    return pages.render("error", found.language if found else "en", values, status)
+    return pages.render("error", choice.language if choice else "en", values, status)
 
 
 _TOKEN_PATH = re.compile(urls.TOKEN_PATH_REGEX)
@@ -93,7 +93,7 @@ _SECURITY_HEADERS = {
 
 
 class SecurityHeadersMiddleware:
-    """Gives every answer that says nothing of its own the strictest headers."""
+    """Adds the strictest security headers to responses that do not set their own."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

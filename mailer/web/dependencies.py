@@ -1,4 +1,4 @@
-"""What handlers ask for: each is a parameter that FastAPI fills in (``Depends``)."""
+"""The dependencies of handlers, as parameter types for FastAPI (``Depends``)."""
 
 from datetime import datetime
 from typing import Annotated
@@ -47,7 +47,7 @@ PublicPages = Annotated[Pages, Depends(_pages)]
 OpenPages = Annotated[ArchivePages, Depends(_archive_pages)]
 Now = Annotated[datetime, Depends(current_time)]
 AcceptedLanguages = Annotated[list[str], Depends(_accepted_languages)]
-"""By a link of the page, then by the browser's settings."""
+"""From the URL (``?lang=…``), then from the browser's settings."""
 RequestedLanguages = Annotated[list[str], Depends(_requested_languages)]
-"""By a link of the page alone."""
+"""Only from the URL (``?lang=…``)."""
 PostedForm = Annotated[FormData, Depends(read_form)]

@@ -1,4 +1,4 @@
-"""Forms as browsers and mail clients post them, however broken."""
+"""Reads forms posted by browsers and mail clients, including malformed ones."""
 
 from fastapi import Request
 from python_multipart.multipart import parse_options_header
@@ -7,14 +7,17 @@ from starlette.exceptions import HTTPException
 from starlette.types import Message
 
 MAX_BODY_BYTES = 64 * 1024
-"""Bytes; what readers post is a few hundred."""
+"""Real forms have a few hundred bytes."""
 
 
 async def read_form(request: Request) -> FormData:
-    """The form in a request, urlencoded or multipart; empty when the body is neither, or multipart in
-    another charset than UTF-8. Raises HTTPException 413 for more than MAX_BODY."""
+    """Return the form in a request, urlencoded or multipart.
+
+    Any other body, or multipart in a charset other than UTF-8, gives an empty form. Raises HTTPException 413 for a
+    body of more than MAX_BODY_BYTES.
+    """
     kind, options = parse_options_header(request.headers.get("Content-Type"))
-    # Pages and mail programs post UTF-8. Python would try any of its codecs, those that decode to no text, too.
+    # Browsers and mail clients post UTF-8. For other charsets Python would try any codec, even those not for text.
     if kind == b"multipart/form-data" and options.get(b"charset", b"utf-8").lower() != b"utf-8":
         return FormData()
     size = 0

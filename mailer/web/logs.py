@@ -1,4 +1,4 @@
-"""What must not stand in a log: readers' tokens and network addresses."""
+"""Keeps readers' tokens and network addresses out of logs."""
 
 import logging
 import re
@@ -9,7 +9,7 @@ _TOKENS = re.compile(rf"({TOKEN_PATH_REGEX.removeprefix('^')})[^/\s?#\"]+")
 
 
 class TokenRedactingFilter(logging.Filter):
-    """Takes tokens and network addresses out of the lines of uvicorn's access log."""
+    """Removes tokens and network addresses from uvicorn's access log."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.args, tuple) and record.args:
@@ -19,12 +19,12 @@ class TokenRedactingFilter(logging.Filter):
 
 
 def redact_tokens(line: str) -> str:
-    """``/u/k3J…?lang=fr`` → ``/u/*?lang=fr``"""
+    """Return ``/u/*?lang=fr`` for ``/u/k3J…?lang=fr``."""
     return _TOKENS.sub(r"\1*", line)
 
 
 def install_token_redaction() -> None:
-    """See to it that an access log, where somebody turns it on, knows no reader."""
+    """Add the filter to uvicorn's access log, in case it is turned on."""
     logger = logging.getLogger("uvicorn.access")
     if not any(isinstance(known, TokenRedactingFilter) for known in logger.filters):
         logger.addFilter(TokenRedactingFilter())

@@ -1,4 +1,4 @@
-"""Which language a visitor wants: by a link of the page, then by the browser's settings."""
+"""The languages that a visitor prefers: from the URL, then from the browser's settings."""
 
 from fastapi import Request
 
@@ -10,12 +10,12 @@ _MAX_ENTRIES = 20
 
 
 def requested_languages(request: Request) -> list[str]:
-    """The language that a link ``?lang=…`` asks for; empty for none, or for no language tag."""
+    """Return the language of ``?lang=…``; empty if it is missing or invalid."""
     return _valid_tags([request.query_params.get("lang", "")])
 
 
 def accepted_languages(request: Request) -> list[str]:
-    """The languages that an unknown visitor wants, best first."""
+    """Return the languages of ``?lang=…`` and Accept-Language, best first."""
     ranked = []
     for place, entry in enumerate(request.headers.get("accept-language", "").split(",")[:_MAX_ENTRIES]):
         tag, _, weight = entry.partition(";")
@@ -28,12 +28,12 @@ def accepted_languages(request: Request) -> list[str]:
     return [*requested_languages(request), *_valid_tags([tag for _, _, tag in sorted(ranked)])]
 
 
-def _valid_tags(written: list[str]) -> list[str]:
-    found = []
-    for tag in written:
+def _valid_tags(tags: list[str]) -> list[str]:
+    valid = []
+    for tag in tags:
         if 1 < len(tag) <= _MAX_TAG_LENGTH:
             try:
-                found.append(canonical_tag(tag))
+                valid.append(canonical_tag(tag))
             except InvalidLanguageTag:
                 continue
-    return found
+    return valid

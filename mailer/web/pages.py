@@ -1,4 +1,4 @@
-"""Pages for readers, each in one language, with the headers that keep them private."""
+"""Renders private pages for readers, with headers against caching and indexing."""
 
 from collections.abc import Mapping
 from datetime import date
@@ -25,12 +25,11 @@ PRIVATE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Robots-Tag": "noindex",
 }
-"""Headers of every page whose address holds a token."""
+"""The headers of every page whose URL contains a token."""
 
 
 class Pages:
-    """The templates in ``templates/web`` with the words of ``templates/locales``. Safe to share between
-    threads."""
+    """Renders the templates in ``templates/web/public`` with the catalogues. Thread-safe."""
 
     def __init__(self, templates: Path, catalogues: Catalogues, urls: Urls) -> None:
         self.urls = urls
@@ -60,8 +59,7 @@ class Pages:
         text_overrides: Mapping[str, OverrideText] | None = None,
         csp: str = CSP,
     ) -> HTMLResponse:
-        """The template ``public/<name>.html``, in a language that has a catalogue, in part perhaps in a
-        newsletter's own words."""
+        """Render ``public/<name>.html`` in a language that has a catalogue, with a newsletter's text overrides."""
         frame: dict[str, object] = {
             "language": language,
             "languages": (),
@@ -86,7 +84,7 @@ class Pages:
         /,
         **values: object,
     ) -> HTMLResponse:
-        """The same for a page of a newsletter: under its name, in its colours, with its address."""
+        """Render a page of a newsletter, with its name, colours and postal address."""
         frame = {
             "languages": page_frame.ui_languages,
             "publication": page_frame.name,
@@ -97,7 +95,7 @@ class Pages:
         return self.render(name, page_frame.language, frame | values, status, page_frame.text_overrides, csp)
 
     def gettext(self, page_frame: PageFrame, message: str, **values: object) -> str:
-        """A message of the catalogue as the pages of this newsletter say it."""
+        """Return a translated message, with the newsletter's text overrides."""
         catalogue = self._catalogues.translations(page_frame.language, page_frame.text_overrides)
         text = str(catalogue.gettext(message))
         return text % values if values else text

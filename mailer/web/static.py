@@ -1,4 +1,4 @@
-"""Style sheets and scripts, addressed by a hash of their content so that browsers may keep them for good."""
+"""Style sheets and scripts. Their URLs contain a hash of the content, so that browsers can cache them forever."""
 
 import hashlib
 from functools import cache
@@ -15,13 +15,13 @@ WEB_TEMPLATES = Path(__file__).parents[2] / "templates" / "web"
 
 @cache
 def static_url(name: str) -> str:
-    """``/static/base.css?v=…`` for a file in ``templates/web/static``; FileNotFoundError if there is none."""
+    """Return the URL of a file in ``templates/web/static``: ``/static/base.css?v=…``. Raises FileNotFoundError."""
     content = (WEB_TEMPLATES / "static" / name).read_bytes()
     return f"{STATIC_FILES}/{name}?v={hashlib.sha256(content).hexdigest()[:12]}"
 
 
 class StaticAssets(StaticFiles):
-    """The app to mount at ``/static``. A file asked for with its hash never changes."""
+    """The app to mount at ``/static``. Responses to URLs with a hash are immutable."""
 
     def __init__(self) -> None:
         super().__init__(directory=WEB_TEMPLATES / "static")

@@ -1,7 +1,7 @@
-"""A newsletter's colours as a style sheet of its own: pages allow no style inside themselves.
+"""A newsletter's colours as a style sheet, because the pages' CSP forbids inline styles.
 
-The address holds the colours, its own and those of its sections, and nothing else, so that the sheet needs no
-database and may be kept for good.
+The URL contains the colours of the newsletter and its sections. So the style sheet needs no database access and can
+be cached forever.
 """
 
 import re
@@ -20,25 +20,29 @@ _THEME_COLOURS = ("accent", "text", "surface", "background")
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 _FILE_NAME = re.compile(r"[0-9a-f]{6}(-[0-9a-f]{6}){3,65}")
 _MIN_CONTROL_CONTRAST = 3.0
-"""Contrast that the edge of a control needs (WCAG 2.2, 1.4.11)."""
+"""The minimum contrast of a control's border (WCAG 2.2, 1.4.11)."""
 
 
 def theme_url(colours: Mapping[str, str], sections: Sequence[str] = ()) -> str:
-    """``/theme/0b5566-1d2a2e-fffdf8-f1ece1.css?v=…`` for a newsletter's theme; the default for what is no
-    colour. The colours of sections come after these four, as the classes ``tone-1``, ``tone-2`` and so on."""
+    """Return the URL of a theme's style sheet: ``/theme/0b5566-1d2a2e-fffdf8-f1ece1.css?v=…``.
+
+    Invalid colours are replaced by defaults. After the four colours of the theme come those of the sections, for the
+    classes ``tone-1``, ``tone-2`` and so on.
+    """
     default = Theme()
-    given = [*(colours.get(part, "") for part in _THEME_COLOURS), *sections]
-    accent = given[0] if _COLOUR.fullmatch(given[0]) else default.accent
-    usual = [*(getattr(default, part) for part in _THEME_COLOURS), *(accent for _ in sections)]
+    colours_given = [*(colours.get(part, "") for part in _THEME_COLOURS), *sections]
+    accent = colours_given[0] if _COLOUR.fullmatch(colours_given[0]) else default.accent
+    defaults = [*(getattr(default, part) for part in _THEME_COLOURS), *(accent for _ in sections)]
     name = "-".join(
-        (colour if _COLOUR.fullmatch(colour) else other)[1:].lower() for colour, other in zip(given, usual, strict=True)
+        (colour if _COLOUR.fullmatch(colour) else other)[1:].lower()
+        for colour, other in zip(colours_given, defaults, strict=True)
     )
     return f"{urls.THEME.format(colours=name)}?v={fingerprint(_stylesheet(name).encode())[:12]}"
 
 
 @lru_cache(maxsize=256)
 def _stylesheet(name: str) -> str:
-    """The style sheet for colours as they stand in the address."""
+    """Return the style sheet for the colours in a URL."""
     accent, ink, paper, ground, *sections = (f"#{part}" for part in name.split("-"))
     shades = palette(Theme(accent=accent, text=ink, surface=paper, background=ground), tuple(sections))
     light = {
@@ -68,7 +72,7 @@ def _stylesheet(name: str) -> str:
     tones = list(enumerate(shades.sections, start=1))
     return (
         _css_rules({":root": light} | {f".tone-{number}": {"tone": shade.text} for number, shade in tones})
-        + "@media screen and (prefers-color-scheme: dark) {\n"  # paper is light
+        + "@media screen and (prefers-color-scheme: dark) {\n"  # print uses the light colours
         + _css_rules({":root": dark} | {f".tone-{number}": {"tone": shade.dark_text} for number, shade in tones})
         + "}\n"
     )

@@ -1,4 +1,4 @@
-"""Caught mail as a reader's program sees it."""
+"""Received mail as a mail client parses it."""
 
 import email
 import email.policy
@@ -8,13 +8,13 @@ from mailer.devtools.inbox import InboxServer
 
 
 def emails_by_recipient(inbox: InboxServer) -> dict[str, EmailMessage]:
-    """The mail of each recipient, who must have one only."""
-    found: dict[str, EmailMessage] = {}
+    """Return the mail of each recipient, who must have exactly one."""
+    emails: dict[str, EmailMessage] = {}
     for caught in inbox.messages():
         (recipient,) = caught.recipients
-        assert recipient not in found, f"{recipient} got two"
-        found[recipient] = email.message_from_bytes(inbox.inbox.read(caught), policy=email.policy.default)
-    return found
+        assert recipient not in emails, f"{recipient} got two"
+        emails[recipient] = email.message_from_bytes(inbox.inbox.read(caught), policy=email.policy.default)
+    return emails
 
 
 def html_body(message: EmailMessage) -> str:

@@ -1,4 +1,4 @@
-"""A page as a browser's parser and a search engine's robot see it."""
+"""A parsed page, with the data that search engines read."""
 
 import json
 from html.parser import HTMLParser
@@ -11,13 +11,13 @@ ARCHIVE_PATH = "/archive/lumen-basin"
 
 
 class Page(HTMLParser):
-    """The elements of a document, in order, and the text in each kind of them."""
+    """The elements and texts of a document, in order."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
         self.elements: list[tuple[str, dict[str, str]]] = []
         self.texts: list[tuple[str, str]] = []
-        """Each piece of text with the element that holds it."""
+        """(element, text) pairs."""
         self._open: list[str] = []
         self.feed(html)
 
@@ -45,16 +45,16 @@ class Page(HTMLParser):
         return link["href"]
 
     def alternates(self) -> dict[str, str]:
-        """Language → address."""
+        """Return language → URL."""
         return {link["hreflang"]: link["href"] for link in self.all("link", rel="alternate") if "hreflang" in link}
 
     def json_ld(self) -> Any:
-        """The page's JSON-LD."""
+        """Return the page's JSON-LD."""
         (text,) = [text for tag, text in self.texts if tag == "script"]
         return json.loads(text)
 
 
 def get_page(client: TestClient, path: str) -> Page:
-    answer = client.get(path)
-    assert answer.status_code == 200, (path, answer.status_code)
-    return Page(answer.text)
+    response = client.get(path)
+    assert response.status_code == 200, (path, response.status_code)
+    return Page(response.text)

@@ -1,4 +1,4 @@
-"""An issue that is on its way, and the links in its mails."""
+"""A sent issue, and the links in its emails."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,15 +22,15 @@ class Mailing:
     def subscriber_id(self, address: str) -> int:
         key = self.app.tokens.address_hash(read_address(address)[1])
         with self.app.database.transaction() as session:
-            found = subscribers.by_hash(session, key)
-            assert found
-            return found.id
+            subscriber = subscribers.by_hash(session, key)
+            assert subscriber
+            return subscriber.id
 
     def unsubscribe_path(self, address: str) -> str:
         return "/u/" + self.app.tokens.make_link_token(Purpose.unsubscribe, self.issue, self.subscriber_id(address))
 
     def manage_path(self, address: str) -> str:
-        """The reader's own page, by a fresh key."""
+        """Return the path of the manage page, with a new magic link."""
         now = int(datetime.now(UTC).timestamp())
         return f"/k/{self.app.tokens.make_link_token(Purpose.magic_link, now, self.subscriber_id(address))}/lumen-basin"
 
@@ -39,22 +39,22 @@ class Mailing:
 
     def web_view_path(self, language: str) -> str:
         with self.app.database.transaction() as session:
-            found = next(e for e in editions.of_issue(session, self.issue) if e.language == language)
-        return "/e/" + self.app.tokens.make_link_token(Purpose.web_view, self.issue, found.id)
+            edition = next(e for e in editions.of_issue(session, self.issue) if e.language == language)
+        return "/e/" + self.app.tokens.make_link_token(Purpose.web_view, self.issue, edition.id)
 
     def make_all_sections_optional(self) -> None:
-        """Readers can leave every section."""
+        """Make every section optional."""
         with self.app.database.transaction() as session:
             session.execute(text("UPDATE section SET always_included = false"))
 
     def profile(self, address: str) -> Profile:
-        found = preferences.profile(
+        profile = preferences.profile(
             self.app.database,
             SubscriptionRef(self.subscriber_id(address), issue=self.issue),
             datetime.now(UTC),
         )
-        assert found
-        return found
+        assert profile
+        return profile
 
     def followed_bits(self, address: str) -> list[int]:
         return [section.bit for section in self.profile(address).sections if section.followed]

@@ -1,4 +1,4 @@
-"""Every page that a reader can come to, in each of its states, as one person would see them one after another."""
+"""Visits every page for readers, in each of its states."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ ADA, LEILA, JOVAN = "ada@example.org", "leila@example.org", "jovan@example.org"
 
 @dataclass(frozen=True, slots=True)
 class PageView:
-    """A page as the service answered it."""
+    """A response of the service."""
 
     name: str
     """``template`` or ``template, state``"""
@@ -30,7 +30,7 @@ class PageView:
 
 
 class PageTour:
-    """Goes through all pages in one language. The issue is sent, and Ada, Leila and Jovan got it."""
+    """Visits all pages in one language. The issue must have been sent to Ada, Leila and Jovan."""
 
     def __init__(
         self, app: Container, client: TestClient, inbox: InboxServer | None, issue: int, language: str
@@ -49,7 +49,7 @@ class PageTour:
         yield from self._unsubscribe()
 
     def paths(self) -> list[str]:
-        """Pages that can be gone to as they are."""
+        """Return pages that a GET request shows, in any order."""
         return [
             "/",
             "/nowhere",
@@ -74,30 +74,30 @@ class PageTour:
     def _subscriber_id(self, address: str) -> int:
         key = self._app.tokens.address_hash(read_address(address)[1])
         with self._app.database.transaction() as session:
-            found = subscribers.by_hash(session, key)
-            assert found
-            return found.id
+            subscriber = subscribers.by_hash(session, key)
+            assert subscriber
+            return subscriber.id
 
     def _mail_link(self, purpose: Purpose, address: str) -> str:
-        room = {Purpose.unsubscribe: "u", Purpose.preferences: "p"}[purpose]
-        return f"/{room}/{self._app.tokens.make_link_token(purpose, self._issue, self._subscriber_id(address))}"
+        prefix = {Purpose.unsubscribe: "u", Purpose.preferences: "p"}[purpose]
+        return f"/{prefix}/{self._app.tokens.make_link_token(purpose, self._issue, self._subscriber_id(address))}"
 
     def _manage_path(self, address: str, age: timedelta = timedelta(0)) -> str:
-        made = int((datetime.now(UTC) - age).timestamp())
-        token = self._app.tokens.make_link_token(Purpose.magic_link, made, self._subscriber_id(address))
+        created_at = int((datetime.now(UTC) - age).timestamp())
+        token = self._app.tokens.make_link_token(Purpose.magic_link, created_at, self._subscriber_id(address))
         return f"/k/{token}/lumen-basin"
 
     def _archive(self) -> Iterator[PageView]:
-        shelf = f"/archive/lumen-basin/{self._language}"
+        issue_list = f"/archive/lumen-basin/{self._language}"
         yield self._get("home", "/" + self._language_query)
         yield self._get("error", "/nowhere" + self._language_query, 404)
-        yield self._get("issue_list", shelf)
-        yield self._get("search, found", shelf + "?q=lumen")
-        yield self._get("search, nothing found", shelf + "?q=xylophone")
-        yield self._get("edition", f"{shelf}/2026-3")
-        yield self._get("edition, some sections", f"{shelf}/2026-3?section=health-and-care")
-        story = self._client.get(f"{shelf}/2026-3").text.partition('id="story-')[2].partition('"')[0]
-        yield self._get("story", f"{shelf}/2026-3/{story}")
+        yield self._get("issue_list", issue_list)
+        yield self._get("search, found", issue_list + "?q=lumen")
+        yield self._get("search, nothing found", issue_list + "?q=xylophone")
+        yield self._get("edition", f"{issue_list}/2026-3")
+        yield self._get("edition, some sections", f"{issue_list}/2026-3?section=health-and-care")
+        story = self._client.get(f"{issue_list}/2026-3").text.partition('id="story-')[2].partition('"')[0]
+        yield self._get("story", f"{issue_list}/2026-3/{story}")
 
     def _sign_up(self) -> Iterator[PageView]:
         path = "/subscribe/lumen-basin"
@@ -113,12 +113,12 @@ class PageTour:
         yield self._post("confirm, done", confirm)
 
     def _completed_form(self) -> dict[str, Any]:
-        """The form filled in, with the work done that it asks for: one bit."""
+        """Return the completed form, with a proof of work of one bit."""
         html = self._client.get("/subscribe/lumen-basin").text
         ticket = html.partition('name="ticket" value="')[2].partition('"')[0]
         answer = next(str(n) for n in range(1000) if verify_proof_of_work(ticket, str(n), 1))
-        done = {"ticket": ticket, "answer": answer}
-        return {"some": "yes", "section": ["1", "3"], "language": [self._language]} | done
+        proof = {"ticket": ticket, "answer": answer}
+        return {"some": "yes", "section": ["1", "3"], "language": [self._language]} | proof
 
     def _by_mail_link(self, path: str, name: str) -> Iterator[PageView]:
         chosen: dict[str, Any] = {"language": [self._language, "en"], "new": "yes"}

@@ -1,4 +1,4 @@
-"""PostgreSQL chooses how it answers; what a statement promises has to hold by whatever plan."""
+"""Runs tests with different query plans, because a statement must be correct with any plan."""
 
 import pytest
 from sqlalchemy import text
@@ -13,6 +13,6 @@ with_each_plan = pytest.mark.parametrize(
 
 
 def disable_plans(session: Session, plan_types: tuple[str, ...]) -> None:
-    """Until the transaction ends, plan ``without`` these."""
-    for way in plan_types:
-        session.execute(text(f"SET LOCAL enable_{way} = off"))
+    """Disable these plan types until the end of the transaction."""
+    for plan_type in plan_types:
+        session.execute(text(f"SET LOCAL enable_{plan_type} = off"))

@@ -1,5 +1,4 @@
-"""The newsletter that this service was asked for. It is not part of the repository: without it beside the
-checkout there is nothing to test."""
+"""A real newsletter that is not part of the repository. Its tests are skipped if it is missing."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Servers on loopback that follow a script, and a listener that checks what it hears."""
+"""Scripted SMTP servers on loopback, and an observer that checks the order of events."""
 
 import asyncio
 import ssl
@@ -11,7 +11,7 @@ from mailer.domain.outcomes import Outcome, Reply
 
 
 class RecordingObserver:
-    """A handover and an ``on_result`` in one: keeps the order of what it hears, and the impossible."""
+    """A journal and an ``on_result`` callback. Records events in order, and contradictions between them."""
 
     def __init__(self) -> None:
         self.events: list[tuple[str, Hashable]] = []
@@ -50,23 +50,23 @@ class Peer:
         self._reader = reader
         self._writer = writer
         self.number = number
-        """Counts the connections to this server from 0."""
+        """The number of the connection, from 0."""
 
     async def line(self) -> str:
-        """The next line without its end; raises EOFError."""
+        """Return the next line without its line end. Raises EOFError."""
         try:
             return (await self._reader.readuntil(b"\r\n"))[:-2].decode()
         except (asyncio.IncompleteReadError, ConnectionError) as gone:
             raise EOFError from gone
 
     async def expect(self, *verbs: str) -> list[str]:
-        """The next lines, which must begin with these verbs."""
+        """Return the next lines, which must begin with these verbs."""
         lines = [await self.line() for _ in verbs]
         assert [line[:4] for line in lines] == list(verbs), lines
         return lines
 
     async def body(self) -> str:
-        """What comes before the final dot."""
+        """Return the message before the final dot."""
         lines: list[str] = []
         while (line := await self.line()) != ".":
             lines.append(line)
@@ -76,16 +76,16 @@ class Peer:
         return await self._reader.readexactly(size)
 
     async def expect_silence(self, seconds: float = 0.05) -> None:
-        """Make sure that nothing arrives for a moment."""
+        """Fail if anything arrives within ``seconds``."""
         try:
             async with asyncio.timeout(seconds):
-                got = await self._reader.read(100)
+                received = await self._reader.read(100)
         except TimeoutError:
             return
-        raise AssertionError(f"nothing should have been sent, got {got!r}")
+        raise AssertionError(f"nothing should have been sent, got {received!r}")
 
     async def read_to_end(self) -> bytes:
-        """All that comes until the client closes."""
+        """Return everything until the client closes the connection."""
         try:
             return await self._reader.read()
         except ConnectionError:
@@ -98,13 +98,13 @@ class Peer:
         self._writer.write(data)
 
     async def greet(self, *offers: str) -> None:
-        """Greeting and EHLO."""
+        """Send the greeting and answer EHLO."""
         self.reply("220 here")
         await self.expect("EHLO")
         self.reply(*(f"250-{offer}" for offer in ("here", *offers)), "250 HELP")
 
     async def accept_message(self) -> str:
-        """Take one message after another's end, whole; returns its key."""
+        """Accept one whole message. Return its key."""
         await self.expect("MAIL", "RCPT", "DATA")
         self.reply("250 ok", "250 ok", "354 go")
         key = (await self.body()).split()[1]
@@ -126,8 +126,10 @@ Script = Callable[[Peer], Awaitable[None]]
 
 
 class ScriptedServer:
-    """Plays ``scripts``, one for each connection and the last one for all that follow; closes when a
-    script ends. ``check()`` raises what a script raised."""
+    """Plays ``scripts``, one for each connection; the last one also for all later connections.
+
+    A connection closes when its script ends. ``check()`` raises the errors of scripts.
+    """
 
     def __init__(self, *scripts: Script, tls: ssl.SSLContext | None = None) -> None:
         self._scripts = scripts
@@ -199,12 +201,12 @@ def relay(port: int, **other: Any) -> Relay:
 async def run_scripts(
     *scripts: Script, count: int = 1, batch: list[Envelope] | None = None, **settings: Any
 ) -> tuple[RecordingObserver, ScriptedServer]:
-    """Send messages to a server that plays the scripts, close, and return what both saw."""
-    listener = RecordingObserver()
+    """Send messages to a server that plays the scripts, and close. Return the observer and the server."""
+    observer = RecordingObserver()
     async with ScriptedServer(*scripts).running() as server:
         transport = Transport(relay(server.port, **settings))
         sent = envelopes(count) if batch is None else batch
-        await transport.send(sent, listener, listener.on_result)
-        assert set(listener.results) == {each.key for each in sent}
+        await transport.send(sent, observer, observer.on_result)
+        assert set(observer.results) == {item.key for item in sent}
         await transport.close()
-    return listener, server
+    return observer, server

@@ -1,4 +1,4 @@
-"""Sending in this process, and what can disturb it."""
+"""Sending in this process, and simulated disturbances."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,19 +13,19 @@ from mailer.store.database import Database, DatabaseDown, Session
 
 
 def send_due_batches(app: Container) -> int:
-    """Send every batch that is due; return how many messages were handed over."""
-    handed_over = 0
+    """Send every batch that is due. Return the number of transferred messages."""
+    transferred = 0
     for _ in range(100):
         batches = dispatch.enqueue_due(app.database, datetime.now(UTC), timedelta(0), 1000)
         if not batches:
             dispatch.finish_done(app.database, datetime.now(UTC))
-            return handed_over
-        handed_over += sum(app.send_worker.send_batch(batch) for batch, _ in batches)
+            return transferred
+        transferred += sum(app.send_worker.send_batch(batch) for batch, _ in batches)
     raise AssertionError("the same batches are enqueued again and again")
 
 
 class ClockSetBack(SystemClock):
-    """Its time of day is set back by 0.3 seconds each time that somebody looks."""
+    """A clock whose time of day is set back by 0.3 seconds with every reading."""
 
     def __init__(self) -> None:
         self.looks = 0
@@ -36,7 +36,7 @@ class ClockSetBack(SystemClock):
 
 
 class ForgetfulDatabase(Database):
-    """The answer to the first COMMIT that reserves deliveries does not come."""
+    """A database that loses the reply to the first COMMIT that reserves deliveries."""
 
     answer_lost = False
 

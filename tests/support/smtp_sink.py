@@ -1,4 +1,4 @@
-"""The benchmarks' sink as a relay for tests: a real SMTP server in a thread that misbehaves on request."""
+"""The benchmarks' SMTP sink as a relay for tests. It runs in a thread and can misbehave on request."""
 
 from pathlib import Path
 
@@ -15,10 +15,10 @@ class SinkServer(bench.sink.SinkServer):
         self._log = log
 
     def accepted(self, tokens: Tokens) -> list[int]:
-        """The subscriber of each message that was accepted, in the order of acceptance."""
-        found = []
+        """Return the subscriber of each accepted message, in order of acceptance."""
+        subscribers = []
         for line in self._log.read_text().split():
-            opened = tokens.read_mail_token(Purpose.message, line.strip("<>").partition("@")[0])
-            assert opened is not None, f"not a Message-ID of ours: {line}"
-            found.append(opened[1])
-        return found
+            token_values = tokens.read_mail_token(Purpose.message, line.strip("<>").partition("@")[0])
+            assert token_values is not None, f"not a Message-ID of ours: {line}"
+            subscribers.append(token_values[1])
+        return subscribers

@@ -1,4 +1,4 @@
-"""Rows of a database, to be put back: importing the sample issue takes ten times as long as copying it."""
+"""Saves and restores database rows. Importing the sample issue takes ten times as long as copying it."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,15 +14,15 @@ TABLES = [table.name for table in Base.metadata.sorted_tables]
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     rows: list[tuple[str, bytes]]
-    """Tables, parents first, and what COPY told of each."""
+    """(table, COPY output) pairs, parents first."""
     sequences: list[tuple[str, int]]
 
 
 def non_empty_tables(database: Database) -> list[str]:
-    """The tables that have rows, parents first."""
-    found = " UNION ALL ".join(f"SELECT '{table}' WHERE EXISTS (SELECT FROM {table})" for table in TABLES)
+    """Return the tables that have rows, parents first."""
+    query = " UNION ALL ".join(f"SELECT '{table}' WHERE EXISTS (SELECT FROM {table})" for table in TABLES)
     with database.transaction() as session:
-        return sorted(session.scalars(text(found)), key=TABLES.index)
+        return sorted(session.scalars(text(query)), key=TABLES.index)
 
 
 def take_snapshot(database: Database) -> Snapshot:

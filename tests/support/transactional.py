@@ -1,4 +1,4 @@
-"""Sending notes in this process, and reading them in the inbox."""
+"""Sending transactional emails in this process, and reading them in the inbox."""
 
 import re
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""What is open to everybody: the archive, what one has the address of, the start page."""
+"""The public pages: the start page, the archive, web views of emails, and pictures."""
 
 from typing import Annotated
 
@@ -33,9 +33,9 @@ _MAX_PAGE = 100_000
 
 @router.api_route(urls.HOME, methods=["GET", "HEAD"])
 def home(app: App, pages: PublicPages, languages: AcceptedLanguages) -> HTMLResponse:
-    found = pages_service.publications(app.database, languages)
-    values = {"publications": found.publications, "languages": found.ui_languages}
-    return pages.render("home", found.language, values)
+    listing = pages_service.publications(app.database, languages)
+    values = {"publications": listing.publications, "languages": listing.ui_languages}
+    return pages.render("home", listing.language, values)
 
 
 @router.api_route(urls.ARCHIVE, methods=["GET", "HEAD"])
@@ -58,17 +58,17 @@ def issue_list(
     q: Annotated[str, Query()] = "",
 ) -> Response:
     query = q.strip()
-    found = pages_service.issue_list(app.database, app.urls, slug, language, 1 if query else page)
-    if found is None:
+    issues = pages_service.issue_list(app.database, app.urls, slug, language, 1 if query else page)
+    if issues is None:
         raise HTTPException(404)
     if query:
-        return _search_results(request, app, pages, found, query, page)
+        return _search_results(request, app, pages, issues, query, page)
     return pages.html(
         request,
         "issue_list",
-        found.newsletter,
-        {tag: app.urls.issue_list(slug, tag, page) for tag in found.newsletter.languages},
-        {"shelf": found},
+        issues.newsletter,
+        {tag: app.urls.issue_list(slug, tag, page) for tag in issues.newsletter.languages},
+        {"shelf": issues},
         canonical=app.urls.issue_list(slug, language, page),
         default_path=app.urls.archive(slug) if page == 1 else "",
     )
@@ -102,46 +102,46 @@ def edition(
     issue: str,
     section: Annotated[list[str], Query(default_factory=list, max_length=62)],
 ) -> Response:
-    found = pages_service.issue_page(app.database, app.urls, slug, language, issue, section)
-    if found is None:
+    issue_page = pages_service.issue_page(app.database, app.urls, slug, language, issue, section)
+    if issue_page is None:
         raise HTTPException(404)
-    summary = found.issue
+    summary = issue_page.issue
     if summary.title.language != language:
         return RedirectResponse(app.urls.edition(slug, summary.title.language, issue), 302)
-    shown = [option.key for option in found.sections if option.shown]
-    some = shown if len(shown) < len(found.sections) else []
+    shown = [option.key for option in issue_page.sections if option.shown]
+    chosen = shown if len(shown) < len(issue_page.sections) else []
     return pages.html(
         request,
         "edition",
-        found.newsletter,
-        {tag: app.urls.edition(slug, tag, issue, some) for tag in summary.languages},
-        {"edition": found, "content": found.content, "card": summary},
+        issue_page.newsletter,
+        {tag: app.urls.edition(slug, tag, issue, chosen) for tag in summary.languages},
+        {"edition": issue_page, "content": issue_page.content, "card": summary},
         canonical=app.urls.edition(slug, language, issue),
     )
 
 
 @router.api_route(urls.STORY, methods=["GET", "HEAD"])
 def story(request: Request, app: App, pages: OpenPages, slug: str, language: str, issue: str, story: str) -> Response:
-    found = pages_service.story_page(app.database, app.urls, slug, language, issue, story)
-    if found is None:
+    story_page = pages_service.story_page(app.database, app.urls, slug, language, issue, story)
+    if story_page is None:
         raise HTTPException(404)
-    # The canonical page of a story that fell back is in the language of its text.
-    home = language if language in found.languages else next(iter(found.languages), language)
-    if found.story.language in found.languages:
-        home = found.story.language
-    canonical = app.urls.story(slug, home, issue, story)
+    # The canonical page of a fallback story is the one in the language of its text.
+    canonical_language = language if language in story_page.languages else next(iter(story_page.languages), language)
+    if story_page.story.language in story_page.languages:
+        canonical_language = story_page.story.language
+    canonical = app.urls.story(slug, canonical_language, issue, story)
     return pages.html(
         request,
         "story",
-        found.newsletter,
-        {tag: app.urls.story(slug, tag, issue, story) for tag in found.languages},
+        story_page.newsletter,
+        {tag: app.urls.story(slug, tag, issue, story) for tag in story_page.languages},
         {
-            "story_page": found,
-            "story": found.story,
-            "card": found.issue,
-            "summary": description(found.story.body),
+            "story_page": story_page,
+            "story": story_page.story,
+            "card": story_page.issue,
+            "summary": description(story_page.story.body),
             "article": news_article(
-                found.newsletter, found.issue, found.story, found.section.title, canonical, app.urls
+                story_page.newsletter, story_page.issue, story_page.story, story_page.section.title, canonical, app.urls
             ),
         },
         canonical=canonical,
@@ -150,21 +150,21 @@ def story(request: Request, app: App, pages: OpenPages, slug: str, language: str
 
 @router.api_route(urls.WEB_VIEW, methods=["GET", "HEAD"])
 def web_view(app: App, token: str) -> HTMLResponse:
-    pair = app.tokens.read_link_token(Purpose.web_view, token)
-    found = pages_service.edition_page(app.database, *pair) if pair else None
-    if found is None:
+    token_values = app.tokens.read_link_token(Purpose.web_view, token)
+    edition_page = pages_service.edition_page(app.database, *token_values) if token_values else None
+    if edition_page is None:
         raise HTTPException(404)
     headers = PRIVATE_HEADERS | {
         "Content-Security-Policy": _EDITION_CSP.format(origin=app.urls.origin),
-        "Content-Language": found.language,
+        "Content-Language": edition_page.language,
     }
-    return HTMLResponse(found.html, headers=headers)
+    return HTMLResponse(edition_page.html, headers=headers)
 
 
 @router.api_route(urls.PICTURE, methods=["GET", "HEAD"])
 def picture(app: App, name: str, extension: str) -> Response:
-    known = len(name) == 32 and set(name) <= set("0123456789abcdef")
-    found = pages_service.picture(app.database, name) if known else None
-    if found is None or PICTURE_EXTENSIONS.get(found.media_type) != extension:
+    valid = len(name) == 32 and set(name) <= set("0123456789abcdef")
+    file = pages_service.picture(app.database, name) if valid else None
+    if file is None or PICTURE_EXTENSIONS.get(file.media_type) != extension:
         raise HTTPException(404)
-    return Response(found.data, media_type=found.media_type, headers=_PICTURE_HEADERS)
+    return Response(file.data, media_type=file.media_type, headers=_PICTURE_HEADERS)

@@ -1,4 +1,4 @@
-"""Pages that everybody may read and keep: each is the same for all who ask."""
+"""Renders public pages, which are the same for every visitor and can be cached."""
 
 import gzip
 import re
@@ -22,14 +22,14 @@ from mailer.web.static import static_url
 from mailer.web.theme import theme_url
 
 _CACHE_CONTROL = "public, max-age=300"
-"""Long enough for a crowd that follows one link, short enough for a correction."""
+"""Long enough to absorb peaks, short enough for corrections."""
 _ACCEPTS_GZIP = re.compile(r"(?:^|[\s,])gzip(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))", re.IGNORECASE)
 _INVALID_IN_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
-"""What XML 1.0 has no way to say."""
+"""Characters that XML 1.0 does not allow."""
 
 
 class ArchivePages(Pages):
-    """The templates in ``templates/web/archive``. Safe to share between threads."""
+    """Renders the templates in ``templates/web/archive``. Thread-safe."""
 
     def __init__(self, templates: Path, catalogues: Catalogues, urls: Urls) -> None:
         super().__init__(templates, catalogues, urls)
@@ -56,13 +56,12 @@ class ArchivePages(Pages):
         default_path: str = "",
         indexed: bool = True,
     ) -> Response:
-        """The template ``archive/<name>.html``.
+        """Render ``archive/<name>.html``.
 
-        ``languages``: those in which the same can be had, each with its path; ``canonical``: the path under
-        which search engines should know the page; ``anywhere``: the path for people of any other language,
-        without which that of the newsletter's own language serves.
+        ``languages`` are the languages of the page with their paths. ``canonical`` is the path for search engines.
+        ``default_path`` is the path for all other languages; by default, that of the newsletter's default language.
         """
-        colours = [topic.colour for topic in newsletter.sections]
+        colours = [section.colour for section in newsletter.sections]
         frame: dict[str, object] = {
             "language": newsletter.frame.language,
             "imprint": newsletter,
@@ -73,7 +72,7 @@ class ArchivePages(Pages):
             or next(iter(languages.values()), ""),
             "indexed": indexed,
             "to": self.urls,
-            "tones": {topic.key: number for number, topic in enumerate(newsletter.sections, start=1)},
+            "tones": {section.key: number for number, section in enumerate(newsletter.sections, start=1)},
             "static": lambda file: self.urls.path(static_url(file)),
             "theme": self.urls.path(theme_url(newsletter.frame.theme, colours)),
             "catalogue": self._catalogues.translations(newsletter.frame.language, newsletter.frame.text_overrides),
@@ -89,25 +88,27 @@ class ArchivePages(Pages):
         return cached_response(request, html, "text/html", headers)
 
     def xml(self, request: Request, name: str, media_type: str, values: Mapping[str, object]) -> Response:
-        """The template ``archive/<name>.xml``."""
-        made = self._environment.get_template(f"archive/{name}.xml").render({"to": self.urls} | dict(values))
+        """Render ``archive/<name>.xml``."""
+        document = self._environment.get_template(f"archive/{name}.xml").render({"to": self.urls} | dict(values))
         return cached_response(
-            request, _INVALID_IN_XML.sub("", made), media_type, {"X-Content-Type-Options": "nosniff"}
+            request, _INVALID_IN_XML.sub("", document), media_type, {"X-Content-Type-Options": "nosniff"}
         )
 
 
 def cached_response(request: Request, text: str, media_type: str, headers: Mapping[str, str]) -> Response:
-    """An answer that caches may keep, or 304 for whoever has it already (RFC 9110, 13.1.2). It is compressed
-    for whoever can read that: no page that is open to everybody holds a secret that its length could tell."""
+    """Return a cacheable response, or 304 if the client has the same version (RFC 9110, 13.1.2).
+
+    It is compressed if the client accepts gzip. Public pages contain no secrets that their length could reveal.
+    """
     body = text.encode()
-    tag = f'W/"{fingerprint(body)[:32]}"'  # weak: the same for both codings
-    full = {"Cache-Control": _CACHE_CONTROL, "ETag": tag, "Vary": "Accept-Encoding", **headers}
-    known = [had.strip() for had in request.headers.get("if-none-match", "").split(",")]
-    if "*" in known or tag.removeprefix("W/") in (had.removeprefix("W/") for had in known):
-        return Response(status_code=304, headers=full)
+    tag = f'W/"{fingerprint(body)[:32]}"'  # weak, because it is the same with and without compression
+    all_headers = {"Cache-Control": _CACHE_CONTROL, "ETag": tag, "Vary": "Accept-Encoding", **headers}
+    known_tags = [known_tag.strip() for known_tag in request.headers.get("if-none-match", "").split(",")]
+    if "*" in known_tags or tag.removeprefix("W/") in (known_tag.removeprefix("W/") for known_tag in known_tags):
+        return Response(status_code=304, headers=all_headers)
     if _ACCEPTS_GZIP.search(request.headers.get("accept-encoding", "")):
-        return Response(gzip.compress(body, 6, mtime=0), 200, full | {"Content-Encoding": "gzip"}, media_type)
-    return Response(body, 200, full, media_type)
+        return Response(gzip.compress(body, 6, mtime=0), 200, all_headers | {"Content-Encoding": "gzip"}, media_type)
+    return Response(body, 200, all_headers, media_type)
 
 
 def _inline_html(source: str) -> Markup:
@@ -115,14 +116,14 @@ def _inline_html(source: str) -> Markup:
 
 
 def _block_html(source: str, level: int = 4) -> Markup:
-    """Text with the author's own headings at a level below that of its title."""
+    """Return Markdown as HTML, with its headings at ``level``."""
     html = markdown.to_html(source)
     return Markup(re.sub(r"<(/?)h4>", rf"<\1h{level}>", html))  # noqa: S704 - cleaned
 
 
 @pass_context
 def _language_attributes(context: Context, language: str) -> Markup:
-    """The attributes of words in another language than the page's; nothing for words in its own."""
+    """Return the attributes of text in another language; empty for text in the page's language."""
     if language == context["language"]:
         return Markup()
     return Markup(' lang="{}" dir="{}"').format(language, direction(language))

@@ -1,4 +1,4 @@
-"""Atom feeds (RFC 4287): of a newsletter's issues, and of each section's stories, in each language."""
+"""Atom feeds (RFC 4287) of a newsletter's issues and of each section's stories, in every language."""
 
 from fastapi import APIRouter, HTTPException, Request, Response
 
@@ -15,44 +15,43 @@ _NEVER_UPDATED = "1970-01-01T00:00:00Z"
 
 @router.api_route(urls.NEWSLETTER_FEED, methods=["GET", "HEAD"])
 def newsletter_feed(request: Request, app: App, pages: OpenPages, slug: str, language: str) -> Response:
-    found = pages_service.latest_issues(app.database, app.urls, slug, language)
-    if found is None:
+    issue_list = pages_service.latest_issues(app.database, app.urls, slug, language)
+    if issue_list is None:
         raise HTTPException(404)
-    newest = max((issue.published_at for issue in found.issues), default=None)
+    newest = max((issue.published_at for issue in issue_list.issues), default=None)
     values = {
-        "imprint": found.newsletter,
-        "cards": found.issues,
+        "imprint": issue_list.newsletter,
+        "cards": issue_list.issues,
         "updated": iso_time(newest) if newest else _NEVER_UPDATED,
         "moment": iso_time,
-        "id": tag_uri(found.newsletter),
-        "issue_id": lambda issue: _issue_tag_uri(found.newsletter, issue),
+        "id": tag_uri(issue_list.newsletter),
+        "issue_id": lambda issue: _issue_tag_uri(issue_list.newsletter, issue),
     }
     return pages.xml(request, "issues", _ATOM, values)
 
 
 @router.api_route(urls.SECTION_FEED, methods=["GET", "HEAD"])
 def section_feed(request: Request, app: App, pages: OpenPages, slug: str, language: str, section: str) -> Response:
-    found = pages_service.section_feed(app.database, app.urls, slug, language, section)
-    if found is None:
+    feed = pages_service.section_feed(app.database, app.urls, slug, language, section)
+    if feed is None:
         raise HTTPException(404)
-    newsletter, topic, chapters = found
-    newest = max((chapter.issue.published_at for chapter in chapters), default=None)
+    newsletter, section_info, section_stories = feed
+    newest = max((stories.issue.published_at for stories in section_stories), default=None)
     values = {
         "imprint": newsletter,
-        "topic": topic,
-        "chapters": chapters,
+        "topic": section_info,
+        "chapters": section_stories,
         "updated": iso_time(newest) if newest else _NEVER_UPDATED,
         "moment": iso_time,
         "summary": description,
-        "id": tag_uri(newsletter, "section", topic.key),
+        "id": tag_uri(newsletter, "section", section_info.key),
         "story_id": lambda issue, story: f"{_issue_tag_uri(newsletter, issue)}/{story.key}",
     }
     return pages.xml(request, "stories", _ATOM, values)
 
 
 def tag_uri(newsletter: NewsletterPage, *parts: str) -> str:
-    """A name that stays the same when the service moves to another address: a tag URI (RFC 4151) under the
-    newsletter's List-ID."""
+    """Return a tag URI (RFC 4151) under the newsletter's List-ID. It does not change with the service's URL."""
     return f"tag:{newsletter.list_id.lower()},2000:" + "/".join(("archive", newsletter.language, *parts))
 
 

@@ -1,7 +1,7 @@
-"""Where the links of any email lead: unsubscribing, the choices that the email itself shows, and the way to more.
+"""The pages behind the links in any email: unsubscribing, and the preferences that the email itself shows.
 
-Emails are forwarded, so these pages show a masked address, and what they change is confirmed to that address. GET
-changes nothing; POST needs the link alone, no cookie and no login.
+Emails are forwarded, so these pages mask the address, and changes are confirmed by email. GET changes nothing. POST
+needs only the link, without cookies or a login.
 """
 
 from typing import Annotated
@@ -58,7 +58,7 @@ def show_unsubscribe(visit: UnsubscribeVisit) -> HTMLResponse:
 
 @router.post(urls.UNSUBSCRIBE)
 def post_unsubscribe(visit: UnsubscribeVisit, form: PostedForm) -> HTMLResponse:
-    """RFC 8058. Whatever a mail client posts that is no button of the page means the same: unsubscribe."""
+    """Handle the buttons of the page. Any other POST is a one-click unsubscribe (RFC 8058)."""
     if action := _ACTIONS.get(str(form.get("action"))):
         return action(visit, form)
     unsubscribe.unsubscribe(visit.app.database, visit.ref, ConsentChannel.one_click, visit.now)

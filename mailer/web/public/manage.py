@@ -1,5 +1,4 @@
-"""The subscriber's own page, behind a magic link: all choices, all newsletters, another address, and everything that
-is stored about them, to be read, downloaded or erased."""
+"""The manage page behind a magic link: preferences, newsletters, change of address, and export and erasure."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,20 +29,20 @@ router = APIRouter(include_in_schema=False)
 class _MagicLink:
     visit: Visit
     valid: bool
-    """False when it has expired."""
+    """Whether it has not expired."""
 
 
 def _magic_link(
     app: App, pages: PublicPages, languages: RequestedLanguages, now: Now, token: str, slug: str
 ) -> _MagicLink:
-    pair = app.tokens.read_link_token(Purpose.magic_link, token)
-    if pair is None:
+    token_values = app.tokens.read_link_token(Purpose.magic_link, token)
+    if token_values is None:
         raise HTTPException(404)
-    created_at = datetime.fromtimestamp(pair[0], UTC)
-    found = preferences.check_magic_link(app.database, created_at, pair[1], slug, now)
-    if found is None:
+    created_at = datetime.fromtimestamp(token_values[0], UTC)
+    link_target = preferences.check_magic_link(app.database, created_at, token_values[1], slug, now)
+    if link_target is None:
         raise HTTPException(404)
-    ref, valid = found
+    ref, valid = link_target
     return _MagicLink(Visit(app, pages, ref, LinkKind.magic, ConsentChannel.manage_page, languages, now), valid)
 
 
@@ -81,14 +80,14 @@ def _request_address_change(visit: Visit, form: FormData) -> HTMLResponse:
     try:
         address, key = read_address(typed.strip())
         address_hash = visit.app.tokens.address_hash(key)
-        known = change_address.request(
+        exists = change_address.request(
             visit.app.database, visit.ref, address, address_hash, profile.frame.language, visit.now
         )
     except InvalidValue:
         return choices_page(visit, profile, 422, problem="address", typed=typed[:254])
     except change_address.SameAddress:
         return choices_page(visit, profile, 422, problem="same address", typed=typed[:254])
-    if not known:
+    if not exists:
         raise HTTPException(404)
     return choices_page(visit, profile, saved="moving")
 
@@ -121,7 +120,7 @@ def erase_personal_data(link: MagicLink, form: PostedForm) -> HTMLResponse:
     if not problem:
         try:
             personal_data.erase_subscriber(visit.app.database, visit.ref.subscriber, visit.now)
-            # This address leads nowhere from now on, so there is no list of languages.
+            # The link no longer works, so the page has no language links.
             return render(visit, "erased", profile, languages=())
         except personal_data.MailInTransit:
             problem = "on its way"
@@ -138,7 +137,7 @@ def _stored_data(link: _MagicLink) -> PersonalData | None:
 def _personal_data_page(visit: Visit, data: PersonalData, status: int = 200, problem: str = "") -> HTMLResponse:
     profile = load_profile(visit)
     describer = RowDescriber(profile, lambda message: visit.pages.gettext(profile.frame, message))
-    rows = {table: [describer.describe(row) for row in found] for table, found in data.items()}
+    rows = {table: [describer.describe(row) for row in table_rows] for table, table_rows in data.items()}
     return render(visit, "personal_data", profile, status, slug=profile.frame.slug, held=rows, problem=problem)
 
 
@@ -164,8 +163,8 @@ def _address_change(
     now: datetime,
     token: str,
 ) -> HTMLResponse:
-    pair = app.tokens.read_link_token(Purpose.change_address, token)
-    found = step(app.database, pair[1], bool(pair[0]), languages, now) if pair else None
-    if found is None:
+    token_values = app.tokens.read_link_token(Purpose.change_address, token)
+    page = step(app.database, token_values[1], bool(token_values[0]), languages, now) if token_values else None
+    if page is None:
         raise HTTPException(404)
-    return pages.render_for(found.frame, "change_address", move=found)
+    return pages.render_for(page.frame, "change_address", move=page)

@@ -1,4 +1,4 @@
-"""What is held about a reader, in words of the reader's language where there are such, and all of it as it is."""
+"""Describes a reader's data for the web page: translated labels, and the raw fields."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -44,7 +44,7 @@ _LABELS = {
     "finished_at": N_("When"),
     "sent_at": N_("When"),
 }
-"""Column → what the page calls it. What has no name here stands among the fields as they are stored."""
+"""Column → label. Columns without a label are only shown among the raw fields."""
 _KIND_LABELS: dict[str, str] = {
     TransactionalEmailKind.confirm: N_("Confirm my subscription"),
     TransactionalEmailKind.welcome: N_("You are subscribed"),
@@ -58,7 +58,7 @@ _KIND_LABELS: dict[str, str] = {
     FeedbackKind.bounce: N_("An email could not be delivered"),
     FeedbackKind.delay: N_("An email could not be delivered"),
 }
-"""Kind of a mail about the subscription, or of feedback → what it was about."""
+"""Kind of transactional email or of feedback → label."""
 _CHANNEL_LABELS: dict[str, str] = {
     ConsentChannel.sign_up_form: N_("Subscribe"),
     ConsentChannel.embedded_form: N_("Subscribe"),
@@ -71,8 +71,7 @@ _CHANNEL_LABELS: dict[str, str] = {
     ConsentChannel.manage_page: N_("Your subscription"),
     ConsentChannel.preferences_page: N_("Your subscription"),
 }
-"""Where consent was given or withdrawn on a page of ours → what that page or button is called. An import is told in
-the words of its file."""
+"""Channel of a consent → the title of its page or button. Imports are described by the note from their file."""
 _REASONS: dict[str, str] = {
     # TRANSLATORS: On the page with everything stored about a reader, beside “Reason”: why they get no emails.
     SuppressionReason.hard_bounce: N_("Emails could not be delivered to your address"),
@@ -99,20 +98,20 @@ _REASONS: dict[str, str] = {
     # TRANSLATORS: On the page with everything stored about a reader, beside “Reason”: why an issue was not sent.
     SkipReason.cancelled: N_("Sending was cancelled"),
 }
-"""Why nothing is sent to an address, or why an issue was not → what the page says."""
+"""Suppression reason or skip reason → text."""
 
 
 @dataclass(frozen=True, slots=True)
 class DescribedRow:
-    """A row: in words, and as it is stored."""
+    """A row with labels, and its raw fields."""
 
     labelled: list[tuple[str, str, str]]
-    """Name, value, and the language of the value where it is not the page's."""
+    """(label, value, language of the value if it is not the page's)"""
     raw: list[tuple[str, str]]
 
 
 class RowDescriber:
-    """Says rows of one reader in the language of their page."""
+    """Describes the rows of one reader in the language of the page."""
 
     def __init__(self, profile: Profile, gettext: Callable[[str], str]) -> None:
         self._language = profile.frame.language
@@ -123,19 +122,19 @@ class RowDescriber:
         self._time_zone = ZoneInfo(profile.preferences.time_zone)
 
     def describe(self, row: Mapping[str, Any]) -> DescribedRow:
-        given = {name: value for name, value in row.items() if value not in (None, "", [], {})}
+        filled = {name: value for name, value in row.items() if value not in (None, "", [], {})}
         labelled = []
         if "state" in row:
             labelled.append((*self._format_state(str(row["state"])), ""))
         if kind := _KIND_LABELS.get(str(row.get("kind"))):
             labelled.append((self._gettext(_LABELS["subject"]), self._gettext(kind), ""))
-        for name, value in given.items():
+        for name, value in filled.items():
             if name in _LABELS:
-                about = "tracking" if name == "given" and row.get("kind") == "tracking" else name
+                label_name = "tracking" if name == "given" and row.get("kind") == "tracking" else name
                 english = name == "channel" and value not in _CHANNEL_LABELS and not row.get("note")
                 language = "en" if english else ""
-                labelled.append((self._gettext(_LABELS[about]), self._format_value(name, value, row), language))
-        return DescribedRow(labelled, [(name, _raw_text(value)) for name, value in given.items()])
+                labelled.append((self._gettext(_LABELS[label_name]), self._format_value(name, value, row), language))
+        return DescribedRow(labelled, [(name, _raw_text(value)) for name, value in filled.items()])
 
     def _format_state(self, state: str) -> tuple[str, str]:
         if state in ("active", "unsubscribed", "pending"):
@@ -168,8 +167,8 @@ class RowDescriber:
         if isinstance(value, bool):
             return self._yes_or_no(value)
         if isinstance(value, datetime):
-            there = value.astimezone(self._time_zone)
-            return f"{cldr.format_day(there.date(), self._language)}, {there:%H:%M}"
+            local = value.astimezone(self._time_zone)
+            return f"{cldr.format_day(local.date(), self._language)}, {local:%H:%M}"
         return str(value)
 
 

@@ -1,4 +1,4 @@
-"""Sign-up: the form of a newsletter, also from other sites, and the page that confirms it."""
+"""The sign-up form, also for embedding in other sites, and the confirmation page."""
 
 import hashlib
 import secrets
@@ -35,11 +35,10 @@ from mailer.web.pages import CSP, Pages
 from mailer.web.public.subscription import MIN_LANGUAGE_FIELDS, language_places
 
 _CONSENT_WORDING = N_("Send me %(newsletter)s by email. I can unsubscribe at any time, using the link in every email.")
-"""What one agrees to by sending the form; the translation of it is kept with the consent."""
+"""The consent text of the form. Its translation is stored with the consent."""
 _MIN_FILL_SECONDS = 8
-"""Seconds that somebody without script takes at least to fill in the form."""
+"""The minimum time for filling in the form without proof of work."""
 _NONCE_LIFETIME_SECONDS = 6 * 3600
-"""Seconds."""
 _CSP_WITH_SCRIPT = CSP.replace("default-src 'none'", "default-src 'none'; script-src 'self'")
 
 router = APIRouter(include_in_schema=False)
@@ -52,7 +51,7 @@ def show_form(app: App, pages: PublicPages, languages: AcceptedLanguages, slug: 
 
 @router.api_route(urls.EMBEDDED_FORM, methods=["GET", "HEAD"])
 def show_embedded_form(app: App, pages: PublicPages, languages: AcceptedLanguages, slug: str) -> PlainTextResponse:
-    """The form as plain HTML, to be pasted into another site."""
+    """Return the form as plain HTML for embedding in another site."""
     offer = _signup_page(app, slug, languages)
     html = pages.render_for(
         offer.frame,
@@ -76,13 +75,13 @@ def post_form(
 ) -> HTMLResponse:
     offer = _signup_page(app, slug, languages)
     host = request.client.host if request.client else ""
-    if "speak" in form:  # another language for the page, and nothing else
+    if "speak" in form:  # only switches the language of the page
         return _form_page(app, pages, offer, form=form)
     try:
         address, key = read_address(str(form.get("address", "")).strip())
     except InvalidValue:
         return _form_page(app, pages, offer, 422, "address", form)
-    if form.get("url"):  # nobody sees this field but robots
+    if form.get("url"):  # a hidden field that only robots fill in
         return _sent_page(app, pages, offer, address, form)
     if problem := _robot_check(app, form, app.tokens.network_hash(host), now):
         return _form_page(app, pages, offer, 429 if problem == "too many" else 422, problem, form)
@@ -100,7 +99,7 @@ def post_form(
         offer = sign_up.request(app.database, slug, signup, languages, now) or offer
     except NothingChosen:
         return _form_page(app, pages, offer, 422, "no sections", form)
-    except (NotOffered, ValueError):  # ValueError: a section that is no number
+    except (NotOffered, ValueError):  # ValueError: a section that is not a number
         return _form_page(app, pages, offer, 422, "unreadable", form)
     except RateLimited:
         return _form_page(app, pages, offer, 429, "too many", form)
@@ -108,15 +107,17 @@ def post_form(
 
 
 def _signup_page(app: Container, slug: str, languages: Sequence[str]) -> SignupPage:
-    found = sign_up.signup_page(app.database, slug, languages)
-    if found is None:
+    page = sign_up.signup_page(app.database, slug, languages)
+    if page is None:
         raise HTTPException(404)
-    return found
+    return page
 
 
 def _read_preferences(offer: SignupPage, form: FormData) -> Preferences:
-    """Return what a form says; one that shows no sections means all of them. Raises NotOffered, NothingChosen and
-    ValueError."""
+    """Return the preferences in a form. A form without section fields selects all sections.
+
+    Raises NotOffered, NothingChosen or ValueError.
+    """
     shows_sections = "some" in form or "section" in form
     bits = [int(str(bit)) for bit in form.getlist("section")]
     return Preferences(
@@ -143,10 +144,10 @@ def _form_page(
     problem: str = "",
     form: FormData | None = None,
 ) -> HTMLResponse:
-    """Return the form, with what was filled in already."""
+    """Return the form page, with the values already entered."""
     bits = app.settings.subscribe_pow_bits
-    chosen = {str(bit) for bit in form.getlist("section")} if form else set()
-    everything = not form or "some" not in form
+    chosen_bits = {str(bit) for bit in form.getlist("section")} if form else set()
+    all_sections = not form or "some" not in form
     languages = [str(tag) for tag in form.getlist("language") if tag] if form else []
     filled_in = [tag for tag in languages if tag in offer.offered_languages][:MIN_LANGUAGE_FIELDS]
     return pages.render_for(
@@ -158,8 +159,8 @@ def _form_page(
         problem=problem,
         address=str(form.get("address", ""))[:254] if form else "",
         given_name=str(form.get("name", ""))[:MAX_TEXT_CHARS] if form else "",
-        followed={s.bit: everything or str(s.bit) in chosen for s in offer.sections},
-        new=everything or bool(form and "new" in form),
+        followed={s.bit: all_sections or str(s.bit) in chosen_bits for s in offer.sections},
+        new=all_sections or bool(form and "new" in form),
         places=language_places(filled_in or offer.languages, offer.offered_languages),
         agreement=_consent_wording(pages, offer),
         ticket=_new_nonce(app),
@@ -173,32 +174,35 @@ def _new_nonce(app: Container) -> str:
 
 
 def _robot_check(app: Container, form: FormData, network_hash: bytes, now: datetime) -> str:
-    """Return why a form is not accepted; empty when it shows work done by the browser, or took as long as a person
-    takes, which a network may do a few times an hour. Each showing of the form counts once."""
+    """Return why a form may come from a robot; empty if it is accepted.
+
+    A form is accepted with proof of work or, a few times per hour and network, if filling it in took long enough.
+    Each nonce can be used once.
+    """
     bits = app.settings.subscribe_pow_bits
     if not bits:
         return ""
     nonce = str(form.get("ticket", ""))
-    pair = app.tokens.read_link_token(Purpose.form_nonce, nonce)
-    age = now.timestamp() - pair[0] if pair else 0.0
-    if not pair or age > _NONCE_LIFETIME_SECONDS:
+    token_values = app.tokens.read_link_token(Purpose.form_nonce, nonce)
+    age = now.timestamp() - token_values[0] if token_values else 0.0
+    if not token_values or age > _NONCE_LIFETIME_SECONDS:
         return "wait"
-    worked = verify_proof_of_work(nonce, str(form.get("answer", "")), bits)
-    if not worked and age < _MIN_FILL_SECONDS:
+    has_proof = verify_proof_of_work(nonce, str(form.get("answer", "")), bits)
+    if not has_proof and age < _MIN_FILL_SECONDS:
         return "wait"
     if not sign_up.claim_nonce(app.database, nonce.encode(), now):
         return "wait"
-    allowed = worked or sign_up.allow_without_proof_of_work(app.database, network_hash, now)
+    allowed = has_proof or sign_up.allow_without_proof_of_work(app.database, network_hash, now)
     return "" if allowed else "too many"
 
 
 def _sent_page(app: Container, pages: Pages, offer: SignupPage, address: str, form: FormData) -> HTMLResponse:
-    """Return the same page for everybody, whatever is known of the address."""
+    """Return the page after a sign-up. It is the same whether the address is subscribed or not."""
     kept = [(name, str(value)) for name, value in form.multi_items() if name in ("section", "language", "new")]
     if "some" in form:
         kept.append(("some", "yes"))
     hidden = [*kept, ("name", str(form.get("name", ""))[:MAX_TEXT_CHARS]), ("ticket", _new_nonce(app))]
-    # In another language there would be nothing but an empty form.
+    # No language links: they would lead to an empty form.
     return pages.render_for(
         offer.frame,
         "subscribe_sent",
@@ -222,26 +226,26 @@ def confirm(app: App, pages: PublicPages, languages: RequestedLanguages, now: No
 
 
 def _read_token(app: Container, token: str) -> int:
-    pair = app.tokens.read_link_token(Purpose.confirm, token)
-    if pair is None:
+    token_values = app.tokens.read_link_token(Purpose.confirm, token)
+    if token_values is None:
         raise HTTPException(404)
-    return pair[1]
+    return token_values[1]
 
 
-def _confirmation(pages: Pages, found: ConfirmationPage | None) -> HTMLResponse:
-    if found is None:
+def _confirmation(pages: Pages, page: ConfirmationPage | None) -> HTMLResponse:
+    if page is None:
         raise HTTPException(404)
-    frame = found.signup_page.frame
+    frame = page.signup_page.frame
     return pages.render_for(
         frame,
         "confirm",
-        confirmed=found.confirmed,
-        section_titles=cldr.join_items(found.section_titles, frame.language),
-        language_names=cldr.join_items(tuple(map(native_name, found.languages)), frame.language),
+        confirmed=page.confirmed,
+        section_titles=cldr.join_items(page.section_titles, frame.language),
+        language_names=cldr.join_items(tuple(map(native_name, page.languages)), frame.language),
     )
 
 
 def verify_proof_of_work(nonce: str, answer: str, bits: int) -> bool:
-    """Whether SHA-256 of ``ticket:answer`` begins with so many zero bits."""
+    """Return whether the SHA-256 of ``nonce:answer`` begins with ``bits`` zero bits."""
     digest = hashlib.sha256(f"{nonce}:{answer}".encode()).digest()
     return len(answer) <= 20 and int.from_bytes(digest, "big") >> (256 - bits) == 0

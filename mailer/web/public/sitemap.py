@@ -1,6 +1,7 @@
-"""For search engines: what there is (sitemaps.org, with their languages), and what they may read.
+"""Sitemaps (sitemaps.org) and robots.txt for search engines.
 
-One site map lists the others: a file has an end at 50,000 addresses, and each address names all its languages.
+There is one sitemap per newsletter and per issue, because a file may have 50,000 URLs at most and every URL lists all
+its languages.
 """
 
 from collections.abc import Mapping
@@ -20,18 +21,18 @@ _XML = "application/xml"
 
 @dataclass(frozen=True, slots=True)
 class SitemapUrl:
-    """One thing to read."""
+    """A page with its translations."""
 
     paths: Mapping[str, str]
-    """Each language it is in, with its path."""
+    """Language → path."""
     default_path: str
-    """Path for people of any other language."""
+    """The path for all other languages."""
     modified: str = ""
 
 
 @router.api_route(urls.ROBOTS, methods=["GET", "HEAD"])
 def robots(app: App) -> Response:
-    """Pages for everybody are named, so that a new page with a token in its address is closed at once."""
+    """Return robots.txt. It allows only listed prefixes, so that new pages with tokens are excluded by default."""
     to = app.urls
     lines = [
         "User-agent: *",
@@ -56,10 +57,10 @@ def sitemap_index(request: Request, app: App, pages: OpenPages) -> Response:
 @router.api_route(urls.NEWSLETTER_SITEMAP, methods=["GET", "HEAD"])
 def newsletter_sitemap(request: Request, app: App, pages: OpenPages, slug: str) -> Response:
     public = pages_service.public_issues(app.database, app.urls)
-    found = next(((newsletter, issues) for newsletter, issues in public if newsletter.slug == slug), None)
-    if found is None:
+    match = next(((newsletter, issues) for newsletter, issues in public if newsletter.slug == slug), None)
+    if match is None:
         raise HTTPException(404)
-    newsletter, issues = found
+    newsletter, issues = match
     lists = {tag: app.urls.issue_list(slug, tag) for tag in newsletter.languages}
     entries = [SitemapUrl(lists, app.urls.archive(slug))]
     for issue in issues:
@@ -70,13 +71,15 @@ def newsletter_sitemap(request: Request, app: App, pages: OpenPages, slug: str) 
 
 @router.api_route(urls.ISSUE_SITEMAP, methods=["GET", "HEAD"])
 def issue_sitemap(request: Request, app: App, pages: OpenPages, slug: str, issue: str) -> Response:
-    found = pages_service.sitemap_entries(app.database, app.urls, slug, issue)
-    if found is None:
+    match = pages_service.sitemap_entries(app.database, app.urls, slug, issue)
+    if match is None:
         raise HTTPException(404)
-    newsletter, contents = found
-    changed = iso_time(contents.issue.published_at)
+    newsletter, contents = match
+    modified = iso_time(contents.issue.published_at)
     entries = [
-        _sitemap_url({tag: app.urls.story(slug, tag, issue, key) for tag in tags}, newsletter.default_language, changed)
+        _sitemap_url(
+            {tag: app.urls.story(slug, tag, issue, key) for tag in tags}, newsletter.default_language, modified
+        )
         for key, tags in contents.stories
     ]
     return pages.xml(request, "sitemap", _XML, {"entries": entries})

@@ -1,4 +1,4 @@
-"""What other sites are told about a page: schema.org's description of a story, as JSON-LD."""
+"""Descriptions of a page for other sites, including schema.org data as JSON-LD."""
 
 import json
 from datetime import datetime
@@ -11,16 +11,16 @@ from mailer.domain.content import EditionStory
 from mailer.services.archive.pages import IssueSummary, NewsletterPage
 
 _SCRIPT_ESCAPES = {ord(mark): f"\\u{ord(mark):04x}" for mark in "<>&\u2028\u2029"}
-"""What could end a script element, or be taken for markup in it."""
+"""Characters that could end a script element or be read as markup."""
 
 
 def iso_time(time: datetime) -> str:
-    """RFC 3339, as HTML, Atom and site maps want it: ``2026-09-30T09:00:00Z``."""
+    """Return a time in RFC 3339 for HTML, Atom and sitemaps: ``2026-09-30T09:00:00Z``."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def description(source: str, length: int = 200) -> str:
-    """The beginning of a text as one line of plain text, cut between words."""
+    """Return the beginning of a text as one line of plain text, cut between words."""
     text = inline_text(source)
     if len(text) <= length:
         return text
@@ -35,7 +35,7 @@ def news_article(
     canonical: str,
     urls: Urls,
 ) -> Markup:
-    """A story as https://schema.org/NewsArticle, safe inside a script element."""
+    """Return a story as https://schema.org/NewsArticle, escaped for a script element."""
     publisher = {"@type": "NewsMediaOrganization", "name": newsletter.sender_name}
     if newsletter.website:
         publisher["url"] = newsletter.website
@@ -61,4 +61,4 @@ def news_article(
             "height": story.picture.height,
             "caption": story.picture.alt,
         }
-    return Markup(json.dumps(article, ensure_ascii=False).translate(_SCRIPT_ESCAPES))  # noqa: S704 - nothing in it ends the script
+    return Markup(json.dumps(article, ensure_ascii=False).translate(_SCRIPT_ESCAPES))  # noqa: S704 - escaped

@@ -1,6 +1,6 @@
-"""What somebody with a link to a subscription can do: the same pages for links of any email and for magic links.
+"""The pages and actions of a subscription, for the links in any email and for magic links.
 
-Each action of a form is a function that takes the visit and the form, and returns the page that answers it.
+Each action of a form is a function that takes the visit and the form, and returns the next page.
 """
 
 from collections.abc import Sequence
@@ -26,23 +26,23 @@ from mailer.services.subscribers.preferences import Profile
 from mailer.web.pages import Pages
 
 MIN_LANGUAGE_FIELDS = 3
-"""Lists of languages on a page; more where somebody has more languages."""
+"""Minimum number of language fields on a page. Readers with more languages get more fields."""
 _TRACKING_WORDING = N_("I agree that you record which emails I open and which links I click.")
-"""What the box for tracking says; the translation of it is kept with the consent."""
+"""The consent text of the tracking checkbox. Its translation is stored with the consent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """Somebody came by a link."""
+    """A request that came through a link to a subscription."""
 
     app: Container
     pages: Pages
     ref: SubscriptionRef
     link_kind: LinkKind
     unsubscribe_channel: ConsentChannel
-    """Where somebody unsubscribes who does it on the page of this link."""
+    """The channel of an unsubscription on this page."""
     languages: list[str]
-    """Requested for the page."""
+    """The requested languages of the page."""
     now: datetime
 
 
@@ -71,9 +71,9 @@ def choices_page(
     sent: str = "",
     typed: str = "",
 ) -> HTMLResponse:
-    """Return the form with a subscriber's choices: all of them by a magic link, else those that emails show.
+    """Return the preferences form: complete for a magic link, else only what emails show.
 
-    ``saved``, ``sent`` and ``problem`` say what became of the form that this answers; ``typed``: the address in it.
+    ``saved``, ``sent`` and ``problem`` are the result of the previous form; ``typed`` is the address entered in it.
     """
     if not profile.subscribed:
         return unsubscribed_page(visit, profile, status)
@@ -100,14 +100,14 @@ def choices_page(
 
 
 def language_places(chosen: Sequence[str], offered: Sequence[str]) -> list[str]:
-    """Return the language chosen in each list of languages, and empty strings for more lists."""
+    """Return the value of each language field: the chosen languages, then empty strings."""
     return [*chosen, *[""] * (min(MIN_LANGUAGE_FIELDS, len(offered)) - len(chosen))]
 
 
 def unsubscribed_page(
     visit: Visit, profile: Profile, status: int = 200, *, answered: bool = False, every: bool = False
 ) -> HTMLResponse:
-    """``answered``: they said why. ``every``: they unsubscribed from all newsletters."""
+    """Return the page after unsubscribing, with ``every`` from all newsletters, or after giving a reason."""
     return render(
         visit,
         "unsubscribed",
@@ -132,13 +132,13 @@ def save(visit: Visit, form: FormData) -> HTMLResponse:
         )
     except NothingChosen:
         return choices_page(visit, _with_form_values(profile, form, visit.link_kind), 422, problem="no sections")
-    except (NotOffered, ValueError):  # ValueError: a section that is no number, or no frequency
+    except (NotOffered, ValueError):  # ValueError: an invalid section number or frequency
         return choices_page(visit, profile, 422, problem="unreadable")
     return choices_page(visit, _found(stored), saved="saved")
 
 
 def read_preferences(profile: Profile, form: FormData, link_kind: LinkKind) -> Preferences:
-    """Return what a form says. Raises ValueError, NotOffered and NothingChosen."""
+    """Return the preferences in a form. Raises ValueError, NotOffered or NothingChosen."""
     current = profile.preferences
     frequency = Frequency(str(form.get("frequency", current.frequency)))
     wanted = replace(
@@ -164,7 +164,7 @@ def read_preferences(profile: Profile, form: FormData, link_kind: LinkKind) -> P
 
 
 def _with_form_values(profile: Profile, form: FormData, link_kind: LinkKind) -> Profile:
-    """What the page shows where a form was not accepted: the form's choices, not those stored."""
+    """Return the profile with the values of a rejected form, so that the page shows them again."""
     ticked = {str(bit) for bit in form.getlist("section")}
     languages = tuple(tag for tag in map(str, form.getlist("language")) if tag in profile.offered_languages)
     zone = str(form.get("zone"))
@@ -174,12 +174,14 @@ def _with_form_values(profile: Profile, form: FormData, link_kind: LinkKind) -> 
             *(("section", str(section.bit)) for section in profile.sections),
         ]
     )
-    shown = read_preferences(profile, readable, link_kind)
+    form_preferences = read_preferences(profile, readable, link_kind)
     return replace(
         profile,
         sections=tuple(replace(section, followed=str(section.bit) in ticked) for section in profile.sections),
         languages=tuple(dict.fromkeys(languages)) or profile.languages,
-        preferences=replace(shown, time_zone=zone if zone in COMMON_TIME_ZONES else profile.preferences.time_zone),
+        preferences=replace(
+            form_preferences, time_zone=zone if zone in COMMON_TIME_ZONES else profile.preferences.time_zone
+        ),
     )
 
 
@@ -239,4 +241,4 @@ ACTIONS = {
     "undo": resubscribe,
     "why": give_reason,
 }
-"""By the value of the button that was pressed."""
+"""Value of the pressed button → action."""

@@ -1,5 +1,5 @@
-// Work for a browser, so that robots need much of it: an answer for which SHA-256 of "ticket:answer" begins with
-// some zero bits. The form works without this, for people, who take a while to fill it in.
+// Proof of work against robots: finds an answer for which the SHA-256 of "ticket:answer" begins with some zero bits.
+// The form also works without it, if filling it in takes long enough.
 
 const form = document.querySelector("form[data-bits]");
 const bits = Number(form.dataset.bits);

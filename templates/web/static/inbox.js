@@ -1,10 +1,10 @@
-// The inbox works without this: it only shows new mail by itself and listens to keys.
+// The inbox works without this script, which only shows new mail and adds keyboard shortcuts.
 
 const panes = document.querySelector(".panes");
 const mails = document.getElementById("mails");
 let known = Number(panes.dataset.count);
 
-// Each mail is a page of its own, so the list must find its place again.
+// Each mail is a separate page, so the list's scroll position is restored.
 function keepPlace() {
   mails.scrollTop = Number(sessionStorage.getItem("inbox-place"));
   mails.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest" });
@@ -31,7 +31,7 @@ async function look() {
       await refresh();
     }
   } catch {
-    // The server is away; the next look may find it.
+    // The server does not answer; the next poll may succeed.
   }
 }
 

@@ -181,7 +181,7 @@ def test_destinations_beyond_the_busiest_are_counted(app: Container) -> None:
 
 
 def test_a_name_that_is_nothing_is_said_to_be_nothing(app: Container) -> None:
-    with pytest.raises(EndpointNotFound, match="there is relay, Gmail, Microsoft, Yahoo"):
+    with pytest.raises(EndpointNotFound, match="Valid names: relay, Gmail, Microsoft, Yahoo"):
         monitor.suspend(app.database, app.relay_routes, app.providers, "gmial", None, "")
     assert monitor.suspend(app.database, app.relay_routes, app.providers, "googlemail.com", None, "")[1] == "Gmail"
 
