@@ -59,7 +59,7 @@ def refused(done: Result) -> str:
     return str(done.exception)
 
 
-def test_the_list_says_how_to_go_on(mailer: Run, issue: int) -> None:
+def test_list_shows_the_next_command(mailer: Run, issue: int) -> None:
     shown = mailer("deliveries", "list")
     assert shown.exit_code == 0
     assert "ann@example.org" in shown.output and "bea@example.org" in shown.output
@@ -92,7 +92,7 @@ def on_a_terminal(*words: str) -> str:
     return said.decode()
 
 
-def test_no_address_is_cut(mailer: Run, app: Container, issue: int) -> None:
+def test_addresses_are_never_truncated(mailer: Run, app: Container, issue: int) -> None:
     said = "it said a lot " * 10
     with app.database.transaction() as session:
         session.execute(text("UPDATE subscriber SET address = :long WHERE id = 1"), {"long": LONG})
@@ -102,7 +102,7 @@ def test_no_address_is_cut(mailer: Run, app: Container, issue: int) -> None:
     assert "it said a lot it sa…" in terminal and said in pipe
 
 
-def test_settling_by_address(mailer: Run, issue: int) -> None:
+def test_resolving_by_address(mailer: Run, issue: int) -> None:
     looked = mailer("deliveries", "resolve", issue, "ann@example.org", "--as", "sent", "--dry-run")
     assert "ann@example.org" in looked.output and "Nothing was done." in looked.output
     done = mailer(
@@ -125,7 +125,7 @@ def test_settling_by_address(mailer: Run, issue: int) -> None:
     assert json.loads(mailer("deliveries", "list", "--json").output)["total"] == 1
 
 
-def test_settling_all_asks_first(mailer: Run, issue: int) -> None:
+def test_resolving_all_asks_first(mailer: Run, issue: int) -> None:
     no = mailer("deliveries", "resolve", issue, "--all", "--as", "resend", input="n\n")
     assert "ann@example.org" in no.output and "bea@example.org" in no.output
     assert "Resend 2 deliveries? [y/N]" in no.output
@@ -138,7 +138,7 @@ def test_settling_all_asks_first(mailer: Run, issue: int) -> None:
     assert none.output == f"No delivery of issue {issue} is uncertain.\n"
 
 
-def test_settling_needs_to_know_whose(mailer: Run, issue: int) -> None:
+def test_resolving_needs_addresses_or_all(mailer: Run, issue: int) -> None:
     for words in ((), ("ann@example.org", "--all")):
         done = mailer("deliveries", "resolve", issue, *words, "--as", "sent")
         assert "Give addresses or --all, not both." in refused(done)
@@ -146,7 +146,7 @@ def test_settling_needs_to_know_whose(mailer: Run, issue: int) -> None:
     assert "cannot be right" in refused(mailer("deliveries", "resolve", issue, "no address", "--as", "sent"))
 
 
-def test_the_explanation_names_the_command(mailer: Run, issue: int) -> None:
+def test_explanation_names_the_command(mailer: Run, issue: int) -> None:
     assert f"mailer deliveries resolve {issue} ann@example.org --as sent, --as failed or --as resend." in (
         mailer("explain", issue, "ann@example.org").output
     )
@@ -192,7 +192,7 @@ def test_the_audit_shows_offending_rows_and_exits_with_1(mailer: Run, app: Conta
     )
 
 
-def test_the_status_says_how_to_go_on(mailer: Run, issue: int) -> None:
+def test_status_shows_the_next_command(mailer: Run, issue: int) -> None:
     said = mailer("issue", "status", issue).output
     assert f"mailer deliveries list --issue {issue}" in said
     assert f"mailer issue retry {issue}" in said

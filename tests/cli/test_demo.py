@@ -25,7 +25,7 @@ def folder() -> Iterator[Path]:
         yield Path(made)
 
 
-def test_it_sends_and_shows_the_mail_until_it_is_ended(folder: Path) -> None:
+def test_demo_sends_and_shows_the_mail_until_stopped(folder: Path) -> None:
     """From a shell that is set up for something else, in its background, and twice in a row."""
     said = folder / "said"
     others = {"MAILER_SMTP_TLS": "starttls", "MAILER_LEASE_SECONDS": "nonsense"}
@@ -69,7 +69,7 @@ def test_it_sends_and_shows_the_mail_until_it_is_ended(folder: Path) -> None:
     assert not list(folder.glob(".local/demo/postgres/postmaster.pid"))
 
 
-def test_where_figures_cannot_be_written_nothing_begins(tmp_path: Path) -> None:
+def test_demo_does_not_start_if_figures_cannot_be_written(tmp_path: Path) -> None:
     done = subprocess.run(
         [*COMMAND, "--exit", "--json", "nowhere/figures.json"],
         cwd=tmp_path,

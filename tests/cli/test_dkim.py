@@ -21,7 +21,7 @@ def run(*words: str) -> str:
 
 
 @pytest.mark.parametrize("kind", ["rsa", "ed25519"])
-def test_what_is_printed_is_all_that_is_needed(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_printed_record_and_setting_are_sufficient(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     said = run("--domain", "example.org", "--selector", "s1", "--kind", kind)
     file = tmp_path / "s1.example.org.pem"
@@ -58,7 +58,7 @@ def test_a_key_is_never_overwritten(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("domain", ["", "exa mple.org", "-a.org", "a..org", "пример.рф", "a.org;x", "a" * 64])
-def test_a_domain_that_dns_cannot_have_makes_no_key(domain: str, tmp_path: Path) -> None:
+def test_invalid_domain_creates_no_key(domain: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--domain"):
         run("--domain", domain, "--selector", "s1", "--file", str(tmp_path / "key.pem"))
     assert not list(tmp_path.iterdir())
@@ -74,13 +74,13 @@ def test_a_domain_that_dns_cannot_have_makes_no_key(domain: str, tmp_path: Path)
         ('[{"domain": "a.b", "selector": "s1", "key_file": "x", "l": 1}]', r"^MAILER_DKIM\[0\]\.l: "),
     ],
 )
-def test_a_wrong_setting_is_named(value: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_setting_is_named(value: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAILER_DKIM", value)
     with pytest.raises(SettingsError, match=said):
         read_settings()
 
 
-def test_a_key_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+def test_unusable_key_file_is_named(tmp_path: Path) -> None:
     keys = [{"domain": "example.org", "selector": "s1", "key_file": tmp_path / "key.pem"}]
     settings = Settings.model_validate({"dkim": keys})
     with (
@@ -97,7 +97,7 @@ def test_a_key_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", ["", "[]"])
-def test_without_keys_the_relay_signs(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_keys_no_signature_is_added(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAILER_DKIM", value)
     with Container(read_settings()) as parts:
         assert parts.signer.sign(LATIN) == b""

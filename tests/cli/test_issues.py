@@ -26,7 +26,7 @@ def nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_dry_run_prints_what_it_understood_without_a_database(mailer: RunCli, nowhere: Path) -> None:
+def test_dry_run_prints_the_parsed_document_without_a_database(mailer: RunCli, nowhere: Path) -> None:
     status, out, _ = mailer("issue", "import", SAMPLE / "2026-3.en.md", "--dry-run", "--json")
     assert status == 0
     said = json.loads(out)
@@ -48,7 +48,7 @@ def test_a_dry_run_prints_what_it_understood_without_a_database(mailer: RunCli, 
     assert not (nowhere / "state").exists()
 
 
-def test_a_dry_run_shows_notes_with_whom_they_speak_for(mailer: RunCli, nowhere: Path) -> None:
+def test_dry_run_shows_the_stories_that_notes_cover(mailer: RunCli, nowhere: Path) -> None:
     _, out, _ = mailer("issue", "import", SAMPLE / "2026-3.en.md", "--dry-run")
     lines = out.splitlines()
     assert lines[0] == "6 sections, 16 stories, 7 contact notes. Nothing was imported."
@@ -86,7 +86,7 @@ def test_a_dry_run_shows_notes_with_whom_they_speak_for(mailer: RunCli, nowhere:
     ],
 )
 @pytest.mark.parametrize("how", [["--dry-run"], ["--newsletter", "lumen-basin", "--language", "en"]])
-def test_what_is_no_newsletter_gets_one_sentence(
+def test_invalid_document_is_reported_in_one_sentence(
     mailer: RunCli, nowhere: Path, data: bytes, said: str, how: list[str]
 ) -> None:
     file = nowhere / "issue.md"
@@ -124,7 +124,7 @@ def test_what_is_no_newsletter_gets_one_sentence(
         ("issue import {folder} --dry-run", "{folder}: Is a directory."),
     ],
 )
-def test_a_wrong_word_gets_one_sentence(
+def test_invalid_argument_is_reported_in_one_sentence(
     mailer: RunCli, cli_app: Container, tmp_path: Path, words: str, said: str
 ) -> None:
     good = tmp_path / "good.md"
@@ -136,7 +136,7 @@ def test_a_wrong_word_gets_one_sentence(
     assert err.endswith(".\n") and ".." not in err and err.count("\n") == 1
 
 
-def test_a_scheduled_issue_shows_its_time_and_is_late_after_it(
+def test_scheduled_issue_shows_its_start_or_delay(
     mailer: RunCli, cli_app: Container, import_issue: Callable[..., int]
 ) -> None:
     issue = import_issue("en")
@@ -152,7 +152,7 @@ def test_a_scheduled_issue_shows_its_time_and_is_late_after_it(
     assert "by 5 min" in shown and "starts" not in shown
 
 
-def test_what_cannot_be_cancelled_is_not_asked_about(
+def test_no_confirmation_question_if_cancelling_is_impossible(
     mailer: RunCli, cli_app: Container, import_issue: Callable[..., int]
 ) -> None:
     issue = import_issue("en")

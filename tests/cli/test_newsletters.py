@@ -26,7 +26,7 @@ def with_phrases(file: Path, lines: str) -> Path:
     return file
 
 
-def test_it_says_what_it_did(settings_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_apply_reports_the_result(settings_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     short = settings_file.with_name("short.toml")
     short.write_text(
         'slug = "short"\nsender_name = "S"\nsender_address = "s@example.org"\npostal_address = "1 Quay"\n'
@@ -43,14 +43,14 @@ def test_it_says_what_it_did(settings_file: Path, capsys: pytest.CaptureFixture[
     ]
 
 
-def test_own_words_are_stored(settings_file: Path, app: Container) -> None:
+def test_text_overrides_are_stored(settings_file: Path, app: Container) -> None:
     apply(with_phrases(settings_file, '"Unsubscribe" = "Je pars"'))
     with app.database.transaction() as session:
         found = newsletters.by_slug(session, "lumen-basin")
         assert found and found.text_overrides == {"fr": {"Unsubscribe": "Je pars"}}
 
 
-def test_own_words_that_would_break_the_mail_are_refused(settings_file: Path, app: Container) -> None:
+def test_invalid_text_overrides_are_refused(settings_file: Path, app: Container) -> None:
     wrong = '"Unsuscribe" = "Je pars"\n"Issue %(number)s" = "Numéro %(num)s"'
     with pytest.raises(NewsletterError) as refused:
         apply(with_phrases(settings_file, wrong))
@@ -61,7 +61,7 @@ def test_own_words_that_would_break_the_mail_are_refused(settings_file: Path, ap
         assert newsletters.slugs(session) == []
 
 
-def test_what_becomes_of_uncertain_mail_is_up_to_the_newsletter(settings_file: Path, app: Container) -> None:
+def test_uncertain_policy_is_a_newsletter_setting(settings_file: Path, app: Container) -> None:
     apply(settings_file)
     text = settings_file.read_text("utf-8")
     settings_file.write_text(f'uncertain_policy = "resend"\n{text}', "utf-8")

@@ -36,7 +36,7 @@ def run(settings: Settings, valkey: Valkey, monkeypatch: pytest.MonkeyPatch, tmp
     return invoke
 
 
-def test_a_hold_is_seen_and_lifted(run: object) -> None:
+def test_suspension_is_shown_and_resumed(run: object) -> None:
     assert callable(run)
     assert "The provider Gmail is suspended until" in run(
         "queues", "suspend", "gmail", "--for", "2h", "--why", "their request"
@@ -117,7 +117,7 @@ def seen(picture: QueueSnapshot, width: int = 80, height: int = 24) -> list[str]
     return [line.rstrip() for line in captured.get().splitlines()]
 
 
-def test_a_small_screen_shows_what_matters_and_how_much_it_leaves_out() -> None:
+def test_small_screen_shows_the_most_important_rows_and_the_rest_as_a_count() -> None:
     lines = seen(ALL_IS_WELL)
     assert len(lines) <= 24
     (suspended,) = [line for line in lines if "suspended for" in line]
@@ -172,6 +172,6 @@ def test_a_warning_comes_first(change: dict[str, Any], said: str) -> None:
         (["issue", "rate", "1", "5/s"], "There is no issue 1"),
     ],
 )
-def test_nonsense_is_answered_in_a_sentence(run: object, words: list[str], said: str) -> None:
+def test_invalid_arguments_are_reported_in_one_sentence(run: object, words: list[str], said: str) -> None:
     result = CliRunner().invoke(commands, words)
     assert said in str(result.exception)

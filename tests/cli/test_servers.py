@@ -20,13 +20,13 @@ def taken() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
-def test_a_port_that_is_taken_is_named(mailer: RunCli, cli_app: object, taken: int, tmp_path: Path) -> None:
+def test_occupied_port_is_named(mailer: RunCli, cli_app: object, taken: int, tmp_path: Path) -> None:
     said = f"mailer: Cannot listen on 127.0.0.1:{taken}: Address already in use. Choose another port with"
     inbox = ("inbox", "--smtp-port", "0", "--folder", tmp_path)
     assert mailer(*inbox, "--web-port", taken) == (2, "", f"{said} --web-port.\n")
 
 
-def test_a_port_of_the_settings_that_is_taken_is_named(
+def test_occupied_port_of_the_settings_is_named(
     mailer: RunCli, cli_app: object, taken: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MAILER_WEB_PORT", str(taken))
@@ -35,7 +35,7 @@ def test_a_port_of_the_settings_that_is_taken_is_named(
     assert err.endswith("Address already in use. Choose another port with MAILER_WEB_PORT.\n")
 
 
-def test_a_database_that_is_not_set_up_is_said_to_be(
+def test_missing_tables_are_reported(
     mailer: RunCli, postgres: Postgres, worker: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = f"bare_{worker}_{os.getpid()}"
@@ -51,7 +51,9 @@ def test_a_database_that_is_not_set_up_is_said_to_be(
         )
 
 
-def test_migrating_a_database_that_is_away_gets_one_sentence(mailer: RunCli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_migrating_an_unreachable_database_reports_one_sentence(
+    mailer: RunCli, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MAILER_DATABASE_URL", "postgresql://nobody@127.0.0.1:9/none")
     monkeypatch.setenv("MAILER_SECRET_KEY", SECRET)
     status, out, err = mailer("migrate")

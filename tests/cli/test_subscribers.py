@@ -38,7 +38,7 @@ def run(
     return lambda *words, **more: CliRunner().invoke(commands, ["subscribers", *words], **more)
 
 
-def test_what_somebody_gets_is_told_in_short(run: Callable[..., Result], app: Container) -> None:
+def test_show_summarizes_a_person(run: Callable[..., Result], app: Container) -> None:
     with TestClient(create_app(app)) as client:
         key = app.tokens.make_link_token(Purpose.magic_link, int(datetime.now(UTC).timestamp()), 2)
         client.post(f"/k/{key}/lumen-basin", data={"action": "pause", "weeks": "1"})
@@ -64,7 +64,7 @@ def test_everything_is_exported(run: Callable[..., Result]) -> None:
     assert f"  address: {ADA}" in run("export", ADA).output.splitlines()
 
 
-def test_erasing_asks_first_and_leaves_nothing_but_the_promise(run: Callable[..., Result]) -> None:
+def test_erasing_asks_first_and_keeps_only_the_suppression(run: Callable[..., Result]) -> None:
     assert run("erase", ADA, input="n\n").exit_code == 1
     assert "reads en" in run("show", ADA).output
     assert run("erase", ADA, input="y\n").output.endswith("Erased, with 1 subscription.\n")
@@ -72,7 +72,7 @@ def test_erasing_asks_first_and_leaves_nothing_but_the_promise(run: Callable[...
     assert BOB in run("show", BOB).output
 
 
-def test_nobody(run: Callable[..., Result]) -> None:
+def test_unknown_address(run: Callable[..., Result]) -> None:
     for command in (["show"], ["export"], ["erase", "--yes"]):
         done = run(*command, "nobody@example.org")
         assert (done.exit_code, done.output) == (0, "No data is stored about this address.\n")
@@ -80,7 +80,7 @@ def test_nobody(run: Callable[..., Result]) -> None:
 
 
 @pytest.mark.usefixtures("run")
-def test_a_suppression_is_taken_back() -> None:
+def test_suppression_can_be_lifted() -> None:
     said = [
         CliRunner().invoke(commands, ["suppress", *words, ADA, BOB]).output
         for words in (["--reason", "complaint", "--note", "by letter"], ["--lift"], ["--lift"])
@@ -92,7 +92,7 @@ def test_a_suppression_is_taken_back() -> None:
     ]
 
 
-def test_a_suppression_keeps_its_reason_who_made_it_and_a_note(run: Callable[..., Result]) -> None:
+def test_suppression_keeps_reason_source_and_note(run: Callable[..., Result]) -> None:
     CliRunner().invoke(commands, ["suppress", ADA, "--reason", "complaint", "--note", "by letter"])
     (row,) = json.loads(run("export", ADA, "--json").output)["suppression"]
     assert (row["reason"], row["source"], row["note"]) == ("complaint", "staff", "by letter")
@@ -100,7 +100,7 @@ def test_a_suppression_keeps_its_reason_who_made_it_and_a_note(run: Callable[...
 
 
 @pytest.mark.usefixtures("run")
-def test_before_the_first_sweep_there_is_nothing_to_report() -> None:
+def test_retention_report_before_the_first_run() -> None:
     said = [CliRunner().invoke(commands, ["retention", *words]).output for words in (["--report"], [], ["--report"])]
     assert said[0].startswith("No run yet.")
     assert "0 requests" in said[1] and "0 requests" in said[2]

@@ -38,7 +38,7 @@ def test_health(client: TestClient, lonely: TestClient) -> None:
     assert (ill.status_code, ill.json()) == (503, {"status": "no database"})
 
 
-def test_without_a_database_pages_say_so_in_words(
+def test_pages_without_a_database_show_a_message(
     lonely: TestClient, app: Container, caplog: pytest.LogCaptureFixture
 ) -> None:
     token = app.urls.subscriber_slots(1, [1])
@@ -49,7 +49,7 @@ def test_without_a_database_pages_say_so_in_words(
     assert "The database does not answer" in caplog.text
 
 
-def test_a_failure_is_a_page_too(mailing: Mailing) -> None:
+def test_unexpected_error_shows_a_page(mailing: Mailing) -> None:
     app = create_app(mailing.app)
 
     @app.get("/fail")
@@ -63,14 +63,14 @@ def test_a_failure_is_a_page_too(mailing: Mailing) -> None:
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
 
 
-def test_every_answer_has_safe_headers(client: TestClient) -> None:
+def test_every_response_has_security_headers(client: TestClient) -> None:
     for path in ("/", "/health", "/nowhere", "/static/base.css", theme_url({})):
         answer = client.get(path)
         assert {name: answer.headers[name] for name in SAFE} == SAFE
         assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
 
 
-def test_every_file_that_pages_ask_for_is_there(client: TestClient) -> None:
+def test_every_static_file_of_pages_exists(client: TestClient) -> None:
     html = client.get("/").text
     sheet = (WEB_TEMPLATES / "static" / "public.css").read_text()
     files = re.findall(r'href="(/static/[^"]+)"', html)
@@ -79,16 +79,14 @@ def test_every_file_that_pages_ask_for_is_there(client: TestClient) -> None:
         assert client.get(path).status_code == 200
 
 
-def test_pages_below_a_path_of_the_public_address(settings: Settings) -> None:
+def test_public_url_with_a_path(settings: Settings) -> None:
     below = settings.model_copy(update={"public_url": "https://example.org/news"})
     with Container(below) as parts:
         html = TestClient(create_app(parts)).get("/nowhere").text
     assert 'href="/news/static/base.css?v=' in html
 
 
-def test_no_log_holds_a_token_an_address_or_an_ip(
-    web_app: FastAPI, mailing: Mailing, serve: Callable[..., str]
-) -> None:
+def test_logs_contain_no_token_address_or_ip(web_app: FastAPI, mailing: Mailing, serve: Callable[..., str]) -> None:
     lines: list[str] = []
 
     class Keep(logging.Handler):
@@ -136,7 +134,7 @@ _COLOURS = st.from_regex(r"#[0-9a-fA-F]{6}", fullmatch=True)
 
 
 @given(accent=_COLOURS, surface=_COLOURS, background=_COLOURS, ink=_COLOURS, section=_COLOURS)
-def test_any_theme_stays_readable(accent: str, surface: str, background: str, ink: str, section: str) -> None:
+def test_any_theme_has_enough_contrast(accent: str, surface: str, background: str, ink: str, section: str) -> None:
     css = theme_sheet({"accent": accent, "surface": surface, "background": background, "text": ink}, ["", section])
     for part in css.split("@media"):
         surface = re.findall(r"--surface: (#[0-9a-f]{6})", part.lower())[0]
@@ -167,7 +165,7 @@ def _themes() -> TestClient:
 @given(accent=st.text(max_size=40))
 @example("red;}body{display:none}")
 @example("#0b5566/../x")
-def test_what_is_no_colour_gives_way_to_the_default(accent: str) -> None:
+def test_invalid_colours_are_replaced_by_defaults(accent: str) -> None:
     if not re.fullmatch("#[0-9a-fA-F]{6}", accent):
         assert theme_sheet({"accent": accent}) == theme_sheet({})
 
@@ -176,5 +174,5 @@ def test_what_is_no_colour_gives_way_to_the_default(accent: str) -> None:
     "name",
     ["0b5566", "red-1d2a2e-fffdf8-f1ece1", "0b5566-1d2a2e-fffdf8-f1ece1-", "-".join(["0b5566"] * 67), "%0a"],
 )
-def test_no_other_address_is_a_style_sheet(name: str) -> None:
+def test_invalid_theme_urls_are_not_found(name: str) -> None:
     assert _themes().get(f"/theme/{name}.css").status_code == 404

@@ -119,7 +119,7 @@ def open_all(page: Page) -> None:
     page.evaluate("document.querySelectorAll('details').forEach(details => { details.open = true })")
 
 
-def test_every_page_is_there_light_alone_and_private(pages: list[PageView], client: TestClient) -> None:
+def test_every_page_is_small_self_contained_and_private(pages: list[PageView], client: TestClient) -> None:
     none_is_forgotten(pages)
     each_is_light_and_asks_nobody_else(pages, client)
     each_is_private_or_the_same_for_all(pages)
@@ -243,7 +243,7 @@ def each_is_private_or_the_same_for_all(pages: list[PageView]) -> None:
             assert "noindex" in shown.headers["x-robots-tag"]
 
 
-def test_every_language_fits(context: BrowserContext, site: str, web_app: FastAPI, app: Container) -> None:
+def test_every_language_fits_the_layout(context: BrowserContext, site: str, web_app: FastAPI, app: Container) -> None:
     walk = PageTour(app, TestClient(web_app), None, web_app.state.issue, "en")
     page = context.new_page()
     widths = [320, 1280]

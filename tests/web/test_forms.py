@@ -16,7 +16,7 @@ def multipart(**fields: str) -> bytes:
 
 
 @pytest.mark.parametrize("charset", ["undefined", "unicode_escape", '"undefined"; x="', "punycode", "rot13"])
-def test_a_strange_charset_is_no_form_and_no_error(mailing: Mailing, client: TestClient, charset: str) -> None:
+def test_unsupported_charset_gives_an_empty_form(mailing: Mailing, client: TestClient, charset: str) -> None:
     kind = {"Content-Type": f"multipart/form-data; boundary=x; charset={charset}"}
     why = {"action": "why", "why": "other", "words": "\\ud800"}
     client.post(mailing.manage_path(ADA), data={"action": "leave"})

@@ -64,7 +64,7 @@ def test_a_mail_is_indexed_with_its_envelope(running: InboxServer) -> None:
     assert mail.size == len(running.inbox.read(mail))
 
 
-def test_the_file_holds_the_very_bytes_that_were_sent_after_the_trace(running: InboxServer) -> None:
+def test_file_contains_the_exact_bytes_after_the_trace_headers(running: InboxServer) -> None:
     content = b"Subject: dots\r\n\r\n.\r\n..\r\n.x\r\nends with a dot.\r\n\r\n\xff\x00\r\n"
     with smtplib.SMTP("127.0.0.1", running.port) as client:
         client.sendmail("a@example.org", ["b@example.org"], content)
@@ -74,7 +74,7 @@ def test_the_file_holds_the_very_bytes_that_were_sent_after_the_trace(running: I
 
 
 @given(st.lists(st.sampled_from([b".", b"\r\n", b"\r", b"\n", b"a", b"..", b"\xff"]), max_size=30))
-def test_any_bytes_survive_the_dots(pieces: list[bytes]) -> None:
+def test_dot_stuffing_preserves_any_bytes(pieces: list[bytes]) -> None:
     content = b"".join(pieces) + b"\r\n"
     stuffed = (b"\r\n" + content).replace(b"\r\n.", b"\r\n..")[2:]
     assert deliver(stuffed) == content
@@ -133,13 +133,13 @@ def test_pipelined_commands_are_answered_in_order(running: InboxServer) -> None:
         (b'MAIL FROM:<"a>b"@example.org> BODY=8BITMIME', b"250"),
     ],
 )
-def test_commands_are_answered_as_the_standard_says(running: InboxServer, said: bytes, answer: bytes) -> None:
+def test_commands_are_answered_as_in_rfc_5321(running: InboxServer, said: bytes, answer: bytes) -> None:
     *_, last, bye = talk(running, b"EHLO client\r\n" + said + b"\r\nQUIT\r\n")
     assert last.startswith(answer)
     assert bye.startswith(b"221")
 
 
-def test_an_address_outside_ascii_needs_smtputf8_and_survives(running: InboxServer) -> None:
+def test_non_ascii_address_needs_smtputf8(running: InboxServer) -> None:
     with smtplib.SMTP("127.0.0.1", running.port) as client:
         client.sendmail("a@example.org", ["مها@example.org"], "Subject: été\r\n\r\n".encode(), ["SMTPUTF8"])
     (mail,) = running.wait_for(1)
@@ -147,7 +147,7 @@ def test_an_address_outside_ascii_needs_smtputf8_and_survives(running: InboxServ
     assert mail.subject == "été"
 
 
-def test_a_mail_that_is_too_large_is_refused_and_the_conversation_goes_on(running: InboxServer) -> None:
+def test_oversized_mail_is_refused_and_the_session_continues(running: InboxServer) -> None:
     line = b"x" * 76 + b".\r\n"
     large = line * (MAX_MESSAGE_BYTES // len(line) + 1)
     with smtplib.SMTP("127.0.0.1", running.port) as client:
@@ -159,7 +159,7 @@ def test_a_mail_that_is_too_large_is_refused_and_the_conversation_goes_on(runnin
     assert running.messages() == ()
 
 
-def test_a_folder_that_cannot_be_written_is_a_temporary_failure(running: InboxServer) -> None:
+def test_unwritable_folder_is_a_temporary_failure(running: InboxServer) -> None:
     running.inbox.folder.rmdir()
     with pytest.raises(smtplib.SMTPDataError) as refused:
         send(running, issue())
@@ -195,7 +195,7 @@ def test_the_index_is_rebuilt_from_the_folder(running: InboxServer) -> None:
     assert again.add("", ["b@example.org"], b"").id > again.messages()[2].id
 
 
-def test_waiting_in_vain_says_what_came(running: InboxServer) -> None:
+def test_wait_timeout_reports_how_many_arrived(running: InboxServer) -> None:
     send(running, issue())
     with pytest.raises(TimeoutError, match="1 of 2 mails"):
         running.wait_for(2, timeout=0.01)
@@ -214,7 +214,7 @@ def test_stopping_frees_the_port_and_drops_idle_clients(tmp_path: Path) -> None:
         assert again.port == running.port
 
 
-def test_a_port_that_is_taken_is_an_error(running: InboxServer, tmp_path: Path) -> None:
+def test_occupied_port_is_an_error(running: InboxServer, tmp_path: Path) -> None:
     with pytest.raises(OSError, match=str(running.port)):
         start_inbox_server("127.0.0.1", running.port, tmp_path)
 
@@ -225,13 +225,13 @@ def test_trace_headers_cannot_be_forged_by_an_address(tmp_path: Path) -> None:
     assert mail.recipients == ("b@example.orgX:y",)
 
 
-def test_only_web_addresses_are_taken_for_unsubscribing(tmp_path: Path) -> None:
+def test_unsubscribe_url_must_be_http(tmp_path: Path) -> None:
     inbox = Inbox(tmp_path)
     hostile = inbox.add("", ["b@example.org"], b"List-Unsubscribe: <javascript:alert(1)>\r\n\r\n")
     assert hostile.unsubscribe_url == ""
 
 
-def test_html_text_and_files_are_told_apart() -> None:
+def test_html_text_and_files_are_distinguished() -> None:
     mail = issue()
     html = mail.get_payload(1)
     assert isinstance(html, EmailMessage)
@@ -266,7 +266,7 @@ PART = b"Content-Type: text/html; charset=utf-7\r\nContent-ID: <x>\r\n\r\n<b>\r\
 
 
 @given(cut=st.integers(0, len(HEADERS + PART)), length=st.integers(0, 30), other=st.binary(max_size=30))
-def test_no_bytes_break_the_reading(cut: int, length: int, other: bytes) -> None:
+def test_any_bytes_can_be_parsed(cut: int, length: int, other: bytes) -> None:
     whole = HEADERS + PART
     read = parse_mail(whole[:cut] + other + whole[cut + length :])
     shown = [read.html, read.text, *(file.name for file in read.attachments)]

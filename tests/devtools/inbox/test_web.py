@@ -128,7 +128,7 @@ def test_languages_are_counted_within_the_search(inbox: Inbox) -> None:
     assert (listed.matching, listed.matching_in_all_languages, listed.total) == (1, 4, 4)
 
 
-def test_pages_hold_every_mail_once_and_a_selected_mail_chooses_its_page(inbox: Inbox) -> None:
+def test_pages_list_every_mail_once_and_a_selected_mail_sets_the_page(inbox: Inbox) -> None:
     mails = [add(inbox) for _ in range(PAGE_SIZE + 3)]
     newest_first = mails[::-1]
     first, second, beyond = (list_mail(mails, View(page=page), None) for page in (1, 2, 99))
@@ -186,7 +186,7 @@ def test_broken_mail_is_still_shown(inbox: Inbox, client: TestClient, content: b
     ["0123456789abcdef", "..%2f..%2fsecret", "%2e%2e%2fsecret", "....//secret", "secret", "%00", "é"],
 )
 @pytest.mark.parametrize("part", ["", "/html", "/source", "/files/0"])
-def test_only_caught_mail_can_be_read(inbox: Inbox, client: TestClient, tmp_path: Path, path: str, part: str) -> None:
+def test_only_received_mail_can_be_read(inbox: Inbox, client: TestClient, tmp_path: Path, path: str, part: str) -> None:
     (tmp_path / "secret.eml").write_text("Subject: hush\r\n\r\nhush")
     (tmp_path.parent / "secret.eml").write_text("Subject: hush\r\n\r\nhush")
     answer = client.get(f"/inbox/{path}{part}")
@@ -194,7 +194,7 @@ def test_only_caught_mail_can_be_read(inbox: Inbox, client: TestClient, tmp_path
     assert "hush" not in answer.text
 
 
-def test_a_file_that_is_no_picture_is_only_downloaded(inbox: Inbox, client: TestClient) -> None:
+def test_attachments_other_than_pictures_are_downloaded(inbox: Inbox, client: TestClient) -> None:
     mail = EmailMessage()
     mail.set_content("See the file.")
     mail.add_attachment(b"<script>alert(1)</script>", "text", "html", filename="x.html")
@@ -212,14 +212,14 @@ def test_the_mail_keeps_its_rendering_mode(inbox: Inbox, client: TestClient) -> 
     assert html.startswith('<!doctype html><html><head lang="en"><base target="_blank"><title>')
 
 
-def test_a_mail_full_of_beginnings_is_shown_at_once(inbox: Inbox, client: TestClient) -> None:
+def test_mail_with_many_head_tags_is_parsed_in_linear_time(inbox: Inbox, client: TestClient) -> None:
     mail = add(inbox, html="<head " * 14_000 + "<body>x</body>")
     began = time.monotonic()
     assert '<base target="_blank"><body>x' in client.get(f"/inbox/{mail.id}/html").text
     assert time.monotonic() - began < 3  # to look for the end of each of them took 6 seconds
 
 
-def test_pages_hold_no_inline_script_or_style(inbox: Inbox, client: TestClient) -> None:
+def test_pages_have_no_inline_script_or_style(inbox: Inbox, client: TestClient) -> None:
     mail = add(inbox)
     for show in ("html", "text", "headers"):
         answer = client.get(f"/inbox/{mail.id}?show={show}")
@@ -227,7 +227,7 @@ def test_pages_hold_no_inline_script_or_style(inbox: Inbox, client: TestClient) 
         assert "unsafe" not in answer.headers["Content-Security-Policy"]
 
 
-def test_the_inbox_can_live_inside_another_app(inbox: Inbox) -> None:
+def test_inbox_can_be_mounted_in_another_app(inbox: Inbox) -> None:
     mail = add(inbox)
     whole = FastAPI()
     whole.mount("/dev", create_inbox_app(inbox))
@@ -243,7 +243,7 @@ def test_the_inbox_can_live_inside_another_app(inbox: Inbox) -> None:
     assert "img-src 'self' data: http://pictures.example.org;" in policy
 
 
-def test_on_this_machine_it_answers_to_its_own_names_only(inbox: Inbox) -> None:
+def test_loopback_requests_need_a_loopback_host_name(inbox: Inbox) -> None:
     app = create_inbox_app(inbox)
     here = {"127.0.0.1": 200, "localhost": 200, "[::1]": 200, "rebound.example.org": 400}
     for name, status in here.items():
@@ -253,7 +253,7 @@ def test_on_this_machine_it_answers_to_its_own_names_only(inbox: Inbox) -> None:
     assert there.get("/inbox", headers={"Host": "inbox.example.org:8026"}).status_code == 200
 
 
-def test_static_files_are_kept_for_good_only_under_their_hash(client: TestClient) -> None:
+def test_static_files_are_immutable_only_with_their_hash(client: TestClient) -> None:
     hashed = re.findall(r'"(/static/[^"]+)"', client.get("/inbox").text)
     assert len(hashed) == 4
     assert all("immutable" in client.get(path).headers["Cache-Control"] for path in hashed)
@@ -268,7 +268,7 @@ def luminance(colour: str) -> float:
 
 
 @pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
-def test_the_tokens_keep_contrast(scheme: int) -> None:
+def test_design_tokens_have_enough_contrast(scheme: int) -> None:
     css = (WEB_TEMPLATES / "static" / "base.css").read_text()
     blocks = re.findall(r":root \{(.*?)\}", css, re.DOTALL)
     tokens = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", blocks[scheme]))
@@ -364,7 +364,7 @@ def test_width_and_darkness_reach_the_media_queries_of_the_mail(inbox: Inbox, ad
         assert page.frames[1].locator("body").inner_text().split() == seen.split()
 
 
-def test_keys_leaf_and_new_mail_appears_by_itself(inbox: Inbox, address: str, page: Page) -> None:
+def test_keyboard_navigation_and_automatic_refresh(inbox: Inbox, address: str, page: Page) -> None:
     page.goto(address)
     page.get_by_role("heading", name="No mail yet.").and_(page.locator(":visible")).wait_for()
     older, newer = add(inbox, subject="older"), add(inbox, subject="newer")
@@ -401,7 +401,7 @@ def test_a_phone_shows_the_list_or_the_mail(inbox: Inbox, address: str, browser:
     context.close()
 
 
-def test_an_address_that_is_none_leads_to_the_mail(client: TestClient) -> None:
+def test_unknown_url_names_the_inbox(client: TestClient) -> None:
     answer = client.get("/nosuch")
     assert answer.status_code == 404
     assert answer.text == "There is no such page. The mail is at /inbox\n"

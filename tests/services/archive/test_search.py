@@ -42,7 +42,7 @@ def text(pieces: tuple[Fragment, ...]) -> str:
     return "".join(f"[{piece.text}]" if piece.is_match else piece.text for piece in pieces)
 
 
-def test_words_are_found_in_their_forms_and_without_accents(ask: Ask) -> None:
+def test_word_forms_and_missing_accents_match(ask: Ask) -> None:
     for language, typed, headline in (
         ("en", "flooding", "New gauges warn of [floods] a day earlier"),
         ("fr", "ecoles", "Une [école] du soir pour les éclusiers"),
@@ -106,7 +106,7 @@ def test_quotes_and_minus_are_understood(ask: Ask) -> None:
         "\ud800",
     ],
 )
-def test_hostile_queries_find_nothing_and_break_nothing(ask: Ask, typed: str) -> None:
+def test_hostile_queries_are_harmless(ask: Ask, typed: str) -> None:
     results = ask("mk", typed)
     assert (results.total, results.results, results.pages) == (0, (), 1)
     assert len(results.query) <= 200
@@ -118,7 +118,7 @@ def test_hostile_queries_find_nothing_and_break_nothing(ask: Ask, typed: str) ->
     | st.lists(st.sampled_from(["-", "--", '"', "or", "a", "-a", "!", "(", "'", " "])).map("".join),
     st.sampled_from(["en", "mk", "ar"]),
 )
-def test_any_text_can_be_typed(app: Container, typed: str, language: str) -> None:
+def test_any_query_text_is_handled(app: Container, typed: str, language: str) -> None:
     with app.database.transaction() as session:
         if newsletters.by_slug(session, "lumen-basin") is None:
             session.add(_newsletter())
@@ -143,7 +143,7 @@ def _newsletter() -> Newsletter:
     )
 
 
-def test_only_what_was_sent_of_a_public_newsletter_is_found(
+def test_only_sent_issues_of_public_newsletters_are_found(
     ask: Ask, database: Database, import_issue: Callable[..., int]
 ) -> None:
     assert ask("en", "ferry").total == 1
@@ -159,7 +159,7 @@ def test_only_what_was_sent_of_a_public_newsletter_is_found(
     assert search.search(database, inline_text, "lumen-basin", "en", "ferry") is None
 
 
-def test_there_are_no_pages_behind_the_last(ask: Ask, database: Database) -> None:
+def test_no_pages_after_the_last(ask: Ask, database: Database) -> None:
     results = ask("en", "lumen")
     assert (results.pages, results.page) == (-(-results.total // search.PAGE_SIZE), 1)
     for page in (0, results.pages + 1, 10**6):

@@ -46,7 +46,7 @@ def issue(import_issue: Callable[..., int], add_subscribers: Callable[[str], Non
     return made
 
 
-def test_jobs_that_nobody_takes_do_not_pile_up(
+def test_unconsumed_jobs_do_not_accumulate(
     app: Container, dispatcher: Dispatcher, broker: Broker, issue: int, prepare: Callable[[int], None]
 ) -> None:
     """As where a relay is slow for hours."""
@@ -65,7 +65,7 @@ def test_jobs_that_nobody_takes_do_not_pile_up(
     assert broker.jobs.total() == 3, "and what was lost is enqueued again"
 
 
-def test_an_issue_that_nobody_prepares_does_not_fill_the_broker(
+def test_unprepared_issue_does_not_fill_the_broker(
     app: Container, dispatcher: Dispatcher, broker: Broker, issue: int
 ) -> None:
     now = datetime.now(UTC)

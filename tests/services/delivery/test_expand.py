@@ -221,7 +221,7 @@ def test_expanding_again_changes_nothing(app: Container, import_issue: Import) -
     assert report.audit(app.database, issue) == []
 
 
-def test_who_subscribes_between_two_batches_belongs_to_one(app: Container, import_issue: Import) -> None:
+def test_subscriber_added_between_batches_is_in_exactly_one(app: Container, import_issue: Import) -> None:
     issue = import_issue("en")
     late = sorted(reader.id for reader in invite(app, random.Random(1), 40))[10]
     query = text("UPDATE subscription SET newsletter_id = newsletter_id + :by WHERE subscriber_id = :late")
@@ -236,7 +236,7 @@ def test_who_subscribes_between_two_batches_belongs_to_one(app: Container, impor
     assert report.audit(app.database, issue) == []
 
 
-def test_an_audience_that_is_gone_by_then_ends_the_issue(app: Container, import_issue: Import) -> None:
+def test_issue_ends_if_its_audience_was_erased(app: Container, import_issue: Import) -> None:
     """Between freezing and expanding everybody may have left: no language is chosen, nothing to wait for."""
     issue = import_issue("en")
     invite(app, random.Random(1), 3)
@@ -250,7 +250,7 @@ def test_an_audience_that_is_gone_by_then_ends_the_issue(app: Container, import_
     assert report.audit(app.database, issue) == []
 
 
-def test_several_workers_expand_one_audience(app: Container, import_issue: Import) -> None:
+def test_workers_expand_one_audience_concurrently(app: Container, import_issue: Import) -> None:
     issue = import_issue("en", "fr", "bs")
     readers = invite(app, random.Random(2), 900)
     material = compile.load_issue(app.database, app.urls, issue)
@@ -276,7 +276,7 @@ def test_several_workers_expand_one_audience(app: Container, import_issue: Impor
     assert report.audit(app.database, issue) == []
 
 
-def test_who_changes_languages_at_that_moment_is_not_forgotten(app: Container, import_issue: Import) -> None:
+def test_language_change_during_expansion_loses_nobody(app: Container, import_issue: Import) -> None:
     """The choice of a language is made before the statement that needs it; preferences may change between."""
     issue = import_issue("en", "fr")
     invite(app, random.Random(3), 20)
@@ -313,7 +313,7 @@ def test_who_changes_languages_at_that_moment_is_not_forgotten(app: Container, i
     assert report.audit(app.database, issue) == []
 
 
-def test_an_issue_opens_when_all_is_expanded_and_rendered(app: Container, import_issue: Import) -> None:
+def test_issue_opens_when_expanded_and_rendered(app: Container, import_issue: Import) -> None:
     issue = import_issue("en", "fr")
     invite(app, random.Random(4), 40)
     approve.approve(app.database, compile.load_issue(app.database, app.urls, issue), "tests")
@@ -329,7 +329,7 @@ def test_an_issue_opens_when_all_is_expanded_and_rendered(app: Container, import
     assert dispatch.list_preparing(app.database) == []
 
 
-def test_nothing_is_expanded_before_its_time(app: Container, import_issue: Import) -> None:
+def test_nothing_is_expanded_before_the_start_time(app: Container, import_issue: Import) -> None:
     issue = import_issue("en")
     invite(app, random.Random(5), 5)
     assert expand.expand_next(app.database, issue, NOW) == 0

@@ -58,7 +58,7 @@ def zone(name: str) -> ZoneInfo:
     return ZoneInfo("UTC" if name == "Nowhere/Else" else name)
 
 
-def test_each_reader_gets_it_at_that_time_on_their_clock(app: Container, issue: int) -> None:
+def test_sent_at_local_time(app: Container, issue: int) -> None:
     schedule.schedule_local_time(app.database, issue, datetime(2026, 10, 1, 9), "tests")
     first = datetime(2026, 9, 30, 19, tzinfo=UTC)  # nine in Kiritimati
     assert dispatch.start_due(app.database, first - timedelta(seconds=1), 2) == []
@@ -68,7 +68,7 @@ def test_each_reader_gets_it_at_that_time_on_their_clock(app: Container, issue: 
     )
 
 
-def test_where_the_time_has_passed_it_goes_at_once(app: Container, issue: int) -> None:
+def test_sent_at_once_where_the_time_has_passed(app: Container, issue: int) -> None:
     schedule.schedule_local_time(app.database, issue, datetime(2026, 10, 1, 9), "tests")
     now = datetime(2026, 10, 1, 8, tzinfo=UTC)
     found = due(app, issue, now)
@@ -76,7 +76,7 @@ def test_where_the_time_has_passed_it_goes_at_once(app: Container, issue: int) -
     assert found["UTC"] == now + timedelta(hours=1)
 
 
-def test_nobody_is_woken_in_quiet_hours(app: Container, issue: int) -> None:
+def test_nothing_is_sent_in_quiet_hours(app: Container, issue: int) -> None:
     quiet(app, time(21), time(7))
     now = datetime(2026, 10, 1, 2, 30, tzinfo=UTC)
     schedule.schedule(app.database, issue, now, "tests")
@@ -86,7 +86,7 @@ def test_nobody_is_woken_in_quiet_hours(app: Container, issue: int) -> None:
     assert found["America/New_York"] == datetime(2026, 10, 1, 11, tzinfo=UTC)  # 22:30 there
 
 
-def test_who_sleeps_by_now_gets_it_in_the_morning(app: Container, issue: int, send: Callable[[], int]) -> None:
+def test_delivery_is_postponed_to_the_end_of_quiet_hours(app: Container, issue: int, send: Callable[[], int]) -> None:
     """It was due in the evening, but a pause, a limit or an outage kept it back."""
     now = datetime.now(UTC)
     schedule.schedule(app.database, issue, now, "tests")
@@ -118,7 +118,7 @@ HOURS = st.times().map(lambda at: at.replace(second=0, microsecond=0))
 
 
 @given(since=HOURS, until=HOURS, minute=st.integers(0, 60 * 48))
-def test_quiet_hours_by_the_clock(parts_database: Database, since: time, until: time, minute: int) -> None:
+def test_quiet_hours_use_local_time(parts_database: Database, since: time, until: time, minute: int) -> None:
     """The rule in SQL against the same rule in Python, over two days around the end of summer time."""
     if since == until:
         return

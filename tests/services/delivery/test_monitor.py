@@ -60,7 +60,7 @@ def due_now(app: Container) -> None:
     app.traffic_shaper.throttles.expire()
 
 
-def test_before_anything_was_sent_all_is_empty_and_nothing_fails(app: Container) -> None:
+def test_snapshot_of_a_new_installation_is_empty(app: Container) -> None:
     picture = look(app)
     assert (picture.issues, picture.workers, picture.providers, picture.retries) == ([], [], [], 0)
     assert {queue.name: queue.waiting for queue in picture.queues} == dict.fromkeys(
@@ -69,7 +69,7 @@ def test_before_anything_was_sent_all_is_empty_and_nothing_fails(app: Container)
     assert [(relay.name, relay.state, relay.limit) for relay in picture.relays] == [("relay", "closed", None)]
 
 
-def test_depths_flows_and_deferrals_are_told(app: Container, sink: SinkServer, issue: int) -> None:
+def test_snapshot_shows_depths_flows_and_deferrals(app: Container, sink: SinkServer, issue: int) -> None:
     before = look(app)
     queues = {queue.name: queue for queue in before.queues}
     assert queues["send"].waiting == 40
@@ -104,7 +104,7 @@ def test_depths_flows_and_deferrals_are_told(app: Container, sink: SinkServer, i
     ), "second attempts left the queue of retries"
 
 
-def test_a_domain_that_is_held_waits_and_everything_else_goes_on(app: Container, sink: SinkServer, issue: int) -> None:
+def test_suspended_domain_waits_while_others_are_sent(app: Container, sink: SinkServer, issue: int) -> None:
     held = monitor.suspend(app.database, app.relay_routes, app.providers, "A.example", None, "their request")
     assert held == (ThrottleScope.provider, "a.example", "closed", True)
     one_round(app)
@@ -122,7 +122,7 @@ def test_a_domain_that_is_held_waits_and_everything_else_goes_on(app: Container,
     assert len(sink.accepted(app.tokens)) == 40
 
 
-def test_a_relay_can_be_held_for_a_while(app: Container, sink: SinkServer, issue: int) -> None:
+def test_relay_can_be_suspended_for_a_time(app: Container, sink: SinkServer, issue: int) -> None:
     until = datetime.now(UTC) + timedelta(hours=2)
     assert (
         monitor.suspend(app.database, app.relay_routes, app.providers, "relay", until, "maintenance")[0]
@@ -139,7 +139,7 @@ def test_a_relay_can_be_held_for_a_while(app: Container, sink: SinkServer, issue
     assert pending(look(app)) == 40
 
 
-def test_what_is_frozen_and_not_expanded_or_rendered_is_pending_too(
+def test_unexpanded_and_unrendered_deliveries_count_as_pending(
     app: Container, import_issue: Callable[..., int], add_subscribers: Callable[[str], None]
 ) -> None:
     issue = import_issue("en")
@@ -153,7 +153,7 @@ def test_what_is_frozen_and_not_expanded_or_rendered_is_pending_too(
     assert pending(picture) == picture.issues[0].counts.pending == 25
 
 
-def test_a_second_hold_keeps_what_was_said_unless_it_says_something_itself(app: Container) -> None:
+def test_second_suspension_keeps_the_reason_unless_it_has_one(app: Container) -> None:
     def hold(why: str) -> tuple[str, str]:
         held = monitor.suspend(app.database, app.relay_routes, app.providers, "Gmail", None, why)
         return held.previous_state, look(app).providers[0].reason
@@ -166,7 +166,7 @@ def test_a_second_hold_keeps_what_was_said_unless_it_says_something_itself(app: 
     assert monitor.resume(app.database, app.relay_routes, app.providers, "Gmail").previous_state == "closed"
 
 
-def test_whether_anybody_reads_at_a_domain_is_known(app: Container, issue: int) -> None:
+def test_suspending_reports_domains_without_subscribers(app: Container, issue: int) -> None:
     known = {
         name: monitor.suspend(app.database, app.relay_routes, app.providers, name, None, "").has_subscribers
         for name in ("a.example", "gmial.com", "Gmail", "relay")
@@ -174,19 +174,19 @@ def test_whether_anybody_reads_at_a_domain_is_known(app: Container, issue: int) 
     assert known == {"a.example": True, "gmial.com": False, "Gmail": True, "relay": True}
 
 
-def test_destinations_beyond_the_busiest_are_counted(app: Container) -> None:
+def test_providers_beyond_the_busiest_are_counted(app: Container) -> None:
     app.metrics.add({OutcomeKey("send", "relay", f"d{n}.example", "accepted"): 1 for n in range(20)})
     picture = look(app)
     assert (len(picture.providers), picture.more_providers) == (15, 5)
 
 
-def test_a_name_that_is_nothing_is_said_to_be_nothing(app: Container) -> None:
+def test_unknown_endpoint_is_refused(app: Container) -> None:
     with pytest.raises(EndpointNotFound, match="Valid names: relay, Gmail, Microsoft, Yahoo"):
         monitor.suspend(app.database, app.relay_routes, app.providers, "gmial", None, "")
     assert monitor.suspend(app.database, app.relay_routes, app.providers, "googlemail.com", None, "")[1] == "Gmail"
 
 
-def test_processes_at_work_are_seen_until_they_say_goodbye(app: Container) -> None:
+def test_workers_are_listed_until_they_deregister(app: Container) -> None:
     here = WorkerHeartbeat("send@host", ["retry", "send"], 2, 1000.0, {"send": 2000.0})
     app.metrics.send_heartbeat(here)
     app.metrics.send_heartbeat(replace(here, name="prepare@host"))
@@ -196,14 +196,14 @@ def test_processes_at_work_are_seen_until_they_say_goodbye(app: Container) -> No
     assert [one.name for one in look(app).workers] == ["send@host"]
 
 
-def test_queues_that_nobody_takes_from_are_named(app: Container) -> None:
+def test_unconsumed_queues_are_listed(app: Container) -> None:
     assert look(app).unconsumed_queues == list(QUEUES)
     app.metrics.send_heartbeat(WorkerHeartbeat("one@host", ["scheduler", "expand", "compose"], 0, 1000.0, {}))
     app.metrics.send_heartbeat(WorkerHeartbeat("two@host", ["retry", "transactional"], 0, 1000.0, {}))
     assert look(app).unconsumed_queues == ["send"]
 
 
-def test_a_clock_that_stands_still_is_seen_by_what_workers_took(app: Container) -> None:
+def test_stopped_scheduler_is_detected_from_worker_heartbeats(app: Container) -> None:
     assert look(app).beat_silence_seconds is None
     now = datetime.now(UTC).timestamp()
     app.metrics.send_heartbeat(WorkerHeartbeat("new@host", ["scheduler"], 0, now - 90, {}))
@@ -212,7 +212,7 @@ def test_a_clock_that_stands_still_is_seen_by_what_workers_took(app: Container) 
     assert look(app).beat_silence_seconds == pytest.approx(50, abs=5)
 
 
-def test_without_redis_what_the_database_knows_is_still_told(app: Container, issue: int, settings: Settings) -> None:
+def test_snapshot_without_redis_shows_database_values(app: Container, issue: int, settings: Settings) -> None:
     away = settings.model_copy(update={"redis_url": "unix:///nowhere/redis.sock"})
     with Container(away, application="tests") as cut_off:
         cut_off.metrics.add({OutcomeKey("send", "relay", "a.example", "accepted"): 1})

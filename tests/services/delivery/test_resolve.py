@@ -118,7 +118,7 @@ def due_now(app: Container) -> None:
 
 
 @pytest.mark.parametrize("settlement", [Resolution.sent, Resolution.failed])
-def test_what_a_person_knows_is_written_down(app: Container, uncertain: int, settlement: Resolution) -> None:
+def test_manual_resolution_is_recorded(app: Container, uncertain: int, settlement: Resolution) -> None:
     assert counts(app, uncertain) == DeliveryCounts(candidates=5, uncertain=5)
     assert settled(app, uncertain, [2, 4], settlement) == 2
     found = counts(app, uncertain)
@@ -144,7 +144,7 @@ def test_what_a_person_knows_is_written_down(app: Container, uncertain: int, set
     assert f"It was marked as {settlement.value} by ann" in told.sentences[-1]
 
 
-def test_sent_once_more_with_the_same_message_id(app: Container, uncertain: int, sink: SinkServer, send: Send) -> None:
+def test_resend_has_the_same_message_id(app: Container, uncertain: int, sink: SinkServer, send: Send) -> None:
     closed = report.status(app.database, uncertain, datetime.now(UTC)).finished_at
     assert settled(app, uncertain, [2], Resolution.resend) == 1
     assert state(app, uncertain) is IssueState.sending, "an issue that was sent goes on"
@@ -162,7 +162,7 @@ def test_sent_once_more_with_the_same_message_id(app: Container, uncertain: int,
     assert "may have received it twice" in told.sentences[-1]
 
 
-def test_nothing_of_a_cancelled_issue_is_sent_again(app: Container, ready: Ready, sink: SinkServer, send: Send) -> None:
+def test_cancelled_issue_is_not_resent(app: Container, ready: Ready, sink: SinkServer, send: Send) -> None:
     issue = ready(3)
     sink.behaviour.drop_after = 1.0
     for batch, _ in dispatch.enqueue_due(app.database, datetime.now(UTC), timedelta(0), 9):
@@ -179,7 +179,7 @@ def test_nothing_of_a_cancelled_issue_is_sent_again(app: Container, ready: Ready
     assert counts(app, issue) == DeliveryCounts(candidates=3, sent=1, uncertain=2)
 
 
-def test_whose_delivery_is_not_uncertain(app: Container, uncertain: int) -> None:
+def test_only_uncertain_deliveries_are_resolved(app: Container, uncertain: int) -> None:
     settled(app, uncertain, [2], Resolution.sent)
 
     def look(*addresses: str) -> list[int]:
@@ -196,9 +196,7 @@ def test_whose_delivery_is_not_uncertain(app: Container, uncertain: int) -> None
     assert [found.subscriber for found in resolve.preview(app.database, uncertain, None)] == [1, 3, 4, 5]
 
 
-def test_a_batch_that_is_with_a_worker_is_settled_too(
-    app: Container, uncertain: int, sink: SinkServer, send: Send
-) -> None:
+def test_delivery_in_a_claimed_batch_is_resolved(app: Container, uncertain: int, sink: SinkServer, send: Send) -> None:
     settled(app, uncertain, [1], Resolution.resend)
     lease = timedelta(minutes=1)
     with app.database.transaction() as session:
@@ -228,7 +226,7 @@ RETURNED = {
 
 
 @pytest.mark.parametrize("what", RETURNED)
-def test_mail_that_comes_back_settles(app: Container, uncertain: int, what: str) -> None:
+def test_returned_mail_resolves(app: Container, uncertain: int, what: str) -> None:
     message, became, suppressed = RETURNED[what]
     slot = next(iter(app.urls.subscriber_slots(uncertain, [2])))
     recipient = f"bounce+{slot.bounce}@lumen-basin.example.org"
@@ -273,7 +271,7 @@ USES = {
 
 
 @pytest.mark.parametrize("use", USES)
-def test_who_uses_a_link_of_the_mail_has_it(app: Container, uncertain: int, use: str) -> None:
+def test_link_click_resolves_as_sent(app: Container, uncertain: int, use: str) -> None:
     assert preferences.profile(app.database, SubscriptionRef(2, uncertain), datetime.now(UTC))
     assert counts(app, uncertain).sent == 0, "looking changes nothing: it may be a machine that looks"
     assert USES[use](app, SubscriptionRef(2, uncertain))
@@ -281,9 +279,7 @@ def test_who_uses_a_link_of_the_mail_has_it(app: Container, uncertain: int, use:
     assert row(app, 2)[2:] == ("sent", "link", None, None)
 
 
-def test_proof_that_it_came_keeps_it_from_being_sent_again(
-    app: Container, uncertain: int, sink: SinkServer, send: Send
-) -> None:
+def test_proof_of_delivery_prevents_a_resend(app: Container, uncertain: int, sink: SinkServer, send: Send) -> None:
     settled(app, uncertain, [2, 3], Resolution.resend)
     assert unsubscribe.unsubscribe(
         app.database, SubscriptionRef(2, uncertain), ConsentChannel.one_click, datetime.now(UTC)
@@ -294,9 +290,7 @@ def test_proof_that_it_came_keeps_it_from_being_sent_again(
     assert state(app, uncertain) is IssueState.sent
 
 
-def test_what_came_back_before_the_worker_was_missed_settles(
-    app: Container, ready: Ready, sink: SinkServer, send: Send
-) -> None:
+def test_bounce_before_the_lease_expired_resolves(app: Container, ready: Ready, sink: SinkServer, send: Send) -> None:
     issue = ready(3)
     lease = timedelta(minutes=1)
     with app.database.transaction() as session:
@@ -314,7 +308,7 @@ def test_what_came_back_before_the_worker_was_missed_settles(
     assert counts(app, issue) == DeliveryCounts(candidates=3, failed=1, sent=1, uncertain=1)
 
 
-def test_what_comes_back_while_the_outcome_is_written_settles(app: Container, ready: Ready) -> None:
+def test_bounce_during_recording_resolves(app: Container, ready: Ready) -> None:
     issue, now = ready(3), datetime.now(UTC)
     lease = timedelta(minutes=1)
     with app.database.transaction() as session:
@@ -333,9 +327,7 @@ def test_what_comes_back_while_the_outcome_is_written_settles(app: Container, re
     assert row(app, 2)[0] == "failed"
 
 
-def test_a_newsletter_may_have_uncertain_mail_sent_once_more(
-    app: Container, ready: Ready, sink: SinkServer, send: Send
-) -> None:
+def test_resend_policy_of_the_newsletter(app: Container, ready: Ready, sink: SinkServer, send: Send) -> None:
     issue = ready(2)
     query(app, "UPDATE newsletter SET uncertain_policy = 'resend'")
     sink.behaviour.drop_after = 1.0
@@ -351,9 +343,7 @@ def test_a_newsletter_may_have_uncertain_mail_sent_once_more(
     assert state(app, issue) is IssueState.sent
 
 
-def test_a_lost_workers_mail_is_sent_once_more_if_the_newsletter_asks(
-    app: Container, ready: Ready, sink: SinkServer, send: Send
-) -> None:
+def test_resend_policy_applies_to_a_lost_worker(app: Container, ready: Ready, sink: SinkServer, send: Send) -> None:
     issue = ready(3)
     query(app, "UPDATE newsletter SET uncertain_policy = 'resend'")
     lease = timedelta(minutes=1)
@@ -381,7 +371,7 @@ def tried(app: Container, issue: int, *codes: str) -> RetryPlan:
     return done
 
 
-def test_what_failed_is_tried_again(app: Container, failed: int, sink: SinkServer, send: Send) -> None:
+def test_failed_deliveries_are_retried(app: Container, failed: int, sink: SinkServer, send: Send) -> None:
     assert counts(app, failed) == DeliveryCounts(candidates=5, failed=5)
     assert state(app, failed) is IssueState.sent
     assert tried(app, failed) == RetryPlan(5, {}, 0, IssueState.sending)
@@ -397,7 +387,7 @@ def test_what_failed_is_tried_again(app: Container, failed: int, sink: SinkServe
     assert tried(app, failed) == RetryPlan(0, {}, 0, IssueState.sent)
 
 
-def test_what_went_out_stays_in_the_archive_whatever_becomes_of_a_second_try(app: Container, failed: int) -> None:
+def test_sent_issue_stays_in_the_archive_during_a_retry(app: Container, failed: int) -> None:
     def found() -> list[int]:
         with app.database.transaction() as session:
             return [issue.id for issue in archive.sent(session, 1)]
@@ -410,9 +400,7 @@ def test_what_went_out_stays_in_the_archive_whatever_becomes_of_a_second_try(app
     assert found() == [failed]
 
 
-def test_who_must_not_be_mailed_any_more_is_not_tried_again(
-    app: Container, failed: int, sink: SinkServer, send: Send
-) -> None:
+def test_ineligible_subscribers_are_not_retried(app: Container, failed: int, sink: SinkServer, send: Send) -> None:
     bounces.suppress(app.database, [app.tokens.address_hash("reader1@example.org")], SuppressionReason.complaint)
     unsubscribe.unsubscribe(app.database, SubscriptionRef(2, failed), ConsentChannel.one_click, datetime.now(UTC))
     preferences.pause(app.database, SubscriptionRef(3, failed), 4, LinkKind.mail, datetime.now(UTC))
@@ -423,7 +411,7 @@ def test_who_must_not_be_mailed_any_more_is_not_tried_again(
     assert counts(app, failed) == DeliveryCounts(candidates=5, sent=1, failed=4)
 
 
-def test_a_hard_bounce_is_not_tried_again(app: Container, ready: Ready, sink: SinkServer, send: Send) -> None:
+def test_hard_bounce_is_not_retried(app: Container, ready: Ready, sink: SinkServer, send: Send) -> None:
     issue = ready(3)
     sink.behaviour.faults = [Fault("rcpt", "550 5.1.1 no such user", 1.0)]
     send()
@@ -431,7 +419,7 @@ def test_a_hard_bounce_is_not_tried_again(app: Container, ready: Ready, sink: Si
     assert state(app, issue) is IssueState.sent, "it is not opened for nothing"
 
 
-def test_only_what_failed_with_a_code(app: Container, failed: int) -> None:
+def test_retry_by_reply_code(app: Container, failed: int) -> None:
     replies = {
         1: "550 5.7.1 blocked",
         2: "550 5.7.26 no DKIM, see 552",
@@ -456,7 +444,7 @@ def test_only_what_failed_with_a_code(app: Container, failed: int) -> None:
             fitting(code)
 
 
-def test_what_was_given_up_gets_its_time_anew(app: Container, ready: Ready, sink: SinkServer, send: Send) -> None:
+def test_retry_restarts_the_queue_lifetime(app: Container, ready: Ready, sink: SinkServer, send: Send) -> None:
     issue = ready(2)
     query(app, "UPDATE delivery SET attempts = 100")
     sink.behaviour.faults = [Fault("final", "451 4.3.0 busy", 1.0)]
@@ -467,7 +455,7 @@ def test_what_was_given_up_gets_its_time_anew(app: Container, ready: Ready, sink
     assert counts(app, issue).pending == 2, "deferred, not given up at the first deferral"
 
 
-def test_what_failed_gets_its_attempts_anew(app: Container, failed: int, sink: SinkServer, send: Send) -> None:
+def test_retry_resets_the_attempts(app: Container, failed: int, sink: SinkServer, send: Send) -> None:
     query(app, "UPDATE delivery SET attempts = 3, resends = 1")
     tried(app, failed)
     assert unsubscribe.unsubscribe(
@@ -488,7 +476,7 @@ def test_a_paused_issue_stays_paused(app: Container, failed: int, send: Send) ->
     assert state(app, failed) is IssueState.sent
 
 
-def test_what_was_never_sent_cannot_be_tried_again(app: Container, import_issue: Callable[..., int]) -> None:
+def test_unsent_issue_cannot_be_retried(app: Container, import_issue: Callable[..., int]) -> None:
     issue = import_issue("en")
     with pytest.raises(InvalidIssueState, match="Issue 1 is draft"):
         resolve.plan_retry(app.database, issue, [], datetime.now(UTC))
@@ -496,7 +484,7 @@ def test_what_was_never_sent_cannot_be_tried_again(app: Container, import_issue:
         resolve.retry(app.database, 9, [], "ann", datetime.now(UTC))
 
 
-def test_settling_and_retrying_while_workers_send(app: Container, ready: Ready, sink: SinkServer, send: Send) -> None:
+def test_resolving_and_retrying_while_workers_send(app: Container, ready: Ready, sink: SinkServer, send: Send) -> None:
     """Nobody waits for another in a circle, and the counts follow the rows."""
     issue = ready(150)
     query(app, "UPDATE newsletter SET uncertain_policy = 'resend'")
@@ -542,7 +530,7 @@ def test_settling_and_retrying_while_workers_send(app: Container, ready: Ready, 
     assert found.pending == 0 and found.candidates == 150
 
 
-def test_what_was_settled_outlasts_the_readers_data(app: Container, uncertain: int) -> None:
+def test_resolution_is_kept_after_an_erasure(app: Container, uncertain: int) -> None:
     settled(app, uncertain, [1, 2], Resolution.sent, "reader2@example.org answered")
     settled(app, uncertain, [3], Resolution.failed)
     personal_data.erase(app.database, app.tokens.address_hash("reader1@example.org"), datetime.now(UTC))

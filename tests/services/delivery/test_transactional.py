@@ -27,7 +27,7 @@ def settings(settings: Settings, sink: SinkServer) -> Settings:
 
 
 @with_each_plan
-def test_no_more_are_claimed_than_asked_for(
+def test_claimed_emails_are_limited(
     app: Container,
     import_issue: Callable[..., int],
     add_subscribers: Callable[[str], None],
@@ -49,7 +49,7 @@ def test_no_more_are_claimed_than_asked_for(
         assert session.scalar(text("SELECT sum(attempts) FROM transactional_email")) == 4
 
 
-def test_nobody_sends_a_note_that_the_relay_still_considers(
+def test_lease_is_renewed_while_the_relay_is_slow(
     app: Container,
     sink: SinkServer,
     import_issue: Callable[..., int],
@@ -69,7 +69,7 @@ def test_nobody_sends_a_note_that_the_relay_still_considers(
         assert first.result() == 1
 
 
-def test_a_suppression_does_not_say_whose_it_was(
+def test_suppression_contains_no_address(
     app: Container, sink: SinkServer, import_issue: Callable[..., int], add_subscribers: Callable[[str], None]
 ) -> None:
     import_issue("en")

@@ -38,7 +38,7 @@ def state(app: Container, issue: int) -> IssueState:
         return row.state
 
 
-def test_a_whole_issue_is_approved_without_a_word(app: Container, import_issue: Import) -> None:
+def test_complete_issue_is_approved_without_findings(app: Container, import_issue: Import) -> None:
     issue = import_issue("en", "fr")
     assert approved(app, issue) == []
     assert state(app, issue) is IssueState.approved
@@ -68,7 +68,7 @@ def test_a_missing_translation_is_named_or_blocks_by_policy(app: Container, impo
     assert state(app, issue) is IssueState.draft
 
 
-def test_a_story_that_no_fallback_reaches_is_said_to_be_left_out(app: Container, import_issue: Import) -> None:
+def test_story_without_fallback_is_reported_as_left_out(app: Container, import_issue: Import) -> None:
     issue = import_issue("en", "fr", "bs")
     change(app, "DELETE FROM story_translation WHERE language <> 'bs' AND headline LIKE 'Nine countries%'")
     charter = "DELETE FROM story_translation f USING story_translation b WHERE f.story_id = b.story_id"
@@ -89,7 +89,7 @@ def test_a_story_that_no_fallback_reaches_is_said_to_be_left_out(app: Container,
         ("DELETE FROM story", "The issue has no stories"),
     ],
 )
-def test_what_may_not_go_out_is_not_approved(
+def test_blocking_findings_prevent_approval(
     app: Container, import_issue: Import, statement: str, complaint: str
 ) -> None:
     issue = import_issue("en", "fr")
@@ -110,7 +110,7 @@ def test_what_may_not_go_out_is_not_approved(
         ),
     ],
 )
-def test_what_is_worth_knowing_is_said(
+def test_notes_do_not_prevent_approval(
     app: Container, import_issue: Import, statement: str, worth_knowing: str
 ) -> None:
     issue = import_issue("en", "fr")
@@ -144,7 +144,7 @@ def test_what_is_worth_knowing_is_said(
         ),
     ],
 )
-def test_what_cannot_be_printed_blocks(app: Container, import_issue: Import, statement: str, complaint: str) -> None:
+def test_render_error_blocks(app: Container, import_issue: Import, statement: str, complaint: str) -> None:
     issue = import_issue("en", "fr", "bs")
     material = compile.load_issue(app.database, app.urls, issue)
     assert compile.render_errors(material, app.renderer, app.urls, "") == []
@@ -158,7 +158,7 @@ def test_what_cannot_be_printed_blocks(app: Container, import_issue: Import, sta
     assert state(app, issue) is IssueState.draft
 
 
-def test_an_issue_that_cannot_be_printed_is_paused_and_left_alone(
+def test_render_error_pauses_the_issue_until_resumed(
     app: Container, import_issue: Import, add_subscribers: Callable[[str], None]
 ) -> None:
     issue = import_issue("en")
@@ -199,7 +199,7 @@ def test_blocking_findings_come_first(app: Container, import_issue: Import) -> N
     assert [finding.blocks for finding in found] == [True, False]
 
 
-def test_what_changed_while_it_was_looked_over_is_not_approved(app: Container, import_issue: Import) -> None:
+def test_issue_changed_during_the_check_is_not_approved(app: Container, import_issue: Import) -> None:
     issue = import_issue("en")
     seen = compile.load_issue(app.database, app.urls, issue)
     import_issue("fr")
@@ -208,7 +208,7 @@ def test_what_changed_while_it_was_looked_over_is_not_approved(app: Container, i
     assert state(app, issue) is IssueState.draft
 
 
-def test_approval_stands_fast(app: Container, import_issue: Import) -> None:
+def test_approved_issue_cannot_be_changed(app: Container, import_issue: Import) -> None:
     issue = import_issue("en", "bs")
     approved(app, issue)
     with pytest.raises(InvalidIssueState, match=f"Issue {issue} is approved"):
@@ -225,6 +225,6 @@ def test_approval_stands_fast(app: Container, import_issue: Import) -> None:
     approve.set_missing_translation_policy(app.database, issue, MissingTranslationPolicy.omit, "ann")
 
 
-def test_there_is_no_such_issue(app: Container) -> None:
+def test_unknown_issue_raises(app: Container) -> None:
     with pytest.raises(IssueNotFound, match="There is no issue 7"):
         approve.set_missing_translation_policy(app.database, 7, MissingTranslationPolicy.block, "ann")

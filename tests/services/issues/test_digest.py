@@ -41,7 +41,7 @@ def make(app: Container, now: datetime = FIRST) -> list[int]:
     return digest.create_due_digests(app.database, now, app.transactional_renderer.digest_texts)
 
 
-def test_the_month_comes_in_one_mail(
+def test_digest_contains_the_month_in_one_email(
     app: Container, inbox: InboxServer, september: int, send: Callable[[], int]
 ) -> None:
     assert [mail.recipients[0] for mail in inbox.messages()] == [BOB]
@@ -64,7 +64,7 @@ def test_the_month_comes_in_one_mail(
     assert report.audit(app.database, issue) == []
 
 
-def test_the_stories_are_all_there(app: Container, september: int) -> None:
+def test_digest_contains_all_stories(app: Container, september: int) -> None:
     (issue,) = make(app)
     query = """
         SELECT c.key, t.language, t.headline, t.body, t.alt, t.link, s.picture_id, count(k.contact_id)
@@ -78,7 +78,7 @@ def test_the_stories_are_all_there(app: Container, september: int) -> None:
     assert len(copies) > 10
 
 
-def test_no_digest_without_readers_or_issues_or_in_mid_month(app: Container, september: int) -> None:
+def test_no_digest_without_readers_or_issues_or_before_the_month_ends(app: Container, september: int) -> None:
     assert september
     assert make(app, datetime(2026, 11, 1, tzinfo=UTC)) == []
     assert make(app, datetime(2026, 10, 3, tzinfo=UTC)) == []
@@ -87,7 +87,7 @@ def test_no_digest_without_readers_or_issues_or_in_mid_month(app: Container, sep
     assert make(app) == []
 
 
-def test_a_digest_is_no_issue_of_the_next_month(app: Container, september: int) -> None:
+def test_digest_is_not_a_source_of_the_next_digest(app: Container, september: int) -> None:
     assert september
     (issue,) = make(app)
     with app.database.transaction() as session:
@@ -99,9 +99,7 @@ def test_a_digest_is_no_issue_of_the_next_month(app: Container, september: int) 
 
 
 @pytest.mark.parametrize("end", [schedule.pause, schedule.cancel])
-def test_an_issue_belongs_to_its_month_whatever_becomes_of_a_second_try(
-    app: Container, september: int, end: Callable[..., object]
-) -> None:
+def test_issue_stays_in_its_month_after_a_retry(app: Container, september: int, end: Callable[..., object]) -> None:
     with app.database.transaction() as session:
         session.execute(text("UPDATE delivery SET state = 'failed' WHERE state = 'sent'"))
         session.execute(text("UPDATE batch SET sent = 0, failed = 1"))
@@ -110,7 +108,7 @@ def test_an_issue_belongs_to_its_month_whatever_becomes_of_a_second_try(
     assert make(app)
 
 
-def test_the_digest_waits_a_day_for_an_issue_that_is_paused(app: Container, september: int) -> None:
+def test_digest_waits_a_day_for_a_paused_issue(app: Container, september: int) -> None:
     next_day = FIRST + timedelta(days=1)
     with app.database.transaction() as session:
         session.execute(text("UPDATE issue SET state = 'paused', finished_at = NULL"))
@@ -123,7 +121,7 @@ def test_the_digest_waits_a_day_for_an_issue_that_is_paused(app: Container, sept
     assert make(app, next_day), "some have got it"
 
 
-def test_the_month_before_january(app: Container, september: int) -> None:
+def test_previous_month_of_january(app: Container, september: int) -> None:
     assert september
     with app.database.transaction() as session:
         session.execute(text("UPDATE issue SET frozen_at = '2026-12-31 23:59+00'"))

@@ -126,7 +126,7 @@ def test_eighteen_languages_of_the_sample_are_one_issue(app: Container, write: I
             assert all(found == days["en"] for found in days.values()), days
 
 
-def test_the_same_file_again_changes_nothing(app: Container, write: Import) -> None:
+def test_importing_the_same_file_again_changes_nothing(app: Container, write: Import) -> None:
     for language in ("en", "fr", "bg"):
         write(sample(language), language)
 
@@ -169,7 +169,7 @@ def test_a_corrected_headline_changes_one_text(app: Container, write: Import) ->
         assert issues.by_id(session, issue).revision == revision + 1
 
 
-def test_a_story_taken_out_of_the_file_is_kept_and_listed(app: Container, write: Import) -> None:
+def test_story_missing_from_the_file_is_kept_and_listed(app: Container, write: Import) -> None:
     issue = write(sample("en")).issue
     text = sample("en")
     at = text.index("### The ferry at Port Selin")
@@ -178,14 +178,14 @@ def test_a_story_taken_out_of_the_file_is_kept_and_listed(app: Container, write:
     assert len(headlines(app, issue, "en")) == 16
 
 
-def test_stories_that_a_language_still_lacks_are_listed(app: Container, write: Import) -> None:
+def test_untranslated_stories_are_listed(app: Container, write: Import) -> None:
     assert write(sample("en")).untranslated == []
     done = write(sample("bg"), "bg")
     assert len(done.untranslated) == 16 - done.stories
     assert "The ferry at Port Selin goes electric" in done.untranslated
 
 
-def test_a_corrected_date_is_written_where_the_first_language_says_it(app: Container, write: Import) -> None:
+def test_leading_language_decides_the_issue_date(app: Container, write: Import) -> None:
     def date_of(issue: int) -> str:
         with app.database.transaction() as session:
             return str(issues.by_id(session, issue).issue_date)
@@ -197,7 +197,7 @@ def test_a_corrected_date_is_written_where_the_first_language_says_it(app: Conta
     assert date_of(issue) == "2026-10-02"
 
 
-def test_a_contact_taken_out_of_the_file_is_gone(app: Container, write: Import) -> None:
+def test_contact_missing_from_the_file_is_removed(app: Container, write: Import) -> None:
     source = "## News\n\n### One\n\nText.\n\n*(For info: Ann Example)*\n\n### Two\n\nMore.\n"
     issue = write(source, slug="lumen").issue
     write(source.replace("One", "Un").replace("Two", "Deux").replace("News", "Nouvelles"), "fr", slug="lumen")
@@ -207,7 +207,7 @@ def test_a_contact_taken_out_of_the_file_is_gone(app: Container, write: Import) 
         assert [texts for _, texts, _ in issues.contacts(session, issue)] == [{"fr": "(For info: Ann Example)"}]
 
 
-def test_a_contact_note_speaks_for_the_stories_it_names(app: Container, write: Import) -> None:
+def test_contact_note_covers_the_stories_it_names(app: Container, write: Import) -> None:
     issue = write(sample("en")).issue
     with app.database.transaction() as session:
         notes = issues.contacts(session, issue)
@@ -221,7 +221,7 @@ def test_a_contact_note_speaks_for_the_stories_it_names(app: Container, write: I
         assert texts[ina.story_id]["en"].headline == "Young delegates present their plan for the delta"
 
 
-def test_stories_that_cannot_be_paired_are_listed_and_added(app: Container, write: Import) -> None:
+def test_unmatched_stories_are_listed_and_added(app: Container, write: Import) -> None:
     english = (
         "## News\n\n### One\n\n**1 May 2026, Aldeva:** A.\n\n### Two\n\n**2 May 2026, Aldeva:** B.\n\n"
         "### Three\n\n**3 May 2026, Aldeva:** C.\n"
@@ -243,13 +243,13 @@ def test_stories_that_cannot_be_paired_are_listed_and_added(app: Container, writ
     assert together == {("One", "Un"), ("Two", "Deux"), ("Three", ""), ("", "Autre"), ("", "Encore")}
 
 
-def test_stories_paired_by_nothing_but_their_order_are_listed(write: Import) -> None:
+def test_stories_matched_only_by_position_are_listed(write: Import) -> None:
     write("## News\n\n### One\n\nA.\n\n### Two\n\nB.\n", slug="lumen")
     done = write("## News\n\n### Un\n\nA.\n\n### Deux\n\nB.\n", "fr", slug="lumen")
     assert done.matched_by_position == ["Un", "Deux"]
 
 
-def test_sections_that_the_newsletter_does_not_know_are_made_and_listed(app: Container, write: Import) -> None:
+def test_unknown_sections_are_created_and_listed(app: Container, write: Import) -> None:
     done = write(
         "## News\n\n### One\n\nA.\n\n## News & Views!\n\n### Two\n\nB.\n\n## Новости\n\n### X\n\nY.\n",
         slug="lumen",
@@ -270,7 +270,7 @@ def test_sections_that_the_newsletter_does_not_know_are_made_and_listed(app: Con
         assert found[0].titles == {"en": "News", "fr": "Nouvelles"}
 
 
-def test_front_matter_names_the_issue(app: Container, write: Import) -> None:
+def test_front_matter_sets_the_issue_number(app: Container, write: Import) -> None:
     done = write("---\nsubject: Hello\nnumber: 2026/9\ndate: 2026-12-24\n---\n\nIntro.\n\n## News\n\n### A\n\nB.\n")
     assert done.number == "2026/9"
     with app.database.transaction() as session:
@@ -292,7 +292,7 @@ def test_front_matter_names_the_issue(app: Container, write: Import) -> None:
         ("en", "lumen", "## A\n\n### B\n\n![x](missing.png)\n\nC.\n", "missing.png was not found"),
     ],
 )
-def test_what_cannot_be_done_is_said_and_nothing_is_half_done(
+def test_refused_import_changes_nothing(
     app: Container, write: Import, language: str, slug: str, source: str, complaint: str
 ) -> None:
     with pytest.raises(ValueError, match=re.escape(complaint)):
@@ -301,12 +301,12 @@ def test_what_cannot_be_done_is_said_and_nothing_is_half_done(
         assert count(session, Issue) == count(session, Story) == 0
 
 
-def test_what_is_no_language_is_refused(write: Import) -> None:
+def test_invalid_language_tag_is_refused(write: Import) -> None:
     with pytest.raises(InvalidLanguageTag):
         write(LEAST, "klingonish")
 
 
-def test_an_approved_issue_takes_no_more_text(app: Container, write: Import) -> None:
+def test_approved_issue_rejects_imports(app: Container, write: Import) -> None:
     issue = write(sample("en")).issue
     approve.approve(app.database, compile.load_issue(app.database, app.urls, issue), "tests")
     with pytest.raises(InvalidIssueState, match=f"mailer issue reopen {issue}"):
@@ -326,9 +326,7 @@ def test_an_approved_issue_takes_no_more_text(app: Container, write: Import) -> 
         (IssueState.sent, []),
     ],
 )
-def test_what_stands_fast_is_refused_with_advice_that_can_be_followed(
-    app: Container, write: Import, state: IssueState, advice: list[str]
-) -> None:
+def test_refusal_gives_advice_that_works(app: Container, write: Import, state: IssueState, advice: list[str]) -> None:
     issue = write(LEAST).issue
     with app.database.transaction() as session:
         row = issues.by_id(session, issue)
@@ -369,9 +367,7 @@ def settled(app: Container, issue: int, state: IssueState) -> int:
 @pytest.mark.parametrize(
     "change", [('"1 Example Quay"', '"2 Example Quay"'), ('titles = {en = "A"}', 'titles = {en = "Alpha"}')]
 )
-def test_an_approval_does_not_outlast_a_change_of_the_newsletter(
-    app: Container, write: Import, change: tuple[str, str]
-) -> None:
+def test_newsletter_change_withdraws_approvals(app: Container, write: Import, change: tuple[str, str]) -> None:
     before = SETTINGS + '[[sections]]\nkey = "a"\ntitles = {en = "A"}\n'
     apply_newsletter(app.database, read_newsletter(before))
     issue = write(LEAST, slug="lumen").issue
@@ -405,7 +401,7 @@ def test_an_approval_does_not_outlast_a_change_of_the_newsletter(
     assert now()[:2] == (IssueState.sent, revision + 2)
 
 
-def test_a_title_that_a_document_brought_outlasts_the_same_settings(app: Container, write: Import) -> None:
+def test_imported_section_title_is_kept_when_settings_are_applied(app: Container, write: Import) -> None:
     known = SETTINGS + '[[sections]]\nkey = "news"\ntitles = {en = "News"}\n'
     apply_newsletter(app.database, read_newsletter(known))
     write(LEAST, slug="lumen")
@@ -426,7 +422,7 @@ def test_a_newsletter_has_no_more_sections_than_a_mask_has_bits(app: Container, 
         write(LEAST, slug="lumen")
 
 
-def test_a_section_in_two_places_of_a_document_is_one(app: Container, write: Import) -> None:
+def test_repeated_section_of_a_document_is_merged(app: Container, write: Import) -> None:
     source = (
         "## A\n\n### One\n\nText.\n\n## B\n\n### Other\n\nText.\n\n*(For info: Bo Example)*\n\n"
         "## A\n\n### Two\n\nMore.\n\n*(For info: Ann Example)*\n"
@@ -471,7 +467,7 @@ def document(sections: list[tuple[str, list[tuple[str, str, str]]]]) -> str:
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
 @given(first=DOCUMENTS, second=DOCUMENTS)
-def test_every_word_arrives_once_and_again_changes_nothing(
+def test_every_word_is_imported_once_and_reimport_changes_nothing(
     app: Container, write: Import, first: list[Any], second: list[Any]
 ) -> None:
     number = next(NUMBERS)
@@ -545,7 +541,7 @@ def test_imports_at_the_same_time_wait_for_each_other(app: Container, write: Imp
     assert headlines(app, done[0].issue, "fr") == ["Un"]
 
 
-def test_an_approval_during_an_import_is_not_overtaken(app: Container, write: Import) -> None:
+def test_import_does_not_change_an_issue_approved_meanwhile(app: Container, write: Import) -> None:
     """Whichever commits first, what is approved is what was looked over."""
     issue = write(LEAST, slug="lumen").issue
     seen = compile.load_issue(app.database, app.urls, issue)
@@ -574,7 +570,7 @@ def words(text: str) -> Counter[str]:
 
 
 @requires_real_newsletter
-def test_the_real_newsletter_is_in_the_database_word_for_word(app: Container, write: Import) -> None:
+def test_real_newsletter_is_imported_word_for_word(app: Container, write: Import) -> None:
     source = REAL_NEWSLETTER.read_text("utf-8")
     done = write(source, slug="lumen")
     assert (done.sections, done.stories, done.contacts) == (6, 18, 7)

@@ -135,7 +135,7 @@ def test_every_state_has_its_sentence(app: Container, sent: int) -> None:
         assert sentence in explained(app, sent, "ann")[1]
 
 
-def test_what_waits_because_the_issue_is_paused(
+def test_paused_issue_is_explained(
     app: Container, import_issue: Import, add_subscribers: AddReaders, prepare: Prepare
 ) -> None:
     issue = import_issue("en")
@@ -148,7 +148,7 @@ def test_what_waits_because_the_issue_is_paused(
     assert "They were not subscribed when the audience was frozen" in explained(app, issue, "late")[1]
 
 
-def test_what_holds_a_delivery_back_is_named(
+def test_throttles_are_explained(
     app: Container, import_issue: Import, add_subscribers: AddReaders, prepare: Prepare
 ) -> None:
     issue = import_issue("en")
@@ -181,7 +181,7 @@ def test_what_holds_a_delivery_back_is_named(
     assert "The issue is limited to 5 messages a second." in said("ann@example.org")
 
 
-def test_a_message_is_found_in_the_relays_log(app: Container, sent: int, inbox: InboxServer) -> None:
+def test_message_id_matches_the_relays_log(app: Container, sent: int, inbox: InboxServer) -> None:
     def found(address: str) -> Explanation:
         around = explain.SendContext(NOW, app.relay_routes, app.providers, app.urls, "")
         return explain.explain(app.database, sent, address, app.tokens.address_hash(address), around)
@@ -195,7 +195,7 @@ def test_a_message_is_found_in_the_relays_log(app: Container, sent: int, inbox: 
     assert found("eve@example.org").message_id is None, "it was never handed over"
 
 
-def test_leaving_shows_in_the_explanation(
+def test_unsubscription_is_explained(
     app: Container, import_issue: Import, add_subscribers: AddReaders, prepare: Prepare, send: Send
 ) -> None:
     issue = import_issue("en")
@@ -212,7 +212,7 @@ def test_leaving_shows_in_the_explanation(
     assert "Nothing was sent: they have unsubscribed." in said
 
 
-def test_there_is_no_such_issue(app: Container) -> None:
+def test_unknown_issue_raises(app: Container) -> None:
     asks: list[Callable[[], object]] = [
         lambda: report.status(app.database, 9, NOW),
         lambda: report.audit(app.database, 9),
@@ -224,7 +224,7 @@ def test_there_is_no_such_issue(app: Container) -> None:
             ask()
 
 
-def test_readers_are_counted_by_the_language_that_serves_their_first_wish(app: Container, sent: int) -> None:
+def test_readers_are_counted_by_the_match_of_their_first_language(app: Container, sent: int) -> None:
     found = report.by_language(app.database, sent)
     rows = {row.language: row for row in found}
     assert rows["en"] == LanguageRow("en", subscribers=3, editions=1, sent=2, fell_back=0, not_sent=1)
@@ -360,7 +360,7 @@ PLANTED = {
 
 
 @pytest.mark.parametrize("what", PLANTED)
-def test_a_planted_contradiction_is_found(app: Container, sent: int, what: str) -> None:
+def test_planted_inconsistency_is_found(app: Container, sent: int, what: str) -> None:
     assert report.audit(app.database, sent) == []
     change, broken = PLANTED[what]
     with pytest.raises(RollBack), app.database.transaction() as session:
@@ -377,7 +377,7 @@ class RollBack(Exception):
     pass
 
 
-def test_many_contradictions_are_counted_and_some_named(
+def test_many_inconsistencies_are_counted_and_some_named(
     app: Container, import_issue: Import, add_subscribers: AddReaders, prepare: Prepare, send: Send
 ) -> None:
     issue = import_issue("en")
@@ -391,7 +391,7 @@ def test_many_contradictions_are_counted_and_some_named(
     assert len(found) == 21
 
 
-def test_who_came_or_moved_after_the_audience_was_frozen_is_not_missing(
+def test_later_subscribers_and_address_changes_are_no_findings(
     app: Container, sent: int, add_subscribers: AddReaders
 ) -> None:
     run(app, "UPDATE subscription SET changed_at = now() - interval '1 hour'")
@@ -403,12 +403,12 @@ def test_who_came_or_moved_after_the_audience_was_frozen_is_not_missing(
     assert report.audit(app.database, sent) == [], "what they had at another address came with them"
 
 
-def test_the_ledger_itself_refuses_a_second_row(app: Container, sent: int) -> None:
+def test_ledger_rejects_a_second_row(app: Container, sent: int) -> None:
     with pytest.raises(IntegrityError, match="duplicate key"):
         run(app, "INSERT INTO delivery SELECT * FROM delivery WHERE subscriber_id = 1")
 
 
-def test_what_is_with_a_worker_is_counted(
+def test_deliveries_in_flight_are_counted(
     app: Container, import_issue: Import, add_subscribers: AddReaders, prepare: Prepare
 ) -> None:
     issue = import_issue("en")

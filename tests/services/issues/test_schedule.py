@@ -61,9 +61,7 @@ def begin(app: Container, issue: int) -> None:
     assert dispatch.start_due(app.database, NOW, 10) == [issue]
 
 
-def test_an_issue_begins_when_its_time_has_come_and_once(
-    app: Container, issue: int, add_subscribers: AddReaders
-) -> None:
+def test_issue_starts_once_at_its_time(app: Container, issue: int, add_subscribers: AddReaders) -> None:
     add_subscribers(many(25))
     schedule.schedule(app.database, issue, NOW + HOUR, "tests")
     assert dispatch.start_due(app.database, NOW, 10) == []
@@ -83,7 +81,7 @@ def test_an_issue_begins_when_its_time_has_come_and_once(
     assert all(one.last_subscriber_id < other.first_subscriber_id for one, other in pairwise(rows))
 
 
-def test_two_beats_begin_an_issue_once(app: Container, issue: int, add_subscribers: AddReaders) -> None:
+def test_concurrent_schedulers_start_an_issue_once(app: Container, issue: int, add_subscribers: AddReaders) -> None:
     add_subscribers(many(25))
     schedule.schedule(app.database, issue, NOW, "tests")
     begun: list[list[int]] = []
@@ -110,7 +108,7 @@ def test_only_an_approved_issue_is_scheduled(app: Container, import_issue: Impor
         schedule.schedule(app.database, 99, NOW, "tests")
 
 
-def test_what_is_scheduled_can_be_taken_back(app: Container, issue: int) -> None:
+def test_scheduled_issue_can_be_unscheduled(app: Container, issue: int) -> None:
     schedule.schedule(app.database, issue, NOW, "tests")
     schedule.unschedule(app.database, issue, "tests")
     assert state(app, issue) is IssueState.approved
@@ -120,7 +118,7 @@ def test_what_is_scheduled_can_be_taken_back(app: Container, issue: int) -> None
 
 
 @pytest.mark.parametrize("now", [state for state in IssueState if state is not IssueState.scheduled])
-def test_only_what_is_scheduled_is_taken_back(app: Container, issue: int, now: IssueState) -> None:
+def test_only_a_scheduled_issue_is_unscheduled(app: Container, issue: int, now: IssueState) -> None:
     """Above all a draft: it would be approved without anybody having looked it over."""
     with app.database.transaction() as session:
         session.execute(text("UPDATE issue SET state = :now"), {"now": now})
@@ -150,7 +148,7 @@ def test_pausing_and_resuming(app: Container, issue: int, add_subscribers: AddRe
     assert [what for _, _, what, _ in report.events(app.database, issue)][-2:] == ["paused", "resumed"]
 
 
-def test_a_batch_is_handed_out_again_only_after_a_while(app: Container, in_batches: Callable[[int], list[int]]) -> None:
+def test_batch_is_reenqueued_only_after_an_interval(app: Container, in_batches: Callable[[int], list[int]]) -> None:
     made, now = in_batches(25), datetime.now(UTC)
     first = dispatch.enqueue_due(app.database, now, HOUR, 2)
     assert len(first) == 2
@@ -162,7 +160,7 @@ def test_a_batch_is_handed_out_again_only_after_a_while(app: Container, in_batch
 
 
 @with_each_plan
-def test_no_more_batches_are_handed_out_than_asked_for(
+def test_enqueued_batches_are_limited(
     app: Container, in_batches: Callable[[int], list[int]], without: tuple[str, ...]
 ) -> None:
     in_batches(60)
@@ -172,7 +170,7 @@ def test_no_more_batches_are_handed_out_than_asked_for(
         assert session.scalar(text("SELECT count(*) FROM batch WHERE enqueued_at IS NOT NULL")) == 2
 
 
-def test_what_a_lost_worker_left_waits_for_no_first_attempts(
+def test_batch_of_a_lost_worker_does_not_wait_for_first_attempts(
     app: Container, in_batches: Callable[[int], list[int]]
 ) -> None:
     first, second, *_, last = in_batches(60)
@@ -195,7 +193,7 @@ def test_an_issue_without_readers_is_sent_at_once(app: Container, issue: int, pr
 
 
 @pytest.mark.parametrize("expanded", [0, 2, 3])
-def test_cancelling_settles_every_reader(
+def test_cancelling_skips_every_pending_delivery(
     app: Container, issue: int, add_subscribers: AddReaders, expanded: int
 ) -> None:
     """At whatever point: batches that are expanded, and batches that are not yet."""
@@ -223,7 +221,7 @@ def test_cancelling_settles_every_reader(
     assert dispatch.enqueue_due(app.database, NOW + HOUR, timedelta(0), 10) == []
 
 
-def test_cancelling_that_was_cut_off_is_finished(
+def test_interrupted_cancellation_is_finished(
     app: Container, in_batches: Callable[[int], list[int]], issue: int
 ) -> None:
     planned, *_ = in_batches(25)
@@ -238,7 +236,7 @@ def test_cancelling_that_was_cut_off_is_finished(
         assert batches.cancelled_with_work(session) == []
 
 
-def test_cancelling_waits_for_a_worker_that_is_taking(
+def test_cancelling_waits_for_a_reserving_worker(
     app: Container, issue: int, add_subscribers: AddReaders, prepare: Callable[[int], None]
 ) -> None:
     add_subscribers(many(9))
@@ -264,7 +262,7 @@ def test_cancelling_waits_for_a_worker_that_is_taking(
     assert (counts.skipped, counts.pending) == (5, 4)
 
 
-def test_what_a_lost_worker_left_is_settled_though_the_issue_is_cancelled(
+def test_lost_workers_deliveries_are_resolved_in_a_cancelled_issue(
     app: Container, issue: int, add_subscribers: AddReaders, prepare: Callable[[int], None]
 ) -> None:
     add_subscribers(many(9))

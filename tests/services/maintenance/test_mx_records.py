@@ -9,7 +9,7 @@ from mailer.services.maintenance import mx_records
 NOW = datetime(2026, 9, 30, 9, tzinfo=UTC)
 
 
-def test_domains_of_many_readers_are_looked_up_once_a_week(
+def test_large_domains_are_looked_up_once_a_week(
     app: Container, import_issue: Callable[..., int], add_subscribers: Callable[[str], None]
 ) -> None:
     import_issue("en")
@@ -31,7 +31,7 @@ def test_domains_of_many_readers_are_looked_up_once_a_week(
     assert app.providers.for_address("ann@institute.example") == "institute.example"
 
 
-def test_a_silent_name_server_is_not_asked_for_ever(
+def test_lookups_stop_after_several_dns_failures(
     app: Container, import_issue: Callable[..., int], add_subscribers: Callable[[str], None]
 ) -> None:
     import_issue("en")

@@ -51,7 +51,7 @@ def moved(app: Container, import_issue: Callable[..., int], add_subscribers: Add
     return app
 
 
-def test_a_list_does_not_bring_the_old_address_back(moved: Container, add_subscribers: AddReaders) -> None:
+def test_import_does_not_restore_the_old_address(moved: Container, add_subscribers: AddReaders) -> None:
     add_subscribers(f"{OLD};en;")
     assert stored(moved) == {NEW}
     personal_data.erase(moved.database, moved.tokens.address_hash(NEW), datetime.now(UTC))
@@ -59,21 +59,21 @@ def test_a_list_does_not_bring_the_old_address_back(moved: Container, add_subscr
     assert stored(moved) == set()
 
 
-def test_nor_that_of_who_was_brought_together_with_another(moved: Container, add_subscribers: AddReaders) -> None:
+def test_import_does_not_restore_a_merged_address(moved: Container, add_subscribers: AddReaders) -> None:
     add_subscribers("leila@example.org;en;")
     move(moved, NEW, "leila@example.org")
     add_subscribers(f"{OLD};en;\n{NEW};en;")
     assert stored(moved) == {"leila@example.org"}
 
 
-def test_but_its_reader_may_go_back(moved: Container) -> None:
+def test_reader_may_change_back(moved: Container) -> None:
     move(moved, NEW, OLD)
     with moved.database.transaction() as session:
         suppressed = list(session.execute(text("SELECT address_hash, reason FROM suppression")))
     assert suppressed == [(moved.tokens.address_hash(NEW), "address_changed")]
 
 
-def test_nothing_but_a_hash_stays_of_the_old_address(
+def test_only_a_hash_of_the_old_address_is_kept(
     app: Container, import_issue: Callable[..., int], add_subscribers: AddReaders
 ) -> None:
     import_issue("en")
@@ -97,9 +97,7 @@ def test_nothing_but_a_hash_stays_of_the_old_address(
         assert list(session.execute(text("SELECT reason, note FROM suppression"))) == [("hard_bounce", "")]
 
 
-def test_the_mail_of_who_was_brought_together_goes_on_unsubscribing(
-    moved: Container, add_subscribers: AddReaders
-) -> None:
+def test_merged_subscribers_emails_still_unsubscribe(moved: Container, add_subscribers: AddReaders) -> None:
     add_subscribers("leila@example.org;en;\nmia@example.org;en;")
     leave = [moved.urls.unsubscribe_token(1, reader(moved, a)) for a in ("leila@example.org", "mia@example.org")]
     move(moved, NEW, "leila@example.org")
@@ -116,7 +114,7 @@ def test_the_mail_of_who_was_brought_together_goes_on_unsubscribing(
         assert session.scalar(text("SELECT count(*) FROM subscriber_alias")) == 0
 
 
-def test_and_so_do_its_links(moved: Container, add_subscribers: AddReaders) -> None:
+def test_merged_subscribers_links_still_work(moved: Container, add_subscribers: AddReaders) -> None:
     add_subscribers("leila@example.org;en;")
     path = "/u/" + moved.tokens.make_link_token(Purpose.unsubscribe_newsletter, 1, reader(moved, "leila@example.org"))
     move(moved, NEW, "leila@example.org")
@@ -127,7 +125,7 @@ def test_and_so_do_its_links(moved: Container, add_subscribers: AddReaders) -> N
         assert set(session.scalars(text("SELECT state FROM subscription"))) == {"unsubscribed"}
 
 
-def test_so_does_that_of_who_is_brought_to_another_twice(moved: Container, add_subscribers: AddReaders) -> None:
+def test_links_work_after_two_merges(moved: Container, add_subscribers: AddReaders) -> None:
     add_subscribers("leila@example.org;en;\nmia@example.org;en;")
     leave = moved.urls.unsubscribe_token(1, reader(moved, "leila@example.org"))
     move(moved, NEW, "leila@example.org")

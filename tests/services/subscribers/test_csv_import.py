@@ -95,7 +95,7 @@ def add(session: Session, tokens: Tokens, address: str) -> None:
     subscribers.get_or_create(session, address, tokens.address_hash(address), [])
 
 
-def test_a_reader_comes_in_with_all_they_chose_and_the_evidence(
+def test_imports_preferences_and_consent_records(
     database: Database, tokens: Tokens, take: Import, newsletter: str
 ) -> None:
     report = take(
@@ -144,7 +144,7 @@ def test_a_second_run_adds_nothing(database: Database, take: Import) -> None:
     assert not (SAMPLE / "readers.rejects.csv").exists()
 
 
-def test_an_import_that_broke_off_can_be_run_again(database: Database, tokens: Tokens, newsletter: str) -> None:
+def test_interrupted_import_can_be_repeated(database: Database, tokens: Tokens, newsletter: str) -> None:
     class Killed(BaseException):
         pass
 
@@ -168,7 +168,9 @@ def test_an_import_that_broke_off_can_be_run_again(database: Database, tokens: T
     assert stored(database) == (500, 500, 500)
 
 
-def test_who_is_known_keeps_what_they_chose(database: Database, tokens: Tokens, take: Import, newsletter: str) -> None:
+def test_existing_subscribers_keep_their_preferences(
+    database: Database, tokens: Tokens, take: Import, newsletter: str
+) -> None:
     take("ana@example.org,Ana,hr,water-and-rivers,Europe/Zagreb,form,2024-01-01\n")
     with database.transaction() as session:
         reader = subscribers.by_hash(session, tokens.address_hash("ana@example.org"))
@@ -203,7 +205,7 @@ def test_a_subscriber_of_another_newsletter_gets_a_subscription_here(database: D
     assert stored(database) == (2, 3, 3)
 
 
-def test_readers_who_are_known_after_many_who_are_not(
+def test_known_subscribers_after_many_new_ones(
     database: Database, tokens: Tokens, take: Import, newsletter: str, tmp_path: Path
 ) -> None:
     take("r250@example.org,Old,hr,none,,form,2024-01-01\nr480@example.org,Old,hr,none,,form,2024-01-01\n")
@@ -228,9 +230,7 @@ def test_readers_who_are_known_after_many_who_are_not(
         assert session.scalar(select(func.count()).where(Subscriber.name != "R")) == 3
 
 
-def test_consents_are_told_in_the_order_in_which_they_were_given(
-    database: Database, tokens: Tokens, take: Import, newsletter: str
-) -> None:
+def test_consents_are_listed_in_order(database: Database, tokens: Tokens, take: Import, newsletter: str) -> None:
     take("ana@example.org,Ana,hr,,,letter,2025-03-01\n")
     take("ana@example.org,Ana,hr,,,form,2024-02-01\n", slug="second")
     with database.transaction() as session:
@@ -249,7 +249,7 @@ def test_consents_are_told_in_the_order_in_which_they_were_given(
     assert told[0][3] != told[1][3] == told[2][3]
 
 
-def test_the_suppressed_leave_no_trace(database: Database, tokens: Tokens, take: Import) -> None:
+def test_nothing_is_stored_of_suppressed_addresses(database: Database, tokens: Tokens, take: Import) -> None:
     for address in (SAMPLE / "suppressed.txt").read_text(encoding="utf-8").split():
         suppress(database, tokens, address)
     suppress(database, tokens, "WILMA@Bücher.example.net")
@@ -259,7 +259,7 @@ def test_the_suppressed_leave_no_trace(database: Database, tokens: Tokens, take:
     assert stored(database) == (494, 494, 494)
 
 
-def test_rejected_lines_can_be_read_in_a_spreadsheet_mended_and_imported(
+def test_rejected_lines_can_be_corrected_in_a_spreadsheet_and_imported(
     database: Database, take: Import, tmp_path: Path
 ) -> None:
     report = take(
@@ -296,7 +296,7 @@ def test_rejected_lines_can_be_read_in_a_spreadsheet_mended_and_imported(
         assert (name, sections) == ("=cmd()", 0)
 
 
-def test_rejects_of_an_earlier_run_do_not_linger(take: Import, tmp_path: Path) -> None:
+def test_rejects_of_an_earlier_run_are_removed(take: Import, tmp_path: Path) -> None:
     assert take("nobody\n").rejects_path == tmp_path / "readers.rejects.csv"
     assert take("a@example.org,A,en,,,form,2024-01-01\n").rejects_path is None
     assert not (tmp_path / "readers.rejects.csv").exists()
@@ -313,7 +313,7 @@ def test_rejects_of_an_earlier_run_do_not_linger(take: Import, tmp_path: Path) -
     ],
     ids=["utf-8 with BOM", "utf-16", "utf-16 big-endian", "semicolons and CRLF", "CR"],
 )
-def test_what_spreadsheets_save_is_read(database: Database, take: Import, content: bytes) -> None:
+def test_formats_of_spreadsheet_programs_are_read(database: Database, take: Import, content: bytes) -> None:
     assert counts(take(content)) == (1, 1, 0, 0, 0)
     with database.transaction() as session:
         assert session.scalar(select(Subscriber.name)) == "Ćana"
@@ -361,7 +361,7 @@ _MANY = HEADER.encode() + b"".join(b"r%d@example.org,R,en,,,form,2024-01-01\n" %
         "cut",
     ],
 )
-def test_a_file_that_cannot_be_read_is_refused_before_anything_is_stored(
+def test_unreadable_file_is_refused_before_anything_is_stored(
     database: Database, take: Import, tmp_path: Path, content: bytes, sentence: str
 ) -> None:
     with pytest.raises(ImportRefused) as refused:
@@ -371,7 +371,7 @@ def test_a_file_that_cannot_be_read_is_refused_before_anything_is_stored(
     assert [path.name for path in tmp_path.iterdir()] == ["readers.csv"]
 
 
-def test_refusals_that_have_nothing_to_do_with_the_content(take: Import, tmp_path: Path) -> None:
+def test_refusals_unrelated_to_the_content(take: Import, tmp_path: Path) -> None:
     with pytest.raises(ImportRefused, match=r"There is no newsletter “gazette”\. There is: lumen-basin, second\."):
         take("a@example.org,A,en,,,form,2024-01-01\n", slug="gazette")
     with pytest.raises(ImportRefused, match=r"missing\.csv cannot be opened: No such file"):
@@ -380,7 +380,7 @@ def test_refusals_that_have_nothing_to_do_with_the_content(take: Import, tmp_pat
         take("a@example.org,A,en,,,form,2024-01-01\n", rejects_path=tmp_path / "readers.csv")
 
 
-def test_an_open_file_stays_open_and_progress_is_told(
+def test_open_file_is_not_closed_and_progress_is_reported(
     database: Database, tokens: Tokens, newsletter: str, tmp_path: Path
 ) -> None:
     told: list[Progress] = []
@@ -402,7 +402,7 @@ def test_an_open_file_stays_open_and_progress_is_told(
     assert told[-1] == Progress(500, size, size)
 
 
-def test_a_reader_whom_someone_else_adds_at_the_same_moment(database: Database, tokens: Tokens, take: Import) -> None:
+def test_subscriber_added_concurrently(database: Database, tokens: Tokens, take: Import) -> None:
     with ThreadPoolExecutor(1) as pool:
         with database.transaction() as session:
             hashed = tokens.address_hash("ana@example.org")
@@ -423,9 +423,7 @@ def test_readers_keep_the_order_of_the_file(database: Database, take: Import) ->
     assert found == [f"r{n}@example.org" for n in range(200)]
 
 
-def test_someone_confirms_a_sign_up_at_the_same_moment(
-    database: Database, tokens: Tokens, take: Import, newsletter: str
-) -> None:
+def test_sign_up_confirmed_concurrently(database: Database, tokens: Tokens, take: Import, newsletter: str) -> None:
     hashed = tokens.address_hash("ana@example.org")
     wanted = sign_up.SignupForm(
         "ana@example.org",
@@ -456,7 +454,7 @@ def test_someone_confirms_a_sign_up_at_the_same_moment(
     assert counts(take("ana@example.org,Ana,hr,,,form,2024-01-01\n")) == (1, 0, 1, 0, 0)
 
 
-def test_two_files_that_overlap_come_in_at_once(
+def test_overlapping_files_imported_concurrently(
     database: Database, tokens: Tokens, newsletter: str, tmp_path: Path
 ) -> None:
     lines = [f"r{n}@example.org,R,en,,,form,2024-01-01\n" for n in range(900)]
@@ -474,7 +472,7 @@ def test_two_files_that_overlap_come_in_at_once(
     assert [report.added + report.known for report in reports] == [600, 600]
 
 
-def test_a_deadlock_with_someone_who_adds_the_same_readers_in_another_order(
+def test_deadlock_with_the_same_subscribers_in_another_order(
     database: Database, tokens: Tokens, newsletter: str
 ) -> None:
     # Readers are stored in the order of their hashes.
@@ -502,7 +500,7 @@ def test_a_deadlock_with_someone_who_adds_the_same_readers_in_another_order(
     assert stored(database) == (2, 0, 0)
 
 
-def test_a_reader_who_is_erased_at_the_same_moment(database: Database, tokens: Tokens, take: Import) -> None:
+def test_subscriber_erased_concurrently(database: Database, tokens: Tokens, take: Import) -> None:
     line = "ana@example.org,Ana,en,,,form,2024-01-01\n"
     take(line)
     with ThreadPoolExecutor(1) as pool:
@@ -527,7 +525,7 @@ def test_a_reader_who_is_erased_at_the_same_moment(database: Database, tokens: T
         ("pg_cancel_backend", "The database stopped accepting subscribers: canceling statement due to user request."),
     ],
 )
-def test_the_database_gives_up_half_way(
+def test_database_failure_during_the_import(
     database: Database, tokens: Tokens, newsletter: str, tmp_path: Path, end: str, sentence: str
 ) -> None:
     path = tmp_path / "readers.csv"

@@ -138,11 +138,11 @@ def person(
     return issue, subscriber, address_hash
 
 
-def test_every_table_is_known_to_be_personal_or_not() -> None:
+def test_every_table_is_classified_as_personal_or_not() -> None:
     assert {table.name for table in Base.metadata.sorted_tables} == IMPERSONAL | set(personal_tables())
 
 
-def test_erasure_leaves_a_keyed_hash_and_nothing_else(app: Container, person: tuple[int, int, bytes]) -> None:
+def test_erasure_keeps_only_a_keyed_hash(app: Container, person: tuple[int, int, bytes]) -> None:
     issue, subscriber, address_hash = person
     counts = report.status(app.database, issue, NOW).counts
     assert plant(app, subscriber, address_hash) >= 20
@@ -183,7 +183,7 @@ def test_erasure_leaves_a_keyed_hash_and_nothing_else(app: Container, person: tu
     assert send_transactional(app) == 0
 
 
-def test_no_subscription_stays_behind_without_its_reader(
+def test_no_subscription_remains_without_its_subscriber(
     app: Container, import_issue: Callable[..., int], add_subscribers: Callable[[str], None]
 ) -> None:
     """No foreign key sees to it: whoever makes a subscription holds the reader, and leaving takes it along."""
@@ -220,7 +220,7 @@ def tie(app: Container, subscriber: int) -> None:
         subscribers.subscribe(session, 4711, subscriber, 1)
 
 
-def test_export_holds_what_was_planted(app: Container, person: tuple[int, int, bytes]) -> None:
+def test_export_contains_planted_data(app: Container, person: tuple[int, int, bytes]) -> None:
     _, subscriber, address_hash = person
     plant(app, subscriber, address_hash)
     held = json.loads(personal_data.to_json(personal_data.export(app.database, address_hash)))
@@ -240,7 +240,7 @@ def test_export_holds_what_was_planted(app: Container, person: tuple[int, int, b
         assert columns <= shown, table
 
 
-def test_erasing_during_a_send_skips_what_waits(
+def test_erasing_during_a_send_skips_pending_deliveries(
     app: Container,
     inbox: InboxServer,
     import_issue: Callable[..., int],
@@ -260,7 +260,7 @@ def test_erasing_during_a_send_skips_what_waits(
     assert report.audit(app.database, issue) == []
 
 
-def test_an_erased_address_does_not_come_back_with_a_list(
+def test_import_does_not_restore_an_erased_address(
     app: Container, import_issue: Callable[..., int], add_subscribers: Callable[[str], None]
 ) -> None:
     import_issue("en")
@@ -270,12 +270,12 @@ def test_an_erased_address_does_not_come_back_with_a_list(
     assert not any(ADA in row for rows in dump(app).values() for row in rows)
 
 
-def test_erasing_nobody_leaves_nothing(app: Container) -> None:
+def test_erasing_an_unknown_address_stores_nothing(app: Container) -> None:
     assert not personal_data.erase(app.database, app.tokens.address_hash("x@example.org"), NOW).known
     assert dump(app)["suppression"] == []
 
 
-def test_the_page_shows_and_erases(
+def test_page_shows_and_erases_data(
     app: Container, import_issue: Callable[..., int], add_subscribers: Callable[[str], None]
 ) -> None:
     import_issue("en")
@@ -328,7 +328,7 @@ def test_the_page_shows_and_erases(
 KEEP = RetentionPolicy(request_days=7, transactional_days=30, feedback_days=100, delivery_days=100, inactive_days=1000)
 
 
-def test_the_page_tells_reasons_in_the_readers_language(
+def test_page_shows_reasons_in_the_readers_language(
     app: Container, import_issue: Callable[..., int], add_subscribers: Callable[[str], None]
 ) -> None:
     import_issue("en")
@@ -358,7 +358,7 @@ def test_the_page_tells_reasons_in_the_readers_language(
         assert words.isupper() or language == "en", channel
 
 
-def test_the_sweep_lets_go_of_what_is_old(app: Container, person: tuple[int, int, bytes]) -> None:
+def test_retention_deletes_expired_data(app: Container, person: tuple[int, int, bytes]) -> None:
     issue, subscriber, address_hash = person
     with app.database.transaction() as session:
         session.execute(text("UPDATE delivery SET last_reply = '550 5.1.1 <ada@example.org> unknown'"))
@@ -398,7 +398,7 @@ def test_the_sweep_lets_go_of_what_is_old(app: Container, person: tuple[int, int
     assert address_hash
 
 
-def test_for_good_means_for_good(app: Container, person: tuple[int, int, bytes]) -> None:
+def test_zero_retention_days_keep_data(app: Container, person: tuple[int, int, bytes]) -> None:
     keep = RetentionPolicy(request_days=7, transactional_days=30, feedback_days=0, delivery_days=0, inactive_days=0)
     removed = retention.run(app.database, keep, datetime.now(UTC) + timedelta(days=10_000))
     assert removed
@@ -406,13 +406,13 @@ def test_for_good_means_for_good(app: Container, person: tuple[int, int, bytes])
     assert person
 
 
-def test_the_sweep_comes_once_a_night(app: Container) -> None:
+def test_retention_runs_once_a_day(app: Container) -> None:
     assert retention.run_if_due(app.database, KEEP, NOW) is not None
     assert retention.run_if_due(app.database, KEEP, NOW + timedelta(hours=22)) is None
     assert retention.run_if_due(app.database, KEEP, NOW + timedelta(hours=24)) is not None
 
 
-def test_logs_and_journals_hold_no_address(
+def test_logs_and_journals_contain_no_address(
     app: Container, person: tuple[int, int, bytes], caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     assert person

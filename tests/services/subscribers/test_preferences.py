@@ -87,7 +87,7 @@ def meet(
 
 
 @pytest.mark.parametrize("new", [True, False])
-def test_a_choice_is_exactly_what_was_chosen(meet: Callable[[str], Someone], new: bool) -> None:
+def test_saved_preferences_are_exactly_the_chosen_ones(meet: Callable[[str], Someone], new: bool) -> None:
     ada = meet("ada@example.org;en;health-and-care")
     ada.choose([1, 4, 4], ["fr", "en", "fr"], new)
     to_come = ALL_SECTIONS & ~0b111111
@@ -96,7 +96,7 @@ def test_a_choice_is_exactly_what_was_chosen(meet: Callable[[str], Someone], new
     assert ada.page.preferences.new_sections is new
 
 
-def test_who_follows_new_sections_gets_the_one_that_is_added(
+def test_new_section_is_added_for_followers_of_new_sections(
     app: Container, meet: Callable[[str], Someone], newsletter: NewsletterSettings
 ) -> None:
     ada, leila = meet("ada@example.org;en;"), meet("leila@example.org;en;")
@@ -108,7 +108,7 @@ def test_who_follows_new_sections_gets_the_one_that_is_added(
     assert [s.title.text for s in leila.page.sections if s.followed] == ["Water and rivers"]
 
 
-def test_a_section_for_everybody_needs_no_choosing_and_keeps_what_was_chosen_before(
+def test_always_included_section_keeps_the_earlier_choice(
     app: Container, meet: Callable[[str], Someone], newsletter: NewsletterSettings
 ) -> None:
     ada = meet("ada@example.org;en;news-and-events")
@@ -123,7 +123,7 @@ def test_a_section_for_everybody_needs_no_choosing_and_keeps_what_was_chosen_bef
     assert leila.mask == 0b10
 
 
-def test_a_choice_of_nothing_is_refused(meet: Callable[[str], Someone]) -> None:
+def test_empty_selection_is_refused(meet: Callable[[str], Someone]) -> None:
     ada = meet("ada@example.org;en;")
     before = ada.mask, ada.languages
     with pytest.raises(NothingChosen):
@@ -148,7 +148,7 @@ def test_a_choice_of_nothing_is_refused(meet: Callable[[str], Someone]) -> None:
         ("sr", ("sr-Cyrl",), ["sr-Cyrl"], ["sr"]),
     ],
 )
-def test_languages_beyond_this_newsletter_stay(
+def test_languages_not_offered_are_kept(
     meet: Callable[[str], Someone], own: str, shown: tuple[str, ...], chosen: list[str], stored: list[str]
 ) -> None:
     ada = meet(f"ada@example.org;{own};")
@@ -157,7 +157,7 @@ def test_languages_beyond_this_newsletter_stay(
     assert ada.languages == stored
 
 
-def test_saving_what_is_shown_changes_nothing(meet: Callable[[str], Someone]) -> None:
+def test_saving_unchanged_preferences_changes_nothing(meet: Callable[[str], Someone]) -> None:
     tags = st.sampled_from(["en", "en-GB", "fr-CH", "sr", "sr-Latn-BA", "sr-Cyrl", "pt", "zh-Hant", "ar", "de"])
     ada = meet("ada@example.org;en;")
 
@@ -183,7 +183,7 @@ def test_saving_what_is_shown_changes_nothing(meet: Callable[[str], Someone]) ->
     hold()
 
 
-def test_leaving_can_be_taken_back_for_a_day(meet: Callable[[str], Someone]) -> None:
+def test_unsubscribing_can_be_undone_for_a_day(meet: Callable[[str], Someone]) -> None:
     ada = meet("ada@example.org;en;water-and-rivers")
     where = (ada.database, ada.tie)
     assert unsubscribe(*where, ConsentChannel.one_click, NOW)
@@ -199,7 +199,7 @@ def test_leaving_can_be_taken_back_for_a_day(meet: Callable[[str], Someone]) -> 
     assert resubscribe(*where, LinkKind.mail, NOW + timedelta(days=400))  # is subscribed: nothing to take back
 
 
-def test_nobody_comes_back_who_never_confirmed(meet: Callable[[str], Someone]) -> None:
+def test_unconfirmed_subscription_cannot_be_restored(meet: Callable[[str], Someone]) -> None:
     ada = meet("ada@example.org;en;")
     with ada.database.transaction() as session:
         subscribers.set_state(session, ada.newsletter, ada.id, SubscriptionState.pending, NOW)
@@ -207,7 +207,7 @@ def test_nobody_comes_back_who_never_confirmed(meet: Callable[[str], Someone]) -
     assert not ada.page.subscribed
 
 
-def test_the_page_of_nobody(meet: Callable[[str], Someone]) -> None:
+def test_page_of_an_unknown_subscriber(meet: Callable[[str], Someone]) -> None:
     ada = meet("ada@example.org;en;")
     for tie in (
         SubscriptionRef(ada.id + 1, ada.issue),

@@ -32,7 +32,7 @@ def settings(settings: Settings, sink: SinkServer) -> Settings:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_after_leaving_nothing_comes(
+def test_no_mail_after_unsubscribing(
     app: Container,
     sink: SinkServer,
     import_issue: Callable[..., int],
@@ -93,7 +93,7 @@ def claim(
     return made
 
 
-def test_leaving_waits_for_a_worker_that_is_taking(app: Container, claim: Claim) -> None:
+def test_unsubscribing_waits_for_a_reserving_worker(app: Container, claim: Claim) -> None:
     """The worker looked before the reader left, and has not committed: nobody else can see what it took."""
     with ThreadPoolExecutor(1) as pool:
         with app.database.transaction() as session:
@@ -115,7 +115,7 @@ def test_leaving_waits_for_a_worker_that_is_taking(app: Container, claim: Claim)
         left.result(5)
 
 
-def test_leaving_waits_for_the_last_mail_of_an_issue_that_was_cancelled(app: Container, claim: Claim) -> None:
+def test_unsubscribing_waits_for_mail_in_flight_of_a_cancelled_issue(app: Container, claim: Claim) -> None:
     with app.database.transaction() as session:
         assert len(ledger.reserve(session, claim, 1, 10)[0]) == 1
     schedule.cancel(app.database, claim.issue, "tests", datetime.now(UTC))
@@ -135,7 +135,7 @@ def test_leaving_waits_for_the_last_mail_of_an_issue_that_was_cancelled(app: Con
         left.result(5)
 
 
-def test_coming_back_before_the_turn_comes(
+def test_resubscribing_before_the_delivery_is_due(
     app: Container,
     sink: SinkServer,
     import_issue: Callable[..., int],

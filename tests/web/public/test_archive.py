@@ -12,7 +12,7 @@ from tests.support.mailing import Mailing
 
 
 @pytest.mark.parametrize("language", ["en", "ar"])
-def test_an_edition_is_a_page_without_its_reader(mailing: Mailing, client: TestClient, language: str) -> None:
+def test_web_view_has_no_personal_data(mailing: Mailing, client: TestClient, language: str) -> None:
     answer = client.get(mailing.web_view_path(language))
     assert answer.status_code == 200
     assert answer.headers["Content-Language"] == language
@@ -28,7 +28,7 @@ def test_an_edition_is_a_page_without_its_reader(mailing: Mailing, client: TestC
     assert "/e/" not in answer.text
 
 
-def test_an_edition_needs_its_own_issue_and_a_rendering(mailing: Mailing, client: TestClient) -> None:
+def test_web_view_needs_its_own_issue_and_a_rendering(mailing: Mailing, client: TestClient) -> None:
     def status(issue: int, number: int) -> int:
         token = mailing.app.tokens.make_link_token(Purpose.web_view, issue, number)
         return client.get("/e/" + token).status_code
@@ -44,7 +44,7 @@ def test_an_edition_needs_its_own_issue_and_a_rendering(mailing: Mailing, client
     assert status(mailing.issue, edition.id) == 404
 
 
-def test_a_picture_is_kept_for_good(mailing: Mailing, client: TestClient) -> None:
+def test_pictures_are_immutable(mailing: Mailing, client: TestClient) -> None:
     with mailing.app.database.transaction() as session:
         pictures = session.scalars(select(Picture)).all()
     assert pictures
@@ -59,7 +59,7 @@ def test_a_picture_is_kept_for_good(mailing: Mailing, client: TestClient) -> Non
         assert client.head(path).headers["Content-Length"] == str(len(picture.data))
 
 
-def test_no_other_address_is_a_picture(mailing: Mailing, client: TestClient) -> None:
+def test_invalid_picture_urls_are_not_found(mailing: Mailing, client: TestClient) -> None:
     with mailing.app.database.transaction() as session:
         found = session.scalars(select(Picture.sha256)).all()
     sha256 = next(sha256 for sha256 in found if sha256[:32] != sha256[:32].upper())

@@ -27,7 +27,7 @@ def ask(mailing: Mailing, client: TestClient, inbox: InboxServer, new: str = NEW
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-def test_both_ends_confirm(
+def test_both_addresses_must_confirm(
     mailing: Mailing, client: TestClient, inbox: InboxServer, send: Callable[[], int], order: tuple[int, int]
 ) -> None:
     subscriber, key = mailing.subscriber_id(ADA), mailing.manage_path(ADA)
@@ -55,7 +55,7 @@ def test_both_ends_confirm(
     assert kept == ["a…@example.org"]
 
 
-def test_what_is_at_the_new_address_is_brought_along(
+def test_subscriber_at_the_new_address_is_merged(
     mailing: Mailing, client: TestClient, inbox: InboxServer, send: Callable[[], int]
 ) -> None:
     other = mailing.subscriber_id("leila@example.org")
@@ -78,21 +78,21 @@ def test_what_is_at_the_new_address_is_brought_along(
         *[(typed, "This is already your address") for typed in (ADA, "ADA@example.org")],
     ],
 )
-def test_what_is_no_other_address(mailing: Mailing, client: TestClient, typed: str, why: str) -> None:
+def test_invalid_or_same_address_is_rejected(mailing: Mailing, client: TestClient, typed: str, why: str) -> None:
     answer = client.post(mailing.manage_path(ADA), data={"action": "move", "address": typed})
     assert answer.status_code == 422
     assert why in answer.text.partition("<h2>Change your email address</h2>")[2]
     assert send_transactional(mailing.app) == 0
 
 
-def test_a_few_changes_a_day(mailing: Mailing, client: TestClient) -> None:
+def test_changes_are_limited_per_day(mailing: Mailing, client: TestClient) -> None:
     for n in range(5):
         client.post(mailing.manage_path(ADA), data={"action": "move", "address": f"{n}@example.org"})
     # Each new one ends the one before, with its mails.
     assert send_transactional(mailing.app) == 2
 
 
-def test_a_change_waits_a_week(mailing: Mailing, client: TestClient, inbox: InboxServer) -> None:
+def test_change_expires_after_a_week(mailing: Mailing, client: TestClient, inbox: InboxServer) -> None:
     ask(mailing, client, inbox)
     with mailing.app.database.transaction() as session:
         change = session.scalar(text("SELECT id FROM address_change"))
@@ -101,9 +101,7 @@ def test_a_change_waits_a_week(mailing: Mailing, client: TestClient, inbox: Inbo
     assert change_address.confirm(mailing.app.database, change, True, [], late) is None
 
 
-def test_nobody_moves_to_an_address_that_must_not_be_mailed(
-    mailing: Mailing, client: TestClient, inbox: InboxServer
-) -> None:
+def test_suppressed_address_is_not_emailed(mailing: Mailing, client: TestClient, inbox: InboxServer) -> None:
     bounces.suppress(mailing.app.database, [mailing.app.tokens.address_hash(NEW)], SuppressionReason.manual)
     client.post(mailing.manage_path(ADA), data={"action": "move", "address": NEW})
     assert send_transactional(mailing.app) == 1

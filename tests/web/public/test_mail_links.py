@@ -52,7 +52,7 @@ def evidence(mailing: Mailing, address: str) -> tuple[list[str], list[tuple[bool
     [{"data": ONE_CLICK}, {"files": {"List-Unsubscribe": (None, "One-Click")}}],
     ids=["form", "multipart"],
 )
-def test_one_click_ends_mail_that_is_already_queued(
+def test_one_click_stops_queued_mail(
     mailing: Mailing,
     client: TestClient,
     inbox: InboxServer,
@@ -86,7 +86,7 @@ def test_the_links_in_a_mail_lead_to_these_pages(
     assert not mailing.profile(LEILA).subscribed
 
 
-def test_leaving_twice_is_the_same_as_once(mailing: Mailing, client: TestClient) -> None:
+def test_unsubscribing_is_idempotent(mailing: Mailing, client: TestClient) -> None:
     answers = [client.post(mailing.unsubscribe_path(ADA), data=ONE_CLICK) for _ in range(3)]
     assert {answer.status_code for answer in answers} == {200}
     assert len({answer.text for answer in answers}) == 1
@@ -103,7 +103,7 @@ def test_only_post_changes_anything(mailing: Mailing, client: TestClient) -> Non
     assert [mailing.profile(address) for address in (ADA, LEILA, JOVAN)] == before
 
 
-def test_leaving_can_be_taken_back(
+def test_unsubscribing_can_be_undone(
     mailing: Mailing, client: TestClient, inbox: InboxServer, send: Callable[[], int]
 ) -> None:
     path = mailing.unsubscribe_path(ADA)
@@ -139,7 +139,7 @@ def test_leaving_can_be_taken_back(
     "multipart/form-data; boundary=x",
 )
 @example(b"%ff=%00&action=%", "application/x-www-form-urlencoded")
-def test_however_a_mail_client_words_it_the_link_unsubscribes(
+def test_any_post_body_of_a_mail_client_unsubscribes(
     mailing: Mailing, client: TestClient, body: bytes, kind: str
 ) -> None:
     path = mailing.unsubscribe_path(ADA)
@@ -166,7 +166,7 @@ def test_an_unknown_token_gets_one_neutral_page(mailing: Mailing, client: TestCl
         assert answer.text in neutral
 
 
-def test_a_token_opens_only_what_it_was_made_for(mailing: Mailing, client: TestClient) -> None:
+def test_token_is_valid_only_for_its_purpose(mailing: Mailing, client: TestClient) -> None:
     leave, choose, view = (
         mailing.unsubscribe_path(ADA),
         mailing.preferences_path(ADA),
@@ -177,7 +177,7 @@ def test_a_token_opens_only_what_it_was_made_for(mailing: Mailing, client: TestC
             assert client.get(room + path[3:]).status_code == (200 if path.startswith(room) else 404)
 
 
-def test_a_reader_who_is_gone_gets_the_neutral_page(mailing: Mailing, client: TestClient) -> None:
+def test_erased_reader_gets_the_neutral_page(mailing: Mailing, client: TestClient) -> None:
     paths = [mailing.unsubscribe_path(ADA), mailing.manage_path(ADA)]
     with mailing.app.database.transaction() as session:
         session.delete(subscribers.by_id(session, mailing.subscriber_id(ADA)))
@@ -205,7 +205,7 @@ def test_token_pages_are_private(mailing: Mailing, client: TestClient) -> None:
     assert "a…@</span>example.org" in answers[0].text
 
 
-def test_a_page_asks_nobody_else(mailing: Mailing, client: TestClient) -> None:
+def test_pages_load_nothing_from_other_hosts(mailing: Mailing, client: TestClient) -> None:
     for path in (mailing.unsubscribe_path(ADA), mailing.manage_path(LEILA), "/nowhere"):
         html = client.get(path).text
         addresses = set(re.findall(r'(?:src|href|action)="([^"?]*)', html)) - {""}
@@ -215,11 +215,11 @@ def test_a_page_asks_nobody_else(mailing: Mailing, client: TestClient) -> None:
         assert len(html.encode()) < 50_000
 
 
-def test_the_unsubscribe_page_does_not_reveal_the_way_to_the_choices(mailing: Mailing, client: TestClient) -> None:
+def test_unsubscribe_page_does_not_reveal_the_preferences_token(mailing: Mailing, client: TestClient) -> None:
     assert "/p/" not in client.get(mailing.unsubscribe_path(ADA)).text
 
 
-def test_pages_speak_the_language_of_the_link_then_of_the_reader(mailing: Mailing, client: TestClient) -> None:
+def test_page_language_is_that_of_the_link_then_of_the_reader(mailing: Mailing, client: TestClient) -> None:
     for address, query, language, direction in (
         (ADA, "", "en", "ltr"),
         (LEILA, "", "ar", "rtl"),
@@ -236,7 +236,7 @@ def test_pages_speak_the_language_of_the_link_then_of_the_reader(mailing: Mailin
             assert answer.headers["Content-Language"] == language
 
 
-def test_every_catalogue_speaks_on_every_page(mailing: Mailing, client: TestClient) -> None:
+def test_every_catalogue_is_used_on_every_page(mailing: Mailing, client: TestClient) -> None:
     leave, choose = mailing.unsubscribe_path(ADA), mailing.manage_path(ADA)
     for tag in languages():
         asked = f"?lang={tag}"
@@ -261,7 +261,7 @@ def chosen(html: str) -> list[str]:
     return re.findall(r'<option value="([^"]+)" lang="[^"]+" selected>', html)
 
 
-def test_choices_show_what_is_stored(mailing: Mailing, client: TestClient) -> None:
+def test_form_shows_stored_preferences(mailing: Mailing, client: TestClient) -> None:
     html = client.get(mailing.manage_path(JOVAN)).text
     assert boxes(html) == {"0": " checked disabled", "1": " checked"} | dict.fromkeys("2345", "")
     assert chosen(html) == ["sr-Latn", "en"]
@@ -269,7 +269,7 @@ def test_choices_show_what_is_stored(mailing: Mailing, client: TestClient) -> No
     assert re.search(r'name="new" value="yes" checked', client.get(mailing.manage_path(ADA)).text)
 
 
-def test_choices_are_stored_shown_and_taken_back(mailing: Mailing, client: TestClient) -> None:
+def test_preferences_are_saved_shown_and_undone(mailing: Mailing, client: TestClient) -> None:
     path = mailing.manage_path(ADA)
     before = mailing.profile(ADA)
     answer = client.post(path, data={"action": "save", "section": ["2", "4"], "language": ["ar", "", "en"]})
@@ -308,7 +308,7 @@ NONSENSE: list[dict[str, str]] = [
 ]
 
 
-def test_nonsense_keeps_what_is_stored(mailing: Mailing, client: TestClient) -> None:
+def test_invalid_form_changes_nothing(mailing: Mailing, client: TestClient) -> None:
     before = mailing.profile(LEILA)
     for nonsense in NONSENSE:
         answer = client.post(mailing.manage_path(LEILA) + "?lang=en", data=nonsense)
@@ -317,7 +317,7 @@ def test_nonsense_keeps_what_is_stored(mailing: Mailing, client: TestClient) -> 
     assert mailing.profile(LEILA) == before
 
 
-def test_what_was_filled_in_is_still_there_when_it_cannot_be_saved(mailing: Mailing, client: TestClient) -> None:
+def test_rejected_form_keeps_entered_values(mailing: Mailing, client: TestClient) -> None:
     mailing.make_all_sections_optional()
     before = mailing.profile(ADA)
     answer = client.post(
@@ -338,14 +338,14 @@ def test_what_was_filled_in_is_still_there_when_it_cannot_be_saved(mailing: Mail
     assert mailing.profile(ADA) == before
 
 
-def test_only_an_answer_is_thanked_for(mailing: Mailing, client: TestClient) -> None:
+def test_thanks_are_shown_only_after_a_reason(mailing: Mailing, client: TestClient) -> None:
     path = mailing.unsubscribe_path(ADA)
     client.post(path, data=ONE_CLICK)
     assert "Thank you for telling us." not in client.post(path, data={"action": "why", "words": " "}).text
     assert "Thank you for telling us." in client.post(path, data={"action": "why", "why": "often"}).text
 
 
-def test_a_page_that_is_not_there_leads_to_the_newsletters(client: TestClient) -> None:
+def test_not_found_page_links_to_the_newsletters(client: TestClient) -> None:
     for path, words in (
         ("/u/nobody", "open it again from the email"),
         ("/archive/x", "no page at this address"),
@@ -356,9 +356,7 @@ def test_a_page_that_is_not_there_leads_to_the_newsletters(client: TestClient) -
         assert '<a href="/?lang=en">Newsletters</a>' in answer.text
 
 
-def test_a_link_of_a_mail_takes_back_no_leaving_that_was_ordered_elsewhere(
-    mailing: Mailing, client: TestClient
-) -> None:
+def test_mail_link_does_not_undo_other_unsubscriptions(mailing: Mailing, client: TestClient) -> None:
     by_hand = [mailing.app.tokens.address_hash(LEILA)]
     bounces.unsubscribe(mailing.app.database, "lumen-basin", by_hand, datetime.now(UTC))
     client.post(mailing.manage_path(ADA), data={"action": "leave"})
@@ -376,7 +374,7 @@ def test_a_link_of_a_mail_takes_back_no_leaving_that_was_ordered_elsewhere(
         assert mailing.profile(address).subscribed
 
 
-def test_leaving_from_the_choices(mailing: Mailing, client: TestClient) -> None:
+def test_unsubscribing_from_the_preferences_page(mailing: Mailing, client: TestClient) -> None:
     path = mailing.manage_path(ADA)
     assert "You are unsubscribed" in client.post(path, data={"action": "leave"}).text
     assert "You are unsubscribed" in client.get(path).text
@@ -385,7 +383,7 @@ def test_leaving_from_the_choices(mailing: Mailing, client: TestClient) -> None:
     assert mailing.profile(ADA).subscribed
 
 
-def test_a_body_that_is_too_large_is_refused_and_changes_nothing(mailing: Mailing, client: TestClient) -> None:
+def test_oversized_body_is_rejected(mailing: Mailing, client: TestClient) -> None:
     def stream() -> object:
         for _ in range(65):
             yield b"a" * 1024

@@ -50,7 +50,7 @@ def press_until(page: Page, name: str) -> None:
     raise AssertionError(f"Tab does not reach {name}")
 
 
-def test_leaving_and_staying_by_keyboard(page: Page, mailing: Mailing) -> None:
+def test_unsubscribing_and_undoing_by_keyboard(page: Page, mailing: Mailing) -> None:
     page.goto(mailing.unsubscribe_path(ADA))
     expect(page.get_by_role("heading", level=1)).to_have_text(
         "Do you want to stop receiving The Lumen Basin Quarterly?"
@@ -67,7 +67,7 @@ def test_leaving_and_staying_by_keyboard(page: Page, mailing: Mailing) -> None:
     assert mailing.profile(ADA).subscribed
 
 
-def test_choosing_and_undoing(page: Page, mailing: Mailing) -> None:
+def test_saving_and_undoing_preferences(page: Page, mailing: Mailing) -> None:
     page.goto(mailing.manage_path(ADA))
     expect(page.get_by_label("News and events")).to_be_disabled()
     before = mailing.profile(ADA)
@@ -90,7 +90,7 @@ def test_choosing_and_undoing(page: Page, mailing: Mailing) -> None:
     assert mailing.profile(ADA) == before
 
 
-def test_what_cannot_be_stored_says_what_to_do(page: Page, mailing: Mailing) -> None:
+def test_rejected_form_shows_advice(page: Page, mailing: Mailing) -> None:
     page.goto(mailing.manage_path(LEILA) + "?lang=en")
     page.locator("option[value=en]").nth(0).evaluate("option => { option.value = 'tlh' }")
     page.get_by_label("First language").select_option("tlh")
@@ -100,7 +100,7 @@ def test_what_cannot_be_stored_says_what_to_do(page: Page, mailing: Mailing) -> 
     assert mailing.followed_bits(LEILA) == [1]
 
 
-def test_another_language_by_link(page: Page, mailing: Mailing) -> None:
+def test_switching_the_language_by_link(page: Page, mailing: Mailing) -> None:
     page.goto(mailing.unsubscribe_path(ADA))
     page.locator("summary").click()
     page.get_by_role("link", name="العربية").click()
@@ -111,7 +111,7 @@ def test_another_language_by_link(page: Page, mailing: Mailing) -> None:
 
 
 @pytest.mark.parametrize("language", ["en", "de", "ar"])
-def test_nothing_is_cut_off_or_too_small_to_tap(page: Page, mailing: Mailing, language: str) -> None:
+def test_no_content_is_clipped_and_targets_are_large_enough(page: Page, mailing: Mailing, language: str) -> None:
     for width, path in product((320, 390, 1280), (mailing.unsubscribe_path(ADA), mailing.manage_path(ADA))):
         page.set_viewport_size({"width": width, "height": 800})
         page.goto(f"{path}?lang={language}")

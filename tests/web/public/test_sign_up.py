@@ -59,7 +59,7 @@ def count(app: Container, table: str) -> int:
         return session.scalar(text(f"SELECT count(*) FROM {table}")) or 0
 
 
-def test_from_the_form_to_the_welcome(app: Container, client: TestClient, inbox: InboxServer) -> None:
+def test_from_form_to_welcome_email(app: Container, client: TestClient, inbox: InboxServer) -> None:
     page = client.get(FORM + "?lang=de")
     assert page.status_code == 200
     agreed = re.search(r"<p>(Send me [^<]+|[^<]*Vierteljahresbrief[^<]*E-Mail[^<]*)</p>", page.text)
@@ -107,7 +107,7 @@ def test_from_the_form_to_the_welcome(app: Container, client: TestClient, inbox:
     assert send_transactional(app) == 0
 
 
-def test_confirming_once_more_after_leaving_subscribes_again(
+def test_confirming_again_after_unsubscribing_resubscribes(
     app: Container, client: TestClient, inbox: InboxServer
 ) -> None:
     client.post(FORM, data=fields())
@@ -129,7 +129,7 @@ def test_confirming_once_more_after_leaving_subscribes_again(
     assert given == [True, False, True]
 
 
-def test_the_answer_is_the_same_for_known_and_unknown_addresses(
+def test_response_is_the_same_for_known_and_unknown_addresses(
     app: Container, client: TestClient, add_subscribers: Callable[[str], None], inbox: InboxServer
 ) -> None:
     add_subscribers("ada@example.org;en;\nlea@example.org;en;")
@@ -147,7 +147,7 @@ def test_the_answer_is_the_same_for_known_and_unknown_addresses(
     }
 
 
-def test_who_is_subscribed_already_gets_what_they_confirm(
+def test_confirmation_updates_an_existing_subscription(
     app: Container, client: TestClient, add_subscribers: Callable[[str], None], inbox: InboxServer
 ) -> None:
     add_subscribers(f"{EVA};fr sr-Latn-BA pt;water-and-rivers")
@@ -169,7 +169,7 @@ def test_who_is_subscribed_already_gets_what_they_confirm(
         (SuppressionReason.complaint, SuppressionSource.staff, False),
     ],
 )
-def test_a_confirmed_sign_up_lifts_what_it_disproves(
+def test_confirmed_sign_up_lifts_bounce_and_complaint_suppressions(
     app: Container,
     client: TestClient,
     inbox: InboxServer,
@@ -189,7 +189,7 @@ def test_a_confirmed_sign_up_lifts_what_it_disproves(
     assert bool(known(app, EVA)) is lifted
 
 
-def test_what_staff_suppress_no_opt_in_lifts_whatever_was_suppressed_before(app: Container, client: TestClient) -> None:
+def test_opt_in_does_not_lift_a_manual_suppression(app: Container, client: TestClient) -> None:
     address_hash = app.tokens.address_hash(EVA)
     with app.database.transaction() as session:
         subscribers.suppress(session, address_hash, SuppressionReason.hard_bounce, SuppressionSource.system, "550")
@@ -203,7 +203,7 @@ def test_what_staff_suppress_no_opt_in_lifts_whatever_was_suppressed_before(app:
     assert send_transactional(app) == 0
 
 
-def test_one_address_gets_a_few_mails_a_day(app: Container, client: TestClient) -> None:
+def test_emails_per_address_are_limited_per_day(app: Container, client: TestClient) -> None:
     answers = [client.post(FORM, data=fields(address="Eva@Example.org")) for _ in range(5)]
     assert len({re.sub(r'value="[\w-]{22}"', "", a.text) for a in answers}) == 1
     assert send_transactional(app) == 3
@@ -216,7 +216,7 @@ def test_one_address_gets_a_few_mails_a_day(app: Container, client: TestClient) 
         ("eva.k@gmail.com", "e.v.a.k+{}@googlemail.com", "eva@gmail.com"),
     ],
 )
-def test_all_spellings_of_one_mailbox_share_its_mails(
+def test_spellings_of_one_mailbox_share_the_limit(
     app: Container, client: TestClient, first: str, same: str, other: str
 ) -> None:
     for address in (first, *map(same.format, range(5)), other):
@@ -224,7 +224,7 @@ def test_all_spellings_of_one_mailbox_share_its_mails(
     assert send_transactional(app) == 3 + 1
 
 
-def test_one_network_sends_some_forms_an_hour(app: Container, client: TestClient) -> None:
+def test_forms_per_network_are_limited_per_hour(app: Container, client: TestClient) -> None:
     statuses = [client.post(FORM, data=fields(address=f"eva{n}@example.org")).status_code for n in range(31)]
     assert statuses == [200] * 30 + [429]
     with app.database.transaction() as session:
@@ -232,14 +232,14 @@ def test_one_network_sends_some_forms_an_hour(app: Container, client: TestClient
     assert not [who for who in kept if "testclient" in who or "example.org" in who]
 
 
-def test_networks_are_told_apart_by_24_and_48_bits(app: Container) -> None:
+def test_networks_are_24_and_48_bit_prefixes(app: Container) -> None:
     of = app.tokens.network_hash
     assert of("192.0.2.1") == of("192.0.2.200") == of("::ffff:192.0.2.7") != of("192.0.3.1")
     assert of("2001:db8:1:2::1") == of("2001:db8:1:ffff::9") != of("2001:db8:2::1")
     assert of("") == of("testclient")
 
 
-def test_the_networks_of_one_ipv6_provider_share_a_larger_allowance(
+def test_networks_of_one_ipv6_provider_share_a_larger_limit(
     app: Container, client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sign_up, "_MAX_FORMS_PER_ISP_HOUR", 4)
@@ -254,7 +254,7 @@ def test_the_networks_of_one_ipv6_provider_share_a_larger_allowance(
     assert [ask(f"::ffff:192.0.{n}.1", f"old{n}") for n in range(6)] == [200] * 6
 
 
-def test_robots_fall_for_the_hidden_field(app: Container, client: TestClient) -> None:
+def test_hidden_field_stops_robots(app: Container, client: TestClient) -> None:
     person = client.post(FORM, data=fields()).text
     robot = client.post(FORM, data=fields(url="http://spam.example.org")).text
     assert re.sub(r'value="[\w-]{22}"', "", robot) == re.sub(r'value="[\w-]{22}"', "", person)
@@ -272,7 +272,7 @@ def test_robots_fall_for_the_hidden_field(app: Container, client: TestClient) ->
         ("ana@example.org", None),
     ],
 )
-def test_a_slip_is_pointed_out_and_stops_nobody(
+def test_probable_typo_is_pointed_out_but_accepted(
     app: Container, client: TestClient, typed: str, meant: str | None
 ) -> None:
     page = client.post(FORM, data=fields(address=typed)).text
@@ -293,7 +293,7 @@ def test_a_slip_is_pointed_out_and_stops_nobody(
     ("typed", "recipient"),
     [("eva@bücher.example", "eva@xn--bcher-kva.example"), ("ева@пример.example", "ева@xn--e1afmkfd.example")],
 )
-def test_addresses_beyond_ascii(
+def test_non_ascii_addresses(
     app: Container, client: TestClient, inbox: InboxServer, typed: str, recipient: str
 ) -> None:
     assert client.post(FORM, data=fields(address=typed)).status_code == 200
@@ -318,9 +318,7 @@ def test_addresses_beyond_ascii(
         {"language": ["\x00"]},
     ],
 )
-def test_what_cannot_be_is_refused_and_shown_again(
-    app: Container, client: TestClient, wrong: dict[str, object]
-) -> None:
+def test_invalid_form_is_rejected_and_shown_again(app: Container, client: TestClient, wrong: dict[str, object]) -> None:
     answer = client.post(FORM, data=fields(**wrong))
     assert answer.status_code == 422
     assert 'role="alert"' in answer.text
@@ -328,7 +326,7 @@ def test_what_cannot_be_is_refused_and_shown_again(
     assert count(app, "signup") == 0
 
 
-def test_a_hostile_name_changes_no_mail(app: Container, client: TestClient, inbox: InboxServer) -> None:
+def test_hostile_name_does_not_change_the_email(app: Container, client: TestClient, inbox: InboxServer) -> None:
     name = '</mj-text><mj-include path="/etc/passwd"/> \r\nBcc: all@example.org'
     client.post(FORM, data=fields(name=name))
     send_transactional(app)
@@ -341,7 +339,7 @@ def test_a_hostile_name_changes_no_mail(app: Container, client: TestClient, inbo
 
 
 @pytest.mark.parametrize("name", ["Claim prize https://evil.example/win", "WWW.evil.example"])
-def test_a_name_that_advertises_is_dropped(app: Container, client: TestClient, inbox: InboxServer, name: str) -> None:
+def test_name_with_advertising_is_dropped(app: Container, client: TestClient, inbox: InboxServer, name: str) -> None:
     client.post(FORM, data=fields(name=name))
     send_transactional(app)
     client.post(link_path(emails_to(inbox, EVA)[0], "/c/"))
@@ -351,7 +349,7 @@ def test_a_name_that_advertises_is_dropped(app: Container, client: TestClient, i
 
 
 @pytest.mark.parametrize("own", ["Eva", ""])
-def test_a_new_sign_up_renames_nobody(
+def test_sign_up_does_not_change_an_existing_name(
     app: Container, client: TestClient, inbox: InboxServer, add_subscribers: Callable[[str], None], own: str
 ) -> None:
     add_subscribers(f"{EVA};en;")
@@ -365,7 +363,7 @@ def test_a_new_sign_up_renames_nobody(
     assert found.subscriber.name == own
 
 
-def test_a_private_newsletter_takes_nobody(app: Container, client: TestClient) -> None:
+def test_private_newsletter_has_no_sign_up(app: Container, client: TestClient) -> None:
     settings = read_newsletter((SAMPLE / "newsletter.toml").read_text("utf-8"))
     settings.public = False
     apply_newsletter(app.database, settings)
@@ -375,7 +373,7 @@ def test_a_private_newsletter_takes_nobody(app: Container, client: TestClient) -
     assert count(app, "signup") == 0
 
 
-def test_a_sign_up_waits_a_week(app: Container, client: TestClient, inbox: InboxServer) -> None:
+def test_sign_up_expires_after_a_week(app: Container, client: TestClient, inbox: InboxServer) -> None:
     client.post(FORM, data=fields())
     send_transactional(app)
     token = link_path(emails_to(inbox, EVA)[0], "/c/").removeprefix("/c/")
@@ -386,7 +384,7 @@ def test_a_sign_up_waits_a_week(app: Container, client: TestClient, inbox: Inbox
     assert known(app, EVA) is None
 
 
-def test_the_form_for_other_sites(app: Container, client: TestClient, inbox: InboxServer) -> None:
+def test_embedded_form(app: Container, client: TestClient, inbox: InboxServer) -> None:
     answer = client.get(FORM + "/form?lang=fr")
     assert answer.headers["Content-Type"].startswith("text/plain")
     assert "<script" not in answer.text
@@ -430,7 +428,7 @@ class TestChallenge:
             if hashlib.sha256(f"{ticket}:{n}".encode()).digest()[:2] == b"\0\0"  # 16 bits
         )
 
-    def test_work_done_lets_a_form_through_once(self, app: Container, client: TestClient) -> None:
+    def test_proof_of_work_is_accepted_once(self, app: Container, client: TestClient) -> None:
         page = client.get(FORM)
         assert "script-src 'self'" in page.headers["Content-Security-Policy"]
         ticket = re.search(r'name="ticket" value="([\w-]{22})"', page.text)
@@ -440,7 +438,7 @@ class TestChallenge:
             assert client.post(FORM, data=data).status_code == status
         assert count(app, "signup") == 1
 
-    def test_without_script_it_takes_the_time_of_a_person(self, app: Container, client: TestClient) -> None:
+    def test_form_without_script_needs_minimum_time(self, app: Container, client: TestClient) -> None:
         now = int(datetime.now(UTC).timestamp())
         ages = {1: 422, 30: 200, 7 * 3600: 422}
         for age, status in ages.items():
@@ -450,9 +448,7 @@ class TestChallenge:
         assert client.post(FORM, data=fields(ticket="x" * 22)).status_code == 422
         assert count(app, "signup") == 1
 
-    def test_a_network_may_wait_instead_of_working_a_few_times_an_hour(
-        self, app: Container, client: TestClient
-    ) -> None:
+    def test_forms_without_proof_of_work_are_limited_per_network(self, app: Container, client: TestClient) -> None:
         then = int(datetime.now(UTC).timestamp()) - 30
         tickets = [app.tokens.make_link_token(Purpose.form_nonce, then, n) for n in range(1, 8)]
 
@@ -463,13 +459,13 @@ class TestChallenge:
         assert [ask(ticket) for ticket in tickets[:5]] == [200] * 3 + [429] * 2
         assert [ask(ticket, answer=self.solve(ticket)) for ticket in tickets[5:]] == [200] * 2
 
-    def test_answers_are_checked(self) -> None:
+    def test_proof_of_work_is_verified(self) -> None:
         assert verify_proof_of_work("t", self.solve("t"), self.BITS)
         assert not verify_proof_of_work("t", self.solve("t"), 32)
         assert not verify_proof_of_work("t", "1" * 21, 0)
 
 
-def test_leaving_by_a_newsletter_link_and_back(
+def test_unsubscribing_by_a_newsletter_link_and_undoing(
     app: Container, add_subscribers: Callable[[str], None], client: TestClient
 ) -> None:
     add_subscribers(f"{EVA};en;")

@@ -74,7 +74,7 @@ def deliver(
     return run
 
 
-def test_from_the_form_to_the_erasure(
+def test_from_sign_up_to_erasure(
     page: Page,
     app: Container,
     inbox: InboxServer,
@@ -181,7 +181,7 @@ def to_own_page(page: Page, app: Container, inbox: InboxServer, mail: EmailMessa
     page.goto(link_path(emails_to(inbox, to)[-1], "/k/"))
 
 
-def test_leaving_from_the_mail_and_staying_after_all(
+def test_unsubscribing_from_an_email_and_undoing_it(
     page: Page, inbox: InboxServer, first: EmailMessage, deliver: Callable[[], int]
 ) -> None:
     page.goto(link_path(first, "/u/"))
@@ -195,7 +195,7 @@ def test_leaving_from_the_mail_and_staying_after_all(
     assert len(emails_to(inbox, ADA)) == 2
 
 
-def test_to_another_address(
+def test_changing_the_address(
     page: Page, app: Container, inbox: InboxServer, first: EmailMessage, deliver: Callable[[], int]
 ) -> None:
     new = "ada@new.example.org"
@@ -222,7 +222,7 @@ def test_to_another_address(
     assert deliver() == 0
 
 
-def test_once_a_month_is_enough(
+def test_switching_to_monthly(
     page: Page, app: Container, inbox: InboxServer, first: EmailMessage, deliver: Callable[[], int]
 ) -> None:
     page.goto(link_path(first, "/u/"))
@@ -258,7 +258,7 @@ def on_its_way(app: Container, issue: int) -> None:
     dispatch.finish_done(app.database, now)
 
 
-def test_nine_o_clock_where_the_reader_is(
+def test_sending_at_nine_in_the_readers_time_zone(
     page: Page, app: Container, inbox: InboxServer, first: EmailMessage, import_issue: Callable[..., int]
 ) -> None:
     to_own_page(page, app, inbox, first)
@@ -312,7 +312,7 @@ def snapshot(app: Container) -> dict[str, list[str]]:
         }
 
 
-def test_fetching_every_link_of_every_mail_changes_nothing_and_leaves_no_trace(
+def test_fetching_every_link_of_every_email_changes_nothing(
     app: Container,
     inbox: InboxServer,
     import_issue: Callable[..., int],

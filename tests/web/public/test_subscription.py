@@ -44,7 +44,7 @@ def notices(mailing: Mailing, inbox: InboxServer, address: str, after: timedelta
 
 
 @pytest.mark.parametrize("page", [0, 1])
-def test_what_an_email_shows_is_changed_by_its_links_at_once(mailing: Mailing, client: TestClient, page: int) -> None:
+def test_mail_link_changes_take_effect_at_once(mailing: Mailing, client: TestClient, page: int) -> None:
     path = both(mailing, ADA)[page]
     before = mailing.profile(ADA)
     answer = client.post(path + "?lang=en", data=SAVE | {"new": "yes", "frequency": "monthly", "text": "yes"})
@@ -60,7 +60,7 @@ def test_what_an_email_shows_is_changed_by_its_links_at_once(mailing: Mailing, c
     assert mailing.profile(ADA) == before
 
 
-def test_the_form_of_a_mailed_link_shows_what_is_stored(mailing: Mailing, client: TestClient) -> None:
+def test_mail_link_form_shows_stored_preferences(mailing: Mailing, client: TestClient) -> None:
     for path in both(mailing, JOVAN):
         page = client.get(path + "?lang=en").text
         boxes = dict(re.findall(r'name="section" value="(\d+)"([^>]*)>', page))
@@ -68,7 +68,7 @@ def test_the_form_of_a_mailed_link_shows_what_is_stored(mailing: Mailing, client
         assert re.findall(r'<option value="([^"]+)" lang="[^"]+" selected>', page) == ["sr-Latn", "en"]
 
 
-def test_a_mailed_link_leads_to_nothing_that_the_email_does_not_show(mailing: Mailing, client: TestClient) -> None:
+def test_mail_link_pages_show_only_what_the_email_shows(mailing: Mailing, client: TestClient) -> None:
     with mailing.app.database.transaction() as session:
         session.execute(text("UPDATE newsletter SET tracking = 'individual'"))
         session.execute(update(Subscriber).values(name="Leila Haddad", time_zone="Asia/Beirut"))
@@ -96,7 +96,7 @@ def test_a_mailed_link_leads_to_nothing_that_the_email_does_not_show(mailing: Ma
         assert mailing.profile(LEILA).email_address == LEILA
 
 
-def test_a_change_by_a_mailed_link_is_confirmed_with_an_undo(
+def test_mail_link_change_is_confirmed_by_email_with_undo(
     mailing: Mailing, client: TestClient, inbox: InboxServer
 ) -> None:
     with mailing.app.database.transaction() as session:
@@ -124,21 +124,21 @@ def test_a_change_by_a_mailed_link_is_confirmed_with_an_undo(
     assert mailing.profile(LEILA) == before  # both changes, since one email told of both
 
 
-def test_a_change_on_the_own_page_is_not_confirmed(mailing: Mailing, client: TestClient, inbox: InboxServer) -> None:
+def test_manage_page_change_is_not_confirmed_by_email(mailing: Mailing, client: TestClient, inbox: InboxServer) -> None:
     client.post(mailing.manage_path(ADA), data=SAVE)
     client.post(mailing.manage_path(ADA), data={"action": "pause", "weeks": "4"})
     client.post(mailing.preferences_path(LEILA), data={"action": "restore"})  # nothing to undo
     assert send_transactional(mailing.app, datetime.now(UTC) + timedelta(hours=2)) == 0
 
 
-def test_nothing_is_confirmed_that_was_undone_before(mailing: Mailing, client: TestClient, inbox: InboxServer) -> None:
+def test_undone_change_is_not_confirmed_by_email(mailing: Mailing, client: TestClient, inbox: InboxServer) -> None:
     for link in (mailing.preferences_path(ADA), mailing.manage_path(ADA)):
         client.post(mailing.preferences_path(ADA), data=SAVE)
         client.post(link, data={"action": "restore"})
         assert notices(mailing, inbox, ADA, timedelta(hours=2)) == []
 
 
-def test_an_undo_by_a_mailed_link_is_confirmed_when_the_change_was(
+def test_mail_link_undo_is_confirmed_if_the_change_was(
     mailing: Mailing, client: TestClient, inbox: InboxServer
 ) -> None:
     client.post(mailing.preferences_path(ADA), data=SAVE)
@@ -149,7 +149,7 @@ def test_an_undo_by_a_mailed_link_is_confirmed_when_the_change_was(
     assert "Choose sections and language" in text_body(undone)
 
 
-def test_changes_are_confirmed_a_few_times_an_hour_and_none_is_forgotten(
+def test_confirmations_are_rate_limited_and_cover_every_change(
     mailing: Mailing, client: TestClient, inbox: InboxServer
 ) -> None:
     began = datetime.now(UTC)
@@ -164,16 +164,14 @@ def test_changes_are_confirmed_a_few_times_an_hour_and_none_is_forgotten(
     assert "Water and rivers" not in text_body(last)  # the state after the last change, section 2
 
 
-def test_no_confirmation_goes_to_who_has_unsubscribed_since(
-    mailing: Mailing, client: TestClient, inbox: InboxServer
-) -> None:
+def test_no_confirmation_after_unsubscribing(mailing: Mailing, client: TestClient, inbox: InboxServer) -> None:
     client.post(mailing.preferences_path(ADA), data=SAVE)
     client.post(mailing.unsubscribe_path(ADA), data={"List-Unsubscribe": "One-Click"})
     assert notices(mailing, inbox, ADA, timedelta(hours=1)) == []
 
 
 @pytest.mark.parametrize("language", list(languages()))
-def test_the_confirmation_is_in_the_language_that_the_subscriber_had(
+def test_confirmation_uses_the_previous_language(
     mailing: Mailing, client: TestClient, inbox: InboxServer, language: str
 ) -> None:
     with mailing.app.database.transaction() as session:
@@ -186,7 +184,7 @@ def test_the_confirmation_is_in_the_language_that_the_subscriber_had(
     assert "%(" not in text_body(notice)
 
 
-def test_a_choice_of_nothing_says_what_to_do_and_keeps_the_rest(mailing: Mailing, client: TestClient) -> None:
+def test_form_without_sections_shows_advice_and_keeps_other_values(mailing: Mailing, client: TestClient) -> None:
     mailing.make_all_sections_optional()
     before = mailing.profile(LEILA)
     for path in both(mailing, LEILA):
@@ -198,7 +196,7 @@ def test_a_choice_of_nothing_says_what_to_do_and_keeps_the_rest(mailing: Mailing
     assert mailing.profile(LEILA) == before
 
 
-def test_a_mailed_link_offers_the_undo_as_long_as_there_is_one(mailing: Mailing, client: TestClient) -> None:
+def test_mail_link_offers_undo_while_possible(mailing: Mailing, client: TestClient) -> None:
     for path in both(mailing, ADA):
         assert "Undo this change" not in client.get(path).text
         client.post(path, data={"action": "pause", "weeks": "4"})
@@ -209,7 +207,7 @@ def test_a_mailed_link_offers_the_undo_as_long_as_there_is_one(mailing: Mailing,
         assert "Undo this change" not in client.get(path).text
 
 
-def test_monthly_and_pause_hold_for_queued_mail(
+def test_monthly_and_pause_apply_to_queued_mail(
     mailing: Mailing, client: TestClient, inbox: InboxServer, send: Callable[[], int]
 ) -> None:
     monthly = client.post(mailing.unsubscribe_path(ADA) + "?lang=en", data=SAVE | {"frequency": "monthly"})
@@ -224,7 +222,7 @@ def test_monthly_and_pause_hold_for_queued_mail(
     assert {mail.recipients[0] for mail in inbox.messages()} == {"jovan@example.org"}
 
 
-def test_a_mailed_link_ends_a_pause(mailing: Mailing, client: TestClient, inbox: InboxServer) -> None:
+def test_mail_link_ends_a_pause(mailing: Mailing, client: TestClient, inbox: InboxServer) -> None:
     client.post(mailing.manage_path(ADA), data={"action": "pause", "weeks": "8"})
     path = mailing.preferences_path(ADA)
     assert "End the pause now" in client.get(path).text
@@ -233,7 +231,7 @@ def test_a_mailed_link_ends_a_pause(mailing: Mailing, client: TestClient, inbox:
     assert len(notices(mailing, inbox, ADA, timedelta(hours=1))) == 1
 
 
-def test_a_mailed_link_takes_back_only_what_such_a_link_did(mailing: Mailing, client: TestClient) -> None:
+def test_mail_link_undoes_only_mail_link_changes(mailing: Mailing, client: TestClient) -> None:
     client.post(mailing.manage_path(ADA), data={"action": "save", "section": "2", "language": "en"})
     chosen = mailing.profile(ADA)
     client.post(mailing.unsubscribe_path(ADA), data={"action": "restore"})
@@ -243,7 +241,7 @@ def test_a_mailed_link_takes_back_only_what_such_a_link_did(mailing: Mailing, cl
     assert mailing.profile(ADA) == chosen
 
 
-def test_a_change_can_be_taken_back_for_a_day(mailing: Mailing) -> None:
+def test_change_can_be_undone_for_a_day(mailing: Mailing) -> None:
     database, ref = mailing.app.database, SubscriptionRef(mailing.subscriber_id(ADA), issue=mailing.issue)
     now = datetime.now(UTC)
     preferences.pause(database, ref, 1, LinkKind.mail, now)
@@ -256,7 +254,7 @@ def test_a_change_can_be_taken_back_for_a_day(mailing: Mailing) -> None:
     assert done[1].preferences.paused_until is None
 
 
-def test_why_is_asked_after_leaving_and_kept_short(mailing: Mailing, client: TestClient) -> None:
+def test_reason_is_asked_after_unsubscribing_and_truncated(mailing: Mailing, client: TestClient) -> None:
     path = mailing.unsubscribe_path(ADA)
     assert 'name="why"' not in client.get(path).text
     assert 'name="why"' in client.post(path, data={"action": "leave"}).text
@@ -272,7 +270,7 @@ def test_why_is_asked_after_leaving_and_kept_short(mailing: Mailing, client: Tes
     assert not mailing.profile(ADA).subscribed
 
 
-def test_all_newsletters_are_left_and_come_back_together(mailing: Mailing, client: TestClient) -> None:
+def test_unsubscribing_from_all_is_undone_for_all(mailing: Mailing, client: TestClient) -> None:
     settings = read_newsletter((SAMPLE / "newsletter.toml").read_text("utf-8"))
     only = client.get(mailing.unsubscribe_path(ADA)).text
     assert "leave-all" not in only
@@ -313,13 +311,13 @@ def test_all_newsletters_are_left_and_come_back_together(mailing: Mailing, clien
     assert has() == ["active", "active", "unsubscribed", "active"]
 
 
-def test_saying_why_unsubscribes_nobody(mailing: Mailing, client: TestClient) -> None:
+def test_giving_a_reason_does_not_unsubscribe(mailing: Mailing, client: TestClient) -> None:
     for path in both(mailing, ADA):
         client.post(path, data={"action": "why", "why": "often"})
     assert mailing.profile(ADA).subscribed
 
 
-def test_the_link_to_ones_own_page_comes_by_mail(mailing: Mailing, client: TestClient, inbox: InboxServer) -> None:
+def test_magic_link_is_sent_by_email(mailing: Mailing, client: TestClient, inbox: InboxServer) -> None:
     answer = client.post(mailing.preferences_path(LEILA) + "?lang=en", data={"action": "send"})
     assert "We have sent you the link." in answer.text
     assert send_transactional(mailing.app) == 1
@@ -334,7 +332,7 @@ def test_the_link_to_ones_own_page_comes_by_mail(mailing: Mailing, client: TestC
     assert len({mail["Message-ID"] for mail in emails_to(inbox, LEILA)}) == 3
 
 
-def test_such_a_link_grows_old_and_offers_a_new_one(mailing: Mailing, client: TestClient, inbox: InboxServer) -> None:
+def test_expired_magic_link_offers_a_new_one(mailing: Mailing, client: TestClient, inbox: InboxServer) -> None:
     now, tokens, ada = int(datetime.now(UTC).timestamp()), mailing.app.tokens, mailing.subscriber_id(ADA)
     before = mailing.profile(ADA)
     for made, status in ((now - 7190, 200), (now - 7210, 410), (now + 3600, 404), (0, 410)):
@@ -357,7 +355,7 @@ def test_such_a_link_grows_old_and_offers_a_new_one(mailing: Mailing, client: Te
     assert client.get(link_path(emails_to(inbox, ADA)[0], "/k/")).status_code == 200
 
 
-def test_a_key_opens_nothing_of_a_stranger(mailing: Mailing, client: TestClient) -> None:
+def test_magic_link_gives_no_access_to_other_subscribers(mailing: Mailing, client: TestClient) -> None:
     token = mailing.manage_path(ADA).split("/")[2]
     assert client.get(f"/k/{token}/nowhere").status_code == 404
     for room in ("u", "p", "e", "c", "a"):
@@ -366,7 +364,7 @@ def test_a_key_opens_nothing_of_a_stranger(mailing: Mailing, client: TestClient)
         assert client.get(f"/k/{path[3:]}/lumen-basin").status_code == 404
 
 
-def test_everything_on_ones_own_page_is_stored(mailing: Mailing, client: TestClient) -> None:
+def test_manage_page_saves_every_field(mailing: Mailing, client: TestClient) -> None:
     path = mailing.manage_path(ADA)
     before = mailing.profile(ADA)
     data = {
@@ -398,7 +396,7 @@ def test_everything_on_ones_own_page_is_stored(mailing: Mailing, client: TestCli
     assert mailing.profile(ADA) == before
 
 
-def test_a_pause_is_shown_and_ended(mailing: Mailing, client: TestClient) -> None:
+def test_pause_is_shown_and_ended(mailing: Mailing, client: TestClient) -> None:
     path = mailing.manage_path(ADA)
     paused = client.post(path, data={"action": "pause", "weeks": "2"}).text
     assert "You will receive no emails until" in paused
@@ -407,7 +405,7 @@ def test_a_pause_is_shown_and_ended(mailing: Mailing, client: TestClient) -> Non
     assert mailing.profile(ADA).preferences.paused_until is None
 
 
-def test_agreeing_to_be_counted_leaves_the_words(mailing: Mailing, client: TestClient) -> None:
+def test_tracking_consent_is_stored_with_its_wording(mailing: Mailing, client: TestClient) -> None:
     with mailing.app.database.transaction() as session:
         session.execute(text("UPDATE newsletter SET tracking = 'individual'"))
     path = mailing.manage_path(ADA)
@@ -428,7 +426,7 @@ def test_agreeing_to_be_counted_leaves_the_words(mailing: Mailing, client: TestC
     ]
 
 
-def test_former_holds_no_tracking_of_others(mailing: Mailing, client: TestClient) -> None:
+def test_undo_does_not_change_tracking_consent(mailing: Mailing, client: TestClient) -> None:
     """A link of any mail brings back nothing that only the reader's own page may change."""
     client.post(mailing.unsubscribe_path(ADA), data={"action": "pause", "weeks": "1"})
     with mailing.app.database.transaction() as session:

@@ -71,7 +71,7 @@ def test_reading_by_keyboard(page: Page) -> None:
     expect(page.get_by_role("heading", level=1)).to_have_text("Village kitchens bring neighbours to one table")
 
 
-def test_another_language_of_the_same(page: Page) -> None:
+def test_switching_the_language(page: Page) -> None:
     page.goto(f"{ARCHIVE_PATH}/en/2026-3?section=health-and-care")
     page.locator("summary").first.click()
     page.get_by_role("link", name="العربية").click()
@@ -90,7 +90,7 @@ def test_searching(page: Page) -> None:
 
 
 @pytest.mark.parametrize("language", ["en", "ar"])
-def test_nothing_is_cut_off_and_every_picture_is_there(page: Page, language: str) -> None:
+def test_no_content_is_clipped_and_all_pictures_load(page: Page, language: str) -> None:
     page.goto(f"{ARCHIVE_PATH}/{language}/2026-3")
     story = page.locator("article").first.get_attribute("id") or ""
     paths = ("", "/2026-3", "/2026-3/" + story.removeprefix("story-"), "?q=n")
@@ -108,7 +108,7 @@ def test_nothing_is_cut_off_and_every_picture_is_there(page: Page, language: str
         assert min(controls.evaluate_all("all => all.map(e => e.getBoundingClientRect().height)")) >= 20
 
 
-def test_print_leaves_the_controls_out(page: Page) -> None:
+def test_print_hides_the_controls(page: Page) -> None:
     page.goto(f"{ARCHIVE_PATH}/en/2026-3")
     page.emulate_media(media="print")
     for hidden in (".tongues", ".aside", ".neighbours", ".foot ul"):

@@ -23,7 +23,7 @@ def story_paths(client: TestClient, language: str = "en") -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def test_the_list_shows_issues_that_went_out_the_newest_first(
+def test_list_shows_sent_issues_newest_first(
     app: Container,
     sample: int,
     add_issue: Callable[..., int],
@@ -77,7 +77,7 @@ def test_a_private_newsletter_stays_private(app: Container, sample: int, visitor
         assert "umen" not in visitor.get(path).text
 
 
-def test_who_comes_is_sent_to_their_language(sample: int, visitor: TestClient) -> None:
+def test_visitors_are_redirected_to_their_language(sample: int, visitor: TestClient) -> None:
     def place(path: str = ARCHIVE_PATH, accepted: str = "") -> str:
         answer = visitor.get(path, headers={"Accept-Language": accepted})
         assert answer.status_code == 302
@@ -90,7 +90,7 @@ def test_who_comes_is_sent_to_their_language(sample: int, visitor: TestClient) -
     assert visitor.get("/archive/nothing").status_code == 404
 
 
-def test_an_issue_without_the_language_leads_to_the_one_it_falls_back_to(sample: int, visitor: TestClient) -> None:
+def test_missing_language_redirects_to_the_fallback(sample: int, visitor: TestClient) -> None:
     page = get_page(visitor, f"{ARCHIVE_PATH}/de")
     (link,) = {link["href"]: link for link in page.all("a", hreflang="en") if "2026-3" in link["href"]}.values()
     assert (link["href"], link["lang"], link["dir"]) == (f"{ARCHIVE_PATH}/en/2026-3", "en", "ltr")
@@ -99,7 +99,7 @@ def test_an_issue_without_the_language_leads_to_the_one_it_falls_back_to(sample:
     assert visitor.get(f"{ARCHIVE_PATH}/ja").status_code == 404
 
 
-def test_an_edition_shows_the_sections_that_were_chosen(app: Container, sample: int, visitor: TestClient) -> None:
+def test_edition_shows_the_chosen_sections(app: Container, sample: int, visitor: TestClient) -> None:
     def titles(query: str) -> list[str]:
         page = get_page(visitor, f"{ARCHIVE_PATH}/en/2026-3{query}")
         assert page.canonical == f"{SITE_URL}{ARCHIVE_PATH}/en/2026-3"
@@ -131,7 +131,7 @@ def test_an_edition_shows_the_sections_that_were_chosen(app: Container, sample: 
     )
 
 
-def test_a_story_that_fell_back_is_labelled_and_at_home_in_its_own_language(sample: int, visitor: TestClient) -> None:
+def test_fallback_story_is_labelled_with_canonical_in_its_language(sample: int, visitor: TestClient) -> None:
     page = get_page(visitor, f"{ARCHIVE_PATH}/sl/2026-3")
     foreign = [story for story in page.all("article") if story.get("lang") == "en"]
     assert 0 < len(foreign) < len(page.all("article")) == 16
@@ -147,7 +147,7 @@ def test_a_story_that_fell_back_is_labelled_and_at_home_in_its_own_language(samp
     assert not [story for story in arabic.all("article") if "lang" in story]
 
 
-def test_days_are_written_as_the_language_writes_them(sample: int, visitor: TestClient) -> None:
+def test_dates_are_formatted_for_the_language(sample: int, visitor: TestClient) -> None:
     for language, written in (
         ("en", "30 September 2026"),
         ("ar", "30 سبتمبر 2026"),
@@ -158,7 +158,7 @@ def test_days_are_written_as_the_language_writes_them(sample: int, visitor: Test
         assert page.all("time")[0]["datetime"] == "2026-09-30"
 
 
-def test_what_is_shared_says_what_the_story_is(sample: int, visitor: TestClient) -> None:
+def test_story_has_structured_data(sample: int, visitor: TestClient) -> None:
     path = story_paths(visitor)[0]
     page = get_page(visitor, path)
     meta, said = page.meta(), page.json_ld()
@@ -180,7 +180,7 @@ def test_what_is_shared_says_what_the_story_is(sample: int, visitor: TestClient)
     assert issue["og:image"].startswith(f"{SITE_URL}/pictures/")
 
 
-def test_hostile_text_stays_text(sample: int, add_issue: Callable[..., int], visitor: TestClient) -> None:
+def test_hostile_text_is_escaped(sample: int, add_issue: Callable[..., int], visitor: TestClient) -> None:
     evil = "</script><script>alert(1)</script> & \\\"quotes' <b>"
     add_issue("2026/4", date(2026, 12, 1), evil, evil.replace("\\", ""), f"{evil} river", "en")
     for path in (
@@ -198,7 +198,7 @@ def test_hostile_text_stays_text(sample: int, add_issue: Callable[..., int], vis
 
 
 @pytest.mark.parametrize("path", ["", "/2026-3", "/2026-3/story"])
-def test_each_language_of_a_page_names_all_the_others(sample: int, visitor: TestClient, path: str) -> None:
+def test_each_page_links_to_its_other_languages(sample: int, visitor: TestClient, path: str) -> None:
     path = path.replace("story", story_paths(visitor)[0].rpartition("/")[2])
     first = get_page(visitor, f"{ARCHIVE_PATH}/en{path}").alternates()
     assert {"en", "ar", "x-default"} <= set(first)
@@ -211,7 +211,7 @@ def test_each_language_of_a_page_names_all_the_others(sample: int, visitor: Test
     assert first["x-default"] == (f"{SITE_URL}{ARCHIVE_PATH}" if not path else first["en"])
 
 
-def test_pages_may_be_kept_and_are_asked_for_again_cheaply(sample: int, visitor: TestClient) -> None:
+def test_pages_are_cacheable_and_revalidated(sample: int, visitor: TestClient) -> None:
     for path in (
         f"{ARCHIVE_PATH}/en",
         f"{ARCHIVE_PATH}/en/2026-3",
@@ -230,7 +230,7 @@ def test_pages_may_be_kept_and_are_asked_for_again_cheaply(sample: int, visitor:
         assert visitor.head(path).headers["ETag"] == tag
 
 
-def test_pages_load_nothing_from_elsewhere_and_run_nothing(sample: int, visitor: TestClient) -> None:
+def test_pages_load_no_external_resources_and_no_scripts(sample: int, visitor: TestClient) -> None:
     for path in (
         f"{ARCHIVE_PATH}/en",
         f"{ARCHIVE_PATH}/ar/2026-3",
@@ -253,7 +253,7 @@ def test_pages_load_nothing_from_elsewhere_and_run_nothing(sample: int, visitor:
         assert all(image["width"] and image["height"] and "alt" in image for image in page.all("img"))
 
 
-def test_every_page_is_light_in_every_language(
+def test_page_weight_is_limited_in_every_language(
     import_issue: Callable[..., int], mark_state: Callable[..., None], visitor: TestClient
 ) -> None:
     languages = [file.stem.partition(".")[2] for file in SAMPLE.glob("2026-3.*.md")]
@@ -273,7 +273,7 @@ def test_every_page_is_light_in_every_language(
             assert sum(int(answer.headers["Content-Length"]) for answer in answers) < 40_000, path
 
 
-def test_who_cannot_read_compressed_pages_gets_plain_ones(sample: int, visitor: TestClient) -> None:
+def test_pages_are_compressed_only_for_clients_that_accept_gzip(sample: int, visitor: TestClient) -> None:
     path = f"{ARCHIVE_PATH}/en/2026-3"
     plain = visitor.get(path, headers={"Accept-Encoding": "identity"})
     assert "Content-Encoding" not in plain.headers
@@ -317,7 +317,7 @@ def test_a_long_list_has_pages(sample: int, add_issue: Callable[..., int], visit
         assert visitor.get(f"{ARCHIVE_PATH}/en?page={wrong}").status_code == 404
 
 
-def test_a_newsletters_own_words_are_on_its_pages(app: Container, sample: int, visitor: TestClient) -> None:
+def test_text_overrides_are_used_on_pages(app: Container, sample: int, visitor: TestClient) -> None:
     settings = read_newsletter((SAMPLE / "newsletter.toml").read_text("utf-8"))
     settings.text_overrides = {"en": {"Latest issue": "Fresh from the <press>"}}
     apply_newsletter(app.database, settings)
@@ -326,6 +326,6 @@ def test_a_newsletters_own_words_are_on_its_pages(app: Container, sample: int, v
     assert "أحدث عدد" in visitor.get(f"{ARCHIVE_PATH}/ar").text
 
 
-def test_an_empty_archive_says_so(import_issue: Callable[..., int], visitor: TestClient) -> None:
+def test_empty_archive_has_a_message(import_issue: Callable[..., int], visitor: TestClient) -> None:
     import_issue("en")
     assert ("p", "There is nothing to read here yet.") in get_page(visitor, f"{ARCHIVE_PATH}/en").texts

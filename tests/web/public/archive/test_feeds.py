@@ -76,7 +76,9 @@ def test_a_sections_feed_has_its_stories_in_full(sample: int, visitor: TestClien
     assert '<a href="https://example.org/library">' in whole
 
 
-def test_names_outlive_a_move(app: Container, sample: int, visitor: TestClient, settings: Settings) -> None:
+def test_entry_ids_do_not_depend_on_the_service_url(
+    app: Container, sample: int, visitor: TestClient, settings: Settings
+) -> None:
     def names(client: TestClient) -> list[list[str]]:
         roots = [feed(client, path) for path in FEEDS]
         return [[text(part, "id") for part in [root, *entries(root)]] for root in roots]
@@ -86,7 +88,7 @@ def test_names_outlive_a_move(app: Container, sample: int, visitor: TestClient, 
         assert names(client) == names(visitor)
 
 
-def test_what_xml_cannot_say_is_left_out(sample: int, add_issue: Callable[..., int], visitor: TestClient) -> None:
+def test_characters_invalid_in_xml_are_removed(sample: int, add_issue: Callable[..., int], visitor: TestClient) -> None:
     add_issue("2026/4", date(2026, 12, 30), "Winter", "A \x0bheadline\x1f", "]]> &amp; <!-- \x02 \ufffe --> text")
     (entry, *_) = entries(feed(visitor, f"{ARCHIVE_PATH}/en/news-and-events.atom"))
     assert text(entry, "title") == "A headline"
@@ -102,7 +104,7 @@ def test_a_feed_without_issues_is_valid_too(import_issue: Callable[..., int], vi
         assert datetime.fromisoformat(text(root, "updated")).year == 1970
 
 
-def test_no_other_feed_is_there(sample: int, visitor: TestClient) -> None:
+def test_unknown_feeds_are_not_found(sample: int, visitor: TestClient) -> None:
     for path in (
         f"{ARCHIVE_PATH}/ja.atom",
         f"{ARCHIVE_PATH}/en/nothing.atom",

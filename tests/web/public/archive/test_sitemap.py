@@ -31,7 +31,7 @@ def listed(client: TestClient) -> dict[str, dict[str, str]]:
     return found
 
 
-def test_the_site_maps_name_every_page_with_its_languages(
+def test_sitemaps_list_every_page_with_its_languages(
     sample: int, add_issue: Callable[..., int], visitor: TestClient
 ) -> None:
     add_issue("2026/4", date(2026, 12, 30))
@@ -51,7 +51,7 @@ def test_the_site_maps_name_every_page_with_its_languages(
         assert page.alternates() == found[address]
 
 
-def test_robots_read_what_is_open_and_nothing_else(sample: int, visitor: TestClient) -> None:
+def test_robots_txt_allows_only_public_pages(sample: int, visitor: TestClient) -> None:
     robots = RobotFileParser()
     text = visitor.get("/robots.txt").text
     robots.parse(text.splitlines())
@@ -69,5 +69,5 @@ def test_robots_read_what_is_open_and_nothing_else(sample: int, visitor: TestCli
     assert "Allow: /$\n" in text
 
 
-def test_without_newsletters_there_is_nothing_to_list(visitor: TestClient) -> None:
+def test_sitemap_without_newsletters_is_empty(visitor: TestClient) -> None:
     assert listed(visitor) == {}
