@@ -1,6 +1,7 @@
 """The composition root: builds the adapters and services from the settings, on first use."""
 
 import functools
+import os
 import secrets
 import socket
 import threading
@@ -26,6 +27,7 @@ from mailer.adapters.smtp.pool import SmtpPool
 from mailer.adapters.tokens import Tokens
 from mailer.adapters.transactional import TransactionalRenderer
 from mailer.adapters.urls import Urls
+from mailer.domain.errors import DatabaseDown
 from mailer.domain.ports import Clock
 from mailer.domain.providers import Provider, Providers
 from mailer.domain.relay_routes import RelayRoute
@@ -82,7 +84,7 @@ class Container:
         """Return the URL of the configured database, or of an embedded and migrated one."""
         if self.settings.database_url:
             return self.settings.database_url
-        server = Postgres(self.settings.state_dir / "postgres")
+        server = Postgres(self.state_dir / "postgres")
         self._embedded.append(server)
         url = server.url()
         upgrade(url)
@@ -93,9 +95,19 @@ class Container:
         """Return the URL of the configured Redis, or of an embedded server."""
         if self.settings.redis_url:
             return self.settings.redis_url
-        server = Valkey(self.settings.state_dir / "valkey")
+        server = Valkey(self.state_dir / "valkey")
         self._embedded.append(server)
         return server.url
+
+    @cached_property
+    def state_dir(self) -> Path:
+        """Return the state folder. If it does not exist, it is made for its owner alone."""
+        folder = self.settings.state_dir
+        # Started by root, the embedded PostgreSQL runs as another user, who must pass through.
+        shared = not self.settings.database_url and os.geteuid() == 0
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o711 if shared else 0o700, exist_ok=True)
+        return folder
 
     @cached_property
     def clock(self) -> Clock:
@@ -119,9 +131,8 @@ class Container:
                 "MAILER_SECRET_KEY: must be set together with MAILER_DATABASE_URL, to the same value on every host. "
                 "Create one with: openssl rand -base64 48"
             )
-        path = self.settings.state_dir / "secret.key"
+        path = self.state_dir / "secret.key"
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
             path.touch(mode=0o600)
             path.write_text(secrets.token_urlsafe(48))
         return path.read_text()
@@ -156,7 +167,7 @@ class Container:
 
     @cached_property
     def journals(self) -> Journals:
-        return Journals(self.settings.state_dir.resolve())
+        return Journals(self.state_dir.resolve())
 
     @cached_property
     def relays(self) -> list[RelaySettings]:
@@ -211,7 +222,7 @@ class Container:
                     username=relay.username,
                     password=relay.password.get_secret_value(),
                     max_connections=relay.connections,
-                    ehlo_name=self.settings.smtp_ehlo_name or socket.getfqdn(),
+                    ehlo_name=self.settings.ehlo_name(socket.getfqdn()),
                 )
                 for relay in self.relays
             ]
@@ -244,13 +255,15 @@ class Container:
     @cached_property
     def signer(self) -> Signer:
         """Return a signer with all configured DKIM keys; without keys it adds no signature."""
-        keys = []
+        keys, problems = [], []
         for index, key in enumerate(self.settings.dkim):
             try:
                 keys.append(Key(key.domain, key.selector, key.key_file.read_bytes()))
             except (OSError, InvalidKey) as error:
                 reason = error.strerror if isinstance(error, OSError) else error
-                raise SettingsError(f"MAILER_DKIM[{index}].key_file: {key.key_file}: {reason}") from None
+                problems.append(f"MAILER_DKIM[{index}].key_file: {key.key_file}: {reason}")
+        if problems:
+            raise SettingsError("; ".join(problems))
         return Signer(keys)
 
     @cached_property
@@ -312,6 +325,34 @@ class Container:
             return prepare(file.read_bytes(), path, self.settings.max_picture_bytes)
 
         return read
+
+    def problems(self, *, with_relays: bool = False) -> list[str]:
+        """Try the settings and return what is wrong with them. Changes nothing, starts no embedded server.
+
+        ``with_relays``: open a session with each relay too, with TLS and login as set, but send nothing.
+        """
+        found = []
+        if self.settings.database_url:
+            for read in (lambda: self.secret_key, lambda: self.signer):
+                try:
+                    read()
+                except SettingsError as error:
+                    found.append(str(error))
+            try:
+                with self.database.transaction() as session:
+                    session.connection()
+            except DatabaseDown as error:
+                found.append(f"MAILER_DATABASE_URL: {error}")
+        if self.settings.redis_url:
+            try:
+                self.metrics.ping()
+            except (redis.RedisError, OSError) as error:
+                found.append(f"MAILER_REDIS_URL: Redis does not answer: {error}")
+        if with_relays:
+            for relay in self.relays:
+                if problem := self.smtp_pool.check(relay.name):
+                    found.append(f"relay {relay.name}, {relay.host}:{relay.port}: {problem}")
+        return found
 
     def migrate(self) -> None:
         """Migrate the database to the latest revision."""

@@ -7,10 +7,10 @@ compares it with this module.
 import json
 import re
 from datetime import date
-from ipaddress import ip_network
+from ipaddress import IPv6Address, ip_address, ip_network
 from pathlib import Path
-from typing import Annotated, Literal
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Literal
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import (
     BaseModel,
@@ -33,6 +33,20 @@ class SettingsError(ValueError):
 
 _DNS_LABEL = r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)"
 _DOMAIN = rf"{_DNS_LABEL}(\.{_DNS_LABEL})*"
+
+
+def _server_url(value: str) -> SplitResult:
+    """Return the parts of a server's URL. Raises ValueError, without the value: it may hold a password."""
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+    except ValueError:
+        raise ValueError(
+            "has no valid port. In a user name or password, write / as %2F, # as %23, ? as %3F, @ as %40, % as %25"
+        ) from None
+    return parts
+
+
 _UNIT_SECONDS = {"s": 1, "second": 1, "min": 60, "minute": 60, "h": 3600, "hour": 3600, "day": 86_400}
 
 
@@ -126,7 +140,9 @@ class ProviderSettings(BaseModel):
 class Settings(BaseSettings):
     """The settings of the service."""
 
-    model_config = SettingsConfigDict(env_prefix="MAILER_", extra="ignore", frozen=True, enable_decoding=False)
+    model_config = SettingsConfigDict(
+        env_prefix="MAILER_", env_ignore_empty=True, extra="ignore", frozen=True, enable_decoding=False
+    )
 
     database_url: str = Field(
         "",
@@ -164,7 +180,11 @@ class Settings(BaseSettings):
     smtp_username: str = Field("", description="User name at the relay; empty for none.")
     smtp_password: SecretStr = Field(SecretStr(""), description="Password at the relay.")
     smtp_connections: int = Field(4, ge=1, le=200, description="Open connections per worker process.")
-    smtp_ehlo_name: str = Field("", description="Name given in EHLO. Empty: the host's own name.")
+    smtp_ehlo_name: str = Field(
+        "",
+        description="Name given in EHLO. Empty: the host's own name if it has a dot, or else the host of "
+        "`MAILER_PUBLIC_URL`.",
+    )
     smtp_rate: Rate = Field(0.0, description="Rate limit of the relay, such as `50/s` or `20000/h`. Empty: no limit.")
     relays: list[RelaySettings] = Field(
         [],
@@ -305,14 +325,14 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _postgresql(cls, value: str) -> str:
-        if value and urlsplit(value).scheme not in ("postgresql", "postgres", "postgresql+psycopg"):
+        if value and _server_url(value).scheme not in ("postgresql", "postgres", "postgresql+psycopg"):
             raise ValueError("must begin with postgresql://")
         return value.replace("postgres://", "postgresql://", 1) if value.startswith("postgres://") else value
 
     @field_validator("redis_url")
     @classmethod
     def _redis(cls, value: str) -> str:
-        if value and urlsplit(value).scheme not in ("redis", "rediss", "redis+socket", "unix"):
+        if value and _server_url(value).scheme not in ("redis", "rediss", "redis+socket", "unix"):
             raise ValueError("must begin with redis://, rediss:// or unix://")
         return value
 
@@ -335,6 +355,23 @@ class Settings(BaseSettings):
             raise ValueError("MAILER_RELAYS: at least one must have a weight above 0")
         return self
 
+    def ehlo_name(self, host_name: str) -> str:
+        """Return the name to give in EHLO: a full one, since relays refuse the bare name of a container.
+
+        Without a full name it is the host's address literal (RFC 5321 4.1.3).
+        """
+        if self.smtp_ehlo_name:
+            return self.smtp_ehlo_name
+        public_host = urlsplit(self.public_url).hostname or ""
+        for name in (host_name, public_host):
+            if "." in name and re.fullmatch(_DOMAIN, name) and not name.rpartition(".")[2].isdigit():
+                return name
+        try:
+            address = ip_address(public_host)
+        except ValueError:  # such as localhost
+            return "[127.0.0.1]"
+        return f"[IPv6:{address}]" if isinstance(address, IPv6Address) else f"[{address}]"
+
     def environment(self) -> dict[str, str]:
         """Return environment variables with these settings for another process. Contains secrets."""
 
@@ -347,14 +384,29 @@ class Settings(BaseSettings):
         }
 
 
+def read_valid_settings() -> tuple[Settings, list[str]]:
+    """Read the settings from the environment, with the default in place of each invalid one.
+
+    Return them and the problems, each of which names its variable.
+    """
+    defaults: dict[str, Any] = {}
+    problems: list[str] = []
+    while True:
+        try:
+            return Settings(**defaults), problems
+        except ValidationError as error:
+            for item in error.errors(include_input=False, include_url=False):
+                path = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in item["loc"][1:])
+                message = item["msg"].removeprefix("Value error, ")
+                # A problem of several variables together, whose message names them, has no place.
+                problems.append(f"MAILER_{str(item['loc'][0]).upper()}{path}: {message}" if item["loc"] else message)
+                for name in item["loc"][:1] or ("relays", "providers"):
+                    defaults[str(name)] = Settings.model_fields[str(name)].default
+
+
 def read_settings() -> Settings:
     """Read the settings from the environment. Raises SettingsError, which names each invalid variable."""
-    try:
-        return Settings()
-    except ValidationError as error:
-        problems = []
-        for item in error.errors(include_input=False, include_url=False):
-            name = "MAILER_" + str(item["loc"][0]).upper() if item["loc"] else "MAILER_*"
-            path = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in item["loc"][1:])
-            problems.append(f"{name}{path}: {item['msg'].removeprefix('Value error, ')}")
-        raise SettingsError("; ".join(problems)) from None
+    settings, problems = read_valid_settings()
+    if problems:
+        raise SettingsError("; ".join(problems))
+    return settings

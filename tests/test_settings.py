@@ -2,7 +2,7 @@
 
 import pytest
 
-from mailer.settings import Settings, SettingsError, read_rate, read_settings
+from mailer.settings import Settings, SettingsError, read_rate, read_settings, read_valid_settings
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,8 @@ from mailer.settings import Settings, SettingsError, read_rate, read_settings
         ("PREVIOUS_SECRET_KEYS", "not json"),
         ("SECRET_KEY", "short"),
         ("DATABASE_URL", "mysql://localhost/x"),
+        ("DATABASE_URL", "postgresql://mailer:pa/ss@postgres/mailer"),
+        ("REDIS_URL", "redis://:pa#ss@redis:6379/0"),
         ("REDIS_URL", "http://localhost"),
         ("SMTP_TLS", "perhaps"),
         ("SMTP_RATE", "fast"),
@@ -37,6 +39,50 @@ def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, va
     monkeypatch.setenv(f"MAILER_{name}", value)
     with pytest.raises(SettingsError, match=f"MAILER_{name}"):
         read_settings()
+
+
+def test_all_that_is_wrong_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAILER_SMTP_PORT", "x")
+    monkeypatch.setenv("MAILER_PUBLIC_URL", "news.example.org")
+    monkeypatch.setenv("MAILER_RELAYS", '[{"name": "a", "host": "a.example.org", "weight": 0}]')
+    monkeypatch.setenv("MAILER_BATCH_SIZE", "7")
+    settings, problems = read_valid_settings()
+    assert [problem.partition(":")[0] for problem in problems] == [
+        "MAILER_PUBLIC_URL",
+        "MAILER_SMTP_PORT",
+        "MAILER_RELAYS",
+    ]
+    assert (settings.smtp_port, settings.relays, settings.batch_size) == (1025, [], 7), "what is valid still counts"
+
+
+def test_a_password_that_breaks_a_url_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAILER_DATABASE_URL", "postgresql://mailer:tell/nobody@postgres/mailer")
+    with pytest.raises(SettingsError) as wrong:
+        read_settings()
+    assert "tell" not in str(wrong.value) and "%2F" in str(wrong.value)
+
+
+@pytest.mark.parametrize("name", sorted(Settings.model_fields))
+def test_an_empty_value_means_not_set(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(f"MAILER_{name.upper()}", "")
+    assert read_settings() == Settings()
+
+
+@pytest.mark.parametrize(
+    ("configured", "host", "public_url", "name"),
+    [
+        ("mx", "mail.example.org", "https://news.example.org", "mx"),
+        ("", "mail.example.org", "https://news.example.org", "mail.example.org"),
+        ("", "f3a1c09b77de", "https://news.example.org/a", "news.example.org"),
+        ("", "mailer-worker-send-1.mailer_default", "https://news.example.org", "news.example.org"),
+        ("", "10.0.0.5", "https://news.example.org", "news.example.org"),
+        ("", "f3a1c09b77de", "http://203.0.113.5:8025", "[203.0.113.5]"),
+        ("", "f3a1c09b77de", "http://[2001:db8::1]:8025", "[IPv6:2001:db8::1]"),
+        ("", "f3a1c09b77de", "http://localhost:8025", "[127.0.0.1]"),
+    ],
+)
+def test_the_name_in_ehlo_is_a_full_one(configured: str, host: str, public_url: str, name: str) -> None:
+    assert Settings(smtp_ehlo_name=configured, public_url=public_url).ehlo_name(host) == name
 
 
 @pytest.mark.parametrize(

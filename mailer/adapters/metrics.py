@@ -102,6 +102,10 @@ class Metrics:
             return []
         return [WorkerHeartbeat(**json.loads(value)) for value in values if value]
 
+    def ping(self) -> None:
+        """Raise RedisError or OSError if Redis does not answer or refuses the login."""
+        self._redis.ping()
+
     def queue_lengths(self, queues: list[str]) -> dict[str, int]:
         """Return the number of messages in each queue of the broker."""
         try:

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from mailer.bootstrap import Container
 from mailer.cli.errors import UsageError
 from mailer.cli.supervisor import Supervisor, handle_termination
-from mailer.settings import Settings, read_settings
+from mailer.settings import Settings, read_settings, read_valid_settings
 from mailer.web.app import create_app
 
 
@@ -100,9 +100,25 @@ def run() -> None:
             print("Stopping. Messages in flight are finished first.")
 
 
-def settings() -> None:
-    """Print every MAILER_ variable with its default as a Markdown table."""
-    print(settings_table())
+def settings(
+    check: Annotated[
+        bool, typer.Option("--check", help="Try the settings: database, Redis, keys. Exit status 2 if any is wrong.")
+    ] = False,
+    relay: Annotated[
+        bool, typer.Option("--relay", help="With --check: connect to each relay, log in, and send nothing.")
+    ] = False,
+) -> None:
+    """Print every MAILER_ variable with its default as a Markdown table, or check the settings."""
+    if not check:
+        print(settings_table())
+        return
+    read, problems = read_valid_settings()
+    with Container(read) as app:
+        problems += app.problems(with_relays=relay)
+    if problems:
+        print(*problems, sep="\n", file=sys.stderr)
+        raise typer.Exit(2)
+    print("The settings are valid.")
 
 
 def settings_table() -> str:

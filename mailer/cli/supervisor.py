@@ -48,8 +48,8 @@ class Supervisor:
 
     def start(self, name: str, *arguments: str, environment: Mapping[str, str] | None = None) -> None:
         """Start ``python -m arguments…``. Its output goes to ``logs/{name}.log`` in the state folder."""
-        logs: Path = self._settings.state_dir / "logs"
-        logs.mkdir(parents=True, exist_ok=True)
+        logs: Path = self._app.state_dir / "logs"
+        logs.mkdir(exist_ok=True)
         with (logs / f"{name}.log").open("wb") as log:
             self._running[name] = subprocess.Popen(
                 [sys.executable, "-m", *arguments],

@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from functools import cached_property
 
 from mailer.adapters.smtp import Relay, Transport
+from mailer.adapters.smtp.session import RelayUnusable
 from mailer.domain.ports import MaySend, TransferReport
 from mailer.domain.transfer import Envelope, TransferObserver, TransferResult
 
@@ -17,6 +18,8 @@ except ImportError:  # it has no wheel for this platform
 else:
     _new_loop = uvloop.new_event_loop
 
+_CHECK_SECONDS = 20.0
+"""How long the check of a relay may take."""
 _QUIT_SECONDS = 1.0
 """How long to wait for replies to QUIT when the pool is closed."""
 
@@ -62,6 +65,17 @@ class SmtpPool:
         """
         report = self._send(self._transport(relay), envelopes, observer, may_send)
         return asyncio.run_coroutine_threadsafe(report, self._loop)
+
+    def check(self, relay: str) -> str:
+        """Open a session with a relay and quit. Return why it could not be used, or an empty string."""
+        check = asyncio.wait_for(self._transport(relay).check(), _CHECK_SECONDS)
+        try:
+            asyncio.run_coroutine_threadsafe(check, self._loop).result()
+        except TimeoutError:
+            return f"no answer within {_CHECK_SECONDS:.0f} seconds"
+        except (RelayUnusable, OSError, UnicodeError) as error:
+            return str(error)
+        return ""
 
     async def _send(
         self,

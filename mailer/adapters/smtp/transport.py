@@ -227,6 +227,12 @@ class Transport:
             raise
         return connection
 
+    async def check(self) -> None:
+        """Open a session, log in if a user name is set, and quit. Raises RelayUnusable or OSError."""
+        connection = await self._open_session()
+        connection.quit()
+        await connection.closed
+
     def _connect_failed(self, error: RelayUnusable) -> None:
         if self._connections:
             # Some relays allow fewer connections than max_connections: continue with those that are open.
