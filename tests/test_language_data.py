@@ -52,13 +52,13 @@ def missing_pieces(folder: Path) -> list[str]:
     return [f"{tag}: {piece}" for piece in lacks]
 
 
-def test_no_language_lacks_a_piece() -> None:
+def test_every_language_is_complete() -> None:
     folders = [path for path in LOCALES.iterdir() if path.is_dir()]
     assert len(folders) == len(languages()) >= 18
     assert [piece for folder in folders for piece in missing_pieces(folder)] == []
 
 
-def test_what_a_new_language_lacks_is_named(tmp_path: Path) -> None:
+def test_missing_parts_of_a_language_are_listed(tmp_path: Path) -> None:
     (tmp_path / "pt").mkdir()
     assert missing_pieces(tmp_path / "pt") == ["pt: words.toml"]
     (tmp_path / "pt" / "words.toml").write_text('native_name = "Portugues"\n[dates]\nand = "e"\n')
@@ -87,13 +87,13 @@ def test_a_broken_file_is_named(tmp_path: Path, words: str) -> None:
         read_languages(tmp_path)
 
 
-def test_house_names_come_before_those_of_cldr() -> None:
+def test_own_language_names_take_precedence_over_cldr() -> None:
     assert languages()["el"].house_names == {"mk": "Μακεδονικά"}
     assert language_name("mk", "el-GR") == "Μακεδονικά"
 
 
 @pytest.mark.parametrize("tag", sorted(languages()))
-def test_each_word_for_contact_makes_a_note(tag: str) -> None:
+def test_every_contact_word_starts_a_note(tag: str) -> None:
     for stem in languages()[tag].contacts.asking:
         note = split_contact(f"Xyz. ({stem.strip().capitalize()}: Ana)")
         assert note and note.asks_for_contact, stem
@@ -101,6 +101,6 @@ def test_each_word_for_contact_makes_a_note(tag: str) -> None:
         assert applies_to_all(f"(Xyz {stem}: Ana)", tag), stem
 
 
-def test_some_words_count_only_at_the_beginning_of_a_word() -> None:
+def test_some_contact_words_match_only_at_a_word_start() -> None:
     note = split_contact("Xyz. (Die Umfrage: Ana)")
     assert note and not note.asks_for_contact

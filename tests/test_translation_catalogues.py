@@ -55,7 +55,7 @@ def catalogue(request: pytest.FixtureRequest) -> Catalog:
     return read(LOCALES / folder(request.param) / "LC_MESSAGES" / "messages.po")
 
 
-def test_the_template_lists_what_the_sources_say() -> None:
+def test_template_matches_the_sources() -> None:
     with (ROOT / "templates" / "babel.cfg").open() as mapping:
         methods, options = parse_mapping_cfg(mapping)
     spoken = {message for _, _, message, _, _ in extract_from_dir(ROOT, methods, options)}
@@ -69,7 +69,7 @@ def test_the_header_names_the_language_of_its_folder(language: str) -> None:
     assert catalogue.charset.lower() == "utf-8"
 
 
-def test_every_message_is_translated_and_sure(catalogue: Catalog) -> None:
+def test_every_message_is_translated_and_not_fuzzy(catalogue: Catalog) -> None:
     assert {identity(message) for message in catalogue} == {identity(message) for message in TEMPLATE}
     assert not catalogue.fuzzy
     for message in catalogue:
@@ -138,7 +138,7 @@ FOUND = {
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_each_number_takes_its_form(language: str) -> None:
+def test_every_number_uses_its_plural_form(language: str) -> None:
     catalogue = read(LOCALES / folder(language) / "LC_MESSAGES" / "messages.po")
     for form, numbers in FORMS[language].items():
         assert {form_of(catalogue, number) for number in numbers} == {form}, numbers
@@ -150,14 +150,14 @@ def test_each_number_takes_its_form(language: str) -> None:
             assert message.string[form_of(catalogue, number)] % {"num": number} == text
 
 
-def test_english_is_what_the_sources_say() -> None:
+def test_english_catalogue_equals_the_msgids() -> None:
     english = read(LOCALES / "en" / "LC_MESSAGES" / "messages.po")
     for message in english:
         if message.id:
             assert sentences(message.string) == sentences(message.id)
 
 
-def test_an_email_has_one_name() -> None:
+def test_email_is_spelled_consistently() -> None:
     for message in TEMPLATE:
         for sentence in sentences(message.id):
             assert not re.search(r"e-mail|\bmails?\b", sentence, re.I), sentence
@@ -205,7 +205,7 @@ FAMILIAR = {
 
 
 @pytest.mark.parametrize("language", sorted(FAMILIAR))
-def test_nobody_is_addressed_as_a_friend(language: str) -> None:
+def test_formal_address_is_used(language: str) -> None:
     catalogue = read(LOCALES / folder(language) / "LC_MESSAGES" / "messages.po")
     told = [sentence for message in catalogue if message.id for sentence in sentences(message.string)]
     told.append((ROOT / "docs" / "sample" / f"2026-3.{language}.md").read_text("utf-8"))
@@ -260,7 +260,7 @@ def test_every_form_keeps_the_placeholders(catalogue: Catalog) -> None:
                 assert "%" not in re.sub(r"%\(\w+\)[sd]", "", sentence), sentence
 
 
-def test_what_must_stand_last_stands_last(catalogue: Catalog) -> None:
+def test_placeholders_that_must_be_last_are_last(catalogue: Catalog) -> None:
     """The reader's own words are padded with blanks in the mail, which show unless the line ends there."""
     last = [m for m in TEMPLATE if m.id and "must stay the very last thing" in " ".join(m.auto_comments)]
     assert {next(iter(placeholders(str(message.id)))) for message in last} == {"%(name)s", "%(address)s"}

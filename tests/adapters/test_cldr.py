@@ -85,7 +85,7 @@ def test_each_day_and_year_has_its_full_stop(language: str) -> None:
         assert all(number.endswith(".") for number in numbers), numbers
 
 
-def test_names_of_languages_are_those_of_the_house() -> None:
+def test_language_names_use_our_own_data_first() -> None:
     assert language_name("mk", "el") == language_name("mk", "el-CY") == "Μακεδονικά"
     assert language_name("mk", "fr") == "macédonien"
 

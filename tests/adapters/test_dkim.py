@@ -113,7 +113,7 @@ def pem(key: rsa.RSAPrivateKey | Ed25519PrivateKey | ec.EllipticCurvePrivateKey)
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
-def test_the_verifier_agrees_with_the_standard() -> None:
+def test_verifier_accepts_the_example_of_the_standard() -> None:
     assert len(verified(RFC_ED25519 + RFC_RSA + RFC_MESSAGE, RFC_RECORDS)) == 2
     with pytest.raises(Invalid, match="body"):
         verified(RFC_ED25519 + RFC_MESSAGE.replace(b"lost", b"won"), RFC_RECORDS)
@@ -122,7 +122,7 @@ def test_the_verifier_agrees_with_the_standard() -> None:
             verified(field + RFC_MESSAGE.replace(b"dinner", b"lunch"), RFC_RECORDS)
 
 
-def test_what_the_standards_key_signs_holds_under_its_record() -> None:
+def test_signature_with_the_standards_key_verifies_with_its_record() -> None:
     key = Key("football.example.com", "brisbane", pem(RFC_PRIVATE))
     assert {key.txt_name: key.txt_record}.items() <= RFC_RECORDS.items()
     assert verified(Signer([key]).sign([RFC_MESSAGE]) + RFC_MESSAGE, RFC_RECORDS)[0]["d"] == key.domain
@@ -181,7 +181,7 @@ def test_any_message_verifies_with_each_key(subject: str, text: str, html: str, 
 
 
 @pytest.mark.parametrize("segments", [LATIN, CYRILLIC, SHORT_OF_TEXT], ids=["latin", "cyrillic", "empty"])
-def test_where_a_message_is_cut_makes_no_difference(segments: list[bytes]) -> None:
+def test_segment_boundaries_do_not_change_the_signature(segments: list[bytes]) -> None:
     message = b"".join(segments)
     for pieces in ([message], [message[at : at + 1] for at in range(len(message))]):
         assert len(verified(SIGNER.sign(pieces) + message, RECORDS)) == 2
@@ -195,7 +195,7 @@ def test_empty_lines_at_the_end_do_not_count(body: bytes) -> None:
     assert verified(signature + head + body + b"\r\n" * (3 if body[-2:] == b"\r\n" else 0), RECORDS)
 
 
-def test_a_bare_line_end_is_no_empty_line() -> None:
+def test_bare_line_end_is_not_an_empty_line() -> None:
     """dkimpy reads bare line ends as whole ones, so that its word does not count here."""
     body = b"a\n\r\r\n"
     signature = SIGNER.sign([b"From: a@example.org\r\n\r\n" + body])
@@ -255,7 +255,7 @@ def test_a_field_that_occurs_once_cannot_be_added(name: str, reply_to: bool) -> 
         verified(signature + f"{name}: eve@example.net\r\n".encode() + message, RECORDS)
 
 
-def test_of_fields_with_one_name_each_is_signed() -> None:
+def test_every_field_of_a_repeated_name_is_signed() -> None:
     message = b"List-ID: <other.example.org>\r\n" + b"".join(LATIN)
     signature = SIGNER.sign([message])
     assert len(verified(signature + message, RECORDS)) == 2
@@ -263,7 +263,7 @@ def test_of_fields_with_one_name_each_is_signed() -> None:
         verified(signature + b"".join(LATIN), RECORDS)
 
 
-def test_what_relays_do_to_headers_breaks_nothing() -> None:
+def test_header_changes_by_relays_keep_the_signature_valid() -> None:
     message = b"".join(CYRILLIC)
     signature = SIGNER.sign(CYRILLIC)
     received = b"Received: from a\r\n\tby b; Wed, 30 Sep 2026 09:00:01 +0000\r\n"
@@ -282,13 +282,13 @@ def test_a_body_cannot_be_changed(at: float) -> None:
         verified(SIGNER.sign(LATIN) + head + b"\r\n\r\n" + body[:cut] + b"x" + body[cut:], RECORDS)
 
 
-def test_a_raw_address_outside_ascii_is_signed_as_its_bytes() -> None:
+def test_non_ascii_address_is_signed_as_its_bytes() -> None:
     message = b"".join(LATIN).replace(b"ann@example.org", "грета@example.org".encode())
     assert "грета".encode() in message
     assert len(verified(SIGNER.sign([message]) + message, RECORDS)) == 2
 
 
-def test_without_keys_nothing_is_added() -> None:
+def test_without_keys_no_signature_is_added() -> None:
     assert Signer([]).sign(LATIN) == b""
 
 
@@ -314,7 +314,7 @@ def test_a_key_that_cannot_sign_is_refused(held: bytes, said: str) -> None:
         Key("example.org", "s1", held)
 
 
-def test_a_key_as_openssl_genrsa_used_to_write_it_will_do() -> None:
+def test_key_in_pkcs1_format_is_accepted() -> None:
     made = rsa.generate_private_key(65537, 2048)
     held = made.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
     assert held.startswith(b"-----BEGIN RSA PRIVATE KEY-----")

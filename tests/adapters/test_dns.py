@@ -63,7 +63,7 @@ def test_the_preferred_mail_server_is_the_one_with_the_lowest_number(name_server
     assert servers.preferred_host("a..b") == ""
 
 
-def test_silence_is_not_taken_for_an_answer() -> None:
+def test_timeout_raises_an_error() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as deaf:
         deaf.bind(("127.0.0.1", 0))
         with pytest.raises(LookupFailed, match=r"example\.org"):

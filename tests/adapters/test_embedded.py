@@ -19,7 +19,7 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("name", ["Öfen+Töpfe", "a/rather" + "/long" * 20])
-def test_redis_starts_in_a_folder_and_is_found_there_again(folder: Path, name: str) -> None:
+def test_redis_starts_in_a_folder_and_is_reused(folder: Path, name: str) -> None:
     server = Valkey(folder / name)
     try:
         joined = Valkey(folder / name)
@@ -31,7 +31,7 @@ def test_redis_starts_in_a_folder_and_is_found_there_again(folder: Path, name: s
         server.close()
 
 
-def test_postgresql_starts_in_a_folder_with_foreign_letters(folder: Path) -> None:
+def test_postgresql_starts_in_a_folder_with_non_ascii_letters(folder: Path) -> None:
     server = Postgres(folder / "Öfen+Töpfe", durable=False)
     try:
         with psycopg.connect(server.url()) as connection:
@@ -42,9 +42,7 @@ def test_postgresql_starts_in_a_folder_with_foreign_letters(folder: Path) -> Non
 
 @pytest.mark.parametrize("server", [Postgres, Valkey])
 @pytest.mark.parametrize("name", ["my first try", "it's", 'a"b', "a#b", "a$b", "a,b"])
-def test_a_path_that_would_fall_apart_is_refused(
-    folder: Path, server: type[Postgres] | type[Valkey], name: str
-) -> None:
+def test_unusable_path_is_refused(folder: Path, server: type[Postgres] | type[Valkey], name: str) -> None:
     with pytest.raises(UnusableStateDir, match="Move this folder"):
         server(folder / name)
     assert not (folder / name).exists()

@@ -24,7 +24,7 @@ def write(folder: Path, tag: str, words: str, plural: str = "nplurals=2; plural=
     path.write_text(HEADER.format(plural) + words, "utf-8")
 
 
-def test_a_catalogue_is_found_by_its_tag_or_a_wider_one(tmp_path: Path) -> None:
+def test_catalogue_is_found_by_its_tag_or_a_parent(tmp_path: Path) -> None:
     write(tmp_path, "sr_Cyrl", 'msgid "Unsubscribe"\nmsgstr "Одјава"\n', SERBIAN)
     catalogues = Catalogues(tmp_path)
     assert catalogues.translations("sr-Cyrl").gettext("Unsubscribe") == "Одјава"
@@ -32,7 +32,7 @@ def test_a_catalogue_is_found_by_its_tag_or_a_wider_one(tmp_path: Path) -> None:
     assert catalogues.translations("sr-Latn").gettext("Unsubscribe") == "Unsubscribe"
 
 
-def test_what_has_no_translation_is_english(tmp_path: Path) -> None:
+def test_untranslated_text_is_english(tmp_path: Path) -> None:
     write(tmp_path, "fr", 'msgid "Unsubscribe"\nmsgstr ""\n\n#, fuzzy\nmsgid "Read more"\nmsgstr "Peut-être"\n')
     french = Catalogues(tmp_path).translations("fr")
     assert french.gettext("Unsubscribe") == "Unsubscribe"
@@ -52,7 +52,7 @@ def test_plurals_follow_the_language(tmp_path: Path) -> None:
     ]
 
 
-def test_a_broken_catalogue_and_a_tag_that_is_a_path_are_refused(tmp_path: Path) -> None:
+def test_broken_catalogue_and_path_as_tag_are_refused(tmp_path: Path) -> None:
     write(tmp_path, "fr", "msgid unquoted\n")
     with pytest.raises(PoFileError):
         Catalogues(tmp_path).translations("fr")
@@ -68,7 +68,7 @@ def messages_of(folder: Path) -> set[str | tuple[str, ...]]:
     return found
 
 
-def test_translators_see_every_sentence_of_the_mail() -> None:
+def test_every_sentence_of_the_email_is_translatable() -> None:
     template = read_po(BytesIO((TEMPLATES / "locales" / "messages.pot").read_bytes()))
     listed = {message.id for message in template if message.id}
     assert messages_of(TEMPLATES / "email") <= listed
@@ -92,7 +92,7 @@ def test_translations_keep_their_placeholders_and_the_readers_own_last(path: Pat
 COUNTED = "This issue has %(num)d more section that you do not follow: %(sections)s."
 
 
-def test_a_newsletters_own_words_stand_in() -> None:
+def test_text_overrides_replace_translations() -> None:
     own: dict[str, OverrideText] = {
         "Unsubscribe": "Je pars",
         COUNTED: ["un %(num)d %(sections)s", "des %(num)d %(sections)s"],
@@ -104,7 +104,7 @@ def test_a_newsletters_own_words_stand_in() -> None:
     assert french.gettext("Read more") == usual.gettext("Read more")
 
 
-def test_own_words_that_do_not_fit_are_passed_over() -> None:
+def test_invalid_text_overrides_are_ignored() -> None:
     own: dict[str, OverrideText] = {
         "Unsubscribe": "Leave %(nothing)s",
         "No such phrase": "x",
@@ -130,7 +130,7 @@ def test_a_language_without_a_catalogue_has_the_plurals_of_cldr() -> None:
 
 
 @pytest.mark.parametrize("tag", sorted({tag.partition("_")[0] for tag in locale_identifiers()}))
-def test_every_language_can_have_own_words_by_number(tag: str, tmp_path: Path) -> None:
+def test_text_overrides_can_have_plural_forms_in_every_language(tag: str, tmp_path: Path) -> None:
     """Whatever CLDR's rule is: a catalogue's header can say it, and each number gets its form."""
     rule = Locale.parse(tag).plural_form
     forms = [form for form in ("zero", "one", "two", "few", "many", "other") if form in map(rule, range(1001))]
@@ -144,7 +144,7 @@ def test_every_language_can_have_own_words_by_number(tag: str, tmp_path: Path) -
         assert said.ngettext("%(num)d", "", number).split()[0] == rule(number), number
 
 
-def test_a_language_without_a_catalogue_can_have_own_words() -> None:
+def test_language_without_a_catalogue_can_have_text_overrides() -> None:
     own: dict[str, OverrideText] = {
         "Unsubscribe": "Disiscriviti",
         COUNTED: ["%(num)d %(sections)s", "%(num)d di %(sections)s"],

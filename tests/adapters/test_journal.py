@@ -20,7 +20,7 @@ from mailer.domain.outcomes import Reply
 OK = Reply(250, "2.0.0", "Ok")
 
 
-def test_a_successor_reads_what_was_handed_over_and_answered(tmp_path: Path) -> None:
+def test_successor_reads_transfers_and_replies(tmp_path: Path) -> None:
     journals = Journals(tmp_path)
     journal = journals.open(7, 2)
     journal.before_final_dot(1)
@@ -34,7 +34,7 @@ def test_a_successor_reads_what_was_handed_over_and_answered(tmp_path: Path) -> 
     assert not list((tmp_path / "journal").glob("*.log"))
 
 
-def test_an_answer_is_written_down_without_addresses(tmp_path: Path) -> None:
+def test_reply_is_recorded_without_addresses(tmp_path: Path) -> None:
     journals = Journals(tmp_path)
     journals.open(1, 1).after_reply(5, Reply(550, "5.1.1", "<ann@example.org>: mailbox unknown"))
     (file,) = (tmp_path / "journal").glob("*.log")
@@ -43,14 +43,14 @@ def test_an_answer_is_written_down_without_addresses(tmp_path: Path) -> None:
     assert found == JournalEvidence(frozenset(), {5: Reply(550, "5.1.1", "<…>: mailbox unknown")})
 
 
-def test_a_missing_journal_proves_something_only_where_it_would_be(tmp_path: Path) -> None:
+def test_missing_journal_is_proof_only_on_its_own_host(tmp_path: Path) -> None:
     here, elsewhere = Journals(tmp_path / "here"), Journals(tmp_path / "elsewhere")
     assert here.close_and_read(1, 1, here.worker) == JournalEvidence(), "it is made before the first message goes out"
     assert here.close_and_read(1, 1, elsewhere.worker) is None
     assert here.close_and_read(1, 1, "") is None
 
 
-def test_a_journal_from_before_the_host_went_down_proves_nothing(tmp_path: Path) -> None:
+def test_journal_from_before_a_reboot_is_no_proof(tmp_path: Path) -> None:
     journals = Journals(tmp_path)
     journals.open(1, 1).before_final_dot(5)
     before = journals.worker.replace(journals.worker.split("/")[0], f"{journals.folder_id}-another-start")
@@ -67,7 +67,7 @@ def test_closing_keeps_the_file_and_forgetting_removes_it(tmp_path: Path) -> Non
     assert not list((tmp_path / "journal").glob("*.log"))
 
 
-def test_no_dot_goes_out_when_the_lease_is_over(tmp_path: Path) -> None:
+def test_no_final_dot_after_the_lease_expired(tmp_path: Path) -> None:
     journals = Journals(tmp_path)
     journal = journals.open(1, 1)
     journal.deadline = time.monotonic() + 60
@@ -80,7 +80,7 @@ def test_no_dot_goes_out_when_the_lease_is_over(tmp_path: Path) -> None:
     assert found.final_dot_sent == {1}, "a withheld dot is taken back"
 
 
-def test_once_it_was_read_no_dot_goes_out_any_more(tmp_path: Path) -> None:
+def test_no_final_dot_after_the_journal_was_read(tmp_path: Path) -> None:
     journals = Journals(tmp_path)
     journal, unused = journals.open(1, 1), journals.open(1, 2)
     journal.before_final_dot(1)
@@ -97,7 +97,7 @@ def test_once_it_was_read_no_dot_goes_out_any_more(tmp_path: Path) -> None:
     assert found == JournalEvidence(frozenset({1}), {1: OK}), "what it hears is still written down"
 
 
-def test_a_worker_that_is_killed_leaves_what_it_wrote(tmp_path: Path) -> None:
+def test_killed_worker_leaves_its_journal(tmp_path: Path) -> None:
     script = (
         "import sys, time\nfrom pathlib import Path\nfrom mailer.adapters.journal import Journals\n"
         "journal = Journals(Path(sys.argv[1])).open(1, 1)\njournal.before_final_dot(5)\n"
@@ -147,7 +147,7 @@ def full_disk(size: int) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("room", [0, 1, 4_000, 65_535])
-def test_a_full_disk_stops_the_dot_and_spoils_no_later_line(tmp_path: Path, room: int) -> None:
+def test_full_disk_prevents_the_dot_and_corrupts_no_later_line(tmp_path: Path, room: int) -> None:
     journals = Journals(tmp_path)
     journal: Journal = journals.open(1, 1)
     journal.before_final_dot(1)

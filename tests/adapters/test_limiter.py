@@ -30,19 +30,19 @@ def drawn(limiter: Limiter, ask: TokenRequest, seconds: float) -> int:
     return count
 
 
-def test_a_new_bucket_is_empty_and_says_how_long_to_wait(limiter: Limiter) -> None:
+def test_new_bucket_is_empty_and_returns_the_waiting_time(limiter: Limiter) -> None:
     grant = limiter.acquire([TokenRequest([RateLimit("a", 10)], 5, minimum=2)])[0]
     assert grant.tokens == 0
     assert 0.15 <= grant.retry_after_seconds <= 0.2
 
 
-def test_what_is_granted_in_a_while_is_what_the_rate_says(limiter: Limiter) -> None:
+def test_granted_tokens_match_the_rate(limiter: Limiter) -> None:
     began = time.monotonic()
     count = drawn(limiter, TokenRequest([RateLimit("a", 200)], 50), 1.5)
     assert 0.9 * 200 * 1.4 < count <= 200 * (time.monotonic() - began) + 1
 
 
-def test_askers_share_a_bucket(limiter: Limiter, valkey: Valkey) -> None:
+def test_clients_share_a_bucket(limiter: Limiter, valkey: Valkey) -> None:
     counts: list[int] = []
     began = time.monotonic()
     other = Limiter(valkey.url)
@@ -59,13 +59,13 @@ def test_askers_share_a_bucket(limiter: Limiter, valkey: Valkey) -> None:
     assert sum(counts) <= 100 * (time.monotonic() - began) + 1
 
 
-def test_a_pause_saves_up_no_more_than_a_second(limiter: Limiter) -> None:
+def test_bucket_accumulates_at_most_one_second(limiter: Limiter) -> None:
     limiter.acquire([TokenRequest([RateLimit("a", 10)], 1)])
     time.sleep(2.2)
     assert limiter.acquire([TokenRequest([RateLimit("a", 10)], 100)])[0].tokens == 10
 
 
-def test_the_tightest_of_several_buckets_decides_and_the_others_keep_the_rest(limiter: Limiter) -> None:
+def test_lowest_limit_decides_and_other_buckets_keep_the_rest(limiter: Limiter) -> None:
     wide, tight = RateLimit("wide", 1000), RateLimit("tight", 5)
     limiter.acquire([TokenRequest([wide, tight], 1)])
     time.sleep(1.1)
@@ -73,7 +73,7 @@ def test_the_tightest_of_several_buckets_decides_and_the_others_keep_the_rest(li
     assert limiter.acquire([TokenRequest([wide], 500)])[0].tokens == 500
 
 
-def test_who_asks_ahead_has_a_turn_and_the_others_wait_for_it(limiter: Limiter) -> None:
+def test_borrowed_tokens_delay_later_requests(limiter: Limiter) -> None:
     limits = [RateLimit("a", 5)]
     assert limiter.acquire([TokenRequest(limits, 1)])[0].tokens == 0, "somebody takes all there is"
     assert limiter.acquire([TokenRequest(limits, 50, may_borrow=True)])[0].tokens == 5, (
@@ -87,7 +87,7 @@ def test_who_asks_ahead_has_a_turn_and_the_others_wait_for_it(limiter: Limiter) 
     assert 1.0 < later.retry_after_seconds <= 1.2, "until that is made good"
 
 
-def test_what_was_not_used_comes_back(limiter: Limiter) -> None:
+def test_unused_tokens_are_released(limiter: Limiter) -> None:
     ask = TokenRequest([RateLimit("a", 20)], 20)
     limiter.acquire([ask])
     time.sleep(1.1)

@@ -87,7 +87,7 @@ class Fragment(HTMLParser):
 
 
 @given(MARKDOWN)
-def test_nothing_but_the_allowed_tags_and_safe_links_comes_out(source: str) -> None:
+def test_output_has_only_allowed_tags_and_safe_links(source: str) -> None:
     fragment = Fragment(to_html(source))
     assert set(fragment.tags) <= ALLOWED
     for tag, name, value in fragment.attributes:
@@ -112,7 +112,7 @@ def test_markdown_as_html() -> None:
     assert to_html("`ina@example.org`") == "<p>ina@example.org</p>\n"
 
 
-def test_unknown_html_is_shown_as_typed_and_unsafe_links_stay_words() -> None:
+def test_unknown_html_and_unsafe_links_become_text() -> None:
     assert to_html("<script>x</script>") == "<p>&lt;script&gt;x&lt;/script&gt;</p>\n"
     assert "href" not in to_html("[x](javascript:alert) [y](/inner) [z](data:text/html,x)")
 
@@ -153,12 +153,12 @@ def test_lines_are_wrapped_as_the_standard_library_does(line: str, width: int) -
     assert wrap(line, width) == expected
 
 
-def test_a_blank_that_does_not_break_survives() -> None:
+def test_no_break_space_is_kept() -> None:
     assert to_text("5\u00a0%") == "5\u00a0%"
     assert re.search("5(\u00a0|&nbsp;)%", to_html("5\u00a0%"))
 
 
-def test_too_long_and_too_deep() -> None:
+def test_long_and_deep_texts_are_refused() -> None:
     for render in (to_html, to_text):
         with pytest.raises(TooLong):
             render("x" * (MAX_LENGTH + 1))
@@ -205,7 +205,7 @@ def test_what_is_a_link(url: str, fine: bool) -> None:
         ("[by ina@example.org](https://example.org/)", []),
     ],
 )
-def test_a_mail_address_that_is_written_out_is_a_link(source: str, found: list[str]) -> None:
+def test_plain_email_address_becomes_a_link(source: str, found: list[str]) -> None:
     assert re.findall(r'<a href="mailto:([^"]+)">\1</a>', to_html(source)) == found
     assert to_html(source).count("mailto:") == len(found)
     for address in found:

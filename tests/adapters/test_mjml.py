@@ -122,7 +122,7 @@ def in_one_section(one: EditionStory) -> EditionContent:
 
 @settings(max_examples=min(150, settings().max_examples))
 @given(PRINTABLE, PRINTABLE, PRINTABLE.filter(lambda path: is_allowed_link(f"https://example.org/{path}")))
-def test_every_character_arrives_in_attributes_and_text(alt: str, subject: str, path: str) -> None:
+def test_every_character_is_preserved_in_attributes_and_text(alt: str, subject: str, path: str) -> None:
     picture = EditionPicture("https://pictures.example.org/1.jpg", 1184, 790, alt)
     told = story(picture=picture, headline=subject, link=f"https://example.org/{path}")
     page = Page(RENDERER.render(replace(in_one_section(told), subject=subject)).html)
@@ -146,7 +146,7 @@ def test_every_character_arrives_in_attributes_and_text(alt: str, subject: str, 
         "&#233; &amp; <b>",
     ],
 )
-def test_words_that_the_mjml_renderer_would_corrupt(words: str) -> None:
+def test_text_that_mjml_would_corrupt_is_preserved(words: str) -> None:
     page = Page(to_html_of_image(words))
     assert page.attributes("img", "alt") == page.attributes("img", "title") == [words]
     assert page.attributes("a", "title") == [words]
@@ -162,7 +162,7 @@ def to_html_of_image(words: str) -> str:
 
 @given(st.text(st.characters(categories=["Cc"]), min_size=1, max_size=5))
 @settings(max_examples=50)
-def test_control_characters_never_arrive(controls: str) -> None:
+def test_control_characters_are_removed(controls: str) -> None:
     picture = EditionPicture("https://pictures.example.org/1.jpg", 1184, 790, f"a{controls}b")
     rendered = RENDERER.render(in_one_section(story(picture=picture, headline=f"a{controls}b")))
     (_, alt) = Page(rendered.html).attributes("img", "alt")
@@ -182,7 +182,7 @@ def test_deep_and_long_texts_are_refused_before_they_reach_the_renderer() -> Non
         RENDERER.render(edition(newsletter="x" * 3_000_000))
 
 
-def test_what_looks_like_markup_stays_words() -> None:
+def test_text_like_markup_is_escaped() -> None:
     nasty = '</mj-text><mj-include path="x"/><script>alert(1)</script>{{ 7 * 7 }} %(x)s'
     told = story(headline=nasty, body=nasty, contacts=(nasty,), datelines=(Dateline(nasty),))
     content = replace(
@@ -199,7 +199,7 @@ def test_what_looks_like_markup_stays_words() -> None:
 
 
 @pytest.mark.parametrize("url", ["javascript:alert(1)", "/relative", "data:text/html,x", "https://", "//x.org"])
-def test_a_link_that_is_none_is_refused(url: str) -> None:
+def test_invalid_link_is_refused(url: str) -> None:
     with pytest.raises(UnsafeLink):
         RENDERER.render(in_one_section(story(link=url)))
 
@@ -215,7 +215,7 @@ def test_a_colour_cannot_carry_css() -> None:
     assert "#f2efe9" in html  # the default ground, for three digits are not expanded by every client
 
 
-def test_nothing_is_loaded_but_the_pictures() -> None:
+def test_only_pictures_are_loaded() -> None:
     html = RENDERER.render(edition()).html
     assert not re.search(r"@import|<link|<script|url\(|fonts\.googleapis", html)
     assert all((src or "").startswith("https://pictures.example.org/") for src in Page(html).attributes("img", "src"))
@@ -244,7 +244,7 @@ def test_html_and_text_have_the_same_links() -> None:
 
 
 @pytest.mark.parametrize("language", ["en", "fr", "sr-Cyrl", "ar", "tr"])
-def test_slots_come_through_and_the_readers_own_end_their_lines(language: str) -> None:
+def test_slots_are_preserved_and_reader_slots_end_their_lines(language: str) -> None:
     way = "rtl" if language == "ar" else "ltr"
     rendered = RENDERER.render(edition(language=language, direction=way))
     for slot in (NAME, ADDRESS):
@@ -255,7 +255,7 @@ def test_slots_come_through_and_the_readers_own_end_their_lines(language: str) -
 
 
 @pytest.mark.parametrize(("sections", "widths"), [(0, set()), (1, {"100"}), (2, {"50"}), (5, {"50"})])
-def test_the_contents_fill_the_page_and_are_left_out_for_a_single_story(sections: int, widths: set[str]) -> None:
+def test_contents_list_is_omitted_for_a_single_story(sections: int, widths: set[str]) -> None:
     several = [EditionSection(f"s{n}", f"Title {n}", "en", (story(n), story(10 + n))) for n in range(sections)]
     rendered = RENDERER.render(edition(*several) if several else in_one_section(story()))
     assert ("In this issue" in rendered.html) is ("In this issue" in rendered.text) is bool(several)
@@ -287,7 +287,7 @@ def test_the_frame_of_the_document() -> None:
     assert "12–14 July 2026 · Mirova, Selvania" in html and "30 September 2026" in html
 
 
-def test_right_to_left_turns_everything() -> None:
+def test_right_to_left_mirrors_the_layout() -> None:
     told = story(language="ar", headline="ميثاق", body="نهر")
     content = edition(
         EditionSection("news", "أخبار", "ar", (told, told), "#0b5566"),
@@ -304,7 +304,7 @@ def test_right_to_left_turns_everything() -> None:
     assert "30 سبتمبر 2026" in html
 
 
-def test_a_story_in_another_language_says_so_and_is_marked() -> None:
+def test_fallback_story_is_labelled_and_has_its_language() -> None:
     told = story(language="ar", is_fallback=True, headline="ميثاق", body="نهر")
     rendered = RENDERER.render(in_one_section(told))
     label = "This story is not yet available in English. You are reading it in Arabic."
@@ -337,7 +337,7 @@ def test_a_full_edition_is_not_clipped(alphabet: str) -> None:
     assert "&#1" not in rendered.html  # real letters, one or two bytes each
 
 
-def test_the_text_part_reads_well() -> None:
+def test_text_part_is_readable() -> None:
     told = story(body="Sentence with many words. " * 20)
     text = RENDERER.render(edition(EditionSection("news", "News", "en", (told, story(2)), "#0b5566"))).text
     assert all(len(line) <= 72 or "://" in line for line in text.splitlines())
@@ -358,7 +358,7 @@ def test_a_translation_is_text_and_not_markup(tmp_path: Path) -> None:
     assert "<b>Plus</b> & plus" in rendered.text
 
 
-def test_a_newsletters_own_words_are_in_both_parts_and_text() -> None:
+def test_text_overrides_are_in_html_and_text() -> None:
     rendered = RENDERER.render(edition(text_overrides={"Unsubscribe": "Leave <us>"}))
     assert "Leave &lt;us&gt;" in rendered.html and "Leave <us> <https://" in rendered.text
     assert "Unsubscribe" not in rendered.html + rendered.text
@@ -372,7 +372,7 @@ SEVERAL = [
 
 @given(st.sets(st.integers(1, 4), min_size=1))
 @settings(max_examples=15)
-def test_an_edition_cut_from_the_sheet_is_what_its_own_mjml_gives(chosen: set[int]) -> None:
+def test_edition_cut_from_variants_equals_its_own_rendering(chosen: set[int]) -> None:
     content = edition(*SEVERAL, unfollowed_sections=())
     sheet = RENDERER.render_language(content)
     keys = {f"s{number}" for number in chosen}
@@ -399,7 +399,7 @@ def test_an_edition_cut_from_the_sheet_is_what_its_own_mjml_gives(chosen: set[in
     )
 
 
-def test_the_page_is_the_edition_without_its_reader() -> None:
+def test_web_view_equals_the_edition_without_personal_data() -> None:
     content = edition(*SEVERAL)
     nobody = replace(
         content,
@@ -414,7 +414,7 @@ def test_the_page_is_the_edition_without_its_reader() -> None:
     assert RENDERER.render(content).web_view_html == page
 
 
-def test_a_links_arrow_stays_with_its_last_word() -> None:
+def test_link_arrow_does_not_wrap_alone() -> None:
     html = RENDERER.render(edition()).html
     assert re.search(r"Read more\s?(&nbsp;|\u00a0)→</a>", html)
     assert "Read more →" not in html

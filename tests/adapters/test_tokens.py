@@ -14,7 +14,7 @@ _SUBSCRIBER = st.integers(1, 2**63 - 1)
 
 
 @given(st.sampled_from(Purpose), _ISSUE, _SUBSCRIBER)
-def test_a_token_is_22_characters_and_opens_for_its_purpose_alone(
+def test_token_has_22_characters_and_is_valid_only_for_its_purpose(
     purpose: Purpose, issue: int, subscriber: int
 ) -> None:
     token = TOKENS.make_link_token(purpose, issue, subscriber)
@@ -69,7 +69,7 @@ def test_tokens_of_earlier_keys_are_read_and_new_ones_made_with_the_first() -> N
 
 
 @given(st.sampled_from(Purpose), _ISSUE, _SUBSCRIBER, st.integers(0, 21), st.characters(codec="ascii"))
-def test_a_changed_token_opens_nothing(purpose: Purpose, issue: int, subscriber: int, at: int, other: str) -> None:
+def test_modified_token_is_invalid(purpose: Purpose, issue: int, subscriber: int, at: int, other: str) -> None:
     token = TOKENS.make_link_token(purpose, issue, subscriber)
     changed = token[:at] + other + token[at + 1 :]
     if changed != token:
@@ -77,7 +77,7 @@ def test_a_changed_token_opens_nothing(purpose: Purpose, issue: int, subscriber:
 
 
 @given(st.sampled_from(Purpose), st.text(max_size=40) | st.from_regex(r"[A-Za-z0-9_-]{22}", fullmatch=True))
-def test_made_up_tokens_open_nothing(purpose: Purpose, text: str) -> None:
+def test_random_tokens_are_invalid(purpose: Purpose, text: str) -> None:
     assert TOKENS.read_link_token(purpose, text) is None
     assert TOKENS.read_mail_token(purpose, text) is None
 
@@ -91,7 +91,7 @@ def test_sql_computes_the_same_address_hash(database: Database) -> None:
             assert found == TOKENS.address_hash(address)
 
 
-def test_address_hashes_outlive_a_change_of_keys_and_need_the_key() -> None:
+def test_address_hashes_survive_key_rotation_and_need_the_key() -> None:
     before, after = Tokens(["o" * 32]), Tokens(["n" * 32, "o" * 32])
     assert before.address_hash("ann@example.org") == after.address_hash("ann@example.org")
     assert Tokens(["n" * 32]).address_hash("ann@example.org") != before.address_hash("ann@example.org")

@@ -43,7 +43,7 @@ def test_each_kind_is_a_folder() -> None:
 
 @pytest.mark.parametrize("language", ["en", "fr", "ar"])
 @pytest.mark.parametrize("kind", TransactionalEmailKind)
-def test_both_bodies_say_the_same(kind: TransactionalEmailKind, language: str) -> None:
+def test_html_and_text_have_the_same_content(kind: TransactionalEmailKind, language: str) -> None:
     rendered = RENDERER.render(email(kind, language))
     body = rendered.html.partition("<body")[2]
     main = re.search(r"<h1.*?</a></p>", body, re.DOTALL)
@@ -57,7 +57,7 @@ def test_both_bodies_say_the_same(kind: TransactionalEmailKind, language: str) -
     assert 'href="https://news.example.org/k/1?a=b&amp;c=d"' in main[0]
 
 
-def test_the_first_paragraph_stands_beside_the_subject() -> None:
+def test_first_paragraph_is_the_preview_text() -> None:
     rendered = RENDERER.render(email(TransactionalEmailKind.confirm))
     assert rendered.subject == "Please confirm your subscription: Rain & Rivers <weekly>"
     lead = "Someone, probably you, asked us to send Rain &amp; Rivers &lt;weekly&gt; to this address."
@@ -65,7 +65,7 @@ def test_the_first_paragraph_stands_beside_the_subject() -> None:
     assert "One more step" in rendered.html and "One more step" not in rendered.subject
 
 
-def test_sections_are_named_only_where_there_are_any() -> None:
+def test_sections_are_listed_only_if_there_are_any() -> None:
     assert (
         "You will receive these sections: Water and rivers and Health."
         in RENDERER.render(email(TransactionalEmailKind.welcome)).text

@@ -30,11 +30,11 @@ def kept(tree: Tree, names: frozenset[str]) -> str:
 
 
 @given(TREES, st.frozensets(NAMES))
-def test_a_cut_has_the_parts_of_its_names_and_no_mark(tree: Tree, names: frozenset[str]) -> None:
+def test_variant_has_the_named_parts_and_no_markers(tree: Tree, names: frozenset[str]) -> None:
     assert VariantDocument(marked(tree)).select(names) == kept(tree, names)
 
 
-def test_a_template_marks_parts_and_cannot_forget_to_end_one() -> None:
+def test_template_markers_are_always_closed() -> None:
     environment = Environment(autoescape=True)
     environment.globals["part"] = mark_part
     source = "{% for n in [1, 2] %}{% call part('section', n) %}<b>{{ n }} {{ word }}</b>{% endcall %}{% endfor %}"

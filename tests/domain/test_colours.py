@@ -32,13 +32,13 @@ def pairs(colours: Palette) -> list[tuple[str, str]]:
 
 
 @given(THEME, st.lists(COLOUR, max_size=4).map(tuple))
-def test_all_words_can_be_read(theme: Theme, sections: tuple[str, ...]) -> None:
+def test_all_text_has_enough_contrast(theme: Theme, sections: tuple[str, ...]) -> None:
     for words, surface in pairs(palette(theme, sections)):
         assert contrast_ratio(words, surface) >= MIN_CONTRAST
 
 
 @given(COLOUR, COLOUR)
-def test_a_colour_that_can_be_read_stays(colour: str, surface: str) -> None:
+def test_colour_with_enough_contrast_is_unchanged(colour: str, surface: str) -> None:
     assert (ensure_contrast(colour, surface) == colour) == (contrast_ratio(colour, surface) >= MIN_CONTRAST)
 
 
@@ -53,7 +53,7 @@ def test_known_contrasts() -> None:
 
 
 @given(st.text(max_size=30))
-def test_what_is_no_colour_gives_way(text: str) -> None:
+def test_invalid_colour_is_replaced(text: str) -> None:
     colours = palette(Theme(accent=text, surface=text), (text,))
     used = (colours.surface, colours.accent.fill, colours.sections[0].fill)
     assert all(re.fullmatch("#[0-9a-fA-F]{6}", colour) for colour in used)

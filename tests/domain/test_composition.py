@@ -83,7 +83,7 @@ def test_an_edition_in_its_own_language() -> None:
     assert made.reply_to == "lumen@example.org", "answers go to the sender where nothing else is said"
 
 
-def test_a_story_that_falls_back_says_in_which_language_it_is() -> None:
+def test_fallback_story_has_its_language() -> None:
     made = material([(0, ["en", "sr-Latn"]), (0, ["en"])]).compose("bs", 1, LINKS)
     assert [(story.language, story.is_fallback) for story in made.sections[0].stories] == [
         ("sr-Latn", True),
@@ -93,7 +93,7 @@ def test_a_story_that_falls_back_says_in_which_language_it_is() -> None:
     assert made.sections[0].stories[0].picture.alt == "Alt 0 sr-Latn"
 
 
-def test_a_story_is_left_out_where_the_issue_says_so() -> None:
+def test_story_is_omitted_by_policy() -> None:
     made = material([(0, ["en"]), (0, ["bs"]), (1, ["en"])], MissingTranslationPolicy.omit).compose("bs", 0b11, LINKS)
     assert [story.headline for section in made.sections for story in section.stories] == ["Headline 1 bs"]
     assert made.unfollowed_sections == (), "a section with nothing to show is not offered either"
@@ -105,7 +105,7 @@ def test_sections_stand_in_printing_order_and_those_not_followed_are_named() -> 
     assert made.unfollowed_sections == ("Rubrika 1",)
 
 
-def test_a_title_without_the_language_says_which_it_is_in() -> None:
+def test_fallback_title_has_its_language() -> None:
     made = material([(0, ["ar"])]).compose("ar", 1, LINKS)
     assert made.direction == "rtl"
     assert (made.sections[0].title, made.sections[0].language) == ("Section 0", "en")

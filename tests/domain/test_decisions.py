@@ -50,7 +50,7 @@ def test_each_outcome_has_its_state(outcome: Outcome, state: DeliveryState, atte
     assert (found.due_at is not None) == (state is DeliveryState.pending)
 
 
-def test_every_outcome_is_ruled_on() -> None:
+def test_every_outcome_has_a_decision() -> None:
     assert {ruled(outcome).state for outcome in Outcome} <= set(DeliveryState)
 
 
@@ -60,13 +60,13 @@ def test_only_a_bad_address_is_suppressed() -> None:
     ]
 
 
-def test_a_full_mailbox_fails_for_good_only_when_the_relay_says_so() -> None:
+def test_full_mailbox_fails_permanently_only_with_a_5yz_reply() -> None:
     assert ruled(Outcome.MAILBOX_FULL, Reply(552, "5.2.2", "full")).state is DeliveryState.failed
     assert ruled(Outcome.MAILBOX_FULL, Reply(452, "4.2.2", "full")).state is DeliveryState.pending
 
 
 @pytest.mark.parametrize("outcome", [Outcome.DEFERRED, Outcome.MAILBOX_FULL])
-def test_what_is_only_ever_deferred_is_given_up_after_days_of_waiting(outcome: Outcome) -> None:
+def test_deferred_delivery_is_given_up_after_the_queue_lifetime(outcome: Outcome) -> None:
     reply = Reply(451, "4.3.0", "busy")
     last = next(n for n in range(1, 1000) if time_in_queue(n, RETRY) >= GIVE_UP)
     assert ruled(outcome, reply, last - 1).state is DeliveryState.pending
@@ -77,7 +77,7 @@ def test_what_is_only_ever_deferred_is_given_up_after_days_of_waiting(outcome: O
 
 
 @given(st.integers(1, 100), st.integers(1, 14_400))
-def test_waiting_is_known_from_the_attempts(attempts: int, seconds: int) -> None:
+def test_waiting_time_is_derived_from_the_attempts(attempts: int, seconds: int) -> None:
     class Middle(random.Random):
         def uniform(self, a: float, b: float) -> float:
             return (a + b) / 2
@@ -89,22 +89,20 @@ def test_waiting_is_known_from_the_attempts(attempts: int, seconds: int) -> None
 
 
 @pytest.mark.parametrize("outcome", [Outcome.NOT_SENT, Outcome.RELAY_UNAVAILABLE, Outcome.SENDER_REJECTED])
-def test_what_was_never_tried_is_not_given_up(outcome: Outcome) -> None:
+def test_unattempted_delivery_is_not_given_up(outcome: Outcome) -> None:
     found = ruled(outcome, attempts=1000, detail="connection refused")
     assert (found.state, found.counts_as_attempt) == (DeliveryState.pending, False)
 
 
 @given(st.integers(1, 40_000), st.integers(1, 14_400), st.randoms(use_true_random=False))
-def test_waiting_doubles_from_the_first_to_hours_and_is_spread(
-    attempts: int, seconds: int, chance: random.Random
-) -> None:
+def test_backoff_doubles_with_jitter(attempts: int, seconds: int, chance: random.Random) -> None:
     first = timedelta(seconds=seconds)
     middle = min(timedelta(hours=4), first * 2 ** min(attempts - 1, 16))
     wait = jittered_backoff(attempts, first, chance)
     assert middle * 0.8 <= wait <= middle * 1.2
 
 
-def test_deliveries_deferred_together_do_not_come_back_together() -> None:
+def test_jitter_spreads_retries() -> None:
     chance = random.Random(1)
     assert len({jittered_backoff(3, RETRY, chance) for _ in range(100)}) == 100
 
@@ -125,7 +123,7 @@ def test_deliveries_deferred_together_do_not_come_back_together() -> None:
         (True, Reply(354, "", "go ahead"), DeliveryState.uncertain, False),
     ],
 )
-def test_a_journal_is_read_as_the_worker_would_have_ruled(
+def test_journal_gives_the_same_decision_as_the_worker(
     handed: bool, reply: Reply | None, state: DeliveryState, suppressed: bool
 ) -> None:
     found = decide_from_journal(handed, reply, NOW, RETRY)

@@ -14,7 +14,7 @@ def notice(said: str, action: str = "failed") -> bytes:
     ).encode()
 
 
-def test_a_word_of_any_length_is_read_at_once() -> None:
+def test_long_words_are_read_in_linear_time() -> None:
     # A million letters and no sign: what looks for an address from each of them takes half an hour.
     found = parse_dsn(notice("550 <ann@example.org> unknown " + "x" * 1_000_000))
     assert found
@@ -23,7 +23,7 @@ def test_a_word_of_any_length_is_read_at_once() -> None:
     assert len(found.reply) < 400
 
 
-def test_what_cannot_be_printed_is_left_out() -> None:
+def test_unprintable_characters_are_removed() -> None:
     found = parse_dsn(notice("550 no\0such \x1b[2Juser", "fai\x1bled"))
     assert found
     assert found.reply == "5.1.1 550 no such [2Juser"
@@ -39,5 +39,5 @@ def test_what_cannot_be_printed_is_left_out() -> None:
     ],
     ids=["multiparts", "mails", "boundaries"],
 )
-def test_what_cannot_be_taken_apart_is_no_notice(nested: str) -> None:
+def test_unparsable_message_is_not_a_notification(nested: str) -> None:
     assert parse_dsn(nested.encode()) is None

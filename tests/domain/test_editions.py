@@ -49,20 +49,20 @@ def test_a_story_falls_back_by_the_chain_of_the_editions_language() -> None:
     assert language_shown(story(), "bs", by_chain) is None
 
 
-def test_a_story_without_the_language_is_left_out_where_the_issue_says_so() -> None:
+def test_untranslated_story_is_omitted_by_policy() -> None:
     for policy in (MissingTranslationPolicy.omit, MissingTranslationPolicy.block):
         assert language_shown(story("en", "hr"), "bs", rules(policy)) is None
         assert language_shown(story("en", "bs"), "bs", rules(policy)) == "bs"
 
 
-def test_a_section_is_shown_when_one_of_its_stories_is() -> None:
+def test_section_is_shown_if_any_story_is() -> None:
     stories = [story("en", bit=0), story("bs", bit=0), story("en", bit=3), story("bs", "en", bit=61)]
     assert section_bits(sections_shown(stories, "bs", rules(MissingTranslationPolicy.omit))) == [0, 61]
     assert section_bits(sections_shown(stories, "bs", rules(MissingTranslationPolicy.fallback))) == [0, 3, 61]
     assert sections_shown([], "bs", rules(MissingTranslationPolicy.fallback)) == 0
 
 
-def test_what_blocks_is_every_gap_in_a_language_of_the_issue() -> None:
+def test_every_missing_translation_blocks_by_policy() -> None:
     stories = [
         StoryLanguages(7, 0, frozenset({"en", "bs"})),
         StoryLanguages(8, 1, frozenset({"sr-Latn", "fr"})),
@@ -89,7 +89,7 @@ def test_a_mask_is_the_sum_of_its_bits(mask: int) -> None:
     assert sum(1 << bit for bit in found) == mask
 
 
-def test_who_follows_everything_follows_each_section_there_can_be() -> None:
+def test_all_sections_mask_contains_every_section() -> None:
     assert section_bits(ALL_SECTIONS) == list(range(62))
 
 

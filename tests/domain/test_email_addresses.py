@@ -15,12 +15,12 @@ from mailer.domain.email_addresses import masked, to_smtp
         ('"a@b"@example.org', '"a@b"@example.org', False),
     ],
 )
-def test_an_address_travels_with_an_ascii_domain(address: str, wire: str, smtputf8: bool) -> None:
+def test_domain_is_converted_to_ascii(address: str, wire: str, smtputf8: bool) -> None:
     assert to_smtp(address) == (wire, smtputf8)
 
 
 @pytest.mark.parametrize("address", ["", "ann", "@example.org", "ann@", "ann@пример..example", "ann@-й-.example"])
-def test_what_is_no_address_is_refused(address: str) -> None:
+def test_invalid_address_is_refused(address: str) -> None:
     with pytest.raises(ValueError, match="“"):
         to_smtp(address)
 

@@ -58,7 +58,7 @@ def field(message: bytes, name: str) -> bytes:
     return b"\r\n".join(value)
 
 
-def test_each_header_stands_once() -> None:
+def test_every_header_occurs_once() -> None:
     message = parsed(raw())
     names = [name.lower() for name in message]
     assert len(names) == len(set(names))
@@ -103,7 +103,7 @@ def test_feedback_is_grouped_by_four_values_that_name_no_person() -> None:
     assert field(ann, "Feedback-ID") == field(bea, "Feedback-ID") == b"7:sr-Latn:lumen-basin:quarterlylumenb"
 
 
-def test_answers_go_to_the_sender_unless_another_address_is_given() -> None:
+def test_reply_to_is_the_sender_unless_set() -> None:
     assert field(raw(), "Reply-To") == b"answers@example.org"
     for reply_to in ("", ORIGIN.sender_address):
         message = raw(replace(ORIGIN, reply_to=reply_to))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from mailer.domain.issue_slugs import short_title, unique_slugs
 
 
-def test_numbers_become_words_of_an_address() -> None:
+def test_numbers_become_slugs() -> None:
     made = unique_slugs(
         [(1, "2026/3"), (2, "№ 12"), (3, "Été 2026"), (4, "١٢/٣"), (5, "–"), (6, "2026-3"), (7, "A_B.xml")]
     )
@@ -23,7 +23,7 @@ def test_numbers_become_words_of_an_address() -> None:
 
 
 @given(st.dictionaries(st.integers(1, 10**6), st.text(max_size=12), max_size=20))
-def test_no_two_issues_share_an_address(numbers: dict[int, str]) -> None:
+def test_slugs_are_unique(numbers: dict[int, str]) -> None:
     made = unique_slugs(numbers.items())
     assert made.keys() == numbers.keys()
     assert len(set(made.values())) == len(made)
@@ -44,7 +44,7 @@ def test_no_two_issues_share_an_address(numbers: dict[int, str]) -> None:
         ("Nine – The Quarterly 2026/2", "Nine – The Quarterly 2026/2"),
     ],
 )
-def test_a_title_leaves_out_what_the_page_says_anyway(subject: str, shown: str) -> None:
+def test_title_omits_what_the_page_already_shows(subject: str, shown: str) -> None:
     assert short_title(subject, "The Quarterly", "2026/3") == shown
 
 

@@ -13,13 +13,13 @@ from mailer.domain.states import DeliveryState
 NOW = datetime(2026, 9, 30, 12, tzinfo=UTC)
 
 
-def test_what_the_lines_say() -> None:
+def test_lines_are_parsed() -> None:
     found = read_journal("D 1\nD 2\nA 1 250 2.0.0 Ok: queued as D 7\nD 3\nW 3\nA 2 451\n")
     assert found.final_dot_sent == {1, 2}
     assert found.replies == {1: Reply(250, "2.0.0", "Ok: queued as D 7"), 2: Reply(451, "", "")}
 
 
-def test_a_line_cut_short_counts_for_nothing() -> None:
+def test_truncated_line_is_ignored() -> None:
     assert read_journal("D 1\nD 2").final_dot_sent == {1}
     assert read_journal("D 12\nA 12 25").replies == {}
     assert read_journal("D 12\nA 12 250 2.0.0 O").replies == {}
@@ -27,7 +27,7 @@ def test_a_line_cut_short_counts_for_nothing() -> None:
     assert read_journal("") == read_journal("D") == read_journal("D ")
 
 
-def test_nonsense_is_passed_over() -> None:
+def test_invalid_lines_are_ignored() -> None:
     assert read_journal("\nD x\nZ 1\nD 1?\nD 4\n�\n").final_dot_sent == {4}
 
 
@@ -44,9 +44,7 @@ _FATES = st.one_of(st.just("withheld"), st.just("silence"), _REPLIES)
     st.dictionaries(st.integers(1, 10**12), _FATES, min_size=1, max_size=8),
     st.data(),
 )
-def test_wherever_a_journal_is_cut_nothing_that_may_have_gone_out_is_sent_again(
-    fates: dict[int, str | Reply], data: st.DataObject
-) -> None:
+def test_truncated_journal_never_causes_a_resend(fates: dict[int, str | Reply], data: st.DataObject) -> None:
     # As a worker writes it: answers come later than the dot, in any order among the other messages.
     steps: dict[int, list[str]] = {}
     for key, fate in fates.items():

@@ -29,12 +29,12 @@ def script(tag: str) -> str | None:
         ("zh-hant-tw", "zh-Hant-TW"),
     ],
 )
-def test_tags_have_one_spelling(written: str, tag: str) -> None:
+def test_tags_are_canonicalized(written: str, tag: str) -> None:
     assert canonical_tag(written) == tag
 
 
 @pytest.mark.parametrize("written", ["", " ", "english", "x", "xx-yy-zz-1", "e n", "sr-Latn-Latn", "qqqq", "und", "é"])
-def test_what_is_no_language_is_refused(written: str) -> None:
+def test_invalid_language_is_refused(written: str) -> None:
     with pytest.raises(InvalidLanguageTag, match="“"):
         canonical_tag(written)
 
@@ -42,7 +42,7 @@ def test_what_is_no_language_is_refused(written: str) -> None:
 @given(st.text(max_size=12) | st.from_regex(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{1,8}){0,3}", fullmatch=True))
 @example("x-private")
 @example("en-u-hc-h12")
-def test_a_tag_is_refused_or_has_one_spelling(written: str) -> None:
+def test_any_tag_is_refused_or_canonicalized(written: str) -> None:
     try:
         tag = canonical_tag(written)
     except InvalidLanguageTag:
@@ -117,7 +117,7 @@ def test_choosing(wanted: list[str], offered: list[str], language: str, why: str
     assert (choice.language, choice.reason, choice.wanted) == (language, why, through)
 
 
-def test_nothing_fits() -> None:
+def test_no_language_matches() -> None:
     assert choose_language(["de"], ["fr"], CHAINS, "en") is None
     assert choose_language(["de"], [], CHAINS, "en") is None
 
@@ -144,7 +144,7 @@ def test_a_choice_is_on_offer_and_the_readers_own_list_comes_first(
 
 
 @given(_LIST, _LIST, _CHAINS, _TAG, _LIST)
-def test_preferences_after_the_one_that_is_served_change_nothing(
+def test_later_preferences_do_not_change_the_choice(
     wanted: list[str], offered: list[str], chains: dict[str, list[str]], default: str, more: list[str]
 ) -> None:
     choice = choose_language(wanted, offered, chains, default)

@@ -12,7 +12,7 @@ def test_the_nearest_text_is_shown_with_its_own_language() -> None:
     assert localize({}, "ar", {}, "en") == LocalizedText("", "ar")
 
 
-def test_pages_speak_languages_that_have_a_catalogue() -> None:
+def test_page_language_has_a_catalogue() -> None:
     assert ui_languages(["fr-CH", "sr", "pt", "fr", "sr-Latn"]) == ("fr", "sr-Cyrl", "sr-Latn")
     assert ui_language(["sr-Latn-BA"], ["en", "sr-Latn"], {}, "en") == "sr-Latn"
     assert ui_language(["bs"], ["en", "hr"], CHAINS, "en") == "hr"

@@ -131,7 +131,7 @@ def test_any_body_with_any_values_arrives_as_it_was(text: str, html: str, values
 @example("", "", "Здраво")
 @example("ж" * 90, "ж" * 90, "Здраво")
 @example("a" * 75 + ".", "." + "a" * 75, "Hello")
-def test_who_has_no_name_gets_the_same_without_the_greeting(before: str, behind: str, hello: str) -> None:
+def test_without_a_name_only_the_greeting_is_missing(before: str, behind: str, hello: str) -> None:
     edge, name = marker("0a1b2c", GREETING_BOUNDARY), WORDS["name"]
     texts = before, f"\n{hello}, {name}\n", behind
     pages = f"<b>{before}</b>", f"\n<p>{hello}, {name}</p>\n", f"<b>{behind}</b>"
@@ -151,7 +151,7 @@ def test_who_has_no_name_gets_the_same_without_the_greeting(before: str, behind:
 
 
 @given(_BODY.filter(lambda body: not any(word in body for word in MARKERS)))
-def test_without_slots_not_even_a_blank_changes(body: str) -> None:
+def test_message_without_slots_is_unchanged(body: str) -> None:
     message = parsed(filled(compiled(body, body), {"to": "ann@example.org"}))
     expected = re.sub(r"\r\n|\r|\n", "\r\n", body if body.endswith("\n") else body + "\n")
     assert part(message, "plain") == expected
@@ -188,7 +188,7 @@ def test_text_comes_first_and_latin_text_stays_legible() -> None:
 
 @given(_BODY, _BODY)
 @settings(max_examples=min(100, settings().max_examples))
-def test_packing_for_storage_loses_nothing(text: str, html: str) -> None:
+def test_serialization_is_lossless(text: str, html: str) -> None:
     template = compiled(text, html)
     assert CompiledMessage.deserialize(*template.serialize()) == template
     assert template.size == len(template.serialize()[0])
@@ -225,7 +225,7 @@ def test_a_subject_in_any_script_arrives_as_it_was(subject: str) -> None:
 
 
 @pytest.mark.parametrize("mark", ["\r", "\n", "\r\nBcc: all@example.org", "\x00", "\x1b", "\x7f", "\x85", "\u2028"])
-def test_a_header_cannot_be_broken_out_of(mark: str) -> None:
+def test_header_injection_is_impossible(mark: str) -> None:
     with pytest.raises(UnsafeHeader, match="Subject"):
         header_text(f"News{mark}", "Subject")
     with pytest.raises(UnsafeHeader, match="To"):
@@ -252,7 +252,7 @@ def test_whoever_it_names_a_mailbox_has_one_address(name: str) -> None:
     assert str(make_header(decode_header(shown))) == " ".join(name.split())
 
 
-def test_an_address_outside_ascii_stays_as_it_is() -> None:
+def test_non_ascii_address_is_unchanged() -> None:
     assert mailbox("Грета", "грета@example.org", "To").endswith("<грета@example.org>".encode())
     assert mailbox("", "ann@example.org") == b"ann@example.org"
 

@@ -26,7 +26,7 @@ def test_the_sample() -> None:
     assert set(made.fallbacks) <= set(made.languages)
 
 
-def test_the_least_there_can_be() -> None:
+def test_minimal_settings() -> None:
     made = read_newsletter(LEAST)
     assert made.languages == ["en", "sr-Latn"], "tags have one spelling"
     assert made.names == {"en": "Lumen"}
@@ -34,7 +34,7 @@ def test_the_least_there_can_be() -> None:
     assert (made.reply_to, made.website, made.sections) == ("", "", [])
 
 
-def test_a_sender_outside_ascii_is_kept_as_mail_carries_it() -> None:
+def test_non_ascii_sender_domain_is_converted() -> None:
     made = read_newsletter(LEAST.replace("lumen@example.org", "lumen@пример.org"))
     assert made.sender_address == "lumen@xn--e1afmkfd.org"
 
@@ -73,7 +73,7 @@ def test_a_sender_outside_ascii_is_kept_as_mail_carries_it() -> None:
         ),
     ],
 )
-def test_a_mistake_is_named(change: str, to: str, complaint: str) -> None:
+def test_invalid_settings_are_named(change: str, to: str, complaint: str) -> None:
     assert change in LEAST
     with pytest.raises(NewsletterError) as refused:
         read_newsletter(LEAST.replace(change, to, 1))

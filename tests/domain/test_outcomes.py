@@ -112,11 +112,11 @@ def test_bad_addresses_are_hard_whatever_the_basic_code_says(code: int, detail: 
         (555, "", "parameters not recognised", Stage.MAIL, Outcome.SENDER_REJECTED),
     ],
 )
-def test_the_table(code: int, enhanced: str, text: str, stage: Stage, outcome: Outcome) -> None:
+def test_outcome_table(code: int, enhanced: str, text: str, stage: Stage, outcome: Outcome) -> None:
     assert classify(Reply(code, enhanced, text), stage) is outcome
 
 
-def test_a_reply_reads_as_it_came() -> None:
+def test_reply_text_is_unchanged() -> None:
     assert str(Reply(550, "5.1.1", "no such user")) == "550 5.1.1 no such user"
     assert str(Reply(250, "", "")) == "250"
 
@@ -132,5 +132,5 @@ def test_a_reply_reads_as_it_came() -> None:
         ("@ " + "x" * 1_000_000, "@ " + "x" * 1_000_000),
     ],
 )
-def test_what_a_server_said_without_addresses(said: str, kept: str) -> None:
+def test_addresses_are_redacted_from_replies(said: str, kept: str) -> None:
     assert redact_addresses(said) == kept

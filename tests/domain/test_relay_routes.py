@@ -22,7 +22,7 @@ def test_relays_get_their_share(weights: list[int]) -> None:
         assert abs(handed[route.relay] - 200 * route.weight) <= len(weights) * max(weights)
 
 
-def test_a_spare_relay_has_its_turn_when_the_others_cannot_be_used() -> None:
+def test_spare_relay_is_used_if_the_others_are_blocked() -> None:
     routes = [RelayRoute("spare", 0), RelayRoute("a"), RelayRoute("b")]
     assert [one.relay for one in by_weight(routes, (), {"a": 5})] == ["b", "a", "spare"]
     assert [one.relay for one in by_weight(routes, {"a", "b"}, {})] == ["spare"]

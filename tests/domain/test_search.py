@@ -68,19 +68,19 @@ def test_dashes_without_a_word_are_dropped(typed: str, query: str) -> None:
     assert normalized_query(typed) == query
 
 
-def test_words_keep_their_marks() -> None:
+def test_words_keep_their_diacritics() -> None:
     assert words("أَنْهَار و école — don’t _x_") == ["أَنْهَار", "و", "école", "don", "t", "x_"]
 
 
 @given(st.text(max_size=300), st.sets(st.text(min_size=1, max_size=5)))
-def test_marking_changes_no_text(text: str, found: set[str]) -> None:
+def test_highlighting_does_not_change_the_text(text: str, found: set[str]) -> None:
     pieces = highlighted(text, found | set(words(text)[:2]))
     assert "".join(piece.text for piece in pieces) == text
     assert all(piece.text for piece in pieces)
 
 
 @given(st.integers(0, len(TEXT) - 1), st.sampled_from(["needle", "नदी", "x" * 300]))
-def test_a_snippet_shows_what_was_found(place: int, needle: str) -> None:
+def test_snippet_contains_the_match(place: int, needle: str) -> None:
     text = f"{TEXT[:place]} {needle} {TEXT[place:]}"
     pieces = snippet(text, {needle}) if needle in words(text) else [Fragment("", True)]
     shown = "".join(piece.text for piece in pieces)

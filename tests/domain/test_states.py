@@ -17,18 +17,18 @@ S = IssueState
         [S.sent, S.sending],
     ],
 )
-def test_the_ways_of_an_issue(way: list[IssueState]) -> None:
+def test_allowed_transitions(way: list[IssueState]) -> None:
     for now, to in pairwise(way):
         check_transition(1, now, to)
 
 
 @pytest.mark.parametrize("now", [S.draft, S.review, S.approved, S.scheduled, S.sending, S.paused])
-def test_whatever_is_not_over_can_be_cancelled(now: IssueState) -> None:
+def test_unfinished_issues_can_be_cancelled(now: IssueState) -> None:
     check_transition(1, now, S.cancelled)
 
 
 @pytest.mark.parametrize("to", list(S))
-def test_what_is_cancelled_stays_so(to: IssueState) -> None:
+def test_cancelled_is_final(to: IssueState) -> None:
     with pytest.raises(InvalidIssueState, match="Issue 7 is cancelled"):
         check_transition(7, S.cancelled, to)
 
@@ -40,7 +40,7 @@ def test_only_what_is_approved_is_scheduled_and_the_message_says_how() -> None:
         assert ("mailer issue approve 7" in str(refused.value)) == (now in (S.draft, S.review))
 
 
-def test_nothing_is_sent_or_edited_on_the_sly() -> None:
+def test_sending_and_sent_have_few_predecessors() -> None:
     assert {S.draft, S.review} == EDITABLE_STATES
     for now in set(S) - {S.scheduled, S.paused, S.sent}:
         with pytest.raises(InvalidIssueState):

@@ -8,7 +8,7 @@ from mailer.domain.story_matching import StoryFingerprint, match_stories
 JULY, AUGUST = (("2026-07-01", "2026-07-02"),), (("2026-08-01", "2026-08-01"),)
 
 
-def test_the_same_headlines_pair_in_whatever_order() -> None:
+def test_equal_headlines_match_in_any_order() -> None:
     found = match_stories(
         [StoryFingerprint("b"), StoryFingerprint("a")],
         [StoryFingerprint("a"), StoryFingerprint("b"), StoryFingerprint("c")],
@@ -18,7 +18,7 @@ def test_the_same_headlines_pair_in_whatever_order() -> None:
     assert found.unmatched == ()
 
 
-def test_pictures_links_and_dates_pair_across_languages() -> None:
+def test_pictures_links_and_dates_match_across_languages() -> None:
     document = [
         StoryFingerprint("x", dates=JULY),
         StoryFingerprint("y", link="/y"),
@@ -41,7 +41,7 @@ def test_a_headline_outranks_a_picture_and_a_picture_the_dates() -> None:
     assert match_stories(document, issue[:2]).pairs == {0: 1}
 
 
-def test_a_trait_that_two_stories_share_proves_nothing() -> None:
+def test_shared_traits_do_not_match() -> None:
     found = match_stories(
         [StoryFingerprint(dates=JULY), StoryFingerprint(dates=JULY)],
         [StoryFingerprint(dates=JULY), StoryFingerprint(dates=AUGUST)],
@@ -50,7 +50,7 @@ def test_a_trait_that_two_stories_share_proves_nothing() -> None:
     assert found.by_position == (0,), "it is said that only the order speaks for it"
 
 
-def test_order_speaks_only_when_as_many_are_left_on_both_sides() -> None:
+def test_position_matches_only_equal_numbers_of_stories() -> None:
     found = match_stories(
         [StoryFingerprint("a"), StoryFingerprint("new")], [StoryFingerprint("a"), StoryFingerprint("old")]
     )
@@ -64,7 +64,7 @@ def test_order_speaks_only_when_as_many_are_left_on_both_sides() -> None:
     assert found.unmatched == (1, 2)
 
 
-def test_order_does_not_speak_against_dates_or_pictures() -> None:
+def test_position_does_not_override_dates_or_pictures() -> None:
     assert match_stories([StoryFingerprint(dates=JULY)], [StoryFingerprint(dates=AUGUST)]).unmatched == (0,)
     assert match_stories([StoryFingerprint(picture="p")], [StoryFingerprint(picture="q")]).unmatched == (0,)
     assert match_stories([StoryFingerprint(dates=JULY)], [StoryFingerprint()]).by_position == (0,)
@@ -80,9 +80,7 @@ _TRAITS = st.builds(
 
 
 @given(st.lists(_TRAITS, max_size=6), st.lists(_TRAITS, max_size=6))
-def test_no_story_has_two_partners_and_none_is_forgotten(
-    document: list[StoryFingerprint], issue: list[StoryFingerprint]
-) -> None:
+def test_matching_is_one_to_one_and_complete(document: list[StoryFingerprint], issue: list[StoryFingerprint]) -> None:
     found = match_stories(document, issue)
     assert len(set(found.pairs.values())) == len(found.pairs)
     assert set(found.pairs.values()) <= set(range(len(issue)))
@@ -91,7 +89,7 @@ def test_no_story_has_two_partners_and_none_is_forgotten(
 
 
 @given(st.lists(_TRAITS, max_size=6, unique_by=lambda story: story.headline))
-def test_the_same_stories_shuffled_find_themselves(stories: list[StoryFingerprint]) -> None:
+def test_shuffled_stories_match_themselves(stories: list[StoryFingerprint]) -> None:
     stories = [story for story in stories if story.headline]
     there = sorted(stories, key=lambda story: (story.picture, story.headline))
     found = match_stories(stories, there)

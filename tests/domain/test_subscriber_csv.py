@@ -73,7 +73,7 @@ def test_a_line_with_everything() -> None:
     )
 
 
-def test_what_is_not_said_has_a_natural_meaning() -> None:
+def test_missing_values_have_defaults() -> None:
     found = reader("a@example.org,form,2024-02-29", header="Email,Consent_Source,CONSENT_DATE")
     assert found.name == ""
     assert found.choices == RowChoices(Preferences(), "form")
@@ -99,7 +99,7 @@ def test_the_delimiter_is_found_in_the_header(delimiter: str) -> None:
         ('address,"name', "The first line cannot be read: its quotation marks do not fit together."),
     ],
 )
-def test_a_header_that_cannot_be_used_refuses_the_file(header: str, sentence: str) -> None:
+def test_invalid_header_refuses_the_file(header: str, sentence: str) -> None:
     with pytest.raises(ImportRefused) as refused:
         SubscriberCsv(header, SECTIONS, NOW)
     assert str(refused.value).startswith(sentence)
@@ -142,11 +142,11 @@ def test_a_header_that_cannot_be_used_refuses_the_file(header: str, sentence: st
         ('a@example.org,"Ana,en,,,form,2024-01-01', "its quotation marks do not fit together"),
     ],
 )
-def test_a_line_that_cannot_be_taken_in_says_why(line: str, why: str) -> None:
+def test_rejected_line_has_a_reason(line: str, why: str) -> None:
     assert reason(line).startswith(why)
 
 
-def test_an_unclosed_quotation_mark_spoils_its_own_line_only() -> None:
+def test_unclosed_quotation_mark_affects_only_its_line() -> None:
     found = read(
         'a@example.org,"Ana,en,,,form,2024-01-01',
         "b@example.org,Bo,en,,,form,2024-01-01",
@@ -155,7 +155,7 @@ def test_an_unclosed_quotation_mark_spoils_its_own_line_only() -> None:
     assert [type(entry) for entry in found] == [RejectedRow, CsvSubscriber, CsvSubscriber]
 
 
-def test_a_repeated_address_is_seen_whatever_its_case() -> None:
+def test_duplicate_address_is_found_in_any_case() -> None:
     first, second, third = read(
         "Bo@EXAMPLE.org,Bo,en,,,form,2024-01-01",
         "bo@example.org,Bo,fr,,,form,2024-01-01",
@@ -168,7 +168,7 @@ def test_a_repeated_address_is_seen_whatever_its_case() -> None:
     )
 
 
-def test_blank_lines_are_passed_over_and_still_count_in_line_numbers() -> None:
+def test_blank_lines_are_skipped_but_numbered() -> None:
     found = read("", ",,,,,,", "   ", ";", "x", "a@example.org,,,,,form,2024-01-01")
     assert [entry.line for entry in found] == [5, 6, 7]
 
@@ -214,13 +214,13 @@ def test_a_newsletter_without_sections() -> None:
 
 
 @given(st.text())
-def test_a_guarded_cell_is_no_formula_and_loses_nothing(cell: str) -> None:
+def test_escaped_cell_is_not_a_formula_and_keeps_its_value(cell: str) -> None:
     shown = escape_formula(cell)
     assert not shown.startswith(("=", "+", "-", "@", "\t", "\r"))
     assert shown in (cell, f"'{cell}")
 
 
-def test_a_file_of_rejects_can_be_mended_and_read() -> None:
+def test_corrected_reject_file_can_be_imported() -> None:
     header = "line,reason," + HEADER
     layout = SubscriberCsv(header, SECTIONS, NOW)
     assert layout.columns == HEADER.split(",")
@@ -352,7 +352,7 @@ def both_ways(header: str, odd: list[dict[str, str]], size: int) -> tuple[object
 
 
 @pytest.mark.parametrize("header", _HEADERS)
-def test_every_odd_line_is_read_as_without_the_quick_way(header: str) -> None:
+def test_fast_path_agrees_on_unusual_lines(header: str) -> None:
     quick, slow = both_ways(header, _EACH * 2, 50)
     assert quick == slow
 
@@ -361,12 +361,12 @@ _LINE = st.fixed_dictionaries({}, optional={name: st.sampled_from(values) for na
 
 
 @given(st.sampled_from(_HEADERS), st.lists(_LINE, max_size=20), st.integers(1, 9))
-def test_any_lines_are_read_as_without_the_quick_way(header: str, odd: list[dict[str, str]], size: int) -> None:
+def test_fast_path_agrees_on_any_lines(header: str, odd: list[dict[str, str]], size: int) -> None:
     quick, slow = both_ways(header, odd, size)
     assert quick == slow
 
 
-def test_most_lines_of_a_file_are_read_in_the_quick_way() -> None:
+def test_most_lines_use_the_fast_path() -> None:
     layout = SubscriberCsv(HEADER, SECTIONS, NOW)
     lines = [f"ana.{n}@Bücher.example.net,Số {n},en,news,,form,2024-01-0{1 + n % 3}" for n in range(90)]
     judged: list[int] = []

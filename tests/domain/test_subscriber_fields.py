@@ -38,7 +38,7 @@ _ADDRESSES = st.builds(
 
 
 @given(_ADDRESSES)
-def test_the_fast_path_judges_as_the_library_does(written: str) -> None:
+def test_fast_path_agrees_with_the_library(written: str) -> None:
     try:
         expected = validate_email(written, check_deliverability=False, test_environment=True).normalized
     except EmailNotValidError:
@@ -63,6 +63,6 @@ def test_languages_keep_their_order(written: str, tags: tuple[str, ...]) -> None
     assert read_languages(written) == tags
 
 
-def test_time_zones_and_dates_forgive_form() -> None:
+def test_time_zones_and_dates_are_read_leniently() -> None:
     assert read_time_zone("europe/BELGRADE") == "Europe/Belgrade"
     assert read_consent_date("20240229") == read_consent_date("2024-02-29T00:00Z") == datetime(2024, 2, 29, tzinfo=UTC)

@@ -15,7 +15,7 @@ LEAVE = CatalogueMessage("Unsubscribe")
 ADDRESS = CatalogueMessage("This email was sent to: %(address)s", ends_in_slot=True)
 
 
-def test_words_are_found_by_the_nearest_tag() -> None:
+def test_overrides_are_found_by_the_nearest_tag() -> None:
     overrides = {"sr": {"a": "1"}, "sr-Latn": {"a": "2"}}
     assert overrides_for(overrides, "sr-Latn-BA") == {"a": "2"}
     assert overrides_for(overrides, "sr-Cyrl") == {"a": "1"}
@@ -31,7 +31,7 @@ def test_words_are_found_by_the_nearest_tag() -> None:
         (ADDRESS, "Sent to %(address)s"),
     ],
 )
-def test_what_fits(phrase: CatalogueMessage, words: OverrideText) -> None:
+def test_valid_overrides_are_accepted(phrase: CatalogueMessage, words: OverrideText) -> None:
     assert override_error(phrase, words, 3) == ""
 
 
@@ -52,11 +52,11 @@ def test_what_fits(phrase: CatalogueMessage, words: OverrideText) -> None:
         (ADDRESS, "Sent to:%(address)s", "a space and"),
     ],
 )
-def test_what_does_not_fit_says_why(phrase: CatalogueMessage, words: OverrideText, complaint: str) -> None:
+def test_invalid_overrides_give_a_reason(phrase: CatalogueMessage, words: OverrideText, complaint: str) -> None:
     assert complaint in override_error(phrase, words, 3)
 
 
-def test_each_misfit_is_named_with_its_language_and_a_guess() -> None:
+def test_invalid_overrides_are_listed_with_language_and_suggestion() -> None:
     known = {phrase.text: phrase for phrase in (COUNTED, LEAVE, ADDRESS)}
     overrides = {"fr": {"Unsubscribe": "Partir", "Unsuscribe": "Partir"}, "sr": {"Unsubscribe": ""}}
     assert list(override_errors(overrides, known, lambda language: 2)) == [

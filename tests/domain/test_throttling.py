@@ -16,9 +16,7 @@ def minutes(count: float) -> timedelta:
 
 
 @given(st.floats(0.1, 10_000), st.floats(0.1, 10_000))
-def test_asked_for_less_it_goes_at_half_the_rate_and_wins_back_a_twentieth_a_minute(
-    nominal: float, present: float
-) -> None:
+def test_rate_is_halved_and_recovers_by_a_twentieth_per_minute(nominal: float, present: float) -> None:
     slowed = BLANK.slow_down(NOW, present, nominal, "421 busy")
     assert slowed.rate == nominal / 2
     assert slowed.current_rate(NOW + minutes(2)) == slowed.rate + nominal * 0.05 * 2
@@ -26,7 +24,7 @@ def test_asked_for_less_it_goes_at_half_the_rate_and_wins_back_a_twentieth_a_min
     assert slowed.current_rate(NOW + minutes(10.1)) is None, "all is won back"
 
 
-def test_without_a_rate_of_its_own_half_of_what_went_is_the_limit() -> None:
+def test_without_a_configured_rate_half_the_measured_rate_is_the_limit() -> None:
     slowed = BLANK.slow_down(NOW, 80, 0, "450 later")
     assert slowed.current_rate(NOW) == 40
     again = slowed.slow_down(NOW + minutes(1), 40, 0, "450 later")
@@ -34,13 +32,13 @@ def test_without_a_rate_of_its_own_half_of_what_went_is_the_limit() -> None:
     assert again.target_rate == 80, "what it once was is what it wins back"
 
 
-def test_what_was_under_way_slows_it_down_only_once() -> None:
+def test_replies_to_messages_in_flight_slow_down_only_once() -> None:
     slowed = BLANK.slow_down(NOW, 100, 100, "451 busy")
     assert slowed.slow_down(NOW + timedelta(seconds=5), 100, 100, "451 busy") is slowed
 
 
 @given(st.integers(1, 40))
-def test_it_never_stops_altogether(times: int) -> None:
+def test_rate_never_becomes_zero(times: int) -> None:
     throttle = BLANK
     for n in range(times):
         throttle = throttle.slow_down(NOW + timedelta(seconds=11 * n), 64, 64, "")
@@ -63,12 +61,12 @@ def test_a_breaker_opens_for_longer_each_time_until_it_closes() -> None:
     assert closed.trip(now, "").open_until == now + minutes(1)
 
 
-def test_a_breaker_that_is_open_is_not_opened_again() -> None:
+def test_open_breaker_is_not_opened_again() -> None:
     throttle = BLANK.trip(NOW, "550 5.7.1 no")
     assert throttle.trip(NOW + timedelta(seconds=30), "550 5.7.1 no") is throttle
 
 
-def test_a_relay_that_is_away_is_tried_soon_and_often() -> None:
+def test_unreachable_relay_is_probed_soon_and_often() -> None:
     throttle, now = ThrottleState(ThrottleScope.relay, "a"), NOW
     for seconds in (5, 10, 20, 40, 60, 60):
         throttle = throttle.trip(now, "connection refused")
@@ -76,14 +74,14 @@ def test_a_relay_that_is_away_is_tried_soon_and_often() -> None:
         now = throttle.open_until
 
 
-def test_single_mailboxes_slow_nothing_down() -> None:
+def test_single_mailbox_failures_do_not_slow_down() -> None:
     assert not asks_to_slow_down({"accepted": 0, "retry": 2}, 2)
     assert not asks_to_slow_down({"accepted": 97, "retry": 3}, 3)
     assert asks_to_slow_down({"accepted": 27, "retry": 3}, 3)
     assert asks_to_slow_down({"retry": 20}, 20)
 
 
-def test_what_was_stopped_by_hand_while_it_was_tried_stays_so() -> None:
+def test_manual_suspension_during_a_probe_is_kept() -> None:
     stopped = ThrottleState(ThrottleScope.relay, "relay", open_until=NOW + timedelta(hours=1), manual=True)
     assert stopped.recover(NOW) == stopped
     assert stopped.recover(NOW + timedelta(hours=2)).is_idle

@@ -54,7 +54,7 @@ def test_each_reader_gets_their_sections_in_their_language(
     assert report.audit(app.database, issue) == []
 
 
-def test_mail_of_a_private_newsletter_names_no_archive(
+def test_private_newsletter_has_no_archive_links(
     app: Container,
     inbox: InboxServer,
     import_issue: Callable[..., int],
@@ -73,7 +73,7 @@ def test_mail_of_a_private_newsletter_names_no_archive(
     assert "/archive/" not in html_body(mail) + text_body(mail)
 
 
-def test_who_gave_a_name_is_greeted_by_it_and_nobody_by_their_address(
+def test_readers_with_a_name_are_greeted_and_never_by_address(
     app: Container,
     inbox: InboxServer,
     import_issue: Callable[..., int],

@@ -10,7 +10,7 @@ from mailer.settings import ROOT
 READERS = 1200
 
 
-def test_nobody_is_lost_and_nobody_gets_two(tmp_path: Path) -> None:
+def test_nobody_is_lost_or_receives_two(tmp_path: Path) -> None:
     figures = tmp_path / "figures.json"
     words = ["--only", "mixed", "--readers", str(READERS), "--batch", "60", "--latency", "0.06"]
     done = subprocess.run(

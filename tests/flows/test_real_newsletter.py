@@ -34,7 +34,7 @@ def words(text: str) -> Counter[str]:
 
 
 @requires_real_newsletter
-def test_the_real_newsletter_reaches_its_readers_by_section(
+def test_real_newsletter_is_delivered_by_section(
     app: Container,
     inbox: InboxServer,
     add_subscribers: Callable[[str], None],

@@ -60,7 +60,7 @@ def test_readers_get_what_they_asked_for(
     assert report.audit(app.database, issue) == []
 
 
-def test_mail_is_signed_where_there_is_a_key(
+def test_mail_is_signed_if_there_is_a_key(
     app: Container,
     inbox: InboxServer,
     import_issue: Callable[..., int],

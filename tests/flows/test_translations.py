@@ -35,7 +35,7 @@ def audience(app: Container, issue: int) -> dict[str, int]:
     return found
 
 
-def test_a_language_that_is_imported_later_changes_who_gets_what(
+def test_later_translation_changes_the_editions(
     app: Container,
     inbox: InboxServer,
     import_issue: Import,
@@ -62,7 +62,7 @@ def test_a_language_that_is_imported_later_changes_who_gets_what(
     assert report.status(app.database, issue, datetime.now(UTC)).editions == 4
 
 
-def test_a_story_that_falls_back_is_labelled_and_says_its_language(
+def test_fallback_story_is_labelled_with_its_language(
     app: Container,
     inbox: InboxServer,
     import_issue: Import,
@@ -82,7 +82,7 @@ def test_a_story_that_falls_back_is_labelled_and_says_its_language(
     assert 'lang="en"' not in html_body(hal).partition("<body")[2], "nothing of hers fell back"
 
 
-def test_a_story_without_the_language_is_left_out(
+def test_untranslated_story_is_omitted(
     app: Container,
     inbox: InboxServer,
     import_issue: Import,
@@ -107,7 +107,7 @@ def test_a_story_without_the_language_is_left_out(
     assert "Two thousand pupils" in text_body(got["ann@example.org"])
 
 
-def test_a_missing_translation_blocks_where_the_issue_says_so(
+def test_missing_translation_blocks_if_the_policy_says_so(
     app: Container,
     inbox: InboxServer,
     import_issue: Import,

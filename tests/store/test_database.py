@@ -12,7 +12,7 @@ PARTS = text("SELECT count(*) FROM pg_inherits WHERE inhparent = 'delivery'::reg
 
 
 @pytest.mark.parametrize("small", [0, 1 << 40], ids=["by new files", "row by row"])
-def test_emptied_it_has_only_its_tables_and_counts_from_one(
+def test_deleting_all_rows_resets_the_sequences(
     app: Container,
     import_issue: Callable[..., int],
     add_subscribers: Callable[[str], None],

@@ -178,7 +178,7 @@ def issue(import_issue: Callable[..., int]) -> int:
 @given(candidates=st.lists(CANDIDATES, min_size=1, max_size=12), digest=st.booleans())
 @example(candidates=EACH_REASON, digest=False)
 @example(candidates=EACH_REASON, digest=True)
-def test_all_who_ask_get_the_same_answer(
+def test_every_use_of_eligibility_agrees(
     app: Container,
     issue: int,
     candidates: list[Candidate],

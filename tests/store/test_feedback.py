@@ -13,7 +13,7 @@ from tests.support.locks import wait_for_lock
 SAID = "550 5.1.1 no such user"
 
 
-def test_who_writes_down_the_same_bad_addresses_waits_in_no_circle(
+def test_concurrent_suppressions_of_the_same_addresses_do_not_deadlock(
     app: Container, import_issue: Callable[..., int], add_subscribers: Callable[[str], None]
 ) -> None:
     issue, now = import_issue("en"), datetime.now(UTC)
@@ -35,7 +35,7 @@ def test_who_writes_down_the_same_bad_addresses_waits_in_no_circle(
         others.result(10)
 
 
-def test_a_suppression_does_not_say_whose_it_was(
+def test_suppression_contains_no_address(
     app: Container, import_issue: Callable[..., int], add_subscribers: Callable[[str], None]
 ) -> None:
     issue, now = import_issue("en"), datetime.now(UTC)
@@ -45,7 +45,7 @@ def test_a_suppression_does_not_say_whose_it_was(
         assert session.scalar(text("SELECT note FROM suppression")) == "550 5.1.1 <…> unknown"
 
 
-def test_who_moves_while_mail_is_with_a_worker_is_not_suppressed_for_it(
+def test_address_change_during_a_send_prevents_the_suppression(
     app: Container, import_issue: Callable[..., int], add_subscribers: Callable[[str], None]
 ) -> None:
     issue, now = import_issue("en"), datetime.now(UTC)

@@ -35,7 +35,7 @@ def erase(app: Container, subscriber: int) -> None:
         personal_data.erase(session, subscriber, datetime.now(UTC))
 
 
-def test_whoever_lets_a_reader_go_waits_for_the_worker_that_takes(
+def test_erasure_waits_for_a_reserving_worker(
     app: Container, import_issue: Import, add_subscribers: AddReaders, prepare: Prepare
 ) -> None:
     issue = import_issue("en")
@@ -55,7 +55,7 @@ def test_whoever_lets_a_reader_go_waits_for_the_worker_that_takes(
 
 
 @pytest.mark.parametrize("into", [2, 6], ids=["in a batch that is done", "in no batch"])
-def test_mail_that_waits_goes_to_whom_a_reader_becomes(
+def test_pending_mail_goes_to_the_merged_subscriber(
     app: Container,
     import_issue: Import,
     add_subscribers: AddReaders,

@@ -8,13 +8,13 @@ from mailer.models import Base
 from mailer.store.database import Database
 
 
-def test_the_migrations_leave_nothing_to_generate(database: Database) -> None:
+def test_migrations_match_the_models(database: Database) -> None:
     with database.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_server_default": True})
         assert compare_metadata(context, Base.metadata) == []
 
 
-def test_each_enum_of_the_database_has_the_values_of_its_class_in_their_order(database: Database) -> None:
+def test_database_enums_match_their_classes_in_order(database: Database) -> None:
     query = """
         SELECT t.typname, array_agg(e.enumlabel::text ORDER BY e.enumsortorder) AS labels
         FROM pg_type t JOIN pg_enum e ON e.enumtypid = t.oid GROUP BY 1

@@ -10,7 +10,7 @@ from mailer.store import throttles
 from tests.support.locks import wait_for_lock
 
 
-def test_who_waits_while_another_frees_it_changes_it_all_the_same(app: Container) -> None:
+def test_waiting_update_is_applied_after_the_other_one(app: Container) -> None:
     opened = partial(ThrottleState.trip, now=datetime.now(UTC), reason="refused")
     waiting: list[Future[ThrottleState]] = []
 

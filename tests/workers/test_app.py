@@ -21,7 +21,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("fresh")
-def test_threads_that_begin_together_share_one_sender_with_its_connections() -> None:
+def test_concurrent_threads_share_one_sender() -> None:
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
@@ -42,7 +42,7 @@ def test_threads_that_begin_together_share_one_sender_with_its_connections() -> 
 
 
 @pytest.mark.parametrize("module", ["workers.app", "mailer.__main__"])
-def test_a_process_that_stands_looks_for_rubbish(module: str) -> None:
+def test_garbage_collection_is_enabled_after_start(module: str) -> None:
     said = f"import gc, {module}; print(gc.isenabled(), gc.get_freeze_count() > 10_000)"
     done = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=True)
     assert done.stdout == "True True\n"

@@ -52,7 +52,7 @@ def site(app: Container, processes: Supervisor) -> httpx.Client:
     return client
 
 
-def test_after_a_whole_run_no_log_knows_a_reader(
+def test_logs_of_a_whole_run_identify_no_reader(
     app: Container,
     settings: Settings,
     inbox: InboxServer,
@@ -119,7 +119,7 @@ def log_of(folder: Path, name: str) -> str:
     return (folder / "state" / "logs" / f"{name}.log").read_text("utf-8", "replace")
 
 
-def test_limits_count_by_whom_a_trusted_proxy_names(site: httpx.Client, import_issue: Callable[..., int]) -> None:
+def test_limits_use_the_address_from_a_trusted_proxy(site: httpx.Client, import_issue: Callable[..., int]) -> None:
     import_issue("en")
 
     def asked(number: int, network: str) -> int:
@@ -135,7 +135,9 @@ class TestWithoutProxy:
     def settings(self, settings: Settings) -> Settings:
         return settings.model_copy(update={"web_trusted_proxies": "192.0.2.1"})
 
-    def test_nobody_else_is_believed(self, site: httpx.Client, import_issue: Callable[..., int]) -> None:
+    def test_forwarded_address_from_others_is_ignored(
+        self, site: httpx.Client, import_issue: Callable[..., int]
+    ) -> None:
         import_issue("en")
         answers = [
             site.post(

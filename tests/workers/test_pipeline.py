@@ -48,7 +48,7 @@ def nothing_lost_or_doubled(app: Container, issue: int, relay: SinkProcess, unce
     assert counts.sent <= len(accepted) <= counts.sent + counts.uncertain
 
 
-def test_an_issue_goes_out_by_itself(
+def test_scheduled_issue_is_sent_automatically(
     app: Container, issue: int, processes: Supervisor, relay: SinkProcess, wait_for_status: Until
 ) -> None:
     processes.start_all(web=False)
@@ -61,7 +61,7 @@ def test_an_issue_goes_out_by_itself(
     assert app.metrics.live_workers() == [], "who ends says so"
 
 
-def test_two_beats_and_more_workers_send_the_same(
+def test_two_schedulers_and_more_workers_send_each_mail_once(
     app: Container, issue: int, processes: Supervisor, relay: SinkProcess, wait_for_status: Until
 ) -> None:
     processes.start_all(web=False)
@@ -73,7 +73,7 @@ def test_two_beats_and_more_workers_send_the_same(
     nothing_lost_or_doubled(app, issue, relay, uncertain=0)
 
 
-def test_workers_killed_again_and_again_lose_nothing_and_double_nothing(
+def test_repeatedly_killed_workers_lose_and_duplicate_nothing(
     app: Container, issue: int, processes: Supervisor, relay: SinkProcess, wait_for_status: Until
 ) -> None:
     processes.start_all(web=False)
@@ -88,7 +88,7 @@ def test_workers_killed_again_and_again_lose_nothing_and_double_nothing(
     nothing_lost_or_doubled(app, issue, relay, uncertain=kills * app.settings.smtp_connections)
 
 
-def test_a_flushed_broker_is_filled_again(
+def test_flushed_broker_is_refilled(
     app: Container,
     issue: int,
     processes: Supervisor,
@@ -104,7 +104,7 @@ def test_a_flushed_broker_is_filled_again(
     nothing_lost_or_doubled(app, issue, relay, uncertain=0)
 
 
-def test_sigterm_gives_claims_back(
+def test_sigterm_releases_claims(
     app: Container, issue: int, processes: Supervisor, relay: SinkProcess, wait_for_status: Until
 ) -> None:
     processes.start_all(web=False)
@@ -138,7 +138,7 @@ def test_sigterm_does_not_wait_for_a_relay_that_is_silent(
     assert report.count_in_flight(app.database, issue) == 0, "claims go back"
 
 
-def test_pause_holds_and_resume_goes_on(
+def test_pause_and_resume(
     app: Container, issue: int, processes: Supervisor, relay: SinkProcess, wait_for_status: Until
 ) -> None:
     processes.start_all(web=False)
@@ -154,7 +154,7 @@ def test_pause_holds_and_resume_goes_on(
     nothing_lost_or_doubled(app, issue, relay, uncertain=0)
 
 
-def test_leaving_takes_effect_on_queued_mail(
+def test_unsubscribing_stops_queued_mail(
     app: Container, issue: int, processes: Supervisor, relay: SinkProcess, wait_for_status: Until
 ) -> None:
     processes.start_all(web=False)

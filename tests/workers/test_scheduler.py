@@ -74,7 +74,7 @@ SPEEDS = {"fast": ["--latency", "0.005"], "slow": ["--latency", "0.3"]}
 
 
 @pytest.mark.parametrize("relay", SPEEDS.values(), ids=SPEEDS.keys(), indirect=True)
-def test_orders_take_hold_soon(
+def test_orders_take_effect_soon(
     app: Container, issue: int, processes: Supervisor, relay: SinkProcess, wait_for_status: Until
 ) -> None:
     took = {}
@@ -98,7 +98,7 @@ def test_orders_take_hold_soon(
 
 
 @pytest.mark.parametrize("relay", [["--reply", "554=1.0"]], indirect=True)
-def test_trying_again_takes_hold_soon(
+def test_retry_takes_effect_soon(
     app: Container,
     import_issue: Callable[..., int],
     add_subscribers: Callable[[str], None],
@@ -123,9 +123,7 @@ def test_trying_again_takes_hold_soon(
     assert report.audit(app.database, issue) == []
 
 
-def test_told_to_end_all_of_one_host_ends_as_by_a_person(
-    processes: Supervisor, settings: Settings, app: Container
-) -> None:
+def test_sigterm_stops_mailer_run(processes: Supervisor, settings: Settings, app: Container) -> None:
     """``mailer run``, as a service manager stops it."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])

@@ -125,7 +125,7 @@ ACCEPTED = {0: "accepted", 1: "accepted", 2: "accepted"}
 RELAY = dict.fromkeys(ACCEPTED, "relay")
 
 
-def test_messages_arrive_as_they_were_written(run: Run) -> None:
+def test_messages_arrive_unchanged(run: Run) -> None:
     async def scenario(port: int) -> RecordingObserver:
         heard = RecordingObserver()
         transport = Transport(relay(port))
@@ -177,7 +177,7 @@ def test_no_tls_where_the_relay_demands_it(run: Run, certificate: Certificate) -
     assert mailbox.got == []
 
 
-def test_tls_is_never_done_without(run: Run) -> None:
+def test_tls_is_never_skipped(run: Run) -> None:
     mailbox = Mailbox()
     with listening(mailbox) as port:
         heard = run(deliver(relay(port, tls=Tls.STARTTLS)))
@@ -187,7 +187,7 @@ def test_tls_is_never_done_without(run: Run) -> None:
 
 
 @pytest.mark.parametrize("injected", ["250 ok\r\n", "250-half"])
-def test_plain_text_ahead_of_the_handshake_is_not_believed(run: Run, certificate: Certificate, injected: str) -> None:
+def test_plain_text_before_the_handshake_is_ignored(run: Run, certificate: Certificate, injected: str) -> None:
     """Bytes that came in the clear must not pass for bytes that came through TLS."""
 
     async def script(peer: Peer) -> None:
@@ -224,7 +224,7 @@ def test_logging_in(run: Run, excluded: list[str], password: str) -> None:
         assert heard.results[0].stage is Stage.AUTH
 
 
-def test_no_way_to_log_in(run: Run) -> None:
+def test_no_supported_login_method(run: Run) -> None:
     mailbox = Mailbox()
     with listening(mailbox, auth_exclude_mechanism=["PLAIN", "LOGIN"]) as port:
         heard = run(deliver(relay(port, username="news", password="x")))

@@ -165,7 +165,7 @@ loops: list[Callable[[], asyncio.AbstractEventLoop]] = [uvloop.new_event_loop, a
     st.sampled_from([1, 3, 1000]),
     st.sampled_from(loops),
 )
-def test_one_true_result_for_each_envelope(
+def test_every_envelope_has_exactly_one_correct_result(
     script: list[str],
     pipelining: bool,
     connections: int,

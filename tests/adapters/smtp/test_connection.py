@@ -52,7 +52,7 @@ def test_pipelined_messages_cost_one_round_trip_each(run: Run) -> None:
     assert server.connections == 1
 
 
-def test_bounces_are_asked_for_without_the_message_where_dsn_is_offered(run: Run) -> None:
+def test_dsn_requests_headers_only_if_offered(run: Run) -> None:
     async def script(peer: Peer) -> None:
         await peer.greet("PIPELINING", "DSN")
         lines = await peer.expect("MAIL", "RCPT", "DATA")
@@ -87,7 +87,7 @@ def test_without_pipelining_each_command_waits_for_its_reply(run: Run, offered: 
     assert heard.outcomes() == {0: "accepted", 1: "accepted"}
 
 
-def test_no_pipelining_offered_is_step_by_step(run: Run) -> None:
+def test_without_pipelining_offered_commands_are_sent_one_by_one(run: Run) -> None:
     async def script(peer: Peer) -> None:
         await peer.greet()
         await peer.expect("MAIL")
@@ -177,7 +177,7 @@ def test_a_go_ahead_after_a_refusal_gets_only_the_dot(run: Run, replies: list[st
     assert server.connections == 1
 
 
-def test_nothing_goes_to_a_relay_that_is_out_of_step(run: Run) -> None:
+def test_connection_out_of_sync_is_not_used(run: Run) -> None:
     """With MAIL refused and RCPT accepted, even a lone dot could become an empty mail."""
 
     async def confused(peer: Peer) -> None:
@@ -224,7 +224,7 @@ def test_a_kept_connection_is_reset_when_its_last_message_was_refused(run: Run) 
 
 
 @pytest.mark.parametrize("pause", [0, 0.001])
-def test_replies_come_in_any_packets(run: Run, pause: float) -> None:
+def test_replies_split_over_packets_are_read(run: Run, pause: float) -> None:
     replies = (
         "250 ok\r\n250-2.1.5 one\r\n250-2.1.5 two\r\n250 2.1.5 three\r\n354 go\r\n",
         "250-2.0.0 queued\r\n250 2.0.0 as 17\r\n",
@@ -359,7 +359,7 @@ def test_a_connection_that_ends_at_any_stage(run: Run, stage: str, ending: str, 
     assert server.connections == 1
 
 
-def test_what_is_ahead_of_a_lost_connection_goes_out_on_another(run: Run) -> None:
+def test_unsent_messages_of_a_lost_connection_use_another(run: Run) -> None:
     """One dot was written and one was not: the journal and the results must tell them apart."""
 
     async def lost(peer: Peer) -> None:
@@ -376,7 +376,7 @@ def test_what_is_ahead_of_a_lost_connection_goes_out_on_another(run: Run) -> Non
     assert heard.events == [("dot", 0), ("result", 0), ("dot", 1), ("answered", 1), ("result", 1)]
 
 
-def test_a_relay_that_hangs_up_after_every_message_loses_none(run: Run) -> None:
+def test_relay_that_disconnects_after_every_message_loses_none(run: Run) -> None:
     async def once(peer: Peer) -> None:
         await peer.greet("PIPELINING")
         await peer.accept_message()
@@ -386,7 +386,7 @@ def test_a_relay_that_hangs_up_after_every_message_loses_none(run: Run) -> None:
     assert server.connections == 12
 
 
-def test_a_large_message_that_is_cut_in_its_body_is_not_unknown(run: Run) -> None:
+def test_connection_lost_within_the_body_is_not_unknown(run: Run) -> None:
     """Its final dot waits until the transport took the rest, so it is known not to be out."""
     size = 12_000_000
     large = envelope(0, message=[b"x" * 998 + b"\r\n"] * (size // 1000), size=size)
@@ -414,7 +414,7 @@ def test_a_large_message_that_is_cut_in_its_body_is_not_unknown(run: Run) -> Non
     assert heard.final_dots == set()
 
 
-def test_a_relay_that_closes_its_side_and_reads_no_more_is_left(run: Run) -> None:
+def test_half_closed_connection_is_abandoned(run: Run) -> None:
     size = 12_000_000
     large = envelope(0, message=b"x" * (size - 2) + b"\r\n", size=size)
 
@@ -485,7 +485,9 @@ async def refuses_everything(peer: Peer) -> None:
         ({"message": [b"no", b"", b""]}, "message", "5.6.0"),
     ],
 )
-def test_what_the_relay_cannot_take_is_not_sent(run: Run, fields: dict[str, Any], outcome: str, enhanced: str) -> None:
+def test_message_that_the_relay_cannot_accept_is_not_sent(
+    run: Run, fields: dict[str, Any], outcome: str, enhanced: str
+) -> None:
     heard, _ = run(run_scripts(refuses_everything, batch=[envelope("odd", **fields), envelope("fine")]))
     assert heard.outcomes() == {"odd": outcome, "fine": "accepted"}
     reply = heard.results["odd"].reply
@@ -495,7 +497,7 @@ def test_what_the_relay_cannot_take_is_not_sent(run: Run, fields: dict[str, Any]
     assert heard.final_dots == {"fine"}
 
 
-def test_smtputf8_and_the_null_sender_where_they_are_welcome(run: Run) -> None:
+def test_smtputf8_and_null_sender(run: Run) -> None:
     async def script(peer: Peer) -> None:
         await peer.greet("PIPELINING", "SMTPUTF8", "8BITMIME", "SIZE")
         mail, rcpt, _ = await peer.expect("MAIL", "RCPT", "DATA")
@@ -510,7 +512,7 @@ def test_smtputf8_and_the_null_sender_where_they_are_welcome(run: Run) -> None:
     assert heard.outcomes() == {0: "accepted"}
 
 
-def test_the_journal_hears_of_a_dot_before_the_relay_does(run: Run) -> None:
+def test_journal_is_written_before_the_final_dot(run: Run) -> None:
     """If the journal cannot be written, nothing may go out."""
     bodies: list[bytes] = []
 

@@ -24,7 +24,7 @@ def cut(data: bytes, at: Iterable[int]) -> list[bytes]:
 
 
 @given(st.lists(replies, max_size=6), st.lists(st.integers(0, 10_000), max_size=12))
-def test_replies_are_the_same_however_they_are_cut(wanted: list[tuple[int, list[bytes]]], at: list[int]) -> None:
+def test_replies_do_not_depend_on_packet_boundaries(wanted: list[tuple[int, list[bytes]]], at: list[int]) -> None:
     reader = ReplyReader()
     stream = b"".join(encode(code, texts) for code, texts in wanted)
     got = [reply for packet in cut(stream, at) for reply in reader.feed(packet)]
@@ -43,13 +43,13 @@ def test_any_bytes_are_read_or_refused(packets: list[bytes]) -> None:
 
 
 @pytest.mark.parametrize("bad", [b"\r\n", b"ok\r\n", b"25x ok\r\n", b"250ok\r\n", b"\xb2\xb2\xb2 ok\r\n"])
-def test_what_is_no_reply_is_refused(bad: bytes) -> None:
+def test_invalid_reply_is_refused(bad: bytes) -> None:
     with pytest.raises(ProtocolError):
         ReplyReader().feed(bad)
 
 
 @pytest.mark.parametrize("endless", [b"2" * (MAX_REPLY_BYTES + 1), b"250-more\r\n" * MAX_REPLY_BYTES])
-def test_a_reply_without_end_is_refused(endless: bytes) -> None:
+def test_endless_reply_is_refused(endless: bytes) -> None:
     with pytest.raises(ProtocolError):
         ReplyReader().feed(endless)
 
@@ -58,7 +58,7 @@ def test_a_reply_without_end_is_refused(endless: bytes) -> None:
     ("line", "code", "texts"),
     [(b"250\r\n", 250, [b""]), (b"250 ok\n", 250, [b"ok"]), (b"354 \r\n", 354, [b""])],
 )
-def test_sloppy_line_ends_are_read(line: bytes, code: int, texts: list[bytes]) -> None:
+def test_bare_line_feeds_are_accepted(line: bytes, code: int, texts: list[bytes]) -> None:
     assert ReplyReader().feed(line) == [(code, texts)]
 
 
@@ -74,11 +74,11 @@ def test_sloppy_line_ends_are_read(line: bytes, code: int, texts: list[bytes]) -
         ([b"5.1.1000 too long"], Reply(250, "", "5.1.1000 too long")),
     ],
 )
-def test_the_enhanced_code_is_taken_off_the_text(texts: list[bytes], reply: Reply) -> None:
+def test_enhanced_code_is_separated_from_the_text(texts: list[bytes], reply: Reply) -> None:
     assert build_reply(250, texts) == reply
 
 
-def test_what_ehlo_offers() -> None:
+def test_ehlo_extensions_are_parsed() -> None:
     offers = b"PIPELINING|size 1000|8BitMime|SMTPUTF8|DSN|ENHANCEDSTATUSCODES|STARTTLS|AUTH PLAIN LOGIN"
     odd = [b"AUTH=CRAM-MD5", b"", b"\xff"]
     offered = Capabilities.parse([b"here", *offers.split(b"|"), *odd])

@@ -61,7 +61,7 @@ def test_it_logs_what_it_accepts(run: Run, tmp_path: Path, size: int, pipelining
 FAULTS = ["451=0.1", "rcpt:550 5.1.1 no such user=0.1", "mail:421=0.05", "data:452=0.1", "421=0.05"]
 
 
-def test_its_faults_add_up(run: Run, tmp_path: Path) -> None:
+def test_fault_counts_add_up(run: Run, tmp_path: Path) -> None:
     async def scenario() -> RecordingObserver:
         behaviour = Behaviour(
             faults=[Fault.parse(text) for text in FAULTS],
@@ -100,7 +100,7 @@ def test_a_stalled_answer_runs_into_the_time_out(run: Run) -> None:
 
 
 @pytest.mark.parametrize("text", ["451", "x=0.1", "quit:451=0.1", "354=0.5"])
-def test_faults_that_make_no_sense_are_refused(text: str) -> None:
+def test_invalid_faults_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="no such fault"):
         Fault.parse(text)
 
@@ -123,7 +123,7 @@ def test_it_runs_as_a_program(run: Run, tmp_path: Path) -> None:
     assert logged(tmp_path / "log") == list(range(5))
 
 
-def test_it_speaks_to_other_clients() -> None:
+def test_sink_works_with_other_clients() -> None:
     import smtplib
 
     async def scenario() -> int:

@@ -72,13 +72,13 @@ def test_there_are_no_more_connections_than_messages(run: Run) -> None:
     assert server.connections <= 4
 
 
-def test_nothing_to_send_opens_nothing(run: Run) -> None:
+def test_nothing_to_send_opens_no_connection(run: Run) -> None:
     heard, server = run(run_scripts(obliging, batch=[]))
     assert (heard.events, server.connections) == ([], 0)
 
 
 @pytest.mark.parametrize("pipelining", [True, False])
-def test_a_connection_is_replaced_after_its_most_messages(run: Run, pipelining: bool) -> None:
+def test_connection_is_replaced_after_its_message_limit(run: Run, pipelining: bool) -> None:
     seen: list[int] = []
 
     async def counting(peer: Peer) -> None:
@@ -188,7 +188,7 @@ async def no_ehlo(peer: Peer) -> None:
         (no_ehlo, Stage.EHLO, "421 4.3.2 try later"),
     ],
 )
-def test_an_unusable_relay_is_asked_once_for_many_messages(
+def test_unusable_relay_is_tried_once_for_many_messages(
     run: Run, script: Callable[[Peer], Any], stage: Stage, says: str
 ) -> None:
     from dataclasses import replace
@@ -208,7 +208,7 @@ def test_an_unusable_relay_is_asked_once_for_many_messages(
 
 
 @pytest.mark.parametrize("fields", [{"host": "x" * 64}, {"host": "nobody.invalid"}, {"ehlo_name": "x" * 64}])
-def test_settings_that_cannot_work(run: Run, fields: dict[str, Any]) -> None:
+def test_invalid_settings_are_refused(run: Run, fields: dict[str, Any]) -> None:
     heard, _ = run(run_scripts(obliging, count=20, **fields))
     assert heard.outcomes() == dict.fromkeys(range(20), "relay")
     assert heard.results[0].detail
@@ -239,7 +239,7 @@ def test_a_relay_that_allows_fewer_connections_is_used_with_those(run: Run) -> N
     assert heard.outcomes() == dict.fromkeys(range(200), "accepted")
 
 
-def test_a_relay_that_never_answers_is_given_up(run: Run) -> None:
+def test_unresponsive_relay_times_out(run: Run) -> None:
     """It takes whole messages and hangs up: no more than a few may become unknown."""
 
     async def swallows(peer: Peer) -> None:
@@ -272,7 +272,7 @@ def test_a_message_that_kills_its_connections_does_not_stop_the_others(run: Run)
         assert heard.outcomes() == dict.fromkeys(range(40), "accepted") | {7: "retry"}
 
 
-def test_may_send_is_asked_right_before_and_its_no_withholds(run: Run) -> None:
+def test_may_send_is_checked_just_before_sending(run: Run) -> None:
     asked: list[object] = []
 
     async def scenario() -> None:
@@ -295,7 +295,7 @@ def test_may_send_is_asked_right_before_and_its_no_withholds(run: Run) -> None:
     assert set(asked) == set(range(10))
 
 
-def test_may_send_is_asked_again_when_the_message_before_took_its_time(run: Run) -> None:
+def test_may_send_is_checked_again_after_a_slow_message(run: Run) -> None:
     """Its commands are out when the reader unsubscribes; its body must not follow."""
     unsubscribed: set[object] = set()
 
@@ -322,7 +322,7 @@ def test_may_send_is_asked_again_when_the_message_before_took_its_time(run: Run)
     run(scenario())
 
 
-def test_may_send_is_asked_again_after_a_lost_connection(run: Run) -> None:
+def test_may_send_is_checked_again_after_a_lost_connection(run: Run) -> None:
     async def dies(peer: Peer) -> None:
         await peer.greet("PIPELINING")
         await peer.expect("MAIL")
@@ -340,7 +340,7 @@ def test_may_send_is_asked_again_after_a_lost_connection(run: Run) -> None:
 
 
 @pytest.mark.parametrize("length", [0, 1, 100])
-def test_envelopes_are_drawn_as_they_are_needed(run: Run, length: int) -> None:
+def test_envelopes_are_consumed_lazily(run: Run, length: int) -> None:
     heard = RecordingObserver()
 
     def lazily() -> Iterator[Envelope]:
@@ -364,7 +364,7 @@ class Broken(Exception):
 
 
 @pytest.mark.parametrize("where", ["source", "may_send", "on_result", "after_reply"])
-def test_what_the_callers_own_functions_raise_calls_the_rest_off(run: Run, where: str) -> None:
+def test_error_in_a_callback_cancels_the_rest(run: Run, where: str) -> None:
     def fails_at(key: object, place: str) -> None:
         if place == where and key == 5:
             raise Broken
@@ -406,7 +406,7 @@ def test_what_the_callers_own_functions_raise_calls_the_rest_off(run: Run, where
 
 
 @pytest.mark.parametrize("stage", ["connecting", "mail", "final"])
-def test_cancelling_settles_everything_at_once(run: Run, stage: str) -> None:
+def test_cancelling_gives_every_message_a_result(run: Run, stage: str) -> None:
     reached = asyncio.Event()
     late = asyncio.Event()
 
@@ -504,7 +504,7 @@ def test_closing_lets_messages_finish_and_withholds_the_rest(run: Run) -> None:
     run(scenario())
 
 
-def test_closing_does_not_wait_for_ever(run: Run) -> None:
+def test_closing_has_a_time_limit(run: Run) -> None:
     at_dot = asyncio.Event()
 
     async def stuck(peer: Peer) -> None:

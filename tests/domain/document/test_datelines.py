@@ -103,7 +103,7 @@ SUMMER = DateRange(date(2026, 7, 30), date(2026, 8, 3))
         ("ar", "30 تموز/يوليو - 3 آب/أغسطس 2026، Xyz", SUMMER),
     ],
 )
-def test_what_stands_around_a_date_is_no_place(language: str, text: str, span: DateRange) -> None:
+def test_text_around_a_date_is_not_a_place(language: str, text: str, span: DateRange) -> None:
     datelines, doubts = read_datelines(text, language)
 
     assert [(dateline.dates, dateline.place) for dateline in datelines] == [((span,), "Xyz")]
@@ -120,7 +120,7 @@ def test_what_stands_around_a_date_is_no_place(language: str, text: str, span: D
         ("en", "12 May 2026, 10–14 Example Street", "10–14 Example Street"),
     ],
 )
-def test_a_place_keeps_its_words(language: str, text: str, place: str) -> None:
+def test_place_is_kept_verbatim(language: str, text: str, place: str) -> None:
     (dateline,), doubts = read_datelines(text, language)
 
     assert (dateline.dates, dateline.place, doubts) == ((DAY,), place, [])
@@ -130,7 +130,7 @@ _SPOKEN = {tag: sorted(month_words(tag)) for tag in languages()}
 
 
 @given(st.data())
-def test_no_day_is_lost_in_silence(data: st.DataObject) -> None:
+def test_no_day_is_dropped_without_a_warning(data: st.DataObject) -> None:
     """Whether its month is known, known in another language only, or a slip of the pen."""
     language = data.draw(st.sampled_from(sorted(languages())))
     months = st.sampled_from(_SPOKEN[language]) | st.sampled_from(["korriku", "xuly", "Fooary", "ожідня", "قمري"])
@@ -172,7 +172,7 @@ def test_an_unknown_month_is_no_place(language: str, text: str, unread: str) -> 
     st.sampled_from(["long", "full", "medium"]),
     st.booleans(),
 )
-def test_what_cldr_writes_is_read(language: str, on: date, form: str, capitals: bool) -> None:
+def test_cldr_formats_are_read(language: str, on: date, form: str, capitals: bool) -> None:
     text = format_date(on, form, locale=Locale.parse(language, sep="-"))
     datelines, doubts = read_datelines(f"{text.upper() if capitals else text}, Xyz, Qrs", language)
 
@@ -198,7 +198,7 @@ def test_ranges(text: str, spans: list[tuple[str, str]]) -> None:
     assert (dateline.place, doubts) == ("X", [])
 
 
-def test_a_missing_year_is_that_of_the_date_beside_it() -> None:
+def test_missing_year_is_taken_from_the_adjacent_date() -> None:
     (dateline,), doubts = read_datelines("20-21 February 2018, 15-16 March, Skopje, Northland", "en")
 
     assert dateline.dates == (
@@ -239,7 +239,7 @@ def test_a_dateline_among_several_without_a_place_is_pointed_out() -> None:
         "7 February 2018, " + "x" * 600,
     ],
 )
-def test_what_cannot_be_read_is_kept_whole(text: str) -> None:
+def test_unreadable_dateline_is_kept_whole(text: str) -> None:
     (dateline,), doubts = read_datelines(text, "en")
 
     assert (dateline.text, dateline.dates, dateline.place) == (text, (), "")
@@ -247,7 +247,7 @@ def test_what_cannot_be_read_is_kept_whole(text: str) -> None:
 
 
 @pytest.mark.parametrize("language", ["xx", "", "not a tag", "tlh-Latn"])
-def test_an_unknown_language_reads_no_names(language: str) -> None:
+def test_month_names_of_unknown_languages_are_not_read(language: str) -> None:
     (dateline,), doubts = read_datelines("7 February 2018, Vienna", language)
 
     assert (dateline.dates, len(doubts)) == ((), 1)

@@ -47,12 +47,12 @@ def test_text_is_decoded(data: bytes) -> None:
     ],
     ids=range(17),
 )
-def test_what_is_no_text_is_refused_in_one_sentence(data: bytes, said: str) -> None:
+def test_binary_data_is_refused_in_one_sentence(data: bytes, said: str) -> None:
     with pytest.raises(DocumentError, match=said):
         decode(data)
 
 
-def test_the_largest_document_is_taken() -> None:
+def test_largest_document_is_accepted() -> None:
     assert len(decode(b"a" * MAX_DOCUMENT_BYTES)) == MAX_DOCUMENT_BYTES
 
 

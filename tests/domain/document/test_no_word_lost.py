@@ -148,7 +148,7 @@ def test_documents_keep_their_words(source: str, language: str) -> None:
 
 
 @given(SOUP, st.sampled_from(LANGUAGES))
-def test_soup_keeps_its_words(source: str, language: str) -> None:
+def test_random_markup_keeps_its_words(source: str, language: str) -> None:
     check(f"## Ports\n\n### Ships\n\n{source}", language)
     check(source, language)
 
@@ -169,7 +169,7 @@ def test_real_newsletters_keep_their_words() -> None:
 
 
 @pytest.mark.parametrize("path", SAMPLE, ids=lambda path: path.stem)
-def test_the_sample_is_read_without_doubt(path: Path) -> None:
+def test_sample_has_no_warnings(path: Path) -> None:
     source = path.read_text("utf-8")
     document = parse(source)
     assert document.warnings == ()

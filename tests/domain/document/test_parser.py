@@ -72,7 +72,7 @@ def only(source: str, language: str = "en") -> ParsedStory:
     return story
 
 
-def test_a_clean_document_is_read_without_doubt() -> None:
+def test_clean_document_has_no_warnings() -> None:
     document = parse(CLEAN)
 
     assert document.warnings == ()
@@ -172,7 +172,7 @@ def test_a_dateline_in_several_bold_runs() -> None:
     assert story.body == "They are blue."
 
 
-def test_a_bold_paragraph_is_a_headline_and_no_doubt() -> None:
+def test_bold_paragraph_is_a_headline_without_a_warning() -> None:
     document = parse("## Ports\n\n**Ships came in**\n\n**2 May 2026, Oldport:** They are blue.")
 
     assert stories(document)[0].headline == "Ships came in"
@@ -231,7 +231,7 @@ def test_a_page_break_inside_a_headline_is_closed() -> None:
         assert [line for line, _ in whys(document)] == [5]
 
 
-def test_a_paragraph_without_a_full_stop_is_pointed_out() -> None:
+def test_paragraph_without_a_full_stop_gives_a_warning() -> None:
     long = "This paragraph goes on and on for well over one line and then it just stops"
     document = parse(f"## Ports\n\n### Ships\n\n**2 May 2026, X:** {long}\n\nAnother one begins.")
 
@@ -260,7 +260,7 @@ def test_datelines_in_paragraphs_of_their_own() -> None:
     assert story.body == "Text."
 
 
-def test_an_unreadable_dateline_is_kept_and_pointed_out() -> None:
+def test_unreadable_dateline_is_kept_with_a_warning() -> None:
     document = parse("## P\n\n### S\n\n**Late spring, Oldport:** Text.")
 
     (story,) = stories(document)
@@ -291,7 +291,7 @@ def test_contact_notes_in_many_wrappers(written: str, text: str) -> None:
         assert (story.body, [note.text for note in story.contacts]) == ("The end.", [text])
 
 
-def test_a_note_speaks_back_to_the_note_before_it() -> None:
+def test_note_covers_stories_back_to_the_previous_note() -> None:
     one = "### {0}\n\n**7 May 2026, X:** Text.{1}\n\n"
     notes = ["", " *(For info: A)*", "", "", " *(For info on the above: B)*", " *(For info: C)*"]
     document = parse("## P\n\n" + "".join(one.format(at, note) for at, note in enumerate(notes)))
@@ -334,14 +334,14 @@ def test_notes_in_every_language(language: str, one: str, all_: str) -> None:
     assert document.warnings == ()
 
 
-def test_a_note_known_by_its_shape_alone_is_pointed_out() -> None:
+def test_note_recognised_only_by_its_form_gives_a_warning() -> None:
     document = parse("## P\n\n### S\n\n**7 May 2026, X:** Text. *(Photo: Ana Example)*")
 
     assert stories(document)[0].contacts[0].text == "(Photo: Ana Example)"
     assert "by its shape" in whys(document)[0][1]
 
 
-def test_brackets_that_are_no_note() -> None:
+def test_brackets_that_are_not_a_note() -> None:
     story = only("### S\n\n**7 May 2026, X:** They met (at noon). See [this](https://example.org/a)")
 
     assert story.contacts == ()
@@ -409,7 +409,7 @@ def test_bad_front_matter_is_an_error_that_names_the_line(front: str, named: str
         ("## P\n\n### T\n\n**7 May 2026, X:** a.\n\n*(For info: A)*\n\nMore.", 9, "follows a contact note"),
     ],
 )
-def test_what_is_doubtful_is_listed_with_its_line(source: str, line: int, said: str) -> None:
+def test_warnings_have_line_numbers(source: str, line: int, said: str) -> None:
     document = parse(source)
 
     assert [(doubt.line, said in doubt.message) for doubt in document.warnings] == [(line, True)]

@@ -426,7 +426,7 @@ def test_tracking_consent_is_stored_with_its_wording(mailing: Mailing, client: T
     ]
 
 
-def test_undo_does_not_change_tracking_consent(mailing: Mailing, client: TestClient) -> None:
+def test_mail_link_undo_does_not_change_tracking(mailing: Mailing, client: TestClient) -> None:
     """A link of any mail brings back nothing that only the reader's own page may change."""
     client.post(mailing.unsubscribe_path(ADA), data={"action": "pause", "weeks": "1"})
     with mailing.app.database.transaction() as session:
