@@ -1,5 +1,5 @@
-"""What tests stand on: a real PostgreSQL and a real Redis, started once for the run, and a real browser. Most
-stories start with the sample newsletter, its issue, some readers, and an inbox that catches the mail."""
+"""Fixtures: a real PostgreSQL and a real Redis, started once per run, a browser, and the sample newsletter with its
+issue, readers and an inbox."""
 
 import functools
 import gc
@@ -35,7 +35,7 @@ from tests.support.sending import send_due_batches
 from tests.support.smtp_sink import SinkServer
 from tests.support.snapshots import Snapshot, non_empty_tables, restore, take_snapshot
 
-# Few examples while one works, many in .ci/run. No deadline: an example's time depends on what else the machine does.
+# Few examples during development, many in .ci/run. No deadline, because the duration depends on the machine's load.
 hypothesis.settings.register_profile("quick", deadline=None, max_examples=60)
 hypothesis.settings.register_profile("thorough", deadline=None, max_examples=1000)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
@@ -46,7 +46,7 @@ NOW = datetime(2026, 9, 30, 9, tzinfo=UTC)
 
 
 def pytest_collection_finish() -> None:
-    """What stands by now stays to the end; looking through it again and again took a seventh of the run."""
+    """Exclude loaded modules from garbage collection, which took a seventh of the run."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
@@ -54,7 +54,7 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(scope="session")
 def worker(request: pytest.FixtureRequest) -> str:
-    """The name of this process among those that share the run."""
+    """Return the name of this test process."""
     return str(getattr(request.config, "workerinput", {}).get("workerid", "main"))
 
 
@@ -95,7 +95,7 @@ def _database(database_url: str) -> Iterator[Database]:
 
 @pytest.fixture
 def database(_database: Database) -> Database:
-    """An empty database."""
+    """Return an empty database."""
     _database.delete_all_rows()
     return _database
 
@@ -120,7 +120,7 @@ def inbox(tmp_path: Path) -> Iterator[InboxServer]:
 
 @pytest.fixture
 def sink(tmp_path: Path) -> Iterator[SinkServer]:
-    """A relay that notes what it accepts, and can be made to fail."""
+    """Return a relay that logs accepted messages and can be made to fail."""
     with SinkServer(tmp_path / "accepted.log") as running:
         yield running
 
@@ -142,43 +142,43 @@ def settings(database: Database, inbox: InboxServer, valkey: Valkey, tmp_path: P
 
 @pytest.fixture(scope="session")
 def shared_app(tmp_path_factory: pytest.TempPathFactory) -> Container:
-    """What no test changes, and takes time to make: the compiled templates, the catalogues."""
+    """Return a container with what is expensive and never changed: compiled templates and catalogues."""
     return Container(Settings(secret_key=SECRET, state_dir=tmp_path_factory.mktemp("state")), application="tests")
 
 
 @pytest.fixture
 def make_app(settings: Settings, database: Database, shared_app: Container) -> Iterator[Callable[..., Container]]:
-    """Make the whole service, with some settings changed and some parts replaced, on the test's database."""
+    """Return a function that makes a container on the test's database, with changed settings and components."""
     with ExitStack() as stack:
 
         def make(changes: Mapping[str, object] | None = None, **adapters: Any) -> Container:
-            ready: dict[str, Any] = {
-                "database": database,  # its connections and compiled statements serve the next test
+            components: dict[str, Any] = {
+                "database": database,  # shares connections and compiled statements with other tests
                 "catalogues": shared_app.catalogues,
                 "renderer": shared_app.renderer,
                 "transactional_renderer": shared_app.transactional_renderer,
             }
             changed = settings.model_copy(update=dict(changes or {}))
-            return stack.enter_context(Container(changed, application="tests", **{**ready, **adapters}))
+            return stack.enter_context(Container(changed, application="tests", **{**components, **adapters}))
 
         yield make
 
 
 @pytest.fixture
 def app(make_app: Callable[..., Container]) -> Container:
-    """The whole service on an empty database."""
+    """Return a container on an empty database."""
     return make_app()
 
 
 @pytest.fixture(scope="session")
 def pictures(shared_app: Container) -> Callable[[str], PreparedPicture]:
-    """Those of the sample issue, each made to fit once: that takes longer than all else of importing it."""
+    """Return a loader of the sample's pictures, which prepares each only once because that is slow."""
     return shared_app.picture_loader(SAMPLE)
 
 
 @pytest.fixture(scope="session")
 def issue_snapshots() -> dict[tuple[str, ...], tuple[int, Snapshot]]:
-    """The sample issue in the languages that a test asked for before: its number, and all rows."""
+    """Return a cache: languages → id and rows of the imported sample issue."""
     return {}
 
 
@@ -188,7 +188,7 @@ def import_issue(
     pictures: Callable[[str], PreparedPicture],
     issue_snapshots: dict[tuple[str, ...], tuple[int, Snapshot]],
 ) -> Callable[..., int]:
-    """Import the sample newsletter and its issue in some languages; returns the issue."""
+    """Return a function that imports the sample issue in some languages and returns its id."""
 
     def run(*languages: str) -> int:
         first = not non_empty_tables(app.database)
@@ -219,7 +219,7 @@ def import_issue(
 
 @pytest.fixture
 def add_subscribers(app: Container, tmp_path: Path) -> Callable[[str], None]:
-    """Take in readers from lines of ``address;languages;sections``."""
+    """Return a function that imports readers from lines of ``address;languages;sections``."""
 
     def run(lines: str) -> None:
         file = tmp_path / "readers.csv"
@@ -236,7 +236,7 @@ def add_subscribers(app: Container, tmp_path: Path) -> Callable[[str], None]:
 
 @pytest.fixture
 def prepare(app: Container) -> Callable[[int], None]:
-    """Approve and schedule an issue, freeze its audience, expand and render: everything but sending."""
+    """Return a function that does everything to an issue except sending: approve, schedule, expand, render."""
 
     def run(issue: int) -> None:
         approve.approve(app.database, compile.load_issue(app.database, app.urls, issue), "tests")
@@ -254,14 +254,14 @@ def prepare(app: Container) -> Callable[[int], None]:
 
 @pytest.fixture
 def send(app: Container) -> Callable[[], int]:
-    """Send every batch that is due, in this process; returns how many messages were handed over."""
+    """Return a function that sends every due batch in this process and returns the number of messages."""
     return functools.partial(send_due_batches, app)
 
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
-    """Path of a Chromium that can be driven; a run without one fails, it does not skip."""
+    """Return the path of Chromium. Without it, tests fail instead of being skipped."""
     for name in ("chromium", "chromium-browser", "google-chrome"):
-        if found := shutil.which(name):
-            return found
+        if path := shutil.which(name):
+            return path
     pytest.fail("These tests drive a browser: install the package chromium (Debian: apt-get install chromium).")

@@ -1,4 +1,4 @@
-"""compose.yaml, the image and the example of its settings name only what exists, and all of it."""
+"""compose.yaml, the image and the example settings are complete and consistent."""
 
 import re
 from collections import Counter

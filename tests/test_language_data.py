@@ -1,4 +1,4 @@
-"""``words.toml`` of each language: read as it is, and whole."""
+"""The ``words.toml`` of each language is valid and complete."""
 
 import importlib.util
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""docs/settings.md lists the settings as they are."""
+"""docs/settings.md matches the settings."""
 
 from mailer.cli.servers import settings_table
 from mailer.settings import ROOT

@@ -106,7 +106,7 @@ FORMS = {
     "sl": {0: [1, 101], 1: [2, 102], 2: [3, 4, 103], 3: [0, 5, 11, 12, 21, 100]},
     "sq": _TWO, "sr-Cyrl": _EAST, "sr-Latn": _EAST, "tr": _TWO, "uk": _EAST,
 }  # fmt: skip
-"""Language → form of the catalogue → numbers that take it."""
+"""Language → plural form → numbers that use it."""
 WEEKS = {
     "ar": "3 أسابيع, 11 أسبوعاً, 12 أسبوعاً, 100 أسبوع, 103 أسابيع",
     "bg": "1 седмица, 2 седмици, 21 седмици",
@@ -216,7 +216,7 @@ def test_formal_address_is_used(language: str) -> None:
 
 
 _BREAKS = re.compile(r"[ \n][:;?!»](?=[\s.,)]|$)|«[ \n]", re.MULTILINE)
-"""An ordinary space, or an end of line, where French needs one that holds together."""
+"""An ordinary space or line end where French needs a no-break space."""
 
 
 def test_french_marks_stay_with_their_words() -> None:

@@ -48,7 +48,7 @@ RETIRED = {
     "landing": "result",
     "landed": "result",
 }
-"""What each word was replaced by. The plural and the past are retired with it."""
+"""Retired word → replacement. Its plural and past tense are retired too."""
 
 ALLOWED = {
     "ContactNote",  # the line of a story that names a contact
@@ -57,7 +57,7 @@ ALLOWED = {
     "ReplyReader",  # reads a stream
     "_reader",  # asyncio.StreamReader
 }
-"""Names that use such a word in another sense, and rightly."""
+"""Names that use a retired word in another, correct sense."""
 ALLOWED_PHRASES = {"contact_note"}
 CODE = sorted(path for room in ("mailer", "workers") for path in (ROOT / room).rglob("*.py"))
 TEMPLATES = sorted(

@@ -1,4 +1,4 @@
-"""Signatures are checked by dkimpy, which RFC 8463's example proves."""
+"""Signatures are verified by dkimpy, which is checked with the example of RFC 8463."""
 
 from base64 import b64decode, b64encode
 from hashlib import sha256

@@ -1,4 +1,4 @@
-"""The journal on disk: what a worker writes, a successor reads."""
+"""The journal on disk, written by a worker and read by its successor."""
 
 import os
 import resource

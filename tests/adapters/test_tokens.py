@@ -1,4 +1,4 @@
-"""Tokens are short, opaque, bound to one purpose, and read for ever."""
+"""Tokens are short, opaque, bound to one purpose and readable forever."""
 
 from hypothesis import given
 from hypothesis import strategies as st

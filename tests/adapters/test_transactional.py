@@ -1,4 +1,4 @@
-"""Transactional emails: a folder for each kind, whose two bodies say the same."""
+"""Transactional emails: a folder per kind, with equivalent bodies."""
 
 import re
 from dataclasses import replace

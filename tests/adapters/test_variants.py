@@ -1,4 +1,4 @@
-"""Documents that are cut from one with marked parts."""
+"""Documents cut from a superset with marked parts."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""The command line, in this process."""
+"""Fixtures to run the command line in this process."""
 
 import sys
 from collections.abc import Callable
@@ -15,7 +15,7 @@ RunCli = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def mailer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> RunCli:
-    """Run the command line; returns its exit status, what it printed, and what it complained of."""
+    """Run the command line. Return its exit status, standard output and standard error."""
 
     def run(*words: Any) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["mailer", *map(str, words)])
@@ -29,7 +29,7 @@ def mailer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
 
 @pytest.fixture
 def cli_app(monkeypatch: pytest.MonkeyPatch, app: Container) -> Container:
-    """The command line works on the test's database."""
+    """Make the command line use the test's database."""
     monkeypatch.setenv("MAILER_DATABASE_URL", app.database.url)
     monkeypatch.setenv("MAILER_SECRET_KEY", SECRET)
     return app

@@ -1,4 +1,4 @@
-"""make demo: the first thing that somebody with a fresh clone does."""
+"""``mailer demo``."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""A key that the command line makes signs the service's mail, once what it printed is published and set."""
+"""``mailer dkim key``: the printed record and setting make the service sign its mail."""
 
 import re
 import stat

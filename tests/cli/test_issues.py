@@ -1,4 +1,4 @@
-"""mailer issue … and mailer explain: what they print, and how they refuse."""
+"""Output and errors of ``mailer issue`` and ``mailer explain``."""
 
 import codecs
 import json

@@ -1,4 +1,4 @@
-"""mailer queues, as ops type it."""
+"""Output and errors of ``mailer queues``."""
 
 import json
 import re

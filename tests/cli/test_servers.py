@@ -1,4 +1,4 @@
-"""mailer web, inbox and migrate: what they say when they cannot begin."""
+"""Start-up errors of ``mailer web``, ``inbox`` and ``migrate``."""
 
 import json
 import os

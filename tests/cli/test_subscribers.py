@@ -1,4 +1,4 @@
-"""mailer subscribers show, export and erase: for whoever answers readers."""
+"""``mailer subscribers show``, ``export`` and ``erase``."""
 
 import json
 from collections.abc import Callable

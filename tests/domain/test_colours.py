@@ -1,4 +1,4 @@
-"""Every pair of colours that meets in a mail can be read, whatever colours a newsletter chose."""
+"""All colour pairs in emails have enough contrast, for any theme."""
 
 import re
 

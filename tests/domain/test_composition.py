@@ -1,4 +1,4 @@
-"""An issue's material in all languages becomes the content of one edition."""
+"""Composition of an edition from an issue's content."""
 
 from dataclasses import replace
 from datetime import date

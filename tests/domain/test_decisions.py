@@ -1,4 +1,4 @@
-"""What a result means for the ledger, and what a dead worker's journal means."""
+"""Decisions from results and from the journal of a lost worker."""
 
 import random
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""Notices are written by anybody, and read within a moment."""
+"""Delivery status notifications are untrusted, and parsed in linear time."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The headers that mailbox providers ask of bulk mail, to the letter (reference: RFC 2369, 2919, 8058)."""
+"""The headers that mailbox providers require of bulk mail (RFC 2369, 2919, 8058)."""
 
 import email
 import email.policy

@@ -1,4 +1,4 @@
-"""Addresses and titles in the archive."""
+"""Slugs and titles of issues in the archive."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Whatever is left of a journal after a crash, no message that may have gone out is sent again."""
+"""A truncated journal never causes a second transfer of a message."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""A compiled message, filled and read again with the standard library, says what was put in."""
+"""Compiled messages, parsed with the standard library, have the original content."""
 
 import email
 import email.policy

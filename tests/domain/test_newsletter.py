@@ -1,4 +1,4 @@
-"""Newsletter settings: the sample reads, and each mistake is named."""
+"""Newsletter settings: the sample is valid, and every error is named."""
 
 import pytest
 

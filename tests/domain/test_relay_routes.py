@@ -1,4 +1,4 @@
-"""Which relay is next, and what a warm-up allows."""
+"""Relay selection and warm-up limits."""
 
 from collections import Counter
 from datetime import date, timedelta

@@ -1,4 +1,4 @@
-"""Queries made harmless, and snippets."""
+"""Normalized queries and snippets."""
 
 import pytest
 from hypothesis import given

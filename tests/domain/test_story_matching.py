@@ -1,4 +1,4 @@
-"""Stories of a document find their partners by the surest evidence first, and what is left is not guessed."""
+"""Story matching uses the strongest evidence first and does not guess."""
 
 from hypothesis import given
 from hypothesis import strategies as st

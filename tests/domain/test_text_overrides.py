@@ -1,4 +1,4 @@
-"""A newsletter's own words: which fit, and what a coordinator is told about the others."""
+"""Text overrides: valid ones, and error messages for the others."""
 
 import pytest
 

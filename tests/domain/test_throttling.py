@@ -1,4 +1,4 @@
-"""Slowing down and winning back; breakers that open, try, and close."""
+"""Slowing down and recovering; breakers that open, probe and close."""
 
 from datetime import UTC, datetime, timedelta
 

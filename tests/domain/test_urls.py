@@ -1,4 +1,4 @@
-"""The paths of the web pages, and what must follow from them."""
+"""Paths of the web pages, with redaction, robots.txt and the documented proxy."""
 
 import re
 

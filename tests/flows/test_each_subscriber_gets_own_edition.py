@@ -1,4 +1,4 @@
-"""From a document to the right mail in every reader's inbox."""
+"""From a document to each reader's own edition."""
 
 import re
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The short version of bench/faults.py: an issue goes out while one thing after another breaks."""
+"""The short version of bench/faults.py: an issue is sent under a series of faults."""
 
 import json
 import subprocess

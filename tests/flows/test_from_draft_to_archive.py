@@ -1,4 +1,4 @@
-"""An issue is sent, in its newsletter's own words, and is in the archive from then on."""
+"""An issue with text overrides is sent and then appears in the archive."""
 
 from collections.abc import Callable
 

@@ -1,5 +1,4 @@
-"""The newsletter that this service was asked for, from its document to inboxes. It is not part of the
-repository: without it beside the checkout there is nothing to test."""
+"""A real newsletter, from its document to inboxes. It is not part of the repository."""
 
 import re
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Text alone, a pause, one mail a month, a signature: what a reader or a sender asked for is in the mail."""
+"""Preferences take effect on mail: text only, pause, monthly, and the sender's DKIM signature."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""Languages that come later, and stories that have none."""
+"""Later translations, and stories without a translation."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""The one way to the database."""
+"""The database adapter."""
 
 from collections.abc import Callable
 

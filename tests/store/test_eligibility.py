@@ -19,11 +19,11 @@ from mailer.store import ledger, resolution
 from mailer.store.batches import Claim
 
 LANGUAGES = {"fr": True, "de": False}
-"""Of subscribers, and whether the issue can serve them: it is in French alone."""
+"""Languages of subscribers, and whether the issue, which is only in French, is available to them."""
 STORY_BIT, EMPTY_BIT = 0, 40
-"""A section with a story in it, and one without."""
+"""A section with a story, and one without."""
 EDITION_REASONS = (SkipReason.no_language, SkipReason.nothing_in_sections)
-"""Decided when the audience is expanded: a delivery that exists has its edition."""
+"""Only decided at expansion: an existing delivery has an edition."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ EACH_REASON = [
     Candidate(SubscriptionState.active, False, None, Frequency.each, "de", 0),
     Candidate(SubscriptionState.active, False, None, Frequency.each, "fr", 0),
 ]
-"""Each reason, with every later one holding too."""
+"""Each reason, combined with every later one."""
 
 
 @pytest.fixture

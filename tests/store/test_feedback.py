@@ -1,4 +1,4 @@
-"""Writing down what comes back."""
+"""Recording feedback."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor

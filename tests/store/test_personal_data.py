@@ -1,4 +1,4 @@
-"""Letting a reader go, and bringing two together, while their mail is on its way."""
+"""Erasing and merging subscribers while their mail is being sent."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor

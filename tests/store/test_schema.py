@@ -1,4 +1,4 @@
-"""The migrations make the tables that the models describe."""
+"""The migrations match the models."""
 
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext

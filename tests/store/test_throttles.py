@@ -1,4 +1,4 @@
-"""What holds relays and destinations back."""
+"""Throttles of relays and providers."""
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime

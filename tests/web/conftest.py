@@ -1,4 +1,4 @@
-"""The pages on an issue that is on its way."""
+"""Fixtures for pages of an issue that is being sent."""
 
 import socket
 import threading
@@ -26,7 +26,7 @@ def mailing(
     add_subscribers: Callable[[str], None],
     prepare: Callable[[int], None],
 ) -> Mailing:
-    """The sample issue with its first section for everybody, expanded and rendered; nothing is sent."""
+    """Return the sample issue, expanded and rendered but not sent. Its first section is always included."""
     issue = import_issue("en", "ar")
     newsletter = read_newsletter((SAMPLE / "newsletter.toml").read_text(encoding="utf-8"))
     newsletter.sections[0].always_included = True
@@ -53,7 +53,7 @@ def client(web_app: FastAPI) -> Iterator[TestClient]:
 
 @pytest.fixture
 def serve() -> Iterator[Callable[..., str]]:
-    """Puts an app on a port of this machine; returns its address."""
+    """Return a function that serves an app on a local port and returns its URL."""
     running = []
 
     def run(web_app: FastAPI, **options: object) -> str:

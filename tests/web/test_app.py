@@ -1,4 +1,4 @@
-"""What holds for every address: problems, headers, health, logs, style sheets."""
+"""The web application: error pages, headers, health, logs and style sheets."""
 
 import logging
 import re

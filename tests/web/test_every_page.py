@@ -1,4 +1,4 @@
-"""What holds for every page that a reader can come to: accessible, light in weight, alone on the net, private."""
+"""Every page for readers is accessible, small, self-contained and private."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -29,7 +29,7 @@ PARTIAL = {
     "public/embedded_form",
     "public/layout",
 }
-"""Templates that are no pages of their own."""
+"""Templates that are not pages."""
 OPEN = {path.stem for path in (ROOT / "templates" / "web" / "archive").glob("*.html")}
 STANDARD = {
     "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],

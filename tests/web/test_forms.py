@@ -1,4 +1,4 @@
-"""Forms that no browser posts."""
+"""Malformed forms."""
 
 import pytest
 from fastapi.testclient import TestClient

@@ -1,4 +1,4 @@
-"""Addresses and forms with what nobody types by accident: each gets an answer in words, and changes nothing."""
+"""Hostile URLs and forms get a readable error and change nothing."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""Real Celery workers on a real broker, against a relay that keeps a record."""
+"""Fixtures: real Celery workers on a real broker, and a relay that logs accepted messages."""
 
 import json
 import os
@@ -35,14 +35,14 @@ def redis_url(request: pytest.FixtureRequest) -> str:
 
 @dataclass(slots=True)
 class SinkProcess:
-    """bench/sink.py as a process, and its record of accepted messages."""
+    """The process of bench/sink.py and its log of accepted messages."""
 
     port: int
     log: Path
     process: subprocess.Popen[str]
 
     def accepted(self) -> Counter[str]:
-        """Message-ID → how often it was accepted."""
+        """Message-ID → number of times it was accepted."""
         return Counter(self.log.read_text().split()) if self.log.exists() else Counter()
 
     def stop(self) -> dict[str, int]:
@@ -52,7 +52,7 @@ class SinkProcess:
 
 @pytest.fixture
 def relay(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[SinkProcess]:
-    """A slow relay, so that there is a middle to disturb; marked with other words it behaves otherwise."""
+    """Return a slow relay, so that a send can be disturbed. Markers change its behaviour."""
     words = getattr(request, "param", ["--latency", "0.01"])
     log = tmp_path / "accepted.log"
     process = subprocess.Popen(
@@ -88,7 +88,7 @@ def processes(app: Container) -> Iterator[Supervisor]:
 
 @pytest.fixture
 def wait_for_status(app: Container) -> Callable[..., IssueStatus]:
-    """Wait until an issue's status is as asked; fails with the last one seen."""
+    """Wait until an issue has the expected status. Fail with the last one seen."""
 
     def wait(issue: int, condition: Callable[[IssueStatus], bool], seconds: float = 60) -> IssueStatus:
         began = time.monotonic()

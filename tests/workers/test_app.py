@@ -1,4 +1,4 @@
-"""What a worker process keeps."""
+"""The shared state of a worker process."""
 
 import subprocess
 import sys

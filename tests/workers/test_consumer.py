@@ -1,4 +1,4 @@
-"""What a worker does when the broker goes away."""
+"""Workers when the broker is lost."""
 
 from celery.utils.imports import symbol_by_name
 from kombu import Connection

@@ -1,4 +1,4 @@
-"""The service as it runs for real, web server and workers and all: what it writes down knows no reader."""
+"""Logs of the whole running service contain no personal data."""
 
 import re
 import socket

@@ -1,4 +1,4 @@
-"""The whole way with beat and workers, left alone and disturbed."""
+"""The whole pipeline with beat and workers, with and without faults."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Pausing, resuming, cancelling and trying again take hold within two seconds, while workers send."""
+"""Pause, resume, cancel and retry take effect within two seconds."""
 
 import os
 import signal

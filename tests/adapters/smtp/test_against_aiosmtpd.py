@@ -1,4 +1,4 @@
-"""Against aiosmtpd, a server that was written by others: TLS, logins, SMTPUTF8, SIZE, no PIPELINING."""
+"""Tests against aiosmtpd, an independent server: TLS, login, SMTPUTF8, SIZE, no PIPELINING."""
 
 import asyncio
 import datetime

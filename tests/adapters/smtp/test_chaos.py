@@ -1,4 +1,4 @@
-"""Servers that misbehave at random: whatever they do, every envelope has one result, and a true one."""
+"""With randomly misbehaving servers, every envelope has one correct result."""
 
 import asyncio
 from collections.abc import Callable, Iterator

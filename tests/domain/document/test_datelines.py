@@ -1,4 +1,4 @@
-"""Datelines in the languages of the service."""
+"""Datelines in all languages."""
 
 from datetime import date
 

@@ -1,4 +1,4 @@
-"""From bytes to text, and what is refused."""
+"""Decoding of documents."""
 
 import codecs
 

@@ -1,4 +1,4 @@
-"""No word of a document is lost, and none is doubled."""
+"""Parsing neither loses nor duplicates words."""
 
 import re
 from collections import Counter

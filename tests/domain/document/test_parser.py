@@ -1,4 +1,4 @@
-"""Small documents, one for each thing that a document may have or suffer from."""
+"""Small documents, one for each feature or defect."""
 
 import json
 

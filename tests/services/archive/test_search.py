@@ -1,4 +1,4 @@
-"""Search over the stories of a newsletter."""
+"""Full-text search in the archive."""
 
 from collections.abc import Callable
 

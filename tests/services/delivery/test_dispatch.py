@@ -1,4 +1,4 @@
-"""Jobs are enqueued for work that is due, and do not pile up where no worker takes them."""
+"""Jobs are enqueued for due work, and do not accumulate without a consumer."""
 
 from collections import Counter
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The frozen audience against an oracle: for each reader exactly the right edition, or the right reason."""
+"""Expansion compared with an oracle: each reader has the right edition or skip reason."""
 
 import random
 import threading

@@ -1,4 +1,4 @@
-"""Nine o'clock where each reader is, and quiet hours."""
+"""Sending at local time, and quiet hours."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, time, timedelta

@@ -1,4 +1,4 @@
-"""What ops see, and holding a relay or a receiving domain by hand."""
+"""Snapshots for ops, and suspending a relay or a receiving domain."""
 
 from collections.abc import Callable
 from dataclasses import replace

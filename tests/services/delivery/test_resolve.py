@@ -1,4 +1,4 @@
-"""Settling what nobody saw the outcome of, by a person and by evidence, and trying again what failed."""
+"""Resolving uncertain deliveries, manually and by evidence, and retrying failed ones."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""Notes: which of them a worker takes, and for how long."""
+"""Claims and leases of transactional emails."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Mail that comes back: only our own token says whom it is about."""
+"""Inbound bounces: only the token identifies the subscriber."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime

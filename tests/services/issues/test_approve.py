@@ -1,4 +1,4 @@
-"""Looking an issue over, and approving it or not."""
+"""Checking and approving issues."""
 
 import re
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""One mail a month, for who wants it so."""
+"""Monthly digests."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""A document becomes an issue; other languages and corrections find its stories again."""
+"""Importing documents: new issues, translations and corrections."""
 
 import re
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Explaining a delivery in plain words, counting, and finding contradictions."""
+"""Explanations, counts and audits of deliveries."""
 
 from collections.abc import Callable
 from dataclasses import replace

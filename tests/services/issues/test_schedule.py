@@ -1,4 +1,4 @@
-"""When an issue goes out, and stopping it on its way."""
+"""Scheduling, pausing and cancelling issues."""
 
 import threading
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Learning which domains share their mail servers."""
+"""MX lookups."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta

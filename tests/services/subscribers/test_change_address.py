@@ -1,4 +1,4 @@
-"""What stays of an address that its reader has given up."""
+"""What is kept of an address after a change of address."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""Everything that is held about a person, found by planting a marker in every column that can hold words."""
+"""Export and erasure of personal data, tested with a marker in every text column."""
 
 import json
 import re
@@ -44,7 +44,7 @@ CHECKED = {
     ("transactional_email", "language"),
     ("signup", "language"),
 }
-"""Columns with a fixed set of values, none of them a person's."""
+"""Columns with a fixed set of values, which are not personal."""
 _OF_ONE = {
     "subscriber": "id = :id",
     "suppression": "address_hash = :hash",
@@ -58,7 +58,7 @@ IMPERSONAL = {
     "issue_translation", "language_choice", "mail_domain", "newsletter", "picture", "relay_daily_usage",
     "retention_run", "section", "story", "story_translation", "throttle",
 }  # fmt: skip
-"""Tables without a person in them."""
+"""Tables without personal data."""
 
 
 def dump(app: Container) -> dict[str, list[str]]:

@@ -1,4 +1,4 @@
-"""What a reader chooses, against a real database."""
+"""Reading and saving preferences."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Unsubscribing during a send, then receiving nothing."""
+"""Unsubscribing during a send."""
 
 import random
 import threading

@@ -1,4 +1,4 @@
-"""Editions, pictures and the start page."""
+"""Web views, pictures and the start page."""
 
 import hashlib
 

@@ -1,4 +1,4 @@
-"""Another address: confirmed at both ends, whoever has it."""
+"""Change of address, confirmed by both addresses."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""Leaving and choosing over HTTP, as mail clients, scanners and browsers without script do it."""
+"""Unsubscribing and preferences over HTTP, as mail clients, scanners and browsers use them."""
 
 import email
 import email.policy

@@ -1,4 +1,4 @@
-"""Subscribing over HTTP, from the form to the first mail."""
+"""Sign-up over HTTP, from the form to the welcome email."""
 
 import hashlib
 import re

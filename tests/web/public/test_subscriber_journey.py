@@ -1,4 +1,4 @@
-"""From a link in one mail to the next mail that arrives changed: in a real browser, without script."""
+"""Journeys from a link in an email to the next, changed email, in a browser without script."""
 
 import logging
 import re

@@ -1,4 +1,4 @@
-"""What the links of any email and the own page show and change, and how a change is confirmed and undone."""
+"""The pages behind mail links and magic links: preferences, confirmations and undo."""
 
 import re
 from collections.abc import Callable

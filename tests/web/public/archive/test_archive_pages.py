@@ -1,4 +1,4 @@
-"""The pages of the archive: what stands in them, who may read them, and what others are told about them."""
+"""The archive's pages: content, access, caching and metadata."""
 
 import re
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The feeds, held against RFC 4287."""
+"""Atom feeds, checked against RFC 4287."""
 
 import re
 from collections.abc import Callable

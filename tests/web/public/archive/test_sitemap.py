@@ -1,4 +1,4 @@
-"""What search engines are told."""
+"""Sitemaps and robots.txt."""
 
 from collections.abc import Callable
 from datetime import date
