@@ -20,7 +20,11 @@ rcpt … final           5.1.7 5.1.8                 sender    our sender's addr
 rcpt … final           554, and the text says that sender    Amazon SES
                        an address is not verified
 rcpt … final           5.1.1 5.1.2 5.1.3 5.1.6     hard      the address is bad, moved or disabled
-                       5.1.10 5.2.1                          (RFC 3463 3.2, 3.3; RFC 7505: null MX)
+                       5.1.10 5.2.1 5.4.4                    (RFC 3463 3.2, 3.3, 3.5; RFC 7505: null MX)
+rcpt … final           5.1.351                     hard      Exchange Online: the remote server knows no such
+                                                             mailbox
+rcpt                   5.1.0 5.5.0, and the text   hard      says in words what its code leaves open
+                       says there is no such box
 rcpt … final           5.2.2                       soft      mailbox full
 any                    5.3.4                       message   too big for the system (RFC 3463 3.4)
 any                    5.6.7 5.6.8 5.6.9           rejected  this address needs SMTPUTF8 (RFC 6531):
@@ -39,6 +43,8 @@ rcpt … final           550 551 553, and the text   policy    550 is also "reje
 rcpt                   550 551 553, and the text   hard      nothing less may suppress a reader
                        says there is no such box
 rcpt                   556                         hard      the domain takes no mail (RFC 7504)
+rcpt … final           554, and the text says that hard      Yahoo
+                       there is no such account
 rcpt                   552                         soft      storage exceeded (RFC 5321 4.2.3)
 data, final            552, and the text speaks of soft      the same
                        a full mailbox or quota
@@ -46,6 +52,10 @@ mail, data, final      552                         message   over the size limit
 mail                   anything else               sender    our sender is refused (RFC 5321 3.3)
 rcpt … final           anything else, 554 too      rejected
 ====================== =========================== ========= =======================================
+
+Nothing is ``hard`` if its text names another cause: an enhanced code that is not hard, a full mailbox (soft),
+policy, reputation, authentication or a rate (policy), or a condition that passes, such as greylisting (rejected).
+In doubt nobody is suppressed.
 """
 
 import re
@@ -130,7 +140,9 @@ _OUTCOME_BY_DETAIL = {
     "1.3": Outcome.HARD_BOUNCE,
     "1.6": Outcome.HARD_BOUNCE,
     "1.10": Outcome.HARD_BOUNCE,
+    "1.351": Outcome.HARD_BOUNCE,
     "2.1": Outcome.HARD_BOUNCE,
+    "4.4": Outcome.HARD_BOUNCE,
     "2.2": Outcome.MAILBOX_FULL,
     "3.4": Outcome.CONTENT_REJECTED,
     "6.7": Outcome.REJECTED,
@@ -139,20 +151,35 @@ _OUTCOME_BY_DETAIL = {
 }
 _OUTCOME_BY_SUBJECT = {"6": Outcome.CONTENT_REJECTED, "7": Outcome.POLICY}
 
-_ENHANCED_CODE = re.compile(r"([45])\.(?!0\.0$)(\d{1,3}\.\d{1,3})", re.ASCII)
+_ENHANCED_CODE = re.compile(r"[45]\.(?!0\.0$)\d{1,3}\.\d{1,3}", re.ASCII)
+_CODE_IN_TEXT = re.compile(r"(?<![\d.])[45]\.\d{1,3}\.\d{1,3}(?!\.?\d)", re.ASCII)
+_UNSPECIFIC_DETAILS = frozenset({"0.0", "1.0"})
+_UNSPECIFIC_MAILBOX_DETAILS = frozenset({"1.0", "5.0"})
 _SAYS_POLICY = re.compile(
-    r"\bsender\b|spam|block|black ?list|denied|polic|relay|reputation|unsolicited|prohibited|too many"
-    r"|\b(?:spf|dkim|dmarc|dnsbl|rbl|ptr)\b",
+    r"\bsender\b|spam|block|black ?list|denied|polic|relay(?! recipient table)|reputation|unsolicited|prohibited"
+    r"|too (?:many|much|fast|frequent)|throttl|exceed|suspicious|virus|malware|phish|abus|banned|security|authenti"
+    r"|\b(?:rate|limits?|limited|spf|dkim|dmarc|dnsbl|rbl|ptr)\b",
+    re.IGNORECASE,
+)
+_SAYS_TEMPORARY = re.compile(
+    r"gr[ae]y[- ]?list|\btry(?:ing)? (?:it |this )?(?:again|later)\b|\blater\b|\bretry|temporar|tempfail|transient"
+    r"|\bdefer|time(?:d|-)? ?out|not complete|lookup fail|\bloop",
     re.IGNORECASE,
 )
 _SAYS_NO_SUCH_MAILBOX = re.compile(
     r"\bno (?:such|mailbox)|\b(?:does not|doesn't|not) exist|\bdisabled\b"
-    r"|\b(?:unknown|invalid) (?:user|recipient|mailbox|address|account)"
+    r"|\b(?:unknown|invalid) (?:user|recipient|mailbox|address(?! error)|account)"
     r"|\b(?:user|recipient|mailbox|address|account) (?:is )?(?:unknown|invalid|not found)",
+    re.IGNORECASE,
+)
+_SAYS_MAILBOX_UNAVAILABLE = re.compile(r"\bmailbox unavailable\b", re.IGNORECASE)
+_SAYS_NO_ACCOUNT = re.compile(
+    r"\buser (?:does not|doesn't) have an? (?:\S{1,255} )?account\b|\baccount has been (?:disabled|discontinued)\b",
     re.IGNORECASE,
 )
 _SAYS_NOT_VERIFIED = re.compile(r"\baddress is not verified\b", re.IGNORECASE)
 _SAYS_FULL = re.compile(r"quota|\bfull\b|storage", re.IGNORECASE)
+_QUOTED_HOST = re.compile(r"\bhost \S{1,255} (?:\([^()]{0,255}\) )?said:", re.IGNORECASE)
 
 
 def classify(reply: Reply, stage: Stage) -> Outcome:
@@ -174,18 +201,52 @@ def _transient(detail: str, stage: Stage) -> Outcome:
     return Outcome.MAILBOX_FULL if detail == "2.2" and stage is not Stage.MAIL else Outcome.DEFERRED
 
 
+def enhanced_codes(text: str) -> list[str]:
+    """Return the enhanced codes in a text that say more than that something failed, in order."""
+    return [code for code in _CODE_IN_TEXT.findall(text) if code[2:] not in _UNSPECIFIC_DETAILS]
+
+
+def find_other_cause(text: str) -> Outcome | None:
+    """Return what a refusal is for if its words name another cause than a missing mailbox; None if they do not."""
+    text = _QUOTED_HOST.sub("", redact_addresses(text))
+    if _SAYS_FULL.search(text):
+        return Outcome.MAILBOX_FULL
+    if _SAYS_POLICY.search(text):
+        return Outcome.POLICY
+    return Outcome.REJECTED if _SAYS_TEMPORARY.search(text) else None
+
+
 def _permanent(reply: Reply, stage: Stage) -> Outcome:
+    outcome = _permanent_by_code(reply, stage)
+    if outcome is not Outcome.HARD_BOUNCE:
+        return outcome
+    for code in enhanced_codes(reply.text):
+        other = _outcome_of_code(code, reply.text, stage)
+        if other is not Outcome.HARD_BOUNCE:
+            return other
+    return find_other_cause(reply.text) or outcome
+
+
+def _permanent_by_code(reply: Reply, stage: Stage) -> Outcome:
     if stage is Stage.MAIL and reply.code in _SESSION_REFUSAL_CODES:
         return Outcome.RELAY_UNAVAILABLE
     if reply.code == 554 and _SAYS_NOT_VERIFIED.search(reply.text):
         return Outcome.SENDER_REJECTED
-    enhanced = _ENHANCED_CODE.fullmatch(reply.enhanced)
-    if enhanced is None:
+    if not _ENHANCED_CODE.fullmatch(reply.enhanced):
         return _permanent_without_enhanced(reply, stage)
-    category, detail = enhanced.groups()
+    return _outcome_of_code(reply.enhanced, reply.text, stage)
+
+
+def _outcome_of_code(enhanced: str, text: str, stage: Stage) -> Outcome:
+    category, _, detail = enhanced.partition(".")
     if category == "4":
         return _transient(detail, stage)
     subject = detail.partition(".")[0]
+    at_rcpt = stage is Stage.RCPT
+    if at_rcpt and detail in _UNSPECIFIC_MAILBOX_DETAILS and _SAYS_NO_SUCH_MAILBOX.search(text):
+        return Outcome.HARD_BOUNCE
+    if at_rcpt and detail == "5.0" and _SAYS_MAILBOX_UNAVAILABLE.search(text):
+        return Outcome.HARD_BOUNCE
     if stage is Stage.MAIL and detail != "3.4" and subject != "6":
         return Outcome.SENDER_REJECTED
     return _OUTCOME_BY_DETAIL.get(detail) or _OUTCOME_BY_SUBJECT.get(subject, Outcome.REJECTED)
@@ -202,6 +263,6 @@ def _permanent_without_enhanced(reply: Reply, stage: Stage) -> Outcome:
     if reply.code == 552:
         full = at_rcpt or (stage is not Stage.MAIL and _SAYS_FULL.search(reply.text))
         return Outcome.MAILBOX_FULL if full else Outcome.CONTENT_REJECTED
-    if reply.code == 556 and at_rcpt:
+    if (reply.code == 556 and at_rcpt) or (reply.code == 554 and _SAYS_NO_ACCOUNT.search(reply.text)):
         return Outcome.HARD_BOUNCE
     return Outcome.REJECTED

@@ -55,10 +55,51 @@ def test_what_happens_before_mail_is_never_a_deliverys_fault(reply: Reply, stage
     assert classify(reply, stage) is Outcome.RELAY_UNAVAILABLE
 
 
-@given(st.integers(500, 599), st.sampled_from(["1.1", "1.2", "1.3", "1.6", "1.10", "2.1"]), texts)
+NAMED_STAGES = [Stage.RCPT, Stage.DATA, Stage.FINAL]
+HARD_DETAILS = ["1.1", "1.2", "1.3", "1.6", "1.10", "1.351", "2.1", "4.4"]
+hard_replies = st.builds(
+    Reply,
+    st.sampled_from([550, 551, 553, 554]),
+    st.sampled_from(["", *(f"5.{detail}" for detail in HARD_DETAILS)]),
+    st.sampled_from(["", "No such user here", "User unknown in relay recipient table", "mailbox <a@b.example> unknown"]),
+)
+other_causes = st.sampled_from(
+    [
+        "Your address 192.0.2.7 is on our block list",
+        "see https://dnsbl.example/query/ip/192.0.2.7",
+        "192.0.2.7 has sent to too many recipients this hour",
+        "receiving mail at a rate that prevents additional messages",
+        "rate limited",
+        "Over quota",
+        "mailbox is full",
+        "Greylisted",
+        "graylist in action",
+        "please try again",
+        "try later",
+        "Host lookup did not complete",
+        "connection timed out",
+        "temporarily disabled",
+        "SPF check failed",
+        "poor reputation",
+        "against our policy",
+        "looks like spam",
+        "(5.7.1)",
+        "550-'5.2.2 full'",
+        "host said 4.2.1",
+    ]
+)
+
+
+@given(st.integers(500, 599), st.sampled_from(HARD_DETAILS), st.sampled_from(["", "no such user", "unknown"]))
 def test_bad_addresses_are_hard_whatever_the_basic_code_says(code: int, detail: str, text: str) -> None:
-    for stage in (Stage.RCPT, Stage.DATA, Stage.FINAL):
+    for stage in NAMED_STAGES:
         assert classify(Reply(code, f"5.{detail}", text), stage) is Outcome.HARD_BOUNCE
+
+
+@given(hard_replies, other_causes, st.booleans(), st.sampled_from(NAMED_STAGES))
+def test_words_of_another_cause_never_suppress(reply: Reply, cause: str, first: bool, stage: Stage) -> None:
+    text = f"{cause} {reply.text}" if first else f"{reply.text}: {cause.upper()}"
+    assert classify(reply._replace(text=text), stage) is not Outcome.HARD_BOUNCE
 
 
 @pytest.mark.parametrize(
@@ -91,7 +132,26 @@ def test_bad_addresses_are_hard_whatever_the_basic_code_says(code: int, detail: 
         (553, "5.6.7", "not sent: SMTPUTF8 is not offered", Stage.MAIL, Outcome.REJECTED),
         (554, "", "Message rejected: Email address is not verified.", Stage.FINAL, Outcome.SENDER_REJECTED),
         (550, "5.0.0", "no such user", Stage.RCPT, Outcome.HARD_BOUNCE),
+        (550, "5.1.351", "Remote server returned unknown recipient", Stage.RCPT, Outcome.HARD_BOUNCE),
+        (550, "5.4.4", "Host or domain name not found", Stage.RCPT, Outcome.HARD_BOUNCE),
+        (550, "5.4.4", "Host not found, try again", Stage.RCPT, Outcome.REJECTED),
+        (550, "5.4.1", "Recipient address rejected: Access denied", Stage.RCPT, Outcome.REJECTED),
+        (550, "5.5.0", "Requested action not taken: mailbox unavailable", Stage.RCPT, Outcome.HARD_BOUNCE),
+        (550, "5.5.0", "mailbox unavailable, sender blocked", Stage.RCPT, Outcome.POLICY),
+        (550, "5.5.0", "mailbox unavailable", Stage.FINAL, Outcome.REJECTED),
+        (550, "5.5.0", "protocol error", Stage.RCPT, Outcome.REJECTED),
+        (550, "5.1.0", "no such user", Stage.RCPT, Outcome.HARD_BOUNCE),
+        (550, "5.1.0", "Unknown address error 550-'not you'", Stage.RCPT, Outcome.REJECTED),
+        (550, "5.1.1", "Unknown address error 550-'5.1.1 user unknown'", Stage.RCPT, Outcome.HARD_BOUNCE),
+        (550, "5.1.1", "User unknown in relay recipient table", Stage.RCPT, Outcome.HARD_BOUNCE),
+        (550, "5.1.1", "<spam@b.example>: host spam.b.example said: 550 unknown", Stage.RCPT, Outcome.HARD_BOUNCE),
+        (550, "5.1.1", "quota exceeded", Stage.RCPT, Outcome.MAILBOX_FULL),
+        (550, "5.1.1", "on a block list", Stage.RCPT, Outcome.POLICY),
+        (550, "5.1.1", "4.94.2 tells nothing of 5.1.1.9", Stage.RCPT, Outcome.DEFERRED),
+        (550, "5.1.1", "192.0.5.1.1 tells nothing either", Stage.RCPT, Outcome.HARD_BOUNCE),
         (550, "", "mailbox unavailable", Stage.RCPT, Outcome.REJECTED),
+        (554, "", "delivery error: dd This user doesn't have a b.example account", Stage.FINAL, Outcome.HARD_BOUNCE),
+        (554, "", "This user doesn't have a b.example account, sender denied", Stage.FINAL, Outcome.POLICY),
         (550, "", "No such user here", Stage.RCPT, Outcome.HARD_BOUNCE),
         (550, "", "User unknown", Stage.RCPT, Outcome.HARD_BOUNCE),
         (550, "", "recipient address does not exist", Stage.RCPT, Outcome.HARD_BOUNCE),
