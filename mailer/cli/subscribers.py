@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from mailer.bootstrap import Container
 from mailer.cli.console import format_count
 from mailer.cli.errors import UsageError, describe
+from mailer.domain.dsn import MAX_READ_BYTES
 from mailer.domain.errors import DatabaseDown
 from mailer.domain.subscriber_fields import InvalidValue, read_address
 from mailer.domain.suppressions import SuppressionReason
@@ -20,8 +21,6 @@ from mailer.services.maintenance import retention
 from mailer.services.subscribers import csv_import, personal_data
 
 _NO_DATA = "No data is stored about this address."
-_MAX_INBOUND_BYTES = 1 << 20
-"""How much of an inbound mail is read. The relevant parts come first."""
 
 commands = typer.Typer(no_args_is_help=True, help="Import readers, unsubscribe them, and export or erase their data.")
 
@@ -141,7 +140,7 @@ def receive(
 
     Meant for a mail server's pipe. Exit status 75 (EX_TEMPFAIL) asks it to try again later.
     """
-    message = sys.stdin.buffer.read(_MAX_INBOUND_BYTES)
+    message = sys.stdin.buffer.read(MAX_READ_BYTES)
     while sys.stdin.buffer.read(1 << 16):
         pass  # the mail server would bounce the mail if the pipe closed early
     try:

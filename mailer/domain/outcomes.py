@@ -23,7 +23,7 @@ rcpt … final           5.1.1 5.1.2 5.1.3 5.1.6     hard      the address is ba
                        5.1.10 5.2.1 5.4.4                    (RFC 3463 3.2, 3.3, 3.5; RFC 7505: null MX)
 rcpt … final           5.1.351                     hard      Exchange Online: the remote server knows no such
                                                              mailbox
-rcpt                   5.1.0 5.5.0, and the text   hard      says in words what its code leaves open
+rcpt                   5.1.0 5.3.0 5.5.0, and the  hard      says in words what its code leaves open
                        says there is no such box
 rcpt … final           5.2.2                       soft      mailbox full
 any                    5.3.4                       message   too big for the system (RFC 3463 3.4)
@@ -154,7 +154,7 @@ _OUTCOME_BY_SUBJECT = {"6": Outcome.CONTENT_REJECTED, "7": Outcome.POLICY}
 _ENHANCED_CODE = re.compile(r"[45]\.(?!0\.0$)\d{1,3}\.\d{1,3}", re.ASCII)
 _CODE_IN_TEXT = re.compile(r"(?<![\d.])[45]\.\d{1,3}\.\d{1,3}(?!\.?\d)", re.ASCII)
 _UNSPECIFIC_DETAILS = frozenset({"0.0", "1.0"})
-_UNSPECIFIC_MAILBOX_DETAILS = frozenset({"1.0", "5.0"})
+_UNSPECIFIC_MAILBOX_DETAILS = frozenset({"1.0", "3.0", "5.0"})
 _SAYS_POLICY = re.compile(
     r"\bsender\b|spam|block|black ?list|denied|polic|relay(?! recipient table)|reputation|unsolicited|prohibited"
     r"|too (?:many|much|fast|frequent)|throttl|exceed|suspicious|virus|malware|phish|abus|banned|security|authenti"
@@ -163,13 +163,14 @@ _SAYS_POLICY = re.compile(
 )
 _SAYS_TEMPORARY = re.compile(
     r"gr[ae]y[- ]?list|\btry(?:ing)? (?:it |this )?(?:again|later)\b|\blater\b|\bretry|temporar|tempfail|transient"
-    r"|\bdefer|time(?:d|-)? ?out|not complete|lookup fail|\bloop",
+    r"|\bdefer|time(?:d|-)? ?out|not complete|lookup fail|malformed|\bloop",
     re.IGNORECASE,
 )
 _SAYS_NO_SUCH_MAILBOX = re.compile(
     r"\bno (?:such|mailbox)|\b(?:does not|doesn't|not) exist|\bdisabled\b"
     r"|\b(?:unknown|invalid) (?:user|recipient|mailbox|address(?! error)|account)"
-    r"|\b(?:user|recipient|mailbox|address|account) (?:is )?(?:unknown|invalid|not found)",
+    r"|\b(?:user|recipient|mailbox|address|addressee|account) (?:is )?(?:unknown|invalid|not (?:found|known))"
+    r"|\bnot a (?:known|valid) (?:user|recipient|mailbox|address)",
     re.IGNORECASE,
 )
 _SAYS_MAILBOX_UNAVAILABLE = re.compile(r"\bmailbox unavailable\b", re.IGNORECASE)
@@ -179,7 +180,12 @@ _SAYS_NO_ACCOUNT = re.compile(
 )
 _SAYS_NOT_VERIFIED = re.compile(r"\baddress is not verified\b", re.IGNORECASE)
 _SAYS_FULL = re.compile(r"quota|\bfull\b|storage", re.IGNORECASE)
-_QUOTED_HOST = re.compile(r"\bhost \S{1,255} (?:\([^()]{0,255}\) )?said:", re.IGNORECASE)
+_SAYS_IN_NOTICE = re.compile(
+    r"\b(?:spf|dkim|dmarc|dnsbl|rbl)\b|block ?list|black ?list|gr[ae]y[- ]?list|over ?quota|quota exceed\w*"
+    r"|mailbox (?:is )?full|rate.?limit\w*|reputation|\bspam\b",
+    re.IGNORECASE,
+)
+_QUOTED_HOST = re.compile(r"\bhost \S{1,255}(?:\s\([^()]{0,255}\)|\s\[[^\[\]]{0,255}\])?(?:\ssaid)?:", re.IGNORECASE)
 
 
 def classify(reply: Reply, stage: Stage) -> Outcome:
@@ -208,12 +214,31 @@ def enhanced_codes(text: str) -> list[str]:
 
 def find_other_cause(text: str) -> Outcome | None:
     """Return what a refusal is for if its words name another cause than a missing mailbox; None if they do not."""
-    text = _QUOTED_HOST.sub("", redact_addresses(text))
+    text = _without_names(text)
     if _SAYS_FULL.search(text):
         return Outcome.MAILBOX_FULL
     if _SAYS_POLICY.search(text):
         return Outcome.POLICY
     return Outcome.REJECTED if _SAYS_TEMPORARY.search(text) else None
+
+
+def find_other_cause_in_notice(text: str) -> Outcome | None:
+    """Return what a refusal is for if the words of a whole notice name another cause; None if they do not.
+
+    A notice explains much, so that only words count that are about nothing else.
+    """
+    found = _SAYS_IN_NOTICE.search(_without_names(text))
+    return find_other_cause(found[0]) if found else None
+
+
+def _without_names(text: str) -> str:
+    """Return a text without addresses and hosts, whose names may be any word."""
+    return _QUOTED_HOST.sub("", redact_addresses(text))
+
+
+def says_no_such_mailbox(text: str) -> bool:
+    """Return whether a text says that there is no such mailbox."""
+    return bool(_SAYS_NO_SUCH_MAILBOX.search(text) or _SAYS_NO_ACCOUNT.search(text))
 
 
 def _permanent(reply: Reply, stage: Stage) -> Outcome:
@@ -243,7 +268,7 @@ def _outcome_of_code(enhanced: str, text: str, stage: Stage) -> Outcome:
         return _transient(detail, stage)
     subject = detail.partition(".")[0]
     at_rcpt = stage is Stage.RCPT
-    if at_rcpt and detail in _UNSPECIFIC_MAILBOX_DETAILS and _SAYS_NO_SUCH_MAILBOX.search(text):
+    if at_rcpt and detail in _UNSPECIFIC_MAILBOX_DETAILS and says_no_such_mailbox(text):
         return Outcome.HARD_BOUNCE
     if at_rcpt and detail == "5.0" and _SAYS_MAILBOX_UNAVAILABLE.search(text):
         return Outcome.HARD_BOUNCE
@@ -259,7 +284,7 @@ def _permanent_without_enhanced(reply: Reply, stage: Stage) -> Outcome:
     if reply.code in _MAILBOX_REFUSAL_CODES:
         if _SAYS_POLICY.search(reply.text):
             return Outcome.POLICY
-        return Outcome.HARD_BOUNCE if at_rcpt and _SAYS_NO_SUCH_MAILBOX.search(reply.text) else Outcome.REJECTED
+        return Outcome.HARD_BOUNCE if at_rcpt and says_no_such_mailbox(reply.text) else Outcome.REJECTED
     if reply.code == 552:
         full = at_rcpt or (stage is not Stage.MAIL and _SAYS_FULL.search(reply.text))
         return Outcome.MAILBOX_FULL if full else Outcome.CONTENT_REJECTED

@@ -61,7 +61,9 @@ hard_replies = st.builds(
     Reply,
     st.sampled_from([550, 551, 553, 554]),
     st.sampled_from(["", *(f"5.{detail}" for detail in HARD_DETAILS)]),
-    st.sampled_from(["", "No such user here", "User unknown in relay recipient table", "mailbox <a@b.example> unknown"]),
+    st.sampled_from(
+        ["", "No such user here", "User unknown in relay recipient table", "mailbox <a@b.example> unknown"]
+    ),
 )
 other_causes = st.sampled_from(
     [

@@ -8,6 +8,7 @@ from mailer.domain.dsn import DeliveryStatus, parse_dsn
 from mailer.domain.feedback import FeedbackKind
 from mailer.domain.outcomes import Outcome
 from mailer.domain.ports import MailUrls
+from mailer.domain.subscriber_fields import InvalidValue, read_address
 from mailer.domain.subscription_ref import SubscriptionRef
 from mailer.domain.suppressions import SuppressionReason, SuppressionSource
 from mailer.store import feedback, newsletters, personal_data, resolution, subscribers, transactional
@@ -118,7 +119,7 @@ def _record_bounce(
     if feedback.exists(session, kind, issue, subscriber):
         return f"{kind}, known before"
     feedback.add(session, kind, now, found.newsletter.id, issue, subscriber, {"reply": dsn.reply})
-    if dsn.outcome is Outcome.HARD_BOUNCE and concerns_current_address:
+    if concerns_current_address and _is_hard_bounce_of(dsn, found.subscriber.address):
         _suppress_hard_bounce(session, found.subscriber.address_hash, dsn)
         return "bounce, suppressed"
     return kind.value
@@ -130,13 +131,25 @@ def _record_transactional_bounce(session: Session, email_id: int, dsn: DeliveryS
         return "ignored"
     row.last_reply = dsn.reply
     reader = subscribers.by_id(session, row.subscriber_id) if row.subscriber_id else None
-    if reader is None or dsn.outcome is not Outcome.HARD_BOUNCE:
+    if reader is None or not _is_hard_bounce_of(dsn, reader.address):
         return "bounce of a note"
     since = now - _MAX_BOUNCE_AGE
     if row.created_at <= max(reader.address_changed_at or since, since):
         return "bounce of a note"  # too late, or from the address that they had before
     _suppress_hard_bounce(session, reader.address_hash, dsn)
     return "bounce of a note, suppressed"
+
+
+def _is_hard_bounce_of(dsn: DeliveryStatus, address: str) -> bool:
+    """Return whether a mailbox is gone, and is the one at this address, not one to which its mail is forwarded."""
+    return dsn.outcome is Outcome.HARD_BOUNCE and {*map(_normalized, dsn.recipients)} == {_normalized(address)}
+
+
+def _normalized(address: str) -> str:
+    try:
+        return read_address(address)[1]
+    except InvalidValue:
+        return address
 
 
 def _suppress_hard_bounce(session: Session, address_hash: bytes, dsn: DeliveryStatus) -> None:

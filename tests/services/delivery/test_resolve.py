@@ -218,7 +218,7 @@ RETURNED = {
         "failed",
         False,
     ),
-    "a bounce of a bad address": (notice(), "failed", True),
+    "a bounce of a bad address": (notice(recipient="reader2@example.org"), "failed", True),
     "a delay": (notice(action="delayed", status="4.4.1"), "sent", False),
     "a confirmation": (notice(action="delivered", status="2.0.0"), "sent", False),
     "an answer from a machine": (words("Out of office", Auto_Submitted="auto-replied"), "sent", False),
@@ -321,7 +321,9 @@ def test_bounce_during_recording_resolves(app: Container, ready: Ready) -> None:
             batches.renew_lease(session, claim, lease)
             verdicts = [DeliveryUpdate(2, DeliveryState.uncertain, "no answer after the final dot")]
             record(session, claim, verdicts, claim.epoch, now)
-            received = pool.submit(bounces.receive, app.database, app.urls, bounce, notice(), now)
+            received = pool.submit(
+                bounces.receive, app.database, app.urls, bounce, notice(recipient="reader2@example.org"), now
+            )
             wait_for_lock(session, received)
         assert received.result(10) == "bounce, suppressed; an uncertain delivery is settled"
     assert row(app, 2)[0] == "failed"

@@ -11,8 +11,6 @@ from typer.testing import CliRunner
 from mailer.bootstrap import Container
 from mailer.cli import commands
 from mailer.devtools.inbox import InboxServer
-from mailer.domain.dsn import parse_dsn
-from mailer.domain.outcomes import Outcome
 from mailer.domain.subscription_ref import SubscriptionRef
 from mailer.services.feedback import bounces
 from mailer.services.subscribers import preferences
@@ -22,7 +20,9 @@ NOW = datetime.now(UTC)
 ADA = "ada@example.org"
 
 
-def notice(action: str = "failed", status: str = "5.1.1", said: str = "smtp; 550 5.1.1 no such user") -> bytes:
+def notice(
+    action: str = "failed", status: str = "5.1.1", said: str = "smtp; 550 5.1.1 no such user", recipient: str = ADA
+) -> bytes:
     """A delivery status notification as mail servers write them (RFC 3464)."""
     return (
         "From: MAILER-DAEMON@mx.example.net\r\nSubject: Undelivered Mail Returned to Sender\r\n"
@@ -31,7 +31,7 @@ def notice(action: str = "failed", status: str = "5.1.1", said: str = "smtp; 550
         "--=_b\r\n\r\nI am sorry to have to inform you …\r\n"
         "--=_b\r\nContent-Type: message/delivery-status\r\n\r\n"
         "Reporting-MTA: dns; mx.example.net\r\n\r\n"
-        f"Final-Recipient: rfc822; victim@example.org\r\nAction: {action}\r\nStatus: {status}\r\n"
+        f"Final-Recipient: rfc822; {recipient}\r\nAction: {action}\r\nStatus: {status}\r\n"
         f"Diagnostic-Code: {said}\r\n\r\n"
         "--=_b--\r\n"
     ).encode()
@@ -106,6 +106,10 @@ def test_a_bounce_suppresses_whom_the_token_names(app: Container, sent: dict[str
     [
         (notice(status="5.2.2", said="smtp; 552 5.2.2 mailbox full"), "bounce"),
         (notice(status="5.7.1", said="smtp; 550 5.7.1 <ada@example.org> spam"), "bounce"),
+        (notice(said="smtp; 550 5.7.1 on a block list"), "bounce"),
+        (notice(said="smtp; 550 5.1.1 unknown, try again later"), "bounce"),
+        (notice(recipient="ada@elsewhere.example"), "bounce"),
+        (notice().replace(b"Final-", b"Original-Recipient: rfc822; a@b.example\r\nFinal-"), "bounce"),
         (notice(action="delayed", status="4.4.1"), "delay"),
         (notice(action="delivered", status="2.0.0"), "ignored: delivered"),
         (notice(action="relayed", status="2.0.0"), "ignored: relayed"),
@@ -210,11 +214,28 @@ def test_the_pipe_of_a_mail_server(app: Container, sent: dict[str, str], monkeyp
     assert CliRunner().invoke(commands, ["receive", sent["bounce"]], input=notice()).exit_code == 75
 
 
-def test_the_worst_of_several_counts() -> None:
-    more = notice("delayed", "4.4.1").replace(
-        b"\r\n\r\n--=_b--",
-        b"\r\n\r\nFinal-Recipient: rfc822; b@example.org\r\nAction: failed\r\nStatus: 5.1.1\r\n\r\n--=_b--",
-    )
-    found = parse_dsn(more)
-    assert found
-    assert (found.action, found.outcome) == ("failed", Outcome.HARD_BOUNCE)
+@pytest.mark.parametrize("recipient", ["<ADA@Example.ORG>", " ada@example.org "])
+def test_recipient_is_compared_in_its_normalized_form(app: Container, sent: dict[str, str], recipient: str) -> None:
+    assert receive(app, sent["bounce"], notice(recipient=recipient)) == "bounce, suppressed"
+
+
+def test_dead_mailbox_behind_a_forward_suppresses_nobody(app: Container, sent: dict[str, str]) -> None:
+    elsewhere = b"\r\n\r\nFinal-Recipient: rfc822; b@elsewhere.example\r\nAction: delivered\r\n\r\n--=_b--"
+    assert receive(app, sent["bounce"], notice().replace(b"\r\n\r\n--=_b--", elsewhere)) == "bounce"
+    assert suppressed(app) == []
+
+
+def test_notice_in_words_suppresses_only_the_address_it_names(app: Container, sent: dict[str, str]) -> None:
+    said = "From: MAILER-DAEMON@mx.example.net\n\nI was not able to deliver your message.\n\n<{}>:\nno such user.\n"
+    assert receive(app, sent["bounce"], said.format("victim@example.org").encode()) == "bounce"
+    with app.database.transaction() as session:
+        session.execute(text("DELETE FROM feedback"))
+    assert receive(app, sent["bounce"], said.format(ADA).encode()) == "bounce, suppressed"
+
+
+def test_unsubscribe_request_is_not_parsed(app: Container, sent: dict[str, str]) -> None:
+    class Unread(bytes):
+        def __getitem__(self, key: object) -> bytes:
+            raise AssertionError("it was read")
+
+    assert receive(app, sent["unsubscribe"], Unread(notice())) == "unsubscribed"
