@@ -155,7 +155,7 @@ IN_TEXT = f"From: postmaster@example.net\nSubject: =?utf-8?Q?Unzustellbar?=\n\nD
 def test_each_kind_of_notice_is_recognized(message: str) -> None:
     for line_end in ("\n", "\r\n"):
         found = read(message.replace("\n", line_end))
-        assert (found.action, found.outcome, found.recipients) == ("failed", Outcome.HARD_BOUNCE, {ANN})
+        assert (found.action, found.outcome, found.recipients) == ("failed", Outcome.HARD_BOUNCE, frozenset({ANN}))
         assert "@" not in found.reply
 
 
