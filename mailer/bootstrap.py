@@ -327,32 +327,32 @@ class Container:
         return read
 
     def problems(self, *, with_relays: bool = False) -> list[str]:
-        """Try the settings and return what is wrong with them. Changes nothing, starts no embedded server.
+        """Check the settings and return the problems. Changes nothing and starts no embedded server.
 
-        ``with_relays``: open a session with each relay too, with TLS and login as set, but send nothing.
+        ``with_relays`` also opens an SMTP session with each relay, with TLS and login, and sends nothing.
         """
-        found = []
+        problems = []
         if self.settings.database_url:
             for read in (lambda: self.secret_key, lambda: self.signer):
                 try:
                     read()
                 except SettingsError as error:
-                    found.append(str(error))
+                    problems.append(str(error))
             try:
                 with self.database.transaction() as session:
                     session.connection()
             except DatabaseDown as error:
-                found.append(f"MAILER_DATABASE_URL: {error}")
+                problems.append(f"MAILER_DATABASE_URL: {error}")
         if self.settings.redis_url:
             try:
                 self.metrics.ping()
             except (redis.RedisError, OSError) as error:
-                found.append(f"MAILER_REDIS_URL: Redis does not answer: {error}")
+                problems.append(f"MAILER_REDIS_URL: Redis does not answer: {error}")
         if with_relays:
             for relay in self.relays:
                 if problem := self.smtp_pool.check(relay.name):
-                    found.append(f"relay {relay.name}, {relay.host}:{relay.port}: {problem}")
-        return found
+                    problems.append(f"relay {relay.name}, {relay.host}:{relay.port}: {problem}")
+        return problems
 
     def migrate(self) -> None:
         """Migrate the database to the latest revision."""

@@ -41,12 +41,12 @@ def language_choices(session: Session, issue: Issue, preference_lists: list[list
     if not preference_lists:
         return []
     rules, stories = load_language_rules(session, issue)
-    shown = {language: sections_shown(stories, language, rules) for language in rules.languages}
+    masks = {language: sections_shown(stories, language, rules) for language in rules.languages}
     choices = []
     for preferences in preference_lists:
         choice = choose_language(preferences, rules.languages, rules.fallback_chains, rules.default_language)
         language = choice.language if choice else None
-        choices.append((language, shown.get(language or "", 0)))
+        choices.append((language, masks.get(language or "", 0)))
     return choices
 
 

@@ -66,21 +66,21 @@ def explain(
         row = issues.by_id(session, issue)
         newsletter = newsletters.by_id(session, row.newsletter_id)
         suppression = subscribers.suppression(session, address_hash)
-        reader = subscribers.by_hash(session, address_hash)
+        subscriber = subscribers.by_hash(session, address_hash)
         suppressed = ""
         if suppression:
             suppressed = (
                 f"The address was suppressed on {suppression.created_at:%-d %B %Y}: "
                 f"{describe_suppression(suppression.reason, suppression.note)}."
             )
-        if reader is None:
+        if subscriber is None:
             facts = [f"The address {address} is unknown.", *filter(None, [suppressed])]
             return Explanation(issue, address, "unknown", None, None, [], None, facts)
-        subscription = subscribers.subscription(session, newsletter.id, reader.id)
-        order = ", in that order" if len(reader.languages) > 1 else ""
+        subscription = subscribers.subscription(session, newsletter.id, subscriber.id)
+        order = ", in that order" if len(subscriber.languages) > 1 else ""
         sentences = [
-            f"{address} reads {', '.join(reader.languages)}{order}."
-            if reader.languages
+            f"{address} reads {', '.join(subscriber.languages)}{order}."
+            if subscriber.languages
             else f"{address} has no preferred language."
         ]
         titles = {
@@ -97,16 +97,16 @@ def explain(
             if len(followed) == len(titles)
             else f"They follow {'; '.join(followed) or 'no section'}."
         )
-        for consent in subscribers.consents(session, reader.id):
+        for consent in subscribers.consents(session, subscriber.id):
             if consent.newsletter_id == newsletter.id:
                 where = describe_consent_channel(consent.channel, consent.note)
                 verb = "given" if consent.given else "withdrawn"
                 sentences.append(f"Consent {verb} on {consent.at:%-d %B %Y} by way of {where}.")
-        delivery = deliveries.detail(session, issue, reader.id)
+        delivery = deliveries.detail(session, issue, subscriber.id)
         if delivery is None:
             reason = None
             if row.frozen_at is None:
-                is_candidate, reason = _eligibility_before_expansion(session, row, reader, always, now)
+                is_candidate, reason = _eligibility_before_expansion(session, row, subscriber, always, now)
                 sentences.append(f"Issue {issue} is {row.state.value}: its audience is not frozen yet.")
                 if not is_candidate:
                     sentences.append("It is a digest, and they receive each issue instead.")
@@ -123,7 +123,7 @@ def explain(
         if delivery.language:
             section_titles = [titles[bit] for bit in section_bits(delivery.sections or 0) if bit in titles]
             rules = [tag for tag in newsletter.languages if tag in issues.front_matter(session, issue)]
-            choice = choose_language(reader.languages, rules, newsletter.fallbacks, newsletter.default_language)
+            choice = choose_language(subscriber.languages, rules, newsletter.fallbacks, newsletter.default_language)
             why = "chosen"
             if choice and choice.language == delivery.language:
                 why = {
@@ -147,15 +147,15 @@ def explain(
         reason = delivery.skip_reason
         if delivery.state in (DeliveryState.pending, DeliveryState.failed):
             digest = row.digest_month is not None
-            _, reason = eligibility.of_subscriber(session, newsletter.id, reader.id, now, digest=digest)
+            _, reason = eligibility.of_subscriber(session, newsletter.id, subscriber.id, now, digest=digest)
             if reason:
                 what = "It will be skipped" if delivery.state == DeliveryState.pending else "It would not be retried"
                 sentences.append(f"{what}: {SKIP_REASON_CAUSES[reason]}.")
         message, relay = None, None
         if context and delivery.attempts:
-            stored = session.get(Delivery, (issue, reader.id))
+            stored = session.get(Delivery, (issue, subscriber.id))
             relay = stored.relay if stored else None
-            (slots,) = context.urls.subscriber_slots(issue, [reader.id])
+            (slots,) = context.urls.subscriber_slots(issue, [subscriber.id])
             domain = context.bounce_domain or newsletter.sender_domain
             message = f"<{slots.message}@{domain}>"
             sentences.append(

@@ -50,15 +50,15 @@ def preview(database: Database, issue: int, address_hashes: Mapping[str, bytes] 
 
 
 def _find_uncertain(session: Session, issue: int, address: str, address_hash: bytes) -> int:
-    reader = subscribers_store.by_hash(session, address_hash)
-    delivery = deliveries.detail(session, issue, reader.id) if reader else None
-    if reader is None or delivery is None:
+    subscriber = subscribers_store.by_hash(session, address_hash)
+    delivery = deliveries.detail(session, issue, subscriber.id) if subscriber else None
+    if subscriber is None or delivery is None:
         raise DeliveryNotFound(f"Issue {issue} has no delivery to {address}. Nothing was done.")
     if delivery.state != DeliveryState.uncertain:
         raise DeliveryNotFound(
             f"The delivery of issue {issue} to {address} is {delivery.state}, not uncertain. Nothing was done."
         )
-    return reader.id
+    return subscriber.id
 
 
 def resolve(

@@ -93,15 +93,15 @@ class TransactionalSender:
                 if scope is ThrottleScope.relay and throttle.is_open(now)
             }
             usable = by_weight(self.routes, blocked, {})
-            wanted = transactional.count_due(session, now, self.limits.emails_per_round)
-            if not usable or not wanted:
+            due_count = transactional.count_due(session, now, self.limits.emails_per_round)
+            if not usable or not due_count:
                 return 0
             route = usable[0]
             rate = effective_rate(route.rate, breakers.get((ThrottleScope.relay, route.relay)), now)
             buckets = [RateLimit(f"relay:{route.relay}", rate)] if rate else []
-            granted = wanted
+            granted = due_count
             if buckets:
-                (grant,) = self.limiter.acquire([TokenRequest(buckets, wanted, may_borrow=True)])
+                (grant,) = self.limiter.acquire([TokenRequest(buckets, due_count, may_borrow=True)])
                 granted = grant.tokens
             claimed = transactional.claim(session, now, self.limits.lease, granted)
             contexts = transactional.load_contexts(session, claimed)
@@ -247,11 +247,11 @@ def _obsolete_reason(session: Session, context: TransactionalContext) -> str:
             suppression = subscribers.suppression(session, context.change.address_hash)
             return "suppressed" if suppression and suppression.source not in LIFTED_BY_OPT_IN else ""
     if context.subscriber is None:
-        return "nobody to send it to"
+        return "no such subscriber"
     if subscribers.suppression(session, context.subscriber.address_hash):
         return "suppressed"
     left = context.subscription is None or context.subscription.state is not SubscriptionState.active
-    return "has left" if left and kind in _ACTIVE_SUBSCRIPTION_KINDS else ""
+    return "unsubscribed" if left and kind in _ACTIVE_SUBSCRIPTION_KINDS else ""
 
 
 def _recipient(context: TransactionalContext) -> _Recipient:

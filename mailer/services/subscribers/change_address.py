@@ -107,24 +107,24 @@ def confirm(
 
 
 def _complete(session: Session, row: AddressChange, now: datetime) -> None:
-    reader = subscribers.by_id(session, row.subscriber_id)
-    assert reader is not None
-    if (other := subscribers.by_hash(session, row.address_hash)) and other.id != reader.id:
+    subscriber = subscribers.by_id(session, row.subscriber_id)
+    assert subscriber is not None
+    if (other := subscribers.by_hash(session, row.address_hash)) and other.id != subscriber.id:
         # Both addresses belong to the same person, so the two subscribers are merged.
-        personal_data.merge(session, other.id, reader.id, now)
+        personal_data.merge(session, other.id, subscriber.id, now)
     suppression = subscribers.suppression(session, row.address_hash)
     if suppression and suppression.source in LIFTED_BY_OPT_IN:
         subscribers.lift_suppression(session, row.address_hash)
     # Without the suppression, importing an old list would add the old address again. Sign-ups are deleted now
     # because an erasure of the subscriber would no longer find them by the old address.
     personal_data.suppress_hash(
-        session, reader.address_hash, SuppressionReason.address_changed, SuppressionSource.subscriber
+        session, subscriber.address_hash, SuppressionReason.address_changed, SuppressionSource.subscriber
     )
-    personal_data.erase_signups(session, reader.address_hash)
-    old = reader.address
-    reader.address, reader.address_hash, reader.address_changed_at = row.address, row.address_hash, now
+    personal_data.erase_signups(session, subscriber.address_hash)
+    old = subscriber.address
+    subscriber.address, subscriber.address_hash, subscriber.address_changed_at = row.address, row.address_hash, now
     row.address, row.done_at = masked(old), now
-    feedback.add(session, FeedbackKind.address_change, now, row.newsletter_id, None, reader.id, {})
+    feedback.add(session, FeedbackKind.address_change, now, row.newsletter_id, None, subscriber.id, {})
 
 
 def _is_pending(row: AddressChange, now: datetime) -> bool:
@@ -135,12 +135,12 @@ def _page(
     session: Session, row: AddressChange, is_new_address: bool, preferred_languages: Sequence[str]
 ) -> AddressChangePage:
     newsletter = newsletters.by_id(session, row.newsletter_id)
-    reader = subscribers.by_id(session, row.subscriber_id)
-    assert reader is not None
+    subscriber = subscribers.by_id(session, row.subscriber_id)
+    assert subscriber is not None
     # Once the change is completed, the row holds the masked old address.
-    old, new = (row.address, reader.address) if row.done_at else (reader.address, row.address)
+    old, new = (row.address, subscriber.address) if row.done_at else (subscriber.address, row.address)
     return AddressChangePage(
-        frame=newsletters.page_frame(newsletter, [*preferred_languages, *reader.languages]),
+        frame=newsletters.page_frame(newsletter, [*preferred_languages, *subscriber.languages]),
         old_address=masked(old),
         new_address=masked(new),
         is_new_address=is_new_address,

@@ -334,19 +334,19 @@ def _profile(
     preferred_languages: Sequence[str],
     link_kind: LinkKind,
 ) -> Profile:
-    newsletter, reader, subscription = context.newsletter, context.subscriber, context.subscription
-    frame = newsletters.page_frame(newsletter, [*preferred_languages, *reader.languages])
+    newsletter, subscriber, subscription = context.newsletter, context.subscriber, context.subscription
+    frame = newsletters.page_frame(newsletter, [*preferred_languages, *subscriber.languages])
     preferences = subscribers.preferences(context)
     paused_until = preferences.paused_until
     sections = newsletters.sections(session, newsletter.id)
     return Profile(
         frame=frame,
-        masked_address=masked(reader.address),
-        email_address=reader.address,
+        masked_address=masked(subscriber.address),
+        email_address=subscriber.address,
         preferences=replace(
             preferences, paused_until=paused_until.astimezone(UTC) if paused_until and paused_until > now else None
         ),
-        languages=_offered_languages(newsletter, reader.languages),
+        languages=_offered_languages(newsletter, subscriber.languages),
         offered_languages=tuple(newsletter.languages),
         subscribed=subscription.state is SubscriptionState.active,
         can_resubscribe=_can_resubscribe(session, context, link_kind, now),
@@ -363,7 +363,7 @@ def _profile(
         ),
         section_names={section.key: frame.localize(section.titles).text for section in sections},
         offers_tracking=newsletter.tracking == "individual",
-        newsletters=_newsletter_options(session, newsletter, reader, frame.language),
+        newsletters=_newsletter_options(session, newsletter, subscriber, frame.language),
         has_other_newsletters=len(newsletters.list_all(session)) > 1,
     )
 

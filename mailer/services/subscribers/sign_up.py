@@ -176,8 +176,8 @@ def confirm(
                 if suppression.source not in LIFTED_BY_OPT_IN:
                     return None
                 subscribers.lift_suppression(session, row.address_hash)
-            reader = _find_or_add_subscriber(session, row)
-            _activate_subscription(session, row, reader, now)
+            subscriber = _find_or_add_subscriber(session, row)
+            _activate_subscription(session, row, subscriber, now)
             row.confirmed_at = now
             transactional.add(
                 session,
@@ -185,23 +185,23 @@ def confirm(
                 row.newsletter_id,
                 row.language,
                 now,
-                subscriber=reader.id,
+                subscriber=subscriber.id,
             )
         return _confirmation_page(session, row, preferred_languages)
 
 
 def _find_or_add_subscriber(session: Session, row: Signup) -> Subscriber:
-    reader = subscribers.by_hash(session, row.address_hash)
-    if reader is None:
-        reader = subscribers.get_or_create(session, row.address, row.address_hash, row.languages)
+    subscriber = subscribers.by_hash(session, row.address_hash)
+    if subscriber is None:
+        subscriber = subscribers.get_or_create(session, row.address, row.address_hash, row.languages)
         # Anyone may have filled in the form, and the email shows no name: an existing name is kept.
-        reader.name = reader.name or row.name
+        subscriber.name = subscriber.name or row.name
     # Languages that this newsletter does not offer were chosen for another one. They are kept, at the end.
     offered = newsletters.by_id(session, row.newsletter_id).languages
-    others = [tag for tag in reader.languages if match_language(tag, offered) is None]
-    reader.languages = list(dict.fromkeys([*row.languages, *others]))
+    others = [tag for tag in subscriber.languages if match_language(tag, offered) is None]
+    subscriber.languages = list(dict.fromkeys([*row.languages, *others]))
     session.flush()
-    return reader
+    return subscriber
 
 
 def _activate_subscription(session: Session, row: Signup, subscriber: Subscriber, now: datetime) -> None:
@@ -231,8 +231,8 @@ def _activate_subscription(session: Session, row: Signup, subscriber: Subscriber
 
 def _is_active(session: Session, row: Signup) -> bool:
     """Return whether the sign-up is confirmed and the subscription still active."""
-    reader = subscribers.by_hash(session, row.address_hash)
-    subscription = subscribers.subscription(session, row.newsletter_id, reader.id) if reader else None
+    subscriber = subscribers.by_hash(session, row.address_hash)
+    subscription = subscribers.subscription(session, row.newsletter_id, subscriber.id) if subscriber else None
     return row.confirmed_at is not None and subscription is not None and subscription.state is SubscriptionState.active
 
 

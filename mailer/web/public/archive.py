@@ -108,8 +108,8 @@ def edition(
     summary = issue_page.issue
     if summary.title.language != language:
         return RedirectResponse(app.urls.edition(slug, summary.title.language, issue), 302)
-    shown = [option.key for option in issue_page.sections if option.shown]
-    chosen = shown if len(shown) < len(issue_page.sections) else []
+    shown_keys = [option.key for option in issue_page.sections if option.shown]
+    chosen = shown_keys if len(shown_keys) < len(issue_page.sections) else []
     return pages.html(
         request,
         "edition",

@@ -117,7 +117,7 @@ def test_search_reads_addresses_subjects_and_languages(
     second = add(inbox, "second@example.org", "أنهار وموانئ", "ar")
     html = client.get(f"/inbox?{query}").text
     assert rows(html) == [{"first": first, "second": second}[name].id for name in found]
-    assert ("No mail fits this search." in html) == (not found)
+    assert ("No mail matches this search." in html) == (not found)
 
 
 def test_languages_are_counted_within_the_search(inbox: Inbox) -> None:
