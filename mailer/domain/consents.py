@@ -15,13 +15,13 @@ class ConsentChannel(StrEnum):
     embedded_form = "embedded_form"
     """A sign-up form on another site."""
     csv_import = "csv_import"
-    """The note beside it is what the file says of the consent's source."""
+    """The consent's note is the source given in the file."""
     manage_page = "manage_page"
-    """The subscriber's own page, opened by a link that was sent to their address."""
+    """The subscriber's own page, opened by a magic link sent to their address."""
     preferences_page = "preferences_page"
-    """The page that the preferences link of any email opens."""
+    """The page opened by the preferences link in any email."""
     unsubscribe_page = "unsubscribe_page"
-    """The page that the unsubscribe link of any email opens."""
+    """The page opened by the unsubscribe link in any email."""
     one_click = "one_click"
     """RFC 8058."""
     mailto = "mailto"
@@ -29,9 +29,9 @@ class ConsentChannel(StrEnum):
     unsubscribe_all_by_mail_link = "unsubscribe_all_by_mail_link"
     unsubscribe_all_on_manage_page = "unsubscribe_all_on_manage_page"
     undo = "undo"
-    """The unsubscribe was undone within the time for it."""
+    """An unsubscribe was undone within UNDO_WINDOW."""
     by_hand = "by_hand"
-    """Staff did it for somebody who asked in another way."""
+    """Done by staff for a person who asked in another way."""
     erasure = "erasure"
 
 
@@ -44,5 +44,7 @@ UNDOABLE_BY_MAIL_LINK = frozenset(
         ConsentChannel.unsubscribe_all_by_mail_link,
     }
 )
-"""Ways to unsubscribe that a link of any email may undo. What was done on the subscriber's own page or by hand
-stands, since emails are forwarded."""
+"""Ways to unsubscribe that a link in any email may undo.
+
+Emails are forwarded, so such a link cannot undo an unsubscribe made on the subscriber's own page or by staff.
+"""

@@ -153,9 +153,9 @@ class TransactionalContent:
     """One email a month instead of each issue."""
     text_only: bool = False
     paused_until: datetime | None = None
-    """None when nothing is paused."""
+    """None if the subscription is not paused."""
     can_undo: bool = False
-    """The change that it is about can be undone where the button leads."""
+    """Whether the page behind the button can undo the change."""
     link_lifetime_hours: int = 0
     """How long the link works."""
     theme: Theme = field(default_factory=Theme)

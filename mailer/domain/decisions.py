@@ -1,4 +1,4 @@
-"""What a result of SMTP means for the ledger: sent, failed, again later, or uncertain."""
+"""Turns the result of an SMTP transfer into the next state of a delivery: sent, failed, pending or uncertain."""
 
 import random
 from datetime import datetime, timedelta
@@ -11,22 +11,26 @@ from mailer.domain.transfer import TransferResult
 
 _MAX_BACKOFF = timedelta(hours=4)
 _MAX_POLICY_ATTEMPTS = 3
-"""A receiver's policy may change its mind about us, hardly about one mailbox."""
+"""A receiver's policy may change for the sender, but hardly for one mailbox."""
 
 
 class Decision(NamedTuple):
+    """The next state of a delivery."""
+
     state: DeliveryState
     reply: str
     due_at: datetime | None = None
     suppression_reason: SuppressionReason | None = None
-    """Why the address must not be mailed again; None when it may."""
+    """Why the address must not be mailed again; None if it may be."""
     counts_as_attempt: bool = True
-    """False when the delivery itself was not tried: the attempt does not count."""
+    """False if the delivery itself was not attempted."""
 
 
 def jittered_backoff(attempts: int, min_backoff: timedelta, rng: random.Random) -> timedelta:
-    """Wait before the next attempt: doubling from ``retry`` to four hours, give or take a fifth, so that
-    deliveries deferred together do not come back together."""
+    """Return the wait before the next attempt: ``min_backoff``, doubled each time up to four hours, plus jitter.
+
+    The jitter of up to a fifth keeps deliveries that were deferred together from being retried together.
+    """
     spread: timedelta = _backoff(attempts, min_backoff) * rng.uniform(0.8, 1.2)
     return spread
 
@@ -37,8 +41,11 @@ def _backoff(attempts: int, min_backoff: timedelta) -> timedelta:
 
 
 def time_in_queue(attempts: int, min_backoff: timedelta) -> timedelta:
-    """How long a delivery has been tried for, going by its attempts: what an issue's pauses, a slow rate or a
-    relay that was away took is not the receiver's fault, and the first attempt is never the last."""
+    """Return how long a delivery has been in the queue, computed from its attempts.
+
+    Time lost to pauses of the issue, rate limits or an unavailable relay does not count. After the first attempt the
+    result is 0, so at least one retry is made.
+    """
     return sum((_backoff(n, min_backoff) for n in range(1, attempts)), timedelta(0))
 
 
@@ -50,13 +57,13 @@ def decide(
     queue_lifetime: timedelta,
     rng: random.Random,
 ) -> Decision:
-    """The ruling for one result. ``attempts`` counts this one; ``retry`` is the wait for the second attempt."""
+    """Return the decision for a transfer result. ``attempts`` includes this one."""
     reply = str(result.reply) if result.reply else result.detail
     match result.outcome:
         case Outcome.ACCEPTED:
             return Decision(DeliveryState.sent, reply)
         case Outcome.UNKNOWN:
-            return Decision(DeliveryState.uncertain, reply or "no answer after the final dot")
+            return Decision(DeliveryState.uncertain, reply or "no reply after the final dot")
         case Outcome.HARD_BOUNCE:
             return Decision(DeliveryState.failed, reply, suppression_reason=SuppressionReason.hard_bounce)
         case Outcome.CONTENT_REJECTED | Outcome.REJECTED:
@@ -73,24 +80,26 @@ def decide(
 
 
 def decide_from_journal(final_dot_sent: bool, reply: Reply | None, now: datetime, min_backoff: timedelta) -> Decision:
-    """The ruling for a delivery whose worker is gone, from what its journal shows: whether its final dot may
-    have gone out, and the relay's reply to it."""
+    """Return the decision for a delivery of a lost worker, from the evidence in its journal.
+
+    ``final_dot_sent``: whether the final dot may have been sent. ``reply``: the relay's reply to it, if recorded.
+    """
     if reply is None and not final_dot_sent:
         return Decision(DeliveryState.pending, "", now, counts_as_attempt=False)
     if reply is None:
-        return Decision(DeliveryState.uncertain, "the worker was lost between the final dot and the answer")
-    said = str(reply)
+        return Decision(DeliveryState.uncertain, "the worker was lost between the final dot and the reply")
+    reply_text = str(reply)
     match classify(reply, Stage.FINAL):
         case Outcome.ACCEPTED:
-            return Decision(DeliveryState.sent, said)
+            return Decision(DeliveryState.sent, reply_text)
         case Outcome.UNKNOWN:
-            return Decision(DeliveryState.uncertain, said)
+            return Decision(DeliveryState.uncertain, reply_text)
         case Outcome.HARD_BOUNCE:
-            return Decision(DeliveryState.failed, said, suppression_reason=SuppressionReason.hard_bounce)
+            return Decision(DeliveryState.failed, reply_text, suppression_reason=SuppressionReason.hard_bounce)
         case Outcome.CONTENT_REJECTED | Outcome.REJECTED:
-            return Decision(DeliveryState.failed, said)
+            return Decision(DeliveryState.failed, reply_text)
         case Outcome.SENDER_REJECTED:
-            return Decision(DeliveryState.pending, said, now, counts_as_attempt=False)
+            return Decision(DeliveryState.pending, reply_text, now, counts_as_attempt=False)
         case Outcome.MAILBOX_FULL if reply.code >= 500:
-            return Decision(DeliveryState.failed, said)
-    return Decision(DeliveryState.pending, said, now + min_backoff)
+            return Decision(DeliveryState.failed, reply_text)
+    return Decision(DeliveryState.pending, reply_text, now + min_backoff)

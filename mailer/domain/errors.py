@@ -1,4 +1,4 @@
-"""Errors that pass from the store to the edges, which answer them without knowing the store."""
+"""Errors that the store raises and the web pages and command line handle."""
 
 
 class DatabaseDown(RuntimeError):

@@ -1,4 +1,4 @@
-"""Language tags, the languages' own names, and which way they run. Tags are BCP 47 (``en``, ``sr-Cyrl``)."""
+"""Language tags (BCP 47: ``en``, ``sr-Cyrl``), native names of languages, and text direction."""
 
 import re
 from collections.abc import Iterator
@@ -26,8 +26,10 @@ _TAG = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
 
 
 def tag_and_parents(tag: str) -> Iterator[str]:
-    """The tag, then each wider one: ``sr-Cyrl-RS``, ``sr-Cyrl``, ``sr``. Raises ``ValueError`` if it is no
-    language tag."""
+    """Yield the tag and each parent: ``sr-Cyrl-RS``, ``sr-Cyrl``, ``sr``.
+
+    Raises ValueError if it is not a language tag.
+    """
     if not _TAG.fullmatch(tag):
         raise ValueError(f"not a language tag: {tag!r}")
     parts = tag.split("-")
@@ -36,8 +38,10 @@ def tag_and_parents(tag: str) -> Iterator[str]:
 
 
 def direction(tag: str) -> str:
-    """``ltr`` or ``rtl``: by the tag's script if it names one, else by its language. Raises ``ValueError``
-    if it is no language tag."""
+    """Return ``ltr`` or ``rtl``, by the tag's script if it has one, else by its language.
+
+    Raises ValueError if it is not a language tag.
+    """
     *_, language = tag_and_parents(tag.lower())
     scripts = [part for part in tag.lower().split("-")[1:] if len(part) == 4 and part.isalpha()]
     if scripts:
@@ -46,6 +50,6 @@ def direction(tag: str) -> str:
 
 
 def native_name(tag: str) -> str:
-    """The language's name in itself, or the tag where it has none here."""
+    """Return the language's name in that language, or the tag if the name is unknown."""
     known = languages()
-    return next((known[wider].native_name for wider in tag_and_parents(tag) if wider in known), tag)
+    return next((known[parent].native_name for parent in tag_and_parents(tag) if parent in known), tag)

@@ -48,7 +48,7 @@ def header_text(value: str, name: str = "") -> bytes:
 
 def _reject_control_characters(value: str, name: str) -> None:
     if match := _CONTROL.search(value):
-        raise UnsafeHeader(f"{name} holds the control character {match.group()!r}")
+        raise UnsafeHeader(f"{name} contains the control character {match.group()!r}")
 
 
 def _encode_folded(value: str, charset: str, name: str) -> bytes:

@@ -1,4 +1,4 @@
-"""What every page of a newsletter shows around its content."""
+"""The frame of a newsletter's pages: everything around the content."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,25 +10,25 @@ from mailer.domain.text_overrides import OverrideText
 
 @dataclass(frozen=True, slots=True)
 class PageFrame:
-    """A newsletter as its web pages present it in one language."""
+    """A newsletter as shown on its web pages in one language."""
 
     slug: str
     name: LocalizedText
     language: str
-    """Of the page's own texts; there is a catalogue for it."""
+    """Language of the page's own texts; it has a catalogue."""
     ui_languages: tuple[str, ...]
-    """In which the page is available."""
+    """Languages in which the page is available."""
     archive_slug: str
-    """The slug where the archive is public, else empty."""
+    """The slug if the archive is public, else empty."""
     postal_address: str
     theme: Mapping[str, str]
     text_overrides: Mapping[str, OverrideText]
-    """The newsletter's, for the page's language."""
+    """The newsletter's replacements for catalogue messages, in the page's language."""
     content_language: str
-    """Of the newsletter's texts, as far as there are any; mostly that of the page."""
+    """Preferred language of the newsletter's texts; usually that of the page."""
     fallbacks: FallbackChains
     default_language: str
 
     def localize(self, texts: Mapping[str, str]) -> LocalizedText:
-        """Return the newsletter's text for this page, by language."""
+        """Return the text for this page from texts by language."""
         return localize(texts, self.content_language, self.fallbacks, self.default_language)

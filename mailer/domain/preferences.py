@@ -1,4 +1,4 @@
-"""What a subscriber chooses of a newsletter: one type for the import, sign-up, forms, undo and export."""
+"""A subscriber's preferences for a newsletter, as used by import, sign-up, forms, undo and export."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,19 +25,19 @@ class NothingChosen(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preferences:
-    """The choices of one subscriber for one newsletter. FIELDS says more about each."""
+    """The preferences of one subscriber for one newsletter. FIELDS describes each field."""
 
     sections: int = ALL_SECTIONS
-    """Mask of the sections followed; bits of sections that do not exist yet are set for who follows new ones too."""
+    """Mask of the sections followed. Bits of sections that do not exist yet are set if new sections are followed."""
     languages: tuple[str, ...] = ()
     """BCP 47 tags, best first."""
     frequency: Frequency = Frequency.each
     paused_until: datetime | None = None
     text_only: bool = False
-    """No HTML."""
+    """Whether emails are sent without HTML."""
     time_zone: str = "UTC"
     tracking: bool = False
-    """Consents to tracking as a person."""
+    """Whether they consent to individual tracking."""
     name: str = ""
 
     @property
@@ -48,14 +48,16 @@ class Preferences:
 
 @dataclass(frozen=True, slots=True)
 class PreferenceField:
+    """Describes a field of Preferences."""
+
     name: str
-    """In Preferences, and of the column."""
+    """Name of the field in Preferences and of its column."""
     label: str
-    """On the readers' pages; to be translated."""
+    """Message id of the label on the subscribers' pages."""
     per_newsletter: bool
-    """A column of ``subscription``; else of ``subscriber``, for all newsletters at once."""
+    """Whether the column is in ``subscription``; else it is in ``subscriber`` and applies to all newsletters."""
     by_mail_link: bool
-    """A link of any email may change it. Emails are forwarded, and show these anyway."""
+    """Whether a link in any email may change it. Emails are forwarded, but they show these values anyway."""
 
 
 FIELDS = (
@@ -71,24 +73,24 @@ FIELDS = (
 
 
 def changeable(link_kind: LinkKind) -> tuple[str, ...]:
-    """Return the names of the fields that a kind of link may change."""
+    """Return the names of the fields that this kind of link may change."""
     return tuple(field.name for field in FIELDS if field.by_mail_link or link_kind is LinkKind.magic)
 
 
 def restricted(current: Preferences, wanted: Preferences, link_kind: LinkKind) -> Preferences:
-    """Return ``wanted`` as far as a kind of link may change it."""
+    """Return ``current`` with those changes in ``wanted`` that this kind of link may make."""
     return replace(current, **{name: getattr(wanted, name) for name in changeable(link_kind)})
 
 
 def snapshot(preferences: Preferences, link_kind: LinkKind) -> dict[str, Any]:
-    """Return what a change by this kind of link replaces, as JSON."""
+    """Return the fields that a change by this kind of link may replace, as a JSON object."""
     values = {name: getattr(preferences, name) for name in changeable(link_kind)}
     until = preferences.paused_until
     return values | {"paused_until": until.isoformat() if until else None, "link_kind": link_kind}
 
 
 def restored(current: Preferences, previous: Mapping[str, Any]) -> Preferences:
-    """Return the preferences with those of a snapshot brought back."""
+    """Return the preferences with the fields of a snapshot restored."""
     values = {name: previous[name] for name in changeable(LinkKind(previous["link_kind"]))}
     until = values["paused_until"]
     values |= {
@@ -109,8 +111,11 @@ class OfferedSection(Protocol):
 def section_mask(
     chosen: Iterable[int], offered: Sequence[OfferedSection], *, new_sections: bool, current: int = 0
 ) -> int:
-    """Return the mask of the sections with these bits. Those that everybody gets need no choosing: of them,
-    ``current`` stays. Raises NotOffered and NothingChosen."""
+    """Return the mask of the chosen sections, given by their bits.
+
+    Sections that every subscriber gets are not chosen; their bits are kept from ``current``.
+    Raises NotOffered and NothingChosen.
+    """
     bits = {section.bit for section in offered}
     always = {section.bit for section in offered if section.always_included}
     followed = set(chosen)
@@ -119,8 +124,8 @@ def section_mask(
     if bits and not followed and not always:
         raise NothingChosen(NothingChosen.__doc__)
     kept = current & _mask(always)
-    to_come = ALL_SECTIONS & ~_mask(bits) if new_sections else 0
-    return _mask(followed - always) | kept | to_come
+    future = ALL_SECTIONS & ~_mask(bits) if new_sections else 0
+    return _mask(followed - always) | kept | future
 
 
 def _mask(bits: Iterable[int]) -> int:
@@ -128,13 +133,16 @@ def _mask(bits: Iterable[int]) -> int:
 
 
 def with_unlisted_languages(chosen: Sequence[str], current: Sequence[str], offered: Sequence[str]) -> tuple[str, ...]:
-    """Return the chosen languages as the subscriber's list: ``sr-Latn-BA`` stays when ``sr-Latn`` was chosen for
-    it, and languages that this newsletter does not offer keep their place for the others."""
-    theirs: dict[str, str] = {}
+    """Return the subscriber's new list of languages after a choice among those offered.
+
+    A current tag replaces the chosen tag that it matches (``sr-Latn-BA`` stays if ``sr-Latn`` was chosen). Current
+    languages that this newsletter does not offer keep their position, since other newsletters may offer them.
+    """
+    current_by_offered: dict[str, str] = {}
     for tag in current:
-        theirs.setdefault(match_language(tag, offered) or "", tag)
-    result = [theirs.get(tag, tag) for tag in dict.fromkeys(chosen)]
-    for place, tag in enumerate(current):
+        current_by_offered.setdefault(match_language(tag, offered) or "", tag)
+    result = [current_by_offered.get(tag, tag) for tag in dict.fromkeys(chosen)]
+    for position, tag in enumerate(current):
         if match_language(tag, offered) is None:
-            result.insert(place, tag)
+            result.insert(position, tag)
     return tuple(result)

@@ -12,7 +12,7 @@ class RelayRoute:
 
     relay: str
     weight: float = 1.0
-    """Share relative to the other weights. 0: a spare, used if no other relay can be."""
+    """Share relative to the other weights. 0: a spare, used only if all other relays are blocked."""
     rate: float = 0.0
     """Messages a second; 0 for no limit."""
     warm_up: WarmUp | None = None

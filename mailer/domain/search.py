@@ -1,4 +1,4 @@
-"""What somebody types into a search, made harmless, and the part of a text that shows why it was found."""
+"""Cleans search queries, and selects the snippet of a text that shows a match."""
 
 import re
 import unicodedata
@@ -9,19 +9,18 @@ from typing import NamedTuple
 from mailer.language_data import languages
 
 MAX_QUERY_CHARS = 200
-"""Characters of a query that are read."""
+"""The rest of a longer query is ignored."""
 _SNIPPET_CHARS = 240
-"""Characters of a text that are shown."""
 _LEAD_CHARS = 60
-"""Of these, at most so many before the first word that was found."""
+"""Maximum length of a snippet before its first matching word."""
 _MAX_WORDS = 20
 _LOOSE_DASHES = re.compile(r"-+(?![^\W_])")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
-# Letters with the marks that stand on them, which are no letters to Python.
+# Letters with combining marks, which \w does not match.
 _WORD = re.compile(r"[^\W_][\w\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670]*")
 _OPERATORS = re.compile(r"\"|(?:^|\s)-\w|\bor\b", re.IGNORECASE)
 _STEM_LETTERS = 3
-"""A stem is not cut to fewer."""
+"""Minimum length of a stem."""
 _VOWELS = "aeiouyëаеиоуыєіїюяъь"
 
 
@@ -31,8 +30,10 @@ class Fragment(NamedTuple):
 
 
 def normalized_query(query: str) -> str:
-    """The query on one line, without what no text can hold, nor dashes that belong to no word: PostgreSQL
-    gives up at some thirty operators in one another."""
+    """Return the query on one line, without control characters and loose dashes.
+
+    PostgreSQL fails on about thirty nested operators, and a loose dash is one.
+    """
     line = _CONTROL.sub(" ", query[: 4 * MAX_QUERY_CHARS])
     return " ".join(_LOOSE_DASHES.sub(" ", line).split()[:_MAX_WORDS])[:MAX_QUERY_CHARS].rstrip(" -")
 
@@ -42,10 +43,10 @@ def words(text: str) -> list[str]:
 
 
 def stems(query: str) -> list[str]:
-    """Return the beginnings of the words of a plain query, for languages whose endings PostgreSQL does not know.
+    """Return stems of a query's words, for languages without a stemmer in PostgreSQL.
 
-    A suffixed article and a last vowel are taken for endings where three letters remain. Empty for a query with
-    operators.
+    A suffixed article and a final vowel are removed if at least three letters remain. The list is empty for a query
+    with operators.
     """
     if _OPERATORS.search(query):
         return []
@@ -53,7 +54,7 @@ def stems(query: str) -> list[str]:
 
 
 def _folded(text: str) -> str:
-    """Return the text as ``search_folded()`` in the database does."""
+    """Return the text folded like ``search_folded()`` in the database."""
     bare = "".join(c for c in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(c))
     return bare.translate(str.maketrans("đłøıς", "dloiσ"))
 
@@ -68,13 +69,13 @@ def _stem(word: str) -> str:
 
 @lru_cache(maxsize=1)
 def _articles() -> tuple[str, ...]:
-    """Return the articles of all languages, the longest first: too short a beginning only finds more."""
-    found = {_folded(article) for known in languages().values() for article in known.articles}
-    return tuple(sorted(found, key=lambda article: (-len(article), article)))
+    """Return the suffixed articles of all languages, longest first. A stem that is too short only matches more."""
+    articles = {_folded(article) for known in languages().values() for article in known.articles}
+    return tuple(sorted(articles, key=lambda article: (-len(article), article)))
 
 
 def highlighted(text: str, matched_words: Set[str]) -> list[Fragment]:
-    """The text in pieces; each ``found`` piece is one of these words."""
+    """Return the text in fragments; each occurrence of a matched word is a fragment with ``is_match``."""
     pieces, at = [], 0
     for match in _WORD.finditer(text):
         if match[0] in matched_words:
@@ -84,8 +85,10 @@ def highlighted(text: str, matched_words: Set[str]) -> list[Fragment]:
 
 
 def snippet(text: str, matched_words: Set[str]) -> list[Fragment]:
-    """The part of a text around the first word that was found, ``marked``. It is cut between words, with an
-    ellipsis where something is missing."""
+    """Return the highlighted part of a text around its first matched word.
+
+    The text is cut between words, with an ellipsis where text is omitted.
+    """
     first, last = next((match.span() for match in _WORD.finditer(text) if match[0] in matched_words), (0, 0))
     start = text.rfind(" ", 0, first - _LEAD_CHARS) + 1 if first > _LEAD_CHARS else 0
     end = len(text)

@@ -1,4 +1,4 @@
-"""The states of an issue, a translation, a subscription, a batch and a delivery, and the moves between them."""
+"""States of issues, translations, subscriptions, batches and deliveries, and the transitions of issues."""
 
 from enum import StrEnum
 
@@ -21,7 +21,7 @@ class TranslationStatus(StrEnum):
 
 
 class MissingTranslationPolicy(StrEnum):
-    """What a reader sees of a story that has no text in the edition's language."""
+    """How to handle a story that has no text in the edition's language."""
 
     fallback = "fallback"
     omit = "omit"
@@ -30,7 +30,7 @@ class MissingTranslationPolicy(StrEnum):
 
 class SubscriptionState(StrEnum):
     pending = "pending"
-    """Asked for, not yet confirmed."""
+    """Requested, not yet confirmed."""
     active = "active"
     unsubscribed = "unsubscribed"
 
@@ -44,7 +44,7 @@ class Frequency(StrEnum):
 
 class BatchState(StrEnum):
     planned = "planned"
-    """A range of readers that has no delivery rows yet."""
+    """A range of subscribers that has no deliveries yet."""
     ready = "ready"
     """Has deliveries that are or will be due."""
     sending = "sending"
@@ -59,22 +59,22 @@ class DeliveryState(StrEnum):
     failed = "failed"
     skipped = "skipped"
     uncertain = "uncertain"
-    """Handed over, but no answer was seen: settled by later evidence, never sent again in silence."""
+    """The final dot was sent, but no reply was received. Resolved by later evidence, and never silently resent."""
 
 
 class SkipReason(StrEnum):
-    """Why a candidate gets nothing, in the order in which they are checked: the first that holds is the reason.
+    """Why a candidate is skipped, in the order in which the reasons are tested; the first that applies is recorded.
 
-    mailer.store.eligibility has the conditions, mailer.domain.labels the texts.
+    The conditions are in mailer.store.eligibility, the texts in mailer.domain.labels.
     """
 
     unsubscribed = "unsubscribed"
     unconfirmed = "unconfirmed"
     suppressed = "suppressed"
     paused = "paused"
-    """The reader wants nothing for some weeks."""
+    """The subscriber has paused the newsletter."""
     digest_only = "digest_only"
-    """The reader gets the month's digest instead."""
+    """The subscriber gets the monthly digest instead."""
     no_language = "no_language"
     nothing_in_sections = "nothing_in_sections"
     cancelled = "cancelled"
@@ -83,7 +83,7 @@ class SkipReason(StrEnum):
 class PauseReason(StrEnum):
     manual = "manual"
     render_error = "render_error"
-    """An edition cannot be rendered. Ends only by a change of the content."""
+    """An edition cannot be rendered. Only a change of content ends this."""
     content_rejected = "content_rejected"
     """The relay refuses the message itself."""
     sender_rejected = "sender_rejected"
@@ -95,7 +95,7 @@ class IssueEventKind(StrEnum):
     imported = "imported"
     header_image = "header_image"
     policy = "policy"
-    """What becomes of stories without a translation was decided anew."""
+    """The policy for missing translations was changed."""
     digest = "digest"
     approved = "approved"
     reopened = "reopened"
@@ -103,7 +103,7 @@ class IssueEventKind(StrEnum):
     unscheduled = "unscheduled"
     sending = "sending"
     limited = "limited"
-    """Got another rate limit, or none."""
+    """The rate limit was changed or removed."""
     paused = "paused"
     resumed = "resumed"
     retried = "retried"
@@ -113,7 +113,7 @@ class IssueEventKind(StrEnum):
     sent = "sent"
 
 
-# Who moves an issue, and by which function of mailer.services:
+# Who makes each transition, and in which function of mailer.services:
 #
 # draft, review       → approved   coordinator  issues.approve.approve
 # review, approved    → draft      coordinator  issues.schedule.reopen
@@ -144,7 +144,7 @@ class InvalidIssueState(ValueError):
 
 
 def check_transition(issue: int, current: IssueState, target: IssueState) -> None:
-    """Raises WrongState, in words for a coordinator, when an issue may not go from ``now`` to ``to``."""
+    """Raise InvalidIssueState, with a message for a coordinator, if this transition is not allowed."""
     if target in _TRANSITIONS[current]:
         return
     advice = ""

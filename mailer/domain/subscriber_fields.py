@@ -50,7 +50,7 @@ def read_address(written: str) -> tuple[str, str]:
                 return f"{local}@{unicode_domain}", f"{local.lower()}@{ascii_domain}"
         result = validate_email(written, check_deliverability=False, test_environment=True)
     except EmailNotValidError as error:
-        raise InvalidValue(f"the address {quoted(written)} cannot be right: {str(error).rstrip('.')}") from None
+        raise InvalidValue(f"the address {quoted(written)} is not valid: {str(error).rstrip('.')}") from None
     return result.normalized, f"{result.local_part.casefold()}@{result.ascii_domain}"
 
 
@@ -61,22 +61,22 @@ _find_unsafe = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\
 def read_text(written: str, field_name: str) -> str:
     """Return a text in NFC. Raises InvalidValue."""
     if len(written) > MAX_TEXT_CHARS:
-        raise InvalidValue(f"the {field_name} has {len(written)} characters; at most {MAX_TEXT_CHARS} are taken")
+        raise InvalidValue(f"the {field_name} has {len(written)} characters; at most {MAX_TEXT_CHARS} are allowed")
     if not written.isprintable() and _find_unsafe(written):
-        raise InvalidValue(f"the {field_name} {quoted(written)} holds a control character")
+        raise InvalidValue(f"the {field_name} {quoted(written)} contains a control character")
     return written if written.isascii() else unicodedata.normalize("NFC", written)
 
 
 def read_languages(written: str) -> tuple[str, ...]:
     """Return canonical tags in order of preference, without duplicates. Raises InvalidValue."""
     if len(written) > MAX_TEXT_CHARS:
-        raise InvalidValue(f"the list of languages has {len(written)} characters; at most {MAX_TEXT_CHARS} are taken")
+        raise InvalidValue(f"the list of languages has {len(written)} characters; at most {MAX_TEXT_CHARS} are allowed")
     try:
         tags = tuple(dict.fromkeys(canonical_tag(tag) for tag in re.split(r"[\s,;|]+", written) if tag))
     except InvalidLanguageTag as error:
         raise InvalidValue(str(error)) from None
     if len(tags) > MAX_LANGUAGES:
-        raise InvalidValue(f"{len(tags)} languages are named; at most {MAX_LANGUAGES} are taken")
+        raise InvalidValue(f"there are {len(tags)} languages; at most {MAX_LANGUAGES} are allowed")
     return tags
 
 
@@ -98,18 +98,18 @@ def read_time_zone(written: str) -> str:
 def read_consent_date(written: str) -> datetime:
     """Return the UTC time of an ISO 8601 date or time. No offset means UTC. Raises InvalidValue."""
     if not written:
-        raise InvalidValue("there is no consent_date: without evidence of consent nobody is added")
+        raise InvalidValue("there is no consent_date: evidence of consent is required")
     try:
         at = datetime.fromisoformat(written)
         return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise InvalidValue(f"the consent_date {quoted(written)} is not of the form 2026-09-30") from None
+        raise InvalidValue(f"the consent_date {quoted(written)} is not in the form 2026-09-30") from None
 
 
 def read_consent_source(written: str) -> str:
     """Return where consent was given. Raises InvalidValue if it is missing."""
     if not written:
-        raise InvalidValue("there is no consent_source: without evidence of consent nobody is added")
+        raise InvalidValue("there is no consent_source: evidence of consent is required")
     return read_text(written, "consent_source")
 
 

@@ -1,26 +1,28 @@
-"""Whom a link belongs to, and how long the link of a reader's own page is good."""
+"""References to a subscription in links, and how long links and undo are valid."""
 
 from datetime import timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
 MAGIC_LINK_LIFETIME = timedelta(hours=2)
-"""How long the link opens that is sent to a reader who wants to see or change everything."""
+"""How long a link to the subscriber's own page works after it was requested."""
 
 UNDO_WINDOW = timedelta(hours=24)
-"""How long a change can be taken back by the link that made it, and leaving too. Coming back later takes a new
-confirmed opt-in: the mail may have been forwarded since."""
+"""How long a change or an unsubscribe can be undone by the link that made it.
+
+After that, resubscribing requires a new confirmed opt-in, since the email may have been forwarded.
+"""
 
 
 class LinkKind(StrEnum):
     mail = "mail"
-    """In any email: opened by whoever the email was forwarded to, as well."""
+    """A link in any email. Anyone to whom the email is forwarded can open it."""
     magic = "magic"
-    """Sent to the subscriber's address on request, and valid for MAGIC_LINK_LIFETIME."""
+    """A link sent to the subscriber's address on request. It is valid for MAGIC_LINK_LIFETIME."""
 
 
 class SubscriptionRef(NamedTuple):
-    """A reader and a newsletter, as a link names them: by an issue of it, or else by itself."""
+    """A subscriber and a newsletter; the newsletter is given by one of its issues or by its own id."""
 
     subscriber: int
     issue: int = 0

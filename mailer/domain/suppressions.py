@@ -1,4 +1,4 @@
-"""Why an address must not be mailed, who decided that, and what lifts it."""
+"""Suppressions: why an address must not be mailed, who suppressed it, and what lifts it."""
 
 from enum import StrEnum
 
@@ -8,20 +8,20 @@ class SuppressionReason(StrEnum):
     complaint = "complaint"
     manual = "manual"
     erased = "erased"
-    """Everything about its subscriber was erased."""
+    """The subscriber's data was erased."""
     address_changed = "address_changed"
-    """Its subscriber has another address now."""
+    """The subscriber moved to another address."""
 
 
 class SuppressionSource(StrEnum):
     """Who made a suppression."""
 
     system = "system"
-    """Made automatically, from feedback or by the retention sweep."""
+    """Made automatically from feedback or by a retention run."""
     subscriber = "subscriber"
-    """Follows from what the subscriber asked for: erasure, or a change of address."""
+    """Results from the subscriber's request to erase their data or change their address."""
     staff = "staff"
 
 
 LIFTED_BY_OPT_IN = frozenset({SuppressionSource.system, SuppressionSource.subscriber})
-"""A subscriber who confirms again by an email to that very address lifts these. What staff decided, staff lift."""
+"""Suppressions that a new confirmed opt-in of the same address lifts. Only staff lift those made by staff."""

@@ -26,17 +26,18 @@ class ThrottleScope(StrEnum):
 
 
 class EndpointState(StrEnum):
-    """Of a relay or a destination, as ops see it."""
+    """The state of a relay or destination, as shown to ops."""
 
     closed = "closed"
-    """Its breaker is closed: mail flows."""
+    """The breaker is closed: mail flows."""
     slowed = "slowed"
+    """The breaker is closed, but the rate is reduced."""
     open = "open"
-    """Nothing goes there for a while."""
+    """The breaker is open: nothing is sent for a while."""
     half_open = "half_open"
-    """A few messages try whether it takes mail again."""
+    """Probe messages test whether mail is accepted again."""
     suspended = "suspended"
-    """Somebody stopped it by hand."""
+    """Stopped by a person."""
 
 
 _INITIAL_OPEN = {ThrottleScope.relay: timedelta(seconds=5), ThrottleScope.provider: timedelta(minutes=1)}

@@ -1,19 +1,19 @@
-"""What transactional emails there are."""
+"""The kinds of transactional emails."""
 
 from enum import StrEnum
 
 
 class TransactionalEmailKind(StrEnum):
-    """The value is also the name of its template."""
+    """A kind of transactional email. The value is also the name of its template folder."""
 
     confirm = "confirm"
-    """Asks to confirm a sign-up."""
+    """Asks for confirmation of a sign-up."""
     welcome = "welcome"
     magic_link = "magic_link"
-    """The link that opens the subscriber's own page."""
+    """Contains the link to the subscriber's own page."""
     preferences_changed = "preferences_changed"
-    """Tells of a change made by the link of any email, and undoes it."""
+    """Reports a change made through a link in an email, with a link to undo it."""
     address_old = "address_old"
     """Asks the old address to confirm a change of address."""
     address_new = "address_new"
-    """Asks the new one."""
+    """Asks the new address to confirm a change of address."""

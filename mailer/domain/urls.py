@@ -1,11 +1,13 @@
-"""The paths of the web pages. Routes, links, the redaction of logs, robots.txt and the proxy's configuration in
-docs/operations.md all follow from these."""
+"""The paths of the web pages.
+
+Routes, links, the redaction of logs, robots.txt and the proxy configuration in docs/operations.md are based on them.
+"""
 
 from enum import StrEnum
 
 
 class TokenPrefix(StrEnum):
-    """How the path of a link begins that is good for one person: a token follows."""
+    """The beginning of the path of a personal link; a token follows."""
 
     unsubscribe = "u/"
     preferences = "p/"
@@ -43,7 +45,7 @@ ROBOTS = "/robots.txt"
 HEALTH = "/health"
 
 INDEXED_PREFIXES = ("/archive/", "/subscribe/", "/pictures/", f"{STATIC_FILES}/", "/theme/", SITEMAP_INDEX)
-"""What search engines may read beside the home page. All else is closed, so that a new page with a token is."""
+"""Paths that search engines may read, besides the home page. All others are disallowed, so new pages are by default."""
 
 TOKEN_PATH_REGEX = f"^/[{''.join(sorted(prefix[0] for prefix in TokenPrefix))}]/"
-"""Matches the path of every link with a token; for Python and nginx alike."""
+"""Matches the path of every link with a token, in Python and in nginx."""

@@ -1,4 +1,4 @@
-"""The declarative base, with names for every constraint so that migrations can speak of them."""
+"""The declarative base. Every constraint has a name, so that migrations can refer to it."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -32,7 +32,7 @@ class Base(DeclarativeBase):
 
 
 def enum_of(enum_class: type[StrEnum], name: str) -> Enum:
-    """A column type for one of the state enums: a PostgreSQL enum of the same values."""
+    """Return the column type of an enum: a PostgreSQL enum with the same values."""
     return Enum(enum_class, name=name, values_callable=lambda e: [m.value for m in e])
 
 

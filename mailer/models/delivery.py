@@ -24,9 +24,9 @@ class Edition(Base):
     subject: Mapped[str] = mapped_column(default="")
     story_count: Mapped[int] = mapped_column(default=0)
     fallback_count: Mapped[int] = mapped_column(default=0)
-    """How many of its stories are in another language than the edition's."""
+    """Number of stories in another language than the edition's."""
     html: Mapped[str] = mapped_column(default="")
-    """The page of the web view: no slot in it."""
+    """The web view, without slots."""
     message: Mapped[bytes] = mapped_column(LargeBinary, default=b"")
     slots: Mapped[list[Any]] = mapped_column(default=list)
     """``[[offset in message, slot], …]``: see mailer.domain.message."""
@@ -35,7 +35,7 @@ class Edition(Base):
 
 
 class LanguageChoice(Base):
-    """For one issue: which language readers with these preferences get, and its sections with a story."""
+    """The language that an issue's subscribers with given preferences get, and its sections with a story."""
 
     __tablename__ = "language_choice"
 
@@ -54,16 +54,16 @@ class Batch(Base):
     issue_id: Mapped[int] = mapped_column(ForeignKey("issue.id"))
     first_subscriber_id: Mapped[int] = mapped_column(BigInteger)
     last_subscriber_id: Mapped[int] = mapped_column(BigInteger)
-    """Subscriber ids, both ends included."""
+    """Both ends are included."""
     state: Mapped[BatchState] = mapped_column(enum_of(BatchState, "batch_state"), default=BatchState.planned)
     due_at: Mapped[datetime | None]
     epoch: Mapped[int] = mapped_column(default=0)
-    """Raised by each claim: a worker whose epoch is older can no longer write."""
+    """Increased by each claim. A worker with an older epoch can no longer write."""
     lease_until: Mapped[datetime | None]
     worker: Mapped[str] = mapped_column(default="")
     enqueued_at: Mapped[datetime | None]
     is_retry: Mapped[bool] = mapped_column(default=False)
-    """Only deferred deliveries are left in it: they go through the retry queue."""
+    """Whether only deferred deliveries are left, which go through the retry queue."""
     candidates: Mapped[int] = mapped_column(default=0)
     sent: Mapped[int] = mapped_column(default=0)
     failed: Mapped[int] = mapped_column(default=0)
@@ -77,7 +77,7 @@ class Batch(Base):
 
 
 class Delivery(Base):
-    """The ledger: one row of one issue to one subscriber, exactly one, whatever happens."""
+    """The ledger: exactly one row for each subscriber to whom an issue is or would have been sent."""
 
     __tablename__ = "delivery"
 
@@ -91,26 +91,25 @@ class Delivery(Base):
     skip_reason: Mapped[SkipReason | None] = mapped_column(enum_of(SkipReason, "skip_reason"))
     attempts: Mapped[int] = mapped_column(SmallInteger, server_default="0")
     last_reply: Mapped[str | None]
-    """The relay's last words, for instance ``250 2.0.0 Ok``, or those of a bounce."""
+    """The relay's last reply, such as ``250 2.0.0 Ok``, or the reply quoted in a bounce."""
     relay: Mapped[str | None]
-    """The name of the relay that said it."""
+    """The name of the relay that gave the reply."""
     resends: Mapped[int] = mapped_column(SmallInteger, server_default="0")
-    """How often it was made due once more after a hand-over whose outcome nobody knows: if not 0, the reader may
-    have got it twice."""
+    """How often it was resent after an uncertain outcome. If not 0, the subscriber may have got it twice."""
 
     resolution: Mapped[Resolution | None] = mapped_column(enum_of(Resolution, "delivery_resolution"))
-    """What was decided of it since its last attempt, other than by the relay's answer."""
+    """How it was resolved since its last attempt, other than by the relay's reply."""
     resolution_source: Mapped[ResolutionSource | None] = mapped_column(enum_of(ResolutionSource, "resolution_source"))
     resolved_by: Mapped[str | None]
-    """Of ``staff``: who."""
+    """Only for ``staff``: who decided."""
     resolution_note: Mapped[str | None]
-    """Of ``staff``: how they know."""
+    """Only for ``staff``: on what grounds."""
 
     __table_args__ = {"postgresql_partition_by": "LIST (issue_id)"}
 
 
 class Feedback(Base):
-    """What comes back: bounce, complaint, unsubscribe, open, click."""
+    """A bounce, complaint, unsubscribe, open or click."""
 
     __tablename__ = "feedback"
 

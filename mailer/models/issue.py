@@ -25,7 +25,7 @@ class Issue(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     newsletter_id: Mapped[int] = mapped_column(ForeignKey("newsletter.id"))
     number: Mapped[str]
-    """As printed at the top: ``2026/3``."""
+    """As printed in the header: ``2026/3``."""
     issue_date: Mapped[date]
     state: Mapped[IssueState] = mapped_column(enum_of(IssueState, "issue_state"), default=IssueState.draft)
     missing_translations: Mapped[MissingTranslationPolicy] = mapped_column(
@@ -33,28 +33,27 @@ class Issue(Base):
         default=MissingTranslationPolicy.fallback,
     )
     pause_reason: Mapped[PauseReason | None] = mapped_column(enum_of(PauseReason, "pause_reason"))
-    """Of a paused issue; by whom, and more of why, stands in its log."""
+    """Set while the issue is paused. The event log has the person and details."""
     revision: Mapped[int] = mapped_column(default=1)
-    """Raised by every change of content; an edition of an older revision is rendered again."""
+    """Increased by every change of content. Editions of an older revision are rendered again."""
     digest_month: Mapped[date | None]
-    """Of a digest: the first day of the month whose issues it holds once more, for readers who get one mail a
-    month."""
+    """Only for a digest: the first day of the month whose issues it repeats for monthly subscribers."""
     header_image_id: Mapped[int | None] = mapped_column(ForeignKey("picture.id"))
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     scheduled_at: Mapped[datetime | None]
-    """When the audience is frozen: at the time to send, or when it is ``local_time`` in the first time zone."""
+    """When to freeze the audience: at the time to send, or when ``local_time`` is reached in the first time zone."""
     local_time: Mapped[datetime | None] = mapped_column(DateTime(timezone=False))
-    """To be sent when it is this time on each reader's own clock."""
+    """Send at this time in each subscriber's time zone."""
     max_rate: Mapped[float | None]
-    """The most messages a second that this issue may take; None for no limit of its own."""
+    """Rate limit in messages per second; None for no limit."""
     frozen_at: Mapped[datetime | None]
-    """When the audience was frozen: its batches exist from then on."""
+    """When the audience was frozen and divided into batches."""
     ready_at: Mapped[datetime | None]
-    """When every delivery row and every edition stood ready; sending begins then."""
+    """When all deliveries and editions were ready and sending began."""
     finished_at: Mapped[datetime | None]
-    """When it was sent for the first time, or cancelled."""
+    """When it was first sent completely, or cancelled."""
     retried_at: Mapped[datetime | None]
-    """When somebody last had deliveries tried again: the time after which they are given up counts from here."""
+    """When deliveries were last retried by hand. Feedback received before this does not resolve them."""
 
     __table_args__ = (
         UniqueConstraint("newsletter_id", "number"),
@@ -101,14 +100,14 @@ class StoryTranslation(Base):
     search_vector: Mapped[str] = mapped_column(
         TSVECTOR, Computed("search_words(language, headline, body)", persisted=True), deferred=True
     )
-    """What the archive's search looks through: see the functions in the initial migration."""
+    """Index of the archive's search: see the functions in the initial migration."""
 
     __table_args__ = (Index(None, "search_vector", postgresql_using="gin"),)
-    __mapper_args__ = {"eager_defaults": False}  # nobody reads the words after writing a text
+    __mapper_args__ = {"eager_defaults": False}  # search_vector is never read after writing a text
 
 
 class Contact(Base):
-    """A contact note; printed after ``story_id``, speaks for every story in ``contact_story``."""
+    """A contact note, printed after ``story_id``. It covers every story in ``contact_story``."""
 
     __tablename__ = "contact"
 
@@ -116,7 +115,7 @@ class Contact(Base):
     issue_id: Mapped[int] = mapped_column(ForeignKey("issue.id"))
     story_id: Mapped[int] = mapped_column(ForeignKey("story.id", ondelete="CASCADE"))
     position: Mapped[int]
-    """Among the notes after the same story."""
+    """Order among the notes after the same story."""
 
     __table_args__ = (UniqueConstraint("story_id", "position"),)
 
@@ -148,7 +147,7 @@ class Picture(Base):
 
 
 class IssueEvent(Base):
-    """Who did what to an issue, and when; rows are only ever added."""
+    """The append-only log of an issue: who did what, and when."""
 
     __tablename__ = "issue_event"
 

@@ -30,18 +30,18 @@ class Newsletter(Base):
     tracking: Mapped[str] = mapped_column(default="aggregate")
     quiet_from: Mapped[time | None]
     quiet_until: Mapped[time | None]
-    """No first attempt between these, on the reader's own clock; they may span midnight."""
+    """No first attempt is made between these times in the subscriber's time zone. They may span midnight."""
     public: Mapped[bool] = mapped_column(default=True, server_default="true")
-    """Anybody may read its archive and subscribe."""
+    """Whether anybody may read the archive and subscribe."""
     text_overrides: Mapped[dict[str, dict[str, Any]]] = mapped_column(default=dict, server_default=text("'{}'"))
-    """This newsletter's own words: see mailer.domain.text_overrides."""
+    """Replacements for catalogue messages: see mailer.domain.text_overrides."""
 
     uncertain_policy: Mapped[str] = mapped_column(default="keep", server_default="keep")
-    """What becomes of a delivery whose outcome nobody knows: it is kept so, or sent once more."""
+    """How to handle an uncertain delivery: keep it for a person to resolve, or resend it."""
 
     @property
     def sender_domain(self) -> str:
-        """The domain of the return path where the settings name no bounce domain."""
+        """The domain of the return path if the settings name no bounce domain."""
         return domain_of(self.sender_address)
 
     __table_args__ = (
@@ -57,7 +57,7 @@ class Section(Base):
     newsletter_id: Mapped[int] = mapped_column(ForeignKey("newsletter.id"))
     key: Mapped[str]
     bit: Mapped[int] = mapped_column(SmallInteger)
-    """This section's place in the masks of its newsletter; never given to another section."""
+    """The section's bit in the masks of its newsletter. It is never reused for another section."""
     position: Mapped[int]
     always_included: Mapped[bool] = mapped_column(default=False)
     colour: Mapped[str] = mapped_column(default="")

@@ -1,4 +1,4 @@
-"""What readers asked for that still waits for something, and the mail about it."""
+"""Requests that await confirmation, transactional emails, rate-limit counters and retention runs."""
 
 from datetime import datetime
 from typing import Any
@@ -13,7 +13,7 @@ from mailer.models.subscriber import consent_channel
 
 
 class Signup(Base):
-    """Somebody asked for a newsletter at this address; nothing is sent there but the mail to confirm it."""
+    """A sign-up at an address. Until it is confirmed, only the confirmation email is sent there."""
 
     __tablename__ = "signup"
 
@@ -25,23 +25,23 @@ class Signup(Base):
     languages: Mapped[list[str]]
     sections: Mapped[int] = mapped_column(SectionMask)
     language: Mapped[str]
-    """Of the page on which it was asked."""
+    """Language of the sign-up page."""
     wording: Mapped[str]
-    """What the page said that one agrees to."""
+    """The consent text that the page showed."""
     channel: Mapped[ConsentChannel] = mapped_column(consent_channel)
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     confirmed_at: Mapped[datetime | None]
 
 
 class AddressChange(Base):
-    """A reader moves to another address: both ends have to agree."""
+    """A change of a subscriber's address, which both addresses must confirm."""
 
     __tablename__ = "address_change"
 
     id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     subscriber_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("subscriber.id", ondelete="CASCADE"), index=True)
     newsletter_id: Mapped[int] = mapped_column(ForeignKey("newsletter.id"))
-    """In whose name the mails about it go out."""
+    """The newsletter that sends the emails about it."""
     address: Mapped[str]
     address_hash: Mapped[bytes] = mapped_column(LargeBinary)
     old_confirmed_at: Mapped[datetime | None]
@@ -51,7 +51,7 @@ class AddressChange(Base):
 
 
 class TransactionalEmail(Base):
-    """A mail about a subscription: to whom it goes, and what it says, follows from what it points to."""
+    """An email about a subscription. Its recipient and content follow from the rows that it refers to."""
 
     __tablename__ = "transactional_email"
 
@@ -85,7 +85,7 @@ class TransactionalEmail(Base):
 
 
 class RateLimitWindow(Base):
-    """How often something was tried in a stretch of time; ``subject_hash`` is a keyed hash of an address or network."""
+    """Number of attempts in a time window. ``subject_hash`` is a keyed hash of an address or network."""
 
     __tablename__ = "rate_limit_window"
 
@@ -95,7 +95,7 @@ class RateLimitWindow(Base):
 
 
 class RetentionRun(Base):
-    """One night's retention sweep: what was let go, by kind."""
+    """One retention run, with the number of deleted rows by category."""
 
     __tablename__ = "retention_run"
 

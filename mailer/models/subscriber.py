@@ -1,4 +1,4 @@
-"""Subscribers, their subscriptions and consents, and the addresses that must not be mailed."""
+"""Subscribers, their subscriptions and consents, and suppressions."""
 
 from datetime import datetime
 from typing import Any
@@ -20,16 +20,18 @@ class Subscriber(Base):
     id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     address: Mapped[str]
     address_hash: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
-    """Keyed hash of the normalised address, 16 bytes: what suppressions are matched by."""
+    """Keyed hash of the normalised address, 16 bytes. Suppressions are matched by it."""
     name: Mapped[str] = mapped_column(server_default="")
     languages: Mapped[list[str]]
     """BCP 47 tags in order of preference."""
     time_zone: Mapped[str] = mapped_column(server_default="UTC")
     text_only: Mapped[bool] = mapped_column(default=False, server_default="false")
-    """Gets mail without HTML."""
+    """Whether emails are sent without HTML."""
     address_changed_at: Mapped[datetime | None]
-    """When the address last changed. Older magic links are invalid, and bounces of earlier mail concern the old
-    address."""
+    """When the address last changed.
+
+    Older magic links are invalid, and bounces of earlier mail concern the old address.
+    """
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
@@ -44,9 +46,12 @@ class SubscriberAlias(Base):
 
 
 class Subscription(Base):
-    """Without foreign keys, which took more than half the time of a large import: newsletters stay for ever,
-    store.subscribers.lock keeps a reader in place while a subscription is made, and a trigger on ``subscriber``
-    takes it away with them. By ``subscriber_id`` alone it is found in the primary key (a skip scan)."""
+    """A subscriber's subscription to a newsletter.
+
+    It has no foreign keys, which took more than half the time of a large import. Newsletters are never deleted,
+    store.subscribers.lock keeps a subscriber from being erased while a subscription is inserted, and a trigger on
+    ``subscriber`` deletes their subscriptions. Lookups by ``subscriber_id`` alone use the primary key (a skip scan).
+    """
 
     __tablename__ = "subscription"
 
@@ -54,28 +59,32 @@ class Subscription(Base):
     subscriber_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     state: Mapped[SubscriptionState] = mapped_column(enum_of(SubscriptionState, "subscription_state"))
     sections: Mapped[int] = mapped_column(SectionMask)
-    """Sections followed. Bits of sections that do not exist yet are set for who follows new ones too."""
+    """Sections followed. Bits of sections that do not exist yet are set if new sections are followed too."""
     frequency: Mapped[Frequency] = mapped_column(
         enum_of(Frequency, "frequency"), default=Frequency.each, server_default=Frequency.each
     )
     paused_until: Mapped[datetime | None]
     tracking: Mapped[bool] = mapped_column(default=False, server_default="false")
-    """Agreed to being tracked as a person; never without a line in ``consent``."""
+    """Whether the subscriber agreed to individual tracking. Set only together with a row in ``consent``."""
     previous_preferences: Mapped[dict[str, Any] | None]
-    """What the reader's last change replaced, so that it can be taken back: see services.preferences."""
+    """The preferences that the last change replaced, for undo: see mailer.domain.preferences.snapshot."""
     previous_at: Mapped[datetime | None]
     changed_at: Mapped[datetime] = mapped_column(server_default=func.now())
     consent_source: Mapped[str | None]
-    """Of a subscription that came in from a file: what the file says, the evidence of consent, which needs no row
-    of its own then. See store.subscribers.consents for all that a subscriber agreed to."""
+    """Only for an imported subscription: the consent source in the file.
+
+    The evidence of an imported consent is kept here instead of in a row of ``consent``. store.subscribers.consents
+    returns both.
+    """
     consent_language: Mapped[str | None]
     consent_at: Mapped[datetime | None]
 
 
 class Consent(Base):
-    """Append-only evidence: what someone agreed to or withdrew, in which words, where and when.
+    """Append-only evidence of a consent given or withdrawn: its wording, channel and time.
 
-    What a subscription began with that came in from a file stands in its own row."""
+    The first consent of an imported subscription is kept in the row of the subscription instead.
+    """
 
     __tablename__ = "consent"
 
@@ -86,16 +95,16 @@ class Consent(Base):
     given: Mapped[bool]
     channel: Mapped[ConsentChannel] = mapped_column(consent_channel)
     note: Mapped[str] = mapped_column(server_default="")
-    """Of ``csv_import``: what the file says of the source."""
+    """Only for ``csv_import``: the consent source in the file."""
     wording: Mapped[str] = mapped_column(server_default="")
     language: Mapped[str] = mapped_column(server_default="")
     requested_at: Mapped[datetime | None]
-    """When the form was sent, of a consent that was confirmed later."""
+    """When the form was submitted, for a consent that was confirmed later."""
     at: Mapped[datetime]
 
 
 class Suppression(Base):
-    """An address that must not be mailed, known only by its keyed hash: it outlives the subscriber."""
+    """An address that must not be mailed, stored as a keyed hash. It outlives the subscriber."""
 
     __tablename__ = "suppression"
 
@@ -103,5 +112,5 @@ class Suppression(Base):
     reason: Mapped[SuppressionReason] = mapped_column(enum_of(SuppressionReason, "suppression_reason"))
     source: Mapped[SuppressionSource] = mapped_column(enum_of(SuppressionSource, "suppression_source"))
     note: Mapped[str] = mapped_column(server_default="")
-    """What the bounce said, or what staff wrote; no address, since this outlives the subscriber."""
+    """The reply in a bounce, or a note by staff. It must not contain an address, since it outlives the subscriber."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())

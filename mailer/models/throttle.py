@@ -1,4 +1,4 @@
-"""What holds relays and destinations back just now, and how much a relay that warms up has sent."""
+"""Throttles of relays and destinations, daily usage of relays in warm-up, and mail servers of domains."""
 
 from datetime import date, datetime
 
@@ -9,7 +9,7 @@ from mailer.models.base import Base, enum_of
 
 
 class Throttle(Base):
-    """See mailer.domain.throttling. There is a row only for those that something holds back."""
+    """A throttle: see mailer.domain.throttling. Only relays and destinations that are limited have a row."""
 
     __tablename__ = "throttle"
 
@@ -26,7 +26,7 @@ class Throttle(Base):
 
 
 class RelayDailyUsage(Base):
-    """Messages handed to a relay that warms up, on one day of UTC."""
+    """Number of messages submitted to a relay in warm-up on one day (UTC)."""
 
     __tablename__ = "relay_daily_usage"
 
@@ -36,7 +36,7 @@ class RelayDailyUsage(Base):
 
 
 class MailDomain(Base):
-    """A receiving domain and the mail server that DNS names for it, for those with many readers."""
+    """The preferred MX host of a receiving domain with many subscribers."""
 
     __tablename__ = "mail_domain"
 

@@ -143,7 +143,7 @@ def test_resolving_needs_addresses_or_all(mailer: Run, issue: int) -> None:
         done = mailer("deliveries", "resolve", issue, *words, "--as", "sent")
         assert "Give addresses or --all, not both." in refused(done)
     assert mailer("deliveries", "resolve", issue, "ann@example.org").exit_code == 2, "--as is needed"
-    assert "cannot be right" in refused(mailer("deliveries", "resolve", issue, "no address", "--as", "sent"))
+    assert "is not valid" in refused(mailer("deliveries", "resolve", issue, "no address", "--as", "sent"))
 
 
 def test_explanation_names_the_command(mailer: Run, issue: int) -> None:
@@ -153,7 +153,7 @@ def test_explanation_names_the_command(mailer: Run, issue: int) -> None:
 
 
 def test_retrying(mailer: Run, app: Container, issue: int) -> None:
-    assert "“abc” is no code" in refused(mailer("issue", "retry", issue, "--code", "abc"))
+    assert "“abc” is not a failure code" in refused(mailer("issue", "retry", issue, "--code", "abc"))
     no = mailer("issue", "retry", issue, "--code", "5.7", input="n\n")
     assert "1 delivery is not retried: it failed with another code." in no.output
     assert "Retry 1 failed delivery? [y/N]" in no.output

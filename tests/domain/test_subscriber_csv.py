@@ -96,7 +96,7 @@ def test_the_delimiter_is_found_in_the_header(delimiter: str) -> None:
         (HEADER + ",", "Column 8 has no name. The columns are address,"),
         (HEADER + ",email", "There are two columns address. The columns are"),
         ("address,name", "There is no column consent_source and no column consent_date. The columns are"),
-        ('address,"name', "The first line cannot be read: its quotation marks do not fit together."),
+        ('address,"name', "The first line cannot be read: its quotation marks are not balanced."),
     ],
 )
 def test_invalid_header_refuses_the_file(header: str, sentence: str) -> None:
@@ -109,13 +109,13 @@ def test_invalid_header_refuses_the_file(header: str, sentence: str) -> None:
     ("line", "why"),
     [
         (",Ana,en,,,form,2024-01-01", "there is no address"),
-        ("ana@,Ana,en,,,form,2024-01-01", "the address “ana@” cannot be right: "),
-        ("ana@example,Ana,en,,,form,2024-01-01", "the address “ana@example” cannot be right: "),
-        ("a@example.org,A\x07na,en,,,form,2024-01-01", "the name “A\ufffdna” holds a control character"),
-        ("a@example.org,A\u202ena,en,,,form,2024-01-01", "the name “A\ufffdna” holds a control character"),
+        ("ana@,Ana,en,,,form,2024-01-01", "the address “ana@” is not valid: "),
+        ("ana@example,Ana,en,,,form,2024-01-01", "the address “ana@example” is not valid: "),
+        ("a@example.org,A\x07na,en,,,form,2024-01-01", "the name “A\ufffdna” contains a control character"),
+        ("a@example.org,A\u202ena,en,,,form,2024-01-01", "the name “A\ufffdna” contains a control character"),
         (
             f"a@example.org,{'A' * 201},en,,,form,2024-01-01",
-            "the name has 201 characters; at most 200 are taken",
+            "the name has 201 characters; at most 200 are allowed",
         ),
         ("a@example.org,Ana,klingonish,,,form,2024-01-01", "“klingonish” "),
         (f"a@example.org,Ana,{'en ' * 80},,,form,2024-01-01", "the list of languages has 239 characters"),
@@ -130,16 +130,16 @@ def test_invalid_header_refuses_the_file(header: str, sentence: str) -> None:
         ("a@example.org,Ana,en,,,form,", "there is no consent_date: "),
         (
             "a@example.org,Ana,en,,,form,30.09.2024",
-            "the consent_date “30.09.2024” is not of the form 2026-09-30",
+            "the consent_date “30.09.2024” is not in the form 2026-09-30",
         ),
-        ("a@example.org,Ana,en,,,form,2026-10-02", "the consent_date “2026-10-02” cannot be right"),
-        ("a@example.org,Ana,en,,,form,1899-12-30", "the consent_date “1899-12-30” cannot be right"),
+        ("a@example.org,Ana,en,,,form,2026-10-02", "the consent_date “2026-10-02” is not valid"),
+        ("a@example.org,Ana,en,,,form,1899-12-30", "the consent_date “1899-12-30” is not valid"),
         (
             "a@example.org,Ana,en,,,form,0001-01-01T00:00+14:00",
             "the consent_date “0001-01-01T00:00+14:00” is not",
         ),
         ("a@example.org,Uzorak, Ana,en,,,form,2024-01-01", "it has 8 fields where the first line has 7"),
-        ('a@example.org,"Ana,en,,,form,2024-01-01', "its quotation marks do not fit together"),
+        ('a@example.org,"Ana,en,,,form,2024-01-01', "its quotation marks are not balanced"),
     ],
 )
 def test_rejected_line_has_a_reason(line: str, why: str) -> None:

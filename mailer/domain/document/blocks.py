@@ -1,4 +1,4 @@
-"""Cuts Markdown into headings and paragraphs, and joins what a page break took apart."""
+"""Splits Markdown into headings and paragraphs, and joins those separated by a page break."""
 
 import re
 from dataclasses import dataclass, field
@@ -19,12 +19,12 @@ _PICTURE = re.compile(r"!\[([^\[\]]*)\]\(\s*([^()<>\"]+)\)")
 _LINK = re.compile(r"\[([^\[\]]+)\]\((https?://(?:[^\s()<>]|\([^\s()<>]*\))+)\)")
 _INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"
 MAX_SALUTATION_CHARS = 60
-"""Characters; a shorter paragraph that ends in a comma ("Dear readers,") stands by itself."""
+"""A shorter paragraph that ends in a comma ("Dear readers,") is not joined with the next."""
 
 
 @dataclass(slots=True)
 class Block:
-    """A heading (``level`` 1 to 6) or a paragraph (0) that begins in the given line of the source."""
+    """A heading (``level`` 1 to 6) or a paragraph (0). ``line`` is its first line in the source."""
 
     line: int
     level: int = 0
@@ -32,7 +32,7 @@ class Block:
 
     @property
     def text(self) -> str:
-        """The text, its pieces from several pages joined."""
+        """The text, joined from its pieces on several pages."""
         words = [self.pieces[0]]
         for piece in self.pieces[1:]:
             words.append(piece.strip() if words[-1].endswith("-") else f" {piece.strip()}")
@@ -40,12 +40,15 @@ class Block:
 
 
 def split_lines(source: str) -> list[str]:
-    """The lines as an editor counts them."""
+    """Return the lines as counted by an editor."""
     return _BREAK.split(source.removeprefix("\ufeff"))
 
 
 def split_blocks(lines: list[str], first_line: int, warnings: list[ParseWarning]) -> list[Block]:
-    """Headings and paragraphs in order; ``first`` is the number of the first line. Rules are dropped."""
+    """Return headings and paragraphs in order. Horizontal rules are dropped.
+
+    ``first_line`` is the number of the first line.
+    """
     blocks: list[Block] = []
     open_: list[str] = []
 
@@ -67,7 +70,7 @@ def split_blocks(lines: list[str], first_line: int, warnings: list[ParseWarning]
             close(number)
             text = _heading_text(line, level)
             if not text:
-                warnings.append(ParseWarning(number, "A heading mark with no text after it was left out."))
+                warnings.append(ParseWarning(number, "A heading without text was left out."))
                 continue
             if not line[level].isspace():
                 warnings.append(
@@ -83,12 +86,12 @@ def split_blocks(lines: list[str], first_line: int, warnings: list[ParseWarning]
 
 
 def _is_setext_heading(text: str) -> bool:
-    """Whether a line that a row of dashes follows is a heading, not the last line of a page."""
+    """Return whether a line above a row of dashes is a heading rather than the last line of a page."""
     return len(text) < 200 and not ends_sentence(text) and not text.lstrip().startswith(("*", "_", "(", "|", "-"))
 
 
 def _heading_level(line: str) -> int:
-    """The level of a heading; "##News" without a space is one too, "#news" is not."""
+    """Return the level of a heading, or 0. "##News" without a space is a heading, "#news" is not."""
     level = len(line[:7]) - len(line[:7].lstrip("#"))
     after = line[level : level + 1]
     return level if level <= 6 and (not after or after.isspace() or level > 1) else 0
@@ -101,7 +104,7 @@ def _heading_text(line: str, level: int) -> str:
 
 
 def _is_standalone_bold(line: str, lines: list[str], index: int) -> bool:
-    """Whether a bold line stands by itself: the line after it, if there is one, is no continuation."""
+    """Return whether a bold line is a paragraph of its own: text follows that does not continue it."""
     if not line.startswith(("**", "__")) or not bold_only(line) or line.endswith((":**", ":__")):
         return False
     after = lines[index + 1].strip() if index + 1 < len(lines) else ""
@@ -109,7 +112,7 @@ def _is_standalone_bold(line: str, lines: list[str], index: int) -> bool:
 
 
 def join_pages(blocks: list[Block], warnings: list[ParseWarning]) -> list[Block]:
-    """The blocks, those that belong to one sentence joined; each join is listed."""
+    """Return the blocks, joining those that belong to one sentence. Each join adds a warning."""
     joined: list[Block] = []
     for block in blocks:
         if joined and _continues(joined[-1], block):
@@ -121,7 +124,7 @@ def join_pages(blocks: list[Block], warnings: list[ParseWarning]) -> list[Block]
             warnings.append(
                 ParseWarning(
                     block.line,
-                    f"A page break inside a {what} was closed before “{excerpt(block.pieces[0])}”.",
+                    f"A {what} broken by a page break was joined before “{excerpt(block.pieces[0])}”.",
                 )
             )
             continue
@@ -129,8 +132,8 @@ def join_pages(blocks: list[Block], warnings: list[ParseWarning]) -> list[Block]
             warnings.append(
                 ParseWarning(
                     joined[-1].line,
-                    f"This paragraph ends without a full stop, before “{excerpt(block.pieces[0])}”; "
-                    "the two were kept apart.",
+                    f"The paragraph before “{excerpt(block.pieces[0])}” ends without a full stop; "
+                    "the two were not joined.",
                 )
             )
         joined.append(block)
@@ -163,7 +166,7 @@ def _continues(before: Block, after: Block) -> bool:
 
 
 def _markup_spans(first: str, second: str) -> bool:
-    """Whether bold text or a bracket opens in the first paragraph and closes in the second."""
+    """Return whether bold text or a bracket opens in the first paragraph and closes in the second."""
     if _NOT_PROSE.match(second):
         return False
     if first.count("**") % 2 and second.count("**") % 2:
@@ -186,7 +189,7 @@ def _lacks_full_stop(before: Block, after: Block) -> bool:
 
 
 def _is_prose(text: str) -> bool:
-    """Whether the text is running text: no list, quotation, table, picture, lone link or contact note."""
+    """Return whether the text is not a list, quotation, table, picture, standalone link or contact note."""
     return not (_NOT_PROSE.match(text) or _LINK.fullmatch(text.strip()) or _is_contact_note(text))
 
 
@@ -196,12 +199,12 @@ def _is_contact_note(text: str) -> bool:
 
 
 def standalone_picture(text: str) -> ParsedPicture | None:
-    """The picture, if the text is one and nothing else."""
-    found = _PICTURE.fullmatch(text.strip())
-    return ParsedPicture(found[2].strip(), found[1].strip()) if found else None
+    """Return the picture if the text consists of one, else None."""
+    match = _PICTURE.fullmatch(text.strip())
+    return ParsedPicture(match[2].strip(), match[1].strip()) if match else None
 
 
 def standalone_link(text: str) -> ParsedLink | None:
-    """The link, if the text is one and nothing else."""
-    found = _LINK.fullmatch(text.strip())
-    return ParsedLink(found[2], found[1].strip()) if found else None
+    """Return the link if the text consists of one, else None."""
+    match = _LINK.fullmatch(text.strip())
+    return ParsedLink(match[2], match[1].strip()) if match else None

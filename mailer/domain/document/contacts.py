@@ -1,4 +1,4 @@
-"""Contact notes: ``*(For info: Name)*``, and whether they speak for one story or for all above."""
+"""Contact notes such as ``*(For info: Name)*``, and whether they cover one story or all stories above."""
 
 import re
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from mailer.domain.document.normalize import folded
 from mailer.language_data import languages
 
 MAX_CONTACT_NOTE_CHARS = 600
-"""Characters; a longer text in brackets is no contact note."""
+"""A longer text in brackets is not a contact note."""
 
 
 @lru_cache(maxsize=1)
@@ -19,7 +19,7 @@ def _asking_pattern() -> re.Pattern[str]:
 
 @lru_cache(maxsize=64)
 def _above_pattern(base: str) -> re.Pattern[str] | None:
-    """The pattern of "on the above", "on all of the above"; None for a language without such words."""
+    """Return a pattern for "on the above" and "on all of the above", or None for a language without such words."""
     stems = [stem for tag, known in languages().items() if tag.split("-")[0] == base for stem in known.contacts.above]
     return _any_of(stems) if stems else None
 
@@ -30,17 +30,21 @@ def _any_of(stems: Iterable[str]) -> re.Pattern[str]:
 
 @dataclass(frozen=True, slots=True)
 class ContactNote:
-    """A contact note at the end of a text. ``named`` says whether its words ask for information or contact;
-    ``italic`` whether it was emphasised, which tells it apart where its words are not known here."""
+    """A contact note at the end of a text."""
 
     preceding_text: str
     text: str
     asks_for_contact: bool
+    """Whether its words ask the reader to get information or make contact."""
     is_italic: bool
+    """Whether it is emphasised, which identifies a note whose words are unknown."""
 
 
 def split_contact(text: str) -> ContactNote | None:
-    """The contact note that the text ends in: a text in round brackets with a colon in it."""
+    """Return the contact note at the end of the text, or None.
+
+    A contact note is a text in round brackets that contains a colon.
+    """
     end = text.rstrip()
     tail = end[end.rfind(")") + 1 :] if ")" in end else end
     if tail.strip("*_. ") or len(tail) > 10:
@@ -68,25 +72,25 @@ def split_contact(text: str) -> ContactNote | None:
     elif lead:
         before, note = before[: len(before) - len(lead)], _without_marker(note, lead)
     elif marks:
-        # The emphasis opened inside the note, "(*For info: …)*", or long before it.
+        # The emphasis starts inside the note, "(*For info: …)*", or well before it.
         inside = _without_marker(note, marks)
         before, note = (before, inside) if inside != note else (before.rstrip() + marks, note)
     inner = note[1:-1].strip()
     if len(inner) > 2 and inner[0] in "*_" and inner[-1] == inner[0]:
         note, italic = f"({inner.strip('*_ ')})", True
-    named = _asking_pattern().search(f" {folded(head)[:80]}") is not None
-    return ContactNote(before.rstrip(), note, named, italic)
+    asks = _asking_pattern().search(f" {folded(head)[:80]}") is not None
+    return ContactNote(before.rstrip(), note, asks, italic)
 
 
 def _without_marker(contact_note: str, marker: str) -> str:
-    """The note without the single emphasis mark that was left in it."""
+    """Return the note without the unpaired emphasis mark in it."""
     return contact_note.replace(marker, "", 1)
 
 
 def applies_to_all(contact_note: str, language: str) -> bool | None:
-    """Whether the note says "on the above"; None if the language, or the wording, leaves that open."""
+    """Return whether the note says "on the above"; None if the language or wording leaves this open."""
     head = folded(contact_note.partition(":")[0])
-    pattern, english = (_above_pattern(base) for base in (language.split("-")[0].lower(), "en"))
-    if any(one and one.search(head) for one in (pattern, english)):
+    pattern, english_pattern = (_above_pattern(base) for base in (language.split("-")[0].lower(), "en"))
+    if any(known and known.search(head) for known in (pattern, english_pattern)):
         return True
     return False if pattern and len(head.split()) <= 7 else None

@@ -1,6 +1,6 @@
-"""The words that dates are made of, in every language that a newsletter may be written in.
+"""The words used in dates, in every supported language.
 
-Month and day names come from Unicode CLDR through Babel; the forms that it lacks, and all other words, from the
+Month and day names come from Unicode CLDR through Babel. Forms missing there, and all other words, come from the
 ``words.toml`` of each language.
 """
 
@@ -16,7 +16,7 @@ from mailer.language_data import DateWords, languages
 
 @lru_cache(maxsize=64)
 def month_words(language: str) -> dict[str, int]:
-    """Return folded month names with their number, 1 to 12; none for a language that CLDR does not know."""
+    """Return folded month name → number (1 to 12). Empty for a language unknown to CLDR."""
     words: dict[str, int] = {}
     for locale in _locales(language):
         for context in ("format", "stand-alone"):
@@ -34,14 +34,14 @@ def month_words(language: str) -> dict[str, int]:
 
 @lru_cache(maxsize=64)
 def day_words(language: str) -> frozenset[str]:
-    """Return the folded names of the days of the week, written in full."""
+    """Return the folded full names of the days of the week."""
     extra = [day for dates in _date_words(language) for day in dates.weekdays]
     return _folded_set([*_cldr_days(language, "wide"), *extra])
 
 
 @lru_cache(maxsize=64)
 def short_day_words(language: str) -> frozenset[str]:
-    """Return their folded abbreviations, without a full stop."""
+    """Return the folded abbreviations of the days of the week, without a full stop."""
     short = {word.rstrip(".") for word in _folded_set(_cldr_days(language, "abbreviated"))}
     return frozenset(short) - day_words(language)
 
@@ -56,7 +56,7 @@ def _cldr_days(language: str, width: str) -> list[str]:
 
 
 def _date_words(language: str) -> list[DateWords]:
-    """Return the words of the language in each of its scripts: Serbian has two."""
+    """Return the words of the language in each of its scripts; Serbian has two."""
     base = language.split("-")[0].lower()
     return [known.dates for tag, known in languages().items() if tag.split("-")[0] == base]
 
@@ -81,10 +81,10 @@ def _folded_set(words: Iterable[str]) -> frozenset[str]:
 
 @lru_cache(maxsize=1)
 def word_kinds() -> dict[str, str]:
-    """Return the kind of each small word around days and months: until, and, between, year word or around.
+    """Return folded word → kind, for the words around days and months: until, and, between, year word or around.
 
-    They are looked up only next to numbers and months, so one set for all languages is enough: "i" joins two days
-    in Bosnian and is nothing in an English date. Of two kinds the first one counts.
+    One set serves all languages, since the words are looked up only next to numbers and months: "i" joins two days in
+    Bosnian and does not occur in an English date. If a word has two kinds, the first counts.
     """
     all_words = [known.dates for known in languages().values()]
     kinds: dict[str, str] = {}

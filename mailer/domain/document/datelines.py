@@ -1,6 +1,6 @@
-"""Reads datelines: ``7-8 February 2018, Mavrovo, 7-9 March 2018, Vrdnik, Serbia`` is two of them.
+"""Parses datelines: ``7-8 February 2018, Mavrovo, 7-9 March 2018, Vrdnik, Serbia`` contains two.
 
-A dateline is cut into tokens once, from left to right, so the time is linear in its length.
+A dateline is split into tokens once, from left to right, so the time is linear in its length.
 """
 
 import re
@@ -15,7 +15,7 @@ from mailer.domain.document.date_words import day_words, month_words, short_day_
 from mailer.domain.document.normalize import fold
 
 MAX_DATELINE_CHARS = 500
-"""Characters; a longer bold run is no dateline."""
+"""A longer bold run is not a dateline."""
 
 _ORDINAL = r"\.[oa]|-?(?:st|nd|rd|th|er|ero|re|ere|eme|o|a|η|ησ|ος|οσ|го|ого|е|ое|я|ти|ма)"
 _NUMBER = rf"(?P<number>\d+)(?:(?:{_ORDINAL})(?![^\W_]))?"
@@ -38,78 +38,80 @@ class _Day:
     month: int = 0
     year: int = 0
     has_own_year: bool = False
-    """Whether the year stands with this day, not only with a later one of the same range."""
+    """Whether the year is written with this day, not only with a later one of the same range."""
     joined_by: str = ""
-    """How it follows the day before it: ``until`` or ``and``."""
+    """How it is joined to the previous day: ``until`` or ``and``."""
 
 
 @dataclass(slots=True)
 class _DateSpan:
-    """A run of text that gives days, at ``start:end`` of the dateline; ``days`` is None if unreadable."""
+    """A part of a dateline, ``start:end``, that contains dates."""
 
     start: int
     end: int
     days: list[_Day] | None
+    """None if the dates could not be parsed."""
     text_start: int
-    """Where its text starts, with a leading "and" that is no part of the date."""
+    """Start of its text, including a leading "and" that is not part of the date."""
 
 
 def begins_with_date(text: str, language: str) -> bool:
-    """Whether the text opens with a day and a month, read or not."""
-    stretches = _find_date_spans(text, language)
-    return bool(stretches) and not text[: stretches[0].text_start].strip(_PLACE_SEPARATORS + "*_([")
+    """Return whether the text begins with a day and a month, even if they cannot be parsed."""
+    spans = _find_date_spans(text, language)
+    return bool(spans) and not text[: spans[0].text_start].strip(_PLACE_SEPARATORS + "*_([")
 
 
 def contains_date(text: str, language: str) -> bool:
-    """Whether a day and a month stand anywhere in the text."""
+    """Return whether the text contains a day and a month."""
     return bool(_find_date_spans(text, language))
 
 
 def read_datelines(text: str, language: str) -> tuple[list[Dateline], list[str]]:
-    """The datelines in a bold run (its final colon taken off), and what is doubtful about them, in words.
+    """Return the datelines in a bold run without its final colon, and warning messages.
 
-    Days that follow each other without a place between them belong to one dateline; a day after a place
-    begins the next one. A year that is not given is that of the neighbouring date. Where anything cannot
-    be read, the whole text is one dateline without dates. What is doubtful: a borrowed year, a dateline
-    among several that has no place, and a text that could not be read.
+    Consecutive days without a place between them belong to one dateline; a day after a place begins the next one. A
+    date without a year gets the year of the neighbouring date. If a part cannot be parsed, the whole text is one
+    dateline without dates. There are warnings for an inferred year, for one of several datelines without a place, and
+    for a text that cannot be parsed.
     """
     text = text.strip()
-    stretches = _find_date_spans(text, language)
-    unread = Dateline(text)
-    if not stretches:
-        return [unread], [f"The dateline “{text}” could not be read as dates; it is kept as written."]
-    if unknown := _unread_date(text, stretches, language):
-        return [unread], [
-            f"“{unknown}” in “{text}” looks like a date but was not read; the dateline is kept as written."
+    spans = _find_date_spans(text, language)
+    unparsed = Dateline(text)
+    if not spans:
+        return [unparsed], [f"The dateline “{text}” could not be read as dates; it is kept as written."]
+    if unknown := _unread_date(text, spans, language):
+        return [unparsed], [
+            f"“{unknown}” in “{text}” looks like a date but could not be read; the dateline is kept as written."
         ]
-    borrowed = _inherit_years(stretches)
-    spans = [_ranges(stretch.days) for stretch in stretches]
-    placed_first = bool(text[: stretches[0].text_start].strip(_PLACE_SEPARATORS))
-    if any(span is None for span in spans) or (
-        placed_first and len(stretches) > 1 and text[stretches[-1].end :].strip(_PLACE_SEPARATORS)
+    year_inferred = _inherit_years(spans)
+    ranges_by_span = [_ranges(span.days) for span in spans]
+    place_first = bool(text[: spans[0].text_start].strip(_PLACE_SEPARATORS))
+    if any(ranges is None for ranges in ranges_by_span) or (
+        place_first and len(spans) > 1 and text[spans[-1].end :].strip(_PLACE_SEPARATORS)
     ):
-        why = "could not be read as dates (a day, month or year is missing or impossible)"
-        return [unread], [f"The dateline “{text}” {why}; it is kept as written."]
-    doubts = []
-    if borrowed:
-        doubts.append(f"A date in “{text}” has no year of its own; the year of the date beside it was taken.")
-    cuts = [0, *_split_points(stretches, placed_first), len(text)]
+        problem = "could not be read as dates (a day, month or year is missing or impossible)"
+        return [unparsed], [f"The dateline “{text}” {problem}; it is kept as written."]
+    messages = []
+    if year_inferred:
+        messages.append(f"A date in “{text}” has no year; the year of the date next to it was used.")
+    cuts = [0, *_split_points(spans, place_first), len(text)]
     datelines = []
-    for stretch, span, start, end in zip(stretches, spans, cuts, cuts[1:], strict=False):
-        around = (text[start : max(start, stretch.start)], text[stretch.end : end])
+    for span, ranges, start, end in zip(spans, ranges_by_span, cuts, cuts[1:], strict=False):
+        around = (text[start : max(start, span.start)], text[span.end : end])
         place = ", ".join(filter(None, (part.strip(_PLACE_SEPARATORS) for part in around)))
-        if stretch.text_start < stretch.start and not placed_first:
-            place = text[stretch.end : end].strip(_PLACE_SEPARATORS)
-        datelines.append(Dateline(text[start:end].strip(_PLACE_SEPARATORS), tuple(span or ()), place))
+        if span.text_start < span.start and not place_first:
+            place = text[span.end : end].strip(_PLACE_SEPARATORS)
+        datelines.append(Dateline(text[start:end].strip(_PLACE_SEPARATORS), tuple(ranges or ()), place))
     if len(datelines) > 1 and not all(dateline.place for dateline in datelines):
-        doubts.append(f"“{text}” was read as {len(datelines)} datelines, but not each of them has a place.")
-    return datelines, doubts
+        messages.append(f"“{text}” was read as {len(datelines)} datelines, but not all of them have a place.")
+    return datelines, messages
 
 
 def _unread_date(text: str, spans: list[_DateSpan], language: str) -> str:
-    """A day number and a word that seems to be a month but is not known as one; empty if there is none.
+    """Return a day number with a word that seems to be an unknown month, or an empty string.
 
-    What follows tells it from a house number ("10 Example Street"): a year, a range word or the date itself.
+    It differs from a house number ("10 Example Street") by its context: a year or a range word follows, or a date
+    precedes.
     """
     tokens = _tokens(text, language)
     for at, (number, word) in enumerate(pairwise(tokens)):
@@ -129,12 +131,12 @@ def _unread_date(text: str, spans: list[_DateSpan], language: str) -> str:
 
 def _split_points(spans: list[_DateSpan], place_first: bool) -> list[int]:
     if place_first:
-        return [stretch.end for stretch in spans[:-1]]
-    return [stretch.text_start for stretch in spans[1:]]
+        return [span.end for span in spans[:-1]]
+    return [span.text_start for span in spans[1:]]
 
 
 def _find_date_spans(text: str, language: str) -> list[_DateSpan]:
-    """The runs of tokens that give days, in order."""
+    """Return the spans of the text that contain dates, in order."""
     if len(text) > MAX_DATELINE_CHARS or not any(map(str.isdigit, text)):
         return []
     runs: list[list[_Token]] = [[]]
@@ -143,7 +145,7 @@ def _find_date_spans(text: str, language: str) -> list[_DateSpan]:
             runs.append([])
         else:
             runs[-1].append(token)
-    return [stretch for run in runs if (stretch := _date_span(run)) is not None]
+    return [span for run in runs if (span := _date_span(run)) is not None]
 
 
 def _date_span(run: list[_Token]) -> _DateSpan | None:
@@ -155,12 +157,12 @@ def _date_span(run: list[_Token]) -> _DateSpan | None:
     if "full" not in kinds and not {"month", "number"} <= kinds:
         return None
     lead = [token for token in run[:first] if token.kind != "comma"]
-    shown = lead[0].start if lead else tokens[0].start
-    return _DateSpan(tokens[0].start, tokens[-1].end, _days(tokens), shown)
+    text_start = lead[0].start if lead else tokens[0].start
+    return _DateSpan(tokens[0].start, tokens[-1].end, _days(tokens), text_start)
 
 
 def _trim_trailing(tokens: list[_Token]) -> list[_Token]:
-    """The tokens without a tail that gives no date: "7 February 2018, 10" (Downing Street) ends at 2018."""
+    """Return the tokens without a tail that is not a date: "7 February 2018, 10" (Downing Street) ends at 2018."""
     end = len(tokens)
     while end:
         last = tokens[end - 1]
@@ -192,36 +194,36 @@ def _month_first(tokens: list[_Token]) -> bool:
 
 
 def _tokens(text: str, language: str) -> list[_Token]:
-    folded, places = fold(text)
-    ends = [*places[1:], len(text)]
+    folded, indices = fold(text)
+    ends = [*indices[1:], len(text)]
     months = month_words(language)
     tokens: list[_Token] = []
     for match in _pattern(language).finditer(folded):
-        start, end = places[match.start()], ends[match.end() - 1]
+        start, end = indices[match.start()], ends[match.end() - 1]
         word = match.group()
         token = _Token("word", start, end)
         if full := match.group("full"):
             day = _parse_numeric_date(full, language)
             token = replace(token, kind="full", day=day)
         elif number := match.group("number"):
-            value = int(number[:5])  # longer ones are no years; the cut keeps int() cheap
+            value = int(number[:5])  # a longer number is not a year; the limit bounds int()
             kind = "number" if value <= 31 else "year" if 1900 <= value < 2200 else "word"
             token = replace(token, kind=kind, value=value)
         elif match.group("month"):
-            number_of = months[word.rstrip(".")]
-            if _names_twice(tokens, number_of, text):
+            month = months[word.rstrip(".")]
+            if _names_twice(tokens, month, text):
                 tokens.pop()
                 tokens[-1].end = end
                 continue
-            token = replace(token, kind="month", value=number_of)
+            token = replace(token, kind="month", value=month)
         elif match.group("weekday"):
-            trails = bool(tokens) and tokens[-1].kind in ("year", "full")  # "7 Şubat 2018 Çarşamba"
-            token = replace(token, kind="year word" if trails else "around")
+            follows_year = bool(tokens) and tokens[-1].kind in ("year", "full")  # "7 Şubat 2018 Çarşamba"
+            token = replace(token, kind="year word" if follows_year else "around")
         elif match.group("shortday"):
-            # "Mi., 7. Februar", not "Boulogne-sur-Mer" nor "Vienna Sun"
+            # "Mi., 7. Februar", but not "Boulogne-sur-Mer" or "Vienna Sun"
             kinds = [token.kind for token in tokens[-2:]]
-            leads = not kinds or kinds[-1] in ("comma", "around", "and") or kinds == ["number", "until"]
-            token = replace(token, kind="around" if leads else "word")
+            begins_date = not kinds or kinds[-1] in ("comma", "around", "and") or kinds == ["number", "until"]
+            token = replace(token, kind="around" if begins_date else "word")
         elif word in ",;":
             token = replace(token, kind="comma")
         elif word == ".":
@@ -235,7 +237,7 @@ def _tokens(text: str, language: str) -> list[_Token]:
 
 
 def _names_twice(tokens: list[_Token], month: int, text: str) -> bool:
-    """Whether the tokens end in a month and a slash, and ``month`` is a second name of it: "حزيران/يونيه"."""
+    """Return whether the tokens end in a month and a slash, and ``month`` is the same month: "حزيران/يونيه"."""
     return (
         len(tokens) > 1 and text[tokens[-1].start] == "/" and tokens[-2].kind == "month" and tokens[-2].value == month
     )
@@ -250,13 +252,13 @@ def _pattern(language: str) -> re.Pattern[str]:
 
 
 def _any_word(names: Iterable[str]) -> str:
-    """A pattern for any of the names as whole words, the longest first."""
+    """Return a pattern for any of the names as whole words, longest first."""
     longest = sorted(map(re.escape, names), key=len, reverse=True)
     return rf"(?<![^\W\d_])(?:{'|'.join(longest) or '(?!)'})(?![^\W_])"
 
 
 def _parse_numeric_date(text: str, language: str) -> date | None:
-    """A date in figures: year first, or day first. In English 3/4/2018 may be either, so it is not read."""
+    """Return a numeric date with the year or day first, or None. In English 3/4/2018 is ambiguous, so not a date."""
     first, second, third = (int(part) for part in re.split("[^0-9]+", text))
     if first > 31:
         first, third = third, first
@@ -272,7 +274,7 @@ def _parse_numeric_date(text: str, language: str) -> date | None:
 
 
 def _days(tokens: list[_Token]) -> list[_Day] | None:
-    """The days that the tokens give, in the order of the text; None if they make no sense."""
+    """Return the days in the tokens, in the order of the text, or None if they cannot be parsed."""
     days: list[_Day] = []
     link, between, leading, last_month = "", False, 0, 0
     for token in tokens:
@@ -313,7 +315,7 @@ def _days(tokens: list[_Token]) -> list[_Day] | None:
 
 
 def _assign(days: list[_Day], month: int, year: int) -> None:
-    """Gives month and year to the days just before them that have none yet."""
+    """Set month and year on the preceding days that have none yet."""
     if year:
         days[-1].has_own_year = True
     for day in reversed(days):
@@ -328,20 +330,20 @@ def _assign(days: list[_Day], month: int, year: int) -> None:
 
 
 def _inherit_years(spans: list[_DateSpan]) -> bool:
-    """Fills in missing years from the date before, else from the one after; whether there were any."""
-    days = [day for stretch in spans for day in stretch.days or ()]
-    lent = False
-    for row in (days, days[::-1]):
+    """Fill in missing years from the previous date, else from the next one; return whether any was filled in."""
+    days = [day for span in spans for day in span.days or ()]
+    inherited = False
+    for ordered_days in (days, days[::-1]):
         year = 0
-        for day in row:
+        for day in ordered_days:
             if not day.year and year:
-                day.year, lent = year, True
+                day.year, inherited = year, True
             year = day.year
-    return lent
+    return inherited
 
 
 def _ranges(days: list[_Day] | None) -> list[DateRange] | None:
-    """Ranges in order; days that follow each other ("7 and 8") are one. None if a day does not exist."""
+    """Return date ranges in order, or None if a day does not exist. Consecutive days ("7 and 8") are one range."""
     ranges: list[DateRange] = []
     single: list[bool] = []
     for index, day in enumerate(days or ()):
@@ -349,8 +351,8 @@ def _ranges(days: list[_Day] | None) -> list[DateRange] | None:
             on = date(day.year, day.month, day.day)
             if day.joined_by == "until" and ranges and single[-1]:
                 start = ranges[-1].start
-                turns = on.month < start.month and days is not None and not days[index - 1].has_own_year
-                if turns:  # 30 December - 2 January 2018
+                spans_new_year = on.month < start.month and days is not None and not days[index - 1].has_own_year
+                if spans_new_year:  # 30 December - 2 January 2018
                     start = start.replace(year=start.year - 1)
                 if on < start:
                     return None
@@ -363,11 +365,11 @@ def _ranges(days: list[_Day] | None) -> list[DateRange] | None:
     if not ranges:
         return None
     merged: list[DateRange] = []
-    lone = False
-    for span, alone in zip(ranges, single, strict=True):
-        if merged and lone and alone and (span.start - merged[-1].end).days == 1:
-            merged[-1] = DateRange(merged[-1].start, span.end)
+    last_is_single = False
+    for current, is_single in zip(ranges, single, strict=True):
+        if merged and last_is_single and is_single and (current.start - merged[-1].end).days == 1:
+            merged[-1] = DateRange(merged[-1].start, current.end)
         else:
-            merged.append(span)
-            lone = alone
+            merged.append(current)
+            last_is_single = is_single
     return merged

@@ -1,4 +1,4 @@
-"""From the bytes of an uploaded file to text."""
+"""Decodes the bytes of an uploaded document."""
 
 import codecs
 import math
@@ -7,9 +7,9 @@ from mailer.domain.document.model import DocumentError
 
 MEGABYTE = 1024 * 1024
 MAX_DOCUMENT_BYTES = 5 * MEGABYTE
-"""The largest document, in bytes. A long newsletter is 30 KB."""
+"""A long newsletter is 30 KB."""
 
-# The first bytes of files that people take for the document (the `file` utility's magic numbers).
+# The first bytes of files that people upload by mistake (magic numbers as in the `file` utility).
 _MAGIC_NUMBERS = (
     (b"%PDF", "a PDF"),
     (b"\xd0\xcf\x11\xe0", "an old Word or Office file"),
@@ -29,9 +29,11 @@ _ADVICE = "save the newsletter as Markdown text in UTF-8 and try again."
 
 
 def decode(data: bytes, file_size: int = 0) -> str:
-    """The text of a document: UTF-8, with or without a byte order mark, or UTF-16 with one. Raises
-    ``DocumentError`` for anything else, and for more than ``LIMIT`` bytes. ``size`` is that of the file,
-    where ``data`` may be only its beginning."""
+    """Return the text of a document in UTF-8, with or without a byte order mark, or in UTF-16 with one.
+
+    ``file_size`` is the size of the file in bytes, if ``data`` is only its beginning.
+    Raises DocumentError for any other encoding and for files above MAX_DOCUMENT_BYTES.
+    """
     if not data:
         raise DocumentError("The file is empty.")
     if kind := _detect_file_type(data):
@@ -47,27 +49,27 @@ def decode(data: bytes, file_size: int = 0) -> str:
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         encoding = "utf-16"
     elif b"\0" in data:
-        raise DocumentError(f"The file is not text, it holds binary data; {_ADVICE}")
+        raise DocumentError(f"The file is not text but binary data; {_ADVICE}")
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        called = "UTF-16" if encoding == "utf-16" else "UTF-8"
-        raise DocumentError(f"The file is not {called} text (see line {line}); {_ADVICE}") from None
+        encoding_name = "UTF-16" if encoding == "utf-16" else "UTF-8"
+        raise DocumentError(f"The file is not {encoding_name} text (see line {line}); {_ADVICE}") from None
     if "\0" in text:
-        raise DocumentError(f"The file is not text, it holds binary data; {_ADVICE}")
+        raise DocumentError(f"The file is not text but binary data; {_ADVICE}")
     if not text.strip():
-        raise DocumentError("The file is empty: it holds nothing but blanks.")
+        raise DocumentError("The file is empty: it contains only white space.")
     return text
 
 
 def _detect_file_type(data: bytes) -> str:
-    """What the file is, if its first bytes say that it is not text."""
+    """Return the type of a file that is not text, by its first bytes, or an empty string."""
     for magic, name in _MAGIC_NUMBERS:
         if data.startswith(magic):
             return name
     if data.startswith(b"PK\x03\x04"):
-        return next((name for mark, name in _ZIP_MARKERS if mark in data), "a ZIP archive")
+        return next((name for marker, name in _ZIP_MARKERS if marker in data), "a ZIP archive")
     if data[:200].lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype html", b"<html")):
         return "a web page"
     return ""

@@ -1,8 +1,8 @@
-"""Bold text at the start of a paragraph, which converters leave where a heading or a dateline was."""
+"""Bold text at the start of a paragraph, to which converters turn headings and datelines."""
 
 
 def bold_runs(text: str) -> tuple[list[str], str]:
-    """The bold runs that the text opens with, blanks between them ignored, and what follows the last.
+    """Return the bold runs at the start of the text, ignoring white space between them, and the rest.
 
     ``**A****B** c`` gives ``["A", "B"]`` and ``" c"``. Linear in the length of the text.
     """
@@ -29,7 +29,7 @@ def bold_runs(text: str) -> tuple[list[str], str]:
 
 
 def bold_only(text: str) -> bool:
-    """Whether the text is nothing but bold runs."""
+    """Return whether the text consists of bold runs only."""
     runs, rest = bold_runs(text)
     return bool(runs) and not rest.strip()
 
@@ -44,7 +44,7 @@ def _find_closing(text: str, start: int, mark: str) -> int:
 
 
 def _marker_length(text: str, start: int, mark: str) -> int:
-    """How many of the mark stand in a row, counted up to 2,000."""
+    """Return how often the mark is repeated, at most 2,000."""
     width = 0
     while width < 2000 and text.startswith(mark, start + width):
         width += 1

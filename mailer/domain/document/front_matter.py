@@ -1,4 +1,4 @@
-"""Front matter: ``key: value`` lines between two ``---`` lines at the very top of a document."""
+"""Front matter: ``key: value`` lines between two ``---`` lines at the start of a document."""
 
 from datetime import date
 
@@ -8,17 +8,15 @@ KEYS = ("subject", "preheader", "number", "date", "language")
 
 
 def read_front_matter(lines: list[str]) -> tuple[dict[str, str], int]:
-    """The values as written, without a pair of quotes around them, and how many lines the front matter
-    takes (0 if there is none).
+    """Return the values without enclosing quotes, and the number of lines of the front matter (0 if there is none).
 
-    Raises ``DocumentError`` naming the line for a key that is not in ``KEYS``, a key that comes twice, a
-    line that is no ``key: value``, a date that is none, and front matter that never closes: none of it is
-    dropped in silence.
+    Raises DocumentError, with the line number, for a key that is unknown or duplicated, a line that is not of the form
+    ``key: value``, an invalid date, and front matter without an end.
     """
     if len(lines) < 2 or lines[0].rstrip() != "---" or _key(lines[1]) is None:
         return {}, 0
     if not any(line.rstrip() == "---" for line in lines[1:]):
-        raise DocumentError("The lines at the top begin with “---” in line 1, but no “---” line closes them.")
+        raise DocumentError("The front matter begins with “---” in line 1, but there is no “---” line to end it.")
     values: dict[str, str] = {}
     for number, line in enumerate(lines[1:], start=2):
         if line.rstrip() == "---":
@@ -28,15 +26,15 @@ def read_front_matter(lines: list[str]) -> tuple[dict[str, str], int]:
         key = _key(line)
         if key is None:
             raise DocumentError(
-                f"Line {number} is not of the form “key: value”, as each line between the two “---” lines is."
+                f"Line {number} is not of the form “key: value”, like each line between the two “---” lines."
             )
         if key not in KEYS:
-            raise DocumentError(f"Line {number} gives “{key}”, which is not one of {', '.join(KEYS)}.")
+            raise DocumentError(f"Line {number} has the key “{key}”, which is not one of {', '.join(KEYS)}.")
         if key in values:
-            raise DocumentError(f"Line {number} gives “{key}” a second time.")
+            raise DocumentError(f"Line {number} has the key “{key}” a second time.")
         values[key] = _unquoted(line.partition(":")[2].strip())
         if key == "date" and values[key] and not _is_date(values[key]):
-            raise DocumentError(f"Line {number} gives the date “{values[key]}”; write it as 2026-09-30.")
+            raise DocumentError(f"Line {number} has the date “{values[key]}”; write dates as 2026-09-30.")
     return values, number
 
 

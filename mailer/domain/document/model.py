@@ -1,5 +1,8 @@
-"""What a document says, once read. Headlines, titles, datelines and contact notes are inline Markdown
-(emphasis, links, ``<sup>``, ``<sub>``); intro and body are Markdown. Lines are counted from 1."""
+"""The parsed content of a document.
+
+Headlines, titles, datelines and contact notes are inline Markdown (emphasis, links, ``<sup>``, ``<sub>``). Intro and
+body are Markdown. Lines are counted from 1.
+"""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,12 +11,12 @@ from mailer.domain.content import Dateline
 
 
 class DocumentError(ValueError):
-    """Why a document cannot be read, in one sentence for the person who sent it."""
+    """A document that cannot be read. The message is one sentence for the person who uploaded it."""
 
 
 @dataclass(frozen=True, slots=True)
 class ParseWarning:
-    """A place where the document could be read in more than one way, and how it was read."""
+    """An ambiguous place in the document, and how it was interpreted."""
 
     line: int
     message: str
@@ -21,7 +24,7 @@ class ParseWarning:
 
 @dataclass(frozen=True, slots=True)
 class ParsedPicture:
-    """A story's picture: the path or address as written, and its alt text."""
+    """A story's picture: its path or URL as written, and its alt text."""
 
     path: str
     alt: str
@@ -37,30 +40,32 @@ class ParsedLink:
 
 @dataclass(frozen=True, slots=True)
 class ParsedContact:
-    """A contact note, its emphasis taken off and its words and brackets kept. ``stories`` are the indices,
-    within the section, of the stories it speaks for; empty when there is none above it."""
+    """A contact note."""
 
     text: str
+    """The text with its brackets, without emphasis."""
     stories: tuple[int, ...]
+    """Indices, within the section, of the stories that the note covers. Empty if there is no story above it."""
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedStory:
-    """One story. ``headline`` is empty where text stood in a section without one."""
+    """One story."""
 
     headline: str
+    """Empty for text in a section without a headline."""
     body: str
     line: int
     datelines: tuple[Dateline, ...] = ()
     contacts: tuple[ParsedContact, ...] = ()
-    """The notes that follow this story, though they may speak for stories above it as well."""
+    """The notes after this story. They may also cover stories above it."""
     picture: ParsedPicture | None = None
     link: ParsedLink | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedSection:
-    """A section; ``title`` is empty where stories came before the first section title."""
+    """A section. ``title`` is empty for stories before the first section title."""
 
     title: str
     stories: tuple[ParsedStory, ...]
@@ -69,18 +74,20 @@ class ParsedSection:
 
 @dataclass(frozen=True, slots=True)
 class ParsedDocument:
-    """A whole newsletter, with no word of its source lost or doubled."""
+    """A complete document; no word of its source is lost or duplicated."""
 
     title: str
     intro: str
     sections: tuple[ParsedSection, ...]
     warnings: tuple[ParseWarning, ...] = ()
     front_matter: dict[str, str] = field(default_factory=dict)
-    """The front matter as written; keys among subject, preheader, number, date, language."""
+    """The front matter as written. Possible keys: subject, preheader, number, date, language."""
 
     def as_dict(self) -> dict[str, Any]:
-        """The JSON that ``mailer issue import --dry-run --json`` prints: dates are ISO 8601, indices count
-        from 0 within the section."""
+        """Return the JSON object that ``mailer issue import --dry-run --json`` prints.
+
+        Dates are ISO 8601; indices count from 0 within the section.
+        """
         return {
             "title": self.title,
             "front": dict(self.front_matter),
@@ -89,7 +96,7 @@ class ParsedDocument:
                 {"title": section.title, "stories": [_story_as_dict(story) for story in section.stories]}
                 for section in self.sections
             ],
-            "unsure": [{"line": doubt.line, "why": doubt.message} for doubt in self.warnings],
+            "unsure": [{"line": warning.line, "why": warning.message} for warning in self.warnings],
         }
 
 

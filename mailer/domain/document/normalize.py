@@ -1,21 +1,21 @@
-"""Text made comparable: small letters without accents, plain digits, blanks and dashes, no marks."""
+"""Folds text for comparison: lower case, no accents or Markdown marks, ASCII digits, spaces and dashes."""
 
 import re
 import unicodedata
 from functools import lru_cache
 
 _TAG = re.compile(r"</?su[bp]>", re.IGNORECASE)
-# Two letters that are one to a reader: the dotless i of KASIM/Kasım, and the Greek final sigma.
+# Variants of the same letter: the dotless i of KASIM/Kasım, and the Greek final sigma.
 _EQUIVALENTS = {"ı": "i", "ς": "σ"}
 _DROPPED = {"\\", "*", "_", "ـ"}
-"""Marks of Markdown, and the Arabic stretcher of letters."""
+"""Markdown marks and the Arabic tatweel."""
 _DASHES = {"−", "~", "〜"}
 
 
 def fold(text: str) -> tuple[str, list[int]]:
-    """The folded text, and for each of its characters the index in ``text`` that it came from."""
+    """Return the folded text and, for each of its characters, the index of its original in ``text``."""
     folded: list[str] = []
-    places: list[int] = []
+    indices: list[int] = []
     tags = {match.start(): match.end() for match in _TAG.finditer(text)}
     index = 0
     while index < len(text):
@@ -24,13 +24,13 @@ def fold(text: str) -> tuple[str, list[int]]:
             continue
         for character in _fold_character(text[index]):
             folded.append(character)
-            places.append(index)
+            indices.append(index)
         index += 1
-    return "".join(folded), places
+    return "".join(folded), indices
 
 
 def folded(text: str) -> str:
-    """The folded text alone."""
+    """Return the folded text."""
     return fold(text)[0]
 
 
@@ -42,7 +42,7 @@ def _fold_character(character: str) -> str:
     for part in unicodedata.normalize("NFKD", character).lower():
         kind = unicodedata.category(part)
         if kind in ("Mn", "Cf"):
-            continue  # accents; soft hyphens, marks of direction
+            continue  # accents, soft hyphens and direction marks
         digit = unicodedata.decimal(part, None)
         if digit is not None:
             result.append(str(digit))

@@ -1,4 +1,4 @@
-"""Says of each heading and paragraph what it is: title, section, headline, dateline or text."""
+"""Classifies each heading and paragraph as title, section, headline, dateline or text."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,22 +15,29 @@ _COLONS = (":", "：")
 
 @dataclass(slots=True)
 class OutlineItem:
-    """A part of the document. ``kind`` is ``title``, ``section``, ``headline``, ``dateline``, ``perhaps``
-    (a bold run that is a dateline only where one is missing) or ``text``. ``rest`` is what follows a
-    dateline in its paragraph; ``source`` is the paragraph as written."""
+    """A part of the document."""
 
     kind: str
+    """``title``, ``section``, ``headline``, ``dateline``, ``perhaps`` or ``text``.
+
+    ``perhaps`` is a bold run that is a dateline if the story has none.
+    """
     line: int
     text: str
     rest: str = ""
+    """The text after a dateline in its paragraph."""
     source: str = ""
+    """The paragraph as written."""
 
 
 def outline(blocks: Sequence[Block], language: str, warnings: list[ParseWarning]) -> list[OutlineItem]:
-    """What each block is. Bold paragraphs are headlines; in capitals before a headline, section titles."""
+    """Return the classified items of the blocks.
+
+    Bold paragraphs are headlines, or section titles if they are in capitals and a headline follows.
+    """
     shift = _level_shift(blocks, warnings)
     items: list[OutlineItem] = []
-    begun = False
+    has_heading = False
     for block in blocks:
         runs, rest = bold_runs(block.text)
         if not block.level:
@@ -39,21 +46,23 @@ def outline(blocks: Sequence[Block], language: str, warnings: list[ParseWarning]
             warnings.append(
                 ParseWarning(
                     block.line,
-                    f"The heading “{excerpt(runs[0])}” was read as the bold text that it is made of.",
+                    f"The heading “{excerpt(runs[0])}” is all bold; it was read as a bold paragraph.",
                 )
             )
             items += _paragraph(block.line, block.text, runs, rest, language)
         else:
             text = runs[0] if runs and not rest.strip() else block.text
-            items += _heading(block.line, max(1, block.level + shift), text, begun, items, warnings)
+            items += _heading(block.line, max(1, block.level + shift), text, has_heading, items, warnings)
             items += _split_run_in_dateline(items[-1], language, warnings)
-        begun = begun or items[-1].kind in ("title", "section", "headline")
+        has_heading = has_heading or items[-1].kind in ("title", "section", "headline")
     return _classify_bold(items, warnings)
 
 
 def _level_shift(blocks: Sequence[Block], warnings: list[ParseWarning]) -> int:
-    """How far the levels are off: sections are level 2 and headlines level 3, unless the document has no
-    level 3 and its levels 1 and 2, or 4 and above, are plainly used that way."""
+    """Return the number to add to heading levels so that sections have level 2 and headlines level 3.
+
+    It differs from 0 only if the document has no level 3 and clearly uses other levels for these.
+    """
     levels = [block.level for block in blocks if block.level]
     bold = any(not block.level and bold_only(block.text) for block in blocks)
     if 3 in levels or bold or not levels:
@@ -105,7 +114,7 @@ def _heading(
 
 
 def _split_run_in_dateline(heading: OutlineItem, language: str, warnings: list[ParseWarning]) -> list[OutlineItem]:
-    """The dateline and text that ran into a heading, taken out of it."""
+    """Remove a dateline and text from a heading that they run on from; return their items."""
     at = heading.text.find("**")
     if at <= 0:
         return []
@@ -114,7 +123,7 @@ def _split_run_in_dateline(heading: OutlineItem, language: str, warnings: list[P
     if not _has_dateline(runs, rest, language):
         return []
     heading.text = heading.text[:at].rstrip()
-    warnings.append(ParseWarning(heading.line, f"A dateline ran into the heading “{excerpt(heading.text)}”."))
+    warnings.append(ParseWarning(heading.line, f"A dateline was separated from the heading “{excerpt(heading.text)}”."))
     return _paragraph(heading.line, source, runs, rest, language)
 
 
@@ -132,7 +141,7 @@ def _has_colon(runs: list[str], rest: str) -> bool:
 
 
 def _paragraph(line: int, source: str, runs: list[str], rest: str, language: str) -> list[OutlineItem]:
-    """The headings and the dateline that a paragraph's leading bold runs are, or its text."""
+    """Return the headings and the dateline in a paragraph's leading bold runs, or the paragraph as text."""
     text = [OutlineItem("text", line, source, source=source)]
     if not runs or (not rest.strip() and len(runs) == 1 and (standalone_link(runs[0]) or _is_contact_note(runs[0]))):
         return text
@@ -160,13 +169,13 @@ def _paragraph(line: int, source: str, runs: list[str], rest: str, language: str
 
 
 def _classify_bold(items: list[OutlineItem], warnings: list[ParseWarning]) -> list[OutlineItem]:
-    """The items, each bold text settled as a section title or a headline."""
-    settled: list[OutlineItem] = []
+    """Return the items, with each bold text classified as a section title or a headline."""
+    classified: list[OutlineItem] = []
     for at, item in enumerate(items):
         if item.kind != "bold":
-            settled.append(item)
+            classified.append(item)
             continue
-        before = settled[-1] if settled else None
+        before = classified[-1] if classified else None
         after = items[at + 1] if at + 1 < len(items) else None
         run_on = before is not None and before.line == item.line
         if run_on and before is not None and before.kind == "headline":
@@ -174,30 +183,30 @@ def _classify_bold(items: list[OutlineItem], warnings: list[ParseWarning]) -> li
             warnings.append(
                 ParseWarning(
                     item.line,
-                    f"Bold texts ran together and were read as one headline: “{excerpt(before.text)}”.",
+                    f"Bold texts in one paragraph were read as one headline: “{excerpt(before.text)}”.",
                 )
             )
             continue
-        heads = after is not None and after.kind in ("bold", "headline")
-        together = after is not None and after.kind == "bold" and after.line == item.line and not run_on
+        headline_follows = after is not None and after.kind in ("bold", "headline")
+        same_paragraph = after is not None and after.kind == "bold" and after.line == item.line and not run_on
         capitals = is_all_caps(item.text) or is_caseless(item.text)
-        if after and together and (capitals or not starts_lowercase(after.text)):
+        if after and same_paragraph and (capitals or not starts_lowercase(after.text)):
             warnings.append(
                 ParseWarning(
                     item.line,
-                    f"Two headings ran together: “{excerpt(item.text)}” was read as a section title, "
+                    f"Two headings are in one paragraph: “{excerpt(item.text)}” was read as a section title, "
                     f"“{excerpt(after.text)}” as the headline of a story.",
                 )
             )
-            settled.append(OutlineItem("section", item.line, item.text, source=item.source))
-        elif heads and capitals and not run_on:
+            classified.append(OutlineItem("section", item.line, item.text, source=item.source))
+        elif headline_follows and capitals and not run_on:
             warnings.append(
                 ParseWarning(
                     item.line,
                     f"The bold text “{excerpt(item.text)}” was read as a section title, because a headline follows it.",
                 )
             )
-            settled.append(OutlineItem("section", item.line, item.text, source=item.source))
+            classified.append(OutlineItem("section", item.line, item.text, source=item.source))
         else:
-            settled.append(OutlineItem("headline", item.line, item.text, source=item.source))
-    return settled
+            classified.append(OutlineItem("headline", item.line, item.text, source=item.source))
+    return classified

@@ -1,4 +1,4 @@
-"""Puts a newsletter's parts together: intro, sections, stories with their datelines and contact notes."""
+"""Parses a newsletter document into intro, sections, and stories with their datelines and contact notes."""
 
 import re
 from dataclasses import dataclass, field
@@ -28,48 +28,49 @@ from mailer.domain.document.outline import OutlineItem, outline
 from mailer.domain.document.sentences import ends_sentence, excerpt, starts_lowercase
 
 _BLANKS = re.compile(r"[^\S\u00a0\u2007\u202f]+")
-"""Runs of any blanks at which a line may end; a no-break space is none of them."""
+"""White space except no-break spaces."""
 MAX_CONTACT_NOTES = 20
-"""Contact notes that are looked for at the end of one paragraph."""
+"""Maximum number of contact notes at the end of one paragraph."""
 
 
 def parse(source: str, language: str = "en") -> ParsedDocument:
-    """Reads a newsletter; ``language`` (BCP 47) is that of its dates and notes, unless its front matter
-    names another.
+    """Parse a newsletter document.
 
-    ``# Title``, then the intro, then ``## Section`` and ``### Headline``. A paragraph all in bold is a
-    headline too, and a section title if it is in capitals and a headline follows. The bold run that a
-    story begins with is its dateline. A contact note is a text in round brackets with a colon in it, in
-    italics or with words that ask for information, at the end of a paragraph or by itself.
+    ``language`` (BCP 47) is the language of its dates and notes, unless the front matter names another.
 
-    A note speaks for the story it follows. One that says "on the above", or "on all of the above", speaks
-    for every story of its section back to, and without, the story that the previous note followed.
+    A document has ``# Title``, the intro, then ``## Section`` and ``### Headline``. A paragraph entirely in bold is
+    also a headline, or a section title if it is in capitals and a headline follows. A bold run at the start of a story
+    is its dateline. A contact note is a text in round brackets with a colon, at the end of a paragraph or alone, that
+    is in italics or asks to get information.
 
-    No word of the source is lost or doubled. Whatever could be read in two ways is listed in ``unsure``.
-    Raises ``DocumentError`` if there is no story, or for front matter that cannot be read.
+    A note covers the story it follows. A note that says "on the above" or "on all of the above" covers every story of
+    its section after the one that the previous note followed.
+
+    No word of the source is lost or duplicated. Every ambiguity is reported in ``warnings``.
+    Raises DocumentError if there is no story or the front matter is invalid.
     """
     lines = split_lines(source)
-    front, taken = read_front_matter(lines)
-    unsure: list[ParseWarning] = []
+    front, front_line_count = read_front_matter(lines)
+    warnings: list[ParseWarning] = []
     language = front.get("language") or language
-    blocks = join_pages(split_blocks(lines[taken:], taken + 1, unsure), unsure)
-    reader = _Parser(language, unsure)
-    items = outline(blocks, language, unsure)
+    blocks = join_pages(split_blocks(lines[front_line_count:], front_line_count + 1, warnings), warnings)
+    parser = _Parser(language, warnings)
+    items = outline(blocks, language, warnings)
     for at, item in enumerate(items):
-        reader.feed(item, items[at + 1] if at + 1 < len(items) else None)
-    sections = tuple(reader.build_section(draft) for draft in reader.sections)
+        parser.feed(item, items[at + 1] if at + 1 < len(items) else None)
+    sections = tuple(parser.build_section(draft) for draft in parser.sections)
     if not any(section.stories for section in sections):
         raise DocumentError(
             "The document has no story: a story begins with a heading such as “### Headline” "
             "or with a paragraph in bold."
         )
-    unsure.sort(key=lambda doubt: doubt.line)
-    return ParsedDocument(reader.title, "\n\n".join(reader.intro), sections, tuple(unsure), front)
+    warnings.sort(key=lambda warning: warning.line)
+    return ParsedDocument(parser.title, "\n\n".join(parser.intro), sections, tuple(warnings), front)
 
 
 @dataclass(slots=True)
 class _StoryDraft:
-    """A story while it is read. Paragraphs and notes keep the line they began in."""
+    """A story being parsed. Paragraphs and notes are stored with their first line."""
 
     line: int
     headline: str
@@ -88,7 +89,7 @@ class _SectionDraft:
 
 
 class _Parser:
-    """Reads the items of an outline one after the other."""
+    """Builds sections and stories from the items of an outline."""
 
     def __init__(self, language: str, warnings: list[ParseWarning]) -> None:
         self.language = language
@@ -99,6 +100,7 @@ class _Parser:
         self._section_titles: set[str] = set()
 
     def feed(self, item: OutlineItem, next_item: OutlineItem | None) -> None:
+        """Add the next item."""
         if item.kind == "title":
             self.title = _one_line(item.text)
         elif item.kind == "section":
@@ -111,7 +113,7 @@ class _Parser:
             self._add_text(item.line, item.text, next_item)
 
     def build_section(self, draft: _SectionDraft) -> ParsedSection:
-        """The section as it ends up: closing links and notes found, notes tied to their stories."""
+        """Return a finished section, with closing links extracted and contact notes assigned to stories."""
         for story in draft.stories:
             self._finish_story(story)
         if not draft.stories:
@@ -145,7 +147,7 @@ class _Parser:
             return ()
         for_all = applies_to_all(text, self.language)
         if for_all is None:
-            self._warn(line, f"“{excerpt(text)}” was taken to speak for the one story above it.")
+            self._warn(line, f"“{excerpt(text)}” was taken to apply only to the story above it.")
         return tuple(range(first_uncovered, index + 1)) if for_all else (index,)
 
     def _warn(self, line: int, message: str) -> None:
@@ -154,14 +156,14 @@ class _Parser:
     def _begin_section(self, item: OutlineItem) -> None:
         name = item.text.casefold()
         if name in self._section_titles:
-            self._warn(item.line, f"The section “{excerpt(item.text)}” comes a second time.")
+            self._warn(item.line, f"The section “{excerpt(item.text)}” appears a second time.")
         self._section_titles.add(name)
         self.sections.append(_SectionDraft(item.line, _one_line(item.text)))
 
     def _begin_story(self, item: OutlineItem, next_item: OutlineItem | None) -> None:
         if not self.sections:
             if item.source and not (next_item and next_item.kind == "dateline"):
-                # Bold text in the intro; "Dear readers" is no story.
+                # Bold text in the intro, such as "Dear readers", is not a story.
                 self._warn(item.line, f"The bold text “{excerpt(item.text)}” was kept in the introduction.")
                 self.intro.append(f"**{item.text}**")
                 return
@@ -171,7 +173,7 @@ class _Parser:
 
     def _add_story_without_headline(self, line: int, *, already_warned: bool = False) -> _StoryDraft:
         if not already_warned:
-            self._warn(line, "This text stands in a section without a headline of its own.")
+            self._warn(line, "This text has no headline.")
         draft = _StoryDraft(line, "")
         self.sections[-1].stories.append(draft)
         return draft
@@ -192,7 +194,7 @@ class _Parser:
             if item.kind == "dateline" or not item.rest:
                 self._warn(
                     item.line,
-                    f"“{excerpt(item.text)}” stands inside a story; it was kept as text of that story.",
+                    f"“{excerpt(item.text)}” is inside a story; it was kept as text of that story.",
                 )
             self._add_text(item.line, item.source, None)
             return
@@ -203,16 +205,16 @@ class _Parser:
             and begins_with_date(text, self.language)
         ):
             self._warn(item.line, f"“{excerpt(text)}” was read as a dateline, though no colon follows it.")
-        datelines, doubts = read_datelines(text, self.language)
+        datelines, messages = read_datelines(text, self.language)
         draft.datelines += datelines
-        for why in doubts:
-            self._warn(item.line, why)
+        for message in messages:
+            self._warn(item.line, message)
         if item.rest:
             self._add_text(item.line, item.rest, None)
 
     def _add_text(self, line: int, text: str, next_item: OutlineItem | None) -> None:
         if text.strip().isdecimal():
-            self._warn(line, f"“{text.strip()}” stands by itself; it may be a page number.")
+            self._warn(line, f"“{text.strip()}” is a paragraph of its own; it may be a page number.")
         note = split_contact(text)
         alone = note is not None and not note.preceding_text and note.asks_for_contact
         if not self.sections:
@@ -221,18 +223,18 @@ class _Parser:
             self.intro.append(text)
             return
         draft = self._current_story(line, already_warned=alone)
-        fresh = not draft.paragraphs and not draft.contact_notes
-        if fresh and draft.picture is None and (found := standalone_picture(text)):
-            draft.picture = found
+        at_start = not draft.paragraphs and not draft.contact_notes
+        if at_start and draft.picture is None and (picture := standalone_picture(text)):
+            draft.picture = picture
             return
         if (
-            fresh
+            at_start
             and not draft.datelines
             and next_item
             and next_item.kind == "dateline"
             and _continues_headline(draft, text)
         ):
-            self._warn(line, f"A page break inside a headline was closed before “{excerpt(text)}”.")
+            self._warn(line, f"A headline broken by a page break was joined before “{excerpt(text)}”.")
             draft.headline = f"{draft.headline} {text.strip()}"
             return
         notes: list[tuple[int, str]] = []
@@ -241,7 +243,7 @@ class _Parser:
             if note is None or not (note.asks_for_contact or (note.is_italic and not note.preceding_text)):
                 break
             if not note.asks_for_contact:
-                self._warn(line, f"“{excerpt(note.text)}” was read as a contact note, by its shape alone.")
+                self._warn(line, f"“{excerpt(note.text)}” was read as a contact note because of its form.")
             notes.append((line, note.text))
             text = note.preceding_text
         if text.strip():
@@ -253,16 +255,16 @@ class _Parser:
         draft.contact_notes += reversed(notes)
 
     def _finish_story(self, draft: _StoryDraft) -> None:
-        if draft.paragraphs and (found := standalone_link(draft.paragraphs[-1][1])):
-            draft.link = found
+        if draft.paragraphs and (link := standalone_link(draft.paragraphs[-1][1])):
+            draft.link = link
             draft.paragraphs.pop()
         if draft.paragraphs:
             line, text = draft.paragraphs[-1]
             note = split_contact(text)
             if note is not None and note.is_italic:
-                self._warn(line, f"“{excerpt(note.text)}” was read as a contact note, by its shape alone.")
+                self._warn(line, f"“{excerpt(note.text)}” was read as a contact note because of its form.")
                 draft.paragraphs[-1] = (line, note.preceding_text)
-                draft.contact_notes = sorted([(line, note.text), *draft.contact_notes], key=lambda found: found[0])
+                draft.contact_notes = sorted([(line, note.text), *draft.contact_notes], key=lambda entry: entry[0])
         if not draft.headline:
             return
         name = excerpt(draft.headline)
@@ -275,7 +277,7 @@ class _Parser:
 
 
 def _one_line(text: str) -> str:
-    """A text without line ends and needless blanks. No-break spaces stay: French has one before a colon."""
+    """Return a text with white space collapsed. No-break spaces stay: French has one before a colon."""
     return _BLANKS.sub(" ", text).strip()
 
 

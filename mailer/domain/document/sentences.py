@@ -1,4 +1,4 @@
-"""What the letters of a text tell about it: capitals, a sentence's end, a sentence's middle."""
+"""Tests of a text's letters: capitals, the end of a sentence, the middle of a sentence."""
 
 import re
 
@@ -9,13 +9,13 @@ _OPENERS = " \t\n\xa0*_([\"'«„“‘‹"
 
 
 def is_all_caps(text: str) -> bool:
-    """Whether all letters are capitals; those of ``61<sup>st</sup>`` don't count."""
+    """Return whether all letters are capitals, ignoring those in ``<sup>`` as in ``61<sup>st</sup>``."""
     plain = _SUB_SUP_TAGS.sub("", text)
     return any(map(str.isupper, plain)) and not any(map(str.islower, plain))
 
 
 def is_caseless(text: str) -> bool:
-    """Whether the text has letters, but of a script without capitals, such as Arabic."""
+    """Return whether the text has letters, all of a script without capitals such as Arabic."""
     return any(map(str.isalpha, text)) and not any(c.isupper() or c.islower() for c in text)
 
 
@@ -25,17 +25,17 @@ def ends_sentence(text: str) -> bool:
 
 
 def starts_lowercase(text: str) -> bool:
-    """Whether the text begins with a small letter."""
+    """Return whether the text begins with a lower-case letter."""
     return text.lstrip(_OPENERS)[:1].islower()
 
 
 def starts_mid_sentence(text: str) -> bool:
-    """Whether the text begins with a letter that begins no sentence: a small one, or one without case."""
+    """Return whether the text begins with a letter that is lower-case or has no case."""
     first = text.lstrip(_OPENERS)[:1]
     return first.islower() or (first.isalpha() and not first.isupper() and not first.istitle())
 
 
 def excerpt(text: str) -> str:
-    """The beginning of a text, to quote it in a message."""
+    """Return the beginning of a text for quotation in a message."""
     line = " ".join(text[:400].split())
     return line if len(line) <= 60 else line[:57].rsplit(" ", 1)[0] + "…"

@@ -144,7 +144,7 @@ def test_bold_headings_that_ran_together() -> None:
     assert document.sections[1].stories[0].headline == "Ships came in"
     ((line, why),) = whys(document)
     assert line == 7
-    assert "ran together" in why and "THE PORTS" in why and "Ships came in" in why
+    assert "in one paragraph" in why and "THE PORTS" in why and "Ships came in" in why
 
 
 def test_a_heading_and_a_dateline_that_ran_together() -> None:
@@ -338,7 +338,7 @@ def test_note_recognised_only_by_its_form_gives_a_warning() -> None:
     document = parse("## P\n\n### S\n\n**7 May 2026, X:** Text. *(Photo: Ana Example)*")
 
     assert stories(document)[0].contacts[0].text == "(Photo: Ana Example)"
-    assert "by its shape" in whys(document)[0][1]
+    assert "because of its form" in whys(document)[0][1]
 
 
 def test_brackets_that_are_not_a_note() -> None:
@@ -387,7 +387,7 @@ def test_bad_front_matter_is_an_error_that_names_the_line(front: str, named: str
             1,
             "before the first section",
         ),
-        ("## P\n\nStray words.\n\n### S\n\n**7 May 2026, X:** a.", 3, "without a headline"),
+        ("## P\n\nStray words.\n\n### S\n\n**7 May 2026, X:** a.", 3, "has no headline"),
         ("## P\n\n*(For info: A)*\n\n### S\n\n**7 May 2026, X:** a.", 3, "no story above"),
         ("*(For info: A)*\n\n## P\n\n### S\n\n**7 May 2026, X:** a.", 1, "no story above"),
         (
@@ -399,7 +399,7 @@ def test_bad_front_matter_is_an_error_that_names_the_line(front: str, named: str
         ("## P\n\n### S\n\n7 May 2026, Oldport: not bold.", 3, "begins with a date"),
         ("## P\n\n### S\n\n### T\n\n**7 May 2026, X:** a.", 3, "has no text"),
         ("## P\n\n## Q\n\n### T\n\n**7 May 2026, X:** a.", 1, "has no story"),
-        ("## P\n\n##\n\n### T\n\n**7 May 2026, X:** a.", 3, "no text after it"),
+        ("## P\n\n##\n\n### T\n\n**7 May 2026, X:** a.", 3, "heading without text"),
         ("## P\n\n###T\n\n**7 May 2026, X:** a.", 3, "No space"),
         ("## P\n\n### T\n\n**7 May 2026, X:** a.\n\n12\n\nB.", 7, "page number"),
         ("## P\n\n### T\n\n**7 May 2026, X:** a.\n\n**8 May 2026, Y:** b.", 7, "inside a story"),

@@ -442,7 +442,7 @@ def test_retry_by_reply_code(app: Container, failed: int) -> None:
     assert tried(app, failed, "5.7") == RetryPlan(3, {}, 2, IssueState.sending)
     assert last_event(app, failed, "retried")[1] == "3 that failed, with 5.7"
     for code in ("5", "57", "2.0.0", "5.7.1.1", "5.7|.*", ""):
-        with pytest.raises(InvalidReplyCode, match="is no code of a failure, such as 550"):
+        with pytest.raises(InvalidReplyCode, match="is not a failure code such as 550"):
             fitting(code)
 
 

@@ -276,10 +276,10 @@ def test_rejected_lines_can_be_corrected_in_a_spreadsheet_and_imported(
     assert written.startswith(b"\xef\xbb\xbfline,reason,address,name,")
     rows = list(csv.reader(io.StringIO(written.decode("utf-8-sig"))))
     assert [row[0] for row in rows[1:]] == ["3", "5", "6", "7"]
-    assert rows[1][1].startswith("the address “no consent@example.org” cannot be right")
+    assert rows[1][1].startswith("the address “no consent@example.org” is not valid")
     assert rows[1][2:] == ["no consent@example.org", "'=cmd()", "en", "'-", "", "'+form", "2024-01-01"]
     assert rows[2][1:] == [
-        "its quotation marks do not fit together",
+        "its quotation marks are not balanced",
         'a@example.org,"Una,en,,,form,2024-01-01',
     ]
     assert rows[4][1] == "it repeats the address of line 2"
