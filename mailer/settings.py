@@ -244,7 +244,8 @@ class Settings(BaseSettings):
         ge=0,
         le=24,
         description="Proof of work that a browser computes for the sign-up form, in bits (each doubles the "
-        "work; 16 take a second or two). 0: none.",
+        "work; 16 take a second or two). It makes sign-ups in bulk cost computing time, and proves no person. "
+        "0: none.",
     )
     retention_requests_days: int = Field(
         7,

@@ -22,6 +22,8 @@ from markdown_it.utils import EnvType, OptionsDict
 
 MAX_LENGTH = 20_000
 """Characters of Markdown in one text; a long story has 3,000."""
+MAX_BRACKETS = 400
+"""Opening square brackets in one text. For each, the parser looks for a link through all the others within."""
 MAX_DEPTH = 24
 """Elements inside one another. The MJML renderer crashes the process at some thousands."""
 
@@ -31,7 +33,7 @@ _TAG = re.compile(r"<(/?)(?!br\b)\w")
 
 
 class TooLong(ValueError):
-    """A text has more characters than a mail can carry."""
+    """A text has more characters, or more square brackets, than a mail can carry."""
 
 
 class TooDeep(ValueError):
@@ -85,7 +87,7 @@ def inline_text(source: str) -> str:
 
 @lru_cache(maxsize=256)
 def _parse(source: str) -> list[Token]:
-    if len(source) > MAX_LENGTH:
+    if len(source) > MAX_LENGTH or source.count("[") > MAX_BRACKETS:
         raise TooLong(TooLong.__doc__)
     tokens = _markdown.parse(source)
     if any(token.level > MAX_DEPTH for token in tokens):

@@ -73,6 +73,9 @@ def inbox(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     smtp_port: Annotated[int, typer.Option(min=0, max=65535, help="SMTP port.")] = 1025,
     web_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the inbox page.")] = 8026,
+    host_name: Annotated[
+        list[str] | None, typer.Option(help="Another name of this host under which the page may be opened.")
+    ] = None,
 ) -> None:
     """Receive mail and show it in the browser. For demos and development only: delivers nothing."""
     from mailer.devtools.inbox import start_inbox_server
@@ -80,7 +83,7 @@ def inbox(
 
     settings = read_settings()
     with start_inbox_server(host, smtp_port, folder) as server:
-        web_app = create_inbox_app(server.inbox, [settings.public_url])
+        web_app = create_inbox_app(server.inbox, [settings.public_url], [host, *(host_name or [])])
         message = f"Receiving mail on {host}:{server.port}, showing it on http://{host}:%d/inbox"
         _serve(web_app, host, web_port, "Choose another port with --web-port.", message)
 

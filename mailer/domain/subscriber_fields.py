@@ -13,6 +13,10 @@ from mailer.domain.languages import InvalidLanguageTag, canonical_tag
 MAX_TEXT_CHARS = 200
 """Characters in a name, a consent source or a list of languages or sections."""
 MAX_LANGUAGES = 20
+MAX_ADDRESS_OCTETS = 254
+"""RFC 5321, section 4.5.3.1.3: a path has 256, with its angle brackets."""
+MAX_LOCAL_PART_OCTETS = 64
+"""RFC 5321, section 4.5.3.1.1."""
 
 
 class InvalidValue(ValueError):
@@ -40,8 +44,10 @@ def read_address(written: str) -> tuple[str, str]:
     """Return an address for sending, and its key: NFC, ASCII domain, lower case. Raises InvalidValue.
 
     A server may distinguish ``Ana@`` from ``ana@`` (RFC 5321 section 2.4), but in practice none does, and
-    people write both.
+    people write both. Normalization and IDNA see only what is short enough, because they take more than linear time.
     """
+    if problem := _impossible(written):
+        raise InvalidValue(f"the address {quoted(written)} cannot be right: {problem}")
     try:
         local, _, domain = written.rpartition("@")
         if is_plain_local_part(local):
@@ -54,8 +60,21 @@ def read_address(written: str) -> tuple[str, str]:
     return result.normalized, f"{result.local_part.casefold()}@{result.ascii_domain}"
 
 
-# Control characters, all kinds of line breaks, and bidirectional overrides.
-_find_unsafe = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]").search
+def _impossible(address: str) -> str:
+    """Return why this can be no address, whatever its characters mean; empty if it can."""
+    # A character has at least one octet, so that a long text is not even encoded.
+    octets = len(address) if len(address) > MAX_ADDRESS_OCTETS else len(address.encode("utf-8", "surrogatepass"))
+    if octets > MAX_ADDRESS_OCTETS:
+        return f"it is too long; an address has at most {MAX_ADDRESS_OCTETS} octets"
+    if len(address.rpartition("@")[0].encode("utf-8", "surrogatepass")) > MAX_LOCAL_PART_OCTETS:
+        return f"the part before the @ is too long; it has at most {MAX_LOCAL_PART_OCTETS} octets"
+    if not address.isprintable() and _find_unsafe(address):
+        return "it holds a control character"
+    return ""
+
+
+# Control characters, all kinds of line breaks, bidirectional overrides, and halves of surrogate pairs.
+_find_unsafe = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]").search
 
 
 def read_text(written: str, field_name: str) -> str:

@@ -17,7 +17,7 @@ from mailer.language_data import languages
 from mailer.services.maintenance.health import DatabaseDown, database_answers
 from mailer.web import theme
 from mailer.web.dependencies import App
-from mailer.web.logs import install_token_redaction
+from mailer.web.logs import configure_logs
 from mailer.web.negotiation import accepted_languages
 from mailer.web.pages import CSP, Pages
 from mailer.web.public import archive, feeds, mail_links, manage, sign_up, sitemap
@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 
 def create_app(container: Container) -> FastAPI:
-    install_token_redaction()
+    configure_logs()
     _ = container.database  # created before several threads need it
     app = FastAPI(title="Mailer", openapi_url=None, redirect_slashes=False)  # RFC 8058: no redirects
     app.state.container = container

@@ -6,17 +6,36 @@ from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.types import Message
 
+from mailer.domain.subscriber_fields import MAX_ADDRESS_OCTETS, MAX_TEXT_CHARS
+from mailer.services.subscribers.unsubscribe import MAX_COMMENT_LENGTH
+
 MAX_BODY_BYTES = 64 * 1024
 """Real forms have a few hundred bytes."""
+MAX_CONTENT_TYPE_CHARS = 256
+"""A form's type with its boundary, which has 70 characters at most (RFC 2046, section 5.1.1)."""
+MAX_VALUES = 120
+"""Values in one form; a newsletter has at most 62 sections."""
+_SHORT = 40
+MAX_CHARS = {
+    **dict.fromkeys(("action", "embedded", "frequency", "new", "section", "some", "speak", "sure", "text"), _SHORT),
+    **dict.fromkeys(("answer", "language", "ticket", "tracking", "url", "weeks", "why", "zone"), _SHORT),
+    "address": MAX_ADDRESS_OCTETS + 1,
+    "name": MAX_TEXT_CHARS,
+    "words": 2 * MAX_COMMENT_LENGTH,  # browsers send a line break as two characters
+}
+"""Each field of any form, and its maximum length. Only free text can be valid with so many characters."""
 
 
 async def read_form(request: Request) -> FormData:
-    """Return the form in a request, urlencoded or multipart.
+    """Return the form in a request, urlencoded or multipart. Its values are cut to MAX_CHARS.
 
-    Any other body, or multipart in a charset other than UTF-8, gives an empty form. Raises HTTPException 413 for a
-    body of more than MAX_BODY_BYTES.
+    Fields that no form has are left out. Any other body, multipart in a charset other than UTF-8, and more than
+    MAX_VALUES values give an empty form. Raises HTTPException 413 for a body of more than MAX_BODY_BYTES.
     """
-    kind, options = parse_options_header(request.headers.get("Content-Type"))
+    content_type = request.headers.get("Content-Type", "")
+    if len(content_type) > MAX_CONTENT_TYPE_CHARS:
+        return FormData()
+    kind, options = parse_options_header(content_type)
     # Browsers and mail clients post UTF-8. For other charsets Python would try any codec, even those not for text.
     if kind == b"multipart/form-data" and options.get(b"charset", b"utf-8").lower() != b"utf-8":
         return FormData()
@@ -31,8 +50,9 @@ async def read_form(request: Request) -> FormData:
         return message
 
     try:
-        return await Request(request.scope, receive).form(max_files=0)
+        form = await Request(request.scope, receive).form(max_files=0, max_fields=MAX_VALUES)
     except HTTPException as error:
         if error.status_code == 413:
             raise
         return FormData()
+    return FormData([(name, str(value)[: MAX_CHARS[name]]) for name, value in form.multi_items() if name in MAX_CHARS])

@@ -1,4 +1,4 @@
-"""Keeps readers' tokens and network addresses out of logs."""
+"""Keeps readers' tokens and network addresses, and the words of strangers, out of logs."""
 
 import logging
 import re
@@ -23,8 +23,12 @@ def redact_tokens(line: str) -> str:
     return _TOKENS.sub(r"\1*", line)
 
 
-def install_token_redaction() -> None:
-    """Add the filter to uvicorn's access log, in case it is turned on."""
+def configure_logs() -> None:
+    """Add the filter to uvicorn's access log, in case it is turned on, and silence the parser of forms.
+
+    It would write a line, with bytes of the request, for each form that it cannot read.
+    """
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
     logger = logging.getLogger("uvicorn.access")
     if not any(isinstance(known, TokenRedactingFilter) for known in logger.filters):
         logger.addFilter(TokenRedactingFilter())

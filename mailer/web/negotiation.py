@@ -7,6 +7,8 @@ from mailer.domain.languages import InvalidLanguageTag, canonical_tag
 _MAX_TAG_LENGTH = 35
 """RFC 5646, section 4.4.1."""
 _MAX_ENTRIES = 20
+_MAX_HEADER_CHARS = 1000
+"""Characters of Accept-Language that are read."""
 
 
 def requested_languages(request: Request) -> list[str]:
@@ -16,8 +18,9 @@ def requested_languages(request: Request) -> list[str]:
 
 def accepted_languages(request: Request) -> list[str]:
     """Return the languages of ``?lang=…`` and Accept-Language, best first."""
+    header = request.headers.get("accept-language", "")[:_MAX_HEADER_CHARS]
     ranked = []
-    for place, entry in enumerate(request.headers.get("accept-language", "").split(",")[:_MAX_ENTRIES]):
+    for place, entry in enumerate(header.split(",")[:_MAX_ENTRIES]):
         tag, _, weight = entry.partition(";")
         try:
             quality = float(weight.strip().removeprefix("q=") or 1)

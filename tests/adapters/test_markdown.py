@@ -1,7 +1,9 @@
 """Authored Markdown: what becomes of it in HTML and in plain text."""
 
+import contextlib
 import re
 import textwrap
+from collections.abc import Callable
 from html.parser import HTMLParser
 
 import pytest
@@ -9,16 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailer.adapters.markdown import (
+    MAX_BRACKETS,
     MAX_LENGTH,
     TooDeep,
     TooLong,
     inline_html,
+    inline_text,
     is_allowed_link,
     list_item,
     to_html,
     to_text,
     wrap,
 )
+from tests.support.work import count_calls
 
 ALLOWED = {"p", "a", "em", "strong", "sup", "sub", "ul", "ol", "li", "blockquote", "br", "h4", "hr"}
 # Markdown by its own signs, tags and links, far denser than anybody writes.
@@ -211,3 +216,24 @@ def test_plain_email_address_becomes_a_link(source: str, found: list[str]) -> No
     for address in found:
         assert re.findall(rf"[\w.+-]*{re.escape(address)}", to_text(source)) == [address], "and is printed once"
     assert "<a" not in inline_html(source)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["[", "![", "[\n", "[x]\n", "**x [", "![[]()", "<![CDATA[", "[a](b", "[[x]", "*a **a ", "a@", "mailto:a@"],
+)
+@pytest.mark.parametrize("render", [to_html, to_text, inline_html, inline_text])
+def test_the_work_for_any_text_is_bounded(render: Callable[[str], str], pattern: str) -> None:
+    def run() -> None:
+        with contextlib.suppress(TooLong, TooDeep):
+            render((pattern * MAX_LENGTH)[:MAX_LENGTH])
+
+    render.cache_clear()  # type: ignore[attr-defined]
+    assert count_calls(run).total() < 100 * MAX_LENGTH
+
+
+def test_many_brackets_are_refused() -> None:
+    assert to_text("[1] " * MAX_BRACKETS)
+    for render in (to_html, to_text, inline_html, inline_text):
+        with pytest.raises(TooLong):
+            render("[" * (MAX_BRACKETS + 1))

@@ -11,6 +11,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from mailer.adapters.pictures import InvalidPicture, prepare
+from tests.support.work import count_calls
 
 LIMIT = 5_000_000
 
@@ -157,6 +158,48 @@ def test_damaged_pictures_are_refused_or_readable(good: bytes, data: st.DataObje
     except InvalidPicture:
         return
     assert opened(made.data).size == (made.width, made.height)
+
+
+def animation() -> bytes:
+    frames = [Image.new("RGB", (64, 48), colour) for colour in ("red", "green", "blue")]
+    out = io.BytesIO()
+    frames[0].save(out, "GIF", save_all=True, append_images=frames[1:], duration=[100, 200, 300], loop=0)
+    return out.getvalue()
+
+
+def test_a_gif_loses_its_comments_and_keeps_moving() -> None:
+    plain, comment = animation(), b"\x21\xfe\x0ctaken by Ann\x07Example\x00"
+    xmp = b"\x21\xff\x0bXMP DataXMP" + b"\x0b<x>Ann</x>." + b"\0"
+    text = b"\x21\x01\x0c" + b"\0" * 12 + b"\x03Ann\x00"
+    at = 13 + 3 * 2 ** ((plain[10] & 7) + 1)
+    first, last = plain[:at], plain[at:-1]
+    marked = first + comment + xmp + last + text + comment + b";" + b"Ann was here"
+    made = prepare(marked, "a.gif", LIMIT)
+    assert made.data == plain
+    assert opened(made.data).n_frames == 3  # type: ignore[attr-defined]
+    assert opened(made.data).info["loop"] == 0
+
+
+def test_pictures_behind_a_picture_are_removed() -> None:
+    behind = picture("JPEG", 64, 48, comment=b"taken by Ann Example")
+    out = io.BytesIO()
+    opened(picture("JPEG", 64, 48)).save(out, "MPO", save_all=True, append_images=[opened(behind)])
+    assert Image.open(io.BytesIO(out.getvalue())).format == "MPO"
+    made = prepare(out.getvalue(), "a.jpg", LIMIT)
+    assert made.media_type == "image/jpeg"
+    assert made.data.count(b"\xff\xd8\xff") == 1
+
+
+def test_too_many_pixels_are_refused_before_decoding() -> None:
+    refused = r"^big\.png has 51 million pixels; a picture has at most 50\. Scale it down to 1280 pixels in width\.$"
+    refusals = []
+
+    def run() -> None:
+        with pytest.raises(InvalidPicture, match=refused) as refusal:
+            prepare(bomb(8_500, 6_000), "big.png", LIMIT)
+        refusals.append(refusal)
+
+    assert "load" not in count_calls(run)
 
 
 def test_truncated_picture_is_refused() -> None:

@@ -12,6 +12,7 @@ from mailer.domain.subscriber_fields import (
     read_languages,
     read_time_zone,
 )
+from tests.support.work import count_calls
 
 
 @pytest.mark.parametrize(
@@ -28,6 +29,40 @@ def test_an_address_and_its_key(written: str, address: str, key: str) -> None:
     assert read_address(written) == (address, key)
 
 
+@pytest.mark.parametrize(
+    ("written", "problem"),
+    [
+        ("a" * 243 + "@example.org", "at most 254 octets"),
+        ("é" * 122 + "@example.org", "at most 254 octets"),
+        ("a\u0300" * 16_000, "at most 254 octets"),
+        ("a\u0300" * 16_000 + "@example.org", "at most 254 octets"),
+        ("a@" + "ü" * 32_000 + ".org", "at most 254 octets"),
+        ("a" * 65 + "@example.org", "at most 64 octets"),
+        ("a" + "\u0300" * 32 + "@example.org", "at most 64 octets"),
+        ("a\0b@example.org", "control character"),
+        ("a@exa\u202emple.org", "control character"),
+        ("a\ud800@example.org", "control character"),
+    ],
+)
+def test_an_impossible_address_is_refused_before_any_other_work(written: str, problem: str) -> None:
+    refusals = []
+
+    def read() -> None:
+        with pytest.raises(InvalidValue, match=problem) as refusal:
+            read_address(written)
+        refusals.append(str(refusal.value))
+
+    calls = count_calls(read)
+    assert len(refusals[0]) < 200
+    assert not {"normalize", "validate_email", "encode_idna", "uts46_remap"} & set(calls)
+
+
+def test_the_longest_possible_address_is_read() -> None:
+    domain = ".".join(["a" * 61] * 3) + ".org"
+    address = f"{'b' * (254 - len(domain) - 1)}@{domain}"
+    assert read_address(address) == (address, address)
+
+
 _ADDRESSES = st.builds(
     lambda local, domain: f"{local}@{domain}",
     st.text("aZ0_+-.'!\"()ü@ \\", max_size=12) | st.text("a", min_size=60, max_size=70),
@@ -40,7 +75,7 @@ _ADDRESSES = st.builds(
 @given(_ADDRESSES)
 def test_fast_path_agrees_with_the_library(written: str) -> None:
     try:
-        expected = validate_email(written, check_deliverability=False, test_environment=True).normalized
+        expected = validate_email(written, check_deliverability=False, test_environment=True, strict=True).normalized
     except EmailNotValidError:
         with pytest.raises(InvalidValue):
             read_address(written)

@@ -2,13 +2,13 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from ipaddress import ip_address
 from typing import Annotated, Literal
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 from zlib import crc32
 
 from babel import Locale, UnknownLocaleError
@@ -18,8 +18,8 @@ from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse,
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from pydantic import BaseModel, ConfigDict
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException as AnyHTTPException
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mailer.devtools.inbox import CaughtMail, Inbox
@@ -39,7 +39,6 @@ _MAIL_CSP = (
 )
 _FILE_CSP = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
 _INLINE_PICTURE_TYPES = {"image/png", "image/jpeg", "image/gif", "image/webp", "image/avif", "image/svg+xml"}
-_LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 _HEAD_TAG = re.compile(r"<head(\s[^<>]*)?>|(?=<body[\s>])", re.IGNORECASE)
 _URL = re.compile(r"<(https?://[^\s<>]+)>|(https?://[^\s<>]+)")
 _SENTENCE_ENDS = ".,;:!?)]}\"'»”’…،؛؟。"
@@ -198,10 +197,13 @@ def inbox_router(inbox: Inbox, prefix: str = "/inbox", image_sources: Sequence[s
     return router
 
 
-def create_inbox_app(inbox: Inbox, image_sources: Sequence[str] = ()) -> FastAPI:
-    """Return an app that serves only the inbox, at ``/inbox``."""
+def create_inbox_app(inbox: Inbox, image_sources: Sequence[str] = (), host_names: Sequence[str] = ()) -> FastAPI:
+    """Return an app that serves only the inbox, at ``/inbox``, to requests for its own host.
+
+    Its own are IP addresses, ``localhost`` and the ``host_names``.
+    """
     app = FastAPI(title="Inbox", openapi_url=None)
-    app.add_middleware(LoopbackHostCheck)
+    app.add_middleware(OwnHostCheck, host_names=frozenset({"localhost", *host_names}))
     app.include_router(inbox_router(inbox, image_sources=image_sources))
     app.mount("/static", StaticAssets(), "static")
 
@@ -221,28 +223,29 @@ def create_inbox_app(inbox: Inbox, image_sources: Sequence[str] = ()) -> FastAPI
     return app
 
 
-class LoopbackHostCheck:
-    """Rejects requests to a loopback address whose Host header is not a loopback name.
+class OwnHostCheck:
+    """Rejects requests whose Host header is neither an IP address nor one of the host's own names.
 
-    Otherwise a web page in the developer's browser could read the mail by DNS rebinding. Requests to other
-    addresses may have any Host header.
+    Otherwise a web page in the developer's browser could read the mail by DNS rebinding, for which it needs a name.
+    The address of the connection says nothing: behind a container's published port it is not a loopback address.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, host_names: Container[str]) -> None:
         self._app = app
+        self._host_names = host_names
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        app, (at, _) = self._app, scope.get("server") or ("", None)
-        if _is_loopback(at):
-            app = TrustedHostMiddleware(app, [at, *_LOOPBACK_NAMES])
+        app = self._app
+        if scope["type"] == "http" and not self._is_own(Headers(scope=scope).get("host", "")):
+            app = PlainTextResponse("The mail is shown under this host's own names only.\n", 400)
         await app(scope, receive, send)
 
-
-def _is_loopback(address: str) -> bool:
-    try:
-        return ip_address(address).is_loopback
-    except ValueError:
-        return False
+    def _is_own(self, host: str) -> bool:
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+            return name in self._host_names or bool(ip_address(name))
+        except ValueError:
+            return False
 
 
 def _headers(csp: str) -> dict[str, str]:

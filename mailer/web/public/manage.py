@@ -84,9 +84,9 @@ def _request_address_change(visit: Visit, form: FormData) -> HTMLResponse:
             visit.app.database, visit.ref, address, address_hash, profile.frame.language, visit.now
         )
     except InvalidValue:
-        return choices_page(visit, profile, 422, problem="address", typed=typed[:254])
+        return choices_page(visit, profile, 422, problem="address", typed=typed)
     except change_address.SameAddress:
-        return choices_page(visit, profile, 422, problem="same address", typed=typed[:254])
+        return choices_page(visit, profile, 422, problem="same address", typed=typed)
     if not exists:
         raise HTTPException(404)
     return choices_page(visit, profile, saved="moving")

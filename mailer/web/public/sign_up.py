@@ -19,7 +19,7 @@ from mailer.domain.email_addresses import strip_subaddress
 from mailer.domain.locales import native_name
 from mailer.domain.localized import N_
 from mailer.domain.preferences import NothingChosen, NotOffered, Preferences, section_mask
-from mailer.domain.subscriber_fields import MAX_TEXT_CHARS, InvalidValue, read_address, read_display_name
+from mailer.domain.subscriber_fields import InvalidValue, read_address, read_display_name
 from mailer.domain.typos import suggestion
 from mailer.services.subscribers import sign_up
 from mailer.services.subscribers.sign_up import ConfirmationPage, RateLimited, SignupForm, SignupPage
@@ -83,7 +83,7 @@ def post_form(
         return _form_page(app, pages, offer, 422, "address", form)
     if form.get("url"):  # a hidden field that only robots fill in
         return _sent_page(app, pages, offer, address, form)
-    if problem := _robot_check(app, form, app.tokens.network_hash(host), now):
+    if problem := _bulk_problem(app, form, app.tokens.network_hash(host), now):
         return _form_page(app, pages, offer, 429 if problem == "too many" else 422, problem, form)
     try:
         signup = SignupForm(
@@ -157,8 +157,8 @@ def _form_page(
         _CSP_WITH_SCRIPT if bits else CSP,
         offer=offer,
         problem=problem,
-        address=str(form.get("address", ""))[:254] if form else "",
-        given_name=str(form.get("name", ""))[:MAX_TEXT_CHARS] if form else "",
+        address=str(form.get("address", "")) if form else "",
+        given_name=str(form.get("name", "")) if form else "",
         followed={s.bit: all_sections or str(s.bit) in chosen_bits for s in offer.sections},
         new=all_sections or bool(form and "new" in form),
         places=language_places(filled_in or offer.languages, offer.offered_languages),
@@ -173,10 +173,11 @@ def _new_nonce(app: Container) -> str:
     return app.tokens.make_link_token(Purpose.form_nonce, now, secrets.randbits(62) + 1)
 
 
-def _robot_check(app: Container, form: FormData, network_hash: bytes, now: datetime) -> str:
-    """Return why a form may come from a robot; empty if it is accepted.
+def _bulk_problem(app: Container, form: FormData, network_hash: bytes, now: datetime) -> str:
+    """Return why a form may be one of many sent by a program; empty if it is accepted.
 
-    A form is accepted with proof of work or, a few times per hour and network, if filling it in took long enough.
+    Proof of work is a cost for each form, and no proof of a person. A form is accepted with it or, a few times per
+    hour and network, if filling it in took long enough.
     Each nonce can be used once.
     """
     bits = app.settings.subscribe_pow_bits
@@ -201,7 +202,7 @@ def _sent_page(app: Container, pages: Pages, offer: SignupPage, address: str, fo
     kept = [(name, str(value)) for name, value in form.multi_items() if name in ("section", "language", "new")]
     if "some" in form:
         kept.append(("some", "yes"))
-    hidden = [*kept, ("name", str(form.get("name", ""))[:MAX_TEXT_CHARS]), ("ticket", _new_nonce(app))]
+    hidden = [*kept, ("name", str(form.get("name", ""))), ("ticket", _new_nonce(app))]
     # No language links: they would lead to an empty form.
     return pages.render_for(
         offer.frame,

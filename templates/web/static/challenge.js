@@ -1,4 +1,5 @@
-// Proof of work against robots: finds an answer for which the SHA-256 of "ticket:answer" begins with some zero bits.
+// Proof of work: finds an answer for which the SHA-256 of "ticket:answer" begins with some zero bits.
+// It makes sign-ups in bulk cost computing time, and proves no person.
 // The form also works without it, if filling it in takes long enough.
 
 const form = document.querySelector("form[data-bits]");

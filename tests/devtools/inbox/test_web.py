@@ -51,7 +51,7 @@ def inbox(tmp_path: Path) -> Inbox:
 
 @pytest.fixture
 def client(inbox: Inbox) -> TestClient:
-    return TestClient(create_inbox_app(inbox))
+    return TestClient(create_inbox_app(inbox), base_url="http://localhost:8026")
 
 
 @pytest.fixture
@@ -232,7 +232,7 @@ def test_inbox_can_be_mounted_in_another_app(inbox: Inbox) -> None:
     whole = FastAPI()
     whole.mount("/dev", create_inbox_app(inbox))
     whole.include_router(inbox_router(inbox, "/post", ["http://pictures.example.org"]))
-    client = TestClient(whole)
+    client = TestClient(whole, base_url="http://localhost")
     html = client.get("/dev/inbox").text
     links = re.findall(r'(?:href|src|action)="([^"]+)"', html)
     assert all(link.startswith(("/dev/", "#", "?")) for link in links)
@@ -243,14 +243,15 @@ def test_inbox_can_be_mounted_in_another_app(inbox: Inbox) -> None:
     assert "img-src 'self' data: http://pictures.example.org;" in policy
 
 
-def test_loopback_requests_need_a_loopback_host_name(inbox: Inbox) -> None:
-    app = create_inbox_app(inbox)
-    here = {"127.0.0.1": 200, "localhost": 200, "[::1]": 200, "rebound.example.org": 400}
-    for name, status in here.items():
-        own = TestClient(app, base_url="http://127.0.0.1:8026")
-        assert own.get("/inbox", headers={"Host": f"{name}:8026"}).status_code == status, name
-    there = TestClient(app, base_url="http://192.0.2.7:8026")
-    assert there.get("/inbox", headers={"Host": "inbox.example.org:8026"}).status_code == 200
+@pytest.mark.parametrize("bound_to", ["127.0.0.1", "192.0.2.7", "[2001:db8::7]"])
+def test_requests_need_an_own_host_name_whatever_the_address(inbox: Inbox, bound_to: str) -> None:
+    client = TestClient(create_inbox_app(inbox, host_names=["devbox"]), base_url=f"http://{bound_to}:8026")
+    own = ["127.0.0.1", "localhost", "LOCALHOST", "[::1]", "192.0.2.7", "[2001:db8::7]", "devbox"]
+    foreign = ["rebound.example.org", "inbox.example.org", "127.0.0.1.example.org", "localhost.example.org", "", "["]
+    for names, status in ((own, 200), (foreign, 400)):
+        for name in names:
+            assert client.get("/inbox", headers={"Host": name}).status_code == status, name
+            assert client.get("/inbox", headers={"Host": f"{name}:8026"}).status_code == status, name
 
 
 def test_static_files_are_immutable_only_with_their_hash(client: TestClient) -> None:
