@@ -19,8 +19,12 @@ MAX_DATELINE_CHARS = 500
 
 _ORDINAL = r"\.[oa]|-?(?:st|nd|rd|th|er|ero|re|ere|eme|o|a|η|ησ|ος|οσ|го|ого|е|ое|я|ти|ма)"
 _NUMBER = rf"(?P<number>\d+)(?:(?:{_ORDINAL})(?![^\W_]))?"
-_FULL_DATE = r"(?P<full>\d{4}-\d{1,2}-\d{1,2}|\d{1,2}[ ]?[./][ ]?\d{1,2}[ ]?[./][ ]?\d{4})(?!\d)"
-_PLACE_SEPARATORS = " \t\r\n\xa0\u202f,;:،؛：-–—·|/"
+_FULL_DATE = r"(?:\d{4}-\d{1,2}-\d{1,2}|\d{1,2}[ ]?[./][ ]?\d{1,2}[ ]?[./][ ]?\d{4})(?!\d)"
+_DAY_AND_MONTH = rf"(?P<day>\d{{1,2}})\.[ ]?(?P<monthnumber>0?[1-9]|1[0-2])(?!\d)\.?(?=\D{{0,20}}{_FULL_DATE})"
+"""The first day of a range in figures: "28.1.–3.2.2026"."""
+_PLACE_SEPARATORS = " \t\r\n\xa0\u2009\u202f,;:،؛：-–—·|/"
+_MAX_TOKENS_BEFORE_DATE = 3
+"""Between a number and the date that it seems to belong to: "12 foo 14 May 2026"."""
 
 
 @dataclass(slots=True)
@@ -98,9 +102,12 @@ def read_datelines(text: str, language: str) -> tuple[list[Dateline], list[str]]
     datelines = []
     for span, ranges, start, end in zip(spans, ranges_by_span, cuts, cuts[1:], strict=False):
         around = (text[start : max(start, span.start)], text[span.end : end])
-        place = ", ".join(filter(None, (part.strip(_PLACE_SEPARATORS) for part in around)))
+        before, after = (part.strip(_PLACE_SEPARATORS) for part in around)
+        place = ", ".join(filter(None, (before, after)))
         if span.text_start < span.start and not place_first:
-            place = text[span.end : end].strip(_PLACE_SEPARATORS)
+            place = after
+        elif before and after and around[0].rstrip().endswith(before):
+            messages.append(f"“{before}” before the date in “{text}” was read as part of the place.")
         datelines.append(Dateline(text[start:end].strip(_PLACE_SEPARATORS), tuple(ranges or ()), place))
     if len(datelines) > 1 and not all(dateline.place for dateline in datelines):
         messages.append(f"“{text}” was read as {len(datelines)} datelines, but not all of them have a place.")
@@ -108,10 +115,10 @@ def read_datelines(text: str, language: str) -> tuple[list[Dateline], list[str]]
 
 
 def _unread_date(text: str, spans: list[_DateSpan], language: str) -> str:
-    """Return a day number with a word that seems to be an unknown month, or an empty string.
+    """Return a day number with a word that seems to be an unknown month, or with unknown words before a date.
 
-    It differs from a house number ("10 Example Street") by its context: a year or a range word follows, or a date
-    precedes.
+    It differs from a house number ("10 Example Street") by its context: a year, a range word or the date follows, or
+    a date precedes. Return an empty string if there is none.
     """
     tokens = _tokens(text, language)
     for at, (number, word) in enumerate(pairwise(tokens)):
@@ -126,6 +133,18 @@ def _unread_date(text: str, spans: list[_DateSpan], language: str) -> str:
         )
         if after in ("year", "until", "and") or (joined and after != "word"):
             return text[number.start : word.end]
+    for span in spans:
+        nearby = [token for token in tokens if token.end <= span.start][-_MAX_TOKENS_BEFORE_DATE - 1 :]
+        for at, token in enumerate(nearby):
+            inside = any(other.start <= token.start < other.end for other in spans)
+            words_only = all(between.kind not in ("comma", "number", "year") for between in nearby[at + 1 :])
+            if (
+                token.kind == "number"
+                and not inside
+                and words_only
+                and "-" not in fold(text[token.end : span.start])[0]
+            ):
+                return text[token.start : span.start].strip()
     return ""
 
 
@@ -170,10 +189,10 @@ def _trim_trailing(tokens: list[_Token]) -> list[_Token]:
             break
         if last.kind == "year word":
             before = end - 1
-            while before and tokens[before - 1].kind == "year word":
+            while before and tokens[before - 1].kind in ("year word", "until"):
                 before -= 1
             if before and tokens[before - 1].kind in ("year", "full"):
-                break  # "2018 tarihleri arasında"
+                break  # "2018 tarihleri arasında", "2018'den itibaren"
         if last.kind not in ("number", "year"):
             end -= 1
             continue
@@ -202,13 +221,19 @@ def _tokens(text: str, language: str) -> list[_Token]:
         start, end = indices[match.start()], ends[match.end() - 1]
         word = match.group()
         token = _Token("word", start, end)
-        if full := match.group("full"):
+        if match.group("day"):
+            tokens.append(replace(token, kind="number", value=int(match["day"])))
+            token = replace(token, kind="month", value=int(match["monthnumber"]))
+        elif full := match.group("full"):
             day = _parse_numeric_date(full, language)
             token = replace(token, kind="full", day=day)
         elif number := match.group("number"):
             value = int(number[:5])  # a longer number is not a year; the limit bounds int()
             kind = "number" if value <= 31 else "year" if 1900 <= value < 2200 else "word"
             token = replace(token, kind=kind, value=value)
+        elif match.group("dayormonth"):
+            after_day = [token.kind for token in tokens[-2:] if token.kind != "around"][-1:] == ["number"]
+            token = replace(token, kind="month", value=months[word]) if after_day else replace(token, kind="around")
         elif match.group("month"):
             month = months[word.rstrip(".")]
             if _names_twice(tokens, month, text):
@@ -217,38 +242,59 @@ def _tokens(text: str, language: str) -> list[_Token]:
                 continue
             token = replace(token, kind="month", value=month)
         elif match.group("weekday"):
-            follows_year = bool(tokens) and tokens[-1].kind in ("year", "full")  # "7 Şubat 2018 Çarşamba"
-            token = replace(token, kind="year word" if follows_year else "around")
+            token = replace(token, kind="year word" if _ends_in_year(tokens) else "around")
         elif match.group("shortday"):
-            # "Mi., 7. Februar", but not "Boulogne-sur-Mer" or "Vienna Sun"
+            # "Mi., 7. Februar" and "7 Şub 2018 Çar", but not "Boulogne-sur-Mer" or "Vienna Sun"
             kinds = [token.kind for token in tokens[-2:]]
-            begins_date = not kinds or kinds[-1] in ("comma", "around", "and") or kinds == ["number", "until"]
-            token = replace(token, kind="around" if begins_date else "word")
+            begins_date = not kinds or kinds[-1] in ("comma", "around", "and")
+            if kinds[-1:] == ["until"]:
+                begins_date = kinds[0] in ("number", "month", "year", "year word", "full")
+            token = replace(token, kind="year word" if _ends_in_year(tokens) else "around" if begins_date else "word")
         elif word in ",;":
             token = replace(token, kind="comma")
-        elif word == ".":
-            if tokens and tokens[-1].kind in ("number", "full", "year", "year word", "month", "around"):
-                tokens[-1].end = end
-                continue
+        elif _continues(tokens, word, text[tokens[-1].start : start] if tokens else ""):
+            tokens[-1].end = end
+            continue
         else:
             token = replace(token, kind=word_kinds().get(word, "word"))
         tokens.append(token)
     return tokens
 
 
+def _continues(tokens: list[_Token], mark: str, last: str) -> bool:
+    """Return whether the mark belongs to the last token, whose text is given: "7.", "d'avril", "شباط (فبراير)"."""
+    kind = tokens[-1].kind if tokens else ""
+    if mark == ".":
+        return kind in ("number", "full", "year", "year word", "month", "around")
+    return (mark == "'" and kind == "around") or (mark == ")" and kind == "month" and "(" in last)
+
+
 def _names_twice(tokens: list[_Token], month: int, text: str) -> bool:
-    """Return whether the tokens end in a month and a slash, and ``month`` is the same month: "حزيران/يونيه"."""
+    """Return whether the tokens end in a month and a mark, and ``month`` names it again: "حزيران/يونيه"."""
     return (
-        len(tokens) > 1 and text[tokens[-1].start] == "/" and tokens[-2].kind == "month" and tokens[-2].value == month
+        len(tokens) > 1 and text[tokens[-1].start] in "/(" and tokens[-2].kind == "month" and tokens[-2].value == month
     )
+
+
+def _ends_in_year(tokens: list[_Token]) -> bool:
+    """Return whether a weekday that follows the tokens belongs to their date: "7 Şubat 2018 Çarşamba"."""
+    return bool(tokens) and tokens[-1].kind in ("year", "full", "year word")
 
 
 @lru_cache(maxsize=64)
 def _pattern(language: str) -> re.Pattern[str]:
-    month = _any_word(month_words(language))
-    weekday = f"(?P<weekday>{_any_word(day_words(language))})"
-    short = rf"(?P<shortday>{_any_word(short_day_words(language))})(?=[ .,]*(?:\d|{month}))"
-    return re.compile(rf"{_FULL_DATE}|{_NUMBER}|(?P<month>{month})|{weekday}|{short}|[^\W\d_]+|[^\s]")
+    months, days, short_days = month_words(language), _any_word(day_words(language)), short_day_words(language)
+    month, short = _any_word(months), _any_word(short_days)
+    weekday = rf"(?P<weekday>{days}|\((?:{days}|{short})\.?\))"
+    short_day = rf"(?P<shortday>{short})(?=[ .,]*(?:\d|{month})|\.?[ ]*(?:[,;]|$)|\.?[ ]+-)"
+    # "mar" is Tuesday and March in three languages. It is Tuesday where a day and its month follow before a year.
+    day_and_month = rf"\d{{1,2}}(?!\d)(?:(?:(?!\d{{4}}).){{0,40}}?\d)?[ .]*(?:de[ ])?{month}"
+    day_or_month = rf"(?P<dayormonth>{_any_word(short_days & months.keys())})(?=[ .,]*{day_and_month})"
+    suffix = "|".join(word for word in word_kinds() if word.startswith("'"))
+    return re.compile(
+        rf"(?P<full>{_FULL_DATE})|{_DAY_AND_MONTH}|{_NUMBER}|{day_or_month}|(?P<month>{month})|{weekday}|{short_day}"
+        rf"|(?:{suffix})(?![^\W_])|[^\W\d_]+|[^\s]"
+    )
 
 
 def _any_word(names: Iterable[str]) -> str:

@@ -5,8 +5,8 @@ import unicodedata
 from functools import lru_cache
 
 _TAG = re.compile(r"</?su[bp]>", re.IGNORECASE)
-# Variants of the same letter: the dotless i of KASIM/Kasım, and the Greek final sigma.
-_EQUIVALENTS = {"ı": "i", "ς": "σ"}
+# Variants of the same character: the dotless i of KASIM/Kasım, the Greek final sigma, and apostrophes.
+_EQUIVALENTS = {"ı": "i", "ς": "σ", "’": "'", "ʼ": "'"}
 _DROPPED = {"\\", "*", "_", "ـ"}
 """Markdown marks and the Arabic tatweel."""
 _DASHES = {"−", "~", "〜"}

@@ -1,10 +1,11 @@
 """Datelines in all languages."""
 
-from datetime import date
+import re
+from datetime import date, timedelta
 
 import pytest
 from babel import Locale
-from babel.dates import format_date
+from babel.dates import format_date, format_interval
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -101,6 +102,34 @@ SUMMER = DateRange(date(2026, 7, 30), date(2026, 8, 3))
         ("ar", "12 أيار/مايو 2026، Xyz", DAY),
         ("ar", "30 تموز/يوليه - 3 آب/أغسطس 2026، Xyz", SUMMER),
         ("ar", "30 تموز/يوليو - 3 آب/أغسطس 2026، Xyz", SUMMER),
+        ("ar", "12 أيار (مايو) 2026، Xyz", DAY),
+        ("ar", "في الفترة من 12 إلى 14 مايو 2026، Xyz", TO_14),
+        ("bg", "в периода 12–14 май 2026 г., Xyz", TO_14),
+        ("bg", "вт, 12.05 – чт, 14.05.2026 г., Xyz", TO_14),
+        ("bs", "12. maja 2026. (utorak), Xyz", DAY),
+        ("de", "30.7.–3.8.2026, Xyz", SUMMER),
+        ("de", "Do., 30. Juli – Mo., 3. August 2026, Xyz", SUMMER),
+        ("de", "ab 12. Mai 2026, Xyz", DAY),
+        ("es", "mar, 12 de mayo de 2026, Xyz", DAY),
+        ("es", "jue, 30 jul – mar, 3 ago 2026, Xyz", SUMMER),
+        ("es", "desde el 12 hasta el 14 de mayo de 2026, Xyz", TO_14),
+        ("fr", "à partir du 12 mai 2026, Xyz", DAY),
+        ("fr", "jusqu’au 12 mai 2026, Xyz", DAY),
+        ("hr", "u razdoblju od 12. do 14. svibnja 2026., Xyz", TO_14),
+        ("mk", "во периодот од 12 до 14 мај 2026 година, Xyz", TO_14),
+        ("ro", "mar., 12 mai 2026, Xyz", DAY),
+        ("ru", "в период с 12 по 14 мая 2026 года, Xyz", TO_14),
+        ("sl", "od 30. julija do vključno 3. avgusta 2026, Xyz", SUMMER),
+        ("sq", "mar, 12 maj 2026, Xyz", DAY),
+        ("sq", "prej 12 deri në 14 maj 2026, Xyz", TO_14),
+        ("sr-Cyrl", "у периоду од 12. до 14. маја 2026, Xyz", TO_14),
+        ("sr-Latn", "čet, 30. jul – pon, 3. avg 2026, Xyz", SUMMER),
+        ("tr", "12 Mayıs 2026 Sal, Xyz", DAY),
+        ("tr", "12 Mayıs 2026’da, Xyz", DAY),
+        ("tr", "12’den 14 Mayıs 2026’ya kadar, Xyz", TO_14),
+        ("tr", "30 Temmuz'dan 3 Ağustos'a kadar 2026, Xyz", SUMMER),
+        ("tr", "12 Mayıs 2026’dan itibaren, Xyz", DAY),
+        ("uk", "протягом 12–14 травня 2026 року, Xyz", TO_14),
     ],
 )
 def test_text_around_a_date_is_not_a_place(language: str, text: str, span: DateRange) -> None:
@@ -118,6 +147,8 @@ def test_text_around_a_date_is_not_a_place(language: str, text: str, span: DateR
         ("sr-Latn", "12. maja 2026. u Beogradu", "u Beogradu"),
         ("en", "12 May 2026, 10 Example Street and 3 Other Street", "10 Example Street and 3 Other Street"),
         ("en", "12 May 2026, 10–14 Example Street", "10–14 Example Street"),
+        ("de", "12. Mai 2026 an der Donau", "an der Donau"),
+        ("en", "Xyz, 12 May 2026, Qrs", "Xyz, Qrs"),
     ],
 )
 def test_place_is_kept_verbatim(language: str, text: str, place: str) -> None:
@@ -126,6 +157,7 @@ def test_place_is_kept_verbatim(language: str, text: str, place: str) -> None:
     assert (dateline.dates, dateline.place, doubts) == ((DAY,), place, [])
 
 
+_CONTEXTS = ("format", "stand-alone")
 _SPOKEN = {tag: sorted(month_words(tag)) for tag in languages()}
 
 
@@ -157,6 +189,7 @@ def _range_words(language: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
         ("en", "7 Fooary to 9 March 2026, Oldport", "7 Fooary"),
         ("en", "7 February and 9 Foober 2018, Oldport", "9 Foober"),
         ("en", "7 February 2018, Oldport, 9 Foober 2018, Newport", "9 Foober"),
+        ("sq", "prej 12 foo më 14 maj 2026, Oldport", "12 foo"),
     ],
 )
 def test_an_unknown_month_is_no_place(language: str, text: str, unread: str) -> None:
@@ -164,6 +197,40 @@ def test_an_unknown_month_is_no_place(language: str, text: str, unread: str) -> 
 
     assert (dateline.text, dateline.dates, dateline.place) == (text, (), "")
     assert f"“{unread}”" in doubt
+
+
+def test_an_unknown_word_before_a_date_is_pointed_out() -> None:
+    (dateline,), (doubt,) = read_datelines("foober 12 May 2026, Xyz", "en")
+
+    assert (dateline.dates, dateline.place) == ((DAY,), "foober, Xyz")
+    assert "“foober”" in doubt
+
+
+@pytest.mark.parametrize("language", sorted(languages()))
+@pytest.mark.parametrize("month", range(1, 13))
+def test_every_form_of_every_month_is_read_with_its_place(language: str, month: int) -> None:
+    """In the order of the language's long form, with CLDR's four forms and those of ``words.toml``, on either side."""
+    locale, on = Locale.parse(language, sep="-"), date(2026, month, 12)
+    forms = {locale.months[context][width][month] for context in _CONTEXTS for width in ("wide", "abbreviated")}
+    forms |= set(languages()[language].dates.months[month - 1])
+    pattern = re.sub("[ML]+", "'@'", str(locale.date_formats["long"].pattern))
+    for form in forms:
+        text = format_date(on, pattern, locale=locale).replace("@", form)
+        for written in (f"{text}, Xyz", f"Xyz, {text}", f"{text} – Xyz", f"{text} Xyz"):
+            (dateline,), doubts = read_datelines(written, language)
+            assert (dateline.dates, dateline.place, doubts) == ((DateRange(on, on),), "Xyz", []), written
+
+
+@pytest.mark.parametrize("language", sorted(languages()))
+@pytest.mark.parametrize("skeleton", ["yMMMd", "yMMMEd", "yMMMMd", "yMMMMEd"])
+@given(first=st.dates(date(1990, 1, 1), date(2099, 12, 1)), days=st.integers(1, 60))
+def test_cldr_ranges_are_read(language: str, skeleton: str, first: date, days: int) -> None:
+    last = first + timedelta(days)
+    text = format_interval(first, last, skeleton, locale=Locale.parse(language, sep="-"))
+    datelines, doubts = read_datelines(f"{text}, Xyz", language)
+
+    assert [(dateline.dates, dateline.place) for dateline in datelines] == [((DateRange(first, last),), "Xyz")]
+    assert doubts == []
 
 
 @given(
