@@ -1,20 +1,56 @@
-"""Each worker process says every few seconds that it is at work, and what it took last."""
+"""Each worker process reports every few seconds that it is at work, and what it took last.
+
+A worker whose loop takes no messages from Redis any more sends no heartbeat, although its threads may run.
+"""
 
 import threading
 import time
 from typing import Any
 
+from celery import bootsteps
 from celery.signals import task_postrun, task_prerun, worker_ready, worker_shutting_down
 
 from mailer.domain.metrics import WorkerHeartbeat
-from workers.app import container
+from workers.app import celery_app, container
 
 HEARTBEAT_SECONDS = 5.0
+LOOP_SILENCE_SECONDS = 10.0
+"""How long the consumer's loop may be busy with something else before the worker is not at work."""
 
 _lock = threading.Lock()
 _active_tasks = 0
 _last_consumed: dict[str, float] = {}
 _stopping = threading.Event()
+_loop_seen = float("-inf")
+"""When the consumer's loop last ran, in seconds of the monotonic clock."""
+
+
+class LoopWatch(bootsteps.StartStopStep):  # type: ignore[misc]
+    """Notes every second that the consumer's loop is running. Starts anew with each connection to Redis."""
+
+    requires = ("celery.worker.consumer:Tasks",)
+
+    def start(self, consumer: Any) -> None:
+        """Begin to note."""
+        _note_loop()
+        self._timer_entry = consumer.timer.call_repeatedly(1.0, _note_loop)
+
+    def stop(self, consumer: Any) -> None:
+        """End it: the connection is closed."""
+        self._timer_entry.cancel()
+
+
+celery_app.steps["consumer"].add(LoopWatch)
+
+
+def _note_loop() -> None:
+    global _loop_seen
+    _loop_seen = time.monotonic()
+
+
+def loop_is_running(now: float) -> bool:
+    """Return whether the consumer's loop ran lately. ``now``: seconds of the monotonic clock."""
+    return now - _loop_seen < LOOP_SILENCE_SECONDS
 
 
 @task_prerun.connect  # type: ignore[untyped-decorator]
@@ -37,7 +73,7 @@ def _on_task_finished(**_: object) -> None:
 @worker_ready.connect  # type: ignore[untyped-decorator]
 def _start_heartbeat(sender: Any = None, **_: object) -> None:
     queues = sorted(queue.name for queue in sender.task_consumer.queues)
-    threading.Thread(target=_send_heartbeats, args=[sender.hostname, queues], name="presence", daemon=True).start()
+    threading.Thread(target=_send_heartbeats, args=[sender.hostname, queues], name="heartbeat", daemon=True).start()
 
 
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]
@@ -49,8 +85,9 @@ def _send_heartbeats(worker_name: str, queues: list[str]) -> None:
     since = time.time()
     while True:
         with _lock:
-            presence = WorkerHeartbeat(worker_name, queues, _active_tasks, since, dict(_last_consumed))
-        container().metrics.send_heartbeat(presence)
+            heartbeat = WorkerHeartbeat(worker_name, queues, _active_tasks, since, dict(_last_consumed))
+        if loop_is_running(time.monotonic()):
+            container().metrics.send_heartbeat(heartbeat)
         if _stopping.wait(HEARTBEAT_SECONDS):
             container().metrics.deregister(worker_name)
             return

@@ -81,7 +81,7 @@ class Metrics:
         """Report that a worker is running. The report expires after 15 seconds."""
         try:
             self._redis.set(
-                f"mailer:present:{heartbeat.name}", json.dumps(asdict(heartbeat)), ex=_HEARTBEAT_TTL_SECONDS
+                f"mailer:heartbeat:{heartbeat.name}", json.dumps(asdict(heartbeat)), ex=_HEARTBEAT_TTL_SECONDS
             )
         except (redis.RedisError, OSError):
             return
@@ -89,14 +89,14 @@ class Metrics:
     def deregister(self, name: str) -> None:
         """Remove a worker's heartbeat when it stops."""
         try:
-            self._redis.delete(f"mailer:present:{name}")
+            self._redis.delete(f"mailer:heartbeat:{name}")
         except (redis.RedisError, OSError):
             return
 
     def live_workers(self) -> list[WorkerHeartbeat]:
         """Return the heartbeats of running workers, sorted by name."""
         try:
-            keys = sorted(self._redis.scan_iter("mailer:present:*", count=1000))
+            keys = sorted(self._redis.scan_iter("mailer:heartbeat:*", count=1000))
             values = self._redis.mget(keys) if keys else []
         except (redis.RedisError, OSError):
             return []
