@@ -311,7 +311,7 @@ def test_page_shows_and_erases_data(
             ("Depuis", "1er février 2026, 05:00"),
             ("Origine", "the telephone"),
             ("Objet", "Un courriel n’a pas pu être remis"),
-            ("Objet", "Voir et modifier mes choix"),
+            ("Objet", "Gérer mon abonnement"),
         ):
             assert re.search(rf"<dt>{label}</dt>\s*<dd><bdi>{value}</bdi>", french), label
         file = client.get(own + "/data.json")
