@@ -194,6 +194,7 @@ class Container:
                 relay.weight,
                 relay.rate,
                 WarmUp(**relay.warm_up.model_dump()) if relay.warm_up else None,
+                f"[{relay.host}]:{relay.port}" if ":" in relay.host else f"{relay.host}:{relay.port}",
             )
             for relay in self.relays
         ]

@@ -73,6 +73,7 @@ PAUSE_REASON_LABELS = {
     PauseReason.render_error: "an edition cannot be rendered",
     PauseReason.content_rejected: "the relay refuses the message",
     PauseReason.sender_rejected: "the relay refuses the sender address",
+    PauseReason.first_refused: "the first deliveries were all refused",
 }
 
 FREQUENCY_LABELS = {Frequency.each: "each issue", Frequency.monthly: "once a month"}

@@ -11,6 +11,8 @@ final                  2yz                         accepted  RFC 5321 4.2.5
 mail … data            1yz 2yz 3yz, not a code     retry     out of step; message was not sent
 final                  1yz 3yz, not a code         unknown   out of step after the final dot
 rcpt … final           4yz with X.2.2              soft      mailbox full (RFC 3463 3.3)
+mail                   4yz                         relay     the relay's own state: no reader was named
+                                                   busy
 any                    4yz                         retry     RFC 5321 4.2.1, greylisting included
 mail                   530 534 535 538             relay     our session lacks TLS or a login (RFC 3207,
                                                              RFC 4954 6): no reader was named
@@ -19,6 +21,13 @@ rcpt … final           5.1.7 5.1.8                 sender    our sender's addr
                                                              some say so only where readers are named
 rcpt … final           554, and the text says that sender    Amazon SES
                        an address is not verified
+rcpt … final           550 551 553 554, and the    relay     it does not relay for us: seldom one reader's
+                       text says that relaying     refused   fault (see mailer.domain.decisions)
+                       is denied
+mail                   5.5.X, or 500 502 503 504   relay     our session is at fault (RFC 3463 3.6);
+                       without such a code                   501 is about our sender
+rcpt … final           5.5.X, or 500 to 504        relay     the same
+                       without such a code         refused
 rcpt … final           5.1.1 5.1.2 5.1.3 5.1.6     hard      the address is bad, moved or disabled
                        5.1.10 5.2.1 5.4.4                    (RFC 3463 3.2, 3.3, 3.5; RFC 7505: null MX)
 rcpt … final           5.1.351                     hard      Exchange Online: the remote server knows no such
@@ -100,6 +109,10 @@ class Outcome(StrEnum):
     """Final dot sent, no reply: the delivery is uncertain. Never retry automatically."""
     RELAY_UNAVAILABLE = "relay"
     """The relay cannot be used. Nothing was transferred, and no attempt is counted."""
+    RELAY_BUSY = "relay busy"
+    """A 4yz reply before any recipient was named: slow the relay down, count no attempt."""
+    RELAY_REFUSED = "relay refused"
+    """Refused for a reason that seldom concerns one recipient: no permission to relay, or a protocol error."""
     NOT_SENT = "withheld"
     """Not sent by our own decision: no longer allowed, or cancelled."""
 
@@ -131,6 +144,8 @@ _WORD = re.compile(r"[^\s<>\"']+")
 _SESSION_STAGES = frozenset({Stage.CONNECT, Stage.GREETING, Stage.EHLO, Stage.STARTTLS, Stage.AUTH})
 _SESSION_REFUSAL_CODES = frozenset({530, 534, 535, 538})
 _MAILBOX_REFUSAL_CODES = frozenset({550, 551, 553})
+_RELAYING_DENIED_CODES = frozenset({550, 551, 553, 554})
+_PROTOCOL_ERROR_CODES = frozenset({500, 501, 502, 503, 504})
 
 _OUTCOME_BY_DETAIL = {
     "1.7": Outcome.SENDER_REJECTED,
@@ -149,7 +164,7 @@ _OUTCOME_BY_DETAIL = {
     "6.8": Outcome.REJECTED,
     "6.9": Outcome.REJECTED,
 }
-_OUTCOME_BY_SUBJECT = {"6": Outcome.CONTENT_REJECTED, "7": Outcome.POLICY}
+_OUTCOME_BY_SUBJECT = {"5": Outcome.RELAY_REFUSED, "6": Outcome.CONTENT_REJECTED, "7": Outcome.POLICY}
 
 _ENHANCED_CODE = re.compile(r"[45]\.(?!0\.0$)\d{1,3}\.\d{1,3}", re.ASCII)
 _CODE_IN_TEXT = re.compile(r"(?<![\d.])[45]\.\d{1,3}\.\d{1,3}(?!\.?\d)", re.ASCII)
@@ -178,6 +193,11 @@ _SAYS_NO_ACCOUNT = re.compile(
     r"\buser (?:does not|doesn't) have an? (?:\S{1,255} )?account\b|\baccount has been (?:disabled|discontinued)\b",
     re.IGNORECASE,
 )
+_SAYS_RELAYING_DENIED = re.compile(
+    r"\brelay(?:ing)? (?:access )?(?:is )?(?:denied|not (?:permitted|allowed)|prohibited|disabled)"
+    r"|\b(?:unable|not (?:permitted|allowed)|refus\w+) to relay\b|\bdo(?:es)? not relay\b|\brcpthosts\b",
+    re.IGNORECASE,
+)
 _SAYS_NOT_VERIFIED = re.compile(r"\baddress is not verified\b", re.IGNORECASE)
 _SAYS_FULL = re.compile(r"quota|\bfull\b|storage", re.IGNORECASE)
 _SAYS_IN_NOTICE = re.compile(
@@ -204,7 +224,9 @@ def classify(reply: Reply, stage: Stage) -> Outcome:
 
 
 def _transient(detail: str, stage: Stage) -> Outcome:
-    return Outcome.MAILBOX_FULL if detail == "2.2" and stage is not Stage.MAIL else Outcome.DEFERRED
+    if stage is Stage.MAIL:
+        return Outcome.RELAY_BUSY
+    return Outcome.MAILBOX_FULL if detail == "2.2" else Outcome.DEFERRED
 
 
 def enhanced_codes(text: str) -> list[str]:
@@ -257,7 +279,13 @@ def _permanent_by_code(reply: Reply, stage: Stage) -> Outcome:
         return Outcome.RELAY_UNAVAILABLE
     if reply.code == 554 and _SAYS_NOT_VERIFIED.search(reply.text):
         return Outcome.SENDER_REJECTED
-    if not _ENHANCED_CODE.fullmatch(reply.enhanced):
+    if stage is not Stage.MAIL and reply.code in _RELAYING_DENIED_CODES and _SAYS_RELAYING_DENIED.search(reply.text):
+        return Outcome.RELAY_REFUSED
+    has_enhanced = _ENHANCED_CODE.fullmatch(reply.enhanced) is not None
+    protocol_error = reply.enhanced.startswith("5.5.") if has_enhanced else reply.code in _PROTOCOL_ERROR_CODES
+    if stage is Stage.MAIL and protocol_error and reply.code != 501:
+        return Outcome.RELAY_UNAVAILABLE
+    if not has_enhanced:
         return _permanent_without_enhanced(reply, stage)
     return _outcome_of_code(reply.enhanced, reply.text, stage)
 
@@ -281,6 +309,8 @@ def _permanent_without_enhanced(reply: Reply, stage: Stage) -> Outcome:
     at_rcpt = stage is Stage.RCPT
     if stage is Stage.MAIL and reply.code != 552:
         return Outcome.SENDER_REJECTED
+    if reply.code in _PROTOCOL_ERROR_CODES:
+        return Outcome.RELAY_REFUSED
     if reply.code in _MAILBOX_REFUSAL_CODES:
         if _SAYS_POLICY.search(reply.text):
             return Outcome.POLICY

@@ -16,6 +16,8 @@ class RelayRoute:
     rate: float = 0.0
     """Messages a second; 0 for no limit."""
     warm_up: WarmUp | None = None
+    address: str = ""
+    """``host:port``, for ops."""
 
 
 def by_weight(routes: Sequence[RelayRoute], blocked: Collection[str], sent: Mapping[str, float]) -> list[RelayRoute]:

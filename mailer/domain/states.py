@@ -88,6 +88,8 @@ class PauseReason(StrEnum):
     """The relay refuses the message itself."""
     sender_rejected = "sender_rejected"
     """The relay refuses our sender address."""
+    first_refused = "first_refused"
+    """The first deliveries were all refused for good, whatever the replies."""
 
 
 class IssueEventKind(StrEnum):

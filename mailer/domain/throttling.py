@@ -117,8 +117,8 @@ class ThrottleState:
         return self.close() if self.is_half_open(now) else self
 
     def close(self) -> "ThrottleState":
-        """Close the breaker."""
-        return replace(self, open_until=None, trips=0, probe_lease_until=None, manual=False)
+        """Close the breaker. A rate that is still slowed down stays so, but why the breaker was open is over."""
+        return replace(self, open_until=None, trips=0, probe_lease_until=None, manual=False, reason="")
 
     def endpoint_state(self, now: datetime) -> EndpointState:
         if self.is_open(now):

@@ -69,6 +69,8 @@ class Batch(Base):
     failed: Mapped[int] = mapped_column(default=0)
     skipped: Mapped[int] = mapped_column(default=0)
     uncertain: Mapped[int] = mapped_column(default=0)
+    progressed_at: Mapped[datetime | None]
+    """When one of its deliveries was last finished."""
 
     __table_args__ = (
         Index("ix_batch_issue_id", "issue_id", "first_subscriber_id"),
@@ -90,6 +92,8 @@ class Delivery(Base):
     state: Mapped[DeliveryState] = mapped_column(enum_of(DeliveryState, "delivery_state"))
     skip_reason: Mapped[SkipReason | None] = mapped_column(enum_of(SkipReason, "skip_reason"))
     attempts: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    policy_refusals: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    """Attempts that were refused by policy: after some of them the delivery has failed."""
     last_reply: Mapped[str | None]
     """The relay's last reply, such as ``250 2.0.0 Ok``, or the reply quoted in a bounce."""
     relay: Mapped[str | None]

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, func, text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, SmallInteger, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from mailer.domain.consents import ConsentChannel
@@ -70,6 +70,7 @@ class TransactionalEmail(Base):
     due_at: Mapped[datetime] = mapped_column(server_default=func.now())
     lease_until: Mapped[datetime | None]
     attempts: Mapped[int] = mapped_column(default=0)
+    policy_refusals: Mapped[int] = mapped_column(SmallInteger, server_default="0")
     sent_at: Mapped[datetime | None]
     given_up_at: Mapped[datetime | None]
     last_reply: Mapped[str] = mapped_column(default="")

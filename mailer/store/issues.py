@@ -116,6 +116,12 @@ def log(session: Session, issue: int, actor: str, kind: IssueEventKind, detail: 
     session.add(IssueEvent(issue_id=issue, actor=actor, kind=kind, detail=detail))
 
 
+def has_event(session: Session, issue: int, kind: IssueEventKind) -> bool:
+    """Return whether this ever happened to an issue."""
+    query = select(IssueEvent.id).where(IssueEvent.issue_id == issue, IssueEvent.kind == kind)
+    return session.scalar(select(query.exists())) or False
+
+
 def events(session: Session, issue: int) -> list[IssueEvent]:
     return list(session.scalars(select(IssueEvent).where(IssueEvent.issue_id == issue).order_by(IssueEvent.id)))
 

@@ -23,6 +23,7 @@ class DueDelivery(NamedTuple):
     edition: int
     attempts: int
     """Including the attempt about to be made."""
+    policy_refusals: int
     address: str
     name: str
     text_only: bool
@@ -40,6 +41,7 @@ class DeliveryUpdate(NamedTuple):
     """Set if the address is invalid."""
     attempted: bool = True
     """False if the relay never saw the message; the attempt is then not counted."""
+    policy_refused: bool = False
 
 
 _DUE = """
@@ -85,7 +87,7 @@ SET state = (CASE WHEN due.skip_reason IS NULL THEN 'sending' ELSE 'skipped' END
     finished_at = CASE WHEN due.skip_reason IS NOT NULL THEN clock_timestamp() END
 FROM due
 WHERE d.issue_id = %(issue)s AND d.subscriber_id = due.subscriber_id AND d.state = 'pending'
-RETURNING d.subscriber_id, d.edition_id, d.attempts, due.address, due.name, due.text_only, d.skip_reason
+RETURNING d.subscriber_id, d.edition_id, d.attempts, d.policy_refusals, due.address, due.name, due.text_only, d.skip_reason
 """
 _RESERVE_ANY = _RESERVE.format(picked=_DUE, reason=_SKIP_REASON, readers=_SUBSCRIBER_JOINS)
 _RESERVE_WITHIN_QUOTAS = _RESERVE.format(picked=_DUE_WITHIN_QUOTAS, reason=_SKIP_REASON, readers=_SUBSCRIBER_JOINS)
@@ -152,7 +154,7 @@ def reserve(
         execute_driver_sql(session, _RESERVE_ANY if quotas is None else _RESERVE_WITHIN_QUOTAS, values),
         key=itemgetter(0),
     )
-    reserved = [DueDelivery(*row[:6]) for row in rows if row[6] is None]
+    reserved = [DueDelivery(*row[:7]) for row in rows if row[7] is None]
     skipped = len(rows) - len(reserved)
     if skipped:
         _add_to_counts(session, claim, skipped=skipped)
@@ -185,7 +187,7 @@ WITH done AS (
       AND d.state = 'sending' AND d.epoch = %(epoch)s
     RETURNING 1
 )
-UPDATE batch SET sent = sent + (SELECT count(*) FROM done) WHERE id = %(batch)s
+UPDATE batch SET sent = sent + (SELECT count(*) FROM done), progressed_at = %(at)s WHERE id = %(batch)s
 RETURNING (SELECT count(*) FROM done)
 """
 
@@ -195,6 +197,7 @@ SET state = v.state::delivery_state, last_reply = coalesce(nullif(v.reply, ''), 
     relay = coalesce(:relay, d.relay),
     due_at = coalesce(v.due_at, d.due_at),
     attempts = d.attempts - v.back,
+    policy_refusals = d.policy_refusals + v.policy_refused::int,
     finished_at = CASE WHEN v.state <> 'pending' THEN v.at END,
     resolution = CASE WHEN v.back = 1 THEN d.resolution END,
     resolution_source = CASE WHEN v.back = 1 THEN d.resolution_source END,
@@ -202,8 +205,8 @@ SET state = v.state::delivery_state, last_reply = coalesce(nullif(v.reply, ''), 
     resolution_note = CASE WHEN v.back = 1 THEN d.resolution_note END
 FROM unnest(
     CAST(:subscribers AS bigint[]), CAST(:states AS text[]), CAST(:replies AS text[]),
-    CAST(:dues AS timestamptz[]), CAST(:backs AS int[]), CAST(:ats AS timestamptz[])
-) AS v(subscriber_id, state, reply, due_at, back, at)
+    CAST(:dues AS timestamptz[]), CAST(:backs AS int[]), CAST(:policies AS boolean[]), CAST(:ats AS timestamptz[])
+) AS v(subscriber_id, state, reply, due_at, back, policy_refused, at)
 WHERE d.issue_id = :issue AND d.subscriber_id = v.subscriber_id AND d.subscriber_id BETWEEN :first AND :last
   AND d.state = 'sending' AND d.epoch = :epoch
 RETURNING v.state
@@ -276,6 +279,7 @@ def _record_others(
             "replies": [v.reply[:_MAX_REPLY_CHARS] for v in updates],
             "dues": [v.due_at for v in updates],
             "backs": [0 if v.attempted else 1 for v in updates],
+            "policies": [v.policy_refused for v in updates],
             "ats": [at] * len(updates),
             "relay": relay,
         },
@@ -287,11 +291,20 @@ def _record_others(
 def _add_to_counts(session: Session, claim: Claim, failed: int = 0, skipped: int = 0, uncertain: int = 0) -> None:
     query = """
         UPDATE batch SET failed = failed + :failed, skipped = skipped + :skipped,
-            uncertain = uncertain + :uncertain
+            uncertain = uncertain + :uncertain,
+            progressed_at = CASE WHEN :finished > 0 THEN clock_timestamp() ELSE progressed_at END
         WHERE id = :batch
     """
     values = {"batch": claim.batch, "failed": failed, "skipped": skipped, "uncertain": uncertain}
+    values["finished"] = failed + skipped + uncertain
     session.execute(text(query), values)
+
+
+def count_sent_and_failed(session: Session, issue: int) -> tuple[int, int]:
+    """Return how many deliveries of an issue were sent, and how many failed."""
+    query = "SELECT coalesce(sum(sent), 0)::bigint, coalesce(sum(failed), 0)::bigint FROM batch WHERE issue_id = :issue"
+    sent, failed = session.execute(text(query), {"issue": issue}).one()
+    return sent, failed
 
 
 def in_flight(session: Session, claim: Claim) -> list[tuple[int, int]]:

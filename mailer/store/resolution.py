@@ -42,6 +42,7 @@ WITH edges AS ({BATCH_BOUNDARIES}), moved AS (
         finished_at = CASE WHEN :to = 'pending' THEN NULL ELSE CAST(:now AS timestamptz) END,
         attempts = CASE WHEN :to <> 'pending' THEN greatest(d.attempts, 1) WHEN was.state = 'failed' THEN 0
             ELSE d.attempts END,
+        policy_refusals = CASE WHEN was.state = 'failed' THEN 0 ELSE d.policy_refusals END,
         resends = d.resends + CASE WHEN :to = 'pending' AND was.state = 'uncertain' THEN 1 ELSE 0 END
     FROM (
         SELECT subscriber_id, state FROM delivery

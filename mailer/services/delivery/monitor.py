@@ -19,8 +19,11 @@ from mailer.store.database import Database, Session
 from mailer.store.deliveries import DeliveryCounts
 from mailer.store.queues import QueueDepth
 
-_DEFERRED = (Outcome.DEFERRED, Outcome.MAILBOX_FULL, Outcome.POLICY)
+_DEFERRED_BY_RELAY = (Outcome.RELAY_BUSY, Outcome.RELAY_REFUSED)
+_DEFERRED = (*_DEFERRED_BY_RELAY, Outcome.DEFERRED, Outcome.MAILBOX_FULL, Outcome.POLICY)
 _MAX_PROVIDERS = 15
+STALLED_AFTER = timedelta(minutes=1)
+"""Without a finished delivery, while some are due, before an issue counts as stalled."""
 
 
 class EndpointNotFound(LookupError):
@@ -58,6 +61,8 @@ class EndpointStatus:
     state: EndpointState
     open_until: datetime | None
     reason: str
+    address: str = ""
+    """A relay's host and port."""
     warm_up: tuple[int, int] | None = None
     """Messages sent today, and the limit for today."""
 
@@ -76,6 +81,8 @@ class ActiveIssue:
     """Who paused it; empty unless it is paused."""
     pause_reason: PauseReason | None
     pause_detail: str
+    stalled_since: datetime | None
+    """When something was last sent, if deliveries are due and none has been sent for a minute."""
     scheduled_at: datetime | None
     """None once sending has started."""
 
@@ -130,8 +137,9 @@ def snapshot(
         sent_today = {
             route.relay: throttles.daily_sent(session, route.relay, now.date()) for route in routes if route.warm_up
         }
+        stalled = queues.stalled_issues(session, now - STALLED_AFTER)
         active_issues = [
-            _active_issue(session, row)
+            _active_issue(session, row, stalled)
             for row in issues.in_state(session, (IssueState.scheduled, IssueState.sending, IssueState.paused))
         ]
         uncertain = queues.count_uncertain(session)
@@ -147,7 +155,8 @@ def snapshot(
         if passage.outcome in (Outcome.NOT_SENT, Outcome.RELAY_UNAVAILABLE):
             continue
         sent_rates[passage.queue] += rate  # type: ignore[assignment]
-        for endpoint in ((ThrottleScope.relay, passage.relay), (ThrottleScope.provider, passage.provider)):
+        endpoints = [(ThrottleScope.relay, passage.relay), (ThrottleScope.provider, passage.provider)]
+        for endpoint in endpoints[:1] if passage.outcome in _DEFERRED_BY_RELAY else endpoints:
             rates[endpoint] += rate  # type: ignore[assignment]
             if passage.outcome in _DEFERRED:
                 deferrals[endpoint] += rate  # type: ignore[assignment]
@@ -193,6 +202,7 @@ def snapshot(
         relays=[
             replace(
                 line(ThrottleScope.relay, route.relay, route.rate),
+                address=route.address,
                 warm_up=(sent_today[route.relay], route.warm_up.limit_on(now.date())) if route.warm_up else None,
             )
             for route in routes
@@ -211,7 +221,7 @@ def snapshot(
     )
 
 
-def _active_issue(session: Session, row: Issue) -> ActiveIssue:
+def _active_issue(session: Session, row: Issue, stalled: Mapping[int, datetime]) -> ActiveIssue:
     pause = issues.last_pause(session, row.id) if row.state is IssueState.paused else None
     return ActiveIssue(
         row.id,
@@ -223,6 +233,7 @@ def _active_issue(session: Session, row: Issue) -> ActiveIssue:
         pause.actor if pause else "",
         row.pause_reason if pause else None,
         pause.detail if pause else "",
+        stalled.get(row.id),
         row.scheduled_at if row.state is IssueState.scheduled else None,
     )
 

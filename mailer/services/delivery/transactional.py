@@ -13,7 +13,7 @@ from email.utils import format_datetime
 from functools import partial
 
 from mailer.domain.content import Theme, TransactionalContent
-from mailer.domain.decisions import decide
+from mailer.domain.decisions import attribute_refusals, decide
 from mailer.domain.email_addresses import masked, to_smtp
 from mailer.domain.headers import TransactionalHeaders, transactional_headers
 from mailer.domain.locales import direction
@@ -151,6 +151,7 @@ class TransactionalSender:
     ) -> None:
         by_id = {context.email.id: context for context in contexts}
         with self.database.transaction() as session:
+            results = attribute_refusals(results, probing=False)
             for result in results:
                 self._record_result(session, by_id[int(str(result.key))], result, now)
             _update_breaker(session, relay, results, now)
@@ -159,9 +160,20 @@ class TransactionalSender:
         self, session: Session, context: TransactionalContext, result: TransferResult, now: datetime
     ) -> None:
         email, limits = context.email, self.limits
-        decision = decide(result, email.attempts, now, limits.retry_interval, limits.queue_lifetime, random.Random())
+        decision = decide(
+            result,
+            email.attempts,
+            email.policy_refusals,
+            now,
+            limits.retry_interval,
+            limits.queue_lifetime,
+            random.Random(),
+        )
         reply = decision.reply[:500]
-        record = partial(transactional.record_result, session, email.id, last_reply=reply)
+        policy_refusals = email.policy_refusals + decision.policy_refused
+        record = partial(
+            transactional.record_result, session, email.id, last_reply=reply, policy_refusals=policy_refusals
+        )
         if decision.state is DeliveryState.sent:
             record(sent_at=now)
         elif decision.state is DeliveryState.failed:
@@ -222,7 +234,9 @@ class TransactionalSender:
 
 def _update_breaker(session: Session, relay: str, results: Sequence[TransferResult], now: datetime) -> None:
     """Open the breaker of a relay that cannot be used, and close it when it answers again."""
-    failure = next((result for result in results if result.outcome is Outcome.RELAY_UNAVAILABLE), None)
+    of_relay = [result for result in results if result.outcome in (Outcome.RELAY_UNAVAILABLE, Outcome.RELAY_BUSY)]
+    only_busy = all(result.outcome is Outcome.RELAY_BUSY for result in of_relay)
+    failure = None if only_busy and len(of_relay) < len(results) else next(iter(of_relay), None)
     throttle = throttles.load_all(session).get((ThrottleScope.relay, relay))
     if failure:
         reason = redact_addresses(str(failure.reply) if failure.reply else failure.detail)

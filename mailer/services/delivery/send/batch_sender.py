@@ -11,7 +11,8 @@ from typing import TypeVar
 
 from mailer.domain.labels import PAUSE_REASON_LABELS
 from mailer.domain.ports import Journal
-from mailer.domain.states import IssueState, PauseReason
+from mailer.domain.outcomes import redact_addresses
+from mailer.domain.states import DeliveryState, IssueEventKind, IssueState, PauseReason
 from mailer.domain.transfer import Envelope
 from mailer.services.delivery.send.chunk import Chunk, ChunkResult, Reservation, collect, reserve, submit
 from mailer.services.delivery.send.context import SendContext
@@ -178,6 +179,19 @@ class BatchSender:
         unused = sum(not update.attempted for update in result.updates)
         shaper.relays.count_warm_up(session, route, -unused, result.chunk.day)
         shaper.apply_feedback(session, result.stats, now)
+        failed = [update for update in result.updates if update.state is DeliveryState.failed]
+        if failed and not self.pause_reason and self._all_refused(session):
+            self.pause_reason, self.pause_detail = PauseReason.first_refused, redact_addresses(failed[-1].reply)
+            self.draining = True
+
+    def _all_refused(self, session: Session) -> bool:
+        """Return whether the issue's first deliveries all failed, and nobody has looked at that and resumed it."""
+        sent, failed = ledger.count_sent_and_failed(session, self.claim.issue)
+        return (
+            not sent
+            and failed >= self.context.limits.initial_refusals
+            and not issues.has_event(session, self.claim.issue, IssueEventKind.resumed)
+        )
 
     def _release_batch(self, session: Session) -> None:
         if batches.renew_lease(session, self.claim, self.context.limits.lease) is None:

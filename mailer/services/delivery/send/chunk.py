@@ -8,13 +8,14 @@ from email.utils import format_datetime
 from typing import cast
 
 from mailer.domain import headers
-from mailer.domain.decisions import decide
+from mailer.domain.decisions import attribute_refusals, decide
 from mailer.domain.email_addresses import to_smtp
 from mailer.domain.message import CompiledMessage, mailbox
 from mailer.domain.outcomes import Outcome, redact_addresses
 from mailer.domain.ports import Journal, MaySend, SubscriberSlots, TransferReport
 from mailer.domain.relay_routes import RelayRoute
 from mailer.domain.states import DeliveryState, PauseReason
+from mailer.domain.throttling import ThrottleScope
 from mailer.domain.transfer import Envelope
 from mailer.domain.urls import TokenPrefix
 from mailer.services.delivery.send.context import SendContext
@@ -56,6 +57,8 @@ class Chunk:
     """On the monotonic clock."""
     day: date
     """On which it was reserved: a relay's warm-up counts by days."""
+    probing_relay: bool
+    """Whether it tries a relay that could not be used before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +133,7 @@ def submit(
         transfer,
         context.clock.monotonic(),
         now.date(),
+        (ThrottleScope.relay, permit.route.relay) in permit.probes,
     )
 
 
@@ -176,20 +180,30 @@ def collect(context: SendContext, chunk: Chunk, report: TransferReport) -> Chunk
     now = context.clock.now()
     seconds = max(context.clock.monotonic() - chunk.submitted_at, _MIN_TRANSFER_SECONDS)
     context.chunk_size.adapt(len(chunk.deliveries), seconds)
-    attempts = {delivery.subscriber: delivery.attempts for delivery in chunk.deliveries}
+    by_subscriber = {delivery.subscriber: delivery for delivery in chunk.deliveries}
     limits = context.limits
     updates = list(chunk.unsent)
     relay_unavailable = False
     pause_reason: PauseReason | None = None
     pause_detail = ""
-    for result in report.results:
+    results = attribute_refusals(report.results, chunk.probing_relay)
+    for result in results:
         subscriber = cast(int, result.key)
         if result.outcome in (Outcome.CONTENT_REJECTED, Outcome.SENDER_REJECTED):
             rejected = result.outcome is Outcome.SENDER_REJECTED
             pause_reason = PauseReason.sender_rejected if rejected else PauseReason.content_rejected
             pause_detail = redact_addresses(str(result.reply))
         relay_unavailable |= result.outcome is Outcome.RELAY_UNAVAILABLE
-        decision = decide(result, attempts[subscriber], now, limits.min_backoff, limits.queue_lifetime, context.rng)
+        delivery = by_subscriber[subscriber]
+        decision = decide(
+            result,
+            delivery.attempts,
+            delivery.policy_refusals,
+            now,
+            limits.min_backoff,
+            limits.queue_lifetime,
+            context.rng,
+        )
         updates.append(DeliveryUpdate(subscriber, *decision))
-    stats = summarize(chunk.route.relay, chunk.deliveries, chunk.providers, report.results, seconds)
+    stats = summarize(chunk.route.relay, chunk.deliveries, chunk.providers, results, seconds)
     return ChunkResult(chunk, updates, stats, report.error is not None, relay_unavailable, pause_reason, pause_detail)

@@ -20,6 +20,8 @@ class SendLimits:
     """Until the second attempt of a delivery that was deferred."""
     queue_lifetime: timedelta
     """After so much waiting a delivery that was only ever deferred has failed."""
+    initial_refusals: int = 20
+    """An issue's first deliveries that are all refused for good before it is paused."""
     max_chunks_in_flight: int = 2
     control_poll_seconds: float = 0.5
     """Between two looks, while a chunk is with the relay, whether the issue was stopped."""

@@ -89,16 +89,17 @@ class Breakers:
     def _apply_to_relay(self, session: Session, stats: ChunkStats, now: datetime) -> bool:
         outcomes: Counter[str] = sum(stats.outcomes.values(), Counter())
         half_open = self._is_half_open(ThrottleScope.relay, stats.relay, now)
+        busy = outcomes[Outcome.RELAY_BUSY]
         silent = half_open and not stats.answered and (outcomes[Outcome.UNKNOWN] or outcomes[Outcome.DEFERRED])
         reason = stats.last_replies.get("", "")
         update = partial(self._update, session, ThrottleScope.relay, stats.relay)
         changed = False
-        if outcomes[Outcome.RELAY_UNAVAILABLE] or silent:
+        if outcomes[Outcome.RELAY_UNAVAILABLE] or silent or (busy and not stats.answered):
             trip = partial(ThrottleState.trip, now=now, reason=reason, long_backoff=outcomes[Outcome.UNKNOWN] > 0)
             changed = update(trip, "cannot be used")
         elif half_open and stats.answered:
             changed = update(partial(ThrottleState.recover, now=now), "works again")
-        if asks_to_slow_down(outcomes, stats.closing_replies):
+        if asks_to_slow_down(outcomes, max(stats.closing_replies, busy)):
             changed |= update(
                 self._slow_down(ThrottleScope.relay, stats.relay, stats, outcomes, reason, now),
                 "asks for less",
@@ -168,5 +169,6 @@ class Breakers:
         before, after = throttles.update(session, scope, name, transition)
         if after == before:
             return False
-        _log.warning("The %s %s %s%s", scope.value, name, event, f": {after.reason}" if after.reason else ".")
+        reason = "" if after.open_until is None and before.open_until else after.reason
+        _log.warning("The %s %s %s%s", scope.value, name, event, f": {reason}" if reason else ".")
         return True

@@ -11,6 +11,7 @@ from mailer.store.ledger import DueDelivery
 _SLOWDOWN_CODES = frozenset({421, 450, 451, 452, 454})
 """Replies that may ask for fewer messages."""
 _CLOSING_CODE = 421
+_OUTCOMES_OF_RELAY = frozenset({Outcome.RELAY_UNAVAILABLE, Outcome.RELAY_BUSY})
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +22,11 @@ class ChunkStats:
     slowdown_replies: Mapping[str, int]
     """By provider: replies that may ask for fewer messages."""
     policy_refusals: Mapping[str, int]
-    """By provider: first attempts refused for policy. Later ones only repeat what was reply of one mailbox."""
+    """By provider: deliveries refused by policy for the first time. Later refusals of them only repeat that."""
     closing_replies: int
     """421 alone, which is about the relay's own state."""
     answered: int
-    """Messages that the relay replied to, in whatever way."""
+    """Messages that the relay accepted or refused, rather than asked to wait or could not take at all."""
     seconds: float
     """From handing the chunk to the relay to its last reply."""
     last_replies: Mapping[str, str]
@@ -51,20 +52,22 @@ def summarize(
         counts = Counter(providers)
         outcomes = {name: Counter({accepted: count}) for name, count in counts.items()}
         return ChunkStats(relay, outcomes, slowdowns, refused, closing, len(results), seconds, last_replies)
-    by_subscriber = {one.subscriber: (name, one.attempts) for one, name in zip(deliveries, providers, strict=True)}
+    by_subscriber = {
+        one.subscriber: (name, one.policy_refusals) for one, name in zip(deliveries, providers, strict=True)
+    }
     for result in results:
         outcome = result.outcome
-        name, attempts = by_subscriber[result.key]  # type: ignore[index]
+        name, policy_refusals = by_subscriber[result.key]  # type: ignore[index]
         outcomes.setdefault(name, Counter())[outcome] += 1
         if outcome is Outcome.ACCEPTED:
             continue
         code = result.reply.code if result.reply else 0
         reply = redact_addresses(str(result.reply) if result.reply else result.detail)
         last_replies[name] = reply
-        if outcome is Outcome.RELAY_UNAVAILABLE or code in (0, _CLOSING_CODE):
+        if outcome in _OUTCOMES_OF_RELAY or code in (0, _CLOSING_CODE):
             last_replies[""] = reply
         slowdowns[name] += outcome is Outcome.DEFERRED and code in _SLOWDOWN_CODES
-        refused[name] += outcome is Outcome.POLICY and attempts == 1
+        refused[name] += outcome is Outcome.POLICY and not policy_refusals
         closing += code == _CLOSING_CODE
-    answered = sum(result.reply is not None and result.outcome is not Outcome.RELAY_UNAVAILABLE for result in results)
+    answered = sum(result.reply is not None and result.outcome not in _OUTCOMES_OF_RELAY for result in results)
     return ChunkStats(relay, outcomes, slowdowns, refused, closing, answered, seconds, last_replies)
