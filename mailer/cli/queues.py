@@ -162,6 +162,16 @@ def render(snapshot: QueueSnapshot, screen: Console | None = None) -> Renderable
 def _warnings(snapshot: QueueSnapshot) -> list[Text]:
     """Return what needs attention: errors in red, then warnings in yellow."""
     red, yellow = [], []
+    for issue in snapshot.issues:
+        if issue.stalled_since:
+            duration = format_duration((snapshot.at - issue.stalled_since).total_seconds())
+            red.append(f"Issue {issue.issue} has made no progress for {duration}, though deliveries are due.")
+    for relay in snapshot.relays:
+        name, reason = f"Relay {relay.name} ({relay.address})", f": {relay.reason}" if relay.reason else "."
+        if relay.state in (EndpointState.open, EndpointState.half_open):
+            red.append(f"{name} does not accept our mail{reason}")
+        elif relay.state is EndpointState.slowed:
+            yellow.append(f"{name} asked us to slow down{reason}")
     if not snapshot.redis_available:
         red.append("Redis does not answer: workers, rates and broker messages are unknown.")
     elif not snapshot.workers:

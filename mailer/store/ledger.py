@@ -87,7 +87,8 @@ SET state = (CASE WHEN due.skip_reason IS NULL THEN 'sending' ELSE 'skipped' END
     finished_at = CASE WHEN due.skip_reason IS NOT NULL THEN clock_timestamp() END
 FROM due
 WHERE d.issue_id = %(issue)s AND d.subscriber_id = due.subscriber_id AND d.state = 'pending'
-RETURNING d.subscriber_id, d.edition_id, d.attempts, d.policy_refusals, due.address, due.name, due.text_only, d.skip_reason
+RETURNING d.subscriber_id, d.edition_id, d.attempts, d.policy_refusals,
+    due.address, due.name, due.text_only, d.skip_reason
 """
 _RESERVE_ANY = _RESERVE.format(picked=_DUE, reason=_SKIP_REASON, readers=_SUBSCRIBER_JOINS)
 _RESERVE_WITHIN_QUOTAS = _RESERVE.format(picked=_DUE_WITHIN_QUOTAS, reason=_SKIP_REASON, readers=_SUBSCRIBER_JOINS)

@@ -128,25 +128,23 @@ def has_subscribers_at(session: Session, domain: str) -> bool:
 def stalled_issues(session: Session, since: datetime) -> dict[int, datetime]:
     """Return issue → time of its last progress, for issues with due work that made none after ``since``.
 
-    Progress is a finished delivery, the beginning of sending, or a resumption. A batch that a breaker or a rate limit
-    postponed counts as due if it was postponed before ``since``; one whose first delivery is due later does not.
+    Progress is a finished delivery, the beginning of sending, or a resumption.
     """
     query = """
-        SELECT i.id, greatest(i.ready_at, max(b.progressed_at), (
-            SELECT max(at) FROM issue_event WHERE issue_id = i.id AND kind = 'resumed'
-        )) AS last
-        FROM issue i JOIN batch b ON b.issue_id = i.id
-        WHERE i.state = 'sending' AND i.ready_at <= :since
-        GROUP BY i.id
-        HAVING greatest(i.ready_at, max(b.progressed_at)) <= :since AND bool_or(EXISTS (
-            SELECT FROM delivery d
-            WHERE b.state IN ('ready', 'sending') AND d.issue_id = b.issue_id
-              AND d.subscriber_id BETWEEN b.first_subscriber_id AND b.last_subscriber_id
+        WITH quiet AS MATERIALIZED (
+            SELECT i.id, greatest(i.ready_at, (SELECT max(progressed_at) FROM batch WHERE issue_id = i.id), (
+                SELECT max(at) FROM issue_event WHERE issue_id = i.id AND kind = 'resumed'
+            )) AS last
+            FROM issue i WHERE i.state = 'sending'
+        )
+        SELECT id, last FROM quiet WHERE last <= :since AND EXISTS (
+            SELECT FROM batch b JOIN delivery d ON d.issue_id = b.issue_id
+                AND d.subscriber_id BETWEEN b.first_subscriber_id AND b.last_subscriber_id
+            WHERE b.issue_id = quiet.id AND b.state IN ('ready', 'sending')
               AND (d.state = 'pending' AND d.due_at <= :since OR d.state = 'sending')
-        ))
+        )
     """
-    rows = session.execute(text(query), {"since": since})
-    return {row.id: row.last for row in rows if row.last <= since}
+    return {row.id: row.last for row in session.execute(text(query), {"since": since})}
 
 
 def count_uncertain(session: Session) -> dict[int, int]:

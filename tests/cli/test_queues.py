@@ -78,6 +78,7 @@ ALL_IS_WELL = QueueSnapshot(
             None,
             "",
             None,
+            None,
         )
     ],
     queues=[QueueStatus(name, 296, 1000, 3.0, 0.0, 20.0, 2) for name in QUEUES[1:]],
@@ -142,6 +143,32 @@ def test_small_screen_shows_the_most_important_rows_and_the_rest_as_a_count() ->
         ),
         ({"expired_leases": 1}, "1 batch has an expired lease; another worker will take over."),
         ({"uncertain": {3: 2}}, "2 deliveries of issue 3 uncertain: mailer deliveries list --issue 3"),
+        (
+            {"issues": [replace(ALL_IS_WELL.issues[0], stalled_since=AT - timedelta(minutes=5))]},
+            "Issue 1 has made no progress for 5 min, though deliveries are due.",
+        ),
+        (
+            {
+                "relays": [
+                    replace(
+                        ALL_IS_WELL.relays[0],
+                        state=EndpointState.open,
+                        address="smtp.example.org:587",
+                        reason="451 4.3.2 not now",
+                    ),
+                    ALL_IS_WELL.relays[0],
+                ]
+            },
+            "Relay relay (smtp.example.org:587) does not accept our mail: 451 4.3.2 not now",
+        ),
+        (
+            {
+                "relays": [
+                    replace(ALL_IS_WELL.relays[0], state=EndpointState.slowed, address="[::1]:25", reason="421 slowly")
+                ]
+            },
+            "Relay relay ([::1]:25) asked us to slow down: 421 slowly",
+        ),
         (
             {"relays": [replace(ALL_IS_WELL.relays[0], state=EndpointState.suspended)]},
             "No relay can be used: nothing is sent.",

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from mailer.domain.decisions import (
     Decision,
+    attribute_refusals,
     decide,
     decide_from_journal,
     jittered_backoff,
@@ -23,9 +24,11 @@ RETRY = timedelta(minutes=2)
 GIVE_UP = timedelta(days=4)
 
 
-def ruled(outcome: Outcome, reply: Reply | None = None, attempts: int = 1, detail: str = "") -> Decision:
+def ruled(
+    outcome: Outcome, reply: Reply | None = None, attempts: int = 1, detail: str = "", policy_refusals: int = 0
+) -> Decision:
     result = TransferResult(1, outcome, reply, Stage.FINAL, 0.0, detail)
-    return decide(result, attempts, NOW, RETRY, GIVE_UP, random.Random(1))
+    return decide(result, attempts, policy_refusals, NOW, RETRY, GIVE_UP, random.Random(1))
 
 
 @pytest.mark.parametrize(
@@ -41,6 +44,8 @@ def ruled(outcome: Outcome, reply: Reply | None = None, attempts: int = 1, detai
         (Outcome.POLICY, DeliveryState.pending, True),
         (Outcome.RELAY_UNAVAILABLE, DeliveryState.pending, False),
         (Outcome.NOT_SENT, DeliveryState.pending, False),
+        (Outcome.RELAY_BUSY, DeliveryState.pending, False),
+        (Outcome.RELAY_REFUSED, DeliveryState.pending, True),
     ],
 )
 def test_each_outcome_has_its_state(outcome: Outcome, state: DeliveryState, attempted: bool) -> None:
@@ -141,3 +146,34 @@ def test_a_journal_and_the_worker_agree_on_every_reply(code: int, enhanced: str)
         by_worker.state,
         by_worker.suppression_reason,
     )
+
+
+def refused(count: int, *others: Outcome) -> list[TransferResult]:
+    outcomes = [Outcome.RELAY_REFUSED] * count + list(others)
+    return [
+        TransferResult(n, outcome, Reply(554, "5.7.1", "Relay access denied"), Stage.RCPT, 0.0)
+        for n, outcome in enumerate(outcomes)
+    ]
+
+
+@given(st.integers(0, 9), st.lists(st.sampled_from(Outcome), max_size=4), st.booleans())
+def test_the_relay_is_at_fault_when_it_refuses_several_and_accepts_none(
+    count: int, others: list[Outcome], probing: bool
+) -> None:
+    total = count + others.count(Outcome.RELAY_REFUSED)
+    at_fault = total >= (1 if probing else 3) and Outcome.ACCEPTED not in others
+    results = refused(count, *others)
+    attributed = attribute_refusals(results, probing)
+    for before, after in zip(results, attributed, strict=True):
+        assert (after.key, after.reply, after.stage) == (before.key, before.reply, before.stage)
+        changed = before.outcome is Outcome.RELAY_REFUSED and at_fault
+        assert after.outcome is (Outcome.RELAY_UNAVAILABLE if changed else before.outcome)
+
+
+def test_only_refusals_by_policy_count_as_such() -> None:
+    policy = Reply(550, "5.7.1", "not today")
+    assert not ruled(Outcome.DEFERRED, Reply(450, "4.2.0", "greylisted")).policy_refused
+    after_greylisting = ruled(Outcome.POLICY, policy, attempts=3)
+    assert after_greylisting.state is DeliveryState.pending
+    assert after_greylisting.policy_refused
+    assert ruled(Outcome.POLICY, policy, attempts=5, policy_refusals=2).state is DeliveryState.failed

@@ -9,7 +9,7 @@ from mailer.adapters.smtp.batch import CANCELLED, BatchAbort, SmtpBatch, Transfe
 from mailer.adapters.smtp.connection import Connection
 from mailer.adapters.smtp.relay import Relay, Tls
 from mailer.adapters.smtp.session import RelayUnusable, open_session
-from mailer.domain.outcomes import Outcome, Stage
+from mailer.domain.outcomes import Outcome, Stage, classify
 from mailer.domain.transfer import Envelope, TransferObserver, TransferResult
 
 MAX_LOST_CONNECTIONS = 2
@@ -135,7 +135,8 @@ class Transport:
         if transfer.batch.abort_reason is not None:
             transfer.finish_aborted(transfer.batch.abort_reason)
         elif transfer.lost_connections >= MAX_LOST_CONNECTIONS:
-            transfer.finish(Outcome.DEFERRED, transfer.reply, stage, detail)
+            outcome = classify(transfer.reply, stage) if transfer.reply else Outcome.DEFERRED
+            transfer.finish(outcome, transfer.reply, stage, detail)
         else:
             self._requeued.append(transfer)
 

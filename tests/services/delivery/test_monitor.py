@@ -229,3 +229,28 @@ def test_snapshot_without_redis_shows_database_values(app: Container, issue: int
     ) == (False, [], [], None)
     assert (picture.relays[0].rate, picture.relays[0].deferral_rate) == (None, None)
     assert {queue.name: queue.outflow_rate for queue in picture.queues}["retry"] is None
+
+
+def stalled(app: Container, now: datetime) -> list[datetime | None]:
+    snapshot = monitor.snapshot(app.database, app.metrics, app.relay_routes, app.providers, now)
+    return [issue.stalled_since for issue in snapshot.issues]
+
+
+def test_issue_without_progress_is_stalled(app: Container, sink: SinkServer, issue: int) -> None:
+    now, later = datetime.now(UTC), datetime.now(UTC) + timedelta(minutes=5)
+    assert stalled(app, now) == [None], "it has just begun"
+    with app.database.transaction() as session:
+        ready_at = session.scalar(text("SELECT ready_at FROM issue"))
+    assert stalled(app, later) == [ready_at]
+    sink.behaviour.faults = [Fault("mail", "451 4.3.2 not now", 1.0)]
+    one_round(app)
+    assert stalled(app, later) == [ready_at], "an attempt is no progress"
+    sink.behaviour.faults = [Fault("rcpt", "450 4.2.1 busy", 1.0, "a.example")]
+    with app.database.transaction() as session:
+        session.execute(text("DELETE FROM throttle"))
+    due_now(app)
+    one_round(app)
+    assert stalled(app, later - timedelta(minutes=3)) == [None], "what is left is due later"
+    due_now(app)
+    (since,) = stalled(app, later)
+    assert since is not None and since > ready_at

@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from mailer.domain.labels import PAUSE_REASON_LABELS
-from mailer.domain.ports import Journal
 from mailer.domain.outcomes import redact_addresses
+from mailer.domain.ports import Journal
 from mailer.domain.states import DeliveryState, IssueEventKind, IssueState, PauseReason
 from mailer.domain.transfer import Envelope
 from mailer.services.delivery.send.chunk import Chunk, ChunkResult, Reservation, collect, reserve, submit
@@ -51,6 +51,8 @@ class BatchSender:
     """Those in flight, in the order in which they were submitted."""
     _no_longer_sendable: Collection[int] = ()
     """Subscribers in flight who must not be mailed any more since they were reserved."""
+    _any_sent: bool = False
+    """Whether a delivery of the issue is known to have been sent."""
     _waited_seconds: float = 0.0
     _provider_waits: dict[str, float] = field(default_factory=dict)
     """Providers whose limit was reached since the batch was scanned from its beginning, and the seconds until more
@@ -59,6 +61,7 @@ class BatchSender:
     def run(self) -> int:
         """Send what is due; return how many deliveries were handed over."""
         self.cursor = self.claim.first_subscriber_id
+        self._any_sent = self._transact(lambda session: ledger.count_sent_and_failed(session, self.claim.issue)[0] > 0)
         chunks = self._chunks
         ours, recorded, full = True, False, False
         try:
@@ -179,8 +182,9 @@ class BatchSender:
         unused = sum(not update.attempted for update in result.updates)
         shaper.relays.count_warm_up(session, route, -unused, result.chunk.day)
         shaper.apply_feedback(session, result.stats, now)
+        self._any_sent |= any(update.state is DeliveryState.sent for update in result.updates)
         failed = [update for update in result.updates if update.state is DeliveryState.failed]
-        if failed and not self.pause_reason and self._all_refused(session):
+        if failed and not self._any_sent and not self.pause_reason and self._all_refused(session):
             self.pause_reason, self.pause_detail = PauseReason.first_refused, redact_addresses(failed[-1].reply)
             self.draining = True
 
@@ -204,7 +208,10 @@ class BatchSender:
         batches.release(session, self.claim, self.not_before, as_retry=self.use_retry_queue)
 
     def _acquire_permit(self) -> SendPermit:
-        return self.context.traffic_shaper.acquire(self.claim.issue, self.context.chunk_size.current)
+        count = self.context.chunk_size.current
+        if not self._any_sent:  # a relay that refuses everything shall not refuse thousands
+            count = min(count, self.context.limits.initial_refusals)
+        return self.context.traffic_shaper.acquire(self.claim.issue, count)
 
     def _transact(self, work: Callable[[Session], T]) -> T:
         def once() -> T:

@@ -90,16 +90,17 @@ class Breakers:
         outcomes: Counter[str] = sum(stats.outcomes.values(), Counter())
         half_open = self._is_half_open(ThrottleScope.relay, stats.relay, now)
         busy = outcomes[Outcome.RELAY_BUSY]
+        only_busy = busy and not stats.answered
         silent = half_open and not stats.answered and (outcomes[Outcome.UNKNOWN] or outcomes[Outcome.DEFERRED])
         reason = stats.last_replies.get("", "")
         update = partial(self._update, session, ThrottleScope.relay, stats.relay)
         changed = False
-        if outcomes[Outcome.RELAY_UNAVAILABLE] or silent or (busy and not stats.answered):
+        if outcomes[Outcome.RELAY_UNAVAILABLE] or silent or only_busy:
             trip = partial(ThrottleState.trip, now=now, reason=reason, long_backoff=outcomes[Outcome.UNKNOWN] > 0)
             changed = update(trip, "cannot be used")
         elif half_open and stats.answered:
             changed = update(partial(ThrottleState.recover, now=now), "works again")
-        if asks_to_slow_down(outcomes, max(stats.closing_replies, busy)):
+        if not only_busy and asks_to_slow_down(outcomes, max(stats.closing_replies, busy)):
             changed |= update(
                 self._slow_down(ThrottleScope.relay, stats.relay, stats, outcomes, reason, now),
                 "asks for less",

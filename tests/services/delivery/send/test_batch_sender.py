@@ -34,7 +34,7 @@ from mailer.services.issues import report, schedule
 from mailer.services.issues.report import DeliveryCounts
 from mailer.services.subscribers import unsubscribe
 from mailer.settings import Settings
-from mailer.store import batches, ledger
+from mailer.store import batches, issues, ledger
 from mailer.store.batches import Claim
 from mailer.store.database import DatabaseDown
 from mailer.store.ledger import DeliveryUpdate
@@ -172,6 +172,27 @@ def test_a_bad_address_fails_and_is_suppressed(
         ("bounce", n, issue) for n in (1, 2, 3)
     ]
     assert report.status(app.database, issue, datetime.now(UTC)).state is IssueState.sent
+
+
+def test_an_issue_whose_first_deliveries_are_all_refused_is_paused_once(
+    app: Container, sink: SinkServer, ready: Callable[[int], int], send: Send
+) -> None:
+    limit = app.send_worker.context.limits.initial_refusals
+    issue = ready(10 * limit)
+    sink.behaviour.faults = [Fault("rcpt", "554 we do not like you", 1.0)]
+    send()
+    status = report.status(app.database, issue, datetime.now(UTC))
+    assert status.state is IssueState.paused
+    assert limit <= status.counts.failed < 10 * limit
+    with app.database.transaction() as session:
+        pause = issues.last_pause(session, issue)
+    assert pause is not None
+    assert (pause.actor, pause.detail) == ("mailer", "554 we do not like you")
+    assert query(app, "SELECT pause_reason::text FROM issue") == [("first_refused",)]
+
+    schedule.resume(app.database, issue, "ann")
+    send()
+    assert counts(app, issue).failed == 10 * limit, "somebody decided to go on"
 
 
 def test_a_policy_refusal_suppresses_nobody(

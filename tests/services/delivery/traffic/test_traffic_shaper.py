@@ -490,3 +490,94 @@ def test_issues_have_their_turn_beside_a_larger_one(app: Container, ready: Ready
     handed = dispatch.enqueue_due(app.database, datetime.now(UTC), timedelta(seconds=15), 4)
     mine = query(app, "SELECT id FROM batch WHERE issue_id = (SELECT min(id) FROM issue)")
     assert mine[0][0] in [batch for batch, _ in handed], "though all of the other's are due for longer"
+
+
+def untouched(app: Container) -> bool:
+    """Whether no delivery has an attempt behind it, and no receiving domain is held back."""
+    return query(app, "SELECT DISTINCT state::text, attempts FROM delivery") == [("pending", 0)] and not query(
+        app, "SELECT name FROM throttle WHERE scope = 'provider'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("stage", "reply"),
+    [
+        ("mail", "450 4.3.2 try later"),
+        ("mail", "451 4.3.0 local error in processing"),
+        ("mail", "421 4.7.0 too much mail"),
+        ("mail", "503 5.5.1 send HELO first"),
+        ("rcpt", "554 5.7.1 Relay access denied"),
+        ("rcpt", "504 5.5.2 Helo command rejected: need fully-qualified hostname"),
+        ("data", "500 command unrecognised"),
+    ],
+)
+def test_a_relay_that_refuses_everybody_is_the_relays_state(
+    app: Container, sink: SinkServer, ready: Ready, stage: str, reply: str
+) -> None:
+    issue = ready(a_example=20, example_org=20)
+    sink.behaviour.faults = [Fault(stage, reply, 1.0)]
+    one_round(app)
+    assert untouched(app), query(app, "SELECT state::text, attempts, count(*) FROM delivery GROUP BY 1, 2")
+    breaker = held(app, ThrottleScope.relay, "relay")
+    assert breaker is not None
+    assert breaker.is_open(datetime.now(UTC))
+    assert breaker.reason.endswith(reply)
+    assert query(app, "SELECT state::text FROM issue") == [("sending",)]
+
+    query(app, LATER)
+    app.traffic_shaper.throttles.expire()
+    due_now(app)
+    one_round(app)
+    assert untouched(app), "the trial counts for nobody either"
+
+    sink.behaviour.faults = []
+    query(app, LATER)
+    app.traffic_shaper.throttles.expire()
+    due_now(app)
+    send_all(app, issue)
+    assert counts(app, issue) == DeliveryCounts(candidates=40, sent=40)
+    assert held(app, ThrottleScope.relay, "relay") is None
+
+
+def test_a_relay_that_is_busy_now_and_then_is_slowed_down(app: Container, sink: SinkServer, ready: Ready) -> None:
+    issue = ready(example_org=60)
+    sink.behaviour.faults = [Fault("mail", "451 4.3.2 too many messages", 0.5)]
+    one_round(app)
+    throttle = held(app, ThrottleScope.relay, "relay")
+    assert throttle is not None
+    assert throttle.open_until is None
+    assert throttle.current_rate(datetime.now(UTC))
+    assert query(app, "SELECT max(attempts) FROM delivery WHERE state = 'pending'") == [(0,)]
+    assert not query(app, "SELECT name FROM throttle WHERE scope = 'provider'")
+    sink.behaviour.faults = []
+    query(app, "DELETE FROM throttle")
+    app.traffic_shaper.throttles.expire()
+    due_now(app)
+    send_all(app, issue)
+    assert counts(app, issue) == DeliveryCounts(candidates=60, sent=60)
+
+
+def test_two_greylistings_and_then_a_policy_refusal_fail_nobody(app: Container, sink: SinkServer, ready: Ready) -> None:
+    ready(example_org=10)
+    for reply in ("450 4.2.0 greylisted", "450 4.2.0 greylisted", "550 5.7.1 not today"):
+        sink.behaviour.faults = [Fault("rcpt", reply, 1.0)]
+        query(app, "DELETE FROM throttle")
+        app.traffic_shaper.throttles.expire()
+        due_now(app)
+        one_round(app)
+    assert query(app, "SELECT DISTINCT state::text, attempts, policy_refusals FROM delivery") == [("pending", 3, 1)]
+
+
+def test_the_log_of_a_relay_that_works_again_names_no_fault(
+    app: Container, sink: SinkServer, ready: Ready, caplog: pytest.LogCaptureFixture
+) -> None:
+    issue = ready(example_org=10)
+    sink.behaviour.faults = [Fault("mail", "451 4.3.2 not now", 1.0)]
+    one_round(app)
+    sink.behaviour.faults = []
+    query(app, LATER)
+    app.traffic_shaper.throttles.expire()
+    due_now(app)
+    send_all(app, issue)
+    assert "The relay relay cannot be used: 451 4.3.2 not now" in caplog.messages
+    assert "The relay relay works again." in caplog.messages
