@@ -298,8 +298,8 @@ def _outcome_of_code(enhanced: str, text: str, stage: Stage) -> Outcome:
     at_rcpt = stage is Stage.RCPT
     if at_rcpt and detail in _UNSPECIFIC_MAILBOX_DETAILS and says_no_such_mailbox(text):
         return Outcome.HARD_BOUNCE
-    if at_rcpt and detail == "5.0" and _SAYS_MAILBOX_UNAVAILABLE.search(text):
-        return Outcome.HARD_BOUNCE
+    if detail == "5.0" and _SAYS_MAILBOX_UNAVAILABLE.search(text):
+        return Outcome.HARD_BOUNCE if at_rcpt else Outcome.REJECTED
     if stage is Stage.MAIL and detail != "3.4" and subject != "6":
         return Outcome.SENDER_REJECTED
     return _OUTCOME_BY_DETAIL.get(detail) or _OUTCOME_BY_SUBJECT.get(subject, Outcome.REJECTED)

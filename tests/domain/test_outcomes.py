@@ -153,7 +153,7 @@ def test_words_of_another_cause_never_suppress(reply: Reply, cause: str, first: 
         (550, "5.5.0", "Requested action not taken: mailbox unavailable", Stage.RCPT, Outcome.HARD_BOUNCE),
         (550, "5.5.0", "mailbox unavailable, sender blocked", Stage.RCPT, Outcome.POLICY),
         (550, "5.5.0", "mailbox unavailable", Stage.FINAL, Outcome.REJECTED),
-        (550, "5.5.0", "protocol error", Stage.RCPT, Outcome.REJECTED),
+        (550, "5.5.0", "protocol error", Stage.RCPT, Outcome.RELAY_REFUSED),
         (550, "5.1.0", "no such user", Stage.RCPT, Outcome.HARD_BOUNCE),
         (550, "5.1.0", "Unknown address error 550-'not you'", Stage.RCPT, Outcome.REJECTED),
         (550, "5.1.1", "Unknown address error 550-'5.1.1 user unknown'", Stage.RCPT, Outcome.HARD_BOUNCE),
