@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -54,23 +55,29 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+@pytest.fixture
+def reserved() -> Iterator[list[int]]:
+    """Three ports that nobody else takes: bound, so that connections are refused until a server listens there."""
+    with ExitStack() as kept:
+        sockets = [kept.enter_context(socket.socket()) for _ in range(3)]
+        for holder in sockets:
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            holder.bind(("127.0.0.1", 0))
+        yield [holder.getsockname()[1] for holder in sockets]
 
 
 @pytest.fixture
-def ports() -> tuple[int, int]:
+def ports(reserved: list[int]) -> list[int]:
     """Where the two web servers are expected."""
-    return free_port(), free_port()
+    return reserved[:2]
 
 
 @pytest.fixture
-def proxy(tmp_path: Path, ports: tuple[int, int]) -> Iterator[httpx.Client]:
+def proxy(tmp_path: Path, reserved: list[int], ports: list[int]) -> Iterator[httpx.Client]:
     """nginx with the example, which the documentation gives to copy."""
     example = re.search(r"^```\n(limit_req_zone .*?)^```$", (ROOT / "docs/operations.md").read_text(), re.M | re.S)
     assert example
-    text, port = example[1], free_port()
+    text, port = example[1], reserved[2]
     for written, used in zip(("8025", "8027"), ports, strict=True):
         assert text.count(f"127.0.0.1:{written}") == 1
         text = text.replace(f"127.0.0.1:{written}", f"127.0.0.1:{used}")
@@ -104,7 +111,7 @@ def proxy(tmp_path: Path, ports: tuple[int, int]) -> Iterator[httpx.Client]:
 ONE_CLICK = {"List-Unsubscribe": "One-Click"}
 
 
-def test_one_click_reaches_the_server_that_is_there(proxy: httpx.Client, ports: tuple[int, int]) -> None:
+def test_one_click_reaches_the_server_that_is_there(proxy: httpx.Client, ports: list[int]) -> None:
     for port in ports:
         web = Web(port)
         answers = [proxy.post("/u/TOKEN", data=ONE_CLICK).status_code for _ in range(6)]
@@ -112,7 +119,7 @@ def test_one_click_reaches_the_server_that_is_there(proxy: httpx.Client, ports: 
         web.stop()
 
 
-def test_one_click_goes_to_the_other_server_if_one_hangs_up(proxy: httpx.Client, ports: tuple[int, int]) -> None:
+def test_one_click_goes_to_the_other_server_if_one_hangs_up(proxy: httpx.Client, ports: list[int]) -> None:
     starting, web = Web(ports[0], hangs_up=True), Web(ports[1])
     answers = [proxy.post("/u/TOKEN", data=ONE_CLICK).status_code for _ in range(6)]
     assert answers == [200] * 6 and len(web.asked) == 6
@@ -121,7 +128,7 @@ def test_one_click_goes_to_the_other_server_if_one_hangs_up(proxy: httpx.Client,
     web.stop()
 
 
-def test_other_forms_are_not_sent_twice(proxy: httpx.Client, ports: tuple[int, int]) -> None:
+def test_other_forms_are_not_sent_twice(proxy: httpx.Client, ports: list[int]) -> None:
     webs = [Web(port, hangs_up=True) for port in ports]
     answer = proxy.post("/subscribe/news", data={"address": "ada@example.org"})
     assert answer.status_code == 503
