@@ -1,6 +1,6 @@
-"""What the service knows of a language beyond its catalogue and Unicode CLDR: ``words.toml`` beside the catalogue.
+"""Data about languages that is neither in the catalogues nor in Unicode CLDR: ``words.toml`` next to each catalogue.
 
-The files are read once, when the first language is asked for, as Babel reads those of CLDR.
+All files are read once, on first use.
 """
 
 import tomllib
@@ -13,62 +13,64 @@ LOCALES = Path(__file__).resolve().parent.parent / "templates" / "locales"
 
 
 class BrokenLanguage(ValueError):
-    """A ``words.toml`` holds something that cannot be used; the message names the file."""
+    """An invalid ``words.toml``. The message names the file."""
 
 
 @dataclass(frozen=True, slots=True)
 class DateWords:
-    """The words of datelines. All but ``months`` and ``weekdays`` count in documents of every language."""
+    """The words of datelines. All but ``months`` and ``weekdays`` are recognised in documents of every language."""
 
     cldr: tuple[str, ...] = ()
-    """Locales of CLDR whose months and days are read in this language; empty for the language's own."""
+    """CLDR locales whose months and days are used for this language. Empty for its own locale."""
     months: tuple[tuple[str, ...], ...] = ((),) * 12
-    """The forms that CLDR lacks, January first."""
+    """Forms missing in CLDR, January first."""
     weekdays: tuple[str, ...] = ()
-    """Those that CLDR lacks."""
+    """Names missing in CLDR."""
     until: tuple[str, ...] = ()
     conjunctions: tuple[str, ...] = ()
     between: tuple[str, ...] = ()
     around: tuple[str, ...] = ()
     """Prepositions and the like, before or within a date."""
     year: tuple[str, ...] = ()
-    """What may stand behind a year."""
+    """Words that may follow a year."""
 
 
 @dataclass(frozen=True, slots=True)
 class ContactWords:
-    """Parts of the words of contact notes. One with a leading space counts at the beginning of a word only."""
+    """Parts of words in contact notes. A part with a leading space matches only at the beginning of a word."""
 
     asking: tuple[str, ...] = ()
-    """They ask for information or contact. They count in documents of every language."""
+    """Parts of requests for information or contact, recognised in documents of every language."""
     above: tuple[str, ...] = ()
-    """They say "on the above": the note speaks for several stories."""
+    """Parts of "on the above", which means that the note covers several stories."""
 
 
 @dataclass(frozen=True, slots=True)
 class Language:
+    """The data about one language."""
+
     native_name: str
-    """Its name in itself, as it stands in a list of choices."""
+    """The language's name in that language, as shown in a list of choices."""
     stemmer: str = ""
-    """PostgreSQL's text search configuration; empty if it has none. ``search_config()`` in the database decides."""
+    """PostgreSQL's text search configuration; empty if there is none. ``search_config()`` in the database decides."""
     articles: tuple[str, ...] = ()
-    """Suffixed articles that a search cuts off, where there is no stemmer."""
+    """Suffixed articles that a search removes, for a language without a stemmer."""
     house_names: Mapping[str, str] = field(default_factory=dict)
-    """Tag → what this language calls that one, where CLDR's name is not that of the United Nations."""
+    """Tag → name of that language in this one, where CLDR differs from the usage of the United Nations."""
     dates: DateWords = field(default_factory=DateWords)
     contacts: ContactWords = field(default_factory=ContactWords)
 
 
 @lru_cache(maxsize=1)
 def languages() -> Mapping[str, Language]:
-    """Return every language that has a ``words.toml``, by its BCP 47 tag, English first. Raises ``BrokenLanguage``."""
+    """Return BCP 47 tag → language, for every ``words.toml``, with English first. Raises BrokenLanguage."""
     return read_languages(LOCALES)
 
 
 def read_languages(folder: Path) -> Mapping[str, Language]:
-    """Return the languages in one folder. Raises ``BrokenLanguage``."""
-    found = {path.parent.name.replace("_", "-"): _read(path) for path in folder.glob("*/words.toml")}
-    return {tag: found[tag] for tag in sorted(found, key=lambda tag: (tag != "en", tag))}
+    """Return the languages in one folder. Raises BrokenLanguage."""
+    by_tag = {path.parent.name.replace("_", "-"): _read(path) for path in folder.glob("*/words.toml")}
+    return {tag: by_tag[tag] for tag in sorted(by_tag, key=lambda tag: (tag != "en", tag))}
 
 
 def _read(path: Path) -> Language:
@@ -77,7 +79,7 @@ def _read(path: Path) -> Language:
         dates, contacts = values.pop("dates", {}), values.pop("contacts", {})
         months = tuple(tuple(forms.split()) for forms in dates.pop("months", [""] * 12))
         if len(months) != 12:
-            raise ValueError(f"dates.months: 12 are due, not {len(months)}")
+            raise ValueError(f"dates.months must have 12 entries, not {len(months)}")
         cldr = tuple(dates.pop("cldr", ()))
         if "and" in dates:
             dates["conjunctions"] = dates.pop("and")

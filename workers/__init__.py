@@ -1,5 +1,5 @@
-"""Celery: the only place that knows it. Messages hold ids alone; all work is owned by rows."""
+"""The Celery workers, the only package that uses Celery. Messages contain only ids; rows represent the work."""
 
 import gc
 
-gc.disable()  # Until workers.app stands: looking for rubbish among new modules is a quarter of a start.
+gc.disable()  # until workers.app is imported: garbage collection takes a quarter of the start-up time

@@ -1,4 +1,4 @@
-"""The Celery application and what every worker process keeps."""
+"""The Celery application, and the container of each worker process."""
 
 import gc
 import threading
@@ -14,7 +14,7 @@ from mailer.settings import read_settings
 
 
 def broker_url(redis_url: str) -> str:
-    """The address of Redis as Celery wants it."""
+    """Return the URL of Redis in the form required by Celery."""
     return redis_url.replace("unix://", "redis+socket://", 1) if redis_url.startswith("unix://") else redis_url
 
 
@@ -43,7 +43,7 @@ celery_app.conf.update(
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
     broker_transport_options={
-        # At least twice what a batch may take; nothing is lost by a message that is delivered again.
+        # A task that is delivered again has no further effect, so long tasks are safe.
         "visibility_timeout": 600,
         "socket_timeout": 5,
         "socket_connect_timeout": 5,
@@ -55,7 +55,7 @@ celery_app.conf.update(
     redis_socket_connect_timeout=5,
     redis_backend_health_check_interval=10,
     worker_send_task_events=False,
-    # A tick that waited is stale: the next one does its work.
+    # A delayed tick may expire, since the next one does its work.
     beat_schedule={
         "tick": {"task": "workers.pipeline.tick", "schedule": 1.0, "options": {"expires": 5}},
         "transactional": {
@@ -79,19 +79,19 @@ _container_lock = threading.RLock()
 
 
 def container() -> Container:
-    """This process's service, one for all its threads. First asked for inside a task, so after any fork."""
+    """Return this process's container, shared by its threads. It is created by the first task, so after any fork."""
     with _container_lock:
         return _container()
 
 
 @cache
 def _container() -> Container:
-    parts = Container(application="mailer worker", pool_size=10)
-    # What the modules made stays: looking through it for rubbish took a tenth of a sender's time.
+    app = Container(application="mailer worker", pool_size=10)
+    # Exempt existing objects from garbage collection: scanning them took a tenth of the sending time.
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
-    return parts
+    return app
 
 
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]

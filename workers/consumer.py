@@ -1,4 +1,4 @@
-"""The part of a worker that takes messages from the broker, and must outlast it."""
+"""The part of a worker that receives messages from the broker, made to survive a broker restart."""
 
 import logging
 
@@ -8,12 +8,13 @@ _log = logging.getLogger("mailer")
 
 
 class ResilientConsumer(consumer.Consumer):  # type: ignore[misc]
-    """Celery's own, but for a broken connection that cannot be closed: that ended the worker for good."""
+    """Works around a Celery bug: closing a broken connection raised an error, which stopped the worker."""
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
+        """Handle a lost connection, ignoring errors while it is closed."""
         try:
             super().on_connection_error_after_connected(exc)
         except Exception as error:
-            # With a broker that is shut down, kombu may close a channel that has lost its connection's parameters,
-            # and stumbles over that. The connection is let go by then, and a new one is made.
-            _log.warning("The connection to Redis that broke could not be closed: %r", error)
+            # If the broker was shut down, kombu may fail to close a channel without connection parameters. The
+            # connection has been released by then, and Celery opens a new one.
+            _log.warning("A broken connection to Redis could not be closed: %r", error)

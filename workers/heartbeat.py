@@ -1,6 +1,6 @@
-"""Each worker process reports every few seconds that it is at work, and what it took last.
+"""Sends a heartbeat of each worker process every few seconds, with the time of its last task per queue.
 
-A worker whose loop takes no messages from Redis any more sends no heartbeat, although its threads may run.
+A worker whose loop no longer receives messages from Redis sends no heartbeat, even if its threads are running.
 """
 
 import threading
@@ -82,10 +82,10 @@ def _stop_heartbeat(**_: object) -> None:
 
 
 def _send_heartbeats(worker_name: str, queues: list[str]) -> None:
-    since = time.time()
+    started_at = time.time()
     while True:
         with _lock:
-            heartbeat = WorkerHeartbeat(worker_name, queues, _active_tasks, since, dict(_last_consumed))
+            heartbeat = WorkerHeartbeat(worker_name, queues, _active_tasks, started_at, dict(_last_consumed))
         if loop_is_running(time.monotonic()):
             container().metrics.send_heartbeat(heartbeat)
         if _stopping.wait(HEARTBEAT_SECONDS):

@@ -1,6 +1,6 @@
-"""The whole way on one screen: tick finds due work and enqueues jobs; each task does one stage's share.
+"""The sending pipeline: ``tick`` finds due work and enqueues jobs; each other task does a part of one stage.
 
-A job that is lost is enqueued again; one that comes twice does nothing.
+A lost job is enqueued again, and a job that runs twice has no further effect.
 """
 
 from mailer.services.delivery import dispatch
@@ -14,7 +14,7 @@ EDITIONS_PER_TRANSACTION = 32
 
 @celery_app.task(time_limit=60, soft_time_limit=50)  # type: ignore[untyped-decorator]
 def tick() -> None:
-    """Every second: start what is due, open what is ready, enqueue jobs, finish what is done."""
+    """Start due issues, begin sending ready ones, enqueue jobs, and finish completed issues. Runs every second."""
     app = container()
     _dispatcher().tick(app.clock.now(), app.settings.batch_size)
 
@@ -30,22 +30,22 @@ def enqueue(queue: str, id: int) -> None:
     task.apply_async((id,), queue=queue)
 
 
-# Each stage looks at its end whether the next one can begin: a small issue need not wait for three ticks.
+# Each stage checks at its end whether the next one can begin, so a small issue need not wait for three ticks.
 
 
 @celery_app.task(time_limit=300, soft_time_limit=280)  # type: ignore[untyped-decorator]
 def expand(issue: int) -> None:
-    """Give every subscriber of an issue a delivery row."""
+    """Create the deliveries of an issue."""
     app, expanded = container(), 0
-    while some := expand_service.expand_next(app.database, issue, app.clock.now()):
-        expanded += some
+    while batch_count := expand_service.expand_next(app.database, issue, app.clock.now()):
+        expanded += batch_count
     if expanded:
         enqueue("compose", issue)
 
 
 @celery_app.task(time_limit=300, soft_time_limit=280)  # type: ignore[untyped-decorator]
 def compose(issue: int) -> None:
-    """Render the editions that are not rendered yet."""
+    """Render the stale editions of an issue."""
     app = container()
     compile.render_stale(
         app.database,
@@ -62,7 +62,7 @@ def compose(issue: int) -> None:
 
 @celery_app.task(time_limit=600, soft_time_limit=580)  # type: ignore[untyped-decorator]
 def send(batch: int) -> None:
-    """Send what is due in a batch."""
+    """Send the due deliveries of a batch."""
     app = container()
     if app.send_worker.send_batch(batch):
         dispatch.finish_done(app.database, app.clock.now())

@@ -1,8 +1,8 @@
-"""DKIM signatures (RFC 6376) with RSA and Ed25519 (RFC 8463), for those whose relay does not sign.
+"""DKIM signatures (RFC 6376) with RSA and Ed25519 (RFC 8463), for use with a relay that does not sign.
 
-c=relaxed/simple. Header fields are hashed relaxed, since relays fold and space them anew. A body is hashed
-as it is: a compiled one is ASCII in short lines without blanks at their ends, so nothing on the way has a
-reason to change it; and none of its lines begins with a dot, so what SMTP is given is what is signed.
+Canonicalization is relaxed/simple. Headers are relaxed, since relays may refold them. Bodies are simple: a compiled
+body is ASCII with short lines without trailing spaces, so relays do not need to change it. No line begins with a dot,
+so the signed bytes are those given to SMTP.
 """
 
 import re
@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 _SINGLETON_HEADERS = (b"from", b"to", b"subject", b"date", b"reply-to")
-"""Named in ``h=`` once more than they occur, so that none can be added to a message that is sent on."""
+"""Listed in ``h=`` once more than they occur, so that adding another one invalidates the signature."""
 _SIGNED_HEADERS = {
     *_SINGLETON_HEADERS,
     b"message-id",
@@ -43,7 +43,7 @@ _MIN_RSA_BITS = 2048
 
 
 class InvalidKey(ValueError):
-    """The file is no private key that can sign."""
+    """A file that is not a usable private key. The message says why."""
 
 
 class KeyKind(StrEnum):
@@ -52,38 +52,39 @@ class KeyKind(StrEnum):
 
 
 class Key:
-    """A private key of a domain, and the name under which DNS has its public half. Raises BadKey."""
+    """A domain's private key with its selector."""
 
     def __init__(self, domain: str, selector: str, private_key_pem: bytes) -> None:
+        """Load the key. Raises InvalidKey."""
         try:
             key = load_pem_private_key(private_key_pem, None)
         except TypeError:
-            raise InvalidKey("the key asks for a password") from None
+            raise InvalidKey("the key is protected by a password") from None
         except (ValueError, UnsupportedAlgorithm):
-            raise InvalidKey("it holds no private key in PEM") from None
+            raise InvalidKey("it does not contain a private key in PEM format") from None
         if not isinstance(key, RSAPrivateKey | Ed25519PrivateKey):
-            raise InvalidKey("DKIM knows RSA and Ed25519 keys only")
+            raise InvalidKey("DKIM supports only RSA and Ed25519 keys")
         if isinstance(key, RSAPrivateKey) and key.key_size < _MIN_RSA_BITS:
-            raise InvalidKey(f"an RSA key of {key.key_size} bits is too short: {_MIN_RSA_BITS} or more are needed")
+            raise InvalidKey(f"the RSA key has {key.key_size} bits; at least {_MIN_RSA_BITS} are required")
         self.domain = domain
         self.selector = selector
         self.kind = KeyKind.rsa if isinstance(key, RSAPrivateKey) else KeyKind.ed25519
         self._key = key
 
     def signature(self, data: bytes) -> bytes:
-        """Of the SHA-256 of ``data`` (RFC 6376 section 3.3.1, RFC 8463 section 3)."""
+        """Return the signature of the SHA-256 of ``data`` (RFC 6376 section 3.3.1, RFC 8463 section 3)."""
         if isinstance(self._key, RSAPrivateKey):
             return self._key.sign(data, padding.PKCS1v15(), hashes.SHA256())
         return self._key.sign(sha256(data).digest())
 
     @property
     def txt_name(self) -> str:
-        """Where receivers look the public key up in DNS."""
+        """The DNS name of the public key."""
         return f"{self.selector}._domainkey.{self.domain}"
 
     @property
     def txt_record(self) -> str:
-        """The TXT record to publish there (RFC 6376 section 3.6.1, RFC 8463 section 4)."""
+        """The TXT record with the public key (RFC 6376 section 3.6.1, RFC 8463 section 4)."""
         if isinstance(self._key, RSAPrivateKey):
             public = self._key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         else:
@@ -92,34 +93,34 @@ class Key:
 
 
 def new_private_key(kind: KeyKind) -> bytes:
-    """A fresh key in PEM, unencrypted."""
+    """Return a new private key as unencrypted PEM."""
     key = generate_private_key(65537, _MIN_RSA_BITS) if kind is KeyKind.rsa else Ed25519PrivateKey.generate()
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 class Signer:
-    """Signs each message with every key, over the same hash of its body."""
+    """Signs each message with every key. The body is hashed once."""
 
     def __init__(self, keys: Sequence[Key]) -> None:
         self._keys = keys
 
     def sign(self, segments: Sequence[bytes]) -> bytes:
-        """The DKIM-Signature fields to be put before a message, one for each key; nothing without keys.
+        """Return the DKIM-Signature headers to prepend to a message, one per key; empty without keys.
 
-        ``segments`` are the whole message, with CRLF and without a line that begins with a dot.
+        ``segments`` are the complete message with CRLF, without lines that begin with a dot.
         """
         if not self._keys:
             return b""
         head, _, body = b"".join(segments).partition(b"\r\n\r\n")
-        # From the bottom up, which is how fields of one name are counted (section 5.4.2).
-        found = [_canonical_field(field) for field in reversed(_FIELD_END.split(head))]
-        names, lines = zip(*filter(None, found), strict=True)
+        # From the bottom up, the order in which headers of the same name are signed (section 5.4.2).
+        fields = [_canonical_field(field) for field in reversed(_FIELD_END.split(head))]
+        names, lines = zip(*filter(None, fields), strict=True)
         common = b"t=%d; bh=%s;\r\n h=%s;\r\n b=" % (
             time.time(),
             _body_hash(body),
             _signed_header_list(names),
         )
-        made = []
+        headers = []
         for key in self._keys:
             value = b"v=1; a=%s-sha256; c=relaxed/simple;\r\n d=%s; s=%s;\r\n %s" % (
                 key.kind.encode(),
@@ -127,40 +128,40 @@ class Signer:
                 key.selector.encode("ascii"),
                 common,
             )
-            own = _canonicalize_relaxed(b"dkim-signature", value)
-            signature = b64encode(key.signature(b"\r\n".join((*lines, own))))
+            unsigned_header = _canonicalize_relaxed(b"dkim-signature", value)
+            signature = b64encode(key.signature(b"\r\n".join((*lines, unsigned_header))))
             parts = [signature[at : at + 72] for at in range(0, len(signature), 72)]
-            made.append(b"DKIM-Signature: %s%s\r\n" % (value, b"\r\n ".join(parts)))
-        return b"".join(made)
+            headers.append(b"DKIM-Signature: %s%s\r\n" % (value, b"\r\n ".join(parts)))
+        return b"".join(headers)
 
 
 _FIELD_END = re.compile(rb"\r\n(?![ \t])")
 
 
-@lru_cache(maxsize=4096)  # most fields are the same for all readers of an edition
+@lru_cache(maxsize=4096)  # most headers are the same for all subscribers of an edition
 def _canonical_field(field: bytes) -> tuple[bytes, bytes] | None:
-    """Name and canonical form of a field, if it is one that is signed."""
+    """Return the name and canonical form of a header, or None if it is not signed."""
     name, _, value = field.partition(b":")
     name = name.rstrip().lower()
     return (name, _canonicalize_relaxed(name, value)) if name in _SIGNED_HEADERS else None
 
 
 def _canonicalize_relaxed(name: bytes, value: bytes) -> bytes:
-    """A field as RFC 6376 section 3.4.2 has it, without its line end."""
+    """Return a header in relaxed form without its line break (RFC 6376 section 3.4.2)."""
     return name + b":" + re.sub(rb"[ \t\r\n]+", b" ", value).strip(b" ")
 
 
 @lru_cache
 def _signed_header_list(names: tuple[bytes, ...]) -> bytes:
-    """The value of ``h=``, folded."""
+    """Return the folded value of ``h=``."""
     return re.sub(rb"(.{1,70}:)(?=.)", rb"\1\r\n ", b":".join((*names, *_SINGLETON_HEADERS)))
 
 
 def _body_hash(body: bytes) -> bytes:
-    """Of the body as it is, but for empty lines at its end (section 3.4.3)."""
+    """Return the hash of the body without empty lines at its end (section 3.4.3)."""
     end = len(body)
     while body.endswith(b"\r\n", 0, end):
         end -= 2
-    found = sha256(memoryview(body)[:end])
-    found.update(b"\r\n")
-    return b64encode(found.digest())
+    body_hash = sha256(memoryview(body)[:end])
+    body_hash.update(b"\r\n")
+    return b64encode(body_hash.digest())

@@ -1,8 +1,8 @@
-"""The words of the mail and the public pages in every language: gettext catalogues.
+"""Gettext catalogues with the texts of emails and pages in every language.
 
-The ``.po`` files in ``templates/locales/<tag>/LC_MESSAGES/`` are read as they are, so that a translator's
-change needs no build step. A language without a catalogue, and a message without a translation, speak
-English. A newsletter's own words stand in where they fit.
+The ``.po`` files in ``templates/locales/<tag>/LC_MESSAGES/`` are read directly, so that a translator's change needs
+no build step. If a language has no catalogue or a message no translation, English is used. A newsletter can replace
+messages by its own texts.
 """
 
 from collections.abc import Iterator, Mapping
@@ -31,13 +31,13 @@ from mailer.domain.text_overrides import (
 )
 
 _PLACEHOLDER_LAST_COMMENT = "must stay the very last thing in the line"
-"""What the comment for translators of such a phrase says."""
+"""Part of the comment for translators of a message whose placeholder must come last."""
 _FORMS = ("zero", "one", "two", "few", "many", "other")
 _Overrides = tuple[tuple[str, str | tuple[str, ...]], ...]
 
 
 class Catalogues:
-    """The catalogues in one folder. Each is read once, when its language is first asked for."""
+    """The catalogues in one folder. Each is read once, when its language is first needed."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -45,46 +45,46 @@ class Catalogues:
         self._cached_translations = lru_cache(maxsize=512)(self._build_translations)
 
     def translations(self, language: str, overrides: Mapping[str, OverrideText] | None = None) -> Translations:
-        """The catalogue for a BCP 47 tag: its own, else that of a wider tag (``fr`` for ``fr-CH``), else
-        one that leaves every message in English. A broken file raises
-        ``babel.messages.pofile.PoFileError``.
+        """Return the catalogue for a BCP 47 tag, else that of a parent tag (``fr`` for ``fr-CH``), else English.
 
-        ``own``: a newsletter's words for some phrases in this language. One that does not fit, say because
-        the phrase has changed since, is passed over.
+        ``overrides`` are a newsletter's replacements for messages in this language. An invalid one, for instance of a
+        message that has changed since, is ignored. Raises babel.messages.pofile.PoFileError for a broken file.
         """
-        given = (overrides or {}).items()
+        replacements = (overrides or {}).items()
         with self._lock:
             return self._cached_translations(
                 language,
-                tuple((text, words if isinstance(words, str) else tuple(words)) for text, words in given),
+                tuple((text, words if isinstance(words, str) else tuple(words)) for text, words in replacements),
             )
 
     @cached_property
     def messages(self) -> dict[str, CatalogueMessage]:
-        """Every phrase that the mail and the pages say, by its English text; none where there is no list."""
+        """Every message of emails and pages, by its English text. Empty if there is no ``messages.pot``."""
         path = self._folder / "messages.pot"
         if not path.is_file():
             return {}
         with path.open("rb") as source:
             template = read_po(source, abort_invalid=True)
-        found = {}
+        messages = {}
         for message in template:
             text, plural = (message.id, "") if isinstance(message.id, str) else message.id
-            found[text] = CatalogueMessage(text, plural, _PLACEHOLDER_LAST_COMMENT in " ".join(message.auto_comments))
-        return {text: phrase for text, phrase in found.items() if text}
+            if text:
+                placeholder_last = _PLACEHOLDER_LAST_COMMENT in " ".join(message.auto_comments)
+                messages[text] = CatalogueMessage(text, plural, placeholder_last)
+        return messages
 
     def override_errors(self, overrides: TextOverrides) -> Iterator[str]:
-        """One line for each of a newsletter's own words that cannot be used, for a coordinator."""
+        """Yield one line for a coordinator for each invalid replacement."""
         return override_errors(overrides, self.messages, lambda language: self._load_catalogue(language).num_plurals)
 
     def _build_translations(self, language: str, overrides: _Overrides) -> Translations:
         catalogue = self._load_catalogue(language)
         for text, words in overrides:
-            phrase = self.messages.get(text)
-            form = words if isinstance(words, str) else list(words)
-            if phrase and not override_error(phrase, form, catalogue.num_plurals):
+            message = self.messages.get(text)
+            override = words if isinstance(words, str) else list(words)
+            if message and not override_error(message, override, catalogue.num_plurals):
                 catalogue.delete(text)
-                catalogue.add((phrase.text, phrase.plural) if phrase.plural else text, words)
+                catalogue.add((message.text, message.plural) if message.plural else text, words)
         if not len(catalogue):
             return Translations()
         compiled = BytesIO()
@@ -93,7 +93,7 @@ class Catalogues:
         return Translations(compiled)
 
     def _load_catalogue(self, language: str) -> Catalog:
-        """The nearest catalogue's messages; none for a language without one."""
+        """Return the nearest catalogue, or an empty one for a language without a catalogue."""
         for tag in tag_and_parents(language):
             path = self._folder / tag.replace("-", "_") / "LC_MESSAGES" / "messages.po"
             if path.is_file():
@@ -111,16 +111,18 @@ class Catalogues:
 
 
 def _plurals(locale: Locale) -> str:
-    """The plural forms that whole numbers take, in the order of CLDR, as a catalogue's header says them. Babel's
-    own table for gettext differs from its CLDR in some languages, such as Macedonian (21 is singular there)."""
+    """Return the ``Plural-Forms`` header for integers, with the forms in the order of CLDR.
+
+    Babel's own table for gettext differs from CLDR in some languages, such as Macedonian (where 21 is singular).
+    """
     rule = locale.plural_form
-    taken = {rule(number) for number in range(1001)}  # larger ones take no other form, but for whole millions
-    *forms, _ = [form for form in _FORMS if form in taken]
+    used = {rule(number) for number in range(1001)}  # only whole millions have other forms
+    *forms, _ = [form for form in _FORMS if form in used]
     return to_gettext(PluralRule({form: rule.rules[form] for form in forms}))
 
 
 def install_gettext(environment: Environment) -> None:
-    """Have templates translate by the ``catalogue`` in their context."""
+    """Make templates translate with the ``catalogue`` in their context."""
     environment.install_gettext_callables(  # type: ignore[attr-defined]
         _gettext, _ngettext, newstyle=True
     )

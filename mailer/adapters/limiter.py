@@ -15,14 +15,14 @@ _ACQUIRE_SCRIPT = """
 local clock = redis.call('TIME')
 local now = clock[1] + clock[2] / 1000000
 local want, least, ahead = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local grant, wait, held = want, 0, {}
+local grant, wait, available = want, 0, {}
 for i, key in ipairs(KEYS) do
     local rate = tonumber(ARGV[3 + i])
     local most = math.max(1, rate)
-    local found = redis.call('HMGET', key, 'tokens', 'at')
-    local tokens, at = tonumber(found[1]) or 0, tonumber(found[2]) or now
+    local bucket = redis.call('HMGET', key, 'tokens', 'at')
+    local tokens, at = tonumber(bucket[1]) or 0, tonumber(bucket[2]) or now
     tokens = math.min(most, tokens + math.max(0, now - at) * rate)
-    held[i] = tokens
+    available[i] = tokens
     local drawable = tokens + ahead * most
     grant = math.min(grant, math.floor(drawable))
     wait = math.max(wait, (math.min(least, most) - drawable) / rate)
@@ -30,7 +30,7 @@ end
 if wait > 0 then grant = 0 end
 for i, key in ipairs(KEYS) do
     local rate = tonumber(ARGV[3 + i])
-    redis.call('HSET', key, 'tokens', string.format('%.6f', held[i] - grant), 'at', string.format('%.6f', now))
+    redis.call('HSET', key, 'tokens', string.format('%.6f', available[i] - grant), 'at', string.format('%.6f', now))
     redis.call('PEXPIRE', key, math.ceil(60000 + 2000 / rate))
 end
 return {grant, string.format('%.6f', math.max(0, wait))}

@@ -1,8 +1,7 @@
-"""Authored Markdown as HTML that is safe in a mail, and as plain text.
+"""Renders authors' Markdown as HTML that is safe in emails, and as plain text.
 
-The Markdown is CommonMark plus ``<sup>`` and ``<sub>``; other HTML is shown as it was typed. Links lead to
-``http``, ``https`` and ``mailto`` only; a mail address that is written out is a link too. Both results have the
-same links.
+The Markdown is CommonMark plus ``<sup>`` and ``<sub>``; other HTML is shown as text. Only ``http``, ``https`` and
+``mailto`` links are allowed. Email addresses in the text become links. HTML and text have the same links.
 """
 
 import re
@@ -21,11 +20,11 @@ from markdown_it.tree import SyntaxTreeNode
 from markdown_it.utils import EnvType, OptionsDict
 
 MAX_LENGTH = 20_000
-"""Characters of Markdown in one text; a long story has 3,000."""
+"""Characters of Markdown in one text. A long story has 3,000."""
 MAX_BRACKETS = 400
-"""Opening square brackets in one text. For each, the parser looks for a link through all the others within."""
+"""Opening square brackets in one text. The parser's time to find links grows with the square of their number."""
 MAX_DEPTH = 24
-"""Elements inside one another. The MJML renderer crashes the process at some thousands."""
+"""Maximum nesting of elements. The MJML renderer crashes the process at several thousand."""
 
 _ALLOWED_LINK = re.compile(r"https?://[\w.~-]+(:\d{1,5})?([/?#]\S*)?|mailto:[^\s@<>]+@[^\s@<>]+", re.IGNORECASE)
 _SUPER_OR_SUB = re.compile(r"</?su[bp]>")
@@ -33,21 +32,21 @@ _TAG = re.compile(r"<(/?)(?!br\b)\w")
 
 
 class TooLong(ValueError):
-    """A text has more characters, or more square brackets, than a mail can carry."""
+    """A text has too many characters or square brackets for an email."""
 
 
 class TooDeep(ValueError):
-    """A text has lists, quotes or other elements nested more deeply than a mail can carry."""
+    """A text has lists, quotes or other elements that are nested too deeply for an email."""
 
 
 def is_allowed_link(url: str) -> bool:
-    """Whether a mail may link there: an absolute ``http``, ``https`` or ``mailto`` URL."""
+    """Return whether a URL may be linked in an email: an absolute ``http``, ``https`` or ``mailto`` URL."""
     return _ALLOWED_LINK.fullmatch(url) is not None
 
 
 @lru_cache(maxsize=4096)
 def to_html(source: str) -> str:
-    """Block-level HTML without classes or styles, each tag closed. Raises ``TooLong`` or ``TooDeep``."""
+    """Return block-level HTML without classes or styles, with every tag closed. Raises TooLong and TooDeep."""
     html = _cleaner.clean(_markdown.renderer.render(_parse(source), _markdown.options, {}))
     depth = 0
     for tag in _TAG.finditer(html):
@@ -59,14 +58,19 @@ def to_html(source: str) -> str:
 
 @lru_cache(maxsize=4096)
 def to_text(source: str, width: int = 72) -> str:
-    """Plain text in lines of ``width`` columns, no line end at its end; a link follows its words in angle
-    brackets and is never broken. Raises ``TooLong`` or ``TooDeep``."""
+    """Return plain text in lines of ``width`` columns, without a final line break.
+
+    A URL follows its link text in angle brackets and is never broken. Raises TooLong and TooDeep.
+    """
     return _blocks_text(SyntaxTreeNode(_parse(source)), width)
 
 
 @lru_cache(maxsize=4096)
 def inline_html(source: str) -> str:
-    """One line, such as a headline, as HTML: emphasis, ``<sup>`` and ``<sub>``, no link. Raises ``TooLong``."""
+    """Return one line, such as a headline, as HTML with emphasis, ``<sup>`` and ``<sub>`` but no links.
+
+    Raises TooLong and TooDeep.
+    """
     _parse(source)
     return nh3.clean(
         _markdown.renderer.render(_markdown.parseInline(source), _markdown.options, {}),
@@ -77,11 +81,11 @@ def inline_html(source: str) -> str:
 
 @lru_cache(maxsize=4096)
 def inline_text(source: str) -> str:
-    """One line, such as a headline, as plain text without its marks or links. Raises ``TooLong``."""
+    """Return one line, such as a headline, as plain text without markup and links. Raises TooLong and TooDeep."""
     _parse(source)
     (inline,) = _markdown.parseInline(source)
-    shown = [token for token in inline.children or [] if token.type not in ("link_open", "link_close")]
-    texts = [_inline_node_text(SyntaxTreeNode([token])) if token.nesting == 0 else "" for token in shown]
+    tokens = [token for token in inline.children or [] if token.type not in ("link_open", "link_close")]
+    texts = [_inline_node_text(SyntaxTreeNode([token])) if token.nesting == 0 else "" for token in tokens]
     return "".join(texts).replace("\n", " ")
 
 
@@ -144,16 +148,16 @@ def _inline_node_text(node: SyntaxTreeNode) -> str:
 
 
 def text_link(words: str, url: str) -> str:
-    """A link in plain text: its words, then where it leads; an address stands for its ``mailto:`` URL."""
+    """Return a link as plain text: its text, then its URL, or the address of a ``mailto:`` URL."""
     target = url.removeprefix("mailto:")
     return target if words in (url, target) else f"{words} <{target}>"
 
 
 @lru_cache(maxsize=4096)
 def wrap(line: str, width: int = 72) -> str:
-    """The line in lines of at most ``width`` columns; a longer word, such as a URL, stays whole."""
+    """Wrap a line at ``width`` columns. A longer word, such as a URL, is not broken."""
     words = line.split(" ")
-    if words == line.split():  # nothing but single blanks, as nearly always: three times as fast by hand
+    if words == line.split():  # only single spaces, as nearly always: three times as fast as textwrap
         lines, room = [], 0
         for word in words:
             room -= len(word) + 1
@@ -167,7 +171,7 @@ def wrap(line: str, width: int = 72) -> str:
 
 
 def list_item(line: str, width: int = 72) -> str:
-    """The line as an item of a list."""
+    """Return the line as an item of a list, wrapped at ``width`` columns."""
     return textwrap.indent(wrap(line, width - 2), "  ").replace("  ", "- ", 1)
 
 
@@ -181,16 +185,16 @@ def _render_html_inline(
 def _render_heading(
     renderer: RendererHTML, tokens: Sequence[Token], index: int, options: OptionsDict, env: EnvType
 ) -> str:
-    # The mail's own headings end at the headline; all that an author writes stand below it.
+    # The template uses h1 to h3; every heading in authored text is one level below.
     return "<h4>" if tokens[index].nesting == 1 else "</h4>\n"
 
 
 def _email_linkifier() -> LinkifyIt:
-    """Finds mail addresses alone: where a web address ends in running text, nobody can tell for sure."""
-    found = LinkifyIt(options={"fuzzy_link": False})
+    """Return a linkifier for email addresses only, since the end of a URL in running text is ambiguous."""
+    linkifier = LinkifyIt(options={"fuzzy_link": False})
     for schema in ("https:", "ftp:", "http:", "//"):
-        found.add(schema, None)
-    return found
+        linkifier.add(schema, None)
+    return linkifier
 
 
 def _linkify_emails(state: StateCore) -> None:
@@ -200,11 +204,11 @@ def _linkify_emails(state: StateCore) -> None:
 
 def _make_parser() -> MarkdownIt:
     markdown = MarkdownIt("commonmark", {"linkify": True})
-    # Behind text_join, or an escape such as the one in a\_b@example.org cuts an address in two.
+    # Must run after text_join: an escape (a\_b@example.org) splits the text token.
     markdown.core.ruler.after("text_join", "addresses", _linkify_emails)
     markdown.linkify = _email_linkifier()
     markdown.disable(["code", "fence", "html_block"])
-    markdown.options["maxNesting"] = 4 * MAX_DEPTH  # at its own limit the parser drops text without a word
+    markdown.options["maxNesting"] = 4 * MAX_DEPTH  # the parser's default limit silently drops text
     markdown.validateLink = is_allowed_link  # type: ignore[method-assign]
     markdown.add_render_rule("html_inline", _render_html_inline)
     markdown.add_render_rule("heading_open", _render_heading)

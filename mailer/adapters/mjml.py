@@ -1,9 +1,9 @@
-"""The look of an edition: MJML and plain text from templates.
+"""Renders editions as HTML (via MJML) and plain text, with the templates in ``templates/email``.
 
-A designer changes ``templates/email``; this module keeps that safe. The MJML renderer (mrml) prints
-attribute values with a debug escape, which breaks no-break spaces, joiners, bidi marks and combining marks:
-it is given tags of pure ASCII, and the characters come back afterwards. It also prints what it does not
-know, so that nothing authored reaches it unless escaped here or cleaned by ``mailer.adapters.markdown``.
+The MJML renderer (mrml) prints attribute values with a debug escape, which breaks no-break spaces, joiners, bidi marks
+and combining marks. Therefore tags are converted to ASCII character references before rendering and back afterwards.
+mrml also prints unknown markup as it is, so all authored text is escaped by Jinja or cleaned by
+``mailer.adapters.markdown``.
 """
 
 import re
@@ -25,42 +25,43 @@ from mailer.domain.content import EditionContent
 from mailer.domain.locales import direction
 
 MAX_MJML_CHARACTERS = 2_000_000
-"""Characters of MJML for one edition; a full one of sixteen stories has 30,000."""
+"""For one edition. An edition of sixteen stories has 30,000."""
 
-# Tags, and the title, which mrml makes an attribute of the body.
+# Tags, and the title, which mrml turns into an attribute of the body.
 _TAGS = re.compile(r"<mj-title>[^<]*|<[^<>]+>")
-# Runs of references to other than ASCII characters; those of two digits may be quotes and the like, and stay.
+# Runs of references to non-ASCII characters. References with two digits, such as quotes, are kept.
 _CHARACTER_REFERENCES = re.compile(r"&#\d{3,7};(?:&#\d{3,7};)*")
-# XML 1.0 and HTML have no way to say these, and HTML reads a reference to U+0080–U+009F as Windows-1252.
+# Characters that XML 1.0 and HTML cannot represent. HTML reads references to U+0080–U+009F as Windows-1252.
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 _EMAIL_ROLE, _PAGE_ROLE = 'aria-roledescription="email" role="article"', 'role="main"'
-"""What the outermost part is: an article in the mail program's page, the main part of a page of its own."""
+"""Attributes of the outermost element: an article inside a mail program, the main content of a web page."""
 _ADJACENT_OUTLOOK_COMMENTS = "<![endif]-->\n<!--[if mso | IE]>"
-"""Neighbouring comments for Outlook are one to it."""
+"""Removed, since Outlook treats adjacent comments as one."""
 _STYLE_ATTRIBUTE = re.compile(r'(<\w[^<>]* style=")([^"<>]*)')
 _REDUNDANT_STYLE = re.compile(r"background:(#[0-9a-f]{6});(?=background-color:\1)|;$|(?<=[: ]0)px(?=[; ]|$)")
-"""What mrml's styles can do without: a kilobyte in a full edition, and Gmail cuts long mails."""
+"""Redundant parts of mrml's styles. They add a kilobyte to a full edition, and Gmail clips long messages."""
 _FOLLOWED_TITLES, _LEFT_OUT_TITLES = (f"titles{secrets.token_hex(6)}{name}x" for name in ("followed", "leftout"))
-"""Stand on the sheet for the lists of sections that an edition names."""
+"""Placeholders for the lists of section titles in an edition."""
 _LINE_BREAKS_TO_SPACES = str.maketrans("\t\n\r", "   ")
 
 
 class UnsafeLink(ValueError):
-    """A link that a mail must not have: it is no absolute http, https or mailto URL."""
+    """A link in an email must be an absolute http, https or mailto URL."""
 
 
 class TooLarge(ValueError):
-    """An edition has more text than can be rendered."""
+    """An edition has too much text to be rendered."""
 
 
 @dataclass(frozen=True, slots=True)
 class RenderedEdition:
-    """One edition: a mail as a whole HTML document, the plain text beside it, and the same edition as a page
-    for everybody, without anything of its reader."""
+    """A rendered edition."""
 
     html: str
+    """A complete HTML document."""
     text: str
     web_view_html: str
+    """The edition as a public web page, without personal data."""
 
 
 class Renderer:
@@ -75,22 +76,22 @@ class Renderer:
         self._text = make_environment(templates / "email", html=False).get_template("edition.txt")
 
     def render(self, content: EditionContent) -> RenderedEdition:
-        """The edition with all the sections of its content. Raises as ``sheet`` does."""
-        every = {section.key for section in content.sections}
-        return self.render_language(content).edition(every, content.urls.web_view)
+        """Return the edition with all sections of its content. Raises the errors of ``render_language``."""
+        all_sections = {section.key for section in content.sections}
+        return self.render_language(content).edition(all_sections, content.urls.web_view)
 
     def render_language(self, content: EditionContent) -> "RenderedLanguage":
-        """What all editions of an issue in one language are cut from: ``content`` has all their sections.
+        """Render all editions of an issue in one language at once; ``content`` must have all their sections.
 
-        Raises ``UnsafeLink``, ``TooLarge``, or ``markup.TooLong`` and ``TooDeep`` for authored text.
+        Raises UnsafeLink and TooLarge, and markdown.TooLong and markdown.TooDeep for authored text.
         """
-        frame = self._template_values(content)
+        values = self._template_values(content)
         return RenderedLanguage(
-            content, to_html(self._mjml.render(frame)), _UNPRINTABLE.sub("", self._text.render(frame))
+            content, to_html(self._mjml.render(values)), _UNPRINTABLE.sub("", self._text.render(values))
         )
 
     def mjml_source(self, content: EditionContent) -> str:
-        """The MJML of the sheet, with marked parts."""
+        """Return the MJML source with marked parts."""
         return self._mjml.render(self._template_values(content))
 
     def _template_values(self, content: EditionContent) -> dict[str, object]:
@@ -108,9 +109,9 @@ class Renderer:
 
 
 class RenderedLanguage:
-    """All sections of an issue in one language, rendered. To cut an edition from it takes little time.
+    """All sections of an issue rendered in one language, from which editions are selected quickly.
 
-    HTML and text have the same links, and each slot marker of the content as it was.
+    HTML and text have the same links. Slot markers of the content are unchanged.
     """
 
     def __init__(self, content: EditionContent, html: str, text: str) -> None:
@@ -120,19 +121,19 @@ class RenderedLanguage:
         self._text = VariantDocument(text, web_view)
 
     def edition(self, sections: Collection[str], web_view: str) -> RenderedEdition:
-        """The edition with the sections of these keys; ``web_view`` stands where the content's own stood."""
+        """Return the edition with the sections of these keys, and ``web_view`` as its web view URL."""
         content = self._content
         names, left_out = self.visible_parts(sections)
-        titles = tuple(section.title for section in content.sections if section.key in sections)
-        followed, others = (
-            _UNPRINTABLE.sub("", cldr.join_items(some, content.language)) for some in (titles, left_out)
+        followed = tuple(section.title for section in content.sections if section.key in sections)
+        followed_list, left_out_list = (
+            _UNPRINTABLE.sub("", cldr.join_items(titles, content.language)) for titles in (followed, left_out)
         )
         web_views = {content.urls.web_view: web_view}
-        words = {_FOLLOWED_TITLES: followed, _LEFT_OUT_TITLES: others} | web_views
-        values = {str(escape(word)): str(escape(value)) for word, value in words.items()}
+        replacements = {_FOLLOWED_TITLES: followed_list, _LEFT_OUT_TITLES: left_out_list} | web_views
+        values = {str(escape(placeholder)): str(escape(value)) for placeholder, value in replacements.items()}
         text = self._text.select(names, web_views)
-        for word in (_FOLLOWED_TITLES, _LEFT_OUT_TITLES):
-            text = _insert_items(text, word, words[word])
+        for placeholder in (_FOLLOWED_TITLES, _LEFT_OUT_TITLES):
+            text = _insert_items(text, placeholder, replacements[placeholder])
         while "\n\n\n" in text:
             text = text.replace("\n\n\n", "\n\n")
         return RenderedEdition(
@@ -144,7 +145,7 @@ class RenderedLanguage:
         )
 
     def visible_parts(self, sections: Collection[str]) -> tuple[frozenset[str], tuple[str, ...]]:
-        """Names of the parts of an edition with the sections of these keys, and the titles of the others."""
+        """Return the names of the parts in an edition with these section keys, and the titles of other sections."""
         content = self._content
         kept = [number for number, section in enumerate(content.sections, 1) if section.key in sections]
         left_out = (
@@ -166,23 +167,23 @@ class RenderedLanguage:
 
 
 def _insert_items(text: str, placeholder: str, items: str) -> str:
-    """A text with a list of items instead of a word, and the line that it stands in wrapped."""
-    before, found, after = text.partition(placeholder)
-    if not found:
+    """Replace a placeholder by a list of items, and wrap its line."""
+    if placeholder not in text:
         return text
+    before, _, after = text.partition(placeholder)
     before, end, start = before.rpartition("\n")
     rest, newline, after = after.partition("\n")
     return f"{before}{end}{markdown.wrap(start + items + rest)}{newline}{after}"
 
 
 def to_html(mjml: str) -> str:
-    """MJML as HTML, whatever characters its attributes hold. Raises ``TooLarge``."""
+    """Render MJML as HTML, preserving all characters in attributes. Raises TooLarge."""
     if len(mjml) > MAX_MJML_CHARACTERS:
         raise TooLarge(TooLarge.__doc__)
     source = _UNPRINTABLE.sub("", mjml).replace("\\", "&#92;")
     html = mjml2html(_TAGS.sub(_to_ascii, source), fonts={})
     html = _CHARACTER_REFERENCES.sub(_to_characters, _STYLE_ATTRIBUTE.sub(_minify_style, html))
-    # Lines that editions have in common are encoded once.
+    # More line breaks: equal lines of several editions are encoded only once.
     return html.replace("<!--[if", "\n<!--[if")
 
 
@@ -199,6 +200,7 @@ def _to_characters(references: re.Match[str]) -> str:
 
 
 def make_environment(folder: Path, *, html: bool) -> Environment:
+    """Return a Jinja environment for the templates of emails, as MJML or as plain text."""
     environment = Environment(
         loader=FileSystemLoader(folder),
         autoescape=html,  # noqa: S701 - plain text has nothing to escape
@@ -234,7 +236,7 @@ def make_environment(folder: Path, *, html: bool) -> Environment:
 
 
 def _collapse_line_breaks(value: object) -> object:
-    """Line ends and tabs are blanks in HTML, but literal escapes in mrml's attributes."""
+    """Replace line breaks and tabs by spaces, since mrml prints them as escapes in attributes."""
     return value.translate(_LINE_BREAKS_TO_SPACES) if type(value) is str else value
 
 
@@ -254,13 +256,15 @@ def _block_html(source: str) -> Markup:
 
 @pass_context
 def _language_attributes(context: Context, language: str, aligned: bool = True) -> Markup:
-    """The attributes of words in another language than the edition's; nothing for words in its own. Blocks
-    of text are aligned as their language runs; single lines may stay where the rest stands."""
+    """Return the ``lang`` and ``dir`` attributes of a text in another language than the edition's.
+
+    ``aligned``: align the text by its own direction. Use it for blocks, not for single lines.
+    """
     edition: EditionContent = context["edition"]
     if language == edition.language:
         return Markup()
-    way = direction(language)
-    attributes = Markup(' lang="{}" dir="{}"').format(language, way)
-    if aligned and way != edition.direction:
-        attributes += Markup(' style="text-align:{}"').format("right" if way == "rtl" else "left")
+    text_direction = direction(language)
+    attributes = Markup(' lang="{}" dir="{}"').format(language, text_direction)
+    if aligned and text_direction != edition.direction:
+        attributes += Markup(' style="text-align:{}"').format("right" if text_direction == "rtl" else "left")
     return attributes

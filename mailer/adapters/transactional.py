@@ -16,11 +16,13 @@ from mailer.domain.text_overrides import OverrideText
 
 _BLANK_LINES = re.compile(r"\n{3,}")
 _BLANKS = re.compile(r"[ \t\r\n]+")
-"""Those at which a line may end. A no-break space is none of them: French has one before a colon."""
+"""White space except no-break spaces: French has one before a colon."""
 
 
 @dataclass(frozen=True, slots=True)
 class RenderedTransactional:
+    """A rendered transactional email."""
+
     subject: str
     html: str
     text: str
@@ -34,13 +36,13 @@ class TransactionalRenderer:
         self._mjml, self._text = (make_environment(templates / "email", html=html) for html in (True, False))
 
     def digest_texts(self, language: str, month: date, overrides: Mapping[str, OverrideText]) -> tuple[str, str]:
-        """Return the name of the month, and the opening of its digest."""
+        """Return the name of the month and the introduction of its digest."""
         name = cldr.format_month(month, language)
         values = {"month": name, "catalogue": self._catalogues.translations(language, overrides)}
         return name, self._text.get_template("digest.txt").render(values).strip()
 
     def render(self, content: TransactionalContent) -> RenderedTransactional:
-        """Return subject, HTML and text, with the same links in both. Raises ``UnsafeLink``."""
+        """Return subject, HTML and text, with the same links in both. Raises UnsafeLink."""
         rtl = content.direction == "rtl"
         values: dict[str, object] = {
             "email": content,

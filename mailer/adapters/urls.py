@@ -1,4 +1,4 @@
-"""URLs below the public address, for mail and for web pages; and the addresses that mail comes back to."""
+"""Builds URLs for emails and web pages, and parses the recipient addresses of inbound mail."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -11,7 +11,7 @@ PICTURE_EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/gif": "gif
 
 
 class SubscriberSlots(NamedTuple):
-    """What is different in each reader's mail. The first two are 22 characters, the others 32."""
+    """The tokens in a subscriber's mail. The first two have 22 characters, the others 32."""
 
     unsubscribe: str
     preferences: str
@@ -21,12 +21,14 @@ class SubscriberSlots(NamedTuple):
 
 
 class InboundRecipient(NamedTuple):
-    """``kind``: unsubscribe, quit, bounce or note. ``first`` is an issue, or the newsletter for quit and note;
-    ``second`` is the subscriber, or the note."""
+    """What the recipient address of an inbound mail refers to."""
 
     kind: str
+    """Name of the token's Purpose: unsubscribe, unsubscribe_newsletter, bounce or transactional."""
     context_id: int
+    """Issue for unsubscribe and bounce, else newsletter."""
     target_id: int
+    """Transactional email for transactional, else subscriber."""
 
 
 _INBOUND_PREFIXES = {
@@ -36,7 +38,7 @@ _INBOUND_PREFIXES = {
 
 
 class Urls:
-    """Builds the links of mail, which are absolute, and of pages, which are paths as browsers must ask for them."""
+    """Builds absolute URLs for links in emails, and paths for links between pages."""
 
     def __init__(self, public_url: str, tokens: Tokens) -> None:
         parts = urlsplit(public_url)
@@ -54,15 +56,15 @@ class Urls:
         return self._origin + path
 
     def relative(self, url: str) -> str:
-        """Return the path of a URL of this service, for pages that load nothing from elsewhere."""
+        """Return the path of a URL of this service."""
         return url.removeprefix(self._origin)
 
     def path(self, pattern: str, **values: str | int) -> str:
-        """Return a path of mailer.domain.urls below that of the public address."""
+        """Return a path of mailer.domain.urls, with the path of the public URL in front."""
         return self._root + pattern.format(**values)
 
     def page_url(self, path: str) -> str:
-        """Return the URL of a path without a leading slash, or of a slot that stands for one."""
+        """Return the URL of a path without a leading slash. ``path`` may be a slot marker."""
         return f"{self._origin}{self._root}/{path}"
 
     def _token_url(self, pattern: str, purpose: Purpose, first: int, second: int, **values: str) -> str:
@@ -82,21 +84,21 @@ class Urls:
         return self.absolute(self.archive(slug))
 
     def preferences_url(self, newsletter: int, subscriber: int) -> str:
-        """Return the link to sections, languages and the like in a mail that belongs to no issue."""
+        """Return the preferences link for an email that belongs to no issue."""
         return self._token_url(urls.PREFERENCES, Purpose.preferences_newsletter, newsletter, subscriber)
 
     def unsubscribe_url(self, newsletter: int, subscriber: int) -> str:
         return self._token_url(urls.UNSUBSCRIBE, Purpose.unsubscribe_newsletter, newsletter, subscriber)
 
     def manage_url(self, issued_at: int, subscriber: int, slug: str) -> str:
-        """Return the link to the reader's own page about a newsletter. ``issued_at``: seconds since 1970."""
+        """Return the link to the subscriber's own page. ``issued_at`` is in seconds since the epoch."""
         return self._token_url(urls.MANAGE, Purpose.magic_link, issued_at, subscriber, slug=slug)
 
     def confirm_url(self, signup: int) -> str:
         return self._token_url(urls.CONFIRM, Purpose.confirm, 0, signup)
 
     def change_address_url(self, change: int, *, new: bool) -> str:
-        """Return the link by which the old or the new address agrees to a change of address."""
+        """Return the link by which the old or new address confirms a change of address."""
         return self._token_url(urls.CHANGE_ADDRESS, Purpose.change_address, int(new), change)
 
     # Paths of pages
@@ -105,18 +107,18 @@ class Urls:
         return self.path(urls.HOME)
 
     def archive(self, slug: str) -> str:
-        """Return the path that leads to the language that the visitor prefers."""
+        """Return the path that redirects to the archive in the visitor's language."""
         return self.path(urls.ARCHIVE, slug=slug)
 
     def issue_list(self, slug: str, language: str, page: int = 1, query: str = "") -> str:
-        asked = ({"q": query} if query else {}) | ({"page": page} if page > 1 else {})
+        parameters = ({"q": query} if query else {}) | ({"page": page} if page > 1 else {})
         path = self.path(urls.ISSUE_LIST, slug=slug, language=language)
-        return path + (f"?{urlencode(asked)}" if asked else "")
+        return path + (f"?{urlencode(parameters)}" if parameters else "")
 
     def edition(self, slug: str, language: str, issue: str, sections: Sequence[str] = ()) -> str:
-        asked = urlencode([("section", key) for key in sections])
+        parameters = urlencode([("section", key) for key in sections])
         path = self.path(urls.EDITION, slug=slug, language=language, issue=issue)
-        return path + (f"?{asked}" if asked else "")
+        return path + (f"?{parameters}" if parameters else "")
 
     def story(self, slug: str, language: str, issue: str, story: str | int) -> str:
         return self.path(urls.STORY, slug=slug, language=language, issue=issue, story=story)
@@ -139,30 +141,32 @@ class Urls:
     # Addresses and tokens of mail
 
     def transactional_token(self, newsletter: int, email: int) -> str:
-        """For the Message-ID and the return path of a note; always the same."""
+        """Return the token in the Message-ID and return path of a transactional email. It is deterministic."""
         return encode_hex(self._tokens.encrypt(Purpose.transactional, newsletter, [email]))[0]
 
     def unsubscribe_token(self, newsletter: int, subscriber: int) -> str:
-        """For ``unsubscribe+…@`` in a note."""
+        """Return the token for ``unsubscribe+…@`` in a transactional email."""
         return encode_hex(self._tokens.encrypt(Purpose.unsubscribe_newsletter, newsletter, [subscriber]))[0]
 
     def parse_recipient(self, recipient: str) -> InboundRecipient | None:
-        """What came back to one of our addresses (``bounce+…@``, ``unsubscribe+…@``) is about; None for any
-        other address, and for a token that is not ours."""
-        what, _, token = recipient.rpartition("@")[0].lower().partition("+")
-        for purpose in _INBOUND_PREFIXES.get(what, ()):
-            if pair := self._tokens.read_mail_token(purpose, token):
-                return InboundRecipient(purpose.name, *pair)
+        """Parse an address such as ``bounce+…@`` or ``unsubscribe+…@``.
+
+        Returns None for any other address and for an invalid token.
+        """
+        prefix, _, token = recipient.rpartition("@")[0].lower().partition("+")
+        for purpose in _INBOUND_PREFIXES.get(prefix, ()):
+            if ids := self._tokens.read_mail_token(purpose, token):
+                return InboundRecipient(purpose.name, *ids)
         return None
 
     def subscriber_slots(self, issue: int, subscribers: Sequence[int]) -> Iterator[SubscriberSlots]:
-        seal = self._tokens.encrypt
-        leave = seal(Purpose.unsubscribe, issue, subscribers)
+        encrypt = self._tokens.encrypt
+        unsubscribe = encrypt(Purpose.unsubscribe, issue, subscribers)
         return map(
             SubscriberSlots,
-            encode_base64url(leave),
-            encode_base64url(seal(Purpose.preferences, issue, subscribers)),
-            encode_hex(leave),
-            encode_hex(seal(Purpose.bounce, issue, subscribers)),
-            encode_hex(seal(Purpose.message, issue, subscribers)),
+            encode_base64url(unsubscribe),
+            encode_base64url(encrypt(Purpose.preferences, issue, subscribers)),
+            encode_hex(unsubscribe),
+            encode_hex(encrypt(Purpose.bounce, issue, subscribers)),
+            encode_hex(encrypt(Purpose.message, issue, subscribers)),
         )

@@ -3,7 +3,7 @@ from sqlalchemy import create_engine, pool, text
 
 from mailer.models import Base
 
-_MIGRATION_LOCK_ID = 0x6D61696C  # one migration at a time, whichever host runs it
+_MIGRATION_LOCK_ID = 0x6D61696C  # only one host may migrate at a time
 
 
 def _include_object(obj: object, name: str | None, kind: str, reflected: bool, compare_to: object) -> bool:

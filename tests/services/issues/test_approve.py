@@ -124,7 +124,7 @@ def test_notes_do_not_prevent_approval(
     [
         (
             "UPDATE story_translation SET body = repeat('word ', 5000) WHERE headline LIKE 'The ferry%'",
-            "en: “The ferry at Port Selin goes electric”: A text has more characters than a mail can carry.",
+            "en: “The ferry at Port Selin goes electric”: A text is too long for an email.",
         ),
         (
             "UPDATE story_translation SET body = repeat('> ', 60) || 'deep' WHERE headline LIKE 'The ferry%'",
@@ -136,7 +136,7 @@ def test_notes_do_not_prevent_approval(
         ),
         (
             "UPDATE issue_translation SET intro = repeat('word ', 5000) WHERE language = 'fr'",
-            "fr: the introduction: A text has more characters than a mail can carry.",
+            "fr: the introduction: A text is too long for an email.",
         ),
         (
             "UPDATE issue_translation SET subject = 'a' || chr(7) WHERE language = 'fr'",
