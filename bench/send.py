@@ -49,7 +49,7 @@ class RawSmtpClient(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
-        self.transport = cast(asyncio.WriteTransport, transport)  # uvloop's is no subclass of it
+        self.transport = cast(asyncio.WriteTransport, transport)  # uvloop's class is not a subclass
 
     def data_received(self, data: bytes) -> None:
         """Check the replies, and write more when all that were expected have arrived."""
@@ -223,7 +223,7 @@ def naive_rate(messages: int, size: int) -> float:
                 def accepted() -> int:
                     return log.read_bytes().count(b"\n") if log.exists() else 0
 
-                send.delay(0, port, size)  # the worker is up
+                send.delay(0, port, size)  # wait until the worker is up
                 harness.wait_for(lambda: accepted() == 1, 60)
                 began = time.perf_counter()
                 for number in range(1, messages + 1):
@@ -268,7 +268,7 @@ def main() -> None:
         run = run_full_pipeline(arguments.messages, arguments.size, *configuration)
         rates.append(arguments.messages / run.seconds)
         if rates[-1] == max(rates):
-            fastest = run  # only its messages are kept: those of all runs would fill the memory
+            fastest = run  # keep the messages of one run only, to save memory
     rate = max(rates)
     messages = (fastest.messages * (arguments.messages // len(fastest.messages) + 1))[: arguments.messages]
     wire_rate = max(raw_socket_rate(messages, connections) for connections in (2, 4, 8, 16, 32))

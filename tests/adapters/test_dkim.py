@@ -298,8 +298,8 @@ def test_without_keys_no_signature_is_added() -> None:
 @pytest.mark.parametrize(
     ("held", "said"),
     [
-        (b"", "no private key"),
-        (b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "no private key"),
+        (b"", "not contain a private key"),
+        (b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "not contain a private key"),
         (pem(ec.generate_private_key(ec.SECP256R1())), "RSA and Ed25519"),
         (pem(rsa.generate_private_key(65537, 1024)), "1024 bits"),
         (

@@ -128,11 +128,11 @@ def test_notes_do_not_prevent_approval(
         ),
         (
             "UPDATE story_translation SET body = repeat('> ', 60) || 'deep' WHERE headline LIKE 'The ferry%'",
-            "en: “The ferry at Port Selin goes electric”: A text has lists, quotes or other elements nested",
+            "en: “The ferry at Port Selin goes electric”: A text has lists, quotes or other elements that are nested",
         ),
         (
             "UPDATE story_translation SET link = 'javascript:alert(1)' WHERE headline LIKE 'The ferry%'",
-            "en: “The ferry at Port Selin goes electric”: A link that a mail must not have",
+            "en: “The ferry at Port Selin goes electric”: A link in an email must be an absolute",
         ),
         (
             "UPDATE issue_translation SET intro = repeat('word ', 5000) WHERE language = 'fr'",
@@ -140,7 +140,7 @@ def test_notes_do_not_prevent_approval(
         ),
         (
             "UPDATE issue_translation SET subject = 'a' || chr(7) WHERE language = 'fr'",
-            "fr: Subject holds the control character",
+            "fr: Subject contains the control character",
         ),
     ],
 )
@@ -181,7 +181,7 @@ def test_render_error_pauses_the_issue_until_resumed(
     assert state(app, issue) is IssueState.paused
     what, why = log()[-1]
     assert what == "paused"
-    assert why.startswith("en: A link that a mail must not have")
+    assert why.startswith("en: A link in an email must be an absolute")
     schedule.set_max_rate(app.database, issue, 50.0, "ann")
     before = log()
     assert rendered() == 0
