@@ -15,41 +15,41 @@ from workers.app import celery_app, container
 
 HEARTBEAT_SECONDS = 5.0
 LOOP_SILENCE_SECONDS = 10.0
-"""How long the consumer's loop may be busy with something else before the worker is not at work."""
+"""How long the consumer's loop may be silent before the worker sends no more heartbeats."""
 
 _lock = threading.Lock()
 _active_tasks = 0
 _last_consumed: dict[str, float] = {}
 _stopping = threading.Event()
 _loop_seen = float("-inf")
-"""When the consumer's loop last ran, in seconds of the monotonic clock."""
+"""When the consumer's loop last ran, in seconds on the monotonic clock."""
 
 
 class LoopWatch(bootsteps.StartStopStep):  # type: ignore[misc]
-    """Notes every second that the consumer's loop is running. Starts anew with each connection to Redis."""
+    """Records every second that the consumer's loop is running. Restarted with each connection to Redis."""
 
     requires = ("celery.worker.consumer:Tasks",)
 
     def start(self, consumer: Any) -> None:
-        """Begin to note."""
-        _note_loop()
-        self._timer_entry = consumer.timer.call_repeatedly(1.0, _note_loop)
+        """Start recording."""
+        _record_loop()
+        self._timer_entry = consumer.timer.call_repeatedly(1.0, _record_loop)
 
     def stop(self, consumer: Any) -> None:
-        """End it: the connection is closed."""
+        """Stop recording when the connection is closed."""
         self._timer_entry.cancel()
 
 
 celery_app.steps["consumer"].add(LoopWatch)
 
 
-def _note_loop() -> None:
+def _record_loop() -> None:
     global _loop_seen
     _loop_seen = time.monotonic()
 
 
 def loop_is_running(now: float) -> bool:
-    """Return whether the consumer's loop ran lately. ``now``: seconds of the monotonic clock."""
+    """Return whether the consumer's loop ran recently. ``now`` is in seconds on the monotonic clock."""
     return now - _loop_seen < LOOP_SILENCE_SECONDS
 
 
