@@ -436,6 +436,7 @@ def status_dict(status: IssueStatus) -> dict[str, Any]:
         "uncertain": counts.uncertain,
         "editions": status.editions,
         "per_second": round(status.per_second, 1),
+        "bounced": status.bounced,
     }
 
 
@@ -447,7 +448,7 @@ def _status_table(status: IssueStatus, now: datetime) -> Table:
     share = done / counts.candidates if counts.candidates else 0.0
     grid.add_row("progress", ProgressBar(total=max(counts.candidates, 1), completed=done, width=50))
     grid.add_row("", f"{done:,} of {counts.candidates:,} ({share:.0%}), {status.per_second:,.0f} a second")
-    grid.add_row("sent", f"{counts.sent:,}")
+    grid.add_row("sent", f"{counts.sent:,}" + (f" ({status.bounced:,} came back)" if status.bounced else ""))
     grid.add_row("failed", f"{counts.failed:,}")
     grid.add_row("skipped", f"{counts.skipped:,}")
     grid.add_row("pending", f"{counts.pending:,}")
@@ -518,6 +519,8 @@ def audit(issue: IssueId, as_json: JsonOption = False) -> None:
     )
     if resent:
         print(f"{format_count(resent, 'reader')} may have received it twice: uncertain, then sent again.")
+    if status.bounced:
+        print(f"{format_count(status.bounced, 'email')} came back.")
     for finding in findings:
         print(finding.message)
     if findings:

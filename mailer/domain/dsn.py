@@ -18,8 +18,8 @@ from mailer.domain.outcomes import (
     Reply,
     Stage,
     classify,
-    enhanced_codes,
     find_other_cause_in_notice,
+    read_reply,
     says_no_such_mailbox,
 )
 
@@ -205,7 +205,6 @@ def _decode_base64(data: bytes) -> bytes:
 
 _RECIPIENT_FIELD = re.compile(r"^(?:Final|Original)-Recipient[ \t]*:", re.IGNORECASE | re.MULTILINE)
 _STATUS_CODE = re.compile(r"\b([245]\.\d{1,3}\.\d{1,3})\b", re.ASCII)
-_BASIC_CODE = re.compile(r"\b([45]\d\d)\b", re.ASCII)
 
 
 def _read_report(text: str) -> list[_Recipient]:
@@ -226,19 +225,7 @@ def _read_recipient(block: Message) -> _Recipient:
     said = _printable(diagnostic.partition(";")[2] or diagnostic)
     fields = (str(block.get(name, "")) for name in ("Final-Recipient", "Original-Recipient"))
     addresses = frozenset(filter(None, map(_read_recipient_field, fields)))
-    return _Recipient(action, _reply(status, said), status, addresses)
-
-
-def _reply(status: str, said: str) -> Reply:
-    """Return the reply that a status and the words beside it stand for.
-
-    A status that says no more than that it failed gives way to the code in the words.
-    """
-    specific = [*enhanced_codes(status), *enhanced_codes(said)]
-    enhanced = specific[0] if specific else status
-    code = _BASIC_CODE.search(said)
-    basic = int(code[1]) if code else 450 if enhanced.startswith("4") else 550
-    return Reply(basic, enhanced, " ".join(said.split()))
+    return _Recipient(action, read_reply(said, status), status, addresses)
 
 
 def _read_recipient_field(field: str) -> str:
@@ -310,7 +297,7 @@ def _read_notice(headers: Message, notice: str) -> _Recipient:
     said = _printable(_find_reply(notice))
     subject = str(headers.get("Subject", ""))
     delayed = _SAYS_DELAYED.search(f"{subject}\n{notice}")
-    return _Recipient("delayed" if delayed else "failed", _reply("", said), "", addresses)
+    return _Recipient("delayed" if delayed else "failed", read_reply(said), "", addresses)
 
 
 _REPLY_LINE = re.compile(r"\b[45]\d\d[ -](?:#?[45]\.\d{1,3}\.\d{1,3}|[^\d\s])|\b[45]\.\d\.\d{1,3}\b", re.ASCII)

@@ -52,6 +52,7 @@ SUPPRESSION_REASON_LABELS = {
     SuppressionReason.manual: "by hand",
     SuppressionReason.erased: "erased",
     SuppressionReason.address_changed: "address changed",
+    SuppressionReason.repeated_refusals: "repeated refusals",
 }
 
 RESOLUTION_LABELS = {

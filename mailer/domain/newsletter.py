@@ -104,6 +104,9 @@ class NewsletterSettings(_Strict):
     public: bool = True
     uncertain_policy: Literal["keep", "resend"] = "keep"
     """How to handle an uncertain delivery: keep it for a person to resolve, or send it again."""
+    suppress_after_refused_issues: Annotated[int, Field(ge=2, le=50)] = 5
+    suppress_after_refused_days: Annotated[int, Field(ge=1, le=365)] = 30
+    """Suppress an address that refuses so many issues in a row, over at least so many days."""
     text_overrides: dict[LanguageTag, dict[str, SingleLine | list[SingleLine]]] = {}
     """Replacements for catalogue messages: see mailer.domain.text_overrides."""
     sections: list[SectionSettings] = []

@@ -141,6 +141,18 @@ def redact_addresses(text: str) -> str:
 _WORD = re.compile(r"[^\s<>\"']+")
 
 
+def read_reply(text: str, status: str = "") -> Reply:
+    """Return the reply that a text stands for: a stored one, or the words of a notice beside its ``status``.
+
+    A status that says no more than that it failed gives way to the code in the text.
+    """
+    specific = [*enhanced_codes(status), *enhanced_codes(text)]
+    enhanced = specific[0] if specific else status
+    code = _BASIC_CODE.search(text)
+    basic = int(code[0]) if code else 450 if enhanced.startswith("4") else 550
+    return Reply(basic, enhanced, " ".join(text.split()))
+
+
 _SESSION_STAGES = frozenset({Stage.CONNECT, Stage.GREETING, Stage.EHLO, Stage.STARTTLS, Stage.AUTH})
 _SESSION_REFUSAL_CODES = frozenset({530, 534, 535, 538})
 _MAILBOX_REFUSAL_CODES = frozenset({550, 551, 553})
@@ -164,10 +176,13 @@ _OUTCOME_BY_DETAIL = {
     "6.8": Outcome.REJECTED,
     "6.9": Outcome.REJECTED,
 }
+_MAILBOX_SUBJECTS = frozenset({"1", "2", "4"})
+"""Of enhanced codes: address, mailbox, and the network between the servers."""
 _OUTCOME_BY_SUBJECT = {"5": Outcome.RELAY_REFUSED, "6": Outcome.CONTENT_REJECTED, "7": Outcome.POLICY}
 
 _ENHANCED_CODE = re.compile(r"[45]\.(?!0\.0$)\d{1,3}\.\d{1,3}", re.ASCII)
 _CODE_IN_TEXT = re.compile(r"(?<![\d.])[45]\.\d{1,3}\.\d{1,3}(?!\.?\d)", re.ASCII)
+_BASIC_CODE = re.compile(r"\b[45]\d\d\b", re.ASCII)
 _UNSPECIFIC_DETAILS = frozenset({"0.0", "1.0"})
 _UNSPECIFIC_MAILBOX_DETAILS = frozenset({"1.0", "3.0", "5.0"})
 _SAYS_POLICY = re.compile(
@@ -203,6 +218,12 @@ _SAYS_FULL = re.compile(r"quota|\bfull\b|storage", re.IGNORECASE)
 _SAYS_IN_NOTICE = re.compile(
     r"\b(?:spf|dkim|dmarc|dnsbl|rbl)\b|block ?list|black ?list|gr[ae]y[- ]?list|over ?quota|quota exceed\w*"
     r"|mailbox (?:is )?full|rate.?limit\w*|reputation|\bspam\b",
+    re.IGNORECASE,
+)
+_SAYS_RECIPIENT_REJECTED = re.compile(r"\brecipient address rejected: access denied\b", re.IGNORECASE)
+_SAYS_SENDING_QUOTA = re.compile(
+    r"\bsender\b|spam|block|reputation|too many|\brate\b|\bper (?:hour|minute|day)|hourly|daily"
+    r"|\b(?:spf|dkim|dmarc|rbl)\b",
     re.IGNORECASE,
 )
 _QUOTED_HOST = re.compile(r"\bhost \S{1,255}(?:\s\([^()]{0,255}\)|\s\[[^\[\]]{0,255}\])?(?:\ssaid)?:", re.IGNORECASE)
@@ -251,6 +272,33 @@ def find_other_cause_in_notice(text: str) -> Outcome | None:
     """
     found = _SAYS_IN_NOTICE.search(_without_names(text))
     return find_other_cause(found[0]) if found else None
+
+
+def is_mailbox_refusal(said: str, is_bounce: bool) -> bool:
+    """Return whether a refusal is about the recipient's mailbox or domain, even if that may pass: a full mailbox.
+
+    If many issues in a row are refused like this, nobody reads them. Refusals by policy and for our own fault never
+    count, nor do our own words. ``is_bounce``: the receiving server said it, not our relay, whose delays are its own.
+    """
+    if not (is_bounce or _BASIC_CODE.match(said)):
+        return False
+    reply = read_reply(said)
+    subject = reply.enhanced[2:].partition(".")[0]
+    outcome = classify(reply, Stage.RCPT)
+    match outcome:
+        case Outcome.HARD_BOUNCE:
+            return True
+        case Outcome.MAILBOX_FULL:
+            return not _SAYS_SENDING_QUOTA.search(_without_names(reply.text))
+        case Outcome.REJECTED if reply.enhanced[2:] == "4.1" and _SAYS_RECIPIENT_REJECTED.search(reply.text):
+            return True  # Exchange Online about mailboxes that do not exist
+        case Outcome.REJECTED if subject in _MAILBOX_SUBJECTS:
+            return find_other_cause(reply.text) is not Outcome.POLICY
+        case Outcome.REJECTED if subject in ("", "0") and reply.code in _MAILBOX_REFUSAL_CODES:
+            return find_other_cause(reply.text) is not Outcome.POLICY
+        case Outcome.DEFERRED if is_bounce and subject in _MAILBOX_SUBJECTS:
+            return find_other_cause(reply.text) is not Outcome.POLICY
+    return False
 
 
 def _without_names(text: str) -> str:

@@ -1,7 +1,7 @@
 """The tables."""
 
 from mailer.models.base import Base
-from mailer.models.delivery import Batch, Delivery, Edition, Feedback, LanguageChoice
+from mailer.models.delivery import Batch, Delivery, Edition, Feedback, LanguageChoice, UnrecognizedMail
 from mailer.models.issue import (
     Contact,
     ContactStory,
@@ -55,4 +55,5 @@ __all__ = [
     "Suppression",
     "Throttle",
     "TransactionalEmail",
+    "UnrecognizedMail",
 ]

@@ -112,6 +112,20 @@ class Delivery(Base):
     __table_args__ = {"postgresql_partition_by": "LIST (issue_id)"}
 
 
+class UnrecognizedMail(Base):
+    """The beginning of a mail to a return path that is neither a bounce nor an automatic reply, kept for a while."""
+
+    __tablename__ = "unrecognized_mail"
+
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    at: Mapped[datetime] = mapped_column(index=True)
+    issue_id: Mapped[int] = mapped_column(ForeignKey("issue.id"))
+    subscriber_id: Mapped[int] = mapped_column(BigInteger)
+    beginning: Mapped[bytes] = mapped_column(LargeBinary)
+
+    __table_args__ = (UniqueConstraint("subscriber_id", "issue_id"),)
+
+
 class Feedback(Base):
     """A bounce, complaint, unsubscribe, open or click."""
 
@@ -121,6 +135,6 @@ class Feedback(Base):
     kind: Mapped[FeedbackKind] = mapped_column(enum_of(FeedbackKind, "feedback_kind"))
     at: Mapped[datetime]
     newsletter_id: Mapped[int | None] = mapped_column(ForeignKey("newsletter.id"))
-    issue_id: Mapped[int | None] = mapped_column(ForeignKey("issue.id"))
+    issue_id: Mapped[int | None] = mapped_column(ForeignKey("issue.id"), index=True)
     subscriber_id: Mapped[int | None] = mapped_column(BigInteger, index=True)
     detail: Mapped[dict[str, Any]] = mapped_column(default=dict)

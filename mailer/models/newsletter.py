@@ -39,6 +39,10 @@ class Newsletter(Base):
     uncertain_policy: Mapped[str] = mapped_column(default="keep", server_default="keep")
     """How to handle an uncertain delivery: keep it for a person to resolve, or resend it."""
 
+    suppress_after_refused_issues: Mapped[int] = mapped_column(default=5, server_default="5")
+    suppress_after_refused_days: Mapped[int] = mapped_column(default=30, server_default="30")
+    """An address that refuses so many issues in a row over so many days is suppressed."""
+
     @property
     def sender_domain(self) -> str:
         """The domain of the return path if the settings name no bounce domain."""

@@ -1,7 +1,8 @@
 """What comes back: bounces, unsubscribes and the rest."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import groupby
 from typing import Any
 
 from sqlalchemy import select, text
@@ -9,7 +10,9 @@ from sqlalchemy.orm import Session
 
 from mailer.domain.feedback import FeedbackKind
 from mailer.domain.outcomes import redact_addresses
-from mailer.models import Feedback
+from mailer.domain.suppressions import PastDelivery, RefusalRule, SuppressionReason, SuppressionSource
+from mailer.models import Feedback, Issue, Newsletter
+from mailer.store import subscribers as subscribers_store
 
 
 def add(
@@ -59,6 +62,85 @@ def record_hard_bounces(session: Session, issue: int, replies: Mapping[int, str]
         ORDER BY address_hash ON CONFLICT DO NOTHING
     """
     session.execute(text(query), values)
+
+
+_RECENT_ISSUES = """
+SELECT id, newsletter_id FROM issue WHERE ready_at IS NOT NULL ORDER BY ready_at DESC LIMIT :limit
+"""
+# What an address refused before its subscriber confirmed it, or moved to it, says nothing about it.
+_PAST_DELIVERIES = f"""
+SELECT r.id, r.address_hash, d.finished_at AS at, i.newsletter_id = n.id AS is_counted,
+    CASE WHEN b.reply IS NOT NULL THEN b.reply WHEN d.state = 'failed' THEN coalesce(d.last_reply, '') END AS reply,
+    b.reply IS NOT NULL AND d.state = 'sent' OR coalesce(d.resolution_source = 'bounce', false) AS is_bounce
+FROM unnest(CAST(:subscribers AS bigint[])) s(id)
+JOIN subscriber r ON r.id = s.id
+CROSS JOIN newsletter n
+JOIN ({_RECENT_ISSUES}) i ON true
+JOIN delivery d ON d.issue_id = i.id AND d.subscriber_id = r.id AND d.state IN ('sent', 'failed')
+LEFT JOIN LATERAL (
+    SELECT coalesce(f.detail ->> 'reply', '') AS reply FROM feedback f
+    WHERE f.subscriber_id = r.id AND f.issue_id = i.id AND f.kind = 'bounce' ORDER BY f.id LIMIT 1
+) b ON true
+WHERE n.id = :newsletter
+  AND d.due_at > greatest(
+    coalesce(r.address_changed_at, '-infinity'),
+    (SELECT coalesce(max(c.at), '-infinity') FROM consent c WHERE c.subscriber_id = r.id AND c.given)
+  )
+ORDER BY r.address_hash, d.finished_at DESC
+"""
+_ISSUES_PER_REFUSAL = 4
+"""How many issues are looked at for each refusal that is asked for: not everybody gets every issue."""
+
+
+def suppress_repeatedly_refused(session: Session, issue: int, subscribers: Sequence[int], now: datetime) -> list[int]:
+    """Suppress those of some subscribers whose address has refused too many issues in a row; return them.
+
+    Call this after an issue was refused. See ``RefusalRule``.
+    """
+    if not subscribers:
+        return []
+    newsletter = session.get_one(Newsletter, session.get_one(Issue, issue).newsletter_id)
+    rule = RefusalRule(newsletter.suppress_after_refused_issues, newsletter.suppress_after_refused_days)
+    values = {
+        "subscribers": list(subscribers),
+        "newsletter": newsletter.id,
+        "limit": rule.issues * _ISSUES_PER_REFUSAL,
+    }
+    suppressed = []
+    rows = session.execute(text(_PAST_DELIVERIES), values).all()
+    # In one order for all, so that nobody waits for another in a circle.
+    for (subscriber, address_hash), of_one in groupby(rows, key=lambda row: (row.id, row.address_hash)):
+        past = [PastDelivery(row.at, row.is_counted, row.reply, row.is_bounce) for row in of_one]
+        refusals = rule.refusals(past, now)
+        if refusals:
+            said = redact_addresses(refusals[0].reply or "")
+            note = f"refused {len(refusals)} issues since {refusals[-1].at:%-d %B %Y}, the last one with: {said}"
+            reason = SuppressionReason.repeated_refusals
+            if subscribers_store.suppress(session, address_hash, reason, SuppressionSource.system, note):
+                suppressed.append(subscriber)
+    return suppressed
+
+
+def count_bounced(session: Session, issue: int) -> int:
+    """Return how many deliveries of an issue were accepted and came back."""
+    query = """
+        SELECT count(DISTINCT f.subscriber_id) FROM feedback f
+        JOIN delivery d ON d.issue_id = f.issue_id AND d.subscriber_id = f.subscriber_id
+        WHERE f.issue_id = :issue AND f.kind = 'bounce' AND (d.state = 'sent' OR d.resolution_source = 'bounce')
+    """
+    return session.scalar(text(query), {"issue": issue}) or 0
+
+
+def bounce(session: Session, issue: int, subscriber: int) -> tuple[datetime, str] | None:
+    """Return when a delivery came back, and what was said, if it did."""
+    query = (
+        select(Feedback)
+        .where(Feedback.kind == FeedbackKind.bounce, Feedback.issue_id == issue, Feedback.subscriber_id == subscriber)
+        .order_by(Feedback.id)
+        .limit(1)
+    )
+    row = session.scalar(query)
+    return (row.at, str(row.detail.get("reply", ""))) if row else None
 
 
 def record_unsubscribe_reason(session: Session, newsletter: int, subscriber: int, reason: dict[str, str]) -> bool:

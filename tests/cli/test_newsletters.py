@@ -61,6 +61,18 @@ def test_invalid_text_overrides_are_refused(settings_file: Path, app: Container)
         assert newsletters.slugs(session) == []
 
 
+def test_rule_for_repeated_refusals_is_a_newsletter_setting(settings_file: Path, app: Container) -> None:
+    text = settings_file.read_text("utf-8")
+    settings_file.write_text(f"suppress_after_refused_issues = 8\nsuppress_after_refused_days = 60\n{text}", "utf-8")
+    apply(settings_file)
+    with app.database.transaction() as session:
+        found = newsletters.by_slug(session, "lumen-basin")
+        assert found and (found.suppress_after_refused_issues, found.suppress_after_refused_days) == (8, 60)
+    settings_file.write_text(f"suppress_after_refused_issues = 1\n{text}", "utf-8")
+    with pytest.raises(NewsletterError, match="suppress_after_refused_issues"):
+        apply(settings_file)
+
+
 def test_uncertain_policy_is_a_newsletter_setting(settings_file: Path, app: Container) -> None:
     apply(settings_file)
     text = settings_file.read_text("utf-8")

@@ -19,7 +19,7 @@ from mailer.domain.states import DeliveryState, IssueState, SkipReason
 from mailer.domain.throttling import ThrottleScope, ThrottleState
 from mailer.models import Delivery, Issue, Subscriber
 from mailer.services.delivery.expand import language_choices
-from mailer.store import deliveries, eligibility, issues, mail_domains, newsletters, subscribers, throttles
+from mailer.store import deliveries, eligibility, feedback, issues, mail_domains, newsletters, subscribers, throttles
 from mailer.store.database import Database, Session
 
 
@@ -40,6 +40,10 @@ class Explanation:
     """The Message-ID, as in the relay's log; None if the message was never transferred."""
     relay: str | None = None
     """The relay of the last transfer, if known."""
+    bounced_at: datetime | None = None
+    """When it came back after it was sent; None if it has not."""
+    bounce: str = ""
+    """What the receiving server said then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +148,11 @@ def explain(
         sentences += _outcome_sentences(
             delivery, issue, address, row.state, suppressed, context.now if context else None
         )
+        bounced_at, bounce = None, ""
+        if delivery.state == DeliveryState.sent and (found := feedback.bounce(session, issue, subscriber.id)):
+            bounced_at, bounce = found
+            sentences.append(f"It came back on {bounced_at:%-d %B %Y at %H:%M:%S} UTC: {bounce or 'no reason given'}.")
+            sentences += filter(None, [suppressed])
         reason = delivery.skip_reason
         if delivery.state in (DeliveryState.pending, DeliveryState.failed):
             digest = row.digest_month is not None
@@ -174,6 +183,8 @@ def explain(
             sentences,
             message,
             relay,
+            bounced_at,
+            bounce,
         )
 
 

@@ -122,6 +122,9 @@ def _record_bounce(
     if concerns_current_address and _is_hard_bounce_of(dsn, found.subscriber.address):
         _suppress_hard_bounce(session, found.subscriber.address_hash, dsn)
         return "bounce, suppressed"
+    session.flush()
+    if dsn.action == "failed" and feedback.suppress_repeatedly_refused(session, issue, [subscriber], now):
+        return "bounce, suppressed after repeated refusals"
     return kind.value
 
 

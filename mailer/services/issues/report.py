@@ -7,7 +7,7 @@ from mailer.domain.languages import match_language
 from mailer.domain.states import IssueEventKind, IssueState, SkipReason
 from mailer.models import Issue
 from mailer.store import audit as ledger_audit
-from mailer.store import deliveries, editions, issues, newsletters
+from mailer.store import deliveries, editions, feedback, issues, newsletters
 from mailer.store.audit import LedgerFinding
 from mailer.store.database import Database
 from mailer.store.deliveries import DeliveryCounts
@@ -33,6 +33,8 @@ class IssueStatus:
     editions: int
     stale_editions: int
     per_second: float
+    bounced: int
+    """How many were accepted and came back. They are among ``counts.sent``, or failed if nobody knew before."""
 
 
 def status(database: Database, issue: int, now: datetime) -> IssueStatus:
@@ -56,6 +58,7 @@ def status(database: Database, issue: int, now: datetime) -> IssueStatus:
             editions=len(editions.of_issue(session, issue)),
             stale_editions=editions.count_stale(session, issue),
             per_second=rate,
+            bounced=feedback.count_bounced(session, issue),
         )
 
 

@@ -19,7 +19,15 @@ class ApplyResult(StrEnum):
     unchanged = "up to date"
 
 
-_NOT_RENDERED = {"tracking", "quiet_from", "quiet_until", "public", "uncertain_policy"}
+_NOT_RENDERED = {
+    "tracking",
+    "quiet_from",
+    "quiet_until",
+    "public",
+    "uncertain_policy",
+    "suppress_after_refused_issues",
+    "suppress_after_refused_days",
+}
 """Settings that appear in no edition and no header."""
 
 

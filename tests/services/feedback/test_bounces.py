@@ -240,3 +240,13 @@ def test_unsubscribe_request_is_not_parsed(app: Container, sent: dict[str, str])
             raise AssertionError("it was read")
 
     assert receive(app, sent["unsubscribe"], Unread(notice())) == "unsubscribed"
+
+
+def test_repeated_soft_bounces_suppress(app: Container, sent: dict[str, str]) -> None:
+    with app.database.transaction() as session:
+        session.execute(
+            text("UPDATE newsletter SET suppress_after_refused_issues = 1, suppress_after_refused_days = 0")
+        )
+    full = notice(status="5.2.2", said="smtp; 552 5.2.2 mailbox full")
+    assert receive(app, sent["bounce"], full) == "bounce, suppressed after repeated refusals"
+    assert len(suppressed(app)) == 1

@@ -91,6 +91,23 @@ def test_why_a_reader_got_an_edition(app: Container, sent: int) -> None:
     assert "3 of its stories had no bs text and were included in another language, with a label." in said
 
 
+def test_bounce_is_explained_and_counted(app: Container, sent: int) -> None:
+    assert report.status(app.database, sent, datetime.now(UTC)).bounced == 0
+    run(
+        app,
+        "INSERT INTO feedback (kind, at, newsletter_id, issue_id, subscriber_id, detail) "
+        f"SELECT 'bounce', '2026-10-03 09:00Z', 1, {sent}, id, '{{\"reply\": \"5.1.1 no such user\"}}' "
+        "FROM subscriber WHERE address LIKE 'ann@%'",
+    )
+    bounces.suppress(app.database, [app.tokens.address_hash("ann@example.org")], SuppressionReason.hard_bounce)
+    ann, said = explained(app, sent, "ann")
+    assert (ann.state, ann.bounce) == ("sent", "5.1.1 no such user")
+    assert "It came back on 3 October 2026 at 09:00:00 UTC: 5.1.1 no such user." in said
+    assert "The address was suppressed on" in said
+    assert report.status(app.database, sent, datetime.now(UTC)).bounced == 1
+    assert explained(app, sent, "bea")[0].bounced_at is None
+
+
 def test_why_a_reader_got_nothing(app: Container, sent: int) -> None:
     eve, said = explained(app, sent, "eve")
     assert (eve.state, eve.skip_reason, eve.language, eve.sections) == (

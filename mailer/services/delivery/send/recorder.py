@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+from mailer.domain.outcomes import is_mailbox_refusal
 from mailer.domain.states import DeliveryState
 from mailer.store import feedback, ledger, resolution
 from mailer.store.batches import Claim
@@ -25,6 +26,14 @@ def record(
     ledger.record(session, claim, updates, epoch, now, relay)
     hard_bounces = {update.subscriber: update.reply for update in updates if update.suppression_reason}
     feedback.record_hard_bounces(session, claim.issue, hard_bounces, now)
+    refused = [
+        update.subscriber
+        for update in updates
+        if update.state is DeliveryState.failed
+        and not update.suppression_reason
+        and is_mailbox_refusal(update.reply, is_bounce=False)
+    ]
+    feedback.suppress_repeatedly_refused(session, claim.issue, refused, now)
     uncertain = [update.subscriber for update in updates if update.state is DeliveryState.uncertain]
     if uncertain:
         resolution.resolve_by_feedback(session, claim.issue, uncertain, now)
