@@ -37,8 +37,10 @@ def add(
 
 
 def record_hard_bounces(session: Session, issue: int, replies: Mapping[int, str], at: datetime) -> None:
-    """Note refusals that mean a bad address, and suppress the addresses: a suppression outlives its reader, and
-    does not say who that was."""
+    """Record refusals of invalid addresses as bounces, and suppress these addresses.
+
+    A suppression outlives the subscriber, so the replies that it stores are redacted.
+    """
     if not replies:
         return
     values = {"issue": issue, "at": at, "ids": list(replies), "replies": list(replies.values())}
@@ -172,8 +174,10 @@ def exists(session: Session, kind: FeedbackKind, issue: int | None, subscriber: 
 
 
 def concerns_current_address(session: Session, issue: int, subscriber: int, since: datetime) -> bool:
-    """Whether a bounce of a delivery tells of the address that its reader has now: it was handed over after a time,
-    or may have been, and was not even due when they moved."""
+    """Return whether a bounce of a delivery concerns the subscriber's current address.
+
+    It does if the delivery may have been sent since ``since``, and became due after the last change of address.
+    """
     query = """
         SELECT true FROM delivery d JOIN subscriber r ON r.id = d.subscriber_id
         WHERE d.issue_id = :issue AND d.subscriber_id = :subscriber

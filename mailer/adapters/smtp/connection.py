@@ -31,13 +31,13 @@ class WorkSource(Protocol):
         """Return the next transfer to start now, or None."""
 
     def became_idle(self, connection: "Connection") -> None:
-        """Called when the connection has no transfer to work on."""
+        """Handle that the connection has no transfer to work on."""
 
     def transfer_interrupted(self, transfer: Transfer, stage: Stage, detail: str) -> None:
-        """Called when the connection ended during a transfer, before its final dot."""
+        """Handle that the connection ended during a transfer, before its final dot."""
 
     def connection_retired(self, connection: "Connection", failed: bool) -> None:
-        """Called when the connection accepts no more transfers. ``failed``: some were unfinished."""
+        """Handle that the connection accepts no more transfers. ``failed``: some were unfinished."""
 
 
 class Connection(LineConnection):

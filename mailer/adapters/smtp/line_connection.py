@@ -35,10 +35,10 @@ class LineConnection(asyncio.Protocol):
             self._pending_reply.set_result((code, lines))
 
     def drained(self) -> None:
-        """Called when every reply received so far has been handled."""
+        """Continue after every reply received so far has been handled."""
 
     def writable(self) -> None:
-        """Called when the transport accepts more bytes after a pause."""
+        """Continue writing when the transport accepts more bytes after a pause."""
 
     async def send_command(self, line: bytes | None, seconds: float) -> tuple[int, list[bytes]]:
         """Send a command line and return the code and lines of its reply.

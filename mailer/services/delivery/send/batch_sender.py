@@ -104,8 +104,10 @@ class BatchSender:
         return self.transferred
 
     def _restart_scan(self) -> bool:
-        """Begin again with the first delivery, since nothing more that is due may be reserved now. Return whether
-        the batch is still ours."""
+        """Wait, then start again with the first delivery, since no due delivery may be reserved now.
+
+        Returns whether the batch is still ours.
+        """
         wait = min(self._provider_waits.values())
         self.cursor, self._provider_waits = self.claim.first_subscriber_id, {}
         if not self._transact(lambda session: ledger.has_due(session, self.claim)):
@@ -221,8 +223,7 @@ class BatchSender:
         return self._with_retries(once)
 
     def _with_retries(self, work: Callable[[], T]) -> T:
-        """Try again while the database is away or chose this transaction to end a deadlock, until the lease may be
-        over."""
+        """Run ``work``, retrying while the database is down or after a deadlock, until the lease may have expired."""
         until = self.journal.deadline
         while True:
             try:

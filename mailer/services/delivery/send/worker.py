@@ -20,8 +20,10 @@ class SendWorker:
         self.context = context
 
     def stop(self) -> None:
-        """End soon: messages in flight finish and claims go back. What the relay does not answer in time is
-        uncertain."""
+        """Stop soon: wait for messages in flight, and release the claims.
+
+        A message whose reply does not come in time is uncertain.
+        """
         self.context.stopping.set()
         self.context.smtp_pool.drain(self.context.limits.drain_seconds)
 
@@ -45,8 +47,10 @@ class SendWorker:
         return BatchSender(context, claim, journal, bounce_domain).run()
 
     def _recover(self, session: Session, claim: Claim, now: datetime) -> set[int]:
-        """Record what earlier claims of this batch left in flight, as their journals prove; return the epochs whose
-        journals are no longer needed."""
+        """Record the deliveries that earlier claims of this batch left in flight, by the evidence of their journals.
+
+        Returns the epochs whose journals are no longer needed.
+        """
         in_flight = ledger.in_flight(session, claim)
         epochs = {epoch for _, epoch in in_flight}
         for epoch in sorted(epochs):

@@ -138,8 +138,10 @@ class Breakers:
         reason: str,
         now: datetime,
     ) -> Callable[[ThrottleState], ThrottleState]:
-        """Return the change to a lower rate than the one observed: that of this chunk or that of all workers, which
-        lags behind a burst, whichever is higher."""
+        """Return the transition to a lower rate than the observed one.
+
+        The observed rate is the higher one of this chunk's rate and the rate of all workers, which lags behind a burst.
+        """
         recent = sum(
             rate
             for key, rate in self._metrics.recent_rates().items()

@@ -38,8 +38,10 @@ class RelayChoice:
     # In the transactions that reserve and record.
 
     def limit_to_warm_up(self, session: Session, route: RelayRoute, count: int, day: date) -> int:
-        """Return how many of ``count`` messages the relay may still send on that day; no other worker counts until
-        the transaction ends."""
+        """Return how many of ``count`` messages the relay may still send on that day.
+
+        Locks the relay's daily usage until the transaction ends.
+        """
         if route.warm_up is None or not count:
             return count
         left = route.warm_up.limit_on(day) - throttles.lock_daily_sent(session, route.relay, day)
