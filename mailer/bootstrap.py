@@ -308,6 +308,7 @@ class Container:
             lease=timedelta(seconds=self.settings.lease_seconds),
             min_backoff=timedelta(seconds=self.settings.min_backoff_seconds),
             queue_lifetime=timedelta(hours=self.settings.queue_lifetime_hours),
+            host_grace=timedelta(seconds=self.settings.host_grace_seconds),
         )
 
     def picture_loader(self, folder: Path) -> Callable[[str], PreparedPicture]:

@@ -220,6 +220,15 @@ class Settings(BaseSettings):
         le=3600,
         description="How long a claim on a batch lasts unless the worker renews it.",
     )
+    host_grace_seconds: int = Field(
+        300,
+        ge=0,
+        le=86_400,
+        description=(
+            "After the lease of a batch ended, how long only its own host may take it over. Only that host has the "
+            "journal, which tells what was sent; another host makes everything that was in flight uncertain."
+        ),
+    )
     min_backoff_seconds: int = Field(
         120,
         ge=1,

@@ -137,6 +137,7 @@ def settings(database: Database, inbox: InboxServer, valkey: Valkey, tmp_path: P
         state_dir=tmp_path / "state",
         public_url="http://news.example.org",
         lease_seconds=30,
+        host_grace_seconds=0,
     )
 
 

@@ -45,6 +45,8 @@ celery_app.conf.update(
     broker_transport_options={
         # A task that is delivered again has no further effect, so long tasks are safe.
         "visibility_timeout": 600,
+        # Queues are served in the order in which a worker names them: senders retry when they have no first attempts.
+        "queue_order_strategy": "priority",
         "socket_timeout": 5,
         "socket_connect_timeout": 5,
         "health_check_interval": 10,

@@ -3,6 +3,7 @@
 A worker whose loop no longer receives messages from Redis sends no heartbeat, even if its threads are running.
 """
 
+import logging
 import threading
 import time
 from typing import Any
@@ -11,7 +12,10 @@ from celery import bootsteps
 from celery.signals import task_postrun, task_prerun, worker_ready, worker_shutting_down
 
 from mailer.domain.metrics import WorkerHeartbeat
+from mailer.store.database import DatabaseDown
 from workers.app import celery_app, container
+
+_log = logging.getLogger("mailer")
 
 HEARTBEAT_SECONDS = 5.0
 LOOP_SILENCE_SECONDS = 10.0
@@ -74,6 +78,8 @@ def _on_task_finished(**_: object) -> None:
 def _start_heartbeat(sender: Any = None, **_: object) -> None:
     queues = sorted(queue.name for queue in sender.task_consumer.queues)
     threading.Thread(target=_send_heartbeats, args=[sender.hostname, queues], name="heartbeat", daemon=True).start()
+    if "send" in queues:
+        threading.Thread(target=_recover_lost, name="recovery", daemon=True).start()
 
 
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]
@@ -90,4 +96,16 @@ def _send_heartbeats(worker_name: str, queues: list[str]) -> None:
             container().metrics.send_heartbeat(heartbeat)
         if _stopping.wait(HEARTBEAT_SECONDS):
             container().metrics.deregister(worker_name)
+            return
+
+
+def _recover_lost() -> None:
+    """Settle what lost workers of this host left in flight, at the start and every few seconds."""
+    while True:
+        try:
+            if count := container().send_worker.recover_lost():
+                _log.warning("Recovered %d batches of lost workers of this host.", count)
+        except DatabaseDown:
+            _log.warning("Batches of lost workers are recovered when the database is back.")
+        if _stopping.wait(HEARTBEAT_SECONDS):
             return

@@ -21,7 +21,7 @@ def tick() -> None:
 
 def _dispatcher() -> Dispatcher:
     app = container()
-    return Dispatcher(app.database, app.traffic_shaper, app.metrics.queue_lengths, enqueue)
+    return Dispatcher(app.database, app.traffic_shaper, app.metrics.queue_lengths, enqueue, app.send_limits.host_grace)
 
 
 def enqueue(queue: str, id: int) -> None:

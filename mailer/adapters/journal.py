@@ -41,9 +41,14 @@ class Journals:
         self._folder = state_dir / "journal"
 
     @property
+    def host(self) -> str:
+        """What the names of all workers begin with that can read the journals in this folder."""
+        return f"{self.folder_id}-{_boot_id()}/"
+
+    @property
     def worker(self) -> str:
         """The name of this process: folder id, boot id, host name and process id."""
-        return f"{self.folder_id}-{_boot_id()}/{socket.gethostname()}:{os.getpid()}"
+        return f"{self.host}{socket.gethostname()}:{os.getpid()}"
 
     @property
     def folder_id(self) -> str:
@@ -72,7 +77,7 @@ class Journals:
         That claim sends nothing after this. Returns None if the journal is on another host, or was written
         before the host booted: a crash of the host may have lost its last lines.
         """
-        if previous_worker.split("/")[0] != self.worker.split("/")[0]:
+        if not previous_worker.startswith(self.host):
             return None
         try:
             with (self._folder / f"{batch}-{epoch}.log").open("r+b", buffering=0) as file:

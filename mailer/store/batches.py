@@ -39,7 +39,8 @@ _MARK_LOST_ENQUEUED = """
 UPDATE batch SET enqueued_at = :now
 WHERE id IN (
     SELECT id FROM batch
-    WHERE state = 'sending' AND lease_until < clock_timestamp() AND (enqueued_at IS NULL OR enqueued_at < :stale)
+    WHERE state = 'sending' AND lease_until < clock_timestamp() - CAST(:host_grace AS interval)
+      AND (enqueued_at IS NULL OR enqueued_at < :stale)
     FOR UPDATE SKIP LOCKED
 )
 RETURNING id
@@ -74,19 +75,20 @@ def mark_enqueued(
     reenqueue_after: timedelta,
     limit: int,
     *,
+    host_grace: timedelta = timedelta(0),
     first_attempts: bool = True,
     retries: bool = True,
 ) -> list[tuple[int, bool]]:
-    """Mark as enqueued the batches that are due and not recently enqueued, or whose lease has expired.
+    """Mark as enqueued the batches that are due and not recently enqueued, or whose host is lost.
 
     Returns (batch, is_retry) pairs sorted by batch. Due batches are selected oldest first, alternating between issues:
-    at most ``limit`` minus those enqueued and not yet claimed. Batches of lost workers come in addition, for the retry
-    queue, so that they do not wait behind all first attempts. ``first_attempts`` and ``retries`` tell whether these
-    queues have room.
+    at most ``limit`` minus those enqueued and not yet claimed. Batches of lost hosts come in addition: those whose
+    lease expired ``host_grace`` ago and that no worker of the same host has recovered (see ``claim_lost``).
+    ``first_attempts`` and ``retries`` tell whether these queues have room.
     """
     times = {"now": now, "stale": now - reenqueue_after}
-    lost = session.scalars(text(_MARK_LOST_ENQUEUED), times) if retries else ()
-    lost_batches = [(batch, True) for batch in lost]
+    lost = session.scalars(text(_MARK_LOST_ENQUEUED), times | {"host_grace": host_grace}) if first_attempts else ()
+    lost_batches = [(batch, False) for batch in lost]
     due = session.execute(text(_MARK_DUE_ENQUEUED), times | {"limit": limit, "first": first_attempts, "retry": retries})
     return sorted(lost_batches + [(row.id, row.is_retry) for row in due])
 
@@ -100,22 +102,53 @@ def reset_enqueued(session: Session, issue: int) -> None:
     session.execute(text(query), {"issue": issue})
 
 
-def claim(session: Session, batch: int, worker: str, lease: timedelta) -> Claim | None:
-    """Claim a batch. Return None if it is already claimed, done, paused or not yet due."""
-    query = """
-        UPDATE batch b
-        SET state = 'sending', epoch = b.epoch + 1, worker = :worker,
-            lease_until = clock_timestamp() + :lease,
-            enqueued_at = NULL -- if this worker is lost, the batch can be enqueued again without delay
-        FROM issue i, (SELECT id, state, worker FROM batch WHERE id = :batch FOR UPDATE SKIP LOCKED) before
-        WHERE b.id = before.id AND i.id = b.issue_id
-          AND ((i.state = 'sending' AND i.ready_at IS NOT NULL
-                AND b.state = 'ready' AND b.due_at <= clock_timestamp())
-               OR (b.state = 'sending' AND b.lease_until < clock_timestamp()))
-        RETURNING b.id, b.issue_id, i.newsletter_id, b.first_subscriber_id, b.last_subscriber_id, b.epoch, b.is_retry,
-            i.digest_month IS NOT NULL AS digest, before.worker AS previous_worker
+_CLAIM = """
+UPDATE batch b
+SET state = 'sending', epoch = b.epoch + 1, worker = :worker,
+    lease_until = clock_timestamp() + :lease,
+    enqueued_at = NULL -- if this worker is lost, the batch can be enqueued again without delay
+FROM issue i, (SELECT id, state, worker FROM batch WHERE {chosen} FOR UPDATE SKIP LOCKED) before
+WHERE b.id = before.id AND i.id = b.issue_id AND {claimable}
+RETURNING b.id, b.issue_id, i.newsletter_id, b.first_subscriber_id, b.last_subscriber_id, b.epoch, b.is_retry,
+    i.digest_month IS NOT NULL AS digest, before.worker AS previous_worker
+"""
+_CLAIM_ONE = _CLAIM.format(
+    chosen="id = :batch",
+    claimable="""(
+        (i.state = 'sending' AND i.ready_at IS NOT NULL AND b.state = 'ready' AND b.due_at <= clock_timestamp())
+        OR (b.state = 'sending' AND b.lease_until < clock_timestamp()
+            - CASE WHEN starts_with(before.worker, :host) THEN interval '0' ELSE CAST(:host_grace AS interval) END)
+    )""",
+)
+_CLAIM_LOST = _CLAIM.format(
+    chosen="""id = (
+        SELECT id FROM batch
+        WHERE state = 'sending' AND lease_until < clock_timestamp() AND starts_with(worker, :host)
+        ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED
+    )""",
+    claimable="true",
+)
+
+
+def claim(
+    session: Session, batch: int, worker: str, lease: timedelta, host: str = "", host_grace: timedelta = timedelta(0)
+) -> Claim | None:
+    """Claim a batch. Return None if it is already claimed, done, paused or not yet due.
+
+    A batch whose lease has expired can be claimed at once by a worker of the same ``host`` (the beginning of their
+    names), by others after ``host_grace`` more.
     """
-    row = session.execute(text(query), {"batch": batch, "worker": worker, "lease": lease}).one_or_none()
+    values = {"batch": batch, "worker": worker, "lease": lease, "host": host, "host_grace": host_grace}
+    row = session.execute(text(_CLAIM_ONE), values).one_or_none()
+    return Claim(*row) if row else None
+
+
+def claim_lost(session: Session, worker: str, host: str, lease: timedelta) -> Claim | None:
+    """Claim a batch that a worker of this host lost; None if there is none.
+
+    ``host`` is the beginning of the names of its workers. Their journals are on this host alone.
+    """
+    row = session.execute(text(_CLAIM_LOST), {"worker": worker, "host": host, "lease": lease}).one_or_none()
     return Claim(*row) if row else None
 
 

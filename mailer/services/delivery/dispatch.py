@@ -50,6 +50,7 @@ def enqueue_due(
     reenqueue_after: timedelta,
     limit: int,
     *,
+    host_grace: timedelta = timedelta(0),
     send_queue_has_room: bool = True,
     retry_queue_has_room: bool = True,
 ) -> list[tuple[int, bool]]:
@@ -63,6 +64,7 @@ def enqueue_due(
             now,
             reenqueue_after,
             limit,
+            host_grace=host_grace,
             first_attempts=send_queue_has_room,
             retries=retry_queue_has_room,
         )
@@ -110,6 +112,8 @@ class Dispatcher:
     queue_lengths: Callable[[list[str]], Mapping[str, int]]
     enqueue: Callable[[str, int], None]
     """Put a job with the id of an issue or a batch into a queue."""
+    host_grace: timedelta
+    """After the lease of a batch ended, how long only workers of the same host may take it over."""
     limits: DispatchLimits = DispatchLimits()
 
     def tick(self, now: datetime, batch_size: int) -> None:
@@ -135,6 +139,7 @@ class Dispatcher:
             now,
             self.limits.reenqueue_after,
             self.limits.max_enqueued,
+            host_grace=self.host_grace,
             send_queue_has_room="send" in room,
             retry_queue_has_room="retry" in room,
         ):

@@ -36,7 +36,7 @@ def broker() -> Broker:
 
 @pytest.fixture
 def dispatcher(app: Container, broker: Broker) -> Dispatcher:
-    return Dispatcher(app.database, app.traffic_shaper, broker.lengths, broker.enqueue, LIMITS)
+    return Dispatcher(app.database, app.traffic_shaper, broker.lengths, broker.enqueue, timedelta(0), LIMITS)
 
 
 @pytest.fixture

@@ -177,8 +177,8 @@ def test_batch_of_a_lost_worker_does_not_wait_for_first_attempts(
     now = datetime.now(UTC)
     with app.database.transaction() as session:
         assert batches.claim(session, last, app.journals.worker, timedelta(0))
-    assert dispatch.enqueue_due(app.database, now, HOUR, 1, retry_queue_has_room=False) == [(first, False)]
-    assert dispatch.enqueue_due(app.database, now, HOUR, 1) == [(last, True)], "one first attempt has its hint"
+    assert dispatch.enqueue_due(app.database, now, HOUR, 1, host_grace=HOUR) == [(first, False)]
+    assert dispatch.enqueue_due(app.database, now, HOUR, 1) == [(last, False)], "one first attempt has its hint"
     assert dispatch.enqueue_due(app.database, now, HOUR, 1) == []
     assert dispatch.enqueue_due(app.database, now, HOUR, 2, send_queue_has_room=False) == []
     assert dispatch.enqueue_due(app.database, now, HOUR, 2) == [(second, False)]
@@ -276,7 +276,7 @@ def test_lost_workers_deliveries_are_resolved_in_a_cancelled_issue(
     assert schedule.cancel(app.database, issue, "tests", datetime.now(UTC)) == 5
     with app.database.transaction() as session:
         session.execute(text("UPDATE batch SET lease_until = clock_timestamp() - interval '1 second'"))
-    assert dispatch.enqueue_due(app.database, datetime.now(UTC), timedelta(0), 10) == [(batch, True)]
+    assert dispatch.enqueue_due(app.database, datetime.now(UTC), timedelta(0), 10) == [(batch, False)]
     assert app.send_worker.send_batch(claim.batch) == 0
     counts = report.status(app.database, issue, NOW).counts
     assert (counts.skipped, counts.pending) == (9, 0), "its journal shows that nothing was handed over"

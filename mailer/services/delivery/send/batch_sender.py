@@ -16,7 +16,7 @@ from mailer.domain.states import DeliveryState, IssueEventKind, IssueState, Paus
 from mailer.domain.transfer import Envelope
 from mailer.services.delivery.send.chunk import Chunk, ChunkResult, Reservation, collect, reserve, submit
 from mailer.services.delivery.send.context import SendContext
-from mailer.services.delivery.send.recorder import record
+from mailer.services.delivery.send.recorder import record, release
 from mailer.services.delivery.traffic import SendPermit
 from mailer.store import batches, issues, ledger
 from mailer.store.batches import Claim
@@ -204,10 +204,7 @@ class BatchSender:
             return
         # Nothing is in flight. If the answer to a commit was lost, and the step done again, some may be left.
         ledger.unreserve(session, self.claim)
-        # Read with the batch held: an order to cancel after this waits for us and finds what we leave.
-        if issues.state(session, self.claim.issue) is IssueState.cancelled:
-            ledger.cancel_unsent(session, self.claim, self.context.clock.now())
-        batches.release(session, self.claim, self.not_before, as_retry=self.use_retry_queue)
+        release(session, self.claim, self.context.clock.now(), self.not_before, as_retry=self.use_retry_queue)
 
     def _acquire_permit(self) -> SendPermit:
         count = self.context.chunk_size.current

@@ -25,6 +25,9 @@ class SendLimits:
     max_chunks_in_flight: int = 2
     control_poll_seconds: float = 0.5
     """Between two looks, while a chunk is with the relay, whether the issue was stopped."""
+    host_grace: timedelta = timedelta(0)
+    """After the lease of a batch ended, how long only workers of the same host, which have its journal, may take it
+    over."""
     max_permit_wait_seconds: float = 3.0
     """For which a claim waits for a permit; then other batches have their turn."""
     max_postponement_seconds: float = 3600.0

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from mailer.domain.outcomes import is_mailbox_refusal
-from mailer.domain.states import DeliveryState
-from mailer.store import feedback, ledger, resolution
+from mailer.domain.states import DeliveryState, IssueState
+from mailer.store import batches, feedback, issues, ledger, resolution
 from mailer.store.batches import Claim
 from mailer.store.database import Session
 from mailer.store.ledger import DeliveryUpdate
@@ -38,3 +38,13 @@ def record(
     if uncertain:
         resolution.resolve_by_feedback(session, claim.issue, uncertain, now)
         resolution.resend_by_policy(session, claim.issue, uncertain, now)
+
+
+def release(
+    session: Session, claim: Claim, now: datetime, not_before: datetime | None = None, *, as_retry: bool = False
+) -> None:
+    """End a claim whose batch is locked and has nothing in flight; skip what is left of a cancelled issue."""
+    # Read with the batch locked: a cancellation after this waits for the lock and finds what is left.
+    if issues.state(session, claim.issue) is IssueState.cancelled:
+        ledger.cancel_unsent(session, claim, now)
+    batches.release(session, claim, not_before, as_retry=as_retry)

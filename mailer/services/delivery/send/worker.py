@@ -6,7 +6,7 @@ from mailer.domain.decisions import Decision, decide_from_journal
 from mailer.domain.states import DeliveryState
 from mailer.services.delivery.send.batch_sender import BatchSender
 from mailer.services.delivery.send.context import SendContext
-from mailer.services.delivery.send.recorder import record
+from mailer.services.delivery.send.recorder import record, release
 from mailer.store import batches, ledger, newsletters
 from mailer.store.batches import Claim
 from mailer.store.database import Session
@@ -34,7 +34,8 @@ class SendWorker:
             return 0
         with context.database.transaction() as session:
             started = context.clock.monotonic()
-            claim = batches.claim(session, batch, context.journals.worker, context.limits.lease)
+            journals, limits = context.journals, context.limits
+            claim = batches.claim(session, batch, journals.worker, limits.lease, journals.host, limits.host_grace)
             if claim is None:
                 return 0
             newsletter = newsletters.by_id(session, claim.newsletter)
@@ -45,6 +46,25 @@ class SendWorker:
         journal = context.journals.open(claim.batch, claim.epoch)
         journal.deadline = context.final_dot_deadline(started)
         return BatchSender(context, claim, journal, bounce_domain).run()
+
+    def recover_lost(self) -> int:
+        """Record what lost workers of this host left in flight, and give their batches back; return how many.
+
+        Only this host has their journals.
+        """
+        context, recovered = self.context, 0
+        journals, lease = context.journals, context.limits.lease
+        while not context.stopping.is_set():
+            with context.database.transaction() as session:
+                claim = batches.claim_lost(session, journals.worker, journals.host, lease)
+                if claim is None:
+                    break
+                epochs = self._recover(session, claim, context.clock.now())
+                release(session, claim, context.clock.now())
+            for epoch in epochs:
+                journals.delete(claim.batch, epoch)
+            recovered += 1
+        return recovered
 
     def _recover(self, session: Session, claim: Claim, now: datetime) -> set[int]:
         """Record the deliveries that earlier claims of this batch left in flight, by the evidence of their journals.

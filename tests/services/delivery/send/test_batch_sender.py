@@ -365,7 +365,7 @@ def test_a_lost_workers_batch_is_handed_out_again_as_soon_as_its_lease_is_over(
     ahead, behind = now + timedelta(hours=1), now - timedelta(hours=1)
     assert dispatch.enqueue_due(app.database, ahead, again, 10) == [], "nor by the clock of another host"
     lease_over(app)
-    assert dispatch.enqueue_due(app.database, behind, again, 10) == [(hinted[0][0], True)], "not behind others"
+    assert dispatch.enqueue_due(app.database, behind, again, 10) == [(hinted[0][0], False)], "at once"
     assert dispatch.enqueue_due(app.database, behind, again, 10) == [], "one hint is enough"
 
 
@@ -378,6 +378,43 @@ def test_without_the_journal_everything_that_was_taken_is_uncertain(
     send()
     assert counts(app, issue) == DeliveryCounts(candidates=3, uncertain=3)
     assert inbox.messages() == ()
+
+
+@pytest.mark.settings(host_grace_seconds=300)
+def test_batch_of_another_host_is_left_to_it_for_a_while(
+    app: Container, inbox: InboxServer, ready: Callable[[int], int], send: Send, tmp_path: Path
+) -> None:
+    issue = ready(3)
+    claim, _ = claimed(app, Journals(tmp_path / "another host").worker)
+    lease_over(app)
+    assert app.send_worker.send_batch(claim.batch) == 0
+    assert app.send_worker.recover_lost() == 0
+    assert set(states(app).values()) == {"sending"}, "only the other host knows what it sent"
+    query(app, "UPDATE batch SET lease_until = now() - interval '301 seconds'")
+    send()
+    assert counts(app, issue) == DeliveryCounts(candidates=3, uncertain=3)
+
+
+@pytest.mark.settings(host_grace_seconds=300)
+def test_restarted_worker_recovers_what_its_host_lost(
+    app: Container, inbox: InboxServer, ready: Callable[[int], int], send: Send
+) -> None:
+    issue = ready(4)
+    claim, taken = claimed(app, app.journals.host + "elsewhere:1")
+    journal = app.journals.open(claim.batch, claim.epoch)
+    journal.before_final_dot(taken[0])
+    journal.after_reply(taken[0], OK)
+    journal.before_final_dot(taken[1])
+    journal.close()
+    assert app.send_worker.recover_lost() == 0, "its lease is not over"
+    lease_over(app)
+    assert app.send_worker.recover_lost() == 1
+    assert list(states(app).values()) == ["sent", "uncertain", "pending", "pending"]
+    assert query(app, "SELECT state::text FROM batch") == [("ready",)]
+    assert not list((app.settings.state_dir / "journal").glob("*.log"))
+    send()
+    assert counts(app, issue) == DeliveryCounts(candidates=4, sent=3, uncertain=1)
+    assert len(inbox.messages()) == 2
 
 
 def test_a_worker_that_is_too_late_writes_nothing(
