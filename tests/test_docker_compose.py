@@ -124,7 +124,7 @@ def test_migrate_runs_once_and_never_for_a_command() -> None:
     assert "depends_on: *servers" in services()["mailer"], "a command never migrates by the way"
     assert "migrate" not in block("servers")
     waiting = {name for name, lines in services().items() if re.search(r"<<: \*(worker|web)|: \*migrated", lines)}
-    assert waiting == {"web", "web-2", "worker-prepare", "worker-send", "worker-retry", "beat"}
+    assert waiting == {"web", "web-2", "worker-prepare", "worker-send", "worker-retry", "worker-transactional", "beat"}
 
 
 def test_an_update_keeps_the_number_of_senders() -> None:
@@ -148,7 +148,7 @@ def test_health_checks_import_nothing_of_the_package() -> None:
 def test_journals_survive_the_removal_of_a_container() -> None:
     assert 'volumes: ["state:/state"]' in block("worker")
     assert "MAILER_STATE_DIR: /state\n" in COMPOSE
-    for name in ("worker-send", "worker-retry"):
+    for name in ("worker-send", "worker-retry", "worker-transactional"):
         assert "<<: *worker" in services()[name]
         assert "volumes:" not in services()[name]
 
