@@ -29,14 +29,15 @@ def block(name: str) -> str:
     return found[0]
 
 
-def test_every_queue_is_consumed_by_exactly_one_kind_of_service() -> None:
-    consumed = Counter(
-        queue
-        for lines in services().values()
-        for found in re.findall(r"celery -A workers\.app worker .*-Q (\S+)", lines)
-        for queue in found.split(",")
-    )
-    assert consumed == Counter(QUEUES)
+def test_every_queue_has_its_consumers() -> None:
+    queues = {
+        name: found[1].split(",")
+        for name, lines in services().items()
+        if (found := re.search(r"celery -A workers\.app worker .*-Q (\S+)", lines))
+    }
+    assert Counter(queue for names in queues.values() for queue in names) == Counter(QUEUES) + Counter({"retry": 1})
+    assert queues["worker-transactional"] == ["transactional"], "nothing else holds it up"
+    assert queues["worker-send"] == ["send", "retry"], "in the order in which they are served"
 
 
 def test_exactly_one_scheduler_runs() -> None:

@@ -3,7 +3,6 @@
 A worker whose loop no longer receives messages from Redis sends no heartbeat, even if its threads are running.
 """
 
-import logging
 import threading
 import time
 from typing import Any
@@ -12,10 +11,7 @@ from celery import bootsteps
 from celery.signals import task_postrun, task_prerun, worker_ready, worker_shutting_down
 
 from mailer.domain.metrics import WorkerHeartbeat
-from mailer.store.database import DatabaseDown
 from workers.app import celery_app, container
-
-_log = logging.getLogger("mailer")
 
 HEARTBEAT_SECONDS = 5.0
 LOOP_SILENCE_SECONDS = 10.0
@@ -102,10 +98,6 @@ def _send_heartbeats(worker_name: str, queues: list[str]) -> None:
 def _recover_lost() -> None:
     """Settle what lost workers of this host left in flight, at the start and every few seconds."""
     while True:
-        try:
-            if count := container().send_worker.recover_lost():
-                _log.warning("Recovered %d batches of lost workers of this host.", count)
-        except DatabaseDown:
-            _log.warning("Batches of lost workers are recovered when the database is back.")
+        container().send_worker.recover_lost()
         if _stopping.wait(HEARTBEAT_SECONDS):
             return

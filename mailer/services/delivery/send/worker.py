@@ -1,5 +1,7 @@
 """Claim batches and send them."""
 
+import logging
+from contextlib import suppress
 from datetime import datetime
 
 from mailer.domain.decisions import Decision, decide_from_journal
@@ -9,8 +11,10 @@ from mailer.services.delivery.send.context import SendContext
 from mailer.services.delivery.send.recorder import record, release
 from mailer.store import batches, ledger, newsletters
 from mailer.store.batches import Claim
-from mailer.store.database import Session
+from mailer.store.database import DatabaseDown, Session
 from mailer.store.ledger import DeliveryUpdate
+
+_log = logging.getLogger("mailer")
 
 
 class SendWorker:
@@ -50,20 +54,23 @@ class SendWorker:
     def recover_lost(self) -> int:
         """Record what lost workers of this host left in flight, and give their batches back; return how many.
 
-        Only this host has their journals.
+        Only this host has their journals. Stops early if the database does not answer.
         """
         context, recovered = self.context, 0
         journals, lease = context.journals, context.limits.lease
-        while not context.stopping.is_set():
-            with context.database.transaction() as session:
-                claim = batches.claim_lost(session, journals.worker, journals.host, lease)
-                if claim is None:
-                    break
-                epochs = self._recover(session, claim, context.clock.now())
-                release(session, claim, context.clock.now())
-            for epoch in epochs:
-                journals.delete(claim.batch, epoch)
-            recovered += 1
+        with suppress(DatabaseDown):
+            while not context.stopping.is_set():
+                with context.database.transaction() as session:
+                    claim = batches.claim_lost(session, journals.worker, journals.host, lease)
+                    if claim is None:
+                        break
+                    epochs = self._recover(session, claim, context.clock.now())
+                    release(session, claim, context.clock.now())
+                for epoch in epochs:
+                    journals.delete(claim.batch, epoch)
+                recovered += 1
+        if recovered:
+            _log.warning("Recovered %d batches of lost workers of this host.", recovered)
         return recovered
 
     def _recover(self, session: Session, claim: Claim, now: datetime) -> set[int]:
