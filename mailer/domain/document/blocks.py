@@ -15,7 +15,7 @@ from mailer.domain.document.sentences import (
 
 _BREAK = re.compile("\r\n|\r|\n")
 _NOT_PROSE = re.compile(r"\s*(?:[-+*•–]\s|\d{1,3}[.)]\s|\(?\w{1,3}\)\s|[>|<]|!\[|```|~~~|    |\t)")
-_PICTURE = re.compile(r"!\[([^\[\]]*)\]\(\s*([^()<>\"]+)\)")
+_PICTURE = re.compile(r"!\[([^\[\]]*)\]\(\s*(?=\S)([^()<>\"]+)\)")
 _LINK = re.compile(r"\[([^\[\]]+)\]\((https?://(?:[^\s()<>]|\([^\s()<>]*\))+)\)")
 _INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"
 MAX_SALUTATION_CHARS = 60

@@ -455,3 +455,10 @@ people across the river. *(For info: Ina Sample)*
     assert story.body == "The ferry carries cars and people across the river."
     assert [note.text for note in story.contacts] == ["(For info: Ina Sample)"]
     assert [doubt.line for doubt in document.warnings] == [7]
+
+
+def test_a_picture_without_an_end_is_read_in_linear_time() -> None:
+    """With two ways to read each space, this line would take about ten minutes."""
+    endless = "![a](" + "\u00a0" * 300_000 + '"x'
+
+    assert stories(parse(f"## P\n\n### S\n\n**7 May 2026, X:** a.\n\n{endless}\n"))
