@@ -5,6 +5,10 @@ class DatabaseDown(RuntimeError):
     """PostgreSQL cannot be reached."""
 
 
+class QueryTimeout(RuntimeError):
+    """A query took longer than what anyone may ask for is given."""
+
+
 class IssueNotFound(LookupError):
     """There is no such issue."""
 

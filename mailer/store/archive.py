@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import or_, select, text
+from sqlalchemy import func, or_, select, text
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
@@ -38,6 +38,18 @@ def sent(session: Session, newsletter: int) -> list[Issue]:
     return list(session.scalars(query.order_by(Issue.issue_date.desc(), Issue.id.desc())))
 
 
+def version(session: Session) -> str:
+    """Return a digest of the newsletters, their sections and which issues are sent."""
+    sent_issues = select(func.count(), func.max(Issue.ready_at), func.sum(Issue.id)).where(
+        or_(Issue.state == IssueState.sent, was_sent())
+    )
+    rows = text(
+        "SELECT md5(coalesce(string_agg(row::text, '' ORDER BY row::text), '')) FROM"
+        " (SELECT newsletter::text AS row FROM newsletter UNION ALL SELECT section::text FROM section) AS rows"
+    )
+    return f"{session.scalar(rows)} {tuple(session.execute(sent_issues).one())}"
+
+
 def front_matter(session: Session, issues: Iterable[int]) -> dict[int, dict[str, IssueTranslation]]:
     """Return issue → language → front matter in status ready."""
     query = select(IssueTranslation).where(
@@ -69,7 +81,8 @@ def cover_pictures(session: Session, issues: Iterable[int]) -> dict[int, tuple[s
     }
 
 
-# One query per language, since each has its own stemmer; all can use the index.
+# One query per language, since each has its own stemmer; all can use the index. A query that the index cannot answer,
+# because it only excludes words, finds nothing. Texts are read for the stories of the page only.
 _SEARCH = """
     WITH wanted AS MATERIALIZED (
         SELECT tag AS language,
@@ -80,17 +93,20 @@ _SEARCH = """
         FROM unnest(CAST(:languages AS text[])) tag
     ), hits AS (
         SELECT DISTINCT ON (s.id) s.id AS story, s.issue_id AS issue, s.section_id AS section, i.issue_date,
-            t.language, t.headline, t.body,
-            t.language = :language AS own, ts_rank(t.search_vector, w.query) AS rank
-        FROM wanted w
+            t.language, t.language = :language AS own, ts_rank(t.search_vector, w.query) AS rank
+        FROM (SELECT * FROM wanted WHERE querytree(query) NOT IN ('', 'T')) w
         JOIN story_translation t ON t.language = w.language AND t.search_vector @@ w.query AND t.status = 'ready'
         JOIN story s ON s.id = t.story_id AND s.issue_id = ANY(:issues)
         JOIN issue i ON i.id = s.issue_id
         JOIN issue_translation f ON f.issue_id = i.id AND f.language = t.language AND f.status = 'ready'
         ORDER BY s.id, own DESC, rank DESC, t.language
+    ), page AS MATERIALIZED (
+        SELECT *, count(*) OVER () AS total FROM hits
+        ORDER BY own DESC, rank DESC, issue_date DESC, story LIMIT :limit OFFSET :offset
     )
-    SELECT story, issue, section, language, headline, body, count(*) OVER () AS total FROM hits
-    ORDER BY own DESC, rank DESC, issue_date DESC, story LIMIT :limit OFFSET :offset
+    SELECT story, issue, section, page.language, headline, body, total FROM page
+    JOIN story_translation t ON t.story_id = story AND t.language = page.language
+    ORDER BY own DESC, rank DESC, issue_date DESC, story
 """
 
 

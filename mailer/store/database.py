@@ -5,12 +5,12 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
-from psycopg.errors import DeadlockDetected
+from psycopg.errors import DeadlockDetected, QueryCanceled
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from mailer.domain.errors import DatabaseDown
+from mailer.domain.errors import DatabaseDown, QueryTimeout
 from mailer.models import Base
 
 __all__ = ["Database", "DatabaseDown", "Deadlock", "Session", "execute_driver_sql"]
@@ -34,10 +34,13 @@ def execute_driver_sql(session: Session, query: str, values: Mapping[str, Any]) 
 class Database:
     """Connects at the first transaction, so a process may fork after creating one."""
 
-    def __init__(self, url: str, *, pool: int = 5, application: str = "mailer") -> None:
+    def __init__(
+        self, url: str, *, pool: int = 5, application: str = "mailer", public_timeout_seconds: float = 3
+    ) -> None:
         self.url = url.replace("postgresql+psycopg://", "postgresql://", 1)
         self._pool = pool
         self._application = application
+        self._public_timeout_seconds = public_timeout_seconds
 
     @cached_property
     def engine(self) -> Engine:
@@ -59,7 +62,7 @@ class Database:
     def transaction(self) -> Iterator[Session]:
         """Yield a session that commits when the block ends and rolls back if it raises.
 
-        Raises DatabaseDown and Deadlock.
+        Raises DatabaseDown, Deadlock and QueryTimeout.
         """
         try:
             with Session(self.engine, expire_on_commit=False) as session, session.begin():
@@ -69,7 +72,17 @@ class Database:
                 raise DatabaseDown(f"The database does not answer: {str(error.orig).splitlines()[0]}") from error
             if isinstance(error.orig, DeadlockDetected):
                 raise Deadlock(Deadlock.__doc__) from error
+            if isinstance(error.orig, QueryCanceled):
+                raise QueryTimeout(QueryTimeout.__doc__) from error
             raise
+
+    @contextmanager
+    def public_transaction(self) -> Iterator[Session]:
+        """Yield a session like ``transaction``, for what anyone may ask: each statement has a time limit."""
+        with self.transaction() as session:
+            milliseconds = round(self._public_timeout_seconds * 1000)
+            session.execute(text(f"SET LOCAL statement_timeout = {milliseconds}"))
+            yield session
 
     def delete_all_rows(self) -> None:
         """Delete all rows of all tables, for demos and tests."""

@@ -12,12 +12,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mailer.bootstrap import TEMPLATE_ROOT, Container
 from mailer.domain import urls
+from mailer.domain.errors import QueryTimeout
 from mailer.domain.languages import choose_language
 from mailer.language_data import languages
 from mailer.services.maintenance.health import DatabaseDown, database_answers
 from mailer.web import theme
 from mailer.web.dependencies import App
-from mailer.web.logs import configure_logs
+from mailer.web.logs import configure_logs, redact_tokens
 from mailer.web.negotiation import accepted_languages
 from mailer.web.pages import CSP, Pages
 from mailer.web.public import archive, feeds, mail_links, manage, sign_up, sitemap
@@ -44,6 +45,7 @@ def create_app(container: Container) -> FastAPI:
         (HTTPException, http_error),
         (RequestValidationError, unreadable_address),
         (DatabaseDown, database_down),
+        (QueryTimeout, query_timeout),
         (Exception, failure),
     ):
         app.add_exception_handler(error, handler)
@@ -68,7 +70,18 @@ def unreadable_address(request: Request, _: Exception) -> Response:
 
 def database_down(request: Request, error: Exception) -> Response:
     _log.error("%s", error)
-    return _error_page(request, 503)
+    return _unavailable_page(request)
+
+
+def query_timeout(request: Request, _: Exception) -> Response:
+    _log.warning("A query for a public page took too long: %s", redact_tokens(request.scope["path"]))
+    return _unavailable_page(request)
+
+
+def _unavailable_page(request: Request) -> Response:
+    response = _error_page(request, 503)
+    response.headers["Retry-After"] = str(_RETRY_AFTER_SECONDS)
+    return response
 
 
 def failure(request: Request, _: Exception) -> Response:
@@ -84,6 +97,7 @@ def _error_page(request: Request, status: int) -> Response:
 
 
 _TOKEN_PATH = re.compile(urls.TOKEN_PATH_REGEX)
+_RETRY_AFTER_SECONDS = 30
 _NO_STORE = {"Cache-Control": "no-store"}
 _SECURITY_HEADERS = {
     "Content-Security-Policy": CSP,

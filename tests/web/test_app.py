@@ -10,10 +10,12 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from hypothesis import example, given
 from hypothesis import strategies as st
+from sqlalchemy import text as sql
 
 from mailer.bootstrap import Container
 from mailer.domain.colours import contrast_ratio
 from mailer.settings import Settings
+from mailer.store.database import Database
 from mailer.web import theme
 from mailer.web.app import create_app
 from mailer.web.logs import redact_tokens
@@ -47,6 +49,34 @@ def test_pages_without_a_database_show_a_message(
     assert '<html lang="fr" dir="ltr">' in answer.text
     assert "secret" not in answer.text + caplog.text
     assert "The database does not answer" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/subscribe/lumen-basin",
+        "/archive/lumen-basin",
+        "/archive/lumen-basin/en",
+        "/archive/lumen-basin/en?q=ferry",
+        "/archive/lumen-basin/en.atom",
+        "/archive/lumen-basin/en/news-and-events.atom",
+        "/sitemap.xml",
+    ],
+)
+def test_a_page_that_takes_too_long_is_unavailable(
+    make_app: Callable[..., Container], mailing: Mailing, path: str
+) -> None:
+    impatient = Database(mailing.app.database.url, public_timeout_seconds=0.05)
+    client = TestClient(create_app(make_app(database=impatient)), follow_redirects=False)
+    with mailing.app.database.transaction() as session:
+        session.execute(sql("LOCK TABLE newsletter IN ACCESS EXCLUSIVE MODE"))
+        answer = client.get(path)
+    assert answer.status_code == 503
+    assert int(answer.headers["Retry-After"]) > 0
+    assert "<h1>" in answer.text
+    assert client.get(path).status_code in (200, 302)
+    impatient.close()
 
 
 def test_unexpected_error_shows_a_page(mailing: Mailing) -> None:

@@ -170,12 +170,18 @@ class SitemapEntries:
     stories: tuple[tuple[str, tuple[str, ...]], ...]
 
 
+def archive_version(database: Database) -> str:
+    """Return a text that changes whenever an issue is sent or a newsletter is changed."""
+    with database.public_transaction() as session:
+        return archive.version(session)
+
+
 def edition_page(database: Database, issue: int, edition: int) -> EditionPage | None:
     """Return the web view of an edition: a complete HTML document without personal data.
 
     Return None if there is no such edition or it is not rendered yet.
     """
-    with database.transaction() as session:
+    with database.public_transaction() as session:
         row = editions.by_id(session, edition)
         if row is None or row.issue_id != issue or not row.html:
             return None
@@ -184,14 +190,14 @@ def edition_page(database: Database, issue: int, edition: int) -> EditionPage | 
 
 def picture(database: Database, prefix: str) -> PictureFile | None:
     """Return the picture whose SHA-256 begins with these 32 hexadecimal digits, or None."""
-    with database.transaction() as session:
+    with database.public_transaction() as session:
         row = issues.picture_by_prefix(session, prefix)
         return PictureFile(row.media_type, row.data) if row else None
 
 
 def publications(database: Database, preferred_languages: Sequence[str]) -> Publications:
     """Return all public newsletters in the visitor's language. The best language comes first."""
-    with database.transaction() as session:
+    with database.public_transaction() as session:
         rows = [row for row in newsletters.list_all(session) if row.public]
         offered = tuple(dict.fromkeys(tag for row in rows for tag in row.languages))
         language = ui_language(preferred_languages, offered, {}, rows[0].default_language if rows else "en")
@@ -216,7 +222,7 @@ def language_for(database: Database, slug: str, preferred_languages: Sequence[st
 
     Return None if there is no such public newsletter.
     """
-    with database.transaction() as session:
+    with database.public_transaction() as session:
         row = newsletters.by_slug(session, slug)
         if row is None or not row.public:
             return None
@@ -237,7 +243,7 @@ def latest_issues(database: Database, urls: MailUrls, slug: str, language: str) 
 def _issue_list(
     database: Database, urls: MailUrls, slug: str, language: str, page: int, page_size: int
 ) -> IssueList | None:
-    with database.transaction() as session:
+    with database.public_transaction() as session:
         newsletter = _public_newsletter(session, slug, language)
         if newsletter is None:
             return None
@@ -263,7 +269,7 @@ def issue_page(
     Without a choice all sections are shown. If the issue is not available in the language, it is shown in the
     fallback: see ``issue.title.language``. Return None if there is no such issue.
     """
-    with database.transaction() as session:
+    with database.public_transaction() as session:
         match = _find_issue(session, urls, slug, language, issue_slug)
         if match is None:
             return None
@@ -299,7 +305,7 @@ def story_page(
     database: Database, urls: MailUrls, slug: str, language: str, issue_slug: str, story_key: str
 ) -> StoryPage | None:
     """Return a story of the issue's edition in this language, or None if there is none."""
-    with database.transaction() as session:
+    with database.public_transaction() as session:
         match = _find_issue(session, urls, slug, language, issue_slug)
         if match is None or match[2].title.language != language:
             return None
@@ -326,7 +332,7 @@ def section_feed(
     database: Database, urls: MailUrls, slug: str, language: str, section_key: str
 ) -> tuple[NewsletterPage, SectionInfo, list[SectionStories]] | None:
     """Return the newest stories of one section in a language, or None if it does not exist."""
-    with database.transaction() as session:
+    with database.public_transaction() as session:
         newsletter = _public_newsletter(session, slug, language)
         if newsletter is None:
             return None
@@ -347,7 +353,7 @@ def section_feed(
 
 def public_issues(database: Database, urls: MailUrls) -> list[tuple[NewsletterPage, tuple[IssueSummary, ...]]]:
     """Return every public newsletter with its issues, in its default language."""
-    with database.transaction() as session:
+    with database.public_transaction() as session:
         pages = []
         for newsletter in newsletters.list_all(session):
             if newsletter.public:
@@ -361,7 +367,7 @@ def sitemap_entries(
     database: Database, urls: MailUrls, slug: str, issue_slug: str
 ) -> tuple[NewsletterPage, SitemapEntries] | None:
     """Return the sitemap entries of an issue, or None if it does not exist."""
-    with database.transaction() as session:
+    with database.public_transaction() as session:
         newsletter = newsletters.by_slug(session, slug)
         match = newsletter and _find_issue(session, urls, slug, newsletter.default_language, issue_slug)
         if not newsletter or not match:

@@ -57,7 +57,7 @@ def search(
     """
     query = search_rules.normalized_query(raw_query)
     stems = search_rules.stems(query)
-    with database.transaction() as session:
+    with database.public_transaction() as session:
         newsletter = newsletters.by_slug(session, slug)
         if newsletter is None or not newsletter.public or language not in newsletter.languages or page < 1:
             return None

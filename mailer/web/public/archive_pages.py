@@ -2,7 +2,7 @@
 
 import gzip
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from fastapi import Request
@@ -15,9 +15,11 @@ from mailer.adapters import cldr, markdown
 from mailer.adapters.i18n import Catalogues
 from mailer.adapters.tokens import fingerprint
 from mailer.adapters.urls import Urls
+from mailer.bootstrap import Container
 from mailer.domain.locales import direction
-from mailer.services.archive.pages import NewsletterPage
+from mailer.services.archive.pages import NewsletterPage, archive_version
 from mailer.web.pages import CSP, Pages
+from mailer.web.public.document_cache import DocumentCache
 from mailer.web.static import static_url
 from mailer.web.theme import theme_url
 
@@ -33,6 +35,7 @@ class ArchivePages(Pages):
 
     def __init__(self, templates: Path, catalogues: Catalogues, urls: Urls) -> None:
         super().__init__(templates, catalogues, urls)
+        self._documents = DocumentCache()
         self._environment.filters |= {
             "day": cldr.format_day,
             "dated": cldr.format_dateline,
@@ -87,12 +90,23 @@ class ArchivePages(Pages):
             headers["X-Robots-Tag"] = "noindex"
         return cached_response(request, html, "text/html", headers)
 
-    def xml(self, request: Request, name: str, media_type: str, values: Mapping[str, object]) -> Response:
-        """Render ``archive/<name>.xml``."""
-        document = self._environment.get_template(f"archive/{name}.xml").render({"to": self.urls} | dict(values))
-        return cached_response(
-            request, _INVALID_IN_XML.sub("", document), media_type, {"X-Content-Type-Options": "nosniff"}
-        )
+    def xml(
+        self,
+        request: Request,
+        app: Container,
+        name: str,
+        media_type: str,
+        load_values: Callable[[], Mapping[str, object]],
+    ) -> Response:
+        """Render ``archive/<name>.xml``, at most once in five minutes unless an issue was sent meanwhile."""
+
+        def render() -> str:
+            template = self._environment.get_template(f"archive/{name}.xml")
+            return _INVALID_IN_XML.sub("", template.render({"to": self.urls} | dict(load_values())))
+
+        version = archive_version(app.database)
+        document = self._documents.get(request.scope["path"], version, app.clock.now(), render)
+        return cached_response(request, document, media_type, {"X-Content-Type-Options": "nosniff"})
 
 
 def cached_response(request: Request, text: str, media_type: str, headers: Mapping[str, str]) -> Response:

@@ -47,42 +47,51 @@ def robots(app: App) -> Response:
 
 @router.api_route(urls.SITEMAP_INDEX, methods=["GET", "HEAD"])
 def sitemap_index(request: Request, app: App, pages: OpenPages) -> Response:
-    paths = []
-    for newsletter, issues in pages_service.public_issues(app.database, app.urls):
-        paths.append(app.urls.sitemap(newsletter.slug))
-        paths += [app.urls.sitemap(newsletter.slug, issue.slug) for issue in issues]
-    return pages.xml(request, "sitemap_index", _XML, {"paths": paths})
+    def load() -> dict[str, object]:
+        paths = []
+        for newsletter, issues in pages_service.public_issues(app.database, app.urls):
+            paths.append(app.urls.sitemap(newsletter.slug))
+            paths += [app.urls.sitemap(newsletter.slug, issue.slug) for issue in issues]
+        return {"paths": paths}
+
+    return pages.xml(request, app, "sitemap_index", _XML, load)
 
 
 @router.api_route(urls.NEWSLETTER_SITEMAP, methods=["GET", "HEAD"])
 def newsletter_sitemap(request: Request, app: App, pages: OpenPages, slug: str) -> Response:
-    public = pages_service.public_issues(app.database, app.urls)
-    match = next(((newsletter, issues) for newsletter, issues in public if newsletter.slug == slug), None)
-    if match is None:
-        raise HTTPException(404)
-    newsletter, issues = match
-    lists = {tag: app.urls.issue_list(slug, tag) for tag in newsletter.languages}
-    entries = [SitemapUrl(lists, app.urls.archive(slug))]
-    for issue in issues:
-        paths = {tag: app.urls.edition(slug, tag, issue.slug) for tag in issue.languages}
-        entries.append(_sitemap_url(paths, newsletter.default_language, iso_time(issue.published_at)))
-    return pages.xml(request, "sitemap", _XML, {"entries": entries})
+    def load() -> dict[str, object]:
+        public = pages_service.public_issues(app.database, app.urls)
+        match = next(((newsletter, issues) for newsletter, issues in public if newsletter.slug == slug), None)
+        if match is None:
+            raise HTTPException(404)
+        newsletter, issues = match
+        lists = {tag: app.urls.issue_list(slug, tag) for tag in newsletter.languages}
+        entries = [SitemapUrl(lists, app.urls.archive(slug))]
+        for issue in issues:
+            paths = {tag: app.urls.edition(slug, tag, issue.slug) for tag in issue.languages}
+            entries.append(_sitemap_url(paths, newsletter.default_language, iso_time(issue.published_at)))
+        return {"entries": entries}
+
+    return pages.xml(request, app, "sitemap", _XML, load)
 
 
 @router.api_route(urls.ISSUE_SITEMAP, methods=["GET", "HEAD"])
 def issue_sitemap(request: Request, app: App, pages: OpenPages, slug: str, issue: str) -> Response:
-    match = pages_service.sitemap_entries(app.database, app.urls, slug, issue)
-    if match is None:
-        raise HTTPException(404)
-    newsletter, contents = match
-    modified = iso_time(contents.issue.published_at)
-    entries = [
-        _sitemap_url(
-            {tag: app.urls.story(slug, tag, issue, key) for tag in tags}, newsletter.default_language, modified
-        )
-        for key, tags in contents.stories
-    ]
-    return pages.xml(request, "sitemap", _XML, {"entries": entries})
+    def load() -> dict[str, object]:
+        match = pages_service.sitemap_entries(app.database, app.urls, slug, issue)
+        if match is None:
+            raise HTTPException(404)
+        newsletter, contents = match
+        modified = iso_time(contents.issue.published_at)
+        entries = [
+            _sitemap_url(
+                {tag: app.urls.story(slug, tag, issue, key) for tag in tags}, newsletter.default_language, modified
+            )
+            for key, tags in contents.stories
+        ]
+        return {"entries": entries}
+
+    return pages.xml(request, app, "sitemap", _XML, load)
 
 
 def _sitemap_url(paths: Mapping[str, str], default_language: str, modified: str) -> SitemapUrl:

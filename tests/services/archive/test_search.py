@@ -5,15 +5,17 @@ from collections.abc import Callable
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import text as sql
 
 from mailer.adapters.markdown import inline_text
 from mailer.bootstrap import Container
+from mailer.domain.errors import QueryTimeout
 from mailer.domain.search import Fragment
 from mailer.domain.states import IssueState
 from mailer.models import Newsletter
 from mailer.services.archive import search
 from mailer.services.archive.search import SearchPage
-from mailer.store import issues, newsletters
+from mailer.store import archive, issues, newsletters
 from mailer.store.database import Database
 from tests.conftest import SAMPLE
 
@@ -164,3 +166,43 @@ def test_no_pages_after_the_last(ask: Ask, database: Database) -> None:
     assert (results.pages, results.page) == (-(-results.total // search.PAGE_SIZE), 1)
     for page in (0, results.pages + 1, 10**6):
         assert search.search(database, inline_text, "lumen-basin", "en", "lumen", page) is None
+
+
+@pytest.mark.parametrize("language", ["en", "mk", "ar"])
+@pytest.mark.parametrize("typed", ["-zzzz", "-zzzz -yyyy", "ferry or -zzzz", '-"zzzz yyyy"'])
+def test_what_the_index_cannot_answer_finds_nothing(ask: Ask, typed: str, language: str) -> None:
+    assert ask("en", "ferry -zzzz").total == 1
+    assert (ask(language, typed).total, ask(language, typed).results) == (0, ())
+
+
+def test_texts_are_read_for_one_page_only(ask: Ask, database: Database) -> None:
+    """The rows that are sorted hold no text: their width would show it."""
+    values = {
+        "issues": [1],
+        "query": "lumen",
+        "stems": "",
+        "language": "en",
+        "languages": ["en"],
+        "limit": 1,
+        "offset": 0,
+    }
+    with database.transaction() as session:
+        query = sql("EXPLAIN (FORMAT JSON, VERBOSE) " + archive._SEARCH)
+        (plan,) = session.execute(query, values).scalar_one()
+    readers, todo = [], [plan["Plan"]]
+    while todo:
+        node = todo.pop()
+        todo += node.get("Plans", [])
+        if any(column.rpartition(".")[2] == "body" for column in node.get("Output", [])):
+            readers.append(node)
+    assert readers
+    assert not [node for node in readers if node.get("Subplan Name") == "CTE hits" or node["Node Type"] == "Unique"]
+
+
+def test_a_slow_query_is_cancelled(database: Database) -> None:
+    impatient = Database(database.url, public_timeout_seconds=0.05)
+    with pytest.raises(QueryTimeout), impatient.public_transaction() as session:
+        session.execute(sql("SELECT pg_sleep(60)"))
+    with impatient.transaction() as session:
+        session.execute(sql("SELECT pg_sleep(0.1)"))  # the limit ends with its transaction
+    impatient.close()

@@ -2,15 +2,17 @@
 
 import re
 from collections.abc import Callable
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 from xml.etree.ElementTree import Element, fromstring
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import text as sql
 
 from mailer.bootstrap import Container
 from mailer.settings import Settings
 from mailer.web.app import create_app
+from mailer.web.public.document_cache import DocumentCache
 from tests.support.html_page import ARCHIVE_PATH, SITE_URL
 
 ATOM = "{http://www.w3.org/2005/Atom}"
@@ -112,3 +114,42 @@ def test_unknown_feeds_are_not_found(sample: int, visitor: TestClient) -> None:
         f"{ARCHIVE_PATH}.atom",
     ):
         assert visitor.get(path).status_code == 404, path
+
+
+@pytest.mark.parametrize("path", [*FEEDS, "/sitemap.xml", f"{ARCHIVE_PATH}.sitemap.xml"])
+def test_a_document_is_rendered_once_until_an_issue_is_sent(
+    app: Container, sample: int, visitor: TestClient, add_issue: Callable[..., int], path: str
+) -> None:
+    first = visitor.get(path)
+    assert first.status_code == 200
+    with app.database.transaction() as session:  # in no version's digest, but in every document
+        session.execute(sql("UPDATE issue SET number = 'changed'"))
+        session.execute(sql("UPDATE issue_translation SET subject = 'Changed'"))
+        session.execute(sql("UPDATE story_translation SET headline = 'Changed'"))
+    assert visitor.get(path).text == first.text
+    assert visitor.get(path, headers={"If-None-Match": first.headers["ETag"]}).status_code == 304
+    for language in ("en", "ar", "sl"):
+        add_issue(f"2026/4 {language}", date(2026, 10, 30), language=language)
+    assert visitor.get(path).text != first.text
+
+
+def test_documents_are_kept_within_limits() -> None:
+    cache, rendered = DocumentCache(max_chars=100), []
+
+    def get(path: str, version: str = "1", minutes: float = 0, length: int = 40) -> None:
+        now = datetime(2026, 9, 30, tzinfo=UTC) + timedelta(minutes=minutes)
+        document = cache.get(path, version, now, lambda: rendered.append(path) or path * length)  # type: ignore[func-returns-value]
+        assert set(document) == {path}
+
+    for path in ("a", "b", "a", "c", "a", "b"):
+        get(path)
+    assert rendered == ["a", "b", "c", "b"]  # the least recently used one goes first
+    get("b", version="2")
+    get("b", version="2", minutes=4.9)
+    get("b", version="2", minutes=5)
+    assert rendered[4:] == ["b", "b"]
+    get("d", length=101)
+    get("d", length=101)
+    assert rendered[6:] == ["d", "d"]  # one that is larger than the cache is not kept
+    get("a")
+    assert rendered[8:] == ["a"]
