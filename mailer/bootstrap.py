@@ -27,6 +27,7 @@ from mailer.adapters.smtp.pool import SmtpPool
 from mailer.adapters.tokens import Tokens
 from mailer.adapters.transactional import TransactionalRenderer
 from mailer.adapters.urls import Urls
+from mailer.domain.email_addresses import strip_subaddress
 from mailer.domain.errors import DatabaseDown
 from mailer.domain.ports import Clock
 from mailer.domain.providers import Provider, Providers
@@ -37,6 +38,7 @@ from mailer.services.delivery.send import SendContext, SendLimits, SendWorker
 from mailer.services.delivery.traffic import TrafficLimits, TrafficShaper
 from mailer.services.delivery.transactional import TransactionalLimits, TransactionalSender
 from mailer.services.maintenance.retention import RetentionPolicy
+from mailer.services.subscribers.request_limits import Requester
 from mailer.settings import ROOT, RelaySettings, Settings, SettingsError, read_settings
 from mailer.store.database import Database
 
@@ -120,6 +122,16 @@ class Container:
     @cached_property
     def tokens(self) -> Tokens:
         return Tokens([self.secret_key, *(old.get_secret_value() for old in self.settings.previous_secret_keys)])
+
+    def requester(self, host: str) -> Requester:
+        """Return the networks of an IP address, for rate limits."""
+        return Requester(self.tokens.network_hash(host), self.tokens.isp_hash(host))
+
+    def mailbox_hash(self, address: str) -> bytes:
+        """Return the keyed hash of a valid address without spelling variants such as tags, for rate limits."""
+        from mailer.domain.subscriber_fields import read_address  # slow to import, and few commands need it
+
+        return self.tokens.address_hash(strip_subaddress(read_address(address)[1]))
 
     @property
     def secret_key(self) -> str:

@@ -32,7 +32,8 @@ class SuppressionSource(StrEnum):
 
 LIFTED_BY_OPT_IN = frozenset({SuppressionSource.system, SuppressionSource.subscriber})
 """Suppressions that a new confirmed opt-in of the same address lifts. Only staff lift those made by staff."""
-
+BOUNCE_REASONS = frozenset({SuppressionReason.hard_bounce, SuppressionReason.repeated_refusals})
+"""Reasons that forged or mistaken bounces can cause. The subscriber sees that, and can confirm the address again."""
 
 BOUNCE_DELAY = timedelta(days=5)
 """How long servers try before they give up (RFC 5321 section 4.5.4.1): before that, no bounce means nothing."""

@@ -16,8 +16,23 @@ def hit(session: Session, subject_hash: bytes, now: datetime, window: timedelta)
         INSERT INTO rate_limit_window (subject_hash, window_start, hits) VALUES (:subject_hash, :window_start, 1)
         ON CONFLICT (subject_hash, window_start) DO UPDATE SET hits = rate_limit_window.hits + 1 RETURNING hits
     """
-    window_start = now - (now - _WINDOW_ORIGIN) % window
-    return int(session.execute(text(query), {"subject_hash": subject_hash, "window_start": window_start}).scalar_one())
+    values = {"subject_hash": subject_hash, "window_start": _window_start(now, window)}
+    return int(session.execute(text(query), values).scalar_one())
+
+
+def acquire(session: Session, subject_hash: bytes, now: datetime, window: timedelta, limit: int) -> bool:
+    """Count one attempt if fewer than ``limit`` were counted in the current window. Return whether it was."""
+    query = """
+        INSERT INTO rate_limit_window (subject_hash, window_start, hits) VALUES (:subject_hash, :window_start, 1)
+        ON CONFLICT (subject_hash, window_start) DO UPDATE SET hits = rate_limit_window.hits + 1
+        WHERE rate_limit_window.hits < :limit RETURNING hits
+    """
+    values = {"subject_hash": subject_hash, "window_start": _window_start(now, window), "limit": limit}
+    return session.execute(text(query), values).scalar_one_or_none() is not None
+
+
+def _window_start(now: datetime, window: timedelta) -> datetime:
+    return now - (now - _WINDOW_ORIGIN) % window
 
 
 def delete_expired(session: Session, before: datetime) -> int:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
@@ -18,7 +18,7 @@ from mailer.domain.preferences import FIELDS, PreferenceField, Preferences
 from mailer.domain.states import SubscriptionState
 from mailer.domain.subscriber_csv import CsvSubscribers, RowChoices
 from mailer.domain.subscription_ref import UNDO_WINDOW, LinkKind, SubscriptionRef
-from mailer.domain.suppressions import SuppressionReason, SuppressionSource
+from mailer.domain.suppressions import BOUNCE_REASONS, SuppressionReason, SuppressionSource
 from mailer.models import (
     Consent,
     Feedback,
@@ -203,6 +203,14 @@ def set_state(session: Session, newsletter: int, subscriber: int, state: Subscri
 
 def suppression(session: Session, address_hash: bytes) -> Suppression | None:
     return session.get(Suppression, address_hash)
+
+
+def bounced_at(session: Session, address_hash: bytes) -> datetime | None:
+    """Return when an address was suppressed because an email bounced, or None if it is not."""
+    row = suppression(session, address_hash)
+    if row is None or row.source is not SuppressionSource.system or row.reason not in BOUNCE_REASONS:
+        return None
+    return row.created_at.astimezone(UTC)
 
 
 def suppress(

@@ -7,6 +7,7 @@ from fastapi import Depends, Request
 from starlette.datastructures import FormData
 
 from mailer.bootstrap import Container
+from mailer.services.subscribers.request_limits import Requester
 from mailer.web.forms import read_form
 from mailer.web.negotiation import accepted_languages, requested_languages
 from mailer.web.pages import Pages
@@ -43,6 +44,10 @@ async def current_time(app: App) -> datetime:
     return app.clock.now()
 
 
+async def _requester(request: Request, app: App) -> Requester:
+    return app.requester(request.client.host if request.client else "")
+
+
 PublicPages = Annotated[Pages, Depends(_pages)]
 OpenPages = Annotated[ArchivePages, Depends(_archive_pages)]
 Now = Annotated[datetime, Depends(current_time)]
@@ -50,4 +55,5 @@ AcceptedLanguages = Annotated[list[str], Depends(_accepted_languages)]
 """From the URL (``?lang=…``), then from the browser's settings."""
 RequestedLanguages = Annotated[list[str], Depends(_requested_languages)]
 """Only from the URL (``?lang=…``)."""
+PostedFrom = Annotated[Requester, Depends(_requester)]
 PostedForm = Annotated[FormData, Depends(read_form)]

@@ -274,7 +274,8 @@ def _recipient(context: TransactionalContext) -> _Recipient:
         return _Recipient(context.email.id, context.signup.address, "")
     assert context.subscriber
     if context.change and context.email.kind in _NEW_ADDRESS_KINDS:
-        return _Recipient(context.email.id, context.change.address, context.subscriber.name)
+        # No name either: the subscriber chose it, and this address has not confirmed anything yet.
+        return _Recipient(context.email.id, context.change.address, "")
     return _Recipient(context.email.id, context.subscriber.address, context.subscriber.name)
 
 

@@ -1,6 +1,6 @@
 """Change of address. Both the old and the new address must confirm it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -11,6 +11,7 @@ from mailer.domain.subscription_ref import SubscriptionRef
 from mailer.domain.suppressions import LIFTED_BY_OPT_IN, SuppressionReason, SuppressionSource
 from mailer.domain.transactional import TransactionalEmailKind
 from mailer.models import AddressChange
+from mailer.services.subscribers.request_limits import MAX_MAILS_PER_DAY, Requester, check_network, may_mail
 from mailer.store import (
     feedback,
     newsletters,
@@ -46,22 +47,36 @@ class AddressChangePage:
 
 
 def request(
-    database: Database, ref: SubscriptionRef, address: str, address_hash: bytes, language: str, now: datetime
+    database: Database,
+    ref: SubscriptionRef,
+    address: str,
+    address_hash: bytes,
+    language: str,
+    now: datetime,
+    *,
+    hash_mailbox: Callable[[str], bytes],
+    requester: Requester,
 ) -> bool:
     """Send a confirmation link to both addresses. Return False if there is no such subscription.
 
-    The result does not reveal whether the new address is already subscribed. Above the daily limit, nothing is sent.
-    Raises SameAddress.
+    The result does not reveal whether the new address is already subscribed. Above the daily limit of either mailbox,
+    or of the subscriber, nothing is sent. ``hash_mailbox`` hashes an address without spelling variants such as tags.
+    Raises SameAddress or RateLimited.
     """
+    check_network(database, requester, now)
     with database.transaction() as session:
         context = subscribers.resolve(session, ref)
         if context is None:
             return False
         if context.subscriber.address_hash == address_hash:
             raise SameAddress(SameAddress.__doc__)
-        for limit_key in (b"move" + context.subscriber.address_hash, b"move" + address_hash):
-            if rate_limits.hit(session, limit_key, now, _DAY) > _MAX_CHANGES_PER_DAY:
-                return True
+        limit_key = b"move" + context.subscriber.address_hash
+        if (
+            not rate_limits.acquire(session, limit_key, now, _DAY, _MAX_CHANGES_PER_DAY)
+            or not may_mail(session, hash_mailbox(address), now)
+            or not may_mail(session, hash_mailbox(context.subscriber.address), now, MAX_MAILS_PER_DAY)
+        ):
+            return True
         change = signups.add_change(
             session,
             AddressChange(

@@ -4,7 +4,7 @@ The link in any email gives access to the preferences that the email itself show
 link, sent to the subscriber's address, gives access to everything.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -31,6 +31,7 @@ from mailer.domain.subscription_ref import (
 from mailer.domain.time_zones import is_known_time_zone
 from mailer.domain.transactional import TransactionalEmailKind
 from mailer.models import Consent, Newsletter, Subscriber
+from mailer.services.subscribers.request_limits import MAX_MAILS_PER_DAY, Requester, check_network, may_mail
 from mailer.store import newsletters, rate_limits, resolution, subscribers, transactional
 from mailer.store.database import Database, Session
 from mailer.store.subscribers import SubscriptionContext, can_undo
@@ -86,6 +87,8 @@ class Profile:
     """Whether this kind of link can still undo the unsubscription."""
     can_undo: bool
     """Whether this kind of link can still undo the last change."""
+    bounced_at: datetime | None
+    """When an email came back, if nothing is sent to the address because of that."""
     sections: tuple[SectionOption, ...]
     section_names: Mapping[str, str]
     """Key → title, in the page's language or its fallback."""
@@ -128,22 +131,33 @@ def check_magic_link(
 
 
 def send_magic_link(
-    database: Database, ref: SubscriptionRef, now: datetime, preferred_languages: Sequence[str] = ()
+    database: Database,
+    ref: SubscriptionRef,
+    now: datetime,
+    preferred_languages: Sequence[str] = (),
+    *,
+    hash_mailbox: Callable[[str], bytes],
+    requester: Requester,
 ) -> tuple[bool, Profile] | None:
-    """Send a magic link to the subscriber's address, within an hourly limit.
+    """Send a magic link to the subscriber's address, within an hourly limit and the mailbox's daily one.
 
     Return whether it is sent, and the subscriber's data. Return None if there is no such subscription.
+    ``hash_mailbox`` hashes an address without spelling variants such as tags. Raises RateLimited.
     """
+    check_network(database, requester, now)
     with database.transaction() as session:
         context = subscribers.resolve(session, ref)
         if context is None:
             return None
         resolution.confirm_delivered(session, ref, now)
         page_data = _profile(session, context, now, preferred_languages, LinkKind.mail)
+        mailbox_hash = hash_mailbox(context.subscriber.address)
         limit_key = b"key" + context.subscriber.address_hash
         sent = (
             page_data.subscribed
-            and rate_limits.hit(session, limit_key, now, timedelta(hours=1)) <= _MAGIC_LINKS_PER_HOUR
+            and page_data.bounced_at is None
+            and rate_limits.acquire(session, limit_key, now, timedelta(hours=1), _MAGIC_LINKS_PER_HOUR)
+            and may_mail(session, mailbox_hash, now, MAX_MAILS_PER_DAY)
         )
         if sent:
             transactional.add(
@@ -351,6 +365,7 @@ def _profile(
         subscribed=subscription.state is SubscriptionState.active,
         can_resubscribe=_can_resubscribe(session, context, link_kind, now),
         can_undo=can_undo(subscription, link_kind, now),
+        bounced_at=subscribers.bounced_at(session, subscriber.address_hash),
         sections=tuple(
             SectionOption(
                 section.bit,

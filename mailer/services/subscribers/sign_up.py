@@ -1,6 +1,6 @@
 """Sign-up with double opt-in: a request, confirmed through a link sent to the address."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -11,27 +11,19 @@ from mailer.domain.localized import LocalizedText
 from mailer.domain.page_frame import PageFrame
 from mailer.domain.preferences import NotOffered, Preferences
 from mailer.domain.states import SubscriptionState
+from mailer.domain.subscription_ref import SubscriptionRef
 from mailer.domain.suppressions import LIFTED_BY_OPT_IN
 from mailer.domain.transactional import TransactionalEmailKind
 from mailer.models import Consent, Newsletter, Signup, Subscriber
+from mailer.services.subscribers.request_limits import Requester, check_network, may_mail
 from mailer.store import feedback, newsletters, rate_limits, signups, subscribers, transactional
 from mailer.store.database import Database, Session
 
 CONFIRMATION_LIFETIME = timedelta(days=7)
 _DAY = timedelta(days=1)
 _HOUR = timedelta(hours=1)
-_MAX_MAILS_PER_DAY = 3
-"""To one mailbox, counted over all spellings of its address."""
-_MAX_FORMS_PER_HOUR = 30
-"""From one network. An office or a classroom may share one IP address."""
-_MAX_FORMS_PER_ISP_HOUR = 300
-"""From all networks of an IPv6 provider. A single customer may have thousands of them."""
 _MAX_UNPROVEN_FORMS_PER_HOUR = 3
 """From one network, of forms without the requested proof of work."""
-
-
-class RateLimited(RuntimeError):
-    """Too many sign-ups came from this network. Please try again later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,19 +55,17 @@ class SignupForm:
     address_hash: bytes
     mailbox_hash: bytes
     """Hash of the mailbox, without spelling variants such as tags."""
-    network_hash: bytes
+    requester: Requester
     preferences: Preferences
     """Languages, sections and name."""
     wording: str
     """The consent text that the page showed."""
     channel: ConsentChannel
-    isp_hash: bytes = b""
-    """Hash of the provider's IPv6 prefix; empty if it is not counted."""
 
 
 def signup_page(database: Database, slug: str, preferred_languages: Sequence[str]) -> SignupPage | None:
     """Return the sign-up page, or None if the newsletter does not exist or is not public."""
-    with database.transaction() as session:
+    with database.public_transaction() as session:
         newsletter = newsletters.by_slug(session, slug)
         return _signup_page(session, newsletter, preferred_languages) if newsletter and newsletter.public else None
 
@@ -88,8 +78,7 @@ def request(
     Above the daily limit of a mailbox, the result is the same but nothing is sent. Return None if there is no such
     public newsletter. Raises NotOffered or RateLimited; no sign-up is stored then.
     """
-    if not _within_limits(database, form, now):
-        raise RateLimited(RateLimited.__doc__)
+    check_network(database, form.requester, now)
     with database.transaction() as session:
         newsletter = newsletters.by_slug(session, slug)
         if newsletter is None or not newsletter.public:
@@ -98,7 +87,7 @@ def request(
         preferences = form.preferences
         if not preferences.languages or not set(page.offered_languages) >= set(preferences.languages):
             raise NotOffered("No language was chosen, or one that the newsletter does not offer.")
-        if rate_limits.hit(session, b"sign-up" + form.mailbox_hash, now, _DAY) > _MAX_MAILS_PER_DAY:
+        if not may_mail(session, form.mailbox_hash, now):
             return page
         signup = signups.add(
             session,
@@ -120,12 +109,49 @@ def request(
         return page
 
 
-def _within_limits(database: Database, form: SignupForm, now: datetime) -> bool:
+def request_again(
+    database: Database,
+    ref: SubscriptionRef,
+    wording: str,
+    channel: ConsentChannel,
+    language: str,
+    now: datetime,
+    *,
+    hash_mailbox: Callable[[str], bytes],
+    requester: Requester,
+) -> bool:
+    """Send a confirmation link to a subscriber to whom nothing is sent because of a bounce. Return whether it is sent.
+
+    Confirming lifts the suppression and keeps the preferences. ``wording`` and ``language`` are those of the consent
+    text that the page showed. Above the daily limit of the mailbox, nothing is sent. Raises RateLimited.
+    """
+    check_network(database, requester, now)
     with database.transaction() as session:
-        if rate_limits.hit(session, b"network" + form.network_hash, now, _HOUR) > _MAX_FORMS_PER_HOUR:
-            return False  # does not count against the surrounding networks
-        isp_key = b"provider" + form.isp_hash
-        return not form.isp_hash or rate_limits.hit(session, isp_key, now, _HOUR) <= _MAX_FORMS_PER_ISP_HOUR
+        context = subscribers.resolve(session, ref)
+        if (
+            context is None
+            or context.subscription.state is not SubscriptionState.active
+            or subscribers.bounced_at(session, context.subscriber.address_hash) is None
+            or not may_mail(session, hash_mailbox(context.subscriber.address), now)
+        ):
+            return False
+        signup = signups.add(
+            session,
+            Signup(
+                newsletter_id=context.newsletter.id,
+                address=context.subscriber.address,
+                address_hash=context.subscriber.address_hash,
+                name=context.subscriber.name,
+                languages=context.subscriber.languages,
+                sections=context.subscription.sections,
+                language=language,
+                wording=wording,
+                channel=channel,
+                created_at=now,
+            ),
+        )
+        transactional.add(session, TransactionalEmailKind.confirm, context.newsletter.id, language, now, signup=signup)
+        return True
 
 
 def claim_nonce(database: Database, nonce: bytes, now: datetime) -> bool:

@@ -15,7 +15,7 @@ from mailer.domain import urls
 from mailer.domain.consents import ConsentChannel
 from mailer.domain.subscription_ref import LinkKind, SubscriptionRef
 from mailer.services.subscribers import unsubscribe
-from mailer.web.dependencies import App, Now, PostedForm, PublicPages, RequestedLanguages
+from mailer.web.dependencies import App, Now, PostedForm, PostedFrom, PublicPages, RequestedLanguages
 from mailer.web.public.subscription import (
     ACTIONS,
     Visit,
@@ -29,14 +29,18 @@ router = APIRouter(include_in_schema=False)
 _ACTIONS = ACTIONS | {"send": send_magic_link}
 
 
-def _unsubscribe_visit(app: App, pages: PublicPages, languages: RequestedLanguages, now: Now, token: str) -> Visit:
+def _unsubscribe_visit(
+    app: App, pages: PublicPages, languages: RequestedLanguages, now: Now, requester: PostedFrom, token: str
+) -> Visit:
     ref = _read_token(app, token, Purpose.unsubscribe, Purpose.unsubscribe_newsletter)
-    return Visit(app, pages, ref, LinkKind.mail, ConsentChannel.unsubscribe_page, languages, now)
+    return Visit(app, pages, ref, LinkKind.mail, ConsentChannel.unsubscribe_page, languages, now, requester)
 
 
-def _preferences_visit(app: App, pages: PublicPages, languages: RequestedLanguages, now: Now, token: str) -> Visit:
+def _preferences_visit(
+    app: App, pages: PublicPages, languages: RequestedLanguages, now: Now, requester: PostedFrom, token: str
+) -> Visit:
     ref = _read_token(app, token, Purpose.preferences, Purpose.preferences_newsletter)
-    return Visit(app, pages, ref, LinkKind.mail, ConsentChannel.preferences_page, languages, now)
+    return Visit(app, pages, ref, LinkKind.mail, ConsentChannel.preferences_page, languages, now, requester)
 
 
 def _read_token(app: Container, token: str, issue_purpose: Purpose, newsletter_purpose: Purpose) -> SubscriptionRef:

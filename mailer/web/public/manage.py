@@ -17,10 +17,20 @@ from mailer.domain.subscription_ref import LinkKind
 from mailer.services.subscribers import change_address, personal_data, preferences
 from mailer.services.subscribers.change_address import AddressChangePage
 from mailer.services.subscribers.personal_data import PersonalData
-from mailer.web.dependencies import App, Now, PostedForm, PublicPages, RequestedLanguages
+from mailer.services.subscribers.preferences import Profile
+from mailer.services.subscribers.request_limits import RateLimited
+from mailer.web.dependencies import App, Now, PostedForm, PostedFrom, PublicPages, RequestedLanguages
 from mailer.web.pages import PRIVATE_HEADERS
 from mailer.web.public.personal_data import RowDescriber
-from mailer.web.public.subscription import ACTIONS, Visit, choices_page, load_profile, render
+from mailer.web.public.subscription import (
+    ACTIONS,
+    Visit,
+    choices_page,
+    load_profile,
+    render,
+    request_confirmation,
+    request_magic_link,
+)
 
 router = APIRouter(include_in_schema=False)
 
@@ -33,7 +43,13 @@ class _MagicLink:
 
 
 def _magic_link(
-    app: App, pages: PublicPages, languages: RequestedLanguages, now: Now, token: str, slug: str
+    app: App,
+    pages: PublicPages,
+    languages: RequestedLanguages,
+    now: Now,
+    requester: PostedFrom,
+    token: str,
+    slug: str,
 ) -> _MagicLink:
     token_values = app.tokens.read_link_token(Purpose.magic_link, token)
     if token_values is None:
@@ -43,7 +59,8 @@ def _magic_link(
     if link_target is None:
         raise HTTPException(404)
     ref, valid = link_target
-    return _MagicLink(Visit(app, pages, ref, LinkKind.magic, ConsentChannel.manage_page, languages, now), valid)
+    visit = Visit(app, pages, ref, LinkKind.magic, ConsentChannel.manage_page, languages, now, requester)
+    return _MagicLink(visit, valid)
 
 
 MagicLink = Annotated[_MagicLink, Depends(_magic_link)]
@@ -58,7 +75,9 @@ def show_manage_page(link: MagicLink) -> HTMLResponse:
 def post_manage_page(link: MagicLink, form: PostedForm) -> HTMLResponse:
     visit = link.visit
     if form.get("action") == "send":
-        return _send_new_link(visit)
+        return _send_link(visit, request_magic_link)
+    if not link.valid and form.get("action") == "reconfirm":
+        return _send_link(visit, request_confirmation)
     if not link.valid:
         return _expired(visit)
     if action := _ACTIONS.get(str(form.get("action"))):
@@ -66,13 +85,18 @@ def post_manage_page(link: MagicLink, form: PostedForm) -> HTMLResponse:
     return choices_page(visit, load_profile(visit), 422, problem="unreadable")
 
 
-def _expired(visit: Visit, sent: str = "") -> HTMLResponse:
-    return render(visit, "link_expired", load_profile(visit), 200 if sent else 410, sent=sent)
+def _expired(visit: Visit) -> HTMLResponse:
+    return render(visit, "link_expired", load_profile(visit), 410, sent="", problem="")
 
 
-def _send_new_link(visit: Visit) -> HTMLResponse:
-    answer = preferences.send_magic_link(visit.app.database, visit.ref, visit.now, visit.languages)
-    return _expired(visit, sent="now" if answer and answer[0] else "before")
+def _send_link(visit: Visit, request: Callable[[Visit], tuple[str, Profile]]) -> HTMLResponse:
+    try:
+        sent, profile = request(visit)
+    except RateLimited:
+        return render(visit, "link_expired", load_profile(visit), 429, sent="", problem="too many")
+    if profile.bounced_at and request is request_magic_link:
+        return _expired(visit)
+    return render(visit, "link_expired", profile, sent=sent, problem="")
 
 
 def _request_address_change(visit: Visit, form: FormData) -> HTMLResponse:
@@ -81,10 +105,19 @@ def _request_address_change(visit: Visit, form: FormData) -> HTMLResponse:
         address, key = read_address(typed.strip())
         address_hash = visit.app.tokens.address_hash(key)
         exists = change_address.request(
-            visit.app.database, visit.ref, address, address_hash, profile.frame.language, visit.now
+            visit.app.database,
+            visit.ref,
+            address,
+            address_hash,
+            profile.frame.language,
+            visit.now,
+            hash_mailbox=visit.app.mailbox_hash,
+            requester=visit.requester,
         )
     except InvalidValue:
         return choices_page(visit, profile, 422, problem="address", typed=typed)
+    except RateLimited:
+        return choices_page(visit, profile, 429, problem="too many", typed=typed)
     except change_address.SameAddress:
         return choices_page(visit, profile, 422, problem="same address", typed=typed)
     if not exists:

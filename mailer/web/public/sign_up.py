@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Sequence
 from datetime import datetime
 
-from fastapi import APIRouter, HTTPException, Request
+from fastapi import APIRouter, HTTPException
 from fastapi.responses import HTMLResponse, PlainTextResponse
 from starlette.datastructures import FormData
 
@@ -15,19 +15,20 @@ from mailer.bootstrap import Container
 from mailer.domain import urls
 from mailer.domain.consents import ConsentChannel
 from mailer.domain.editions import ALL_SECTIONS
-from mailer.domain.email_addresses import strip_subaddress
 from mailer.domain.locales import native_name
 from mailer.domain.localized import N_
 from mailer.domain.preferences import NothingChosen, NotOffered, Preferences, section_mask
 from mailer.domain.subscriber_fields import InvalidValue, read_address, read_display_name
 from mailer.domain.typos import suggestion
 from mailer.services.subscribers import sign_up
-from mailer.services.subscribers.sign_up import ConfirmationPage, RateLimited, SignupForm, SignupPage
+from mailer.services.subscribers.request_limits import RateLimited
+from mailer.services.subscribers.sign_up import ConfirmationPage, SignupForm, SignupPage
 from mailer.web.dependencies import (
     AcceptedLanguages,
     App,
     Now,
     PostedForm,
+    PostedFrom,
     PublicPages,
     RequestedLanguages,
 )
@@ -65,16 +66,15 @@ def show_embedded_form(app: App, pages: PublicPages, languages: AcceptedLanguage
 
 @router.post(urls.SUBSCRIBE)
 def post_form(
-    request: Request,
     app: App,
     pages: PublicPages,
     languages: AcceptedLanguages,
     now: Now,
     slug: str,
     form: PostedForm,
+    requester: PostedFrom,
 ) -> HTMLResponse:
     offer = _signup_page(app, slug, languages)
-    host = request.client.host if request.client else ""
     if "speak" in form:  # only switches the language of the page
         return _form_page(app, pages, offer, form=form)
     try:
@@ -83,18 +83,17 @@ def post_form(
         return _form_page(app, pages, offer, 422, "address", form)
     if form.get("url"):  # a hidden field that only robots fill in
         return _sent_page(app, pages, offer, address, form)
-    if problem := _bulk_problem(app, form, app.tokens.network_hash(host), now):
+    if problem := _bulk_problem(app, form, requester.network_hash, now):
         return _form_page(app, pages, offer, 429 if problem == "too many" else 422, problem, form)
     try:
         signup = SignupForm(
             address=address,
             address_hash=app.tokens.address_hash(key),
-            mailbox_hash=app.tokens.address_hash(strip_subaddress(key)),
-            network_hash=app.tokens.network_hash(host),
+            mailbox_hash=app.mailbox_hash(address),
+            requester=requester,
             preferences=_read_preferences(offer, form),
             wording=_consent_wording(pages, offer),
             channel=ConsentChannel.embedded_form if "embedded" in form else ConsentChannel.sign_up_form,
-            isp_hash=app.tokens.isp_hash(host),
         )
         offer = sign_up.request(app.database, slug, signup, languages, now) or offer
     except NothingChosen:

@@ -21,14 +21,21 @@ from mailer.domain.states import Frequency
 from mailer.domain.subscriber_fields import read_display_name
 from mailer.domain.subscription_ref import LinkKind, SubscriptionRef
 from mailer.domain.time_zones import COMMON_TIME_ZONES
-from mailer.services.subscribers import preferences, unsubscribe
+from mailer.services.subscribers import preferences, sign_up, unsubscribe
 from mailer.services.subscribers.preferences import Profile
+from mailer.services.subscribers.request_limits import RateLimited, Requester
 from mailer.web.pages import Pages
 
 MIN_LANGUAGE_FIELDS = 3
 """Minimum number of language fields on a page. Readers with more languages get more fields."""
 _TRACKING_WORDING = N_("I agree that you record which emails I open and which links I click.")
 """The consent text of the tracking checkbox. Its translation is stored with the consent."""
+
+
+_RECONFIRM_WORDING = N_(
+    "If the address works and you want our emails again, we can send a link there. Once you have used it, they resume."
+)
+"""The consent text beside the button of a reader whose address was suppressed because of a bounce."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +51,7 @@ class Visit:
     languages: list[str]
     """The requested languages of the page."""
     now: datetime
+    requester: Requester
 
 
 def load_profile(visit: Visit) -> Profile:
@@ -203,9 +211,54 @@ def undo(visit: Visit, _: FormData) -> HTMLResponse:
 
 
 def send_magic_link(visit: Visit, _: FormData) -> HTMLResponse:
-    answer = preferences.send_magic_link(visit.app.database, visit.ref, visit.now, visit.languages)
-    profile = _found(answer[1] if answer else None)
-    return choices_page(visit, profile, sent="now" if answer and answer[0] else "before")
+    try:
+        sent, profile = request_magic_link(visit)
+    except RateLimited:
+        return choices_page(visit, load_profile(visit), 429, problem="too many")
+    return choices_page(visit, profile, sent="" if profile.bounced_at else sent)
+
+
+def request_magic_link(visit: Visit) -> tuple[str, Profile]:
+    """Send a magic link. Return whether that was done now or before, and the profile. Raises RateLimited."""
+    answer = preferences.send_magic_link(
+        visit.app.database,
+        visit.ref,
+        visit.now,
+        visit.languages,
+        hash_mailbox=visit.app.mailbox_hash,
+        requester=visit.requester,
+    )
+    return "now" if answer and answer[0] else "before", _found(answer[1] if answer else None)
+
+
+def reconfirm(visit: Visit, _: FormData) -> HTMLResponse:
+    try:
+        sent, profile = request_confirmation(visit)
+    except RateLimited:
+        return choices_page(visit, load_profile(visit), 429, problem="too many")
+    return choices_page(visit, profile, sent=sent if profile.bounced_at else "")
+
+
+def request_confirmation(visit: Visit) -> tuple[str, Profile]:
+    """Have an address confirmed after a bounce. Return like ``request_magic_link``. Raises RateLimited."""
+    profile = load_profile(visit)
+    sent = sign_up.request_again(
+        visit.app.database,
+        visit.ref,
+        visit.pages.gettext(profile.frame, _RECONFIRM_WORDING),
+        _PAGE_CHANNELS[visit.link_kind],
+        profile.frame.language,
+        visit.now,
+        hash_mailbox=visit.app.mailbox_hash,
+        requester=visit.requester,
+    )
+    return "now" if sent else "before", profile
+
+
+_PAGE_CHANNELS = {
+    LinkKind.mail: ConsentChannel.preferences_page,
+    LinkKind.magic: ConsentChannel.manage_page,
+}
 
 
 def unsubscribe_here(visit: Visit, _: FormData) -> HTMLResponse:
@@ -236,6 +289,7 @@ ACTIONS = {
     "save": save,
     "pause": pause,
     "restore": undo,
+    "reconfirm": reconfirm,
     "leave": unsubscribe_here,
     "leave-all": unsubscribe_all,
     "undo": resubscribe,

@@ -148,7 +148,13 @@ def test_a_forged_bounce_changes_nothing(app: Container, sent: dict[str, str]) -
 def test_a_note_that_bounces(app: Container, sent: dict[str, str], inbox: InboxServer) -> None:
     with app.database.transaction() as session:
         row = session.execute(text("SELECT id FROM subscriber WHERE address = :a"), {"a": ADA}).scalar_one()
-    preferences.send_magic_link(app.database, SubscriptionRef(row, newsletter=1), NOW)
+    preferences.send_magic_link(
+        app.database,
+        SubscriptionRef(row, newsletter=1),
+        NOW,
+        hash_mailbox=app.mailbox_hash,
+        requester=app.requester(""),
+    )
     assert send_transactional(app) == 1
     note = inbox.messages()[-1]
     assert note.envelope_sender != sent["bounce"]
@@ -161,7 +167,13 @@ def test_who_moved_is_not_suppressed_for_what_comes_back_from_the_old_address(
 ) -> None:
     with app.database.transaction() as session:
         row = session.scalar(text("SELECT id FROM subscriber WHERE address = :a"), {"a": ADA}) or 0
-    preferences.send_magic_link(app.database, SubscriptionRef(row, newsletter=1), NOW)
+    preferences.send_magic_link(
+        app.database,
+        SubscriptionRef(row, newsletter=1),
+        NOW,
+        hash_mailbox=app.mailbox_hash,
+        requester=app.requester(""),
+    )
     send_transactional(app)
     note = inbox.messages()[-1].envelope_sender
     with app.database.transaction() as session:
@@ -196,7 +208,13 @@ def test_a_bounce_may_be_quicker_than_the_record(app: Container, sent: dict[str,
 def test_a_note_that_bounces_late(app: Container, sent: dict[str, str], inbox: InboxServer) -> None:
     with app.database.transaction() as session:
         row = session.scalar(text("SELECT id FROM subscriber WHERE address = :a"), {"a": ADA}) or 0
-    preferences.send_magic_link(app.database, SubscriptionRef(row, newsletter=1), NOW)
+    preferences.send_magic_link(
+        app.database,
+        SubscriptionRef(row, newsletter=1),
+        NOW,
+        hash_mailbox=app.mailbox_hash,
+        requester=app.requester(""),
+    )
     send_transactional(app)
     with app.database.transaction() as session:
         session.execute(text("UPDATE transactional_email SET created_at = created_at - interval '15 days'"))

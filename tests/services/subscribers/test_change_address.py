@@ -31,7 +31,16 @@ def reader(app: Container, address: str) -> int:
 
 def move(app: Container, old: str, new: str) -> None:
     now, tie = datetime.now(UTC), SubscriptionRef(reader(app, old), newsletter=1)
-    change_address.request(app.database, tie, new, app.tokens.address_hash(new), "en", now)
+    change_address.request(
+        app.database,
+        tie,
+        new,
+        app.tokens.address_hash(new),
+        "en",
+        now,
+        hash_mailbox=app.mailbox_hash,
+        requester=app.requester(""),
+    )
     with app.database.transaction() as session:
         change = session.scalar(text("SELECT max(id) FROM address_change")) or 0
     for new_end in (False, True):

@@ -30,6 +30,7 @@ from mailer.services.subscribers.csv_import import (
     Progress,
     import_subscribers,
 )
+from mailer.services.subscribers.request_limits import Requester
 from mailer.store import newsletters, subscribers
 from mailer.store.database import Database, DatabaseDown, Session
 from tests.support.locks import wait_for_lock
@@ -429,7 +430,7 @@ def test_sign_up_confirmed_concurrently(database: Database, tokens: Tokens, take
         "ana@example.org",
         hashed,
         hashed,
-        b"network",
+        Requester(b"network"),
         Preferences(sections=1 << 1, languages=("en",), name="Ana"),
         "Send me it.",
         ConsentChannel.sign_up_form,

@@ -20,7 +20,7 @@ from mailer.domain.subscription_ref import LinkKind, SubscriptionRef
 from mailer.domain.suppressions import SuppressionReason, SuppressionSource
 from mailer.services.feedback import bounces
 from mailer.services.newsletters.apply import apply_newsletter
-from mailer.services.subscribers import sign_up, unsubscribe
+from mailer.services.subscribers import request_limits, sign_up, unsubscribe
 from mailer.settings import Settings
 from mailer.store import newsletters, subscribers
 from mailer.store.subscribers import SubscriptionContext
@@ -242,7 +242,7 @@ def test_networks_are_24_and_48_bit_prefixes(app: Container) -> None:
 def test_networks_of_one_ipv6_provider_share_a_larger_limit(
     app: Container, client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sign_up, "_MAX_FORMS_PER_ISP_HOUR", 4)
+    monkeypatch.setattr(request_limits, "MAX_REQUESTS_PER_ISP_HOUR", 4)
     web_app = client.app
 
     def ask(host: str, name: str) -> int:
