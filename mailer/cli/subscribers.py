@@ -2,6 +2,7 @@
 
 import sys
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +20,7 @@ from mailer.domain.suppressions import SuppressionReason
 from mailer.services.feedback import bounces
 from mailer.services.maintenance import retention
 from mailer.services.subscribers import csv_import, personal_data
+from mailer.services.subscribers.in_flight import wait_for_addresses, wait_for_mail_in_flight
 
 _NO_DATA = "No data is stored about this address."
 
@@ -84,7 +86,15 @@ def unsubscribe(
     with Container() as app:
         hashes = [app.tokens.address_hash(key) for key in keys]
         unsubscribed = bounces.unsubscribe(app.database, newsletter, hashes, datetime.now(UTC))
-    print(f"Unsubscribed {unsubscribed:,} of {format_count(len(keys), 'address', 'addresses')}.")
+        in_flight = wait_for_addresses(app.database, hashes)
+    total = format_count(len(keys), "address", "addresses")
+    print(f"Unsubscribed {unsubscribed:,} of {total}.{_in_flight_note(in_flight)}")
+
+
+def _in_flight_note(count: int) -> str:
+    """Return the sentence about mail that could not be stopped any more; empty if there is none."""
+    addresses = format_count(count, "address", "addresses")
+    return f" Mail to {addresses} is just being delivered and may still arrive." if count else ""
 
 
 @commands.command("show")
@@ -145,7 +155,8 @@ def receive(
         pass  # the mail server would bounce the mail if the pipe closed early
     try:
         with Container() as app:
-            print(bounces.receive(app.database, app.urls, recipient, message, datetime.now(UTC)))
+            wait = partial(wait_for_mail_in_flight, app.database)
+            print(bounces.receive(app.database, app.urls, recipient, message, datetime.now(UTC), wait))
     except DatabaseDown as error:
         print(error, file=sys.stderr)
         raise typer.Exit(75) from None
@@ -185,4 +196,5 @@ def suppress(
             print(f"Lifted the suppression of {lifted:,} of {total}.")
             return
         added = bounces.suppress(app.database, hashes, reason, note)
-    print(f"Suppressed {added:,} of {total}.")
+        in_flight = wait_for_addresses(app.database, hashes)
+    print(f"Suppressed {added:,} of {total}.{_in_flight_note(in_flight)}")

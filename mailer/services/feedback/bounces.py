@@ -1,6 +1,6 @@
 """Feedback: what comes back by mail or is told by hand. It writes rows that expand reads and send checks again."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 
 from mailer.domain.consents import ConsentChannel
@@ -60,11 +60,20 @@ def unsubscribe(database: Database, slug: str, hashes: Sequence[bytes], now: dat
         return ended
 
 
-def receive(database: Database, urls: MailUrls, recipient: str, message: bytes, now: datetime) -> str:
+def receive(
+    database: Database,
+    urls: MailUrls,
+    recipient: str,
+    message: bytes,
+    now: datetime,
+    wait_for_mail: Callable[[Collection[int], int], object] | None = None,
+) -> str:
     """Take in a mail that came to one of our own addresses; returns what it was, in a few words.
 
     Only the token in the recipient's address says whom it is about: what stands in the mail may be forged.
     The same mail twice changes nothing twice.
+    After a request to unsubscribe, ``wait_for_mail`` is called with newsletters and a subscriber, to wait for mail
+    that is being sent.
     """
     about = urls.parse_recipient(recipient)
     if about is None:
@@ -85,6 +94,8 @@ def receive(database: Database, urls: MailUrls, recipient: str, message: bytes, 
             ended = subscribers.unsubscribe(
                 session, found.newsletter.id, tie.issue or None, reader, ConsentChannel.mailto, now
             )
+        if wait_for_mail is not None:
+            wait_for_mail([found.newsletter.id], reader)
         return "unsubscribed" if ended else "unsubscribed before"
     notice = parse_dsn(message)
     with database.transaction() as session:

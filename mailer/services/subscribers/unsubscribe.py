@@ -6,7 +6,7 @@ from mailer.domain.consents import UNDOABLE_BY_MAIL_LINK, ConsentChannel, Consen
 from mailer.domain.states import SubscriptionState
 from mailer.domain.subscription_ref import UNDO_WINDOW, LinkKind, SubscriptionRef
 from mailer.models import Consent
-from mailer.services.subscribers.in_flight import wait_for_mail_in_flight
+from mailer.services.subscribers.in_flight import has_mail_in_flight, wait_for_mail_in_flight
 from mailer.store import feedback, personal_data, resolution, subscribers
 from mailer.store.database import Database, Session
 
@@ -29,7 +29,7 @@ def current_ref(database: Database, ref: SubscriptionRef) -> SubscriptionRef:
 def unsubscribe(database: Database, ref: SubscriptionRef, channel: ConsentChannel, now: datetime) -> bool:
     """End the subscription that a link belongs to. Return False if there is no such subscription. Idempotent.
 
-    No worker reserves the subscriber's deliveries after the commit, and mail in flight is waited for, up to ten
+    No worker reserves the subscriber's deliveries after the commit, and mail in flight is waited for, up to three
     seconds.
     """
     with database.transaction() as session:
@@ -65,6 +65,12 @@ def unsubscribe_all(database: Database, ref: SubscriptionRef, link_kind: LinkKin
     for newsletter in ended:
         wait_for_mail_in_flight(database, [newsletter], ref.subscriber)
     return True
+
+
+def is_mail_in_flight(database: Database, subscriber: int) -> bool:
+    """Return whether a worker is sending mail to a subscriber now, which can no longer be stopped."""
+    with database.transaction() as session:
+        return has_mail_in_flight(session, list(subscribers.subscriptions(session, subscriber)), subscriber)
 
 
 def resubscribe(database: Database, ref: SubscriptionRef, link_kind: LinkKind, now: datetime) -> bool:

@@ -123,6 +123,7 @@ def unsubscribed_page(
         status,
         thanks=answered,
         every=every,
+        in_flight=unsubscribe.is_mail_in_flight(visit.app.database, visit.ref.subscriber),
         reasons=unsubscribe.REASONS,
         longest=unsubscribe.MAX_COMMENT_LENGTH,
     )

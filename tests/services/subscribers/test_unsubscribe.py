@@ -14,7 +14,7 @@ from mailer.domain.consents import ConsentChannel
 from mailer.domain.states import DeliveryState
 from mailer.domain.subscription_ref import LinkKind, SubscriptionRef
 from mailer.services.issues import report, schedule
-from mailer.services.subscribers import unsubscribe
+from mailer.services.subscribers import in_flight, unsubscribe
 from mailer.settings import Settings
 from mailer.store import batches, ledger
 from mailer.store.batches import Claim
@@ -133,6 +133,22 @@ def test_unsubscribing_waits_for_mail_in_flight_of_a_cancelled_issue(app: Contai
             verdict = DeliveryUpdate(1, DeliveryState.sent, "250 Ok")
             ledger.record(session, claim, [verdict], claim.epoch, datetime.now(UTC))
         left.result(5)
+
+
+def test_nobody_waits_long_for_a_dead_worker(app: Container, claim: Claim) -> None:
+    """The wait is bounded by the number of looks, and the answer says what holds."""
+    with app.database.transaction() as session:
+        assert len(ledger.reserve(session, claim, 1, 10)[0]) == 1
+    ann = app.tokens.address_hash("ann@example.org")
+    assert not unsubscribe.is_mail_in_flight(app.database, 99)
+    now = datetime.now(UTC)
+    assert unsubscribe.unsubscribe(app.database, SubscriptionRef(1, claim.issue), ConsentChannel.one_click, now)
+    assert unsubscribe.is_mail_in_flight(app.database, 1)
+    assert in_flight.wait_for_addresses(app.database, [ann, b"nobody"]) == 1
+    with app.database.transaction() as session:
+        ledger.record(session, claim, [DeliveryUpdate(1, DeliveryState.sent, "250 Ok")], claim.epoch, now)
+    assert in_flight.wait_for_addresses(app.database, [ann]) == 0
+    assert not unsubscribe.is_mail_in_flight(app.database, 1)
 
 
 def test_resubscribing_before_the_delivery_is_due(
