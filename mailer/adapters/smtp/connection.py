@@ -22,6 +22,7 @@ WRITE_CHUNK_BYTES = 256 * 1024
 
 _UNSAFE_IN_COMMAND = re.compile(r"[\x00-\x1f\x7f<>]")
 _SERVICE_CLOSING = 421
+_ACCEPTED_WITHOUT_SENDER = "the relay accepted RCPT after it refused MAIL"
 
 
 class WorkSource(Protocol):
@@ -55,7 +56,10 @@ class Connection(LineConnection):
         self._relay = relay
         self._work_source = work_source
         self._capabilities = Capabilities()
+        self._session_open = False
         self._pipelining = False
+        self._begun: dict[Transfer, None] = {}
+        """The transfers whose transaction has begun and not ended, in order: what a lost connection must account for."""
         self._expected_replies: deque[tuple[Stage | None, Transfer]] = deque()
         """The replies to come, each with its transfer. Stage None: the reply to RSET."""
         self._needs_reset = False
@@ -73,6 +77,7 @@ class Connection(LineConnection):
 
     def session_opened(self, capabilities: Capabilities) -> None:
         """Set the relay's capabilities; messages can be sent from now on."""
+        self._session_open = True
         self._capabilities = capabilities
         self._pipelining = capabilities.pipelining and self._relay.pipelining
 
@@ -89,6 +94,41 @@ class Connection(LineConnection):
             self._work_source.connection_retired(self, failed=False)
 
     # Replies.
+
+    def replies_received(self, replies: list[tuple[int, list[bytes]]]) -> None:
+        """Handle the replies that arrived together, or none of them if the relay is out of step."""
+        if self._session_open and not self._quitting and (problem := self._find_out_of_step(replies)):
+            self.abort(f"replies out of step: {problem}")
+        else:
+            super().replies_received(replies)
+
+    def _find_out_of_step(self, replies: list[tuple[int, list[bytes]]]) -> str:
+        """Return what shows that these replies do not answer the commands sent so far, or an empty string.
+
+        If one does not, any of them may answer another command, even of another message. A reply that arrived
+        before its command was written is no answer to it either. A 421 may come at any time.
+        """
+        refused: Transfer | None = None
+        has_final = False
+        expected = iter(self._expected_replies)
+        for code, _ in replies:
+            if code == _SERVICE_CLOSING:
+                return ""
+            stage, transfer = next(expected, (Stage.CONNECT, None))
+            if transfer is None:
+                # A relay may refuse a body before its end.
+                return "" if self._body_transfer is not None and 400 <= code < 600 else f"unexpected reply: {code}"
+            if not (code == 354 or 400 <= code < 600 if stage is Stage.DATA else _is_possible(code, stage)):
+                return f"{code} in reply to {stage.upper() if stage else 'RSET'}"
+            if stage is Stage.FINAL:
+                has_final = True
+            elif stage is Stage.MAIL and code >= 400:
+                refused = transfer
+            elif has_final and stage is Stage.RCPT and code < 300 and transfer is refused:
+                return _ACCEPTED_WITHOUT_SENDER
+        if self._reader.pending and self._body_transfer is None and next(expected, None) is None:
+            return "part of an unexpected reply"
+        return ""
 
     def reply_received(self, code: int, lines: list[bytes]) -> None:
         """Handle the reply to the oldest command without one."""
@@ -115,10 +155,11 @@ class Connection(LineConnection):
             self._refuse(transfer, stage, build_reply(code, lines))
             if not self._pipelining:
                 self._needs_reset = stage is Stage.RCPT
+                del self._begun[transfer]
                 self._start_next()
         elif transfer.refused:
-            # RCPT was accepted after MAIL was refused: the next message could reach the wrong recipient.
-            self.abort("the relay accepted RCPT after it refused MAIL")
+            # The next message could reach the wrong recipient.
+            self.abort(_ACCEPTED_WITHOUT_SENDER)
         elif not self._pipelining:
             next_stage = Stage.RCPT if stage is Stage.MAIL else Stage.DATA
             self._expected_replies.append((next_stage, transfer))
@@ -145,14 +186,14 @@ class Connection(LineConnection):
             else:
                 # After 354 a transaction can only be abandoned by closing the connection.
                 self.abort("cancelled")
-        elif code >= 400:
+        else:
             self._refuse(transfer, Stage.DATA, build_reply(code, lines))
             self._needs_reset = True
+            del self._begun[transfer]
             self._start_next()
-        else:
-            self.abort(f"unexpected reply to DATA: {code}")
 
     def _on_final_reply(self, transfer: Transfer, code: int, lines: list[bytes]) -> None:
+        del self._begun[transfer]
         if not transfer.finished:
             reply = build_reply(code, lines)
             self.messages_answered += 1
@@ -210,6 +251,7 @@ class Connection(LineConnection):
             if refusal is None:
                 self.messages_started += 1
                 transfer.refused = False
+                self._begun[transfer] = None
                 return transfer
             transfer.finish(classify(refusal, Stage.RCPT), refusal, Stage.MAIL)
         return None
@@ -289,21 +331,25 @@ class Connection(LineConnection):
     def connection_lost(self, exc: Exception | None) -> None:
         """Finish transfers whose final dot was sent, and return the others to the work source."""
         super().connection_lost(exc)
-        unfinished = [(Stage.DATA, self._body_transfer)] if self._body_transfer is not None else []
-        unfinished += [(stage or Stage.MAIL, transfer) for stage, transfer in self._expected_replies]
+        begun = list(self._begun)
+        stages = {transfer: stage or Stage.MAIL for stage, transfer in reversed(self._expected_replies)}
+        self._begun.clear()
+        self._expected_replies.clear()
         self._body_transfer = None
         self._blocks.clear()
-        self._expected_replies.clear()
-        handled_ids: set[int] = set()
-        for stage, transfer in unfinished:
-            if transfer.finished or id(transfer) in handled_ids:
+        for transfer in begun:
+            if transfer.finished:
                 continue
-            handled_ids.add(id(transfer))
             if transfer.final_dot_sent:
                 transfer.finish(Outcome.UNKNOWN, None, Stage.FINAL, self.close_reason)
             else:
-                self._work_source.transfer_interrupted(transfer, stage, self.close_reason)
-        self._work_source.connection_retired(self, failed=bool(unfinished))
+                self._work_source.transfer_interrupted(transfer, stages.get(transfer, Stage.DATA), self.close_reason)
+        self._work_source.connection_retired(self, failed=bool(begun))
+
+
+def _is_possible(code: int, stage: Stage | None) -> bool:
+    """Return whether a relay may answer a command other than DATA so. Stage None: RSET, which cannot fail."""
+    return 200 <= code < 300 or (stage is not None and 400 <= code < 600)
 
 
 def _needs_smtputf8(envelope: Envelope) -> bool:

@@ -27,6 +27,13 @@ class LineConnection(asyncio.Protocol):
 
     # Hooks for subclasses.
 
+    def replies_received(self, replies: list[tuple[int, list[bytes]]]) -> None:
+        """Handle replies that arrived together, in order, until the connection ends."""
+        for code, lines in replies:
+            self.reply_received(code, lines)
+            if self.broken:
+                return
+
     def reply_received(self, code: int, lines: list[bytes]) -> None:
         """Handle one complete reply. The default completes the pending ``send_command``."""
         if self._pending_reply is None or self._pending_reply.done():
@@ -35,7 +42,7 @@ class LineConnection(asyncio.Protocol):
             self._pending_reply.set_result((code, lines))
 
     def drained(self) -> None:
-        """Continue after every reply received so far has been handled."""
+        """Continue after replies were received and all have been handled."""
 
     def writable(self) -> None:
         """Continue writing when the transport accepts more bytes after a pause."""
@@ -122,11 +129,9 @@ class LineConnection(asyncio.Protocol):
         except ProtocolError as error:
             self.abort(f"not an SMTP reply: {error}")
             return
-        for code, lines in replies:
-            self.reply_received(code, lines)
-            if self.broken:
-                return
-        self.drained()
+        self.replies_received(replies)
+        if replies and not self.broken:
+            self.drained()
 
     def eof_received(self) -> None:
         """Drop the connection: a graceful close would wait for a peer that may never read our data."""
