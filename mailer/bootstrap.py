@@ -241,6 +241,11 @@ class Container:
             ]
         )
 
+    @property
+    def used_smtp_pool(self) -> SmtpPool | None:
+        """The pool of connections to relays if this process has sent anything, else None."""
+        return self.__dict__.get("smtp_pool")
+
     @cached_property
     def limiter(self) -> Limiter:
         return Limiter(self.redis_url)

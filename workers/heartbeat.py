@@ -1,10 +1,12 @@
 """Sends a heartbeat of each worker process every few seconds, with the time of its last task per queue.
 
-A worker whose loop no longer receives messages from Redis sends no heartbeat, even if its threads are running.
+A worker whose loop no longer receives messages from Redis sends no heartbeat, even if its threads are running, nor does
+one whose messages are with a relay and whose connections make no progress.
 """
 
 import threading
 import time
+from dataclasses import replace
 from typing import Any
 
 from celery import bootsteps
@@ -88,8 +90,10 @@ def _send_heartbeats(worker_name: str, queues: list[str]) -> None:
     while True:
         with _lock:
             heartbeat = WorkerHeartbeat(worker_name, queues, _active_tasks, started_at, dict(_last_consumed))
-        if loop_is_running(time.monotonic()):
-            container().metrics.send_heartbeat(heartbeat)
+        pool = container().used_smtp_pool
+        if loop_is_running(time.monotonic()) and not (pool and pool.stuck):
+            problems = pool.problems() if pool else ()
+            container().metrics.send_heartbeat(replace(heartbeat, problems=problems))
         if _stopping.wait(HEARTBEAT_SECONDS):
             container().metrics.deregister(worker_name)
             return

@@ -178,6 +178,7 @@ def _warnings(snapshot: QueueSnapshot) -> list[Text]:
         red.append("No worker has reported. Are they running?")
     else:
         red += [f"No worker consumes queue {queue}." for queue in snapshot.unconsumed_queues]
+        red += [f"{worker.name}: {problem}." for worker in snapshot.workers for problem in worker.problems]
     if snapshot.beat_silence_seconds is not None and snapshot.beat_silence_seconds > _BEAT_OVERDUE_SECONDS:
         red.append(f"The scheduler has not run for {format_duration(snapshot.beat_silence_seconds)}: is beat running?")
     for issue in snapshot.issues:

@@ -29,3 +29,5 @@ class WorkerHeartbeat:
     """Seconds since the epoch."""
     last_consumed: Mapping[str, float]
     """When it last took a task from each queue, in seconds since the epoch."""
+    problems: Sequence[str] = ()
+    """What keeps its messages from having a result, each with the relay's host and port."""

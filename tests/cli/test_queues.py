@@ -138,6 +138,10 @@ def test_small_screen_shows_the_most_important_rows_and_the_rest_as_a_count() ->
         ({"beat_silence_seconds": 50.0}, "The scheduler has not run for 50 s: is beat running?"),
         ({"workers": []}, "No worker has reported. Are they running?"),
         (
+            {"workers": [WorkerHeartbeat("one@host", QUEUES, 1, 0.0, {}, ["mx.example:25: 3 transfers … ended"])]},
+            "one@host: mx.example:25: 3 transfers … ended.",
+        ),
+        (
             {"redis_available": False, "workers": []},
             "Redis does not answer: workers, rates and broker messages are unknown.",
         ),

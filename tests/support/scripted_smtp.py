@@ -59,6 +59,10 @@ class Peer:
         except (asyncio.IncompleteReadError, ConnectionError) as gone:
             raise EOFError from gone
 
+    def has_line(self) -> bool:
+        """Return whether more has arrived than was read."""
+        return bool(self._reader._buffer)  # type: ignore[attr-defined]
+
     async def expect(self, *verbs: str) -> list[str]:
         """Return the next lines, which must begin with these verbs."""
         lines = [await self.line() for _ in verbs]
@@ -92,9 +96,12 @@ class Peer:
             return b""
 
     def reply(self, *replies: str) -> None:
-        self._writer.write("".join(f"{reply}\r\n" for reply in replies).encode())
+        self.send("".join(f"{reply}\r\n" for reply in replies).encode())
 
     def send(self, data: bytes) -> None:
+        """Write bytes. Raises EOFError if the connection is closed."""
+        if self._writer.transport.is_closing():
+            raise EOFError
         self._writer.write(data)
 
     async def greet(self, *offers: str) -> None:

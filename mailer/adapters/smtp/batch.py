@@ -28,6 +28,8 @@ class Transfer:
 
     envelope: Envelope
     batch: "SmtpBatch"
+    begun_at: float
+    """On the loop's clock. A lost connection sets it anew."""
     lost_connections: int = 0
     """How many connections were lost during this transfer before its final dot."""
     refused: bool = False
@@ -66,7 +68,8 @@ class SmtpBatch:
         on_result: Callable[[TransferResult], None],
         may_send: Callable[[Envelope], bool] | None,
     ) -> None:
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self.done: asyncio.Future[None] = self._loop.create_future()
         self.error: BaseException | None = None
         self.abort_reason: BatchAbort | None = None
         self._observer = observer
@@ -147,6 +150,14 @@ class SmtpBatch:
             else:
                 transfer.finish_aborted(CANCELLED)
 
+    def end_overdue(self, begun_before: float, detail: str) -> list[Transfer]:
+        """Finish the transfers that began before a time and still have no result. Return them."""
+        overdue = [transfer for transfer in self._transfers if transfer.begun_at < begun_before]
+        for transfer in overdue:
+            outcome = Outcome.UNKNOWN if transfer.final_dot_sent else Outcome.DEFERRED
+            transfer.finish(outcome, None, Stage.FINAL if transfer.final_dot_sent else Stage.DATA, detail)
+        return overdue
+
     def fail(self, error: BaseException) -> None:
         """Keep the first error of the caller's code, and abort the batch."""
         if self.error is None:
@@ -156,7 +167,7 @@ class SmtpBatch:
     def _pop_next(self) -> Transfer | None:
         if not self._queue:
             return None
-        transfer = Transfer(self._queue.popleft(), self)
+        transfer = Transfer(self._queue.popleft(), self, self._loop.time())
         self._transfers.add(transfer)
         self._prefetch()
         return transfer

@@ -59,7 +59,7 @@ class Connection(LineConnection):
         self._session_open = False
         self._pipelining = False
         self._begun: dict[Transfer, None] = {}
-        """The transfers whose transaction has begun and not ended, in order: what a lost connection must account for."""
+        """The transfers whose transaction has begun and not ended, in order. A lost connection settles them all."""
         self._expected_replies: deque[tuple[Stage | None, Transfer]] = deque()
         """The replies to come, each with its transfer. Stage None: the reply to RSET."""
         self._needs_reset = False
@@ -92,6 +92,10 @@ class Connection(LineConnection):
             self.write(b"QUIT\r\n")
             self.set_deadline(self._relay.timeouts.quit)
             self._work_source.connection_retired(self, failed=False)
+
+    def has_begun(self, transfer: Transfer) -> bool:
+        """Return whether the transfer has begun on this connection and not ended."""
+        return transfer in self._begun
 
     # Replies.
 

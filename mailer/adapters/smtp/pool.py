@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import cached_property
@@ -22,12 +23,16 @@ _CHECK_SECONDS = 20.0
 """How long the check of a relay may take."""
 _QUIT_SECONDS = 1.0
 """How long to wait for replies to QUIT when the pool is closed."""
+_REPORT_SECONDS = 600.0
+"""How long transfers that had to be ended are reported as a problem."""
 
 
 class SmtpPool:
     """The persistent connections of one process to its relays, opened on first use."""
 
-    def __init__(self, relays: Sequence[Relay]) -> None:
+    def __init__(self, relays: Sequence[Relay], stuck_seconds: float = 60.0) -> None:
+        """``stuck_seconds``: silence of a transport's watchdog that shows that its event loop is stuck."""
+        self._stuck_seconds = stuck_seconds
         self._relays = {relay.name: relay for relay in relays}
         self._transports: dict[str, Transport] = {}
         self._lock = threading.Lock()
@@ -76,6 +81,28 @@ class SmtpPool:
         except (RelayUnusable, OSError, UnicodeError) as error:
             return str(error)
         return ""
+
+    def problems(self) -> list[str]:
+        """Return what keeps messages from having a result, each with the relay's host and port."""
+        now = time.monotonic()
+        found = []
+        for transport in list(self._transports.values()):
+            address = f"{transport.relay.host}:{transport.relay.port}"
+            if self._is_stuck(transport, now):
+                found.append(f"{address}: the connections make no progress")
+            elif now - transport.ended_at < _REPORT_SECONDS:
+                count = transport.ended_transfers
+                found.append(f"{address}: {count} transfers without a result were ended")
+        return found
+
+    @property
+    def stuck(self) -> bool:
+        """Whether messages are with a relay and nothing on their connections moves, not even time-outs."""
+        now = time.monotonic()
+        return any(self._is_stuck(transport, now) for transport in list(self._transports.values()))
+
+    def _is_stuck(self, transport: Transport, now: float) -> bool:
+        return transport.watched_at is not None and now - transport.watched_at > self._stuck_seconds
 
     async def _send(
         self,

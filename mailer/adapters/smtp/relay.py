@@ -33,6 +33,12 @@ class Timeouts:
     final: float = 600
     quit: float = 5
 
+    @property
+    def transfer(self) -> float:
+        """The longest that a transfer may take, with the wait for a connection and for the final dot before its own."""
+        opening = self.connect + self.greeting + self.session
+        return opening + self.final + self.mail + self.rcpt + self.data + self.block + self.final
+
 
 @dataclass(frozen=True, slots=True)
 class Relay:

@@ -1,7 +1,9 @@
 """The connections of one process to a relay, and the messages sent over them."""
 
 import asyncio
+import logging
 import ssl
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 
@@ -21,6 +23,9 @@ It limits the deliveries that become uncertain if a relay closes every connectio
 """
 CONNECTION_BACKOFF_SECONDS = 5.0
 """Seconds before another connection is tried after the relay refused an additional one."""
+_WATCH_SECONDS = 1.0
+"""Between two looks for transfers that have had no result for too long."""
+_log = logging.getLogger("mailer")
 
 
 class Transport:
@@ -45,6 +50,13 @@ class Transport:
         self._fruitless_connections = 0
         self._backoff_timer: asyncio.TimerHandle | None = None
         self._closed = False
+        self._watchdog: asyncio.TimerHandle | None = None
+        self.watched_at: float | None = None
+        """When the watchdog last ran, on the monotonic clock; None while there is nothing to send."""
+        self.ended_transfers = 0
+        """Transfers that the watchdog has ended."""
+        self.ended_at = float("-inf")
+        """When it last did, on the monotonic clock."""
 
     async def send(
         self,
@@ -69,6 +81,8 @@ class Transport:
         self._batches.append(batch)
         try:
             batch.pull_from(iter(envelopes))
+            if self._watchdog is None:
+                self._watch()
             self._dispatch()
             await batch.done
         except asyncio.CancelledError:
@@ -109,6 +123,25 @@ class Transport:
                 await all_closed
         await asyncio.gather(*opening, return_exceptions=True)
 
+    def _watch(self) -> None:
+        """End transfers without a result for longer than all time-outs together, and look again soon.
+
+        Time-outs end whatever a relay delays. What remains is a relay that takes a body drop by drop, or a fault
+        of ours; neither may hold a batch for ever.
+        """
+        loop, limit = asyncio.get_running_loop(), self.relay.timeouts.transfer
+        detail = f"no result within {limit:.0f} seconds"
+        overdue = [one for batch in self._batches for one in batch.end_overdue(loop.time() - limit, detail)]
+        if overdue:
+            self.ended_transfers += len(overdue)
+            self.ended_at = time.monotonic()
+            _log.error("%s:%d: %d transfers had %s", self.relay.host, self.relay.port, len(overdue), detail)
+            for connection in list(self._connections):
+                if any(connection.has_begun(transfer) for transfer in overdue):
+                    connection.abort(detail)
+        self.watched_at = time.monotonic() if self._batches else None
+        self._watchdog = loop.call_later(min(_WATCH_SECONDS, limit / 10), self._watch) if self._batches else None
+
     # The methods of connection.WorkSource.
 
     def next_transfer(self, connection: Connection) -> Transfer | None:
@@ -132,6 +165,7 @@ class Transport:
     def transfer_interrupted(self, transfer: Transfer, stage: Stage, detail: str) -> None:
         """Requeue a transfer whose connection was lost, or finish it."""
         transfer.lost_connections += 1
+        transfer.begun_at = asyncio.get_running_loop().time()
         if transfer.batch.abort_reason is not None:
             transfer.finish_aborted(transfer.batch.abort_reason)
         elif transfer.lost_connections >= MAX_LOST_CONNECTIONS:

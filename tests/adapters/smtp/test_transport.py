@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mailer.adapters.smtp import Envelope, TransferResult, Transport
+from mailer.adapters.smtp import Envelope, Timeouts, TransferResult, Transport
 from mailer.domain.outcomes import Outcome, Stage
 from tests.support.scripted_smtp import (
     Peer,
@@ -544,5 +544,37 @@ def test_each_batch_gets_its_turn(run: Run) -> None:
             await first
             await transport.close()
         assert set(large.outcomes().values()) == {"accepted"}
+
+    run(scenario())
+
+
+def test_a_transfer_without_a_result_for_too_long_is_ended(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    """No time-out ends it: the relay takes a little of the body again and again."""
+    size = 12_000_000
+    large = envelope(0, message=b"x" * (size - 2) + b"\r\n", size=size)
+
+    async def sips(peer: Peer) -> None:
+        await peer.greet("PIPELINING")
+        await peer.expect("MAIL", "RCPT", "DATA")
+        peer.reply("250 ok", "250 ok", "354 go")
+        while True:
+            await peer.read_exactly(50_000)
+            await asyncio.sleep(0.05)
+
+    brief = Timeouts(connect=0.1, session=0.1, greeting=0.1, mail=0.1, rcpt=0.1, data=0.1, block=2, final=0.1, quit=0.1)
+
+    async def scenario() -> None:
+        heard = RecordingObserver()
+        async with ScriptedServer(sips, obliging).running() as server:
+            transport = Transport(relay(server.port, timeouts=brief))
+            await transport.send([large], heard, heard.on_result)
+            assert heard.outcomes() == {0: "retry"}
+            assert heard.results[0].detail == "no result within 3 seconds"
+            assert (transport.ended_transfers, transport.watched_at is None) == (1, False)
+            assert f"127.0.0.1:{server.port}: 1 transfers had no result" in caplog.text
+            again = RecordingObserver()
+            await transport.send(envelopes(3), again, again.on_result)
+            assert again.outcomes() == dict.fromkeys(range(3), "accepted")
+            await transport.close()
 
     run(scenario())
