@@ -105,15 +105,27 @@ class _Session:
         return Capabilities()
 
     async def _authenticate(self, capabilities: Capabilities) -> None:
-        """Authenticate with AUTH PLAIN (RFC 4616), or LOGIN if PLAIN is not offered."""
+        """Authenticate with AUTH PLAIN (RFC 4616), or LOGIN if PLAIN is not offered or not supported after all."""
         seconds = self._relay.timeouts.session
         username, password = self._relay.username.encode(), self._relay.password.encode()
         if "PLAIN" in capabilities.auth:
             token = base64.b64encode(b"\0%b\0%b" % (username, password))
-            await self._command(Stage.AUTH, b"AUTH PLAIN %b\r\n" % token, seconds)
-        elif "LOGIN" in capabilities.auth:
+            try:
+                await self._command(Stage.AUTH, b"AUTH PLAIN %b\r\n" % token, seconds)
+                return
+            except RelayUnusable as refusal:
+                if refusal.reply is None or not _lacks_mechanism(refusal.reply):
+                    raise
+        if capabilities.auth & {"LOGIN", "PLAIN"}:
             await self._command(Stage.AUTH, b"AUTH LOGIN\r\n", seconds, expect=3)
             await self._command(Stage.AUTH, base64.b64encode(username) + b"\r\n", seconds, expect=3)
             await self._command(Stage.AUTH, base64.b64encode(password) + b"\r\n", seconds)
         else:
             raise RelayUnusable(Stage.AUTH, "neither AUTH PLAIN nor AUTH LOGIN is offered")
+
+
+def _lacks_mechanism(reply: Reply) -> bool:
+    """Return whether AUTH failed for its mechanism (RFC 4954 4 and 6) rather than for the user name or password."""
+    return reply.code == 504 or (
+        reply.code in (534, 535) and (reply.enhanced == "5.7.9" or "mechanism" in reply.text.lower())
+    )

@@ -5,6 +5,7 @@ import datetime
 import ipaddress
 import ssl
 import threading
+from base64 import b64decode
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -222,6 +223,42 @@ def test_logging_in(run: Run, excluded: list[str], password: str) -> None:
         assert reply is not None
         assert reply.code == 535
         assert heard.results[0].stage is Stage.AUTH
+
+
+@pytest.mark.parametrize(
+    ("refusal", "next_is"),
+    [
+        ("504 5.5.4 Unrecognized authentication type", "AUTH LOGIN"),
+        ("534 5.7.9 Authentication mechanism is too weak", "AUTH LOGIN"),
+        ("535 Authentication mechanism not supported", "AUTH LOGIN"),
+        ("535 5.7.8 Authentication credentials invalid", ""),
+        ("454 4.7.0 Temporary authentication failure", ""),
+    ],
+)
+def test_login_is_tried_where_plain_is_not_supported_after_all(run: Run, refusal: str, next_is: str) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.greet("AUTH PLAIN LOGIN", "PIPELINING")
+        assert (await peer.line()).startswith("AUTH PLAIN ")
+        peer.reply(refusal)
+        if not next_is:
+            assert await peer.read_to_end() == b""
+            return
+        assert await peer.line() == next_is
+        peer.reply("334 VXNlcm5hbWU6")
+        assert b64decode(await peer.line()) == b"news"
+        peer.reply("334 UGFzc3dvcmQ6")
+        assert b64decode(await peer.line()) == b"secret"
+        peer.reply("235 2.7.0 Authentication successful")
+        for _ in range(3):
+            await peer.accept_message()
+        await peer.accept_quit()
+
+    async def scenario() -> None:
+        async with ScriptedServer(script).running() as server:
+            heard = await deliver(relay(server.port, username="news", password="secret"), 3)
+        assert heard.outcomes() == (ACCEPTED if next_is else RELAY)
+
+    run(scenario())
 
 
 def test_no_supported_login_method(run: Run) -> None:
