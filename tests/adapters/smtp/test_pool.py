@@ -36,7 +36,7 @@ class SlowReader(socketserver.StreamRequestHandler):
 
 
 def test_ended_transfers_are_reported_with_host_and_port() -> None:
-    size = 12_000_000
+    size = 40_000_000  # more than the buffers of sockets hold
     large = envelope(0, message=b"x" * (size - 2) + b"\r\n", size=size)
     brief = Timeouts(connect=0.1, session=0.1, greeting=0.1, mail=0.1, rcpt=0.1, data=0.1, block=2, final=0.1, quit=0.1)
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), SlowReader) as server:
