@@ -32,6 +32,8 @@ class Transfer:
     """On the loop's clock. A lost connection sets it anew."""
     lost_connections: int = 0
     """How many connections were lost during this transfer before its final dot."""
+    full_sessions: int = 0
+    """How many sessions refused it only because they had taken enough messages."""
     refused: bool = False
     """Whether the relay has refused it in the current transaction."""
     final_dot_sent: bool = False

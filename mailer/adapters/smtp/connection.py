@@ -12,7 +12,7 @@ from typing import Protocol
 from mailer.adapters.smtp.batch import Transfer
 from mailer.adapters.smtp.line_connection import LineConnection
 from mailer.adapters.smtp.relay import Relay
-from mailer.adapters.smtp.replies import build_reply
+from mailer.adapters.smtp.replies import build_reply, is_session_limit
 from mailer.adapters.smtp.session import Capabilities
 from mailer.domain.outcomes import Outcome, Reply, Stage, classify
 from mailer.domain.transfer import Envelope
@@ -20,6 +20,8 @@ from mailer.domain.transfer import Envelope
 WRITE_CHUNK_BYTES = 256 * 1024
 """The most bytes of a body in one write; the rest follows when the transport accepts more."""
 
+MAX_FULL_SESSIONS = 3
+"""Full sessions after which a message is refused like any other."""
 _UNSAFE_IN_COMMAND = re.compile(r"[\x00-\x1f\x7f<>]")
 _SERVICE_CLOSING = 421
 _ACCEPTED_WITHOUT_SENDER = "the relay accepted RCPT after it refused MAIL"
@@ -37,6 +39,9 @@ class WorkSource(Protocol):
     def transfer_interrupted(self, transfer: Transfer, stage: Stage, detail: str) -> None:
         """Handle that the connection ended during a transfer, before its final dot."""
 
+    def session_full(self, transfer: Transfer) -> None:
+        """Called when the relay takes no more messages in this session, so that the transfer needs another."""
+
     def connection_retired(self, connection: "Connection", failed: bool) -> None:
         """Handle that the connection accepts no more transfers. ``failed``: some were unfinished."""
 
@@ -49,6 +54,7 @@ class Connection(LineConnection):
         self.messages_started = 0
         self.messages_answered = 0
         """Messages that the relay has accepted or refused."""
+        self._has_delivered = False
         self.idle_since = 0.0
         self.draining = False
         """Whether to quit once the transfers in progress are finished."""
@@ -159,7 +165,7 @@ class Connection(LineConnection):
             self._refuse(transfer, stage, build_reply(code, lines))
             if not self._pipelining:
                 self._needs_reset = stage is Stage.RCPT
-                del self._begun[transfer]
+                self._end_transaction(transfer)
                 self._start_next()
         elif transfer.refused:
             # The next message could reach the wrong recipient.
@@ -193,25 +199,41 @@ class Connection(LineConnection):
         else:
             self._refuse(transfer, Stage.DATA, build_reply(code, lines))
             self._needs_reset = True
-            del self._begun[transfer]
+            self._end_transaction(transfer)
             self._start_next()
 
     def _on_final_reply(self, transfer: Transfer, code: int, lines: list[bytes]) -> None:
-        del self._begun[transfer]
-        if not transfer.finished:
+        if not transfer.refused and not transfer.finished:
             reply = build_reply(code, lines)
+            outcome = classify(reply, Stage.FINAL)
             self.messages_answered += 1
+            self._has_delivered |= outcome is Outcome.ACCEPTED
             transfer.batch.after_reply(transfer, reply)
-            transfer.finish(classify(reply, Stage.FINAL), reply, Stage.FINAL)
+            transfer.finish(outcome, reply, Stage.FINAL)
+        self._end_transaction(transfer)
         if not self._expected_replies:
             self._start_next()
 
     def _refuse(self, transfer: Transfer, stage: Stage, reply: Reply) -> None:
-        """Finish a transfer with the first refusal of its transaction, and ignore later ones."""
+        """Finish a transfer with the first refusal of its transaction, and ignore later ones.
+
+        If only this session is refused, the transfer is given back at the end of its transaction.
+        """
         if not transfer.refused:
             transfer.refused = True
+            if self._is_full(transfer, reply):
+                self.draining = True
+                return
             self.messages_answered += 1
             transfer.finish(classify(reply, stage), reply, stage)
+
+    def _is_full(self, transfer: Transfer, reply: Reply) -> bool:
+        return self._has_delivered and transfer.full_sessions < MAX_FULL_SESSIONS and is_session_limit(reply)
+
+    def _end_transaction(self, transfer: Transfer) -> None:
+        del self._begun[transfer]
+        if not transfer.finished:
+            self._work_source.session_full(transfer)
 
     def _on_421(self, stage: Stage | None, transfer: Transfer, reply: Reply) -> None:
         """Abort: a 421 announces that the relay closes the connection (RFC 5321 3.8)."""
@@ -221,6 +243,7 @@ class Connection(LineConnection):
                 transfer.finish(classify(reply, stage), reply, stage)
         else:
             transfer.reply = reply
+            transfer.refused = transfer.refused or self._is_full(transfer, reply)
             self._expected_replies.appendleft((stage, transfer))
         self.abort(str(reply))
 
@@ -346,6 +369,8 @@ class Connection(LineConnection):
                 continue
             if transfer.final_dot_sent:
                 transfer.finish(Outcome.UNKNOWN, None, Stage.FINAL, self.close_reason)
+            elif transfer.refused:
+                self._work_source.session_full(transfer)
             else:
                 self._work_source.transfer_interrupted(transfer, stages.get(transfer, Stage.DATA), self.close_reason)
         self._work_source.connection_retired(self, failed=bool(begun))

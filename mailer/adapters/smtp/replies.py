@@ -8,6 +8,13 @@ MAX_REPLY_BYTES = 65536
 """The most bytes of one reply, over all its lines; RFC 5321 4.5.3.1.5 limits a line to 512."""
 
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:\s+|$)", re.ASCII)
+_SESSION_LIMIT_CODES = frozenset({421, 452})
+_SESSION_LIMIT_ENHANCED = frozenset({"4.4.5", "4.5.3"})
+_SAYS_SESSION_LIMIT = re.compile(
+    r"\btoo many (?:messages|recipients|transactions|e?-?mails)\b"
+    r"|\b(?:limit|maximum|exceeded)\b.*\b(?:session|connection)\b|\b(?:session|connection)\b.*\b(?:limit|maximum|exceeded)\b",
+    re.IGNORECASE,
+)
 
 
 class ProtocolError(Exception):
@@ -53,6 +60,13 @@ class ReplyReader:
         if len(self._buffer) > MAX_REPLY_BYTES:
             raise ProtocolError(f"a line of more than {MAX_REPLY_BYTES} bytes")
         return replies
+
+
+def is_session_limit(reply: Reply) -> bool:
+    """Return whether the relay refuses more messages or recipients in this session, and perhaps not in another one."""
+    return reply.code in _SESSION_LIMIT_CODES and (
+        reply.enhanced in _SESSION_LIMIT_ENHANCED or bool(_SAYS_SESSION_LIMIT.search(reply.text[:500]))
+    )
 
 
 def build_reply(code: int, lines: list[bytes]) -> Reply:

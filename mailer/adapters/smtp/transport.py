@@ -135,7 +135,7 @@ class Transport:
         if overdue:
             self.ended_transfers += len(overdue)
             self.ended_at = time.monotonic()
-            _log.error("%s:%d: %d transfers had %s", self.relay.host, self.relay.port, len(overdue), detail)
+            _log.error("%s: %d transfers had %s", self.relay.address, len(overdue), detail)
             for connection in list(self._connections):
                 if any(connection.has_begun(transfer) for transfer in overdue):
                     connection.abort(detail)
@@ -171,6 +171,15 @@ class Transport:
         elif transfer.lost_connections >= MAX_LOST_CONNECTIONS:
             outcome = classify(transfer.reply, stage) if transfer.reply else Outcome.DEFERRED
             transfer.finish(outcome, transfer.reply, stage, detail)
+        else:
+            self._requeued.append(transfer)
+
+    def session_full(self, transfer: Transfer) -> None:
+        """Requeue a transfer that needs another session. That is no fault of its own, nor a lost connection."""
+        transfer.full_sessions += 1
+        transfer.begun_at = asyncio.get_running_loop().time()
+        if transfer.batch.abort_reason is not None:
+            transfer.finish_aborted(transfer.batch.abort_reason)
         else:
             self._requeued.append(transfer)
 

@@ -535,3 +535,71 @@ def test_journal_is_written_before_the_final_dot(run: Run) -> None:
 
     run(scenario())
     assert bodies == [b""]
+
+
+def limited_to(messages: int, refusal: str, stage: str, seen: list[int], offers: list[str]) -> Callable[[Peer], Any]:
+    """Return the script of a relay that takes so many messages in a session. ``seen`` counts them by connection."""
+
+    async def script(peer: Peer) -> None:
+        await peer.greet(*offers)
+        seen.append(0)
+        sender = recipient = False
+        while (verb := (await peer.line())[:4]) != "QUIT":
+            full = seen[-1] >= messages
+            if verb == "MAIL" and not (full and stage == "mail"):
+                sender = True
+                peer.reply("250 ok")
+            elif verb == "RCPT" and sender and not (full and stage == "rcpt"):
+                recipient = True
+                peer.reply("250 ok")
+            elif verb == "RSET":
+                sender = recipient = False
+                peer.reply("250 ok")
+            elif verb == "DATA" and recipient and not (full and stage == "data"):
+                peer.reply("354 go")
+                await peer.body()
+                seen[-1] += 1
+                sender = recipient = False
+                peer.reply("250 taken")
+            else:
+                at_limit = full and verb == stage.upper()
+                peer.reply(refusal if at_limit else "503 5.5.1 bad sequence")
+                if at_limit and refusal.startswith("421"):
+                    return
+        peer.reply("221 bye")
+
+    return script
+
+
+@pytest.mark.parametrize("offers", [["PIPELINING"], []])
+@pytest.mark.parametrize("stage", ["mail", "rcpt", "data"])
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        "452 4.4.5 not now",
+        "452 4.5.3 not now",
+        "452 Too many recipients received this session",
+        "421 4.5.3 too many messages",
+        "421 Message limit for this connection is reached",
+    ],
+)
+def test_a_full_session_is_replaced_by_another(run: Run, refusal: str, stage: str, offers: list[str]) -> None:
+    seen: list[int] = []
+    heard, _ = run(run_scripts(limited_to(4, refusal, stage, seen, offers), count=20))
+    assert heard.outcomes() == dict.fromkeys(range(20), "accepted")
+    assert sum(seen) == 20
+    assert set(seen) <= {0, 4}
+
+
+def test_a_relay_whose_every_session_is_full_defers(run: Run) -> None:
+    seen: list[int] = []
+    heard, server = run(run_scripts(limited_to(0, "452 4.5.3 too many", "rcpt", seen, ["PIPELINING"]), count=5))
+    assert heard.outcomes() == dict.fromkeys(range(5), "retry")
+    assert server.connections == 1
+
+
+def test_other_limits_are_not_those_of_a_session(run: Run) -> None:
+    seen: list[int] = []
+    heard, server = run(run_scripts(limited_to(3, "452 4.3.1 disk full", "rcpt", seen, ["PIPELINING"]), count=5))
+    assert heard.outcomes() == dict.fromkeys(range(3), "accepted") | {3: "retry", 4: "retry"}
+    assert server.connections == 1
