@@ -22,7 +22,7 @@ from mailer.adapters.limiter import Limiter
 from mailer.adapters.metrics import Metrics
 from mailer.adapters.mjml import Renderer
 from mailer.adapters.pictures import PreparedPicture, prepare
-from mailer.adapters.smtp import Relay, Tls
+from mailer.adapters.smtp import Relay, Timeouts, Tls
 from mailer.adapters.smtp.pool import SmtpPool
 from mailer.adapters.tokens import Tokens
 from mailer.adapters.transactional import TransactionalRenderer
@@ -193,7 +193,12 @@ class Container:
                 tls=settings.smtp_tls,
                 username=settings.smtp_username,
                 password=settings.smtp_password,
+                password_in_clear_text=settings.smtp_password_in_clear_text,
                 connections=settings.smtp_connections,
+                messages_per_connection=settings.smtp_messages_per_connection,
+                idle_seconds=settings.smtp_idle_seconds,
+                pipelining=settings.smtp_pipelining,
+                timeouts=settings.smtp_timeouts,
                 rate=settings.smtp_rate,
             )
         ]
@@ -235,6 +240,10 @@ class Container:
                     username=relay.username,
                     password=relay.password.get_secret_value(),
                     max_connections=relay.connections,
+                    max_messages_per_connection=relay.messages_per_connection,
+                    max_idle_seconds=relay.idle_seconds,
+                    pipelining=relay.pipelining,
+                    timeouts=Timeouts(**relay.timeouts),
                     ehlo_name=self.settings.ehlo_name(socket.getfqdn()),
                 )
                 for relay in self.relays

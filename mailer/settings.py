@@ -13,12 +13,14 @@ from typing import Annotated, Any, Literal
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -69,6 +71,29 @@ Rate = Annotated[float, BeforeValidator(lambda value: read_rate(value) if isinst
 """Messages a second; 0 for no limit."""
 
 
+def _without_brackets(host: str) -> str:
+    return host[1:-1] if host.startswith("[") and host.endswith("]") else host
+
+
+Host = Annotated[str, AfterValidator(_without_brackets)]
+"""A host name or an IP address. IPv6 may be written in brackets."""
+
+
+def _login_problem(host: str, tls: str, username: str, allowed: bool) -> str:
+    """Return why a login would send the password in clear text over a network, or an empty string."""
+    if not username or tls != "none" or allowed or host == "localhost":
+        return ""
+    try:
+        loopback = ip_address(host).is_loopback
+    except ValueError:
+        loopback = False
+    return "" if loopback else f"without TLS, the password would go to {host} in clear text"
+
+
+TimeoutName = Literal["connect", "session", "greeting", "mail", "rcpt", "data", "block", "final", "quit"]
+TimeoutSeconds = Annotated[float, Field(gt=0, le=3600)]
+
+
 class DkimKeySettings(BaseModel):
     """A DKIM key: the file of its private half, and the DNS name of its public half."""
 
@@ -104,15 +129,26 @@ class RelaySettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,40}$")
-    host: str
+    host: Host
     port: int = Field(25, ge=1, le=65535)
     tls: Literal["none", "starttls", "implicit"] = "none"
     username: str = ""
     password: SecretStr = SecretStr("")
+    password_in_clear_text: bool = False
     connections: int = Field(4, ge=1, le=200)
     weight: float = Field(1, ge=0)
     rate: Rate = 0
     warm_up: WarmUpSettings | None = None
+    messages_per_connection: int = Field(10_000, ge=1)
+    idle_seconds: float = Field(30, ge=0, le=3600)
+    pipelining: bool = True
+    timeouts: dict[TimeoutName, TimeoutSeconds] = {}
+
+    @model_validator(mode="after")
+    def _safe_login(self) -> "RelaySettings":
+        if problem := _login_problem(self.host, self.tls, self.username, self.password_in_clear_text):
+            raise ValueError(f"{problem}; set “tls”, or “password_in_clear_text”: true")
+        return self
 
 
 class ProviderSettings(BaseModel):
@@ -172,18 +208,35 @@ class Settings(BaseSettings):
     bounce_domain: str = Field(
         "", description="Domain of the return path. Empty: the domain of the newsletter's sender."
     )
-    smtp_host: str = Field("127.0.0.1", description="Host name of the relay.")
+    smtp_host: Host = Field("127.0.0.1", description="Host name of the relay.")
     smtp_port: int = Field(1025, ge=1, le=65535, description="The relay's port.")
     smtp_tls: Literal["none", "starttls", "implicit"] = Field(
         "none", description="Encryption towards the relay; certificates are checked."
     )
     smtp_username: str = Field("", description="User name at the relay; empty for none.")
     smtp_password: SecretStr = Field(SecretStr(""), description="Password at the relay.")
+    smtp_password_in_clear_text: bool = Field(
+        False, description="Whether a login without TLS is allowed at a relay that is not on this host."
+    )
     smtp_connections: int = Field(4, ge=1, le=200, description="Open connections per worker process.")
     smtp_ehlo_name: str = Field(
         "",
         description="Name given in EHLO. Empty: the host's own name if it has a dot, or else the host of "
         "`MAILER_PUBLIC_URL`.",
+    )
+    smtp_messages_per_connection: int = Field(
+        10_000, ge=1, description="Messages after which a connection is replaced by another."
+    )
+    smtp_idle_seconds: float = Field(
+        30, ge=0, le=3600, description="Seconds without a message after which a connection is closed."
+    )
+    smtp_pipelining: bool = Field(
+        True, description="Whether to write several commands at once where the relay offers PIPELINING."
+    )
+    smtp_timeouts: dict[TimeoutName, TimeoutSeconds] = Field(
+        {},
+        description='Seconds to wait in steps of a session, as a JSON object such as `{"connect": 10, "final": 300}`. '
+        "The others keep those of RFC 5321.",
     )
     smtp_rate: Rate = Field(0.0, description="Rate limit of the relay, such as `50/s` or `20000/h`. Empty: no limit.")
     relays: list[RelaySettings] = Field(
@@ -241,7 +294,7 @@ class Settings(BaseSettings):
         le=240,
         description="Total wait between attempts after which a deferred delivery fails (RFC 5321, 4.5.4.1).",
     )
-    web_host: str = Field("127.0.0.1", description="Address that the web server listens on.")
+    web_host: Host = Field("127.0.0.1", description="Address that the web server listens on.")
     web_port: int = Field(8025, ge=0, le=65535, description="Port that the web server listens on.")
     web_trusted_proxies: str = Field(
         "127.0.0.1",
@@ -287,15 +340,16 @@ class Settings(BaseSettings):
         5_000_000, ge=10_000, description="Size of the largest picture that can be imported."
     )
 
-    @field_validator("previous_secret_keys", "dkim", "relays", "providers", mode="before")
+    @field_validator("previous_secret_keys", "dkim", "relays", "providers", "smtp_timeouts", mode="before")
     @classmethod
-    def _parse_json(cls, value: object) -> object:
+    def _parse_json(cls, value: object, info: ValidationInfo) -> object:
         if not isinstance(value, str):
             return value
+        kind, empty = ("object", "{}") if info.field_name == "smtp_timeouts" else ("list", "[]")
         try:
-            return json.loads(value or "[]")
+            return json.loads(value or empty)
         except json.JSONDecodeError as error:
-            raise ValueError(f"must be a JSON list ({error})") from None
+            raise ValueError(f"must be a JSON {kind} ({error})") from None
 
     @field_validator("bounce_domain", "smtp_ehlo_name")
     @classmethod
@@ -307,7 +361,7 @@ class Settings(BaseSettings):
     @field_validator("web_trusted_proxies")
     @classmethod
     def _networks(cls, value: str) -> str:
-        names = [name.strip() for name in value.split(",") if name.strip()]
+        names = [_without_brackets(name.strip()) for name in value.split(",") if name.strip()]
         try:
             return ",".join(str(ip_network(name)).removesuffix("/32").removesuffix("/128") for name in names)
         except ValueError:
@@ -354,6 +408,15 @@ class Settings(BaseSettings):
         return value
 
     @model_validator(mode="after")
+    def _safe_login(self) -> "Settings":
+        problem = _login_problem(
+            self.smtp_host, self.smtp_tls, self.smtp_username, self.smtp_password_in_clear_text or bool(self.relays)
+        )
+        if problem:
+            raise ValueError(f"MAILER_SMTP_TLS: {problem}; set it, or MAILER_SMTP_PASSWORD_IN_CLEAR_TEXT=true")
+        return self
+
+    @model_validator(mode="after")
     def _unique_names(self) -> "Settings":
         for variable, names in (
             ("MAILER_RELAYS", [relay.name for relay in self.relays]),
@@ -389,7 +452,9 @@ class Settings(BaseSettings):
             return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
         return {
-            f"MAILER_{name.upper()}": json.dumps(value, default=plain) if isinstance(value, list) else str(plain(value))
+            f"MAILER_{name.upper()}": json.dumps(value, default=plain)
+            if isinstance(value, list | dict)
+            else str(plain(value))
             for name, value in self.model_dump().items()
         }
 
@@ -410,7 +475,7 @@ def read_valid_settings() -> tuple[Settings, list[str]]:
                 message = item["msg"].removeprefix("Value error, ")
                 # A problem of several variables together, whose message names them, has no place.
                 problems.append(f"MAILER_{str(item['loc'][0]).upper()}{path}: {message}" if item["loc"] else message)
-                for name in item["loc"][:1] or ("relays", "providers"):
+                for name in item["loc"][:1] or ("relays", "providers", "smtp_username"):
                     defaults[str(name)] = Settings.model_fields[str(name)].default
 
 

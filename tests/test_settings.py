@@ -1,5 +1,8 @@
 """A wrong setting is named in the error, in a sentence."""
 
+import json
+import re
+
 import pytest
 
 from mailer.settings import Settings, SettingsError, read_rate, read_settings, read_valid_settings
@@ -99,12 +102,15 @@ def test_another_process_gets_the_same_settings(monkeypatch: pytest.MonkeyPatch)
         previous_secret_keys=["t" * 32],
         smtp_port=2525,
         smtp_rate="5/day",
+        smtp_pipelining=False,
+        smtp_timeouts={"final": 300},
         public_url="https://example.org",
         relays=[
             {
                 "name": "a",
                 "host": "a.example.org",
                 "password": "secret",
+                "timeouts": {"connect": 5},
                 "rate": "600/min",
                 "warm_up": {"starts_on": "2026-11-01", "first_day_limit": 500},
             }
@@ -121,3 +127,58 @@ def test_another_process_gets_the_same_settings(monkeypatch: pytest.MonkeyPatch)
 )
 def test_a_rate_is_read_in_messages_a_second(text: str, rate: float) -> None:
     assert read_rate(text) == rate
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("10", "MAILER_SMTP_TIMEOUTS: Input should be a valid dictionary"),
+        ("{", "MAILER_SMTP_TIMEOUTS: must be a JSON object"),
+        ('{"final": 0}', "MAILER_SMTP_TIMEOUTS.final: Input should be greater than 0"),
+        ('{"finale": 1}', "MAILER_SMTP_TIMEOUTS.finale"),
+    ],
+)
+def test_time_outs_are_named_and_positive(monkeypatch: pytest.MonkeyPatch, text: str, problem: str) -> None:
+    monkeypatch.setenv("MAILER_SMTP_TIMEOUTS", text)
+    with pytest.raises(SettingsError, match=re.escape(problem)):
+        read_settings()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "localhost", "::1", "[::1]"])
+def test_a_login_without_tls_is_fine_on_the_same_host(host: str) -> None:
+    assert Settings(smtp_host=host, smtp_username="u").smtp_username == "u"
+
+
+@pytest.mark.parametrize("host", ["relay.example.org", "192.0.2.1", "[2001:db8::1]", "localhost.example.org"])
+def test_a_login_without_tls_elsewhere_must_be_allowed_in_plain_words(
+    monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    monkeypatch.setenv("MAILER_SMTP_HOST", host)
+    monkeypatch.setenv("MAILER_SMTP_USERNAME", "somebody")
+    monkeypatch.setenv("MAILER_SMTP_PASSWORD", "secret")
+    settings, problems = read_valid_settings()
+    assert settings.smtp_username == ""
+    assert problems == [
+        f"MAILER_SMTP_TLS: without TLS, the password would go to {host.strip('[]')} in clear text; "
+        "set it, or MAILER_SMTP_PASSWORD_IN_CLEAR_TEXT=true"
+    ]
+    monkeypatch.setenv("MAILER_SMTP_PASSWORD_IN_CLEAR_TEXT", "true")
+    assert read_settings().smtp_username == "somebody"
+    monkeypatch.setenv("MAILER_SMTP_PASSWORD_IN_CLEAR_TEXT", "false")
+    monkeypatch.setenv("MAILER_SMTP_TLS", "starttls")
+    assert read_settings().smtp_username == "somebody"
+
+
+def test_a_login_without_tls_is_refused_for_each_relay(monkeypatch: pytest.MonkeyPatch) -> None:
+    relay = {"name": "a", "host": "a.example.org", "username": "somebody"}
+    monkeypatch.setenv("MAILER_RELAYS", json.dumps([relay]))
+    with pytest.raises(SettingsError, match=r"MAILER_RELAYS\[0\]: without TLS, the password would go to a.example.org"):
+        read_settings()
+    monkeypatch.setenv("MAILER_RELAYS", json.dumps([relay | {"password_in_clear_text": True}]))
+    assert read_settings().relays[0].username == "somebody"
+
+
+@pytest.mark.parametrize("name", ["SMTP_HOST", "WEB_HOST", "WEB_TRUSTED_PROXIES"])
+def test_an_ipv6_address_may_be_written_in_brackets(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(f"MAILER_{name}", "[::1]")
+    assert getattr(read_settings(), name.lower()) == "::1"

@@ -82,9 +82,11 @@ def inbox(
     from mailer.devtools.inbox.web import create_inbox_app
 
     settings = read_settings()
+    host = host.strip("[]")
+    shown = f"[{host}]" if ":" in host else host
     with start_inbox_server(host, smtp_port, folder) as server:
-        web_app = create_inbox_app(server.inbox, [settings.public_url], [host, *(host_name or [])])
-        message = f"Receiving mail on {host}:{server.port}, showing it on http://{host}:%d/inbox"
+        web_app = create_inbox_app(server.inbox, [settings.public_url], [shown, *(host_name or [])])
+        message = f"Receiving mail on {shown}:{server.port}, showing it on http://{shown}:%d/inbox"
         _serve(web_app, host, web_port, "Choose another port with --web-port.", message)
 
 
@@ -131,10 +133,12 @@ def settings_table() -> str:
         default = field.default
         if hasattr(default, "get_secret_value"):
             default = default.get_secret_value()
-        if isinstance(default, list):
+        if isinstance(default, bool):
+            text = f"`{str(default).lower()}`"
+        elif isinstance(default, list):
             text = ", ".join(item.name for item in default) or "empty"
         else:
             no_limit = isinstance(default, float) and not default
-            text = "empty" if default == "" or no_limit else f"`{default}`"
+            text = "empty" if default in ("", {}) or no_limit else f"`{default}`"
         lines.append(f"| `MAILER_{name.upper()}` | {text} | {field.description} |")
     return "\n".join(lines)

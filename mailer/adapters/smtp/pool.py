@@ -87,7 +87,7 @@ class SmtpPool:
         now = time.monotonic()
         found = []
         for transport in list(self._transports.values()):
-            address = f"{transport.relay.host}:{transport.relay.port}"
+            address = transport.relay.address
             if self._is_stuck(transport, now):
                 found.append(f"{address}: the connections make no progress")
             elif now - transport.ended_at < _REPORT_SECONDS:

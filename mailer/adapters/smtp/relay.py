@@ -62,3 +62,8 @@ class Relay:
     ehlo_name: str = "localhost"
     pipelining: bool = True
     timeouts: Timeouts = field(default_factory=Timeouts)
+
+    @property
+    def address(self) -> str:
+        """``host:port``, for people."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
