@@ -54,6 +54,7 @@ class Behaviour:
     """The sink's features and failures: probabilities from 0 to 1, times in seconds."""
 
     pipelining: bool = True
+    chunking: bool = True
     size: int = 50_000_000
     faults: list[Fault] = field(default_factory=list)
     drop_data: float = 0.0
@@ -143,6 +144,8 @@ class Session(asyncio.Protocol):
         self._sink = sink
         self._buffer = b""
         self._in_body = False
+        self._chunk_bytes = 0
+        """What is still to come of the body that BDAT announced."""
         self._tail = b""
         self._head: list[bytes] = []
         self._head_size = 0
@@ -175,7 +178,10 @@ class Session(asyncio.Protocol):
             self._held_data.append(data)
             return
         while data and not self._transport.is_closing():
-            data = self._read_body(data) if self._in_body else self._read_commands(data)
+            if self._chunk_bytes:
+                data = self._read_chunk(data)
+            else:
+                data = self._read_body(data) if self._in_body else self._read_commands(data)
             if self._stalling:
                 self._held_data.append(data)
                 break
@@ -202,7 +208,7 @@ class Session(asyncio.Protocol):
             line = data[start:end]
             start = end + 2
             self._handle_command(line[:4].upper(), line)
-            if self._in_body:
+            if self._in_body or self._chunk_bytes:
                 return data[start:]
             if self._transport.is_closing():
                 return b""
@@ -238,10 +244,15 @@ class Session(asyncio.Protocol):
                 reply(b"354 go ahead\r\n")
             else:
                 self._refuse(fault)
+        elif verb == b"BDAT":
+            # One chunk for a message: "BDAT 1234 LAST".
+            self._chunk_bytes = int(line.split()[1])
+            self._head, self._head_size = [], 0
         elif verb == b"EHLO":
             self.client = line[4:].strip().decode("ascii", "replace")
             offers = [b"sink.example", b"SIZE %d" % self._sink.behaviour.size, b"8BITMIME", b"SMTPUTF8"]
             offers += [b"PIPELINING"] if self._sink.behaviour.pipelining else []
+            offers += [b"CHUNKING"] if self._sink.behaviour.chunking else []
             reply(b"".join(b"250-%b\r\n" % offer for offer in offers) + b"250 ENHANCEDSTATUSCODES\r\n")
         elif verb == b"RSET":
             self._sender, self._recipients = False, 0
@@ -288,6 +299,22 @@ class Session(asyncio.Protocol):
         self._recipients = 0
         self._end_of_data()
         return data[end:]
+
+    def _read_chunk(self, data: bytes) -> bytes:
+        """Take the bytes of the chunk, and end the message with the last one. Return the bytes after it."""
+        chunk, rest = data[: self._chunk_bytes], data[self._chunk_bytes :]
+        self._chunk_bytes -= len(chunk)
+        self._sink.counts.bytes += len(chunk)
+        if self._head_size < 16_384:
+            self._head.append(chunk)
+            self._head_size += len(chunk)
+        if not self._chunk_bytes:
+            is_valid, self._sender, self._recipients = bool(self._recipients), False, 0
+            if is_valid:
+                self._end_of_data()
+            else:
+                self._replies.append(b"503 5.5.1 no valid recipients\r\n")
+        return rest
 
     def _end_of_data(self) -> None:
         sink = self._sink
@@ -392,10 +419,12 @@ def main() -> None:
     parser.add_argument("--latency", type=float, default=0.0, metavar="SECONDS")
     parser.add_argument("--size", type=int, default=50_000_000)
     parser.add_argument("--no-pipelining", dest="pipelining", action="store_false")
+    parser.add_argument("--no-chunking", dest="chunking", action="store_false")
     parser.add_argument("--seed", type=int)
     arguments = parser.parse_args()
     behaviour = Behaviour(
         pipelining=arguments.pipelining,
+        chunking=arguments.chunking,
         size=arguments.size,
         faults=arguments.reply,
         drop_data=arguments.drop_data,

@@ -195,6 +195,7 @@ class Container:
                 password=settings.smtp_password,
                 password_in_clear_text=settings.smtp_password_in_clear_text,
                 connections=settings.smtp_connections,
+                window=settings.smtp_window,
                 messages_per_connection=settings.smtp_messages_per_connection,
                 idle_seconds=settings.smtp_idle_seconds,
                 pipelining=settings.smtp_pipelining,
@@ -243,6 +244,7 @@ class Container:
                     max_messages_per_connection=relay.messages_per_connection,
                     max_idle_seconds=relay.idle_seconds,
                     pipelining=relay.pipelining,
+                    window=relay.window,
                     timeouts=Timeouts(**relay.timeouts),
                     ehlo_name=self.settings.ehlo_name(socket.getfqdn()),
                 )

@@ -135,7 +135,8 @@ class RelaySettings(BaseModel):
     username: str = ""
     password: SecretStr = SecretStr("")
     password_in_clear_text: bool = False
-    connections: int = Field(4, ge=1, le=200)
+    connections: int = Field(32, ge=1, le=200)
+    window: int = Field(1, ge=1, le=100)
     weight: float = Field(1, ge=0)
     rate: Rate = 0
     warm_up: WarmUpSettings | None = None
@@ -218,7 +219,19 @@ class Settings(BaseSettings):
     smtp_password_in_clear_text: bool = Field(
         False, description="Whether a login without TLS is allowed at a relay that is not on this host."
     )
-    smtp_connections: int = Field(4, ge=1, le=200, description="Open connections per worker process.")
+    smtp_connections: int = Field(
+        32,
+        ge=1,
+        le=200,
+        description="The most connections per worker process: as many are open as bring more throughput.",
+    )
+    smtp_window: int = Field(
+        1,
+        ge=1,
+        le=100,
+        description="Messages in flight on a connection where the relay offers PIPELINING and CHUNKING. "
+        "As many may become uncertain when it is lost.",
+    )
     smtp_ehlo_name: str = Field(
         "",
         description="Name given in EHLO. Empty: the host's own name if it has a dot, or else the host of "

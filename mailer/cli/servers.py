@@ -85,7 +85,7 @@ def inbox(
     host = host.strip("[]")
     shown = f"[{host}]" if ":" in host else host
     with start_inbox_server(host, smtp_port, folder) as server:
-        web_app = create_inbox_app(server.inbox, [settings.public_url], [shown, *(host_name or [])])
+        web_app = create_inbox_app(server.inbox, [settings.public_url], [host, *(host_name or [])])
         message = f"Receiving mail on {shown}:{server.port}, showing it on http://{shown}:%d/inbox"
         _serve(web_app, host, web_port, "Choose another port with --web-port.", message)
 

@@ -31,6 +31,7 @@ def read_journal(text: str) -> JournalEvidence:
             continue
         if match[1] == "D":
             final_dot_sent.add(int(match[2]))
+            replies.pop(int(match[2]), None)  # that was a refusal of an earlier try
         elif match[1] == "W":
             final_dot_sent.discard(int(match[2]))
         else:

@@ -177,6 +177,10 @@ class SmtpPool(Protocol):
         may_send: MaySend | None = None,
     ) -> Future[TransferReport]: ...
 
+    def capacity(self, relay: str) -> int:
+        """Return how many messages the connections to a relay can have begun at once."""
+        ...
+
     def drain(self, seconds: float) -> None:
         """Wait for the relays' replies, and cancel what is left after ``seconds``."""
         ...

@@ -27,6 +27,11 @@ def test_truncated_line_is_ignored() -> None:
     assert read_journal("") == read_journal("D") == read_journal("D ")
 
 
+def test_a_second_try_makes_an_earlier_refusal_void() -> None:
+    found = read_journal("D 1\nA 1 452 4.5.3 too many messages\nD 1\n")
+    assert (found.final_dot_sent, found.replies) == ({1}, {})
+
+
 def test_invalid_lines_are_ignored() -> None:
     assert read_journal("\nD x\nZ 1\nD 1?\nD 4\n�\n").final_dot_sent == {4}
 

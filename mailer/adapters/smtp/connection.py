@@ -3,6 +3,10 @@
 With PIPELINING (RFC 2920) a message costs one round trip: its body and final dot are written together with
 MAIL, RCPT and DATA of the next message. At most one message is ahead, and its body waits for its own 354.
 Without PIPELINING every command waits for its reply.
+
+With a window of several messages, and CHUNKING (RFC 3030) beside PIPELINING, a message is written at once, its body
+with BDAT. So many messages may lack a reply when a connection is lost, and are uncertain then. An RSET before each
+message keeps what becomes of one from the next, and shows that the replies are in step.
 """
 
 import re
@@ -64,6 +68,8 @@ class Connection(LineConnection):
         self._capabilities = Capabilities()
         self._session_open = False
         self._pipelining = False
+        self._window = 1
+        """The most messages in flight; if it is not 1, their bodies are sent with BDAT."""
         self._begun: dict[Transfer, None] = {}
         """The transfers whose transaction has begun and not ended, in order. A lost connection settles them all."""
         self._expected_replies: deque[tuple[Stage | None, Transfer]] = deque()
@@ -86,10 +92,20 @@ class Connection(LineConnection):
         self._session_open = True
         self._capabilities = capabilities
         self._pipelining = capabilities.pipelining and self._relay.pipelining
+        if self._pipelining and capabilities.chunking:
+            self._window = self._relay.window
 
     def fill_pipeline(self) -> bool:
-        """Start a message. Return False if there is none: the connection is idle then."""
+        """Start messages on an idle connection. Return False if there is none: the connection stays idle then."""
         return self._start_next()
+
+    def fill_window(self) -> None:
+        """Start more messages while there are fewer in flight than the window allows."""
+        while 1 < self._window > len(self._begun) and not self._paused and not self.broken:
+            transfer = self._next_supported()
+            if transfer is None:
+                break
+            self._write_chunked(transfer)
 
     def quit(self) -> None:
         """Send QUIT. The connection ends with the reply, or after the ``quit`` timeout."""
@@ -118,10 +134,10 @@ class Connection(LineConnection):
         If one does not, any of them may answer another command, even of another message. A reply that arrived
         before its command was written is no answer to it either. A 421 may come at any time.
         """
-        refused: Transfer | None = None
+        refused: set[Transfer] = set()
         has_final = False
         expected = iter(self._expected_replies)
-        for code, _ in replies:
+        for code, lines in replies:
             if code == _SERVICE_CLOSING:
                 return ""
             stage, transfer = next(expected, (Stage.CONNECT, None))
@@ -132,9 +148,14 @@ class Connection(LineConnection):
                 return f"{code} in reply to {stage.upper() if stage else 'RSET'}"
             if stage is Stage.FINAL:
                 has_final = True
-            elif stage is Stage.MAIL and code >= 400:
-                refused = transfer
-            elif has_final and stage is Stage.RCPT and code < 300 and transfer is refused:
+                if self._window > 1 and code < 300 and (transfer.refused or transfer in refused):
+                    return "BDAT accepted without a recipient"
+                if self._window > 1 and lines[0].startswith(b"2.1."):
+                    # Of an address (RFC 3463 3.2), so of MAIL or RCPT: no 354 shows that the replies have shifted.
+                    return f"{lines[0].decode('ascii', 'replace')[:40]} in reply to BDAT"
+            elif code >= 400:
+                refused.add(transfer)
+            elif has_final and stage is Stage.RCPT and code < 300 and transfer in refused:
                 return _ACCEPTED_WITHOUT_SENDER
         if self._reader.pending and self._body_transfer is None and next(expected, None) is None:
             return "part of an unexpected reply"
@@ -210,8 +231,9 @@ class Connection(LineConnection):
             self._has_delivered |= outcome is Outcome.ACCEPTED
             transfer.batch.after_reply(transfer, reply)
             transfer.finish(outcome, reply, Stage.FINAL)
+        self._needs_reset |= self._window > 1 and transfer.refused
         self._end_transaction(transfer)
-        if not self._expected_replies:
+        if self._window > 1 or not self._expected_replies:
             self._start_next()
 
     def _refuse(self, transfer: Transfer, stage: Stage, reply: Reply) -> None:
@@ -221,6 +243,8 @@ class Connection(LineConnection):
         """
         if not transfer.refused:
             transfer.refused = True
+            if transfer.final_dot_sent:  # with BDAT, before this reply
+                transfer.batch.after_reply(transfer, reply)
             if self._is_full(transfer, reply):
                 self.draining = True
                 return
@@ -238,12 +262,15 @@ class Connection(LineConnection):
     def _on_421(self, stage: Stage | None, transfer: Transfer, reply: Reply) -> None:
         """Abort: a 421 announces that the relay closes the connection (RFC 5321 3.8)."""
         if stage is Stage.FINAL:
-            if not transfer.finished:
+            if not transfer.refused and not transfer.finished:
                 transfer.batch.after_reply(transfer, reply)
                 transfer.finish(classify(reply, stage), reply, stage)
         else:
             transfer.reply = reply
             transfer.refused = transfer.refused or self._is_full(transfer, reply)
+            if transfer.final_dot_sent:  # with BDAT; the relay reads no more
+                transfer.batch.after_reply(transfer, reply)
+                transfer.final_dot_sent = False
             self._expected_replies.appendleft((stage, transfer))
         self.abort(str(reply))
 
@@ -257,8 +284,11 @@ class Connection(LineConnection):
     # Commands and bodies.
 
     def _start_next(self) -> bool:
-        transfer = self._next_supported()
-        if transfer is not None:
+        if self._window > 1:
+            self.fill_window()
+            if self._begun:
+                return True
+        elif (transfer := self._next_supported()) is not None:
             self._send(self._transfer_commands(transfer))
             return True
         if self.draining or self.messages_started >= self._relay.max_messages_per_connection:
@@ -277,7 +307,7 @@ class Connection(LineConnection):
             refusal = self._unsupported(transfer.envelope)
             if refusal is None:
                 self.messages_started += 1
-                transfer.refused = False
+                transfer.refused = transfer.final_dot_sent = False
                 self._begun[transfer] = None
                 return transfer
             transfer.finish(classify(refusal, Stage.RCPT), refusal, Stage.MAIL)
@@ -314,8 +344,23 @@ class Connection(LineConnection):
         if not self._pipelining:
             return mail
         self._expected_replies.append((Stage.RCPT, transfer))
-        self._expected_replies.append((Stage.DATA, transfer))
-        return b"".join((reset, mail, _rcpt_command(transfer.envelope, self._capabilities), b"DATA\r\n"))
+        self._expected_replies.append((Stage.DATA if self._window == 1 else Stage.FINAL, transfer))
+        rcpt = _rcpt_command(transfer.envelope, self._capabilities)
+        return b"".join((reset, mail, rcpt, b"DATA\r\n" if self._window == 1 else b""))
+
+    def _write_chunked(self, transfer: Transfer) -> None:
+        message = transfer.envelope.message
+        body = message if isinstance(message, bytes) else b"".join(message)
+        if body.startswith(b".") or b"\r\n." in body:
+            # BDAT does not double leading dots.
+            body = re.sub(rb"(?m)^\.", b"", body)
+        self._needs_reset |= len(self._begun) > 1
+        commands = self._transfer_commands(transfer)
+        if not transfer.batch.before_final_dot(transfer):
+            self.abort("the journal could not be written")
+            return
+        self.write(b"".join((commands, b"BDAT %d LAST\r\n" % len(body), body)))
+        self.drained()
 
     def _send(self, commands: bytes) -> None:
         self.write(commands)
@@ -342,6 +387,7 @@ class Connection(LineConnection):
             else:
                 self._body_transfer = None
                 self._write_end(transfer, [self._blocks.popleft()])
+        self.fill_window()
         self.drained()
 
     def _write_end(self, transfer: Transfer, segments: list[bytes]) -> None:
@@ -356,7 +402,7 @@ class Connection(LineConnection):
         self.write(b"".join((*segments, b".\r\n", commands)))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Finish transfers whose final dot was sent, and return the others to the work source."""
+        """Finish transfers whose end (final dot or BDAT) was sent, and return the others to the work source."""
         super().connection_lost(exc)
         begun = list(self._begun)
         stages = {transfer: stage or Stage.MAIL for stage, transfer in reversed(self._expected_replies)}
@@ -367,10 +413,10 @@ class Connection(LineConnection):
         for transfer in begun:
             if transfer.finished:
                 continue
-            if transfer.final_dot_sent:
-                transfer.finish(Outcome.UNKNOWN, None, Stage.FINAL, self.close_reason)
-            elif transfer.refused:
+            if transfer.refused:
                 self._work_source.session_full(transfer)
+            elif transfer.final_dot_sent:
+                transfer.finish(Outcome.UNKNOWN, None, Stage.FINAL, self.close_reason)
             else:
                 self._work_source.transfer_interrupted(transfer, stages.get(transfer, Stage.DATA), self.close_reason)
         self._work_source.connection_retired(self, failed=bool(begun))

@@ -82,6 +82,10 @@ class SmtpPool:
             return str(error)
         return ""
 
+    def capacity(self, relay: str) -> int:
+        """Return how many messages the connections to a relay can have begun at once."""
+        return self._transport(relay).capacity
+
     def problems(self) -> list[str]:
         """Return what keeps messages from having a result, each with the relay's host and port."""
         now = time.monotonic()

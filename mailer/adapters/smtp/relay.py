@@ -44,10 +44,10 @@ class Timeouts:
 class Relay:
     """A relay and how to connect to it.
 
-    ``max_connections`` limits the open connections of one process; each is replaced after
-    ``max_messages_per_connection``. A connection that was idle for longer than ``max_idle_seconds`` is not
-    used again. Without TLS the password is sent in clear text. ``pipelining`` False disables PIPELINING even if
-    the relay offers it.
+    A process keeps ``min_connections`` to ``max_connections`` open, as many as bring more throughput; each is replaced
+    after ``max_messages_per_connection``, and closed after ``max_idle_seconds`` without a message. Without TLS the
+    password is sent in clear text. ``pipelining`` False disables PIPELINING even if the relay offers it. ``window`` is
+    how many messages may be in flight on a connection if the relay offers PIPELINING and CHUNKING.
     """
 
     name: str
@@ -56,11 +56,13 @@ class Relay:
     tls: Tls = Tls.NONE
     username: str = ""
     password: str = field(default="", repr=False)
-    max_connections: int = 4
+    min_connections: int = 4
+    max_connections: int = 32
     max_messages_per_connection: int = 10_000
     max_idle_seconds: float = 30
     ehlo_name: str = "localhost"
     pipelining: bool = True
+    window: int = 1
     timeouts: Timeouts = field(default_factory=Timeouts)
 
     @property

@@ -30,6 +30,7 @@ class Capabilities:
     eightbit: bool = False
     smtputf8: bool = False
     dsn: bool = False
+    chunking: bool = False
     starttls: bool = False
     auth: frozenset[str] = frozenset()
 
@@ -50,6 +51,7 @@ class Capabilities:
             eightbit="8BITMIME" in offers,
             smtputf8="SMTPUTF8" in offers,
             dsn="DSN" in offers,
+            chunking="CHUNKING" in offers,
             starttls="STARTTLS" in offers,
             auth=frozenset(offers.get("AUTH", [])),
         )

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 
 from mailer.adapters.smtp.batch import CANCELLED, BatchAbort, SmtpBatch, Transfer
 from mailer.adapters.smtp.connection import Connection
+from mailer.adapters.smtp.connection_target import ConnectionTarget
 from mailer.adapters.smtp.relay import Relay, Tls
 from mailer.adapters.smtp.session import RelayUnusable, open_session
 from mailer.domain.outcomes import Outcome, Stage, classify
@@ -23,8 +24,8 @@ It limits the deliveries that become uncertain if a relay closes every connectio
 """
 CONNECTION_BACKOFF_SECONDS = 5.0
 """Seconds before another connection is tried after the relay refused an additional one."""
-_WATCH_SECONDS = 1.0
-"""Between two looks for transfers that have had no result for too long."""
+_WATCH_SECONDS = 0.25
+"""Between two looks at transfers and connections."""
 _log = logging.getLogger("mailer")
 
 
@@ -44,6 +45,9 @@ class Transport:
         the same one twice.
         """
         self._connections: set[Connection] = set()
+        self._target = ConnectionTarget(relay.min_connections, relay.max_connections)
+        self._answered = 0
+        """Messages that connections which are closed now had answered."""
         self._idle: list[Connection] = []
         self._closing: set[Connection] = set()
         self._opening: set[asyncio.Task[None]] = set()
@@ -81,6 +85,7 @@ class Transport:
         self._batches.append(batch)
         try:
             batch.pull_from(iter(envelopes))
+            self.watched_at = time.monotonic()
             if self._watchdog is None:
                 self._watch()
             self._dispatch()
@@ -99,8 +104,9 @@ class Transport:
         Connections that are still open after ``seconds`` are dropped.
         """
         self._closed = True
-        if self._backoff_timer is not None:
-            self._backoff_timer.cancel()
+        for timer in (self._backoff_timer, self._watchdog):
+            if timer is not None:
+                timer.cancel()
         opening = list(self._opening)
         self._opening.clear()
         for task in opening:
@@ -124,7 +130,43 @@ class Transport:
         await asyncio.gather(*opening, return_exceptions=True)
 
     def _watch(self) -> None:
-        """End transfers without a result for longer than all time-outs together, and look again soon.
+        """Look at transfers and connections, and again soon, as long as there are any."""
+        self._end_overdue()
+        self._adapt_connections()
+        active = bool(self._batches or self._connections) and not self._closed
+        self.watched_at = time.monotonic() if self._batches else None
+        seconds = min(_WATCH_SECONDS, self.relay.timeouts.transfer / 10)
+        self._watchdog = asyncio.get_running_loop().call_later(seconds, self._watch) if active else None
+
+    def _adapt_connections(self) -> None:
+        """Close connections that were idle for long, and open more if more bring more throughput."""
+        now = asyncio.get_running_loop().time()
+        idle = [one for one in self._idle if now - one.idle_since > self.relay.max_idle_seconds]
+        for connection in idle:
+            connection.quit()
+        if idle:
+            self._target.shrink(len(self._connections))
+        answered = self._answered + sum(connection.messages_answered for connection in self._connections)
+        saturated = len(self._connections) >= self._target.current and not self._idle and self._work() > 0
+        self._target.observe(now, answered, saturated)
+        self._scale_up()
+
+    @property
+    def open_connections(self) -> int:
+        """The number of connections that can send."""
+        return len(self._connections)
+
+    @property
+    def capacity(self) -> int:
+        """How many transfers can have begun at once: without a window, one is ahead on each connection."""
+        return self._target.current * max(2, self.relay.window)
+
+    def _work(self) -> int:
+        """Return how many transfers wait for a connection."""
+        return len(self._requeued) + sum(batch.backlog for batch in self._batches)
+
+    def _end_overdue(self) -> None:
+        """End transfers without a result for longer than all time-outs together.
 
         Time-outs end whatever a relay delays. What remains is a relay that takes a body drop by drop, or a fault
         of ours; neither may hold a batch for ever.
@@ -139,8 +181,6 @@ class Transport:
             for connection in list(self._connections):
                 if any(connection.has_begun(transfer) for transfer in overdue):
                     connection.abort(detail)
-        self.watched_at = time.monotonic() if self._batches else None
-        self._watchdog = loop.call_later(min(_WATCH_SECONDS, limit / 10), self._watch) if self._batches else None
 
     # The methods of connection.WorkSource.
 
@@ -151,6 +191,11 @@ class Transport:
                 requeued = self._requeued.popleft()
                 if requeued.batch.may_start(requeued):
                     return requeued
+        if len(self._connections) > self._target.current and (
+            sum(not one.draining for one in self._connections) > self._target.current
+        ):
+            connection.draining = True
+            return None
         for _ in range(len(self._batches)):
             batch = self._batches[0]
             self._batches.rotate(-1)
@@ -193,6 +238,7 @@ class Transport:
         if connection not in self._connections:
             return
         self._connections.remove(connection)
+        self._answered += connection.messages_answered
         if connection.messages_answered or any(other.messages_answered for other in self._connections):
             self._fruitless_connections = 0
         elif failed:
@@ -213,18 +259,21 @@ class Transport:
                 connection.quit()
             elif not connection.fill_pipeline():
                 break
+        if self.relay.window > 1:
+            for connection in list(self._connections):
+                connection.fill_window()
         self._scale_up()
 
     def _scale_up(self) -> None:
         """Open the connections needed: one to learn whether the relay is available, then the others."""
-        work = len(self._requeued) + sum(batch.backlog for batch in self._batches)
+        work = self._work()
         if self._closed or not work:
             return
         if not self._connections:
             if not self._opening:
                 self._open()
         elif self._backoff_timer is None and (self._requeued or not self._idle):
-            free = self.relay.max_connections - len(self._connections)
+            free = self._target.current - len(self._connections)
             # A requeued transfer needs a new connection.
             needed = max(min(work, free), 1 if self._requeued else 0)
             while len(self._opening) < needed:
@@ -280,8 +329,9 @@ class Transport:
     def _connect_failed(self, error: RelayUnusable) -> None:
         if self._connections:
             # Some relays allow fewer connections than max_connections: continue with those that are open.
+            loop = asyncio.get_running_loop()
+            self._target.limit(loop.time(), len(self._connections) + len(self._opening))
             if self._backoff_timer is None:
-                loop = asyncio.get_running_loop()
                 self._backoff_timer = loop.call_later(CONNECTION_BACKOFF_SECONDS, self._end_backoff)
             self._dispatch()
         elif not self._opening:

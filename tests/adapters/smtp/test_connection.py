@@ -603,3 +603,135 @@ def test_other_limits_are_not_those_of_a_session(run: Run) -> None:
     heard, server = run(run_scripts(limited_to(3, "452 4.3.1 disk full", "rcpt", seen, ["PIPELINING"]), count=5))
     assert heard.outcomes() == dict.fromkeys(range(3), "accepted") | {3: "retry", 4: "retry"}
     assert server.connections == 1
+
+
+async def read_chunked(peer: Peer, reset: bool) -> str:
+    """Read one message that comes with BDAT. Return its body."""
+    await peer.expect(*(["RSET"] if reset else []), "MAIL", "RCPT")
+    (line,) = await peer.expect("BDAT")
+    assert line.endswith(" LAST")
+    return (await peer.read_exactly(int(line.split()[1]))).decode()
+
+
+OK = ["250 2.1.0 sender", "250 2.1.5 recipient", "250 2.0.0 taken"]
+WINDOW_OFFERS = ("PIPELINING", "CHUNKING")
+
+
+def test_a_window_of_messages_is_in_flight(run: Run) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.greet(*WINDOW_OFFERS)
+        for number in range(3):
+            # BDAT needs no doubled dots (RFC 3030).
+            assert await read_chunked(peer, number > 0) == f"Key: {number}\r\n\r\n.dots\r\n"
+        await peer.expect_silence()
+        peer.reply(*OK)
+        assert "Key: 3" in await read_chunked(peer, reset=True)
+        await peer.expect_silence()
+        peer.reply("250 reset", *OK, "250 reset", *OK, "250 reset", *OK)
+        await peer.accept_quit()
+
+    heard, server = run(run_scripts(script, count=4, window=3))
+    assert heard.outcomes() == dict.fromkeys(range(4), "accepted")
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("offers", [["PIPELINING"], ["CHUNKING"], []])
+def test_a_window_needs_chunking_and_pipelining(run: Run, offers: list[str]) -> None:
+    seen: list[int] = []
+    heard, _ = run(run_scripts(limited_to(100, "", "", seen, offers), count=8, window=4))
+    assert heard.outcomes() == dict.fromkeys(range(8), "accepted")
+
+
+def test_a_refused_message_spoils_no_other_in_its_window(run: Run) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.greet(*WINDOW_OFFERS)
+        for number in range(4):
+            await read_chunked(peer, number > 0)
+        peer.reply(*OK)
+        peer.reply("250 reset", "250 2.1.0 ok", "550 5.1.1 no such user", "503 5.5.1 no recipient")
+        peer.reply("250 reset", "451 4.3.0 not now", "503 5.5.1 no sender", "503 5.5.1 no sender")
+        peer.reply("250 reset", "250 2.1.0 ok", "250 2.1.5 ok", "452 4.3.1 disk full")
+        await read_chunked(peer, reset=True)
+        peer.reply("250 reset", *OK)
+        await peer.accept_quit()
+
+    heard, _ = run(run_scripts(script, count=5, window=4))
+    assert heard.outcomes() == {0: "accepted", 1: "hard", 2: "retry", 3: "retry", 4: "accepted"}
+    assert [str(heard.results[key].stage) for key in range(4)] == ["final", "rcpt", "mail", "final"]
+
+
+@pytest.mark.parametrize("window", [1, 5])
+def test_a_lost_connection_leaves_no_more_uncertain_than_its_window(run: Run, window: int) -> None:
+    async def lost(peer: Peer) -> None:
+        await peer.greet(*WINDOW_OFFERS)
+        if window == 1:
+            await peer.expect("MAIL", "RCPT", "DATA")
+            peer.reply("250 ok", "250 ok", "354 go")
+            await peer.body()
+        else:
+            for number in range(window):
+                await read_chunked(peer, number > 0)
+
+    async def sane(peer: Peer) -> None:
+        await peer.greet("PIPELINING")
+        for _ in range(12 - window):
+            await peer.accept_message()
+        await peer.accept_quit()
+
+    heard, _ = run(run_scripts(lost, sane, count=12, window=window))
+    assert heard.outcomes() == {key: "unknown" if key < window else "accepted" for key in range(12)}
+
+
+@pytest.mark.parametrize(
+    "replies",
+    [
+        [OK[0], OK[0], OK[1], OK[2]],
+        [OK[0], OK[1], OK[1], "451 4.3.0 not taken"],
+        [OK[1], "451 4.3.0 not taken", "250 2.0.0 reset", OK[0]],
+    ],
+)
+def test_shifted_replies_in_a_window_make_its_messages_uncertain(run: Run, replies: list[str]) -> None:
+    async def shifted(peer: Peer) -> None:
+        await peer.greet(*WINDOW_OFFERS)
+        for number in range(2):
+            await read_chunked(peer, number > 0)
+        peer.reply(*replies)
+        await peer.read_to_end()
+
+    heard, _ = run(run_scripts(shifted, count=2, window=2))
+    assert heard.outcomes() == dict.fromkeys(range(2), "unknown")
+
+
+def test_a_full_session_in_a_window_is_replaced(run: Run) -> None:
+    async def full(peer: Peer) -> None:
+        await peer.greet(*WINDOW_OFFERS)
+        for number in range(3):
+            await read_chunked(peer, number > 0)
+        peer.reply(*OK)
+        for _ in range(2):
+            peer.reply("250 reset", "452 4.5.3 too many messages", "503 5.5.1 no sender", "503 5.5.1 no sender")
+        await peer.accept_quit()
+
+    async def sane(peer: Peer) -> None:
+        await peer.greet("PIPELINING")
+        await peer.accept_message()
+        await peer.accept_quit()
+
+    class RetryingObserver(RecordingObserver):
+        """Tries a message twice that a session refused."""
+
+        def after_reply(self, key: Any, reply: Any) -> None:
+            super().after_reply(key, reply)
+            if reply.code == 452:
+                self.final_dots.discard(key)
+
+    async def scenario() -> None:
+        heard = RetryingObserver()
+        async with ScriptedServer(full, sane, sane).running() as server:
+            transport = Transport(relay(server.port, window=3))
+            await transport.send(envelopes(3), heard, heard.on_result)
+            await transport.close()
+            assert server.connections == 3
+        assert heard.outcomes() == dict.fromkeys(range(3), "accepted")
+
+    run(scenario())

@@ -209,6 +209,9 @@ class OutOfStep:
                     replies = ""
                     body = await peer.body()
                     sender = recipient = False
+                    if not body:  # The client saw a refusal of the recipient.
+                        replies += "554 5.5.1 no content\r\n"
+                        continue
                     if not self._takes():
                         replies += "451 4.3.0 not taken\r\n"
                         continue
@@ -272,11 +275,11 @@ class OutOfStep:
 BRIEF = replace(LONG_TIMEOUTS, session=0.05, greeting=0.05, mail=0.05, rcpt=0.05, data=0.05, block=0.05, final=0.05)
 
 
-async def play(script: list[str], offers: tuple[str, ...], connections: int) -> None:
+async def play(script: list[str], offers: tuple[str, ...], connections: int, window: int) -> None:
     server_side = OutOfStep(script, offers)
     heard = RecordingObserver()
     async with ScriptedServer(server_side).running() as server:
-        transport = Transport(relay(server.port, max_connections=connections, timeouts=BRIEF))
+        transport = Transport(relay(server.port, max_connections=connections, window=window, timeouts=BRIEF))
         async with asyncio.timeout(20):
             await transport.send(envelopes(8), heard, heard.on_result)
         assert set(heard.results) == set(range(8))
@@ -291,19 +294,21 @@ async def play(script: list[str], offers: tuple[str, ...], connections: int) -> 
 
 
 @settings(max_examples=min(150, settings().max_examples), suppress_health_check=[HealthCheck.too_slow])
-@example(["as it should"] * 5 + ["twice"], ("PIPELINING",), 1, uvloop.new_event_loop)
-@example(["as it should"] * 4 + ["250 2.0.0 ok"], ("PIPELINING",), 1, uvloop.new_event_loop)
+@example(["as it should"] * 5 + ["twice"], ("PIPELINING",), 1, 1, uvloop.new_event_loop)
+@example(["as it should"] * 4 + ["250 2.0.0 ok"], ("PIPELINING",), 1, 1, uvloop.new_event_loop)
 @given(
     st.lists(perturbations, max_size=60),
-    st.sampled_from([("PIPELINING",), ()]),
+    st.sampled_from([("PIPELINING",), ("PIPELINING", "CHUNKING"), ()]),
     st.integers(1, 3),
+    st.sampled_from([1, 4]),
     st.sampled_from([uvloop.new_event_loop, asyncio.new_event_loop]),
 )
 def test_whatever_a_relay_replies_each_envelope_has_one_result_and_no_false_one(
     script: list[str],
     offers: tuple[str, ...],
     connections: int,
+    window: int,
     loop: Callable[[], asyncio.AbstractEventLoop],
 ) -> None:
     with asyncio.Runner(loop_factory=loop) as runner:
-        runner.run(play(script, offers, connections))
+        runner.run(play(script, offers, connections, window))

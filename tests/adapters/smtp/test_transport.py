@@ -578,3 +578,31 @@ def test_a_transfer_without_a_result_for_too_long_is_ended(run: Run, caplog: pyt
             await transport.close()
 
     run(scenario())
+
+
+def test_connections_grow_to_the_ceiling_at_a_distance_and_are_given_back(run: Run) -> None:
+    async def distant(peer: Peer) -> None:
+        await peer.greet("PIPELINING")
+        while (verb := await peer.line()) != "QUIT":
+            if verb == "DATA":
+                peer.reply("354 go")
+                await peer.body()
+                await asyncio.sleep(0.05)
+            peer.reply("250 ok")
+        peer.reply("221 bye")
+
+    async def scenario() -> None:
+        heard = RecordingObserver()
+        async with ScriptedServer(distant).running() as server:
+            transport = Transport(relay(server.port, min_connections=2, max_connections=8, max_idle_seconds=0.2))
+            sending = asyncio.create_task(transport.send(envelopes(100_000), heard, heard.on_result))
+            while transport.open_connections < 8:
+                await asyncio.sleep(0.01)
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+            assert server.connections == 8
+            while transport.open_connections:
+                await asyncio.sleep(0.01)
+            await transport.close()
+
+    run(scenario())

@@ -179,7 +179,7 @@ def collect(context: SendContext, chunk: Chunk, report: TransferReport) -> Chunk
     """Decide what each result means for its delivery, and count the results."""
     now = context.clock.now()
     seconds = max(context.clock.monotonic() - chunk.submitted_at, _MIN_TRANSFER_SECONDS)
-    context.chunk_size.adapt(len(chunk.deliveries), seconds)
+    context.chunk_size.adapt(len(chunk.deliveries), seconds, context.smtp_pool.capacity(chunk.route.relay))
     by_subscriber = {delivery.subscriber: delivery for delivery in chunk.deliveries}
     limits = context.limits
     updates = list(chunk.unsent)

@@ -21,3 +21,10 @@ def test_chunks_become_as_large_as_fits() -> None:
     ):
         size.adapt(transferred, seconds)
         assert size.current == then, (transferred, seconds)
+
+
+def test_chunks_are_enough_for_all_connections_of_a_distant_relay() -> None:
+    size = AdaptiveChunkSize()
+    for capacity, then in ((8, 20), (64, 64), (64, 64), (2000, 500), (8, 250)):
+        size.adapt(20, 3.0, capacity)
+        assert size.current == then, capacity
