@@ -29,7 +29,8 @@ def test_truncated_line_is_ignored() -> None:
 
 def test_a_second_try_makes_an_earlier_refusal_void() -> None:
     found = read_journal("D 1\nA 1 452 4.5.3 too many messages\nD 1\n")
-    assert (found.final_dot_sent, found.replies) == ({1}, {})
+    assert found.final_dot_sent == {1}
+    assert found.replies == {}
 
 
 def test_invalid_lines_are_ignored() -> None:
