@@ -79,7 +79,7 @@ def test_fault_counts_add_up(run: Run, tmp_path: Path) -> None:
     assert len(took) == len(set(took)), "taken twice"
     outcomes = heard.outcomes()
     by_outcome = {each: {key for key, outcome in outcomes.items() if outcome == each} for each in outcomes.values()}
-    assert set(by_outcome) == {"accepted", "retry", "hard", "unknown"}
+    assert set(by_outcome) == {"accepted", "retry", "relay busy", "hard", "unknown"}
     assert by_outcome["accepted"] <= set(took)
     assert set(took) - by_outcome["accepted"] <= by_outcome["unknown"]
     # drop-after makes some of the unknown ones taken, drop-lost others not.
