@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from itertools import takewhile
 from pathlib import Path
 
 import uvloop
@@ -45,7 +46,9 @@ async def measure(delay: float, connections: int, window: int, kilobytes: int) -
 
     allowed = connections * window / delay
     began = time.perf_counter()
-    sending = asyncio.create_task(transport.send(envelopes(100_000_000, kilobytes, 16), CountingObserver(), on_result))
+    finished = False
+    endless = takewhile(lambda _: not finished, envelopes(1_000_000_000, kilobytes, 16))
+    sending = asyncio.create_task(transport.send(endless, CountingObserver(), on_result))
     while transport.open_connections < connections and time.perf_counter() - began < GROWTH_SECONDS:
         await asyncio.sleep(0.1)
     await asyncio.sleep(max(1.0, 3 * delay))
@@ -54,8 +57,8 @@ async def measure(delay: float, connections: int, window: int, kilobytes: int) -
     await asyncio.sleep(MEASURED_SECONDS)
     count, wall, cpu = outcomes[Outcome.ACCEPTED] - before, time.perf_counter() - wall, time.process_time() - cpu
     opened = transport.open_connections
-    sending.cancel()
-    await asyncio.gather(sending, return_exceptions=True)
+    finished = True
+    await sending
     await transport.close()
     sink.terminate()
     await sink.wait()

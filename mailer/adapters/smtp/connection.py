@@ -44,7 +44,7 @@ class WorkSource(Protocol):
         """Handle that the connection ended during a transfer, before its final dot."""
 
     def session_full(self, transfer: Transfer) -> None:
-        """Called when the relay takes no more messages in this session, so that the transfer needs another."""
+        """Take back a transfer that needs another session: the relay takes no more messages in this one."""
 
     def connection_retired(self, connection: "Connection", failed: bool) -> None:
         """Handle that the connection accepts no more transfers. ``failed``: some were unfinished."""

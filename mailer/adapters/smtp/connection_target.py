@@ -1,12 +1,12 @@
 """How many connections to keep open to a relay."""
 
-MEASURE_SECONDS = 0.5
-MEASURE_MESSAGES = 3
-"""Per connection: with fewer, a rate says little."""
+MEASURE_SECONDS = 1.0
+MEASURE_MESSAGES = 6
+"""Per connection: replies come in bursts, and one more or less must not decide."""
 GROWTH_FACTOR = 2
 MIN_GAIN = 0.2
 """The share of the additional connections by which the rate must rise for them to stay."""
-HOLD_SECONDS = 60.0
+HOLD_SECONDS = 30.0
 """How long no more connections are tried after some brought nothing."""
 
 
