@@ -20,6 +20,7 @@ from mailer.domain.resolution import Resolution
 from mailer.domain.states import DeliveryState
 from mailer.services.delivery import resolve as resolve_service
 from mailer.services.delivery.resolve import DeliveryListItem
+from mailer.services.feedback import bounces
 
 commands = typer.Typer(no_args_is_help=True, help="List deliveries and resolve uncertain ones.")
 
@@ -55,6 +56,24 @@ def list_(
         )
     if state is DeliveryState.failed:
         print(f"Retry them with: mailer issue retry {rows[0].issue}")
+
+
+@commands.command("unrecognized")
+def unrecognized(
+    mail: Annotated[int | None, typer.Argument(min=1, help="Id of a mail to print.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Maximum number of rows.")] = 100,
+) -> None:
+    """List mails to return paths that are neither bounces nor automatic replies, or print one of them."""
+    with Container() as app:
+        if mail is not None:
+            print(bounces.read_unrecognized(app.database, mail).text)
+            return
+        mails = bounces.list_unrecognized(app.database, limit)
+    if not mails:
+        print("Every mail to a return path was recognized.")
+    for kept in mails:
+        subject = next((line for line in kept.text.splitlines() if line.lower().startswith("subject:")), "")
+        print(f"{kept.id}  issue {kept.issue}  {kept.at:%Y-%m-%d %H:%M} UTC  {subject[:80]}".rstrip())
 
 
 def _print_deliveries(rows: Sequence[DeliveryListItem]) -> None:

@@ -15,7 +15,7 @@ from mailer.domain.states import InvalidIssueState
 from mailer.domain.subscriber_fields import InvalidValue
 from mailer.services.delivery.monitor import EndpointNotFound
 from mailer.services.delivery.resolve import DeliveryNotFound
-from mailer.services.feedback.bounces import NewsletterNotFound
+from mailer.services.feedback.bounces import NewsletterNotFound, UnrecognizedMailNotFound
 from mailer.services.issues.approve import NotApproved
 from mailer.services.issues.compile import EditionNotFound
 from mailer.services.subscribers.csv_import import ImportRefused
@@ -61,6 +61,7 @@ EXPECTED_ERRORS = (
     InvalidReplyCode,
     IssueNotFound,
     NewsletterNotFound,
+    UnrecognizedMailNotFound,
     DeliveryNotFound,
     EditionNotFound,
     EndpointNotFound,

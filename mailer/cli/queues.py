@@ -192,6 +192,12 @@ def _warnings(snapshot: QueueSnapshot) -> list[Text]:
     if snapshot.expired_leases:
         leases = format_count(snapshot.expired_leases, "batch has an expired lease", "batches have expired leases")
         yellow.append(f"{leases}; another worker will take over.")
+    if snapshot.unrecognized_mails:
+        mails = format_count(snapshot.unrecognized_mails, "mail")
+        yellow.append(f"{mails} to return paths not recognized: mailer deliveries unrecognized")
+    if snapshot.repeatedly_refused:
+        addresses = format_count(snapshot.repeatedly_refused, "address", "addresses")
+        yellow.append(f"{addresses} suppressed this week for repeated refusals.")
     return [Text(line, style="red") for line in red] + [Text(line, style="yellow") for line in yellow]
 
 

@@ -70,7 +70,7 @@ class _Part(NamedTuple):
 
 
 class _Recipient(NamedTuple):
-    """What is said of one recipient."""
+    """The status of one recipient."""
 
     action: str
     reply: Reply
@@ -125,9 +125,9 @@ def _combine(found: list[_Recipient], notice: str) -> DeliveryStatus:
             outcome = find_other_cause_in_notice(notice) or outcome
         if outcome is Outcome.HARD_BOUNCE and len(found) > 1:
             outcome = Outcome.REJECTED
-    said = " ".join("…" if "@" in word else word for word in worst.reply.text.split())[:_MAX_REPLY_CHARS]
+    text = " ".join("…" if "@" in word else word for word in worst.reply.text.split())[:_MAX_REPLY_CHARS]
     recipients = frozenset[str]().union(*(one.addresses for one in found))
-    return DeliveryStatus(worst.action, outcome, " ".join(filter(None, [worst.status, said])), recipients)
+    return DeliveryStatus(worst.action, outcome, " ".join(filter(None, [worst.status, text])), recipients)
 
 
 # The parts of a mail
@@ -222,10 +222,10 @@ def _read_recipient(block: Message) -> _Recipient:
     elif not action:
         action = {"5": "failed", "4": "delayed", "2": "delivered"}.get(status[:1], "")
     diagnostic = str(block.get("Diagnostic-Code", ""))
-    said = _printable(diagnostic.partition(";")[2] or diagnostic)
+    text = _printable(diagnostic.partition(";")[2] or diagnostic)
     fields = (str(block.get(name, "")) for name in ("Final-Recipient", "Original-Recipient"))
     addresses = frozenset(filter(None, map(_read_recipient_field, fields)))
-    return _Recipient(action, read_reply(said, status), status, addresses)
+    return _Recipient(action, read_reply(text, status), status, addresses)
 
 
 def _read_recipient_field(field: str) -> str:
@@ -294,10 +294,10 @@ def _read_notice(headers: Message, notice: str) -> _Recipient:
     named = str(headers.get("X-Failed-Recipients", "")) or notice
     found = (match[0][:_MAX_ADDRESS_CHARS].lower().rstrip(".") for match in _ADDRESS.finditer(named))
     addresses = frozenset(address for address in found if not _SERVER_ADDRESS.match(address))
-    said = _printable(_find_reply(notice))
+    text = _printable(_find_reply(notice))
     subject = str(headers.get("Subject", ""))
     delayed = _SAYS_DELAYED.search(f"{subject}\n{notice}")
-    return _Recipient("delayed" if delayed else "failed", read_reply(said), "", addresses)
+    return _Recipient("delayed" if delayed else "failed", read_reply(text), "", addresses)
 
 
 _REPLY_LINE = re.compile(r"\b[45]\d\d[ -](?:#?[45]\.\d{1,3}\.\d{1,3}|[^\d\s])|\b[45]\.\d\.\d{1,3}\b", re.ASCII)

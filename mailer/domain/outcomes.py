@@ -274,15 +274,15 @@ def find_other_cause_in_notice(text: str) -> Outcome | None:
     return find_other_cause(found[0]) if found else None
 
 
-def is_mailbox_refusal(said: str, is_bounce: bool) -> bool:
+def is_mailbox_refusal(text: str, is_bounce: bool) -> bool:
     """Return whether a refusal is about the recipient's mailbox or domain, even if that may pass: a full mailbox.
 
     If many issues in a row are refused like this, nobody reads them. Refusals by policy and for our own fault never
     count, nor do our own words. ``is_bounce``: the receiving server said it, not our relay, whose delays are its own.
     """
-    if not (is_bounce or _BASIC_CODE.match(said)):
+    if not (is_bounce or _BASIC_CODE.match(text)):
         return False
-    reply = read_reply(said)
+    reply = read_reply(text)
     subject = reply.enhanced[2:].partition(".")[0]
     outcome = classify(reply, Stage.RCPT)
     match outcome:

@@ -113,4 +113,4 @@ class Suppression(Base):
     source: Mapped[SuppressionSource] = mapped_column(enum_of(SuppressionSource, "suppression_source"))
     note: Mapped[str] = mapped_column(server_default="")
     """The reply in a bounce, or a note by staff. It must not contain an address, since it outlives the subscriber."""
-    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now(), index=True)

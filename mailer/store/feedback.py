@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from mailer.domain.feedback import FeedbackKind
 from mailer.domain.outcomes import redact_addresses
 from mailer.domain.suppressions import PastDelivery, RefusalRule, SuppressionReason, SuppressionSource
-from mailer.models import Feedback, Issue, Newsletter
+from mailer.models import Feedback, Issue, Newsletter, UnrecognizedMail
 from mailer.store import subscribers as subscribers_store
 
 
@@ -115,12 +115,53 @@ def suppress_repeatedly_refused(session: Session, issue: int, subscribers: Seque
         past = [PastDelivery(row.at, row.is_counted, row.reply, row.is_bounce) for row in of_one]
         refusals = rule.refusals(past, now)
         if refusals:
-            said = redact_addresses(refusals[0].reply or "")
-            note = f"refused {len(refusals)} issues since {refusals[-1].at:%-d %B %Y}, the last one with: {said}"
+            reply = redact_addresses(refusals[0].reply or "")
+            note = f"refused {len(refusals)} issues since {refusals[-1].at:%-d %B %Y}, the last one with: {reply}"
             reason = SuppressionReason.repeated_refusals
             if subscribers_store.suppress(session, address_hash, reason, SuppressionSource.system, note):
                 suppressed.append(subscriber)
     return suppressed
+
+
+_MAX_UNRECOGNIZED_MAILS = 1_000
+_MAX_UNRECOGNIZED_BYTES = 16_384
+
+
+def keep_unrecognized(session: Session, issue: int, subscriber: int, message: bytes, now: datetime) -> None:
+    """Keep the beginning of a mail to a return path: one mail for each, and the latest thousand in all."""
+    values = {"issue": issue, "subscriber": subscriber, "at": now, "beginning": message[:_MAX_UNRECOGNIZED_BYTES]}
+    query = """
+        INSERT INTO unrecognized_mail (at, issue_id, subscriber_id, beginning)
+        VALUES (:at, :issue, :subscriber, :beginning) ON CONFLICT (subscriber_id, issue_id) DO NOTHING
+    """
+    session.execute(text(query), values)
+    query = """
+        DELETE FROM unrecognized_mail WHERE id IN (
+            SELECT id FROM unrecognized_mail ORDER BY at DESC, id DESC OFFSET :limit
+        )
+    """
+    session.execute(text(query), {"limit": _MAX_UNRECOGNIZED_MAILS})
+
+
+def list_unrecognized(session: Session, limit: int) -> list[UnrecognizedMail]:
+    """Return the kept mails, latest first."""
+    query = select(UnrecognizedMail).order_by(UnrecognizedMail.at.desc(), UnrecognizedMail.id.desc())
+    return list(session.scalars(query.limit(limit)))
+
+
+def unrecognized(session: Session, mail: int) -> UnrecognizedMail | None:
+    return session.get(UnrecognizedMail, mail)
+
+
+def count_unrecognized(session: Session, since: datetime) -> int:
+    query = "SELECT count(*) FROM unrecognized_mail WHERE at > :since"
+    return session.scalar(text(query), {"since": since}) or 0
+
+
+def count_repeatedly_refused(session: Session, since: datetime) -> int:
+    """Return how many addresses were suppressed for repeated refusals after a time."""
+    query = "SELECT count(*) FROM suppression WHERE reason = 'repeated_refusals' AND created_at > :since"
+    return session.scalar(text(query), {"since": since}) or 0
 
 
 def count_bounced(session: Session, issue: int) -> int:
@@ -134,7 +175,7 @@ def count_bounced(session: Session, issue: int) -> int:
 
 
 def bounce(session: Session, issue: int, subscriber: int) -> tuple[datetime, str] | None:
-    """Return when a delivery came back, and what was said, if it did."""
+    """Return when a delivery came back, and the reply in it, if it did."""
     query = (
         select(Feedback)
         .where(Feedback.kind == FeedbackKind.bounce, Feedback.issue_id == issue, Feedback.subscriber_id == subscriber)

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from mailer.domain.resolution import RETAINED_REPLY_PATTERN
 from mailer.domain.suppressions import SuppressionReason, SuppressionSource
-from mailer.models import Signup, Subscriber, SubscriberAlias
+from mailer.models import Signup, Subscriber, SubscriberAlias, UnrecognizedMail
 from mailer.store.subscribers import CONSENTS, lock
 
 # Each query selects one person's rows of one table; :hash is the keyed hash of the address.
@@ -42,6 +42,11 @@ _EXPORT_QUERIES = {
         SELECT f.kind, f.at, n.slug AS newsletter, i.number AS issue, f.detail
         FROM feedback f LEFT JOIN newsletter n ON n.id = f.newsletter_id LEFT JOIN issue i ON i.id = f.issue_id
         WHERE f.subscriber_id = :subscriber ORDER BY f.id
+    """,
+    "unrecognized mails": """
+        SELECT m.at, n.slug AS newsletter, i.number AS issue, encode(m.beginning, 'escape') AS mail
+        FROM unrecognized_mail m JOIN issue i ON i.id = m.issue_id JOIN newsletter n ON n.id = i.newsletter_id
+        WHERE m.subscriber_id = :subscriber ORDER BY m.id
     """,
     "sign-ups": """
         SELECT n.slug AS newsletter, s.address, s.name, s.languages, s.language, s.wording, s.channel,
@@ -93,6 +98,7 @@ def erase(session: Session, subscriber: int, now: datetime) -> None:
         text("UPDATE feedback SET subscriber_id = NULL, detail = '{}' WHERE subscriber_id = :subscriber"),
         values,
     )
+    session.execute(delete(UnrecognizedMail).where(UnrecognizedMail.subscriber_id == subscriber))
     session.execute(delete(Subscriber).where(Subscriber.id == subscriber))
 
 

@@ -11,6 +11,7 @@ from mailer.models import RetentionRun
 _DELETE_SIGNUPS = "DELETE FROM signup WHERE created_at < :before"
 _DELETE_ADDRESS_CHANGES = "DELETE FROM address_change WHERE created_at < :before"
 _DELETE_TRANSACTIONAL_EMAILS = "DELETE FROM transactional_email WHERE created_at < :before"
+_DELETE_UNRECOGNIZED_MAILS = "DELETE FROM unrecognized_mail WHERE at < :before"
 _ANONYMIZE_FEEDBACK = """
 UPDATE feedback SET subscriber_id = NULL, detail = '{}' WHERE at < :before AND subscriber_id IS NOT NULL
 """
@@ -29,6 +30,7 @@ def delete_expired(session: Session, category: str, before: datetime) -> int:
         "transactional emails": _DELETE_TRANSACTIONAL_EMAILS,
         "feedback": _ANONYMIZE_FEEDBACK,
         "replies": _REDACT_REPLIES,
+        "unrecognized mails": _DELETE_UNRECOGNIZED_MAILS,
     }
     values = {"before": before, "kept": RETAINED_REPLY_PATTERN} if category == "replies" else {"before": before}
     return session.connection().execute(text(statements[category]), values).rowcount

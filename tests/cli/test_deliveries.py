@@ -7,6 +7,7 @@ import pty
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import text
@@ -15,6 +16,7 @@ from typer.testing import CliRunner, Result
 from mailer.bootstrap import Container
 from mailer.cli import commands
 from mailer.cli.errors import EXPECTED_ERRORS
+from mailer.store import feedback
 
 Run = Callable[..., Result]
 
@@ -196,3 +198,13 @@ def test_status_shows_the_next_command(mailer: Run, issue: int) -> None:
     said = mailer("issue", "status", issue).output
     assert f"mailer deliveries list --issue {issue}" in said
     assert f"mailer issue retry {issue}" in said
+
+
+def test_unrecognized_mails_are_listed_and_printed(mailer: Run, app: Container, issue: int) -> None:
+    assert "Every mail to a return path was recognized." in mailer("deliveries", "unrecognized").output
+    with app.database.transaction() as session:
+        at = datetime(2026, 9, 30, tzinfo=UTC)
+        feedback.keep_unrecognized(session, issue, 1, b"From: a\nSubject: strange\n\nhello", at)
+    assert f"1  issue {issue}  2026-09-30 00:00 UTC  Subject: strange" in mailer("deliveries", "unrecognized").output
+    assert mailer("deliveries", "unrecognized", 1).output == "From: a\nSubject: strange\n\nhello\n"
+    assert isinstance(mailer("deliveries", "unrecognized", 2).exception, EXPECTED_ERRORS)

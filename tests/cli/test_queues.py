@@ -146,6 +146,8 @@ def test_small_screen_shows_the_most_important_rows_and_the_rest_as_a_count() ->
             "Redis does not answer: workers, rates and broker messages are unknown.",
         ),
         ({"expired_leases": 1}, "1 batch has an expired lease; another worker will take over."),
+        ({"unrecognized_mails": 1}, "1 mail to return paths not recognized: mailer deliveries unrecognized"),
+        ({"repeatedly_refused": 2}, "2 addresses suppressed this week for repeated refusals."),
         ({"uncertain": {3: 2}}, "2 deliveries of issue 3 uncertain: mailer deliveries list --issue 3"),
         (
             {"issues": [replace(ALL_IS_WELL.issues[0], stalled_since=AT - timedelta(minutes=5))]},

@@ -14,7 +14,7 @@ from mailer.domain.relay_routes import RelayRoute
 from mailer.domain.states import IssueState, PauseReason
 from mailer.domain.throttling import EndpointState, ThrottleScope, ThrottleState, effective_rate
 from mailer.models import Issue
-from mailer.store import batches, deliveries, issues, mail_domains, newsletters, queues, throttles
+from mailer.store import batches, deliveries, feedback, issues, mail_domains, newsletters, queues, throttles
 from mailer.store.database import Database, Session
 from mailer.store.deliveries import DeliveryCounts
 from mailer.store.queues import QueueDepth
@@ -22,6 +22,7 @@ from mailer.store.queues import QueueDepth
 _DEFERRED_BY_RELAY = (Outcome.RELAY_BUSY, Outcome.RELAY_REFUSED)
 _DEFERRED = (*_DEFERRED_BY_RELAY, Outcome.DEFERRED, Outcome.MAILBOX_FULL, Outcome.POLICY)
 _MAX_PROVIDERS = 15
+_FEEDBACK_PERIOD = timedelta(days=7)
 STALLED_AFTER = timedelta(minutes=1)
 """Without a finished delivery, while some are due, before an issue counts as stalled."""
 
@@ -114,6 +115,10 @@ class QueueSnapshot:
     uncertain: Mapping[int, int]
     expired_leases: int
     """Batches with an expired lease that no worker has taken over yet."""
+    repeatedly_refused: int = 0
+    """Addresses suppressed for repeated refusals in the last week."""
+    unrecognized_mails: int = 0
+    """Mails to return paths in the last week that are neither bounces nor automatic replies."""
     depths: Sequence[QueueDepth] = ()
 
 
@@ -144,6 +149,8 @@ def snapshot(
         ]
         uncertain = queues.count_uncertain(session)
         expired_leases = queues.count_expired_leases(session, now)
+        repeatedly_refused = feedback.count_repeatedly_refused(session, now - _FEEDBACK_PERIOD)
+        unrecognized_mails = feedback.count_unrecognized(session, now - _FEEDBACK_PERIOD)
     recent_rates = metrics.recent_rates()
     queue_lengths = metrics.queue_lengths(list(QUEUES))
     workers = metrics.live_workers()
@@ -217,6 +224,8 @@ def snapshot(
         next_retry=postponed[0].earliest_retry_at if postponed else None,
         uncertain=uncertain,
         expired_leases=expired_leases,
+        repeatedly_refused=repeatedly_refused,
+        unrecognized_mails=unrecognized_mails,
         depths=depths,
     )
 

@@ -1,16 +1,18 @@
 """Feedback: what comes back by mail or is told by hand. It writes rows that expand reads and send checks again."""
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from mailer.domain.consents import ConsentChannel
-from mailer.domain.dsn import DeliveryStatus, parse_dsn
+from mailer.domain.dsn import DeliveryStatus, is_automatic_reply, parse_dsn
 from mailer.domain.feedback import FeedbackKind
 from mailer.domain.outcomes import Outcome
 from mailer.domain.ports import MailUrls
 from mailer.domain.subscriber_fields import InvalidValue, read_address
 from mailer.domain.subscription_ref import SubscriptionRef
 from mailer.domain.suppressions import SuppressionReason, SuppressionSource
+from mailer.models import UnrecognizedMail
 from mailer.store import feedback, newsletters, personal_data, resolution, subscribers, transactional
 from mailer.store.database import Database, Session
 
@@ -106,8 +108,50 @@ def receive(
         # Whatever came to this address was sent in answer to the mail: somebody has it.
         refused = notice.reply if notice and notice.action == "failed" else None
         settled = resolution.record_returned_mail(session, about.context_id, about.target_id, refused, now)
-        done = _record_bounce(session, about.context_id, about.target_id, notice, telling, now) if notice else _NO_DSN
+        if notice:
+            done = _record_bounce(session, about.context_id, about.target_id, notice, telling, now)
+        else:
+            done = _NO_DSN
+            known = subscribers.resolve(session, SubscriptionRef(about.target_id, issue=about.context_id))
+            if known and not is_automatic_reply(message):
+                feedback.keep_unrecognized(session, about.context_id, known.subscriber.id, message, now)
         return f"{done}; an uncertain delivery is settled" if settled else done
+
+
+class UnrecognizedMailNotFound(LookupError):
+    """There is no such mail."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptMail:
+    """A mail to a return path that was not recognized, as far as it is kept."""
+
+    id: int
+    at: datetime
+    issue: int
+    text: str
+    """Without control characters other than line breaks and tabs."""
+
+
+def list_unrecognized(database: Database, limit: int) -> list[KeptMail]:
+    """Return the latest mails to return paths that were not recognized, latest first."""
+    with database.transaction() as session:
+        return [_kept_mail(row) for row in feedback.list_unrecognized(session, limit)]
+
+
+def read_unrecognized(database: Database, mail: int) -> KeptMail:
+    """Return a mail that was not recognized. Raises UnrecognizedMailNotFound."""
+    with database.transaction() as session:
+        row = feedback.unrecognized(session, mail)
+        if row is None:
+            raise UnrecognizedMailNotFound(f"There is no mail {mail}. Such mails are kept for a month.")
+        return _kept_mail(row)
+
+
+def _kept_mail(row: UnrecognizedMail) -> KeptMail:
+    text = row.beginning.decode("utf-8", "replace").replace("\r\n", "\n")
+    text = "".join(char if char.isprintable() or char in "\n\t" else "\N{REPLACEMENT CHARACTER}" for char in text)
+    return KeptMail(row.id, row.at, row.issue_id, text)
 
 
 _NO_DSN = "ignored: no delivery status notification"

@@ -9,6 +9,7 @@ from mailer.store.database import Database
 
 _MIN_INTERVAL = timedelta(hours=23)
 _RATE_LIMIT_RETENTION = timedelta(days=2)
+_UNRECOGNIZED_MAIL_DAYS = 30
 _CHUNK_SIZE = 200
 
 
@@ -44,6 +45,7 @@ def run(
         "transactional emails": policy.transactional_days,
         "feedback": policy.feedback_days,
         "replies": policy.delivery_days,
+        "unrecognized mails": _UNRECOGNIZED_MAIL_DAYS,
     }
     for category, days in periods.items():
         if days:

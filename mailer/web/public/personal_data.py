@@ -75,7 +75,8 @@ _CHANNEL_LABELS: dict[str, str] = {
 _REASONS: dict[str, str] = {
     # TRANSLATORS: On the page with everything stored about a reader, beside “Reason”: why they get no emails.
     SuppressionReason.hard_bounce: N_("Emails could not be delivered to your address"),
-    SuppressionReason.repeated_refusals: N_("Emails could not be delivered to your address"),
+    # TRANSLATORS: On the page with everything stored about a reader, beside “Reason”: why they get no emails.
+    SuppressionReason.repeated_refusals: N_("Several issues in a row could not be delivered to your address"),
     # TRANSLATORS: On the page with everything stored about a reader, beside “Reason”: why they get no emails.
     SuppressionReason.complaint: N_("You reported our emails as spam"),
     SuppressionReason.erased: N_("Everything has been erased"),

@@ -1,7 +1,7 @@
 """Inbound bounces: only the token identifies the subscriber."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from typing import Any
 
@@ -15,6 +15,7 @@ from mailer.devtools.inbox import InboxServer
 from mailer.domain.subscription_ref import SubscriptionRef
 from mailer.services.feedback import bounces
 from mailer.services.subscribers import preferences
+from mailer.store import feedback
 from tests.support.transactional import send_transactional
 
 NOW = datetime.now(UTC)
@@ -268,3 +269,35 @@ def test_repeated_soft_bounces_suppress(app: Container, sent: dict[str, str]) ->
     full = notice(status="5.2.2", said="smtp; 552 5.2.2 mailbox full")
     assert receive(app, sent["bounce"], full) == "bounce, suppressed after repeated refusals"
     assert len(suppressed(app)) == 1
+
+
+def test_unrecognized_mail_is_kept_once_for_each_return_path(app: Container, sent: dict[str, str]) -> None:
+    assert receive(app, sent["bounce"], words("Out of office", Auto_Submitted="auto-replied"))
+    assert receive(app, sent["unsubscribe"], words("Please"))
+    assert receive(app, sent["bounce"], notice())
+    assert bounces.list_unrecognized(app.database, 10) == []
+    strange = b"Subject: strange \x1b[2J\r\n\r\nhello" + b"x" * 100_000
+    for _ in range(2):
+        assert receive(app, sent["bounce"], strange) == "ignored: no delivery status notification"
+    (kept,) = bounces.list_unrecognized(app.database, 10)
+    assert bounces.read_unrecognized(app.database, kept.id) == kept
+    assert kept.text.startswith("Subject: strange \N{REPLACEMENT CHARACTER}[2J\n\nhello")
+    assert len(kept.text) < 20_000
+    with pytest.raises(bounces.UnrecognizedMailNotFound):
+        bounces.read_unrecognized(app.database, kept.id + 1)
+    with app.database.transaction() as session:
+        assert feedback.count_unrecognized(session, NOW - timedelta(days=1)) == 1
+        assert feedback.count_unrecognized(session, NOW) == 0
+
+
+def test_unrecognized_mails_are_limited_in_number(app: Container, sent: dict[str, str]) -> None:
+    with app.database.transaction() as session:
+        query = """
+            INSERT INTO unrecognized_mail (at, issue_id, subscriber_id, beginning)
+            SELECT :at - make_interval(secs => n), 1, 1000 + n, '' FROM generate_series(1, 1000) n
+        """
+        session.execute(text(query), {"at": NOW})
+    receive(app, sent["bounce"], b"strange")
+    with app.database.transaction() as session:
+        found = session.execute(text("SELECT count(*), max(at), min(at) FROM unrecognized_mail")).one()
+    assert tuple(found) == (1000, NOW, NOW - timedelta(seconds=999))

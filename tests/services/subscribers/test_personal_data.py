@@ -27,7 +27,7 @@ from mailer.services.issues import report
 from mailer.services.maintenance import retention
 from mailer.services.maintenance.retention import RetentionPolicy
 from mailer.services.subscribers import personal_data, preferences
-from mailer.store import subscribers
+from mailer.store import feedback, subscribers
 from mailer.web.app import create_app
 from mailer.web.public.personal_data import RowDescriber
 from tests.support.locks import wait_for_lock
@@ -135,6 +135,8 @@ def person(
         client.post(f"/u/{leave}", data={"action": "leave"})
         client.post(f"/u/{leave}", data={"action": "why", "words": "enough"})
     bounces.suppress(app.database, [address_hash], SuppressionReason.hard_bounce)
+    with app.database.transaction() as session:
+        feedback.keep_unrecognized(session, issue, subscriber, f"Subject: {MARKER}".encode(), datetime.now(UTC))
     return issue, subscriber, address_hash
 
 
@@ -225,7 +227,8 @@ def test_export_contains_planted_data(app: Container, person: tuple[int, int, by
     plant(app, subscriber, address_hash)
     held = json.loads(personal_data.to_json(personal_data.export(app.database, address_hash)))
     assert set(held) == {
-        "subscriber", "subscriptions", "consents", "deliveries", "feedback", "sign-ups", "changes of address",
+        "subscriber", "subscriptions", "consents", "deliveries", "feedback", "unrecognized mails", "sign-ups",
+        "changes of address",
         "mails about the subscription", "suppression",
     }  # fmt: skip
     for table, rows in held.items():
@@ -369,6 +372,7 @@ def test_retention_deletes_expired_data(app: Container, person: tuple[int, int, 
             "transactional emails",
             "feedback",
             "replies",
+            "unrecognized mails",
             "attempts",
             "readers",
         ),
@@ -402,7 +406,7 @@ def test_zero_retention_days_keep_data(app: Container, person: tuple[int, int, b
     keep = RetentionPolicy(request_days=7, transactional_days=30, feedback_days=0, delivery_days=0, inactive_days=0)
     removed = retention.run(app.database, keep, datetime.now(UTC) + timedelta(days=10_000))
     assert removed
-    assert set(removed) == {"requests", "changes of address", "transactional emails", "attempts"}
+    assert set(removed) == {"requests", "changes of address", "transactional emails", "unrecognized mails", "attempts"}
     assert person
 
 
