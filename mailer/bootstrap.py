@@ -159,11 +159,11 @@ class Container:
 
     @cached_property
     def renderer(self) -> Renderer:
-        return Renderer(TEMPLATE_ROOT)
+        return Renderer(TEMPLATE_ROOT, self.catalogues)
 
     @cached_property
     def transactional_renderer(self) -> TransactionalRenderer:
-        return TransactionalRenderer(TEMPLATE_ROOT)
+        return TransactionalRenderer(TEMPLATE_ROOT, self.catalogues)
 
     @property
     def retention_policy(self) -> RetentionPolicy:

@@ -16,6 +16,7 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.frontend import parse_mapping_cfg
 from babel.messages.pofile import read_po
 
+from mailer.adapters.i18n import Catalogues
 from mailer.adapters.transactional import TransactionalRenderer
 from mailer.domain.content import TransactionalContent
 from mailer.domain.transactional import TransactionalEmailKind
@@ -243,7 +244,7 @@ def test_french_marks_stay_with_their_words_in_a_mail(kind: TransactionalEmailKi
         masked_address="a…@example.org",
         link_lifetime_hours=2,
     )
-    rendered = TransactionalRenderer(ROOT / "templates").render(note)
+    rendered = TransactionalRenderer(ROOT / "templates", Catalogues(ROOT / "templates" / "locales")).render(note)
     seen = re.sub(r"<style.*?</style>|<!--.*?-->|<[^>]+>", "", rendered.html, flags=re.DOTALL)
     for part in (rendered.subject, rendered.text, seen):
         assert not _BREAKS.search(part), part

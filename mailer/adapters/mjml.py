@@ -65,13 +65,13 @@ class RenderedEdition:
 
 
 class Renderer:
-    """Renders editions with the templates in one folder (``email``, ``locales``), compiled once.
+    """Renders editions with the templates in one folder (``email``), compiled once.
 
     Safe to share between threads.
     """
 
-    def __init__(self, templates: Path) -> None:
-        self._catalogues = Catalogues(templates / "locales")
+    def __init__(self, templates: Path, catalogues: Catalogues) -> None:
+        self._catalogues = catalogues
         self._mjml = make_environment(templates / "email", html=True).get_template("edition.mjml")
         self._text = make_environment(templates / "email", html=False).get_template("edition.txt")
 
@@ -85,10 +85,8 @@ class Renderer:
 
         Raises UnsafeLink and TooLarge, and markdown.TooLong and markdown.TooDeep for authored text.
         """
-        values = self._template_values(content)
-        return RenderedLanguage(
-            content, to_html(self._mjml.render(values)), _UNPRINTABLE.sub("", self._text.render(values))
-        )
+        text = self._text.render(self._template_values(content))
+        return RenderedLanguage(content, to_html(self.mjml_source(content)), _UNPRINTABLE.sub("", text))
 
     def mjml_source(self, content: EditionContent) -> str:
         """Return the MJML source with marked parts."""
@@ -222,7 +220,7 @@ def make_environment(folder: Path, *, html: bool) -> Environment:
             "link": _checked_link,
             "html": _block_html,
             "line": _inline_html,
-            "spoken": _language_attributes,
+            "language_attributes": _language_attributes,
         }
     else:
         environment.filters |= {

@@ -31,8 +31,8 @@ class RenderedTransactional:
 class TransactionalRenderer:
     """Renders transactional emails with the templates in one folder. Safe to share between threads."""
 
-    def __init__(self, templates: Path) -> None:
-        self._catalogues = Catalogues(templates / "locales")
+    def __init__(self, templates: Path, catalogues: Catalogues) -> None:
+        self._catalogues = catalogues
         self._mjml, self._text = (make_environment(templates / "email", html=html) for html in (True, False))
 
     def digest_texts(self, language: str, month: date, overrides: Mapping[str, OverrideText]) -> tuple[str, str]:

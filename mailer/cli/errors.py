@@ -6,21 +6,28 @@ from mailer.adapters.mjml import TooLarge, UnsafeLink
 from mailer.adapters.pictures import InvalidPicture
 from mailer.bootstrap import PictureNotFound
 from mailer.domain.document import DocumentError
-from mailer.domain.errors import DatabaseDown, IssueNotFound
+from mailer.domain.errors import DatabaseDown, IssueNotFound, NewsletterNotFound
 from mailer.domain.languages import InvalidLanguageTag
 from mailer.domain.message import UnsafeHeader
 from mailer.domain.newsletter import ChangeRefused, NewsletterError
 from mailer.domain.resolution import InvalidReplyCode
-from mailer.domain.states import InvalidIssueState
+from mailer.domain.states import InvalidIssueState, IssueAction
 from mailer.domain.subscriber_fields import InvalidValue
 from mailer.services.delivery.monitor import EndpointNotFound
 from mailer.services.delivery.resolve import DeliveryNotFound
-from mailer.services.feedback.bounces import NewsletterNotFound, UnrecognizedMailNotFound
+from mailer.services.feedback.bounces import UnrecognizedMailNotFound
 from mailer.services.issues.approve import NotApproved
 from mailer.services.issues.compile import EditionNotFound
 from mailer.services.subscribers.csv_import import ImportRefused
 from mailer.services.subscribers.personal_data import MailInTransit
 from mailer.settings import SettingsError
+
+_ACTION_ADVICE = {
+    IssueAction.approve: "Approve it first",
+    IssueAction.unschedule: "Unschedule it",
+    IssueAction.reopen: "Withdraw the approval",
+    IssueAction.cancel: "Stop the emails that are not sent yet",
+}
 
 
 class UsageError(ValueError):
@@ -34,6 +41,11 @@ def describe(error: Exception) -> str:
         message = message[:1].upper() + message[1:]
     if isinstance(error, IssueNotFound):
         message += " List all issues with: mailer issue list."
+    if isinstance(error, NewsletterNotFound) and not error.known_slugs:
+        message += " Create one with: mailer newsletter apply FILE."
+    if isinstance(error, InvalidIssueState):
+        for action in error.remedies:
+            message += f" {_ACTION_ADVICE[action]}: mailer issue {action} {error.issue}."
     return message if message.endswith((".", "!", "?")) else f"{message}."
 
 

@@ -21,7 +21,7 @@ from mailer.domain.composition import IssueSource
 from mailer.domain.document import MAX_DOCUMENT_BYTES, ParsedDocument, decode, parse
 from mailer.domain.labels import SKIP_REASON_CAUSES, SKIP_REASON_LABELS
 from mailer.domain.languages import canonical_tag
-from mailer.domain.states import IssueState, MissingTranslationPolicy, SkipReason, check_transition
+from mailer.domain.states import DeliveryState, IssueState, MissingTranslationPolicy, SkipReason, check_transition
 from mailer.domain.subscriber_fields import InvalidValue, read_address
 from mailer.services.delivery import expand, resolve
 from mailer.services.delivery import explain as explain_service
@@ -544,3 +544,8 @@ def explain(issue: IssueId, address: str, as_json: JsonOption = False) -> None:
         print(json.dumps(fields, ensure_ascii=False, indent=2, default=str))
         return
     print(*explanation.sentences, sep="\n")
+    if explanation.state == DeliveryState.uncertain:
+        print(
+            "Once you know the outcome, for example from the relay's log, resolve it: "
+            f"mailer deliveries resolve {issue} {address} --as sent, --as failed or --as resend."
+        )

@@ -93,14 +93,14 @@ def suspend(
     ] = "",
 ) -> None:
     """Suspend a relay, provider or domain. Its mail waits; all other mail is sent."""
-    until = None
+    now, until = datetime.now(UTC), None
     if duration:
         match = re.fullmatch(r"(\d{1,4})([mhd])", duration)
         if not match or not int(match[1]):
             raise UsageError(f"“{duration}” is not a duration such as 30m, 2h or 1d.")
-        until = datetime.now(UTC) + timedelta(seconds=int(match[1]) * _UNIT_SECONDS[match[2]])
+        until = now + timedelta(seconds=int(match[1]) * _UNIT_SECONDS[match[2]])
     with Container() as app:
-        result = monitor.suspend(app.database, app.relay_routes, app.providers, name, until, why)
+        result = monitor.suspend(app.database, app.relay_routes, app.providers, name, until, why, now)
     end = f" until {until:%d %B %Y at %H:%M} UTC" if until else ""
     print(f"The {result.scope.value} {result.name} is suspended{end}.")
     if not until:
@@ -115,7 +115,7 @@ def suspend(
 def resume(name: EndpointName) -> None:
     """Resume a relay, provider or domain at full rate, whatever stopped or slowed it."""
     with Container() as app:
-        result = monitor.resume(app.database, app.relay_routes, app.providers, name)
+        result = monitor.resume(app.database, app.relay_routes, app.providers, name, datetime.now(UTC))
     change = "was not suspended or slowed" if result.previous_state is EndpointState.closed else "is resumed"
     print(f"The {result.scope.value} {result.name} {change}.")
 

@@ -48,6 +48,7 @@ def import_(
         def show(at: csv_import.Progress) -> None:
             bar.update(task, total=max(at.bytes_total, 1), completed=at.bytes_read, lines=at.lines)
 
+        started = app.clock.monotonic()
         report = csv_import.import_subscribers(
             app.database,
             file,
@@ -57,9 +58,10 @@ def import_(
             now=datetime.now(UTC),
             on_progress=show,
         )
+        seconds = app.clock.monotonic() - started
     print(
         f"{format_count(report.lines, 'line')}: {report.added:,} added, {report.known:,} already known, "
-        f"{report.suppressed:,} suppressed, {report.rejected:,} rejected; {report.seconds:.1f} s."
+        f"{report.suppressed:,} suppressed, {report.rejected:,} rejected; {seconds:.1f} s."
     )
     if report.rejects_path:
         print(f"Rejected lines with their reasons: {report.rejects_path}")

@@ -49,11 +49,6 @@ def sections_shown(stories: Iterable[StoryLanguages], edition: str, rules: Langu
     return mask
 
 
-def sections_for(followed: int, always_included: int, shown: int) -> int:
-    """Return the mask of sections that a reader gets, 0 if the issue has nothing for them."""
-    return (followed | always_included) & shown
-
-
 def section_bits(mask: int) -> list[int]:
     """Return the positions of the set bits, lowest first."""
     return [bit for bit in range(mask.bit_length()) if mask >> bit & 1]

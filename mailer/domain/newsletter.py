@@ -3,6 +3,7 @@
 import re
 import tomllib
 from datetime import time
+from enum import StrEnum
 from typing import Annotated, Literal
 
 from email_validator import EmailNotValidError, validate_email
@@ -58,6 +59,24 @@ Colour = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
 OptionalUrl = Annotated[str, Field(pattern=r"^(https?://[^\s<>\"]+)?$")]
 
 
+class TrackingMode(StrEnum):
+    """What is recorded about opened emails and followed links."""
+
+    none = "none"
+    aggregate = "aggregate"
+    """Counts per link and edition, without persons."""
+    individual = "individual"
+    """Also per person, for those who gave their consent."""
+
+
+class UncertainPolicy(StrEnum):
+    """How to handle an uncertain delivery."""
+
+    keep = "keep"
+    """A person resolves it."""
+    resend = "resend"
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -91,7 +110,7 @@ class NewsletterSettings(_Strict):
     postal_address: Annotated[str, AfterValidator(_multi_line), Field(min_length=1)]
     website: OptionalUrl = ""
     list_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$")]
-    tracking: Literal["none", "aggregate", "individual"] = "aggregate"
+    tracking: TrackingMode = TrackingMode.aggregate
     default_language: LanguageTag
     languages: Annotated[list[LanguageTag], Field(min_length=1)]
     fallbacks: dict[LanguageTag, list[LanguageTag]] = {}

@@ -1,5 +1,6 @@
 """States of issues, translations, subscriptions, batches and deliveries, and the transitions of issues."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 
@@ -141,18 +142,34 @@ _TRANSITIONS: dict[IssueState, frozenset[IssueState]] = {
 }
 
 
+class IssueAction(StrEnum):
+    """What a coordinator can do with an issue when its state does not allow something else."""
+
+    approve = "approve"
+    unschedule = "unschedule"
+    reopen = "reopen"
+    cancel = "cancel"
+
+
 class InvalidIssueState(ValueError):
-    """The issue is not in a state that allows this."""
+    """The issue is not in a state that allows this. ``remedies`` are the actions to take first, in order."""
+
+    def __init__(self, message: str, issue: int, remedies: Sequence[IssueAction] = ()) -> None:
+        super().__init__(message)
+        self.issue = issue
+        self.remedies = remedies
 
 
 def check_transition(issue: int, current: IssueState, target: IssueState) -> None:
     """Raise InvalidIssueState, with a message for a coordinator, if this transition is not allowed."""
     if target in _TRANSITIONS[current]:
         return
-    advice = ""
-    if target is IssueState.scheduled and current in (IssueState.draft, IssueState.review):
-        advice = f" Approve it first: mailer issue approve {issue}."
-    raise InvalidIssueState(f"Issue {issue} is {current.value}; it cannot become {target.value}.{advice}")
+    unapproved = target is IssueState.scheduled and current in EDITABLE_STATES
+    raise InvalidIssueState(
+        f"Issue {issue} is {current.value}; it cannot become {target.value}.",
+        issue,
+        (IssueAction.approve,) if unapproved else (),
+    )
 
 
 EDITABLE_STATES = frozenset({IssueState.draft, IssueState.review})

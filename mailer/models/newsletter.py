@@ -7,7 +7,8 @@ from sqlalchemy import CheckConstraint, ForeignKey, SmallInteger, UniqueConstrai
 from sqlalchemy.orm import Mapped, mapped_column
 
 from mailer.domain.email_addresses import domain_of
-from mailer.models.base import Base
+from mailer.domain.newsletter import TrackingMode, UncertainPolicy
+from mailer.models.base import Base, enum_of
 
 
 class Newsletter(Base):
@@ -27,7 +28,9 @@ class Newsletter(Base):
     languages: Mapped[list[str]]
     fallbacks: Mapped[dict[str, list[str]]]
     theme: Mapped[dict[str, Any]]
-    tracking: Mapped[str] = mapped_column(default="aggregate")
+    tracking: Mapped[TrackingMode] = mapped_column(
+        enum_of(TrackingMode, "tracking_mode"), default=TrackingMode.aggregate
+    )
     quiet_from: Mapped[time | None]
     quiet_until: Mapped[time | None]
     """No first attempt is made between these times in the subscriber's time zone. They may span midnight."""
@@ -36,8 +39,11 @@ class Newsletter(Base):
     text_overrides: Mapped[dict[str, dict[str, Any]]] = mapped_column(default=dict, server_default=text("'{}'"))
     """Replacements for catalogue messages: see mailer.domain.text_overrides."""
 
-    uncertain_policy: Mapped[str] = mapped_column(default="keep", server_default="keep")
-    """How to handle an uncertain delivery: keep it for a person to resolve, or resend it."""
+    uncertain_policy: Mapped[UncertainPolicy] = mapped_column(
+        enum_of(UncertainPolicy, "uncertain_policy"),
+        default=UncertainPolicy.keep,
+        server_default=UncertainPolicy.keep,
+    )
 
     suppress_after_refused_issues: Mapped[int] = mapped_column(default=5, server_default="5")
     suppress_after_refused_days: Mapped[int] = mapped_column(default=30, server_default="30")
@@ -47,11 +53,6 @@ class Newsletter(Base):
     def sender_domain(self) -> str:
         """The domain of the return path if the settings name no bounce domain."""
         return domain_of(self.sender_address)
-
-    __table_args__ = (
-        CheckConstraint("tracking IN ('none','aggregate','individual')", name="tracking"),
-        CheckConstraint("uncertain_policy IN ('keep','resend')", name="uncertain_policy"),
-    )
 
 
 class Section(Base):

@@ -15,9 +15,6 @@ from mailer.models import Base
 
 __all__ = ["Database", "DatabaseDown", "Deadlock", "Session", "execute_driver_sql"]
 
-_DELETE_LIMIT_BYTES = 2 << 20
-"""Total size of all tables up to which DELETE is faster than TRUNCATE."""
-
 
 class Deadlock(RuntimeError):
     """This transaction was rolled back because of a deadlock. It can be retried."""
@@ -84,8 +81,8 @@ class Database:
             session.execute(text(f"SET LOCAL statement_timeout = {milliseconds}"))
             yield session
 
-    def delete_all_rows(self) -> None:
-        """Delete all rows of all tables, for demos and tests."""
+    def delete_all_rows(self, truncate_above_bytes: int = 2 << 20) -> None:
+        """Delete all rows of all tables, for demos and tests. DELETE is faster than TRUNCATE up to about 2 MiB."""
         names = [table.name for table in Base.metadata.sorted_tables]
         with self.engine.begin() as connection:
             for part in connection.scalars(
@@ -96,7 +93,7 @@ class Database:
                 text("SELECT sum(pg_relation_size(name::regclass)) FROM unnest(cast(:names AS text[])) AS name"),
                 {"names": names},
             )
-            if size and size > _DELETE_LIMIT_BYTES:
+            if size and size > truncate_above_bytes:
                 connection.execute(text(f"TRUNCATE {', '.join(names)} RESTART IDENTITY CASCADE"))
                 return
             # TRUNCATE creates new files for all tables and indexes: a hundred times slower than deleting a few rows.

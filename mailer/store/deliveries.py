@@ -11,11 +11,6 @@ from mailer.domain.resolution import Resolution, ResolutionSource
 from mailer.domain.states import DeliveryState, SkipReason
 
 
-def count_sending(session: Session, issue: int) -> int:
-    query = "SELECT count(*) FROM delivery WHERE issue_id = :issue AND state = 'sending'"
-    return session.scalar(text(query), {"issue": issue}) or 0
-
-
 def issues_in_flight(session: Session, subscriber: int, newsletter: int) -> list[int]:
     """Return the newsletter's issues that a worker is sending to this subscriber now."""
     query = """

@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from mailer.domain.errors import NewsletterNotFound
 from mailer.domain.localized import localize, ui_language, ui_languages
 from mailer.domain.newsletter import ChangeRefused
 from mailer.domain.page_frame import PageFrame
@@ -22,6 +23,13 @@ def by_slug(session: Session, slug: str) -> Newsletter | None:
     return session.scalar(select(Newsletter).where(Newsletter.slug == slug))
 
 
+def get(session: Session, slug: str) -> Newsletter:
+    """Return a newsletter. Raises NewsletterNotFound."""
+    if found := by_slug(session, slug):
+        return found
+    raise NewsletterNotFound(slug, session.scalars(select(Newsletter.slug).order_by(Newsletter.slug)).all())
+
+
 def by_id(session: Session, newsletter: int) -> Newsletter:
     return session.get_one(Newsletter, newsletter)
 
@@ -29,10 +37,6 @@ def by_id(session: Session, newsletter: int) -> Newsletter:
 def lock(session: Session, newsletter: int) -> Newsletter:
     """Lock a newsletter against other changes until the transaction ends; return it."""
     return session.get_one(Newsletter, newsletter, with_for_update=True, populate_existing=True)
-
-
-def slugs(session: Session) -> list[str]:
-    return list(session.scalars(select(Newsletter.slug).order_by(Newsletter.slug)))
 
 
 def list_all(session: Session) -> list[Newsletter]:

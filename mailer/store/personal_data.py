@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import delete, select, text
 from sqlalchemy.orm import Session
 
+from mailer.domain.personal_data import PersonalDataTable
 from mailer.domain.resolution import RETAINED_REPLY_PATTERN
 from mailer.domain.suppressions import SuppressionReason, SuppressionSource
 from mailer.models import Signup, Subscriber, SubscriberAlias, UnrecognizedMail
@@ -13,11 +14,11 @@ from mailer.store.subscribers import CONSENTS, lock
 
 # Each query selects one person's rows of one table; :hash is the keyed hash of the address.
 _EXPORT_QUERIES = {
-    "subscriber": """
+    PersonalDataTable.subscriber: """
         SELECT r.address, r.name, r.languages, r.time_zone, r.text_only, r.address_changed_at, r.created_at
         FROM subscriber r WHERE r.id = :subscriber
     """,
-    "subscriptions": """
+    PersonalDataTable.subscriptions: """
         SELECT n.slug AS newsletter, s.state, s.changed_at, s.frequency, s.paused_until, s.tracking,
             s.previous_preferences, s.previous_at, s.sections AS mask,
             ARRAY(SELECT c.key FROM section c WHERE c.newsletter_id = n.id AND s.sections >> c.bit & 1 = 1
@@ -26,11 +27,11 @@ _EXPORT_QUERIES = {
         FROM subscription s JOIN newsletter n ON n.id = s.newsletter_id
         WHERE s.subscriber_id = :subscriber ORDER BY n.slug
     """,
-    "consents": f"""
+    PersonalDataTable.consents: f"""
         SELECT n.slug AS newsletter, c.kind, c.given, c.channel, c.note, c.wording, c.language, c.requested_at, c.at
         FROM ({CONSENTS}) c JOIN newsletter n ON n.id = c.newsletter_id ORDER BY c.at, c.id
     """,
-    "deliveries": """
+    PersonalDataTable.deliveries: """
         SELECT n.slug AS newsletter, i.number AS issue, d.state, d.skip_reason, d.attempts, d.resends, d.due_at,
             d.finished_at, d.last_reply, d.resolution, d.resolution_source, d.resolved_by,
             d.resolution_note, e.language, e.subject
@@ -38,26 +39,26 @@ _EXPORT_QUERIES = {
         JOIN newsletter n ON n.id = i.newsletter_id LEFT JOIN edition e ON e.id = d.edition_id
         ORDER BY i.id
     """,
-    "feedback": """
+    PersonalDataTable.feedback: """
         SELECT f.kind, f.at, n.slug AS newsletter, i.number AS issue, f.detail
         FROM feedback f LEFT JOIN newsletter n ON n.id = f.newsletter_id LEFT JOIN issue i ON i.id = f.issue_id
         WHERE f.subscriber_id = :subscriber ORDER BY f.id
     """,
-    "unrecognized mails": """
+    PersonalDataTable.unrecognized_mails: """
         SELECT m.at, n.slug AS newsletter, i.number AS issue, encode(m.beginning, 'escape') AS mail
         FROM unrecognized_mail m JOIN issue i ON i.id = m.issue_id JOIN newsletter n ON n.id = i.newsletter_id
         WHERE m.subscriber_id = :subscriber ORDER BY m.id
     """,
-    "sign-ups": """
+    PersonalDataTable.signups: """
         SELECT n.slug AS newsletter, s.address, s.name, s.languages, s.language, s.wording, s.channel,
             s.created_at, s.confirmed_at, s.sections AS mask
         FROM signup s JOIN newsletter n ON n.id = s.newsletter_id WHERE s.address_hash = :hash ORDER BY s.id
     """,
-    "changes of address": """
+    PersonalDataTable.address_changes: """
         SELECT a.address, a.old_confirmed_at, a.new_confirmed_at, a.created_at, a.done_at FROM address_change a
         WHERE a.subscriber_id = :subscriber OR a.address_hash = :hash ORDER BY a.id
     """,
-    "mails about the subscription": """
+    PersonalDataTable.transactional_emails: """
         SELECT n.kind, n.language, n.created_at, n.sent_at, n.given_up_at, n.attempts, n.last_reply
         FROM transactional_email n
         WHERE n.subscriber_id = :subscriber
@@ -65,13 +66,15 @@ _EXPORT_QUERIES = {
            OR n.change_id IN (SELECT id FROM address_change WHERE subscriber_id = :subscriber OR address_hash = :hash)
         ORDER BY n.id
     """,
-    "suppression": """
+    PersonalDataTable.suppression: """
         SELECT x.reason, x.source, x.note, x.created_at FROM suppression x WHERE x.address_hash = :hash
     """,
 }
 
 
-def export_rows(session: Session, subscriber: int | None, address_hash: bytes) -> dict[str, list[dict[str, Any]]]:
+def export_rows(
+    session: Session, subscriber: int | None, address_hash: bytes
+) -> dict[PersonalDataTable, list[dict[str, Any]]]:
     """Return table → rows (column → value) of everything stored about a person."""
     values = {"subscriber": subscriber or 0, "hash": address_hash}
     return {

@@ -81,7 +81,6 @@ class PostponedDomain(NamedTuple):
     waiting: int
     retries: int
     """How many of them were attempted before."""
-    next_retry_at: datetime | None
     total_waiting: int
     """Over all domains, including those not listed."""
     total_retries: int
@@ -96,7 +95,8 @@ def list_postponed(session: Session, now: datetime, limit: int, *, include_block
     """
     # OFFSET makes the planner read the few batches first, then their deliveries.
     query = """
-        SELECT *, sum(waiting) OVER ()::bigint, sum(again) OVER ()::bigint, min(next_again) OVER () FROM (
+        SELECT domain, waiting, again,
+            sum(waiting) OVER ()::bigint, sum(again) OVER ()::bigint, min(next_again) OVER () FROM (
             SELECT lower(split_part(r.address, '@', 2)) AS domain, count(*) AS waiting,
                 count(*) FILTER (WHERE d.attempts > 0) AS again,
                 min(d.due_at) FILTER (WHERE d.attempts > 0) AS next_again

@@ -5,35 +5,30 @@ from datetime import datetime, timedelta
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
+from mailer.domain.personal_data import RetentionCategory
 from mailer.domain.resolution import RETAINED_REPLY_PATTERN
 from mailer.models import RetentionRun
 
-_DELETE_SIGNUPS = "DELETE FROM signup WHERE created_at < :before"
-_DELETE_ADDRESS_CHANGES = "DELETE FROM address_change WHERE created_at < :before"
-_DELETE_TRANSACTIONAL_EMAILS = "DELETE FROM transactional_email WHERE created_at < :before"
-_DELETE_UNRECOGNIZED_MAILS = "DELETE FROM unrecognized_mail WHERE at < :before"
-_ANONYMIZE_FEEDBACK = """
-UPDATE feedback SET subscriber_id = NULL, detail = '{}' WHERE at < :before AND subscriber_id IS NOT NULL
-"""
-_REDACT_REPLIES = """
-UPDATE delivery SET last_reply = substring(last_reply from :kept), resolved_by = NULL, resolution_note = NULL
-WHERE finished_at < :before
-  AND (last_reply <> coalesce(substring(last_reply from :kept), '') OR resolved_by IS NOT NULL)
-"""
+_STATEMENTS = {
+    RetentionCategory.requests: "DELETE FROM signup WHERE created_at < :before",
+    RetentionCategory.address_changes: "DELETE FROM address_change WHERE created_at < :before",
+    RetentionCategory.transactional_emails: "DELETE FROM transactional_email WHERE created_at < :before",
+    RetentionCategory.unrecognized_mails: "DELETE FROM unrecognized_mail WHERE at < :before",
+    RetentionCategory.feedback: """
+        UPDATE feedback SET subscriber_id = NULL, detail = '{}' WHERE at < :before AND subscriber_id IS NOT NULL
+    """,
+    RetentionCategory.replies: """
+        UPDATE delivery SET last_reply = substring(last_reply from :kept), resolved_by = NULL, resolution_note = NULL
+        WHERE finished_at < :before
+          AND (last_reply <> coalesce(substring(last_reply from :kept), '') OR resolved_by IS NOT NULL)
+    """,
+}
 
 
-def delete_expired(session: Session, category: str, before: datetime) -> int:
+def delete_expired(session: Session, category: RetentionCategory, before: datetime) -> int:
     """Delete or redact one category of data older than ``before``; return how many rows."""
-    statements = {
-        "requests": _DELETE_SIGNUPS,
-        "changes of address": _DELETE_ADDRESS_CHANGES,
-        "transactional emails": _DELETE_TRANSACTIONAL_EMAILS,
-        "feedback": _ANONYMIZE_FEEDBACK,
-        "replies": _REDACT_REPLIES,
-        "unrecognized mails": _DELETE_UNRECOGNIZED_MAILS,
-    }
-    values = {"before": before, "kept": RETAINED_REPLY_PATTERN} if category == "replies" else {"before": before}
-    return session.connection().execute(text(statements[category]), values).rowcount
+    values = {"before": before, "kept": RETAINED_REPLY_PATTERN}
+    return session.connection().execute(text(_STATEMENTS[category]), values).rowcount
 
 
 def inactive_since(session: Session, before: datetime, limit: int) -> list[tuple[int, bytes]]:
@@ -68,5 +63,7 @@ def list_runs(session: Session, limit: int) -> list[RetentionRun]:
     return list(session.scalars(select(RetentionRun).order_by(RetentionRun.at.desc()).limit(limit)))
 
 
-def finish_run(session: Session, run_id: int, deleted_counts: dict[str, int]) -> None:
-    session.get_one(RetentionRun, run_id).deleted_counts = dict(deleted_counts)
+def finish_run(session: Session, run_id: int, deleted_counts: dict[RetentionCategory, int]) -> None:
+    session.get_one(RetentionRun, run_id).deleted_counts = {
+        category.value: count for category, count in deleted_counts.items()
+    }

@@ -33,8 +33,9 @@ def create_app(container: Container) -> FastAPI:
     _ = container.database  # created before several threads need it
     app = FastAPI(title="Mailer", openapi_url=None, redirect_slashes=False)  # RFC 8058: no redirects
     app.state.container = container
-    app.state.pages = Pages(TEMPLATE_ROOT, container.catalogues, container.urls)
-    app.state.archive_pages = ArchivePages(TEMPLATE_ROOT, container.catalogues, container.urls)
+    app.state.pages, app.state.archive_pages = (
+        kind(TEMPLATE_ROOT, container.catalogues, container.urls, container.clock) for kind in (Pages, ArchivePages)
+    )
     app.add_middleware(SecurityHeadersMiddleware)
     app.mount(urls.STATIC_FILES, StaticAssets(), "static")
     # Feeds and sitemaps come first: the routes of the archive would read .atom and .xml as a language or an issue.

@@ -18,10 +18,10 @@ MAX_VALUES = 120
 _SHORT = 40
 MAX_CHARS = {
     **dict.fromkeys(("action", "embedded", "frequency", "new", "section", "some", "speak", "sure", "text"), _SHORT),
-    **dict.fromkeys(("answer", "language", "ticket", "tracking", "url", "weeks", "why", "zone"), _SHORT),
+    **dict.fromkeys(("answer", "language", "reason", "ticket", "tracking", "url", "weeks", "zone"), _SHORT),
     "address": MAX_ADDRESS_OCTETS + 1,
     "name": MAX_TEXT_CHARS,
-    "words": 2 * MAX_COMMENT_LENGTH,  # browsers send a line break as two characters
+    "comment": 2 * MAX_COMMENT_LENGTH,  # browsers send a line break as two characters
 }
 """Each field of any form, and its maximum length. Only free text can be valid with so many characters."""
 

@@ -1,7 +1,6 @@
 """Renders private pages for readers, with headers against caching and indexing."""
 
 from collections.abc import Mapping
-from datetime import date
 from pathlib import Path
 
 from fastapi.responses import HTMLResponse
@@ -12,6 +11,7 @@ from mailer.adapters.i18n import Catalogues, install_gettext
 from mailer.adapters.urls import Urls
 from mailer.domain.locales import direction, native_name
 from mailer.domain.page_frame import PageFrame
+from mailer.domain.ports import Clock
 from mailer.domain.text_overrides import OverrideText
 from mailer.web.static import static_url
 from mailer.web.theme import theme_url
@@ -31,7 +31,7 @@ PRIVATE_HEADERS = {
 class Pages:
     """Renders the templates in ``templates/web/public`` with the catalogues. Thread-safe."""
 
-    def __init__(self, templates: Path, catalogues: Catalogues, urls: Urls) -> None:
+    def __init__(self, templates: Path, catalogues: Catalogues, urls: Urls, clock: Clock) -> None:
         self.urls = urls
         self._catalogues = catalogues
         self._environment = Environment(
@@ -47,7 +47,7 @@ class Pages:
             "direction": direction,
             "native_name": native_name,
             "day": cldr.format_day,
-            "zone_name": lambda zone, language: cldr.zone_name(zone, language, date.today()),
+            "zone_name": lambda zone, language: cldr.zone_name(zone, language, clock.now().date()),
         }
 
     def render(

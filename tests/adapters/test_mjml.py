@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from markupsafe import escape
 
 from mailer.adapters.cldr import join_items
+from mailer.adapters.i18n import Catalogues
 from mailer.adapters.markdown import TooDeep, TooLong, inline_text, is_allowed_link
 from mailer.adapters.mjml import Renderer, TooLarge, UnsafeLink, to_html
 from mailer.adapters.variants import VariantDocument
@@ -27,7 +28,7 @@ from mailer.domain.content import (
 )
 
 TEMPLATES = Path(__file__).parents[2] / "templates"
-RENDERER = Renderer(TEMPLATES)
+RENDERER = Renderer(TEMPLATES, Catalogues(TEMPLATES / "locales"))
 PREFERENCES, UNSUBSCRIBE = "slot0f3a9cpreferencesx", "slot0f3a9cunsubscribex"
 NAME, ADDRESS = "slot0f3a9cnamex", "slot0f3a9caddressx"
 
@@ -353,7 +354,7 @@ def test_a_translation_is_text_and_not_markup(tmp_path: Path) -> None:
     catalogue = tmp_path / "locales" / "fr" / "LC_MESSAGES" / "messages.po"
     catalogue.parent.mkdir(parents=True)
     catalogue.write_text('msgid "Read more"\nmsgstr "<b>Plus</b> & plus"\n', "utf-8")
-    rendered = Renderer(tmp_path).render(edition(language="fr"))
+    rendered = Renderer(tmp_path, Catalogues(tmp_path / "locales")).render(edition(language="fr"))
     assert "&lt;b&gt;Plus&lt;/b&gt; &amp; plus" in rendered.html
     assert "<b>Plus</b> & plus" in rendered.text
 

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from mailer.adapters.i18n import Catalogues
 from mailer.adapters.transactional import TransactionalRenderer
 from mailer.domain.content import TransactionalContent
 from mailer.domain.transactional import TransactionalEmailKind
 
 TEMPLATES = Path(__file__).parents[2] / "templates"
-RENDERER = TransactionalRenderer(TEMPLATES)
+RENDERER = TransactionalRenderer(TEMPLATES, Catalogues(TEMPLATES / "locales"))
 
 
 def email(kind: TransactionalEmailKind, language: str = "en") -> TransactionalContent:

@@ -58,7 +58,7 @@ def test_invalid_text_overrides_are_refused(settings_file: Path, app: Container)
     assert "text_overrides.fr" in first and "Did you mean “Unsubscribe”?" in first
     assert "must contain %(number)s" in second
     with app.database.transaction() as session:
-        assert newsletters.slugs(session) == []
+        assert newsletters.list_all(session) == []
 
 
 def test_rule_for_repeated_refusals_is_a_newsletter_setting(settings_file: Path, app: Container) -> None:

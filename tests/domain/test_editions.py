@@ -10,7 +10,6 @@ from mailer.domain.editions import (
     language_shown,
     missing_languages,
     section_bits,
-    sections_for,
     sections_shown,
 )
 from mailer.domain.states import MissingTranslationPolicy
@@ -72,14 +71,6 @@ def test_every_missing_translation_blocks_by_policy() -> None:
         (8, "en"),
         (8, "bs"),
     ]
-
-
-@given(_MASK, _MASK, _MASK)
-def test_a_reader_gets_what_they_follow_and_what_everybody_gets_as_far_as_it_is_shown(
-    followed: int, always: int, shown: int
-) -> None:
-    got = set(section_bits(sections_for(followed, always, shown)))
-    assert got == (set(section_bits(followed)) | set(section_bits(always))) & set(section_bits(shown))
 
 
 @given(_MASK)

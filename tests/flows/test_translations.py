@@ -8,10 +8,11 @@ import pytest
 from mailer.bootstrap import Container
 from mailer.devtools.inbox import InboxServer
 from mailer.domain.states import IssueState, MissingTranslationPolicy
-from mailer.services.delivery import expand, explain
+from mailer.services.delivery import expand
 from mailer.services.issues import approve, report
 from mailer.services.issues.approve import NotApproved
 from tests.support.emails import emails_by_recipient, html_body, text_body
+from tests.support.explained import explain_delivery
 
 Import = Callable[..., int]
 AddReaders = Callable[[str], None]
@@ -96,7 +97,7 @@ def test_untranslated_story_is_omitted(
     prepare(issue)
     assert send() == 4
     assert report.skipped_by_reason(app.database, issue) == {"nothing_in_sections": 1}
-    found = explain.explain(app.database, issue, "gil@example.org", app.tokens.address_hash("gil@example.org"))
+    found = explain_delivery(app, issue, "gil@example.org")
     assert "Nothing was sent: the sections that they follow have no stories in it." in found.sentences
     got = emails_by_recipient(inbox)
     assert set(got) == {f"{name}@example.org" for name in ("ann", "bea", "hal", "ivo")}

@@ -17,10 +17,8 @@ def test_deleting_all_rows_resets_the_sequences(
     import_issue: Callable[..., int],
     add_subscribers: Callable[[str], None],
     prepare: Callable[[int], None],
-    monkeypatch: pytest.MonkeyPatch,
     small: int,
 ) -> None:
-    monkeypatch.setattr("mailer.store.database._DELETE_LIMIT_BYTES", small)
     for _ in range(2):
         issue = import_issue("en")
         assert issue == 1
@@ -29,7 +27,7 @@ def test_deleting_all_rows_resets_the_sequences(
         with app.database.transaction() as session:
             assert session.scalar(text("SELECT max(subscriber_id) FROM delivery")) == 1
             assert session.scalar(PARTS) == 1
-        app.database.delete_all_rows()
+        app.database.delete_all_rows(small)
         assert non_empty_tables(app.database) == []
         with app.database.transaction() as session:
             assert session.scalar(PARTS) == 0

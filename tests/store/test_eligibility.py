@@ -14,9 +14,10 @@ from mailer.bootstrap import Container
 from mailer.domain.states import Frequency, SkipReason, SubscriptionState
 from mailer.domain.suppressions import SuppressionReason, SuppressionSource
 from mailer.models import Subscriber, Subscription, Suppression
-from mailer.services.delivery import dispatch, expand, explain
+from mailer.services.delivery import dispatch, expand
 from mailer.store import ledger, resolution
 from mailer.store.batches import Claim
+from tests.support.explained import explain_delivery
 
 LANGUAGES = {"fr": True, "de": False}
 """Languages of subscribers, and whether the issue, which is only in French, is available to them."""
@@ -116,12 +117,7 @@ Reasons = dict[int, SkipReason | None]
 
 
 def explained(app: Container, issue: int, subscribers: Reasons) -> Reasons:
-    return {
-        subscriber: explain.explain(
-            app.database, issue, address(subscriber), app.tokens.address_hash(address(subscriber))
-        ).skip_reason
-        for subscriber in subscribers
-    }
+    return {subscriber: explain_delivery(app, issue, address(subscriber)).skip_reason for subscriber in subscribers}
 
 
 def expanded(app: Container, issue: int) -> Reasons:

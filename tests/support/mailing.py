@@ -1,7 +1,6 @@
 """A sent issue, and the links in its emails."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from sqlalchemy import text
 
@@ -31,7 +30,7 @@ class Mailing:
 
     def manage_path(self, address: str) -> str:
         """Return the path of the manage page, with a new magic link."""
-        now = int(datetime.now(UTC).timestamp())
+        now = int(self.app.clock.now().timestamp())
         return f"/k/{self.app.tokens.make_link_token(Purpose.magic_link, now, self.subscriber_id(address))}/lumen-basin"
 
     def preferences_path(self, address: str) -> str:
@@ -51,7 +50,7 @@ class Mailing:
         profile = preferences.profile(
             self.app.database,
             SubscriptionRef(self.subscriber_id(address), issue=self.issue),
-            datetime.now(UTC),
+            self.app.clock.now(),
         )
         assert profile
         return profile

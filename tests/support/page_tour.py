@@ -139,7 +139,7 @@ class PageTour:
         yield self._post("preferences, saved", own, action="save", section=["1", "2"], tracking="yes", **chosen)
         yield self._post("preferences, undone", own, action="restore")
         yield self._post("preferences, paused", own, action="pause", weeks="2")
-        yield self._post("preferences, no address", own, 422, action="move", address="ada")
+        yield self._post("preferences, no address", own, 422, action="change-address", address="ada")
         yield self._get("personal_data", own + "/data" + self._language_query)
         yield self._post("personal_data, not sure", own + "/data", 422, action="erase")
         old = self._manage_path(ADA, timedelta(days=1))
@@ -148,7 +148,7 @@ class PageTour:
 
     def _change_address(self) -> Iterator[PageView]:
         new = "ada.new@example.org"
-        yield self._post("preferences, moving", self._manage_path(ADA), action="move", address=new)
+        yield self._post("preferences, moving", self._manage_path(ADA), action="change-address", address=new)
         send_transactional(self._app)
         for address, state in ((ADA, "confirmed here"), (new, "done")):
             assert self._inbox is not None
@@ -158,8 +158,8 @@ class PageTour:
 
     def _unsubscribe(self) -> Iterator[PageView]:
         path = self._mail_link(Purpose.unsubscribe, LEILA)
-        yield self._post("unsubscribed", path, action="leave")
-        yield self._post("unsubscribed, told why", path, action="why", why="often")
+        yield self._post("unsubscribed", path, action="unsubscribe")
+        yield self._post("unsubscribed, told why", path, action="reason", reason="often")
         yield self._post("resubscribed", path, action="undo")
-        yield self._post("unsubscribed, all", path, action="leave-all")
+        yield self._post("unsubscribed, all", path, action="unsubscribe-all")
         yield self._post("erased", self._manage_path(JOVAN) + "/data", action="erase", sure="yes")

@@ -24,6 +24,13 @@ def send_due_batches(app: Container) -> int:
     raise AssertionError("the same batches are enqueued again and again")
 
 
+def count_sending(app: Container, issue: int) -> int:
+    """Return the number of deliveries of an issue that a worker is sending now."""
+    query = text("SELECT count(*) FROM delivery WHERE issue_id = :issue AND state = 'sending'")
+    with app.database.transaction() as session:
+        return session.scalar(query, {"issue": issue}) or 0
+
+
 class ClockSetBack(SystemClock):
     """A clock whose time of day is set back by 0.3 seconds with every reading."""
 

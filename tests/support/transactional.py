@@ -1,7 +1,7 @@
 """Sending transactional emails in this process, and reading them in the inbox."""
 
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from urllib.parse import urlsplit
@@ -12,7 +12,7 @@ from tests.support.emails import html_body, text_body
 
 
 def send_transactional(app: Container, now: datetime | None = None) -> int:
-    return app.transactional_sender.send_due(now or datetime.now(UTC))
+    return app.transactional_sender.send_due(now or app.clock.now())
 
 
 def emails_to(inbox: InboxServer, address: str) -> list[EmailMessage]:

@@ -14,9 +14,16 @@ from mailer.bootstrap import Container
 from mailer.domain.newsletter import read_newsletter
 from mailer.services.newsletters.apply import apply_newsletter
 from mailer.web.app import create_app
+from tests.support.clock import StoppedClock
 from tests.support.mailing import Mailing
 
 SAMPLE = Path(__file__).parents[2] / "docs" / "sample"
+
+
+@pytest.fixture
+def app(make_app: Callable[..., Container]) -> Container:
+    """The whole service on an empty database, at one moment: limits count by the hour and the day."""
+    return make_app(clock=StoppedClock())
 
 
 @pytest.fixture

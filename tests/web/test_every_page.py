@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Route, sync_playw
 
 from mailer.bootstrap import Container
 from mailer.devtools.inbox import InboxServer
-from mailer.domain.newsletter import read_newsletter
+from mailer.domain.newsletter import TrackingMode, read_newsletter
 from mailer.language_data import languages
 from mailer.services.newsletters.apply import apply_newsletter
 from mailer.settings import ROOT, Settings
@@ -57,7 +57,7 @@ def web_app(
 ) -> FastAPI:
     issue = import_issue("en", "ar", "de")
     settings = read_newsletter((SAMPLE / "newsletter.toml").read_text("utf-8"))
-    settings.tracking = "individual"
+    settings.tracking = TrackingMode.individual
     settings.sections[0].always_included = True
     apply_newsletter(app.database, settings)
     settings.slug, settings.list_id = "lumen-culture", "culture.lumen-basin.example.org"

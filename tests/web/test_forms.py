@@ -42,8 +42,8 @@ def multipart(**fields: str) -> bytes:
 @pytest.mark.parametrize("charset", ["undefined", "unicode_escape", '"undefined"; x="', "punycode", "rot13"])
 def test_unsupported_charset_gives_an_empty_form(mailing: Mailing, client: TestClient, charset: str) -> None:
     kind = {"Content-Type": f"multipart/form-data; boundary=x; charset={charset}"}
-    why = {"action": "why", "why": "other", "words": "\\ud800"}
-    client.post(mailing.manage_path(ADA), data={"action": "leave"})
+    why = {"action": "reason", "reason": "other", "comment": "\\ud800"}
+    client.post(mailing.manage_path(ADA), data={"action": "unsubscribe"})
     answer = client.post(mailing.manage_path(ADA), content=multipart(**why), headers=kind)
     assert answer.status_code == 422
     client.post(mailing.manage_path(ADA), data={"action": "undo"})
@@ -54,7 +54,7 @@ def test_unsupported_charset_gives_an_empty_form(mailing: Mailing, client: TestC
 @pytest.mark.parametrize("charset", ["", "; charset=UTF-8", '; charset="utf-8"'])
 def test_multipart_is_read_as_utf_8(mailing: Mailing, client: TestClient, charset: str) -> None:
     kind = {"Content-Type": f"multipart/form-data; boundary=x{charset}"}
-    body = multipart(action="move", address="ева@")
+    body = multipart(action="change-address", address="ева@")
     answer = client.post(mailing.manage_path(ADA), content=body, headers=kind)
     assert answer.status_code == 422
     assert 'value="ева@"' in answer.text
@@ -74,15 +74,15 @@ def test_every_field_of_the_pages_has_a_length() -> None:
         for tag in re.findall(r"<(?:input|select|textarea|button)[^<>]*", template.read_text("utf-8")):
             names |= set(re.findall(r'\bname="(\w+)"', tag))
         names |= set(re.findall(r'\bcheckbox\("(\w+)"', template.read_text("utf-8")))
-    assert {"address", "section", "words", "sure"} <= names
+    assert {"address", "section", "comment", "sure"} <= names
     assert names <= set(MAX_CHARS)
 
 
 @pytest.mark.parametrize("content_type", [URLENCODED, "multipart/form-data; boundary=x"])
 def test_a_long_content_type_is_no_form(content_type: str) -> None:
-    body = urlencode({"action": "why"}).encode() if content_type == URLENCODED else multipart(action="why")
+    body = urlencode({"action": "reason"}).encode() if content_type == URLENCODED else multipart(action="reason")
     padding = ";" * (MAX_CONTENT_TYPE_CHARS - len(content_type))
-    assert read(body, content_type + padding).get("action") == "why"
+    assert read(body, content_type + padding).get("action") == "reason"
     assert not read(body, content_type + padding + ";")
 
 
@@ -93,7 +93,7 @@ def test_a_form_with_too_many_values_is_empty() -> None:
 
 
 def test_an_address_of_combining_marks_is_refused(mailing: Mailing, client: TestClient) -> None:
-    form = {"action": "move", "address": "e" + "\u0301" * 10_000 + "@example.org"}
+    form = {"action": "change-address", "address": "e" + "\u0301" * 10_000 + "@example.org"}
     answer = client.post(mailing.manage_path(ADA), data=form)
     assert answer.status_code == 422
     assert answer.text.count("\u0301") < MAX_CHARS["address"]

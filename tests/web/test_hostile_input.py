@@ -97,17 +97,17 @@ def test_any_url_is_handled(mailing: Mailing, web_app: FastAPI) -> None:
 FIELDS = {
     "save": ["section", "language", "zone", "frequency"],
     "pause": ["weeks"],
-    "move": ["address"],
-    "why": ["why", "words"],
+    "change-address": ["address"],
+    "reason": ["reason", "comment"],
 }
 
 
 @pytest.mark.parametrize(
     ("path_of", "actions"),
     [
-        (Mailing.manage_path, ["save", "pause", "move", "why"]),
-        (Mailing.preferences_path, ["save", "pause", "why"]),
-        (Mailing.unsubscribe_path, ["save", "pause", "why"]),  # any other unsubscribes: RFC 8058
+        (Mailing.manage_path, ["save", "pause", "change-address", "reason"]),
+        (Mailing.preferences_path, ["save", "pause", "reason"]),
+        (Mailing.unsubscribe_path, ["save", "pause", "reason"]),  # any other unsubscribes: RFC 8058
     ],
 )
 def test_any_form_field_is_handled(

@@ -80,7 +80,7 @@ def test_logs_of_a_whole_run_identify_no_reader(
     site.post(link_path(mail, "/p/"), data={"action": "send"}, headers=heard)
     wait(lambda: len(emails_to(inbox, ADA)) == 2)
     own = link_path(emails_to(inbox, ADA)[1], "/k/")
-    site.post(own, data={"action": "move", "address": "new.secret@example.org"}, headers=heard)
+    site.post(own, data={"action": "change-address", "address": "new.secret@example.org"}, headers=heard)
     site.post(own + "/data", data={"action": "erase", "sure": "yes"}, headers=heard)
     site.post(leave, content=b"\xff\x00broken", headers=heard)
     processes.stop()

@@ -16,6 +16,7 @@ from mailer.services.issues import approve, compile, report, schedule
 from mailer.services.issues.report import IssueStatus
 from mailer.services.subscribers import unsubscribe
 from mailer.store import subscribers
+from tests.support.sending import count_sending
 from tests.workers.conftest import SinkProcess
 from workers import pipeline
 
@@ -135,7 +136,7 @@ def test_sigterm_does_not_wait_for_a_relay_that_is_silent(
     assert report.audit(app.database, issue) == []
     assert left.uncertain == len(relay.accepted()) == 4, "one for each connection"
     assert left.pending == READERS - 4
-    assert report.count_in_flight(app.database, issue) == 0, "claims go back"
+    assert count_sending(app, issue) == 0, "claims go back"
 
 
 def test_pause_and_resume(
@@ -145,7 +146,7 @@ def test_pause_and_resume(
     sending(app, issue)
     wait_for_status(issue, lambda status: status.counts.sent >= 20)
     schedule.pause(app.database, issue, "tests")
-    wait_for_status(issue, lambda status: report.count_in_flight(app.database, issue) == 0, seconds=2)
+    wait_for_status(issue, lambda status: count_sending(app, issue) == 0, seconds=2)
     held = report.status(app.database, issue, datetime.now(UTC)).counts
     assert held.pending > 0
     assert len(relay.accepted()) == held.sent

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 
 from mailer.domain.editions import section_bits
 from mailer.domain.labels import (
@@ -58,14 +58,9 @@ class SendContext:
     """The configured bounce domain; empty for the sender's domain."""
 
 
-def explain(
-    database: Database, issue: int, address: str, address_hash: bytes, context: SendContext | None = None
-) -> Explanation:
-    """Explain why a reader received this edition at this time, or why not. Raises IssueNotFound.
-
-    With ``context``, the explanation includes what delays the delivery, and its Message-ID.
-    """
-    now = context.now if context else datetime.now(UTC)
+def explain(database: Database, issue: int, address: str, address_hash: bytes, context: SendContext) -> Explanation:
+    """Explain why a reader received this edition at this time, or why not. Raises IssueNotFound."""
+    now = context.now
     with database.transaction() as session:
         row = issues.by_id(session, issue)
         newsletter = newsletters.by_id(session, row.newsletter_id)
@@ -145,9 +140,7 @@ def explain(
                     f"{delivery.fallback_count} of its stories had no {delivery.language} text and were "
                     "included in another language, with a label."
                 )
-        sentences += _outcome_sentences(
-            delivery, issue, address, row.state, suppressed, context.now if context else None
-        )
+        sentences += _outcome_sentences(delivery, row.state, suppressed, now)
         bounced_at, bounce = None, ""
         if delivery.state == DeliveryState.sent and (found := feedback.bounce(session, issue, subscriber.id)):
             bounced_at, bounce = found
@@ -161,7 +154,7 @@ def explain(
                 what = "It will be skipped" if delivery.state == DeliveryState.pending else "It would not be retried"
                 sentences.append(f"{what}: {SKIP_REASON_CAUSES[reason]}.")
         message, relay = None, None
-        if context and delivery.attempts:
+        if delivery.attempts:
             stored = session.get(Delivery, (issue, subscriber.id))
             relay = stored.relay if stored else None
             (slots,) = context.urls.subscriber_slots(issue, [subscriber.id])
@@ -170,7 +163,7 @@ def explain(
             sentences.append(
                 f"Its Message-ID is {message}{f'; it was sent through the relay “{relay}”' if relay else ''}."
             )
-        if context and delivery.state == DeliveryState.pending and row.state is IssueState.sending:
+        if delivery.state == DeliveryState.pending and row.state is IssueState.sending:
             sentences += _blockers(session, context, address, row.max_rate)
         return Explanation(
             issue,
@@ -235,17 +228,14 @@ def _throttle_sentence(throttle: ThrottleState, subject: str, now: datetime) -> 
 
 def _outcome_sentences(
     delivery: deliveries.DeliveryDetail,
-    issue: int,
-    address: str,
     state: IssueState,
     suppression_sentence: str,
-    now: datetime | None,
+    now: datetime,
 ) -> list[str]:
     tries = "at the first attempt" if delivery.attempts == 1 else f"after {delivery.attempts} attempts"
     at = f"{delivery.finished_at:%-d %B %Y at %H:%M:%S} UTC" if delivery.finished_at else ""
     reply = delivery.last_reply or ""
-    past = now is not None and delivery.due_at <= now
-    due = f"{'has been due since' if past else 'is due'} {delivery.due_at:%-d %B %Y at %H:%M} UTC"
+    due = f"{'has been due since' if delivery.due_at <= now else 'is due'} {delivery.due_at:%-d %B %Y at %H:%M} UTC"
     resolved = ""
     if delivery.resolution and delivery.resolution_source:
         resolved = describe_resolution(
@@ -266,10 +256,6 @@ def _outcome_sentences(
         case "uncertain":
             sentences.append(
                 f"It was transferred, but no reply was received: {reply}. It is not sent again automatically."
-            )
-            sentences.append(
-                "Once you know the outcome, for example from the relay's log, resolve it:"
-                f" mailer deliveries resolve {issue} {address} --as sent, --as failed or --as resend."
             )
         case "sending":
             sentences.append("A worker is sending it right now.")

@@ -316,13 +316,13 @@ def suspend(
     name: str,
     until: datetime | None,
     suspend_reason: str,
+    now: datetime,
 ) -> SuspendResult:
     """Suspend a relay, provider or domain until a time, or until it is resumed. Raises EndpointNotFound.
 
     Without a reason, that of an earlier suspension is kept.
     """
     kind, endpoint = _find_endpoint(routes, providers, name)
-    now = datetime.now(UTC)
 
     def suspended(throttle: ThrottleState) -> ThrottleState:
         replaces = throttle.endpoint_state(now) is EndpointState.suspended
@@ -340,10 +340,11 @@ def suspend(
     return SuspendResult(kind, endpoint, before.endpoint_state(now), has_subscribers)
 
 
-def resume(database: Database, routes: Sequence[RelayRoute], providers: Providers, name: str) -> SuspendResult:
+def resume(
+    database: Database, routes: Sequence[RelayRoute], providers: Providers, name: str, now: datetime
+) -> SuspendResult:
     """Resume a relay, provider or domain at its full rate, whatever stopped or slowed it. Raises EndpointNotFound."""
     kind, endpoint = _find_endpoint(routes, providers, name)
-    now = datetime.now(UTC)
     with database.transaction() as session:
         before, _ = throttles.update(
             session, kind, endpoint, lambda throttle: replace(throttle.close(), rate=None, target_rate=None)

@@ -128,7 +128,7 @@ def _retry_plan(row: Issue, failed: FailedDeliveries, retried: int) -> RetryPlan
 def _check_resendable(row: Issue) -> int:
     """Return the issue's id. Raises InvalidIssueState if its deliveries cannot be sent again."""
     if row.state not in (IssueState.sending, IssueState.paused, IssueState.sent):
-        raise InvalidIssueState(f"Issue {row.id} is {row.state.value}: its deliveries cannot be sent again.")
+        raise InvalidIssueState(f"Issue {row.id} is {row.state.value}: its deliveries cannot be sent again.", row.id)
     return row.id
 
 

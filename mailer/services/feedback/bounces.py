@@ -21,10 +21,6 @@ _MAX_BOUNCE_AGE = timedelta(days=14)
 mail is to be of no use to them."""
 
 
-class NewsletterNotFound(LookupError):
-    """There is no such newsletter."""
-
-
 def suppress(database: Database, hashes: Sequence[bytes], reason: SuppressionReason, note: str = "") -> int:
     """Suppress addresses by hand, by their keyed hashes; return how many were not suppressed before.
 
@@ -46,14 +42,10 @@ def lift_suppressions(database: Database, hashes: Sequence[bytes]) -> int:
 def unsubscribe(database: Database, slug: str, hashes: Sequence[bytes], now: datetime) -> int:
     """End subscriptions to a newsletter for people who asked for it in another way than by their link.
 
-    Returns how many were subscribed. The last-moment check keeps queued mail back.
+    Returns how many were subscribed. Raises NewsletterNotFound. The last-moment check keeps queued mail back.
     """
     with database.transaction() as session:
-        newsletter = newsletters.by_slug(session, slug)
-        if newsletter is None:
-            raise NewsletterNotFound(
-                f"There is no newsletter “{slug}”; there is {', '.join(newsletters.slugs(session))}."
-            )
+        newsletter = newsletters.get(session, slug)
         ended = 0
         for address_hash in hashes:
             reader = subscribers.by_hash(session, address_hash)

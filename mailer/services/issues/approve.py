@@ -114,7 +114,7 @@ def set_missing_translation_policy(
     with database.transaction() as session:
         row = issues.lock(session, issue)
         if row.state not in EDITABLE_STATES:
-            raise InvalidIssueState(f"Issue {issue} is {row.state.value}; its policy can no longer be changed.")
+            raise InvalidIssueState(f"Issue {issue} is {row.state.value}; its policy can no longer be changed.", issue)
         if row.missing_translations is not policy:
             row.missing_translations = policy
             issues.bump_revision(session, issue)

@@ -11,7 +11,7 @@ from mailer.domain.document import ParsedDocument, ParsedSection, ParsedStory
 from mailer.domain.languages import canonical_tag, match_language
 from mailer.domain.newsletter import ChangeRefused
 from mailer.domain.ports import PictureLoader, PreparedPicture
-from mailer.domain.states import EDITABLE_STATES, InvalidIssueState, IssueEventKind, IssueState
+from mailer.domain.states import EDITABLE_STATES, InvalidIssueState, IssueAction, IssueEventKind, IssueState
 from mailer.domain.story_matching import StoryFingerprint, match_stories
 from mailer.models import (
     Contact,
@@ -65,15 +65,11 @@ def import_document(
     """Import a document into an issue in one transaction. Return what was done.
 
     ``number`` is the issue's number unless the front matter has one. A missing issue is created. Raises
-    ChangeRefused, InvalidIssueState once the issue is approved, or InvalidLanguageTag.
+    NewsletterNotFound, ChangeRefused, InvalidIssueState once the issue is approved, or InvalidLanguageTag.
     """
     tag = canonical_tag(language)
     with database.transaction() as session:
-        newsletter = newsletters.by_slug(session, slug)
-        if newsletter is None:
-            slugs = ", ".join(newsletters.slugs(session))
-            hint = f"There is: {slugs}." if slugs else "Create one with: mailer newsletter apply FILE"
-            raise ChangeRefused(f"There is no newsletter “{slug}”. {hint}")
+        newsletter = newsletters.get(session, slug)
         if tag not in newsletter.languages:
             similar = match_language(tag, newsletter.languages)
             hint = f" Did you mean {similar}?" if similar else ""
@@ -92,8 +88,9 @@ def import_document(
             issues.log(session, issue.id, actor, IssueEventKind.created)
         elif issue.state not in EDITABLE_STATES:
             raise InvalidIssueState(
-                f"Issue {issue.id} ({number}) is {issue.state.value}; its text can no longer be changed."
-                + _restore_advice(issue.id, issue.state)
+                f"Issue {issue.id} ({number}) is {issue.state.value}; its text can no longer be changed.",
+                issue.id,
+                _REMEDIES.get(issue.state, ()),
             )
         result = ImportResult(issue.id, number, tag, is_new)
         result.changed += _write_front_matter(session, issue, newsletter, document, tag)
@@ -108,16 +105,13 @@ def import_document(
         return result
 
 
-def _restore_advice(issue: int, state: IssueState) -> str:
-    """Return how to make an issue editable again; empty if that is impossible."""
-    reopen = f"withdraw the approval: mailer issue reopen {issue}."
-    if state is IssueState.approved:
-        return f" To change it, {reopen}"
-    if state is IssueState.scheduled:
-        return f" To change it, unschedule it: mailer issue unschedule {issue}. Then {reopen}"
-    if state in (IssueState.sending, IssueState.paused):
-        return f" You can only stop the emails that are not sent yet: mailer issue cancel {issue}."
-    return ""
+_REMEDIES = {
+    IssueState.approved: (IssueAction.reopen,),
+    IssueState.scheduled: (IssueAction.unschedule, IssueAction.reopen),
+    IssueState.sending: (IssueAction.cancel,),
+    IssueState.paused: (IssueAction.cancel,),
+}
+"""What to do about an issue in each state whose text is to be changed."""
 
 
 def _issue_date(document: ParsedDocument) -> date | None:

@@ -28,7 +28,9 @@ def set_header_image(database: Database, issue: int, picture: PreparedPicture, a
     with database.transaction() as session:
         row = issues.lock(session, issue)
         if row.state not in EDITABLE_STATES:
-            raise InvalidIssueState(f"Issue {issue} is {row.state.value}; its header image can no longer be changed.")
+            raise InvalidIssueState(
+                f"Issue {issue} is {row.state.value}; its header image can no longer be changed.", issue
+            )
         id = store_picture(session, picture)
         if row.header_image_id != id:
             row.header_image_id = id

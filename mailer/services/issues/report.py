@@ -62,12 +62,6 @@ def status(database: Database, issue: int, now: datetime) -> IssueStatus:
         )
 
 
-def count_in_flight(database: Database, issue: int) -> int:
-    """Return the number of deliveries of an issue that a worker is sending now."""
-    with database.transaction() as session:
-        return deliveries.count_sending(session, issue)
-
-
 def list_issues(
     database: Database,
 ) -> list[tuple[int, str, str, IssueState, DeliveryCounts, datetime | None]]:

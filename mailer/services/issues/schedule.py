@@ -48,7 +48,7 @@ def unschedule(database: Database, issue: int, actor: str) -> None:
         row = issues.lock(session, issue)
         # check_transition would also allow a draft, which must be approved instead.
         if row.state is not IssueState.scheduled:
-            raise InvalidIssueState(f"Issue {issue} is {row.state.value}, not scheduled.")
+            raise InvalidIssueState(f"Issue {issue} is {row.state.value}, not scheduled.", issue)
         row.state, row.scheduled_at = IssueState.approved, None
         issues.log(session, issue, actor, IssueEventKind.unscheduled)
 
@@ -78,7 +78,7 @@ def resume(database: Database, issue: int, actor: str) -> None:
         if row.state is IssueState.sending:
             return
         if row.state is not IssueState.paused:
-            raise InvalidIssueState(f"Issue {issue} is {row.state.value}, not paused.")
+            raise InvalidIssueState(f"Issue {issue} is {row.state.value}, not paused.", issue)
         row.state, row.pause_reason = IssueState.sending, None
         batches.reset_enqueued(session, issue)
         issues.log(session, issue, actor, IssueEventKind.resumed)
@@ -89,7 +89,7 @@ def set_max_rate(database: Database, issue: int, max_rate: float | None, actor: 
     with database.transaction() as session:
         row = issues.lock(session, issue)
         if row.state in (IssueState.sent, IssueState.cancelled):
-            raise InvalidIssueState(f"Issue {issue} is {row.state.value}: its rate can no longer be changed.")
+            raise InvalidIssueState(f"Issue {issue} is {row.state.value}: its rate can no longer be changed.", issue)
         row.max_rate = max_rate
         issues.log(session, issue, actor, IssueEventKind.limited, f"{max_rate:g}/s" if max_rate else "no limit")
 

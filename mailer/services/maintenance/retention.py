@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from mailer.domain.personal_data import RetentionCategory
 from mailer.domain.suppressions import SuppressionReason, SuppressionSource
 from mailer.store import personal_data, rate_limits, retention
 from mailer.store.database import Database
@@ -24,37 +25,39 @@ class RetentionPolicy:
     inactive_days: int
 
 
-def run_if_due(database: Database, policy: RetentionPolicy, now: datetime) -> dict[str, int] | None:
+def run_if_due(database: Database, policy: RetentionPolicy, now: datetime) -> dict[RetentionCategory, int] | None:
     """Run the daily deletion. Return counts by category, or None if the last run was too recent."""
     return run(database, policy, now, _MIN_INTERVAL)
 
 
 def run(
     database: Database, policy: RetentionPolicy, now: datetime, min_interval: timedelta = timedelta(0)
-) -> dict[str, int] | None:
+) -> dict[RetentionCategory, int] | None:
     """Delete expired data. Return counts by category, or None if the last run was too recent."""
     with database.transaction() as session:
         started_run = retention.start_run(session, now, min_interval)
         if started_run is None:
             return None
         run_id = started_run.id
-    deleted: dict[str, int] = {}
+    deleted: dict[RetentionCategory, int] = {}
     periods = {
-        "requests": policy.request_days,
-        "changes of address": policy.request_days,
-        "transactional emails": policy.transactional_days,
-        "feedback": policy.feedback_days,
-        "replies": policy.delivery_days,
-        "unrecognized mails": _UNRECOGNIZED_MAIL_DAYS,
+        RetentionCategory.requests: policy.request_days,
+        RetentionCategory.address_changes: policy.request_days,
+        RetentionCategory.transactional_emails: policy.transactional_days,
+        RetentionCategory.feedback: policy.feedback_days,
+        RetentionCategory.replies: policy.delivery_days,
+        RetentionCategory.unrecognized_mails: _UNRECOGNIZED_MAIL_DAYS,
     }
     for category, days in periods.items():
         if days:
             with database.transaction() as session:
                 deleted[category] = retention.delete_expired(session, category, now - timedelta(days=days))
     with database.transaction() as session:
-        deleted["attempts"] = rate_limits.delete_expired(session, now - _RATE_LIMIT_RETENTION)
+        deleted[RetentionCategory.attempts] = rate_limits.delete_expired(session, now - _RATE_LIMIT_RETENTION)
     if policy.inactive_days:
-        deleted["readers"] = _delete_inactive(database, now - timedelta(days=policy.inactive_days), now)
+        deleted[RetentionCategory.subscribers] = _delete_inactive(
+            database, now - timedelta(days=policy.inactive_days), now
+        )
     with database.transaction() as session:
         retention.finish_run(session, run_id, deleted)
     return deleted

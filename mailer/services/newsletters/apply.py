@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
-from mailer.domain.newsletter import ChangeRefused, NewsletterSettings, SectionSettings
-from mailer.domain.states import EDITABLE_STATES, IssueEventKind, IssueState
+from mailer.domain.newsletter import NewsletterSettings, SectionSettings
+from mailer.domain.states import EDITABLE_STATES, InvalidIssueState, IssueAction, IssueEventKind, IssueState
 from mailer.models import Newsletter
 from mailer.store import issues, newsletters
 from mailer.store.database import Database, Session
@@ -88,9 +88,11 @@ def _apply_sections(
 def _invalidate_issues(session: Session, newsletter: Newsletter) -> None:
     for row in issues.lock_unfinished(session, newsletter.id):
         if row.state in (IssueState.sending, IssueState.paused):
-            raise ChangeRefused(
+            raise InvalidIssueState(
                 f"Issue {row.id} ({row.number}) is {row.state.value}, and this change would affect the emails that "
-                f"are not sent yet. Wait until it is sent, or cancel it: mailer issue cancel {row.id}."
+                "are not sent yet. Wait until it is sent, or cancel it.",
+                row.id,
+                (IssueAction.cancel,),
             )
         issues.bump_revision(session, row.id)
         # A digest needs no approval: it is compiled with the settings of its sending time.

@@ -3,7 +3,6 @@
 import codecs
 import csv
 import io
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -57,7 +56,6 @@ class ImportReport:
     suppressed: int = 0
     """Suppressed addresses. Nothing was stored."""
     rejected: int = 0
-    seconds: float = 0.0
     rejects_path: Path | None = None
     """The file with the rejected lines, if there are any."""
 
@@ -83,9 +81,8 @@ def import_subscribers(
     Safe to repeat, also after an interrupted run: existing subscriptions are not changed. Rejected lines are written
     to ``rejects_path`` with the reason. The default is a file next to ``source``; an open file, which must be
     seekable, needs an explicit path. ``hmac_pads`` are the pads of the keyed address hash. Raises ImportRefused if
-    the file as a whole is invalid; nothing is stored then.
+    the file as a whole is invalid, or NewsletterNotFound; nothing is stored then.
     """
-    started = time.monotonic()
     with ExitStack() as stack:
         if isinstance(source, Path):
             rejects_path = rejects_path or default_rejects_path(source)
@@ -155,16 +152,12 @@ def import_subscribers(
         if report.added >= _ANALYZE_MIN_ROWS:
             with database.transaction() as session:
                 subscribers.analyze(session)
-    report.seconds = time.monotonic() - started
     return report
 
 
 def _load_newsletter(database: Database, slug: str) -> tuple[int, list[SectionNames]]:
     with database.transaction() as session:
-        newsletter = newsletters.by_slug(session, slug)
-        if newsletter is None:
-            known = ", ".join(newsletters.slugs(session)) or "none yet"
-            raise ImportRefused(f"There is no newsletter “{slug}”. There is: {known}.")
+        newsletter = newsletters.get(session, slug)
         sections = newsletters.sections(session, newsletter.id)
         return newsletter.id, [SectionNames(section.key, section.bit, section.titles) for section in sections]
 

@@ -13,13 +13,14 @@ from mailer.domain.labels import (
     describe_consent_channel,
     describe_suppression,
 )
+from mailer.domain.personal_data import PersonalDataTable
 from mailer.domain.states import Frequency, SkipReason
 from mailer.domain.suppressions import SuppressionReason, SuppressionSource
 from mailer.services.subscribers.in_flight import has_mail_in_flight, wait_for_mail_in_flight
 from mailer.store import personal_data, subscribers
 from mailer.store.database import Database
 
-PersonalData = Mapping[str, Sequence[Mapping[str, Any]]]
+PersonalData = Mapping[PersonalDataTable, Sequence[Mapping[str, Any]]]
 """Table → rows → column → value."""
 
 
@@ -100,11 +101,11 @@ _MAX_DELIVERIES = 5
 def summarize(data: PersonalData) -> list[str]:
     """Return sentences for staff about a person's subscriptions, consents and latest issues; empty if unknown."""
     sentences = []
-    for reader in data["subscriber"]:
+    for reader in data[PersonalDataTable.subscriber]:
         named = f"{reader['name']} <{reader['address']}>" if reader["name"] else reader["address"]
         text_only = ", as text only" if reader["text_only"] else ""
         sentences.append(f"{named} reads {', '.join(reader['languages'])}{text_only}, in {reader['time_zone']}.")
-    for subscription in data["subscriptions"]:
+    for subscription in data[PersonalDataTable.subscriptions]:
         slug = subscription["newsletter"]
         if subscription["state"] != "active":
             sentences.append(f"{slug}: {subscription['state']} since {_format_day(subscription['changed_at'])}.")
@@ -116,20 +117,20 @@ def summarize(data: PersonalData) -> list[str]:
             sentences.append(f"{slug}: paused until {_format_day(subscription['paused_until'])}.")
         if subscription["tracking"]:
             sentences.append(f"{slug}: agreed to tracking.")
-    for consent in data["consents"]:
+    for consent in data[PersonalDataTable.consents]:
         verb = "given" if consent["given"] else "withdrawn"
         where = describe_consent_channel(ConsentChannel(consent["channel"]), consent["note"])
         words = f": “{consent['wording']}”" if consent["wording"] else ""
         sentence = f"{consent['newsletter']}: consent ({consent['kind']}) {verb} on {_format_day(consent['at'])}"
         sentences.append(f"{sentence} by way of {where}{words}.")
-    for row in data["deliveries"][-_MAX_DELIVERIES:]:
+    for row in data[PersonalDataTable.deliveries][-_MAX_DELIVERIES:]:
         when = f" on {_format_day(row['finished_at'])}" if row["finished_at"] else ""
         why = f", {SKIP_REASON_LABELS[SkipReason(row['skip_reason'])]}" if row["skip_reason"] else ""
         sentences.append(f"{row['newsletter']} {row['issue']}: {row['state']}{when}{why}.")
-    for row in data["sign-ups"]:
+    for row in data[PersonalDataTable.signups]:
         if row["confirmed_at"] is None:
             sentences.append(f"{row['newsletter']}: signed up on {_format_day(row['created_at'])}, not confirmed.")
-    for row in data["suppression"]:
+    for row in data[PersonalDataTable.suppression]:
         reason = describe_suppression(SuppressionReason(row["reason"]), row["note"])
         sentences.append(f"No email is sent to this address since {_format_day(row['created_at'])}: {reason}.")
     return sentences

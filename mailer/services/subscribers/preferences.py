@@ -12,6 +12,7 @@ from mailer.domain.consents import UNDOABLE_BY_MAIL_LINK, ConsentChannel, Consen
 from mailer.domain.email_addresses import masked
 from mailer.domain.languages import choose_language, match_language
 from mailer.domain.localized import LocalizedText, localize
+from mailer.domain.newsletter import TrackingMode
 from mailer.domain.page_frame import PageFrame
 from mailer.domain.preferences import (
     NotOffered,
@@ -377,7 +378,7 @@ def _profile(
             for section in sections
         ),
         section_names={section.key: frame.localize(section.titles).text for section in sections},
-        offers_tracking=newsletter.tracking == "individual",
+        offers_tracking=newsletter.tracking is TrackingMode.individual,
         newsletters=_newsletter_options(session, newsletter, subscriber, frame.language),
         has_other_newsletters=len(newsletters.list_all(session)) > 1,
     )

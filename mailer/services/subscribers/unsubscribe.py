@@ -135,9 +135,8 @@ def record_reason(database: Database, ref: SubscriptionRef, reason: str, comment
         context = subscribers.resolve(session, ref)
         if context is None or context.subscription.state is not SubscriptionState.unsubscribed:
             return False
-        why = {"why": reason} if reason in REASONS else {}
         comment = "".join(c for c in comment.strip() if c.isprintable() or c == "\n")[:MAX_COMMENT_LENGTH]
-        answer = why | ({"words": comment} if comment else {})
+        answer = ({"reason": reason} if reason in REASONS else {}) | ({"comment": comment} if comment else {})
         return bool(answer) and feedback.record_unsubscribe_reason(
             session, context.newsletter.id, ref.subscriber, answer
         )

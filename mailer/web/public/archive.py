@@ -115,7 +115,7 @@ def edition(
         "edition",
         issue_page.newsletter,
         {tag: app.urls.edition(slug, tag, issue, chosen) for tag in summary.languages},
-        {"edition": issue_page, "content": issue_page.content, "card": summary},
+        {"edition": issue_page, "content": issue_page.content, "summary": summary},
         canonical=app.urls.edition(slug, language, issue),
     )
 
@@ -138,8 +138,8 @@ def story(request: Request, app: App, pages: OpenPages, slug: str, language: str
         {
             "story_page": story_page,
             "story": story_page.story,
-            "card": story_page.issue,
-            "summary": description(story_page.story.body),
+            "summary": story_page.issue,
+            "description": description(story_page.story.body),
             "article": news_article(
                 story_page.newsletter, story_page.issue, story_page.story, story_page.section.title, canonical, app.urls
             ),

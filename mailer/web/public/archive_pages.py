@@ -17,6 +17,7 @@ from mailer.adapters.tokens import fingerprint
 from mailer.adapters.urls import Urls
 from mailer.bootstrap import Container
 from mailer.domain.locales import direction
+from mailer.domain.ports import Clock
 from mailer.services.archive.pages import NewsletterPage, archive_version
 from mailer.web.pages import CSP, Pages
 from mailer.web.public.document_cache import DocumentCache
@@ -33,8 +34,8 @@ _INVALID_IN_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uf
 class ArchivePages(Pages):
     """Renders the templates in ``templates/web/archive``. Thread-safe."""
 
-    def __init__(self, templates: Path, catalogues: Catalogues, urls: Urls) -> None:
-        super().__init__(templates, catalogues, urls)
+    def __init__(self, templates: Path, catalogues: Catalogues, urls: Urls, clock: Clock) -> None:
+        super().__init__(templates, catalogues, urls, clock)
         self._documents = DocumentCache()
         self._environment.filters |= {
             "day": cldr.format_day,
@@ -44,7 +45,7 @@ class ArchivePages(Pages):
             "html": _block_html,
             "line": _inline_html,
             "plain": markdown.inline_text,
-            "spoken": _language_attributes,
+            "language_attributes": _language_attributes,
         }
 
     def html(
@@ -67,7 +68,7 @@ class ArchivePages(Pages):
         colours = [section.colour for section in newsletter.sections]
         frame: dict[str, object] = {
             "language": newsletter.frame.language,
-            "imprint": newsletter,
+            "newsletter": newsletter,
             "languages": languages,
             "canonical": canonical,
             "anywhere": default_path

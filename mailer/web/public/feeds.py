@@ -21,8 +21,8 @@ def newsletter_feed(request: Request, app: App, pages: OpenPages, slug: str, lan
             raise HTTPException(404)
         newest = max((issue.published_at for issue in issue_list.issues), default=None)
         return {
-            "imprint": issue_list.newsletter,
-            "cards": issue_list.issues,
+            "newsletter": issue_list.newsletter,
+            "issues": issue_list.issues,
             "updated": iso_time(newest) if newest else _NEVER_UPDATED,
             "moment": iso_time,
             "id": tag_uri(issue_list.newsletter),
@@ -41,12 +41,12 @@ def section_feed(request: Request, app: App, pages: OpenPages, slug: str, langua
         newsletter, section_info, section_stories = feed
         newest = max((stories.issue.published_at for stories in section_stories), default=None)
         return {
-            "imprint": newsletter,
+            "newsletter": newsletter,
             "topic": section_info,
             "chapters": section_stories,
             "updated": iso_time(newest) if newest else _NEVER_UPDATED,
             "moment": iso_time,
-            "summary": description,
+            "description": description,
             "id": tag_uri(newsletter, "section", section_info.key),
             "story_id": lambda issue, story: f"{_issue_tag_uri(newsletter, issue)}/{story.key}",
         }

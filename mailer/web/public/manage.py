@@ -125,7 +125,7 @@ def _request_address_change(visit: Visit, form: FormData) -> HTMLResponse:
     return choices_page(visit, profile, saved="moving")
 
 
-_ACTIONS = ACTIONS | {"move": _request_address_change}
+_ACTIONS = ACTIONS | {"change-address": _request_address_change}
 
 
 @router.api_route(urls.PERSONAL_DATA, methods=["GET", "HEAD"])
@@ -169,7 +169,7 @@ def _stored_data(link: _MagicLink) -> PersonalData | None:
 
 def _personal_data_page(visit: Visit, data: PersonalData, status: int = 200, problem: str = "") -> HTMLResponse:
     profile = load_profile(visit)
-    describer = RowDescriber(profile, lambda message: visit.pages.gettext(profile.frame, message))
+    describer = RowDescriber(profile, lambda message: visit.pages.gettext(profile.frame, message), visit.now.date())
     rows = {table: [describer.describe(row) for row in table_rows] for table, table_rows in data.items()}
     return render(visit, "personal_data", profile, status, slug=profile.frame.slug, held=rows, problem=problem)
 
@@ -200,4 +200,4 @@ def _address_change(
     page = step(app.database, token_values[1], bool(token_values[0]), languages, now) if token_values else None
     if page is None:
         raise HTTPException(404)
-    return pages.render_for(page.frame, "change_address", move=page)
+    return pages.render_for(page.frame, "change_address", change=page)

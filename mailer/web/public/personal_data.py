@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -115,7 +115,8 @@ class DescribedRow:
 class RowDescriber:
     """Describes the rows of one reader in the language of the page."""
 
-    def __init__(self, profile: Profile, gettext: Callable[[str], str]) -> None:
+    def __init__(self, profile: Profile, gettext: Callable[[str], str], today: date) -> None:
+        self._today = today
         self._language = profile.frame.language
         self._gettext = gettext
         self._newsletters = {other.slug: other.name.text for other in profile.newsletters}
@@ -157,7 +158,7 @@ class RowDescriber:
                 named = self._sections if row.get("newsletter") == self._slug else {}
                 return cldr.join_items(tuple(named.get(key, key) for key in value), self._language)
             case "time_zone":
-                return cldr.zone_name(value, self._language, datetime.now().date())
+                return cldr.zone_name(value, self._language, self._today)
             case "frequency":
                 return self._gettext(N_("Once a month") if value == Frequency.monthly else N_("Every issue"))
             case "reason" | "skip_reason":

@@ -5,7 +5,7 @@ Each action of a form is a function that takes the visit and the form, and retur
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import datetime
 
 from fastapi import HTTPException
 from fastapi.responses import HTMLResponse
@@ -99,7 +99,7 @@ def choices_page(
         sent=sent,
         typed=typed,
         places=language_places(profile.languages, profile.offered_languages),
-        zones=sorted(zones, key=lambda zone: cldr.zone_name(zone, language, date.today())),
+        zones=sorted(zones, key=lambda zone: cldr.zone_name(zone, language, visit.now.date())),
         pauses=preferences.PAUSE_WEEKS,
         tracking_wording=visit.pages.gettext(profile.frame, _TRACKING_WORDING),
         section_titles=cldr.join_items(followed, language),
@@ -280,7 +280,7 @@ def resubscribe(visit: Visit, _: FormData) -> HTMLResponse:
 
 def give_reason(visit: Visit, form: FormData) -> HTMLResponse:
     answered = unsubscribe.record_reason(
-        visit.app.database, visit.ref, str(form.get("why", "")), str(form.get("words", ""))
+        visit.app.database, visit.ref, str(form.get("reason", "")), str(form.get("comment", ""))
     )
     profile = load_profile(visit)
     return choices_page(visit, profile) if profile.subscribed else unsubscribed_page(visit, profile, answered=answered)
@@ -291,9 +291,9 @@ ACTIONS = {
     "pause": pause,
     "restore": undo,
     "reconfirm": reconfirm,
-    "leave": unsubscribe_here,
-    "leave-all": unsubscribe_all,
+    "unsubscribe": unsubscribe_here,
+    "unsubscribe-all": unsubscribe_all,
     "undo": resubscribe,
-    "why": give_reason,
+    "reason": give_reason,
 }
 """Value of the pressed button → action."""

@@ -14,7 +14,7 @@ from sqlalchemy import insert, select, text, update
 
 from mailer.bootstrap import Container
 from mailer.domain.composition import IssueSource
-from mailer.domain.editions import ALL_SECTIONS, sections_for
+from mailer.domain.editions import ALL_SECTIONS
 from mailer.domain.errors import IssueNotFound
 from mailer.domain.languages import choose_language
 from mailer.domain.states import MissingTranslationPolicy, SubscriptionState
@@ -137,7 +137,7 @@ def expected(material: IssueSource, reader: Reader) -> tuple[str, int] | str:
     choice = choose_language(reader.languages, rules.languages, rules.fallback_chains, rules.default_language)
     if choice is None:
         return "no_language"
-    mask = sections_for(reader.sections, material.always_included, material.sections_shown(choice.language))
+    mask = (reader.sections | material.always_included) & material.sections_shown(choice.language)
     return (choice.language, mask) if mask else "nothing_in_sections"
 
 

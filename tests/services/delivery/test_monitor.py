@@ -14,7 +14,7 @@ from mailer.bootstrap import Container
 from mailer.domain.metrics import QUEUES, OutcomeKey, WorkerHeartbeat
 from mailer.domain.throttling import ThrottleScope
 from mailer.services.delivery import dispatch, expand, monitor
-from mailer.services.delivery.monitor import EndpointNotFound, QueueSnapshot
+from mailer.services.delivery.monitor import EndpointNotFound, QueueSnapshot, SuspendResult
 from mailer.services.issues import approve, compile, schedule
 from mailer.settings import Settings
 from tests.conftest import NOW
@@ -41,6 +41,14 @@ def issue(
 def look(app: Container, before: QueueSnapshot | None = None) -> QueueSnapshot:
     app.metrics.flush()
     return monitor.snapshot(app.database, app.metrics, app.relay_routes, app.providers, datetime.now(UTC), before)
+
+
+def suspend(app: Container, name: str, until: datetime | None, reason: str) -> SuspendResult:
+    return monitor.suspend(app.database, app.relay_routes, app.providers, name, until, reason, datetime.now(UTC))
+
+
+def resume(app: Container, name: str) -> SuspendResult:
+    return monitor.resume(app.database, app.relay_routes, app.providers, name, datetime.now(UTC))
 
 
 def one_round(app: Container) -> int:
@@ -105,7 +113,7 @@ def test_snapshot_shows_depths_flows_and_deferrals(app: Container, sink: SinkSer
 
 
 def test_suspended_domain_waits_while_others_are_sent(app: Container, sink: SinkServer, issue: int) -> None:
-    held = monitor.suspend(app.database, app.relay_routes, app.providers, "A.example", None, "their request")
+    held = suspend(app, "A.example", None, "their request")
     assert held == (ThrottleScope.provider, "a.example", "closed", True)
     one_round(app)
     due_now(app)
@@ -116,7 +124,7 @@ def test_suspended_domain_waits_while_others_are_sent(app: Container, sink: Sink
     assert (lines["a.example"].state, lines["a.example"].reason) == ("suspended", "their request")
     assert (lines["a.example"].waiting, picture.rate_limited, picture.retries) == (20, 20, 0)
     assert pending(picture) == picture.issues[0].counts.pending == 20
-    monitor.resume(app.database, app.relay_routes, app.providers, "a.example")
+    resume(app, "a.example")
     app.traffic_shaper.throttles.expire()
     one_round(app)
     assert len(sink.accepted(app.tokens)) == 40
@@ -124,10 +132,7 @@ def test_suspended_domain_waits_while_others_are_sent(app: Container, sink: Sink
 
 def test_relay_can_be_suspended_for_a_time(app: Container, sink: SinkServer, issue: int) -> None:
     until = datetime.now(UTC) + timedelta(hours=2)
-    assert (
-        monitor.suspend(app.database, app.relay_routes, app.providers, "relay", until, "maintenance")[0]
-        is ThrottleScope.relay
-    )
+    assert suspend(app, "relay", until, "maintenance")[0] is ThrottleScope.relay
     assert app.traffic_shaper.all_relays_blocked()
     one_round(app)
     assert sink.accepted(app.tokens) == []
@@ -155,21 +160,20 @@ def test_unexpanded_and_unrendered_deliveries_count_as_pending(
 
 def test_second_suspension_keeps_the_reason_unless_it_has_one(app: Container) -> None:
     def hold(why: str) -> tuple[str, str]:
-        held = monitor.suspend(app.database, app.relay_routes, app.providers, "Gmail", None, why)
+        held = suspend(app, "Gmail", None, why)
         return held.previous_state, look(app).providers[0].reason
 
     assert hold("") == ("closed", "suspended by hand")
     assert hold("their request") == ("suspended", "their request")
     assert hold("") == ("suspended", "their request")
     assert hold("an outage") == ("suspended", "an outage")
-    assert monitor.resume(app.database, app.relay_routes, app.providers, "Gmail").previous_state == "suspended"
-    assert monitor.resume(app.database, app.relay_routes, app.providers, "Gmail").previous_state == "closed"
+    assert resume(app, "Gmail").previous_state == "suspended"
+    assert resume(app, "Gmail").previous_state == "closed"
 
 
 def test_suspending_reports_domains_without_subscribers(app: Container, issue: int) -> None:
     known = {
-        name: monitor.suspend(app.database, app.relay_routes, app.providers, name, None, "").has_subscribers
-        for name in ("a.example", "gmial.com", "Gmail", "relay")
+        name: suspend(app, name, None, "").has_subscribers for name in ("a.example", "gmial.com", "Gmail", "relay")
     }
     assert known == {"a.example": True, "gmial.com": False, "Gmail": True, "relay": True}
 
@@ -182,8 +186,8 @@ def test_providers_beyond_the_busiest_are_counted(app: Container) -> None:
 
 def test_unknown_endpoint_is_refused(app: Container) -> None:
     with pytest.raises(EndpointNotFound, match="Valid names: relay, Gmail, Microsoft, Yahoo"):
-        monitor.suspend(app.database, app.relay_routes, app.providers, "gmial", None, "")
-    assert monitor.suspend(app.database, app.relay_routes, app.providers, "googlemail.com", None, "")[1] == "Gmail"
+        suspend(app, "gmial", None, "")
+    assert suspend(app, "googlemail.com", None, "")[1] == "Gmail"
 
 
 def test_workers_are_listed_until_they_deregister(app: Container) -> None:

@@ -18,16 +18,17 @@ from mailer.domain.states import IssueState, SkipReason
 from mailer.domain.subscription_ref import SubscriptionRef
 from mailer.domain.suppressions import SuppressionReason
 from mailer.domain.throttling import ThrottleScope, ThrottleState
-from mailer.services.delivery import dispatch, expand, explain
+from mailer.services.delivery import dispatch, expand
 from mailer.services.delivery.explain import Explanation
 from mailer.services.feedback import bounces
 from mailer.services.issues import approve, compile, report, schedule
 from mailer.services.issues.report import LanguageRow
 from mailer.services.subscribers import unsubscribe
 from mailer.store import audit as ledger_audit
-from mailer.store import batches, ledger, throttles
+from mailer.store import throttles
 from tests.conftest import NOW
 from tests.support.emails import emails_by_recipient
+from tests.support.explained import explain_delivery
 
 Import = Callable[..., int]
 AddReaders = Callable[[str], None]
@@ -47,7 +48,7 @@ READERS = """
 
 def explained(app: Container, issue: int, name: str) -> tuple[Explanation, str]:
     address = f"{name}@example.org"
-    found = explain.explain(app.database, issue, address, app.tokens.address_hash(address))
+    found = explain_delivery(app, issue, address)
     return found, "\n".join(found.sentences)
 
 
@@ -145,7 +146,7 @@ def test_every_state_has_its_sentence(app: Container, sent: int) -> None:
         "state = 'failed', last_reply = '451 4.3.0 no', attempts = 9": "It was given up (",
         "state = 'uncertain', last_reply = 'lost'": "no reply was received: lost. It is not sent again automatically.",
         "state = 'sending'": "A worker is sending it right now.",
-        "state = 'pending', last_reply = '451 busy'": "The last attempt was deferred: 451 busy. The next is due ",
+        "state = 'pending', last_reply = '451 busy', due_at = now() + interval '1 day'": "451 busy. The next is due ",
         "state = 'pending', attempts = 0": "It is queued; it is due ",
     }.items():
         run(app, f"UPDATE delivery SET {change}")
@@ -174,9 +175,7 @@ def test_throttles_are_explained(
     now = datetime.now(UTC)
 
     def said(address: str) -> str:
-        around = explain.SendContext(now, app.relay_routes, app.providers, app.urls, "")
-        hashed = app.tokens.address_hash(address)
-        return "\n".join(explain.explain(app.database, issue, address, hashed, around).sentences)
+        return "\n".join(explain_delivery(app, issue, address, now).sentences)
 
     def throttle(kind: ThrottleScope, name: str, how: Callable[[ThrottleState], ThrottleState]) -> None:
         with app.database.transaction() as session:
@@ -200,8 +199,7 @@ def test_throttles_are_explained(
 
 def test_message_id_matches_the_relays_log(app: Container, sent: int, inbox: InboxServer) -> None:
     def found(address: str) -> Explanation:
-        around = explain.SendContext(NOW, app.relay_routes, app.providers, app.urls, "")
-        return explain.explain(app.database, sent, address, app.tokens.address_hash(address), around)
+        return explain_delivery(app, sent, address, NOW)
 
     ann = found("ann@example.org")
     assert (ann.message_id, ann.relay) == (
@@ -234,7 +232,7 @@ def test_unknown_issue_raises(app: Container) -> None:
         lambda: report.status(app.database, 9, NOW),
         lambda: report.audit(app.database, 9),
         lambda: report.by_language(app.database, 9),
-        lambda: explain.explain(app.database, 9, "ann@example.org", b""),
+        lambda: explain_delivery(app, 9, "ann@example.org"),
     ]
     for ask in asks:
         with pytest.raises(IssueNotFound, match="There is no issue 9"):
@@ -423,19 +421,3 @@ def test_later_subscribers_and_address_changes_are_no_findings(
 def test_ledger_rejects_a_second_row(app: Container, sent: int) -> None:
     with pytest.raises(IntegrityError, match="duplicate key"):
         run(app, "INSERT INTO delivery SELECT * FROM delivery WHERE subscriber_id = 1")
-
-
-def test_deliveries_in_flight_are_counted(
-    app: Container, import_issue: Import, add_subscribers: AddReaders, prepare: Prepare
-) -> None:
-    issue = import_issue("en")
-    add_subscribers(READERS)
-    prepare(issue)
-    assert report.count_in_flight(app.database, issue) == 0
-    lease = timedelta(minutes=1)
-    with app.database.transaction() as session:
-        claim = batches.claim(session, 1, "worker", lease)
-        assert claim is not None
-        batches.renew_lease(session, claim, lease)
-        assert len(ledger.reserve(session, claim, claim.first_subscriber_id, 4)[0]) == 4
-    assert report.count_in_flight(app.database, issue) == 4

@@ -102,7 +102,7 @@ def test_concurrent_schedulers_start_an_issue_once(app: Container, issue: int, a
 
 def test_only_an_approved_issue_is_scheduled(app: Container, import_issue: Import) -> None:
     issue = import_issue("en")
-    with pytest.raises(InvalidIssueState, match=f"mailer issue approve {issue}"):
+    with pytest.raises(InvalidIssueState, match=f"Issue {issue} is draft"):
         schedule.schedule(app.database, issue, NOW, "tests")
     with pytest.raises(IssueNotFound, match="There is no issue 99"):
         schedule.schedule(app.database, 99, NOW, "tests")

@@ -15,6 +15,7 @@ from sqlalchemy import delete, func, select, text
 from mailer.adapters.tokens import Tokens
 from mailer.domain.consents import ConsentChannel
 from mailer.domain.editions import ALL_SECTIONS
+from mailer.domain.errors import NewsletterNotFound
 from mailer.domain.newsletter import read_newsletter
 from mailer.domain.preferences import Preferences
 from mailer.domain.states import SubscriptionState
@@ -373,7 +374,7 @@ def test_unreadable_file_is_refused_before_anything_is_stored(
 
 
 def test_refusals_unrelated_to_the_content(take: Import, tmp_path: Path) -> None:
-    with pytest.raises(ImportRefused, match=r"There is no newsletter “gazette”\. There is: lumen-basin, second\."):
+    with pytest.raises(NewsletterNotFound, match=r"There is no newsletter “gazette”\. There is: lumen-basin, second\."):
         take("a@example.org,A,en,,,form,2024-01-01\n", slug="gazette")
     with pytest.raises(ImportRefused, match=r"missing\.csv cannot be opened: No such file"):
         take(tmp_path / "missing.csv")

@@ -17,6 +17,7 @@ from mailer.adapters.tokens import Purpose
 from mailer.bootstrap import Container
 from mailer.devtools.inbox import InboxServer
 from mailer.domain.consents import ConsentChannel
+from mailer.domain.personal_data import PersonalDataTable, RetentionCategory
 from mailer.domain.states import SkipReason
 from mailer.domain.subscriber_fields import read_address
 from mailer.domain.subscription_ref import SubscriptionRef
@@ -129,11 +130,11 @@ def person(
         own = f"/k/{token}/lumen-basin"
         client.post("/subscribe/lumen-basin", data={"address": ADA})
         client.post(own, data={"action": "pause", "weeks": "1"})
-        client.post(own, data={"action": "move", "address": "ada@new.example.org"})
+        client.post(own, data={"action": "change-address", "address": "ada@new.example.org"})
         client.post(own, data={"action": "send"})
         leave = app.tokens.make_link_token(Purpose.unsubscribe, issue, subscriber)
-        client.post(f"/u/{leave}", data={"action": "leave"})
-        client.post(f"/u/{leave}", data={"action": "why", "words": "enough"})
+        client.post(f"/u/{leave}", data={"action": "unsubscribe"})
+        client.post(f"/u/{leave}", data={"action": "reason", "comment": "enough"})
     bounces.suppress(app.database, [address_hash], SuppressionReason.hard_bounce)
     with app.database.transaction() as session:
         feedback.keep_unrecognized(session, issue, subscriber, f"Subject: {MARKER}".encode(), datetime.now(UTC))
@@ -180,7 +181,8 @@ def test_erasure_keeps_only_a_keyed_hash(app: Container, person: tuple[int, int,
     assert report.status(app.database, issue, NOW).counts == counts
     assert report.audit(app.database, issue) == []
     assert not any(
-        personal_data.export(app.database, address_hash)[t] for t in ("subscriber", "consents", "deliveries")
+        personal_data.export(app.database, address_hash)[PersonalDataTable(t)]
+        for t in ("subscriber", "consents", "deliveries")
     )
     assert send_transactional(app) == 0
 
@@ -352,7 +354,7 @@ def test_page_shows_reasons_in_the_readers_language(
     assert len(set(told.values())) == len(SuppressionReason)
     profile = preferences.profile(app.database, SubscriptionRef(subscriber, newsletter=1), datetime.now(UTC))
     assert profile
-    describer = RowDescriber(profile, str.upper)
+    describer = RowDescriber(profile, str.upper, datetime.now(UTC).date())
     for skip_reason in SkipReason:
         ((_, words, _),) = describer.describe({"skip_reason": skip_reason}).labelled
         assert words.isupper(), skip_reason
@@ -380,11 +382,15 @@ def test_retention_deletes_expired_data(app: Container, person: tuple[int, int, 
     )
     removed = retention.run(app.database, KEEP, datetime.now(UTC) + timedelta(days=8))
     assert removed
-    assert (removed["requests"], removed["changes of address"], removed["feedback"]) == (1, 1, 0)
-    assert removed["attempts"] > 0
+    assert (
+        removed[RetentionCategory.requests],
+        removed[RetentionCategory.address_changes],
+        removed[RetentionCategory.feedback],
+    ) == (1, 1, 0)
+    assert removed[RetentionCategory.attempts] > 0
     removed = retention.run(app.database, KEEP, datetime.now(UTC) + timedelta(days=101))
     assert removed
-    assert (removed["feedback"], removed["replies"]) == (1, 2)
+    assert (removed[RetentionCategory.feedback], removed[RetentionCategory.replies]) == (1, 2)
     with app.database.transaction() as session:
         assert set(session.execute(text("SELECT last_reply FROM delivery")).scalars()) == {"550 5.1.1"}
         assert session.execute(text("SELECT kind, subscriber_id, detail FROM feedback")).all() == [
@@ -392,7 +398,7 @@ def test_retention_deletes_expired_data(app: Container, person: tuple[int, int, 
         ]
     removed = retention.run(app.database, KEEP, datetime.now(UTC) + timedelta(days=1001))
     assert removed
-    assert removed["readers"] == 1
+    assert removed[RetentionCategory.subscribers] == 1
     rows = dump(app)
     assert not any(ADA in row for found in rows.values() for row in found)
     assert any(BOB in row for row in rows["subscriber"])

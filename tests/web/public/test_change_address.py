@@ -1,7 +1,7 @@
 """Change of address, confirmed by both addresses."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from fastapi.testclient import TestClient
@@ -20,7 +20,7 @@ ADA, NEW = "ada@example.org", "ada@new.example.org"
 
 def ask(mailing: Mailing, client: TestClient, inbox: InboxServer, new: str = NEW) -> tuple[str, str]:
     """The links that the old and the new end get."""
-    answer = client.post(mailing.manage_path(ADA), data={"action": "move", "address": new})
+    answer = client.post(mailing.manage_path(ADA), data={"action": "change-address", "address": new})
     assert "We have sent two emails" in answer.text
     assert send_transactional(mailing.app) == 2
     return link_path(emails_to(inbox, ADA)[-1], "/a/"), link_path(emails_to(inbox, new)[-1], "/a/")
@@ -79,7 +79,7 @@ def test_subscriber_at_the_new_address_is_merged(
     ],
 )
 def test_invalid_or_same_address_is_rejected(mailing: Mailing, client: TestClient, typed: str, why: str) -> None:
-    answer = client.post(mailing.manage_path(ADA), data={"action": "move", "address": typed})
+    answer = client.post(mailing.manage_path(ADA), data={"action": "change-address", "address": typed})
     assert answer.status_code == 422
     assert why in answer.text.partition("<h2>Change your email address</h2>")[2]
     assert send_transactional(mailing.app) == 0
@@ -87,7 +87,7 @@ def test_invalid_or_same_address_is_rejected(mailing: Mailing, client: TestClien
 
 def test_changes_are_limited_per_day(mailing: Mailing, client: TestClient) -> None:
     for n in range(5):
-        client.post(mailing.manage_path(ADA), data={"action": "move", "address": f"{n}@example.org"})
+        client.post(mailing.manage_path(ADA), data={"action": "change-address", "address": f"{n}@example.org"})
     # Each new one ends the one before, with its mails.
     assert send_transactional(mailing.app) == 2
 
@@ -97,12 +97,12 @@ def test_change_expires_after_a_week(mailing: Mailing, client: TestClient, inbox
     with mailing.app.database.transaction() as session:
         change = session.scalar(text("SELECT id FROM address_change"))
     assert change
-    late = datetime.now(UTC) + change_address.LINK_LIFETIME + timedelta(minutes=1)
+    late = mailing.app.clock.now() + change_address.LINK_LIFETIME + timedelta(minutes=1)
     assert change_address.confirm(mailing.app.database, change, True, [], late) is None
 
 
 def test_suppressed_address_is_not_emailed(mailing: Mailing, client: TestClient, inbox: InboxServer) -> None:
     bounces.suppress(mailing.app.database, [mailing.app.tokens.address_hash(NEW)], SuppressionReason.manual)
-    client.post(mailing.manage_path(ADA), data={"action": "move", "address": NEW})
+    client.post(mailing.manage_path(ADA), data={"action": "change-address", "address": NEW})
     assert send_transactional(mailing.app) == 1
     assert not emails_to(inbox, NEW)

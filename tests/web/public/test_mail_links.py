@@ -4,7 +4,6 @@ import email
 import email.policy
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
 from itertools import product
 from urllib.parse import quote, urlsplit
 
@@ -96,7 +95,7 @@ def test_unsubscribing_is_idempotent(mailing: Mailing, client: TestClient) -> No
 def test_only_post_changes_anything(mailing: Mailing, client: TestClient) -> None:
     before = [mailing.profile(address) for address in (ADA, LEILA, JOVAN)]
     paths = [mailing.unsubscribe_path(ADA), mailing.manage_path(LEILA), mailing.unsubscribe_path(JOVAN)]
-    queries = ["", "?List-Unsubscribe=One-Click", "?action=leave", "?action=save&section=1"]
+    queries = ["", "?List-Unsubscribe=One-Click", "?action=unsubscribe", "?action=save&section=1"]
     for method, path, query in product(("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH"), paths, queries):
         answer = client.request(method, path + query)
         assert answer.status_code == (200 if method in ("GET", "HEAD") else 405), method
@@ -107,7 +106,7 @@ def test_unsubscribing_can_be_undone(
     mailing: Mailing, client: TestClient, inbox: InboxServer, send: Callable[[], int]
 ) -> None:
     path = mailing.unsubscribe_path(ADA)
-    client.post(path, data={"action": "leave"})
+    client.post(path, data={"action": "unsubscribe"})
     assert 'value="undo"' in client.get(path).text
     for _ in range(2):
         assert "You are subscribed again" in client.post(path, data={"action": "undo"}).text
@@ -183,7 +182,7 @@ def test_erased_reader_gets_the_neutral_page(mailing: Mailing, client: TestClien
         session.delete(subscribers.by_id(session, mailing.subscriber_id(ADA)))
     for path in paths:
         assert client.get(path).status_code == 404
-        for action in ("leave", "undo", "save", "restore", "what"):
+        for action in ("unsubscribe", "undo", "save", "restore", "what"):
             data = {"action": action, "language": "en", "section": "1"}
             assert client.post(path, data=data).status_code == 404
 
@@ -341,8 +340,8 @@ def test_rejected_form_keeps_entered_values(mailing: Mailing, client: TestClient
 def test_thanks_are_shown_only_after_a_reason(mailing: Mailing, client: TestClient) -> None:
     path = mailing.unsubscribe_path(ADA)
     client.post(path, data=ONE_CLICK)
-    assert "Thank you for telling us." not in client.post(path, data={"action": "why", "words": " "}).text
-    assert "Thank you for telling us." in client.post(path, data={"action": "why", "why": "often"}).text
+    assert "Thank you for telling us." not in client.post(path, data={"action": "reason", "comment": " "}).text
+    assert "Thank you for telling us." in client.post(path, data={"action": "reason", "reason": "often"}).text
 
 
 def test_not_found_page_links_to_the_newsletters(client: TestClient) -> None:
@@ -358,12 +357,12 @@ def test_not_found_page_links_to_the_newsletters(client: TestClient) -> None:
 
 def test_mail_link_does_not_undo_other_unsubscriptions(mailing: Mailing, client: TestClient) -> None:
     by_hand = [mailing.app.tokens.address_hash(LEILA)]
-    bounces.unsubscribe(mailing.app.database, "lumen-basin", by_hand, datetime.now(UTC))
-    client.post(mailing.manage_path(ADA), data={"action": "leave"})
-    client.post(mailing.manage_path(JOVAN), data={"action": "leave-all"})
+    bounces.unsubscribe(mailing.app.database, "lumen-basin", by_hand, mailing.app.clock.now())
+    client.post(mailing.manage_path(ADA), data={"action": "unsubscribe"})
+    client.post(mailing.manage_path(JOVAN), data={"action": "unsubscribe-all"})
     for address in (ADA, LEILA, JOVAN):
         for path in (mailing.unsubscribe_path(address), mailing.preferences_path(address)):
-            client.post(path, data={"action": "leave"})  # ended already: it becomes no leaving by a mail
+            client.post(path, data={"action": "unsubscribe"})  # ended already: it becomes no leaving by a mail
             assert 'value="undo"' not in client.get(path).text
             assert "You are unsubscribed" in client.post(path + "?lang=en", data={"action": "undo"}).text
         assert not mailing.profile(address).subscribed
@@ -376,7 +375,7 @@ def test_mail_link_does_not_undo_other_unsubscriptions(mailing: Mailing, client:
 
 def test_unsubscribing_from_the_preferences_page(mailing: Mailing, client: TestClient) -> None:
     path = mailing.manage_path(ADA)
-    assert "You are unsubscribed" in client.post(path, data={"action": "leave"}).text
+    assert "You are unsubscribed" in client.post(path, data={"action": "unsubscribe"}).text
     assert "You are unsubscribed" in client.get(path).text
     assert "You are unsubscribed" in client.post(path, data={"action": "save", "language": "en"}).text
     assert "You are subscribed again" in client.post(path, data={"action": "undo"}).text

@@ -24,7 +24,9 @@ def sign_up(client: TestClient, address: str) -> int:
 
 
 def move(mailing: Mailing, client: TestClient, subscriber: str, address: str) -> int:
-    return client.post(mailing.manage_path(subscriber), data={"action": "move", "address": address}).status_code
+    return client.post(
+        mailing.manage_path(subscriber), data={"action": "change-address", "address": address}
+    ).status_code
 
 
 def suppress(
@@ -84,7 +86,7 @@ def test_all_requests_share_the_limit_of_a_network(mailing: Mailing, client: Tes
             client.post(mailing.preferences_path(LEILA), data={"action": "send"}).status_code,
         ]
     assert statuses == [200] * 30 + [429] * 3
-    for path, action in ((mailing.manage_path(ADA), "move"), (mailing.preferences_path(ADA), "send")):
+    for path, action in ((mailing.manage_path(ADA), "change-address"), (mailing.preferences_path(ADA), "send")):
         page = client.post(path, data={"action": action, "address": "late@example.org"})
         assert "Too many requests have come from your network." in page.text
 

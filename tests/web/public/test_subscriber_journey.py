@@ -335,7 +335,7 @@ def test_fetching_every_link_of_every_email_changes_nothing(
         client.post(link_path(ada, "/p/"), data={"action": "send"})
         send_transactional(app)
         own = link_path(emails_to(inbox, "ada@example.org")[-1], "/k/")
-        client.post(own, data={"action": "move", "address": "ada@new.example.org"})
+        client.post(own, data={"action": "change-address", "address": "ada@new.example.org"})
         send_transactional(app)
         mails = [mail for to in recipients(inbox) for mail in emails_to(inbox, to)]
         links = {link for mail in mails for link in re.findall(r"https?://[^\s<>\"]+", words(mail) + html_body(mail))}
@@ -346,7 +346,7 @@ def test_fetching_every_link_of_every_email_changes_nothing(
         before = snapshot(app)
         for path in sorted(ours):
             for method in ("GET", "HEAD", "OPTIONS"):
-                for query in ("", "?action=leave&sure=yes", "?lang=fr"):
+                for query in ("", "?action=unsubscribe&sure=yes", "?lang=fr"):
                     assert client.request(method, path + query).status_code in (200, 405), path
         assert snapshot(app) == before
     tokens = {path.split("/")[2] for path in ours if path[:3] in ("/u/", "/p/", "/c/", "/k/", "/a/")}

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from email.message import EmailMessage
 
 import pytest
@@ -38,7 +38,7 @@ SAVE: dict[str, object] = {"action": "save", "section": ["1", "3"], "language": 
 
 def notices(mailing: Mailing, inbox: InboxServer, address: str, after: timedelta) -> list[EmailMessage]:
     """Send what is due by then; return the confirmations of changes that have come to an address so far."""
-    send_transactional(mailing.app, datetime.now(UTC) + after)
+    send_transactional(mailing.app, mailing.app.clock.now() + after)
     subject = "Your settings have been changed"
     return [mail for mail in emails_to(inbox, address) if mail["Subject"].startswith(subject)]
 
@@ -91,7 +91,7 @@ def test_mail_link_pages_show_only_what_the_email_shows(mailing: Mailing, client
         assert (stored.preferences.time_zone, stored.preferences.name) == ("Asia/Beirut", "Leila Haddad")
         assert not stored.preferences.tracking
         assert stored.email_address == LEILA
-        for action in ("move", "erase"):  # neither is an action of these pages
+        for action in ("change-address", "erase"):  # neither is an action of these pages
             client.post(path, data=more | {"action": action, "sure": "yes"})
         assert mailing.profile(LEILA).email_address == LEILA
 
@@ -128,7 +128,7 @@ def test_manage_page_change_is_not_confirmed_by_email(mailing: Mailing, client: 
     client.post(mailing.manage_path(ADA), data=SAVE)
     client.post(mailing.manage_path(ADA), data={"action": "pause", "weeks": "4"})
     client.post(mailing.preferences_path(LEILA), data={"action": "restore"})  # nothing to undo
-    assert send_transactional(mailing.app, datetime.now(UTC) + timedelta(hours=2)) == 0
+    assert send_transactional(mailing.app, mailing.app.clock.now() + timedelta(hours=2)) == 0
 
 
 def test_undone_change_is_not_confirmed_by_email(mailing: Mailing, client: TestClient, inbox: InboxServer) -> None:
@@ -152,7 +152,7 @@ def test_mail_link_undo_is_confirmed_if_the_change_was(
 def test_confirmations_are_rate_limited_and_cover_every_change(
     mailing: Mailing, client: TestClient, inbox: InboxServer
 ) -> None:
-    began = datetime.now(UTC)
+    began = mailing.app.clock.now()
     for minute in range(0, 60, 5):
         now = began + timedelta(minutes=minute)
         client.app.dependency_overrides[current_time] = lambda now=now: now  # type: ignore[attr-defined]
@@ -177,7 +177,7 @@ def test_confirmation_uses_the_previous_language(
     with mailing.app.database.transaction() as session:
         session.execute(update(Subscriber).values(languages=[language]))
     client.post(mailing.preferences_path(ADA) + "?lang=sq", data=SAVE)
-    send_transactional(mailing.app, datetime.now(UTC) + timedelta(hours=1))
+    send_transactional(mailing.app, mailing.app.clock.now() + timedelta(hours=1))
     (notice,) = emails_to(inbox, ADA)
     assert notice["Content-Language"] == language
     assert ("Your settings have been changed" in notice["Subject"]) is (language == "en")
@@ -216,7 +216,7 @@ def test_monthly_and_pause_apply_to_queued_mail(
     assert paused.status_code == 200
     until = mailing.profile(LEILA).preferences.paused_until
     assert until
-    assert timedelta(days=27) < until - datetime.now(UTC) <= timedelta(days=28)
+    assert timedelta(days=27) < until - mailing.app.clock.now() <= timedelta(days=28)
     assert mailing.profile(ADA).preferences.frequency is Frequency.monthly
     send()
     assert {mail.recipients[0] for mail in inbox.messages()} == {"jovan@example.org"}
@@ -243,7 +243,7 @@ def test_mail_link_undoes_only_mail_link_changes(mailing: Mailing, client: TestC
 
 def test_change_can_be_undone_for_a_day(mailing: Mailing) -> None:
     database, ref = mailing.app.database, SubscriptionRef(mailing.subscriber_id(ADA), issue=mailing.issue)
-    now = datetime.now(UTC)
+    now = mailing.app.clock.now()
     preferences.pause(database, ref, 1, LinkKind.mail, now)
     late = preferences.undo(database, ref, LinkKind.mail, now + UNDO_WINDOW + timedelta(seconds=1))
     assert late
@@ -256,24 +256,24 @@ def test_change_can_be_undone_for_a_day(mailing: Mailing) -> None:
 
 def test_reason_is_asked_after_unsubscribing_and_truncated(mailing: Mailing, client: TestClient) -> None:
     path = mailing.unsubscribe_path(ADA)
-    assert 'name="why"' not in client.get(path).text
-    assert 'name="why"' in client.post(path, data={"action": "leave"}).text
-    data = {"action": "why", "why": "often", "words": "<b>So</b> much.\n" + "x" * 600 + "\x00"}
+    assert 'name="reason"' not in client.get(path).text
+    assert 'name="reason"' in client.post(path, data={"action": "unsubscribe"}).text
+    data = {"action": "reason", "reason": "often", "comment": "<b>So</b> much.\n" + "x" * 600 + "\x00"}
     answer = client.post(path, data=data)
     assert "Thank you for telling us." in answer.text
     with mailing.app.database.transaction() as session:
         (detail,) = session.execute(text("SELECT detail FROM feedback WHERE kind = 'unsubscribe'")).scalars()
     assert detail["channel"] == "unsubscribe_page"
-    assert detail["why"] == "often"
-    assert detail["words"].startswith("<b>So</b> much.\nxxx")
-    assert len(detail["words"]) == 500
+    assert detail["reason"] == "often"
+    assert detail["comment"].startswith("<b>So</b> much.\nxxx")
+    assert len(detail["comment"]) == 500
     assert not mailing.profile(ADA).subscribed
 
 
 def test_unsubscribing_from_all_is_undone_for_all(mailing: Mailing, client: TestClient) -> None:
     settings = read_newsletter((SAMPLE / "newsletter.toml").read_text("utf-8"))
     only = client.get(mailing.unsubscribe_path(ADA)).text
-    assert "leave-all" not in only
+    assert "unsubscribe-all" not in only
     for slug in ("lumen-culture", "lumen-ports", "lumen-private"):
         settings.slug, settings.list_id = slug, f"{slug}.example.org"
         settings.public = slug != "lumen-private"
@@ -285,7 +285,7 @@ def test_unsubscribing_from_all_is_undone_for_all(mailing: Mailing, client: Test
             mailing.preferences_path(address),
             mailing.manage_path(address),
         ):
-            assert 'value="leave-all"' in client.get(page).text
+            assert 'value="unsubscribe-all"' in client.get(page).text
     query = "INSERT INTO subscription (newsletter_id, subscriber_id, state, sections) VALUES (:n, :s, :state, 1)"
     ada = mailing.subscriber_id(ADA)
     with mailing.app.database.transaction() as session:
@@ -297,15 +297,15 @@ def test_unsubscribing_from_all_is_undone_for_all(mailing: Mailing, client: Test
             states = "SELECT state FROM subscription WHERE subscriber_id = :s ORDER BY newsletter_id"
             return list(session.execute(text(states), {"s": ada}).scalars())
 
-    left = client.post(mailing.unsubscribe_path(ADA) + "?lang=en", data={"action": "leave-all"})
+    left = client.post(mailing.unsubscribe_path(ADA) + "?lang=en", data={"action": "unsubscribe-all"})
     assert "We no longer send any of our newsletters to" in left.text
     assert has() == ["unsubscribed"] * 4
     assert mailing.profile(LEILA).subscribed
     assert "You are subscribed again" in client.post(mailing.unsubscribe_path(ADA), data={"action": "undo"}).text
     assert has() == ["active", "active", "unsubscribed", "active"]
     # First this one, then the rest: together they come back.
-    client.post(mailing.manage_path(ADA), data={"action": "leave"})
-    client.post(mailing.preferences_path(ADA), data={"action": "leave-all"})
+    client.post(mailing.manage_path(ADA), data={"action": "unsubscribe"})
+    client.post(mailing.preferences_path(ADA), data={"action": "unsubscribe-all"})
     assert has() == ["unsubscribed"] * 4
     client.post(mailing.manage_path(ADA), data={"action": "undo"})
     assert has() == ["active", "active", "unsubscribed", "active"]
@@ -313,7 +313,7 @@ def test_unsubscribing_from_all_is_undone_for_all(mailing: Mailing, client: Test
 
 def test_giving_a_reason_does_not_unsubscribe(mailing: Mailing, client: TestClient) -> None:
     for path in both(mailing, ADA):
-        client.post(path, data={"action": "why", "why": "often"})
+        client.post(path, data={"action": "reason", "reason": "often"})
     assert mailing.profile(ADA).subscribed
 
 
@@ -333,13 +333,13 @@ def test_magic_link_is_sent_by_email(mailing: Mailing, client: TestClient, inbox
 
 
 def test_expired_magic_link_offers_a_new_one(mailing: Mailing, client: TestClient, inbox: InboxServer) -> None:
-    now, tokens, ada = int(datetime.now(UTC).timestamp()), mailing.app.tokens, mailing.subscriber_id(ADA)
+    now, tokens, ada = int(mailing.app.clock.now().timestamp()), mailing.app.tokens, mailing.subscriber_id(ADA)
     before = mailing.profile(ADA)
     for made, status in ((now - 7190, 200), (now - 7210, 410), (now + 3600, 404), (0, 410)):
         path = f"/k/{tokens.make_link_token(Purpose.magic_link, made, ada)}/lumen-basin"
         assert client.get(path).status_code == status, made
         if status != 200:
-            for action in ("save", "move", "leave", "pause", "restore", "why"):
+            for action in ("save", "change-address", "unsubscribe", "pause", "restore", "reason"):
                 data = {"action": action, "section": "1", "language": "en", "weeks": "1"}
                 assert client.post(path, data=data).status_code == status
             for more in ("/data", "/data.json"):

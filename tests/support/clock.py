@@ -1,0 +1,15 @@
+"""A clock for tests."""
+
+from datetime import datetime
+
+from mailer.adapters.clock import SystemClock
+
+
+class StoppedClock(SystemClock):
+    """Shows the time at which it was made, so that no hour or day ends within a test."""
+
+    def __init__(self) -> None:
+        self._stopped_at = super().now()
+
+    def now(self) -> datetime:
+        return self._stopped_at
