@@ -31,7 +31,7 @@ from mailer.domain.email_addresses import strip_subaddress
 from mailer.domain.errors import DatabaseDown
 from mailer.domain.ports import Clock
 from mailer.domain.providers import Provider, Providers
-from mailer.domain.relay_routes import RelayRoute
+from mailer.domain.relay_routes import RelayRoute, host_and_port
 from mailer.domain.warm_up import WarmUp
 from mailer.migrations import upgrade
 from mailer.services.delivery.send import SendContext, SendLimits, SendWorker
@@ -212,7 +212,7 @@ class Container:
                 relay.weight,
                 relay.rate,
                 WarmUp(**relay.warm_up.model_dump()) if relay.warm_up else None,
-                f"[{relay.host}]:{relay.port}" if ":" in relay.host else f"{relay.host}:{relay.port}",
+                host_and_port(relay.host, relay.port),
             )
             for relay in self.relays
         ]

@@ -90,10 +90,10 @@ def unsubscribe(
         unsubscribed = bounces.unsubscribe(app.database, newsletter, hashes, datetime.now(UTC))
         in_flight = wait_for_addresses(app.database, hashes)
     total = format_count(len(keys), "address", "addresses")
-    print(f"Unsubscribed {unsubscribed:,} of {total}.{_in_flight_note(in_flight)}")
+    print(f"Unsubscribed {unsubscribed:,} of {total}.{_in_flight_sentence(in_flight)}")
 
 
-def _in_flight_note(count: int) -> str:
+def _in_flight_sentence(count: int) -> str:
     """Return the sentence about mail that could not be stopped any more; empty if there is none."""
     addresses = format_count(count, "address", "addresses")
     return f" Mail to {addresses} is just being delivered and may still arrive." if count else ""
@@ -199,4 +199,4 @@ def suppress(
             return
         added = bounces.suppress(app.database, hashes, reason, note)
         in_flight = wait_for_addresses(app.database, hashes)
-    print(f"Suppressed {added:,} of {total}.{_in_flight_note(in_flight)}")
+    print(f"Suppressed {added:,} of {total}.{_in_flight_sentence(in_flight)}")

@@ -6,6 +6,11 @@ from dataclasses import dataclass
 from mailer.domain.warm_up import WarmUp
 
 
+def host_and_port(host: str, port: int) -> str:
+    """Return the address of a server as people write it; an IPv6 address is in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 @dataclass(frozen=True, slots=True)
 class RelayRoute:
     """A relay and its share of the mail."""

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from mailer.domain.relay_routes import host_and_port
+
 
 class Tls(StrEnum):
     """How the connection is encrypted.
@@ -68,4 +70,4 @@ class Relay:
     @property
     def address(self) -> str:
         """``host:port``, for people."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return host_and_port(self.host, self.port)

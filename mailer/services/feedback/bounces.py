@@ -98,13 +98,14 @@ def receive(
         # Asked first: an uncertain delivery is settled by this very mail.
         telling = feedback.concerns_current_address(session, about.context_id, about.target_id, now - _MAX_BOUNCE_AGE)
         # Whatever came to this address was sent in answer to the mail: somebody has it.
-        refused = notice.reply if notice and notice.action == "failed" else None
+        known = subscribers.resolve(session, SubscriptionRef(about.target_id, issue=about.context_id))
+        forwarded = notice and known and not _names_only(notice, known.subscriber.address)
+        refused = notice.reply if notice and notice.action == "failed" and not forwarded else None
         settled = resolution.record_returned_mail(session, about.context_id, about.target_id, refused, now)
         if notice:
             done = _record_bounce(session, about.context_id, about.target_id, notice, telling, now)
         else:
             done = _NO_DSN
-            known = subscribers.resolve(session, SubscriptionRef(about.target_id, issue=about.context_id))
             if known and not is_automatic_reply(message):
                 feedback.keep_unrecognized(session, about.context_id, known.subscriber.id, message, now)
         return f"{done}; an uncertain delivery is settled" if settled else done
@@ -192,7 +193,12 @@ def _record_transactional_bounce(session: Session, email_id: int, dsn: DeliveryS
 
 def _is_hard_bounce_of(dsn: DeliveryStatus, address: str) -> bool:
     """Return whether a mailbox is gone, and is the one at this address, not one to which its mail is forwarded."""
-    return dsn.outcome is Outcome.HARD_BOUNCE and {*map(_normalized, dsn.recipients)} == {_normalized(address)}
+    return dsn.outcome is Outcome.HARD_BOUNCE and bool(dsn.recipients) and _names_only(dsn, address)
+
+
+def _names_only(dsn: DeliveryStatus, address: str) -> bool:
+    """Return whether a bounce names no recipient but this one."""
+    return {*map(_normalized, dsn.recipients)} <= {_normalized(address)}
 
 
 def _normalized(address: str) -> str:

@@ -245,6 +245,17 @@ def test_dead_mailbox_behind_a_forward_suppresses_nobody(app: Container, sent: d
     assert suppressed(app) == []
 
 
+def test_bounce_behind_a_forward_shows_that_the_reader_got_it(app: Container, sent: dict[str, str]) -> None:
+    with app.database.transaction() as session:
+        session.execute(text("UPDATE delivery SET state = 'uncertain'"))
+        session.execute(text("UPDATE batch SET uncertain = sent, sent = 0"))
+    said = receive(app, sent["bounce"], notice(recipient="b@elsewhere.example"))
+    assert said == "bounce; an uncertain delivery is settled"
+    with app.database.transaction() as session:
+        query = "SELECT state::text, resolution_source::text FROM delivery WHERE resolution IS NOT NULL"
+        assert session.execute(text(query)).all() == [("sent", "returned_mail")]
+
+
 def test_notice_in_words_suppresses_only_the_address_it_names(app: Container, sent: dict[str, str]) -> None:
     said = "From: MAILER-DAEMON@mx.example.net\n\nI was not able to deliver your message.\n\n<{}>:\nno such user.\n"
     assert receive(app, sent["bounce"], said.format("victim@example.org").encode()) == "bounce"
