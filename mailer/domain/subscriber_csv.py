@@ -18,6 +18,7 @@ from typing import NamedTuple
 from mailer.domain.editions import ALL_SECTIONS
 from mailer.domain.preferences import Preferences
 from mailer.domain.subscriber_fields import (
+    MAX_LOCAL_PART_OCTETS,
     MAX_TEXT_CHARS,
     InvalidValue,
     is_plain_local_part,
@@ -288,6 +289,7 @@ class SubscriberCsv:
                     (chosen := middles.get(middle)) is not None
                     and (at := domains.get(domain)) is not None
                     and ((local.isalnum() and local.isascii()) or is_plain_local_part(local))
+                    and len(local) <= MAX_LOCAL_PART_OCTETS
                     and len(local) + len(at[1]) <= 254
                     and name.isprintable()
                     and '"' not in name
