@@ -17,8 +17,9 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from harness import report
 
-from mailer.adapters.dkim import Key, KeyKind, Signer, new_private_key
+from mailer.adapters.dkim import Key, Signer, new_private_key
 from mailer.domain import headers
+from mailer.domain.dkim import KeyKind
 from mailer.domain.headers import SenderIdentity, edition_headers
 from mailer.domain.message import CompiledMessage, compile_message, marker
 

@@ -1,5 +1,7 @@
 """The composition root: builds the adapters and services from the settings, on first use."""
 
+from __future__ import annotations
+
 import functools
 import os
 import secrets
@@ -10,42 +12,35 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import redis
+from mailer.domain.errors import DatabaseDown, UserError
 
-from mailer.adapters.clock import SystemClock
-from mailer.adapters.dkim import InvalidKey, Key, Signer
-from mailer.adapters.dns import MxResolver
-from mailer.adapters.embedded import Postgres, Valkey
-from mailer.adapters.i18n import Catalogues
-from mailer.adapters.journal import Journals
-from mailer.adapters.limiter import Limiter
-from mailer.adapters.metrics import Metrics
-from mailer.adapters.mjml import Renderer
-from mailer.adapters.pictures import PreparedPicture, prepare
-from mailer.adapters.smtp import Relay, Timeouts, Tls
-from mailer.adapters.smtp.pool import SmtpPool
-from mailer.adapters.tokens import Tokens
-from mailer.adapters.transactional import TransactionalRenderer
-from mailer.adapters.urls import Urls
-from mailer.domain.email_addresses import strip_subaddress
-from mailer.domain.errors import DatabaseDown
-from mailer.domain.ports import Clock
-from mailer.domain.providers import Provider, Providers
-from mailer.domain.relay_routes import RelayRoute, host_and_port
-from mailer.domain.warm_up import WarmUp
-from mailer.migrations import upgrade
-from mailer.services.delivery.send import SendContext, SendLimits, SendWorker
-from mailer.services.delivery.traffic import TrafficLimits, TrafficShaper
-from mailer.services.delivery.transactional import TransactionalLimits, TransactionalSender
-from mailer.services.maintenance.retention import RetentionPolicy
-from mailer.services.subscribers.request_limits import Requester
-from mailer.settings import ROOT, RelaySettings, Settings, SettingsError, read_settings
-from mailer.store.database import Database
-
-TEMPLATE_ROOT = ROOT / "templates"
-
+# A command imports this module and uses a few components. Each property imports what its component needs.
 if TYPE_CHECKING:
     from functools import cached_property
+
+    from mailer.adapters.dkim import Signer
+    from mailer.adapters.dns import MxResolver
+    from mailer.adapters.embedded import Postgres, Valkey
+    from mailer.adapters.i18n import Catalogues
+    from mailer.adapters.journal import Journals
+    from mailer.adapters.limiter import Limiter
+    from mailer.adapters.metrics import Metrics
+    from mailer.adapters.mjml import Renderer
+    from mailer.adapters.pictures import PreparedPicture
+    from mailer.adapters.smtp.pool import SmtpPool
+    from mailer.adapters.tokens import Tokens
+    from mailer.adapters.transactional import TransactionalRenderer
+    from mailer.adapters.urls import Urls
+    from mailer.domain.ports import Clock
+    from mailer.domain.providers import Providers
+    from mailer.domain.relay_routes import RelayRoute
+    from mailer.services.delivery.send import SendLimits, SendWorker
+    from mailer.services.delivery.traffic import TrafficLimits, TrafficShaper
+    from mailer.services.delivery.transactional import TransactionalLimits, TransactionalSender
+    from mailer.services.maintenance.retention import RetentionPolicy
+    from mailer.services.subscribers.request_limits import Requester
+    from mailer.settings import RelaySettings, Settings
+    from mailer.store.database import Database
 else:
 
     class cached_property(functools.cached_property):
@@ -56,6 +51,9 @@ else:
         def __get__(self, instance, owner=None):
             with self._lock:
                 return super().__get__(instance, owner)
+
+
+TEMPLATE_ROOT = Path(__file__).resolve().parent.parent / "templates"
 
 
 class Container:
@@ -74,7 +72,11 @@ class Container:
     ) -> None:
         if unknown := [name for name in components if not isinstance(getattr(type(self), name, None), cached_property)]:
             raise TypeError(f"The container has no {', '.join(unknown)}")
-        self.settings = settings or read_settings()
+        if settings is None:
+            from mailer.settings import read_settings
+
+            settings = read_settings()
+        self.settings = settings
         self.__dict__.update(components)
         self._supplied = frozenset(components)
         self._application = application
@@ -86,6 +88,9 @@ class Container:
         """Return the URL of the configured database, or of an embedded and migrated one."""
         if self.settings.database_url:
             return self.settings.database_url
+        from mailer.adapters.embedded import Postgres
+        from mailer.migrations import upgrade
+
         server = Postgres(self.state_dir / "postgres")
         self._embedded.append(server)
         url = server.url()
@@ -97,6 +102,8 @@ class Container:
         """Return the URL of the configured Redis, or of an embedded server."""
         if self.settings.redis_url:
             return self.settings.redis_url
+        from mailer.adapters.embedded import Valkey
+
         server = Valkey(self.state_dir / "valkey")
         self._embedded.append(server)
         return server.url
@@ -113,23 +120,32 @@ class Container:
 
     @cached_property
     def clock(self) -> Clock:
+        from mailer.adapters.clock import SystemClock
+
         return SystemClock()
 
     @cached_property
     def database(self) -> Database:
+        from mailer.store.database import Database
+
         return Database(self.database_url, pool=self._pool_size, application=self._application)
 
     @cached_property
     def tokens(self) -> Tokens:
+        from mailer.adapters.tokens import Tokens
+
         return Tokens([self.secret_key, *(old.get_secret_value() for old in self.settings.previous_secret_keys)])
 
     def requester(self, host: str) -> Requester:
         """Return the networks of an IP address, for rate limits."""
+        from mailer.services.subscribers.request_limits import Requester
+
         return Requester(self.tokens.network_hash(host), self.tokens.isp_hash(host))
 
     def mailbox_hash(self, address: str) -> bytes:
         """Return the keyed hash of a valid address without spelling variants such as tags, for rate limits."""
-        from mailer.domain.subscriber_fields import read_address  # slow to import, and few commands need it
+        from mailer.domain.email_addresses import strip_subaddress
+        from mailer.domain.subscriber_fields import read_address
 
         return self.tokens.address_hash(strip_subaddress(read_address(address)[1]))
 
@@ -139,6 +155,8 @@ class Container:
         if secret_key := self.settings.secret_key.get_secret_value():
             return secret_key
         if self.settings.database_url:
+            from mailer.settings import SettingsError
+
             raise SettingsError(
                 "MAILER_SECRET_KEY: must be set together with MAILER_DATABASE_URL, to the same value on every host. "
                 "Create one with: openssl rand -base64 48"
@@ -151,23 +169,33 @@ class Container:
 
     @cached_property
     def urls(self) -> Urls:
+        from mailer.adapters.urls import Urls
+
         return Urls(self.settings.public_url, self.tokens)
 
     @cached_property
     def catalogues(self) -> Catalogues:
+        from mailer.adapters.i18n import Catalogues
+
         return Catalogues(TEMPLATE_ROOT / "locales")
 
     @cached_property
     def renderer(self) -> Renderer:
+        from mailer.adapters.mjml import Renderer
+
         return Renderer(TEMPLATE_ROOT, self.catalogues)
 
     @cached_property
     def transactional_renderer(self) -> TransactionalRenderer:
+        from mailer.adapters.transactional import TransactionalRenderer
+
         return TransactionalRenderer(TEMPLATE_ROOT, self.catalogues)
 
     @property
     def retention_policy(self) -> RetentionPolicy:
         """The retention periods of the settings."""
+        from mailer.services.maintenance.retention import RetentionPolicy
+
         settings = self.settings
         return RetentionPolicy(
             request_days=settings.retention_requests_days,
@@ -179,11 +207,15 @@ class Container:
 
     @cached_property
     def journals(self) -> Journals:
+        from mailer.adapters.journal import Journals
+
         return Journals(self.state_dir.resolve())
 
     @cached_property
     def relays(self) -> list[RelaySettings]:
         """Return the relays of ``MAILER_RELAYS``, or the one of ``MAILER_SMTP_*`` if there are none."""
+        from mailer.settings import RelaySettings
+
         settings = self.settings
         return settings.relays or [
             RelaySettings(
@@ -206,6 +238,9 @@ class Container:
 
     @cached_property
     def relay_routes(self) -> list[RelayRoute]:
+        from mailer.domain.relay_routes import RelayRoute, host_and_port
+        from mailer.domain.warm_up import WarmUp
+
         return [
             RelayRoute(
                 relay.name,
@@ -219,6 +254,8 @@ class Container:
 
     @cached_property
     def providers(self) -> Providers:
+        from mailer.domain.providers import Provider, Providers
+
         providers = [
             Provider(provider.name, provider.domains, provider.mx, provider.rate)
             for provider in self.settings.providers
@@ -227,10 +264,15 @@ class Container:
 
     @cached_property
     def mx_resolver(self) -> MxResolver:
+        from mailer.adapters.dns import MxResolver
+
         return MxResolver()
 
     @cached_property
     def smtp_pool(self) -> SmtpPool:
+        from mailer.adapters.smtp import Relay, Timeouts, Tls
+        from mailer.adapters.smtp.pool import SmtpPool
+
         return SmtpPool(
             [
                 Relay(
@@ -259,14 +301,20 @@ class Container:
 
     @cached_property
     def limiter(self) -> Limiter:
+        from mailer.adapters.limiter import Limiter
+
         return Limiter(self.redis_url)
 
     @cached_property
     def metrics(self) -> Metrics:
+        from mailer.adapters.metrics import Metrics
+
         return Metrics(self.redis_url)
 
     @cached_property
     def traffic_shaper(self) -> TrafficShaper:
+        from mailer.services.delivery.traffic import TrafficShaper
+
         return TrafficShaper(
             self.database,
             self.limiter,
@@ -279,11 +327,16 @@ class Container:
 
     @cached_property
     def traffic_limits(self) -> TrafficLimits:
+        from mailer.services.delivery.traffic import TrafficLimits
+
         return TrafficLimits()
 
     @cached_property
     def signer(self) -> Signer:
         """Return a signer with all configured DKIM keys; without keys it adds no signature."""
+        from mailer.adapters.dkim import InvalidKey, Key, Signer
+        from mailer.settings import SettingsError
+
         keys, problems = [], []
         for index, key in enumerate(self.settings.dkim):
             try:
@@ -297,6 +350,8 @@ class Container:
 
     @cached_property
     def send_worker(self) -> SendWorker:
+        from mailer.services.delivery.send import SendContext, SendWorker
+
         return SendWorker(
             SendContext(
                 database=self.database,
@@ -313,6 +368,8 @@ class Container:
 
     @cached_property
     def transactional_sender(self) -> TransactionalSender:
+        from mailer.services.delivery.transactional import TransactionalSender
+
         return TransactionalSender(
             database=self.database,
             smtp_pool=self.smtp_pool,
@@ -328,10 +385,14 @@ class Container:
 
     @cached_property
     def transactional_limits(self) -> TransactionalLimits:
+        from mailer.services.delivery.transactional import TransactionalLimits
+
         return TransactionalLimits()
 
     @cached_property
     def send_limits(self) -> SendLimits:
+        from mailer.services.delivery.send import SendLimits
+
         return SendLimits(
             lease=timedelta(seconds=self.settings.lease_seconds),
             min_backoff=timedelta(seconds=self.settings.min_backoff_seconds),
@@ -344,6 +405,7 @@ class Container:
 
         It raises PictureNotFound for missing files and files outside the folder.
         """
+        from mailer.adapters.pictures import prepare
 
         @functools.cache
         def read(path: str) -> PreparedPicture:
@@ -361,6 +423,10 @@ class Container:
 
         ``with_relays`` also opens an SMTP session with each relay, with TLS and login, and sends nothing.
         """
+        import redis
+
+        from mailer.settings import SettingsError
+
         problems = []
         if self.settings.database_url:
             for read in (lambda: self.secret_key, lambda: self.signer):
@@ -386,10 +452,16 @@ class Container:
 
     def migrate(self) -> None:
         """Migrate the database to the latest revision."""
+        from mailer.migrations import upgrade
+
         upgrade(self.database_url)
 
     def reset(self) -> None:
         """Delete all data of the embedded servers. Raises SettingsError if the servers are external."""
+        import redis
+
+        from mailer.settings import SettingsError
+
         if self.settings.database_url or self.settings.redis_url:
             raise SettingsError("MAILER_DATABASE_URL: only embedded servers can be emptied")
         self.database.delete_all_rows()
@@ -403,12 +475,12 @@ class Container:
         while self._embedded:
             self._embedded.pop().close()
 
-    def __enter__(self) -> "Container":
+    def __enter__(self) -> Container:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
 
-class PictureNotFound(ValueError):
+class PictureNotFound(UserError, ValueError):
     """A document refers to a picture that does not exist or may not be read."""

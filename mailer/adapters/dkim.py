@@ -9,7 +9,6 @@ import re
 import time
 from base64 import b64encode
 from collections.abc import Sequence
-from enum import StrEnum
 from functools import lru_cache
 from hashlib import sha256
 
@@ -25,6 +24,8 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_pem_private_key,
 )
+
+from mailer.domain.dkim import KeyKind
 
 _SINGLETON_HEADERS = (b"from", b"to", b"subject", b"date", b"reply-to")
 """Listed in ``h=`` once more than they occur, so that adding another one invalidates the signature."""
@@ -44,11 +45,6 @@ _MIN_RSA_BITS = 2048
 
 class InvalidKey(ValueError):
     """A file that is not a usable private key. The message says why."""
-
-
-class KeyKind(StrEnum):
-    rsa = "rsa"
-    ed25519 = "ed25519"
 
 
 class Key:

@@ -15,6 +15,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from mailer.domain.errors import UserError
+
 _POSTGRES_CONF = """
 # mailer
 max_connections = 200
@@ -26,11 +28,11 @@ jit = off
 """
 
 
-class EmbeddedServerMissing(RuntimeError):
+class EmbeddedServerMissing(UserError, RuntimeError):
     """An embedded server that is not installed."""
 
 
-class UnusableStateDir(ValueError):
+class UnusableStateDir(UserError, ValueError):
     """A folder in which the embedded servers cannot run."""
 
 

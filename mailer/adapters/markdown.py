@@ -19,6 +19,8 @@ from markdown_it.token import Token
 from markdown_it.tree import SyntaxTreeNode
 from markdown_it.utils import EnvType, OptionsDict
 
+from mailer.domain.errors import UserError
+
 MAX_LENGTH = 20_000
 """Characters of Markdown in one text. A long story has 3,000."""
 MAX_BRACKETS = 400
@@ -31,11 +33,11 @@ _SUPER_OR_SUB = re.compile(r"</?su[bp]>")
 _TAG = re.compile(r"<(/?)(?!br\b)\w")
 
 
-class TooLong(ValueError):
+class TooLong(UserError, ValueError):
     """A text has too many characters or square brackets for an email."""
 
 
-class TooDeep(ValueError):
+class TooDeep(UserError, ValueError):
     """A text has lists, quotes or other elements that are nested too deeply for an email."""
 
 

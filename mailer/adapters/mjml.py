@@ -22,6 +22,7 @@ from mailer.adapters.i18n import Catalogues, install_gettext
 from mailer.adapters.variants import VariantDocument, mark_part
 from mailer.domain.colours import palette
 from mailer.domain.content import EditionContent
+from mailer.domain.errors import UserError
 from mailer.domain.locales import direction
 
 MAX_MJML_CHARACTERS = 2_000_000
@@ -45,11 +46,11 @@ _FOLLOWED_TITLES, _LEFT_OUT_TITLES = (f"titles{secrets.token_hex(6)}{name}x" for
 _LINE_BREAKS_TO_SPACES = str.maketrans("\t\n\r", "   ")
 
 
-class UnsafeLink(ValueError):
+class UnsafeLink(UserError, ValueError):
     """A link in an email must be an absolute http, https or mailto URL."""
 
 
-class TooLarge(ValueError):
+class TooLarge(UserError, ValueError):
     """An edition has too much text to be rendered."""
 
 

@@ -7,6 +7,8 @@ from hashlib import sha256
 
 from PIL import Image, ImageOps
 
+from mailer.domain.errors import UserError
+
 _MAX_WIDTH_PIXELS = 1280
 _MAX_BYTES = 400_000
 _MAX_PIXELS = 50_000_000
@@ -14,7 +16,7 @@ _MAX_PIXELS = 50_000_000
 _MEDIA_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "GIF": "image/gif"}
 
 
-class InvalidPicture(ValueError):
+class InvalidPicture(UserError, ValueError):
     """A file that cannot be used as a picture in an email. The message says why."""
 
 

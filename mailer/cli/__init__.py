@@ -4,15 +4,13 @@ import sys
 from typing import NoReturn
 
 import typer
-from rich.console import Console
 
-from mailer.cli import deliveries, demo, dkim, issues, newsletters, queues, servers, subscribers
-from mailer.cli.errors import EXPECTED_ERRORS, database_advice, describe
+from mailer.cli import deliveries, dkim, issues, newsletters, queues, servers, subscribers
+from mailer.cli.errors import database_advice, describe, is_expected
 
 commands = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
     help="Newsletters in many languages: each reader gets one email with exactly the sections they follow.",
 )
 commands.add_typer(newsletters.commands, name="newsletter")
@@ -30,24 +28,26 @@ commands.command("web")(servers.web)
 commands.command("inbox")(servers.inbox)
 commands.command("run")(servers.run)
 commands.command("settings")(servers.settings)
-commands.command("demo")(demo.demo)
+commands.command("demo")(servers.demo)
 
 
 def main() -> None:
     """Run the command line. Print an expected error as one sentence and exit with status 2."""
     try:
-        commands()
-    except EXPECTED_ERRORS as error:
-        message = describe(error)
-        if isinstance(error, OSError) and error.strerror:
-            message = f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror}."
-        _exit_with_error(message)
+        commands(prog_name="mailer")
     except Exception as error:
+        if is_expected(error):
+            message = describe(error)
+            if isinstance(error, OSError) and error.strerror:
+                message = f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror}."
+            _exit_with_error(message)
         if message := database_advice(error):
             _exit_with_error(message)
         raise
 
 
 def _exit_with_error(message: str) -> NoReturn:
+    from rich.console import Console
+
     Console(stderr=True, soft_wrap=True).print(f"mailer: {message}", markup=False, highlight=False)
     sys.exit(2)

@@ -1,17 +1,21 @@
 """Console output: widths, durations and counts."""
 
 import sys
+from typing import TYPE_CHECKING
 
-from rich.console import Console
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _UNLIMITED_WIDTH = 10_000
 
 
-def make_console(min_width: int = 0) -> Console:
+def make_console(min_width: int = 0) -> "Console":
     """Return a console as wide as the terminal, at least ``min_width`` columns.
 
     Pipes and files get no width limit, so that nothing is cut.
     """
+    from rich.console import Console
+
     if not sys.stdout.isatty():
         return Console(width=_UNLIMITED_WIDTH)
     console = Console()

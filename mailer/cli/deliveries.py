@@ -3,24 +3,20 @@
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.cells import cell_len
-from rich.table import Column, Table
-from rich.text import Text
 
 from mailer.bootstrap import Container
 from mailer.cli.console import format_count, make_console
 from mailer.cli.errors import UsageError
 from mailer.cli.issues import Actor, IssueId, JsonOption, current_user
 from mailer.cli.subscribers import normalized_addresses
-from mailer.domain.labels import SKIP_REASON_LABELS, describe_resolution
 from mailer.domain.resolution import Resolution
 from mailer.domain.states import DeliveryState
-from mailer.services.delivery import resolve as resolve_service
-from mailer.services.delivery.resolve import DeliveryListItem
-from mailer.services.feedback import bounces
+
+if TYPE_CHECKING:
+    from mailer.services.delivery.resolve import DeliveryListItem
 
 commands = typer.Typer(no_args_is_help=True, help="List deliveries and resolve uncertain ones.")
 
@@ -37,6 +33,8 @@ def list_(
     as_json: JsonOption = False,
 ) -> None:
     """List deliveries in a state (by default, uncertain ones), newest issue first."""
+    from mailer.services.delivery import resolve as resolve_service
+
     with Container() as app:
         total, rows = resolve_service.list_deliveries(app.database, state, issue, limit or None)
     if as_json:
@@ -64,6 +62,8 @@ def unrecognized(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Maximum number of rows.")] = 100,
 ) -> None:
     """List mails to return paths that are neither bounces nor automatic replies, or print one of them."""
+    from mailer.services.feedback import bounces
+
     with Container() as app:
         if mail is not None:
             print(bounces.read_unrecognized(app.database, mail).text)
@@ -76,7 +76,13 @@ def unrecognized(
         print(f"{kept.id}  issue {kept.issue}  {kept.at:%Y-%m-%d %H:%M} UTC  {subject[:80]}".rstrip())
 
 
-def _print_deliveries(rows: Sequence[DeliveryListItem]) -> None:
+def _print_deliveries(rows: "Sequence[DeliveryListItem]") -> None:
+    from rich.cells import cell_len
+    from rich.table import Column, Table
+    from rich.text import Text
+
+    from mailer.domain.labels import SKIP_REASON_LABELS, describe_resolution
+
     names = ("issue", "address", "since", "attempts", "detail")
     lines = []
     for row in rows:
@@ -129,6 +135,8 @@ def resolve(
     actor: Actor = "",
 ) -> None:
     """Resolve deliveries whose outcome is unknown."""
+    from mailer.services.delivery import resolve as resolve_service
+
     if resolution is Resolution.retry:
         raise UsageError("Retry failed deliveries with: mailer issue retry.")
     if bool(addresses) is all_uncertain:

@@ -12,7 +12,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
 
 import typer
 import uvicorn
@@ -59,15 +58,8 @@ class DemoResult:
     """Number of mails in the local inbox."""
 
 
-def demo(
-    exit_: Annotated[bool, typer.Option("--exit", help="Exit after the report.")] = False,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
-    web_port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port of the readers' pages; 0 for a free one.")
-    ] = 8025,
-    inbox_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the inbox page; 0 for a free one.")] = 8026,
-) -> None:
-    """Send a sample issue in many languages and show it. Nothing leaves this machine."""
+def run_demo(exit_: bool, json_file: Path | None, web_port: int, inbox_port: int) -> None:
+    """Send the sample issue and show it until Ctrl-C, or exit after the report."""
     console = Console()
     state = Path(".local/demo")
     for name in [name for name in os.environ if name.startswith("MAILER_")]:

@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 
-from mailer.adapters.dkim import Key, KeyKind, new_private_key
 from mailer.cli.errors import UsageError
-from mailer.settings import DkimKeySettings
+from mailer.domain.dkim import KeyKind
 
 commands = typer.Typer(no_args_is_help=True, help="DKIM keys, if your relay does not sign.")
 _MAX_TXT_STRING_BYTES = 255
@@ -27,6 +25,11 @@ def key(
     file: Annotated[Path | None, typer.Option(help="File for the private key. Default: SELECTOR.DOMAIN.pem.")] = None,
 ) -> None:
     """Generate a DKIM key. Print the DNS record and the setting."""
+    from pydantic import ValidationError
+
+    from mailer.adapters.dkim import Key, new_private_key
+    from mailer.settings import DkimKeySettings
+
     try:
         settings = DkimKeySettings(domain=domain, selector=selector, key_file=file or Path(f"{selector}.{domain}.pem"))
     except ValidationError as error:

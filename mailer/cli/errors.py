@@ -1,26 +1,7 @@
 """Errors that a user can fix. Their messages are sentences for that user."""
 
-from mailer.adapters.embedded import EmbeddedServerMissing, UnusableStateDir
-from mailer.adapters.markdown import TooDeep, TooLong
-from mailer.adapters.mjml import TooLarge, UnsafeLink
-from mailer.adapters.pictures import InvalidPicture
-from mailer.bootstrap import PictureNotFound
-from mailer.domain.document import DocumentError
-from mailer.domain.errors import DatabaseDown, IssueNotFound, NewsletterNotFound
-from mailer.domain.languages import InvalidLanguageTag
-from mailer.domain.message import UnsafeHeader
-from mailer.domain.newsletter import ChangeRefused, NewsletterError
-from mailer.domain.resolution import InvalidReplyCode
+from mailer.domain.errors import IssueNotFound, NewsletterNotFound, UserError
 from mailer.domain.states import InvalidIssueState, IssueAction
-from mailer.domain.subscriber_fields import InvalidValue
-from mailer.services.delivery.monitor import EndpointNotFound
-from mailer.services.delivery.resolve import DeliveryNotFound
-from mailer.services.feedback.bounces import UnrecognizedMailNotFound
-from mailer.services.issues.approve import NotApproved
-from mailer.services.issues.compile import EditionNotFound
-from mailer.services.subscribers.csv_import import ImportRefused
-from mailer.services.subscribers.personal_data import MailInTransit
-from mailer.settings import SettingsError
 
 _ACTION_ADVICE = {
     IssueAction.approve: "Approve it first",
@@ -30,12 +11,21 @@ _ACTION_ADVICE = {
 }
 
 
-class UsageError(ValueError):
+class UsageError(UserError):
     """Arguments that are invalid or contradict each other."""
+
+
+def is_expected(error: Exception) -> bool:
+    """Return whether a user can fix the error, so that its message is enough."""
+    from mailer.settings import SettingsError
+
+    return isinstance(error, (UserError, SettingsError, OSError))
 
 
 def describe(error: Exception) -> str:
     """Return an error's message as a sentence, with advice where a command helps."""
+    from mailer.domain.subscriber_fields import InvalidValue
+
     message = str(error)
     if isinstance(error, InvalidValue):  # worded as part of a sentence
         message = message[:1].upper() + message[1:]
@@ -60,35 +50,3 @@ def database_advice(error: Exception) -> str:
     if isinstance(origin, psycopg.OperationalError) and "connect" in str(origin):
         return f"The database does not answer: {str(origin).splitlines()[0]}"
     return ""
-
-
-EXPECTED_ERRORS = (
-    InvalidPicture,
-    DatabaseDown,
-    DocumentError,
-    EmbeddedServerMissing,
-    ImportRefused,
-    UsageError,
-    NewsletterError,
-    InvalidReplyCode,
-    IssueNotFound,
-    NewsletterNotFound,
-    UnrecognizedMailNotFound,
-    DeliveryNotFound,
-    EditionNotFound,
-    EndpointNotFound,
-    InvalidLanguageTag,
-    NotApproved,
-    OSError,
-    MailInTransit,
-    PictureNotFound,
-    ChangeRefused,
-    SettingsError,
-    TooDeep,
-    TooLarge,
-    TooLong,
-    UnusableStateDir,
-    UnsafeHeader,
-    UnsafeLink,
-    InvalidIssueState,
-)

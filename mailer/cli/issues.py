@@ -7,28 +7,23 @@ import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
 
 from mailer.bootstrap import Container
 from mailer.cli.console import format_count, format_duration, make_console
 from mailer.cli.errors import UsageError, describe
-from mailer.domain.composition import IssueSource
-from mailer.domain.document import MAX_DOCUMENT_BYTES, ParsedDocument, decode, parse
-from mailer.domain.labels import SKIP_REASON_CAUSES, SKIP_REASON_LABELS
-from mailer.domain.languages import canonical_tag
 from mailer.domain.states import DeliveryState, IssueState, MissingTranslationPolicy, SkipReason, check_transition
-from mailer.domain.subscriber_fields import InvalidValue, read_address
-from mailer.services.delivery import expand, resolve
-from mailer.services.delivery import explain as explain_service
-from mailer.services.issues import approve as approve_service
-from mailer.services.issues import compile, document_import, issue_pictures, report, schedule
-from mailer.services.issues.report import IssueStatus
-from mailer.settings import read_rate
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from mailer.domain.composition import IssueSource
+    from mailer.domain.document import ParsedDocument
+    from mailer.services.delivery.resolve import RetryPlan
+    from mailer.services.issues.approve import ApprovalFinding
+    from mailer.services.issues.report import IssueStatus
 
 commands = typer.Typer(no_args_is_help=True, help="Import, check, approve, send and follow an issue.")
 
@@ -46,7 +41,9 @@ def current_user() -> str:
         return "command line"
 
 
-def _read_document(file: Path, language: str) -> ParsedDocument:
+def _read_document(file: Path, language: str) -> "ParsedDocument":
+    from mailer.domain.document import MAX_DOCUMENT_BYTES, decode, parse
+
     with file.open("rb") as stream:
         return parse(decode(stream.read(MAX_DOCUMENT_BYTES + 1), file.stat().st_size), language)
 
@@ -62,6 +59,9 @@ def import_(
     actor: Actor = "",
 ) -> None:
     """Import a document as a new issue, another language of one, or a correction."""
+    from mailer.domain.languages import canonical_tag
+    from mailer.services.issues import document_import
+
     tag = canonical_tag(language) if language else ""
     document = _read_document(file, tag or "en")
     tag = tag or canonical_tag(document.front_matter.get("language", "en"))
@@ -106,7 +106,7 @@ def import_(
     _print_warnings(document)
 
 
-def _print_document(document: ParsedDocument, as_json: bool) -> None:
+def _print_document(document: "ParsedDocument", as_json: bool) -> None:
     if as_json:
         print(json.dumps(document.as_dict(), ensure_ascii=False, indent=2))
         return
@@ -140,7 +140,7 @@ def _applies_to(stories: int) -> str:
     return f"  for this and {format_count(stories - 1, 'story', 'stories')} above" if stories > 1 else ""
 
 
-def _print_warnings(document: ParsedDocument) -> None:
+def _print_warnings(document: "ParsedDocument") -> None:
     if document.warnings:
         print(f"{format_count(len(document.warnings), 'passage')} may be misread; please check:")
     for warning in document.warnings:
@@ -150,6 +150,8 @@ def _print_warnings(document: ParsedDocument) -> None:
 @commands.command("header-image")
 def set_header_image(issue: IssueId, picture: Path, actor: Actor = "") -> None:
     """Set an issue's header image."""
+    from mailer.services.issues import issue_pictures
+
     with Container() as app:
         image = app.picture_loader(picture.parent)(picture.name)
         issue_pictures.set_header_image(app.database, issue, image, actor or current_user())
@@ -159,6 +161,10 @@ def set_header_image(issue: IssueId, picture: Path, actor: Actor = "") -> None:
 @commands.command("list")
 def list_(as_json: JsonOption = False) -> None:
     """List all issues, newest first."""
+    from rich.table import Table
+
+    from mailer.services.issues import report
+
     with Container() as app:
         rows = report.list_issues(app.database)
     if as_json:
@@ -195,6 +201,9 @@ def preview(
     out: Annotated[Path | None, typer.Option(help="Write the HTML to this file instead of printing the text.")] = None,
 ) -> None:
     """Show an edition as its readers will get it."""
+    from mailer.domain.languages import canonical_tag
+    from mailer.services.issues import compile
+
     with Container() as app:
         mask = compile.section_mask(app.database, issue, [key for key in sections.split(",") if key.strip()])
         content, rendered = compile.preview(app.database, app.renderer, app.urls, issue, canonical_tag(language), mask)
@@ -208,6 +217,11 @@ def preview(
 @commands.command("check")
 def check(issue: IssueId) -> None:
     """Check an issue before approval: list problems and count its readers."""
+    from mailer.domain.labels import SKIP_REASON_LABELS
+    from mailer.services.delivery import expand
+    from mailer.services.issues import approve as approve_service
+    from mailer.services.issues import compile
+
     with Container() as app:
         material = compile.load_issue(app.database, app.urls, issue)
         findings = approve_service.check(material, _render_errors(app, material))
@@ -224,11 +238,13 @@ def check(issue: IssueId) -> None:
         print(f"  {readers:,} would not: {SKIP_REASON_LABELS[reason]}")
 
 
-def _render_errors(app: Container, material: IssueSource) -> list[tuple[str, str]]:
+def _render_errors(app: Container, material: "IssueSource") -> list[tuple[str, str]]:
+    from mailer.services.issues import compile
+
     return compile.render_errors(material, app.renderer, app.urls, app.settings.bounce_domain)
 
 
-def _print_findings(findings: list[approve_service.ApprovalFinding]) -> None:
+def _print_findings(findings: "list[ApprovalFinding]") -> None:
     for finding in findings:
         print(f"{'BLOCKS' if finding.blocks else 'note'}: {finding.message}")
 
@@ -236,6 +252,8 @@ def _print_findings(findings: list[approve_service.ApprovalFinding]) -> None:
 @commands.command("missing-translations")
 def set_missing_translations(issue: IssueId, missing: MissingTranslationPolicy, actor: Actor = "") -> None:
     """Set how to handle stories without a translation: fallback, omit or block."""
+    from mailer.services.issues import approve as approve_service
+
     with Container() as app:
         approve_service.set_missing_translation_policy(app.database, issue, missing, actor or current_user())
     print(f"Issue {issue}: {missing.value} for stories without a translation.")
@@ -244,6 +262,9 @@ def set_missing_translations(issue: IssueId, missing: MissingTranslationPolicy, 
 @commands.command("approve")
 def approve(issue: IssueId, actor: Actor = "") -> None:
     """Approve an issue unless a problem blocks it."""
+    from mailer.services.issues import approve as approve_service
+    from mailer.services.issues import compile
+
     with Container() as app:
         material = compile.load_issue(app.database, app.urls, issue)
         findings = approve_service.approve(
@@ -256,6 +277,8 @@ def approve(issue: IssueId, actor: Actor = "") -> None:
 @commands.command("reopen")
 def reopen(issue: IssueId, actor: Actor = "") -> None:
     """Withdraw an approval, so that the text can be changed."""
+    from mailer.services.issues import report, schedule
+
     with Container() as app:
         previous = report.status(app.database, issue, datetime.now(UTC)).state
         schedule.reopen(app.database, issue, actor or current_user())
@@ -288,6 +311,8 @@ def send(
     actor: Actor = "",
 ) -> None:
     """Schedule an approved issue, now or for a given time. Workers send it in the background."""
+    from mailer.services.issues import schedule
+
     now = datetime.now(UTC)
     if local:
         _send_locally(issue, at, now, actor)
@@ -302,6 +327,8 @@ def send(
 
 
 def _send_locally(issue: int, at: str, now: datetime, actor: str) -> None:
+    from mailer.services.issues import schedule
+
     try:
         when = datetime.fromisoformat(at)
     except ValueError:
@@ -319,6 +346,8 @@ def _send_locally(issue: int, at: str, now: datetime, actor: str) -> None:
 @commands.command("unschedule")
 def unschedule(issue: IssueId, actor: Actor = "") -> None:
     """Cancel the schedule of an issue that has not started."""
+    from mailer.services.issues import schedule
+
     with Container() as app:
         schedule.unschedule(app.database, issue, actor or current_user())
     print(f"Issue {issue} is approved and no longer scheduled.")
@@ -327,6 +356,8 @@ def unschedule(issue: IssueId, actor: Actor = "") -> None:
 @commands.command("pause")
 def pause(issue: IssueId, actor: Actor = "") -> None:
     """Pause an issue that is being sent."""
+    from mailer.services.issues import schedule
+
     with Container() as app:
         schedule.pause(app.database, issue, actor or current_user())
     print(f"Issue {issue} is paused. Resume it with: mailer issue resume {issue}")
@@ -335,6 +366,8 @@ def pause(issue: IssueId, actor: Actor = "") -> None:
 @commands.command("resume")
 def resume(issue: IssueId, actor: Actor = "") -> None:
     """Resume a paused issue."""
+    from mailer.services.issues import schedule
+
     with Container() as app:
         schedule.resume(app.database, issue, actor or current_user())
     print(f"Issue {issue} is resumed.")
@@ -347,6 +380,9 @@ def set_rate(
     actor: Actor = "",
 ) -> None:
     """Limit the sending rate of an issue, even while it is being sent."""
+    from mailer.services.issues import schedule
+    from mailer.settings import read_rate
+
     try:
         max_rate = read_rate("" if rate == "none" else rate)
     except ValueError as error:
@@ -365,6 +401,8 @@ def cancel(
     actor: Actor = "",
 ) -> None:
     """Cancel an issue permanently. Mail already sent is not affected."""
+    from mailer.services.issues import report, schedule
+
     with Container() as app:
         status = report.status(app.database, issue, datetime.now(UTC))
         if status.state is not IssueState.cancelled:
@@ -388,6 +426,8 @@ def retry(
     actor: Actor = "",
 ) -> None:
     """Retry failed deliveries, except to readers who have since unsubscribed or been suppressed."""
+    from mailer.services.delivery import resolve
+
     codes, now = code or [], datetime.now(UTC)
     with Container() as app:
         plan = resolve.plan_retry(app.database, issue, codes, now)
@@ -409,7 +449,9 @@ def retry(
         print(f"Follow it with: mailer issue status {issue}")
 
 
-def _print_not_retried(plan: resolve.RetryPlan) -> None:
+def _print_not_retried(plan: "RetryPlan") -> None:
+    from mailer.domain.labels import SKIP_REASON_CAUSES
+
     causes = {SKIP_REASON_CAUSES[reason]: number for reason, number in plan.ineligible.items()}
     if plan.other_code:
         causes["it failed with another code" if plan.other_code == 1 else "they failed with another code"] = (
@@ -420,7 +462,7 @@ def _print_not_retried(plan: resolve.RetryPlan) -> None:
         print(f"{deliveries} not retried: {cause}.")
 
 
-def status_dict(status: IssueStatus) -> dict[str, Any]:
+def status_dict(status: "IssueStatus") -> dict[str, Any]:
     """Return an issue's status as ``mailer issue status --json`` prints it."""
     counts = status.counts
     return {
@@ -440,7 +482,10 @@ def status_dict(status: IssueStatus) -> dict[str, Any]:
     }
 
 
-def _status_table(status: IssueStatus, now: datetime) -> Table:
+def _status_table(status: "IssueStatus", now: datetime) -> "Table":
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+
     counts = status.counts
     grid = Table.grid(padding=(0, 2))
     grid.add_row("issue", f"{status.issue}  {status.newsletter} {status.number}  [bold]{status.state.value}[/]")
@@ -469,6 +514,11 @@ def status(
     once: Annotated[bool, typer.Option("--once", help="Print the status once and exit.")] = False,
 ) -> None:
     """Show an issue's progress live, until it is sent, paused or cancelled."""
+    from rich.live import Live
+
+    from mailer.domain.labels import SKIP_REASON_LABELS
+    from mailer.services.issues import report
+
     with Container() as app:
         at = datetime.now(UTC)
         now = report.status(app.database, issue, at)
@@ -495,6 +545,8 @@ def status(
 @commands.command("log")
 def log(issue: IssueId) -> None:
     """Show who changed an issue and when."""
+    from mailer.services.issues import report
+
     with Container() as app:
         for at, actor, event, detail in report.events(app.database, issue):
             print(f"{at:%Y-%m-%d %H:%M:%S}  {actor}  {event}  {detail}".rstrip())
@@ -503,6 +555,8 @@ def log(issue: IssueId) -> None:
 @commands.command("audit")
 def audit(issue: IssueId, as_json: JsonOption = False) -> None:
     """Check that an issue's ledger adds up. List wrong rows and exit with status 1 if it does not."""
+    from mailer.services.issues import report
+
     with Container() as app:
         findings = report.audit(app.database, issue)
         status = report.status(app.database, issue, datetime.now(UTC))
@@ -530,6 +584,9 @@ def audit(issue: IssueId, as_json: JsonOption = False) -> None:
 
 def explain(issue: IssueId, address: str, as_json: JsonOption = False) -> None:
     """Explain why a reader got this edition when they did, or why not."""
+    from mailer.domain.subscriber_fields import InvalidValue, read_address
+    from mailer.services.delivery import explain as explain_service
+
     try:
         key = read_address(address)[1]
     except InvalidValue as error:

@@ -6,8 +6,6 @@ import typer
 
 from mailer.bootstrap import Container
 from mailer.cli.console import format_count
-from mailer.domain.newsletter import NewsletterError, read_newsletter
-from mailer.services.newsletters.apply import apply_newsletter
 
 commands = typer.Typer(no_args_is_help=True, help="A newsletter's name, sender, languages, sections and theme.")
 
@@ -15,6 +13,9 @@ commands = typer.Typer(no_args_is_help=True, help="A newsletter's name, sender, 
 @commands.command("apply")
 def apply(file: Path) -> None:
     """Create a newsletter from a TOML file, or update it to match the file."""
+    from mailer.domain.newsletter import NewsletterError, read_newsletter
+    from mailer.services.newsletters.apply import apply_newsletter
+
     try:
         settings = read_newsletter(file.read_text("utf-8"))
     except UnicodeDecodeError:

@@ -1,24 +1,23 @@
-"""The commands ``mailer migrate``, ``web``, ``inbox``, ``run`` and ``settings``."""
+"""The commands ``mailer migrate``, ``web``, ``inbox``, ``run``, ``demo`` and ``settings``."""
 
 import socket
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-import uvicorn
-from fastapi import FastAPI
 
 from mailer.bootstrap import Container
 from mailer.cli.errors import UsageError
 from mailer.cli.supervisor import Supervisor, handle_termination
-from mailer.settings import Settings, read_settings, read_valid_settings
-from mailer.web.app import create_app
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 
 def _serve(
-    web_app: FastAPI,
+    web_app: "FastAPI",
     host: str,
     port: int,
     advice: str,
@@ -30,6 +29,8 @@ def _serve(
     ``ready_message`` is printed with the port in place of ``%d``. ``trusted_proxies`` may set
     X-Forwarded-For. Raises UsageError, with ``advice`` at its end, if the port is not available.
     """
+    import uvicorn
+
     try:
         listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
@@ -57,6 +58,8 @@ def migrate() -> None:
 
 def web() -> None:
     """Serve the web pages."""
+    from mailer.web.app import create_app
+
     with Container(application="mailer web", pool_size=10) as app:
         settings = app.settings
         _serve(
@@ -80,6 +83,7 @@ def inbox(
     """Receive mail and show it in the browser. For demos and development only: delivers nothing."""
     from mailer.devtools.inbox import start_inbox_server
     from mailer.devtools.inbox.web import create_inbox_app
+    from mailer.settings import read_settings
 
     settings = read_settings()
     host = host.strip("[]")
@@ -105,6 +109,20 @@ def run() -> None:
             print("Stopping. Messages in flight are finished first.")
 
 
+def demo(
+    exit_: Annotated[bool, typer.Option("--exit", help="Exit after the report.")] = False,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
+    web_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of the readers' pages; 0 for a free one.")
+    ] = 8025,
+    inbox_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the inbox page; 0 for a free one.")] = 8026,
+) -> None:
+    """Send a sample issue in many languages and show it. Nothing leaves this machine."""
+    from mailer.cli.demo import run_demo
+
+    run_demo(exit_, json_file, web_port, inbox_port)
+
+
 def settings(
     check: Annotated[
         bool, typer.Option("--check", help="Try the settings: database, Redis, keys. Exit status 2 if any is wrong.")
@@ -114,6 +132,8 @@ def settings(
     ] = False,
 ) -> None:
     """Print every MAILER_ variable with its default as a Markdown table, or check the settings."""
+    from mailer.settings import read_valid_settings
+
     if not check:
         print(settings_table())
         return
@@ -128,6 +148,8 @@ def settings(
 
 def settings_table() -> str:
     """Return the table of docs/settings.md."""
+    from mailer.settings import Settings
+
     lines = ["| variable | default | what it does |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():
         default = field.default

@@ -7,20 +7,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mailer.bootstrap import Container
 from mailer.cli.console import format_count
 from mailer.cli.errors import UsageError, describe
-from mailer.domain.dsn import MAX_READ_BYTES
 from mailer.domain.errors import DatabaseDown
-from mailer.domain.subscriber_fields import InvalidValue, read_address
 from mailer.domain.suppressions import SuppressionReason
-from mailer.services.feedback import bounces
-from mailer.services.maintenance import retention
-from mailer.services.subscribers import csv_import, personal_data
-from mailer.services.subscribers.in_flight import wait_for_addresses, wait_for_mail_in_flight
 
 _NO_DATA = "No data is stored about this address."
 
@@ -34,6 +26,11 @@ def import_(
     rejects: Annotated[Path | None, typer.Option(help="File for rejected lines. Default: NAME.rejects.csv.")] = None,
 ) -> None:
     """Import readers from CSV. Safe to repeat: existing readers keep their preferences."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from mailer.services.subscribers import csv_import
+
     bar = Progress(
         TextColumn("{task.fields[lines]:,} lines"),
         BarColumn(),
@@ -69,6 +66,8 @@ def import_(
 
 def normalized_addresses(addresses: list[str]) -> list[str]:
     """Return the normalized form of each address. Raises UsageError for an invalid one."""
+    from mailer.domain.subscriber_fields import InvalidValue, read_address
+
     keys = []
     for address in addresses:
         try:
@@ -84,6 +83,9 @@ def unsubscribe(
     newsletter: Annotated[str, typer.Option(help="The newsletter's slug.")],
 ) -> None:
     """Unsubscribe people who asked by telephone or letter. Also stops queued mail."""
+    from mailer.services.feedback import bounces
+    from mailer.services.subscribers.in_flight import wait_for_addresses
+
     keys = normalized_addresses(addresses)
     with Container() as app:
         hashes = [app.tokens.address_hash(key) for key in keys]
@@ -102,6 +104,8 @@ def _in_flight_sentence(count: int) -> str:
 @commands.command("show")
 def show(address: Annotated[str, typer.Argument(help="The person's address.")]) -> None:
     """Summarise a person's subscriptions, consents and latest issues."""
+    from mailer.services.subscribers import personal_data
+
     (key,) = normalized_addresses([address])
     with Container() as app:
         sentences = personal_data.summarize(personal_data.export(app.database, app.tokens.address_hash(key)))
@@ -114,6 +118,8 @@ def export(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print all stored data about a person, from every table."""
+    from mailer.services.subscribers import personal_data
+
     (key,) = normalized_addresses([address])
     with Container() as app:
         tables = personal_data.export(app.database, app.tokens.address_hash(key))
@@ -136,6 +142,8 @@ def erase(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Erase a person from every table. A keyed hash stays and blocks a later import."""
+    from mailer.services.subscribers import personal_data
+
     (key,) = normalized_addresses([address])
     if not yes:
         typer.confirm("Permanently erase all data about this person?", abort=True)
@@ -152,6 +160,10 @@ def receive(
 
     Meant for a mail server's pipe. Exit status 75 (EX_TEMPFAIL) asks it to try again later.
     """
+    from mailer.domain.dsn import MAX_READ_BYTES
+    from mailer.services.feedback import bounces
+    from mailer.services.subscribers.in_flight import wait_for_mail_in_flight
+
     message = sys.stdin.buffer.read(MAX_READ_BYTES)
     while sys.stdin.buffer.read(1 << 16):
         pass  # the mail server would bounce the mail if the pipe closed early
@@ -168,6 +180,8 @@ def run_retention(
     report: Annotated[bool, typer.Option("--report", help="Only list the last runs.")] = False,
 ) -> None:
     """Delete data past its retention period now. Workers also do this daily."""
+    from mailer.services.maintenance import retention
+
     with Container() as app:
         if not report:
             retention.run(app.database, app.retention_policy, datetime.now(UTC))
@@ -189,6 +203,9 @@ def suppress(
 
     A new sign-up does not lift this; only --lift does.
     """
+    from mailer.services.feedback import bounces
+    from mailer.services.subscribers.in_flight import wait_for_addresses
+
     keys = normalized_addresses(addresses)
     total = format_count(len(keys), "address", "addresses")
     with Container() as app:

@@ -1,9 +1,17 @@
-"""Errors that the store raises and the web pages and command line handle."""
+"""Errors that a person can fix, and errors of the store that pages and commands handle."""
 
 from collections.abc import Sequence
 
 
-class DatabaseDown(RuntimeError):
+class UserError(Exception):
+    """An error that the person who gave the input or the order can fix. The message is a sentence for them."""
+
+
+class ChangeRefused(UserError, ValueError):
+    """A change that this newsletter or issue does not allow. The message tells an author what to do."""
+
+
+class DatabaseDown(UserError, RuntimeError):
     """PostgreSQL cannot be reached."""
 
 
@@ -11,14 +19,14 @@ class QueryTimeout(RuntimeError):
     """A query took longer than what anyone may ask for is given."""
 
 
-class IssueNotFound(LookupError):
+class IssueNotFound(UserError, LookupError):
     """There is no such issue."""
 
     def __init__(self, issue: int) -> None:
         super().__init__(f"There is no issue {issue}.")
 
 
-class NewsletterNotFound(LookupError):
+class NewsletterNotFound(UserError, LookupError):
     """There is no such newsletter."""
 
     def __init__(self, slug: str, known_slugs: Sequence[str]) -> None:

@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-import langcodes
+from mailer.domain.errors import UserError
 
 FallbackChains = Mapping[str, Sequence[str]]
 
 
-class InvalidLanguageTag(ValueError):
+class InvalidLanguageTag(UserError, ValueError):
     """A tag that is not well-formed BCP 47 or does not name a language."""
 
 
@@ -24,6 +24,8 @@ def canonical_tag(tag: str) -> str:
 
     Raises InvalidLanguageTag.
     """
+    import langcodes  # its tables take a tenth of a command's start, and few commands read a tag
+
     try:
         language = langcodes.Language.get(langcodes.standardize_tag(tag.strip().replace("_", "-")))
     except (ValueError, AttributeError):
@@ -36,6 +38,8 @@ def canonical_tag(tag: str) -> str:
 @lru_cache(maxsize=4096)
 def _maximized(tag: str) -> tuple[str, str, str]:
     """Return language, script and region, with likely subtags filled in (CLDR)."""
+    import langcodes
+
     full = langcodes.Language.get(tag).maximize()
     return full.language or "", full.script or "", full.territory or ""
 

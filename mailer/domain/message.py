@@ -18,6 +18,8 @@ from functools import cached_property, lru_cache
 from hashlib import sha256
 from itertools import pairwise
 
+from mailer.domain.errors import UserError
+
 Slot = str
 """``name`` in a header; ``name/text`` or ``name/html`` plus ``+b64`` or ``+qp`` in a body."""
 
@@ -27,7 +29,7 @@ GREETING_BOUNDARY = "greeting"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\u0085\u2028\u2029]")
 
 
-class UnsafeHeader(ValueError):
+class UnsafeHeader(UserError, ValueError):
     """A header value with a line break or another control character (CVE-2024-6923)."""
 
 

@@ -9,16 +9,13 @@ from typing import Annotated, Literal
 from email_validator import EmailNotValidError, validate_email
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from mailer.domain.errors import UserError
 from mailer.domain.languages import InvalidLanguageTag, canonical_tag
 from mailer.domain.localized import ui_languages
 
 
-class NewsletterError(ValueError):
+class NewsletterError(UserError, ValueError):
     """Invalid newsletter settings. The message has one line per problem."""
-
-
-class ChangeRefused(ValueError):
-    """A change that this newsletter or issue does not allow. The message tells an author what to do."""
 
 
 def _language_tag(value: str) -> str:

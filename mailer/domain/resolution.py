@@ -4,6 +4,8 @@ import re
 from collections.abc import Sequence
 from enum import StrEnum
 
+from mailer.domain.errors import UserError
+
 
 class Resolution(StrEnum):
     """How a delivery was resolved."""
@@ -29,7 +31,7 @@ class ResolutionSource(StrEnum):
     """The newsletter's setting for uncertain deliveries."""
 
 
-class InvalidReplyCode(ValueError):
+class InvalidReplyCode(UserError, ValueError):
     """A value that is not the code of a failure."""
 
 

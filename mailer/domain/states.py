@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from enum import StrEnum
 
+from mailer.domain.errors import UserError
+
 
 class IssueState(StrEnum):
     draft = "draft"
@@ -151,7 +153,7 @@ class IssueAction(StrEnum):
     cancel = "cancel"
 
 
-class InvalidIssueState(ValueError):
+class InvalidIssueState(UserError, ValueError):
     """The issue is not in a state that allows this. ``remedies`` are the actions to take first, in order."""
 
     def __init__(self, message: str, issue: int, remedies: Sequence[IssueAction] = ()) -> None:

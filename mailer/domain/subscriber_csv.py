@@ -16,6 +16,7 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from mailer.domain.editions import ALL_SECTIONS
+from mailer.domain.errors import UserError
 from mailer.domain.preferences import Preferences
 from mailer.domain.subscriber_fields import (
     MAX_LOCAL_PART_OCTETS,
@@ -50,7 +51,7 @@ _CACHE_LIMIT = 1 << 16
 _EARLIEST_CONSENT = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class ImportRefused(ValueError):
+class ImportRefused(UserError, ValueError):
     """A file that cannot be imported. The message is one sentence."""
 
 

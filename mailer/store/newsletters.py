@@ -6,9 +6,8 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from mailer.domain.errors import NewsletterNotFound
+from mailer.domain.errors import ChangeRefused, NewsletterNotFound
 from mailer.domain.localized import localize, ui_language, ui_languages
-from mailer.domain.newsletter import ChangeRefused
 from mailer.domain.page_frame import PageFrame
 from mailer.domain.text_overrides import overrides_for
 from mailer.models import Newsletter, Section

@@ -16,8 +16,9 @@ from cryptography.hazmat.primitives.serialization import (
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mailer.adapters.dkim import InvalidKey, Key, KeyKind, Signer, new_private_key
+from mailer.adapters.dkim import InvalidKey, Key, Signer, new_private_key
 from mailer.domain import headers
+from mailer.domain.dkim import KeyKind
 from mailer.domain.headers import SenderIdentity, edition_headers
 from mailer.domain.message import ENCODERS, Slot, compile_message, mailbox, marker
 

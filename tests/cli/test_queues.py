@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from mailer.adapters.embedded import Valkey
 from mailer.cli import commands
-from mailer.cli.queues import render
+from mailer.cli.queue_tables import render
 from mailer.domain.metrics import QUEUES, WorkerHeartbeat
 from mailer.domain.states import IssueState
 from mailer.domain.throttling import EndpointState

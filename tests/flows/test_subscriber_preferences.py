@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import text
 
-from mailer.adapters.dkim import Key, KeyKind, Signer, new_private_key
+from mailer.adapters.dkim import Key, Signer, new_private_key
 from mailer.bootstrap import Container
 from mailer.devtools.inbox import InboxServer
+from mailer.domain.dkim import KeyKind
 from mailer.services.issues import report
 from tests.support.sending import send_due_batches
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mailer.domain.content import Dateline
+from mailer.domain.errors import UserError
 
 
-class DocumentError(ValueError):
+class DocumentError(UserError, ValueError):
     """A document that cannot be read. The message is one sentence for the person who uploaded it."""
 
 

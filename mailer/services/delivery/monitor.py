@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
+from mailer.domain.errors import UserError
 from mailer.domain.metrics import QUEUES, WorkerHeartbeat
 from mailer.domain.outcomes import Outcome
 from mailer.domain.ports import Metrics
@@ -27,7 +28,7 @@ STALLED_AFTER = timedelta(minutes=1)
 """Without a finished delivery, while some are due, before an issue counts as stalled."""
 
 
-class EndpointNotFound(LookupError):
+class EndpointNotFound(UserError, LookupError):
     """There is no such relay, provider or domain."""
 
 

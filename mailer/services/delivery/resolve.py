@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from mailer.domain.errors import UserError
 from mailer.domain.resolution import Resolution, ResolutionSource, reply_pattern
 from mailer.domain.states import DeliveryState, InvalidIssueState, IssueEventKind, IssueState, SkipReason
 from mailer.models import Issue
@@ -21,7 +22,7 @@ from mailer.store.resolution import FailedDeliveries, ResolvedBy
 __all__ = ["DeliveryListItem"]
 
 
-class DeliveryNotFound(LookupError):
+class DeliveryNotFound(UserError, LookupError):
     """There is no such uncertain delivery."""
 
 

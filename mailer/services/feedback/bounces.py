@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from mailer.domain.consents import ConsentChannel
 from mailer.domain.dsn import DeliveryStatus, is_automatic_reply, parse_dsn
+from mailer.domain.errors import UserError
 from mailer.domain.feedback import FeedbackKind
 from mailer.domain.outcomes import Outcome
 from mailer.domain.ports import MailUrls
@@ -111,7 +112,7 @@ def receive(
         return f"{done}; an uncertain delivery is settled" if settled else done
 
 
-class UnrecognizedMailNotFound(LookupError):
+class UnrecognizedMailNotFound(UserError, LookupError):
     """There is no such mail."""
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from mailer.domain.composition import IssueSource, StorySource
 from mailer.domain.editions import language_shown, missing_languages
+from mailer.domain.errors import UserError
 from mailer.domain.states import (
     EDITABLE_STATES,
     InvalidIssueState,
@@ -25,7 +26,7 @@ class ApprovalFinding:
     message: str
 
 
-class NotApproved(ValueError):
+class NotApproved(UserError, ValueError):
     """The issue cannot be approved. The message lists the reasons."""
 
 

@@ -8,6 +8,7 @@ from functools import cache
 from mailer.domain.composition import IssueSource
 from mailer.domain.content import EditionContent, EditionUrls
 from mailer.domain.editions import ALL_SECTIONS
+from mailer.domain.errors import UserError
 from mailer.domain.headers import HeaderPiece, SenderIdentity, edition_headers
 from mailer.domain.message import GREETING_BOUNDARY, CompiledMessage, compile_message, marker
 from mailer.domain.ports import MailUrls, Rendered, RenderedLanguage, Renderer
@@ -22,7 +23,7 @@ SLOTS = ("unsubscribe", "preferences", "name", "address", GREETING_BOUNDARY)
 Headers = Sequence[tuple[str, Sequence[HeaderPiece]]]
 
 
-class EditionNotFound(LookupError):
+class EditionNotFound(UserError, LookupError):
     """The issue has no such edition, language or section."""
 
 

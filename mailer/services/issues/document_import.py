@@ -8,8 +8,8 @@ from datetime import date
 from typing import Any
 
 from mailer.domain.document import ParsedDocument, ParsedSection, ParsedStory
+from mailer.domain.errors import ChangeRefused
 from mailer.domain.languages import canonical_tag, match_language
-from mailer.domain.newsletter import ChangeRefused
 from mailer.domain.ports import PictureLoader, PreparedPicture
 from mailer.domain.states import EDITABLE_STATES, InvalidIssueState, IssueAction, IssueEventKind, IssueState
 from mailer.domain.story_matching import StoryFingerprint, match_stories

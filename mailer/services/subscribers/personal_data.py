@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from mailer.domain.consents import ConsentChannel
+from mailer.domain.errors import UserError
 from mailer.domain.labels import (
     FREQUENCY_LABELS,
     SKIP_REASON_LABELS,
@@ -24,7 +25,7 @@ PersonalData = Mapping[PersonalDataTable, Sequence[Mapping[str, Any]]]
 """Table → rows → column → value."""
 
 
-class MailInTransit(RuntimeError):
+class MailInTransit(UserError, RuntimeError):
     """An email to this person is being sent right now. Please try again in a minute."""
 
 

@@ -16,9 +16,9 @@ from sqlalchemy import func, select, text
 
 from mailer.bootstrap import Container
 from mailer.domain.document import DocumentError, parse
-from mailer.domain.errors import NewsletterNotFound
+from mailer.domain.errors import ChangeRefused, NewsletterNotFound
 from mailer.domain.languages import InvalidLanguageTag
-from mailer.domain.newsletter import ChangeRefused, read_newsletter
+from mailer.domain.newsletter import read_newsletter
 from mailer.domain.states import InvalidIssueState, IssueAction, IssueState
 from mailer.models import (
     Contact,

@@ -13,9 +13,10 @@ from fastapi.testclient import TestClient
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from sqlalchemy import text
 
-from mailer.adapters.dkim import Key, KeyKind, Signer, new_private_key
+from mailer.adapters.dkim import Key, Signer, new_private_key
 from mailer.bootstrap import Container
 from mailer.devtools.inbox import InboxServer
+from mailer.domain.dkim import KeyKind
 from mailer.domain.newsletter import read_newsletter
 from mailer.models import Base
 from mailer.services.delivery import dispatch, expand
