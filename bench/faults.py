@@ -610,6 +610,7 @@ def prepare_scenario(
             state_dir=folder,
             secret_key="f" * 32,
             smtp_port=relay.port,
+            smtp_connections=4,  # with more, the issue would be over before the faults are
             web_port=0,
             batch_size=batch_size,
             lease_seconds=LEASE_SECONDS,

@@ -92,7 +92,7 @@ def _send_heartbeats(worker_name: str, queues: list[str]) -> None:
             heartbeat = WorkerHeartbeat(worker_name, queues, _active_tasks, started_at, dict(_last_consumed))
         pool = container().used_smtp_pool
         if loop_is_running(time.monotonic()) and not (pool and pool.stuck):
-            problems = pool.problems() if pool else ()
+            problems = pool.problems() if pool else []
             container().metrics.send_heartbeat(replace(heartbeat, problems=problems))
         if _stopping.wait(HEARTBEAT_SECONDS):
             container().metrics.deregister(worker_name)

@@ -1,7 +1,7 @@
 """Recent outcomes by relay and provider, and heartbeats of workers."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 QUEUES = ("scheduler", "expand", "compose", "send", "retry", "transactional")
@@ -29,5 +29,5 @@ class WorkerHeartbeat:
     """Seconds since the epoch."""
     last_consumed: Mapping[str, float]
     """When it last took a task from each queue, in seconds since the epoch."""
-    problems: Sequence[str] = ()
+    problems: Sequence[str] = field(default_factory=list)
     """What keeps its messages from having a result, each with the relay's host and port."""
