@@ -3,7 +3,6 @@
 import re
 import tomllib
 from datetime import time
-from enum import StrEnum
 from typing import Annotated, Literal
 
 from email_validator import EmailNotValidError, validate_email
@@ -12,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from mailer.domain.errors import UserError
 from mailer.domain.languages import InvalidLanguageTag, canonical_tag
 from mailer.domain.localized import ui_languages
+from mailer.domain.states import TrackingMode
 
 
 class NewsletterError(UserError, ValueError):
@@ -54,24 +54,6 @@ EmailAddress = Annotated[str, AfterValidator(_email_address)]
 SingleLine = Annotated[str, AfterValidator(_single_line)]
 Colour = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
 OptionalUrl = Annotated[str, Field(pattern=r"^(https?://[^\s<>\"]+)?$")]
-
-
-class TrackingMode(StrEnum):
-    """What is recorded about opened emails and followed links."""
-
-    none = "none"
-    aggregate = "aggregate"
-    """Counts per link and edition, without persons."""
-    individual = "individual"
-    """Also per person, for those who gave their consent."""
-
-
-class UncertainPolicy(StrEnum):
-    """How to handle an uncertain delivery."""
-
-    keep = "keep"
-    """A person resolves it."""
-    resend = "resend"
 
 
 class _Strict(BaseModel):

@@ -31,6 +31,24 @@ class MissingTranslationPolicy(StrEnum):
     block = "block"
 
 
+class TrackingMode(StrEnum):
+    """What is recorded about opened emails and followed links."""
+
+    none = "none"
+    aggregate = "aggregate"
+    """Counts per link and edition, without persons."""
+    individual = "individual"
+    """Also per person, for those who gave their consent."""
+
+
+class UncertainPolicy(StrEnum):
+    """How to handle an uncertain delivery."""
+
+    keep = "keep"
+    """A person resolves it."""
+    resend = "resend"
+
+
 class SubscriptionState(StrEnum):
     pending = "pending"
     """Requested, not yet confirmed."""

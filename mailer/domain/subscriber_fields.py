@@ -6,8 +6,6 @@ from datetime import UTC, datetime
 from functools import cache, lru_cache
 from zoneinfo import available_timezones
 
-from email_validator import EmailNotValidError, validate_email
-
 from mailer.domain.languages import InvalidLanguageTag, canonical_tag
 
 MAX_TEXT_CHARS = 200
@@ -36,6 +34,8 @@ is_plain_local_part = re.compile(r"(?=.{1,64}$)[A-Za-z0-9_+-]+(?:\.[A-Za-z0-9_+-
 @lru_cache(maxsize=1 << 16)
 def read_domain(written: str) -> tuple[str, str]:
     """Return a domain in Unicode and in ASCII (IDNA). Raises EmailNotValidError."""
+    from email_validator import validate_email  # slow to import, and few commands need it
+
     result = validate_email(f"a@{written}", check_deliverability=False, test_environment=True)
     return result.domain, result.ascii_domain
 
@@ -48,6 +48,8 @@ def read_address(written: str) -> tuple[str, str]:
     """
     if problem := _impossible(written):
         raise InvalidValue(f"the address {quoted(written)} cannot be right: {problem}")
+    from email_validator import EmailNotValidError, validate_email
+
     try:
         local, _, domain = written.rpartition("@")
         if is_plain_local_part(local):

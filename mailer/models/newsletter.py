@@ -7,7 +7,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, SmallInteger, UniqueConstrai
 from sqlalchemy.orm import Mapped, mapped_column
 
 from mailer.domain.email_addresses import domain_of
-from mailer.domain.newsletter import TrackingMode, UncertainPolicy
+from mailer.domain.states import TrackingMode, UncertainPolicy
 from mailer.models.base import Base, enum_of
 
 

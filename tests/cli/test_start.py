@@ -11,7 +11,7 @@ from tests.conftest import SECRET
 
 _WEB = {"fastapi", "starlette", "uvicorn"}
 _RENDERING = {"babel", "jinja2", "mjml", "nh3", "PIL"}
-_OTHERS = {"alembic", "aiosmtpd", "celery", "dns", "langcodes", "redis", "uvloop"}
+_OTHERS = {"alembic", "aiosmtpd", "celery", "dns", "email_validator", "langcodes", "redis", "uvloop"}
 _DATABASE = {"cryptography", "psycopg", "pydantic_settings", "sqlalchemy"}
 
 

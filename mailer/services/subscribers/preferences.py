@@ -12,7 +12,6 @@ from mailer.domain.consents import UNDOABLE_BY_MAIL_LINK, ConsentChannel, Consen
 from mailer.domain.email_addresses import masked
 from mailer.domain.languages import choose_language, match_language
 from mailer.domain.localized import LocalizedText, localize
-from mailer.domain.newsletter import TrackingMode
 from mailer.domain.page_frame import PageFrame
 from mailer.domain.preferences import (
     NotOffered,
@@ -22,7 +21,7 @@ from mailer.domain.preferences import (
     snapshot,
     with_unlisted_languages,
 )
-from mailer.domain.states import SubscriptionState
+from mailer.domain.states import SubscriptionState, TrackingMode
 from mailer.domain.subscription_ref import (
     MAGIC_LINK_LIFETIME,
     UNDO_WINDOW,
