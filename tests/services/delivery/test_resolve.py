@@ -216,11 +216,12 @@ def test_delivery_in_a_claimed_batch_is_resolved(app: Container, uncertain: int,
 
 RETURNED = {
     "a bounce that is no reader's fault": (
-        notice(status="5.2.2", said="smtp; 552 5.2.2 full"),
+        notice(status="5.2.2", said="smtp; 552 5.2.2 full", recipient="reader2@example.org"),
         "failed",
         False,
     ),
     "a bounce of a bad address": (notice(recipient="reader2@example.org"), "failed", True),
+    "a bounce behind a forward": (notice(recipient="b@elsewhere.example"), "sent", False),
     "a delay": (notice(action="delayed", status="4.4.1"), "sent", False),
     "a confirmation": (notice(action="delivered", status="2.0.0"), "sent", False),
     "an answer from a machine": (words("Out of office", Auto_Submitted="auto-replied"), "sent", False),

@@ -124,7 +124,7 @@ def test_notes_do_not_prevent_approval(
     [
         (
             "UPDATE story_translation SET body = repeat('word ', 5000) WHERE headline LIKE 'The ferry%'",
-            "en: “The ferry at Port Selin goes electric”: A text is too long for an email.",
+            "en: “The ferry at Port Selin goes electric”: A text has too many characters or square brackets for",
         ),
         (
             "UPDATE story_translation SET body = repeat('> ', 60) || 'deep' WHERE headline LIKE 'The ferry%'",
@@ -136,7 +136,7 @@ def test_notes_do_not_prevent_approval(
         ),
         (
             "UPDATE issue_translation SET intro = repeat('word ', 5000) WHERE language = 'fr'",
-            "fr: the introduction: A text is too long for an email.",
+            "fr: the introduction: A text has too many characters or square brackets for an email.",
         ),
         (
             "UPDATE issue_translation SET subject = 'a' || chr(7) WHERE language = 'fr'",

@@ -263,7 +263,7 @@ def test_a_sender_that_is_refused_pauses_the_issue_and_fails_nobody(
 
 def test_a_relay_that_asks_for_less_gets_less(app: Container, sink: SinkServer, ready: Ready) -> None:
     ready(example_org=40)
-    sink.behaviour.faults = [Fault("rcpt", "421 4.7.0 too much, closing", 1.0)]
+    sink.behaviour.faults = [Fault("rcpt", "421 4.7.0 too much, closing", 0.6)]
     one_round(app)
     slowed = held(app, ThrottleScope.relay, "relay")
     assert slowed is not None
