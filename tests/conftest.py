@@ -37,7 +37,7 @@ from tests.support.snapshots import Snapshot, non_empty_tables, restore, take_sn
 
 # Few examples during development, many in .ci/run. No deadline, because the duration depends on the machine's load.
 hypothesis.settings.register_profile("quick", deadline=None, max_examples=60)
-hypothesis.settings.register_profile("thorough", deadline=None, max_examples=1000)
+hypothesis.settings.register_profile("thorough", deadline=None, max_examples=300)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 SECRET = "k" * 32
