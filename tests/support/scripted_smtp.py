@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -41,6 +41,16 @@ class RecordingObserver:
     def outcomes(self) -> dict[Hashable, str]:
         assert not self._contradictions
         return {key: str(result.outcome) for key, result in self.results.items()}
+
+    def assert_true_to(self, accepted: Sequence[int], count: int) -> None:
+        """Check that each of ``count`` messages has a result that agrees with what the relay accepted."""
+        assert set(self.results) == set(range(count))
+        assert len(set(accepted)) == len(accepted), "a message was accepted twice"
+        for key, outcome in self.outcomes().items():
+            if outcome == "accepted":
+                assert key in accepted
+            elif outcome != "unknown":
+                assert key not in accepted
 
 
 class Peer:

@@ -97,7 +97,7 @@ def test_connection_is_replaced_after_its_message_limit(run: Run, pipelining: bo
     assert seen == [4, 4, 2]
 
 
-@pytest.mark.parametrize("ending", ["close", "reset", "421"])
+@pytest.mark.parametrize("ending", ["close", "reset", "421", "doubled reply"])
 def test_a_connection_that_died_while_idle_fails_nothing(run: Run, ending: str) -> None:
     async def dies(peer: Peer) -> None:
         await peer.greet("PIPELINING")
@@ -105,6 +105,9 @@ def test_a_connection_that_died_while_idle_fails_nothing(run: Run, ending: str) 
         await asyncio.sleep(0.02)
         if ending == "421":
             peer.reply("421 4.4.2 idle for too long")
+        elif ending == "doubled reply":
+            peer.reply("250 taken")
+            await peer.read_to_end()
         elif ending == "reset":
             peer.reset()
 

@@ -1,6 +1,6 @@
 """Inbound bounces: only the token identifies the subscriber."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from typing import Any
@@ -146,43 +146,33 @@ def test_a_forged_bounce_changes_nothing(app: Container, sent: dict[str, str]) -
     assert set(states(app).values()) == {"active"}
 
 
-def test_a_note_that_bounces(app: Container, sent: dict[str, str], inbox: InboxServer) -> None:
+def send_magic_link_to_ada(app: Container, inbox: InboxServer) -> str:
+    """Send her a magic link, and return the return path of its email."""
     with app.database.transaction() as session:
-        row = session.execute(text("SELECT id FROM subscriber WHERE address = :a"), {"a": ADA}).scalar_one()
-    preferences.send_magic_link(
-        app.database,
-        SubscriptionRef(row, newsletter=1),
-        NOW,
-        hash_mailbox=app.mailbox_hash,
-        requester=app.requester(""),
-    )
+        subscriber = session.execute(text("SELECT id FROM subscriber WHERE address = :a"), {"a": ADA}).scalar_one()
+    ref = SubscriptionRef(subscriber, newsletter=1)
+    preferences.send_magic_link(app.database, ref, NOW, hash_mailbox=app.mailbox_hash, requester=app.requester(""))
     assert send_transactional(app) == 1
-    note = inbox.messages()[-1]
-    assert note.envelope_sender != sent["bounce"]
-    assert receive(app, note.envelope_sender, notice()) == "bounce of a note, suppressed"
+    return inbox.messages()[-1].envelope_sender
+
+
+def test_a_note_that_bounces(app: Container, sent: dict[str, str], inbox: InboxServer) -> None:
+    return_path = send_magic_link_to_ada(app, inbox)
+    assert return_path != sent["bounce"]
+    assert receive(app, return_path, notice()) == "bounce of a note, suppressed"
     assert len(suppressed(app)) == 1
 
 
 def test_who_moved_is_not_suppressed_for_what_comes_back_from_the_old_address(
     app: Container, sent: dict[str, str], inbox: InboxServer
 ) -> None:
-    with app.database.transaction() as session:
-        row = session.scalar(text("SELECT id FROM subscriber WHERE address = :a"), {"a": ADA}) or 0
-    preferences.send_magic_link(
-        app.database,
-        SubscriptionRef(row, newsletter=1),
-        NOW,
-        hash_mailbox=app.mailbox_hash,
-        requester=app.requester(""),
-    )
-    send_transactional(app)
-    note = inbox.messages()[-1].envelope_sender
+    return_path = send_magic_link_to_ada(app, inbox)
     with app.database.transaction() as session:
         session.execute(
-            text("UPDATE subscriber SET address_changed_at = clock_timestamp() WHERE id = :id"), {"id": row}
+            text("UPDATE subscriber SET address_changed_at = clock_timestamp() WHERE address = :a"), {"a": ADA}
         )
     assert receive(app, sent["bounce"], notice()) == "bounce"
-    assert receive(app, note, notice()) == "bounce of a note"
+    assert receive(app, return_path, notice()) == "bounce of a note"
     assert suppressed(app) == []
 
 
@@ -207,19 +197,10 @@ def test_a_bounce_may_be_quicker_than_the_record(app: Container, sent: dict[str,
 
 
 def test_a_note_that_bounces_late(app: Container, sent: dict[str, str], inbox: InboxServer) -> None:
-    with app.database.transaction() as session:
-        row = session.scalar(text("SELECT id FROM subscriber WHERE address = :a"), {"a": ADA}) or 0
-    preferences.send_magic_link(
-        app.database,
-        SubscriptionRef(row, newsletter=1),
-        NOW,
-        hash_mailbox=app.mailbox_hash,
-        requester=app.requester(""),
-    )
-    send_transactional(app)
+    return_path = send_magic_link_to_ada(app, inbox)
     with app.database.transaction() as session:
         session.execute(text("UPDATE transactional_email SET created_at = created_at - interval '15 days'"))
-    assert receive(app, inbox.messages()[-1].envelope_sender, notice()) == "bounce of a note"
+    assert receive(app, return_path, notice()) == "bounce of a note"
     assert suppressed(app) == []
 
 
@@ -262,6 +243,20 @@ def test_notice_in_words_suppresses_only_the_address_it_names(app: Container, se
     with app.database.transaction() as session:
         session.execute(text("DELETE FROM feedback"))
     assert receive(app, sent["bounce"], said.format(ADA).encode()) == "bounce, suppressed"
+
+
+def test_unsubscribe_request_waits_for_mail_in_flight(app: Container, sent: dict[str, str]) -> None:
+    waited: list[tuple[list[int], int]] = []
+
+    def wait(newsletters: Collection[int], subscriber: int) -> None:
+        assert states(app)[ADA] == "unsubscribed", "committed before"
+        waited.append((list(newsletters), subscriber))
+
+    request = words("unsubscribe")
+    assert bounces.receive(app.database, app.urls, sent["unsubscribe"], request, NOW, wait) == "unsubscribed"
+    with app.database.transaction() as session:
+        ada = session.scalar(text("SELECT id FROM subscriber WHERE address = :a"), {"a": ADA})
+    assert waited == [([1], ada)]
 
 
 def test_unsubscribe_request_is_not_parsed(app: Container, sent: dict[str, str]) -> None:
