@@ -113,6 +113,12 @@ class DkimKeySettings(BaseModel):
         return value
 
 
+ConnectionCount = Annotated[int, Field(ge=1, le=200)]
+WindowSize = Annotated[int, Field(ge=1, le=100)]
+MessageCount = Annotated[int, Field(ge=1)]
+IdleSeconds = Annotated[float, Field(ge=0, le=3600)]
+
+
 class WarmUpSettings(BaseModel):
     """Warm-up for a new sending IP: ``first_day_limit`` messages, then ``daily_factor`` times more each day."""
 
@@ -135,13 +141,13 @@ class RelaySettings(BaseModel):
     username: str = ""
     password: SecretStr = SecretStr("")
     password_in_clear_text: bool = False
-    connections: int = Field(32, ge=1, le=200)
-    window: int = Field(1, ge=1, le=100)
+    connections: ConnectionCount = 32
+    window: WindowSize = 1
     weight: float = Field(1, ge=0)
     rate: Rate = 0
     warm_up: WarmUpSettings | None = None
-    messages_per_connection: int = Field(10_000, ge=1)
-    idle_seconds: float = Field(30, ge=0, le=3600)
+    messages_per_connection: MessageCount = 10_000
+    idle_seconds: IdleSeconds = 30
     pipelining: bool = True
     timeouts: dict[TimeoutName, TimeoutSeconds] = {}
 
@@ -219,16 +225,12 @@ class Settings(BaseSettings):
     smtp_password_in_clear_text: bool = Field(
         False, description="Whether a login without TLS is allowed at a relay that is not on this host."
     )
-    smtp_connections: int = Field(
+    smtp_connections: ConnectionCount = Field(
         32,
-        ge=1,
-        le=200,
         description="The most connections per worker process: as many are open as bring more throughput.",
     )
-    smtp_window: int = Field(
+    smtp_window: WindowSize = Field(
         1,
-        ge=1,
-        le=100,
         description="Messages in flight on a connection where the relay offers PIPELINING and CHUNKING. "
         "As many may become uncertain when it is lost.",
     )
@@ -237,11 +239,11 @@ class Settings(BaseSettings):
         description="Name given in EHLO. Empty: the host's own name if it has a dot, or else the host of "
         "`MAILER_PUBLIC_URL`.",
     )
-    smtp_messages_per_connection: int = Field(
-        10_000, ge=1, description="Messages after which a connection is replaced by another."
+    smtp_messages_per_connection: MessageCount = Field(
+        10_000, description="Messages after which a connection is replaced by another."
     )
-    smtp_idle_seconds: float = Field(
-        30, ge=0, le=3600, description="Seconds without a message after which a connection is closed."
+    smtp_idle_seconds: IdleSeconds = Field(
+        30, description="Seconds without a message after which a connection is closed."
     )
     smtp_pipelining: bool = Field(
         True, description="Whether to write several commands at once where the relay offers PIPELINING."

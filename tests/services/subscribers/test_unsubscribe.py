@@ -8,8 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from typer.testing import CliRunner
 
 from mailer.bootstrap import Container
+from mailer.cli import commands
 from mailer.domain.consents import ConsentChannel
 from mailer.domain.states import DeliveryState
 from mailer.domain.subscription_ref import LinkKind, SubscriptionRef
@@ -149,6 +151,24 @@ def test_nobody_waits_long_for_a_dead_worker(app: Container, claim: Claim) -> No
         ledger.record(session, claim, [DeliveryUpdate(1, DeliveryState.sent, "250 Ok")], claim.epoch, now)
     assert in_flight.wait_for_addresses(app.database, [ann]) == 0
     assert not unsubscribe.is_mail_in_flight(app.database, 1)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["suppress"], ["subscribers", "unsubscribe", "--newsletter", "lumen-basin"]],
+    ids=["suppress", "unsubscribe"],
+)
+def test_commands_wait_for_mail_in_flight(
+    app: Container, claim: Claim, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    with app.database.transaction() as session:
+        assert len(ledger.reserve(session, claim, 1, 10)[0]) == 1
+    for name, value in app.settings.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("MAILER_DATABASE_URL", app.database_url)
+    done = CliRunner().invoke(commands, [*arguments, "ann@example.org"])
+    assert done.exit_code == 0, done.output
+    assert "Mail to 1 address is just being delivered and may still arrive." in done.output
 
 
 def test_resubscribing_before_the_delivery_is_due(
