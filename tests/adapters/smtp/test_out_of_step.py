@@ -131,10 +131,11 @@ def test_the_time_out_of_a_reply_is_not_prolonged_by_parts_of_it(run: Run) -> No
 
 # Any replies at all.
 
+REFUSALS = ("451 4.3.0 no", "550 5.1.1 no")
 perturbations = st.sampled_from(
     ["as it should"] * 14
     + ["twice", "twice, later", "never", "early", "noise", "half a line", "half, then stall", "split", "close", "reset"]
-    + ["100 what", "250 2.0.0 ok", "300 what", "354 go", "451 4.3.0 no", "550 5.1.1 no", "999 what"]
+    + ["100 what", "250 2.0.0 ok", "300 what", "354 go", *REFUSALS, "999 what"]
 )
 
 
@@ -142,7 +143,9 @@ class OutOfStep:
     """A relay that knows what it accepted, and perturbs its replies. ``accepted`` has a key for each acceptance.
 
     Replies to commands that arrived together are written together. The reply to a final dot is perturbed only if it
-    is positive, and no other reply code takes its place: nobody could tell that from a truthful relay.
+    is positive, and no other reply code takes its place: nobody could tell that from a truthful relay. For the same
+    reason a relay that is sent bodies with BDAT, before its replies to MAIL and RCPT are read, refuses in earnest
+    where its reply is a refusal.
     """
 
     def __init__(self, script: list[str], offers: tuple[str, ...]) -> None:
@@ -211,13 +214,16 @@ class OutOfStep:
             action = next(self._script)
             if reply.endswith("taken") and action[:1].isdigit():
                 action = "as it should"
+            if "CHUNKING" in self._offers and action in REFUSALS:
+                recipient = False
+                sender = sender and verb != "MAIL"
             if action in ("close", "reset", "half a line", "half, then stall", "twice, later"):
                 peer.send(replies.encode())
                 replies = ""
             replies += (await self._perturbed(peer, reply, action)).decode()
 
     def _takes(self) -> bool:
-        return next(self._script) not in ("451 4.3.0 no", "550 5.1.1 no")
+        return next(self._script) not in REFUSALS
 
     async def _perturbed(self, peer: Peer, reply: str, action: str) -> bytes:
         """Return what to write in place of a reply. Raises EOFError to close the connection."""
@@ -267,6 +273,13 @@ async def play(script: list[str], offers: tuple[str, ...], connections: int, win
 @settings(max_examples=min(150, settings().max_examples), suppress_health_check=[HealthCheck.too_slow])
 @example(["as it should"] * 5 + ["twice"], ("PIPELINING",), 1, 1, uvloop.new_event_loop)
 @example(["as it should"] * 4 + ["250 2.0.0 ok"], ("PIPELINING",), 1, 1, uvloop.new_event_loop)
+@example(
+    ["as it should", REFUSALS[0], "as it should", "never", "as it should", "never"],
+    ("PIPELINING", "CHUNKING"),
+    1,
+    4,
+    uvloop.new_event_loop,
+)
 @given(
     st.lists(perturbations, max_size=60),
     st.sampled_from([("PIPELINING",), ("PIPELINING", "CHUNKING"), ()]),
