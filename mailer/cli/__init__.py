@@ -5,21 +5,24 @@ from typing import NoReturn
 
 import typer
 
-from mailer.cli import deliveries, dkim, issues, newsletters, queues, servers, subscribers
+from mailer.cli import deliveries, dkim, issue_sending, issue_writing, newsletters, queues, servers, subscribers
 from mailer.cli.errors import database_advice, describe, is_expected
 
+_issue_commands = typer.Typer(no_args_is_help=True, help="Import, check, approve, send and follow an issue.")
+_issue_commands.add_typer(issue_writing.commands)
+_issue_commands.add_typer(issue_sending.commands)
 commands = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Newsletters in many languages: each reader gets one email with exactly the sections they follow.",
 )
 commands.add_typer(newsletters.commands, name="newsletter")
-commands.add_typer(issues.commands, name="issue")
+commands.add_typer(_issue_commands, name="issue")
 commands.add_typer(subscribers.commands, name="subscribers")
 commands.add_typer(queues.commands, name="queues")
 commands.add_typer(deliveries.commands, name="deliveries")
 commands.add_typer(dkim.commands, name="dkim")
-commands.command("explain")(issues.explain)
+commands.command("explain")(issue_sending.explain)
 commands.command("suppress")(subscribers.suppress)
 commands.command("receive")(subscribers.receive)
 commands.command("retention")(subscribers.run_retention)

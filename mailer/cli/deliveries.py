@@ -10,7 +10,7 @@ import typer
 from mailer.bootstrap import Container
 from mailer.cli.console import format_count, make_console
 from mailer.cli.errors import UsageError
-from mailer.cli.issues import Actor, IssueId, JsonOption, current_user
+from mailer.cli.options import Actor, IssueId, JsonOption, current_user
 from mailer.cli.subscribers import normalized_addresses
 from mailer.domain.resolution import Resolution
 from mailer.domain.states import DeliveryState

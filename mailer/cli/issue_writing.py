@@ -1,0 +1,234 @@
+"""The commands of ``mailer issue`` that write an issue, up to its approval."""
+
+import json
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mailer.bootstrap import Container
+from mailer.cli.console import format_count
+from mailer.cli.errors import UsageError
+from mailer.cli.options import Actor, IssueId, JsonOption, current_user
+from mailer.domain.states import IssueState, MissingTranslationPolicy, SkipReason
+
+if TYPE_CHECKING:
+    from mailer.domain.composition import IssueSource
+    from mailer.domain.document import ParsedDocument
+    from mailer.services.issues.approve import ApprovalFinding
+
+commands = typer.Typer()
+
+
+def _read_document(file: Path, language: str) -> "ParsedDocument":
+    from mailer.domain.document import MAX_DOCUMENT_BYTES, decode, parse
+
+    with file.open("rb") as stream:
+        return parse(decode(stream.read(MAX_DOCUMENT_BYTES + 1), file.stat().st_size), language)
+
+
+@commands.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="The newsletter as a Markdown document.")],
+    newsletter: Annotated[str, typer.Option(help="The newsletter's slug.")] = "",
+    language: Annotated[str, typer.Option(help="The document's language tag, such as en or sr-Latn.")] = "",
+    number: Annotated[str, typer.Option(help="The issue's number, if the document's front matter has none.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show how the document is read.")] = False,
+    as_json: JsonOption = False,
+    actor: Actor = "",
+) -> None:
+    """Import a document as a new issue, another language of one, or a correction."""
+    from mailer.domain.languages import canonical_tag
+    from mailer.services.issues import document_import
+
+    tag = canonical_tag(language) if language else ""
+    document = _read_document(file, tag or "en")
+    tag = tag or canonical_tag(document.front_matter.get("language", "en"))
+    if document.front_matter.get("language") and canonical_tag(document.front_matter["language"]) != tag:
+        raise UsageError(
+            f"{file.name} is in {document.front_matter['language']} by its front matter, but --language is {tag}."
+        )
+    if dry_run:
+        _print_document(document, as_json)
+        return
+    if not newsletter:
+        raise UsageError("Give the newsletter with --newsletter SLUG, or use --dry-run.")
+    with Container() as app:
+        result = document_import.import_document(
+            app.database,
+            document,
+            newsletter,
+            tag,
+            number=number or file.stem.removesuffix(f".{tag}"),
+            today=datetime.now(UTC).date(),
+            picture_loader=app.picture_loader(file.parent),
+            actor=actor or current_user(),
+        )
+    if as_json:
+        warnings = [{"line": warning.line, "why": warning.message} for warning in document.warnings]
+        fields = {name: getattr(result, name) for name in result.__slots__}
+        print(json.dumps(fields | {"unsure": warnings}, ensure_ascii=False, indent=2))
+        return
+    change = "new" if result.new_issue else ("changed" if result.changed else "unchanged")
+    counts = _content_counts(result.sections, result.stories, result.contacts)
+    print(f"Issue {result.issue} ({result.number}) in {result.language}: {change}. {counts}.")
+    for title in result.new_sections:
+        print(f"  new section: {title}")
+    for headline in result.matched_by_position:
+        print(f"  matched only by position, please check: {headline}")
+    for headline in result.unmatched:
+        print(f"  no match, added as a new story: {headline}")
+    for headline in result.not_in_file:
+        print(f"  not in this file, kept: {headline}")
+    for headline in result.untranslated:
+        print(f"  not translated into {result.language} yet: {headline}")
+    _print_warnings(document)
+
+
+def _print_document(document: "ParsedDocument", as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(document.as_dict(), ensure_ascii=False, indent=2))
+        return
+    stories = sum(len(section.stories) for section in document.sections)
+    notes = sum(len(story.contacts) for section in document.sections for story in section.stories)
+    print(f"{_content_counts(len(document.sections), stories, notes)}. Nothing was imported.")
+    for section in document.sections:
+        print(f"\n{section.title}")
+        for story in section.stories:
+            print(f"  {story.headline}")
+            for line in story.datelines:
+                print(f"    {line.text}")
+            for note in story.contacts:
+                print(f"    {note.text}{_applies_to(len(note.stories))}")
+    print()
+    _print_warnings(document)
+
+
+def _content_counts(sections: int, stories: int, contact_notes: int) -> str:
+    return ", ".join(
+        (
+            format_count(sections, "section"),
+            format_count(stories, "story", "stories"),
+            format_count(contact_notes, "contact note"),
+        )
+    )
+
+
+def _applies_to(stories: int) -> str:
+    """Return which stories a contact note covers, or an empty string for its own story only."""
+    return f"  for this and {format_count(stories - 1, 'story', 'stories')} above" if stories > 1 else ""
+
+
+def _print_warnings(document: "ParsedDocument") -> None:
+    if document.warnings:
+        print(f"{format_count(len(document.warnings), 'passage')} may be misread; please check:")
+    for warning in document.warnings:
+        print(f"  line {warning.line}: {warning.message}")
+
+
+@commands.command("header-image")
+def set_header_image(issue: IssueId, picture: Path, actor: Actor = "") -> None:
+    """Set an issue's header image."""
+    from mailer.services.issues import issue_pictures
+
+    with Container() as app:
+        image = app.picture_loader(picture.parent)(picture.name)
+        issue_pictures.set_header_image(app.database, issue, image, actor or current_user())
+    print(f"Issue {issue}: header image of {image.width} × {image.height} pixels.")
+
+
+@commands.command("preview")
+def preview(
+    issue: IssueId,
+    language: Annotated[str, typer.Option(help="The edition's language.")],
+    sections: Annotated[str, typer.Option(help="Section keys, separated by commas. Default: all.")] = "",
+    out: Annotated[Path | None, typer.Option(help="Write the HTML to this file instead of printing the text.")] = None,
+) -> None:
+    """Show an edition as its readers will get it."""
+    from mailer.domain.languages import canonical_tag
+    from mailer.services.issues import compile
+
+    with Container() as app:
+        mask = compile.section_mask(app.database, issue, [key for key in sections.split(",") if key.strip()])
+        content, rendered = compile.preview(app.database, app.renderer, app.urls, issue, canonical_tag(language), mask)
+    if out:
+        out.write_text(rendered.html, encoding="utf-8")
+        print(f"{content.subject}\n{len(rendered.html.encode()) / 1000:.0f} kB of HTML in {out}")
+    else:
+        print(f"Subject: {content.subject}\n\n{rendered.text}")
+
+
+@commands.command("check")
+def check(issue: IssueId) -> None:
+    """Check an issue before approval: list problems and count its readers."""
+    from mailer.domain.labels import SKIP_REASON_LABELS
+    from mailer.services.delivery import expand
+    from mailer.services.issues import approve as approve_service
+    from mailer.services.issues import compile
+
+    with Container() as app:
+        material = compile.load_issue(app.database, app.urls, issue)
+        findings = approve_service.check(material, _render_errors(app, material))
+        audience = expand.count_audience(app.database, issue)
+    _print_findings(findings)
+    included = sum(readers for _, _, reason, readers in audience if reason is None)
+    editions = sum(reason is None for _, _, reason, _ in audience)
+    print(f"{format_count(included, 'reader')} would get it now, in {format_count(editions, 'edition')}.")
+    excluded: Counter[SkipReason] = Counter()
+    for _, _, reason, readers in audience:
+        if reason:
+            excluded[reason] += readers
+    for reason, readers in sorted(excluded.items()):
+        print(f"  {readers:,} would not: {SKIP_REASON_LABELS[reason]}")
+
+
+def _render_errors(app: Container, material: "IssueSource") -> list[tuple[str, str]]:
+    from mailer.services.issues import compile
+
+    return compile.render_errors(material, app.renderer, app.urls, app.settings.bounce_domain)
+
+
+def _print_findings(findings: "list[ApprovalFinding]") -> None:
+    for finding in findings:
+        print(f"{'BLOCKS' if finding.blocks else 'note'}: {finding.message}")
+
+
+@commands.command("missing-translations")
+def set_missing_translations(issue: IssueId, missing: MissingTranslationPolicy, actor: Actor = "") -> None:
+    """Set how to handle stories without a translation: fallback, omit or block."""
+    from mailer.services.issues import approve as approve_service
+
+    with Container() as app:
+        approve_service.set_missing_translation_policy(app.database, issue, missing, actor or current_user())
+    print(f"Issue {issue}: {missing.value} for stories without a translation.")
+
+
+@commands.command("approve")
+def approve(issue: IssueId, actor: Actor = "") -> None:
+    """Approve an issue unless a problem blocks it."""
+    from mailer.services.issues import approve as approve_service
+    from mailer.services.issues import compile
+
+    with Container() as app:
+        material = compile.load_issue(app.database, app.urls, issue)
+        findings = approve_service.approve(
+            app.database, material, actor or current_user(), _render_errors(app, material)
+        )
+    _print_findings(findings)
+    print(f"Issue {issue} is approved. Send it with: mailer issue send {issue}")
+
+
+@commands.command("reopen")
+def reopen(issue: IssueId, actor: Actor = "") -> None:
+    """Withdraw an approval, so that the text can be changed."""
+    from mailer.services.issues import report, schedule
+
+    with Container() as app:
+        previous = report.status(app.database, issue, datetime.now(UTC)).state
+        schedule.reopen(app.database, issue, actor or current_user())
+    if previous is IssueState.draft:
+        print(f"Issue {issue} is already a draft.")
+    else:
+        print(f"Issue {issue} is a draft again.")
