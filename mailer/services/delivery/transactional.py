@@ -8,7 +8,7 @@ import random
 from collections.abc import Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from email.utils import format_datetime
 from functools import partial
 
@@ -83,7 +83,11 @@ class TransactionalSender:
     limits: TransactionalLimits = TransactionalLimits()
 
     def send_due(self, now: datetime) -> int:
-        """Send some of the emails that are due. Return how many were submitted to the relay."""
+        """Send some of the emails that are due. Return how many were submitted to the relay.
+
+        They count in a relay's warm-up. Where every relay has sent all that the day allows, they go out all the same,
+        because somebody is waiting for them.
+        """
         began = self.clock.monotonic()
         with self.database.transaction() as session:
             breakers = throttles.load_all(session)
@@ -96,7 +100,7 @@ class TransactionalSender:
             due_count = transactional.count_due(session, now, self.limits.emails_per_round)
             if not usable or not due_count:
                 return 0
-            route = usable[0]
+            route = next((route for route in usable if _has_room(session, route, now.date())), usable[0])
             rate = effective_rate(route.rate, breakers.get((ThrottleScope.relay, route.relay)), now)
             buckets = [RateLimit(f"relay:{route.relay}", rate)] if rate else []
             granted = due_count
@@ -106,6 +110,7 @@ class TransactionalSender:
             claimed = transactional.claim(session, now, self.limits.lease, granted)
             contexts = transactional.load_contexts(session, claimed)
             envelopes = self._build_envelopes(session, contexts, now)
+            _count_warm_up(session, route, len(envelopes), now.date())
         if buckets and granted > len(envelopes):
             self.limiter.release([TokenRequest(buckets, granted - len(envelopes))])
         if not envelopes:
@@ -120,7 +125,7 @@ class TransactionalSender:
                 until = now + self._since(began) + self.limits.lease
                 with suppress(DatabaseDown), self.database.transaction() as session:
                     transactional.renew_lease(session, claimed, until)
-        self._record_results(route.relay, contexts, report.results, now + self._since(began))
+        self._record_results(route, contexts, report.results, now + self._since(began), now.date())
         return len(envelopes)
 
     def _since(self, began: float) -> timedelta:
@@ -144,21 +149,26 @@ class TransactionalSender:
 
     def _record_results(
         self,
-        relay: str,
+        route: RelayRoute,
         contexts: Sequence[TransactionalContext],
         results: Sequence[TransferResult],
         now: datetime,
+        day: date,
     ) -> None:
+        """Record the results of a transfer that was counted in the relay's warm-up on ``day``."""
         by_id = {context.email.id: context for context in contexts}
         with self.database.transaction() as session:
             results = attribute_refusals(results, probing=False)
-            for result in results:
-                self._record_result(session, by_id[int(str(result.key))], result, now)
-            _update_breaker(session, relay, results, now)
+            attempted = sum(
+                self._record_result(session, by_id[int(str(result.key))], result, now) for result in results
+            )
+            _count_warm_up(session, route, attempted - len(results), day)
+            _update_breaker(session, route.relay, results, now)
 
     def _record_result(
         self, session: Session, context: TransactionalContext, result: TransferResult, now: datetime
-    ) -> None:
+    ) -> bool:
+        """Record the result of one email. Return whether it counts as an attempt."""
         email, limits = context.email, self.limits
         decision = decide(
             result,
@@ -194,6 +204,7 @@ class TransactionalSender:
         else:
             late = result.outcome is Outcome.UNKNOWN and now - email.created_at > limits.queue_lifetime
             record(due_at=decision.due_at or now + limits.retry_interval, given_up_at=now if late else None)
+        return decision.counts_as_attempt
 
     def _build_envelope(self, context: TransactionalContext, now: datetime) -> Envelope:
         to, newsletter = _recipient(context), context.newsletter
@@ -230,6 +241,18 @@ class TransactionalSender:
             size=len(message),
             smtputf8=smtputf8,
         )
+
+
+def _has_room(session: Session, route: RelayRoute, day: date) -> bool:
+    """Return whether the relay has sent less than its warm-up allows on that day."""
+    return route.warm_up is None or throttles.daily_sent(session, route.relay, day) < route.warm_up.limit_on(day)
+
+
+def _count_warm_up(session: Session, route: RelayRoute, count: int, day: date) -> None:
+    """Count emails of a relay that warms up; a negative number gives back what was not attempted."""
+    if route.warm_up is not None and count:
+        throttles.lock_daily_sent(session, route.relay, day)
+        throttles.add_daily_sent(session, route.relay, day, count)
 
 
 def _update_breaker(session: Session, relay: str, results: Sequence[TransferResult], now: datetime) -> None:

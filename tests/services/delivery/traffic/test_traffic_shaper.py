@@ -469,6 +469,48 @@ def test_what_a_relay_never_got_does_not_use_up_its_day(app: Container, ready: R
     assert query(app, "SELECT relay, sent FROM relay_daily_usage") == [("away", 0)]
 
 
+WARM = {"starts_on": datetime.now(UTC).date().isoformat(), "first_day_limit": 3}
+
+
+def queue_welcomes(app: Container, count: int) -> None:
+    with app.database.transaction() as session:
+        for subscriber in range(1, count + 1):
+            transactional.add(
+                session, TransactionalEmailKind.welcome, 1, "en", datetime.now(UTC), subscriber=subscriber
+            )
+
+
+@pytest.mark.settings(relays=[{"name": "sink", "warm_up": WARM}])
+def test_confirmations_count_in_a_warm_up_and_are_never_held_up(app: Container, sink: SinkServer, ready: Ready) -> None:
+    ready(example_org=4)
+    queue_welcomes(app, 2)
+    assert send_transactional(app) == 2
+    assert one_round(app) == 1, "of the three messages of the day, one is left for the issue"
+    queue_welcomes(app, 1)
+    assert send_transactional(app) == 1, "somebody is waiting for it"
+    assert query(app, "SELECT relay, sent FROM relay_daily_usage") == [("sink", 4)]
+
+
+@pytest.mark.settings(relays=[{"name": "sink", "warm_up": WARM, "weight": 9}, {"name": "spare"}])
+def test_confirmations_go_by_a_relay_that_has_room(
+    app: Container, sink: SinkServer, spare: SinkServer, ready: Ready
+) -> None:
+    ready(example_org=4)
+    for count, by_sink, by_spare in ((3, 3, 0), (4, 3, 4)):
+        queue_welcomes(app, count)
+        assert send_transactional(app) == count
+        assert query(app, "SELECT relay, sent FROM relay_daily_usage") == [("sink", 3)]
+        assert (sink.counts.accepted, spare.counts.accepted) == (by_sink, by_spare)
+
+
+@pytest.mark.settings(relays=[{"name": "away", "port": 1, "warm_up": WARM}])
+def test_a_confirmation_that_a_relay_never_got_does_not_use_up_its_day(app: Container, ready: Ready) -> None:
+    ready(example_org=1)
+    queue_welcomes(app, 1)
+    assert send_transactional(app) == 1
+    assert query(app, "SELECT relay, sent FROM relay_daily_usage") == [("away", 0)]
+
+
 def test_issues_have_their_turn_beside_a_larger_one(app: Container, ready: Ready) -> None:
     ready(example_org=5)
     query(
