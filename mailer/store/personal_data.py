@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from mailer.domain.personal_data import PersonalDataTable
 from mailer.domain.resolution import RETAINED_REPLY_PATTERN
+from mailer.domain.subscriber_fields import MAX_LANGUAGES
 from mailer.domain.suppressions import SuppressionReason, SuppressionSource
 from mailer.models import Signup, Subscriber, SubscriberAlias, UnrecognizedMail
 from mailer.store.subscribers import CONSENTS, lock
@@ -167,10 +168,18 @@ WHERE NOT EXISTS (
 
 
 def merge(session: Session, absorbed: int, kept: int, now: datetime) -> None:
-    """Move one subscriber's rows to another and erase the first; where both have a row, ``kept`` keeps its own."""
+    """Move one subscriber's rows to another and erase the first; where both have a row, ``kept`` keeps its own.
+
+    ``kept`` takes over the name and the time zone if it has none, and the languages that it lacks, at the end.
+    """
     values = {"other": absorbed, "into": kept}
     _lock_batches(session, absorbed, kept)
     lock(session, kept)
+    into, other = session.get_one(Subscriber, kept), session.get_one(Subscriber, absorbed)
+    into.name = into.name or other.name
+    into.languages = list(dict.fromkeys([*into.languages, *other.languages]))[:MAX_LANGUAGES]
+    into.time_zone = other.time_zone if into.time_zone == "UTC" else into.time_zone
+    session.flush()
     session.execute(
         text(
             """

@@ -15,9 +15,9 @@ from mailer.domain.languages import choose_language
 from mailer.domain.ports import MailUrls
 from mailer.domain.providers import Providers
 from mailer.domain.relay_routes import RelayRoute
-from mailer.domain.states import DeliveryState, IssueState, SkipReason
+from mailer.domain.states import DeliveryState, IssueState, SkipReason, SubscriptionState
 from mailer.domain.throttling import ThrottleScope, ThrottleState
-from mailer.models import Delivery, Issue, Subscriber
+from mailer.models import Delivery, Issue, Subscriber, Subscription
 from mailer.services.delivery.expand import language_choices
 from mailer.store import deliveries, eligibility, feedback, issues, mail_domains, newsletters, subscribers, throttles
 from mailer.store.database import Database, Session
@@ -72,16 +72,19 @@ def explain(database: Database, issue: int, address: str, address_hash: bytes, c
                 f"The address was suppressed on {suppression.created_at:%-d %B %Y}: "
                 f"{describe_suppression(suppression.reason, suppression.note)}."
             )
+        sentences = [suppressed] if suppressed else []
         if subscriber is None:
-            facts = [f"The address {address} is unknown.", *filter(None, [suppressed])]
-            return Explanation(issue, address, "unknown", None, None, [], None, facts)
+            sentences.append(f"The address {address} is unknown.")
+            return Explanation(issue, address, "unknown", None, None, [], None, sentences)
         subscription = subscribers.subscription(session, newsletter.id, subscriber.id)
+        if subscription is not None:
+            sentences += _standing_sentences(address, subscription, now)
         order = ", in that order" if len(subscriber.languages) > 1 else ""
-        sentences = [
+        sentences.append(
             f"{address} reads {', '.join(subscriber.languages)}{order}."
             if subscriber.languages
             else f"{address} has no preferred language."
-        ]
+        )
         titles = {
             section.bit: section.titles.get(newsletter.default_language) or next(iter(section.titles.values()))
             for section in newsletters.sections(session, newsletter.id)
@@ -140,12 +143,11 @@ def explain(database: Database, issue: int, address: str, address_hash: bytes, c
                     f"{delivery.fallback_count} of its stories had no {delivery.language} text and were "
                     "included in another language, with a label."
                 )
-        sentences += _outcome_sentences(delivery, row.state, suppressed, now)
+        sentences += _outcome_sentences(delivery, row.state, now)
         bounced_at, bounce = None, ""
         if delivery.state == DeliveryState.sent and (found := feedback.bounce(session, issue, subscriber.id)):
             bounced_at, bounce = found
             sentences.append(f"It came back on {bounced_at:%-d %B %Y at %H:%M:%S} UTC: {bounce or 'no reason given'}.")
-            sentences += filter(None, [suppressed])
         reason = delivery.skip_reason
         if delivery.state in (DeliveryState.pending, DeliveryState.failed):
             digest = row.digest_month is not None
@@ -179,6 +181,18 @@ def explain(database: Database, issue: int, address: str, address_hash: bytes, c
             bounced_at,
             bounce,
         )
+
+
+def _standing_sentences(address: str, subscription: Subscription, now: datetime) -> list[str]:
+    """Return why a subscriber gets nothing at present, whatever became of this issue; empty if they get mail."""
+    match subscription.state:
+        case SubscriptionState.unsubscribed:
+            return [f"{address} unsubscribed on {subscription.changed_at:%-d %B %Y at %H:%M} UTC."]
+        case SubscriptionState.pending:
+            return [f"{address} has not confirmed the subscription."]
+    if subscription.paused_until and subscription.paused_until > now:
+        return [f"{address} has paused the newsletter until {subscription.paused_until:%-d %B %Y at %H:%M} UTC."]
+    return []
 
 
 def _eligibility_before_expansion(
@@ -229,7 +243,6 @@ def _throttle_sentence(throttle: ThrottleState, subject: str, now: datetime) -> 
 def _outcome_sentences(
     delivery: deliveries.DeliveryDetail,
     state: IssueState,
-    suppression_sentence: str,
     now: datetime,
 ) -> list[str]:
     tries = "at the first attempt" if delivery.attempts == 1 else f"after {delivery.attempts} attempts"
@@ -267,8 +280,6 @@ def _outcome_sentences(
             sentences.append(f"The last attempt was deferred: {reply}. The next {due}.")
         case _:
             sentences.append(f"It is queued; it {due}.")
-    if suppression_sentence and delivery.state in ("failed", "skipped"):
-        sentences.append(suppression_sentence)
     if delivery.resends and delivery.state in ("sent", "failed"):
         sentences.append(
             "It was sent twice, because the first outcome was unknown. The reader may have received it twice."

@@ -10,11 +10,11 @@ from mailer.domain.languages import choose_language, match_language
 from mailer.domain.localized import LocalizedText
 from mailer.domain.page_frame import PageFrame
 from mailer.domain.preferences import NotOffered, Preferences
-from mailer.domain.states import SubscriptionState
+from mailer.domain.states import Frequency, SubscriptionState
 from mailer.domain.subscription_ref import SubscriptionRef
 from mailer.domain.suppressions import LIFTED_BY_OPT_IN
 from mailer.domain.transactional import TransactionalEmailKind
-from mailer.models import Consent, Newsletter, Signup, Subscriber
+from mailer.models import Consent, Newsletter, Signup, Subscriber, Subscription
 from mailer.services.subscribers.request_limits import Requester, check_network, may_mail
 from mailer.store import feedback, newsletters, rate_limits, signups, subscribers, transactional
 from mailer.store.database import Database, Session
@@ -236,6 +236,7 @@ def _activate_subscription(session: Session, row: Signup, subscriber: Subscriber
         subscription = subscribers.subscribe(session, row.newsletter_id, subscriber.id, row.sections)
     if subscription.state is not SubscriptionState.active:
         subscription.state, subscription.changed_at = SubscriptionState.active, now
+        _reset_preferences(session, subscription, row.channel, now)
     subscription.sections, subscription.paused_until = row.sections, None
     subscribers.save_previous(subscription, None, now)
     subscribers.add_consent(
@@ -253,6 +254,24 @@ def _activate_subscription(session: Session, row: Signup, subscriber: Subscriber
         ),
     )
     feedback.add(session, FeedbackKind.confirm, now, row.newsletter_id, None, subscriber.id, {})
+
+
+def _reset_preferences(session: Session, subscription: Subscription, channel: ConsentChannel, now: datetime) -> None:
+    """Reset what the form does not ask for, so that somebody who left and subscribes anew does so as anybody else."""
+    subscription.frequency = Frequency.each
+    if subscription.tracking:
+        subscription.tracking = False
+        subscribers.add_consent(
+            session,
+            Consent(
+                subscriber_id=subscription.subscriber_id,
+                newsletter_id=subscription.newsletter_id,
+                kind=ConsentKind.tracking,
+                given=False,
+                channel=channel,
+                at=now,
+            ),
+        )
 
 
 def _is_active(session: Session, row: Signup) -> bool:

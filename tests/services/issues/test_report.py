@@ -134,6 +134,32 @@ def test_why_a_reader_got_nothing(app: Container, sent: int) -> None:
     assert "They have no subscription to lumen-basin" in explained(app, sent, "fay")[1]
 
 
+@pytest.mark.parametrize("state", ["sent", "failed", "uncertain", "pending", "skipped"])
+def test_what_keeps_mail_from_a_reader_is_said_first(app: Container, sent: int, state: str) -> None:
+    reason = "'nothing_in_sections'" if state == "skipped" else "NULL"
+    run(app, f"UPDATE delivery SET state = '{state}', skip_reason = {reason}, last_reply = 'lost'")
+
+    def first(change: str = "") -> str:
+        if change:
+            run(app, f"UPDATE subscription SET {change}")
+        return explained(app, sent, "ann")[0].sentences[0]
+
+    assert first().startswith("ann@example.org reads en.")
+    assert (
+        first("paused_until = '2126-12-24 09:00Z'")
+        == "ann@example.org has paused the newsletter until 24 December 2126 at 09:00 UTC."
+    )
+    assert first("paused_until = '2020-12-24 09:00Z'").startswith("ann@example.org reads en."), "it is over"
+    assert first("state = 'pending'") == "ann@example.org has not confirmed the subscription."
+    assert (
+        first("state = 'unsubscribed', changed_at = '2026-10-03 09:00Z'")
+        == "ann@example.org unsubscribed on 3 October 2026 at 09:00 UTC."
+    )
+    bounces.suppress(app.database, [app.tokens.address_hash("ann@example.org")], SuppressionReason.manual)
+    assert first().startswith("The address was suppressed on ")
+    assert [line for line in explained(app, sent, "ann")[0].sentences if "suppressed on" in line] == [first()]
+
+
 def test_every_reason_has_its_sentence(app: Container, sent: int) -> None:
     for reason in SkipReason:
         run(app, f"UPDATE delivery SET state = 'skipped', skip_reason = '{reason}'")

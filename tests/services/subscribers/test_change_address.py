@@ -134,6 +134,33 @@ def test_merged_subscribers_links_still_work(moved: Container, add_subscribers: 
         assert set(session.scalars(text("SELECT state FROM subscription"))) == {"unsubscribed"}
 
 
+@pytest.mark.parametrize(
+    ("mine", "other", "together"),
+    [
+        (("", "{}", "UTC"), ("Lea", "{sr-Latn,en}", "Europe/Belgrade"), ("Lea", ["sr-Latn", "en"], "Europe/Belgrade")),
+        (("Ada", "{en,fr}", "Asia/Tokyo"), ("Lea", "{fr,de}", "UTC"), ("Ada", ["en", "fr", "de"], "Asia/Tokyo")),
+        (("", "{}", "UTC"), ("", "{}", "UTC"), ("", [], "UTC")),
+    ],
+)
+def test_two_addresses_brought_together_lose_no_preference(
+    app: Container,
+    import_issue: Callable[..., int],
+    add_subscribers: AddReaders,
+    mine: tuple[str, str, str],
+    other: tuple[str, str, str],
+    together: tuple[str, list[str], str],
+) -> None:
+    import_issue("en")
+    add_subscribers(f"{OLD};en;\nlea@example.org;en;")
+    with app.database.transaction() as session:
+        for address, values in ((OLD, mine), ("lea@example.org", other)):
+            query = "UPDATE subscriber SET name = :name, languages = :languages, time_zone = :zone WHERE address = :a"
+            session.execute(text(query), dict(zip(("name", "languages", "zone"), values, strict=True)) | {"a": address})
+    move(app, OLD, "lea@example.org")
+    with app.database.transaction() as session:
+        assert session.execute(text("SELECT name, languages, time_zone FROM subscriber")).one() == together
+
+
 def test_links_work_after_two_merges(moved: Container, add_subscribers: AddReaders) -> None:
     add_subscribers("leila@example.org;en;\nmia@example.org;en;")
     leave = moved.urls.unsubscribe_token(1, reader(moved, "leila@example.org"))

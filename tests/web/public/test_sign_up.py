@@ -162,6 +162,34 @@ def test_confirmation_updates_an_existing_subscription(
     assert found.subscriber.languages == ["de", "en", "pt"]
 
 
+def test_subscribing_anew_forgets_what_the_form_does_not_ask(
+    app: Container, client: TestClient, add_subscribers: Callable[[str], None], inbox: InboxServer
+) -> None:
+    add_subscribers(f"{EVA};de;")
+    with app.database.transaction() as session:
+        session.execute(text("UPDATE subscription SET frequency = 'monthly', tracking = true"))
+
+    def confirm() -> SubscriptionContext:
+        client.post(FORM, data=fields())
+        send_transactional(app)
+        client.post(link_path(emails_to(inbox, EVA)[-1], "/c/"))
+        found = known(app, EVA)
+        assert found
+        return found
+
+    kept = confirm().subscription
+    assert (kept.frequency, kept.tracking) == ("monthly", True), "who never left keeps their choices"
+    now = app.clock.now()
+    unsubscribe.unsubscribe(
+        app.database, SubscriptionRef(kept.subscriber_id, newsletter=1), ConsentChannel.one_click, now
+    )
+    anew = confirm().subscription
+    assert (anew.state, anew.frequency, anew.tracking) == ("active", "each", False)
+    with app.database.transaction() as session:
+        withdrawn = [c for c in subscribers.consents(session, kept.subscriber_id) if c.kind == "tracking"]
+    assert [(c.given, c.channel) for c in withdrawn] == [(False, "sign_up_form")]
+
+
 @pytest.mark.parametrize(
     ("reason", "source", "lifted"),
     [
