@@ -13,7 +13,6 @@ from mailer.domain.document.sentences import (
     starts_mid_sentence,
 )
 
-_BREAK = re.compile("\r\n|\r|\n")
 _NOT_PROSE = re.compile(r"\s*(?:[-+*•–]\s|\d{1,3}[.)]\s|\(?\w{1,3}\)\s|[>|<]|!\[|```|~~~|    |\t)")
 _PICTURE = re.compile(r"!\[([^\[\]]*)\]\(\s*(?=\S)([^()<>\"]+)\)")
 _LINK = re.compile(r"\[([^\[\]]+)\]\((https?://(?:[^\s()<>]|\([^\s()<>]*\))+)\)")
@@ -37,11 +36,6 @@ class Block:
         for piece in self.pieces[1:]:
             words.append(piece.strip() if words[-1].endswith("-") else f" {piece.strip()}")
         return "".join(words)
-
-
-def split_lines(source: str) -> list[str]:
-    """Return the lines as counted by an editor."""
-    return _BREAK.split(source.removeprefix("\ufeff"))
 
 
 def split_blocks(lines: list[str], first_line: int, warnings: list[ParseWarning]) -> list[Block]:

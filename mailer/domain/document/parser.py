@@ -1,13 +1,11 @@
 """Parses a newsletter document into intro, sections, and stories with their datelines and contact notes."""
 
-import re
 from dataclasses import dataclass, field
 
 from mailer.domain.content import Dateline
 from mailer.domain.document.blocks import (
     join_pages,
     split_blocks,
-    split_lines,
     standalone_link,
     standalone_picture,
 )
@@ -25,10 +23,9 @@ from mailer.domain.document.model import (
     ParseWarning,
 )
 from mailer.domain.document.outline import OutlineItem, outline
-from mailer.domain.document.sentences import ends_sentence, excerpt, starts_lowercase
+from mailer.domain.document.sentences import ends_sentence, excerpt, one_line, starts_lowercase
+from mailer.domain.document.source import split_lines
 
-_BLANKS = re.compile(r"[^\S\u00a0\u2007\u202f]+")
-"""White space except no-break spaces."""
 MAX_CONTACT_NOTES = 20
 """Maximum number of contact notes at the end of one paragraph."""
 
@@ -49,9 +46,9 @@ def parse(source: str, language: str = "en") -> ParsedDocument:
     No word of the source is lost or duplicated. Every ambiguity is reported in ``warnings``.
     Raises DocumentError if there is no story or the front matter is invalid.
     """
-    lines = split_lines(source)
-    front, front_line_count = read_front_matter(lines)
     warnings: list[ParseWarning] = []
+    lines = split_lines(source, warnings)
+    front, front_line_count = read_front_matter(lines, language, warnings)
     language = front.get("language") or language
     blocks = join_pages(split_blocks(lines[front_line_count:], front_line_count + 1, warnings), warnings)
     parser = _Parser(language, warnings)
@@ -102,7 +99,7 @@ class _Parser:
     def feed(self, item: OutlineItem, next_item: OutlineItem | None) -> None:
         """Add the next item."""
         if item.kind == "title":
-            self.title = _one_line(item.text)
+            self.title = one_line(item.text)
         elif item.kind == "section":
             self._begin_section(item)
         elif item.kind == "headline":
@@ -158,7 +155,7 @@ class _Parser:
         if name in self._section_titles:
             self._warn(item.line, f"The section “{excerpt(item.text)}” appears a second time.")
         self._section_titles.add(name)
-        self.sections.append(_SectionDraft(item.line, _one_line(item.text)))
+        self.sections.append(_SectionDraft(item.line, one_line(item.text)))
 
     def _begin_story(self, item: OutlineItem, next_item: OutlineItem | None) -> None:
         if not self.sections:
@@ -169,7 +166,7 @@ class _Parser:
                 return
             self._warn(item.line, f"The story “{excerpt(item.text)}” comes before the first section title.")
             self.sections.append(_SectionDraft(item.line, ""))
-        self.sections[-1].stories.append(_StoryDraft(item.line, _one_line(item.text)))
+        self.sections[-1].stories.append(_StoryDraft(item.line, one_line(item.text)))
 
     def _add_story_without_headline(self, line: int, *, already_warned: bool = False) -> _StoryDraft:
         if not already_warned:
@@ -198,7 +195,7 @@ class _Parser:
                 )
             self._add_text(item.line, item.source, None)
             return
-        text = _one_line(item.text).rstrip(":：").strip()
+        text = one_line(item.text).rstrip(":：").strip()
         if (
             item.kind == "perhaps"
             and not item.text.rstrip().endswith((":", "："))
@@ -274,11 +271,6 @@ class _Parser:
             dated = begins_with_date(draft.paragraphs[0][1][:200], self.language)
             hint = "; its text begins with a date, but not in bold" if dated else ""
             self._warn(draft.line, f"The story “{name}” has no dateline{hint}.")
-
-
-def _one_line(text: str) -> str:
-    """Return a text with white space collapsed. No-break spaces stay: French has one before a colon."""
-    return _BLANKS.sub(" ", text).strip()
 
 
 def _continues_headline(draft: _StoryDraft, text: str) -> bool:

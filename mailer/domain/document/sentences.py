@@ -5,6 +5,8 @@ import re
 _SUB_SUP_TAGS = re.compile(r"<(su[pb])>[^<]{0,40}</\1>|<[^<>]{1,40}>", re.IGNORECASE)
 _SENTENCE_ENDS = ".!?…:。؟۔।"
 _CLOSERS = " \t\n\xa0*_)]}\"'»”’›“"
+_BLANKS = re.compile(r"[^\S\u00a0\u2007\u202f]+")
+"""White space except no-break spaces."""
 _OPENERS = " \t\n\xa0*_([\"'«„“‘‹"
 
 
@@ -39,3 +41,8 @@ def excerpt(text: str) -> str:
     """Return the beginning of a text for quotation in a message."""
     line = " ".join(text[:400].split())
     return line if len(line) <= 60 else line[:57].rsplit(" ", 1)[0] + "…"
+
+
+def one_line(text: str) -> str:
+    """Return a text with white space collapsed. No-break spaces stay: French has one before a colon."""
+    return _BLANKS.sub(" ", text).strip()

@@ -1,7 +1,6 @@
 """Imports a document into an issue: front matter, sections, stories, pictures and contacts."""
 
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -74,7 +73,6 @@ def import_document(
             similar = match_language(tag, newsletter.languages)
             hint = f" Did you mean {similar}?" if similar else ""
             raise ChangeRefused(f"{slug} has no language {tag}; it has {', '.join(newsletter.languages)}.{hint}")
-        _reject_control_characters(document)
         number = document.front_matter.get("number", "").strip() or number
         newsletters.lock(session, newsletter.id)  # serializes the imports of a newsletter
         issue = issues.by_number(session, newsletter.id, number)
@@ -119,16 +117,10 @@ def _issue_date(document: ParsedDocument) -> date | None:
     return date.fromisoformat(text) if text else None
 
 
-def _reject_control_characters(document: ParsedDocument) -> None:
-    for name, value in [("title", document.title), *document.front_matter.items()]:
-        if character := next((c for c in value if unicodedata.category(c) in ("Cc", "Zl", "Zp")), None):
-            raise ChangeRefused(f"The {name} contains the control character U+{ord(character):04X}. Remove it.")
-
-
 def _write_front_matter(
     session: Session, issue: Issue, newsletter: Newsletter, document: ParsedDocument, tag: str
 ) -> int:
-    subject = document.front_matter.get("subject", "").strip().strip("\"'“”")
+    subject = document.front_matter.get("subject", "").strip()
     intro = document.intro
     if not subject:
         subject = document.title
@@ -137,7 +129,7 @@ def _write_front_matter(
     if not subject:
         name = newsletter.names.get(tag) or next(iter(newsletter.names.values()))
         subject = f"{name} {issue.number}"
-    preheader = document.front_matter.get("preheader", "").strip().strip("\"'“”")
+    preheader = document.front_matter.get("preheader", "").strip()
     row = issues.front_matter(session, issue.id).get(tag)
     if row is None:
         session.add(

@@ -3,6 +3,8 @@
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mailer.domain.document import (
     DocumentError,
@@ -350,7 +352,24 @@ def test_brackets_that_are_not_a_note() -> None:
 
 @pytest.mark.parametrize(
     ("written", "value"),
-    [('"River news: spring"', "River news: spring"), ("A “b” c", "A “b” c"), ('"A" and "B"', '"A" and "B"')],
+    [
+        ('"River news: spring"', "River news: spring"),
+        ("A “b” c", "A “b” c"),
+        ("“Spring”", "Spring"),
+        ("„Frühling“", "Frühling"),
+        ("« Printemps »", "Printemps"),
+        ('"A" and "B"', '"A" and "B"'),
+        (r'"The \"river\" and C:\\temp"', r'The "river" and C:\temp'),
+        (r'"\d is \"no\" escape"', r'\d is "no" escape'),
+        (r'"caf\u00e9\u0007"', "café"),
+        (r"He said \"yes\"", r"He said \"yes\""),
+        ("'It''s spring'", "It's spring"),
+        ('"Spring" # or summer', "Spring"),
+        ("We're #1", "We're #1"),
+        (">-\n  A long\n  subject", "A long subject"),
+        ('"A long\n  subject"', "A long subject"),
+        ("\n  On the next line", "On the next line"),
+    ],
 )
 def test_front_matter_is_taken_as_written_without_its_quotes(written: str, value: str) -> None:
     document = parse(f"---\nsubject: {written}\n---\n## P\n\n### S\n\n**7 May 2026, X:** Text.")
@@ -368,8 +387,9 @@ def test_front_matter_names_the_language_of_the_dates() -> None:
 @pytest.mark.parametrize(
     ("front", "named"),
     [
-        ("subject: A\ncolour: red\n---", "Line 3"),
         ("subject: A\nsubject: B\n---", "Line 3"),
+        ("subject: A\ndate: soon\n---", "Line 3 has the date “soon”"),
+        ("subject: A\ndate: 7-8 May 2026\n---", "Line 3 has the date"),
         ("subject: A\nand so on\n---", "Line 3"),
         ("subject: A", "line 1"),
     ],
@@ -377,6 +397,116 @@ def test_front_matter_names_the_language_of_the_dates() -> None:
 def test_bad_front_matter_is_an_error_that_names_the_line(front: str, named: str) -> None:
     with pytest.raises(DocumentError, match=named):
         parse(f"---\n{front}\n\n## P\n\n### S\n\n**7 May 2026, X:** Text.")
+
+
+STORY = "\n## P\n\n### S\n\n**2026-05-07, X:** Text."
+
+
+@pytest.mark.parametrize(
+    ("front", "values", "left_out"),
+    [
+        (
+            "---\ntitle: Our news\ndescription: Ports\nlang: de\ndate: 2026-11-28T09:00:00+01:00\ndraft: false\n"
+            "tags:\n  - news\n- rivers\nAuthor's name: Ina\nmenu:\n  main:\n    weight: 1\n# a remark\n---",
+            {"subject": "Our news", "preheader": "Ports", "language": "de", "date": "2026-11-28"},
+            [(6, "draft"), (7, "tags"), (10, "Author's name"), (11, "menu")],
+        ),
+        (
+            "+++\ntitle = 'Our news'\ndate = 2026-11-28T09:00:00+01:00\nissue = 7\ndraft = true\n[author]\nname = 'I'\n"
+            "+++",
+            {"subject": "Our news", "date": "2026-11-28", "number": "7"},
+            [(5, "draft"), (6, "author")],
+        ),
+        (
+            '{\n  "title": "Our \\"news\\"",\n  "date": "2026-11-28",\n  "tags": ["a"]\n}',
+            {"subject": 'Our "news"', "date": "2026-11-28"},
+            [(4, "tags")],
+        ),
+        ("\n\n---\nsubject: A\ntitle: B\n...", {"subject": "A"}, [(5, "title")]),
+        ("---\nsubject:\n  - A\n  - B\n---", {}, [(2, "subject")]),
+        ("---\ndate: 28 November 2026\n---", {"date": "2026-11-28"}, []),
+        ("---\nlanguage: fr\ndate: 1er mars 2026 \n---", {"language": "fr", "date": "2026-03-01"}, []),
+        ("---\ndate: 2026-11-28 09:00 +0100\n---", {"date": "2026-11-28"}, []),
+        ("---\nNo front matter: a rule and text.\n---", {}, []),
+    ],
+)
+def test_front_matter_of_other_tools(front: str, values: dict[str, str], left_out: list[tuple[int, str]]) -> None:
+    document = parse(front + STORY)
+
+    assert document.front_matter == values
+    assert [line for line, _ in whys(document)] == [line for line, _ in left_out]
+    assert all(key in why for (_, key), (_, why) in zip(left_out, whys(document), strict=True))
+    assert "+++" not in document.intro and "{" not in document.intro
+
+
+@pytest.mark.parametrize(
+    ("front", "named"),
+    [
+        ("+++\ntitle: A\n+++", "is not TOML: .*line 2"),
+        ("+++\ntitle = 'A'", "no “\\+\\+\\+” line to end it"),
+        ("+++\na = " + "[" * 100_000 + "\n+++", "is not TOML"),
+        ("+++\na = " + "1" * 100_000 + "\n+++", "is not TOML"),
+        ("{\n title\n}", "is not JSON"),
+        ('{\n"a":' + "[" * 100_000 + "\n}", "is not JSON"),
+    ],
+    ids=range(6),
+)
+def test_front_matter_that_cannot_be_read_is_refused(front: str, named: str) -> None:
+    with pytest.raises(DocumentError, match=named):
+        parse(front + STORY)
+
+
+@given(
+    st.sampled_from(["---", "+++", "{"]),
+    st.lists(
+        st.sampled_from(
+            [
+                "title",
+                ": ",
+                " = ",
+                '"',
+                "'",
+                "\\",
+                "\n",
+                "\n  ",
+                "- ",
+                "[a]",
+                "{",
+                "}",
+                ">",
+                "|",
+                "#",
+                "date",
+                "2026-01-02",
+            ]
+            + ["T09:00Z", "true", "subject", "é", "\\u0000", "\\ud800", "\x07"]
+        ),
+        max_size=30,
+    ).map("".join),
+)
+def test_any_front_matter_is_read_or_refused(fence: str, source: str) -> None:
+    try:
+        document = parse(f"{fence}\n{source}\n{'}' if fence == '{' else fence}{STORY}")
+    except DocumentError:
+        return
+    for key, value in document.front_matter.items():
+        assert value == " ".join(value.split()) and value.isprintable(), key
+        value.encode()
+
+
+def test_control_characters_are_taken_out_and_listed() -> None:
+    document = parse(
+        "## P\x0bQ\n\n### He\x07ad\ufffe\n\n**7 May 2026, X:** \ufeffone\u2028two\x1b.\r\n\r\nclean \u200d\n"
+    )
+
+    (story,) = stories(document)
+    assert document.sections[0].title == "P Q"
+    assert (story.headline, story.body) == ("Head", "one two.\n\nclean \u200d")
+    assert [(line, why.rpartition(": ")[2]) for line, why in whys(document)] == [
+        (1, "U+000B."),
+        (3, "U+0007, U+FFFE."),
+        (5, "U+FEFF, U+2028, U+001B."),
+    ]
 
 
 @pytest.mark.parametrize(
