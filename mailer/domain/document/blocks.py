@@ -9,14 +9,15 @@ from mailer.domain.document.model import ParsedLink, ParsedPicture, ParseWarning
 from mailer.domain.document.sentences import (
     ends_sentence,
     excerpt,
+    starts_caseless,
     starts_lowercase,
-    starts_mid_sentence,
 )
 
 _NOT_PROSE = re.compile(r"\s*(?:[-+*•–]\s|\d{1,3}[.)]\s|\(?\w{1,3}\)\s|[>|<]|!\[|```|~~~|    |\t)")
 _PICTURE = re.compile(r"!\[([^\[\]]*)\]\(\s*(?=\S)([^()<>\"]+)\)")
 _LINK = re.compile(r"\[([^\[\]]+)\]\((https?://(?:[^\s()<>]|\([^\s()<>]*\))+)\)")
 _INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"
+_COMMAS = (",", "،", "、", "，")
 MAX_SALUTATION_CHARS = 60
 """A shorter paragraph that ends in a comma ("Dear readers,") is not joined with the next."""
 
@@ -152,11 +153,9 @@ def _continues(before: Block, after: Block) -> bool:
         )
     if not _is_prose(first) or not _is_prose(second) or ends_sentence(first):
         return False
-    if len(before.pieces) == 1 and len(first) < MAX_SALUTATION_CHARS and first.rstrip().endswith(("،", ",")):
-        return False
-    if first.rstrip().endswith(("،", ",")):
-        return True
-    return starts_mid_sentence(second)
+    if first.rstrip().endswith(_COMMAS):
+        return len(before.pieces) > 1 or len(first) >= MAX_SALUTATION_CHARS
+    return starts_lowercase(second)
 
 
 def _markup_spans(first: str, second: str) -> bool:
@@ -173,7 +172,7 @@ def _lacks_full_stop(before: Block, after: Block) -> bool:
     return (
         not before.level
         and not after.level
-        and len(first) >= MAX_SALUTATION_CHARS
+        and (len(first) >= MAX_SALUTATION_CHARS or (starts_caseless(second) and not first.rstrip().endswith(_COMMAS)))
         and _is_prose(first)
         and _is_prose(second)
         and not bold_only(first)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from mailer.domain.document.blocks import Block, standalone_link
 from mailer.domain.document.contacts import split_contact
@@ -35,14 +36,13 @@ def outline(blocks: Sequence[Block], language: str, warnings: list[ParseWarning]
 
     Bold paragraphs are headlines, or section titles if they are in capitals and a headline follows.
     """
-    shift = _level_shift(blocks, warnings)
+    levels = _read_levels(blocks, language, warnings)
     items: list[OutlineItem] = []
-    has_heading = False
-    for block in blocks:
+    for at, block in enumerate(blocks):
         runs, rest = bold_runs(block.text)
         if not block.level:
             items += _paragraph(block.line, block.text, runs, rest, language)
-        elif runs and not rest.strip() and (len(runs) > 1 or _has_dateline(runs, rest, language)):
+        elif len(runs) > 1 or (runs and not rest.strip() and _has_dateline(runs, rest, language)):
             warnings.append(
                 ParseWarning(
                     block.line,
@@ -52,78 +52,121 @@ def outline(blocks: Sequence[Block], language: str, warnings: list[ParseWarning]
             items += _paragraph(block.line, block.text, runs, rest, language)
         else:
             text = runs[0] if runs and not rest.strip() else block.text
-            items += _heading(block.line, max(1, block.level + shift), text, has_heading, items, warnings)
-            items += _split_run_in_dateline(items[-1], language, warnings)
-        has_heading = has_heading or items[-1].kind in ("title", "section", "headline")
+            items.append(_heading(block, text, levels, items, warnings))
+            before_text = at + 1 < len(blocks) and not blocks[at + 1].level
+            items += _split_run_in(items[-1], language, before_text, warnings)
     return _classify_bold(items, warnings)
 
 
-def _level_shift(blocks: Sequence[Block], warnings: list[ParseWarning]) -> int:
-    """Return the number to add to heading levels so that sections have level 2 and headlines level 3.
+@dataclass(frozen=True, slots=True)
+class _Levels:
+    """What the levels of headings mean in a document."""
 
-    It differs from 0 only if the document has no level 3 and clearly uses other levels for these.
+    title: Block | None
+    section: int
+    headline: int
+    """Headings above this level are section titles, those below it are inside stories."""
+
+
+def _read_levels(blocks: Sequence[Block], language: str, warnings: list[ParseWarning]) -> _Levels:
+    """Return what the levels of headings mean, judged by the whole document.
+
+    The usual levels are 1 for the title, 2 for sections and 3 for headlines. Documents from a word processor have
+    sections on level 1.
     """
-    levels = [block.level for block in blocks if block.level]
-    bold = any(not block.level and bold_only(block.text) for block in blocks)
-    if 3 in levels or bold or not levels:
-        return 0
-    shift = 0
-    if levels.count(1) > 1 and 2 in levels and max(levels) == 2:
-        shift = 1
-    elif min(levels) > 2:
-        shift = 2 - min(levels)
-    if shift:
-        line = next(block.line for block in blocks if block.level)
-        warnings.append(
-            ParseWarning(
-                line,
-                f"Level {2 - shift} headings were read as sections, level {3 - shift} as headlines.",
+    title = _title(blocks)
+    used = sorted({block.level for block in blocks if block.level and block is not title})
+    if not used:
+        return _Levels(title, 2, 3)
+    top, *lower = used
+    if top == 1 and len(lower) > 1 and _mostly_followed_by_heading(blocks, lower[0]):
+        firsts = [block for block in blocks if block.level == 1]
+        if len(firsts) == 1:
+            warnings.append(
+                ParseWarning(firsts[0].line, f"The title “{excerpt(firsts[0].text)}” comes after other text.")
             )
-        )
-    return shift
+            title = firsts[0]
+        return _Levels(title, lower[0], lower[1])
+    if top == 3 and not (lower and _mostly_followed_by_heading(blocks, 3)):
+        return _Levels(title, 2, 3)
+    if title and used == [2] and _all_followed_by_dateline(blocks, 2, language):
+        return _Levels(title, 1, 2)
+    headline = lower[0] if lower else max(3, top + 1)
+    if headline != 3 or top == 1:
+        line = next(block.line for block in blocks if block.level and block is not title)
+        read = f", level {headline} as headlines" if lower else ""
+        warnings.append(ParseWarning(line, f"Level {top} headings were read as sections{read}."))
+    return _Levels(title, top, headline)
+
+
+def _title(blocks: Sequence[Block]) -> Block | None:
+    """Return the heading on level 1 before everything else, unless it is a section as those after it are."""
+    firsts = [at for at, block in enumerate(blocks) if block.level == 1]
+    if not firsts or firsts[0] > 0:
+        return None
+    if len(firsts) == 1:
+        return blocks[0]
+    deeper = any(block.level > 1 for block in blocks)
+
+    def has_story(part: Sequence[Block]) -> bool:
+        return any(block.level > 1 if deeper else bold_only(block.text) for block in part)
+
+    is_title = not has_story(blocks[: firsts[1]]) and has_story(blocks[firsts[1] :])
+    return blocks[0] if is_title else None
+
+
+def _mostly_followed_by_heading(blocks: Sequence[Block], level: int) -> bool:
+    followed = [after.level > level for block, after in pairwise(blocks) if block.level == level]
+    return sum(followed) * 2 > len(followed)
+
+
+def _all_followed_by_dateline(blocks: Sequence[Block], level: int, language: str) -> bool:
+    following = [bold_runs(after.text) for block, after in pairwise(blocks) if block.level == level]
+    return all(runs and begins_with_date(runs[0], language) for runs, _ in following) and bool(following)
 
 
 def _heading(
-    line: int,
-    level: int,
-    text: str,
-    has_heading: bool,
-    items: list[OutlineItem],
-    warnings: list[ParseWarning],
-) -> list[OutlineItem]:
-    if level == 1 and not has_heading:
-        if items:
-            warnings.append(ParseWarning(line, f"The title “{excerpt(text)}” comes after other text."))
-        return [OutlineItem("title", line, text)]
-    if level <= 2:
-        if level == 1:
-            warnings.append(ParseWarning(line, f"The level 1 heading “{excerpt(text)}” was read as a section title."))
-        return [OutlineItem("section", line, text)]
-    if level == 3:
-        return [OutlineItem("headline", line, text)]
+    block: Block, text: str, levels: _Levels, items: list[OutlineItem], warnings: list[ParseWarning]
+) -> OutlineItem:
+    if block is levels.title:
+        return OutlineItem("title", block.line, text)
+    if block.level == levels.headline:
+        return OutlineItem("headline", block.line, text)
+    if block.level < levels.headline:
+        if block.level < levels.section:
+            message = f"The level {block.level} heading “{excerpt(text)}” was read as a section title."
+            warnings.append(ParseWarning(block.line, message))
+        return OutlineItem("section", block.line, text)
     if items and items[-1].kind == "section":
         warnings.append(
             ParseWarning(
-                line,
+                block.line,
                 f"“{excerpt(text)}” skips a heading level after the section; it was read as a headline.",
             )
         )
-        return [OutlineItem("headline", line, text)]
-    source = f"{'#' * level} {text}"
-    return [OutlineItem("text", line, source, source=source)]
+        return OutlineItem("headline", block.line, text)
+    source = f"{'#' * max(4, block.level)} {text}"
+    return OutlineItem("text", block.line, source, source=source)
 
 
-def _split_run_in_dateline(heading: OutlineItem, language: str, warnings: list[ParseWarning]) -> list[OutlineItem]:
-    """Remove a dateline and text from a heading that they run on from; return their items."""
+def _split_run_in(
+    heading: OutlineItem, language: str, before_text: bool, warnings: list[ParseWarning]
+) -> list[OutlineItem]:
+    """Remove from a heading the bold headline or the dateline and text that run on from it; return their items.
+
+    ``before_text``: text follows, which would have no headline otherwise.
+    """
     at = heading.text.find("**")
     if at <= 0:
         return []
     source = heading.text[at:]
     runs, rest = bold_runs(source)
-    if not _has_dateline(runs, rest, language):
+    has_dateline = _has_dateline(runs, rest, language)
+    if not has_dateline and not (heading.kind == "section" and before_text and bold_only(source)):
         return []
     heading.text = heading.text[:at].rstrip()
-    warnings.append(ParseWarning(heading.line, f"A dateline was separated from the heading “{excerpt(heading.text)}”."))
+    what = "dateline" if has_dateline else "headline"
+    warnings.append(ParseWarning(heading.line, f"A {what} was separated from the heading “{excerpt(heading.text)}”."))
     return _paragraph(heading.line, source, runs, rest, language)
 
 

@@ -3,11 +3,19 @@
 import re
 
 _SUB_SUP_TAGS = re.compile(r"<(su[pb])>[^<]{0,40}</\1>|<[^<>]{1,40}>", re.IGNORECASE)
-_SENTENCE_ENDS = ".!?…:。؟۔।"
-_CLOSERS = " \t\n\xa0*_)]}\"'»”’›“"
+_SENTENCE_ENDS = ".!?…:。！？：؟۔।॥։።។"
+_CLOSERS = " \t\n\xa0*_)]}\"'»”’›“」』）】"
 _BLANKS = re.compile(r"[^\S\u00a0\u2007\u202f]+")
 """White space except no-break spaces."""
-_OPENERS = " \t\n\xa0*_([\"'«„“‘‹"
+_OPENERS = " \t\n\xa0*_([\"'«„“‘‹「『（【"
+
+
+def _is_lowercase(character: str) -> bool:
+    """Return whether a letter is lower-case, in a script that begins sentences with capitals.
+
+    Georgian has capitals in Unicode, but uses them only for whole words.
+    """
+    return character.islower() and not "ა" <= character <= "ჿ"
 
 
 def is_all_caps(text: str) -> bool:
@@ -18,7 +26,7 @@ def is_all_caps(text: str) -> bool:
 
 def is_caseless(text: str) -> bool:
     """Return whether the text has letters, all of a script without capitals such as Arabic."""
-    return any(map(str.isalpha, text)) and not any(c.isupper() or c.islower() for c in text)
+    return any(map(str.isalpha, text)) and not any(c.isupper() or _is_lowercase(c) for c in text)
 
 
 def ends_sentence(text: str) -> bool:
@@ -28,13 +36,12 @@ def ends_sentence(text: str) -> bool:
 
 def starts_lowercase(text: str) -> bool:
     """Return whether the text begins with a lower-case letter."""
-    return text.lstrip(_OPENERS)[:1].islower()
+    return _is_lowercase(text.lstrip(_OPENERS)[:1])
 
 
-def starts_mid_sentence(text: str) -> bool:
-    """Return whether the text begins with a letter that is lower-case or has no case."""
-    first = text.lstrip(_OPENERS)[:1]
-    return first.islower() or (first.isalpha() and not first.isupper() and not first.istitle())
+def starts_caseless(text: str) -> bool:
+    """Return whether the text begins with a letter of a script without capitals."""
+    return is_caseless(text.lstrip(_OPENERS)[:1])
 
 
 def excerpt(text: str) -> str:

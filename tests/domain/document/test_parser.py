@@ -558,6 +558,114 @@ def test_headings_that_are_one_level_up() -> None:
     assert len(document.warnings) == 1
 
 
+DATED = "\n\n**7 May 2026, X:** a.\n\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "title", "outline", "listed"),
+    [
+        (  # Word and Pandoc
+            f"Dear readers.\n\n# P\n\n## S{DATED}# Q\n\n## T{DATED}",
+            "",
+            {"P": ["S"], "Q": ["T"]},
+            [(3, "Level 1 headings were read as sections, level 2 as headlines")],
+        ),
+        (
+            f"Dear readers.\n\n# P\n\n## S{DATED}",
+            "",
+            {"P": ["S"]},
+            [(3, "Level 1 headings were read as sections, level 2 as headlines")],
+        ),
+        (
+            f"# P\n\n## S{DATED}### Who\n\nb.\n\n## T{DATED}# Q\n\n## U{DATED}",
+            "",
+            {"P": ["S", "T"], "Q": ["U"]},
+            [(1, "Level 1 headings were read as sections, level 2 as headlines")],
+        ),
+        (
+            f"# Title\n\nAn intro.\n\n# P\n\n## S{DATED}# Q\n\n## T{DATED}",
+            "Title",
+            {"P": ["S"], "Q": ["T"]},
+            [(5, "Level 1 headings were read as sections, level 2 as headlines")],
+        ),
+        (
+            f"Hello.\n\n# P\n\n**S**{DATED}# Q\n\n**T**{DATED}",
+            "",
+            {"P": ["S"], "Q": ["T"]},
+            [(3, "Level 1 headings were read as sections.")],
+        ),
+        (f"# Title\n\n## P\n\n**S**{DATED}", "Title", {"P": ["S"]}, []),
+        (f"# Title\n\n## P\n\n### S{DATED}#### Who\n\nb.\n\n", "Title", {"P": ["S"]}, []),
+        (f"Text.\n\n# Title\n\n## P\n\n### S{DATED}", "Title", {"P": ["S"]}, [(3, "after other text")]),
+        (
+            f"# Title\n\n## P\n\n### S{DATED}# Q\n\n## R\n\n### T{DATED}",
+            "",
+            {"Title": [], "P": ["S"], "Q": [], "R": ["T"]},
+            [(1, "level 1"), (1, "no story"), (9, "level 1"), (9, "no story")],
+        ),
+        (f"## P\n\n#### S{DATED}#### T{DATED}", "", {"P": ["S", "T"]}, [(1, "level 4 as headlines")]),
+        (f"### P\n\n#### S{DATED}### Q\n\n#### T{DATED}", "", {"P": ["S"], "Q": ["T"]}, [(1, "Level 3")]),
+        (f"# Title\n\n## S{DATED}## T{DATED}", "Title", {"": ["S", "T"]}, [(3, "before the first section")]),
+        (f"Title\n=====\n\n## P\n\n### S{DATED}", "Title", {"P": ["S"]}, []),
+    ],
+)
+def test_levels_of_headings_are_judged_by_the_whole_document(
+    source: str, title: str, outline: dict[str, list[str]], listed: list[tuple[int, str]]
+) -> None:
+    document = parse(source)
+
+    assert document.title == title
+    assert {section.title: [s.headline for s in section.stories] for section in document.sections} == outline
+    assert [(line, said in why) for (line, why), (_, said) in zip(whys(document), listed, strict=True)] == [
+        (line, True) for line, _ in listed
+    ]
+
+
+@pytest.mark.parametrize("level", ["#", "##"])
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "{0} **{1}** **{2}**\n\n**7 May 2026, X:** a.\n\n",
+        "{0} {1} **{2}**\n\n**7 May 2026, X:** a.\n\n",
+        "{0} {1} **{2}** **7 May 2026, X:** a.\n\n",
+        "{0} **{1}****{2}** **7 May 2026, X:** a.\n\n",
+        "{0} **{1}**\n\n**{2}**\n\n**7 May 2026, X:** a.\n\n",
+    ],
+)
+def test_headings_that_ran_together_are_split_on_either_level(level: str, pattern: str) -> None:
+    document = parse(pattern.format(level, "PORTS", "Ships came") + pattern.format(level, "RIVERS", "A ferry sails"))
+
+    assert document.title == ""
+    assert {section.title: [story.headline for story in section.stories] for section in document.sections} == {
+        "PORTS": ["Ships came"],
+        "RIVERS": ["A ferry sails"],
+    }
+    assert [(story.body, story.datelines[0].place) for story in stories(document)] == [("a.", "X")] * 2
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("زرع المتطوعون ألف شجرة", "من يمكنه المشاركة"),
+        ("המתנדבים נטעו אלף עצים", "מי יכול להשתתף"),
+        ("მოხალისეებმა ათასი ხე დარგეს", "ვის შეუძლია მონაწილეობა"),
+        ("志愿者种了一千棵树", "谁可以参加"),
+    ],
+)
+def test_paragraphs_without_letter_case_are_joined_by_strong_signs_only(first: str, second: str) -> None:
+    def body(text: str) -> tuple[str, list[int]]:
+        document = parse(f"## P\n\n### S\n\n{text}", "xx")
+        return stories(document)[0].body, [line for line, why in whys(document) if "dateline" not in why]
+
+    assert body(f"{first}\n\n{second}") == (f"{first}\n\n{second}", [5])
+    assert body(f"{first}.\n\n{second}") == (f"{first}.\n\n{second}", [])
+    assert body(f"{first},\n\n{second}") == (f"{first},\n\n{second}", []), "as a salutation"
+    long = f"{first} " * 8 + first
+    assert body(f"{long},\n\n{second}") == (f"{long}, {second}", [7])
+    assert body(f"{first} **{first}\n\n{second}**") == (f"{first} **{first} {second}**", [7])
+    assert body(f"{first} ({first}\n\n{second})") == (f"{first} ({first} {second})", [7])
+
+
 def test_lines_count_as_an_editor_counts_them() -> None:
     source = "## P\r\n\r\n### S\u2028T\r\n\r\n**7 May 2026, X:** a.\r\n"
 
