@@ -3,7 +3,6 @@
 import re
 from datetime import date, datetime, time, timedelta
 from functools import lru_cache
-from zoneinfo import ZoneInfo
 
 from babel import Locale, UnknownLocaleError
 from babel.dates import format_date, format_skeleton, get_timezone_location
@@ -11,6 +10,7 @@ from babel.lists import format_list
 
 from mailer.domain.content import Dateline, DateRange
 from mailer.domain.locales import tag_and_parents
+from mailer.domain.time_zones import time_zone
 from mailer.language_data import languages
 
 
@@ -75,7 +75,7 @@ def language_name(named: str, language: str) -> str:
 @lru_cache(maxsize=4096)
 def zone_name(zone: str, language: str, on: date) -> str:
     """Return a time zone's city and its offset from UTC on a day: ``Paris (UTC+1)``."""
-    tz = ZoneInfo(zone)
+    tz = time_zone(zone)
     offset = datetime.combine(on, time(12), tz).utcoffset() or timedelta(0)
     minutes = int(offset / timedelta(minutes=1))
     if not minutes and zone in ("UTC", "Etc/UTC"):

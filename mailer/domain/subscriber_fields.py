@@ -3,10 +3,10 @@
 import re
 import unicodedata
 from datetime import UTC, datetime
-from functools import cache, lru_cache
-from zoneinfo import available_timezones
+from functools import lru_cache
 
 from mailer.domain.languages import InvalidLanguageTag, canonical_tag
+from mailer.domain.time_zones import find_time_zone, nearest_time_zone
 
 MAX_TEXT_CHARS = 200
 """Characters in a name, a consent source or a list of languages or sections."""
@@ -101,19 +101,15 @@ def read_languages(written: str) -> tuple[str, ...]:
     return tags
 
 
-@cache
-def _zone_names() -> dict[str, str]:
-    return {zone.casefold(): zone for zone in available_timezones()}
-
-
 def read_time_zone(written: str) -> str:
-    """Return a time zone name of the IANA database, ``UTC`` for an empty text. Raises InvalidValue."""
+    """Return the name of a time zone, ``UTC`` for an empty text. Raises InvalidValue."""
     if not written:
         return "UTC"
-    try:
-        return _zone_names()[written.casefold()]
-    except KeyError:
-        raise InvalidValue(f"{quoted(written)} is not a time zone such as Europe/Paris") from None
+    if found := find_time_zone(written):
+        return found
+    if nearest := nearest_time_zone(written):
+        raise InvalidValue(f"{quoted(written)} is not the time zone of a place: write {nearest}, or a nearer city")
+    raise InvalidValue(f"{quoted(written)} is not a time zone such as Europe/Paris")
 
 
 def read_consent_date(written: str) -> datetime:

@@ -1,14 +1,16 @@
 """Freezing an audience: ranges of subscribers become batches, batches become delivery rows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, time
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import CursorResult, text
 from sqlalchemy.orm import Session
 
+from mailer.domain import time_zones
 from mailer.domain.states import SkipReason
+from mailer.domain.time_zones import QuietHours
 from mailer.store import eligibility
 from mailer.store.eligibility import EDITION_MASK, IS_CANDIDATE, SUPPRESSION_JOIN
 
@@ -112,22 +114,6 @@ def add_language_choice(
     session.execute(text(query), values)
 
 
-# When a delivery is due. Sending at a local time and quiet hours use the subscriber's time zone; a zone unknown to the
-# server counts as UTC. Quiet hours may span midnight.
-_DUE_IMMEDIATELY = "SELECT CAST(:now AS timestamptz) AS due_at"
-DUE_IN_TIME_ZONE = """
-SELECT CASE
-    WHEN (CASE WHEN q.since < q.until THEN t.clock::time >= q.since AND t.clock::time < q.until
-          ELSE t.clock::time >= q.since OR t.clock::time < q.until END)
-    THEN (date_trunc('day', t.clock) + CAST(q.until AS interval)
-          + CASE WHEN t.clock::time >= q.until THEN interval '1 day' ELSE interval '0' END) AT TIME ZONE z.name
-    ELSE d.at END AS due_at
-FROM (SELECT coalesce((SELECT name FROM zones WHERE name = r.time_zone), 'UTC') AS name) z,
-    LATERAL (SELECT greatest(CAST(:now AS timestamptz), CAST(:local_time AS timestamp) AT TIME ZONE z.name) AS at) d,
-    LATERAL (SELECT d.at AT TIME ZONE z.name AS clock) t,
-    (SELECT CAST(:quiet_from AS time) AS since, CAST(:quiet_until AS time) AS until) q
-"""
-
 # The candidates in a range of subscribers, each with their edition or skip reason. The range is a condition on both
 # tables, so that only this range of each is read. OFFSET makes each expression be computed once. Both tables are read
 # in the order of subscriber ids and the rest is looked up per row, so the result needs no sorting.
@@ -143,11 +129,12 @@ _CANDIDATES = f"""
         c.language,
         {EDITION_MASK} AS mask,
         {_SKIP_REASON} AS skip_reason,
-        due.due_at
+        coalesce(z.due_at, CAST(:due_at AS timestamptz)) AS due_at
     FROM subscription s
     JOIN subscriber r ON r.id = s.subscriber_id AND r.id BETWEEN :first AND :last
     LEFT JOIN language_choice c ON c.issue_id = :issue AND c.languages = r.languages
-    CROSS JOIN LATERAL ({{due}}) due
+    LEFT JOIN unnest(CAST(:zones AS text[]), CAST(:zones_due_at AS timestamptz[])) z (name, due_at)
+        ON z.name = r.time_zone
     WHERE s.newsletter_id = :newsletter AND s.subscriber_id BETWEEN :first AND :last
         AND {IS_CANDIDATE}
     OFFSET 0
@@ -162,7 +149,6 @@ _WITHOUT_DELIVERY = """NOT EXISTS (
 )"""
 
 _INSERT_DELIVERIES = """
-WITH zones AS MATERIALIZED (SELECT name FROM pg_timezone_names WHERE {zoned})
 INSERT INTO delivery_{issue} (issue_id, subscriber_id, due_at, finished_at, edition_id, state, skip_reason)
 SELECT
     :issue, a.subscriber_id, a.due_at, CASE WHEN a.skip_reason IS NOT NULL THEN CAST(:now AS timestamptz) END,
@@ -228,8 +214,14 @@ class DueTimes:
     now: datetime
     local_time: datetime | None = None
     """In each subscriber's time zone; naive."""
-    quiet_hours: tuple[time, time] | None = None
-    """Start and end, in each subscriber's time zone."""
+    quiet_hours: QuietHours | None = None
+    """In each subscriber's time zone."""
+
+    def by_time_zone(self) -> Mapping[str, datetime]:
+        """Return time zone → when deliveries there are due; empty if that is ``now`` everywhere."""
+        if self.local_time is None and self.quiet_hours is None:
+            return {}
+        return time_zones.due_times(self.now, self.local_time, self.quiet_hours)
 
 
 class Expansion:
@@ -250,8 +242,7 @@ class Expansion:
         self._session = session
         self._inserted_count = 0
         self._digest = digest
-        self._per_time_zone = due_times.local_time is not None or due_times.quiet_hours is not None
-        since, until = due_times.quiet_hours or (None, None)
+        zones = due_times.by_time_zone()
         self._issue = int(issue)
         self._values = {
             "issue": issue,
@@ -263,9 +254,9 @@ class Expansion:
             "last": planned.last_subscriber_id,
             "now": due_times.now,
             "digest": digest,
-            "local_time": due_times.local_time,
-            "quiet_from": since,
-            "quiet_until": until,
+            "due_at": zones.get("UTC", due_times.now),
+            "zones": list(zones),
+            "zones_due_at": list(zones.values()),
         }
         # A generic plan would assume small ranges, and a nested loop would scan all editions, which have no statistics
         # yet, for each subscriber.
@@ -278,7 +269,7 @@ class Expansion:
         If not, add the missing choices and editions and call this again.
         """
         if self._run(_HAS_LANGUAGE_CHOICES).scalar_one():  # there are none for the first batches of an issue
-            self._inserted_count += self._run(_INSERT_DELIVERIES, per_time_zone=self._per_time_zone).rowcount
+            self._inserted_count += self._run(_INSERT_DELIVERIES).rowcount
         if self._digest:
             return not self._run(_HAS_CANDIDATES_WITHOUT_DELIVERY).scalar_one()
         candidate_count: int = self._run(_COUNT_CANDIDATES).scalar_one()
@@ -298,12 +289,10 @@ class Expansion:
         """Mark the batches as ready. Call once every candidate has a delivery."""
         self._run(_MARK_BATCHES_READY)
 
-    def _run(self, query: str, per_time_zone: bool = False) -> CursorResult[Any]:
-        due = DUE_IN_TIME_ZONE if per_time_zone else _DUE_IMMEDIATELY
+    def _run(self, query: str) -> CursorResult[Any]:
         undelivered = _WITHOUT_DELIVERY.format(issue=self._issue) if self._inserted_count else "true"
-        candidates = _CANDIDATES.format(due=due, undelivered=undelivered)
-        zoned = "true" if per_time_zone else "false"
-        statement = query.format(issue=self._issue, candidates=candidates, undelivered=undelivered, zoned=zoned)
+        candidates = _CANDIDATES.format(undelivered=undelivered)
+        statement = query.format(issue=self._issue, candidates=candidates, undelivered=undelivered)
         return self._session.connection().execute(text(statement), self._values)
 
 

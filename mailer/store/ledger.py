@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from mailer.domain import time_zones
 from mailer.domain.states import DeliveryState
 from mailer.domain.suppressions import SuppressionReason
 from mailer.store import eligibility
-from mailer.store.audience import DUE_IN_TIME_ZONE
 from mailer.store.batches import BATCH_BOUNDARIES, Claim
 from mailer.store.database import execute_driver_sql
 
@@ -104,26 +104,26 @@ AND d.issue_id = :issue AND d.subscriber_id BETWEEN :after AND :last
 AND d.state = 'pending' AND d.attempts = 0 AND d.due_at <= :now
 """
 
-# The rule is applied once per time zone that occurs. Each is validated by itself, since reading the whole of
-# pg_timezone_names takes ten milliseconds.
+_ZONES_WITH_DUE = f"SELECT DISTINCT r.time_zone FROM delivery d, subscriber r WHERE {_FIRST_ATTEMPT_DUE}"
+
 _POSTPONE_TO_QUIET_END = f"""
-WITH clocks AS MATERIALIZED (
-    SELECT DISTINCT r.time_zone FROM delivery d, subscriber r WHERE {_FIRST_ATTEMPT_DUE}
-), zones AS MATERIALIZED (
-    SELECT time_zone AS name FROM clocks WHERE pg_input_is_valid('2000-01-01 00:00 ' || time_zone, 'timestamptz')
-), quiet AS MATERIALIZED (
-    SELECT r.time_zone, due.due_at FROM clocks r CROSS JOIN LATERAL ({DUE_IN_TIME_ZONE}) due WHERE due.due_at > :now
-)
 UPDATE delivery d SET due_at = quiet.due_at
-FROM subscriber r, quiet WHERE quiet.time_zone = r.time_zone AND {_FIRST_ATTEMPT_DUE}
+FROM subscriber r, unnest(CAST(:zones AS text[]), CAST(:zones_due_at AS timestamptz[])) quiet (time_zone, due_at)
+WHERE quiet.time_zone = r.time_zone AND {_FIRST_ATTEMPT_DUE}
 """
 
 
 def _postpone_to_quiet_end(session: Session, values: dict[str, Any]) -> None:
     """Postpone due first attempts to the end of the subscriber's quiet hours, if these have begun by now."""
     for now, since, until in execute_driver_sql(session, _QUIET_HOURS, values):
-        hours = {"now": now, "local_time": None, "quiet_from": since, "quiet_until": until}
-        session.execute(text(_POSTPONE_TO_QUIET_END), values | hours)
+        due = {
+            name: time_zones.due_at(time_zones.time_zone(name), now, None, (since, until))
+            for name in session.scalars(text(_ZONES_WITH_DUE), values | {"now": now})
+        }
+        quiet = {name: at for name, at in due.items() if at > now}
+        if quiet:
+            zones = {"now": now, "zones": list(quiet), "zones_due_at": list(quiet.values())}
+            session.execute(text(_POSTPONE_TO_QUIET_END), values | zones)
 
 
 Quotas = tuple[list[str], list[str], list[int]]

@@ -28,7 +28,7 @@ from mailer.domain.subscription_ref import (
     LinkKind,
     SubscriptionRef,
 )
-from mailer.domain.time_zones import is_known_time_zone
+from mailer.domain.time_zones import known_time_zones
 from mailer.domain.transactional import TransactionalEmailKind
 from mailer.models import Consent, Newsletter, Subscriber
 from mailer.services.subscribers.request_limits import MAX_MAILS_PER_DAY, Requester, check_network, may_mail
@@ -194,7 +194,7 @@ def save(
         offered = context.newsletter.languages
         if not wanted.languages or not set(offered) >= set(wanted.languages):
             raise NotOffered("No language was chosen, or one that the newsletter does not offer.")
-        if not is_known_time_zone(wanted.time_zone):
+        if wanted.time_zone not in known_time_zones():
             raise NotOffered("The time zone is unknown.")
         before = _profile(session, context, now, preferred_languages, link_kind)
         current = subscribers.lock_preferences(session, context)

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from mailer.adapters import cldr
 from mailer.domain.consents import ConsentChannel
@@ -18,6 +17,7 @@ from mailer.domain.states import Frequency, SkipReason
 from mailer.domain.suppressions import (
     SuppressionReason,
 )
+from mailer.domain.time_zones import time_zone
 from mailer.domain.transactional import TransactionalEmailKind
 from mailer.services.subscribers.preferences import Profile
 
@@ -122,7 +122,7 @@ class RowDescriber:
         self._newsletters = {other.slug: other.name.text for other in profile.newsletters}
         self._slug = profile.frame.slug
         self._sections = profile.section_names
-        self._time_zone = ZoneInfo(profile.preferences.time_zone)
+        self._time_zone = time_zone(profile.preferences.time_zone)
 
     def describe(self, row: Mapping[str, Any]) -> DescribedRow:
         filled = {name: value for name, value in row.items() if value not in (None, "", [], {})}

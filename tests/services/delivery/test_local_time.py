@@ -2,20 +2,15 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, time, timedelta
-from typing import cast
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from sqlalchemy import text
 
 from mailer.bootstrap import Container
 from mailer.services.delivery import dispatch, expand
 from mailer.services.issues import approve, compile, schedule
 from mailer.store import newsletters
-from mailer.store.audience import DUE_IN_TIME_ZONE
-from mailer.store.database import Database
 
 ZONES = ("Pacific/Kiritimati", "Asia/Kolkata", "Europe/Belgrade", "UTC", "America/New_York", "Nowhere/Else")
 
@@ -105,38 +100,17 @@ def test_delivery_is_postponed_to_the_end_of_quiet_hours(app: Container, issue: 
     assert send() == 2, "whom a relay deferred is tried again also at night"
 
 
-def in_quiet(clock: time, since: time, until: time) -> bool:
-    return since <= clock < until if since < until else clock >= since or clock < until
+def test_a_local_time_that_comes_twice_is_the_first(app: Container, issue: int) -> None:
+    """The clocks are set back in Europe."""
+    schedule.schedule_local_time(app.database, issue, datetime(2026, 10, 25, 2, 30), "tests")
+    found = due(app, issue, datetime(2026, 10, 24, 13, tzinfo=UTC))
+    assert found["Europe/Belgrade"] == datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
 
 
-@pytest.fixture(scope="module")
-def parts_database(request: pytest.FixtureRequest) -> Database:
-    return cast(Database, request.getfixturevalue("_database"))
-
-
-HOURS = st.times().map(lambda at: at.replace(second=0, microsecond=0))
-
-
-@given(since=HOURS, until=HOURS, minute=st.integers(0, 60 * 48))
-def test_quiet_hours_use_local_time(parts_database: Database, since: time, until: time, minute: int) -> None:
-    """The rule in SQL against the same rule in Python, over two days around the end of summer time."""
-    if since == until:
-        return
-    now = datetime(2026, 10, 24, 12, tzinfo=UTC) + timedelta(minutes=minute)
-    query = (
-        "WITH zones AS (SELECT name FROM pg_timezone_names) SELECT (SELECT due_at FROM "
-        f"({DUE_IN_TIME_ZONE}) d) FROM (SELECT 'Europe/Belgrade' AS time_zone) r"
-    )
-    with parts_database.transaction() as session:
-        at = session.scalar(text(query), {"now": now, "local_time": None, "quiet_from": since, "quiet_until": until})
-    assert at is not None
-    local = now.astimezone(ZoneInfo("Europe/Belgrade"))
-    if in_quiet(local.time(), since, until):
-        assert at > now
-        assert at.astimezone(ZoneInfo("Europe/Belgrade")).time() in (
-            until,
-            until.replace(hour=(until.hour + 1) % 24),
-        )
-        assert at - now <= timedelta(hours=25)
-    else:
-        assert at == now
+def test_postgresql_reads_no_time_zones(app: Container, issue: int) -> None:
+    """It takes CET for a fixed offset, and its data may be older than ours."""
+    with app.database.transaction() as session:
+        session.execute(text("UPDATE subscriber SET time_zone = 'America/Vancouver' WHERE time_zone = 'UTC'"))
+    schedule.schedule_local_time(app.database, issue, datetime(2026, 12, 1, 9), "tests")
+    found = due(app, issue, datetime(2026, 11, 30, 19, tzinfo=UTC))
+    assert found["America/Vancouver"] == datetime(2026, 12, 1, 16, tzinfo=UTC), "summer time all year, since March 2026"
