@@ -17,6 +17,7 @@ commands = typer.Typer(
     help="Newsletters in many languages: each reader gets one email with exactly the sections they follow.",
 )
 commands.add_typer(newsletters.commands, name="newsletter")
+commands.add_typer(newsletters.section_commands, name="section")
 commands.add_typer(_issue_commands, name="issue")
 commands.add_typer(subscribers.commands, name="subscribers")
 commands.add_typer(queues.commands, name="queues")

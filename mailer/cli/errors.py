@@ -1,6 +1,6 @@
 """Errors that a user can fix. Their messages are sentences for that user."""
 
-from mailer.domain.errors import IssueNotFound, NewsletterNotFound, UserError
+from mailer.domain.errors import IssueNotFound, NewsletterNotFound, UnknownSections, UserError
 from mailer.domain.states import InvalidIssueState, IssueAction
 
 _ACTION_ADVICE = {
@@ -31,6 +31,11 @@ def describe(error: Exception) -> str:
         message = message[:1].upper() + message[1:]
     if isinstance(error, IssueNotFound):
         message += " List all issues with: mailer issue list."
+    if isinstance(error, UnknownSections):
+        message += (
+            "\nCorrect the headings, add the sections to the newsletter's file, or import with --new-sections to make "
+            "them for this issue."
+        )
     if isinstance(error, NewsletterNotFound) and not error.known_slugs:
         message += " Create one with: mailer newsletter apply FILE."
     if isinstance(error, InvalidIssueState):

@@ -28,6 +28,7 @@ _IN_PROGRESS_STATES = (IssueState.scheduled, IssueState.sending)
 @commands.command("list")
 def list_(as_json: JsonOption = False) -> None:
     """List all issues, newest first."""
+    from rich.markup import escape
     from rich.table import Table
 
     from mailer.services.issues import report
@@ -48,7 +49,7 @@ def list_(as_json: JsonOption = False) -> None:
     table = Table("issue", "newsletter", "number", "state", "sent")
     for id, slug, number, state, counts, at in rows:
         sent = f"{counts.sent:,} of {counts.candidates:,}" if counts.candidates else ""
-        table.add_row(str(id), slug, number, state.value, " ".join(_send_time(at, now)) if at else sent)
+        table.add_row(str(id), slug, escape(number), state.value, " ".join(_send_time(at, now)) if at else sent)
     make_console().print(table)
 
 
@@ -255,12 +256,13 @@ def status_dict(status: "IssueStatus") -> dict[str, Any]:
 
 
 def _status_table(status: "IssueStatus", now: datetime) -> "Table":
+    from rich.markup import escape
     from rich.progress_bar import ProgressBar
     from rich.table import Table
 
     counts = status.counts
     grid = Table.grid(padding=(0, 2))
-    grid.add_row("issue", f"{status.issue}  {status.newsletter} {status.number}  [bold]{status.state.value}[/]")
+    grid.add_row("issue", f"{status.issue}  {status.newsletter} {escape(status.number)}  [bold]{status.state.value}[/]")
     done = counts.candidates - counts.pending
     share = done / counts.candidates if counts.candidates else 0.0
     grid.add_row("progress", ProgressBar(total=max(counts.candidates, 1), completed=done, width=50))

@@ -1,7 +1,9 @@
 """The commands of ``mailer issue`` that write an issue, up to its approval."""
 
 import json
+import sys
 from collections import Counter
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mailer.bootstrap import Container
-from mailer.cli.console import format_count
+from mailer.cli.console import format_count, make_console
 from mailer.cli.errors import UsageError
 from mailer.cli.options import Actor, IssueId, JsonOption, current_user
-from mailer.domain.states import IssueState, MissingTranslationPolicy, SkipReason
+from mailer.domain.states import IssueState, MissingTranslationPolicy, SkipReason, check_editable
 
 if TYPE_CHECKING:
     from mailer.domain.composition import IssueSource
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from mailer.services.issues.approve import ApprovalFinding
 
 commands = typer.Typer()
+story_commands = typer.Typer(no_args_is_help=True, help="List an issue's stories, and remove one.")
+commands.add_typer(story_commands, name="story")
 
 
 def _read_document(file: Path, language: str) -> "ParsedDocument":
@@ -36,6 +40,10 @@ def import_(
     language: Annotated[str, typer.Option(help="The document's language tag, such as en or sr-Latn.")] = "",
     number: Annotated[str, typer.Option(help="The issue's number, if the document's front matter has none.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show how the document is read.")] = False,
+    new_sections: Annotated[
+        bool, typer.Option("--new-sections", help="Make sections, for this issue, of unknown headings.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove what the document no longer has without asking.")] = False,
     as_json: JsonOption = False,
     actor: Actor = "",
 ) -> None:
@@ -55,17 +63,32 @@ def import_(
         return
     if not newsletter:
         raise UsageError("Give the newsletter with --newsletter SLUG, or use --dry-run.")
+    confirmed: Collection[int] | None = () if sys.stdin.isatty() and not yes else None
     with Container() as app:
-        result = document_import.import_document(
-            app.database,
-            document,
-            newsletter,
-            tag,
-            number=number or file.stem.removesuffix(f".{tag}"),
-            today=datetime.now(UTC).date(),
-            picture_loader=app.picture_loader(file.parent),
-            actor=actor or current_user(),
-        )
+        while True:
+            try:
+                result = document_import.import_document(
+                    app.database,
+                    document,
+                    newsletter,
+                    tag,
+                    number=number or file.stem.removesuffix(f".{tag}"),
+                    today=datetime.now(UTC).date(),
+                    picture_loader=app.picture_loader(file.parent),
+                    actor=actor or current_user(),
+                    new_sections=new_sections,
+                    confirmed_removals=confirmed,
+                )
+                break
+            except document_import.UnconfirmedRemoval as removal:
+                removed = removal.result.removed
+                print(f"{file.name} no longer has {format_count(len(removed), 'story', 'stories')} of the issue:")
+                for headline in removed:
+                    print(f"  {headline}")
+                if not typer.confirm("Remove them from the issue, with their translations?"):
+                    print("Nothing was imported.")
+                    return
+                confirmed = removal.stories
     if as_json:
         warnings = [{"line": warning.line, "why": warning.message} for warning in document.warnings]
         fields = {name: getattr(result, name) for name in result.__slots__}
@@ -75,13 +98,21 @@ def import_(
     counts = _content_counts(result.sections, result.stories, result.contacts)
     print(f"Issue {result.issue} ({result.number}) in {result.language}: {change}. {counts}.")
     for title in result.new_sections:
-        print(f"  new section: {title}")
+        print(f"  new section, for this issue: {title}")
+    for headline in result.removed:
+        print(f"  removed: {headline}")
+    for note in result.removed_contacts:
+        print(f"  removed contact note: {note}")
+    for headline in result.moved:
+        print(f"  moved to another section: {headline}")
     for headline in result.matched_by_position:
         print(f"  matched only by position, please check: {headline}")
     for headline in result.unmatched:
         print(f"  no match, added as a new story: {headline}")
     for headline in result.not_in_file:
         print(f"  not in this file, kept: {headline}")
+    if result.not_in_file:
+        print(f"  (to remove one, see: mailer issue story list {result.issue})")
     for headline in result.untranslated:
         print(f"  not translated into {result.language} yet: {headline}")
     _print_warnings(document)
@@ -126,6 +157,65 @@ def _print_warnings(document: "ParsedDocument") -> None:
         print(f"{format_count(len(document.warnings), 'passage')} may be misread; please check:")
     for warning in document.warnings:
         print(f"  line {warning.line}: {warning.message}")
+
+
+@story_commands.command("list")
+def list_stories(issue: IssueId, as_json: JsonOption = False) -> None:
+    """List an issue's stories with their ids, sections and languages."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from mailer.services.issues import edit
+
+    with Container() as app:
+        stories = edit.list_stories(app.database, issue)
+    if as_json:
+        listing = [
+            {"story": s.story, "section": s.section, "headline": s.headline.text, "languages": s.languages}
+            for s in stories
+        ]
+        print(json.dumps(listing, ensure_ascii=False, indent=2))
+        return
+    if not stories:
+        print(f"Issue {issue} has no stories.")
+        return
+    table = Table("story", "section", "headline", "languages")
+    for s in stories:
+        table.add_row(str(s.story), s.section, escape(s.headline.text), " ".join(s.languages))
+    make_console().print(table)
+
+
+@story_commands.command("remove")
+def remove_story(
+    issue: IssueId,
+    story: Annotated[int, typer.Argument(metavar="STORY", min=1, help="As in `mailer issue story list N`.")],
+    language: Annotated[str, typer.Option(help="Remove only its text in this language.")] = "",
+    actor: Actor = "",
+) -> None:
+    """Remove a story from a draft, in all languages or in one."""
+    from mailer.domain.languages import canonical_tag
+    from mailer.services.issues import edit
+
+    tag = canonical_tag(language) if language else ""
+    with Container() as app:
+        headline = edit.remove_story(app.database, issue, story, tag, actor or current_user())
+    print(f"Issue {issue}: removed “{headline}”{f' in {tag}' if tag else ''}.")
+
+
+@commands.command("delete")
+def delete(issue: IssueId, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
+    """Delete a draft with its texts and its log. Its number can be used again."""
+    from mailer.services.issues import edit, report
+
+    with Container() as app:
+        status = report.status(app.database, issue, datetime.now(UTC))
+        check_editable(issue, status.state, "only a draft can be deleted")
+        question = f"Delete issue {issue} ({status.newsletter} {status.number}) with all its texts?"
+        if not yes and not typer.confirm(question):
+            print("Nothing was done.")
+            return
+        edit.delete_draft(app.database, issue)
+    print(f"Issue {issue} is deleted.")
 
 
 @commands.command("header-image")

@@ -1,13 +1,21 @@
 """The command ``mailer newsletter``: create and change newsletters."""
 
+import json
+from dataclasses import asdict
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from mailer.bootstrap import Container
-from mailer.cli.console import format_count
+from mailer.cli.console import format_count, make_console
+from mailer.cli.options import JsonOption
 
 commands = typer.Typer(no_args_is_help=True, help="A newsletter's name, sender, languages, sections and theme.")
+section_commands = typer.Typer(no_args_is_help=True, help="List a newsletter's sections, and retire one.")
+
+
+Slug = Annotated[str, typer.Option("--newsletter", help="The newsletter's slug.")]
 
 
 @commands.command("apply")
@@ -27,3 +35,38 @@ def apply(file: Path) -> None:
     sections = format_count(len(settings.sections), "section")
     languages = format_count(len(settings.languages), "language")
     print(f"{settings.slug}: {result.value}, {sections}, {languages}.")
+
+
+@section_commands.command("list")
+def list_sections(newsletter: Slug, as_json: JsonOption = False) -> None:
+    """List a newsletter's sections, also those that readers can no longer choose."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from mailer.services.newsletters import sections as section_service
+
+    with Container() as app:
+        sections = section_service.list_sections(app.database, newsletter)
+    if as_json:
+        print(json.dumps([asdict(section) for section in sections], ensure_ascii=False, indent=2))
+        return
+    table = Table("section", "title", "offered to readers", "readers")
+    for section in sections:
+        offered = "everyone gets it" if section.always_included else "yes" if section.offered else "no"
+        table.add_row(section.key, escape(section.title), offered, f"{section.followers:,}")
+    make_console().print(table)
+
+
+@section_commands.command("retire")
+def retire_section(
+    section: Annotated[str, typer.Argument(metavar="KEY", help="As in `mailer section list`.")], newsletter: Slug
+) -> None:
+    """Offer a section to readers no longer. Those who follow it still get it if an issue contains it."""
+    from mailer.services.newsletters import sections as section_service
+
+    with Container() as app:
+        section_service.retire_section(app.database, newsletter, section)
+    print(
+        f"{newsletter}: {section} is no longer offered. Take it out of the newsletter's file as well: applying a file "
+        "that names it offers it again."
+    )

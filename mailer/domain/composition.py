@@ -64,6 +64,8 @@ class SectionSource:
     key: str
     colour: str
     titles: Mapping[str, str]
+    offered: bool = True
+    """Whether readers can choose it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +149,7 @@ class IssueSource:
             title, title_language = self._localized(section.titles, language)
             if sections >> section.bit & 1:
                 included.append(EditionSection(section.key, title, title_language, present, section.colour))
-            else:
+            elif section.offered:
                 unfollowed.append(title)
         name = self.name(language)
         return EditionContent(

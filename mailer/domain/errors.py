@@ -11,6 +11,10 @@ class ChangeRefused(UserError, ValueError):
     """A change that this newsletter or issue does not allow. The message tells an author what to do."""
 
 
+class UnknownSections(ChangeRefused):
+    """Headings of a document that are no section of the newsletter. The message lists them."""
+
+
 class DatabaseDown(UserError, RuntimeError):
     """PostgreSQL cannot be reached."""
 

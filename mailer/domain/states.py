@@ -116,6 +116,7 @@ class PauseReason(StrEnum):
 class IssueEventKind(StrEnum):
     created = "created"
     imported = "imported"
+    story_removed = "story_removed"
     header_image = "header_image"
     policy = "policy"
     """The policy for missing translations was changed."""
@@ -193,3 +194,17 @@ def check_transition(issue: int, current: IssueState, target: IssueState) -> Non
 
 
 EDITABLE_STATES = frozenset({IssueState.draft, IssueState.review})
+_BACK_TO_DRAFT = {
+    IssueState.approved: (IssueAction.reopen,),
+    IssueState.scheduled: (IssueAction.unschedule, IssueAction.reopen),
+    IssueState.sending: (IssueAction.cancel,),
+    IssueState.paused: (IssueAction.cancel,),
+}
+"""What to do about an issue in each state whose text is to be changed."""
+
+
+def check_editable(issue: int, state: IssueState, consequence: str) -> None:
+    """Raise InvalidIssueState if the issue is no draft; ``consequence`` completes the message."""
+    if state not in EDITABLE_STATES:
+        message = f"Issue {issue} is {state.value}; {consequence}."
+        raise InvalidIssueState(message, issue, _BACK_TO_DRAFT.get(state, ()))

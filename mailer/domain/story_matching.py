@@ -5,8 +5,12 @@ language), picture, link, dates, and last the position, if all other stories of 
 Stories without evidence stay unmatched.
 """
 
+import re
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+
+_MIN_SHARED_WORDS = 0.4
+"""The share of the shorter text's words, with the language tag, that one story's two versions have in common."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +36,18 @@ class StoryMatches:
     """Document indices without a match."""
 
 
-def match_stories(document: Sequence[StoryFingerprint], issue: Sequence[StoryFingerprint]) -> StoryMatches:
-    """Match the stories of one section."""
+def _resemble(ours: StoryFingerprint, theirs: StoryFingerprint) -> bool:
+    """Return whether two stories may be one: unless both are in the same language and share hardly a word."""
+    if not (ours.headline and theirs.headline and ours.text and theirs.text):
+        return True
+    first, second = (set(re.findall(r"\w+", f"{story.headline} {story.text}".casefold())) for story in (ours, theirs))
+    return len(first & second) >= _MIN_SHARED_WORDS * min(len(first), len(second))
+
+
+def match_stories(
+    document: Sequence[StoryFingerprint], issue: Sequence[StoryFingerprint], *, same_section: bool = True
+) -> StoryMatches:
+    """Match the stories of one section, or by strong evidence only those of different sections."""
     pairs: dict[int, int] = {}
 
     def unmatched_document() -> list[int]:
@@ -67,6 +81,8 @@ def match_stories(document: Sequence[StoryFingerprint], issue: Sequence[StoryFin
     match_unique(lambda story: story.text)
     match_unique(lambda story: story.picture)
     match_unique(lambda story: story.link)
+    if not same_section:
+        return StoryMatches(pairs, (), tuple(unmatched_document()))
     match_unique(lambda story: story.dates)
     match_in_order(lambda story: story.headline)
     rest, candidates = unmatched_document(), unmatched_issue()
@@ -75,7 +91,7 @@ def match_stories(document: Sequence[StoryFingerprint], issue: Sequence[StoryFin
         for index, candidate in zip(rest, candidates, strict=True):
             ours, theirs = document[index], issue[candidate]
             conflict = any(a and b and a != b for a, b in ((ours.dates, theirs.dates), (ours.picture, theirs.picture)))
-            if not conflict:
+            if not conflict and _resemble(ours, theirs):
                 pairs[index] = candidate
                 by_position.append(index)
     return StoryMatches(pairs, tuple(by_position), tuple(unmatched_document()))

@@ -3,7 +3,7 @@
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Computed, DateTime, ForeignKey, Index, LargeBinary, UniqueConstraint, func
+from sqlalchemy import Computed, DateTime, ForeignKey, Index, LargeBinary, UniqueConstraint, func, text
 from sqlalchemy.dialects.postgresql import TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -56,7 +56,13 @@ class Issue(Base):
     """When deliveries were last retried by hand. Feedback received before this does not resolve them."""
 
     __table_args__ = (
-        UniqueConstraint("newsletter_id", "number"),
+        Index(
+            "uq_issue_newsletter_id_number",
+            "newsletter_id",
+            "number",
+            unique=True,
+            postgresql_where=text("state <> 'cancelled'"),
+        ),
         UniqueConstraint("newsletter_id", "digest_month"),
     )
 

@@ -65,6 +65,8 @@ class Section(Base):
     """The section's bit in the masks of its newsletter. It is never reused for another section."""
     position: Mapped[int]
     always_included: Mapped[bool] = mapped_column(default=False)
+    offered: Mapped[bool] = mapped_column(default=True, server_default="true")
+    """Whether readers can choose it. False once it is retired, and for a section that an import made for an issue."""
     colour: Mapped[str] = mapped_column(default="")
     titles: Mapped[dict[str, str]]
     descriptions: Mapped[dict[str, str]]

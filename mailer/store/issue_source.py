@@ -55,7 +55,10 @@ def load_issue_source(session: Session, issue: Issue, urls: MailUrls) -> IssueSo
             languages, newsletter.fallbacks, newsletter.default_language, issue.missing_translations
         ),
         front_matter=fronts,
-        sections=[SectionSource(section.bit, section.key, section.colour, section.titles) for section in sections],
+        sections=[
+            SectionSource(section.bit, section.key, section.colour, section.titles, section.offered)
+            for section in sections
+        ],
         stories=[
             StorySource(
                 story.id,

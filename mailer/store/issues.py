@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from mailer.domain.errors import IssueNotFound
@@ -71,7 +71,9 @@ def last_pause(session: Session, issue: int) -> IssueEvent | None:
 
 
 def by_number(session: Session, newsletter: int, number: str) -> Issue | None:
-    return session.scalar(select(Issue).where(Issue.newsletter_id == newsletter, Issue.number == number))
+    """Return the issue with this number that is not cancelled."""
+    query = select(Issue).where(Issue.newsletter_id == newsletter, Issue.number == number)
+    return session.scalar(query.where(Issue.state != IssueState.cancelled))
 
 
 def list_all(session: Session) -> list[tuple[Issue, str]]:
@@ -181,6 +183,31 @@ def contacts(session: Session, issue: int) -> list[tuple[Contact, dict[str, str]
 def set_contact_stories(session: Session, contact: int, stories: Iterable[int]) -> None:
     session.execute(delete(ContactStory).where(ContactStory.contact_id == contact))
     session.add_all(ContactStory(contact_id=contact, story_id=story) for story in stories)
+
+
+def delete_story(session: Session, story: Story) -> None:
+    """Delete a story with its texts. A contact note after it that covers other stories moves to the last of these."""
+    print_order = [other.id for other, _ in stories(session, story.issue_id)]
+    for contact, _, covered in contacts(session, story.issue_id):
+        others = [id for id in covered if id != story.id]
+        if contact.story_id == story.id and others:
+            target = max(others, key=print_order.index)
+            last = session.scalar(select(func.max(Contact.position)).where(Contact.story_id == target))
+            contact.story_id, contact.position = target, 0 if last is None else last + 1
+            session.flush()
+    session.execute(delete(Story).where(Story.id == story.id))
+
+
+def delete_draft(session: Session, issue: int) -> None:
+    """Delete an issue that was never sent to anybody, with its texts and its log."""
+    session.execute(delete(Story).where(Story.issue_id == issue))
+    for model in (IssueTranslation, IssueEvent):
+        session.execute(delete(model).where(model.issue_id == issue))
+    session.execute(delete(Issue).where(Issue.id == issue))
+
+
+def delete_contact(session: Session, contact: int) -> None:
+    session.execute(delete(Contact).where(Contact.id == contact))
 
 
 def remove_contact_text(session: Session, contact: int, language: str) -> None:

@@ -51,6 +51,11 @@ def sections(session: Session, newsletter: int) -> list[Section]:
     )
 
 
+def offered_sections(session: Session, newsletter: int) -> list[Section]:
+    """Return the sections that readers can choose, in print order."""
+    return [section for section in sections(session, newsletter) if section.offered]
+
+
 def add_section(session: Session, newsletter: int, **values: Any) -> Section:
     """Add a section with the lowest bit that no section of this newsletter ever had.
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from psycopg import OperationalError
 from psycopg.errors import DeadlockDetected, UniqueViolation
-from sqlalchemy import delete, select, text, update
+from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -58,6 +58,14 @@ def lock(session: Session, subscriber: int) -> None:
     """
     query = select(Subscriber.id).where(Subscriber.id == subscriber)
     session.execute(query.with_for_update(read=True, key_share=True)).one()
+
+
+def count_by_sections(session: Session, newsletter: int) -> dict[int, int]:
+    """Return mask of followed sections → number of active subscribers."""
+    query = select(Subscription.sections, func.count().label("readers")).where(
+        Subscription.newsletter_id == newsletter, Subscription.state == SubscriptionState.active
+    )
+    return {row.sections: row.readers for row in session.execute(query.group_by(Subscription.sections))}
 
 
 def subscribe(session: Session, newsletter: int, subscriber: int, sections: int) -> Subscription:

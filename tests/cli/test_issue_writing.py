@@ -1,7 +1,9 @@
 """Output and errors of the commands that write an issue, and of ``mailer issue`` and ``mailer explain`` in general."""
 
 import codecs
+import io
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -130,3 +132,104 @@ def test_invalid_argument_is_reported_in_one_sentence(
     assert (status, out) == (2, "")
     assert err.startswith(f"mailer: {said.format(**names)}")
     assert err.endswith(".\n") and ".." not in err and err.count("\n") == 1
+
+
+class Terminal(io.StringIO):
+    """Standard input at which somebody sits."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+SHORT = """---
+number: 7
+language: en
+---
+
+Hello.
+
+## News and events
+
+### A bridge opens
+
+**1 May 2026, Velt:** The mayor cut the ribbon.
+
+### Otters return
+
+**2 May 2026, Mirova:** Two young ones swam past.
+"""
+
+
+@pytest.fixture
+def short(mailer: RunCli, cli_app: Container, tmp_path: Path) -> Path:
+    """Import a short issue, with id 1. Return its document."""
+    file = tmp_path / "7.en.md"
+    file.write_text(SHORT, "utf-8")
+    assert mailer("newsletter", "apply", SAMPLE / "newsletter.toml")[0] == 0
+    _, out, err = mailer("issue", "import", file, "--newsletter", "lumen-basin")
+    assert (out, err) == ("Issue 1 (7) in en: new. 1 section, 2 stories, 0 contact notes.\n", "")
+    return file
+
+
+def test_import_asks_in_a_terminal_before_it_removes_stories(
+    mailer: RunCli, short: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short.write_text(SHORT[: SHORT.index("### Otters")], "utf-8")
+    words = ("issue", "import", short, "--newsletter", "lumen-basin")
+    monkeypatch.setattr(sys, "stdin", Terminal("n\n"))
+    assert mailer(*words)[1] == (
+        "7.en.md no longer has 1 story of the issue:\n  Otters return\n"
+        "Remove them from the issue, with their translations? [y/N]: Nothing was imported.\n"
+    )
+    assert "Otters return" in mailer("issue", "story", "list", 1)[1]
+    monkeypatch.setattr(sys, "stdin", Terminal("y\n"))
+    assert "  removed: Otters return\n" in mailer(*words)[1]
+    assert "Otters return" not in mailer("issue", "story", "list", 1)[1]
+    assert "removed" not in mailer(*words)[1]
+
+
+def test_import_by_a_program_removes_and_lists(mailer: RunCli, short: Path) -> None:
+    short.write_text(SHORT[: SHORT.index("### Otters")], "utf-8")
+    out = mailer("issue", "import", short, "--newsletter", "lumen-basin", "--json")[1]
+    assert json.loads(out)["removed"] == ["Otters return"]
+
+
+def test_unknown_heading_is_refused_or_made_for_the_issue(mailer: RunCli, short: Path) -> None:
+    short.write_text(SHORT.replace("News and events", "News and event"), "utf-8")
+    words = ("issue", "import", short, "--newsletter", "lumen-basin")
+    assert mailer(*words) == (
+        2,
+        "",
+        "mailer: The document has a heading for which lumen-basin has no section:\n"
+        "  line 8: “News and event”; did you mean “News and events”?\n"
+        "Correct the headings, add the sections to the newsletter's file, or import with --new-sections to make them "
+        "for this issue.\n",
+    )
+    assert "  new section, for this issue: News and event\n" in mailer(*words, "--new-sections")[1]
+    assert json.loads(mailer("section", "list", "--newsletter", "lumen-basin", "--json")[1])[-1] == {
+        "key": "news-and-event",
+        "title": "News and event",
+        "offered": False,
+        "always_included": False,
+        "followers": 0,
+    }
+
+
+def test_story_is_removed_and_draft_deleted(mailer: RunCli, short: Path) -> None:
+    stories = json.loads(mailer("issue", "story", "list", 1, "--json")[1])
+    assert [(s["headline"], s["languages"]) for s in stories] == [("A bridge opens", ["en"]), ("Otters return", ["en"])]
+    gone = stories[1]["story"]
+    assert mailer("issue", "story", "remove", 1, gone, "--language", "fr")[2] == (
+        "mailer: “Otters return” has no text in fr. Its languages: en.\n"
+    )
+    assert mailer("issue", "story", "remove", 1, gone)[1] == "Issue 1: removed “Otters return”.\n"
+    assert mailer("issue", "story", "remove", 1, gone)[2] == f"mailer: Issue 1 has no story {gone}.\n"
+    assert "story_removed  Otters return" in mailer("issue", "log", 1)[1]
+    mailer("issue", "approve", 1)
+    assert mailer("issue", "delete", 1)[2] == (
+        "mailer: Issue 1 is approved; only a draft can be deleted. Withdraw the approval: mailer issue reopen 1.\n"
+    )
+    mailer("issue", "reopen", 1)
+    assert mailer("issue", "delete", 1, "--yes")[1] == "Issue 1 is deleted.\n"
+    assert mailer("issue", "status", 1)[0] == 2
+    assert "new" in mailer("issue", "import", short, "--newsletter", "lumen-basin")[1]

@@ -1,5 +1,6 @@
 """mailer newsletter …"""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,9 @@ import pytest
 from mailer.bootstrap import Container
 from mailer.cli.newsletters import apply
 from mailer.domain.newsletter import NewsletterError
+from mailer.services.subscribers import sign_up
 from mailer.store import newsletters
+from tests.cli.conftest import RunCli
 from tests.conftest import SAMPLE, SECRET
 
 
@@ -84,3 +87,24 @@ def test_uncertain_policy_is_a_newsletter_setting(settings_file: Path, app: Cont
     settings_file.write_text(f'uncertain_policy = "drop"\n{text}', "utf-8")
     with pytest.raises(NewsletterError, match="uncertain_policy: Input should be 'keep' or 'resend'"):
         apply(settings_file)
+
+
+def test_retired_section_is_not_offered_to_readers(settings_file: Path, app: Container, mailer: RunCli) -> None:
+    mailer("newsletter", "apply", settings_file)
+
+    def offered() -> set[str]:
+        page = sign_up.signup_page(app.database, "lumen-basin", ["en"])
+        assert page is not None
+        return {section.title.text for section in page.sections}
+
+    assert "Culture and heritage" in offered()
+    assert mailer("section", "list", "--newsletter", "lumen-basin")[0] == 0
+    sections = json.loads(mailer("section", "list", "--newsletter", "lumen-basin", "--json")[1])
+    (key,) = (row["key"] for row in sections if row["title"] == "Culture and heritage")
+    assert "no longer offered" in mailer("section", "retire", key, "--newsletter", "lumen-basin")[1]
+    assert "Culture and heritage" not in offered()
+    assert mailer("section", "retire", "none", "--newsletter", "lumen-basin")[2].startswith(
+        "mailer: lumen-basin has no section none. It has "
+    )
+    apply(settings_file)
+    assert "Culture and heritage" in offered()

@@ -39,7 +39,7 @@ def test_help_imports_no_heavy_package(words: tuple[str, ...]) -> None:
 
 def test_completion_imports_no_heavy_package() -> None:
     out, modules = run(_MAILER_COMPLETE="complete_bash", COMP_WORDS="mailer issue s", COMP_CWORD="2")
-    assert out.split() == ["send", "status"]
+    assert out.split() == ["story", "send", "status"]
     assert modules & (_WEB | _RENDERING | _OTHERS | _DATABASE | {"rich"}) == set()
 
 

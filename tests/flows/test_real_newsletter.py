@@ -51,6 +51,7 @@ def test_real_newsletter_is_delivered_by_section(
         today=date(2018, 4, 1),
         picture_loader=app.picture_loader(REAL_NEWSLETTER.parent),
         actor="tests",
+        new_sections=True,
     )
     assert (done.sections, done.stories, done.contacts) == (6, 18, 7)
     add_subscribers("""

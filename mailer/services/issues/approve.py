@@ -7,11 +7,10 @@ from mailer.domain.composition import IssueSource, StorySource
 from mailer.domain.editions import language_shown, missing_languages
 from mailer.domain.errors import UserError
 from mailer.domain.states import (
-    EDITABLE_STATES,
-    InvalidIssueState,
     IssueEventKind,
     IssueState,
     MissingTranslationPolicy,
+    check_editable,
     check_transition,
 )
 from mailer.store import issues
@@ -114,8 +113,7 @@ def set_missing_translation_policy(
     """
     with database.transaction() as session:
         row = issues.lock(session, issue)
-        if row.state not in EDITABLE_STATES:
-            raise InvalidIssueState(f"Issue {issue} is {row.state.value}; its policy can no longer be changed.", issue)
+        check_editable(issue, row.state, "its policy can no longer be changed")
         if row.missing_translations is not policy:
             row.missing_translations = policy
             issues.bump_revision(session, issue)

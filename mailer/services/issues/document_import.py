@@ -1,16 +1,17 @@
 """Imports a document into an issue: front matter, sections, stories, pictures and contacts."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
+from difflib import get_close_matches
 from typing import Any
 
 from mailer.domain.document import ParsedDocument, ParsedSection, ParsedStory
-from mailer.domain.errors import ChangeRefused
+from mailer.domain.errors import ChangeRefused, UnknownSections
 from mailer.domain.languages import canonical_tag, match_language
 from mailer.domain.ports import PictureLoader, PreparedPicture
-from mailer.domain.states import EDITABLE_STATES, InvalidIssueState, IssueAction, IssueEventKind, IssueState
+from mailer.domain.states import IssueEventKind, check_editable
 from mailer.domain.story_matching import StoryFingerprint, match_stories
 from mailer.models import (
     Contact,
@@ -44,10 +45,25 @@ class ImportResult:
     """Headlines that were matched with a story of the issue by position only."""
     unmatched: list[str] = field(default_factory=list)
     """Headlines that matched no existing story and were added as new stories."""
+    moved: list[str] = field(default_factory=list)
+    """Headlines of stories that are in another section than before."""
+    removed: list[str] = field(default_factory=list)
+    """Headlines of stories that were removed, in every language, because the file no longer has them."""
+    removed_contacts: list[str] = field(default_factory=list)
+    """Contact notes that were removed likewise."""
     not_in_file: list[str] = field(default_factory=list)
     """Headlines of stories that have a text in this language but are not in the file; kept."""
     untranslated: list[str] = field(default_factory=list)
     """Headlines, in another language, of stories without a text in this language."""
+
+
+class UnconfirmedRemoval(Exception):
+    """An import would remove stories, and nothing was imported. ``stories`` are the ids to confirm."""
+
+    def __init__(self, result: ImportResult, stories: frozenset[int]) -> None:
+        super().__init__(", ".join(result.removed))
+        self.result = result
+        self.stories = stories
 
 
 def import_document(
@@ -60,11 +76,16 @@ def import_document(
     today: date,
     picture_loader: PictureLoader,
     actor: str,
+    new_sections: bool = False,
+    confirmed_removals: Collection[int] | None = None,
 ) -> ImportResult:
     """Import a document into an issue in one transaction. Return what was done.
 
-    ``number`` is the issue's number unless the front matter has one. A missing issue is created. Raises
-    NewsletterNotFound, ChangeRefused, InvalidIssueState once the issue is approved, or InvalidLanguageTag.
+    ``number`` is the issue's number unless the front matter has one. A missing issue is created. In the issue's
+    leading language the document is the whole issue: a story or contact note that it had and no longer has is removed,
+    with its translations. ``new_sections`` makes sections, for this issue, of headings that the newsletter does not
+    have. Raises NewsletterNotFound, ChangeRefused, InvalidIssueState once the issue is approved, InvalidLanguageTag,
+    or UnconfirmedRemoval if a story outside ``confirmed_removals``, unless that is None, would be removed.
     """
     tag = canonical_tag(language)
     with database.transaction() as session:
@@ -84,32 +105,21 @@ def import_document(
             session.add(issue)
             session.flush()
             issues.log(session, issue.id, actor, IssueEventKind.created)
-        elif issue.state not in EDITABLE_STATES:
-            raise InvalidIssueState(
-                f"Issue {issue.id} ({number}) is {issue.state.value}; its text can no longer be changed.",
-                issue.id,
-                _REMEDIES.get(issue.state, ()),
-            )
+        else:
+            check_editable(issue.id, issue.state, "its text can no longer be changed")
         result = ImportResult(issue.id, number, tag, is_new)
         result.changed += _write_front_matter(session, issue, newsletter, document, tag)
-        writer = _DocumentWriter(session, issue, newsletter, tag, picture_loader, result)
-        writer.write(document)
+        writer = _DocumentWriter(session, issue, newsletter, tag, _load_pictures(document, picture_loader), result)
+        writer.write(document, new_sections=new_sections, confirmed_removals=confirmed_removals)
         if writer.is_leading_language and (issue_date := _issue_date(document)):
             result.changed += _set_changed(issue, {"issue_date": issue_date})
         if result.changed:
             issues.bump_revision(session, issue.id)
             detail = f"{tag}: {result.changed} texts"
+            if result.removed:
+                detail += f"; removed: {'; '.join(result.removed)}"
             issues.log(session, issue.id, actor, IssueEventKind.imported, detail)
         return result
-
-
-_REMEDIES = {
-    IssueState.approved: (IssueAction.reopen,),
-    IssueState.scheduled: (IssueAction.unschedule, IssueAction.reopen),
-    IssueState.sending: (IssueAction.cancel,),
-    IssueState.paused: (IssueAction.cancel,),
-}
-"""What to do about an issue in each state whose text is to be changed."""
 
 
 def _issue_date(document: ParsedDocument) -> date | None:
@@ -155,6 +165,20 @@ def _plain_text(inline: str) -> str:
     return re.sub(r"</?su[bp]>|[*_`]", "", inline).strip()
 
 
+def _load_pictures(document: ParsedDocument, load: PictureLoader) -> dict[str, PreparedPicture]:
+    """Return the pictures of a document by path. Raises ChangeRefused with all that cannot be used."""
+    pictures, problems = {}, []
+    paths = (story.picture.path for section in document.sections for story in section.stories if story.picture)
+    for path in dict.fromkeys(paths):
+        try:
+            pictures[path] = load(path)
+        except ValueError as error:
+            problems.append(str(error))
+    if problems:
+        raise ChangeRefused("\n".join(problems))
+    return pictures
+
+
 def _section_title(section: ParsedSection) -> str:
     return _plain_text(section.title) or "News"
 
@@ -181,11 +205,11 @@ class _DocumentWriter:
         issue: Issue,
         newsletter: Newsletter,
         tag: str,
-        picture_loader: PictureLoader,
+        pictures: Mapping[str, PreparedPicture],
         result: ImportResult,
     ) -> None:
         self.session, self.issue, self.newsletter, self.tag = session, issue, newsletter, tag
-        self.picture_loader, self.result = picture_loader, result
+        self.pictures, self.result = pictures, result
         self.sections = newsletters.sections(session, newsletter.id)
         self.texts = issues.story_texts(session, issue.id)
         self.stories: dict[int, list[Story]] = {}
@@ -193,37 +217,56 @@ class _DocumentWriter:
             self.stories.setdefault(section.id, []).append(story)
         picture_ids = [story.picture_id for group in self.stories.values() for story in group if story.picture_id]
         self.picture_hashes = {id: picture[0] for id, picture in issues.pictures(session, picture_ids).items()}
-        self.written_story_ids: set[int] = set()
         languages = issues.front_matter(session, issue.id).keys() | {tag}
         rank = [newsletter.default_language, *newsletter.languages]
         self.is_leading_language = tag == next(language for language in rank if language in languages)
         """Whether this language decides the order of stories and which stories a contact is for."""
 
-    def write(self, document: ParsedDocument) -> None:
+    def write(
+        self, document: ParsedDocument, *, new_sections: bool, confirmed_removals: Collection[int] | None
+    ) -> None:
         """Write all sections, and add to the result what the document lacks."""
+        sections = self._match_sections(document.sections, new_sections=new_sections)
+        matches = self._match_stories(sections)
+        self._account_for_missing({story.id for stories in matches.values() for story in stories.values()})
+        if confirmed_removals is not None and not self.removals.keys() <= set(confirmed_removals):
+            raise UnconfirmedRemoval(self.result, frozenset(self.removals))
+        for story in self.removals.values():
+            issues.delete_story(self.session, story)
+            self.stories[story.section_id].remove(story)
+            self.result.changed += 1
         contacts = issues.contacts(self.session, self.issue.id)
         self.contacts = {
             (contact.story_id, contact.position): (contact, texts, story_ids) for contact, texts, story_ids in contacts
         }
-        for section, parsed_stories in self._match_sections(document.sections):
-            self._write_section(section, parsed_stories)
+        for section, parsed_stories in sections:
+            self._write_section(section, parsed_stories, matches[section.id])
+
+    def _account_for_missing(self, found: set[int]) -> None:
+        """List the stories of the issue that the document does not have, and collect those to remove."""
+        self.removals: dict[int, Story] = {}
         for stories in self.stories.values():
             for story in stories:
-                if story.id in self.written_story_ids:
-                    continue
                 texts = self.texts.get(story.id, {})
-                if text := texts.get(self.tag):
+                if story.id in found:
+                    continue
+                if (text := texts.get(self.tag)) and self.is_leading_language:
+                    self.removals[story.id] = story
+                    self.result.removed.append(_plain_text(text.headline))
+                elif text:
                     self.result.not_in_file.append(text.headline)
                 elif texts:
                     rank = [self.newsletter.default_language, *texts]
                     other = next(texts[tag] for tag in rank if tag in texts)
                     self.result.untranslated.append(_plain_text(other.headline))
 
-    def _match_sections(self, parsed: Sequence[ParsedSection]) -> list[tuple[Section, list[ParsedStory]]]:
+    def _match_sections(
+        self, parsed: Sequence[ParsedSection], *, new_sections: bool
+    ) -> list[tuple[Section, list[ParsedStory]]]:
         """Return the newsletter's section for each title of the document, with its stories.
 
-        Sections are matched by title, then by position, else created. Sections of the document that match the same
-        section are merged.
+        Sections are matched by title, then by position. Others are made if ``new_sections``, else UnknownSections is
+        raised. Sections of the document that match the same section are merged.
         """
         by_title: dict[str, Section] = {}
         for same_language in (True, False):  # titles in the language of the document come first
@@ -234,7 +277,11 @@ class _DocumentWriter:
         groups: dict[str, list[ParsedSection]] = {}
         for parsed_section in parsed:
             groups.setdefault(_section_title(parsed_section).casefold(), []).append(parsed_section)
-        matches = {title: by_title[title] for title in groups if title in by_title}
+        matches = {
+            title: by_title[title]
+            for title in groups
+            if title in by_title and (by_title[title].offered or by_title[title].id in self.stories or new_sections)
+        }
         used = [section for section in self.sections if section.id in self.stories]
         with_stories = [title for title, group in groups.items() if any(s.stories for s in group)]
         if len(used) == len(with_stories):  # the same document in another language
@@ -244,6 +291,9 @@ class _DocumentWriter:
                     section.titles = section.titles | {self.tag: title}
                     self.result.matched_by_position.append(title)
                     matches[key] = section
+        if not new_sections and (unknown := [group[0] for key, group in groups.items() if key not in matches]):
+            titles = [title for section in self.sections if section.offered for title in section.titles.values()]
+            raise UnknownSections(_unknown_sections_message(self.newsletter.slug, unknown, by_title, titles))
         merged: dict[int, tuple[Section, list[ParsedStory]]] = {}
         for key, group in groups.items():
             section = matches.get(key) or self._new_section(_section_title(group[0]))
@@ -266,36 +316,65 @@ class _DocumentWriter:
             position=max((s.position for s in self.sections), default=0) + 1,
             titles={self.tag: title},
             descriptions={},
+            offered=False,
         )
         self.sections.append(section)
         self.result.new_sections.append(title)
         return section
 
-    def _write_section(self, section: Section, parsed: Sequence[ParsedStory]) -> None:
+    def _match_stories(self, sections: Sequence[tuple[Section, Sequence[ParsedStory]]]) -> dict[int, dict[int, Story]]:
+        """Return section id → index of a parsed story → story of the issue.
+
+        Stories are matched within their section first, the rest by strong evidence in the whole issue.
+        """
+        matched: dict[int, dict[int, Story]] = {}
+        for section, parsed in sections:
+            stored = self.stories.get(section.id, [])
+            matches = match_stories(
+                [self._parsed_fingerprint(story) for story in parsed],
+                [self._stored_fingerprint(story) for story in stored],
+            )
+            matched[section.id] = {index: stored[match] for index, match in matches.pairs.items()}
+            self.result.matched_by_position += [_plain_text(parsed[index].headline) for index in matches.by_position]
+        taken = {story.id for stories in matched.values() for story in stories.values()}
+        rest = [
+            (section.id, index, story)
+            for section, parsed in sections
+            for index, story in enumerate(parsed)
+            if index not in matched[section.id]
+        ]
+        free = [story for stories in self.stories.values() for story in stories if story.id not in taken]
+        elsewhere = match_stories(
+            [self._parsed_fingerprint(story) for _, _, story in rest],
+            [self._stored_fingerprint(story) for story in free],
+            same_section=False,
+        ).pairs
+        for at, (section_id, index, parsed_story) in enumerate(rest):
+            if at in elsewhere:
+                matched[section_id][index] = free[elsewhere[at]]
+            elif self.stories.get(section_id):
+                self.result.unmatched.append(_plain_text(parsed_story.headline))
+        return matched
+
+    def _write_section(self, section: Section, parsed: Sequence[ParsedStory], matches: Mapping[int, Story]) -> None:
         stored = self.stories.setdefault(section.id, [])
-        pictures = [self.picture_loader(story.picture.path) if story.picture else None for story in parsed]
-        matches = match_stories(
-            [self._parsed_fingerprint(*pair) for pair in zip(parsed, pictures, strict=True)],
-            [self._stored_fingerprint(story) for story in stored],
-        )
-        had_stories = bool(stored)
         written: list[Story] = []
         position = max((story.position for story in stored), default=0)
-        stored_before = list(stored)
-        for index, (parsed_story, picture) in enumerate(zip(parsed, pictures, strict=True)):
-            if index in matches.pairs:
-                story = stored_before[matches.pairs[index]]
-                if index in matches.by_position:
-                    self.result.matched_by_position.append(_plain_text(parsed_story.headline))
-            else:
+        for index, parsed_story in enumerate(parsed):
+            story = matches.get(index)
+            moves = story is not None and story.section_id != section.id and self.is_leading_language
+            if story is None or moves:
                 position += 1
+            if story is None:
                 story = Story(issue_id=self.issue.id, section_id=section.id, position=position)
                 self.session.add(story)
                 self.session.flush()
                 stored.append(story)
-                if had_stories:
-                    self.result.unmatched.append(_plain_text(parsed_story.headline))
-            self._write_story(story, parsed_story, picture)
+            elif moves:
+                story.section_id, story.position = section.id, position
+                self.result.moved.append(_plain_text(parsed_story.headline))
+                self.result.changed += 1
+            self._write_story(story, parsed_story)
             written.append(story)
         for story, parsed_story in zip(written, parsed, strict=True):
             self._write_contacts(story, parsed_story, written)
@@ -306,7 +385,11 @@ class _DocumentWriter:
         self.result.sections += 1
         self.result.stories += len(written)
 
-    def _parsed_fingerprint(self, story: ParsedStory, picture: PreparedPicture | None) -> StoryFingerprint:
+    def _picture(self, story: ParsedStory) -> PreparedPicture | None:
+        return self.pictures[story.picture.path] if story.picture else None
+
+    def _parsed_fingerprint(self, story: ParsedStory) -> StoryFingerprint:
+        picture = self._picture(story)
         dates = tuple((span.start.isoformat(), span.end.isoformat()) for line in story.datelines for span in line.dates)
         return StoryFingerprint(
             f"{self.tag} {story.headline}" if story.headline else "",
@@ -331,8 +414,8 @@ class _DocumentWriter:
             f"{self.tag} {text.body}" if text and text.body else "",
         )
 
-    def _write_story(self, story: Story, parsed: ParsedStory, picture: PreparedPicture | None) -> None:
-        self.written_story_ids.add(story.id)
+    def _write_story(self, story: Story, parsed: ParsedStory) -> None:
+        picture = self._picture(parsed)
         values = {
             "headline": parsed.headline,
             "datelines": [
@@ -367,6 +450,7 @@ class _DocumentWriter:
             self.result.changed += 1
 
     def _write_contacts(self, story: Story, parsed: ParsedStory, section_stories: Sequence[Story]) -> None:
+        self._remove_missing_contacts(story, parsed)
         for position, note in enumerate(parsed.contacts):
             self.result.contacts += 1
             story_ids = [section_stories[index].id for index in note.stories] or [story.id]
@@ -386,7 +470,56 @@ class _DocumentWriter:
             if texts.get(self.tag) != note.text:
                 self.session.merge(ContactTranslation(contact_id=contact.id, language=self.tag, text=note.text))
                 self.result.changed += 1
-        for (story_id, position), (contact, texts, _) in self.contacts.items():
-            if story_id == story.id and position >= len(parsed.contacts) and self.tag in texts:
-                issues.remove_contact_text(self.session, contact.id, self.tag)
-                self.result.changed += 1
+
+    def _remove_missing_contacts(self, story: Story, parsed: ParsedStory) -> None:
+        """Remove the notes after a story that the document no longer has.
+
+        In the leading language they go with their translations: those whose text is not in the document, if that
+        explains the number of notes, else the last ones. In another language only the texts go.
+        """
+        stored = [(key, self.contacts[key]) for key in sorted(self.contacts) if key[0] == story.id]
+        notes = [(key, note) for key, note in stored if self.tag in note[1]]
+        if not self.is_leading_language:
+            for (_, position), (contact, _, _) in notes:
+                if position >= len(parsed.contacts):
+                    issues.remove_contact_text(self.session, contact.id, self.tag)
+                    self.result.changed += 1
+            return
+        surplus = max(0, len(notes) - len(parsed.contacts))
+        written = {note.text for note in parsed.contacts}
+        gone = [(key, note) for key, note in notes if note[1][self.tag] not in written]
+        if len(gone) != surplus:
+            gone = notes[len(notes) - surplus :]
+        if not gone:
+            return
+        for _, (contact, texts, _) in gone:
+            issues.delete_contact(self.session, contact.id)
+            self.result.removed_contacts.append(texts[self.tag])
+            self.result.changed += 1
+        for key, _ in stored:
+            del self.contacts[key]
+        kept = [note for key, note in stored if key not in dict(gone)]
+        for position, note in enumerate(kept):
+            note[0].position = position
+            self.session.flush()  # one after the other: no two notes of a story have the same position
+            self.contacts[story.id, position] = note
+
+
+def _unknown_sections_message(
+    slug: str, unknown: Sequence[ParsedSection], known: Mapping[str, Section], offered_titles: Sequence[str]
+) -> str:
+    """Return which headings are no section, each with the nearest title of a section that readers can choose."""
+    by_folded = {title.casefold(): title for title in offered_titles}
+    lines = []
+    for section in unknown:
+        title = _section_title(section)
+        similar = get_close_matches(title.casefold(), by_folded, n=1, cutoff=0.7)
+        if not section.title:
+            problem = "stories before the first section heading"
+        elif title.casefold() in known:
+            problem = f"“{title}” is not offered to readers"
+        else:
+            problem = f"“{title}”" + (f"; did you mean “{by_folded[similar[0]]}”?" if similar else "")
+        lines.append(f"  line {section.line}: {problem}")
+    headings = "a heading" if len(unknown) == 1 else f"{len(unknown)} headings"
+    return "\n".join([f"The document has {headings} for which {slug} has no section:", *lines])

@@ -1,7 +1,7 @@
 """The pictures of an issue: storage of prepared pictures, and the header image."""
 
 from mailer.domain.ports import PreparedPicture
-from mailer.domain.states import EDITABLE_STATES, InvalidIssueState, IssueEventKind
+from mailer.domain.states import IssueEventKind, check_editable
 from mailer.models import Picture
 from mailer.store import issues
 from mailer.store.database import Database, Session
@@ -27,10 +27,7 @@ def set_header_image(database: Database, issue: int, picture: PreparedPicture, a
     """Set the header image of an issue. Raises IssueNotFound or InvalidIssueState."""
     with database.transaction() as session:
         row = issues.lock(session, issue)
-        if row.state not in EDITABLE_STATES:
-            raise InvalidIssueState(
-                f"Issue {issue} is {row.state.value}; its header image can no longer be changed.", issue
-            )
+        check_editable(issue, row.state, "its header image can no longer be changed")
         id = store_picture(session, picture)
         if row.header_image_id != id:
             row.header_image_id = id

@@ -70,7 +70,7 @@ def _apply_sections(
     stored_sections = {section.key: section for section in newsletters.sections(session, newsletter.id)}
     added = changed_visibly = changed_invisibly = False
     for position, section in enumerate(section_settings, start=1):
-        values: dict[str, Any] = section.model_dump() | {"position": position}
+        values: dict[str, Any] = section.model_dump() | {"position": position, "offered": True}
         stored = stored_sections.get(section.key)
         if stored is None:
             newsletters.add_section(session, newsletter.id, **values)
@@ -80,8 +80,9 @@ def _apply_sections(
         changed = _changed_fields(stored, values)
         for name in changed:
             setattr(stored, name, values[name])
-        changed_visibly |= bool(changed - {"descriptions"})
-        changed_invisibly |= "descriptions" in changed
+        invisible = {"descriptions", "offered"}
+        changed_visibly |= bool(changed - invisible)
+        changed_invisibly |= bool(changed & invisible)
     return added, changed_visibly, changed_invisibly
 
 

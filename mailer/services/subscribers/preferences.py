@@ -375,6 +375,7 @@ def _profile(
                 section.always_included,
             )
             for section in sections
+            if section.offered
         ),
         section_names={section.key: frame.localize(section.titles).text for section in sections},
         offers_tracking=newsletter.tracking is TrackingMode.individual,

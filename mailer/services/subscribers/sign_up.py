@@ -304,6 +304,6 @@ def _signup_page(session: Session, newsletter: Newsletter, preferred_languages: 
         languages=(choice.language,) if choice else (newsletter.default_language,),
         sections=tuple(
             SectionOption(s.bit, frame.localize(s.titles), frame.localize(s.descriptions), s.always_included)
-            for s in newsletters.sections(session, newsletter.id)
+            for s in newsletters.offered_sections(session, newsletter.id)
         ),
     )
