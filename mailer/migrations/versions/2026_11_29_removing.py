@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "5e7c19a3d0b2"
-down_revision = "b1d2f7c45e90"
+down_revision = "5a0c7e92d4b1"
 branch_labels = None
 depends_on = None
 
