@@ -12,6 +12,7 @@ READY := .venv/.ready
 # Many tests wait for others more than they work.
 TESTERS := $(shell echo $$(( ($$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2) * 3 + 1) / 2 )))
 POT := templates/locales/messages.pot
+STAFF_POT := templates/staff_locales/messages.pot
 
 # The newest Python that can make environments.
 PYTHON ?= $(shell for name in python3.14 python3.13 python3.12 python3.11 python3; do \
@@ -38,11 +39,15 @@ lint: $(READY) ## Check format, style, types, import rules and the list of texts
 	@$(MAKE) --no-print-directory check-catalogue
 
 check-catalogue: $(READY)
-	@$(call texts,.venv/messages.pot) && diff $(POT) .venv/messages.pot \
-		|| { echo "$(POT) does not match the templates: make catalogues, then translate what is new."; exit 1; }
+	@for staff in "" _staff; do \
+		list=$(POT); [ -z "$$staff" ] || list=$(STAFF_POT); \
+		$(call texts,templates/babel$$staff.cfg,.venv/messages.pot) && diff $$list .venv/messages.pot \
+			|| { echo "$$list does not match the templates: make catalogues, then translate what is new."; exit 1; }; \
+	done
 
 catalogues: $(READY) ## Write the list of texts to translate from the templates and pages
-	@$(call texts,$(POT))
+	@$(call texts,templates/babel.cfg,$(POT))
+	@$(call texts,templates/babel_staff.cfg,$(STAFF_POT))
 
 lock: ## Pin all packages with their hashes; ARGS=--upgrade takes newer ones
 	@command -v uv >/dev/null || { echo "This needs uv: python3 -m pip install uv"; exit 1; }
@@ -57,8 +62,8 @@ clean: ## Remove the environment, caches and what the demo left; the embedded da
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .local/demo .local/inbox
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-texts = $(BIN)/pybabel -q extract -F templates/babel.cfg -c TRANSLATORS: -s --add-location=file --no-wrap \
-	--project=mailer --omit-header -o $(1) .
+texts = $(BIN)/pybabel -q extract -F $(1) -c TRANSLATORS: -s --add-location=file --no-wrap \
+	--project=mailer --omit-header -o $(2) .
 PIN = uv pip compile --quiet pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --custom-compile-command "make lock"
 

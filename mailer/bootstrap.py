@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mailer.adapters.limiter import Limiter
     from mailer.adapters.metrics import Metrics
     from mailer.adapters.mjml import Renderer
+    from mailer.adapters.passwords import PasswordHasher
     from mailer.adapters.pictures import PreparedPicture
     from mailer.adapters.smtp.pool import SmtpPool
     from mailer.adapters.tokens import Tokens
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from mailer.domain.ports import Clock
     from mailer.domain.providers import Providers
     from mailer.domain.relay_routes import RelayRoute
+    from mailer.services.accounts.sign_in import SignIn
     from mailer.services.delivery.send import SendLimits, SendWorker
     from mailer.services.delivery.traffic import TrafficLimits, TrafficShaper
     from mailer.services.delivery.transactional import TransactionalLimits, TransactionalSender
@@ -136,6 +138,20 @@ class Container:
 
         return Tokens([self.secret_key, *(old.get_secret_value() for old in self.settings.previous_secret_keys)])
 
+    @cached_property
+    def passwords(self) -> PasswordHasher:
+        from mailer.adapters.passwords import PasswordHasher
+
+        return PasswordHasher()
+
+    @cached_property
+    def sign_in(self) -> SignIn:
+        from mailer.adapters.sealing import Sealer
+        from mailer.services.accounts.sign_in import SignIn
+
+        sealer = Sealer([self.secret_key, *(old.get_secret_value() for old in self.settings.previous_secret_keys)])
+        return SignIn(self.database, self.passwords, sealer, self.tokens.address_hash)
+
     def requester(self, host: str) -> Requester:
         """Return the networks of an IP address, for rate limits."""
         from mailer.services.subscribers.request_limits import Requester
@@ -180,6 +196,13 @@ class Container:
         return Catalogues(TEMPLATE_ROOT / "locales")
 
     @cached_property
+    def staff_catalogues(self) -> Catalogues:
+        """Return the texts of pages and emails for staff, apart from those for readers."""
+        from mailer.adapters.i18n import Catalogues
+
+        return Catalogues(TEMPLATE_ROOT / "staff_locales")
+
+    @cached_property
     def renderer(self) -> Renderer:
         from mailer.adapters.mjml import Renderer
 
@@ -189,7 +212,7 @@ class Container:
     def transactional_renderer(self) -> TransactionalRenderer:
         from mailer.adapters.transactional import TransactionalRenderer
 
-        return TransactionalRenderer(TEMPLATE_ROOT, self.catalogues)
+        return TransactionalRenderer(TEMPLATE_ROOT, self.catalogues, self.staff_catalogues)
 
     @property
     def retention_policy(self) -> RetentionPolicy:

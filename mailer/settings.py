@@ -316,6 +316,9 @@ class Settings(BaseSettings):
         description="Proxies in front of the web server, as comma-separated addresses or networks: their "
         "`X-Forwarded-For` is trusted, and rate limits use the address in it.",
     )
+    web_staff: bool = Field(
+        True, description="Serve the pages for staff too, not only those for readers: the desk and the control room."
+    )
     subscribe_pow_bits: int = Field(
         0,
         ge=0,

@@ -244,7 +244,9 @@ def test_french_marks_stay_with_their_words_in_a_mail(kind: TransactionalEmailKi
         masked_address="a…@example.org",
         link_lifetime_hours=2,
     )
-    rendered = TransactionalRenderer(ROOT / "templates", Catalogues(ROOT / "templates" / "locales")).render(note)
+    rendered = TransactionalRenderer(
+        ROOT / "templates", *(Catalogues(ROOT / "templates" / name) for name in ("locales", "staff_locales"))
+    ).render(note)
     seen = re.sub(r"<style.*?</style>|<!--.*?-->|<[^>]+>", "", rendered.html, flags=re.DOTALL)
     for part in (rendered.subject, rendered.text, seen):
         assert not _BREAKS.search(part), part

@@ -5,8 +5,9 @@ from datetime import date, datetime, time, timedelta
 from functools import lru_cache
 
 from babel import Locale, UnknownLocaleError
-from babel.dates import format_date, format_skeleton, get_timezone_location
+from babel.dates import format_date, format_skeleton, format_time, get_timezone_location
 from babel.lists import format_list
+from babel.numbers import format_decimal
 
 from mailer.domain.content import Dateline, DateRange
 from mailer.domain.locales import tag_and_parents
@@ -19,6 +20,23 @@ def format_day(on: date, language: str) -> str:
     """Return a date such as ``30 September 2026``."""
     locale = _locale(language)
     return _format(on, locale.date_formats["long"].pattern, locale)
+
+
+def format_moment(at: datetime, language: str, zone: str = "UTC") -> str:
+    """Return day, time and zone, such as ``Thu 1 Oct 2026, 09:00 UTC``."""
+    local = at.astimezone(ZoneInfo(zone))
+    return f"{format_local_moment(local, language)} {local.tzname()}"
+
+
+def format_local_moment(at: datetime, language: str) -> str:
+    """Return day and time as they stand, such as ``Thu 1 Oct 2026, 09:00``."""
+    at, locale = at.replace(tzinfo=None), _locale(language)
+    return f"{format_skeleton('yMMMEd', at, locale=locale)}, {format_time(at, 'HH:mm', locale=locale)}"
+
+
+def format_number(number: float, language: str) -> str:
+    """Return a number with the language's separators."""
+    return format_decimal(number, locale=_locale(language))
 
 
 @lru_cache(maxsize=4096)

@@ -42,6 +42,8 @@ class Purpose(IntEnum):
     """Newsletter and transactional email, for its Message-ID and return path."""
     form_nonce = 13
     """Time of issue in seconds since the epoch, and a random number."""
+    account_link = 14
+    """0 and the link by which somebody chooses a password."""
 
 
 def _aes(secret: str) -> Cipher[modes.ECB]:

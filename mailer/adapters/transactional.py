@@ -13,6 +13,7 @@ from mailer.domain.colours import palette
 from mailer.domain.content import TransactionalContent
 from mailer.domain.locales import native_name
 from mailer.domain.text_overrides import OverrideText
+from mailer.domain.transactional import STAFF_KINDS
 
 _BLANK_LINES = re.compile(r"\n{3,}")
 _BLANKS = re.compile(r"[ \t\r\n]+")
@@ -31,8 +32,9 @@ class RenderedTransactional:
 class TransactionalRenderer:
     """Renders transactional emails with the templates in one folder. Safe to share between threads."""
 
-    def __init__(self, templates: Path, catalogues: Catalogues) -> None:
+    def __init__(self, templates: Path, catalogues: Catalogues, staff_catalogues: Catalogues) -> None:
         self._catalogues = catalogues
+        self._staff_catalogues = staff_catalogues
         self._mjml, self._text = (make_environment(templates / "email", html=html) for html in (True, False))
 
     def digest_texts(self, language: str, month: date, overrides: Mapping[str, OverrideText]) -> tuple[str, str]:
@@ -53,6 +55,8 @@ class TransactionalRenderer:
             "language_names": cldr.join_items(tuple(map(native_name, content.languages)), content.language),
             "catalogue": self._catalogues.translations(content.language, content.text_overrides),
         }
+        if content.kind in STAFF_KINDS:
+            values["catalogue"] = self._staff_catalogues.translations(content.language)
         subject = self._text.get_template(f"{content.kind}/subject.txt").render(values)
         values["subject"] = _BLANKS.sub(" ", subject).strip()
         text = self._text.get_template(f"{content.kind}/body.txt").render(values)

@@ -101,6 +101,10 @@ class Urls:
         """Return the link by which the old or new address confirms a change of address."""
         return self._token_url(urls.CHANGE_ADDRESS, Purpose.change_address, int(new), change)
 
+    def account_link_url(self, link: int) -> str:
+        """Return the link by which a member of staff chooses a password."""
+        return self._token_url(urls.CHOOSE_PASSWORD, Purpose.account_link, 0, link)
+
     # Paths of pages
 
     def home(self) -> str:

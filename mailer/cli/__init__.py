@@ -5,7 +5,17 @@ from typing import NoReturn
 
 import typer
 
-from mailer.cli import deliveries, dkim, issue_sending, issue_writing, newsletters, queues, servers, subscribers
+from mailer.cli import (
+    accounts,
+    deliveries,
+    dkim,
+    issue_sending,
+    issue_writing,
+    newsletters,
+    queues,
+    servers,
+    subscribers,
+)
 from mailer.cli.errors import database_advice, describe, is_expected
 
 _issue_commands = typer.Typer(no_args_is_help=True, help="Import, check, approve, send and follow an issue.")
@@ -23,6 +33,7 @@ commands.add_typer(subscribers.commands, name="subscribers")
 commands.add_typer(queues.commands, name="queues")
 commands.add_typer(deliveries.commands, name="deliveries")
 commands.add_typer(dkim.commands, name="dkim")
+commands.add_typer(accounts.commands, name="account")
 commands.command("explain")(issue_sending.explain)
 commands.command("suppress")(subscribers.suppress)
 commands.command("receive")(subscribers.receive)

@@ -158,6 +158,8 @@ class TransactionalContent:
     """Whether the page behind the button can undo the change."""
     link_lifetime_hours: int = 0
     """How long the link works."""
+    invited_by: str = ""
+    """Only for an invitation: the colleague who sent it."""
     theme: Theme = field(default_factory=Theme)
     text_overrides: Mapping[str, OverrideText] = field(default_factory=dict)
     """The newsletter's replacements for catalogue messages in this language."""

@@ -17,3 +17,10 @@ class TransactionalEmailKind(StrEnum):
     """Asks the old address to confirm a change of address."""
     address_new = "address_new"
     """Asks the new address to confirm a change of address."""
+    invitation = "invitation"
+    """Invites somebody to an account of staff."""
+    password_reset = "password_reset"  # noqa: S105
+
+
+STAFF_KINDS = frozenset({TransactionalEmailKind.invitation, TransactionalEmailKind.password_reset})
+"""Emails to staff, whose texts are in the catalogues of the pages for staff."""

@@ -15,6 +15,7 @@ class TokenPrefix(StrEnum):
     confirm = "c/"
     change_address = "a/"
     web_view = "e/"
+    choose_password = "w/"  # noqa: S105
 
 
 UNSUBSCRIBE = f"/{TokenPrefix.unsubscribe}{{token}}"
@@ -25,6 +26,17 @@ PERSONAL_DATA_JSON = f"{MANAGE}/data.json"
 CONFIRM = f"/{TokenPrefix.confirm}{{token}}"
 CHANGE_ADDRESS = f"/{TokenPrefix.change_address}{{token}}"
 WEB_VIEW = f"/{TokenPrefix.web_view}{{token}}"
+
+SIGN_IN = "/sign-in"
+SIGN_IN_CODE = "/sign-in/code"
+SIGN_OUT = "/sign-out"
+FORGOTTEN_PASSWORD = "/sign-in/forgotten"  # noqa: S105
+CHOOSE_PASSWORD = f"/{TokenPrefix.choose_password}{{token}}"
+MY_ACCOUNT = "/account"
+PEOPLE = "/desk/people"
+AUDIT_LOG = "/desk/audit-log"
+DESK = "/desk"
+CONTROL_ROOM = "/control"
 
 HOME = "/"
 ARCHIVE = "/archive/{slug}"

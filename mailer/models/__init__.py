@@ -1,5 +1,6 @@
 """The tables."""
 
+from mailer.models.account import Account, AccountLink, AccountRole, AuditEvent, RecoveryCode, StaffSession
 from mailer.models.base import Base
 from mailer.models.delivery import Batch, Delivery, Edition, Feedback, LanguageChoice, UnrecognizedMail
 from mailer.models.issue import (
@@ -25,7 +26,11 @@ from mailer.models.subscriber import Consent, Subscriber, SubscriberAlias, Subsc
 from mailer.models.throttle import MailDomain, RelayDailyUsage, Throttle
 
 __all__ = [
+    "Account",
+    "AccountLink",
+    "AccountRole",
     "AddressChange",
+    "AuditEvent",
     "Base",
     "Batch",
     "Consent",
@@ -43,10 +48,12 @@ __all__ = [
     "Newsletter",
     "Picture",
     "RateLimitWindow",
+    "RecoveryCode",
     "RelayDailyUsage",
     "RetentionRun",
     "Section",
     "Signup",
+    "StaffSession",
     "Story",
     "StoryTranslation",
     "Subscriber",

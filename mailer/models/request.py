@@ -51,7 +51,7 @@ class AddressChange(Base):
 
 
 class TransactionalEmail(Base):
-    """An email about a subscription. Its recipient and content follow from the rows that it refers to."""
+    """An email about a subscription or an account. Its recipient and content follow from the rows that it refers to."""
 
     __tablename__ = "transactional_email"
 
@@ -64,6 +64,9 @@ class TransactionalEmail(Base):
     signup_id: Mapped[int | None] = mapped_column(BigInteger, ForeignKey("signup.id", ondelete="CASCADE"), index=True)
     change_id: Mapped[int | None] = mapped_column(
         BigInteger, ForeignKey("address_change.id", ondelete="CASCADE"), index=True
+    )
+    account_link_id: Mapped[int | None] = mapped_column(
+        BigInteger, ForeignKey("account_link.id", ondelete="CASCADE"), index=True
     )
     language: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
@@ -81,7 +84,7 @@ class TransactionalEmail(Base):
             "due_at",
             postgresql_where=text("sent_at IS NULL AND given_up_at IS NULL"),
         ),
-        CheckConstraint("num_nonnulls(subscriber_id, signup_id, change_id) > 0", name="recipient"),
+        CheckConstraint("num_nonnulls(subscriber_id, signup_id, change_id, account_link_id) > 0", name="recipient"),
     )
 
 

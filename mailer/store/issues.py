@@ -1,7 +1,7 @@
 """Issues, stories, translations, contacts, pictures, and the issues' event log."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, delete, func, select, update
@@ -80,6 +80,37 @@ def list_all(session: Session) -> list[tuple[Issue, str]]:
     """Return every issue with its newsletter's slug, newest first."""
     query = select(Issue, Newsletter.slug).join(Newsletter, Newsletter.id == Issue.newsletter_id)
     return [(issue, slug) for issue, slug in session.execute(query.order_by(Issue.id.desc()))]
+
+
+def page(session: Session, newsletters: Iterable[int] | None, limit: int, before: int | None) -> list[Issue]:
+    """Return issues of these newsletters (None for all), the newest first, with ids below ``before``."""
+    query = select(Issue)
+    if newsletters is not None:
+        query = query.where(Issue.newsletter_id.in_(list(newsletters)))
+    if before is not None:
+        query = query.where(Issue.id < before)
+    return list(session.scalars(query.order_by(Issue.id.desc()).limit(limit)))
+
+
+def count_ready_texts(session: Session, ids: Sequence[int]) -> dict[int, tuple[dict[str, int], int]]:
+    """Return issue → (language → number of its texts that are ready, front matter included; number of stories)."""
+    ready: dict[int, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    fronts = select(IssueTranslation.issue_id, IssueTranslation.language).where(
+        IssueTranslation.issue_id.in_(ids), IssueTranslation.status == TranslationStatus.ready
+    )
+    for issue, language in session.execute(fronts):
+        ready[issue][language] += 1
+    texts = (
+        select(Story.issue_id, StoryTranslation.language, func.count())
+        .join(StoryTranslation, StoryTranslation.story_id == Story.id)
+        .where(Story.issue_id.in_(ids), StoryTranslation.status == TranslationStatus.ready)
+        .group_by(Story.issue_id, StoryTranslation.language)
+    )
+    for issue, language, count in session.execute(texts):
+        ready[issue][language] += count
+    counts = select(Story.issue_id, func.count()).where(Story.issue_id.in_(ids)).group_by(Story.issue_id)
+    stories = {row[0]: row[1] for row in session.execute(counts)}
+    return {issue: (dict(ready[issue]), stories.get(issue, 0)) for issue in ids}
 
 
 def in_state(session: Session, states: Iterable[IssueState]) -> list[Issue]:

@@ -42,6 +42,11 @@ def list_all(session: Session) -> list[Newsletter]:
     return list(session.scalars(select(Newsletter).order_by(Newsletter.slug)))
 
 
+def first_id(session: Session) -> int | None:
+    """Return the oldest newsletter, or None if there is none yet."""
+    return session.scalar(select(func.min(Newsletter.id)))
+
+
 def sections(session: Session, newsletter: int) -> list[Section]:
     """Return a newsletter's sections in print order."""
     return list(

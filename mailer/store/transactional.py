@@ -9,6 +9,8 @@ from sqlalchemy.orm import Session
 
 from mailer.domain.transactional import TransactionalEmailKind
 from mailer.models import (
+    Account,
+    AccountLink,
     AddressChange,
     Newsletter,
     Section,
@@ -29,6 +31,7 @@ def add(
     subscriber: int | None = None,
     signup: int | None = None,
     change: int | None = None,
+    account_link: int | None = None,
 ) -> None:
     """Queue a transactional email. ``language`` must have a translation catalogue."""
     session.add(
@@ -40,6 +43,7 @@ def add(
             subscriber_id=subscriber,
             signup_id=signup,
             change_id=change,
+            account_link_id=account_link,
         )
     )
 
@@ -104,6 +108,9 @@ class TransactionalContext:
     subscription: Subscription | None
     signup: Signup | None
     change: AddressChange | None
+    account_link: AccountLink | None
+    account: Account | None
+    """The recipient of an email about an account."""
 
 
 def load_contexts(session: Session, email_ids: Sequence[int]) -> list[TransactionalContext]:
@@ -112,6 +119,7 @@ def load_contexts(session: Session, email_ids: Sequence[int]) -> list[Transactio
         select(TransactionalEmail).where(TransactionalEmail.id.in_(email_ids)).order_by(TransactionalEmail.id)
     ):
         change = session.get(AddressChange, email.change_id) if email.change_id else None
+        link = session.get(AccountLink, email.account_link_id) if email.account_link_id else None
         subscriber = email.subscriber_id or (change.subscriber_id if change else None)
         sections = select(Section).where(Section.newsletter_id == email.newsletter_id)
         contexts.append(
@@ -123,6 +131,8 @@ def load_contexts(session: Session, email_ids: Sequence[int]) -> list[Transactio
                 session.get(Subscription, (email.newsletter_id, subscriber)) if subscriber else None,
                 session.get(Signup, email.signup_id) if email.signup_id else None,
                 change,
+                link,
+                session.get(Account, link.account_id) if link else None,
             )
         )
     return contexts

@@ -17,12 +17,15 @@ from mailer.domain.languages import choose_language
 from mailer.language_data import languages
 from mailer.services.maintenance.health import DatabaseDown, database_answers
 from mailer.web import theme
+from mailer.web.accounts import account, people, sign_in
 from mailer.web.dependencies import App
+from mailer.web.desk import home
 from mailer.web.logs import configure_logs, redact_tokens
 from mailer.web.negotiation import accepted_languages
 from mailer.web.pages import CSP, Pages
 from mailer.web.public import archive, feeds, mail_links, manage, sign_up, sitemap
 from mailer.web.public.archive_pages import ArchivePages
+from mailer.web.staff import SignInNeeded, StaffPages, is_staff_path, sign_in_needed, staff_error
 from mailer.web.static import StaticAssets
 
 _log = logging.getLogger(__name__)
@@ -37,10 +40,15 @@ def create_app(container: Container) -> FastAPI:
         kind(TEMPLATE_ROOT, container.catalogues, container.urls, container.clock) for kind in (Pages, ArchivePages)
     )
     app.add_middleware(SecurityHeadersMiddleware)
+    app.state.staff_pages = StaffPages(TEMPLATE_ROOT, container.staff_catalogues, container.urls, container.clock)
     app.mount(urls.STATIC_FILES, StaticAssets(), "static")
     # Feeds and sitemaps come first: the routes of the archive would read .atom and .xml as a language or an issue.
     for module in (feeds, sitemap, archive, mail_links, manage, sign_up, theme):
         app.include_router(module.router)
+    if container.settings.web_staff:
+        for module in (sign_in, account, people, home):
+            app.include_router(module.router)
+        app.add_exception_handler(SignInNeeded, sign_in_needed)
     app.add_api_route(urls.HEALTH, health, methods=["GET", "HEAD"])
     for error, handler in (
         (HTTPException, http_error),
@@ -90,6 +98,8 @@ def failure(request: Request, _: Exception) -> Response:
 
 
 def _error_page(request: Request, status: int) -> Response:
+    if is_staff_path(request.scope["path"]) and request.app.state.container.settings.web_staff:
+        return staff_error(request, status)
     pages: Pages = request.app.state.pages
     choice = choose_language(accepted_languages(request), list(languages()), {}, "en")
     is_public = not _TOKEN_PATH.match(request.scope["path"])

@@ -4,7 +4,7 @@ from fastapi import Request
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
-from starlette.types import Message
+from starlette.types import Message, Receive
 
 from mailer.domain.subscriber_fields import MAX_ADDRESS_OCTETS, MAX_TEXT_CHARS
 from mailer.services.subscribers.unsubscribe import MAX_COMMENT_LENGTH
@@ -39,20 +39,27 @@ async def read_form(request: Request) -> FormData:
     # Browsers and mail clients post UTF-8. For other charsets Python would try any codec, even those not for text.
     if kind == b"multipart/form-data" and options.get(b"charset", b"utf-8").lower() != b"utf-8":
         return FormData()
+    try:
+        form = await Request(request.scope, receive_within(request, MAX_BODY_BYTES)).form(
+            max_files=0, max_fields=MAX_VALUES
+        )
+    except HTTPException as error:
+        if error.status_code == 413:
+            raise
+        return FormData()
+    return FormData([(name, str(value)[: MAX_CHARS[name]]) for name, value in form.multi_items() if name in MAX_CHARS])
+
+
+def receive_within(request: Request, max_bytes: int) -> Receive:
+    """Return the request's body as it comes. Raises HTTPException 413 once it is larger than this."""
     size = 0
 
     async def receive() -> Message:
         nonlocal size
         message = await request.receive()
         size += len(message.get("body", b""))
-        if size > MAX_BODY_BYTES:
+        if size > max_bytes:
             raise HTTPException(413)
         return message
 
-    try:
-        form = await Request(request.scope, receive).form(max_files=0, max_fields=MAX_VALUES)
-    except HTTPException as error:
-        if error.status_code == 413:
-            raise
-        return FormData()
-    return FormData([(name, str(value)[: MAX_CHARS[name]]) for name, value in form.multi_items() if name in MAX_CHARS])
+    return receive

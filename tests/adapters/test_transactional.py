@@ -13,7 +13,7 @@ from mailer.domain.content import TransactionalContent
 from mailer.domain.transactional import TransactionalEmailKind
 
 TEMPLATES = Path(__file__).parents[2] / "templates"
-RENDERER = TransactionalRenderer(TEMPLATES, Catalogues(TEMPLATES / "locales"))
+RENDERER = TransactionalRenderer(TEMPLATES, Catalogues(TEMPLATES / "locales"), Catalogues(TEMPLATES / "staff_locales"))
 
 
 def email(kind: TransactionalEmailKind, language: str = "en") -> TransactionalContent:

@@ -1,6 +1,6 @@
 """A clock for tests."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from mailer.adapters.clock import SystemClock
 
@@ -13,3 +13,7 @@ class StoppedClock(SystemClock):
 
     def now(self) -> datetime:
         return self._stopped_at
+
+    def advance(self, **duration: float) -> None:
+        """Move the clock on, by keywords as for timedelta."""
+        self._stopped_at += timedelta(**duration)

@@ -1,4 +1,4 @@
-"""Sends transactional emails about single subscriptions, such as confirmations and magic links.
+"""Sends transactional emails about single subscriptions and accounts, such as confirmations and magic links.
 
 Services add them as rows. They are sent at least once, with the same Message-ID: a worker that is killed after the
 relay's reply and before the commit sends an email again.
@@ -12,6 +12,7 @@ from datetime import date, datetime, timedelta
 from email.utils import format_datetime
 from functools import partial
 
+from mailer.domain.accounts import LINK_LIFETIME
 from mailer.domain.content import Theme, TransactionalContent
 from mailer.domain.decisions import attribute_refusals, decide
 from mailer.domain.email_addresses import masked, to_smtp
@@ -277,6 +278,10 @@ def _obsolete_reason(session: Session, context: TransactionalContext) -> str:
             return "confirmed already"
         suppression = subscribers.suppression(session, context.signup.address_hash)
         return "suppressed" if suppression and suppression.source not in LIFTED_BY_OPT_IN else ""
+    if context.account_link:
+        if context.account is None or context.account.disabled_at or context.account_link.used_at:
+            return "not needed any more"
+        return ""
     if context.change:
         if context.change.done_at:
             return "done already"
@@ -292,6 +297,8 @@ def _obsolete_reason(session: Session, context: TransactionalContext) -> str:
 
 
 def _recipient(context: TransactionalContext) -> _Recipient:
+    if context.account:
+        return _Recipient(context.email.id, context.account.address, context.account.name)
     if context.signup:
         # No name: anyone may have filled in the form.
         return _Recipient(context.email.id, context.signup.address, "")
@@ -310,6 +317,9 @@ def _link_url(context: TransactionalContext, urls: MailUrls, now: datetime) -> s
         case TransactionalEmailKind.address_old | TransactionalEmailKind.address_new:
             assert context.change
             return urls.change_address_url(context.change.id, new=context.email.kind in _NEW_ADDRESS_KINDS)
+        case TransactionalEmailKind.invitation | TransactionalEmailKind.password_reset:
+            assert context.account_link
+            return urls.account_link_url(context.account_link.id)
     assert context.subscriber
     if context.email.kind is TransactionalEmailKind.magic_link:
         return urls.manage_url(int(now.timestamp()), context.subscriber.id, context.newsletter.slug)
@@ -326,6 +336,9 @@ def _content(context: TransactionalContext, link: str, unsubscribe: str, now: da
             context.subscriber.address if context.email.kind in _NEW_ADDRESS_KINDS else context.change.address
         )
     name = localize(newsletter.names, language, chains, default).text
+    lifetime = MAGIC_LINK_LIFETIME
+    if context.account_link:
+        lifetime = LINK_LIFETIME[context.account_link.kind]
     subscription = context.subscription
     paused_until = subscription.paused_until if subscription else None
     return TransactionalContent(
@@ -351,7 +364,8 @@ def _content(context: TransactionalContext, link: str, unsubscribe: str, now: da
         text_only=context.subscriber is not None and context.subscriber.text_only,
         paused_until=paused_until if paused_until and paused_until > now else None,
         can_undo=subscription is not None and can_undo(subscription, LinkKind.mail, now),
-        link_lifetime_hours=int(MAGIC_LINK_LIFETIME / timedelta(hours=1)),
+        link_lifetime_hours=int(lifetime / timedelta(hours=1)),
+        invited_by=context.account_link.invited_by if context.account_link else "",
         theme=Theme(**newsletter.theme),
         text_overrides=overrides_for(newsletter.text_overrides, language),
     )

@@ -62,6 +62,12 @@ def status(database: Database, issue: int, now: datetime) -> IssueStatus:
         )
 
 
+def newsletter_of(database: Database, issue: int) -> int:
+    """Return the issue's newsletter. Raises IssueNotFound."""
+    with database.transaction() as session:
+        return issues.by_id(session, issue).newsletter_id
+
+
 def list_issues(
     database: Database,
 ) -> list[tuple[int, str, str, IssueState, DeliveryCounts, datetime | None]]:

@@ -1,0 +1,108 @@
+"""Rules for accounts of staff: passwords, sessions, links by mail, and the audit log."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from ipaddress import ip_address, ip_network
+
+from mailer.domain.errors import UserError
+from mailer.domain.subscriber_fields import MAX_ADDRESS_OCTETS, read_address
+
+MIN_PASSWORD_CHARS = 12
+MAX_PASSWORD_CHARS = 256
+"""More is refused before it is hashed."""
+MAX_NAME_CHARS = 100
+RECOVERY_CODES = 10
+INVITATION_LIFETIME = timedelta(days=7)
+RESET_LIFETIME = timedelta(hours=1)
+
+
+class AccountLinkKind(StrEnum):
+    """What a link in a mail to staff is for."""
+
+    invitation = "invitation"
+    password_reset = "password_reset"  # noqa: S105
+
+
+LINK_LIFETIME = {AccountLinkKind.invitation: INVITATION_LIFETIME, AccountLinkKind.password_reset: RESET_LIFETIME}
+
+
+class AuditAction(StrEnum):
+    """What the audit log records."""
+
+    signed_in = "signed_in"
+    sign_in_refused = "sign_in_refused"
+    signed_out = "signed_out"
+    session_ended = "session_ended"
+    password_changed = "password_changed"  # noqa: S105
+    reset_requested = "reset_requested"
+    second_factor_on = "second_factor_on"
+    second_factor_off = "second_factor_off"
+    invited = "invited"
+    account_created = "account_created"
+    roles_changed = "roles_changed"
+    account_disabled = "account_disabled"
+    account_enabled = "account_enabled"
+    document_imported = "document_imported"
+    issue_approved = "issue_approved"
+    issue_reopened = "issue_reopened"
+    issue_scheduled = "issue_scheduled"
+    issue_unscheduled = "issue_unscheduled"
+    issue_paused = "issue_paused"
+    issue_resumed = "issue_resumed"
+    issue_limited = "issue_limited"
+    issue_cancelled = "issue_cancelled"
+    relay_suspended = "relay_suspended"
+    relay_released = "relay_released"
+    subscriber_opened = "subscriber_opened"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLifetime:
+    """When a session ends by itself."""
+
+    idle: timedelta = timedelta(hours=2)
+    absolute: timedelta = timedelta(hours=14)
+    second_factor: timedelta = timedelta(minutes=5)
+    """How long a sign-in waits for the code of the second factor."""
+
+
+class PasswordRefused(UserError, ValueError):
+    """The password does not meet the rules. The message says which."""
+
+
+def check_password(password: str, address: str, name: str) -> None:
+    """Raise PasswordRefused for a password that is too short, too long or easy to guess.
+
+    Length counts, not kinds of characters (NIST SP 800-63B, section 3.1.1.2).
+    """
+    if len(password) < MIN_PASSWORD_CHARS:
+        raise PasswordRefused(f"The password has {len(password)} characters. Use at least {MIN_PASSWORD_CHARS}.")
+    if len(password) > MAX_PASSWORD_CHARS:
+        raise PasswordRefused(f"The password is too long. Use at most {MAX_PASSWORD_CHARS} characters.")
+    folded = password.casefold()
+    if len(set(folded)) < 5:
+        raise PasswordRefused("The password repeats the same few characters. Use several words instead.")
+    words = [address.partition("@")[0].casefold(), name.casefold(), "password", "newsletter"]
+    rest = folded
+    for word in words:
+        rest = rest.replace(word, "") if len(word) > 2 else rest
+    if len(rest) < MIN_PASSWORD_CHARS // 2:
+        raise PasswordRefused("The password is close to your name, your address or a common word. Use several words.")
+
+
+def normalize_address(text: str) -> str:
+    """Return the spelling under which an account's address is kept. What is no address is only folded."""
+    try:
+        return read_address(text.strip())[1].casefold()
+    except ValueError:
+        return text.strip().casefold()[:MAX_ADDRESS_OCTETS]
+
+
+def shorten_network(host: str) -> str:
+    """Return the network of an IP address for the audit log: ``192.0.2.0/24``, /48 for IPv6, or an empty string."""
+    try:
+        ip = ip_address(host)
+    except ValueError:
+        return ""
+    return str(ip_network((ip, 24 if ip.version == 4 else 48), strict=False))

@@ -1,0 +1,1 @@
+"""Accounts of staff: signing in, invitations and roles, and the audit log."""

@@ -1,0 +1,198 @@
+"""The plan of an issue: its sections and stories, and for each language whether its text is there."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import StrEnum
+
+from mailer.domain.composition import IssueSource
+from mailer.domain.editions import LanguageRules, language_shown
+from mailer.domain.localized import localize
+from mailer.domain.ports import MailUrls
+from mailer.domain.states import IssueState, MissingTranslationPolicy
+from mailer.models import Issue, Newsletter
+from mailer.store import deliveries, issues, newsletters
+from mailer.store.database import Database, Session
+from mailer.store.deliveries import DeliveryCounts
+from mailer.store.issue_source import load_issue_source
+
+
+class TextMark(StrEnum):
+    """What the readers of one language get of a story."""
+
+    ready = "ready"
+    fallback = "fallback"
+    """The text of another language, with a label."""
+    left_out = "left_out"
+    missing = "missing"
+    """Nothing yet, and the issue cannot be approved without it, or the language has no edition."""
+
+
+@dataclass(frozen=True, slots=True)
+class LanguageMark:
+    language: str
+    mark: TextMark
+    shown: str = ""
+    """The language that is shown instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStory:
+    id: int
+    headline: str
+    headline_language: str
+    has_picture: bool
+    marks: tuple[LanguageMark, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedSection:
+    key: str
+    title: str
+    colour: str
+    stories: tuple[PlannedStory, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class IssueHead:
+    """What stands at the head of each page of an issue."""
+
+    id: int
+    number: str
+    newsletter: int
+    slug: str
+    newsletter_name: str
+    state: IssueState
+    revision: int
+    issue_date: date
+    scheduled_at: datetime | None
+    local_time: datetime | None
+    missing_translations: MissingTranslationPolicy
+    languages: tuple[str, ...]
+    """Those of the newsletter, in its order."""
+    counts: DeliveryCounts
+    ready_texts: Mapping[str, int]
+    """Language → number of texts that are ready, the front matter included."""
+    texts: int
+    """How many texts each language should have."""
+
+    @property
+    def complete_languages(self) -> tuple[str, ...]:
+        return tuple(tag for tag in self.languages if self.texts > 1 and self.ready_texts.get(tag, 0) >= self.texts)
+
+
+@dataclass(frozen=True, slots=True)
+class IssuePlan:
+    head: IssueHead
+    subject: str
+    front_matter: tuple[LanguageMark, ...]
+    sections: tuple[PlannedSection, ...]
+
+    @property
+    def stories(self) -> int:
+        return sum(len(section.stories) for section in self.sections)
+
+
+def list_heads(
+    database: Database, newsletters_allowed: frozenset[int] | None, *, limit: int = 50, before: int | None = None
+) -> list[IssueHead]:
+    """Return issues of these newsletters (None for all), the newest first, with ids below ``before``."""
+    with database.transaction() as session:
+        rows = issues.page(session, newsletters_allowed, limit, before)
+        by_id = {row.id: row for row in newsletters.list_all(session)}
+        ready = issues.count_ready_texts(session, [row.id for row in rows])
+        return [_head(session, row, by_id[row.newsletter_id], *ready.get(row.id, ({}, 0))) for row in rows]
+
+
+def load_head(database: Database, issue: int) -> IssueHead:
+    """Return the head of an issue. Raises IssueNotFound."""
+    with database.transaction() as session:
+        row = issues.by_id(session, issue)
+        ready = issues.count_ready_texts(session, [issue])
+        return _head(session, row, newsletters.by_id(session, row.newsletter_id), *ready.get(issue, ({}, 0)))
+
+
+def load_plan(database: Database, urls: MailUrls, issue: int) -> IssuePlan:
+    """Return the plan of an issue. Raises IssueNotFound."""
+    with database.transaction() as session:
+        row = issues.by_id(session, issue)
+        newsletter = newsletters.by_id(session, row.newsletter_id)
+        source = load_issue_source(session, row, urls)
+        ready = issues.count_ready_texts(session, [issue])
+        head = _head(session, row, newsletter, *ready.get(issue, ({}, 0)))
+    default = newsletter.default_language
+    return IssuePlan(
+        head,
+        _subject(source, default),
+        tuple(
+            LanguageMark(tag, TextMark.ready if tag in source.front_matter else TextMark.missing)
+            for tag in newsletter.languages
+        ),
+        tuple(
+            PlannedSection(
+                section.key,
+                localize(section.titles, default, newsletter.fallbacks, default).text,
+                section.colour,
+                _stories(source, section.bit, newsletter.languages),
+            )
+            for section in source.sections
+            if any(story.section_bit == section.bit for story in source.stories)
+        ),
+    )
+
+
+def _stories(source: IssueSource, bit: int, languages: Sequence[str]) -> tuple[PlannedStory, ...]:
+    default = source.language_rules.default_language
+    found = []
+    for story, story_languages in zip(source.stories, source.story_languages(), strict=True):
+        if story.section_bit != bit:
+            continue
+        language = default if default in story.texts else next(iter(story.texts), default)
+        found.append(
+            PlannedStory(
+                story.story,
+                story.texts[language].headline if language in story.texts else "",
+                language,
+                story.picture is not None,
+                tuple(
+                    _mark(tag, tag in story.texts, language_shown(story_languages, tag, source.language_rules), source)
+                    for tag in languages
+                ),
+            )
+        )
+    return tuple(found)
+
+
+def _mark(tag: str, ready: bool, shown: str | None, source: IssueSource) -> LanguageMark:
+    rules: LanguageRules = source.language_rules
+    if ready:
+        return LanguageMark(tag, TextMark.ready)
+    if tag not in source.front_matter or rules.missing_translations is MissingTranslationPolicy.block:
+        return LanguageMark(tag, TextMark.missing)
+    return LanguageMark(tag, TextMark.fallback, shown) if shown else LanguageMark(tag, TextMark.left_out)
+
+
+def _subject(source: IssueSource, default: str) -> str:
+    front_matter = source.front_matter.get(default) or next(iter(source.front_matter.values()), None)
+    return front_matter.subject if front_matter else ""
+
+
+def _head(session: Session, row: Issue, newsletter: Newsletter, ready: Mapping[str, int], stories: int) -> IssueHead:
+    default = newsletter.default_language
+    return IssueHead(
+        id=row.id,
+        number=row.number,
+        newsletter=newsletter.id,
+        slug=newsletter.slug,
+        newsletter_name=localize(newsletter.names, default, newsletter.fallbacks, default).text,
+        state=row.state,
+        revision=row.revision,
+        issue_date=row.issue_date,
+        scheduled_at=row.scheduled_at if row.state is IssueState.scheduled else None,
+        local_time=row.local_time,
+        missing_translations=row.missing_translations,
+        languages=tuple(newsletter.languages),
+        counts=deliveries.counts(session, row.id),
+        ready_texts=ready,
+        texts=stories + 1,
+    )

@@ -1,0 +1,27 @@
+"""The newsletters, in short."""
+
+from dataclasses import dataclass
+
+from mailer.domain.localized import localize
+from mailer.models import Newsletter
+from mailer.store import newsletters
+from mailer.store.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class NewsletterSummary:
+    id: int
+    slug: str
+    name: str
+    languages: tuple[str, ...]
+    default_language: str
+
+
+def list_newsletters(database: Database) -> list[NewsletterSummary]:
+    with database.transaction() as session:
+        return [summarize(row) for row in newsletters.list_all(session)]
+
+
+def summarize(row: Newsletter) -> NewsletterSummary:
+    name = localize(row.names, row.default_language, row.fallbacks, row.default_language).text
+    return NewsletterSummary(row.id, row.slug, name, tuple(row.languages), row.default_language)

@@ -1,0 +1,62 @@
+"""The audit log of what staff did."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from mailer.domain.accounts import AuditAction
+from mailer.models import AuditEvent
+
+
+def record(
+    session: Session,
+    at: datetime,
+    actor: str,
+    action: AuditAction,
+    *,
+    account: int | None = None,
+    object_kind: str = "",
+    object_id: int | None = None,
+    detail: Mapping[str, Any] | None = None,
+    network: str = "",
+) -> None:
+    session.add(
+        AuditEvent(
+            at=at,
+            account_id=account,
+            actor=actor,
+            action=action,
+            object_kind=object_kind,
+            object_id=object_id,
+            detail=dict(detail or {}),
+            network=network,
+        )
+    )
+
+
+def search(
+    session: Session,
+    *,
+    action: AuditAction | None = None,
+    actor: str = "",
+    object_kind: str = "",
+    object_id: int | None = None,
+    before: int | None = None,
+    limit: int = 50,
+) -> list[AuditEvent]:
+    """Return the newest events that match, with ids below ``before``. ``actor``: a part of the name."""
+    query = select(AuditEvent)
+    if action:
+        query = query.where(AuditEvent.action == action)
+    if actor:
+        query = query.where(AuditEvent.actor.icontains(actor, autoescape=True))
+    if object_kind:
+        query = query.where(AuditEvent.object_kind == object_kind)
+    if object_id is not None:
+        query = query.where(AuditEvent.object_id == object_id)
+    if before is not None:
+        query = query.where(AuditEvent.id < before)
+    return list(session.scalars(query.order_by(AuditEvent.id.desc()).limit(limit)))

@@ -1,0 +1,140 @@
+"""Signing in and out, the code of the second factor, and choosing a password by a link."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, HTTPException, Request, Response
+from starlette.datastructures import FormData
+
+from mailer.adapters.tokens import Purpose
+from mailer.domain import urls
+from mailer.domain.accounts import PasswordRefused
+from mailer.services.accounts import people
+from mailer.services.accounts.people import LinkExpired
+from mailer.services.accounts.sign_in import CodeRefused, SignInRefused, TooManyTries
+from mailer.web.dependencies import App, Now
+from mailer.web.staff import (
+    COOKIE,
+    Anyone,
+    Kept,
+    Page,
+    PageOf,
+    SignedIn,
+    StaffForm,
+    VisitorOf,
+    form_token,
+    is_local_path,
+    read_staff_form,
+    session_token,
+)
+
+router = APIRouter(include_in_schema=False)
+open_to_anyone = [Depends(Anyone())]
+PlainForm = Annotated[FormData, Depends(read_staff_form)]
+"""A form before there is a session."""
+_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+
+
+@router.get(urls.SIGN_IN, dependencies=open_to_anyone)
+def sign_in_page(page: PageOf, next: str = "") -> Response:
+    return page("accounts/sign_in", None, kept=None, next=next if is_local_path(next) else "", error="", address="")
+
+
+@router.post(urls.SIGN_IN, dependencies=open_to_anyone)
+def sign_in(app: App, page: PageOf, now: Now, visitor: VisitorOf, form: PlainForm) -> Response:
+    kept, next_path = Kept.of(form), str(form.get("next", ""))
+    address = str(form.get("address", ""))[:320]
+    if not page.urls.origin.startswith("https:") and not page.urls.origin.split("//")[1].startswith(_LOOPBACK):
+        return _again(page, kept, next_path, address, "no_https", 400)
+    try:
+        token, needs_code = app.sign_in.sign_in(address, str(form.get("password", "")), visitor, now)
+    except SignInRefused:
+        return _again(page, kept, next_path, address, "refused", 403)
+    except TooManyTries:
+        return _again(page, kept, next_path, address, "too_many", 429)
+    if needs_code:
+        response: Response = page("accounts/code", None, kept=kept, next=next_path, error="")
+    else:
+        response = _go_on(page, kept, next_path, token)
+    _set_cookie(response, token)
+    return response
+
+
+@router.post(urls.SIGN_IN_CODE, dependencies=open_to_anyone)
+def enter_code(app: App, page: PageOf, now: Now, visitor: VisitorOf, request: Request, form: PlainForm) -> Response:
+    kept, next_path = Kept.of(form), str(form.get("next", ""))
+    try:
+        token = app.sign_in.enter_code(session_token(request), str(form.get("code", ""))[:40], visitor, now)
+    except CodeRefused:
+        return page("accounts/code", None, 403, kept=kept, next=next_path, error="refused")
+    except TooManyTries:
+        return _again(page, kept, next_path, "", "too_many", 429)
+    except SignInRefused:
+        return _again(page, kept, next_path, "", "expired", 403)
+    response = _go_on(page, kept, next_path, token)
+    _set_cookie(response, token)
+    return response
+
+
+@router.post(urls.SIGN_OUT)
+def sign_out(app: App, page: PageOf, now: Now, staff: SignedIn, _: StaffForm) -> Response:
+    app.sign_in.sign_out(staff, now)
+    response = page.redirect(page.urls.path(urls.SIGN_IN))
+    response.delete_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="lax")
+    return response
+
+
+@router.get(urls.FORGOTTEN_PASSWORD, dependencies=open_to_anyone)
+def forgotten_page(page: PageOf) -> Response:
+    return page("accounts/forgotten", None, sent=False)
+
+
+@router.post(urls.FORGOTTEN_PASSWORD, dependencies=open_to_anyone)
+def request_reset(app: App, page: PageOf, now: Now, visitor: VisitorOf, form: PlainForm) -> Response:
+    if app.sign_in.may_ask(visitor, now):
+        people.request_reset(app.database, str(form.get("address", ""))[:320], now)
+    return page("accounts/forgotten", None, sent=True)
+
+
+@router.get(urls.CHOOSE_PASSWORD, dependencies=open_to_anyone)
+def choose_password_page(app: App, page: PageOf, now: Now, token: str) -> Response:
+    try:
+        invitation = people.open_link(app.database, _link(app, token), now)
+    except LinkExpired:
+        return page("accounts/link_expired", None, 410)
+    return page("accounts/choose_password", None, invitation=invitation, error="", token=token)
+
+
+@router.post(urls.CHOOSE_PASSWORD, dependencies=open_to_anyone)
+def choose_password(app: App, page: PageOf, now: Now, token: str, form: PlainForm) -> Response:
+    link = _link(app, token)
+    try:
+        invitation = people.open_link(app.database, link, now)
+        address = people.choose_password(app.database, app.passwords, link, str(form.get("password", "")), now)
+    except LinkExpired:
+        return page("accounts/link_expired", None, 410)
+    except PasswordRefused as error:
+        return page("accounts/choose_password", None, 400, invitation=invitation, error=str(error), token=token)
+    return page("accounts/sign_in", None, kept=None, next="", error="chosen", address=address)
+
+
+def _link(app: App, token: str) -> int:
+    values = app.tokens.read_link_token(Purpose.account_link, token)
+    if values is None:
+        raise HTTPException(404)
+    return values[1]
+
+
+def _again(page: Page, kept: Kept | None, next_path: str, address: str, error: str, status: int) -> Response:
+    next_path = next_path if is_local_path(next_path) else ""
+    return page("accounts/sign_in", None, status, kept=kept, next=next_path, error=error, address=address)
+
+
+def _go_on(page: Page, kept: Kept | None, next_path: str, token: str) -> Response:
+    """Go where somebody wanted to go, or offer to send what they had filled in."""
+    if kept and kept.fields:
+        return page("accounts/go_on", None, kept=kept, kept_token=form_token(token))
+    return page.redirect(next_path if is_local_path(next_path) else page.urls.path(urls.DESK))
+
+
+def _set_cookie(response: Response, token: str) -> None:
+    response.set_cookie(COOKIE, token, path="/", secure=True, httponly=True, samesite="lax")

@@ -1,0 +1,1 @@
+"""The desk: pages for coordinators, authors, translators and approvers."""

@@ -1,0 +1,51 @@
+"""The home page of the desk: what waits, and the issues."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Response
+
+from mailer.domain import urls
+from mailer.domain.permissions import Permission
+from mailer.domain.states import EDITABLE_STATES, IssueState
+from mailer.services.accounts.staff import Staff
+from mailer.services.issues.plan import IssueHead, list_heads
+from mailer.services.newsletters.catalogue import list_newsletters
+from mailer.web.dependencies import App
+from mailer.web.staff import PageOf, Requires
+
+router = APIRouter(include_in_schema=False)
+Viewer = Annotated[Staff, Depends(Requires(Permission.read_issues))]
+PAGE_SIZE = 30
+
+
+@router.get(urls.DESK)
+def home(app: App, page: PageOf, staff: Viewer, before: int | None = None) -> Response:
+    allowed = staff.newsletters(Permission.read_issues)
+    heads = list_heads(app.database, allowed, limit=PAGE_SIZE, before=before)
+    known = [row for row in list_newsletters(app.database) if allowed is None or row.id in allowed]
+    return page(
+        "desk/home",
+        staff,
+        heads=heads,
+        waiting=[(head, step) for head in heads if (step := next_step(head, staff))],
+        newsletters=known,
+        older=heads[-1].id if len(heads) == PAGE_SIZE else None,
+    )
+
+
+def next_step(head: IssueHead, staff: Staff) -> str:
+    """Return what an issue needs next if this account can do it, else an empty string."""
+
+    def may(permission: Permission) -> bool:
+        return staff.may(permission, head.newsletter)
+
+    if head.state in EDITABLE_STATES:
+        incomplete = len(head.complete_languages) < len(head.languages)
+        if may(Permission.approve) and head.complete_languages and not incomplete:
+            return "approve"
+        return "write" if incomplete and may(Permission.translate_texts) else ""
+    if head.state is IssueState.approved and may(Permission.schedule):
+        return "schedule"
+    if head.state is IssueState.paused and may(Permission.schedule):
+        return "resume"
+    return ""

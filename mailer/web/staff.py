@@ -1,0 +1,313 @@
+"""What all pages for staff share: who is signed in, what a route needs, forms, and rendering.
+
+Every route below /desk, /control and /account declares what it needs with ``Requires`` or ``Anyone``. A form is
+accepted from our own pages only: by the browser's word (Fetch Metadata, or Origin) and by a token of the session.
+"""
+
+import hmac
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import quote, urlsplit
+
+from fastapi import Depends, HTTPException, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from python_multipart.multipart import parse_options_header
+from starlette.datastructures import FormData
+
+from mailer.adapters import cldr
+from mailer.adapters.i18n import Catalogues, install_gettext
+from mailer.adapters.urls import Urls
+from mailer.bootstrap import Container
+from mailer.domain.accounts import shorten_network
+from mailer.domain.errors import IssueNotFound
+from mailer.domain.languages import choose_language
+from mailer.domain.locales import direction, native_name
+from mailer.domain.permissions import Permission
+from mailer.domain.ports import Clock
+from mailer.services.accounts.sign_in import Visitor
+from mailer.services.accounts.staff import Staff
+from mailer.services.issues import report
+from mailer.web.dependencies import App, Now
+from mailer.web.forms import receive_within
+from mailer.web.negotiation import accepted_languages
+from mailer.web.pages import PRIVATE_HEADERS
+from mailer.web.static import static_url
+
+STAFF_CSP = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; frame-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+STAFF_LANGUAGES = ("en", "fr", "sr-Latn")
+COOKIE = "__Host-session"
+FORM_TOKEN = "form_token"  # noqa: S105
+MAX_FORM_BYTES = 256 * 1024
+MAX_FORM_VALUES = 400
+MAX_VALUE_CHARS = 20_000
+_STAFF_PREFIXES = ("/desk", "/control", "/account", "/sign-in", "/sign-out")
+
+
+def is_staff_path(path: str) -> bool:
+    return path.startswith(_STAFF_PREFIXES)
+
+
+class SignInNeeded(Exception):
+    """Nobody is signed in, or the session has ended. The page answers with a form to sign in."""
+
+
+def session_token(request: Request) -> str:
+    return request.cookies.get(COOKIE, "")
+
+
+def _visitor(request: Request, app: App) -> Visitor:
+    host = request.client.host if request.client else ""
+    return Visitor(app.tokens.network_hash(host), shorten_network(host), request.headers.get("User-Agent", "")[:300])
+
+
+VisitorOf = Annotated[Visitor, Depends(_visitor)]
+
+
+class Requires:
+    """A dependency that returns who is signed in, if they have a permission, else answers for the route.
+
+    The permission is asked for the newsletter or the issue in the route's path, else anywhere at all: handlers show
+    only what ``Staff.newsletters`` allows. An issue that somebody may not see is "not found".
+    """
+
+    def __init__(self, permission: Permission | None) -> None:
+        self.permission = permission
+
+    def __call__(self, request: Request, app: App, now: Now, visitor: VisitorOf) -> Staff:
+        check_origin(request, app.urls)
+        staff = app.sign_in.load(session_token(request), visitor.network, now)
+        if staff is None or staff.needs_code:
+            raise SignInNeeded
+        if self.permission is None:
+            return staff
+        newsletter = _newsletter_of(request, app)
+        if newsletter is None:
+            if not staff.may_anywhere(self.permission):
+                raise HTTPException(403)
+        elif not staff.may(self.permission, newsletter):
+            raise HTTPException(403 if staff.may(Permission.read_issues, newsletter) else 404)
+        return staff
+
+
+def _newsletter_of(request: Request, app: Container) -> int | None:
+    if (issue := request.path_params.get("issue")) is not None:
+        if not issue.isascii() or not issue.isdigit() or len(issue) > 9:
+            raise HTTPException(404)
+        try:
+            return report.newsletter_of(app.database, int(issue))
+        except IssueNotFound:
+            raise HTTPException(404) from None
+    return None
+
+
+class Anyone:
+    """A dependency for the few routes that need no account: signing in and choosing a password."""
+
+    def __call__(self, request: Request, app: App) -> None:
+        check_origin(request, app.urls)
+
+
+SignedIn = Annotated[Staff, Depends(Requires(None))]
+
+
+def check_origin(request: Request, urls: Urls) -> None:
+    """Raise HTTPException 403 if another site's page makes this request and it could change something."""
+    if request.method in ("GET", "HEAD"):
+        return
+    site = request.headers.get("Sec-Fetch-Site")
+    same = site == "same-origin" if site else request.headers.get("Origin") == urls.origin
+    if not same:
+        raise HTTPException(403)
+
+
+def form_token(token: str) -> str:
+    """Return the token of the session's forms."""
+    return sha256(b"form " + token.encode()).hexdigest()[:40]
+
+
+async def read_staff_form(request: Request) -> FormData:
+    """Return an urlencoded or multipart form without files. Raises HTTPException 413 if it is too large."""
+    kind, options = parse_options_header(request.headers.get("Content-Type", "")[:256])
+    if kind == b"multipart/form-data" and options.get(b"charset", b"utf-8").lower() != b"utf-8":
+        return FormData()
+    limited = Request(request.scope, receive_within(request, MAX_FORM_BYTES))
+    try:
+        form = await limited.form(max_files=0, max_fields=MAX_FORM_VALUES)
+    except HTTPException as error:
+        if error.status_code == 413:
+            raise
+        return FormData()
+    return FormData([(name, str(value)[:MAX_VALUE_CHARS]) for name, value in form.multi_items()])
+
+
+async def _checked_form(request: Request) -> FormData:
+    form = await read_staff_form(request)
+    check_form_token(request, form)
+    return form
+
+
+def check_form_token(request: Request, form: FormData) -> None:
+    """Raise HTTPException 403 if a form does not come from a page of this session."""
+    if not hmac.compare_digest(str(form.get(FORM_TOKEN, "")).encode(), form_token(session_token(request)).encode()):
+        raise HTTPException(403)
+
+
+StaffForm = Annotated[FormData, Depends(_checked_form)]
+"""A form of the session. A handler takes it after what it ``Requires``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What somebody had filled in when their session ended: it is sent on once they have signed in again."""
+
+    action: str
+    """The path and query of the form."""
+    fields: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def of(cls, form: FormData) -> "Kept | None":
+        """Return what a sign-in form carries along, or None. Only paths of our own pages are accepted."""
+        action = str(form.get("kept_action", ""))
+        if not is_local_path(action):
+            return None
+        names, values = form.getlist("kept_name"), form.getlist("kept_value")
+        return cls(action, tuple(zip(map(str, names), map(str, values), strict=False)))
+
+
+def is_local_path(path: str) -> bool:
+    """Return whether this is the path of a page for staff on this site, not the URL of another one."""
+    parts = urlsplit(path)
+    return not parts.scheme and not parts.netloc and is_staff_path(path) and "\\" not in path
+
+
+class StaffPages:
+    """Renders the templates for staff with their own catalogues. Thread-safe."""
+
+    def __init__(self, templates: Path, catalogues: Catalogues, urls: Urls, clock: Clock) -> None:
+        self.urls = urls
+        self._catalogues = catalogues
+        self._environment = Environment(
+            loader=FileSystemLoader(templates / "web"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            extensions=["jinja2.ext.i18n"],
+        )
+        install_gettext(self._environment)
+        self._environment.filters |= {
+            "direction": direction,
+            "native_name": native_name,
+            "day": cldr.format_day,
+            "moment": cldr.format_moment,
+            "local_moment": cldr.format_local_moment,
+            "number": cldr.format_number,
+        }
+        self._environment.globals["Permission"] = Permission
+        self._environment.globals["urlquote"] = lambda text: quote(str(text), safe="")
+        self._clock = clock
+
+    def render(
+        self,
+        name: str,
+        request: Request,
+        staff: Staff | None,
+        values: Mapping[str, object] | None = None,
+        status: int = 200,
+    ) -> HTMLResponse:
+        """Render ``<name>.html`` in the language of whom it is for."""
+        language = self.language(request, staff)
+        frame: dict[str, object] = {
+            "language": language,
+            "staff": staff,
+            "path": request.scope["path"],
+            "form_token": form_token(session_token(request)) if staff else "",
+            "url": self.urls.path,
+            "static": lambda file: self.urls.path(static_url(file)),
+            "now": self._clock.now(),
+            "catalogue": self._catalogues.translations(language),
+            "staff_languages": STAFF_LANGUAGES,
+        }
+        html = self._environment.get_template(f"{name}.html").render(frame | dict(values or {}))
+        headers = PRIVATE_HEADERS | {
+            "Content-Security-Policy": STAFF_CSP,
+            "Content-Language": language,
+            "Vary": "Cookie",
+            "Referrer-Policy": "same-origin",
+        }
+        return HTMLResponse(html, status, headers)
+
+    def gettext(self, request: Request, staff: Staff | None, message: str, **values: object) -> str:
+        text = str(self._catalogues.translations(self.language(request, staff)).gettext(message))
+        return text % values if values else text
+
+    def language(self, request: Request, staff: Staff | None) -> str:
+        """Return the account's language, before signing in the browser's, else English."""
+        if staff:
+            return staff.language if staff.language in STAFF_LANGUAGES else "en"
+        choice = choose_language(accepted_languages(request), list(STAFF_LANGUAGES), {}, "en")
+        return choice.language if choice else "en"
+
+
+async def _staff_pages(request: Request) -> StaffPages:
+    pages: StaffPages = request.app.state.staff_pages
+    return pages
+
+
+PagesOf = Annotated[StaffPages, Depends(_staff_pages)]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Renders the answer to a request."""
+
+    request: Request
+    pages: StaffPages
+    urls: Urls
+
+    def __call__(self, name: str, staff: Staff | None, /, status: int = 200, **values: object) -> HTMLResponse:
+        return self.pages.render(name, self.request, staff, values, status)
+
+    def redirect(self, path: str, done: str = "") -> RedirectResponse:
+        """Go to a page after a form. ``done`` names a message there."""
+        query = f"{'&' if '?' in path else '?'}done={done}" if done else ""
+        return RedirectResponse(path + query, 303, {"Cache-Control": "no-store"})
+
+
+def _page(request: Request, pages: PagesOf) -> Page:
+    return Page(request, pages, pages.urls)
+
+
+PageOf = Annotated[Page, Depends(_page)]
+
+
+async def sign_in_needed(request: Request, _: Exception) -> Response:
+    """Answer with a form to sign in. What was filled in is kept in it, and sent on after signing in."""
+    pages: StaffPages = request.app.state.staff_pages
+    path = request.scope["path"] + (f"?{request.url.query}" if request.url.query else "")
+    if request.method in ("GET", "HEAD"):
+        query = f"?next={quote(path, safe='/')}" if path != "/desk" else ""
+        return RedirectResponse(pages.urls.path("/sign-in") + query, 303, {"Cache-Control": "no-store"})
+    form = await read_staff_form(request)
+    kept = Kept(path, tuple((name, str(value)) for name, value in form.multi_items() if name != FORM_TOKEN))
+    return pages.render("accounts/sign_in", request, None, {"kept": kept, "next": "", "error": "", "address": ""}, 401)
+
+
+def staff_error(request: Request, status: int) -> Response:
+    """Return the error page of a page for staff."""
+    pages: StaffPages = request.app.state.staff_pages
+    app: Container = request.app.state.container
+    load: Callable[[str, str, datetime], Staff | None] = app.sign_in.load
+    try:
+        staff = load(session_token(request), "", app.clock.now())
+    except Exception:  # the error may be that the database does not answer
+        staff = None
+    return pages.render("staff/error", request, staff, {"status": status}, status)

@@ -1,0 +1,41 @@
+"""Signs staff in for tests of their pages."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from fastapi.testclient import TestClient
+
+from mailer.adapters.passwords import PasswordHasher
+from mailer.bootstrap import Container
+from mailer.domain.permissions import Role, RoleGrant
+from mailer.services.accounts import people
+
+PASSWORD = "correct horse battery staple"
+QUICK_PASSWORDS = PasswordHasher(memory_kib=64)
+ORIGIN = "http://news.example.org"
+SAME_ORIGIN = {"Sec-Fetch-Site": "same-origin"}
+
+
+def add_account(app: Container, address: str, *grants: RoleGrant | Role, name: str = "") -> int:
+    """Create an account with PASSWORD; a bare role is for all newsletters."""
+    wanted: Sequence[RoleGrant] = [grant if isinstance(grant, RoleGrant) else RoleGrant(grant) for grant in grants]
+    name = name or address.partition("@")[0].title()
+    return people.create_account(
+        app.database, app.passwords, address, name, PASSWORD, wanted, datetime.now(UTC), "tests"
+    )
+
+
+def sign_in(client: TestClient, address: str, password: str = PASSWORD) -> None:
+    client.cookies.clear()
+    answer = client.post("/sign-in", data={"address": address, "password": password}, headers=SAME_ORIGIN)
+    assert answer.status_code == 303, answer.text
+
+
+def form_token_of(html: str) -> str:
+    return html.split('name="form_token" value="')[1].split('"')[0]
+
+
+def post(client: TestClient, path: str, data: dict[str, object], *, page: str = "/account"):  # type: ignore[no-untyped-def]
+    """Post a form with the token of the session."""
+    token = form_token_of(client.get(page).text)
+    return client.post(path, data={"form_token": token, **data}, headers=SAME_ORIGIN)

@@ -1,0 +1,156 @@
+"""Invitations, roles, and accounts that are kept out."""
+
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from typing import cast
+
+import pytest
+from fastapi.testclient import TestClient
+
+from mailer.bootstrap import Container
+from mailer.devtools.inbox import InboxServer
+from mailer.domain.newsletter import read_newsletter
+from mailer.domain.permissions import Permission, Role, RoleGrant
+from mailer.services.newsletters.apply import apply_newsletter
+from tests.conftest import SAMPLE
+from tests.support.clock import StoppedClock
+from tests.support.staff import SAME_ORIGIN, add_account, post, sign_in
+
+
+@pytest.fixture
+def newsletter(app: Container) -> None:
+    apply_newsletter(app.database, read_newsletter((SAMPLE / "newsletter.toml").read_text("utf-8")))
+
+
+@pytest.fixture
+def amina(app: Container) -> int:
+    return add_account(app, "amina@example.org", Role.administrator)
+
+
+def last_mail(app: Container, inbox: InboxServer) -> EmailMessage:
+    app.transactional_sender.send_due(app.clock.now())
+    mail = inbox.messages()[-1]
+    return cast(EmailMessage, message_from_bytes(inbox.inbox.read(mail), policy=policy.default))
+
+
+def link_in(mail: EmailMessage) -> str:
+    body = mail.get_body(("plain",))
+    assert body
+    return (
+        next(word for word in body.get_content().split() if "/w/" in word)
+        .strip("<>")
+        .removeprefix("https://news.example.org")
+    )
+
+
+def test_a_colleague_is_invited_by_mail_and_signs_in(
+    client: TestClient, app: Container, inbox: InboxServer, newsletter: None, amina: int
+) -> None:
+    sign_in(client, "amina@example.org")
+    data = {"name": "Jovan", "address": "Jovan@example.org", "role:all:translator": "1"}
+    data["languages:all:translator"] = "fr"
+    answer = post(client, "/desk/people", dict(data))
+    assert "done=invited" in answer.headers["location"]
+    assert "Jovan" in client.get(answer.headers["location"]).text
+    mail = last_mail(app, inbox)
+    assert mail["To"] == "Jovan <jovan@example.org>"
+    assert "Amina has invited you" in " ".join(str(mail.get_body(("plain",)).get_content()).split())  # type: ignore[union-attr]
+    link = link_in(mail)
+
+    client.cookies.clear()
+    assert "Jovan" in client.get(link).text
+    assert client.post(link, data={"password": "short"}, headers=SAME_ORIGIN).status_code == 400
+    chosen = client.post(link, data={"password": "four plain words here"}, headers=SAME_ORIGIN)
+    assert "Your password is set" in chosen.text
+    assert client.get(link).status_code == 410  # it works once
+    sign_in(client, "jovan@example.org", "four plain words here")
+    assert client.get("/desk").status_code == 200
+    assert client.get("/desk/people").status_code == 403
+    staff = app.sign_in.load(client.cookies["__Host-session"], "", app.clock.now())
+    assert staff
+    assert staff.grants == (RoleGrant(Role.translator, None, ("fr",)),)
+    assert staff.may(Permission.translate_texts, 1, "fr")
+    assert not staff.may(Permission.translate_texts, 1, "ar")
+    assert not staff.may(Permission.write, 1)
+
+
+def test_an_invitation_expires_after_a_week(client: TestClient, app: Container, newsletter: None, amina: int) -> None:
+    sign_in(client, "amina@example.org")
+    answer = post(client, "/desk/people", {"name": "Jo", "address": "jo@example.org", "role:all:author": "1"})
+    page = client.get(answer.headers["location"]).text
+    link = page.split("https://news.example.org")[1].split("<")[0]
+    assert client.get(link).status_code == 200
+    clock = app.clock
+    assert isinstance(clock, StoppedClock)
+    clock.advance(days=7)
+    assert client.get(link).status_code == 410
+
+
+def test_what_is_wrong_with_an_invitation_is_said_and_nothing_typed_is_lost(
+    client: TestClient, newsletter: None, amina: int
+) -> None:
+    sign_in(client, "amina@example.org")
+    for data, expected in (
+        ({"name": "Jo", "address": "jo@example.org"}, "Choose at least one role."),
+        ({"name": "Jo", "address": "no address", "role:all:author": "1"}, "is not an email address"),
+        ({"name": " ", "address": "jo@example.org", "role:all:author": "1"}, "Give a name"),
+        ({"name": "Jo", "address": "amina@example.org", "role:all:author": "1"}, "There is an account for"),
+    ):
+        answer = post(client, "/desk/people", dict(data))
+        assert answer.status_code == 400
+        assert expected in answer.text
+        assert f'value="{data["address"]}"' in answer.text
+
+
+def test_the_last_administrator_cannot_be_removed(client: TestClient, app: Container, amina: int) -> None:
+    sign_in(client, "amina@example.org")
+    for data in ({"action": "disable"}, {"action": "roles", "role:all:author": "1"}):
+        answer = post(client, f"/desk/people/{amina}", dict(data))
+        assert answer.status_code == 400
+        assert "last administrator" in answer.text
+    second = add_account(app, "bo@example.org", Role.administrator)
+    assert post(client, f"/desk/people/{second}", {"action": "disable"}).status_code == 303
+    assert post(client, f"/desk/people/{amina}", {"action": "disable"}).status_code == 400
+
+
+def test_somebody_kept_out_is_out_at_once(client: TestClient, app: Container, amina: int) -> None:
+    other = add_account(app, "bo@example.org", Role.author)
+    sign_in(client, "bo@example.org")
+    theirs = client.cookies["__Host-session"]
+    sign_in(client, "amina@example.org")
+    post(client, f"/desk/people/{other}", {"action": "disable"})
+    client.cookies.set("__Host-session", theirs)
+    assert client.get("/desk").status_code == 303
+
+
+def test_a_forgotten_password_is_replaced_by_a_link_that_works_once_for_an_hour(
+    client: TestClient, app: Container, inbox: InboxServer, newsletter: None, amina: int
+) -> None:
+    sign_in(client, "amina@example.org")
+    session = client.cookies["__Host-session"]
+    client.post("/sign-in/forgotten", data={"address": "amina@example.org"}, headers=SAME_ORIGIN)
+    link = link_in(last_mail(app, inbox))
+    assert client.post(link, data={"password": "four plain words here"}, headers=SAME_ORIGIN).status_code == 200
+    client.cookies.set("__Host-session", session)
+    assert client.get("/account").status_code == 303  # sessions from before have ended
+    sign_in(client, "amina@example.org", "four plain words here")
+    client.post("/sign-in/forgotten", data={"address": "amina@example.org"}, headers=SAME_ORIGIN)
+    link = link_in(last_mail(app, inbox))
+    clock = app.clock
+    assert isinstance(clock, StoppedClock)
+    clock.advance(hours=1)
+    assert client.get(link).status_code == 410
+
+
+def test_the_audit_log_says_who_did_what(client: TestClient, app: Container, amina: int) -> None:
+    other = add_account(app, "bo@example.org", Role.author)
+    sign_in(client, "amina@example.org")
+    post(client, f"/desk/people/{other}", {"action": "sessions"})
+    client.post("/sign-in", data={"address": "bo@example.org", "password": "wrong words"}, headers=SAME_ORIGIN)
+    text = client.get("/desk/audit-log").text
+    assert "signed in" in text
+    assert "ended a session" in text
+    assert "was refused at signing in" in text
+    assert "wrong words" not in text
+    assert "ended a session" not in client.get("/desk/audit-log?actor=Bo").text.split("<tbody>")[1]
+    assert client.get("/desk/audit-log?action=nonsense&actor=%00&before=7").status_code == 200
