@@ -1,7 +1,7 @@
 """Formats dates, lists, and names of languages and time zones in a language (Unicode CLDR)."""
 
 import re
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 
 from babel import Locale, UnknownLocaleError
@@ -22,10 +22,9 @@ def format_day(on: date, language: str) -> str:
     return _format(on, locale.date_formats["long"].pattern, locale)
 
 
-def format_moment(at: datetime, language: str, zone: str = "UTC") -> str:
-    """Return day, time and zone, such as ``Thu 1 Oct 2026, 09:00 UTC``."""
-    local = at.astimezone(ZoneInfo(zone))
-    return f"{format_local_moment(local, language)} {local.tzname()}"
+def format_moment(at: datetime, language: str) -> str:
+    """Return day and time in UTC, such as ``Thu 1 Oct 2026, 09:00 UTC``."""
+    return f"{format_local_moment(at.astimezone(UTC), language)} UTC"
 
 
 def format_local_moment(at: datetime, language: str) -> str:
