@@ -2,7 +2,6 @@
 
 from email import message_from_bytes, policy
 from email.message import EmailMessage
-from typing import cast
 
 import pytest
 from fastapi.testclient import TestClient
@@ -30,7 +29,7 @@ def amina(app: Container) -> int:
 def last_mail(app: Container, inbox: InboxServer) -> EmailMessage:
     app.transactional_sender.send_due(app.clock.now())
     mail = inbox.messages()[-1]
-    return cast(EmailMessage, message_from_bytes(inbox.inbox.read(mail), policy=policy.default))
+    return message_from_bytes(inbox.inbox.read(mail), policy=policy.default)
 
 
 def link_in(mail: EmailMessage) -> str:
