@@ -17,6 +17,7 @@ from mailer.domain.states import DeliveryState, IssueState, check_transition
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from mailer.domain.time_zones import ClockChange
     from mailer.services.delivery.resolve import RetryPlan
     from mailer.services.issues.report import IssueStatus
 
@@ -61,15 +62,6 @@ def _send_time(at: datetime, now: datetime) -> tuple[str, str]:
     return "starts", f"{at:%-d %B %Y at %H:%M} UTC"
 
 
-def _parse_time(text: str) -> datetime:
-    try:
-        at = datetime.fromisoformat(text)
-        at = at if at.tzinfo else at.astimezone()
-    except (ValueError, OverflowError):
-        raise UsageError(f"“{text}” is not a time such as 2026-09-30T09:00+02:00.") from None
-    return at
-
-
 @commands.command("send")
 def send(
     issue: IssueId,
@@ -90,16 +82,45 @@ def send(
     if local:
         _send_locally(issue, at, now, actor)
         return
-    when = _parse_time(at) if at else now
+    when, remark = _read_time(at) if at else (now, "")
     if at and (now - when).total_seconds() > 60:
         raise UsageError(f"{when:%-d %B %Y at %H:%M %Z} is in the past. Omit --at to send now.")
     with Container() as app:
         schedule.schedule(app.database, issue, when, actor or current_user())
-    print(f"Issue {issue} will be sent {f'on {when:%-d %B %Y at %H:%M %Z}' if at else 'now'}.")
+    in_utc = f" ({when.astimezone(UTC):%-d %B, %H:%M} UTC)" if when.utcoffset() else ""
+    print(f"Issue {issue} will be sent {f'on {when:%-d %B %Y at %H:%M %Z}{in_utc}' if at else 'now'}.")
+    if remark:
+        print(remark)
     print(f"Follow it with: mailer issue status {issue}")
 
 
+def _read_time(text: str) -> tuple[datetime, str]:
+    """Return a time, and a remark if clocks are changed then. Without an offset, it is a time of this host."""
+    from mailer.domain.time_zones import clock_change, to_utc
+
+    try:
+        written = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"“{text}” is not a time such as 2026-09-30T09:00+02:00.") from None
+    try:
+        shown = to_utc(written, written.tzinfo).astimezone(written.tzinfo)
+        change = clock_change(written, None) if written.tzinfo is None else None
+    except (ValueError, OverflowError):
+        raise UsageError(f"{text} is at the end of all dates. Give one within two years from now.") from None
+    return shown, _describe_clock_change(change, written, shown, "on this host") if change else ""
+
+
+def _describe_clock_change(change: "ClockChange", local: datetime, shown: datetime, where: str) -> str:
+    if change == "skipped":
+        return (
+            f"Note: {where}, clocks are set forward then and never show {local:%H:%M}. "
+            f"It goes out when they show {shown:%H:%M}."
+        )
+    return f"Note: {where}, clocks are set back then and show {local:%H:%M} twice. It goes out the first time."
+
+
 def _send_locally(issue: int, at: str, now: datetime, actor: str) -> None:
+    from mailer.domain.time_zones import time_zone, to_utc
     from mailer.services.issues import schedule
 
     try:
@@ -112,7 +133,16 @@ def _send_locally(issue: int, at: str, now: datetime, actor: str) -> None:
         raise UsageError(f"{when:%-d %B %Y at %H:%M} has passed in every time zone. Omit --at and --local to send now.")
     with Container() as app:
         schedule.schedule_local_time(app.database, issue, when, actor or current_user())
+        changes = schedule.clock_changes(app.database, issue, when)
     print(f"Issue {issue} will be sent on {when:%-d %B %Y at %H:%M} in each reader's time zone.")
+    remarks: dict[tuple[ClockChange, datetime], list[str]] = {}
+    for name, change in changes.items():
+        shown = to_utc(when, time_zone(name)).astimezone(time_zone(name)).replace(tzinfo=None)
+        remarks.setdefault((change, shown), []).append(name)
+    for (change, shown), names in remarks.items():
+        more = f" and {format_count(len(names) - 3, 'other time zone')}" if len(names) > 4 else ""
+        where = ", ".join(names[:3] if more else names) + more
+        print(_describe_clock_change(change, when, shown, f"in {where}"))
     print(f"Follow it with: mailer issue status {issue}")
 
 

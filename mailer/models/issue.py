@@ -3,7 +3,17 @@
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Computed, DateTime, ForeignKey, Index, LargeBinary, UniqueConstraint, func, text
+from sqlalchemy import (
+    CheckConstraint,
+    Computed,
+    DateTime,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    UniqueConstraint,
+    func,
+    text,
+)
 from sqlalchemy.dialects.postgresql import TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -41,7 +51,10 @@ class Issue(Base):
     header_image_id: Mapped[int | None] = mapped_column(ForeignKey("picture.id"))
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     scheduled_at: Mapped[datetime | None]
-    """When to freeze the audience: at the time to send, or when ``local_time`` is reached in the first time zone."""
+    """When to freeze the audience: at the time to send, or when ``local_time`` is reached in the first time zone.
+
+    At most two years ahead, as ``local_time``.
+    """
     local_time: Mapped[datetime | None] = mapped_column(DateTime(timezone=False))
     """Send at this time in each subscriber's time zone."""
     max_rate: Mapped[float | None]
@@ -64,6 +77,9 @@ class Issue(Base):
             postgresql_where=text("state <> 'cancelled'"),
         ),
         UniqueConstraint("newsletter_id", "digest_month"),
+        # Later changes of the row cannot violate these, since now() only grows.
+        CheckConstraint("scheduled_at BETWEEN '2000-01-01Z' AND now() + interval '732 days'", name="scheduled_at"),
+        CheckConstraint("local_time BETWEEN '2000-01-01' AND now() + interval '733 days'", name="local_time"),
     )
 
 

@@ -47,6 +47,12 @@ def lock(session: Session, issue: int) -> Issue:
     return row
 
 
+def database_time(session: Session) -> datetime:
+    """Return the time of PostgreSQL's clock."""
+    now: datetime = session.scalars(select(func.clock_timestamp())).one()
+    return now
+
+
 def state(session: Session, issue: int) -> IssueState:
     """Return the issue's state as currently committed."""
     return session.scalars(select(Issue.state).where(Issue.id == issue)).one()

@@ -104,6 +104,17 @@ def subscriptions(session: Session, subscriber: int) -> dict[int, Subscription]:
     return {row.newsletter_id: row for row in session.scalars(query)}
 
 
+def time_zones(session: Session, newsletter: int, among: Sequence[str]) -> list[str]:
+    """Return those of some time zones in which a newsletter has active subscribers, sorted."""
+    query = (
+        select(Subscriber.time_zone)
+        .join(Subscription, Subscription.subscriber_id == Subscriber.id)
+        .where(Subscription.newsletter_id == newsletter, Subscription.state == SubscriptionState.active)
+        .where(Subscriber.time_zone.in_(among))
+    )
+    return list(session.scalars(query.distinct().order_by(Subscriber.time_zone))) if among else []
+
+
 def preferences(context: SubscriptionContext) -> Preferences:
     """Return a subscriber's preferences for a newsletter."""
     values = {field.name: getattr(_row_of(context, field), field.name) for field in FIELDS}

@@ -1,7 +1,8 @@
 """Scheduling, pausing, rate-limiting and cancelling issues. Only rows are written; workers act on them."""
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 
+from mailer.domain.errors import UserError
 from mailer.domain.states import (
     InvalidIssueState,
     IssueEventKind,
@@ -10,23 +11,32 @@ from mailer.domain.states import (
     SkipReason,
     check_transition,
 )
-from mailer.store import batches, deliveries, issues, ledger
+from mailer.domain.time_zones import ClockChange, clock_change, known_time_zones, time_zone
+from mailer.store import batches, deliveries, issues, ledger, subscribers
 from mailer.store.database import Database
 
 EARLIEST_TIME_ZONE = timezone(timedelta(hours=14))
 """The first time zone in which a local time is reached."""
 
 
+MAX_DAYS_AHEAD = 730
+_EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+class InvalidTime(UserError, ValueError):
+    """A time at which no issue can be sent."""
+
+
 def schedule_local_time(database: Database, issue: int, at: datetime, actor: str) -> None:
     """Schedule an approved issue for ``at`` in each reader's time zone.
 
-    The audience is frozen when that time is reached in the first time zone. Raises InvalidIssueState.
+    The audience is frozen when that time is reached in the first time zone. Raises InvalidIssueState and InvalidTime.
     """
     _schedule(database, issue, at.replace(tzinfo=EARLIEST_TIME_ZONE), at, f"{at.isoformat()} local time", actor)
 
 
 def schedule(database: Database, issue: int, at: datetime, actor: str) -> None:
-    """Schedule an approved issue for ``at``; a time in the past means now. Raises InvalidIssueState."""
+    """Schedule an approved issue for ``at``; a time in the past means now. Raises InvalidIssueState and InvalidTime."""
     _schedule(database, issue, at, None, at.isoformat(), actor)
 
 
@@ -37,9 +47,20 @@ def _schedule(
         row = issues.lock(session, issue)
         if row.state is not IssueState.scheduled:
             check_transition(issue, row.state, IssueState.scheduled)
+        if at > issues.database_time(session) + timedelta(days=MAX_DAYS_AHEAD):
+            raise InvalidTime(f"{at:%-d %B %Y at %H:%M} is more than two years ahead.")
         row.state = IssueState.scheduled
-        row.scheduled_at, row.local_time = at, local_time
+        row.scheduled_at, row.local_time = max(at, _EARLIEST).astimezone(UTC), local_time
         issues.log(session, issue, actor, IssueEventKind.scheduled, detail)
+
+
+def clock_changes(database: Database, issue: int, local_time: datetime) -> dict[str, ClockChange]:
+    """Return what changes of clocks do to a local time, by time zone, for the zones of the newsletter's readers."""
+    changes = {name: clock_change(local_time, time_zone(name)) for name in known_time_zones()}
+    changed = {name: change for name, change in changes.items() if change}
+    with database.transaction() as session:
+        newsletter = issues.by_id(session, issue).newsletter_id
+        return {name: changed[name] for name in subscribers.time_zones(session, newsletter, sorted(changed))}
 
 
 def unschedule(database: Database, issue: int, actor: str) -> None:

@@ -3,11 +3,12 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from itertools import pairwise
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
 
 from mailer.bootstrap import Container
 from mailer.domain.errors import IssueNotFound
@@ -106,6 +107,25 @@ def test_only_an_approved_issue_is_scheduled(app: Container, import_issue: Impor
         schedule.schedule(app.database, issue, NOW, "tests")
     with pytest.raises(IssueNotFound, match="There is no issue 99"):
         schedule.schedule(app.database, 99, NOW, "tests")
+
+
+def test_an_issue_is_scheduled_at_most_two_years_ahead(app: Container, issue: int) -> None:
+    now = datetime.now(UTC)
+    latest = now + timedelta(days=schedule.MAX_DAYS_AHEAD) - HOUR
+    schedule.schedule(app.database, issue, latest.astimezone(timezone(-12 * HOUR)), "tests")
+    schedule.schedule_local_time(app.database, issue, latest.replace(tzinfo=None), "tests")
+    for order, at in (
+        (schedule.schedule, latest + 2 * HOUR),
+        (schedule.schedule, datetime(9999, 12, 31, 23, 59, tzinfo=timezone(-12 * HOUR))),
+        (schedule.schedule_local_time, datetime(9999, 12, 31, 23, 59)),
+    ):
+        with pytest.raises(schedule.InvalidTime, match="is more than two years ahead"):
+            order(app.database, issue, at, "tests")
+    schedule.schedule(app.database, issue, datetime(1, 1, 1, tzinfo=timezone(14 * HOUR)), "tests")
+    assert report.list_issues(app.database)[0][5] == datetime(2000, 1, 1, tzinfo=UTC), "the past means now"
+    for change in ("scheduled_at = '10000-01-01Z'", "local_time = '9999-12-31'", "scheduled_at = 'infinity'"):
+        with pytest.raises(IntegrityError, match="ck_issue_"), app.database.transaction() as session:
+            session.execute(text(f"UPDATE issue SET {change}"))
 
 
 def test_scheduled_issue_can_be_unscheduled(app: Container, issue: int) -> None:
