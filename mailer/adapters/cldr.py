@@ -1,6 +1,7 @@
 """Formats dates, lists, and names of languages and time zones in a language (Unicode CLDR)."""
 
 import re
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 
@@ -71,6 +72,11 @@ def format_dateline(dateline: Dateline, language: str) -> str:
 def join_items(items: tuple[str, ...], language: str) -> str:
     """Return a list such as ``News, Health and Trade``, or an empty string if there are no items."""
     return format_list(items, locale=_locale(language))
+
+
+def join_titles(titles: Iterable[str]) -> str:
+    """Return titles of sections as a list. Many contain "and" or a comma, so another sign separates them."""
+    return " · ".join(titles)
 
 
 @lru_cache(maxsize=4096)

@@ -23,7 +23,8 @@ from mailer.adapters.variants import VariantDocument, mark_part
 from mailer.domain.colours import palette
 from mailer.domain.content import EditionContent
 from mailer.domain.errors import UserError
-from mailer.domain.locales import direction
+from mailer.domain.locales import direction, native_name
+from mailer.domain.localized import N_
 
 MAX_MJML_CHARACTERS = 2_000_000
 """For one edition. An edition of sixteen stories has 30,000."""
@@ -43,6 +44,8 @@ _REDUNDANT_STYLE = re.compile(r"background:(#[0-9a-f]{6});(?=background-color:\1
 """Redundant parts of mrml's styles. They add a kilobyte to a full edition, and Gmail clips long messages."""
 _FOLLOWED_TITLES, _LEFT_OUT_TITLES = (f"titles{secrets.token_hex(6)}{name}x" for name in ("followed", "leftout"))
 """Placeholders for the lists of section titles in an edition."""
+# TRANSLATORS: A link below a story, to a page with more about it.
+_READ_MORE = N_("Read more")
 _LINE_BREAKS_TO_SPACES = str.maketrans("\t\n\r", "   ")
 
 
@@ -104,7 +107,13 @@ class Renderer:
             "left_out_titles": _LEFT_OUT_TITLES,
             "left_out_numbers": range(1, len(content.unfollowed_sections) + len(content.sections) + 1),
             "catalogue": self._catalogues.translations(content.language, content.text_overrides),
+            "read_more": lambda language: self._read_more(content, language),
         }
+
+    def _read_more(self, content: EditionContent, language: str) -> str:
+        """Return the text of the link below a story in this language."""
+        overrides = content.text_overrides if language == content.language else None
+        return str(self._catalogues.translations(language, overrides).gettext(_READ_MORE))
 
 
 class RenderedLanguage:
@@ -125,7 +134,7 @@ class RenderedLanguage:
         names, left_out = self.visible_parts(sections)
         followed = tuple(section.title for section in content.sections if section.key in sections)
         followed_list, left_out_list = (
-            _UNPRINTABLE.sub("", cldr.join_items(titles, content.language)) for titles in (followed, left_out)
+            _UNPRINTABLE.sub("", cldr.join_titles(titles)) for titles in (followed, left_out)
         )
         web_views = {content.urls.web_view: web_view}
         replacements = {_FOLLOWED_TITLES: followed_list, _LEFT_OUT_TITLES: left_out_list} | web_views
@@ -215,6 +224,8 @@ def make_environment(folder: Path, *, html: bool) -> Environment:
         "day": cldr.format_day,
         "dated": cldr.format_dateline,
         "language_name": cldr.language_name,
+        "native_name": native_name,
+        "direction": direction,
     }
     if html:
         environment.filters |= {

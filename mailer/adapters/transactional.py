@@ -51,7 +51,7 @@ class TransactionalRenderer:
             "palette": palette(content.theme, ()),
             "rtl": rtl,
             "start": "right" if rtl else "left",
-            "section_titles": cldr.join_items(content.sections, content.language),
+            "section_titles": cldr.join_titles(content.sections),
             "language_names": cldr.join_items(tuple(map(native_name, content.languages)), content.language),
             "catalogue": self._catalogues.translations(content.language, content.text_overrides),
         }

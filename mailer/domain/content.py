@@ -40,6 +40,8 @@ class EditionPicture:
     width: int
     height: int
     alt: str
+    thumbnail_url: str = ""
+    """The URL of a smaller version. Empty if there is none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from mailer.adapters.cldr import (
     format_dateline,
     format_day,
     join_items,
+    join_titles,
     language_name,
     zone_name,
 )
@@ -98,6 +99,12 @@ def test_a_zone_west_of_utc_has_a_minus_sign() -> None:
 def test_lists_and_names_of_languages() -> None:
     assert join_items(("News", "Health", "Trade"), "en") == "News, Health and Trade"
     assert join_items((), "en") == "" and join_items(("News",), "ar") == "News"
+
+
+def test_titles_may_contain_the_words_that_join_items() -> None:
+    assert (
+        join_titles(("Food, health and care", "Trade and crossings")) == "Food, health and care · Trade and crossings"
+    )
     assert language_name("en", "sr-Cyrl") == "енглески"
     assert language_name("sr-Cyrl", "fr") == "serbe (cyrillique)"
     assert language_name("qqx", "fr") == "qqx"

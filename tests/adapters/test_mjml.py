@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markupsafe import escape
 
-from mailer.adapters.cldr import join_items
+from mailer.adapters.cldr import join_titles
 from mailer.adapters.i18n import Catalogues
 from mailer.adapters.markdown import TooDeep, TooLong, inline_text, is_allowed_link
 from mailer.adapters.mjml import Renderer, TooLarge, UnsafeLink, to_html
@@ -114,7 +114,7 @@ class Page(HTMLParser):
 
 
 def links_of(html: str) -> set[str | None]:
-    return {url for url in Page(html).attributes("a", "href") if not (url or "").startswith("#")}
+    return {url for url in Page(html).attributes("a", "href") if not (url or "#").startswith("#")}
 
 
 def in_one_section(one: EditionStory) -> EditionContent:
@@ -225,7 +225,7 @@ def test_only_pictures_are_loaded() -> None:
 def test_every_mjml_tag_is_known() -> None:
     """The MJML renderer drops an unknown tag, and all that stands in it, without a word."""
     known = {
-        *("mjml", "mj-head", "mj-title", "mj-preview", "mj-raw", "mj-attributes", "mj-style", "mj-body"),
+        *("mjml", "mj-head", "mj-title", "mj-raw", "mj-attributes", "mj-style", "mj-body"),
         *("mj-section", "mj-column", "mj-text", "mj-image"),
     }
     used = set()
@@ -255,13 +255,12 @@ def test_slots_are_preserved_and_reader_slots_end_their_lines(language: str) -> 
         assert rendered.html.count(slot) == rendered.text.count(slot) == 1
 
 
-@pytest.mark.parametrize(("sections", "widths"), [(0, set()), (1, {"100"}), (2, {"50"}), (5, {"50"})])
-def test_contents_list_is_omitted_for_a_single_story(sections: int, widths: set[str]) -> None:
+@pytest.mark.parametrize(("sections", "columns"), [(0, 0), (1, 0), (2, 2), (5, 2)])
+def test_contents_list_is_omitted_for_a_single_story(sections: int, columns: int) -> None:
     several = [EditionSection(f"s{n}", f"Title {n}", "en", (story(n), story(10 + n))) for n in range(sections)]
     rendered = RENDERER.render(edition(*several) if several else in_one_section(story()))
     assert ("In this issue" in rendered.html) is ("In this issue" in rendered.text) is bool(several)
-    contents = rendered.html.partition("In this issue")[2].partition("Headline")[0]
-    assert set(re.findall(r"mj-column-per-(\d+)", contents)) == widths
+    assert rendered.html.count('<div class="h"') == columns
 
 
 def test_the_web_view_has_no_slots_and_no_subscription() -> None:
@@ -284,7 +283,7 @@ def test_the_frame_of_the_document() -> None:
     assert "@media (prefers-color-scheme:dark)" in html and "[data-ogsc]" in html
     assert None not in page.attributes("img", "alt")
     assert set(page.attributes("table", "role")) == {"presentation"}
-    assert "#s-1" in page.attributes("a", "href") and "s-1" in page.attributes("h2", "id")
+    assert "#s-1" in page.attributes("a", "href") and "s-1" in page.attributes("a", "name")
     assert "12–14 July 2026 · Mirova, Selvania" in html and "30 September 2026" in html
 
 
@@ -310,10 +309,37 @@ def test_fallback_story_is_labelled_and_has_its_language() -> None:
     rendered = RENDERER.render(in_one_section(told))
     label = "This story is not yet available in English. You are reading it in Arabic."
     page = Page(rendered.html)
-    assert label in page.texts["p"] and label in " ".join(rendered.text.split())
+    assert label in [text.strip() for text in page.texts["p"]] and label in " ".join(rendered.text.split())
     marked = [attributes for attributes in page.all("div") if attributes.get("lang") == "ar"]
     assert {"lang": "ar", "dir": "rtl", "style": "text-align:right"} in marked
     assert "12–14 يوليو 2026" in rendered.html and "12–14 يوليو 2026" in rendered.text
+    (picture,) = (attributes for attributes in page.all("img") if attributes["alt"] == "Picture 1")
+    assert (picture["lang"], picture["dir"]) == ("ar", "rtl")
+    inside = rendered.html.partition('<div lang="ar" dir="rtl"')[2].partition("</div></div>")[0]
+    assert re.search("قراءة المزيد\\s?(&nbsp;|\u00a0)←</a>", inside)
+    assert "قراءة المزيد <https://example.org/stories/1>" in rendered.text
+
+
+def test_a_section_says_once_that_its_stories_are_in_another_language() -> None:
+    def told(number: int, language: str) -> EditionStory:
+        return story(number, language=language, is_fallback=language != "en")
+
+    content = edition(
+        EditionSection("news", "News", "en", (told(1, "en"), told(2, "fr"), told(3, "fr"), told(4, "sq"))),
+        EditionSection("water", "Water", "en", (told(5, "fr"), told(6, "fr"))),
+    )
+    rendered = RENDERER.render(content)
+    notes = [
+        "These stories are not yet available in English. You are reading them in French.",
+        "This story is not yet available in English. You are reading it in Albanian.",
+        "These stories are not yet available in English. You are reading them in French.",
+    ]
+    html = " ".join(re.sub("<[^>]*>", " ", rendered.html).split())
+    for part in (html, " ".join(rendered.text.split())):
+        assert re.findall(r"Th(?:is|ese) stor[^.]*\. [^.]*\.", part) == notes
+        assert part.index("Headline 1", part.index("12–14")) < part.index(notes[0]) < part.rindex("Headline 2")
+        # Each story names its language above its headline, in that language.
+        assert len(re.findall(r"Français 12", part)) == 4 and part.count("Shqip 12") == 1
 
 
 @pytest.mark.parametrize("alphabet", ["Brodovi ", "Бродови ", "قوارب "])
@@ -346,7 +372,7 @@ def test_text_part_is_readable() -> None:
     assert "Unsubscribe <https://" in text and "Dear slot" in text
     order = [text.index(words) for words in ("Dear", "In this issue", "Sentence", "Your subscription", "Old Customs")]
     assert order == sorted(order)
-    assert "This issue has 2 more sections that you do not follow: Health and Culture." in " ".join(text.split())
+    assert "This issue has 2 more sections that you do not follow: Health · Culture." in " ".join(text.split())
 
 
 def test_a_translation_is_text_and_not_markup(tmp_path: Path) -> None:
@@ -354,7 +380,8 @@ def test_a_translation_is_text_and_not_markup(tmp_path: Path) -> None:
     catalogue = tmp_path / "locales" / "fr" / "LC_MESSAGES" / "messages.po"
     catalogue.parent.mkdir(parents=True)
     catalogue.write_text('msgid "Read more"\nmsgstr "<b>Plus</b> & plus"\n', "utf-8")
-    rendered = Renderer(tmp_path, Catalogues(tmp_path / "locales")).render(edition(language="fr"))
+    content = replace(in_one_section(story(language="fr")), language="fr")
+    rendered = Renderer(tmp_path, Catalogues(tmp_path / "locales")).render(content)
     assert "&lt;b&gt;Plus&lt;/b&gt; &amp; plus" in rendered.html
     assert "<b>Plus</b> & plus" in rendered.text
 
@@ -383,8 +410,8 @@ def test_edition_cut_from_variants_equals_its_own_rendering(chosen: set[int]) ->
     page = Page(rendered.html)
     assert page.texts["h2"][0 if sum(chosen) == 1 else 1 : -1] == titles
     words = " ".join(" ".join(page.texts["p"]).split())
-    assert f"the sections you follow: {join_items(tuple(titles), 'en')}." in words
-    assert (f"that you do not follow: {join_items(tuple(others), 'en')}." in words) is bool(others)
+    assert f"the sections you follow: {join_titles(titles)}." in words
+    assert (f"that you do not follow: {join_titles(others)}." in words) is bool(others)
     assert page.attributes("a", "href").count("https://news.example.org/view/2026-3?edition=7&b=1") == 1
     assert "https://news.example.org/view/2026-3?edition=7&b=1>" in rendered.text
     # Section by section: the same text, as words of their own, that the edition's own MJML gives.

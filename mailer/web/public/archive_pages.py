@@ -41,7 +41,7 @@ class ArchivePages(Pages):
             "day": cldr.format_day,
             "dated": cldr.format_dateline,
             "language_name": cldr.language_name,
-            "listed": lambda items, language: cldr.join_items(tuple(items), language),
+            "titles": cldr.join_titles,
             "html": _block_html,
             "line": _inline_html,
             "plain": markdown.inline_text,

@@ -156,7 +156,7 @@ class RowDescriber:
                 return cldr.join_items(tuple(map(native_name, value)), self._language)
             case "sections":
                 named = self._sections if row.get("newsletter") == self._slug else {}
-                return cldr.join_items(tuple(named.get(key, key) for key in value), self._language)
+                return cldr.join_titles(named.get(key, key) for key in value)
             case "time_zone":
                 return cldr.zone_name(value, self._language, self._today)
             case "frequency":

@@ -240,7 +240,7 @@ def _confirmation(pages: Pages, page: ConfirmationPage | None) -> HTMLResponse:
         frame,
         "confirm",
         confirmed=page.confirmed,
-        section_titles=cldr.join_items(page.section_titles, frame.language),
+        section_titles=cldr.join_titles(page.section_titles),
         language_names=cldr.join_items(tuple(map(native_name, page.languages)), frame.language),
     )
 

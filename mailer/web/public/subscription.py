@@ -102,7 +102,7 @@ def choices_page(
         zones=sorted(zones, key=lambda zone: cldr.zone_name(zone, language, visit.now.date())),
         pauses=preferences.PAUSE_WEEKS,
         tracking_wording=visit.pages.gettext(profile.frame, _TRACKING_WORDING),
-        section_titles=cldr.join_items(followed, language),
+        section_titles=cldr.join_titles(followed),
         language_names=cldr.join_items(tuple(map(native_name, profile.languages)), language),
     )
 
