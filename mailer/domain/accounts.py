@@ -44,6 +44,8 @@ class AuditAction(StrEnum):
     account_disabled = "account_disabled"
     account_enabled = "account_enabled"
     document_imported = "document_imported"
+    issue_deleted = "issue_deleted"
+    story_removed = "story_removed"
     issue_approved = "issue_approved"
     issue_reopened = "issue_reopened"
     issue_scheduled = "issue_scheduled"

@@ -180,6 +180,32 @@ def list_in_state(
     return session.scalar(text(f"SELECT count(*) {matching}"), values) or 0, rows
 
 
+@dataclass(frozen=True, slots=True)
+class FailureGroup:
+    """Failed deliveries of an issue whose last replies have the same code."""
+
+    code: str
+    """Such as ``550 5.1.1``; empty without a reply."""
+    deliveries: int
+    example: str
+
+
+def failure_groups(session: Session, issue: int, limit: int) -> list[FailureGroup]:
+    """Return the failed deliveries of an issue by the code of the last reply, the most frequent first."""
+    query = """
+        SELECT coalesce(substring(d.last_reply FROM '^[245][0-9]{2}(?: [245][.][0-9]{1,3}[.][0-9]{1,3})?'), ''),
+            count(*), coalesce(min(d.last_reply), '')
+        FROM batch b CROSS JOIN LATERAL (
+            SELECT last_reply FROM delivery
+            WHERE issue_id = b.issue_id
+              AND subscriber_id BETWEEN b.first_subscriber_id AND b.last_subscriber_id AND state = 'failed' OFFSET 0
+        ) d
+        WHERE b.issue_id = :issue AND b.failed > 0
+        GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT :limit
+    """
+    return [FailureGroup(*row) for row in session.execute(text(query), {"issue": issue, "limit": limit})]
+
+
 def count_resent(session: Session, issue: int) -> int:
     """Return how many subscribers may have got an issue twice."""
     query = "SELECT count(*) FROM delivery WHERE issue_id = :issue AND resends > 0"

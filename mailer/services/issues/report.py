@@ -1,18 +1,21 @@
 """The report of an issue: its progress, its deliveries by language, and the ledger audit."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from mailer.domain.languages import match_language
+from mailer.domain.outcomes import redact_addresses
 from mailer.domain.states import IssueEventKind, IssueState, SkipReason
 from mailer.models import Issue
 from mailer.store import audit as ledger_audit
 from mailer.store import deliveries, editions, feedback, issues, newsletters
 from mailer.store.audit import LedgerFinding
 from mailer.store.database import Database
-from mailer.store.deliveries import DeliveryCounts
+from mailer.store.deliveries import DeliveryCounts, FailureGroup
 
-__all__ = ["DeliveryCounts", "LedgerFinding"]
+__all__ = ["DeliveryCounts", "FailureGroup", "LedgerFinding"]
+
+MAX_FAILURE_GROUPS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +128,13 @@ def by_language(database: Database, issue: int) -> list[LanguageRow]:
             language_editions.update(share.editions)
             line.editions = len(language_editions)
     return sorted(rows.values(), key=lambda line: (not line.language, -line.subscribers, line.language))
+
+
+def failures(database: Database, issue: int) -> list[FailureGroup]:
+    """Return the failed deliveries by the code of the last reply, with addresses removed from the example."""
+    with database.transaction() as session:
+        groups = deliveries.failure_groups(session, issue, MAX_FAILURE_GROUPS)
+        return [replace(group, example=redact_addresses(group.example)) for group in groups]
 
 
 def events(database: Database, issue: int) -> list[tuple[datetime, str, IssueEventKind, str]]:

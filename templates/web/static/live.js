@@ -1,0 +1,36 @@
+// Keeps the parts of a page that are marked with data-live up to date: fetches the same page, and swaps them.
+// The page works without it. It stands still while the tab is hidden, or while somebody uses one of these parts.
+
+const SECONDS = 2;
+const SLOWEST = 30;
+let wait = SECONDS;
+
+function busy(part) {
+  return part.matches(":hover") && part.matches("[data-live=still]") || part.contains(document.activeElement);
+}
+
+async function refresh() {
+  const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+  if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
+  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  for (const part of document.querySelectorAll("[data-live]")) {
+    const now = fresh.getElementById(part.id);
+    if (now && !busy(part) && now.innerHTML !== part.innerHTML) part.replaceChildren(...now.childNodes);
+  }
+  const title = fresh.querySelector("title")?.textContent;
+  if (title) document.title = title;
+}
+
+async function tick() {
+  if (!document.hidden) {
+    try {
+      await refresh();
+      wait = SECONDS;
+    } catch {
+      wait = Math.min(SLOWEST, wait * 2); // the server does not answer, or the session has ended
+    }
+  }
+  setTimeout(tick, wait * 1000);
+}
+
+setTimeout(tick, wait * 1000);

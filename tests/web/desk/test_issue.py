@@ -1,0 +1,188 @@
+"""The pages of an issue: plan, preview, check, approval, sending and report."""
+
+from collections.abc import Callable
+
+import pytest
+from fastapi.testclient import TestClient
+
+from mailer.bootstrap import Container
+from mailer.domain.permissions import Role, RoleGrant
+from mailer.domain.states import IssueState
+from mailer.services.accounts import audit
+from mailer.services.issues import plan
+from tests.support.clock import StoppedClock
+from tests.support.staff import SAME_ORIGIN, add_account, form_token_of, post, sign_in
+
+
+@pytest.fixture
+def issue(app: Container, import_issue: Callable[..., int], add_subscribers: Callable[[str], None]) -> int:
+    """The sample issue as a draft in two languages, with three readers."""
+    number = import_issue("en", "fr")
+    add_subscribers("""
+        ada@example.org;en;
+        jeanne@example.org;fr;water-and-rivers
+        leila@example.org;ar;
+    """)
+    return number
+
+
+@pytest.fixture
+def coordinator(app: Container, client: TestClient, issue: int) -> int:
+    account = add_account(app, "amina@example.org", Role.coordinator)
+    sign_in(client, "amina@example.org")
+    return account
+
+
+def state(app: Container, issue: int) -> IssueState:
+    return plan.load_head(app.database, issue).state
+
+
+def hidden(html: str, name: str) -> str:
+    return html.split(f'name="{name}" value="')[1].split('"')[0]
+
+
+@pytest.mark.usefixtures("coordinator")
+def test_a_coordinator_looks_approves_schedules_and_takes_it_back(
+    client: TestClient, app: Container, issue: int
+) -> None:
+    base = f"/desk/issues/{issue}"
+    home = client.get("/desk").text
+    assert "2026/3" in home
+    assert "Draft" in home
+    shown = client.get(base).text
+    assert "Water and rivers" in shown
+    assert "shown in English" in shown or "missing" in shown
+    check = client.get(f"{base}/check").text
+    assert "Nothing stands in the way of approval." in check
+    assert "2 readers get it" in check or "3 readers get it" in check
+    assert state(app, issue) is IssueState.draft
+
+    answer = post(client, f"{base}/approve", {"revision": hidden(check, "revision")})
+    assert answer.headers["location"].endswith("/send?done=approved")
+    assert state(app, issue) is IssueState.approved
+    page = client.get(f"{base}/send").text
+    form = {name: hidden(page, name) for name in ("revision", "readers")}
+    for data, expected in (
+        ({"when": "at", "at": "2001-01-01T09:00", "zone": "Europe/Vienna"}, "This time has passed"),
+        ({"when": "at", "at": "", "zone": "Europe/Vienna"}, "Give a day and a time"),
+        ({"when": "at", "at": "2031-01-01T09:00", "zone": "Mars/Base"}, "Give a day and a time"),
+        ({"when": "local", "at": "2001-01-01T09:00"}, "This time has passed"),
+    ):
+        refused = post(client, f"{base}/schedule", {**form, **data})
+        assert refused.status_code == 409
+        assert expected in refused.text
+    assert post(client, f"{base}/schedule", {**form, "readers": "1", "when": "now"}).status_code == 409
+    assert state(app, issue) is IssueState.approved
+    clock = app.clock
+    at = clock.now().replace(microsecond=0, tzinfo=None).isoformat()[:16]
+    assert isinstance(clock, StoppedClock)
+    clock.advance(hours=-3)
+    answer = post(client, f"{base}/schedule", {**form, "when": "at", "at": at, "zone": "UTC"})
+    assert answer.status_code == 303
+    assert state(app, issue) is IssueState.scheduled
+    assert "Scheduled for" in client.get("/desk").text
+    assert post(client, f"{base}/unschedule", {}).status_code == 303
+    assert state(app, issue) is IssueState.approved
+    assert post(client, f"{base}/reopen", {}).status_code == 303
+    assert state(app, issue) is IssueState.draft
+    log = [(event.action.value, event.actor) for event in audit.search(app.database, None, "", None)]
+    assert log[:4] == [
+        (name, "Amina") for name in ("issue_reopened", "issue_unscheduled", "issue_scheduled", "issue_approved")
+    ]
+
+
+@pytest.mark.usefixtures("coordinator")
+def test_an_approval_is_for_what_was_seen(client: TestClient, app: Container, issue: int) -> None:
+    base = f"/desk/issues/{issue}"
+    seen = hidden(client.get(f"{base}/check").text, "revision")
+    assert post(client, f"{base}/policy", {"policy": "omit"}).status_code == 303
+    answer = post(client, f"{base}/approve", {"revision": seen})
+    assert answer.status_code == 409
+    assert "changed while you looked" in answer.text
+    assert state(app, issue) is IssueState.draft
+
+
+@pytest.mark.usefixtures("coordinator")
+def test_an_edition_is_shown_as_it_will_arrive_in_a_sandbox(client: TestClient, issue: int) -> None:
+    base = f"/desk/issues/{issue}"
+    page = client.get(f"{base}/preview?language=fr&section=water-and-rivers&width=phone&scheme=dark").text
+    assert 'class="edition phone dark"' in page
+    source = page.split('src="')[-1].split('"')[0].replace("&amp;", "&")
+    edition = client.get(source)
+    assert "sandbox" in edition.headers["Content-Security-Policy"]
+    assert "script" not in edition.headers["Content-Security-Policy"]
+    assert 'lang="fr"' in edition.text
+    assert "https://" in client.get(f"{base}/preview?show=text").text
+    for bad in ("?language=xx", "?language=fr&section=nothing"):
+        assert client.get(f"{base}/edition{bad}").status_code == 404
+        assert client.get(f"{base}/preview{bad}").status_code == 200
+
+
+@pytest.mark.usefixtures("coordinator")
+def test_a_draft_is_deleted_only_by_its_number(client: TestClient, issue: int) -> None:
+    base = f"/desk/issues/{issue}"
+    assert post(client, f"{base}/delete", {"number": "2026/2"}).status_code == 400
+    assert client.get(base).status_code == 200
+    assert post(client, f"{base}/delete", {"number": "2026/3"}).status_code == 303
+    assert client.get(base).status_code == 404
+
+
+@pytest.mark.usefixtures("coordinator")
+def test_a_story_is_taken_out(client: TestClient, app: Container, issue: int) -> None:
+    before = plan.load_plan(app.database, app.urls, issue)
+    story = before.sections[0].stories[0]
+    answer = post(client, f"/desk/issues/{issue}/stories/{story.id}/remove", {})
+    assert answer.status_code == 303
+    after = plan.load_plan(app.database, app.urls, issue)
+    assert after.stories == before.stories - 1
+
+
+@pytest.mark.usefixtures("coordinator")
+def test_progress_adds_up_and_can_be_steered(
+    client: TestClient, app: Container, issue: int, prepare: Callable[[int], None], send: Callable[[], int]
+) -> None:
+    base = f"/desk/issues/{issue}"
+    for data in ({"action": "cancel"}, {"action": "limit", "rate": "much"}, {"action": "dance"}):
+        assert post(client, f"{base}/progress", dict(data)).status_code == 400
+    assert post(client, f"{base}/progress", {"action": "pause"}).status_code == 409
+    prepare(issue)
+    for action, expected in (("pause", IssueState.paused), ("resume", IssueState.sending)):
+        assert post(client, f"{base}/progress", {"action": action}).status_code == 303
+        assert state(app, issue) is expected
+    assert post(client, f"{base}/progress", {"action": "limit", "rate": "60000"}).status_code == 303
+    send()
+    counts = plan.load_head(app.database, issue).counts
+    assert counts.candidates == 3
+    assert counts.pending == 0
+    row = client.get(f"{base}/report").text.split('class="list sums"')[1].split("</table>")[0]
+    shown = [int(cell.split(">")[1].split("<")[0]) for cell in row.split("<td")[1:]]
+    assert shown[0] == sum(shown[1:]) == 3
+    assert shown[1] == counts.sent
+    assert post(client, f"{base}/progress", {"action": "cancel", "sure": "1"}).status_code == 409
+
+
+def test_nobody_sees_an_issue_of_a_newsletter_that_is_not_theirs(
+    client: TestClient, app: Container, issue: int
+) -> None:
+    add_account(app, "bo@example.org", RoleGrant(Role.author, None), name="Bo")
+    newsletter = plan.load_head(app.database, issue).newsletter
+    add_account(app, "cy@example.org", RoleGrant(Role.author, newsletter), name="Cy")
+    sign_in(client, "cy@example.org")
+    assert "2026/3" in client.get("/desk").text
+    for path in ("approve", "schedule", "unschedule", "reopen", "progress"):
+        assert post(client, f"/desk/issues/{issue}/{path}", {"revision": "1"}).status_code == 403
+    assert client.get(f"/desk/issues/{issue}/report").status_code == 403
+    for path in ("/desk/issues/999", "/desk/issues/x", "/desk/issues/0", f"/desk/issues/{'9' * 30}"):
+        assert client.get(path).status_code == 404
+
+
+def test_a_form_that_was_open_too_long_is_refused_not_repeated(client: TestClient, app: Container, issue: int) -> None:
+    add_account(app, "amina@example.org", Role.coordinator)
+    sign_in(client, "amina@example.org")
+    token = form_token_of(client.get("/account").text)
+    sign_in(client, "amina@example.org")
+    answer = client.post(
+        f"/desk/issues/{issue}/policy", data={"policy": "omit", "form_token": token}, headers=SAME_ORIGIN
+    )
+    assert answer.status_code == 403
+    assert "open for too long" in answer.text
