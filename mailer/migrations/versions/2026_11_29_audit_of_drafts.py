@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "e2b9c47d60f1"
-down_revision = "d7a3e5b1c082"
+down_revision = "c8e41b6a0f37"
 branch_labels = None
 depends_on = None
 
