@@ -1,7 +1,7 @@
 """Renders authors' Markdown as HTML that is safe in emails, and as plain text.
 
-The Markdown is CommonMark plus ``<sup>`` and ``<sub>``; other HTML is shown as text. Only ``http``, ``https`` and
-``mailto`` links are allowed. Email addresses in the text become links. HTML and text have the same links.
+``mailer.domain.markdown`` says what is read. Only ``http``, ``https`` and ``mailto`` links are allowed. HTML and text
+have the same links.
 """
 
 import re
@@ -10,46 +10,25 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import nh3
-from linkify_it import LinkifyIt
 from markdown_it import MarkdownIt
 from markdown_it.common.utils import escapeHtml
 from markdown_it.renderer import RendererHTML
-from markdown_it.rules_core import StateCore, linkify
 from markdown_it.token import Token
 from markdown_it.tree import SyntaxTreeNode
 from markdown_it.utils import EnvType, OptionsDict
 
-from mailer.domain.errors import UserError
+from mailer.domain.markdown import MAX_DEPTH, TooDeep, parse, parse_line, picture_size
 
-MAX_LENGTH = 20_000
-"""Characters of Markdown in one text. A long story has 3,000."""
-MAX_BRACKETS = 400
-"""Opening square brackets in one text. The parser's time to find links grows with the square of their number."""
-MAX_DEPTH = 24
-"""Maximum nesting of elements. The MJML renderer crashes the process at several thousand."""
-
-_ALLOWED_LINK = re.compile(r"https?://[\w.~-]+(:\d{1,5})?([/?#]\S*)?|mailto:[^\s@<>]+@[^\s@<>]+", re.IGNORECASE)
-_SUPER_OR_SUB = re.compile(r"</?su[bp]>")
-_TAG = re.compile(r"<(/?)(?!br\b)\w")
-
-
-class TooLong(UserError, ValueError):
-    """A text has too many characters or square brackets for an email."""
-
-
-class TooDeep(UserError, ValueError):
-    """A text has lists, quotes or other elements that are nested too deeply for an email."""
-
-
-def is_allowed_link(url: str) -> bool:
-    """Return whether a URL may be linked in an email: an absolute ``http``, ``https`` or ``mailto`` URL."""
-    return _ALLOWED_LINK.fullmatch(url) is not None
+_TAG = re.compile(r"<(/?)(?!br\b|img\b)\w")
+_EMPTY_TABLE_HEAD = re.compile(r"<thead>\s*<tr>\s*(?:<th[^<>]*></th>\s*)+</tr>\s*</thead>\n?")
+_RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+_LOWERED = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 
 @lru_cache(maxsize=4096)
 def to_html(source: str) -> str:
     """Return block-level HTML without classes or styles, with every tag closed. Raises TooLong and TooDeep."""
-    html = _cleaner.clean(_markdown.renderer.render(_parse(source), _markdown.options, {}))
+    html = _EMPTY_TABLE_HEAD.sub("", _cleaner.clean(_renderer.render(parse(source), _OPTIONS, {})))
     depth = 0
     for tag in _TAG.finditer(html):
         depth += -1 if tag[1] else 1
@@ -64,7 +43,7 @@ def to_text(source: str, width: int = 72) -> str:
 
     A URL follows its link text in angle brackets and is never broken. Raises TooLong and TooDeep.
     """
-    return _blocks_text(SyntaxTreeNode(_parse(source)), width)
+    return _blocks_text(SyntaxTreeNode(parse(source)), width)
 
 
 @lru_cache(maxsize=4096)
@@ -73,32 +52,26 @@ def inline_html(source: str) -> str:
 
     Raises TooLong and TooDeep.
     """
-    _parse(source)
     return nh3.clean(
-        _markdown.renderer.render(_markdown.parseInline(source), _markdown.options, {}),
-        tags={"em", "strong", "sup", "sub"},
+        _renderer.renderInline(parse_line(source), _OPTIONS, {}),
+        tags={"em", "strong", "s", "sup", "sub"},
         attributes={},
     )
 
 
 @lru_cache(maxsize=4096)
 def inline_text(source: str) -> str:
-    """Return one line, such as a headline, as plain text without markup and links. Raises TooLong and TooDeep."""
-    _parse(source)
-    (inline,) = _markdown.parseInline(source)
-    tokens = [token for token in inline.children or [] if token.type not in ("link_open", "link_close")]
-    texts = [_inline_node_text(SyntaxTreeNode([token])) if token.nesting == 0 else "" for token in tokens]
-    return "".join(texts).replace("\n", " ")
+    """Return a text as one line of plain text without markup, links and pictures. Raises TooLong and TooDeep.
 
-
-@lru_cache(maxsize=256)
-def _parse(source: str) -> list[Token]:
-    if len(source) > MAX_LENGTH or source.count("[") > MAX_BRACKETS:
-        raise TooLong(TooLong.__doc__)
-    tokens = _markdown.parse(source)
-    if any(token.level > MAX_DEPTH for token in tokens):
-        raise TooDeep(TooDeep.__doc__)
-    return tokens
+    One line, such as a headline, is never a list or a heading: "1. May".
+    """
+    if "\n" in source:
+        lines = [token.children or [token] for token in parse(source) if token.type in ("inline", "fence")]
+    else:
+        lines = [parse_line(source)]
+    left_out = ("link_open", "link_close", "image")
+    texts = (_children_text(SyntaxTreeNode([token for token in line if token.type not in left_out])) for line in lines)
+    return " ".join(filter(None, texts)).replace("\n", " ")
 
 
 def _blocks_text(node: SyntaxTreeNode, width: int) -> str:
@@ -116,6 +89,10 @@ def _block_text(node: SyntaxTreeNode, width: int) -> str:
             return "\n".join(f"> {line}".rstrip() for line in _blocks_text(node, width - 2).split("\n"))
         case "bullet_list" | "ordered_list":
             return _list_text(node, width)
+        case "table":
+            return _table_text(node, width)
+        case "fence":
+            return textwrap.indent(node.content.rstrip("\n"), "    ")
         case _:
             return ""
 
@@ -130,29 +107,55 @@ def _list_text(node: SyntaxTreeNode, width: int) -> str:
     return "\n".join(texts)
 
 
+def _table_text(node: SyntaxTreeNode, width: int) -> str:
+    """Return a table in aligned columns, or, if it is wider than ``width``, with each cell on a line of its own."""
+    rows = [
+        [" ".join(_children_text(cell).split()) for cell in row.children]
+        for part in node.children
+        for row in part.children
+    ]
+    head, *rows = rows if any(rows[0]) else ([], *rows[1:])
+    widths = [max(map(len, column)) for column in zip(*filter(None, [head, *rows]), strict=True)]
+    if sum(widths) + 2 * (len(widths) - 1) <= width:
+        lines = [*([head, ["-" * size for size in widths]] if head else []), *rows]
+        padded = ((cell.ljust(size) for cell, size in zip(line, widths, strict=True)) for line in lines)
+        return "\n".join("  ".join(cells).rstrip() for cells in padded)
+    names = [f"{name}: " if name else "" for name in head] or [""] * len(widths)
+    return "\n\n".join(
+        "\n".join(wrap(name + cell, width) for name, cell in zip(names, row, strict=True) if cell) for row in rows
+    )
+
+
+def _children_text(node: SyntaxTreeNode) -> str:
+    return "".join(_inline_node_text(child) for child in node.children)
+
+
 def _inline_node_text(node: SyntaxTreeNode) -> str:
     match node.type:
         case "softbreak":
             return " "
         case "hardbreak":
             return "\n"
-        case "text" | "code_inline":
+        case "text" | "code_inline" | "html_inline" | "fence":
             return node.content
-        case "html_inline":
-            return "" if _SUPER_OR_SUB.fullmatch(node.content) else node.content
         case "image":
-            return ""
+            return f"[{node.content}]" if node.content else ""
         case "link":
-            words = "".join(_inline_node_text(child) for child in node.children)
-            return text_link(words, str(node.attrs["href"]))
+            return text_link(_children_text(node), str(node.attrs["href"]))
+        case "s":
+            return f"~{_children_text(node)}~"
+        case "sup" | "sub":
+            words = _children_text(node)
+            is_number = words.isascii() and words.isdigit()
+            return words.translate(_RAISED if node.type == "sup" else _LOWERED) if is_number else words
         case _:
-            return "".join(_inline_node_text(child) for child in node.children)
+            return _children_text(node)
 
 
 def text_link(words: str, url: str) -> str:
     """Return a link as plain text: its text, then its URL, or the address of a ``mailto:`` URL."""
     target = url.removeprefix("mailto:")
-    return target if words in (url, target) else f"{words} <{target}>"
+    return target if words in (url, target, url.removeprefix("https://")) else f"{words} <{target}>"
 
 
 @lru_cache(maxsize=4096)
@@ -177,51 +180,71 @@ def list_item(line: str, width: int = 72) -> str:
     return textwrap.indent(wrap(line, width - 2), "  ").replace("  ", "- ", 1)
 
 
-def _render_html_inline(
-    renderer: RendererHTML, tokens: Sequence[Token], index: int, options: OptionsDict, env: EnvType
-) -> str:
-    content = tokens[index].content
-    return content if _SUPER_OR_SUB.fullmatch(content) else escapeHtml(content)
+class _Renderer(RendererHTML):
+    """Renders what emails show differently."""
+
+    def html_inline(self, tokens: Sequence[Token], index: int, options: OptionsDict, env: EnvType) -> str:
+        return escapeHtml(tokens[index].content)
+
+    def image(self, tokens: Sequence[Token], index: int, options: OptionsDict, env: EnvType) -> str:
+        token, size = tokens[index], picture_size(tokens[index])
+        alt = escapeHtml(token.content)
+        if size is None:
+            return alt
+        return f'<img src="{escapeHtml(str(token.attrs["src"]))}" alt="{alt}" width="{size[0]}" height="{size[1]}">'
+
+    def heading_open(self, tokens: Sequence[Token], index: int, options: OptionsDict, env: EnvType) -> str:
+        # The template uses h1 to h3; every heading in authored text is one level below.
+        return "<h4>"
+
+    def heading_close(self, tokens: Sequence[Token], index: int, options: OptionsDict, env: EnvType) -> str:
+        return "</h4>\n"
+
+    def th_open(self, tokens: Sequence[Token], index: int, options: OptionsDict, env: EnvType) -> str:
+        return self._cell("th", tokens[index])
+
+    def td_open(self, tokens: Sequence[Token], index: int, options: OptionsDict, env: EnvType) -> str:
+        return self._cell("td", tokens[index])
+
+    def _cell(self, tag: str, token: Token) -> str:
+        align = str(token.attrs.get("style", "")).removeprefix("text-align:")
+        return f'<{tag} align="{align}">' if align else f"<{tag}>"
 
 
-def _render_heading(
-    renderer: RendererHTML, tokens: Sequence[Token], index: int, options: OptionsDict, env: EnvType
-) -> str:
-    # The template uses h1 to h3; every heading in authored text is one level below.
-    return "<h4>" if tokens[index].nesting == 1 else "</h4>\n"
-
-
-def _email_linkifier() -> LinkifyIt:
-    """Return a linkifier for email addresses only, since the end of a URL in running text is ambiguous."""
-    linkifier = LinkifyIt(options={"fuzzy_link": False})
-    for schema in ("https:", "ftp:", "http:", "//"):
-        linkifier.add(schema, None)
-    return linkifier
-
-
-def _linkify_emails(state: StateCore) -> None:
-    if "@" in state.src:
-        linkify(state)
-
-
-def _make_parser() -> MarkdownIt:
-    markdown = MarkdownIt("commonmark", {"linkify": True})
-    # Must run after text_join: an escape (a\_b@example.org) splits the text token.
-    markdown.core.ruler.after("text_join", "addresses", _linkify_emails)
-    markdown.linkify = _email_linkifier()
-    markdown.disable(["code", "fence", "html_block"])
-    markdown.options["maxNesting"] = 4 * MAX_DEPTH  # the parser's default limit silently drops text
-    markdown.validateLink = is_allowed_link  # type: ignore[method-assign]
-    markdown.add_render_rule("html_inline", _render_html_inline)
-    markdown.add_render_rule("heading_open", _render_heading)
-    markdown.add_render_rule("heading_close", _render_heading)
-    return markdown
-
-
-_markdown = _make_parser()
+_OPTIONS = MarkdownIt("commonmark").options
+_renderer = _Renderer()
 _cleaner = nh3.Cleaner(
-    tags={"p", "a", "em", "strong", "sup", "sub", "ul", "ol", "li", "blockquote", "br", "h4"},
-    attributes={"*": set(), "a": {"href"}, "ol": {"start"}},  # "*" would let lang and title through
+    tags={
+        "p",
+        "a",
+        "em",
+        "strong",
+        "s",
+        "sup",
+        "sub",
+        "ul",
+        "ol",
+        "li",
+        "blockquote",
+        "br",
+        "h4",
+        "pre",
+        "img",
+        "table",
+        "thead",
+        "tbody",
+        "tr",
+        "th",
+        "td",
+    },
+    attributes={  # "*" would let lang and title through
+        "*": set(),
+        "a": {"href"},
+        "ol": {"start"},
+        "img": {"src", "alt", "width", "height"},
+        "th": {"align"},
+        "td": {"align"},
+    },
     url_schemes={"http", "https", "mailto"},
     url_relative="deny",
     link_rel=None,

@@ -25,6 +25,7 @@ from mailer.domain.content import EditionContent
 from mailer.domain.errors import UserError
 from mailer.domain.locales import direction, native_name
 from mailer.domain.localized import N_
+from mailer.domain.markdown import is_allowed_link
 
 MAX_MJML_CHARACTERS = 2_000_000
 """For one edition. An edition of sixteen stories has 30,000."""
@@ -87,7 +88,7 @@ class Renderer:
     def render_language(self, content: EditionContent) -> "RenderedLanguage":
         """Render all editions of an issue in one language at once; ``content`` must have all their sections.
 
-        Raises UnsafeLink and TooLarge, and markdown.TooLong and markdown.TooDeep for authored text.
+        Raises UnsafeLink and TooLarge, and TooLong and TooDeep of ``mailer.domain.markdown`` for authored text.
         """
         text = self._text.render(self._template_values(content))
         return RenderedLanguage(content, to_html(self.mjml_source(content)), _UNPRINTABLE.sub("", text))
@@ -251,7 +252,7 @@ def _collapse_line_breaks(value: object) -> object:
 
 
 def _checked_link(url: str) -> str:
-    if not markdown.is_allowed_link(url):
+    if not is_allowed_link(url):
         raise UnsafeLink(f"{UnsafeLink.__doc__} {url!r}")
     return url
 

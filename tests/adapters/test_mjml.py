@@ -13,7 +13,7 @@ from markupsafe import escape
 
 from mailer.adapters.cldr import join_titles
 from mailer.adapters.i18n import Catalogues
-from mailer.adapters.markdown import TooDeep, TooLong, inline_text, is_allowed_link
+from mailer.adapters.markdown import inline_text
 from mailer.adapters.mjml import Renderer, TooLarge, UnsafeLink, to_html
 from mailer.adapters.variants import VariantDocument
 from mailer.domain.content import (
@@ -26,6 +26,7 @@ from mailer.domain.content import (
     EditionUrls,
     Theme,
 )
+from mailer.domain.markdown import TooDeep, TooLong, is_allowed_link
 
 TEMPLATES = Path(__file__).parents[2] / "templates"
 RENDERER = Renderer(TEMPLATES, Catalogues(TEMPLATES / "locales"))
