@@ -139,11 +139,18 @@ def parse_line(source: str) -> list[Token]:
 
 
 def find_problems(source: str) -> list[MarkdownProblem]:
-    """Return what in a text cannot be shown as it is meant, in order. Raises TooLong and TooDeep."""
+    """Return what in a text cannot be shown as it is meant, in order.
+
+    Nothing is found in a text that is too long or too deep, which cannot be rendered at all.
+    """
     if not any(mark in source for mark in "[<"):
         return []
     problems: list[MarkdownProblem] = []
-    for token in _parse(_lenient_parser, source):
+    try:
+        tokens = _parse(_lenient_parser, source)
+    except (TooLong, TooDeep):
+        return []
+    for token in tokens:
         if token.type == "inline":
             problems += _inline_problems(token.children or [], (token.map or [0])[0] + 1)
     return problems

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from mailer.domain.composition import IssueSource, StorySource
 from mailer.domain.editions import language_shown, missing_languages
 from mailer.domain.errors import UserError
+from mailer.domain.markdown import find_problems
 from mailer.domain.states import (
     IssueEventKind,
     IssueState,
@@ -56,6 +57,8 @@ def check(source: IssueSource, render_errors: Sequence[tuple[str, str]] = ()) ->
             add(True, f"{language}: the subject is empty.")
         if not front_matter.preheader.strip():
             add(False, f"{language}: the preheader is empty; inboxes will show the first words of the text.")
+        for problem in find_problems(front_matter.intro):
+            add(problem.blocks, f"{language}, the introduction: {problem.message}")
     headlines_by_effect: dict[tuple[str, str], list[str]] = {}
     headlines = {story.story: _headline(story, rules.default_language) for story in source.stories}
     story_languages = {story.story: story for story in source.story_languages()}
@@ -78,6 +81,9 @@ def check(source: IssueSource, render_errors: Sequence[tuple[str, str]] = ()) ->
                 add(False, f"{language}: the picture of “{text.headline}” has no alt text.")
             if not text.headline.strip():
                 add(True, f"{language}: a story has no headline.")
+            for part in (text.headline, text.body, *text.contacts):
+                for problem in find_problems(part):
+                    add(problem.blocks, f"{language}, “{text.headline}”: {problem.message}")
     return sorted(findings, key=lambda finding: not finding.blocks)
 
 

@@ -68,6 +68,20 @@ def test_a_missing_translation_is_named_or_blocks_by_policy(app: Container, impo
     assert state(app, issue) is IssueState.draft
 
 
+def test_a_broken_link_blocks_and_what_cannot_be_shown_is_listed(app: Container, import_issue: Import) -> None:
+    issue = import_issue("en", "fr")
+    story = "WHERE language = 'fr' AND headline LIKE 'Neuf pays%'"
+    change(app, f"UPDATE story_translation SET body = body || E'\n\n[Ici](exemple.org) et <blink>' {story}")
+    change(app, "UPDATE issue_translation SET intro = 'A note[^1] and a [link][r].' WHERE language = 'en'")
+    with pytest.raises(NotApproved) as refused:
+        approved(app, issue)
+    assert "en, the introduction: The link “link” has no target" in str(refused.value)
+    assert re.search("fr, “Neuf pays.*”: The link “Ici” leads to “exemple.org”", str(refused.value))
+    source = compile.load_issue(app.database, app.urls, issue)
+    noted = [finding.message for finding in check(source) if not finding.blocks]
+    assert ["footnote" in noted[0], "“<blink>” is no formatting" in noted[1], len(noted)] == [True, True, 2]
+
+
 def test_story_without_fallback_is_reported_as_left_out(app: Container, import_issue: Import) -> None:
     issue = import_issue("en", "fr", "bs")
     change(app, "DELETE FROM story_translation WHERE language <> 'bs' AND headline LIKE 'Nine countries%'")
