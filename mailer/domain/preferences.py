@@ -11,7 +11,7 @@ from mailer.domain.localized import N_
 from mailer.domain.states import Frequency
 from mailer.domain.subscription_ref import LinkKind
 
-_NEW_SECTIONS_BIT = 1 << 61
+NEW_SECTIONS_BIT = 1 << 61
 """Set for subscribers who follow sections that are added later."""
 
 
@@ -43,7 +43,7 @@ class Preferences:
     @property
     def new_sections(self) -> bool:
         """Whether sections that are added later are followed too."""
-        return bool(self.sections & _NEW_SECTIONS_BIT)
+        return bool(self.sections & NEW_SECTIONS_BIT)
 
 
 @dataclass(frozen=True, slots=True)

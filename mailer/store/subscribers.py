@@ -387,7 +387,7 @@ def _bulk_insert(
     formatted_times: dict[int, str] = {}
 
     def format_choices(row_choices: RowChoices) -> tuple[str, str]:
-        preferences, source = row_choices
+        preferences, source, _ = row_choices
         language = preferences.languages[0] if preferences.languages else ""
         line_ends[id(row_choices)] = formatted = (
             f"{{{','.join(preferences.languages)}}}\t{preferences.time_zone}\n",

@@ -102,7 +102,7 @@ def import_subscribers(
         newsletter, sections = _load_newsletter(database, slug)
         text = io.TextIOWrapper(file, encoding=encoding)
         stack.callback(text.detach)  # otherwise it would close the caller's file
-        layout = SubscriberCsv(text.readline(), sections, now)
+        layout = SubscriberCsv(text, sections, now)
         report = ImportReport()
         all_new: bool | None = None  # unknown until the first chunk is stored
 

@@ -18,7 +18,7 @@ from mailer.domain.editions import ALL_SECTIONS
 from mailer.domain.locales import native_name
 from mailer.domain.localized import N_
 from mailer.domain.preferences import NothingChosen, NotOffered, Preferences, section_mask
-from mailer.domain.subscriber_fields import InvalidValue, read_address, read_display_name
+from mailer.domain.subscriber_fields import InvalidValue, read_address, read_form_name
 from mailer.domain.typos import suggestion
 from mailer.services.subscribers import sign_up
 from mailer.services.subscribers.request_limits import RateLimited
@@ -120,7 +120,7 @@ def _read_preferences(offer: SignupPage, form: FormData) -> Preferences:
     shows_sections = "some" in form or "section" in form
     bits = [int(str(bit)) for bit in form.getlist("section")]
     return Preferences(
-        name=read_display_name(str(form.get("name", ""))),
+        name=read_form_name(str(form.get("name", ""))),
         languages=tuple(str(tag) for tag in form.getlist("language") if tag) or offer.languages,
         sections=section_mask(
             bits if shows_sections else [section.bit for section in offer.sections],

@@ -18,7 +18,7 @@ from mailer.domain.locales import native_name
 from mailer.domain.localized import N_
 from mailer.domain.preferences import NothingChosen, NotOffered, Preferences, section_mask
 from mailer.domain.states import Frequency
-from mailer.domain.subscriber_fields import read_display_name
+from mailer.domain.subscriber_fields import read_form_name
 from mailer.domain.subscription_ref import LinkKind, SubscriptionRef
 from mailer.domain.time_zones import COMMON_TIME_ZONES
 from mailer.services.subscribers import preferences, sign_up, unsubscribe
@@ -168,7 +168,7 @@ def read_preferences(profile: Profile, form: FormData, link_kind: LinkKind) -> P
         wanted,
         time_zone=str(form.get("zone", current.time_zone)),
         tracking="tracking" in form if profile.offers_tracking else current.tracking,
-        name=read_display_name(str(form.get("name", current.name))),
+        name=read_form_name(str(form.get("name", current.name))),
     )
 
 
