@@ -133,7 +133,7 @@ def test_time_zones_and_dates_are_read_leniently() -> None:
 
 @pytest.mark.parametrize("written", ["localtime", "Factory", "posixrules", "right/UTC", "posix/UTC", "leapseconds"])
 def test_what_is_no_place_is_no_time_zone(written: str) -> None:
-    with pytest.raises(InvalidValue, match="is not a time zone"):
+    with pytest.raises(InvalidValue, match=r"is not (a|the) time zone"):
         read_time_zone(written)
 
 
