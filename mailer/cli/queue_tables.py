@@ -8,14 +8,13 @@ from rich.table import Table
 from rich.text import Text
 
 from mailer.cli.console import format_count, format_duration
+from mailer.domain.conditions import Condition, ConditionName, Severity, list_conditions
 from mailer.domain.labels import PAUSE_REASON_LABELS
+from mailer.domain.queue_status import EndpointStatus, QueueSnapshot
 from mailer.domain.states import PauseReason
-from mailer.domain.throttling import EndpointState
-from mailer.services.delivery.monitor import EndpointStatus, QueueSnapshot
+from mailer.domain.throttling import FOREVER, EndpointState
 
 _TRUNCATED_COLUMNS = ("worker", "queues", "relay", "domain", "why")
-_BEAT_OVERDUE_SECONDS = 10.0
-"""Silence of the scheduler that is normal: workers report only every few seconds."""
 _STATE_COLOURS = {
     EndpointState.closed: "green",
     EndpointState.slowed: "yellow",
@@ -55,44 +54,54 @@ def render(snapshot: QueueSnapshot, screen: Console | None = None) -> Renderable
 
 def _warnings(snapshot: QueueSnapshot) -> list[Text]:
     """Return what needs attention: errors in red, then warnings in yellow."""
-    red, yellow = [], []
-    for issue in snapshot.issues:
-        if issue.stalled_since:
-            duration = format_duration((snapshot.at - issue.stalled_since).total_seconds())
-            red.append(f"Issue {issue.issue} has made no progress for {duration}, though deliveries are due.")
-    for relay in snapshot.relays:
-        name, reason = f"Relay {relay.name} ({relay.address})", f": {relay.reason}" if relay.reason else "."
-        if relay.state in (EndpointState.open, EndpointState.half_open):
-            red.append(f"{name} does not accept our mail{reason}")
-        elif relay.state is EndpointState.slowed:
-            yellow.append(f"{name} asked us to slow down{reason}")
-    if not snapshot.redis_available:
-        red.append("Redis does not answer: workers, rates and broker messages are unknown.")
-    elif not snapshot.workers:
-        red.append("No worker has reported. Are they running?")
-    else:
-        red += [f"No worker consumes queue {queue}." for queue in snapshot.unconsumed_queues]
-        red += [f"{worker.name}: {problem}." for worker in snapshot.workers for problem in worker.problems]
-    if snapshot.beat_silence_seconds is not None and snapshot.beat_silence_seconds > _BEAT_OVERDUE_SECONDS:
-        red.append(f"The scheduler has not run for {format_duration(snapshot.beat_silence_seconds)}: is beat running?")
-    for issue in snapshot.issues:
-        if issue.scheduled_at and (late := (snapshot.at - issue.scheduled_at).total_seconds()) > _BEAT_OVERDUE_SECONDS:
-            red.append(f"Issue {issue.issue} is late by {format_duration(late)}.")
-    if all(relay.state in (EndpointState.suspended, EndpointState.open) for relay in snapshot.relays):
-        red.append("No relay can be used: nothing is sent.")
-    for id, count in snapshot.uncertain.items():
-        deliveries = format_count(count, "delivery", "deliveries")
-        yellow.append(f"{deliveries} of issue {id} uncertain: mailer deliveries list --issue {id}")
-    if snapshot.expired_leases:
-        leases = format_count(snapshot.expired_leases, "batch has an expired lease", "batches have expired leases")
-        yellow.append(f"{leases}; another worker will take over.")
-    if snapshot.unrecognized_mails:
-        mails = format_count(snapshot.unrecognized_mails, "mail")
-        yellow.append(f"{mails} to return paths not recognized: mailer deliveries unrecognized")
-    if snapshot.repeatedly_refused:
-        addresses = format_count(snapshot.repeatedly_refused, "address", "addresses")
-        yellow.append(f"{addresses} suppressed this week for repeated refusals.")
-    return [Text(line, style="red") for line in red] + [Text(line, style="yellow") for line in yellow]
+    return [
+        Text(line, style="red" if condition.severity is Severity.act else "yellow")
+        for condition in list_conditions(snapshot)
+        if (line := _describe(condition, snapshot.at))
+    ]
+
+
+def _describe(condition: Condition, now: datetime) -> str:
+    """Return a condition as a sentence, or an empty string if the tables below show it."""
+    names, count, reason = ConditionName, condition.count, condition.reason
+    duration = format_duration((now - condition.since).total_seconds()) if condition.since else ""
+    issue = condition.issue.issue if condition.issue else 0
+    relay = f"Relay {condition.subject} ({condition.address})"
+    match condition.name:
+        case names.no_relay:
+            return "No relay can be used: nothing is sent."
+        case names.no_workers:
+            return "No worker has reported. Are they running?"
+        case names.queue_unconsumed:
+            return f"No worker consumes queue {condition.subject}."
+        case names.redis_down:
+            return "Redis does not answer: workers, rates and broker messages are unknown."
+        case names.scheduler_silent:
+            return f"The scheduler has not run for {duration}: is beat running?"
+        case names.relay_refuses:
+            return f"{relay} does not accept our mail{f': {reason}' if reason else '.'}"
+        case names.issue_stalled:
+            return f"Issue {issue} has made no progress for {duration}, though deliveries are due."
+        case names.issue_late:
+            return f"Issue {issue} is late by {duration}."
+        case names.worker_problem:
+            return f"{condition.subject}: {reason}."
+        case names.relay_slowed:
+            return f"{relay} asked us to slow down{f': {reason}' if reason else '.'}"
+        case names.uncertain:
+            deliveries = format_count(count, "delivery", "deliveries")
+            listing = f"mailer deliveries list --issue {condition.subject}"
+            return f"{deliveries} of issue {condition.subject} uncertain: {listing}"
+        case names.leases_expired:
+            leases = format_count(count, "batch has an expired lease", "batches have expired leases")
+            return f"{leases}; another worker will take over."
+        case names.unrecognized_mails:
+            mails = format_count(count, "mail")
+            return f"{mails} to return paths not recognized: mailer deliveries unrecognized"
+        case names.repeatedly_refused:
+            addresses = format_count(count, "address", "addresses")
+            return f"{addresses} suppressed this week for repeated refusals."
+    return ""
 
 
 def _issues(snapshot: QueueSnapshot) -> list[Text]:
@@ -173,7 +182,7 @@ def _endpoints(kind: str, endpoints: Sequence[EndpointStatus], now: datetime) ->
     for endpoint in endpoints:
         duration = (
             f" for {format_duration((endpoint.open_until - now).total_seconds())}"
-            if endpoint.open_until and endpoint.open_until.year < 9000
+            if endpoint.open_until and endpoint.open_until < FOREVER
             else ""
         )
         limit = f"{endpoint.limit:,.3g}/s" if endpoint.limit else ""

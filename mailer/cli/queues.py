@@ -18,7 +18,7 @@ from mailer.cli.errors import UsageError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from mailer.services.delivery.monitor import QueueSnapshot
+    from mailer.domain.queue_status import QueueSnapshot
 
 commands = typer.Typer(help="Watch queues; suspend or resume a relay or domain.")
 

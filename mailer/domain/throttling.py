@@ -7,9 +7,11 @@ is sent. Later a few probe messages are sent (half-open). The breaker then close
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
+FOREVER = datetime(9000, 1, 1, tzinfo=UTC)
+"""The end of a suspension that lasts until somebody ends it."""
 RECOVERY_PER_MINUTE = 0.05
 """Share of the old rate that is recovered each minute."""
 _MIN_RATE_SHARE = 1 / 64
@@ -57,6 +59,8 @@ class ThrottleState:
     slowed_at: datetime | None = None
     open_until: datetime | None = None
     """The breaker is open until this time and half-open after it."""
+    open_since: datetime | None = None
+    """When it was suspended, or the breaker opened for the first time since it was last closed."""
     trips: int = 0
     """How often the breaker has opened since it was last closed."""
     probe_lease_until: datetime | None = None
@@ -106,6 +110,7 @@ class ThrottleState:
         return replace(
             self,
             open_until=now + wait,
+            open_since=now if self.manual or self.open_until is None else self.open_since,
             trips=self.trips + 1,
             probe_lease_until=None,
             manual=False,
@@ -118,7 +123,7 @@ class ThrottleState:
 
     def close(self) -> "ThrottleState":
         """Close the breaker. A rate that is still slowed down stays so, but why the breaker was open is over."""
-        return replace(self, open_until=None, trips=0, probe_lease_until=None, manual=False, reason="")
+        return replace(self, open_until=None, open_since=None, trips=0, probe_lease_until=None, manual=False, reason="")
 
     def endpoint_state(self, now: datetime) -> EndpointState:
         if self.is_open(now):
@@ -126,6 +131,12 @@ class ThrottleState:
         if self.is_half_open(now):
             return EndpointState.half_open
         return EndpointState.slowed if self.current_rate(now) else EndpointState.closed
+
+    def state_since(self, now: datetime) -> datetime | None:
+        """Return when the breaker opened or it was last slowed down; None if it is closed or that is not known."""
+        if self.open_until is not None:
+            return self.open_since
+        return self.slowed_at if self.current_rate(now) else None
 
     @property
     def is_idle(self) -> bool:

@@ -19,6 +19,7 @@ class Throttle(Base):
     target_rate: Mapped[float | None]
     slowed_at: Mapped[datetime | None]
     open_until: Mapped[datetime | None]
+    open_since: Mapped[datetime | None]
     trips: Mapped[int]
     probe_lease_until: Mapped[datetime | None]
     manual: Mapped[bool]

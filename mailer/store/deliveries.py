@@ -7,6 +7,7 @@ from typing import NamedTuple
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from mailer.domain.queue_status import DeliveryCounts
 from mailer.domain.resolution import Resolution, ResolutionSource
 from mailer.domain.states import DeliveryState, SkipReason
 
@@ -18,21 +19,6 @@ def issues_in_flight(session: Session, subscriber: int, newsletter: int) -> list
         WHERE i.newsletter_id = :newsletter AND i.state IN ('sending', 'paused', 'cancelled') AND d.state = 'sending'
     """
     return list(session.scalars(text(query), {"subscriber": subscriber, "newsletter": newsletter}))
-
-
-@dataclass(frozen=True, slots=True)
-class DeliveryCounts:
-    """Counts of an issue, where candidates = sent + failed + skipped + pending + uncertain."""
-
-    candidates: int = 0
-    sent: int = 0
-    failed: int = 0
-    skipped: int = 0
-    uncertain: int = 0
-
-    @property
-    def pending(self) -> int:
-        return self.candidates - self.sent - self.failed - self.skipped - self.uncertain
 
 
 def counts(session: Session, issue: int) -> DeliveryCounts:

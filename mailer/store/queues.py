@@ -1,33 +1,12 @@
 """Depth, age and throughput of each queue, computed from the rows that represent the work."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-
-@dataclass(frozen=True, slots=True)
-class QueueDepth:
-    """The depth of one queue.
-
-    ``entered`` and ``completed`` only grow while an issue is sent, so their growth per second is the flow.
-    """
-
-    queue: str
-    waiting: int
-    not_ready: int
-    """Work that is not due, whose destination is blocked, or whose issue is paused.
-
-    Summed over the queues of deliveries (``expand``, ``send``, ``retry``), ``waiting + not_ready`` is the number of
-    pending deliveries.
-    """
-    oldest: datetime | None
-    """When the item that has waited longest became ready."""
-    entered: int
-    completed: int
-
+from mailer.domain.queue_status import QueueDepth
 
 _DEPTHS = """
 WITH open AS (

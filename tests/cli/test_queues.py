@@ -15,9 +15,9 @@ from mailer.adapters.embedded import Valkey
 from mailer.cli import commands
 from mailer.cli.queue_tables import render
 from mailer.domain.metrics import QUEUES, WorkerHeartbeat
+from mailer.domain.queue_status import ActiveIssue, EndpointStatus, QueueSnapshot, QueueStatus
 from mailer.domain.states import IssueState
 from mailer.domain.throttling import EndpointState
-from mailer.services.delivery.monitor import ActiveIssue, EndpointStatus, QueueSnapshot, QueueStatus
 from mailer.services.issues.report import DeliveryCounts
 from mailer.settings import Settings
 

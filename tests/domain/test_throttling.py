@@ -61,6 +61,17 @@ def test_a_breaker_opens_for_longer_each_time_until_it_closes() -> None:
     assert closed.trip(now, "").open_until == now + minutes(1)
 
 
+def test_it_is_known_since_when_a_breaker_has_been_open() -> None:
+    assert BLANK.state_since(NOW) is None
+    throttle = BLANK.trip(NOW, "550 5.7.1 no")
+    throttle = throttle.trip(NOW + minutes(1), "550 5.7.1 no").trip(NOW + minutes(3), "550 5.7.1 no")
+    assert throttle.trips == 3
+    assert throttle.state_since(NOW + minutes(4)) == NOW, "the first refusal counts"
+    again = throttle.close().trip(NOW + minutes(30), "550 5.7.1 no")
+    assert again.state_since(NOW + minutes(31)) == NOW + minutes(30)
+    assert BLANK.slow_down(NOW, 80, 0, "421 busy").state_since(NOW + minutes(1)) == NOW
+
+
 def test_open_breaker_is_not_opened_again() -> None:
     throttle = BLANK.trip(NOW, "550 5.7.1 no")
     assert throttle.trip(NOW + timedelta(seconds=30), "550 5.7.1 no") is throttle

@@ -16,7 +16,7 @@ from mailer.domain.ports import MailUrls
 from mailer.domain.providers import Providers
 from mailer.domain.relay_routes import RelayRoute
 from mailer.domain.states import DeliveryState, IssueState, SkipReason, SubscriptionState
-from mailer.domain.throttling import ThrottleScope, ThrottleState
+from mailer.domain.throttling import FOREVER, ThrottleScope, ThrottleState
 from mailer.models import Delivery, Issue, Subscriber, Subscription
 from mailer.services.delivery.expand import language_choices
 from mailer.store import deliveries, eligibility, feedback, issues, mail_domains, newsletters, subscribers, throttles
@@ -232,7 +232,7 @@ def _throttle_sentence(throttle: ThrottleState, subject: str, now: datetime) -> 
     if throttle.open_until and throttle.is_open(now):
         how = "is suspended" if throttle.manual else "is blocked"
         # A suspension until resumed is stored with an end in the far future.
-        until = f"{throttle.open_until:%-d %B %Y at %H:%M} UTC" if throttle.open_until.year < 9000 else ""
+        until = f"{throttle.open_until:%-d %B %Y at %H:%M} UTC" if throttle.open_until < FOREVER else ""
         return f"{subject} {how} until {until or 'it is resumed'}: {why}."
     if throttle.is_half_open(now):
         return f"{subject} was blocked, and is now tested with a few messages: {why}."

@@ -2,8 +2,8 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from mailer.domain.errors import UserError
@@ -11,14 +11,20 @@ from mailer.domain.metrics import QUEUES, WorkerHeartbeat
 from mailer.domain.outcomes import Outcome
 from mailer.domain.ports import Metrics
 from mailer.domain.providers import Providers
+from mailer.domain.queue_status import (
+    ActiveIssue,
+    DeliveryCounts,
+    EndpointStatus,
+    QueueDepth,
+    QueueSnapshot,
+    QueueStatus,
+)
 from mailer.domain.relay_routes import RelayRoute
-from mailer.domain.states import IssueState, PauseReason
-from mailer.domain.throttling import EndpointState, ThrottleScope, ThrottleState, effective_rate
+from mailer.domain.states import IssueState
+from mailer.domain.throttling import FOREVER, EndpointState, ThrottleScope, ThrottleState, effective_rate
 from mailer.models import Issue
 from mailer.store import batches, deliveries, feedback, issues, mail_domains, newsletters, queues, throttles
 from mailer.store.database import Database, Session
-from mailer.store.deliveries import DeliveryCounts
-from mailer.store.queues import QueueDepth
 
 _DEFERRED_BY_RELAY = (Outcome.RELAY_BUSY, Outcome.RELAY_REFUSED)
 _DEFERRED = (*_DEFERRED_BY_RELAY, Outcome.DEFERRED, Outcome.MAILBOX_FULL, Outcome.POLICY)
@@ -30,97 +36,6 @@ STALLED_AFTER = timedelta(minutes=1)
 
 class EndpointNotFound(UserError, LookupError):
     """There is no such relay, provider or domain."""
-
-
-@dataclass(frozen=True, slots=True)
-class QueueStatus:
-    """The status of a queue. Flow rates are per second; None without a previous snapshot."""
-
-    name: str
-    waiting: int
-    postponed: int
-    """Not available now: not yet due, blocked, or in a paused issue."""
-    oldest_seconds: float | None
-    inflow_rate: float | None
-    outflow_rate: float | None
-    broker_messages: int | None
-    """Messages in the broker; None if it does not answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class EndpointStatus:
-    """The status of a relay or a provider. Rates are messages per second; ``limit`` None means no limit."""
-
-    name: str
-    rate: float | None
-    """None if Redis does not answer."""
-    limit: float | None
-    configured_rate: float | None
-    deferral_rate: float | None
-    """Recent deferrals per second."""
-    waiting: int
-    """Deliveries postponed by a deferral or a rate limit."""
-    state: EndpointState
-    open_until: datetime | None
-    reason: str
-    address: str = ""
-    """A relay's host and port."""
-    warm_up: tuple[int, int] | None = None
-    """Messages sent today, and the limit for today."""
-
-
-@dataclass(frozen=True, slots=True)
-class ActiveIssue:
-    """An issue that is scheduled, being sent or paused."""
-
-    issue: int
-    newsletter: str
-    number: str
-    state: IssueState
-    counts: DeliveryCounts
-    max_rate: float | None
-    paused_by: str
-    """Who paused it; empty unless it is paused."""
-    pause_reason: PauseReason | None
-    pause_detail: str
-    stalled_since: datetime | None
-    """When something was last sent, if deliveries are due and none has been sent for a minute."""
-    scheduled_at: datetime | None
-    """None once sending has started."""
-
-
-@dataclass(frozen=True, slots=True)
-class QueueSnapshot:
-    """The status of everything at one time."""
-
-    at: datetime
-    issues: Sequence[ActiveIssue]
-    queues: Sequence[QueueStatus]
-    workers: Sequence[WorkerHeartbeat]
-    relays: Sequence[EndpointStatus]
-    providers: Sequence[EndpointStatus]
-    """Throttled providers and domains, then the busiest others."""
-    more_providers: int
-    """The number of providers not listed."""
-    redis_available: bool
-    """Whether Redis answers. Without it, workers, rates and queue lengths are unknown."""
-    unconsumed_queues: Sequence[str]
-    """Queues that no worker consumes."""
-    beat_silence_seconds: float | None
-    """Seconds since a worker last ran the scheduler task (lower bound); None if unknown."""
-    rate_limited: int
-    """Deliveries postponed by a rate limit or breaker before their first attempt."""
-    retries: int
-    """Deliveries that wait for a retry, due or not."""
-    next_retry: datetime | None
-    uncertain: Mapping[int, int]
-    expired_leases: int
-    """Batches with an expired lease that no worker has taken over yet."""
-    repeatedly_refused: int = 0
-    """Addresses suppressed for repeated refusals in the last week."""
-    unrecognized_mails: int = 0
-    """Mails to return paths in the last week that are neither bounces nor automatic replies."""
-    depths: Sequence[QueueDepth] = ()
 
 
 def snapshot(
@@ -145,7 +60,7 @@ def snapshot(
         }
         stalled = queues.stalled_issues(session, now - STALLED_AFTER)
         active_issues = [
-            _active_issue(session, row, stalled)
+            _active_issue(session, row, stalled, previous, now)
             for row in issues.in_state(session, (IssueState.scheduled, IssueState.sending, IssueState.paused))
         ]
         uncertain = queues.count_uncertain(session)
@@ -185,6 +100,7 @@ def snapshot(
             state=throttle.endpoint_state(now) if throttle else EndpointState.closed,
             open_until=throttle.open_until if throttle and throttle.is_open(now) else None,
             reason=throttle.reason if throttle else "",
+            since=throttle.state_since(now) if throttle else None,
         )
 
     names = (
@@ -231,21 +147,35 @@ def snapshot(
     )
 
 
-def _active_issue(session: Session, row: Issue, stalled: Mapping[int, datetime]) -> ActiveIssue:
+def _active_issue(
+    session: Session, row: Issue, stalled: Mapping[int, datetime], previous: QueueSnapshot | None, now: datetime
+) -> ActiveIssue:
     pause = issues.last_pause(session, row.id) if row.state is IssueState.paused else None
+    counts = deliveries.counts(session, row.id)
     return ActiveIssue(
         row.id,
         newsletters.by_id(session, row.newsletter_id).slug,
         row.number,
         row.state,
-        deliveries.counts(session, row.id),
+        counts,
         row.max_rate,
         pause.actor if pause else "",
         row.pause_reason if pause else None,
         pause.detail if pause else "",
         stalled.get(row.id),
         row.scheduled_at if row.state is IssueState.scheduled else None,
+        pause.at if pause else None,
+        _issue_rate(row.id, counts, previous, now),
     )
+
+
+def _issue_rate(issue: int, counts: DeliveryCounts, previous: QueueSnapshot | None, now: datetime) -> float | None:
+    """Return the deliveries of an issue finished per second since the previous snapshot; None without one."""
+    earlier = next((other for other in previous.issues if other.issue == issue), None) if previous else None
+    if previous is None or earlier is None or not earlier.counts.candidates:
+        return None
+    seconds = max((now - previous.at) / timedelta(seconds=1), 0.001)
+    return max(0.0, (earlier.counts.pending - counts.pending) / seconds)
 
 
 def _any_postponed(
@@ -297,9 +227,6 @@ def _beat_silence_seconds(workers: Sequence[WorkerHeartbeat], now: datetime) -> 
     return now.timestamp() - max(last) if last else None
 
 
-_FOREVER = datetime(9000, 1, 1, tzinfo=UTC)
-
-
 class SuspendResult(NamedTuple):
     """What a name was resolved to: a relay, or a provider or receiving domain."""
 
@@ -329,7 +256,13 @@ def suspend(
         replaces = throttle.endpoint_state(now) is EndpointState.suspended
         reason = suspend_reason or (throttle.reason if replaces else "suspended by hand")
         return replace(
-            throttle, open_until=until or _FOREVER, trips=0, probe_lease_until=None, manual=True, reason=reason
+            throttle,
+            open_until=until or FOREVER,
+            open_since=throttle.open_since if replaces else now,
+            trips=0,
+            probe_lease_until=None,
+            manual=True,
+            reason=reason,
         )
 
     has_subscribers = True

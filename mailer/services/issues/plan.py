@@ -9,11 +9,11 @@ from mailer.domain.composition import IssueSource
 from mailer.domain.editions import LanguageRules, language_shown
 from mailer.domain.localized import localize
 from mailer.domain.ports import MailUrls
+from mailer.domain.queue_status import DeliveryCounts
 from mailer.domain.states import IssueState, MissingTranslationPolicy
 from mailer.models import Issue, Newsletter
 from mailer.store import deliveries, issues, newsletters
 from mailer.store.database import Database, Session
-from mailer.store.deliveries import DeliveryCounts
 from mailer.store.issue_source import load_issue_source
 
 

@@ -5,13 +5,14 @@ from datetime import datetime, timedelta
 
 from mailer.domain.languages import match_language
 from mailer.domain.outcomes import redact_addresses
+from mailer.domain.queue_status import DeliveryCounts
 from mailer.domain.states import IssueEventKind, IssueState, SkipReason
 from mailer.models import Issue
 from mailer.store import audit as ledger_audit
 from mailer.store import deliveries, editions, feedback, issues, newsletters
 from mailer.store.audit import LedgerFinding
 from mailer.store.database import Database
-from mailer.store.deliveries import DeliveryCounts, FailureGroup
+from mailer.store.deliveries import FailureGroup
 
 __all__ = ["DeliveryCounts", "FailureGroup", "LedgerFinding"]
 

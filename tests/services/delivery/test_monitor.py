@@ -12,9 +12,10 @@ from bench.sink import Fault
 from mailer.adapters.embedded import Valkey
 from mailer.bootstrap import Container
 from mailer.domain.metrics import QUEUES, OutcomeKey, WorkerHeartbeat
+from mailer.domain.queue_status import QueueSnapshot
 from mailer.domain.throttling import ThrottleScope
 from mailer.services.delivery import dispatch, expand, monitor
-from mailer.services.delivery.monitor import EndpointNotFound, QueueSnapshot, SuspendResult
+from mailer.services.delivery.monitor import EndpointNotFound, SuspendResult
 from mailer.services.issues import approve, compile, schedule
 from mailer.settings import Settings
 from tests.conftest import NOW
