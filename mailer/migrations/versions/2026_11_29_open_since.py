@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "91c4d8e2f7a3"
-down_revision = "d7a3e5b1c082"
+down_revision = "e2b9c47d60f1"
 branch_labels = None
 depends_on = None
 
