@@ -441,6 +441,12 @@ class Container:
 
         return read
 
+    def prepare_picture(self, data: bytes, name: str) -> PreparedPicture:
+        """Return an uploaded picture as mail needs it. Raises ValueError for what is no picture or too large."""
+        from mailer.adapters.pictures import prepare
+
+        return prepare(data, name, self.settings.max_picture_bytes)
+
     def problems(self, *, with_relays: bool = False) -> list[str]:
         """Check the settings and return the problems. Changes nothing and starts no embedded server.
 

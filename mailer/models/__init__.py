@@ -24,6 +24,7 @@ from mailer.models.request import (
 )
 from mailer.models.subscriber import Consent, Subscriber, SubscriberAlias, Subscription, Suppression
 from mailer.models.throttle import MailDomain, RelayDailyUsage, Throttle
+from mailer.models.upload import DocumentUpload, UploadedPicture
 
 __all__ = [
     "Account",
@@ -38,6 +39,7 @@ __all__ = [
     "ContactStory",
     "ContactTranslation",
     "Delivery",
+    "DocumentUpload",
     "Edition",
     "Feedback",
     "Issue",
@@ -63,4 +65,5 @@ __all__ = [
     "Throttle",
     "TransactionalEmail",
     "UnrecognizedMail",
+    "UploadedPicture",
 ]

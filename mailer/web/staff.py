@@ -32,6 +32,7 @@ from mailer.domain.ports import Clock
 from mailer.services.accounts.sign_in import Visitor
 from mailer.services.accounts.staff import Staff
 from mailer.services.issues import report
+from mailer.services.newsletters.catalogue import list_newsletters
 from mailer.web.dependencies import App, Now
 from mailer.web.forms import receive_within
 from mailer.web.negotiation import accepted_languages
@@ -105,6 +106,11 @@ def _newsletter_of(request: Request, app: Container) -> int | None:
             return report.newsletter_of(app.database, int(issue))
         except IssueNotFound:
             raise HTTPException(404) from None
+    if (slug := request.path_params.get("newsletter")) is not None:
+        found = next((row for row in list_newsletters(app.database) if row.slug == slug), None)
+        if found is None:
+            raise HTTPException(404)
+        return found.id
     return None
 
 
@@ -298,7 +304,9 @@ async def sign_in_needed(request: Request, _: Exception) -> Response:
         return RedirectResponse(pages.urls.path("/sign-in") + query, 303, {"Cache-Control": "no-store"})
     form = await read_staff_form(request)
     kept = Kept(path, tuple((name, str(value)) for name, value in form.multi_items() if name != FORM_TOKEN))
-    return pages.render("accounts/sign_in", request, None, {"kept": kept, "next": "", "error": "", "address": ""}, 401)
+    # Files cannot be kept: then the page with the form is shown again.
+    values = {"kept": kept, "next": "" if kept.fields else path, "error": "", "address": ""}
+    return pages.render("accounts/sign_in", request, None, values, 401)
 
 
 def staff_error(request: Request, status: int) -> Response:

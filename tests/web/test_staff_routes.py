@@ -57,7 +57,7 @@ def guards(dependant: Dependant) -> list[Requires | Anyone]:
 
 def reads_checked_form(dependant: Dependant) -> bool:
     name = getattr(dependant.call, "__name__", "")
-    return name == "_checked_form" or any(map(reads_checked_form, dependant.dependencies))
+    return name in ("_checked_form", "_read_upload") or any(map(reads_checked_form, dependant.dependencies))
 
 
 def test_every_route_declares_what_it_needs(web_app: FastAPI) -> None:

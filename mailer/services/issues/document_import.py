@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import date
 from difflib import get_close_matches
@@ -78,8 +79,9 @@ def import_document(
     actor: str,
     new_sections: bool = False,
     confirmed_removals: Collection[int] | None = None,
+    dry_run: bool = False,
 ) -> ImportResult:
-    """Import a document into an issue in one transaction. Return what was done.
+    """Import a document into an issue in one transaction. Return what was done, or with ``dry_run`` what would be.
 
     ``number`` is the issue's number unless the front matter has one. A missing issue is created. In the issue's
     leading language the document is the whole issue: a story or contact note that it had and no longer has is removed,
@@ -88,7 +90,7 @@ def import_document(
     or UnconfirmedRemoval if a story outside ``confirmed_removals``, unless that is None, would be removed.
     """
     tag = canonical_tag(language)
-    with database.transaction() as session:
+    with suppress(_DryRun), database.transaction() as session:
         newsletter = newsletters.get(session, slug)
         if tag not in newsletter.languages:
             similar = match_language(tag, newsletter.languages)
@@ -119,7 +121,13 @@ def import_document(
             if result.removed:
                 detail += f"; removed: {'; '.join(result.removed)}"
             issues.log(session, issue.id, actor, IssueEventKind.imported, detail)
-        return result
+        if dry_run:
+            raise _DryRun
+    return result
+
+
+class _DryRun(Exception):
+    """Rolls a transaction back."""
 
 
 def _issue_date(document: ParsedDocument) -> date | None:

@@ -1,0 +1,212 @@
+"""Uploads of documents: chosen on one page, shown side by side with what is there on the next, then imported."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, HTTPException, Request, Response
+from starlette.datastructures import UploadFile
+
+from mailer.bootstrap import Container
+from mailer.domain.accounts import AuditAction
+from mailer.domain.document import MAX_DOCUMENT_BYTES, decode
+from mailer.domain.errors import UserError
+from mailer.domain.permissions import Permission
+from mailer.services.accounts import audit
+from mailer.services.accounts.staff import Staff
+from mailer.services.issues import uploads
+from mailer.services.issues.uploads import Upload, UploadGone
+from mailer.services.newsletters.catalogue import NewsletterSummary, list_newsletters
+from mailer.web.dependencies import App, Now
+from mailer.web.forms import receive_within
+from mailer.web.staff import Page, PageOf, Requires, StaffForm, check_form_token
+
+IMPORT = "/desk/newsletters/{newsletter}/import"
+MAX_UPLOAD_BYTES = 60 * 1024 * 1024
+MAX_FILES = 60
+MAX_NUMBER_CHARS = 40
+router = APIRouter(prefix=IMPORT, include_in_schema=False)
+Translator = Annotated[Staff, Depends(Requires(Permission.translate_texts))]
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """What an upload form holds."""
+
+    language: str
+    number: str
+    name: str
+    document: bytes
+    pictures: dict[str, bytes]
+
+
+async def _read_upload(request: Request) -> _Files:
+    """Read a form with a document and pictures. Raises HTTPException 413 for too much."""
+    limited = Request(request.scope, receive_within(request, MAX_UPLOAD_BYTES))
+    form = await limited.form(max_files=MAX_FILES, max_fields=20)
+    check_form_token(request, form)
+    document, pictures, name = b"", {}, ""
+    for field, value in form.multi_items():
+        if not isinstance(value, UploadFile) or not value.filename:
+            continue
+        data = await value.read()
+        if field == "document":
+            document, name = data, value.filename[:200]
+        elif field == "pictures":
+            pictures[value.filename[:200]] = data
+    return _Files(
+        str(form.get("language", ""))[:35],
+        str(form.get("number", "")).strip()[:MAX_NUMBER_CHARS],
+        name,
+        document,
+        pictures,
+    )
+
+
+UploadForm = Annotated[_Files, Depends(_read_upload)]
+
+
+def _newsletter(app: Container, slug: str) -> NewsletterSummary:
+    return next(row for row in list_newsletters(app.database) if row.slug == slug)
+
+
+@router.get("")
+def upload_page(
+    app: App, page: PageOf, staff: Translator, newsletter: str, number: str = "", language: str = ""
+) -> Response:
+    return _form(app, page, staff, newsletter, number[:MAX_NUMBER_CHARS], language)
+
+
+@router.post("")
+def upload(app: App, page: PageOf, now: Now, staff: Translator, newsletter: str, files: UploadForm) -> Response:
+    found = _newsletter(app, newsletter)
+    error = ""
+    if files.language not in found.languages:
+        error = "language"
+    elif not staff.may(Permission.translate_texts, found.id, files.language):
+        error = "not_yours"
+    elif not files.document:
+        error = "no_document"
+    if not error:
+        try:
+            text, pictures = _read_document(files)
+            for path, data in {**files.pictures, **pictures}.items():
+                app.prepare_picture(data, path)
+            kept = uploads.keep(
+                app.database,
+                staff.account,
+                found.id,
+                files.name,
+                files.language,
+                files.number or files.name.partition(".")[0],
+                text,
+                {**pictures, **files.pictures},
+                now,
+            )
+        except (UserError, ValueError) as problem:
+            error = str(problem)
+    if error:
+        return _form(app, page, staff, newsletter, files.number, files.language, error=error, status=400)
+    return page.redirect(page.urls.path(f"{IMPORT}/{{upload}}", newsletter=newsletter, upload=kept))
+
+
+def _read_document(files: _Files) -> tuple[str, dict[str, bytes]]:
+    """Return the document in Markdown, and the pictures inside it. Raises DocumentError."""
+    from mailer.adapters.docx import is_docx, read_docx
+
+    if len(files.document) <= MAX_UPLOAD_BYTES and is_docx(files.document):
+        word = read_docx(files.document, files.name.rpartition(".")[0] or "document")
+        return word.markdown, dict(word.pictures)
+    return decode(files.document[: MAX_DOCUMENT_BYTES + 1], len(files.document)), {}
+
+
+@router.get("/{upload}")
+def preview_page(app: App, page: PageOf, now: Now, staff: Translator, newsletter: str, upload: int) -> Response:
+    return _preview(app, page, now, staff, newsletter, upload)
+
+
+@router.post("/{upload}")
+def accept(
+    app: App, page: PageOf, now: Now, staff: Translator, newsletter: str, upload: int, form: StaffForm
+) -> Response:
+    revision = str(form.get("revision", ""))
+    if not revision.isascii() or not revision.isdigit() or len(revision) > 9:
+        raise HTTPException(400)
+    try:
+        shown = _load(app, now, staff, upload)
+        if shown.slug != newsletter or _forbidden(staff, shown):
+            raise HTTPException(403)
+        result = uploads.accept(
+            app.database, upload, staff.account, int(revision), app.prepare_picture, now.date(), staff.name
+        )
+    except UserError as error:
+        return _preview(app, page, now, staff, newsletter, upload, error=str(error), status=409)
+    detail = {"language": result.language, "texts": result.changed, "removed": len(result.removed)}
+    audit.record(app.database, staff, now, AuditAction.document_imported, "issue", result.issue, detail)
+    return page.redirect(page.urls.path("/desk/issues/{issue}", issue=result.issue), "imported")
+
+
+def _load(app: Container, now: Now, staff: Staff, upload: int) -> Upload:
+    if not 0 < upload < 2**63:
+        raise UploadGone(UploadGone.__doc__)
+    return uploads.preview(app.database, upload, staff.account, app.prepare_picture, now.date())
+
+
+def _forbidden(staff: Staff, shown: Upload) -> str:
+    """Return why this account may not import the document: only its languages, and no structure for translators."""
+    if not staff.may(Permission.translate_texts, shown.newsletter, shown.language):
+        return "not_yours"
+    structure = shown.result.new_issue or shown.result.removed or shown.result.unmatched or shown.result.moved
+    return "structure" if structure and not staff.may(Permission.write, shown.newsletter) else ""
+
+
+def _preview(
+    app: Container,
+    page: Page,
+    now: Now,
+    staff: Staff,
+    newsletter: str,
+    upload: int,
+    *,
+    error: str = "",
+    status: int = 200,
+) -> Response:
+    try:
+        shown = _load(app, now, staff, upload)
+    except UserError as problem:
+        return _form(app, page, staff, newsletter, "", "", error=error or str(problem), status=409)
+    if shown.slug != newsletter:
+        raise HTTPException(404)
+    return page(
+        "desk/import",
+        staff,
+        status,
+        upload=shown,
+        newsletter=_newsletter(app, newsletter),
+        forbidden=_forbidden(staff, shown),
+        error=error,
+    )
+
+
+def _form(
+    app: Container,
+    page: Page,
+    staff: Staff,
+    newsletter: str,
+    number: str,
+    language: str,
+    *,
+    error: str = "",
+    status: int = 200,
+) -> Response:
+    found = _newsletter(app, newsletter)
+    languages = [tag for tag in found.languages if staff.may(Permission.translate_texts, found.id, tag)]
+    return page(
+        "desk/upload",
+        staff,
+        status,
+        newsletter=found,
+        languages=languages,
+        number=number,
+        chosen=language if language in languages else "",
+        error=error,
+    )
