@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import secrets
 import shutil
 import socket
 import threading
@@ -16,6 +17,7 @@ from pathlib import Path
 import typer
 import uvicorn
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
@@ -29,9 +31,11 @@ from mailer.domain.document import decode, parse
 from mailer.domain.labels import SKIP_REASON_LABELS
 from mailer.domain.locales import native_name
 from mailer.domain.newsletter import read_newsletter
+from mailer.domain.permissions import Role, RoleGrant
 from mailer.domain.states import IssueState, SkipReason
 from mailer.domain.subscriber_fields import read_address
 from mailer.domain.suppressions import SuppressionReason
+from mailer.services.accounts import people
 from mailer.services.feedback import bounces
 from mailer.services.issues import approve, compile, document_import, issue_pictures, report, schedule
 from mailer.services.newsletters.apply import apply_newsletter
@@ -90,7 +94,9 @@ def run_demo(exit_: bool, json_file: Path | None, web_port: int, inbox_port: int
         stack.enter_context(_serve_inbox(inbox, inbox_port, settings.public_url))
         with console.status("Importing the issue and its readers…"):
             issue = _prepare(app)
+        accounts = _add_accounts(app)
         figures = _send(app, supervisor, inbox, issue, console)
+        draft = _import("2026-4", app)
         complete = _print_report(app, issue, figures, console)
         if figures_file:
             print(json.dumps(asdict(figures), indent=2), file=figures_file, flush=True)
@@ -107,6 +113,7 @@ def run_demo(exit_: bool, json_file: Path | None, web_port: int, inbox_port: int
             f"  MAILER_STATE_DIR={state} .venv/bin/mailer explain {issue} {_sample_recipient(inbox)}",
             soft_wrap=True,
         )
+        _print_accounts(accounts, draft, settings.public_url, console)
         console.print("\nStop with Ctrl-C.")
         try:
             while not (exited := supervisor.exited()):
@@ -143,22 +150,7 @@ def _free_port(port: int) -> int:
 def _prepare(app: Container) -> int:
     """Import the sample newsletter, its issue and its readers. Return the approved issue's id."""
     apply_newsletter(app.database, read_newsletter((SAMPLE / "newsletter.toml").read_text("utf-8")))
-    files = sorted(SAMPLE.glob("2026-3.*.md"), key=lambda file: (file.stem != "2026-3.en", file.name))
-    pictures, issue = app.picture_loader(SAMPLE), 0
-    for file in files:
-        document = parse(decode(file.read_bytes()), file.stem.partition(".")[2])
-        result = document_import.import_document(
-            app.database,
-            document,
-            "lumen-basin",
-            document.front_matter["language"],
-            number="2026/3",
-            today=datetime.now(UTC).date(),
-            picture_loader=pictures,
-            actor="demo",
-        )
-        issue = result.issue
-    issue_pictures.set_header_image(app.database, issue, pictures("pictures/masthead.jpg"), "demo")
+    issue = _import("2026-3", app)
     csv_import.import_subscribers(
         app.database,
         SAMPLE / "readers.csv",
@@ -172,6 +164,61 @@ def _prepare(app: Container) -> int:
     errors = compile.render_errors(material, app.renderer, app.urls, app.settings.bounce_domain)
     approve.approve(app.database, material, "demo", errors)
     return issue
+
+
+def _import(name: str, app: Container) -> int:
+    """Import an issue of the sample in all its languages, the first one first. Return its id."""
+    files = sorted(SAMPLE.glob(f"{name}.*.md"), key=lambda file: (file.stem != f"{name}.en", file.name))
+    pictures, issue = app.picture_loader(SAMPLE), 0
+    for file in files:
+        document = parse(decode(file.read_bytes()), file.stem.partition(".")[2])
+        result = document_import.import_document(
+            app.database,
+            document,
+            "lumen-basin",
+            document.front_matter["language"],
+            number=name.replace("-", "/"),
+            today=datetime.now(UTC).date(),
+            picture_loader=pictures,
+            actor="demo",
+        )
+        issue = result.issue
+    issue_pictures.set_header_image(app.database, issue, pictures("pictures/masthead.jpg"), "demo")
+    return issue
+
+
+def _add_accounts(app: Container) -> list[tuple[Role, str, str]]:
+    """Add an account for each role. Return role, address and password, which are made for this run."""
+    made = []
+    for role in Role:
+        address, password = f"{role.value}@example.org", secrets.token_urlsafe(12)
+        languages = ("fr", "ar") if role is Role.translator else ()
+        people.create_account(
+            app.database,
+            app.passwords,
+            address,
+            f"{role.value.title()} Example",
+            password,
+            [RoleGrant(role, None, languages)],
+            datetime.now(UTC),
+            "demo",
+        )
+        made.append((role, address, password))
+    return made
+
+
+def _print_accounts(accounts: list[tuple[Role, str, str]], draft: int, url: str, console: Console) -> None:
+    """Print where to sign in, as whom, and what to try there."""
+    console.print(f"\nWork on the newsletter:  [bold]{url}/desk[/]")
+    table = Table("sign in as", "password, for this run only")
+    for _, address, password in accounts:
+        table.add_row(address, escape(password))
+    console.print(table)
+    console.print(
+        f"Issue {draft} waits there as a draft: sign in as coordinator@example.org, look it over, approve it, "
+        "send it to the same readers, and watch it arrive.",
+        soft_wrap=True,
+    )
 
 
 def _suppress_and_unsubscribe(app: Container) -> None:
