@@ -54,6 +54,8 @@ class StorySource:
     """Texts by language; only those that are ready."""
     picture: tuple[str, int, int] | None
     """URL, width, height."""
+    thumbnail_url: str = ""
+    """Empty if there is no thumbnail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +187,7 @@ class IssueSource:
         picture = None
         if story.picture:
             url, width, height = story.picture
-            picture = EditionPicture(url, width, height, text.alt)
+            picture = EditionPicture(url, width, height, text.alt, story.thumbnail_url)
         return EditionStory(
             key=str(story.story),
             headline=text.headline,

@@ -166,6 +166,8 @@ class Picture(Base):
     width: Mapped[int]
     height: Mapped[int]
     data: Mapped[bytes] = mapped_column(LargeBinary)
+    thumbnail_id: Mapped[int | None] = mapped_column(ForeignKey("picture.id"))
+    """A smaller version. None if the picture is small, animated, or older than thumbnails."""
 
 
 class IssueEvent(Base):

@@ -33,6 +33,7 @@ def load_issue_source(session: Session, issue: Issue, urls: MailUrls) -> IssueSo
         id: (urls.picture_url(sha256, media_type), width, height)
         for id, (sha256, media_type, width, height) in issues.pictures(session, ids).items()
     }
+    thumbnails = {id: urls.picture_url(*picture) for id, picture in issues.thumbnails(session, ids).items()}
     contacts: dict[int, list[dict[str, str]]] = {}
     for contact, text_by_language, _ in issues.contacts(session, issue.id):
         contacts.setdefault(contact.story_id, []).append(text_by_language)
@@ -69,6 +70,7 @@ def load_issue_source(session: Session, issue: Issue, urls: MailUrls) -> IssueSo
                     if row.status is TranslationStatus.ready
                 },
                 pictures.get(story.picture_id or 0),
+                thumbnails.get(story.picture_id or 0, ""),
             )
             for story, section in stories
         ],

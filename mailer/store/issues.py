@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, delete, func, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from mailer.domain.errors import IssueNotFound
 from mailer.domain.states import IssueEventKind, IssueState, PauseReason, TranslationStatus
@@ -260,6 +260,14 @@ def pictures(session: Session, ids: Iterable[int]) -> dict[int, tuple[str, str, 
     query = select(Picture.id, Picture.sha256, Picture.media_type, Picture.width, Picture.height)
     rows = session.execute(query.where(Picture.id.in_(list(ids))))
     return {row.id: (row.sha256, row.media_type, row.width, row.height) for row in rows}
+
+
+def thumbnails(session: Session, ids: Iterable[int]) -> dict[int, tuple[str, str]]:
+    """Return id of a picture → (sha256, media type) of its thumbnail, for pictures that have one."""
+    thumbnail = aliased(Picture)
+    query = select(Picture.id, thumbnail.sha256, thumbnail.media_type)
+    rows = session.execute(query.join(thumbnail, Picture.thumbnail_id == thumbnail.id).where(Picture.id.in_(list(ids))))
+    return {id: (sha256, media_type) for id, sha256, media_type in rows}
 
 
 def picture_by_hash(session: Session, sha256: str) -> Picture | None:

@@ -43,13 +43,39 @@ def test_wide_picture_is_scaled_down() -> None:
     assert opened(made.data).size == (1280, 320)
 
 
-def test_large_file_is_recompressed() -> None:
-    noise = Image.effect_noise((1200, 900), 120)
+def detailed(strength: float) -> bytes:
+    """A photograph with more or less grain, 1200 pixels wide."""
+    grain = Image.effect_noise((1200, 675), 120).convert("RGB")
     out = io.BytesIO()
-    noise.save(out, "PNG")
-    made = prepare(out.getvalue(), "a.png", LIMIT)
-    assert made.media_type == "image/jpeg"
-    assert len(made.data) < len(out.getvalue()) * 0.8
+    Image.blend(Image.linear_gradient("L").resize((1200, 675)).convert("RGB"), grain, strength).save(
+        out, "JPEG", quality=95
+    )
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(("strength", "width"), [(0.02, 1200), (0.5, 888)])
+def test_large_file_is_recompressed_as_much_as_it_needs(strength: float, width: int) -> None:
+    data = detailed(strength)
+    made = prepare(data, "a.jpg", LIMIT)
+    assert len(data) > 50_000 and made.media_type == "image/jpeg"
+    assert (made.width, made.height) == opened(made.data).size == (width, round(width * 675 / 1200))
+    assert len(made.data) <= 50_000 or strength == 0.5
+    assert made.thumbnail and len(made.thumbnail.data) < len(made.data)
+
+
+@pytest.mark.parametrize(("form", "mode"), [("JPEG", "RGB"), ("PNG", "RGB"), ("PNG", "RGBA"), ("PNG", "P")])
+def test_thumbnail_is_400_pixels_wide(form: str, mode: str) -> None:
+    made = prepare(picture(form, 800, 600, mode), "a.x", LIMIT)
+    assert made.thumbnail
+    image = opened(made.thumbnail.data)
+    assert (made.thumbnail.width, made.thumbnail.height) == image.size == (400, 300)
+    assert made.thumbnail.media_type == ("image/png" if mode == "RGBA" else "image/jpeg")
+    assert made.thumbnail.thumbnail is None and made.thumbnail.sha256 != made.sha256
+
+
+def test_small_and_animated_pictures_have_no_thumbnail() -> None:
+    assert prepare(picture("JPEG", 400, 300), "a.jpg", LIMIT).thumbnail is None
+    assert prepare(picture("GIF", 800, 600), "a.gif", LIMIT).thumbnail is None
 
 
 @pytest.mark.parametrize("palette", [False, True])

@@ -8,7 +8,8 @@ from mailer.store.database import Database, Session
 
 
 def store_picture(session: Session, picture: PreparedPicture) -> int:
-    """Store a picture unless its bytes are stored already. Return its id."""
+    """Store a picture and its thumbnail unless their bytes are stored already. Return its id."""
+    thumbnail_id = store_picture(session, picture.thumbnail) if picture.thumbnail else None
     row = issues.picture_by_hash(session, picture.sha256)
     if row is None:
         row = Picture(
@@ -17,9 +18,12 @@ def store_picture(session: Session, picture: PreparedPicture) -> int:
             width=picture.width,
             height=picture.height,
             data=picture.data,
+            thumbnail_id=thumbnail_id,
         )
         session.add(row)
         session.flush()
+    elif row.thumbnail_id is None:
+        row.thumbnail_id = thumbnail_id
     return row.id
 
 

@@ -116,7 +116,7 @@ def test_eighteen_languages_of_the_sample_are_one_issue(app: Container, write: I
         assert count(session, Story) == 16
         assert count(session, IssueTranslation) == 18
         assert count(session, StoryTranslation) == sum(one.stories for one in done.values())
-        assert count(session, Picture) == 16
+        assert count(session, Picture) == 16 * 2  # each with its thumbnail
         assert count(session, Contact) == done["en"].contacts
         assert count(session, ContactTranslation) == sum(one.contacts for one in done.values())
         texts = issues.story_texts(session, done["en"].issue)

@@ -167,7 +167,7 @@ def test_story_has_structured_data(sample: int, visitor: TestClient) -> None:
     assert meta["og:url"] == said["mainEntityOfPage"] == page.canonical == SITE_URL + path
     assert meta["og:image"] == said["image"]["url"]
     assert meta["og:image"].startswith(f"{SITE_URL}/pictures/")
-    assert (meta["og:image:width"], meta["og:image:height"]) == ("1200", "675")
+    assert (meta["og:image:width"], meta["og:image:height"]) == ("888", "500")
     assert meta["og:image:alt"] == said["image"]["caption"] == page.all("img")[0]["alt"] != ""
     assert meta["twitter:card"] == "summary_large_image"
     assert said["@type"] == "NewsArticle"
