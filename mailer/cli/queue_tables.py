@@ -98,6 +98,8 @@ def _describe(condition: Condition, now: datetime) -> str:
         case names.unrecognized_mails:
             mails = format_count(count, "mail")
             return f"{mails} to return paths not recognized: mailer deliveries unrecognized"
+        case names.digest_late:
+            return f"The digest {condition.subject} was made {format_count(count, 'day')} late."
         case names.repeatedly_refused:
             addresses = format_count(count, "address", "addresses")
             return f"{addresses} suppressed this week for repeated refusals."

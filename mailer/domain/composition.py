@@ -1,7 +1,7 @@
 """Composes an edition: selects from an issue in all languages the content of one edition."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 
 from mailer.domain.content import (
@@ -13,7 +13,15 @@ from mailer.domain.content import (
     EditionUrls,
     Theme,
 )
-from mailer.domain.editions import LanguageRules, StoryLanguages, language_shown, sections_shown
+from mailer.domain.editions import (
+    DigestSource,
+    LanguageRules,
+    StoryLanguages,
+    digest_languages,
+    in_sources,
+    language_shown,
+    sections_shown,
+)
 from mailer.domain.email_addresses import domain_of
 from mailer.domain.languages import choose_language
 from mailer.domain.locales import direction
@@ -56,6 +64,12 @@ class StorySource:
     """URL, width, height."""
     thumbnail_url: str = ""
     """Empty if there is no thumbnail."""
+    source: DigestSource | None = None
+    """Only in a digest: the issue from which the story comes."""
+
+    def languages(self) -> StoryLanguages:
+        """Return the story with the languages in which it is ready."""
+        return StoryLanguages(self.story, self.section_bit, frozenset(self.texts), self.source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +111,29 @@ class IssueSource:
     public: bool = True
     """Whether the archive shows the issue."""
     text_overrides: TextOverrides = field(default_factory=dict)
+    digest_sources: Sequence[DigestSource] = ()
+    """The issues that a digest holds, oldest first."""
+
+    def holding(self, mask: int) -> "IssueSource":
+        """Return a digest with only those of its issues whose positions are in the mask; 0 leaves an issue as it is."""
+        if not mask:
+            return self
+        held = in_sources(self.digest_sources, mask)
+        languages = digest_languages(self.language_rules.languages, held)
+        fronts = {
+            tag: replace(
+                self.front_matter[tag],
+                preheader=" · ".join(source.subjects[tag] for source in held if tag in source.subjects),
+            )
+            for tag in languages
+        }
+        return replace(
+            self,
+            language_rules=replace(self.language_rules, languages=languages),
+            front_matter=fronts,
+            stories=[story for story in self.stories if story.source is None or story.source in held],
+            digest_sources=held,
+        )
 
     @property
     def sender_domain(self) -> str:
@@ -105,7 +142,7 @@ class IssueSource:
 
     def story_languages(self) -> list[StoryLanguages]:
         """Return the stories with the languages in which each is ready."""
-        return [StoryLanguages(story.story, story.section_bit, frozenset(story.texts)) for story in self.stories]
+        return [story.languages() for story in self.stories]
 
     def sections_shown(self, language: str) -> int:
         """Return the mask of sections with at least one story in an edition of this language."""
@@ -179,8 +216,7 @@ class IssueSource:
         )
 
     def _edition_story(self, story: StorySource, language: str) -> EditionStory | None:
-        languages = StoryLanguages(story.story, story.section_bit, frozenset(story.texts))
-        story_language = language_shown(languages, language, self.language_rules)
+        story_language = language_shown(story.languages(), language, self.language_rules)
         if story_language is None:
             return None
         text = story.texts[story_language]

@@ -47,6 +47,8 @@ class ConditionName(StrEnum):
     leases_expired = "leases-expired"
     unrecognized_mails = "unrecognized-mails"
     repeatedly_refused = "repeatedly-refused"
+    digest_late = "digest-late"
+    """A monthly digest was made days after the end of its month."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ class Condition:
     """A relay's host and port."""
     issue: ActiveIssue | None = None
     count: int = 0
-    """How many deliveries, batches, mails or addresses it concerns."""
+    """How many deliveries, batches, mails or addresses it concerns, or how many days late a digest was."""
     waiting: int = 0
     """How many readers wait for their mail because of it."""
     reason: str = ""
@@ -170,6 +172,9 @@ def _of_issues(snapshot: QueueSnapshot) -> Iterator[Condition]:
 def _counted(snapshot: QueueSnapshot) -> Iterator[Condition]:
     for issue, count in snapshot.uncertain.items():
         yield Condition(ConditionName.uncertain, Severity.watch, subject=str(issue), count=count)
+    for digest in snapshot.late_digests:
+        subject = f"{digest.issue} ({digest.newsletter} {digest.number})"
+        yield Condition(ConditionName.digest_late, Severity.watch, subject=subject, count=digest.days)
     counts = {
         ConditionName.leases_expired: snapshot.expired_leases,
         ConditionName.unrecognized_mails: snapshot.unrecognized_mails,

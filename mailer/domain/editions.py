@@ -1,6 +1,6 @@
 """Which stories an edition shows and in which language, for ``compose`` and ``expand``."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mailer.domain.languages import FallbackChains, choose_language
@@ -8,15 +8,6 @@ from mailer.domain.states import MissingTranslationPolicy
 
 ALL_SECTIONS = (1 << 62) - 1
 """The mask of a reader who follows every section, including future ones."""
-
-
-@dataclass(frozen=True, slots=True)
-class StoryLanguages:
-    """A story with its section's bit and the languages in which its text is ready."""
-
-    story: int
-    section_bit: int
-    languages: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +21,48 @@ class LanguageRules:
     missing_translations: MissingTranslationPolicy
 
 
+@dataclass(frozen=True, slots=True)
+class DigestSource:
+    """An issue that a digest holds."""
+
+    issue: int
+    rules: LanguageRules
+    subjects: Mapping[str, str]
+    """By language; only those that are ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoryLanguages:
+    """A story with its section's bit and the languages in which its text is ready."""
+
+    story: int
+    section_bit: int
+    languages: frozenset[str]
+    source: DigestSource | None = None
+    """Only in a digest: the issue from which the story comes. Its rules apply to the story there, too."""
+
+
+def in_sources(sources: Sequence[DigestSource], mask: int) -> list[DigestSource]:
+    """Return the issues of a digest whose positions are in the mask."""
+    return [source for position, source in enumerate(sources) if mask >> position & 1]
+
+
+def digest_languages(languages: Iterable[str], sources: Sequence[DigestSource]) -> list[str]:
+    """Return those languages in which at least one of these issues was published."""
+    return [language for language in languages if any(language in source.rules.languages for source in sources)]
+
+
 def language_shown(story: StoryLanguages, edition: str, rules: LanguageRules) -> str | None:
-    """Return the language in which an edition shows a story, or None if it omits the story."""
+    """Return the language in which an edition shows a story, or None if it omits the story.
+
+    In a digest the policy of the story's own issue applies to the languages of that issue. In any other language its
+    readers would have got the issue in a fallback language, and so they get the story.
+    """
     if edition in story.languages:
         return edition
-    if rules.missing_translations is not MissingTranslationPolicy.fallback:
+    own = story.source.rules if story.source else rules
+    published = story.source is None or edition in own.languages
+    if published and own.missing_translations is not MissingTranslationPolicy.fallback:
         return None
     match = choose_language([edition], sorted(story.languages), rules.fallback_chains, rules.default_language)
     return match.language if match else None

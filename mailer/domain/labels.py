@@ -23,7 +23,7 @@ SKIP_REASON_CAUSES = {
     SkipReason.unconfirmed: "they have not confirmed their subscription",
     SkipReason.suppressed: "their address is suppressed",
     SkipReason.paused: "they have paused the newsletter",
-    SkipReason.digest_only: "they receive the monthly digest instead of each issue",
+    SkipReason.digest_only: "they receive one email a month instead of each issue",
     SkipReason.no_language: "the issue is not available in their languages or a fallback",
     SkipReason.nothing_in_sections: "the sections that they follow have no stories in it",
     SkipReason.cancelled: "the issue was cancelled before they were sent it",

@@ -99,6 +99,8 @@ class NewsletterSettings(_Strict):
     quiet_from: time | None = None
     quiet_until: time | None = None
     """No first attempt between ``quiet_from`` and this, in each reader's time zone."""
+    digest_time: time = time(9)
+    """When the monthly digest is sent, in each reader's time zone."""
     public: bool = True
     uncertain_policy: Literal["keep", "resend"] = "keep"
     """How to handle an uncertain delivery: keep it for a person to resolve, or send it again."""

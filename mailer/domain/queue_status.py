@@ -113,6 +113,16 @@ class ActiveIssue:
 
 
 @dataclass(frozen=True, slots=True)
+class LateDigest:
+    """A digest that was made late: after a standstill, or because one of its issues was sent late."""
+
+    issue: int
+    newsletter: str
+    number: str
+    days: int
+
+
+@dataclass(frozen=True, slots=True)
 class QueueSnapshot:
     """The status of everything at one time."""
 
@@ -141,6 +151,8 @@ class QueueSnapshot:
     """Batches with an expired lease that no worker has taken over yet."""
     repeatedly_refused: int = 0
     """Addresses suppressed for repeated refusals in the last week."""
+    late_digests: Sequence[LateDigest] = ()
+    """Digests made late in the last week."""
     unrecognized_mails: int = 0
     """Mails to return paths in the last week that are neither bounces nor automatic replies."""
     depths: Sequence[QueueDepth] = ()

@@ -191,6 +191,12 @@ def clock_change(local: datetime, zone: tzinfo | None) -> ClockChange | None:
     return ClockChange.repeated if _occurrence(local, zone, fold=1) != at else None
 
 
+def next_local_time(zone: tzinfo, after: datetime, shown: time) -> datetime:
+    """Return the local time at which clocks in a time zone next show this, at or after a moment."""
+    clock = after.astimezone(zone).replace(tzinfo=None)
+    return datetime.combine(clock + timedelta(days=clock.time() > shown), shown)
+
+
 QuietHours = tuple[time, time]
 """Start and end on a reader's clock. They may span midnight."""
 

@@ -19,6 +19,8 @@ class Edition(Base):
     issue_id: Mapped[int] = mapped_column(ForeignKey("issue.id"))
     language: Mapped[str]
     sections: Mapped[int] = mapped_column(SectionMask)
+    sources: Mapped[int] = mapped_column(SectionMask, default=0, server_default="0")
+    """Only in a digest: a mask of its issues, by their positions in ``Issue.digest_source_ids``; otherwise 0."""
     revision: Mapped[int] = mapped_column(default=0)
     """The issue's revision that was rendered; 0 before the first rendering."""
     subject: Mapped[str] = mapped_column(default="")
@@ -31,7 +33,7 @@ class Edition(Base):
     slots: Mapped[list[Any]] = mapped_column(default=list)
     """``[[offset in message, slot], …]``: see mailer.domain.message."""
 
-    __table_args__ = (UniqueConstraint("issue_id", "language", "sections"),)
+    __table_args__ = (UniqueConstraint("issue_id", "language", "sections", "sources"),)
 
 
 class LanguageChoice(Base):
@@ -41,6 +43,8 @@ class LanguageChoice(Base):
 
     issue_id: Mapped[int] = mapped_column(ForeignKey("issue.id"), primary_key=True)
     languages: Mapped[list[str]] = mapped_column(primary_key=True)
+    sources: Mapped[int] = mapped_column(SectionMask, primary_key=True, default=0, server_default="0")
+    """As in ``Edition``."""
     language: Mapped[str | None]
     sections: Mapped[int] = mapped_column(SectionMask)
 
@@ -91,6 +95,8 @@ class Delivery(Base):
     epoch: Mapped[int] = mapped_column(server_default="0")
     state: Mapped[DeliveryState] = mapped_column(enum_of(DeliveryState, "delivery_state"))
     skip_reason: Mapped[SkipReason | None] = mapped_column(enum_of(SkipReason, "skip_reason"))
+    digest_id: Mapped[int | None]
+    """Only if skipped as ``digest_only``: the digest that holds the issue for the subscriber, if there is one yet."""
     attempts: Mapped[int] = mapped_column(SmallInteger, server_default="0")
     policy_refusals: Mapped[int] = mapped_column(SmallInteger, server_default="0")
     """Attempts that were refused by policy: after some of them the delivery has failed."""
@@ -109,7 +115,15 @@ class Delivery(Base):
     resolution_note: Mapped[str | None]
     """Only for ``staff``: on what grounds."""
 
-    __table_args__ = {"postgresql_partition_by": "LIST (issue_id)"}
+    __table_args__ = (
+        Index(
+            "ix_delivery_awaiting_digest",
+            "issue_id",
+            "subscriber_id",
+            postgresql_where=text("skip_reason = 'digest_only' AND digest_id IS NULL"),
+        ),
+        {"postgresql_partition_by": "LIST (issue_id)"},
+    )
 
 
 class UnrecognizedMail(Base):

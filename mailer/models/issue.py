@@ -9,12 +9,13 @@ from sqlalchemy import (
     DateTime,
     ForeignKey,
     Index,
+    Integer,
     LargeBinary,
     UniqueConstraint,
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import TSVECTOR
+from sqlalchemy.dialects.postgresql import ARRAY, TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column
 
 from mailer.domain.states import (
@@ -47,7 +48,9 @@ class Issue(Base):
     revision: Mapped[int] = mapped_column(default=1)
     """Increased by every change of content. Editions of an older revision are rendered again."""
     digest_month: Mapped[date | None]
-    """Only for a digest: the first day of the month whose issues it repeats for monthly subscribers."""
+    """Only for a digest: the first day of the month at whose end it was due."""
+    digest_source_ids: Mapped[list[int]] = mapped_column(ARRAY(Integer), default=list, server_default="{}")
+    """Only for a digest: the issues that it holds, oldest first. ``Edition.sources`` is a mask of their positions."""
     header_image_id: Mapped[int | None] = mapped_column(ForeignKey("picture.id"))
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     scheduled_at: Mapped[datetime | None]
@@ -104,6 +107,8 @@ class Story(Base):
     section_id: Mapped[int] = mapped_column(ForeignKey("section.id"))
     position: Mapped[int]
     picture_id: Mapped[int | None] = mapped_column(ForeignKey("picture.id"))
+    source_issue_id: Mapped[int | None] = mapped_column(ForeignKey("issue.id"))
+    """Only in a digest: the issue that it was copied from."""
 
 
 class StoryTranslation(Base):

@@ -34,6 +34,8 @@ class Newsletter(Base):
     quiet_from: Mapped[time | None]
     quiet_until: Mapped[time | None]
     """No first attempt is made between these times in the subscriber's time zone. They may span midnight."""
+    digest_time: Mapped[time] = mapped_column(default=time(9), server_default="09:00")
+    """When a digest is sent, in the subscriber's time zone."""
     public: Mapped[bool] = mapped_column(default=True, server_default="true")
     """Whether anybody may read the archive and subscribe."""
     text_overrides: Mapped[dict[str, dict[str, Any]]] = mapped_column(default=dict, server_default=text("'{}'"))

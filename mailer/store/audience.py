@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime, time
+from functools import partial
+from typing import Any, NamedTuple
 
 from sqlalchemy import CursorResult, text
 from sqlalchemy.orm import Session
@@ -12,7 +13,8 @@ from mailer.domain import time_zones
 from mailer.domain.states import SkipReason
 from mailer.domain.time_zones import QuietHours
 from mailer.store import eligibility
-from mailer.store.eligibility import EDITION_MASK, IS_CANDIDATE, SUPPRESSION_JOIN
+from mailer.store.digests import AWAITING, HELD, sources_by_subscriber
+from mailer.store.eligibility import EDITION_MASK, SUPPRESSION_JOIN
 
 # Each row is updated twice. With half of each page free, updates stay on their page and touch no index (HOT).
 _CREATE_PARTITION = """
@@ -20,7 +22,7 @@ CREATE TABLE IF NOT EXISTS delivery_{issue} (LIKE delivery INCLUDING DEFAULTS IN
 WITH (fillfactor = 50)
 """
 
-_INSERT_BATCHES = f"""
+_RUNS_OF_SUBSCRIBERS = """
 WITH RECURSIVE cut (first, last, candidates) AS (
     SELECT CAST(NULL AS bigint), CAST(0 AS bigint), CAST(0 AS bigint)
     UNION ALL
@@ -29,12 +31,23 @@ WITH RECURSIVE cut (first, last, candidates) AS (
         FROM (
             SELECT subscriber_id FROM subscription s
             WHERE newsletter_id = :newsletter AND subscriber_id > cut.last
-                AND {IS_CANDIDATE}
             ORDER BY subscriber_id LIMIT :size
         ) run
     ) next (first, last, candidates)
     WHERE next.candidates > 0
 )
+"""
+_RUNS_AWAITING_DIGEST = f"""
+WITH cut AS (
+    SELECT min(subscriber_id) AS first, max(subscriber_id) AS last, count(*) AS candidates
+    FROM (
+        SELECT w.subscriber_id, (row_number() OVER (ORDER BY w.subscriber_id) - 1) / :size AS run
+        FROM ({sources_by_subscriber(AWAITING)}) w
+        JOIN subscription s ON s.newsletter_id = :newsletter AND s.subscriber_id = w.subscriber_id
+    ) numbered GROUP BY run
+)
+"""
+_INSERT_BATCHES = """
 INSERT INTO batch (
     issue_id, first_subscriber_id, last_subscriber_id, state, candidates, epoch, worker, is_retry,
     sent, failed, skipped, uncertain
@@ -46,9 +59,10 @@ FROM cut WHERE first IS NOT NULL ORDER BY first
 """
 
 
-def freeze(session: Session, issue: int, newsletter: int, batch_size: int, *, digest: bool) -> int:
+def freeze(session: Session, issue: int, newsletter: int, batch_size: int, digest_sources: Sequence[int] = ()) -> int:
     """Create the issue's ledger partition and divide its candidates into batches; return how many batches.
 
+    The candidates of a digest are those who have yet to get one of its issues in a digest.
     The partition is created separately and then attached, which blocks no worker that is sending another issue.
     """
     session.execute(text(_CREATE_PARTITION.format(issue=int(issue))))
@@ -60,9 +74,10 @@ def freeze(session: Session, issue: int, newsletter: int, batch_size: int, *, di
         session.execute(
             text(f"ALTER TABLE delivery ATTACH PARTITION delivery_{int(issue)} FOR VALUES IN ({int(issue)})")
         )
+    runs = _RUNS_AWAITING_DIGEST if digest_sources else _RUNS_OF_SUBSCRIBERS
     inserted = session.connection().execute(
-        text(_INSERT_BATCHES),
-        {"issue": issue, "newsletter": newsletter, "size": batch_size, "digest": digest},
+        text(runs + _INSERT_BATCHES),
+        {"issue": issue, "newsletter": newsletter, "size": batch_size, "digest_sources": list(digest_sources)},
     )
     return inserted.rowcount
 
@@ -94,52 +109,75 @@ def claim_planned(session: Session, issue: int, limit: int) -> PlannedBatches | 
     )
 
 
-def list_language_preferences(session: Session, newsletter: int) -> list[list[str]]:
-    """Return every distinct list of language preferences among a newsletter's subscribers."""
-    query = """
-        SELECT DISTINCT r.languages FROM subscription s JOIN subscriber r ON r.id = s.subscriber_id
+class LanguageRequest(NamedTuple):
+    """What the language of an edition is chosen by."""
+
+    languages: list[str]
+    """A subscriber's language preferences."""
+    sources: int = 0
+    """Only in a digest: the mask of the issues that it holds for them."""
+
+
+def list_language_requests(
+    session: Session, issue: int, newsletter: int, digest_sources: Sequence[int] = ()
+) -> list[LanguageRequest]:
+    """Return the distinct language requests of an issue's candidates."""
+    sources, join = ("w.sources", _JOIN_POSSIBLE_SOURCES) if digest_sources else ("0", "")
+    query = f"""
+        SELECT DISTINCT r.languages, {sources}
+        FROM subscription s JOIN subscriber r ON r.id = s.subscriber_id {join}
         WHERE s.newsletter_id = :newsletter
     """
-    return [list(row) for row in session.scalars(text(query), {"newsletter": newsletter})]
+    values = {"issue": issue, "newsletter": newsletter, "digest_sources": list(digest_sources)}
+    return [LanguageRequest(list(languages), sources) for languages, sources in session.execute(text(query), values)]
 
 
 def add_language_choice(
-    session: Session, issue: int, languages: list[str], language: str | None, sections: int
+    session: Session, issue: int, request: LanguageRequest, language: str | None, sections: int
 ) -> None:
     query = """
-        INSERT INTO language_choice (issue_id, languages, language, sections)
-        VALUES (:issue, :languages, :language, :sections) ON CONFLICT DO NOTHING
+        INSERT INTO language_choice (issue_id, languages, sources, language, sections)
+        VALUES (:issue, :languages, :sources, :language, :sections) ON CONFLICT DO NOTHING
     """
-    values = {"issue": issue, "languages": languages, "language": language, "sections": sections}
+    values = {"issue": issue, "language": language, "sections": sections} | request._asdict()
     session.execute(text(query), values)
 
 
 # The candidates in a range of subscribers, each with their edition or skip reason. The range is a condition on both
 # tables, so that only this range of each is read. OFFSET makes each expression be computed once. Both tables are read
 # in the order of subscriber ids and the rest is looked up per row, so the result needs no sorting.
-_SKIP_REASON = eligibility.skip_reason(
-    now=":now", digest=":digest", suppressed=eligibility.IS_SUPPRESSED_BY_LOOKUP, with_edition=True
+# Of a delivery that is due later, only what cannot be undone by then is decided now.
+_SKIP_REASON = partial(
+    eligibility.skip_reason,
+    now=":now",
+    digest=":digest",
+    suppressed=eligibility.IS_SUPPRESSED_BY_LOOKUP,
+    with_edition=True,
 )
+# A digest also waits for the end of a pause, and then for its hour (see store.ledger).
+_DUE = "coalesce(z.due_at, CAST(:due_at AS timestamptz))"
+_DIGEST_DUE = f"greatest({_DUE}, s.paused_until)"
 _CANDIDATES = f"""
 (
     SELECT
         s.subscriber_id,
         r.languages,
+        {{sources}} AS sources,
         c.issue_id IS NULL AS unchosen,
         c.language,
         {EDITION_MASK} AS mask,
-        {_SKIP_REASON} AS skip_reason,
-        coalesce(z.due_at, CAST(:due_at AS timestamptz)) AS due_at
-    FROM subscription s
+        {{skip_reason}} AS skip_reason,
+        {{due}} AS due_at
+    FROM subscription s {{held}}
     JOIN subscriber r ON r.id = s.subscriber_id AND r.id BETWEEN :first AND :last
-    LEFT JOIN language_choice c ON c.issue_id = :issue AND c.languages = r.languages
+    LEFT JOIN language_choice c ON c.issue_id = :issue AND c.languages = r.languages AND c.sources = {{sources}}
     LEFT JOIN unnest(CAST(:zones AS text[]), CAST(:zones_due_at AS timestamptz[])) z (name, due_at)
         ON z.name = r.time_zone
     WHERE s.newsletter_id = :newsletter AND s.subscriber_id BETWEEN :first AND :last
-        AND {IS_CANDIDATE}
     OFFSET 0
 ) a
-LEFT JOIN edition e ON e.issue_id = :issue AND e.language = a.language AND e.sections = a.mask
+LEFT JOIN edition e
+    ON e.issue_id = :issue AND e.language = a.language AND e.sections = a.mask AND e.sources = a.sources
 WHERE {{undelivered}}
 """
 
@@ -147,6 +185,13 @@ _WITHOUT_DELIVERY = """NOT EXISTS (
     SELECT FROM delivery_{issue} d
     WHERE d.subscriber_id = a.subscriber_id AND d.subscriber_id BETWEEN :first AND :last
 )"""
+
+_HOLD = f"""
+UPDATE delivery SET digest_id = :issue
+WHERE issue_id = ANY(CAST(:digest_sources AS int[])) AND subscriber_id BETWEEN :first AND :last AND {AWAITING}
+"""
+_HELD = f"SELECT * FROM ({sources_by_subscriber(HELD)}) w WHERE subscriber_id BETWEEN :first AND :last"
+_JOIN_HELD = f"JOIN ({_HELD}) w ON w.subscriber_id = s.subscriber_id"
 
 _INSERT_DELIVERIES = """
 INSERT INTO delivery_{issue} (issue_id, subscriber_id, due_at, finished_at, edition_id, state, skip_reason)
@@ -165,13 +210,8 @@ _COUNT_CANDIDATES = """
 SELECT count(*) FROM subscription WHERE newsletter_id = :newsletter AND subscriber_id BETWEEN :first AND :last
 """
 
-# Counts do not work for a digest: switching back from monthly takes no lock and ends candidacy.
-_HAS_CANDIDATES_WITHOUT_DELIVERY = """
-SELECT EXISTS (
-    SELECT FROM subscription a
-    WHERE a.newsletter_id = :newsletter AND a.subscriber_id BETWEEN :first AND :last
-        AND a.frequency = 'monthly' AND {undelivered}
-)
+_COUNT_DIGEST_CANDIDATES = f"""
+SELECT count(*) FROM subscription s {_JOIN_HELD} WHERE s.newsletter_id = :newsletter
 """
 
 _COUNT_DELIVERIES = "SELECT count(*) FROM delivery_{issue} WHERE subscriber_id BETWEEN :first AND :last"
@@ -180,13 +220,17 @@ _PLANNER_SETTINGS = """
 SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL enable_nestloop = off; SET LOCAL work_mem = '64MB'
 """
 
-_WITHOUT_LANGUAGE_CHOICE = "SELECT DISTINCT a.languages FROM {candidates} AND a.unchosen"
+_WITHOUT_LANGUAGE_CHOICE = """
+SELECT DISTINCT a.languages, a.sources FROM {candidates} AND a.unchosen ORDER BY 1, 2
+"""
 
 _INSERT_EDITIONS = """
-INSERT INTO edition (issue_id, language, sections, revision, subject, story_count, fallback_count, html, message, slots)
-SELECT DISTINCT CAST(:issue AS int), a.language, a.mask, 0, '', 0, 0, '', ''::bytea, '[]'::jsonb
+INSERT INTO edition (
+    issue_id, language, sections, sources, revision, subject, story_count, fallback_count, html, message, slots
+)
+SELECT DISTINCT CAST(:issue AS int), a.language, a.mask, a.sources, 0, '', 0, 0, '', ''::bytea, '[]'::jsonb
 FROM {candidates} AND a.skip_reason IS NULL AND e.id IS NULL
-ORDER BY a.language, a.mask
+ORDER BY a.language, a.mask, a.sources
 ON CONFLICT DO NOTHING  -- another worker has just made it
 """
 
@@ -209,19 +253,33 @@ WHERE b.id = picked.id
 
 @dataclass(frozen=True, slots=True)
 class DueTimes:
-    """When deliveries are due. Without local time and quiet hours they are due at ``now``."""
+    """When deliveries are due. Without local time, digest time and quiet hours they are due at ``now``."""
 
     now: datetime
     local_time: datetime | None = None
     """In each subscriber's time zone; naive."""
     quiet_hours: QuietHours | None = None
     """In each subscriber's time zone."""
+    digest_time: time | None = None
+    """The hour of a digest, in each subscriber's time zone."""
+    not_before: datetime | None = None
+    """When a digest was scheduled: it is sent at the next digest time."""
+
+    def at(self, zone: str, paused_until: datetime | None = None) -> datetime:
+        """Return when a delivery is due in a time zone; for a digest, to somebody who has paused until then."""
+        rules, local_time = time_zones.time_zone(zone), self.local_time
+        if self.digest_time:
+            earliest = max(self.not_before or self.now, paused_until or datetime.min.replace(tzinfo=UTC))
+            local_time = time_zones.next_local_time(rules, earliest, self.digest_time)
+        return time_zones.due_at(rules, self.now, local_time, self.quiet_hours)
 
     def by_time_zone(self) -> Mapping[str, datetime]:
         """Return time zone → when deliveries there are due; empty if that is ``now`` everywhere."""
-        if self.local_time is None and self.quiet_hours is None:
+        if self.local_time is None and self.quiet_hours is None and self.digest_time is None:
             return {}
-        return time_zones.due_times(self.now, self.local_time, self.quiet_hours)
+        if self.digest_time is None:
+            return time_zones.due_times(self.now, self.local_time, self.quiet_hours)
+        return {zone: self.at(zone) for zone in time_zones.known_time_zones()}
 
 
 class Expansion:
@@ -235,14 +293,24 @@ class Expansion:
         always_mask: int,
         planned: PlannedBatches,
         due_times: DueTimes,
-        *,
-        digest: bool,
+        digest_sources: Sequence[int] = (),
     ) -> None:
-        """Start expanding batches. With ``digest`` only monthly subscribers are candidates."""
+        """Start expanding batches.
+
+        The candidates of a digest are those who have yet to get one of its issues in a digest. From then on this
+        digest holds these issues for them.
+        """
         self._session = session
         self._inserted_count = 0
-        self._digest = digest
+        self._digest = bool(digest_sources)
         zones = due_times.by_time_zone()
+        due = _DIGEST_DUE if self._digest else _DUE
+        self._candidates = {
+            "due": due,
+            "skip_reason": _SKIP_REASON(later=f"{due} > :now" if zones else ""),
+            "held": _JOIN_HELD if self._digest else "",
+            "sources": "w.sources" if self._digest else "CAST(0 AS bigint)",
+        }
         self._issue = int(issue)
         self._values = {
             "issue": issue,
@@ -253,7 +321,8 @@ class Expansion:
             "first": planned.first_subscriber_ids[0],
             "last": planned.last_subscriber_id,
             "now": due_times.now,
-            "digest": digest,
+            "digest": self._digest,
+            "digest_sources": list(digest_sources),
             "due_at": zones.get("UTC", due_times.now),
             "zones": list(zones),
             "zones_due_at": list(zones.values()),
@@ -261,6 +330,8 @@ class Expansion:
         # A generic plan would assume small ranges, and a nested loop would scan all editions, which have no statistics
         # yet, for each subscriber.
         session.execute(text(_PLANNER_SETTINGS))
+        if self._digest:
+            self._run(_HOLD)
         self._inserted_count = self._run(_COUNT_DELIVERIES).scalar_one()
 
     def insert_deliveries(self) -> bool:
@@ -270,17 +341,16 @@ class Expansion:
         """
         if self._run(_HAS_LANGUAGE_CHOICES).scalar_one():  # there are none for the first batches of an issue
             self._inserted_count += self._run(_INSERT_DELIVERIES).rowcount
-        if self._digest:
-            return not self._run(_HAS_CANDIDATES_WITHOUT_DELIVERY).scalar_one()
-        candidate_count: int = self._run(_COUNT_CANDIDATES).scalar_one()
+        counting = _COUNT_DIGEST_CANDIDATES if self._digest else _COUNT_CANDIDATES
+        candidate_count: int = self._run(counting).scalar_one()
         return self._inserted_count >= candidate_count
 
-    def without_language_choice(self) -> list[list[str]]:
-        """Return the language preferences without a language choice for this issue.
+    def without_language_choice(self) -> list[LanguageRequest]:
+        """Return the language requests without a language choice for this issue.
 
         They are sorted, so that two workers that insert the same choices cannot deadlock.
         """
-        return sorted(list(languages) for languages in self._run(_WITHOUT_LANGUAGE_CHOICE).scalars())
+        return [LanguageRequest(list(row.languages), row.sources) for row in self._run(_WITHOUT_LANGUAGE_CHOICE)]
 
     def add_editions(self) -> None:
         self._run(_INSERT_EDITIONS)
@@ -291,8 +361,8 @@ class Expansion:
 
     def _run(self, query: str) -> CursorResult[Any]:
         undelivered = _WITHOUT_DELIVERY.format(issue=self._issue) if self._inserted_count else "true"
-        candidates = _CANDIDATES.format(undelivered=undelivered)
-        statement = query.format(issue=self._issue, candidates=candidates, undelivered=undelivered)
+        candidates = _CANDIDATES.format(undelivered=undelivered, **self._candidates)
+        statement = query.format(issue=self._issue, candidates=candidates)
         return self._session.connection().execute(text(statement), self._values)
 
 
@@ -310,25 +380,38 @@ def mark_ready(session: Session, issue: int, now: datetime) -> bool:
     return session.connection().execute(text(query), {"issue": issue, "now": now}).rowcount > 0
 
 
+_JOIN_POSSIBLE_SOURCES = f"""
+JOIN ({sources_by_subscriber(f"({AWAITING} OR {HELD})")}) w ON w.subscriber_id = s.subscriber_id
+"""
 _PREVIEW = f"""
 SELECT c.language, {EDITION_MASK} AS mask,
     {eligibility.skip_reason(now="now()", digest=":digest", with_edition=True)} AS skip_reason,
     count(*) AS subscribers
-FROM subscription s
+FROM subscription s {{possible_sources}}
 JOIN subscriber r ON r.id = s.subscriber_id
-JOIN language_choice c ON c.issue_id = :issue AND c.languages = r.languages
+JOIN language_choice c ON c.issue_id = :issue AND c.languages = r.languages AND c.sources = {{sources}}
 {SUPPRESSION_JOIN}
-WHERE s.newsletter_id = :newsletter AND {IS_CANDIDATE}
+WHERE s.newsletter_id = :newsletter
 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 """
 
 
 def preview(
-    session: Session, issue: int, newsletter: int, always_mask: int, *, digest: bool
+    session: Session, issue: int, newsletter: int, always_mask: int, digest_sources: Sequence[int] = ()
 ) -> list[tuple[str | None, int, SkipReason | None, int]]:
     """Return what the audience would get if frozen now, as (language, mask, skip reason, number of subscribers)."""
-    values = {"issue": issue, "newsletter": newsletter, "always": always_mask, "digest": digest}
-    rows = session.execute(text(_PREVIEW), values)
+    values = {
+        "issue": issue,
+        "newsletter": newsletter,
+        "always": always_mask,
+        "digest": bool(digest_sources),
+        "digest_sources": list(digest_sources),
+    }
+    query = _PREVIEW.format(
+        possible_sources=_JOIN_POSSIBLE_SOURCES if digest_sources else "",
+        sources="w.sources" if digest_sources else "0",
+    )
+    rows = session.execute(text(query), values)
     return [
         (
             row.language,

@@ -253,6 +253,16 @@ def cancelled_with_work(session: Session) -> list[int]:
     return list(session.scalars(text(query)))
 
 
+def bring_forward(session: Session, issue: int, subscriber: int, due_at: datetime) -> None:
+    """Have the batch of a delivery that is due earlier now enqueued in time."""
+    query = """
+        UPDATE batch SET due_at = :due_at, enqueued_at = NULL
+        WHERE issue_id = :issue AND :subscriber BETWEEN first_subscriber_id AND last_subscriber_id
+          AND state = 'ready' AND due_at > :due_at
+    """
+    session.execute(text(query), {"issue": issue, "subscriber": subscriber, "due_at": due_at})
+
+
 def issues_with_unfinished_batch(session: Session, newsletter: int, subscriber: int) -> list[int]:
     """Return the newsletter's issues with an unfinished batch that contains this subscriber."""
     query = """

@@ -91,12 +91,15 @@ class DeliveryDetail:
     resolution_source: ResolutionSource | None
     resolved_by: str | None
     resolution_note: str | None
+    digest: int | None
+    """Only if skipped as ``digest_only``: the digest that holds it, if there is one yet."""
 
 
 def detail(session: Session, issue: int, subscriber: int) -> DeliveryDetail | None:
     query = """
         SELECT d.state, d.skip_reason, d.edition_id, e.language, e.sections, e.fallback_count, d.attempts, d.last_reply,
-            d.due_at, d.finished_at, d.resends, d.resolution, d.resolution_source, d.resolved_by, d.resolution_note
+            d.due_at, d.finished_at, d.resends, d.resolution, d.resolution_source, d.resolved_by, d.resolution_note,
+            d.digest_id
         FROM delivery d LEFT JOIN edition e ON e.id = d.edition_id
         WHERE d.issue_id = :issue AND d.subscriber_id = :subscriber
     """

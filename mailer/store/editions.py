@@ -26,17 +26,19 @@ class StaleEdition:
     id: int
     language: str
     sections: int
+    sources: int
+    """Mask of the issues that it holds, in a digest; otherwise 0."""
 
 
 def claim_stale(session: Session, issue: int, limit: int) -> list[StaleEdition]:
     """Lock editions that are not rendered in the issue's current revision; return them."""
     query = """
-        SELECT e.id, e.language, e.sections FROM edition e JOIN issue i ON i.id = e.issue_id
+        SELECT e.id, e.language, e.sections, e.sources FROM edition e JOIN issue i ON i.id = e.issue_id
         WHERE e.issue_id = :issue AND e.revision <> i.revision
-        ORDER BY e.language, e.sections LIMIT :limit FOR UPDATE OF e SKIP LOCKED
+        ORDER BY e.sources, e.language, e.sections LIMIT :limit FOR UPDATE OF e SKIP LOCKED
     """
     rows = session.execute(text(query), {"issue": issue, "limit": limit})
-    return [StaleEdition(row.id, row.language, row.sections) for row in rows]
+    return [StaleEdition(*row) for row in rows]
 
 
 def count_stale(session: Session, issue: int) -> int:

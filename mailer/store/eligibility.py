@@ -12,14 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from mailer.domain.states import SkipReason
-
-
-class Eligibility(NamedTuple):
-    """Whether one subscriber would get an issue."""
-
-    is_candidate: bool
-    """Whether the subscription includes issues of this kind: monthly digests are for monthly subscribers only."""
-    skip_reason: SkipReason | None
+from mailer.domain.subscription_ref import UNDO_WINDOW
 
 
 class PossibleEdition(NamedTuple):
@@ -38,25 +31,32 @@ IS_SUPPRESSED = "x.address_hash IS NOT NULL"
 """Requires ``SUPPRESSION_JOIN``."""
 IS_SUPPRESSED_BY_LOOKUP = "EXISTS (SELECT FROM suppression x WHERE x.address_hash = r.address_hash)"
 """The same without a join, for statements whose rows must stay in the order in which they are read."""
-IS_CANDIDATE = "(s.frequency = 'monthly' OR NOT :digest)"
-"""Only monthly subscribers are candidates for a digest."""
 EDITION_MASK = "(s.sections | :always) & c.sections"
 """Mask of the sections in a subscriber's edition. ``:always``: mask of the sections that every subscriber gets."""
 
 
-def skip_reason(*, now: str, digest: str, suppressed: str = IS_SUPPRESSED, with_edition: bool = False) -> str:
+def skip_reason(
+    *, now: str, digest: str, later: str = "", suppressed: str = IS_SUPPRESSED, with_edition: bool = False
+) -> str:
     """Return an SQL expression for the reason why a candidate is skipped, NULL if they get the issue.
 
-    ``now`` and ``digest`` are SQL expressions for the time and for whether the issue is a digest. ``with_edition``
+    ``now``, ``digest`` and ``later`` are SQL expressions for the time, for whether the issue is a digest, and for
+    whether the delivery is due later than now: then only what cannot be undone by then is a reason. ``with_edition``
     also tests whether there is an edition for them; that is decided once, when the audience is expanded.
     """
     conditions = {
         SkipReason.unsubscribed: "s.state IS NULL OR s.state = 'unsubscribed'",
         SkipReason.unconfirmed: "s.state = 'pending'",
         SkipReason.suppressed: suppressed,
-        SkipReason.paused: f"s.paused_until > {now}",
+        # Monthly subscribers get the issue in a digest, which waits for the end of their pause.
+        SkipReason.paused: f"s.paused_until > {now} AND s.frequency <> 'monthly' AND NOT {digest}",
         SkipReason.digest_only: f"s.frequency = 'monthly' AND NOT {digest}",
     }
+    if later:
+        undone = f"s.changed_at < {now} - interval '{UNDO_WINDOW.total_seconds():.0f} seconds'"
+        conditions[SkipReason.unsubscribed] = f"s.state = 'unsubscribed' AND ({undone} OR NOT {later})"
+        for reason in (SkipReason.suppressed, SkipReason.paused, SkipReason.digest_only):
+            conditions[reason] = f"{conditions[reason]} AND NOT {later}"
     if with_edition:
         conditions |= {
             SkipReason.no_language: "c.language IS NULL",
@@ -67,7 +67,7 @@ def skip_reason(*, now: str, digest: str, suppressed: str = IS_SUPPRESSED, with_
 
 
 _OF_SUBSCRIBER = """
-SELECT {candidate} IS TRUE, {reason}
+SELECT {reason}
 FROM subscriber r
 LEFT JOIN subscription s ON s.newsletter_id = :newsletter AND s.subscriber_id = r.id
 {suppression}
@@ -84,15 +84,13 @@ def of_subscriber(
     *,
     digest: bool,
     edition: PossibleEdition | None = None,
-) -> Eligibility:
-    """Return whether one subscriber would get an issue now, or why not.
+) -> SkipReason | None:
+    """Return why one subscriber, a candidate of an issue, would not get it now, or None if they would.
 
     Pass ``edition`` only before they have a delivery; afterwards their edition no longer changes.
     """
     query = _OF_SUBSCRIBER.format(
-        reason=skip_reason(now=":now", digest=":digest", with_edition=edition is not None),
-        candidate=IS_CANDIDATE,
-        suppression=SUPPRESSION_JOIN,
+        reason=skip_reason(now=":now", digest=":digest", with_edition=edition is not None), suppression=SUPPRESSION_JOIN
     )
     values: dict[str, Any] = {
         "newsletter": newsletter,
@@ -103,5 +101,5 @@ def of_subscriber(
         "sections": edition.sections if edition else 0,
         "always": edition.always_mask if edition else 0,
     }
-    is_candidate, reason = session.execute(text(query), values).one()
-    return Eligibility(is_candidate, SkipReason(reason) if reason else None)
+    reason = session.execute(text(query), values).scalar_one()
+    return SkipReason(reason) if reason else None

@@ -7,11 +7,28 @@ from sqlalchemy.orm import Session
 
 from mailer.domain.composition import FrontMatter, IssueSource, SectionSource, StorySource, StoryText
 from mailer.domain.content import Dateline, DateRange, Theme
-from mailer.domain.editions import LanguageRules
+from mailer.domain.editions import DigestSource, LanguageRules
 from mailer.domain.ports import MailUrls
 from mailer.domain.states import TranslationStatus
-from mailer.models import Issue, StoryTranslation
+from mailer.models import Issue, Newsletter, StoryTranslation
 from mailer.store import issues, newsletters
+
+
+def load_language_rules(session: Session, issue: Issue, newsletter: Newsletter) -> LanguageRules:
+    """Return the language rules of an issue: the newsletter's, for the languages whose front matter is ready."""
+    fronts = issues.front_matter(session, issue.id)
+    ready = [tag for tag in newsletter.languages if tag in fronts and fronts[tag].status is TranslationStatus.ready]
+    return LanguageRules(ready, newsletter.fallbacks, newsletter.default_language, issue.missing_translations)
+
+
+def load_digest_sources(session: Session, digest: Issue, newsletter: Newsletter) -> list[DigestSource]:
+    """Return the issues that a digest holds, oldest first; none if the issue is no digest."""
+    sources = []
+    for id in digest.digest_source_ids:
+        rules = load_language_rules(session, issues.by_id(session, id), newsletter)
+        subjects = {tag: row.subject for tag, row in issues.front_matter(session, id).items() if tag in rules.languages}
+        sources.append(DigestSource(id, rules, subjects))
+    return sources
 
 
 def load_issue_source(session: Session, issue: Issue, urls: MailUrls) -> IssueSource:
@@ -23,7 +40,7 @@ def load_issue_source(session: Session, issue: Issue, urls: MailUrls) -> IssueSo
         for tag, row in issues.front_matter(session, issue.id).items()
         if row.status is TranslationStatus.ready
     }
-    languages = [tag for tag in newsletter.languages if tag in fronts]
+    digest_sources = {source.issue: source for source in load_digest_sources(session, issue, newsletter)}
     stories = issues.stories(session, issue.id)
     texts = issues.story_texts(session, issue.id)
     ids = {story.picture_id for story, _ in stories if story.picture_id}
@@ -52,9 +69,7 @@ def load_issue_source(session: Session, issue: Issue, urls: MailUrls) -> IssueSo
         website=newsletter.website,
         list_id=newsletter.list_id,
         theme=Theme(**newsletter.theme),
-        language_rules=LanguageRules(
-            languages, newsletter.fallbacks, newsletter.default_language, issue.missing_translations
-        ),
+        language_rules=load_language_rules(session, issue, newsletter),
         front_matter=fronts,
         sections=[
             SectionSource(section.bit, section.key, section.colour, section.titles, section.offered)
@@ -71,6 +86,7 @@ def load_issue_source(session: Session, issue: Issue, urls: MailUrls) -> IssueSo
                 },
                 pictures.get(story.picture_id or 0),
                 thumbnails.get(story.picture_id or 0, ""),
+                digest_sources.get(story.source_issue_id or 0),
             )
             for story, section in stories
         ],
@@ -78,6 +94,7 @@ def load_issue_source(session: Session, issue: Issue, urls: MailUrls) -> IssueSo
         header_image=pictures.get(issue.header_image_id or 0),
         public=newsletter.public,
         text_overrides=newsletter.text_overrides,
+        digest_sources=list(digest_sources.values()),
     )
 
 

@@ -5,15 +5,16 @@ from datetime import datetime
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import text
+from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
 
-from mailer.domain import time_zones
 from mailer.domain.states import DeliveryState
 from mailer.domain.suppressions import SuppressionReason
-from mailer.store import eligibility
+from mailer.store import batches, digests, eligibility, issues
+from mailer.store.audience import DueTimes
 from mailer.store.batches import BATCH_BOUNDARIES, Claim
 from mailer.store.database import execute_driver_sql
+from mailer.store.digests import AWAITING
 
 
 class DueDelivery(NamedTuple):
@@ -72,14 +73,17 @@ LEFT JOIN subscriber r ON r.id = d.subscriber_id
 LEFT JOIN subscription s ON s.newsletter_id = %(newsletter)s AND s.subscriber_id = d.subscriber_id
 {eligibility.SUPPRESSION_JOIN}
 """
+# A digest waits for the end of a pause, whereas any other issue is skipped.
+_WAITS_FOR_PAUSE = "%(digest)s AND s.paused_until > clock_timestamp()"
 _NO_LONGER_SENDABLE = f"""
 SELECT d.subscriber_id FROM unnest(%(subscribers)s::bigint[]) AS d (subscriber_id) {_SUBSCRIBER_JOINS}
-WHERE {_SKIP_REASON} IS NOT NULL
+WHERE {_SKIP_REASON} IS NOT NULL OR {_WAITS_FOR_PAUSE}
 """
 _RESERVE = """
 WITH due AS (
     SELECT d.subscriber_id, r.address, r.name, r.text_only, {reason} AS skip_reason
     FROM ({picked}) d {readers}
+    WHERE ({waits}) IS NOT TRUE
 )
 UPDATE delivery d
 SET state = (CASE WHEN due.skip_reason IS NULL THEN 'sending' ELSE 'skipped' END)::delivery_state,
@@ -90,40 +94,95 @@ WHERE d.issue_id = %(issue)s AND d.subscriber_id = due.subscriber_id AND d.state
 RETURNING d.subscriber_id, d.edition_id, d.attempts, d.policy_refusals,
     due.address, due.name, due.text_only, d.skip_reason
 """
-_RESERVE_ANY = _RESERVE.format(picked=_DUE, reason=_SKIP_REASON, readers=_SUBSCRIBER_JOINS)
-_RESERVE_WITHIN_QUOTAS = _RESERVE.format(picked=_DUE_WITHIN_QUOTAS, reason=_SKIP_REASON, readers=_SUBSCRIBER_JOINS)
+_RESERVE_ANY, _RESERVE_WITHIN_QUOTAS = (
+    _RESERVE.format(picked=picked, reason=_SKIP_REASON, readers=_SUBSCRIBER_JOINS, waits=_WAITS_FOR_PAUSE)
+    for picked in (_DUE, _DUE_WITHIN_QUOTAS)
+)
 
-_QUIET_HOURS = """
-SELECT clock_timestamp(), quiet_from, quiet_until FROM newsletter
-WHERE id = %(newsletter)s AND quiet_from IS NOT NULL
+# What the time of a delivery depends on besides the subscriber; nothing if it is the same for all.
+_HOURS = """
+SELECT clock_timestamp() AS now, i.newsletter_id, n.quiet_from, n.quiet_until, i.local_time, i.scheduled_at,
+    CASE WHEN i.digest_month IS NOT NULL THEN n.digest_time END AS digest_time
+FROM issue i JOIN newsletter n ON n.id = i.newsletter_id
+WHERE i.id = :issue AND (n.quiet_from IS NOT NULL OR i.local_time IS NOT NULL OR i.digest_month IS NOT NULL)
 """
 
-_FIRST_ATTEMPT_DUE = """
+_READERS = "(SELECT id, time_zone, CAST(NULL AS timestamptz) AS paused_until FROM subscriber)"
+_READERS_OF_DIGEST = """(
+    SELECT r.id, r.time_zone, s.paused_until
+    FROM subscriber r JOIN subscription s ON s.newsletter_id = :newsletter AND s.subscriber_id = r.id
+)"""
+
+# A first attempt, and a digest to somebody who has paused, waits for the subscriber's present time zone and pause.
+_WAITING = """
 r.id = d.subscriber_id AND r.id BETWEEN :after AND :last
 AND d.issue_id = :issue AND d.subscriber_id BETWEEN :after AND :last
-AND d.state = 'pending' AND d.attempts = 0 AND d.due_at <= :now
+AND d.state = 'pending' AND (d.attempts = 0 OR r.paused_until > :now) AND {chosen}
+"""
+_CLOCKS = f"SELECT DISTINCT r.time_zone, r.paused_until FROM delivery d, {{readers}} r WHERE {_WAITING}"
+_SET_DUE = f"""
+UPDATE delivery d SET due_at = hours.due_at
+FROM {{readers}} r, unnest(
+    CAST(:zones AS text[]), CAST(:pauses AS timestamptz[]), CAST(:due AS timestamptz[])
+) hours (time_zone, paused_until, due_at)
+WHERE hours.time_zone = r.time_zone AND hours.paused_until IS NOT DISTINCT FROM r.paused_until AND {_WAITING}
 """
 
-_ZONES_WITH_DUE = f"SELECT DISTINCT r.time_zone FROM delivery d, subscriber r WHERE {_FIRST_ATTEMPT_DUE}"
 
-_POSTPONE_TO_QUIET_END = f"""
-UPDATE delivery d SET due_at = quiet.due_at
-FROM subscriber r, unnest(CAST(:zones AS text[]), CAST(:zones_due_at AS timestamptz[])) quiet (time_zone, due_at)
-WHERE quiet.time_zone = r.time_zone AND {_FIRST_ATTEMPT_DUE}
-"""
+def _hours(session: Session, issue: int) -> Row[Any] | None:
+    return session.execute(text(_HOURS), {"issue": issue}).one_or_none()
 
 
-def _postpone_to_quiet_end(session: Session, values: dict[str, Any]) -> None:
-    """Postpone due first attempts to the end of the subscriber's quiet hours, if these have begun by now."""
-    for now, since, until in execute_driver_sql(session, _QUIET_HOURS, values):
-        due = {
-            name: time_zones.due_at(time_zones.time_zone(name), now, None, (since, until))
-            for name in session.scalars(text(_ZONES_WITH_DUE), values | {"now": now})
-        }
-        quiet = {name: at for name, at in due.items() if at > now}
-        if quiet:
-            zones = {"now": now, "zones": list(quiet), "zones_due_at": list(quiet.values())}
-            session.execute(text(_POSTPONE_TO_QUIET_END), values | zones)
+def _set_due(
+    session: Session, hours: Row[Any], times: DueTimes, issue: int, subscribers: tuple[int, int], *, due: bool
+) -> list[datetime]:
+    """Set when deliveries are due, in a range of subscribers; return the new times.
+
+    ``due``: only of those that are due and should not be yet; else of those that are not due yet.
+    """
+    digest = hours.digest_time is not None
+    chosen = "d.due_at <= :now" if due else "d.due_at > :now"
+    form = {"readers": _READERS_OF_DIGEST if digest else _READERS, "chosen": chosen}
+    values = {"issue": issue, "newsletter": hours.newsletter_id, "after": subscribers[0], "last": subscribers[1]}
+    values["now"] = times.now
+    rows = [
+        (zone, pause, times.at(zone, pause)) for zone, pause in session.execute(text(_CLOCKS.format(**form)), values)
+    ]
+    rows = [row for row in rows if not due or row[2] > times.now]
+    if rows:
+        zones, pauses, dues = map(list, zip(*rows, strict=True))
+        session.execute(text(_SET_DUE.format(**form)), values | {"zones": zones, "pauses": pauses, "due": dues})
+    return [row[2] for row in rows]
+
+
+def _due_times(hours: Row[Any], now: datetime, not_before: datetime) -> DueTimes:
+    quiet = None if hours.quiet_from is None else (hours.quiet_from, hours.quiet_until)
+    return DueTimes(now, hours.local_time, quiet, hours.digest_time, not_before)
+
+
+def _postpone(session: Session, claim: Claim, after: int) -> None:
+    """Postpone due deliveries whose time has not come by the subscriber's present time zone, pause and quiet hours."""
+    if hours := _hours(session, claim.issue):
+        times = _due_times(hours, hours.now, hours.scheduled_at)
+        _set_due(session, hours, times, claim.issue, (after, claim.last_subscriber_id), due=True)
+
+
+def reschedule(session: Session, subscriber: int, now: datetime) -> None:
+    """Set when what waits for an hour on this subscriber's clock, or for the end of their pause, is due.
+
+    Call this after their time zone or a pause has changed.
+    """
+    query = """
+        SELECT i.id FROM issue i JOIN delivery d ON d.issue_id = i.id
+        WHERE i.state IN ('sending', 'paused') AND d.subscriber_id = :subscriber AND d.state = 'pending'
+        ORDER BY i.id
+    """
+    for issue in session.scalars(text(query), {"subscriber": subscriber}).all():
+        if not (hours := _hours(session, issue)) or not batches.lock_for_subscriber(session, issue, subscriber):
+            continue
+        times = _due_times(hours, now, max(now, hours.scheduled_at))  # a digest still has its hour
+        for due_at in _set_due(session, hours, times, issue, (subscriber, subscriber), due=False):
+            batches.bring_forward(session, issue, subscriber, due_at)
 
 
 Quotas = tuple[list[str], list[str], list[int]]
@@ -135,8 +194,8 @@ def reserve(
 ) -> tuple[list[DueDelivery], int, int]:
     """Move up to ``limit`` due deliveries of a batch to ``sending``, checking the eligibility of each again.
 
-    First attempts are postponed to the end of their subscriber's quiet hours. ``after`` is the lowest subscriber id
-    to consider. Call ``batches.renew_lease`` first in the same transaction.
+    Those whose time has not come by their subscriber's present preferences are postponed. ``after`` is the lowest
+    subscriber id to consider. Call ``batches.renew_lease`` first in the same transaction.
     Returns the deliveries, how many were skipped instead, and the next ``after``.
     """
     values: dict[str, Any] = {
@@ -148,7 +207,7 @@ def reserve(
         "epoch": claim.epoch,
         "limit": limit,
     }
-    _postpone_to_quiet_end(session, values)
+    _postpone(session, claim, after)
     if quotas is not None:
         values |= zip(("domains", "destinations", "quotas"), quotas, strict=True)
     rows = sorted(
@@ -369,6 +428,8 @@ def cancel_unsent(session: Session, claim: Claim, now: datetime) -> None:
         "now": now,
     }
     session.execute(text(query), values)
+    if claim.digest:
+        digests.give_back(session, issues.by_id(session, claim.issue))
 
 
 def cancel_pending(session: Session, issue: int, now: datetime) -> int:
@@ -378,14 +439,19 @@ def cancel_pending(session: Session, issue: int, now: datetime) -> int:
     """
     # Expansion and sending lock a batch before its deliveries. Locking all batches first avoids deadlocks.
     session.execute(text("SELECT FROM batch WHERE issue_id = :issue ORDER BY id FOR UPDATE"), {"issue": issue})
-    query = """
+    row = issues.by_id(session, issue)
+    values = {"issue": issue, "now": now, "digest_sources": row.digest_source_ids}
+    held = f"""AND EXISTS (
+        SELECT FROM delivery w
+        WHERE w.issue_id = ANY(CAST(:digest_sources AS int[])) AND w.subscriber_id = s.subscriber_id AND {AWAITING}
+    )"""
+    query = f"""
         WITH planned AS (
             SELECT b.id, s.subscriber_id
             FROM batch b JOIN issue i ON i.id = b.issue_id
             JOIN subscription s ON s.newsletter_id = i.newsletter_id
                 AND s.subscriber_id BETWEEN b.first_subscriber_id AND b.last_subscriber_id
-            WHERE b.issue_id = :issue AND b.state = 'planned'
-              AND (s.frequency = 'monthly' OR i.digest_month IS NULL)
+            WHERE b.issue_id = :issue AND b.state = 'planned' {held if row.digest_source_ids else ""}
         ), rows AS (
             INSERT INTO delivery (issue_id, subscriber_id, due_at, finished_at, state, skip_reason)
             SELECT :issue, subscriber_id, :now, :now, 'skipped', 'cancelled' FROM planned
@@ -398,7 +464,7 @@ def cancel_pending(session: Session, issue: int, now: datetime) -> int:
         )
         SELECT count(*) FROM planned
     """
-    unexpanded = session.scalar(text(query), {"issue": issue, "now": now}) or 0
+    unexpanded = session.scalar(text(query), values) or 0
     query = f"""
         WITH edges AS ({BATCH_BOUNDARIES}), skipped AS (
             UPDATE delivery SET state = 'skipped', skip_reason = 'cancelled', finished_at = :now
@@ -413,4 +479,7 @@ def cancel_pending(session: Session, issue: int, now: datetime) -> int:
         )
         SELECT count(*) FROM skipped
     """
-    return unexpanded + (session.scalar(text(query), {"issue": issue, "now": now}) or 0)
+    pending = session.scalar(text(query), values) or 0
+    if row.digest_source_ids:
+        digests.give_back(session, row)
+    return unexpanded + pending

@@ -15,7 +15,7 @@ from mailer.adapters.embedded import Valkey
 from mailer.cli import commands
 from mailer.cli.queue_tables import render
 from mailer.domain.metrics import QUEUES, WorkerHeartbeat
-from mailer.domain.queue_status import ActiveIssue, EndpointStatus, QueueSnapshot, QueueStatus
+from mailer.domain.queue_status import ActiveIssue, EndpointStatus, LateDigest, QueueSnapshot, QueueStatus
 from mailer.domain.states import IssueState
 from mailer.domain.throttling import EndpointState
 from mailer.services.issues.report import DeliveryCounts
@@ -148,6 +148,10 @@ def test_small_screen_shows_the_most_important_rows_and_the_rest_as_a_count() ->
         ({"expired_leases": 1}, "1 batch has an expired lease; another worker will take over."),
         ({"unrecognized_mails": 1}, "1 mail to return paths not recognized: mailer deliveries unrecognized"),
         ({"repeatedly_refused": 2}, "2 addresses suppressed this week for repeated refusals."),
+        (
+            {"late_digests": [LateDigest(7, "lumen-basin", "2026-09", 4)]},
+            "The digest 7 (lumen-basin 2026-09) was made 4 days late.",
+        ),
         ({"uncertain": {3: 2}}, "2 deliveries of issue 3 uncertain: mailer deliveries list --issue 3"),
         (
             {"issues": [replace(ALL_IS_WELL.issues[0], stalled_since=AT - timedelta(minutes=5))]},

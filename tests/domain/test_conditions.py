@@ -10,7 +10,7 @@ import pytest
 
 from mailer.domain.conditions import Condition, ConditionName, Severity, list_conditions
 from mailer.domain.metrics import QUEUES, WorkerHeartbeat
-from mailer.domain.queue_status import ActiveIssue, DeliveryCounts, EndpointStatus, QueueSnapshot
+from mailer.domain.queue_status import ActiveIssue, DeliveryCounts, EndpointStatus, LateDigest, QueueSnapshot
 from mailer.domain.states import IssueState, PauseReason
 from mailer.domain.throttling import FOREVER, EndpointState
 
@@ -93,6 +93,7 @@ def stopped_by_hand(endpoint: EndpointStatus) -> EndpointStatus:
         ({"expired_leases": 1}, "leases-expired", "watch", None),
         ({"unrecognized_mails": 1}, "unrecognized-mails", "watch", None),
         ({"repeatedly_refused": 1}, "repeatedly-refused", "watch", None),
+        ({"late_digests": [LateDigest(7, "news", "2026-09", 4)]}, "digest-late", "watch", None),
     ],
 )
 def test_a_condition_has_a_name_and_a_severity(

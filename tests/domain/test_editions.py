@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from mailer.domain.editions import (
     ALL_SECTIONS,
+    DigestSource,
     LanguageRules,
     StoryLanguages,
     language_shown,
@@ -52,6 +53,15 @@ def test_untranslated_story_is_omitted_by_policy() -> None:
     for policy in (MissingTranslationPolicy.omit, MissingTranslationPolicy.block):
         assert language_shown(story("en", "hr"), "bs", rules(policy)) is None
         assert language_shown(story("en", "bs"), "bs", rules(policy)) == "bs"
+
+
+def test_a_story_in_a_digest_has_the_policy_of_its_own_issue() -> None:
+    digest = LanguageRules(["en", "bs", "fr"], CHAINS, "en", MissingTranslationPolicy.fallback)
+    for policy, shown in ((MissingTranslationPolicy.omit, None), (MissingTranslationPolicy.fallback, "en")):
+        source = DigestSource(7, LanguageRules(["en", "bs"], CHAINS, "en", policy), {})
+        copied = StoryLanguages(1, 0, frozenset({"en"}), source)
+        assert language_shown(copied, "bs", digest) == shown
+        assert language_shown(copied, "fr", digest) == "en", "French readers would have got that issue in English"
 
 
 def test_section_is_shown_if_any_story_is() -> None:

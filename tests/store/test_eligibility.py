@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from sqlalchemy import insert, text
 
 from mailer.bootstrap import Container
-from mailer.domain.states import Frequency, SkipReason, SubscriptionState
+from mailer.domain.states import DeliveryState, Frequency, SkipReason, SubscriptionState
 from mailer.domain.suppressions import SuppressionReason, SuppressionSource
-from mailer.models import Subscriber, Subscription, Suppression
+from mailer.models import Delivery, Subscriber, Subscription, Suppression
 from mailer.services.delivery import dispatch, expand
 from mailer.store import ledger, resolution
 from mailer.store.batches import Claim
@@ -35,14 +35,17 @@ class Candidate:
     frequency: Frequency
     language: str
     sections: int
+    awaiting: bool = True
+    """Whether they have yet to get an issue in a digest."""
 
     def skip_reason(self, digest: bool) -> SkipReason | None:
+        monthly = self.frequency is Frequency.monthly
         holds = {
             SkipReason.unsubscribed: self.state is SubscriptionState.unsubscribed,
             SkipReason.unconfirmed: self.state is SubscriptionState.pending,
             SkipReason.suppressed: self.suppressed,
-            SkipReason.paused: (self.pause_days or 0) > 0,
-            SkipReason.digest_only: self.frequency is Frequency.monthly and not digest,
+            SkipReason.paused: (self.pause_days or 0) > 0 and not monthly and not digest,
+            SkipReason.digest_only: monthly and not digest,
             SkipReason.no_language: not LANGUAGES[self.language],
             SkipReason.nothing_in_sections: not self.sections >> STORY_BIT & 1,
         }
@@ -57,6 +60,7 @@ CANDIDATES = st.builds(
     st.sampled_from(Frequency),
     st.sampled_from(list(LANGUAGES)),
     st.sampled_from([0, 1 << STORY_BIT, 1 << EMPTY_BIT, 1 << STORY_BIT | 1 << EMPTY_BIT]),
+    st.booleans(),
 )
 
 
@@ -70,16 +74,28 @@ def run(app: Container, *statements: str) -> None:
             session.execute(text(statement))
 
 
+SOURCE = 99
+"""An issue that the digest holds."""
+
+
 def set_up(app: Container, issue: int, candidates: list[Candidate], digest: bool) -> None:
     month = "DATE '2026-09-01'" if digest else "NULL"
+    sources = f"ARRAY[{SOURCE}]" if digest else "ARRAY[]::int[]"
     run(
         app,
         *(f"DELETE FROM {table}" for table in ("delivery", "batch", "edition", "language_choice")),
         *(f"DELETE FROM {table}" for table in ("suppression", "subscriber")),
         "UPDATE section SET always_included = false",
-        "UPDATE newsletter SET quiet_from = NULL, quiet_until = NULL",
+        "UPDATE newsletter SET quiet_from = NULL, quiet_until = NULL,"
+        " digest_time = (now() - interval '1 minute')::time",
         "UPDATE issue SET state = 'scheduled', frozen_at = NULL, scheduled_at = now() - interval '1 minute',"
-        f" digest_month = {month}",
+        f" digest_month = {month}, digest_source_ids = {sources} WHERE id <> {SOURCE}",
+        f"INSERT INTO issue (id, newsletter_id, number, issue_date, state, missing_translations, revision)"
+        f" VALUES ({SOURCE}, 1, 'source', '2026-09-01', 'sent', 'fallback', 1) ON CONFLICT DO NOTHING",
+        "INSERT INTO issue_translation (issue_id, language, status, subject, preheader, intro)"
+        f" VALUES ({SOURCE}, 'fr', 'ready', 'Source', '', '') ON CONFLICT DO NOTHING",
+        f"CREATE TABLE IF NOT EXISTS delivery_{SOURCE} PARTITION OF delivery FOR VALUES IN ({SOURCE})",
+        f"UPDATE story SET source_issue_id = {SOURCE if digest else 'NULL'}",
     )
     now = datetime.now(UTC)
     with app.database.transaction() as session:
@@ -103,6 +119,16 @@ def set_up(app: Container, issue: int, candidates: list[Candidate], digest: bool
                     paused_until=None if one.pause_days is None else now + timedelta(days=one.pause_days),
                 )
             )
+            if one.awaiting:
+                session.add(
+                    Delivery(
+                        issue_id=SOURCE,
+                        subscriber_id=subscriber,
+                        due_at=now,
+                        state=DeliveryState.skipped,
+                        skip_reason=SkipReason.digest_only,
+                    )
+                )
             if one.suppressed:
                 session.add(
                     Suppression(
@@ -126,17 +152,17 @@ def expanded(app: Container, issue: int) -> Reasons:
     while expand.expand_next(app.database, issue, now):
         pass
     with app.database.transaction() as session:
-        rows = session.execute(text("SELECT subscriber_id, skip_reason FROM delivery"))
+        rows = session.execute(text(f"SELECT subscriber_id, skip_reason FROM delivery WHERE issue_id = {issue}"))
         return {row.subscriber_id: SkipReason(row.skip_reason) if row.skip_reason else None for row in rows}
 
 
 def checked_last(app: Container, issue: int, subscribers: Reasons, digest: bool) -> Reasons:
-    run(app, "UPDATE delivery SET state = 'pending', skip_reason = NULL, edition_id = 1")
+    run(app, f"UPDATE delivery SET state = 'pending', skip_reason = NULL, edition_id = 1 WHERE issue_id = {issue}")
     claim = Claim(1, issue, 1, 1, 100, 1, False, digest, "")
     with app.database.transaction() as session:
         gone = ledger.no_longer_sendable(session, claim, list(subscribers))
         taken, _, _ = ledger.reserve(session, claim, 1, 1000)
-        rows = session.execute(text("SELECT subscriber_id, skip_reason FROM delivery"))
+        rows = session.execute(text(f"SELECT subscriber_id, skip_reason FROM delivery WHERE issue_id = {issue}"))
         found: Reasons = {row.subscriber_id: row.skip_reason for row in rows}
     assert gone == set(subscribers) - {delivery.subscriber for delivery in taken}
     assert gone == {subscriber for subscriber, reason in found.items() if reason}
@@ -144,7 +170,7 @@ def checked_last(app: Container, issue: int, subscribers: Reasons, digest: bool)
 
 
 def retried(app: Container, issue: int) -> Reasons:
-    run(app, "UPDATE delivery SET state = 'failed', skip_reason = NULL")
+    run(app, f"UPDATE delivery SET state = 'failed', skip_reason = NULL WHERE issue_id = {issue}")
     with app.database.transaction() as session:
         failed = resolution.failed(session, issue, None, datetime.now(UTC))
     assert failed.other_code == []
@@ -184,19 +210,21 @@ def test_every_use_of_eligibility_agrees(
     right: Reasons = {
         subscriber: one.skip_reason(digest)
         for subscriber, one in enumerate(candidates, 1)
-        if one.frequency is Frequency.monthly or not digest
+        if one.awaiting or not digest
     }
     previewed: Counter[SkipReason | None] = Counter()
     for _, _, reason, subscribers in expand.count_audience(app.database, issue):
         previewed[reason] += subscribers
     assert previewed == Counter(right.values())
     assert explained(app, issue, right) == right
+    if digest:  # it waits for the end of a pause, and so does the decision
+        run(app, "UPDATE subscription SET paused_until = NULL")
     assert expanded(app, issue) == right
     assert explained(app, issue, right) == right
 
     # From here on they have a delivery, and with it an edition.
     right = {one: None if reason in EDITION_REASONS else reason for one, reason in right.items()}
-    run(app, "UPDATE delivery SET state = 'pending', skip_reason = NULL")
+    run(app, f"UPDATE delivery SET state = 'pending', skip_reason = NULL, due_at = now() WHERE issue_id = {issue}")
     assert explained(app, issue, right) == right
     assert checked_last(app, issue, right, digest) == right
     assert retried(app, issue) == right

@@ -24,7 +24,7 @@ def start_due(database: Database, now: datetime, batch_size: int) -> list[int]:
             if row.state is not IssueState.scheduled or (row.scheduled_at or now) > now:
                 continue
             audience.delete_language_choices(session, issue)
-            count = audience.freeze(session, issue, row.newsletter_id, batch_size, digest=row.digest_month is not None)
+            count = audience.freeze(session, issue, row.newsletter_id, batch_size, row.digest_source_ids)
             row.state, row.frozen_at = IssueState.sending, now
             issues.log(session, issue, "mailer", IssueEventKind.sending, f"{count} batches")
             started.append(issue)

@@ -1,50 +1,63 @@
 """Expansion of the frozen audience into delivery rows, each with an edition or a skip reason."""
 
+from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
 
-from mailer.domain.editions import LanguageRules, StoryLanguages, sections_shown
+from mailer.domain.editions import StoryLanguages, digest_languages, in_sources, sections_shown
 from mailer.domain.languages import choose_language
-from mailer.domain.states import IssueState, SkipReason, TranslationStatus
+from mailer.domain.states import IssueState, SkipReason
 from mailer.models import Issue
 from mailer.store import audience, issues, newsletters
+from mailer.store.audience import LanguageRequest
 from mailer.store.database import Database, Session
+from mailer.store.issue_source import load_digest_sources, load_language_rules
 
 _BATCHES_PER_TRANSACTION = 50
 
 
-def load_language_rules(session: Session, issue: Issue) -> tuple[LanguageRules, list[StoryLanguages]]:
-    """Return the language rules of an issue, and the languages of its stories."""
+def choose_languages(session: Session, issue: Issue, requests: Sequence[LanguageRequest]) -> None:
+    """Store the language for each request, with the sections that have stories in it."""
+    for request, (language, sections) in zip(requests, language_choices(session, issue, requests), strict=True):
+        audience.add_language_choice(session, issue.id, request, language, sections)
+
+
+def language_choices(
+    session: Session, issue: Issue, requests: Sequence[LanguageRequest]
+) -> list[tuple[str | None, int]]:
+    """Return the language for each request, with the mask of sections that have stories in it."""
+    if not requests:
+        return []
     newsletter = newsletters.by_id(session, issue.newsletter_id)
-    fronts = issues.front_matter(session, issue.id)
-    ready = {tag for tag, row in fronts.items() if row.status is TranslationStatus.ready}
-    languages = [tag for tag in newsletter.languages if tag in ready]
+    rules = load_language_rules(session, issue, newsletter)
+    sources = load_digest_sources(session, issue, newsletter)
+    by_id = {source.issue: source for source in sources}
     texts = issues.story_texts(session, issue.id)
     stories = [
-        StoryLanguages(story.id, section.bit, issues.ready_languages(texts.get(story.id, {})))
+        StoryLanguages(
+            story.id,
+            section.bit,
+            issues.ready_languages(texts.get(story.id, {})),
+            by_id.get(story.source_issue_id or 0),
+        )
         for story, section in issues.stories(session, issue.id)
     ]
-    return LanguageRules(
-        languages, newsletter.fallbacks, newsletter.default_language, issue.missing_translations
-    ), stories
 
+    @cache
+    def possible(mask: int) -> dict[str, int]:
+        """Return the languages of an issue, or of these issues of a digest, with their masks of sections."""
+        if not mask:
+            return {language: sections_shown(stories, language, rules) for language in rules.languages}
+        held = in_sources(sources, mask)
+        shown = [story for story in stories if story.source is None or story.source in held]
+        return {
+            language: sections_shown(shown, language, rules) for language in digest_languages(rules.languages, held)
+        }
 
-def choose_languages(session: Session, issue: Issue, preference_lists: list[list[str]]) -> None:
-    """Store the language for each list of preferred languages, with the sections that have stories in it."""
-    for preferences, (language, sections) in zip(
-        preference_lists, language_choices(session, issue, preference_lists), strict=True
-    ):
-        audience.add_language_choice(session, issue.id, preferences, language, sections)
-
-
-def language_choices(session: Session, issue: Issue, preference_lists: list[list[str]]) -> list[tuple[str | None, int]]:
-    """Return the language for each list of preferred languages, with the mask of sections that have stories in it."""
-    if not preference_lists:
-        return []
-    rules, stories = load_language_rules(session, issue)
-    masks = {language: sections_shown(stories, language, rules) for language in rules.languages}
     choices = []
-    for preferences in preference_lists:
-        choice = choose_language(preferences, rules.languages, rules.fallback_chains, rules.default_language)
+    for request in requests:
+        masks = possible(request.sources)
+        choice = choose_language(request.languages, list(masks), rules.fallback_chains, rules.default_language)
         language = choice.language if choice else None
         choices.append((language, masks.get(language or "", 0)))
     return choices
@@ -69,8 +82,14 @@ def expand_next(database: Database, issue: int, now: datetime) -> int:
             newsletter.id,
             newsletters.always_mask(session, newsletter.id),
             planned,
-            audience.DueTimes(now, row.local_time, quiet),
-            digest=row.digest_month is not None,
+            audience.DueTimes(
+                now,
+                row.local_time,
+                quiet,
+                newsletter.digest_time if row.digest_month else None,
+                row.scheduled_at,
+            ),
+            row.digest_source_ids,
         )
         while not expansion.insert_deliveries():
             choose_languages(session, row, expansion.without_language_choice())
@@ -88,8 +107,10 @@ def count_audience(database: Database, issue: int) -> list[AudienceCount]:
     with database.transaction() as session:
         row = issues.by_id(session, issue)
         audience.delete_language_choices(session, issue)
-        choose_languages(session, row, audience.list_language_preferences(session, row.newsletter_id))
+        sources = row.digest_source_ids
+        requests = audience.list_language_requests(session, issue, row.newsletter_id, sources)
+        choose_languages(session, row, requests)
         always = newsletters.always_mask(session, row.newsletter_id)
-        counts = audience.preview(session, issue, row.newsletter_id, always, digest=row.digest_month is not None)
+        counts = audience.preview(session, issue, row.newsletter_id, always, sources)
         audience.delete_language_choices(session, issue)
         return counts

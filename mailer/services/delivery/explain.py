@@ -19,7 +19,18 @@ from mailer.domain.states import DeliveryState, IssueState, SkipReason, Subscrip
 from mailer.domain.throttling import FOREVER, ThrottleScope, ThrottleState
 from mailer.models import Delivery, Issue, Subscriber, Subscription
 from mailer.services.delivery.expand import language_choices
-from mailer.store import deliveries, eligibility, feedback, issues, mail_domains, newsletters, subscribers, throttles
+from mailer.store import (
+    deliveries,
+    digests,
+    eligibility,
+    feedback,
+    issues,
+    mail_domains,
+    newsletters,
+    subscribers,
+    throttles,
+)
+from mailer.store.audience import LanguageRequest
 from mailer.store.database import Database, Session
 
 
@@ -105,14 +116,17 @@ def explain(database: Database, issue: int, address: str, address_hash: bytes, c
                 verb = "given" if consent.given else "withdrawn"
                 sentences.append(f"Consent {verb} on {consent.at:%-d %B %Y} by way of {where}.")
         delivery = deliveries.detail(session, issue, subscriber.id)
+        sources = digests.sources_for(session, row, subscriber.id)
+        if row.digest_month:
+            sentences.append(_digest_sentence(session, row, sources))
         if delivery is None:
             reason = None
-            if row.frozen_at is None:
-                is_candidate, reason = _eligibility_before_expansion(session, row, subscriber, always, now)
+            if row.digest_month and not sources:
+                pass
+            elif row.frozen_at is None:
+                reason = _reason_before_expansion(session, row, subscriber, sources, always, now)
                 sentences.append(f"Issue {issue} is {row.state.value}: its audience is not frozen yet.")
-                if not is_candidate:
-                    sentences.append("It is a digest, and they receive each issue instead.")
-                elif reason:
+                if reason:
                     sentences.append(f"If it were sent now, they would receive nothing: {SKIP_REASON_CAUSES[reason]}.")
                 else:
                     sentences.append("If it were sent now, they would receive it.")
@@ -148,10 +162,12 @@ def explain(database: Database, issue: int, address: str, address_hash: bytes, c
         if delivery.state == DeliveryState.sent and (found := feedback.bounce(session, issue, subscriber.id)):
             bounced_at, bounce = found
             sentences.append(f"It came back on {bounced_at:%-d %B %Y at %H:%M:%S} UTC: {bounce or 'no reason given'}.")
+        if delivery.skip_reason is SkipReason.digest_only:
+            sentences.append(_held_sentence(session, delivery.digest, subscriber.id))
         reason = delivery.skip_reason
         if delivery.state in (DeliveryState.pending, DeliveryState.failed):
-            digest = row.digest_month is not None
-            _, reason = eligibility.of_subscriber(session, newsletter.id, subscriber.id, now, digest=digest)
+            digest, at = row.digest_month is not None, max(now, delivery.due_at)
+            reason = eligibility.of_subscriber(session, newsletter.id, subscriber.id, at, digest=digest)
             if reason:
                 what = "It will be skipped" if delivery.state == DeliveryState.pending else "It would not be retried"
                 sentences.append(f"{what}: {SKIP_REASON_CAUSES[reason]}.")
@@ -195,10 +211,35 @@ def _standing_sentences(address: str, subscription: Subscription, now: datetime)
     return []
 
 
-def _eligibility_before_expansion(
-    session: Session, issue: Issue, subscriber: Subscriber, always_mask: int, now: datetime
-) -> eligibility.Eligibility:
-    ((language, sections),) = language_choices(session, issue, [subscriber.languages])
+def _digest_sentence(session: Session, digest: Issue, sources: int) -> str:
+    """Return which issues a digest holds for a subscriber; ``sources`` is their mask."""
+    held = [id for position, id in enumerate(digest.digest_source_ids) if sources >> position & 1]
+    if not held:
+        return "It is a digest, and they had received each of its issues, or could not receive them."
+    numbers = [issues.by_id(session, id).number for id in held]
+    return f"It is a digest. For them it holds {', '.join(numbers)}."
+
+
+def _held_sentence(session: Session, digest: int | None, subscriber: int) -> str:
+    """Return what became of an issue that a subscriber gets in a digest."""
+    if digest is None:
+        return "It waits for their next digest."
+    number = issues.by_id(session, digest).number
+    if not (delivery := deliveries.detail(session, digest, subscriber)):
+        return f"It is in digest {digest} ({number})."
+    what = (
+        delivery.state if delivery.state != DeliveryState.pending else f"due {delivery.due_at:%-d %B %Y at %H:%M} UTC"
+    )
+    when = f" on {delivery.finished_at:%-d %B %Y at %H:%M} UTC" if delivery.finished_at else ""
+    why = f": {SKIP_REASON_CAUSES[delivery.skip_reason]}" if delivery.skip_reason else ""
+    return f"It is in digest {digest} ({number}), which is {what}{when}{why}."
+
+
+def _reason_before_expansion(
+    session: Session, issue: Issue, subscriber: Subscriber, sources: int, always_mask: int, now: datetime
+) -> SkipReason | None:
+    request = LanguageRequest(subscriber.languages, sources)
+    ((language, sections),) = language_choices(session, issue, [request])
     return eligibility.of_subscriber(
         session,
         issue.newsletter_id,

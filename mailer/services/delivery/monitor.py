@@ -15,6 +15,7 @@ from mailer.domain.queue_status import (
     ActiveIssue,
     DeliveryCounts,
     EndpointStatus,
+    LateDigest,
     QueueDepth,
     QueueSnapshot,
     QueueStatus,
@@ -23,7 +24,7 @@ from mailer.domain.relay_routes import RelayRoute
 from mailer.domain.states import IssueState
 from mailer.domain.throttling import FOREVER, EndpointState, ThrottleScope, ThrottleState, effective_rate
 from mailer.models import Issue
-from mailer.store import batches, deliveries, feedback, issues, mail_domains, newsletters, queues, throttles
+from mailer.store import batches, deliveries, digests, feedback, issues, mail_domains, newsletters, queues, throttles
 from mailer.store.database import Database, Session
 
 _DEFERRED_BY_RELAY = (Outcome.RELAY_BUSY, Outcome.RELAY_REFUSED)
@@ -66,6 +67,10 @@ def snapshot(
         uncertain = queues.count_uncertain(session)
         expired_leases = queues.count_expired_leases(session, now)
         repeatedly_refused = feedback.count_repeatedly_refused(session, now - _FEEDBACK_PERIOD)
+        late_digests = [
+            LateDigest(row.id, newsletters.by_id(session, row.newsletter_id).slug, row.number, digests.days_late(row))
+            for row in digests.made_late(session, now - _FEEDBACK_PERIOD)
+        ]
         unrecognized_mails = feedback.count_unrecognized(session, now - _FEEDBACK_PERIOD)
     recent_rates = metrics.recent_rates()
     queue_lengths = metrics.queue_lengths(list(QUEUES))
@@ -142,6 +147,7 @@ def snapshot(
         uncertain=uncertain,
         expired_leases=expired_leases,
         repeatedly_refused=repeatedly_refused,
+        late_digests=late_digests,
         unrecognized_mails=unrecognized_mails,
         depths=depths,
     )

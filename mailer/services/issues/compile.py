@@ -43,7 +43,8 @@ def render_stale(
     rendered, the issue is paused with the reason in its log, and not tried again until it is resumed.
     """
     rendered_count = 0
-    compiler: EditionCompiler | None = None
+    source: IssueSource | None = None
+    compilers: dict[int, EditionCompiler] = {}
     while True:
         with database.transaction() as session:
             row = issues.find(session, issue)
@@ -52,9 +53,13 @@ def render_stale(
             stale = editions.claim_stale(session, issue, limit)
             if not stale:
                 return rendered_count
-            if compiler is None or compiler.revision != row.revision:
-                compiler = EditionCompiler(load_issue_source(session, row, urls), renderer, urls, bounce_domain)
+            if source is None or source.revision != row.revision:
+                source, compilers = load_issue_source(session, row, urls), {}
             for edition in stale:
+                compiler = compilers.get(edition.sources)
+                if compiler is None:
+                    compiler = EditionCompiler(source.holding(edition.sources), renderer, urls, bounce_domain)
+                    compilers = {edition.sources: compiler}  # they come in this order
                 try:
                     compiled = compiler.compile_edition(edition.id, edition.language, edition.sections)
                 except ValueError as error:
@@ -64,7 +69,7 @@ def render_stale(
                 editions.save(
                     session,
                     edition.id,
-                    revision=compiler.revision,
+                    revision=source.revision,
                     subject=compiled.subject,
                     story_count=compiled.story_count,
                     fallback_count=compiled.fallback_count,
@@ -110,7 +115,6 @@ class EditionCompiler:
     """
 
     def __init__(self, source: IssueSource, renderer: Renderer, urls: MailUrls, bounce_domain: str) -> None:
-        self.revision = source.revision
         self._source = source
         self._renderer = renderer
         self._urls = urls

@@ -1,64 +1,51 @@
-"""Monthly digests: the issues of a month as one issue, for readers of the digest."""
+"""Monthly digests: what readers who want one email a month have yet to get, as one issue."""
 
+import logging
 from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 from mailer.domain.localized import localize
 from mailer.domain.states import IssueEventKind, IssueState, MissingTranslationPolicy, TranslationStatus
 from mailer.domain.text_overrides import OverrideText, overrides_for
 from mailer.models import Issue, IssueTranslation, Newsletter
-from mailer.store import deliveries, digests, issues, newsletters
+from mailer.store import digests, issues, newsletters
 from mailer.store.database import Database, Session
 
 MonthTexts = Callable[[str, date, Mapping[str, OverrideText]], tuple[str, str]]
 """(language, month, text overrides) → (name of the month, introduction)."""
-_CUTOFF_DAY = 2
-"""The last day of a month on which the digest of the previous month is created.
-
-Readers who switch to the digest later have received the issues of that month already.
-"""
+_MAX_WAIT = timedelta(days=1)
+"""For how long a digest waits for an issue that began in its month and has not been sent completely."""
+_log = logging.getLogger("mailer")
 
 
 def create_due_digests(database: Database, now: datetime, month_texts: MonthTexts) -> list[int]:
     """Create and schedule the digests of last month that do not exist yet. Return the issue ids.
 
-    They need no approval, because all their stories have been approved. Calling it again is safe.
+    A digest is due when its month ends (in UTC); one that was missed is made up whenever this runs again. It holds each
+    issue that some reader has yet to get, and for each reader what they have yet to get. It needs no approval, because
+    all its stories have been approved. Calling this again is safe.
     """
-    if now.astimezone(UTC).day > _CUTOFF_DAY:
-        return []
-    month_end = now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    month_index = month_end.month - 2
-    month_start = month_end.replace(year=month_end.year + month_index // 12, month=month_index % 12 + 1)
+    due = now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     with database.transaction() as session:
         ids = [row.id for row in newsletters.list_all(session)]
     created = []
     for newsletter in ids:
         with database.transaction() as session:
-            issue = _create_digest(
-                session, newsletters.lock(session, newsletter), month_start, month_end, now, month_texts
-            )
+            issue = _create_digest(session, newsletters.lock(session, newsletter), due, now, month_texts)
             if issue:
                 created.append(issue)
     return created
 
 
 def _create_digest(
-    session: Session,
-    newsletter: Newsletter,
-    month_start: datetime,
-    month_end: datetime,
-    now: datetime,
-    month_texts: MonthTexts,
+    session: Session, newsletter: Newsletter, due: datetime, now: datetime, month_texts: MonthTexts
 ) -> int | None:
-    month = month_start.date()
-    if digests.exists(session, newsletter.id, month) or not digests.has_monthly_subscribers(session, newsletter.id):
+    month = (due - timedelta(days=1)).date().replace(day=1)
+    if digests.exists(session, newsletter.id, month):
         return None
-    sources = digests.source_issues(session, newsletter.id, month_start, month_end)
-    paused = [issue for issue in sources if issue.state is IssueState.paused and issue.finished_at is None]
-    # Wait a day, since a paused issue may yet be cancelled. Then include it if any reader received it.
-    if paused and now.astimezone(UTC).day < _CUTOFF_DAY:
+    if now - due < _MAX_WAIT and digests.has_unfinished_issue(session, newsletter.id, due):
         return None
-    sources = [issue for issue in sources if issue not in paused or deliveries.counts(session, issue.id).sent]
+    sources = digests.awaiting_issues(session, newsletter.id, due)
     if not sources:
         return None
     number = f"{month:%Y-%m}"
@@ -69,10 +56,13 @@ def _create_digest(
         number=number,
         issue_date=sources[-1].issue_date,
         state=IssueState.scheduled,
-        missing_translations=MissingTranslationPolicy.fallback,
+        missing_translations=MissingTranslationPolicy.fallback,  # each story has the policy of its own issue
         header_image_id=sources[-1].header_image_id,
-        scheduled_at=now,
+        created_at=now,
+        # Its hour is the next one after this. The full hour, so that a digest due at its beginning does not wait a day.
+        scheduled_at=now.replace(minute=0, second=0, microsecond=0),
         digest_month=month,
+        digest_source_ids=[source.id for source in sources],
     )
     session.add(digest)
     session.flush()
@@ -90,7 +80,16 @@ def _create_digest(
                 intro=intro,
             )
         )
-    count = digests.copy_stories(session, [source.id for source in sources], digest.id)
+    count = digests.copy_stories(session, digest.digest_source_ids, digest.id)
     numbers = ", ".join(source.number for source in sources)
-    issues.log(session, digest.id, "mailer", IssueEventKind.digest, f"{count} stories of {numbers}")
+    late = digests.days_late(digest)
+    issues.log(
+        session,
+        digest.id,
+        "mailer",
+        IssueEventKind.digest,
+        f"{count} stories of {numbers}" + (f", {late} days late" if late else ""),
+    )
+    if late:
+        _log.warning("The digest %s of %s was made %s days late.", number, newsletter.slug, late)
     return digest.id

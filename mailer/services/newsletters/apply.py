@@ -23,6 +23,7 @@ _NOT_RENDERED = {
     "tracking",
     "quiet_from",
     "quiet_until",
+    "digest_time",
     "public",
     "uncertain_policy",
     "suppress_after_refused_issues",

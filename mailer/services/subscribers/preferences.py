@@ -32,7 +32,7 @@ from mailer.domain.time_zones import known_time_zones
 from mailer.domain.transactional import TransactionalEmailKind
 from mailer.models import Consent, Newsletter, Subscriber
 from mailer.services.subscribers.request_limits import MAX_MAILS_PER_DAY, Requester, check_network, may_mail
-from mailer.store import newsletters, rate_limits, resolution, subscribers, transactional
+from mailer.store import ledger, newsletters, rate_limits, resolution, subscribers, transactional
 from mailer.store.database import Database, Session
 from mailer.store.subscribers import SubscriptionContext, can_undo
 
@@ -248,7 +248,7 @@ def undo(
         if done:
             previous = context.subscription.previous_preferences or {}
             wanted = restored(current, previous)
-            subscribers.set_preferences(context, wanted)
+            _set_preferences(session, context, current, wanted, now)
             _record_tracking_consent(session, context, current, wanted, now)
             subscribers.save_previous(context.subscription, None, now)
             withdrawn = previous["link_kind"] == LinkKind.mail and _withdraw_notice(session, context)
@@ -274,7 +274,7 @@ def _change(
     if wanted == current:
         return
     subscription, previous = context.subscription, context.subscription.previous_preferences
-    subscribers.set_preferences(context, wanted)
+    _set_preferences(session, context, current, wanted, now)
     _record_tracking_consent(session, context, current, wanted, now, tracking_wording, language)
     by_mail_link = link_kind is LinkKind.mail
     pending = by_mail_link and transactional.lock_pending(
@@ -285,6 +285,15 @@ def _change(
     subscribers.save_previous(subscription, previous, now)
     if by_mail_link and not pending:
         _notify(session, context, current.languages, now)
+
+
+def _set_preferences(
+    session: Session, context: SubscriptionContext, current: Preferences, wanted: Preferences, now: datetime
+) -> None:
+    subscribers.set_preferences(context, wanted)
+    if (wanted.time_zone, wanted.paused_until) != (current.time_zone, current.paused_until):
+        session.flush()
+        ledger.reschedule(session, context.subscriber.id, now)
 
 
 def _notify(session: Session, context: SubscriptionContext, languages: Sequence[str], now: datetime) -> None:

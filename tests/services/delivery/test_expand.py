@@ -285,7 +285,7 @@ def test_language_change_during_expansion_loses_nobody(app: Container, import_is
         row = session.get_one(Issue, issue)
         held = audience.claim_planned(session, issue, 20)
         assert held is not None
-        expansion = audience.Expansion(session, issue, row.newsletter_id, 0, held, audience.DueTimes(NOW), digest=False)
+        expansion = audience.Expansion(session, issue, row.newsletter_id, 0, held, audience.DueTimes(NOW))
         assert not expansion.insert_deliveries()
         expand.choose_languages(session, row, expansion.without_language_choice())
         expansion.add_editions()
