@@ -38,8 +38,8 @@ def list_(as_json: JsonOption = False) -> None:
         rows = report.list_issues(app.database)
     if as_json:
         listing = [
-            {"issue": row[0], "newsletter": row[1], "number": row[2], "state": row[3], "goes_out": row[5]}
-            for row in rows
+            {"issue": id, "newsletter": slug, "number": number, "state": state, "goes_out": at, "waiting": waiting}
+            for id, slug, number, state, _, at, waiting in rows
         ]
         print(json.dumps(listing, ensure_ascii=False, indent=2, default=str))
         return
@@ -48,17 +48,19 @@ def list_(as_json: JsonOption = False) -> None:
         return
     now = datetime.now(UTC)
     table = Table("issue", "newsletter", "number", "state", "sent")
-    for id, slug, number, state, counts, at in rows:
+    for id, slug, number, state, counts, at, waiting in rows:
         sent = f"{counts.sent:,} of {counts.candidates:,}" if counts.candidates else ""
-        table.add_row(str(id), slug, escape(number), state.value, " ".join(_send_time(at, now)) if at else sent)
+        table.add_row(
+            str(id), slug, escape(number), state.value, " ".join(_send_time(at, now, waiting)) if at else sent
+        )
     make_console().print(table)
 
 
-def _send_time(at: datetime, now: datetime) -> tuple[str, str]:
+def _send_time(at: datetime, now: datetime, waiting: bool) -> tuple[str, str]:
     """Return when a scheduled issue starts, or by how much it is late, as a label and a text."""
     late = (now - at).total_seconds()
     if late > 2:
-        return "late", f"by {format_duration(late)}"
+        return "late", f"by {format_duration(late)}{', waits to be sent' if waiting else ''}"
     return "starts", f"{at:%-d %B %Y at %H:%M} UTC"
 
 
@@ -307,7 +309,7 @@ def _status_table(status: "IssueStatus", now: datetime) -> "Table":
         f"{status.editions}" + (f" ({status.stale_editions} to render)" if status.stale_editions else ""),
     )
     if status.state is IssueState.scheduled and status.scheduled_at:
-        grid.add_row(*_send_time(status.scheduled_at, now))
+        grid.add_row(*_send_time(status.scheduled_at, now, status.waiting))
     return grid
 
 
@@ -333,13 +335,17 @@ def status(
             make_console().print(_status_table(now, at))
         else:
             with Live(_status_table(now, at), console=make_console(), refresh_per_second=4) as live:
-                while now.state in _IN_PROGRESS_STATES:
+                while now.state in _IN_PROGRESS_STATES and not now.waiting:
                     time.sleep(0.5)
                     at = datetime.now(UTC)
                     now = report.status(app.database, issue, at)
                     live.update(_status_table(now, at))
         for reason, count in report.skipped_by_reason(app.database, issue).items():
             print(f"skipped, {SKIP_REASON_LABELS[reason]}: {count:,}")
+    if now.waiting:
+        print(
+            f"It is so late that it waits. Send it now with: mailer issue send {issue}, or give another time with --at."
+        )
     if now.counts.uncertain:
         print(f"List the uncertain deliveries with: mailer deliveries list --issue {issue}")
     if now.counts.failed:

@@ -83,7 +83,9 @@ def _describe(condition: Condition, now: datetime) -> str:
         case names.issue_stalled:
             return f"Issue {issue} has made no progress for {duration}, though deliveries are due."
         case names.issue_late:
-            return f"Issue {issue} is late by {duration}."
+            waits = condition.issue is not None and condition.issue.waiting
+            advice = f" It waits. Send it with: mailer issue send {issue}" if waits else ""
+            return f"Issue {issue} is late by {duration}.{advice}"
         case names.worker_problem:
             return f"{condition.subject}: {reason}."
         case names.relay_slowed:

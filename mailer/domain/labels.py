@@ -75,6 +75,7 @@ PAUSE_REASON_LABELS = {
     PauseReason.content_rejected: "the relay refuses the message",
     PauseReason.sender_rejected: "the relay refuses the sender address",
     PauseReason.first_refused: "the first deliveries were all refused",
+    PauseReason.late: "it is late, and nothing has been sent",
 }
 
 FREQUENCY_LABELS = {Frequency.each: "each issue", Frequency.monthly: "once a month"}

@@ -101,6 +101,8 @@ class NewsletterSettings(_Strict):
     """No first attempt between ``quiet_from`` and this, in each reader's time zone."""
     digest_time: time = time(9)
     """When the monthly digest is sent, in each reader's time zone."""
+    max_late_hours: Annotated[int, Field(ge=1, le=168)] = 3
+    """An issue that is later than this when it could be sent waits until somebody sends it."""
     public: bool = True
     uncertain_policy: Literal["keep", "resend"] = "keep"
     """How to handle an uncertain delivery: keep it for a person to resolve, or send it again."""

@@ -105,6 +105,8 @@ class ActiveIssue:
     paused_at: datetime | None = None
     rate: float | None = None
     """Finished deliveries per second since the previous snapshot; None without one."""
+    waiting: bool = False
+    """Whether it is scheduled, and so late that it waits until somebody schedules it again."""
 
     @property
     def seconds_left(self) -> float | None:

@@ -111,6 +111,8 @@ class PauseReason(StrEnum):
     """The relay refuses our sender address."""
     first_refused = "first_refused"
     """The first deliveries were all refused for good, whatever the replies."""
+    late = "late"
+    """Nothing has been sent, though it was due hours ago. Somebody decides whether it is sent now."""
 
 
 class IssueEventKind(StrEnum):
@@ -125,6 +127,8 @@ class IssueEventKind(StrEnum):
     reopened = "reopened"
     scheduled = "scheduled"
     unscheduled = "unscheduled"
+    late = "late"
+    """Its time passed hours ago, so it waits until somebody sends it."""
     sending = "sending"
     limited = "limited"
     """The rate limit was changed or removed."""
@@ -143,8 +147,9 @@ class IssueEventKind(StrEnum):
 # review, approved    → draft      coordinator  issues.schedule.reopen
 # approved            → scheduled  coordinator  issues.schedule.schedule, schedule_local_time
 # scheduled           → approved   coordinator  issues.schedule.unschedule
-# scheduled           → sending    scheduler    delivery.dispatch.start_due: its time has come
+# scheduled           → sending    scheduler    delivery.dispatch.start_due: its time has come, not too long ago
 # sending             → paused     coordinator  issues.schedule.pause
+# sending             → paused     scheduler    delivery.dispatch.pause_late: nothing was sent for hours
 # sending             → paused     worker       delivery.send: the relay refuses the message or the sender
 # sending             → paused     worker       issues.compile.render_stale: an edition cannot be rendered
 # paused              → sending    coordinator  issues.schedule.resume

@@ -36,6 +36,8 @@ class Newsletter(Base):
     """No first attempt is made between these times in the subscriber's time zone. They may span midnight."""
     digest_time: Mapped[time] = mapped_column(default=time(9), server_default="09:00")
     """When a digest is sent, in the subscriber's time zone."""
+    max_late_hours: Mapped[int] = mapped_column(default=3, server_default="3")
+    """An issue that is later than this when it could be sent waits until somebody sends it."""
     public: Mapped[bool] = mapped_column(default=True, server_default="true")
     """Whether anybody may read the archive and subscribe."""
     text_overrides: Mapped[dict[str, dict[str, Any]]] = mapped_column(default=dict, server_default=text("'{}'"))

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, delete, func, select, update
+from sqlalchemy import ColumnElement, delete, func, select, text, update
 from sqlalchemy.orm import Session, aliased
 
 from mailer.domain.errors import IssueNotFound
@@ -139,6 +139,39 @@ def due(session: Session, now: datetime) -> list[int]:
     """Return scheduled issues whose time has come, earliest first."""
     query = select(Issue.id).where(Issue.state == IssueState.scheduled, Issue.scheduled_at <= now)
     return list(session.scalars(query.order_by(Issue.scheduled_at)))
+
+
+def is_waiting(session: Session, issue: int) -> bool:
+    """Return whether a scheduled issue is too late, and waits until somebody schedules it again."""
+    kinds = (IssueEventKind.scheduled, IssueEventKind.late)
+    query = select(IssueEvent.kind).where(IssueEvent.issue_id == issue, IssueEvent.kind.in_(kinds))
+    return session.scalar(query.order_by(IssueEvent.id.desc()).limit(1)) is IssueEventKind.late
+
+
+def last_scheduled(session: Session, issue: int) -> datetime | None:
+    """Return when somebody last scheduled an issue; None for a digest."""
+    query = select(func.max(IssueEvent.at)).where(
+        IssueEvent.issue_id == issue, IssueEvent.kind == IssueEventKind.scheduled
+    )
+    return session.scalar(query)
+
+
+def unsent_since(session: Session, now: datetime) -> list[tuple[int, datetime]]:
+    """Return issues of which nothing has been sent, though it was due longer ago than their newsletter allows.
+
+    With each, since when. Not among them are issues that were resumed, or of which a worker is sending a batch.
+    """
+    query = """
+        SELECT i.id, due.since FROM issue i JOIN newsletter n ON n.id = i.newsletter_id, LATERAL (
+            SELECT CASE WHEN i.ready_at IS NULL THEN i.frozen_at ELSE min(b.due_at) END AS since
+            FROM batch b WHERE b.issue_id = i.id AND b.state <> 'done'
+        ) due
+        WHERE i.state = 'sending' AND due.since < :now - n.max_late_hours * interval '1 hour'
+          AND NOT EXISTS (SELECT FROM batch b WHERE b.issue_id = i.id AND (b.state = 'sending' OR b.is_retry
+              OR b.sent > 0 OR b.failed > 0 OR b.uncertain > 0))
+          AND NOT EXISTS (SELECT FROM issue_event e WHERE e.issue_id = i.id AND e.kind IN ('resumed', 'retried'))
+    """
+    return [(row.id, row.since) for row in session.execute(text(query), {"now": now})]
 
 
 def bump_revision(session: Session, issue: int) -> None:

@@ -7,28 +7,72 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from mailer.domain.states import IssueEventKind, IssueState
+from mailer.domain.states import IssueEventKind, IssueState, PauseReason
+from mailer.models import Issue
 from mailer.services.delivery.traffic import TrafficShaper
-from mailer.store import audience, batches, issues, ledger
-from mailer.store.database import Database
+from mailer.store import audience, batches, issues, ledger, newsletters
+from mailer.store.database import Database, Session
 
 
 def start_due(database: Database, now: datetime, batch_size: int) -> list[int]:
-    """Freeze the audience of every issue whose start time has passed. Return their ids."""
+    """Freeze the audience of every issue whose start time has passed. Return their ids.
+
+    An issue that is later than its newsletter allows is not started: it waits until somebody schedules it again.
+    """
     with database.transaction() as session:
-        due_issues = issues.due(session, now)
+        due_issues = [issue for issue in issues.due(session, now) if not issues.is_waiting(session, issue)]
     started = []
     for issue in due_issues:
         with database.transaction() as session:
             row = issues.lock(session, issue)
             if row.state is not IssueState.scheduled or (row.scheduled_at or now) > now:
                 continue
+            late = _lateness(session, row, now)
+            if late > timedelta(hours=newsletters.by_id(session, row.newsletter_id).max_late_hours):
+                issues.log(session, issue, "mailer", IssueEventKind.late, f"{_hours(late)} late: it waits to be sent")
+                continue
             audience.delete_language_choices(session, issue)
             count = audience.freeze(session, issue, row.newsletter_id, batch_size, row.digest_source_ids)
             row.state, row.frozen_at = IssueState.sending, now
-            issues.log(session, issue, "mailer", IssueEventKind.sending, f"{count} batches")
+            detail = f"{count} batches" + (f", {_hours(late)} late" if late >= _MIN_LOGGED_LATENESS else "")
+            issues.log(session, issue, "mailer", IssueEventKind.sending, detail)
             started.append(issue)
     return started
+
+
+_MIN_LOGGED_LATENESS = timedelta(minutes=1)
+
+
+def _lateness(session: Session, row: Issue, now: datetime) -> timedelta:
+    """Return how long ago a scheduled issue should have started.
+
+    For a local time that the first time zones had already passed, that is when it was scheduled.
+    """
+    since = row.scheduled_at or now
+    if row.local_time is not None:
+        since = max(since, issues.last_scheduled(session, row.id) or since)
+    return now - since
+
+
+def _hours(duration: timedelta) -> str:
+    hours, minutes = divmod(int(duration / timedelta(minutes=1)), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+
+
+def pause_late(database: Database, now: datetime) -> list[int]:
+    """Pause issues of which nothing has been sent, though it was due longer ago than allowed. Return their ids."""
+    with database.transaction() as session:
+        unsent = issues.unsent_since(session, now)
+    paused = []
+    for issue, since in unsent:
+        with database.transaction() as session:
+            row = issues.lock(session, issue)
+            if (issue, since) in issues.unsent_since(session, now):
+                issues.pause(
+                    session, row, PauseReason.late, "mailer", f"{_hours(now - since)} late: it waits to be sent"
+                )
+                paused.append(issue)
+    return paused
 
 
 def list_preparing(database: Database) -> list[int]:
@@ -117,8 +161,9 @@ class Dispatcher:
     limits: DispatchLimits = DispatchLimits()
 
     def tick(self, now: datetime, batch_size: int) -> None:
-        """Start due issues, open prepared ones, enqueue jobs and mark finished issues as sent."""
+        """Start due issues, pause late ones, open prepared ones, enqueue jobs and mark finished issues as sent."""
         start_due(self.database, now, batch_size)
+        pause_late(self.database, now)
         for issue in list_preparing(self.database):
             if not open_for_sending(self.database, issue, now):
                 # Without a consumer jobs would accumulate: Redis keeps even expired ones.

@@ -172,6 +172,7 @@ def _active_issue(
         row.scheduled_at if row.state is IssueState.scheduled else None,
         pause.at if pause else None,
         _issue_rate(row.id, counts, previous, now),
+        row.state is IssueState.scheduled and issues.is_waiting(session, row.id),
     )
 
 

@@ -11,7 +11,7 @@ from mailer.models import Issue
 from mailer.store import audit as ledger_audit
 from mailer.store import deliveries, editions, feedback, issues, newsletters
 from mailer.store.audit import LedgerFinding
-from mailer.store.database import Database
+from mailer.store.database import Database, Session
 from mailer.store.deliveries import FailureGroup
 
 __all__ = ["DeliveryCounts", "FailureGroup", "LedgerFinding"]
@@ -31,6 +31,8 @@ class IssueStatus:
     number: str
     state: IssueState
     scheduled_at: datetime | None
+    waiting: bool
+    """Whether it is scheduled, and so late that it waits until somebody schedules it again."""
     ready_at: datetime | None
     finished_at: datetime | None
     counts: DeliveryCounts
@@ -56,6 +58,7 @@ def status(database: Database, issue: int, now: datetime) -> IssueStatus:
             number=row.number,
             state=row.state,
             scheduled_at=row.scheduled_at,
+            waiting=_is_waiting(session, row),
             ready_at=row.ready_at,
             finished_at=row.finished_at,
             counts=counts,
@@ -74,16 +77,28 @@ def newsletter_of(database: Database, issue: int) -> int:
 
 def list_issues(
     database: Database,
-) -> list[tuple[int, str, str, IssueState, DeliveryCounts, datetime | None]]:
-    """Return (id, newsletter, number, state, counts, sending time) of every issue, newest first.
+) -> list[tuple[int, str, str, IssueState, DeliveryCounts, datetime | None, bool]]:
+    """Return (id, newsletter, number, state, counts, sending time, waiting) of every issue, newest first.
 
-    The sending time is None unless the issue is scheduled.
+    The sending time is None unless the issue is scheduled. ``waiting`` is as in IssueStatus.
     """
     with database.transaction() as session:
         return [
-            (row.id, slug, row.number, row.state, deliveries.counts(session, row.id), _goes_out_at(row))
+            (
+                row.id,
+                slug,
+                row.number,
+                row.state,
+                deliveries.counts(session, row.id),
+                _goes_out_at(row),
+                _is_waiting(session, row),
+            )
             for row, slug in issues.list_all(session)
         ]
+
+
+def _is_waiting(session: Session, row: Issue) -> bool:
+    return row.state is IssueState.scheduled and issues.is_waiting(session, row.id)
 
 
 def _goes_out_at(row: Issue) -> datetime | None:

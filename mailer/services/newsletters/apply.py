@@ -24,6 +24,7 @@ _NOT_RENDERED = {
     "quiet_from",
     "quiet_until",
     "digest_time",
+    "max_late_hours",
     "public",
     "uncertain_policy",
     "suppress_after_refused_issues",
