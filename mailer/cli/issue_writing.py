@@ -3,10 +3,11 @@
 import json
 import sys
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,16 +15,19 @@ from mailer.bootstrap import Container
 from mailer.cli.console import format_count, make_console
 from mailer.cli.errors import UsageError
 from mailer.cli.options import Actor, IssueId, JsonOption, current_user
-from mailer.domain.states import IssueState, MissingTranslationPolicy, SkipReason, check_editable
+from mailer.domain.states import IssueState, MissingTranslationPolicy, check_editable
 
 if TYPE_CHECKING:
-    from mailer.domain.composition import IssueSource
     from mailer.domain.document import ParsedDocument
-    from mailer.services.issues.approve import ApprovalFinding
+    from mailer.domain.issue_check import Finding
+    from mailer.services.issues.check import IssueCheck
 
 commands = typer.Typer()
 story_commands = typer.Typer(no_args_is_help=True, help="List an issue's stories, and remove one.")
 commands.add_typer(story_commands, name="story")
+
+_MAX_FINDINGS_OF_A_KIND = 5
+"""Findings of one kind in one language that are printed. An issue may have hundreds of editions."""
 
 
 def _read_document(file: Path, language: str) -> "ParsedDocument":
@@ -251,38 +255,79 @@ def preview(
 
 
 @commands.command("check")
-def check(issue: IssueId) -> None:
-    """Check an issue before approval: list problems and count its readers."""
-    from mailer.domain.labels import SKIP_REASON_LABELS
+def check(
+    issue: IssueId,
+    language: Annotated[
+        str, typer.Option(help="Name stories in this language. Default: the newsletter's default language.")
+    ] = "",
+    editions: Annotated[bool, typer.Option("--editions", help="List every edition with its readers and size.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Check an issue before approval: list problems, and who would get what."""
+    from mailer.domain.languages import canonical_tag
     from mailer.services.delivery import expand
-    from mailer.services.issues import approve as approve_service
+    from mailer.services.issues import check as check_service
     from mailer.services.issues import compile
 
     with Container() as app:
-        material = compile.load_issue(app.database, app.urls, issue)
-        findings = approve_service.check(material, _render_errors(app, material))
+        source = compile.load_issue(app.database, app.urls, issue)
+        compiler = compile.EditionCompiler(source, app.renderer, app.urls, app.settings.bounce_domain)
         audience = expand.count_audience(app.database, issue)
-    _print_findings(findings)
-    included = sum(readers for _, _, reason, readers in audience if reason is None)
-    editions = sum(reason is None for _, _, reason, _ in audience)
-    print(f"{format_count(included, 'reader')} would get it now, in {format_count(editions, 'edition')}.")
-    excluded: Counter[SkipReason] = Counter()
-    for _, _, reason, readers in audience:
-        if reason:
-            excluded[reason] += readers
-    for reason, readers in sorted(excluded.items()):
-        print(f"  {readers:,} would not: {SKIP_REASON_LABELS[reason]}")
+        result = check_service.check(source, compiler, audience, canonical_tag(language) if language else "")
+    if as_json:
+        print(json.dumps(_check_dict(issue, result), ensure_ascii=False, indent=2))
+        return
+    _print_findings(result.findings)
+    _print_audience(result, every_edition=editions)
 
 
-def _render_errors(app: Container, material: "IssueSource") -> list[tuple[str, str]]:
-    from mailer.services.issues import compile
+def _check_dict(issue: int, result: "IssueCheck") -> dict[str, Any]:
+    return {
+        "issue": issue,
+        "findings": [asdict(finding) for finding in result.findings],
+        "languages": [asdict(row) for row in result.languages],
+        "editions": [asdict(row) for row in result.editions],
+        "skipped": result.skipped,
+    }
 
-    return compile.render_errors(material, app.renderer, app.urls, app.settings.bounce_domain)
 
-
-def _print_findings(findings: "list[ApprovalFinding]") -> None:
+def _print_findings(findings: "Sequence[Finding]") -> None:
+    """Print a line for each finding, but of each kind in a language only the first ones."""
+    shown: Counter[tuple[str, tuple[str, ...]]] = Counter()
     for finding in findings:
-        print(f"{'BLOCKS' if finding.blocks else 'note'}: {finding.message}")
+        key = finding.kind, finding.languages
+        shown[key] += 1
+        if shown[key] <= _MAX_FINDINGS_OF_A_KIND:
+            print(f"{'BLOCKS' if finding.blocks else finding.severity}: {finding.message}")
+    if surplus := sum(count - _MAX_FINDINGS_OF_A_KIND for count in shown.values() if count > _MAX_FINDINGS_OF_A_KIND):
+        print(f"{format_count(surplus, 'finding')} more of the same kinds; --json lists all.")
+
+
+def _print_audience(result: "IssueCheck", *, every_edition: bool) -> None:
+    from rich.table import Table
+
+    from mailer.domain.labels import SKIP_REASON_LABELS
+
+    if result.languages:
+        table = Table(*("language", "stories", "words", "readers", "editions", "largest mail"))
+        for row in result.languages:
+            size = f"{row.max_html_bytes / 1000:.0f} kB" if row.max_html_bytes else ""
+            counts = (row.stories, row.words, row.readers, row.editions)
+            table.add_row(row.language, *(f"{count:,}" for count in counts), size)
+        for column in table.columns[1:]:
+            column.justify = "right"
+        make_console().print(table)
+    if every_edition:
+        table = Table("language", "sections", "readers", "mail")
+        for edition in result.editions:
+            size = f"{edition.html_bytes / 1000:.0f} kB" if edition.html_bytes else ""
+            table.add_row(edition.language, ", ".join(edition.sections), f"{edition.readers:,}", size)
+        make_console().print(table)
+    included = sum(edition.readers for edition in result.editions)
+    count = format_count(len(result.editions), "edition")
+    print(f"{format_count(included, 'reader')} would get it now, in {count}.")
+    for reason, readers in result.skipped.items():
+        print(f"  {readers:,} would not: {SKIP_REASON_LABELS[reason]}")
 
 
 @commands.command("missing-translations")
@@ -302,10 +347,9 @@ def approve(issue: IssueId, actor: Actor = "") -> None:
     from mailer.services.issues import compile
 
     with Container() as app:
-        material = compile.load_issue(app.database, app.urls, issue)
-        findings = approve_service.approve(
-            app.database, material, actor or current_user(), _render_errors(app, material)
-        )
+        source = compile.load_issue(app.database, app.urls, issue)
+        errors = compile.render_errors(source, app.renderer, app.urls, app.settings.bounce_domain)
+        findings = approve_service.approve(app.database, source, actor or current_user(), errors)
     _print_findings(findings)
     print(f"Issue {issue} is approved. Send it with: mailer issue send {issue}")
 

@@ -10,6 +10,7 @@ from sqlalchemy import CursorResult, text
 from sqlalchemy.orm import Session
 
 from mailer.domain import time_zones
+from mailer.domain.issue_check import AudienceGroup
 from mailer.domain.states import SkipReason
 from mailer.domain.time_zones import QuietHours
 from mailer.store import eligibility
@@ -384,7 +385,7 @@ _JOIN_POSSIBLE_SOURCES = f"""
 JOIN ({sources_by_subscriber(f"({AWAITING} OR {HELD})")}) w ON w.subscriber_id = s.subscriber_id
 """
 _PREVIEW = f"""
-SELECT c.language, {EDITION_MASK} AS mask,
+SELECT r.languages, c.language, {EDITION_MASK} AS mask,
     {eligibility.skip_reason(now="now()", digest=":digest", with_edition=True)} AS skip_reason,
     count(*) AS subscribers
 FROM subscription s {{possible_sources}}
@@ -392,14 +393,14 @@ JOIN subscriber r ON r.id = s.subscriber_id
 JOIN language_choice c ON c.issue_id = :issue AND c.languages = r.languages AND c.sources = {{sources}}
 {SUPPRESSION_JOIN}
 WHERE s.newsletter_id = :newsletter
-GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+GROUP BY 1, 2, 3, 4 ORDER BY 2, 3, 4, 1
 """
 
 
 def preview(
     session: Session, issue: int, newsletter: int, always_mask: int, digest_sources: Sequence[int] = ()
-) -> list[tuple[str | None, int, SkipReason | None, int]]:
-    """Return what the audience would get if frozen now, as (language, mask, skip reason, number of subscribers)."""
+) -> list[AudienceGroup]:
+    """Return who would get what if the audience were frozen now."""
     values = {
         "issue": issue,
         "newsletter": newsletter,
@@ -413,7 +414,8 @@ def preview(
     )
     rows = session.execute(text(query), values)
     return [
-        (
+        AudienceGroup(
+            tuple(row.languages),
             row.language,
             row.mask or 0,
             SkipReason(row.skip_reason) if row.skip_reason else None,

@@ -4,6 +4,7 @@ import codecs
 import io
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -231,3 +232,37 @@ def test_story_is_removed_and_draft_deleted(mailer: RunCli, short: Path) -> None
     assert mailer("issue", "delete", 1, "--yes")[1] == "Issue 1 is deleted.\n"
     assert mailer("issue", "status", 1)[0] == 2
     assert "new" in mailer("issue", "import", short, "--newsletter", "lumen-basin")[1]
+
+
+def test_check_shows_findings_readers_and_editions(
+    mailer: RunCli, cli_app: Container, import_issue: Callable[..., int], add_subscribers: Callable[[str], None]
+) -> None:
+    issue = import_issue("en", "bs")
+    add_subscribers("""
+        ann@example.org;en;
+        bea@example.org;en;water-and-rivers
+        gil@example.org;bs;
+        hal@example.org;it en;water-and-rivers
+    """)
+    out = mailer("issue", "check", issue)[1]
+    assert "warning: 1 reader prefers it, in which the issue has no text: 1 will get it in en.\n" in out
+    assert "en: the subject seems to speak of “Nine countries sign the Lumen river charter”" in out
+    assert "note: bs: 8 of 16 stories will be shown in another language, with a label: Two thousand pupils" in out
+    assert "4 readers would get it now, in 3 editions.\n" in out
+    assert "Dvije" not in out, "stories are named in the newsletter's default language"
+    assert "Devet zemalja" in mailer("issue", "check", issue, "--language", "bs")[1]
+    shown = json.loads(mailer("issue", "check", issue, "--json")[1])
+    english, bosnian = shown["languages"]
+    assert (english["readers"], english["editions"], english["stories"]) == (3, 2, 16)
+    assert (bosnian["readers"], bosnian["stories"]) == (1, 8)
+    assert english["words"] > 2000 > bosnian["words"] > 900
+    assert {(row["language"], len(row["sections"]), row["readers"]) for row in shown["editions"]} == {
+        ("en", 6, 1),
+        ("en", 1, 2),
+        ("bs", 6, 1),
+    }
+    assert all(10_000 < row["html_bytes"] < 102_000 for row in shown["editions"])
+    lacking = next(one for one in shown["findings"] if one["kind"] == "language_without_text")
+    assert (lacking["severity"], lacking["readers"]) == ("warning", 1)
+    editions = mailer("issue", "check", issue, "--editions")[1]
+    assert "water-and-rivers" in editions and "water-and-rivers" not in out

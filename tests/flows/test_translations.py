@@ -31,8 +31,9 @@ CHARTER = "Nine countries sign the Lumen river charter"
 def audience(app: Container, issue: int) -> dict[str, int]:
     """Readers by the language that they would get now, or by the reason why not."""
     found: dict[str, int] = {}
-    for language, _, reason, readers in expand.count_audience(app.database, issue):
-        found[reason or language or ""] = found.get(reason or language or "", 0) + readers
+    for group in expand.count_audience(app.database, issue):
+        outcome = group.skip_reason or group.language or ""
+        found[outcome] = found.get(outcome, 0) + group.readers
     return found
 
 

@@ -213,8 +213,8 @@ def test_every_use_of_eligibility_agrees(
         if one.awaiting or not digest
     }
     previewed: Counter[SkipReason | None] = Counter()
-    for _, _, reason, subscribers in expand.count_audience(app.database, issue):
-        previewed[reason] += subscribers
+    for group in expand.count_audience(app.database, issue):
+        previewed[group.skip_reason] += group.readers
     assert previewed == Counter(right.values())
     assert explained(app, issue, right) == right
     if digest:  # it waits for the end of a pause, and so does the decision

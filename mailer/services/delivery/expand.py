@@ -5,8 +5,9 @@ from datetime import datetime
 from functools import cache
 
 from mailer.domain.editions import StoryLanguages, digest_languages, in_sources, sections_shown
+from mailer.domain.issue_check import AudienceGroup
 from mailer.domain.languages import choose_language
-from mailer.domain.states import IssueState, SkipReason
+from mailer.domain.states import IssueState
 from mailer.models import Issue
 from mailer.store import audience, issues, newsletters
 from mailer.store.audience import LanguageRequest
@@ -98,11 +99,7 @@ def expand_next(database: Database, issue: int, now: datetime) -> int:
         return len(planned.batch_ids)
 
 
-AudienceCount = tuple[str | None, int, SkipReason | None, int]
-"""(language, section mask, skip reason, number of readers)"""
-
-
-def count_audience(database: Database, issue: int) -> list[AudienceCount]:
+def count_audience(database: Database, issue: int) -> list[AudienceGroup]:
     """Count who would receive which edition if the issue were sent now. Does not freeze the audience."""
     with database.transaction() as session:
         row = issues.by_id(session, issue)

@@ -139,6 +139,12 @@ class EditionCompiler:
             web_view_html=rendered.web_view_html,
         )
 
+    def html_bytes(self, language: str, sections: int) -> int:
+        """Return the size of the HTML that the readers of an edition get."""
+        keys = {section.key for section in self._source.sections if sections >> section.bit & 1}
+        url = self._urls.web_view_url(self._source.issue, 0)
+        return len(self._render_cached(language)[1].edition(keys, url).html.encode())
+
     def render_errors(self, language: str) -> list[tuple[str, str]]:
         """Return the render errors of the editions in a language, as (language, message) pairs."""
         try:

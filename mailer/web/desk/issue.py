@@ -1,6 +1,7 @@
 """The pages of one issue: plan, preview, check, sending and report."""
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated
@@ -14,13 +15,14 @@ from starlette.datastructures import FormData
 from mailer.bootstrap import Container
 from mailer.domain.accounts import AuditAction
 from mailer.domain.errors import UserError
+from mailer.domain.issue_check import AudienceGroup, Finding, check_issue
 from mailer.domain.permissions import Permission
 from mailer.domain.states import EDITABLE_STATES, IssueState, MissingTranslationPolicy, SkipReason
 from mailer.domain.time_zones import COMMON_TIME_ZONES
 from mailer.services.accounts import audit
 from mailer.services.accounts.staff import Staff
 from mailer.services.delivery import expand
-from mailer.services.issues import approve, compile, edit, plan, report, schedule
+from mailer.services.issues import approve, check, compile, edit, plan, report, schedule
 from mailer.services.issues.compile import EditionNotFound
 from mailer.web.dependencies import App, Now
 from mailer.web.staff import Page, PageOf, Requires, StaffForm
@@ -100,10 +102,10 @@ def _plan(
     )
 
 
-def _findings(app: Container, issue: int) -> list[approve.ApprovalFinding]:
+def _findings(app: Container, issue: int) -> list[Finding]:
     source = compile.load_issue(app.database, app.urls, issue)
     errors = compile.render_errors(source, app.renderer, app.urls, app.settings.bounce_domain)
-    return approve.check(source, errors)
+    return check_issue(source, render_errors=errors)
 
 
 # Preview.
@@ -229,7 +231,10 @@ def _check(
     status: int = 200,
 ) -> Response:
     head = plan.load_head(app.database, issue)
-    findings = _findings(app, issue)
+    source = compile.load_issue(app.database, app.urls, issue)
+    compiler = compile.EditionCompiler(source, app.renderer, app.urls, app.settings.bounce_domain)
+    groups = expand.count_audience(app.database, issue)
+    findings = check.check(source, compiler, groups).findings
     return page(
         "desk/check",
         staff,
@@ -237,7 +242,7 @@ def _check(
         head=head,
         blocking=[finding for finding in findings if finding.blocks],
         notes=[finding for finding in findings if not finding.blocks],
-        audience=_audience(app, issue),
+        audience=_audience(groups),
         may_approve=staff.may(Permission.approve, head.newsletter),
         looked_at=now,
         done=done,
@@ -256,17 +261,16 @@ class Audience:
     excluded: list[tuple[SkipReason, int]]
 
 
-def _audience(app: Container, issue: int) -> Audience:
-    counts = expand.count_audience(app.database, issue)
+def _audience(groups: Sequence[AudienceGroup]) -> Audience:
     readers: Counter[str] = Counter()
     editions: dict[str, set[int]] = defaultdict(set)
     excluded: Counter[SkipReason] = Counter()
-    for language, mask, reason, number in counts:
-        if reason:
-            excluded[reason] += number
-        elif language:
-            readers[language] += number
-            editions[language].add(mask)
+    for group in groups:
+        if group.skip_reason:
+            excluded[group.skip_reason] += group.readers
+        elif group.language:
+            readers[group.language] += group.readers
+            editions[group.language].add(group.sections)
     return Audience(
         readers.total(),
         sum(map(len, editions.values())),
@@ -286,7 +290,7 @@ def send_page(app: App, page: PageOf, now: Now, staff: Viewer, issue: int, done:
 @router.post("/schedule")
 def schedule_issue(app: App, page: PageOf, now: Now, staff: Scheduler, issue: int, form: StaffForm) -> Response:
     head = plan.load_head(app.database, issue)
-    audience = _audience(app, issue)
+    audience = _audience(expand.count_audience(app.database, issue))
     try:
         if not audience.readers:
             raise ScheduleRefused("nobody")
@@ -360,7 +364,9 @@ def _send(
         staff,
         status,
         head=head,
-        audience=_audience(app, issue) if head.state in (*EDITABLE_STATES, IssueState.approved) else None,
+        audience=_audience(expand.count_audience(app.database, issue))
+        if head.state in (*EDITABLE_STATES, IssueState.approved)
+        else None,
         may_schedule=staff.may(Permission.schedule, head.newsletter),
         zones=COMMON_TIME_ZONES,
         form=form or FormData(),

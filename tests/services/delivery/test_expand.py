@@ -189,8 +189,8 @@ def test_each_reader_gets_exactly_the_right_edition_or_reason(app: Container, im
         app.database, issue
     )
     before: Counter[tuple[str, int] | str] = Counter()
-    for language, mask, reason, number in counted:
-        before[reason or (language or "", mask)] += number
+    for group in counted:
+        before[group.skip_reason or (group.language or "", group.sections)] += group.readers
     assert before == Counter(right.values())
     counts = report.status(app.database, issue, NOW).counts
     assert (counts.candidates, counts.skipped, counts.pending) == (

@@ -8,10 +8,11 @@ from sqlalchemy import text
 
 from mailer.bootstrap import Container
 from mailer.domain.errors import IssueNotFound
+from mailer.domain.issue_check import check_issue
 from mailer.domain.states import InvalidIssueState, IssueEventKind, IssueState, MissingTranslationPolicy
 from mailer.services.delivery import dispatch, expand
 from mailer.services.issues import approve, compile, schedule
-from mailer.services.issues.approve import NotApproved, check
+from mailer.services.issues.approve import NotApproved
 from mailer.store import issues
 from tests.conftest import NOW
 
@@ -75,10 +76,10 @@ def test_a_broken_link_blocks_and_what_cannot_be_shown_is_listed(app: Container,
     change(app, "UPDATE issue_translation SET intro = 'A note[^1] and a [link][r].' WHERE language = 'en'")
     with pytest.raises(NotApproved) as refused:
         approved(app, issue)
-    assert "en, the introduction: The link “link” has no target" in str(refused.value)
-    assert re.search("fr, “Neuf pays.*”: The link “Ici” leads to “exemple.org”", str(refused.value))
+    assert "en: the introduction: The link “link” has no target" in str(refused.value)
+    assert re.search("fr: “Neuf pays.*”: The link “Ici” leads to “exemple.org”", str(refused.value))
     source = compile.load_issue(app.database, app.urls, issue)
-    noted = [finding.message for finding in check(source) if not finding.blocks]
+    noted = [finding.message for finding in check_issue(source) if not finding.blocks]
     assert ["footnote" in noted[0], "“<blink>” is no formatting" in noted[1], len(noted)] == [True, True, 2]
 
 
@@ -88,8 +89,9 @@ def test_story_without_fallback_is_reported_as_left_out(app: Container, import_i
     charter = "DELETE FROM story_translation f USING story_translation b WHERE f.story_id = b.story_id"
     change(app, charter + " AND f.language = 'fr' AND b.language = 'bs' AND b.headline LIKE 'Devet zemalja%'")
     for language in ("en", "fr"):
-        assert f"{language}: 1 of 16 stories will be left out: Devet zemalja potpisalo povelju o rijeci Lumen." in (
-            approved(app, issue)
+        assert (
+            f"{language}: 1 of 16 stories will be left out: Devet zemalja potpisalo povelju o rijeci Lumen (bs)."
+            in (approved(app, issue))
         )
 
 
@@ -166,7 +168,7 @@ def test_render_error_blocks(app: Container, import_issue: Import, statement: st
     material = compile.load_issue(app.database, app.urls, issue)
     faults = compile.render_errors(material, app.renderer, app.urls, "")
     assert len(faults) == 1, "a fault that several editions share is told once"
-    assert check(material, faults)[0].blocks
+    assert check_issue(material, render_errors=faults)[0].blocks
     with pytest.raises(NotApproved, match=re.escape(complaint)):
         approve.approve(app.database, material, "ann", faults)
     assert state(app, issue) is IssueState.draft
@@ -209,7 +211,7 @@ def test_render_error_pauses_the_issue_until_resumed(
 def test_blocking_findings_come_first(app: Container, import_issue: Import) -> None:
     issue = import_issue("en")
     change(app, "UPDATE issue_translation SET preheader = '', subject = ''")
-    found = check(compile.load_issue(app.database, app.urls, issue))
+    found = check_issue(compile.load_issue(app.database, app.urls, issue))
     assert [finding.blocks for finding in found] == [True, False]
 
 

@@ -1,0 +1,423 @@
+"""The rules by which an issue is checked before its approval, and their findings.
+
+The command line and pages show the same findings. Rules about readers need the audience, rules about size the sizes
+of rendered editions; without these, they find nothing.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from mailer.domain.composition import IssueSource, StorySource
+from mailer.domain.editions import StoryLanguages, language_shown, missing_languages
+from mailer.domain.languages import match_language
+from mailer.domain.localized import localize
+from mailer.domain.markdown import find_problems
+from mailer.domain.mentions import StoryIndex, StoryWording
+from mailer.domain.states import MissingTranslationPolicy, SkipReason
+
+GMAIL_CLIP_BYTES = 102_000
+"""Gmail shows so much of a mail's HTML, and a link to the rest."""
+MANY_READERS_SHARE = 0.2
+"""A text that speaks of a story is worth a finding if at least this share of its readers do not get the story."""
+_MAX_TITLES = 3
+"""Stories that a note about readers names."""
+
+
+class FindingKind(StrEnum):
+    """What a finding is about."""
+
+    render_error = "render_error"
+    no_stories = "no_stories"
+    no_language = "no_language"
+    no_postal_address = "no_postal_address"
+    no_default_language = "no_default_language"
+    empty_subject = "empty_subject"
+    empty_preheader = "empty_preheader"
+    empty_headline = "empty_headline"
+    no_alt_text = "no_alt_text"
+    broken_link = "broken_link"
+    not_shown = "not_shown"
+    """Part of a text that cannot be shown as it is meant, such as a footnote."""
+    missing_translation = "missing_translation"
+    untitled_section = "untitled_section"
+    unoffered_section = "unoffered_section"
+    language_without_text = "language_without_text"
+    """Readers' preferred language, in which the issue has no text at all."""
+    other_language_readable = "other_language_readable"
+    """Readers get a story in a language that is not theirs, or not at all, though it is ready in one that is."""
+    absent_story = "absent_story"
+    """A subject, preheader or introduction speaks of a story that many of its readers do not get."""
+    clipped_by_gmail = "clipped_by_gmail"
+
+
+class Severity(StrEnum):
+    """How serious a finding is, the worst first."""
+
+    blocks = "blocks"
+    """The issue cannot be approved."""
+    warning = "warning"
+    note = "note"
+
+
+class Part(StrEnum):
+    """The part of an issue that a finding is about."""
+
+    issue = "issue"
+    subject = "subject"
+    preheader = "preheader"
+    introduction = "introduction"
+    section = "section"
+    story = "story"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in an issue a finding is. ``title``: of a section or story, in a language that the reader reads."""
+
+    part: Part
+    title: str = ""
+    section: str = ""
+    """The key of the section."""
+    story: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A finding about an issue, with a sentence for a coordinator."""
+
+    kind: FindingKind
+    severity: Severity
+    text: str
+    languages: tuple[str, ...] = ()
+    """The languages whose editions are concerned. Empty: the issue itself."""
+    sections: int | None = None
+    """The section mask, if only one edition is concerned."""
+    readers: int | None = None
+    """How many readers are concerned, where that is known."""
+    of_readers: int | None = None
+    """How many readers these editions have, where ``readers`` is a part of them."""
+    places: tuple[Place, ...] = ()
+
+    @property
+    def blocks(self) -> bool:
+        return self.severity is Severity.blocks
+
+    @property
+    def message(self) -> str:
+        """The sentence, after the languages that it is about and before the number of readers."""
+        text = f"{', '.join(self.languages)}: {self.text}" if self.languages else self.text[:1].upper() + self.text[1:]
+        if self.readers is None or self.of_readers is None:
+            return text
+        readers = "1 reader" if self.of_readers == 1 else f"{self.of_readers:,} readers"
+        return f"{text.removesuffix('.')} ({self.readers:,} of {readers})."
+
+
+@dataclass(frozen=True, slots=True)
+class AudienceGroup:
+    """Readers with the same languages who get the same edition, or nothing for the same reason."""
+
+    languages: tuple[str, ...]
+    """Their languages, the preferred one first."""
+    language: str | None
+    """The edition's language."""
+    sections: int
+    """The edition's section mask."""
+    skip_reason: SkipReason | None
+    readers: int
+
+
+def check_issue(
+    source: IssueSource,
+    *,
+    render_errors: Sequence[tuple[str, str]] = (),
+    audience: Sequence[AudienceGroup] = (),
+    html_sizes: Mapping[tuple[str, int], int] | None = None,
+    read_language: str = "",
+) -> list[Finding]:
+    """Return the findings about an issue, the most serious first.
+
+    What is the same in several languages is one finding. ``render_errors`` are (language, message) pairs,
+    ``html_sizes``: (language, section mask) → bytes. Stories are named in ``read_language``, or in the newsletter's
+    default language.
+    """
+    check = _Check(source, audience, read_language or source.language_rules.default_language)
+    findings = [
+        *(Finding(FindingKind.render_error, Severity.blocks, error, (language,)) for language, error in render_errors),
+        *check.newsletter(),
+        *check.front_matter(),
+        *check.stories(),
+        *check.markdown(),
+        *check.missing_translations(),
+        *check.sections(),
+        *check.languages_without_text(),
+        *check.readable_languages(),
+        *check.absent_stories(),
+        *check.clipped(html_sizes or {}),
+    ]
+    return sorted(_merged(findings), key=lambda finding: list(Severity).index(finding.severity))
+
+
+def _merged(findings: Sequence[Finding]) -> list[Finding]:
+    """Return the findings with those joined that say the same of different languages."""
+    joined: dict[object, Finding] = {}
+    for finding in findings:
+        key = finding.kind, finding.severity, finding.text, finding.places, finding.sections
+        if (first := joined.get(key)) and finding.languages:
+            finding = replace(
+                first,
+                languages=first.languages + finding.languages,
+                readers=_total(first.readers, finding.readers),
+                of_readers=_total(first.of_readers, finding.of_readers),
+            )
+        joined[key] = finding
+    return list(joined.values())
+
+
+def _total(first: int | None, second: int | None) -> int | None:
+    return None if first is None or second is None else first + second
+
+
+def _markdown_findings(parts: Sequence[str], where: str, language: str, place: Place) -> Iterator[Finding]:
+    for problem in (problem for part in parts for problem in find_problems(part)):
+        kind = FindingKind.broken_link if problem.blocks else FindingKind.not_shown
+        severity = Severity.blocks if problem.blocks else Severity.warning
+        yield Finding(kind, severity, f"{where}: {problem.message}", (language,), places=(place,))
+
+
+class _Check:
+    """The rules, each a method that yields findings."""
+
+    def __init__(self, source: IssueSource, audience: Sequence[AudienceGroup], read_language: str) -> None:
+        self.source, self.rules, self.read_language = source, source.language_rules, read_language
+        self.audience = [group for group in audience if group.skip_reason is None]
+        self.without_language = [group for group in audience if group.skip_reason is SkipReason.no_language]
+        self.readers: Counter[tuple[str, int]] = Counter()
+        for group in self.audience:
+            self.readers[group.language or "", group.sections] += group.readers
+        self.shown = {
+            (story.story, language): language_shown(
+                StoryLanguages(story.story, story.section_bit, frozenset(story.texts)), language, self.rules
+            )
+            for story in source.stories
+            for language in self.rules.languages
+        }
+
+    def place(self, story: StorySource) -> Place:
+        """Return the place of a story, named in a language that the reader reads, else with its language's tag."""
+        order = dict.fromkeys((*self.rules.languages, *sorted(story.texts)))
+        headlines = {tag: story.texts[tag].headline for tag in order if tag in story.texts}
+        headline, tag = localize(headlines, self.read_language, self.rules.fallback_chains, self.rules.default_language)
+        known = tag in (self.read_language, self.rules.default_language)
+        key = next((section.key for section in self.source.sections if section.bit == story.section_bit), "")
+        return Place(Part.story, headline if known else f"{headline} ({tag})", key, story.story)
+
+    def readers_of(self, language: str, section_bit: int | None = None) -> int:
+        """Return how many readers get an edition in a language, with the section if one is given."""
+        return sum(
+            readers
+            for (tag, mask), readers in self.readers.items()
+            if tag == language and (section_bit is None or mask >> section_bit & 1)
+        )
+
+    def newsletter(self) -> Iterator[Finding]:
+        source, rules = self.source, self.rules
+        if not source.stories:
+            yield Finding(FindingKind.no_stories, Severity.blocks, "the issue has no stories.")
+        if not rules.languages:
+            yield Finding(FindingKind.no_language, Severity.blocks, "no language has a subject and an introduction.")
+        if not source.postal_address.strip():
+            text = "the newsletter has no postal address; every email must contain one."
+            yield Finding(FindingKind.no_postal_address, Severity.blocks, text)
+        if rules.languages and rules.default_language not in rules.languages:
+            text = f"the issue has no text in {rules.default_language}, the newsletter's default language."
+            yield Finding(FindingKind.no_default_language, Severity.warning, text)
+
+    def front_matter(self) -> Iterator[Finding]:
+        for language in self.rules.languages:
+            front = self.source.front_matter[language]
+            if not front.subject.strip():
+                place = (Place(Part.subject),)
+                yield Finding(
+                    FindingKind.empty_subject, Severity.blocks, "the subject is empty.", (language,), places=place
+                )
+            if not front.preheader.strip():
+                text = "the preheader is empty; inboxes will show the first words of the text."
+                place = (Place(Part.preheader),)
+                yield Finding(FindingKind.empty_preheader, Severity.note, text, (language,), places=place)
+
+    def stories(self) -> Iterator[Finding]:
+        for story in self.source.stories:
+            place = (self.place(story),)
+            for language, text in story.texts.items():
+                if story.picture and not text.alt.strip():
+                    sentence = f"the picture of “{text.headline}” has no alt text."
+                    yield Finding(FindingKind.no_alt_text, Severity.warning, sentence, (language,), places=place)
+                if not text.headline.strip():
+                    sentence = "a story has no headline."
+                    yield Finding(FindingKind.empty_headline, Severity.blocks, sentence, (language,), places=place)
+
+    def markdown(self) -> Iterator[Finding]:
+        """Name links that lead nowhere, and what cannot be shown as it is meant."""
+        for language in self.rules.languages:
+            intro = self.source.front_matter[language].intro
+            yield from _markdown_findings([intro], "the introduction", language, Place(Part.introduction))
+        for story in self.source.stories:
+            for language, text in story.texts.items():
+                parts = (text.headline, text.body, *text.contacts)
+                yield from _markdown_findings(parts, f"“{text.headline}”", language, self.place(story))
+
+    def missing_translations(self) -> Iterator[Finding]:
+        """Name the stories that an edition shows in another language, leaves out, or waits for."""
+        by_id = {story.story: story for story in self.source.stories}
+        blocks = self.rules.missing_translations is MissingTranslationPolicy.block
+        grouped: defaultdict[tuple[str, str], list[StorySource]] = defaultdict(list)
+        for story, language in missing_languages(self.source.story_languages(), self.rules):
+            effect = "will be shown in another language, with a label"
+            if blocks:
+                effect = "must be translated first"
+            elif self.shown[story, language] is None:
+                effect = "will be left out"
+            grouped[language, effect].append(by_id[story])
+        stories = "1 story" if len(by_id) == 1 else f"{len(by_id)} stories"
+        for (language, effect), missing in sorted(
+            grouped.items(), key=lambda item: self.rules.languages.index(item[0][0])
+        ):
+            places = tuple(map(self.place, missing))
+            titles = "; ".join(place.title for place in places)
+            yield Finding(
+                FindingKind.missing_translation,
+                Severity.blocks if blocks else Severity.note,
+                f"{len(missing)} of {stories} {effect}: {titles}.",
+                (language,),
+                readers=self.readers_of(language) if self.readers else None,
+                places=places,
+            )
+
+    def sections(self) -> Iterator[Finding]:
+        """Name sections without a title in a language, and those that readers cannot choose."""
+        used = {story.section_bit for story in self.source.stories}
+        for section in (section for section in self.source.sections if section.bit in used):
+            default = self.rules.default_language
+            title = localize(section.titles, self.read_language, self.rules.fallback_chains, default).text
+            place = (Place(Part.section, title, section.key),)
+            if not section.offered:
+                yield Finding(
+                    FindingKind.unoffered_section,
+                    Severity.warning,
+                    f"the section “{title}” is not offered to readers; those who follow every section get it.",
+                    readers=sum(self.readers_of(language, section.bit) for language in self.rules.languages),
+                    of_readers=sum(self.readers.values()) or None,
+                    places=place,
+                )
+            for language in self.rules.languages:
+                if match_language(language, list(section.titles)):
+                    continue
+                shown, tag = localize(section.titles, language, self.rules.fallback_chains, default)
+                yield Finding(
+                    FindingKind.untitled_section,
+                    Severity.warning,
+                    f"the section {section.key} has no title; its title in {tag} will be shown, “{shown}”.",
+                    (language,),
+                    readers=self.readers_of(language, section.bit),
+                    of_readers=self.readers_of(language) or None,
+                    places=place,
+                )
+
+    def languages_without_text(self) -> Iterator[Finding]:
+        """Name the languages that readers prefer and in which the issue has no text at all."""
+        instead: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        for group in (*self.audience, *self.without_language):
+            if group.languages and not match_language(group.languages[0], self.rules.languages):
+                instead[group.languages[0]][group.language or ""] += group.readers
+        for language, editions in sorted(instead.items(), key=lambda item: (-item[1].total(), item[0])):
+            readers = editions.total()
+            parts = [
+                f"{count:,} will get it in {tag}" if tag else f"{count:,} will get nothing"
+                for tag, count in editions.most_common()
+            ]
+            subject = "1 reader prefers" if readers == 1 else f"{readers:,} readers prefer"
+            text = f"{subject} {language}, in which the issue has no text: {', '.join(parts)}."
+            yield Finding(FindingKind.language_without_text, Severity.warning, text, readers=readers)
+
+    def readable_languages(self) -> Iterator[Finding]:
+        """Name stories that readers get in another language, or not, though they read one in which it is ready."""
+        readers: defaultdict[tuple[str, str], Counter[int]] = defaultdict(Counter)
+        for group in self.audience:
+            edition = group.language or ""
+            for story in self.source.stories:
+                shown = self.shown[story.story, edition]
+                if not group.sections >> story.section_bit & 1 or shown == edition:
+                    continue
+                if shown and any(match_language(tag, [shown]) for tag in group.languages):
+                    continue
+                languages = (match_language(tag, list(story.texts)) for tag in group.languages)
+                if own := next(filter(None, languages), None):
+                    readers[edition, own][story.story] += group.readers
+        by_id = {story.story: story for story in self.source.stories}
+        for (edition, own), stories in sorted(readers.items()):
+            places = tuple(self.place(by_id[story]) for story in by_id if story in stories)
+            count = max(stories.values())
+            subject = "1 reader also reads" if count == 1 else f"{count:,} readers also read"
+            titles = "; ".join(place.title for place in places[:_MAX_TITLES])
+            more = f" and {len(places) - _MAX_TITLES} more" if len(places) > _MAX_TITLES else ""
+            yield Finding(
+                FindingKind.other_language_readable,
+                Severity.note,
+                f"{subject} {own}, but will not get these stories in it: {titles}{more}.",
+                (edition,),
+                readers=count,
+                places=places,
+            )
+
+    def absent_stories(self) -> Iterator[Finding]:
+        """Name texts of the front matter that speak of a story which many of their readers do not get."""
+        for language in self.rules.languages:
+            total = self.readers_of(language)
+            without = {
+                story.story: total - self.readers_of(language, story.section_bit) for story in self.source.stories
+            }
+            if not total or max(without.values(), default=0) < MANY_READERS_SHARE * total:
+                continue
+            index = StoryIndex(
+                {
+                    story.story: StoryWording(story.texts[language].headline, story.texts[language].body)
+                    for story in self.source.stories
+                    if language in story.texts
+                }
+            )
+            by_id = {story.story: story for story in self.source.stories}
+            front = self.source.front_matter[language]
+            texts = {Part.subject: front.subject, Part.preheader: front.preheader, Part.introduction: front.intro}
+            for part, text in texts.items():
+                for story in index.mentioned(text):
+                    if without[story] < MANY_READERS_SHARE * total:
+                        continue
+                    place = self.place(by_id[story])
+                    yield Finding(
+                        FindingKind.absent_story,
+                        Severity.note if part is Part.introduction else Severity.warning,
+                        f"the {part} seems to speak of “{place.title}”, which many readers do not get.",
+                        (language,),
+                        readers=without[story],
+                        of_readers=total,
+                        places=(Place(part), place),
+                    )
+
+    def clipped(self, html_sizes: Mapping[tuple[str, int], int]) -> Iterator[Finding]:
+        """Name the editions of which Gmail shows only the beginning, the largest first."""
+        for (language, sections), size in sorted(html_sizes.items(), key=lambda item: -item[1]):
+            if size > GMAIL_CLIP_BYTES:
+                titles = [section.key for section in self.source.sections if sections >> section.bit & 1]
+                readers = self.readers[language, sections]
+                yield Finding(
+                    FindingKind.clipped_by_gmail,
+                    Severity.warning,
+                    f"Gmail will cut the edition with {', '.join(titles)}: {size / 1000:,.0f} kB of HTML, and it shows "
+                    f"{GMAIL_CLIP_BYTES / 1000:.0f}.",
+                    (language,),
+                    sections,
+                    readers,
+                    self.readers_of(language),
+                )

@@ -1,0 +1,102 @@
+"""Checks an issue before its approval: its findings, and who would get what."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mailer.domain.composition import IssueSource, StoryText
+from mailer.domain.issue_check import AudienceGroup, Finding, check_issue
+from mailer.domain.mentions import count_words
+from mailer.domain.states import SkipReason
+from mailer.services.issues.compile import EditionCompiler
+
+
+@dataclass(frozen=True, slots=True)
+class EditionRow:
+    """An edition that some readers would get. ``html_bytes`` is 0 if it cannot be rendered."""
+
+    language: str
+    sections: tuple[str, ...]
+    """The keys of its sections."""
+    readers: int
+    html_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class LanguageRow:
+    """A language of the issue. ``stories`` and ``words`` count what is written in it."""
+
+    language: str
+    readers: int
+    editions: int
+    stories: int
+    words: int
+    max_html_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class IssueCheck:
+    """The result of a check."""
+
+    findings: Sequence[Finding]
+    languages: Sequence[LanguageRow]
+    editions: Sequence[EditionRow]
+    """The ones with most readers first."""
+    skipped: dict[SkipReason, int]
+    """How many would not get the issue, by reason."""
+
+
+def check(
+    source: IssueSource, compiler: EditionCompiler, audience: Sequence[AudienceGroup], read_language: str = ""
+) -> IssueCheck:
+    """Check an issue for this audience, and render every edition of it.
+
+    Stories are named in ``read_language``, or in the newsletter's default language.
+    """
+    languages = source.language_rules.languages
+    errors = {language: compiler.render_errors(language) for language in languages}
+    readers: Counter[tuple[str, int]] = Counter()
+    skipped: Counter[SkipReason] = Counter()
+    for group in audience:
+        if group.skip_reason is None and group.language:
+            readers[group.language, group.sections] += group.readers
+        elif group.skip_reason:
+            skipped[group.skip_reason] += group.readers
+    sizes = {key: compiler.html_bytes(*key) for key in readers if not errors[key[0]]}
+    findings = check_issue(
+        source,
+        render_errors=list(dict.fromkeys(error for found in errors.values() for error in found)),
+        audience=audience,
+        html_sizes=sizes,
+        read_language=read_language,
+    )
+    editions = [
+        EditionRow(
+            language,
+            tuple(section.key for section in source.sections if mask >> section.bit & 1),
+            count,
+            sizes.get((language, mask), 0),
+        )
+        for (language, mask), count in readers.most_common()
+    ]
+    rows = [_language_row(source, language, editions) for language in languages]
+    return IssueCheck(findings, rows, editions, dict(sorted(skipped.items())))
+
+
+def _language_row(source: IssueSource, language: str, all_editions: Sequence[EditionRow]) -> LanguageRow:
+    editions = [row for row in all_editions if row.language == language]
+    front = source.front_matter[language]
+    texts = [story.texts[language] for story in source.stories if language in story.texts]
+    return LanguageRow(
+        language,
+        sum(row.readers for row in editions),
+        len(editions),
+        len(texts),
+        count_words(front.subject) + count_words(front.intro) + sum(map(_story_words, texts)),
+        max((row.html_bytes for row in editions), default=0),
+    )
+
+
+def _story_words(text: StoryText) -> int:
+    datelines = (line.text for line in text.datelines)
+    return sum(map(count_words, (text.headline, text.body, text.alt, text.link_label, *datelines, *text.contacts)))
