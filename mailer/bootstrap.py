@@ -437,7 +437,9 @@ class Container:
                 raise PictureNotFound(f"The picture {path} is outside the document's folder.")
             if not file.is_file():
                 raise PictureNotFound(f"The picture {path} was not found in the document's folder.")
-            return prepare(file.read_bytes(), path, self.settings.max_picture_bytes)
+            with file.open("rb") as stream:  # a file that is too large is not read to its end
+                data = stream.read(self.settings.max_picture_bytes + 1)
+            return prepare(data, path, self.settings.max_picture_bytes)
 
         return read
 

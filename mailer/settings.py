@@ -355,7 +355,7 @@ class Settings(BaseSettings):
         description="Days after which a reader without subscriptions is erased. 0: never.",
     )
     max_picture_bytes: int = Field(
-        5_000_000, ge=10_000, description="Size of the largest picture that can be imported."
+        30_000_000, ge=10_000, description="Size of the largest picture file that can be imported. It is scaled down."
     )
 
     @field_validator("previous_secret_keys", "dkim", "relays", "providers", "smtp_timeouts", mode="before")

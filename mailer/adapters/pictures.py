@@ -21,6 +21,8 @@ _DETAILED_WIDTH_PIXELS = 888
 _MAX_PIXELS = 50_000_000
 """As many as the largest camera of a phone takes; decoded, each needs 4 bytes."""
 _MEDIA_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "GIF": "image/gif"}
+_CONVERTED = ("WEBP", "AVIF")
+"""Forms that not every mail program shows. They become JPEG or PNG; of an animation, the first frame."""
 
 
 class InvalidPicture(UserError, ValueError):
@@ -78,18 +80,18 @@ def _without_gif_extensions(data: bytes) -> bytes:
 def prepare(data: bytes, name: str, max_bytes: int) -> PreparedPicture:
     """Rotate a picture upright, limit its width to 1280 pixels and its bytes, remove its metadata, make its thumbnail.
 
-    A small picture without metadata is kept byte for byte, also an animated GIF. Raises InvalidPicture, for too many
-    pixels before any is decoded.
+    A small picture without metadata is kept byte for byte, also an animated GIF. WebP and AVIF are converted. Raises
+    InvalidPicture, for too many pixels before any is decoded.
     """
     if len(data) > max_bytes:
         raise InvalidPicture(
-            f"{name} is {len(data) / 1e6:.1f} MB; a picture is at most {max_bytes / 1e6:.0f} MB. "
+            f"{name} is larger than {max_bytes / 1e6:.0f} MB, the limit for a picture. "
             f"Scale it down to {_MAX_WIDTH_PIXELS} pixels."
         )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data), formats=list(_MEDIA_TYPES))
+            image = Image.open(io.BytesIO(data), formats=[*_MEDIA_TYPES, *_CONVERTED])
             form = str(image.format)
             if image.width * image.height > _MAX_PIXELS:
                 raise InvalidPicture(
@@ -109,13 +111,14 @@ def prepare(data: bytes, name: str, max_bytes: int) -> PreparedPicture:
         Image.DecompressionBombWarning,
         SyntaxError,
     ):
-        raise InvalidPicture(f"{name} is not a JPEG, PNG or GIF picture that can be read.") from None
+        raise InvalidPicture(f"{name} is not a JPEG, PNG, GIF, WebP or AVIF picture that can be read.") from None
     upright = ImageOps.exif_transpose(image)
     thumbnail = None
     if form != "GIF" and upright.width > _THUMBNAIL_WIDTH_PIXELS:
         thumbnail = _encode(_scaled(upright, _THUMBNAIL_WIDTH_PIXELS), form, _MAX_THUMBNAIL_BYTES)
     max_size = _MAX_GIF_BYTES if form == "GIF" else _MAX_BYTES
-    if image.width <= _MAX_WIDTH_PIXELS and len(data) <= max_size and not _has_metadata(image):
+    fits = image.width <= _MAX_WIDTH_PIXELS and len(data) <= max_size and form not in _CONVERTED
+    if fits and not _has_metadata(image):
         hash = sha256(data).hexdigest()
         return PreparedPicture(hash, _MEDIA_TYPES[form], image.width, image.height, data, thumbnail)
     prepared = _encode(_scaled(upright, _MAX_WIDTH_PIXELS), form, _MAX_BYTES)
@@ -135,7 +138,7 @@ def _scaled(image: Image.Image, max_width: int) -> Image.Image:
 def _encode(image: Image.Image, form: str, max_bytes: int) -> PreparedPicture:
     """Encode as JPEG, with the best quality that needs no more bytes, or as PNG if the picture is transparent."""
     profile = image.info.get("icc_profile") if image.mode in ("RGB", "RGBA") else None
-    transparent = form == "PNG" and image.has_transparency_data
+    transparent = form != "GIF" and image.has_transparency_data
     plain = image.convert("RGBA" if transparent else "RGB")
     plain.info.clear()
     data = b""

@@ -88,11 +88,8 @@ def test_story_without_fallback_is_reported_as_left_out(app: Container, import_i
     change(app, "DELETE FROM story_translation WHERE language <> 'bs' AND headline LIKE 'Nine countries%'")
     charter = "DELETE FROM story_translation f USING story_translation b WHERE f.story_id = b.story_id"
     change(app, charter + " AND f.language = 'fr' AND b.language = 'bs' AND b.headline LIKE 'Devet zemalja%'")
-    for language in ("en", "fr"):
-        assert (
-            f"{language}: 1 of 16 stories will be left out: Devet zemalja potpisalo povelju o rijeci Lumen (bs)."
-            in (approved(app, issue))
-        )
+    left_out = "en, fr: 1 of 16 stories will be left out: Devet zemalja potpisalo povelju o rijeci Lumen (bs)."
+    assert left_out in approved(app, issue)
 
 
 @pytest.mark.parametrize(
