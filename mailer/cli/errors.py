@@ -37,7 +37,7 @@ def describe(error: Exception) -> str:
             "them for this issue."
         )
     if isinstance(error, NewsletterNotFound) and not error.known_slugs:
-        message += " Create one with: mailer newsletter apply FILE."
+        message += " Create one with: mailer newsletter new SLUG."
     if isinstance(error, InvalidIssueState):
         for action in error.remedies:
             message += f" {_ACTION_ADVICE[action]}: mailer issue {action} {error.issue}."

@@ -9,6 +9,7 @@ import typer
 
 from mailer.bootstrap import Container
 from mailer.cli.console import format_count, make_console
+from mailer.cli.errors import UsageError
 from mailer.cli.options import JsonOption
 
 commands = typer.Typer(no_args_is_help=True, help="A newsletter's name, sender, languages, sections and theme.")
@@ -24,17 +25,74 @@ def apply(file: Path) -> None:
     from mailer.domain.newsletter import NewsletterError, read_newsletter
     from mailer.services.newsletters.apply import apply_newsletter
 
-    try:
-        settings = read_newsletter(file.read_text("utf-8"))
-    except UnicodeDecodeError:
-        raise NewsletterError(f"{file} is not UTF-8 text.") from None
     with Container() as app:
-        if errors := list(app.catalogues.override_errors(settings.text_overrides)):
-            raise NewsletterError("\n".join(errors))
+        try:
+            settings = read_newsletter(file.read_text("utf-8"), app.catalogues.override_errors)
+        except UnicodeDecodeError:
+            raise NewsletterError(f"{file} is not UTF-8 text.") from None
         result = apply_newsletter(app.database, settings)
     sections = format_count(len(settings.sections), "section")
     languages = format_count(len(settings.languages), "language")
     print(f"{settings.slug}: {result.value}, {sections}, {languages}.")
+
+
+@commands.command("list")
+def list_(as_json: JsonOption = False) -> None:
+    """List all newsletters."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from mailer.services.newsletters import catalogue
+
+    with Container() as app:
+        newsletters = catalogue.list_newsletters(app.database)
+    if as_json:
+        print(json.dumps([asdict(newsletter) for newsletter in newsletters], ensure_ascii=False, indent=2))
+        return
+    if not newsletters:
+        print("There are no newsletters yet. Start with: mailer newsletter new SLUG")
+        return
+    table = Table("newsletter", "name", "languages")
+    for newsletter in newsletters:
+        table.add_row(newsletter.slug, escape(newsletter.name), " ".join(newsletter.languages))
+    make_console().print(table)
+
+
+@commands.command("show")
+def show(slug: Annotated[str, typer.Argument(metavar="SLUG", help="As in `mailer newsletter list`.")]) -> None:
+    """Print a newsletter as a file that can be changed and applied."""
+    from mailer.domain.newsletter_file import to_toml
+    from mailer.services.newsletters import catalogue
+
+    with Container() as app:
+        print(to_toml(catalogue.load_settings(app.database, slug)), end="")
+
+
+@commands.command("new")
+def new(
+    slug: Annotated[str, typer.Argument(metavar="SLUG", help="Its name in commands and URLs, such as river-news.")],
+) -> None:
+    """Write a file SLUG.toml to start a newsletter from. It explains every setting."""
+    from mailer.domain.newsletter import read_newsletter
+    from mailer.domain.newsletter_file import starter_file
+
+    text = starter_file(slug)
+    read_newsletter(text)
+    file = Path(f"{slug}.toml")
+    try:
+        with file.open("x", encoding="utf-8") as stream:
+            stream.write(text)
+    except FileExistsError:
+        raise UsageError(f"{file} exists already.") from None
+    print(f"{file} is written. Change the examples in it, then: mailer newsletter apply {file}")
+
+
+@commands.command("settings")
+def settings() -> None:
+    """Print every setting of a newsletter's file as a Markdown table."""
+    from mailer.domain.newsletter_file import reference_table
+
+    print(reference_table())
 
 
 @section_commands.command("list")

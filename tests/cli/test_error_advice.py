@@ -26,7 +26,7 @@ from mailer.domain.states import InvalidIssueState, IssueAction
         (InvalidIssueState("Issue 7 is sent.", 7), "Issue 7 is sent."),
         (
             NewsletterNotFound("x", []),
-            "There is no newsletter “x”. There is: none yet. Create one with: mailer newsletter apply FILE.",
+            "There is no newsletter “x”. There is: none yet. Create one with: mailer newsletter new SLUG.",
         ),
         (NewsletterNotFound("x", ["lumen"]), "There is no newsletter “x”. There is: lumen."),
     ],

@@ -108,3 +108,24 @@ def test_retired_section_is_not_offered_to_readers(settings_file: Path, app: Con
     )
     apply(settings_file)
     assert "Culture and heritage" in offered()
+
+
+def test_newsletter_is_listed_shown_and_applied_again(mailer: RunCli, settings_file: Path, app: Container) -> None:
+    assert mailer("newsletter", "list")[1] == "There are no newsletters yet. Start with: mailer newsletter new SLUG\n"
+    mailer("newsletter", "apply", settings_file)
+    assert "The Lumen Basin Quarterly" in mailer("newsletter", "list")[1]
+    assert json.loads(mailer("newsletter", "list", "--json")[1])[0]["slug"] == "lumen-basin"
+    shown = settings_file.with_name("shown.toml")
+    shown.write_text(mailer("newsletter", "show", "lumen-basin")[1], "utf-8")
+    assert mailer("newsletter", "apply", shown)[1] == "lumen-basin: up to date, 6 sections, 18 languages.\n"
+    assert mailer("newsletter", "show", "none")[0] == 2
+
+
+def test_new_newsletter_starts_from_a_file(
+    mailer: RunCli, settings_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(settings_file.parent)
+    assert mailer("newsletter", "new", "river-news")[1].startswith("river-news.toml is written.")
+    assert mailer("newsletter", "new", "river-news")[2] == "mailer: river-news.toml exists already.\n"
+    assert mailer("newsletter", "apply", "river-news.toml")[1] == "river-news: created, 1 section, 3 languages.\n"
+    assert "Example: slug = " in mailer("newsletter", "new", "../x")[2]

@@ -55,7 +55,7 @@ def test_non_ascii_sender_domain_is_converted() -> None:
         ('default_language = "en"', 'default_language = "fr"', "default_language fr is not among languages"),
         ('"sr-latn"', '"klingonish"', "klingonish"),
         ("names = ", "nam = ", "nam:"),
-        ('{EN = "Lumen"}', "{}", "names needs at least one name"),
+        ('{EN = "Lumen"}', "{}", "names: needs at least one entry. Example: names = {en = "),
         ("slug =", "slug", "This is not TOML"),
         ('slug = "lumen"', 'slug = "lumen"\ntracking = "all"', "tracking:"),
         ('slug = "lumen"', 'slug = "lumen"\nwebsite = "javascript:alert(1)"', "website:"),
@@ -94,3 +94,75 @@ def test_every_mistake_is_on_a_line_of_its_own() -> None:
     with pytest.raises(NewsletterError) as refused:
         read_newsletter(LEAST.replace("lumen@example.org", "x").replace('"lumen.example.org"', '"y"'))
     assert len(str(refused.value).splitlines()) == 2
+
+
+def test_all_errors_are_named_at_once_each_with_an_example() -> None:
+    with pytest.raises(NewsletterError) as refused:
+        read_newsletter("""
+slug = "Lumen River"
+names = {}
+sender_nam = "x"
+sender_address = "lumen"
+reply_to = "x"
+postal_address = " "
+languages = ["en", "klingonish"]
+default_language = "fr"
+quiet_from = 21:00:00
+list_id = "lumen.example.org"
+theme = {accent = "red", txt = "#000000"}
+text_overrides = {de = {a = 1}}
+[[sections]]
+key = "a"
+titles = {en = "A\\nB"}
+[[sections]]
+key = "a"
+[[sections]]
+titles = {}
+""")
+    lines = str(refused.value).splitlines()
+    starts = [
+        "slug: “Lumen River” does not fit. ",
+        "names: needs at least one entry. ",
+        "sender_name: is missing. ",
+        "sender_address: ",
+        "reply_to: ",
+        "postal_address: must not be empty",
+        "languages.1: “klingonish” is not a language tag",
+        "theme.accent: “red” does not fit. ",
+        "text_overrides.de.a: ",
+        "section “a”, titles.en: must be a single line. ",
+        "section “a”, titles: is missing. ",
+        "section number 3, key: is missing. ",
+        "section number 3, titles: needs at least one entry. ",
+        "quiet hours need two different times. ",
+        "default_language fr is not among languages. ",
+    ]
+    for start in starts:
+        (line,) = (line for line in lines if line.startswith(start))
+        assert ". Example: " in line
+    rest = [line for line in lines if not any(line.startswith(start) for start in starts)]
+    assert sorted(rest) == [
+        "sender_nam: there is no such setting. Did you mean sender_name?",
+        "text_overrides: de is not among languages",
+        "theme.txt: there is no such setting. Did you mean text?",
+        "two sections have the key a. Give each section a key of its own",
+    ]
+
+
+def test_errors_of_text_overrides_are_named_with_the_others() -> None:
+    source = LEAST.replace('["en"', '["de"') + 'text_overrides = {de = {a = "b"}}\n'
+    with pytest.raises(NewsletterError) as refused:
+        read_newsletter(source, lambda overrides: [f"text_overrides: {sorted(overrides)}"])
+    assert "default_language en is not among" in str(refused.value)
+    assert "text_overrides: ['de']" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["sections = 1", "sections = [1, 2]", 'languages = "en"', "languages = [1]", "theme = 1", "names = [1]", "a.b = 1",
+     "default_language = 1", "text_overrides = [1]", "quiet_from = 1979-05-27", '[[sections]]\nkey = ["a"]',
+     "text_overrides = {1 = {}}", 'names = {"" = 1}', 'names = {"[key]" = 1}'],
+)  # fmt: skip
+def test_values_of_any_type_are_refused_in_words(source: str) -> None:
+    with pytest.raises(NewsletterError, match="slug: is missing"):
+        read_newsletter(source)
