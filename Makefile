@@ -9,6 +9,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 BIN := .venv/bin
 READY := .venv/.ready
+DEMO_READY := .venv/.demo-ready
 # Many tests wait for others more than they work.
 TESTERS := $(shell echo $$(( ($$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2) * 3 + 1) / 2 )))
 POT := templates/locales/messages.pot
@@ -22,7 +23,7 @@ PYTHON ?= $(shell for name in python3.14 python3.13 python3.12 python3.11 python
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(READY) ## Send the sample issue to 500 readers and look at the mail; ARGS="--exit --json FILE" ends and writes figures
+demo: $(if $(wildcard $(READY)),$(READY),$(DEMO_READY)) ## Send the sample issue to 500 readers and look at the mail; ARGS="--exit --json FILE" ends and writes figures
 	@$(BIN)/mailer demo $(ARGS)
 
 test: $(READY) ## Run every test; ARGS are pytest's
@@ -53,6 +54,7 @@ lock: ## Pin all packages with their hashes; ARGS=--upgrade takes newer ones
 	@command -v uv >/dev/null || { echo "This needs uv: python3 -m pip install uv"; exit 1; }
 	@$(PIN) --all-extras --output-file requirements.lock $(ARGS)
 	@$(PIN) --constraint requirements.lock --output-file requirements.production.lock
+	@$(PIN) --constraint requirements.lock --extra embedded --extra checkout --output-file requirements.demo.lock
 
 format: $(READY) ## Format the code and mend what ruff can mend
 	@$(BIN)/ruff format
@@ -67,13 +69,28 @@ texts = $(BIN)/pybabel -q extract -F $(1) -c TRANSLATORS: -s --add-location=file
 PIN = uv pip compile --quiet pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --custom-compile-command "make lock"
 
-# pip checks every package against its hash; the last line puts this checkout itself into the environment.
-$(READY): requirements.lock pyproject.toml
+# pip checks every package against its hash; the last steps put this checkout itself into the environment.
+define install
 	@[ -n "$(PYTHON)" ] || { echo "No Python of 3.11 or newer that can make environments was found." \
 		"On Debian or Ubuntu: apt-get install python3-venv. Elsewhere: make PYTHON=/path/to/python3"; exit 1; }
 	@[ -x $(BIN)/python ] || { echo "Making .venv with $$($(PYTHON) --version)…"; $(PYTHON) -m venv .venv; }
-	@echo "Installing packages…"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@echo "Installing $$(grep -c '==' $(1)) packages into .venv for $(2)…"
+	@{ $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --require-hashes -r $(1) 2>&1 \
+		&& touch .venv/.installed; } | awk '$(PROGRESS)'; rm .venv/.installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
 	@$(BIN)/python -m compileall -q mailer workers
+	@echo "Installed: .venv now has $$(du -sm .venv | cut -f 1) MB."
 	@touch $@
+endef
+
+# Counts the packages, and shows what pip says about an error.
+PROGRESS := /^(Collecting|Requirement already)/ { if (++count % 20 == 0) print "  " count " packages looked up"; next } \
+	/^Installing collected/ { print "  " count " packages looked up; unpacking"; next } \
+	/^ *(Downloading|Using cached|Ignoring|Looking in|Successfully|Link|Obtaining|ERROR: ld)/ { next } { print }
+
+$(READY): requirements.lock pyproject.toml
+	$(call install,requirements.lock,development: among them linters and a driver for browsers)
+
+# What the demo needs is in the environment for development, too.
+$(DEMO_READY): requirements.demo.lock pyproject.toml
+	$(call install,requirements.demo.lock,the demo: PostgreSQL and Redis are among them)
