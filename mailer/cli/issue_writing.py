@@ -312,7 +312,7 @@ def _print_audience(result: "IssueCheck", *, every_edition: bool) -> None:
         table = Table(*("language", "stories", "words", "readers", "editions", "largest mail"))
         for row in result.languages:
             size = f"{row.max_html_bytes / 1000:.0f} kB" if row.max_html_bytes else ""
-            counts = (row.stories, row.words, row.readers, row.editions)
+            counts = (row.stories, row.words, row.subscribers, row.editions)
             table.add_row(row.language, *(f"{count:,}" for count in counts), size)
         for column in table.columns[1:]:
             column.justify = "right"
@@ -321,13 +321,13 @@ def _print_audience(result: "IssueCheck", *, every_edition: bool) -> None:
         table = Table("language", "sections", "readers", "mail")
         for edition in result.editions:
             size = f"{edition.html_bytes / 1000:.0f} kB" if edition.html_bytes else ""
-            table.add_row(edition.language, ", ".join(edition.sections), f"{edition.readers:,}", size)
+            table.add_row(edition.language, ", ".join(edition.sections), f"{edition.subscribers:,}", size)
         make_console().print(table)
-    included = sum(edition.readers for edition in result.editions)
+    included = sum(edition.subscribers for edition in result.editions)
     count = format_count(len(result.editions), "edition")
     print(f"{format_count(included, 'reader')} would get it now, in {count}.")
-    for reason, readers in result.skipped.items():
-        print(f"  {readers:,} would not: {SKIP_REASON_LABELS[reason]}")
+    for reason, skipped in result.skipped.items():
+        print(f"  {skipped:,} would not: {SKIP_REASON_LABELS[reason]}")
 
 
 @commands.command("missing-translations")

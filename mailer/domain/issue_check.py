@@ -94,9 +94,9 @@ class Finding:
     """The languages whose editions are concerned. Empty: the issue itself."""
     sections: int | None = None
     """The section mask, if only one edition is concerned."""
-    readers: int | None = None
+    subscribers: int | None = None
     """How many readers are concerned, where that is known."""
-    of_readers: int | None = None
+    of_subscribers: int | None = None
     """How many readers these editions have, where ``readers`` is a part of them."""
     places: tuple[Place, ...] = ()
 
@@ -108,10 +108,10 @@ class Finding:
     def message(self) -> str:
         """The sentence, after the languages that it is about and before the number of readers."""
         text = f"{', '.join(self.languages)}: {self.text}" if self.languages else self.text[:1].upper() + self.text[1:]
-        if self.readers is None or self.of_readers is None:
+        if self.subscribers is None or self.of_subscribers is None:
             return text
-        readers = "1 reader" if self.of_readers == 1 else f"{self.of_readers:,} readers"
-        return f"{text.removesuffix('.')} ({self.readers:,} of {readers})."
+        total = "1 reader" if self.of_subscribers == 1 else f"{self.of_subscribers:,} readers"
+        return f"{text.removesuffix('.')} ({self.subscribers:,} of {total})."
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ class AudienceGroup:
     sections: int
     """The edition's section mask."""
     skip_reason: SkipReason | None
-    readers: int
+    subscribers: int
 
 
 def check_issue(
@@ -168,8 +168,8 @@ def _merged(findings: Sequence[Finding]) -> list[Finding]:
             finding = replace(
                 first,
                 languages=first.languages + finding.languages,
-                readers=_total(first.readers, finding.readers),
-                of_readers=_total(first.of_readers, finding.of_readers),
+                subscribers=_total(first.subscribers, finding.subscribers),
+                of_subscribers=_total(first.of_subscribers, finding.of_subscribers),
             )
         joined[key] = finding
     return list(joined.values())
@@ -193,9 +193,9 @@ class _Check:
         self.source, self.rules, self.read_language = source, source.language_rules, read_language
         self.audience = [group for group in audience if group.skip_reason is None]
         self.without_language = [group for group in audience if group.skip_reason is SkipReason.no_language]
-        self.readers: Counter[tuple[str, int]] = Counter()
+        self.subscribers: Counter[tuple[str, int]] = Counter()
         for group in self.audience:
-            self.readers[group.language or "", group.sections] += group.readers
+            self.subscribers[group.language or "", group.sections] += group.subscribers
         self.shown = {
             (story.story, language): language_shown(
                 StoryLanguages(story.story, story.section_bit, frozenset(story.texts)), language, self.rules
@@ -213,11 +213,11 @@ class _Check:
         key = next((section.key for section in self.source.sections if section.bit == story.section_bit), "")
         return Place(Part.story, headline if known else f"{headline} ({tag})", key, story.story)
 
-    def readers_of(self, language: str, section_bit: int | None = None) -> int:
+    def subscribers_of(self, language: str, section_bit: int | None = None) -> int:
         """Return how many readers get an edition in a language, with the section if one is given."""
         return sum(
-            readers
-            for (tag, mask), readers in self.readers.items()
+            count
+            for (tag, mask), count in self.subscribers.items()
             if tag == language and (section_bit is None or mask >> section_bit & 1)
         )
 
@@ -291,7 +291,7 @@ class _Check:
                 Severity.blocks if blocks else Severity.note,
                 f"{len(missing)} of {stories} {effect}: {titles}.",
                 (language,),
-                readers=self.readers_of(language) if self.readers else None,
+                subscribers=self.subscribers_of(language) if self.subscribers else None,
                 places=places,
             )
 
@@ -307,8 +307,8 @@ class _Check:
                     FindingKind.unoffered_section,
                     Severity.warning,
                     f"the section “{title}” is not offered to readers; those who follow every section get it.",
-                    readers=sum(self.readers_of(language, section.bit) for language in self.rules.languages),
-                    of_readers=sum(self.readers.values()) or None,
+                    subscribers=sum(self.subscribers_of(language, section.bit) for language in self.rules.languages),
+                    of_subscribers=sum(self.subscribers.values()) or None,
                     places=place,
                 )
             for language in self.rules.languages:
@@ -320,8 +320,8 @@ class _Check:
                     Severity.warning,
                     f"the section {section.key} has no title; its title in {tag} will be shown, “{shown}”.",
                     (language,),
-                    readers=self.readers_of(language, section.bit),
-                    of_readers=self.readers_of(language) or None,
+                    subscribers=self.subscribers_of(language, section.bit),
+                    of_subscribers=self.subscribers_of(language) or None,
                     places=place,
                 )
 
@@ -330,20 +330,20 @@ class _Check:
         instead: defaultdict[str, Counter[str]] = defaultdict(Counter)
         for group in (*self.audience, *self.without_language):
             if group.languages and not match_language(group.languages[0], self.rules.languages):
-                instead[group.languages[0]][group.language or ""] += group.readers
+                instead[group.languages[0]][group.language or ""] += group.subscribers
         for language, editions in sorted(instead.items(), key=lambda item: (-item[1].total(), item[0])):
-            readers = editions.total()
+            total = editions.total()
             parts = [
                 f"{count:,} will get it in {tag}" if tag else f"{count:,} will get nothing"
                 for tag, count in editions.most_common()
             ]
-            subject = "1 reader prefers" if readers == 1 else f"{readers:,} readers prefer"
+            subject = "1 reader prefers" if total == 1 else f"{total:,} readers prefer"
             text = f"{subject} {language}, in which the issue has no text: {', '.join(parts)}."
-            yield Finding(FindingKind.language_without_text, Severity.warning, text, readers=readers)
+            yield Finding(FindingKind.language_without_text, Severity.warning, text, subscribers=total)
 
     def readable_languages(self) -> Iterator[Finding]:
         """Name stories that readers get in another language, or not, though they read one in which it is ready."""
-        readers: defaultdict[tuple[str, str], Counter[int]] = defaultdict(Counter)
+        counts: defaultdict[tuple[str, str], Counter[int]] = defaultdict(Counter)
         for group in self.audience:
             edition = group.language or ""
             for story in self.source.stories:
@@ -354,9 +354,9 @@ class _Check:
                     continue
                 languages = (match_language(tag, list(story.texts)) for tag in group.languages)
                 if own := next(filter(None, languages), None):
-                    readers[edition, own][story.story] += group.readers
+                    counts[edition, own][story.story] += group.subscribers
         by_id = {story.story: story for story in self.source.stories}
-        for (edition, own), stories in sorted(readers.items()):
+        for (edition, own), stories in sorted(counts.items()):
             places = tuple(self.place(by_id[story]) for story in by_id if story in stories)
             count = max(stories.values())
             subject = "1 reader also reads" if count == 1 else f"{count:,} readers also read"
@@ -367,16 +367,16 @@ class _Check:
                 Severity.note,
                 f"{subject} {own}, but will not get these stories in it: {titles}{more}.",
                 (edition,),
-                readers=count,
+                subscribers=count,
                 places=places,
             )
 
     def absent_stories(self) -> Iterator[Finding]:
         """Name texts of the front matter that speak of a story which many of their readers do not get."""
         for language in self.rules.languages:
-            total = self.readers_of(language)
+            total = self.subscribers_of(language)
             without = {
-                story.story: total - self.readers_of(language, story.section_bit) for story in self.source.stories
+                story.story: total - self.subscribers_of(language, story.section_bit) for story in self.source.stories
             }
             if not total or max(without.values(), default=0) < MANY_READERS_SHARE * total:
                 continue
@@ -400,8 +400,8 @@ class _Check:
                         Severity.note if part is Part.introduction else Severity.warning,
                         f"the {part} seems to speak of “{place.title}”, which many readers do not get.",
                         (language,),
-                        readers=without[story],
-                        of_readers=total,
+                        subscribers=without[story],
+                        of_subscribers=total,
                         places=(Place(part), place),
                     )
 
@@ -410,7 +410,6 @@ class _Check:
         for (language, sections), size in sorted(html_sizes.items(), key=lambda item: -item[1]):
             if size > GMAIL_CLIP_BYTES:
                 titles = [section.key for section in self.source.sections if sections >> section.bit & 1]
-                readers = self.readers[language, sections]
                 yield Finding(
                     FindingKind.clipped_by_gmail,
                     Severity.warning,
@@ -418,6 +417,6 @@ class _Check:
                     f"{GMAIL_CLIP_BYTES / 1000:.0f}.",
                     (language,),
                     sections,
-                    readers,
-                    self.readers_of(language),
+                    self.subscribers[language, sections],
+                    self.subscribers_of(language),
                 )

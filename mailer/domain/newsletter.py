@@ -308,6 +308,8 @@ def _explain(item: Mapping[str, Any], path: Sequence[int | str]) -> str:
         message = f"“{str(item['input'])[:80]}” does not fit. {field.description}"
     elif item["type"] == "too_short":
         message = "needs at least one entry"
+    elif item["type"] == "too_long":
+        message = f"has more than {item['ctx']['max_length']} entries"
     return f"{message}. Example: {example(field)}"
 
 

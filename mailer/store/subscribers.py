@@ -62,10 +62,10 @@ def lock(session: Session, subscriber: int) -> None:
 
 def count_by_sections(session: Session, newsletter: int) -> dict[int, int]:
     """Return mask of followed sections → number of active subscribers."""
-    query = select(Subscription.sections, func.count().label("readers")).where(
+    query = select(Subscription.sections, func.count().label("number")).where(
         Subscription.newsletter_id == newsletter, Subscription.state == SubscriptionState.active
     )
-    return {row.sections: row.readers for row in session.execute(query.group_by(Subscription.sections))}
+    return {row.sections: row.number for row in session.execute(query.group_by(Subscription.sections))}
 
 
 def subscribe(session: Session, newsletter: int, subscriber: int, sections: int) -> Subscription:

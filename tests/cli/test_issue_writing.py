@@ -253,16 +253,16 @@ def test_check_shows_findings_readers_and_editions(
     assert "Devet zemalja" in mailer("issue", "check", issue, "--language", "bs")[1]
     shown = json.loads(mailer("issue", "check", issue, "--json")[1])
     english, bosnian = shown["languages"]
-    assert (english["readers"], english["editions"], english["stories"]) == (3, 2, 16)
-    assert (bosnian["readers"], bosnian["stories"]) == (1, 8)
+    assert (english["subscribers"], english["editions"], english["stories"]) == (3, 2, 16)
+    assert (bosnian["subscribers"], bosnian["stories"]) == (1, 8)
     assert english["words"] > 2000 > bosnian["words"] > 900
-    assert {(row["language"], len(row["sections"]), row["readers"]) for row in shown["editions"]} == {
+    assert {(row["language"], len(row["sections"]), row["subscribers"]) for row in shown["editions"]} == {
         ("en", 6, 1),
         ("en", 1, 2),
         ("bs", 6, 1),
     }
     assert all(10_000 < row["html_bytes"] < 102_000 for row in shown["editions"])
     lacking = next(one for one in shown["findings"] if one["kind"] == "language_without_text")
-    assert (lacking["severity"], lacking["readers"]) == ("warning", 1)
+    assert (lacking["severity"], lacking["subscribers"]) == ("warning", 1)
     editions = mailer("issue", "check", issue, "--editions")[1]
     assert "water-and-rivers" in editions and "water-and-rivers" not in out

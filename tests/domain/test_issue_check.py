@@ -46,7 +46,7 @@ def test_languages_of_readers_that_the_issue_lacks_are_named() -> None:
         group("bs-Latn", "bs", 1, 5),
         group("", "en", 1, 3),
     )
-    assert [(one.message, one.readers) for one in found(FindingKind.language_without_text, source, *audience)] == [
+    assert [(one.message, one.subscribers) for one in found(FindingKind.language_without_text, source, *audience)] == [
         ("14 readers prefer sq, in which the issue has no text: 12 will get it in en, 2 will get nothing.", 14),
         ("1 reader prefers hu, in which the issue has no text: 1 will get it in bs.", 1),
     ]
@@ -60,7 +60,7 @@ def test_editions_that_gmail_cuts_are_named_with_their_size() -> None:
     assert english.message == (
         "en: Gmail will cut the edition with section-0, section-1: 102 kB of HTML, and it shows 102 (6 of 10 readers)."
     )
-    assert (bosnian.languages, bosnian.sections, bosnian.readers) == (("bs",), 0b11, 1)
+    assert (bosnian.languages, bosnian.sections, bosnian.subscribers) == (("bs",), 0b11, 1)
     assert "140 kB" in bosnian.message and bosnian.severity is Severity.warning
 
 

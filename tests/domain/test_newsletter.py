@@ -86,7 +86,7 @@ def test_a_newsletter_has_at_most_62_sections() -> None:
         return LEAST.replace("slug =", f"sections = [{listed}]\nslug =")
 
     assert len(read_newsletter(with_sections(62)).sections) == 62
-    with pytest.raises(NewsletterError, match="at most 62 sections"):
+    with pytest.raises(NewsletterError, match="sections: has more than 62 entries"):
         read_newsletter(with_sections(63))
 
 

@@ -33,7 +33,7 @@ def audience(app: Container, issue: int) -> dict[str, int]:
     found: dict[str, int] = {}
     for group in expand.count_audience(app.database, issue):
         outcome = group.skip_reason or group.language or ""
-        found[outcome] = found.get(outcome, 0) + group.readers
+        found[outcome] = found.get(outcome, 0) + group.subscribers
     return found
 
 

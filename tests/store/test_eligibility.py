@@ -214,7 +214,7 @@ def test_every_use_of_eligibility_agrees(
     }
     previewed: Counter[SkipReason | None] = Counter()
     for group in expand.count_audience(app.database, issue):
-        previewed[group.skip_reason] += group.readers
+        previewed[group.skip_reason] += group.subscribers
     assert previewed == Counter(right.values())
     assert explained(app, issue, right) == right
     if digest:  # it waits for the end of a pause, and so does the decision

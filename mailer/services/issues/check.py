@@ -18,7 +18,7 @@ class EditionRow:
     language: str
     sections: tuple[str, ...]
     """The keys of its sections."""
-    readers: int
+    subscribers: int
     html_bytes: int
 
 
@@ -27,7 +27,7 @@ class LanguageRow:
     """A language of the issue. ``stories`` and ``words`` count what is written in it."""
 
     language: str
-    readers: int
+    subscribers: int
     editions: int
     stories: int
     words: int
@@ -55,14 +55,14 @@ def check(
     """
     languages = source.language_rules.languages
     errors = {language: compiler.render_errors(language) for language in languages}
-    readers: Counter[tuple[str, int]] = Counter()
+    subscribers: Counter[tuple[str, int]] = Counter()
     skipped: Counter[SkipReason] = Counter()
     for group in audience:
         if group.skip_reason is None and group.language:
-            readers[group.language, group.sections] += group.readers
+            subscribers[group.language, group.sections] += group.subscribers
         elif group.skip_reason:
-            skipped[group.skip_reason] += group.readers
-    sizes = {key: compiler.html_bytes(*key) for key in readers if not errors[key[0]]}
+            skipped[group.skip_reason] += group.subscribers
+    sizes = {key: compiler.html_bytes(*key) for key in subscribers if not errors[key[0]]}
     findings = check_issue(
         source,
         render_errors=list(dict.fromkeys(error for found in errors.values() for error in found)),
@@ -77,7 +77,7 @@ def check(
             count,
             sizes.get((language, mask), 0),
         )
-        for (language, mask), count in readers.most_common()
+        for (language, mask), count in subscribers.most_common()
     ]
     rows = [_language_row(source, language, editions) for language in languages]
     return IssueCheck(findings, rows, editions, dict(sorted(skipped.items())))
@@ -89,7 +89,7 @@ def _language_row(source: IssueSource, language: str, all_editions: Sequence[Edi
     texts = [story.texts[language] for story in source.stories if language in story.texts]
     return LanguageRow(
         language,
-        sum(row.readers for row in editions),
+        sum(row.subscribers for row in editions),
         len(editions),
         len(texts),
         count_words(front.subject) + count_words(front.intro) + sum(map(_story_words, texts)),

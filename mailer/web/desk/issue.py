@@ -267,9 +267,9 @@ def _audience(groups: Sequence[AudienceGroup]) -> Audience:
     excluded: Counter[SkipReason] = Counter()
     for group in groups:
         if group.skip_reason:
-            excluded[group.skip_reason] += group.readers
+            excluded[group.skip_reason] += group.subscribers
         elif group.language:
-            readers[group.language] += group.readers
+            readers[group.language] += group.subscribers
             editions[group.language].add(group.sections)
     return Audience(
         readers.total(),

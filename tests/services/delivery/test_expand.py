@@ -190,7 +190,7 @@ def test_each_reader_gets_exactly_the_right_edition_or_reason(app: Container, im
     )
     before: Counter[tuple[str, int] | str] = Counter()
     for group in counted:
-        before[group.skip_reason or (group.language or "", group.sections)] += group.readers
+        before[group.skip_reason or (group.language or "", group.sections)] += group.subscribers
     assert before == Counter(right.values())
     counts = report.status(app.database, issue, NOW).counts
     assert (counts.candidates, counts.skipped, counts.pending) == (
