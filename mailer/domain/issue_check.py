@@ -19,7 +19,7 @@ from mailer.domain.states import MissingTranslationPolicy, SkipReason
 
 GMAIL_CLIP_BYTES = 102_000
 """Gmail shows so much of a mail's HTML, and a link to the rest."""
-MANY_READERS_SHARE = 0.2
+MANY_SUBSCRIBERS_SHARE = 0.2
 """A text that speaks of a story is worth a finding if at least this share of its readers do not get the story."""
 _MAX_TITLES = 3
 """Stories that a note about readers names."""
@@ -378,7 +378,7 @@ class _Check:
             without = {
                 story.story: total - self.subscribers_of(language, story.section_bit) for story in self.source.stories
             }
-            if not total or max(without.values(), default=0) < MANY_READERS_SHARE * total:
+            if not total or max(without.values(), default=0) < MANY_SUBSCRIBERS_SHARE * total:
                 continue
             index = StoryIndex(
                 {
@@ -392,7 +392,7 @@ class _Check:
             texts = {Part.subject: front.subject, Part.preheader: front.preheader, Part.introduction: front.intro}
             for part, text in texts.items():
                 for story in index.mentioned(text):
-                    if without[story] < MANY_READERS_SHARE * total:
+                    if without[story] < MANY_SUBSCRIBERS_SHARE * total:
                         continue
                     place = self.place(by_id[story])
                     yield Finding(

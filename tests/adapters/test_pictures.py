@@ -60,7 +60,7 @@ def test_large_file_is_scaled_down() -> None:
     Image.effect_noise((3000, 2000), 120).save(out, "PNG")
     assert len(out.getvalue()) > LIMIT
     made = prepare(out.getvalue(), "a.png", 30_000_000)
-    assert (made.width, made.media_type) == (1280, "image/jpeg")
+    assert (made.width <= 1280, made.media_type) == (True, "image/jpeg")
 
 
 def test_wide_picture_is_scaled_down() -> None:
