@@ -1,0 +1,196 @@
+"""A coordinator who has never seen a terminal: from an invitation to the report, in a real browser."""
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Literal
+
+import pytest
+import uvicorn
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, ViewportSize, expect, sync_playwright
+
+from mailer.bootstrap import Container
+from mailer.devtools.inbox import InboxServer
+from mailer.domain.newsletter import read_newsletter
+from mailer.domain.permissions import Role
+from mailer.services.delivery import dispatch, expand
+from mailer.services.issues import compile
+from mailer.services.newsletters.apply import apply_newsletter
+from mailer.web.app import create_app
+from tests.conftest import SAMPLE
+from tests.support.sending import send_due_batches
+from tests.support.staff import PASSWORD, QUICK_PASSWORDS, add_account
+
+RULES = {
+    "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
+    "resultTypes": ["violations"],
+}
+"""The sandbox of an edition keeps axe out, and editions are looked over by tests of their own."""
+COLOURS = {"runOnly": ["color-contrast", "link-in-text-block"], "resultTypes": ["violations"]}
+"""The rules that see another page in the dark."""
+WIDE, NARROW = ViewportSize(width=1280, height=900), ViewportSize(width=320, height=700)
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    """A port of this machine, known before the service that is reached on it."""
+    with socket.create_server(("127.0.0.1", 0)) as made:
+        yield made
+
+
+@pytest.fixture
+def app(make_app: Callable[..., Container], listener: socket.socket) -> Container:
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    return make_app({"public_url": url}, passwords=QUICK_PASSWORDS)
+
+
+@pytest.fixture
+def page(app: Container, listener: socket.socket, chromium: str) -> Iterator[Page]:
+    """A browser at the desk. The test fails for any breach of the content security policy."""
+    breaches: list[str] = []
+    server = uvicorn.Server(uvicorn.Config(create_app(app), log_level="error"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+            url = app.settings.public_url
+            page = browser.new_context(base_url=url, viewport=WIDE).new_page()
+            page.on("console", lambda line: breaches.append(line.text) if "Content Security" in line.text else None)
+            yield page
+            browser.close()
+    finally:
+        server.should_exit = True
+        thread.join()
+    assert breaches == []
+
+
+def send_scheduled(app: Container, issue: int) -> None:
+    """Do what the workers do from the time of a scheduled issue to its last message."""
+    now = datetime.now(UTC)
+    assert dispatch.start_due(app.database, now, app.settings.batch_size) == [issue]
+    while expand.expand_next(app.database, issue, now):
+        pass
+    while compile.render_stale(app.database, app.renderer, app.urls, "", issue, 8):
+        pass
+    assert dispatch.open_for_sending(app.database, issue, now)
+    send_due_batches(app)
+
+
+def sign_in(page: Page, address: str, password: str = PASSWORD) -> None:
+    page.context.clear_cookies()
+    page.goto("/sign-in")
+    page.get_by_label("Email address").fill(address)
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Sign in").click()
+
+
+def look_over(page: Page) -> None:
+    """Check a page as axe and a narrow screen see it, in light and dark."""
+    schemes: tuple[tuple[Literal["light", "dark"], dict[str, list[str]]], ...] = (("light", RULES), ("dark", COLOURS))
+    for scheme, rules in schemes:
+        page.emulate_media(color_scheme=scheme)
+        found = Axe().run(page, options=rules).response["violations"]
+        assert [(rule["id"], rule["nodes"][0]["html"][:120]) for rule in found] == [], (page.url, scheme)
+    page.set_viewport_size(NARROW)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), page.url
+    page.set_viewport_size(WIDE)
+    page.emulate_media(color_scheme="light")
+
+
+def test_from_an_invitation_to_the_report(
+    page: Page,
+    app: Container,
+    inbox: InboxServer,
+    add_subscribers: Callable[[str], None],
+) -> None:
+    apply_newsletter(app.database, read_newsletter((SAMPLE / "newsletter.toml").read_text("utf-8")))
+    add_subscribers("""
+        ada@example.org;en;
+        jeanne@example.org;fr;
+        leila@example.org;ar;
+    """)
+    add_account(app, "amina@example.org", Role.administrator, name="Amina")
+
+    # Invited, with a link by mail.
+    page.goto("/sign-in")
+    look_over(page)
+    sign_in(page, "amina@example.org")
+    page.get_by_role("link", name="Colleagues").click()
+    look_over(page)
+    page.get_by_label("Name").fill("Jovan")
+    page.get_by_label("Email address").fill("jovan@example.org")
+    page.get_by_label("Coordinator does all of it").first.check()
+    page.get_by_role("button", name="Send the invitation").click()
+    page.get_by_text("The invitation is on its way.").wait_for()
+    app.transactional_sender.send_due(app.clock.now())
+    (mail,) = inbox.wait_for(1, 10)
+    assert mail.recipients == ("jovan@example.org",)
+    link = page.locator("code", has_text="/w/").inner_text()
+    page.context.clear_cookies()
+    page.goto(link)
+    look_over(page)
+    page.get_by_label("New password").fill("four plain words here")
+    page.get_by_role("button", name="Set this password").click()
+    page.get_by_text("Your password is set.").wait_for()
+
+    # Signed in, uploaded in two languages.
+    sign_in(page, "jovan@example.org", "four plain words here")
+    look_over(page)
+    page.get_by_text("There is no issue yet.").wait_for()
+    for language in ("en", "fr"):
+        if language == "en":
+            page.get_by_role("link", name="Begin an issue").click()
+        else:
+            page.get_by_role("link", name="Upload a document").click()
+        look_over(page)
+        page.get_by_label("Document").set_input_files(SAMPLE / f"2026-4.{language}.md")
+        page.get_by_label("Pictures").set_input_files(
+            [SAMPLE / "pictures" / name for name in ("01-charter.jpg", "04-gauges.jpg", "13-market-boats.jpg")]
+        )
+        page.get_by_label("Language").select_option(language)
+        page.get_by_role("button", name="Show how it is understood").click()
+        page.get_by_role("heading", name="What would change").wait_for()
+        look_over(page)
+        page.get_by_role("button", name="Import").click()
+        page.get_by_text("The document is imported.").wait_for()
+    look_over(page)
+
+    # Previewed on a phone in the dark, approved by another.
+    page.get_by_role("link", name="Preview").click()
+    page.get_by_label("Language").select_option("fr")
+    page.get_by_label("On a").select_option("phone")
+    page.get_by_label("In", exact=True).select_option("dark")
+    page.get_by_role("button", name="Show").click()
+    frame = page.frame_locator("iframe.edition")
+    frame.get_by_text("Les guetteurs de glace").first.wait_for()
+    look_over(page)
+    issue_url = page.url.partition("/preview")[0]
+    sign_in(page, "amina@example.org")
+    page.goto(f"{issue_url}/check")
+    look_over(page)
+    page.get_by_role("button", name="Approve this issue").click()
+    page.get_by_text("The issue is approved.").wait_for()
+
+    # Scheduled with the number on the button, watched, and the report read.
+    sign_in(page, "jovan@example.org", "four plain words here")
+    page.goto(f"{issue_url}/send")
+    look_over(page)
+    page.get_by_label("Now").check()
+    page.get_by_role("button", name="Schedule for 3 readers").click()
+    page.get_by_text("The issue is scheduled.").wait_for()
+    page.get_by_text("It has not begun.").wait_for()
+    look_over(page)
+    send_scheduled(app, int(issue_url.rpartition("/")[2]))
+    expect(page.locator("table.sums td").nth(1)).to_have_text("3", timeout=20_000)  # by itself, without a click
+    numbers = [int(cell.inner_text()) for cell in page.locator("table.sums td").all()]
+    assert numbers == [3, 3, 0, 0, 0, 0]
+    page.reload()
+    look_over(page)
+    assert len(inbox.messages()) == 4
+    for place in ("/desk", "/account", "/desk/audit-log"):
+        sign_in(page, "amina@example.org")
+        page.goto(place)
+        look_over(page)
