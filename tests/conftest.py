@@ -15,7 +15,7 @@ from typing import Any
 import hypothesis
 import pytest
 import redis
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, make_url, text
 
 from mailer.adapters.embedded import Postgres, Valkey
 from mailer.adapters.pictures import PreparedPicture
@@ -72,16 +72,18 @@ def postgres(request: pytest.FixtureRequest) -> Iterator[Postgres]:
 
 
 @pytest.fixture(scope="session")
-def database_url(postgres: Postgres, worker: str) -> str:
-    """A database of this process, made by the real migrations."""
-    engine = create_engine(
-        postgres.url().replace("postgresql://", "postgresql+psycopg://"), isolation_level="AUTOCOMMIT"
-    )
+def database_url(request: pytest.FixtureRequest, worker: str) -> str:
+    """A database of this process, made by the real migrations.
+
+    It is on the server of MAILER_TEST_DATABASE_URL, where databases may be created, or else on an embedded one.
+    """
+    server = os.environ.get("MAILER_TEST_DATABASE_URL") or request.getfixturevalue("postgres").url()
+    engine = create_engine(server.replace("postgresql://", "postgresql+psycopg://", 1), isolation_level="AUTOCOMMIT")
     name = f"test_{worker}_{os.getpid()}"
     with engine.connect() as connection:
         connection.execute(text(f"CREATE DATABASE {name}"))
     engine.dispose()
-    url = postgres.url(name)
+    url = make_url(server).set(database=name).render_as_string(hide_password=False)
     upgrade(url)
     return url
 

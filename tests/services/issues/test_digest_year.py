@@ -131,6 +131,9 @@ class Year:
         self.resumptions: list[tuple[datetime, int]] = []
         self.stands_still_until = self.maintained = START
         apply_newsletter(database, read_newsletter(NEWSLETTER))
+        with database.transaction() as session:
+            # After a standstill nothing waits to be sent by hand.
+            session.execute(text("UPDATE newsletter SET max_late_hours = 10000"))
         for reader, zone in enumerate(ZONES, 1):
             with database.transaction() as session:
                 session.add(
