@@ -74,7 +74,7 @@ FIELDS = (
 
 def changeable(link_kind: LinkKind) -> tuple[str, ...]:
     """Return the names of the fields that this kind of link may change."""
-    return tuple(field.name for field in FIELDS if field.by_mail_link or link_kind is LinkKind.magic)
+    return tuple(field.name for field in FIELDS if field.by_mail_link or link_kind is not LinkKind.mail)
 
 
 def restricted(current: Preferences, wanted: Preferences, link_kind: LinkKind) -> Preferences:

@@ -56,6 +56,18 @@ class SubscriptionState(StrEnum):
     unsubscribed = "unsubscribed"
 
 
+class ListedState(StrEnum):
+    """What keeps mail from a subscriber, in lists."""
+
+    active = "active"
+    """They get mail."""
+    paused = "paused"
+    unsubscribed = "unsubscribed"
+    pending = "pending"
+    suppressed = "suppressed"
+    """Whatever the state of the subscription."""
+
+
 class Frequency(StrEnum):
     each = "each"
     """Every issue."""

@@ -19,6 +19,8 @@ class LinkKind(StrEnum):
     """A link in any email. Anyone to whom the email is forwarded can open it."""
     magic = "magic"
     """A link sent to the subscriber's address on request. It is valid for MAGIC_LINK_LIFETIME."""
+    staff = "staff"
+    """No link: staff act for a person who asked in another way."""
 
 
 class SubscriptionRef(NamedTuple):

@@ -1,7 +1,7 @@
 """Subscribers, subscriptions, consents and suppressions."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from mailer.domain.consents import ConsentChannel, ConsentKind
 from mailer.domain.feedback import FeedbackKind
 from mailer.domain.preferences import FIELDS, PreferenceField, Preferences
-from mailer.domain.states import SubscriptionState
+from mailer.domain.states import Frequency, ListedState, SubscriptionState
 from mailer.domain.subscriber_csv import CsvSubscribers, RowChoices
 from mailer.domain.subscription_ref import UNDO_WINDOW, LinkKind, SubscriptionRef
 from mailer.domain.suppressions import BOUNCE_REASONS, SuppressionReason, SuppressionSource
@@ -28,7 +28,7 @@ from mailer.models import (
     Subscription,
     Suppression,
 )
-from mailer.store.database import DatabaseDown
+from mailer.store.database import DatabaseDown, execute_driver_sql
 
 
 def by_hash(session: Session, address_hash: bytes) -> Subscriber | None:
@@ -316,6 +316,34 @@ _LOCK_SUBSCRIBERS = "SELECT id FROM subscriber WHERE id = ANY(%(ids)s) ORDER BY 
 _ALLOCATE_IDS = "SELECT array_agg(nextval('subscriber_id_seq')) FROM generate_series(1, %(count)s)"
 
 
+@dataclass(frozen=True, slots=True)
+class KnownSubscriber:
+    """What is stored about an address that a file names."""
+
+    name: str
+    languages: tuple[str, ...]
+    time_zone: str
+    sections: int | None
+    """None without a subscription to the newsletter."""
+
+
+def known_subscribers(session: Session, newsletter: int, hashes: Sequence[bytes]) -> dict[bytes, KnownSubscriber]:
+    """Return hash → subscriber, of those who have not left the newsletter and are not suppressed."""
+    values = {"hashes": b"".join(hashes), "count": len(hashes), "newsletter": newsletter}
+    return {
+        address_hash: KnownSubscriber(name, tuple(languages), zone, sections)
+        for address_hash, name, languages, zone, sections in execute_driver_sql(session, _KNOWN_PREFERENCES, values)
+    }
+
+
+_KNOWN_PREFERENCES = f"""
+SELECT r.address_hash, r.name, r.languages, r.time_zone, t.sections
+FROM subscriber r LEFT JOIN subscription t ON t.newsletter_id = %(newsletter)s AND t.subscriber_id = r.id
+WHERE r.address_hash {_IN_HASHES} AND coalesce(t.state, 'active') = 'active'
+  AND NOT EXISTS (SELECT FROM suppression x WHERE x.address_hash = r.address_hash)
+"""
+
+
 class ConcurrentChange(RuntimeError):
     """Another transaction added or removed some of the same subscribers. Roll back and import the rows again."""
 
@@ -345,14 +373,14 @@ def bulk_insert(
     """
     cursor = session.connection().connection.cursor()
     try:
-        return _bulk_insert(cursor, newsletter, new_subscribers, _hashes(new_subscribers, hmac_pads), all_new)
+        return _bulk_insert(cursor, newsletter, new_subscribers, hash_keys(new_subscribers, hmac_pads), all_new)
     except (UniqueViolation, DeadlockDetected):
         raise ConcurrentChange(ConcurrentChange.__doc__) from None
     except OperationalError as error:
         raise DatabaseDown(f"The database stopped accepting subscribers: {str(error).splitlines()[0]}") from error
 
 
-def _hashes(new_subscribers: CsvSubscribers, hmac_pads: tuple[bytes, bytes]) -> list[bytes]:
+def hash_keys(new_subscribers: CsvSubscribers, hmac_pads: tuple[bytes, bytes]) -> list[bytes]:
     """Return HMAC-SHA256 cut to 16 bytes, like Tokens.address_hash. Precomputed pads halve the time."""
     inner_pad, outer_pad = map(sha256, hmac_pads)
     hashes = []
@@ -436,6 +464,88 @@ def _bulk_insert(
 def _escape_copy(value: str) -> str:
     """Escape text without line breaks and tabs for COPY."""
     return value.replace("\\", "\\\\")
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriberFilter:
+    """Which subscribers of a newsletter to list. All conditions must hold; None is none."""
+
+    state: ListedState | None = None
+    language: str | None = None
+    """A tag; ``pt`` includes ``pt-BR``."""
+    sections: int | None = None
+    """A mask of sections, all of which they follow."""
+    time_zone: str | None = None
+    frequency: Frequency | None = None
+    text: str | None = None
+    """Part of the address or name, in any case."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListedSubscriber:
+    """A subscriber of one newsletter in a list, with the latest consent."""
+
+    address: str
+    name: str
+    languages: tuple[str, ...]
+    sections: int
+    time_zone: str
+    state: ListedState
+    consent_channel: ConsentChannel | None
+    consent_note: str
+    consented_at: datetime | None
+
+
+# An imported subscription keeps its consent in its own row; a later one is in the other table.
+_LIST = """
+SELECT * FROM (
+    SELECT r.address, r.name, r.languages, s.sections, r.time_zone,
+        CASE WHEN x.address_hash IS NOT NULL THEN 'suppressed'
+             WHEN s.state <> 'active' THEN s.state::text
+             WHEN s.paused_until > :now THEN 'paused' ELSE 'active' END AS state,
+        coalesce(c.channel::text, CASE WHEN s.consent_at IS NOT NULL THEN 'csv_import' END) AS channel,
+        coalesce(c.note, s.consent_source, '') AS note, coalesce(c.at, s.consent_at) AS consented_at,
+        r.id, s.frequency
+    FROM subscription s JOIN subscriber r ON r.id = s.subscriber_id
+    LEFT JOIN suppression x ON x.address_hash = r.address_hash
+    LEFT JOIN LATERAL (
+        SELECT c.channel, c.note, c.at FROM consent c
+        WHERE c.subscriber_id = r.id AND c.newsletter_id = s.newsletter_id AND c.kind = 'subscribe' AND c.given
+          AND (s.consent_at IS NULL OR c.at > s.consent_at)
+        ORDER BY c.at DESC LIMIT 1
+    ) c ON true
+    WHERE s.newsletter_id = :newsletter
+) listed
+WHERE (cast(:state AS text) IS NULL OR state = :state)
+  AND (cast(:language AS text) IS NULL OR EXISTS (
+      SELECT FROM unnest(languages) tag WHERE starts_with(lower(tag) || '-', lower(:language) || '-')))
+  AND (cast(:sections AS bigint) IS NULL OR sections & :sections = :sections)
+  AND (cast(:time_zone AS text) IS NULL OR time_zone = :time_zone)
+  AND (cast(:frequency AS text) IS NULL OR frequency::text = :frequency)
+  AND (cast(:text AS text) IS NULL OR position(lower(:text) IN lower(address || ' ' || name)) > 0)
+ORDER BY id
+"""
+
+
+def stream(
+    session: Session, newsletter: int, only: SubscriberFilter, now: datetime, block_rows: int = 2000
+) -> Iterator[ListedSubscriber]:
+    """Yield subscribers in the order in which they came, through a cursor of the server."""
+    values = {field.name: getattr(only, field.name) for field in fields(only)}
+    query = text(_LIST).execution_options(stream_results=True, yield_per=block_rows)
+    for row in session.execute(query, values | {"newsletter": newsletter, "now": now}):
+        address, name, languages, sections, zone, state, channel, note, at, *_ = row
+        yield ListedSubscriber(
+            address,
+            name,
+            tuple(languages),
+            sections,
+            zone,
+            ListedState(state),
+            ConsentChannel(channel) if channel else None,
+            note,
+            at,
+        )
 
 
 def analyze(session: Session) -> None:

@@ -90,18 +90,10 @@ def import_subscribers(
                 raise ImportRefused(
                     "The rejected lines would overwrite the imported file: choose another file for them."
                 )
-            try:
-                file: BinaryIO = stack.enter_context(source.open("rb"))
-            except OSError as error:
-                raise ImportRefused(f"{source} cannot be opened: {error.strerror}.") from None
-        else:
-            file = source
         if rejects_path is None:
             raise TypeError("an open file needs a rejects_path")
-        encoding, size = _check_encoding(file)
-        newsletter, sections = _load_newsletter(database, slug)
-        text = io.TextIOWrapper(file, encoding=encoding)
-        stack.callback(text.detach)  # otherwise it would close the caller's file
+        newsletter, sections = load_newsletter(database, slug)
+        file, text, size = stack.enter_context(open_list(source))
         layout = SubscriberCsv(text, sections, now)
         report = ImportReport()
         all_new: bool | None = None  # unknown until the first chunk is stored
@@ -155,7 +147,25 @@ def import_subscribers(
     return report
 
 
-def _load_newsletter(database: Database, slug: str) -> tuple[int, list[SectionNames]]:
+@contextmanager
+def open_list(source: Path | BinaryIO) -> Iterator[tuple[BinaryIO, io.TextIOWrapper, int]]:
+    """Yield a file, its text and its size in bytes. Raises ImportRefused if it cannot be read or is no text."""
+    with ExitStack() as stack:
+        if isinstance(source, Path):
+            try:
+                file: BinaryIO = stack.enter_context(source.open("rb"))
+            except OSError as error:
+                raise ImportRefused(f"{source} cannot be opened: {error.strerror}.") from None
+        else:
+            file = source
+        encoding, size = _check_encoding(file)
+        text = io.TextIOWrapper(file, encoding=encoding)
+        stack.callback(text.detach)  # otherwise it would close the caller's file
+        yield file, text, size
+
+
+def load_newsletter(database: Database, slug: str) -> tuple[int, list[SectionNames]]:
+    """Return a newsletter's id and the names of its sections. Raises NewsletterNotFound."""
     with database.transaction() as session:
         newsletter = newsletters.get(session, slug)
         sections = newsletters.sections(session, newsletter.id)

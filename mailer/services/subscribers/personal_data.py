@@ -16,6 +16,7 @@ from mailer.domain.labels import (
 )
 from mailer.domain.personal_data import PersonalDataTable
 from mailer.domain.states import Frequency, SkipReason
+from mailer.domain.subscription_ref import LinkKind
 from mailer.domain.suppressions import SuppressionReason, SuppressionSource
 from mailer.services.subscribers.in_flight import has_mail_in_flight, wait_for_mail_in_flight
 from mailer.store import personal_data, subscribers
@@ -116,6 +117,8 @@ def summarize(data: PersonalData) -> list[str]:
         sentences.append(f"{slug}: subscribed, {frequency}. Sections: {', '.join(sections) or 'those for everybody'}.")
         if subscription["paused_until"]:
             sentences.append(f"{slug}: paused until {_format_day(subscription['paused_until'])}.")
+        if (previous := subscription["previous_preferences"]) and previous["link_kind"] == LinkKind.staff:
+            sentences.append(f"{slug}: preferences changed by staff on {_format_day(subscription['previous_at'])}.")
         if subscription["tracking"]:
             sentences.append(f"{slug}: agreed to tracking.")
     for consent in data[PersonalDataTable.consents]:

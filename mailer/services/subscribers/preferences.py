@@ -7,6 +7,7 @@ link, sent to the subscriber's address, gives access to everything.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from mailer.domain.consents import UNDOABLE_BY_MAIL_LINK, ConsentChannel, ConsentKind
 from mailer.domain.email_addresses import masked
@@ -202,6 +203,28 @@ def save(
         wanted = restricted(current, replace(wanted, languages=languages), link_kind)
         _change(session, context, current, wanted, link_kind, before.frame.language, now, tracking_wording)
         return _profile(session, context, now, preferred_languages, link_kind)
+
+
+def save_for(
+    database: Database, slug: str, address_hash: bytes, changes: Mapping[str, Any], now: datetime
+) -> tuple[Preferences, Preferences] | None:
+    """Save what staff change for a person who asked them. It also applies to mail already queued.
+
+    ``changes``: name of a field of Preferences → its new value. Return the preferences from before and after; on their
+    own page the person can undo the change. Return None if the address has no active subscription.
+    Raises NewsletterNotFound.
+    """
+    with database.transaction() as session:
+        newsletter = newsletters.get(session, slug)
+        subscriber = subscribers.by_hash(session, address_hash)
+        subscription = subscribers.subscription(session, newsletter.id, subscriber.id) if subscriber else None
+        if not subscriber or not subscription or subscription.state is not SubscriptionState.active:
+            return None
+        context = SubscriptionContext(newsletter, subscriber, subscription)
+        current = subscribers.lock_preferences(session, context)
+        wanted = replace(current, **changes)
+        _change(session, context, current, wanted, LinkKind.staff, "", now)
+        return current, wanted
 
 
 def pause(
