@@ -1,9 +1,12 @@
 """Splits Markdown into headings and paragraphs, and joins those separated by a page break."""
 
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from urllib.parse import unquote
 
 from mailer.domain.document.contacts import split_contact
+from mailer.domain.document.definitions import link_target
 from mailer.domain.document.emphasis import bold_only, bold_runs
 from mailer.domain.document.model import ParsedLink, ParsedPicture, ParseWarning
 from mailer.domain.document.sentences import (
@@ -12,10 +15,24 @@ from mailer.domain.document.sentences import (
     starts_caseless,
     starts_lowercase,
 )
+from mailer.domain.document.source import Line
+from mailer.domain.markdown import complete_link, is_allowed_link, tag_attributes
 
 _NOT_PROSE = re.compile(r"\s*(?:[-+*•–]\s|\d{1,3}[.)]\s|\(?\w{1,3}\)\s|[>|<]|!\[|```|~~~|    |\t)")
-_PICTURE = re.compile(r"!\[([^\[\]]*)\]\(\s*(?=\S)([^()<>\"]+)\)")
-_LINK = re.compile(r"\[([^\[\]]+)\]\((https?://(?:[^\s()<>]|\([^\s()<>]*\))+)\)")
+_TABLE_RULE = re.compile(r"^[ ]{0,3}\|?[ ]*:?-+:?[ ]*\|[-:| ]*$", re.MULTILINE)
+PICTURE = re.compile(r"!\[([^\[\]]*)\]\(\s*(?=\S)(<[^<>]*>|(?:[^()<>\"]|\([^()<>\"]*\))+)(?:\"[^\"]*\"\s*)?\)")
+"""A picture in Markdown: alt text, and path or URL."""
+_LINK = re.compile(r"\[([^\[\]]+)\]\(\s*<?((?:[^\s()<>\"]|\([^\s()<>]*\))+)>?\s*(?:\"[^\"]*\"|'[^']*')?\s*\)")
+_ATTRIBUTES = re.compile(r"(?<=[)\]])\{(?:[#.][^{}]*|[\w-]+=[^{}]*)\}|\s\{[#.][^{}]*\}\s*$")
+"""Pandoc's attributes of pictures, links, spans and headings."""
+_SPAN = re.compile(r"(?<!\\)\[([^\[\]]*)\]\{[#.][^{}]*\}")
+_DIV = re.compile(r":{3,}\s*(?:\{[^{}]*\}|[\w-]*)\s*:*")
+_IMG = re.compile(r"(?<!\\)<img\b(?:[^<>\"']|\"[^\"<]*\"|'[^'<]*')*>", re.IGNORECASE)
+_BLOCK_TAG = re.compile(
+    r"(?<!\\)<(/?)(p|div|figure|figcaption|center|section|article|header|footer|main|aside|hr|ul|ol|li|h[1-6])\b"
+    r"((?:[^<>\"']|\"[^\"<]*\"|'[^'<]*')*)>",
+    re.IGNORECASE,
+)
 _INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"
 _COMMAS = (",", "،", "、", "，")
 MAX_SALUTATION_CHARS = 60
@@ -39,30 +56,38 @@ class Block:
         return "".join(words)
 
 
-def split_blocks(lines: list[str], first_line: int, warnings: list[ParseWarning]) -> list[Block]:
-    """Return headings and paragraphs in order. Horizontal rules are dropped.
-
-    ``first_line`` is the number of the first line.
-    """
+def split_blocks(lines: Sequence[Line], warnings: list[ParseWarning]) -> list[Block]:
+    """Return headings and paragraphs in order. Horizontal rules are dropped, block-level HTML is read as Markdown."""
     blocks: list[Block] = []
-    open_: list[str] = []
+    open_: list[Line] = []
 
-    def close(end: int) -> None:
+    def close() -> None:
         if open_:
-            blocks.append(Block(end - len(open_), 0, ["\n".join(open_)]))
+            text = "\n".join(line.text for line in open_)
+            is_html = "<" in text and not open_[0].is_code
+            blocks.extend(_html_blocks(open_[0].number, text) if is_html else [Block(open_[0].number, 0, [text])])
             open_.clear()
 
-    for number, raw in enumerate(lines, start=first_line):
+    for at, source in enumerate(lines):
+        number, raw = source.number, source.text
+        if source.is_code:
+            if open_ and not open_[-1].is_code:
+                close()
+            open_.append(source)
+            continue
+        if open_ and open_[-1].is_code:
+            close()
+        raw = _without_attributes(raw)
         line = raw.strip().strip(_INVISIBLE).strip()
         marks = set("".join(line.split()))
-        if not line:
-            close(number)
-        elif len(open_) == 1 and marks in ({"="}, {"-"}) and len(line) >= 3 and _is_setext_heading(open_[0]):
-            blocks.append(Block(number - 1, 1 if marks == {"="} else 2, [open_.pop().strip()]))
+        if not line or (line[0] == ":" and _DIV.fullmatch(line)):
+            close()
+        elif len(open_) == 1 and marks in ({"="}, {"-"}) and len(line) >= 3 and _is_setext_heading(open_[0].text):
+            blocks.append(Block(open_[0].number, 1 if marks == {"="} else 2, [open_.pop().text.strip()]))
         elif len(marks) == 1 and line[0] in "-*_=" and len(line) >= 3:
-            close(number)
+            close()
         elif (level := _heading_level(line)) and len(raw) - len(raw.lstrip(" ")) < 4:
-            close(number)
+            close()
             text = _heading_text(line, level)
             if not text:
                 warnings.append(ParseWarning(number, "A heading without text was left out."))
@@ -73,11 +98,48 @@ def split_blocks(lines: list[str], first_line: int, warnings: list[ParseWarning]
                 )
             blocks.append(Block(number, level, [text]))
         else:
-            open_.append(raw.rstrip())
-            if len(open_) == 1 and (_PICTURE.fullmatch(line) or _is_standalone_bold(line, lines, number - first_line)):
-                close(number + 1)
-    close(first_line + len(lines))
+            open_.append(Line(number, raw.rstrip()))
+            after = lines[at + 1].text if at + 1 < len(lines) else ""
+            if len(open_) == 1 and (PICTURE.fullmatch(line) or _is_standalone_bold(line, after)):
+                close()
+    close()
     return blocks
+
+
+def _without_attributes(line: str) -> str:
+    """Return a line with HTML pictures as Markdown and without Pandoc's attributes."""
+    if "<" in line:
+        line = _IMG.sub(_markdown_picture, line)
+    return _ATTRIBUTES.sub("", _SPAN.sub(r"\1", line)) if "{" in line else line
+
+
+def _markdown_picture(tag: re.Match[str]) -> str:
+    values = tag_attributes(tag[0])
+    alt = " ".join(values.get("alt", "").replace("[", "(").replace("]", ")").split())
+    return f"![{alt}]({link_target(values.get('src', ''))})"
+
+
+def _html_blocks(line: int, text: str) -> Iterator[Block]:
+    """Yield the paragraphs and headings of a paragraph with HTML. ``line`` is its first line."""
+    text = _IMG.sub(lambda tag: _markdown_picture(tag) + "\n" * tag[0].count("\n"), text)
+    level = at = 0
+    start, is_hidden = line, False
+    words = ""
+    for tag in (*_BLOCK_TAG.finditer(text), None):
+        part = text[at : tag.start() if tag else len(text)]
+        words += part
+        if words.strip() and not is_hidden:
+            first = start + len(words[: len(words) - len(words.lstrip())].splitlines())
+            yield Block(first, level, [" ".join(words.split()) if level else words.strip("\n")])
+        start += part.count("\n")
+        if tag:
+            at = tag.end()
+            name, is_start = tag[2].lower(), not tag[1]
+            start += tag[0].count("\n")
+            level = int(name[1]) if is_start and name[1:].isdigit() else 0
+            # Pandoc repeats the alt text of a picture as a hidden caption.
+            is_hidden = is_start and name == "figcaption" and "aria-hidden" in tag[3].lower()
+            words = "- " if is_start and name == "li" else ""
 
 
 def _is_setext_heading(text: str) -> bool:
@@ -98,11 +160,11 @@ def _heading_text(line: str, level: int) -> str:
     return bare.rstrip() if not bare or bare[-1].isspace() else text
 
 
-def _is_standalone_bold(line: str, lines: list[str], index: int) -> bool:
+def _is_standalone_bold(line: str, after: str) -> bool:
     """Return whether a bold line is a paragraph of its own: text follows that does not continue it."""
     if not line.startswith(("**", "__")) or not bold_only(line) or line.endswith((":**", ":__")):
         return False
-    after = lines[index + 1].strip() if index + 1 < len(lines) else ""
+    after = after.strip()
     return bool(after) and not starts_lowercase(after) and not after.startswith((":", ","))
 
 
@@ -183,7 +245,7 @@ def _lacks_full_stop(before: Block, after: Block) -> bool:
 
 def _is_prose(text: str) -> bool:
     """Return whether the text is not a list, quotation, table, picture, standalone link or contact note."""
-    return not (_NOT_PROSE.match(text) or _LINK.fullmatch(text.strip()) or _is_contact_note(text))
+    return not (_NOT_PROSE.match(text) or standalone_link(text) or _is_contact_note(text) or _TABLE_RULE.search(text))
 
 
 def _is_contact_note(text: str) -> bool:
@@ -193,11 +255,17 @@ def _is_contact_note(text: str) -> bool:
 
 def standalone_picture(text: str) -> ParsedPicture | None:
     """Return the picture if the text consists of one, else None."""
-    match = _PICTURE.fullmatch(text.strip())
-    return ParsedPicture(match[2].strip(), match[1].strip()) if match else None
+    match = PICTURE.fullmatch(text.strip())
+    return parsed_picture(match) if match else None
+
+
+def parsed_picture(match: re.Match[str]) -> ParsedPicture:
+    """Return the picture that PICTURE has matched."""
+    return ParsedPicture(unquote(match[2].strip().strip("<>")), " ".join(match[1].split()))
 
 
 def standalone_link(text: str) -> ParsedLink | None:
-    """Return the link if the text consists of one, else None."""
+    """Return the link if the text consists of one that can be shown, else None."""
     match = _LINK.fullmatch(text.strip())
-    return ParsedLink(match[2], match[1].strip()) if match else None
+    url = complete_link(match[2]) if match else ""
+    return ParsedLink(url, match[1].strip()) if match and is_allowed_link(url) else None

@@ -1,9 +1,11 @@
 """Parses a newsletter document into intro, sections, and stories with their datelines and contact notes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from mailer.domain.content import Dateline
 from mailer.domain.document.blocks import (
+    PICTURE,
     join_pages,
     split_blocks,
     standalone_link,
@@ -11,6 +13,7 @@ from mailer.domain.document.blocks import (
 )
 from mailer.domain.document.contacts import applies_to_all, split_contact
 from mailer.domain.document.datelines import begins_with_date, read_datelines
+from mailer.domain.document.definitions import Definitions
 from mailer.domain.document.front_matter import read_front_matter
 from mailer.domain.document.model import (
     DocumentError,
@@ -24,7 +27,8 @@ from mailer.domain.document.model import (
 )
 from mailer.domain.document.outline import OutlineItem, outline
 from mailer.domain.document.sentences import ends_sentence, excerpt, one_line, starts_lowercase
-from mailer.domain.document.source import split_lines
+from mailer.domain.document.source import mark_code, split_lines, without_comments
+from mailer.domain.markdown import find_problems
 
 MAX_CONTACT_NOTES = 20
 """Maximum number of contact notes at the end of one paragraph."""
@@ -43,26 +47,36 @@ def parse(source: str, language: str = "en") -> ParsedDocument:
     A note covers the story it follows. A note that says "on the above" or "on all of the above" covers every story of
     its section after the one that the previous note followed.
 
-    No word of the source is lost or duplicated. Every ambiguity is reported in ``warnings``.
-    Raises DocumentError if there is no story or the front matter is invalid.
+    Links by reference are written inline, footnotes become numbers and notes at the end of their story.
+
+    No word of the source is lost or duplicated, except for comments, unused definitions and unknown front matter.
+    These, every ambiguity, and what cannot be shown are reported in ``warnings``. Raises DocumentError if there is no
+    story, the front matter is invalid, or a comment has no end.
     """
     warnings: list[ParseWarning] = []
     lines = split_lines(source, warnings)
     front, front_line_count = read_front_matter(lines, language, warnings)
     language = front.get("language") or language
-    blocks = join_pages(split_blocks(lines[front_line_count:], front_line_count + 1, warnings), warnings)
-    parser = _Parser(language, warnings)
+    text_lines = mark_code(without_comments(lines[front_line_count:], front_line_count + 1, warnings), warnings)
+    definitions = Definitions()
+    blocks = split_blocks(definitions.collect(text_lines, warnings), warnings)
+    for block in blocks:
+        block.pieces[0] = definitions.resolve(block.pieces[0])
+    blocks = join_pages(blocks, warnings)
+    parser = _Parser(language, definitions, warnings)
     items = outline(blocks, language, warnings)
     for at, item in enumerate(items):
         parser.feed(item, items[at + 1] if at + 1 < len(items) else None)
+    intro = parser.build_intro()
     sections = tuple(parser.build_section(draft) for draft in parser.sections)
     if not any(section.stories for section in sections):
         raise DocumentError(
             "The document has no story: a story begins with a heading such as “### Headline” "
             "or with a paragraph in bold."
         )
+    warnings += definitions.unused_footnotes()
     warnings.sort(key=lambda warning: warning.line)
-    return ParsedDocument(parser.title, "\n\n".join(parser.intro), sections, tuple(warnings), front)
+    return ParsedDocument(parser.title, intro, sections, tuple(warnings), front)
 
 
 @dataclass(slots=True)
@@ -88,11 +102,13 @@ class _SectionDraft:
 class _Parser:
     """Builds sections and stories from the items of an outline."""
 
-    def __init__(self, language: str, warnings: list[ParseWarning]) -> None:
+    def __init__(self, language: str, definitions: Definitions, warnings: list[ParseWarning]) -> None:
         self.language = language
         self.title = ""
-        self.intro: list[str] = []
+        self.intro: list[tuple[int, str]] = []
+        """Paragraphs with their first line."""
         self.sections: list[_SectionDraft] = []
+        self._definitions = definitions
         self._warnings = warnings
         self._section_titles: set[str] = set()
 
@@ -108,6 +124,12 @@ class _Parser:
             self._add_dateline(item)
         else:
             self._add_text(item.line, item.text, next_item)
+
+    def build_intro(self) -> str:
+        """Return the finished introduction."""
+        footnotes = self._definitions.footnotes()
+        paragraphs = [(line, footnotes.number(line, text)) for line, text in self.intro]
+        return self._checked([*paragraphs, *footnotes.notes])
 
     def build_section(self, draft: _SectionDraft) -> ParsedSection:
         """Return a finished section, with closing links extracted and contact notes assigned to stories."""
@@ -127,7 +149,7 @@ class _Parser:
             stories.append(
                 ParsedStory(
                     headline=story.headline,
-                    body="\n\n".join(text for _, text in story.paragraphs),
+                    body=self._checked(story.paragraphs),
                     line=story.line,
                     datelines=tuple(story.datelines),
                     contacts=tuple(contacts),
@@ -147,6 +169,14 @@ class _Parser:
             self._warn(line, f"“{excerpt(text)}” was taken to apply only to the story above it.")
         return tuple(range(first_uncovered, index + 1)) if for_all else (index,)
 
+    def _checked(self, paragraphs: Sequence[tuple[int, str]]) -> str:
+        """Return paragraphs as one text, after a warning for each part of them that cannot be shown."""
+        for line, text in paragraphs:
+            without_pictures = PICTURE.sub(lambda found: "\n" * found[0].count("\n"), text)
+            for problem in find_problems(without_pictures):
+                self._warn(line + problem.line - 1, problem.message)
+        return "\n\n".join(text for _, text in paragraphs)
+
     def _warn(self, line: int, message: str) -> None:
         self._warnings.append(ParseWarning(line, message))
 
@@ -162,7 +192,7 @@ class _Parser:
             if item.source and not (next_item and next_item.kind == "dateline"):
                 # Bold text in the intro, such as "Dear readers", is not a story.
                 self._warn(item.line, f"The bold text “{excerpt(item.text)}” was kept in the introduction.")
-                self.intro.append(f"**{item.text}**")
+                self.intro.append((item.line, f"**{item.text}**"))
                 return
             self._warn(item.line, f"The story “{excerpt(item.text)}” comes before the first section title.")
             self.sections.append(_SectionDraft(item.line, ""))
@@ -182,7 +212,7 @@ class _Parser:
     def _add_dateline(self, item: OutlineItem) -> None:
         if not self.sections:
             self._warn(item.line, f"“{excerpt(item.text)}” comes before the first section; it was kept as text.")
-            self.intro.append(item.source)
+            self.intro.append((item.line, item.source))
             return
         draft = self._current_story(item.line)
         if draft.contact_notes and item.kind == "dateline":
@@ -217,12 +247,14 @@ class _Parser:
         if not self.sections:
             if note is not None and alone:
                 self._warn(line, f"“{excerpt(note.text)}” has no story above it; it was kept in the introduction.")
-            self.intro.append(text)
+            self.intro.append((line, text))
             return
         draft = self._current_story(line, already_warned=alone)
         at_start = not draft.paragraphs and not draft.contact_notes
-        if at_start and draft.picture is None and (picture := standalone_picture(text)):
+        if draft.picture is None and (picture := standalone_picture(text)):
             draft.picture = picture
+            if draft.paragraphs:
+                self._warn(line, f"The picture “{excerpt(picture.alt or picture.path)}” is shown above its story.")
             return
         if (
             at_start
@@ -262,6 +294,12 @@ class _Parser:
                 self._warn(line, f"“{excerpt(note.text)}” was read as a contact note because of its form.")
                 draft.paragraphs[-1] = (line, note.preceding_text)
                 draft.contact_notes = sorted([(line, note.text), *draft.contact_notes], key=lambda entry: entry[0])
+        footnotes = self._definitions.footnotes()
+        draft.headline = footnotes.number(draft.line, draft.headline)
+        draft.paragraphs = [(line, footnotes.number(line, text)) for line, text in draft.paragraphs]
+        draft.contact_notes = [(line, footnotes.number(line, text)) for line, text in draft.contact_notes]
+        draft.paragraphs += footnotes.notes
+        self._checked([(draft.line, draft.headline), *draft.contact_notes])
         if not draft.headline:
             return
         name = excerpt(draft.headline)

@@ -2,7 +2,8 @@
 
 import re
 
-_SUB_SUP_TAGS = re.compile(r"<(su[pb])>[^<]{0,40}</\1>|<[^<>]{1,40}>", re.IGNORECASE)
+_SUB_SUP_TAGS = re.compile(r"<(su[pb])>[^<]{0,40}</\1>|<[^<>]{1,40}>|\[\^[^\[\]]{1,100}\]", re.IGNORECASE)
+"""Tags, raised and lowered text, and references to footnotes."""
 _SENTENCE_ENDS = ".!?…:。！？：؟۔।॥։።។"
 _CLOSERS = " \t\n\xa0*_)]}\"'»”’›“」』）】"
 _BLANKS = re.compile(r"[^\S\u00a0\u2007\u202f]+")
