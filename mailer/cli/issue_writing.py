@@ -158,7 +158,7 @@ def _applies_to(stories: int) -> str:
 
 def _print_warnings(document: "ParsedDocument") -> None:
     if document.warnings:
-        print(f"{format_count(len(document.warnings), 'passage')} may be misread; please check:")
+        print(f"{format_count(len(document.warnings), 'passage')} to check:")
     for warning in document.warnings:
         print(f"  line {warning.line}: {warning.message}")
 
