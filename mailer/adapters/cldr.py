@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 
 from babel import Locale, UnknownLocaleError
-from babel.dates import format_date, format_skeleton, format_time, get_timezone_location
+from babel.dates import format_date, format_skeleton, format_time, format_timedelta, get_timezone_location
 from babel.lists import format_list
 from babel.numbers import format_decimal
 
@@ -32,6 +32,12 @@ def format_local_moment(at: datetime, language: str) -> str:
     """Return day and time as they stand, such as ``Thu 1 Oct 2026, 09:00``."""
     at, locale = at.replace(tzinfo=None), _locale(language)
     return f"{format_skeleton('yMMMEd', at, locale=locale)}, {format_time(at, 'HH:mm', locale=locale)}"
+
+
+def format_duration(duration: timedelta | float, language: str) -> str:
+    """Return a duration, or a number of seconds, in the largest unit that it holds twice: ``90 seconds``."""
+    seconds = duration.total_seconds() if isinstance(duration, timedelta) else duration
+    return format_timedelta(max(0, round(seconds)), threshold=2, locale=_locale(language))
 
 
 def format_number(number: float, language: str) -> str:

@@ -83,13 +83,13 @@ def list_conditions(snapshot: QueueSnapshot) -> list[Condition]:
     )
 
 
-def waiting_readers(snapshot: QueueSnapshot) -> int:
-    """Return how many readers wait for issues that are being sent."""
+def pending_deliveries(snapshot: QueueSnapshot) -> int:
+    """Return how many deliveries of the issues that are being sent are still to be made."""
     return sum(issue.counts.pending for issue in snapshot.issues if issue.state is IssueState.sending)
 
 
 def _of_processes(snapshot: QueueSnapshot) -> Iterator[Condition]:
-    waiting = waiting_readers(snapshot)
+    waiting = pending_deliveries(snapshot)
     if not snapshot.redis_available:
         yield Condition(ConditionName.redis_down, Severity.act, waiting=waiting)
     elif not snapshot.workers:
@@ -107,17 +107,18 @@ def _of_processes(snapshot: QueueSnapshot) -> Iterator[Condition]:
 
 
 def _of_relays(snapshot: QueueSnapshot) -> Iterator[Condition]:
-    waiting = waiting_readers(snapshot)
-    stopped = (EndpointState.suspended, EndpointState.open)
-    none_left = bool(snapshot.relays) and all(relay.state in stopped for relay in snapshot.relays)
-    if none_left:
+    usable = [relay for relay in snapshot.relays if relay.state in (EndpointState.closed, EndpointState.slowed)]
+    waiting = 0 if usable else pending_deliveries(snapshot)
+    stopped = all(relay.state in (EndpointState.suspended, EndpointState.open) for relay in snapshot.relays)
+    # Of a single relay that refuses, the next condition says all there is.
+    if stopped and any(relay.state is EndpointState.suspended or snapshot.relays[1:] for relay in snapshot.relays):
         begun = [relay.since for relay in snapshot.relays if relay.since]
         yield Condition(ConditionName.no_relay, Severity.act, max(begun, default=None), waiting=waiting)
     for relay in snapshot.relays:
         if relay.state in (EndpointState.open, EndpointState.half_open):
             yield _endpoint(ConditionName.relay_refuses, Severity.act, relay, waiting)
         elif relay.state is EndpointState.suspended:
-            yield _endpoint(ConditionName.relay_suspended, Severity.watch, relay, waiting if none_left else 0)
+            yield _endpoint(ConditionName.relay_suspended, Severity.watch, relay, waiting)
         elif relay.state is EndpointState.slowed:
             yield _endpoint(ConditionName.relay_slowed, Severity.watch, relay, 0)
 

@@ -46,6 +46,20 @@ class QueueDepth:
 
 
 @dataclass(frozen=True, slots=True)
+class RefusalGroup:
+    """Deliveries of the issues in flight that were refused with the same code."""
+
+    code: str
+    """Such as ``450 4.2.1``; empty if the reply has none."""
+    waiting: int
+    """How many are tried again."""
+    failed: int
+    next_attempt: datetime | None
+    example: str
+    """One of the replies."""
+
+
+@dataclass(frozen=True, slots=True)
 class QueueStatus:
     """The status of a queue. Flow rates are per second; None without a previous snapshot."""
 

@@ -1,12 +1,13 @@
 """Depth, age and throughput of each queue, computed from the rows that represent the work."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from mailer.domain.queue_status import QueueDepth
+from mailer.domain.queue_status import QueueDepth, RefusalGroup
 
 _DEPTHS = """
 WITH open AS (
@@ -96,6 +97,32 @@ def list_postponed(session: Session, now: datetime, limit: int, *, include_block
         PostponedDomain(*row)
         for row in session.execute(text(query), {"now": now, "limit": limit, "held": include_blocked})
     ]
+
+
+def refusals(
+    session: Session, limit: int, *, relay: str | None = None, domains: Sequence[str] | None = None
+) -> list[RefusalGroup]:
+    """Return what one relay, or the servers of some domains, refused of the issues in flight, most first."""
+    query = """
+        SELECT coalesce(substring(d.last_reply FROM '^[245][0-9]{2}(?: [245][.][0-9]{1,3}[.][0-9]{1,3})?'), ''),
+            count(*) FILTER (WHERE d.state = 'pending'), count(*) FILTER (WHERE d.state = 'failed'),
+            min(d.due_at) FILTER (WHERE d.state = 'pending'), min(d.last_reply)
+        FROM batch b
+        JOIN issue i ON i.id = b.issue_id AND i.state IN ('sending', 'paused')
+        CROSS JOIN LATERAL (
+            SELECT * FROM delivery
+            WHERE issue_id = b.issue_id AND subscriber_id BETWEEN b.first_subscriber_id AND b.last_subscriber_id
+              AND (state = 'pending' AND attempts > 0 OR state = 'failed')
+              AND last_reply IS NOT NULL AND (CAST(:relay AS text) IS NULL OR relay = :relay) OFFSET 0
+        ) d
+        JOIN subscriber r ON r.id = d.subscriber_id
+        WHERE (b.failed > 0 OR b.state IN ('ready', 'sending')) AND (
+            CAST(:domains AS text[]) IS NULL OR lower(split_part(r.address, '@', 2)) = ANY(CAST(:domains AS text[]))
+        )
+        GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT :limit
+    """
+    values = {"relay": relay, "domains": None if domains is None else list(domains), "limit": limit}
+    return [RefusalGroup(*row) for row in session.execute(text(query), values)]
 
 
 def has_subscribers_at(session: Session, domain: str) -> bool:

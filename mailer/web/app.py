@@ -18,6 +18,8 @@ from mailer.language_data import languages
 from mailer.services.maintenance.health import DatabaseDown, database_answers
 from mailer.web import theme
 from mailer.web.accounts import account, people, sign_in
+from mailer.web.control import flow, tonight
+from mailer.web.control.snapshots import Snapshots
 from mailer.web.dependencies import App
 from mailer.web.desk import documents, home, issue
 from mailer.web.logs import configure_logs, redact_tokens
@@ -46,7 +48,8 @@ def create_app(container: Container) -> FastAPI:
     for module in (feeds, sitemap, archive, mail_links, manage, sign_up, theme):
         app.include_router(module.router)
     if container.settings.web_staff:
-        for module in (sign_in, account, people, home, issue, documents):
+        app.state.snapshots = Snapshots(container)
+        for module in (sign_in, account, people, home, issue, documents, tonight, flow):
             app.include_router(module.router)
         app.add_exception_handler(SignInNeeded, sign_in_needed)
     app.add_api_route(urls.HEALTH, health, methods=["GET", "HEAD"])

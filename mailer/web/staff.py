@@ -216,6 +216,7 @@ class StaffPages:
             "moment": cldr.format_moment,
             "local_moment": cldr.format_local_moment,
             "number": cldr.format_number,
+            "duration": cldr.format_duration,
         }
         self._environment.globals["Permission"] = Permission
         self._environment.globals["urlquote"] = lambda text: quote(str(text), safe="")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from mailer.domain.errors import UserError
 from mailer.domain.metrics import QUEUES, WorkerHeartbeat
-from mailer.domain.outcomes import Outcome
+from mailer.domain.outcomes import Outcome, redact_addresses
 from mailer.domain.ports import Metrics
 from mailer.domain.providers import Providers
 from mailer.domain.queue_status import (
@@ -19,6 +19,7 @@ from mailer.domain.queue_status import (
     QueueDepth,
     QueueSnapshot,
     QueueStatus,
+    RefusalGroup,
 )
 from mailer.domain.relay_routes import RelayRoute
 from mailer.domain.states import IssueState
@@ -30,6 +31,7 @@ from mailer.store.database import Database, Session
 _DEFERRED_BY_RELAY = (Outcome.RELAY_BUSY, Outcome.RELAY_REFUSED)
 _DEFERRED = (*_DEFERRED_BY_RELAY, Outcome.DEFERRED, Outcome.MAILBOX_FULL, Outcome.POLICY)
 _MAX_PROVIDERS = 15
+_MAX_REFUSALS = 20
 _FEEDBACK_PERIOD = timedelta(days=7)
 STALLED_AFTER = timedelta(minutes=1)
 """Without a finished delivery, while some are due, before an issue counts as stalled."""
@@ -257,7 +259,7 @@ def suspend(
 
     Without a reason, that of an earlier suspension is kept.
     """
-    kind, endpoint = _find_endpoint(routes, providers, name)
+    kind, endpoint = find_endpoint(routes, providers, name)
 
     def suspended(throttle: ThrottleState) -> ThrottleState:
         replaces = throttle.endpoint_state(now) is EndpointState.suspended
@@ -285,7 +287,7 @@ def resume(
     database: Database, routes: Sequence[RelayRoute], providers: Providers, name: str, now: datetime
 ) -> SuspendResult:
     """Resume a relay, provider or domain at its full rate, whatever stopped or slowed it. Raises EndpointNotFound."""
-    kind, endpoint = _find_endpoint(routes, providers, name)
+    kind, endpoint = find_endpoint(routes, providers, name)
     with database.transaction() as session:
         before, _ = throttles.update(
             session, kind, endpoint, lambda throttle: replace(throttle.close(), rate=None, target_rate=None)
@@ -294,13 +296,24 @@ def resume(
     return SuspendResult(kind, endpoint, before.endpoint_state(now))
 
 
+def refusals(database: Database, providers: Providers, scope: ThrottleScope, name: str) -> list[RefusalGroup]:
+    """Return what a relay, or the servers of a provider or domain, refused of the issues in flight, and why."""
+    with database.transaction() as session:
+        if scope is ThrottleScope.relay:
+            groups = queues.refusals(session, _MAX_REFUSALS, relay=name)
+        else:
+            groups = queues.refusals(session, _MAX_REFUSALS, domains=providers.domains(name))
+    return [replace(group, example=redact_addresses(group.example)) for group in groups]
+
+
 def delete_recovered(database: Database, now: datetime) -> None:
     """Delete throttles that have been back at their full rate for a day."""
     with database.transaction() as session:
         throttles.delete_recovered(session, now - timedelta(days=1))
 
 
-def _find_endpoint(routes: Sequence[RelayRoute], providers: Providers, name: str) -> tuple[ThrottleScope, str]:
+def find_endpoint(routes: Sequence[RelayRoute], providers: Providers, name: str) -> tuple[ThrottleScope, str]:
+    """Return the relay, provider or domain that a name means. Raises EndpointNotFound."""
     if name in [route.relay for route in routes]:
         return ThrottleScope.relay, name
     groups = {group.name.lower(): group.name for group in providers.configured}

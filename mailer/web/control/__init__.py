@@ -1,0 +1,1 @@
+"""The control room: whether anything needs somebody, and what flows where."""
