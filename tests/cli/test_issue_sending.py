@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import text
 
 from mailer.bootstrap import Container
-from mailer.domain.time_zones import time_zone
 from mailer.services.issues import schedule
 from tests.cli.conftest import RunCli
+from tests.support.clock import next_change
 
 
 def test_scheduled_issue_shows_its_start_or_delay(
@@ -58,17 +58,6 @@ def test_impossible_times_are_refused(
     assert (status, out) == (2, "")
     assert problem in err
     assert "approved" in mailer("issue", "list")[1]
-
-
-def next_change(zone: str, offset_hours: int) -> datetime:
-    """Return the day of the next change of clocks to an offset."""
-    hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
-    while True:
-        hour += timedelta(hours=1)
-        offset = hour.astimezone(time_zone(zone)).utcoffset()
-        before = (hour - timedelta(hours=1)).astimezone(time_zone(zone)).utcoffset()
-        if offset != before and offset == timedelta(hours=offset_hours):
-            return hour.astimezone(time_zone(zone)).replace(tzinfo=None, hour=2, minute=30)
 
 
 @pytest.mark.parametrize(

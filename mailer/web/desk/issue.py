@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated
 from urllib.parse import urlencode
-from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Response
 from fastapi.responses import HTMLResponse
@@ -18,7 +17,7 @@ from mailer.domain.errors import UserError
 from mailer.domain.issue_check import AudienceGroup, Finding, check_issue
 from mailer.domain.permissions import Permission
 from mailer.domain.states import EDITABLE_STATES, IssueState, MissingTranslationPolicy, SkipReason
-from mailer.domain.time_zones import COMMON_TIME_ZONES
+from mailer.domain.time_zones import COMMON_TIME_ZONES, clock_change, time_zone, to_utc
 from mailer.services.accounts import audit
 from mailer.services.accounts.staff import Staff
 from mailer.services.delivery import expand
@@ -304,7 +303,9 @@ def schedule_issue(app: App, page: PageOf, now: Now, staff: Scheduler, issue: in
     except UserError as error:
         return _send(app, page, now, staff, issue, error=str(error), form=form, status=409)
     audit.record(app.database, staff, now, AuditAction.issue_scheduled, "issue", issue, detail)
-    return page.redirect(page.urls.path(f"{ISSUE}/report", issue=issue), "scheduled")
+    return page.redirect(
+        page.urls.path(f"{ISSUE}/report", issue=issue), "clocks" if "clocks" in detail else "scheduled"
+    )
 
 
 class ScheduleRefused(Exception):
@@ -322,18 +323,23 @@ def _schedule(app: Container, issue: int, form: FormData, staff: Staff, now: dat
     except ValueError:
         raise ScheduleRefused("no_time") from None
     if when == "local":
-        if at.replace(tzinfo=ZoneInfo("Pacific/Niue")) < now:
+        if at.replace(tzinfo=time_zone("Pacific/Niue")) < now:
             raise ScheduleRefused("past")
         schedule.schedule_local_time(app.database, issue, at, staff.name)
-        return {"when": f"{at.isoformat()} in each reader's time zone"}
+        clocks = {"clocks": "changed"} if schedule.clock_changes(app.database, issue, at) else {}
+        return {"when": f"{at.isoformat()} in each reader's time zone"} | clocks
     zone = str(form.get("zone", "UTC"))
     if zone not in COMMON_TIME_ZONES:
         raise ScheduleRefused("no_time")
-    moment = at.replace(tzinfo=ZoneInfo(zone))
+    try:
+        moment = to_utc(at, time_zone(zone)).astimezone(time_zone(zone))
+        change = clock_change(at, time_zone(zone))
+    except (ValueError, OverflowError):  # at the end of all dates
+        raise ScheduleRefused("no_time") from None
     if moment < now - timedelta(minutes=1):
         raise ScheduleRefused("past")
     schedule.schedule(app.database, issue, moment, staff.name)
-    return {"when": moment.isoformat(), "zone": zone}
+    return {"when": moment.isoformat(), "zone": zone} | ({"clocks": change.value} if change else {})
 
 
 @router.post("/unschedule")

@@ -1,6 +1,7 @@
 """The pages of an issue: plan, preview, check, approval, sending and report."""
 
 from collections.abc import Callable
+from datetime import UTC, timedelta
 
 import pytest
 from fastapi.testclient import TestClient
@@ -9,8 +10,9 @@ from mailer.bootstrap import Container
 from mailer.domain.permissions import Role, RoleGrant
 from mailer.domain.states import IssueState
 from mailer.services.accounts import audit
-from mailer.services.issues import plan
-from tests.support.clock import StoppedClock
+from mailer.services.delivery import dispatch
+from mailer.services.issues import plan, schedule
+from tests.support.clock import StoppedClock, next_change
 from tests.support.staff import SAME_ORIGIN, add_account, form_token_of, post, sign_in
 
 
@@ -67,6 +69,9 @@ def test_a_coordinator_looks_approves_schedules_and_takes_it_back(
         ({"when": "at", "at": "", "zone": "Europe/Vienna"}, "Give a day and a time"),
         ({"when": "at", "at": "2031-01-01T09:00", "zone": "Mars/Base"}, "Give a day and a time"),
         ({"when": "local", "at": "2001-01-01T09:00"}, "This time has passed"),
+        ({"when": "at", "at": "9999-12-31T23:59", "zone": "Europe/Vienna"}, "is more than two years ahead"),
+        ({"when": "at", "at": "9999-12-31T23:59", "zone": "America/New_York"}, "Give a day and a time"),
+        ({"when": "local", "at": "9999-12-31T23:59"}, "is more than two years ahead"),
     ):
         refused = post(client, f"{base}/schedule", {**form, **data})
         assert refused.status_code == 409
@@ -89,6 +94,24 @@ def test_a_coordinator_looks_approves_schedules_and_takes_it_back(
     assert log[:4] == [
         (name, "Amina") for name in ("issue_reopened", "issue_unscheduled", "issue_scheduled", "issue_approved")
     ]
+
+
+@pytest.mark.usefixtures("coordinator")
+def test_a_change_of_clocks_is_said_and_a_late_issue_waits(client: TestClient, app: Container, issue: int) -> None:
+    base = f"/desk/issues/{issue}"
+    post(client, f"{base}/approve", {"revision": hidden(client.get(f"{base}/check").text, "revision")})
+    page = client.get(f"{base}/send").text
+    form = {name: hidden(page, name) for name in ("revision", "readers")}
+    at = next_change("Europe/Vienna", 2)
+    answer = post(
+        client, f"{base}/schedule", {**form, "when": "at", "at": at.isoformat()[:16], "zone": "Europe/Vienna"}
+    )
+    assert "Clocks are changed then" in client.get(answer.headers["location"]).text
+    assert plan.load_head(app.database, issue).scheduled_at == at.replace(hour=1, tzinfo=UTC)
+    schedule.schedule(app.database, issue, app.clock.now() - timedelta(days=2), "tests")
+    assert "it waits" not in client.get(f"{base}/report").text
+    assert dispatch.start_due(app.database, app.clock.now(), 10) == []
+    assert "It is so late that it waits" in client.get(f"{base}/report").text
 
 
 @pytest.mark.usefixtures("coordinator")
