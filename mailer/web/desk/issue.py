@@ -14,7 +14,7 @@ from starlette.datastructures import FormData
 from mailer.bootstrap import Container
 from mailer.domain.accounts import AuditAction
 from mailer.domain.errors import UserError
-from mailer.domain.issue_check import AudienceGroup, Finding, check_issue
+from mailer.domain.issue_check import AudienceGroup, Finding, Severity, check_issue
 from mailer.domain.permissions import Permission
 from mailer.domain.states import EDITABLE_STATES, IssueState, MissingTranslationPolicy, SkipReason
 from mailer.domain.time_zones import COMMON_TIME_ZONES, clock_change, time_zone, to_utc
@@ -34,6 +34,8 @@ Approver = Annotated[Staff, Depends(Requires(Permission.approve))]
 Scheduler = Annotated[Staff, Depends(Requires(Permission.schedule))]
 Reporter = Annotated[Staff, Depends(Requires(Permission.read_reports))]
 Sections = Annotated[list[str] | None, Query(max_length=62)]
+MAX_EDITIONS = 100
+"""On one page, those with most readers first."""
 EDITION_CSP = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; form-action 'none'; base-uri 'none'; "
     "frame-ancestors 'self'; sandbox allow-popups allow-popups-to-escape-sandbox"
@@ -95,10 +97,21 @@ def _plan(
         may_write=staff.may(Permission.write, loaded.head.newsletter),
         may_translate=staff.may(Permission.translate_texts, loaded.head.newsletter),
         findings=findings,
+        by_story=_by_story(findings),
         policies=list(MissingTranslationPolicy),
         done=done,
         error=error,
     )
+
+
+def _by_story(findings: Sequence[Finding]) -> dict[int, list[Finding]]:
+    """Return story → the findings about it alone."""
+    found: dict[int, list[Finding]] = defaultdict(list)
+    for finding in findings:
+        stories = {place.story for place in finding.places if place.story is not None}
+        if len(stories) == 1:
+            found[stories.pop()].append(finding)
+    return found
 
 
 def _findings(app: Container, issue: int) -> list[Finding]:
@@ -233,14 +246,17 @@ def _check(
     source = compile.load_issue(app.database, app.urls, issue)
     compiler = compile.EditionCompiler(source, app.renderer, app.urls, app.settings.bounce_domain)
     groups = expand.count_audience(app.database, issue)
-    findings = check.check(source, compiler, groups).findings
+    result = check.check(source, compiler, groups)
     return page(
         "desk/check",
         staff,
         status,
         head=head,
-        blocking=[finding for finding in findings if finding.blocks],
-        notes=[finding for finding in findings if not finding.blocks],
+        by_severity={level: [one for one in result.findings if one.severity is level] for level in Severity},
+        section_keys={section.bit: section.key for section in source.sections},
+        languages=result.languages,
+        editions=result.editions[:MAX_EDITIONS],
+        more_editions=max(0, len(result.editions) - MAX_EDITIONS),
         audience=_audience(groups),
         may_approve=staff.may(Permission.approve, head.newsletter),
         looked_at=now,
