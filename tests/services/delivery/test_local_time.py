@@ -1,5 +1,6 @@
 """Sending at local time, and quiet hours."""
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
@@ -10,6 +11,7 @@ from sqlalchemy import text
 from mailer.bootstrap import Container
 from mailer.services.delivery import dispatch, expand
 from mailer.services.issues import approve, compile, schedule
+from mailer.settings import ROOT
 from mailer.store import newsletters
 
 ZONES = ("Pacific/Kiritimati", "Asia/Kolkata", "Europe/Belgrade", "UTC", "America/New_York", "Nowhere/Else")
@@ -114,3 +116,9 @@ def test_postgresql_reads_no_time_zones(app: Container, issue: int) -> None:
     schedule.schedule_local_time(app.database, issue, datetime(2026, 12, 1, 9), "tests")
     found = due(app, issue, datetime(2026, 11, 30, 19, tzinfo=UTC))
     assert found["America/Vancouver"] == datetime(2026, 12, 1, 16, tzinfo=UTC), "summer time all year, since March 2026"
+
+
+def test_no_statement_reads_a_time_zone() -> None:
+    for path in (ROOT / "mailer").rglob("*.py"):
+        if "migrations" not in path.parts:
+            assert not re.search(r"AT TIME ZONE|pg_timezone", path.read_text("utf-8")), path
