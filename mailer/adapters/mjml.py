@@ -9,7 +9,7 @@ mrml also prints unknown markup as it is, so all authored text is escaped by Jin
 import re
 import secrets
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
@@ -26,6 +26,7 @@ from mailer.domain.errors import UserError
 from mailer.domain.locales import direction, native_name
 from mailer.domain.localized import N_
 from mailer.domain.markdown import is_allowed_link
+from mailer.domain.partial_editions import edition_subject_and_preheader
 
 MAX_MJML_CHARACTERS = 2_000_000
 """For one edition. An edition of sixteen stories has 30,000."""
@@ -43,8 +44,9 @@ _ADJACENT_OUTLOOK_COMMENTS = "<![endif]-->\n<!--[if mso | IE]>"
 _STYLE_ATTRIBUTE = re.compile(r'(<\w[^<>]* style=")([^"<>]*)')
 _REDUNDANT_STYLE = re.compile(r"background:(#[0-9a-f]{6});(?=background-color:\1)|;$|(?<=[: ]0)px(?=[; ]|$)")
 """Redundant parts of mrml's styles. They add a kilobyte to a full edition, and Gmail clips long messages."""
-_FOLLOWED_TITLES, _LEFT_OUT_TITLES = (f"titles{secrets.token_hex(6)}{name}x" for name in ("followed", "leftout"))
-"""Placeholders for the lists of section titles in an edition."""
+_PLACEHOLDERS = tuple(f"text{secrets.token_hex(6)}{name}x" for name in ("followed", "leftout", "subject", "preheader"))
+"""In place of what differs between the editions of a language: lists of section titles, subject and preheader."""
+_FOLLOWED_TITLES, _LEFT_OUT_TITLES, _SUBJECT, _PREHEADER = _PLACEHOLDERS
 # TRANSLATORS: A link below a story, to a page with more about it.
 _READ_MORE = N_("Read more")
 _LINE_BREAKS_TO_SPACES = str.maketrans("\t\n\r", "   ")
@@ -62,6 +64,8 @@ class TooLarge(UserError, ValueError):
 class RenderedEdition:
     """A rendered edition."""
 
+    subject: str
+    preheader: str
     html: str
     """A complete HTML document."""
     text: str
@@ -100,7 +104,7 @@ class Renderer:
     def _template_values(self, content: EditionContent) -> dict[str, object]:
         rtl = content.direction == "rtl"
         return {
-            "edition": content,
+            "edition": replace(content, subject=_SUBJECT, preheader=_PREHEADER),
             "palette": palette(content.theme, tuple(section.colour for section in content.sections)),
             "rtl": rtl,
             "start": "right" if rtl else "left",
@@ -126,7 +130,7 @@ class RenderedLanguage:
     def __init__(self, content: EditionContent, html: str, text: str) -> None:
         self._content = content
         web_view = [content.urls.web_view] if content.urls.web_view else []
-        self._html = VariantDocument(html, [_FOLLOWED_TITLES, _LEFT_OUT_TITLES, *map(escape, web_view)])
+        self._html = VariantDocument(html, [*_PLACEHOLDERS, *map(escape, web_view)])
         self._text = VariantDocument(text, web_view)
 
     def edition(self, sections: Collection[str], web_view: str) -> RenderedEdition:
@@ -134,11 +138,15 @@ class RenderedLanguage:
         content = self._content
         names, left_out = self.visible_parts(sections)
         followed = tuple(section.title for section in content.sections if section.key in sections)
-        followed_list, left_out_list = (
-            _UNPRINTABLE.sub("", cldr.join_titles(titles)) for titles in (followed, left_out)
-        )
+        subject, preheader = edition_subject_and_preheader(content, sections, markdown.inline_text)
         web_views = {content.urls.web_view: web_view}
-        replacements = {_FOLLOWED_TITLES: followed_list, _LEFT_OUT_TITLES: left_out_list} | web_views
+        texts = {
+            _FOLLOWED_TITLES: cldr.join_titles(followed),
+            _LEFT_OUT_TITLES: cldr.join_titles(left_out),
+            _SUBJECT: subject.translate(_LINE_BREAKS_TO_SPACES),
+            _PREHEADER: preheader,
+        }
+        replacements = {name: _UNPRINTABLE.sub("", value) for name, value in texts.items()} | web_views
         values = {str(escape(placeholder)): str(escape(value)) for placeholder, value in replacements.items()}
         text = self._text.select(names, web_views)
         for placeholder in (_FOLLOWED_TITLES, _LEFT_OUT_TITLES):
@@ -146,6 +154,8 @@ class RenderedLanguage:
         while "\n\n\n" in text:
             text = text.replace("\n\n\n", "\n\n")
         return RenderedEdition(
+            subject=subject,
+            preheader=preheader,
             html=self._html.select(names, values).replace(_ADJACENT_OUTLOOK_COMMENTS, ""),
             text=text.strip() + "\n",
             web_view_html=self._html.select(names - {"reader"}, values)
@@ -164,6 +174,7 @@ class RenderedLanguage:
         half = (len(kept) + 1) // 2
         names = [
             "reader",
+            "partial" if left_out else "whole",
             "halves" if len(kept) > 1 else "alone",
             f"left out {len(left_out)}",
             *(f"section {number}" for number in kept),

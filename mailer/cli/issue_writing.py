@@ -246,12 +246,12 @@ def preview(
 
     with Container() as app:
         mask = compile.section_mask(app.database, issue, [key for key in sections.split(",") if key.strip()])
-        content, rendered = compile.preview(app.database, app.renderer, app.urls, issue, canonical_tag(language), mask)
+        _, rendered = compile.preview(app.database, app.renderer, app.urls, issue, canonical_tag(language), mask)
     if out:
         out.write_text(rendered.html, encoding="utf-8")
-        print(f"{content.subject}\n{len(rendered.html.encode()) / 1000:.0f} kB of HTML in {out}")
+        print(f"{rendered.subject}\n{len(rendered.html.encode()) / 1000:.0f} kB of HTML in {out}")
     else:
-        print(f"Subject: {content.subject}\n\n{rendered.text}")
+        print(f"Subject: {rendered.subject}\n\n{rendered.text}")
 
 
 @commands.command("check")

@@ -36,6 +36,10 @@ class FrontMatter:
     subject: str
     preheader: str
     intro: str
+    partial_subject: str = ""
+    """For editions without some of the issue's sections. Empty for the same subject."""
+    partial_preheader: str = ""
+    partial_intro: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +205,9 @@ class IssueSource:
             subject=front.subject,
             preheader=front.preheader,
             intro=front.intro,
+            partial_subject=front.partial_subject,
+            partial_preheader=front.partial_preheader,
+            partial_intro=front.partial_intro,
             sections=tuple(included),
             unfollowed_sections=tuple(unfollowed),
             postal_address=self.postal_address,

@@ -128,6 +128,15 @@ class EditionContent:
     theme: Theme = field(default_factory=Theme)
     text_overrides: Mapping[str, OverrideText] = field(default_factory=dict)
     """The newsletter's replacements for catalogue messages: see mailer.domain.text_overrides."""
+    partial_subject: str = ""
+    """For editions without some of the issue's sections: see mailer.domain.partial_editions. Empty for the same."""
+    partial_preheader: str = ""
+    partial_intro: str = ""
+
+    @property
+    def shown_intro(self) -> str:
+        """The introduction for the sections of this content."""
+        return (self.unfollowed_sections and self.partial_intro) or self.intro
 
 
 @dataclass(frozen=True, slots=True)

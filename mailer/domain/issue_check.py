@@ -15,6 +15,7 @@ from mailer.domain.languages import match_language
 from mailer.domain.localized import localize
 from mailer.domain.markdown import find_problems
 from mailer.domain.mentions import StoryIndex, StoryWording
+from mailer.domain.partial_editions import HEADLINE, HEADLINES, unknown_placeholders
 from mailer.domain.states import MissingTranslationPolicy, SkipReason
 
 GMAIL_CLIP_BYTES = 102_000
@@ -246,6 +247,13 @@ class _Check:
                 text = "the preheader is empty; inboxes will show the first words of the text."
                 place = (Place(Part.preheader),)
                 yield Finding(FindingKind.empty_preheader, Severity.note, text, (language,), places=place)
+            for part, text in ((Part.subject, front.partial_subject), (Part.preheader, front.partial_preheader)):
+                for unknown in unknown_placeholders(text):
+                    sentence = (
+                        f"{unknown} in the {part} of partial editions means nothing; use {HEADLINE} or {HEADLINES}."
+                    )
+                    place = (Place(part),)
+                    yield Finding(FindingKind.not_shown, Severity.blocks, sentence, (language,), places=place)
 
     def stories(self) -> Iterator[Finding]:
         for story in self.source.stories:
@@ -261,8 +269,11 @@ class _Check:
     def markdown(self) -> Iterator[Finding]:
         """Name links that lead nowhere, and what cannot be shown as it is meant."""
         for language in self.rules.languages:
-            intro = self.source.front_matter[language].intro
-            yield from _markdown_findings([intro], "the introduction", language, Place(Part.introduction))
+            front, place = self.source.front_matter[language], Place(Part.introduction)
+            yield from _markdown_findings([front.intro], "the introduction", language, place)
+            yield from _markdown_findings(
+                [front.partial_intro], "the introduction of partial editions", language, place
+            )
         for story in self.source.stories:
             for language, text in story.texts.items():
                 parts = (text.headline, text.body, *text.contacts)
@@ -389,7 +400,11 @@ class _Check:
             )
             by_id = {story.story: story for story in self.source.stories}
             front = self.source.front_matter[language]
-            texts = {Part.subject: front.subject, Part.preheader: front.preheader, Part.introduction: front.intro}
+            texts = {  # of partial editions, since others have all stories
+                Part.subject: front.partial_subject or front.subject,
+                Part.preheader: front.partial_preheader or front.preheader,
+                Part.introduction: front.partial_intro or front.intro,
+            }
             for part, text in texts.items():
                 for story in index.mentioned(text):
                     if without[story] < MANY_SUBSCRIBERS_SHARE * total:

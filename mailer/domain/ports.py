@@ -38,6 +38,10 @@ class RenderedEdition(Rendered, Protocol):
     """A rendered edition and its web view."""
 
     @property
+    def subject(self) -> str: ...
+    @property
+    def preheader(self) -> str: ...
+    @property
     def web_view_html(self) -> str:
         """The HTML of the web view, without personal data."""
         ...

@@ -97,6 +97,10 @@ class IssueTranslation(Base):
     subject: Mapped[str]
     preheader: Mapped[str]
     intro: Mapped[str]
+    partial_subject: Mapped[str] = mapped_column(server_default="", default="")
+    """For editions without some of the issue's sections. Empty for the same subject."""
+    partial_preheader: Mapped[str] = mapped_column(server_default="", default="")
+    partial_intro: Mapped[str] = mapped_column(server_default="", default="")
 
 
 class Story(Base):

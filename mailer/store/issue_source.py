@@ -36,7 +36,14 @@ def load_issue_source(session: Session, issue: Issue, urls: MailUrls) -> IssueSo
     newsletter = newsletters.by_id(session, issue.newsletter_id)
     sections = newsletters.sections(session, newsletter.id)
     fronts = {
-        tag: FrontMatter(row.subject, row.preheader, row.intro)
+        tag: FrontMatter(
+            row.subject,
+            row.preheader,
+            row.intro,
+            row.partial_subject,
+            row.partial_preheader,
+            row.partial_intro,
+        )
         for tag, row in issues.front_matter(session, issue.id).items()
         if row.status is TranslationStatus.ready
     }

@@ -428,6 +428,28 @@ def test_edition_cut_from_variants_equals_its_own_rendering(chosen: set[int]) ->
     )
 
 
+def test_partial_edition_has_its_own_subject_preheader_and_introduction() -> None:
+    content = edition(
+        *SEVERAL,
+        unfollowed_sections=(),
+        partial_subject="{headline} & more",
+        partial_preheader="{headlines}",
+        partial_intro="Only *yours*.",
+    )
+    sheet = RENDERER.render_language(content)
+    whole, partial = (sheet.edition(keys, "https://x.example.org") for keys in ({"s1", "s2", "s3", "s4"}, {"s2"}))
+    assert (whole.subject, whole.preheader) == (content.subject, content.preheader)
+    assert (partial.subject, partial.preheader) == ("Headline 20 & more", "Headline 21")
+    for rendered in (whole, partial):
+        page = Page(rendered.html)
+        assert page.texts["title"] == [rendered.subject]
+        assert page.attributes("div", "aria-label").count(rendered.subject) == 1
+        assert rendered.preheader in [text.strip() for text in page.texts["div"]]
+    assert "Only <em>yours</em>." in partial.html and "Only yours." in partial.text
+    assert "third issue" not in partial.html + partial.text and "Only" not in whole.html + whole.text
+    assert "third issue" in whole.html and "third issue" in whole.text
+
+
 def test_web_view_equals_the_edition_without_personal_data() -> None:
     content = edition(*SEVERAL)
     nobody = replace(

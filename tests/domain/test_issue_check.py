@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from mailer.domain.composition import IssueSource, StorySource
 from mailer.domain.editions import LanguageRules
-from mailer.domain.issue_check import AudienceGroup, Finding, FindingKind, Part, Severity, check_issue
+from mailer.domain.issue_check import AudienceGroup, Finding, FindingKind, Part, Place, Severity, check_issue
 from mailer.domain.states import MissingTranslationPolicy, SkipReason
 from tests.domain.test_composition import material, text
 
@@ -112,6 +112,30 @@ def test_subject_about_a_story_that_many_do_not_get_is_named() -> None:
     assert found(FindingKind.absent_story, source) == [], "nobody is known to read it"
     other = about(issue((0, ALL), (1, ALL)), "intro", "We met old friends.", "The ferry at Port Selin goes electric")
     assert found(FindingKind.absent_story, other, *many) == []
+
+
+def test_texts_of_partial_editions_are_checked_instead_of_those_of_the_whole_issue() -> None:
+    source = about(issue((0, ALL), (1, ALL)), "subject", "An electric ferry", "The ferry at Port Selin goes electric")
+    many = (group("en", "en", 0b11, 80), group("en", "en", 0b10, 20))
+
+    def with_partial_subject(words: str) -> IssueSource:
+        front = {**source.front_matter, "en": replace(source.front_matter["en"], partial_subject=words)}
+        return replace(source, front_matter=front)
+
+    assert found(FindingKind.absent_story, with_partial_subject("{headline} – 2026/3"), *many) == []
+    assert found(FindingKind.absent_story, with_partial_subject("All of Port Selin electric"), *many)
+
+
+def test_what_cannot_be_shown_in_texts_of_partial_editions_is_named() -> None:
+    source = issue((0, ALL))
+    texts = {"partial_subject": "{title}: {headline}", "partial_intro": "[here](nowhere)"}
+    front = {**source.front_matter, "en": replace(source.front_matter["en"], **texts)}
+    source = replace(source, front_matter=front)
+    (unknown,) = found(FindingKind.not_shown, source)
+    assert unknown.blocks and unknown.places == (Place(Part.subject),)
+    assert unknown.message.startswith("en: {title} in the subject of partial editions means nothing")
+    (broken,) = found(FindingKind.broken_link, source)
+    assert "the introduction of partial editions" in broken.message
 
 
 def test_stories_that_a_reader_could_read_in_another_language_are_named() -> None:

@@ -15,7 +15,8 @@ from mailer.domain.document.model import DocumentError, ParseWarning
 from mailer.domain.document.sentences import excerpt, one_line
 from mailer.domain.document.source import without_control_characters
 
-KEYS = ("subject", "preheader", "number", "date", "language")
+PARTIAL_KEYS = ("partial_subject", "partial_preheader", "partial_intro")
+KEYS = ("subject", "preheader", "number", "date", "language", *PARTIAL_KEYS)
 _OTHER_KEYS = {
     "title": "subject",
     "description": "preheader",

@@ -82,7 +82,7 @@ class ParsedDocument:
     sections: tuple[ParsedSection, ...]
     warnings: tuple[ParseWarning, ...] = ()
     front_matter: dict[str, str] = field(default_factory=dict)
-    """The front matter as written. Possible keys: subject, preheader, number, date, language."""
+    """The front matter as written. Possible keys: see ``front_matter.KEYS``."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON object that ``mailer issue import --dry-run --json`` prints.

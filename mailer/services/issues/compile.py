@@ -9,9 +9,9 @@ from mailer.domain.composition import IssueSource
 from mailer.domain.content import EditionContent, EditionUrls
 from mailer.domain.editions import ALL_SECTIONS
 from mailer.domain.errors import UserError
-from mailer.domain.headers import HeaderPiece, SenderIdentity, edition_headers
+from mailer.domain.headers import SenderIdentity, edition_headers
 from mailer.domain.message import GREETING_BOUNDARY, CompiledMessage, compile_message, marker
-from mailer.domain.ports import MailUrls, Rendered, RenderedLanguage, Renderer
+from mailer.domain.ports import MailUrls, RenderedEdition, RenderedLanguage, Renderer
 from mailer.domain.states import IssueState, PauseReason
 from mailer.domain.urls import TokenPrefix
 from mailer.store import editions, issues, newsletters
@@ -20,7 +20,6 @@ from mailer.store.issue_source import load_issue_source
 
 SLOTS = ("unsubscribe", "preferences", "name", "address", GREETING_BOUNDARY)
 """The parts of the body that differ by reader."""
-Headers = Sequence[tuple[str, Sequence[HeaderPiece]]]
 
 
 class EditionNotFound(UserError, LookupError):
@@ -124,18 +123,21 @@ class EditionCompiler:
         self._slots = {marker_text: name for name, marker_text in self._markers.items()}
         self._web_view_url = urls.page_url(marker(nonce, "view"))
         self._render_cached = cache(self._render)
+        self._headers_cached = cache(edition_headers)
 
     def compile_edition(self, edition: int, language: str, sections: int) -> CompiledEdition:
         """Compile the edition with this id, language and section mask."""
-        content, rendered_language, headers = self._render_cached(language)
+        content, rendered_language, sender = self._render_cached(language)
         keys = {section.key for section in self._source.sections if sections >> section.bit & 1}
         rendered = rendered_language.edition(keys, self._urls.web_view_url(self._source.issue, edition))
         stories = [story for section in content.sections if section.key in keys for story in section.stories]
         return CompiledEdition(
-            subject=content.subject,
+            subject=rendered.subject,
             story_count=len(stories),
             fallback_count=sum(story.is_fallback for story in stories),
-            message=compile_message(headers, rendered.text, rendered.html, self._slots),
+            message=compile_message(
+                self._headers_cached(sender, rendered.subject, language), rendered.text, rendered.html, self._slots
+            ),
             web_view_html=rendered.web_view_html,
         )
 
@@ -170,8 +172,8 @@ class EditionCompiler:
                 check(story.language, f"“{story.headline}”", fragment)
         return errors
 
-    def _render(self, language: str) -> tuple[EditionContent, RenderedLanguage, Headers]:
-        """Render the issue in one language with all sections. Return it with its mail headers."""
+    def _render(self, language: str) -> tuple[EditionContent, RenderedLanguage, SenderIdentity]:
+        """Render the issue in one language with all sections. Return it with its sender."""
         source, content = self._source, self._edition_content(language)
         sender = SenderIdentity(
             sender_name=source.sender_name,
@@ -184,8 +186,7 @@ class EditionCompiler:
             feedback_id=f"{source.issue}:{language}:{source.slug}",
             archive_url=self._urls.archive_url(source.slug) if source.public else "",
         )
-        headers = edition_headers(sender, content.subject, language)
-        return content, self._renderer.render_language(content), headers
+        return content, self._renderer.render_language(content), sender
 
     def _edition_content(self, language: str) -> EditionContent:
         source, markers = self._source, self._markers
@@ -207,7 +208,7 @@ class EditionCompiler:
 
 def preview(
     database: Database, renderer: Renderer, urls: MailUrls, issue: int, language: str, sections: int | None
-) -> tuple[EditionContent, Rendered]:
+) -> tuple[EditionContent, RenderedEdition]:
     """Render an edition without storing it. ``sections`` None means all sections.
 
     Raises IssueNotFound or EditionNotFound.

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
 
 from mailer.domain.localized import localize
+from mailer.domain.partial_editions import HEADLINES
 from mailer.domain.states import IssueEventKind, IssueState, MissingTranslationPolicy, TranslationStatus
 from mailer.domain.text_overrides import OverrideText, overrides_for
 from mailer.models import Issue, IssueTranslation, Newsletter
@@ -77,6 +78,7 @@ def _create_digest(
                 language=language,
                 subject=f"{name}: {month_name}",
                 preheader=" · ".join(texts[language].subject for texts in front_matters if language in texts),
+                partial_preheader=HEADLINES,
                 intro=intro,
             )
         )

@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from mailer.domain.document import ParsedDocument, ParsedSection, ParsedStory
+from mailer.domain.document.front_matter import PARTIAL_KEYS
 from mailer.domain.errors import ChangeRefused, UnknownSections
 from mailer.domain.languages import canonical_tag, match_language
 from mailer.domain.ports import PictureLoader, PreparedPicture
@@ -148,13 +149,13 @@ def _write_front_matter(
         name = newsletter.names.get(tag) or next(iter(newsletter.names.values()))
         subject = f"{name} {issue.number}"
     preheader = document.front_matter.get("preheader", "").strip()
+    values = {"subject": subject, "preheader": preheader, "intro": intro}
+    values |= {key: document.front_matter.get(key, "").strip() for key in PARTIAL_KEYS}
     row = issues.front_matter(session, issue.id).get(tag)
     if row is None:
-        session.add(
-            IssueTranslation(issue_id=issue.id, language=tag, subject=subject, preheader=preheader, intro=intro)
-        )
+        session.add(IssueTranslation(issue_id=issue.id, language=tag, **values))
         return 1
-    return _set_changed(row, {"subject": subject, "preheader": preheader, "intro": intro})
+    return _set_changed(row, values)
 
 
 def _set_changed(row: object, values: Mapping[str, Any]) -> int:

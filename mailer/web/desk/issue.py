@@ -154,7 +154,7 @@ def preview_page(
     chosen = language if language in languages else languages[0]
     known = [planned.key for planned in loaded.sections]
     sections = tuple(key for key in known if key in (section or known))
-    content, rendered = compile.preview(
+    _, rendered = compile.preview(
         app.database,
         app.renderer,
         app.urls,
@@ -174,8 +174,8 @@ def preview_page(
         width="phone" if width == "phone" else "desktop",
         scheme="dark" if scheme == "dark" else "light",
         show=show if show in ("text", "source") else "html",
-        subject=content.subject,
-        preheader=content.preheader,
+        subject=rendered.subject,
+        preheader=rendered.preheader,
         text=rendered.text,
         source=rendered.html,
         size=len(rendered.html.encode()),

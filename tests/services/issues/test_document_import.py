@@ -672,6 +672,16 @@ def test_the_leading_language_decides_order_notes_and_pictures(app: Container, w
     assert write(source, slug="lumen").changed == 0
 
 
+def test_texts_for_partial_editions_follow_the_document(app: Container, write: Import) -> None:
+    keys = ("partial_subject", "partial_preheader", "partial_intro")
+    lines = 'Partial_Subject: "{headline} – 1"\npartial_preheader: "{headlines}"\npartial_intro: "Only *yours*."'
+    for front, expected in ((lines, ("{headline} – 1", "{headlines}", "Only *yours*.")), ("", ("", "", ""))):
+        issue = write(f"---\nsubject: Ours\n{front}\n---\n\n{LEAST}").issue
+        with app.database.transaction() as session:
+            row = issues.front_matter(session, issue)["en"]
+            assert tuple(getattr(row, key) for key in keys) == expected
+
+
 def test_a_subject_is_taken_as_its_front_matter_has_it(app: Container, write: Import) -> None:
     source = '---\nsubject: "The \\"river\\""\npreheader: He\x07llo "you"\n---\n\n# Ti\x7ftle\n\n'
     issue = write(source + LEAST, slug="lumen").issue
