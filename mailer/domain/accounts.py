@@ -56,6 +56,8 @@ class AuditAction(StrEnum):
     issue_cancelled = "issue_cancelled"
     relay_suspended = "relay_suspended"
     relay_released = "relay_released"
+    deliveries_retried = "deliveries_retried"
+    deliveries_resolved = "deliveries_resolved"
     subscriber_opened = "subscriber_opened"
 
 

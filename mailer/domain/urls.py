@@ -38,6 +38,8 @@ AUDIT_LOG = "/desk/audit-log"
 DESK = "/desk"
 CONTROL_ROOM = "/control"
 FLOW = f"{CONTROL_ROOM}/flow"
+DELIVERIES = f"{CONTROL_ROOM}/deliveries"
+DELIVERIES_OF_ISSUE = f"{DELIVERIES}/{{issue}}"
 FIND_ENDPOINT = f"{FLOW}/find"
 ENDPOINT = f"{FLOW}/{{scope}}/{{name}}"
 

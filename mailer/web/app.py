@@ -18,7 +18,7 @@ from mailer.language_data import languages
 from mailer.services.maintenance.health import DatabaseDown, database_answers
 from mailer.web import theme
 from mailer.web.accounts import account, people, sign_in
-from mailer.web.control import flow, tonight
+from mailer.web.control import deliveries, flow, tonight
 from mailer.web.control.snapshots import Snapshots
 from mailer.web.dependencies import App
 from mailer.web.desk import documents, home, issue
@@ -49,7 +49,7 @@ def create_app(container: Container) -> FastAPI:
         app.include_router(module.router)
     if container.settings.web_staff:
         app.state.snapshots = Snapshots(container)
-        for module in (sign_in, account, people, home, issue, documents, tonight, flow):
+        for module in (sign_in, account, people, home, issue, documents, tonight, flow, deliveries):
             app.include_router(module.router)
         app.add_exception_handler(SignInNeeded, sign_in_needed)
     app.add_api_route(urls.HEALTH, health, methods=["GET", "HEAD"])

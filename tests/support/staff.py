@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from html import unescape
 
 from fastapi.testclient import TestClient
 
@@ -39,3 +40,16 @@ def post(client: TestClient, path: str, data: dict[str, object], *, page: str = 
     """Post a form with the token of the session."""
     token = form_token_of(client.get(page).text)
     return client.post(path, data={"form_token": token, **data}, headers=SAME_ORIGIN)
+
+
+def words(client: TestClient, path: str) -> str:
+    """Return the text of a page's main part."""
+    answer = client.get(path)
+    assert answer.status_code == 200
+    return text_of(answer.text)
+
+
+def text_of(html: str) -> str:
+    """Return the text of the main part of a page, without its markup."""
+    parts = html.split("<main", 1)[1].split("<")
+    return " ".join(unescape(" ".join(part.split(">", 1)[-1] for part in parts)).split())

@@ -11,6 +11,7 @@ from mailer.domain.throttling import ThrottleScope
 from mailer.services.accounts import audit
 from mailer.services.delivery import monitor
 from mailer.services.delivery.monitor import EndpointNotFound
+from mailer.web.control.forms import read_reason
 from mailer.web.control.snapshots import Operator, SnapshotsOf
 from mailer.web.dependencies import App, Now
 from mailer.web.staff import PageOf, StaffForm
@@ -18,7 +19,6 @@ from mailer.web.staff import PageOf, StaffForm
 router = APIRouter(include_in_schema=False)
 DURATIONS = {"30m": timedelta(minutes=30), "2h": timedelta(hours=2), "8h": timedelta(hours=8), "1d": timedelta(days=1)}
 LONGEST = timedelta(days=365)
-MAX_REASON_CHARS = 200
 
 
 class SuspensionRefused(Exception):
@@ -57,7 +57,9 @@ def steer(
     match form.get("action"):
         case "suspend":
             try:
-                until, reason = _end(form, now), _reason(form)
+                until, reason = _end(form, now), read_reason(form)
+                if not reason:
+                    raise SuspensionRefused("no_reason")
             except SuspensionRefused as refusal:
                 return _endpoint(app, page, staff, snapshots, (kind, found), error=str(refusal), form=form, status=400)
             result = monitor.suspend(*arguments, until, reason, now)
@@ -100,13 +102,6 @@ def _end(form: StaffForm, now: datetime) -> datetime | None:
     if until > now + LONGEST:
         raise SuspensionRefused("too_long")
     return until
-
-
-def _reason(form: StaffForm) -> str:
-    reason = " ".join(str(form.get("reason", "")).replace("\0", "").split())[:MAX_REASON_CHARS]
-    if not reason:
-        raise SuspensionRefused("no_reason")
-    return reason
 
 
 def _endpoint(

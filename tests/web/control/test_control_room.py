@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from html import unescape
 
 import pytest
 from fastapi import FastAPI, Request
@@ -24,7 +23,7 @@ from mailer.services.issues import report
 from mailer.web.staff import STAFF_LANGUAGES, StaffPages
 from tests.support.clock import StoppedClock
 from tests.support.smtp_sink import SinkServer
-from tests.support.staff import add_account, post, sign_in
+from tests.support.staff import add_account, post, sign_in, text_of, words
 
 RELAY, GMAIL = "/control/flow/relay/relay", "/control/flow/provider/Gmail"
 
@@ -44,18 +43,6 @@ def one_round(app: Container) -> None:
     for batch, _ in dispatch.enqueue_due(app.database, datetime.now(UTC), timedelta(0), 1000):
         app.send_worker.send_batch(batch)
     app.metrics.flush()
-
-
-def words(client: TestClient, path: str) -> str:
-    """The text of a page, without its markup."""
-    answer = client.get(path)
-    assert answer.status_code == 200
-    return text_of(answer.text)
-
-
-def text_of(html: str) -> str:
-    parts = html.split("<main", 1)[1].split("<")
-    return " ".join(unescape(" ".join(part.split(">", 1)[-1] for part in parts)).split())
 
 
 @pytest.mark.usefixtures("live_worker")
