@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import secrets
 import socket
@@ -93,7 +94,13 @@ class Container:
         from mailer.adapters.embedded import Postgres
         from mailer.migrations import upgrade
 
-        server = Postgres(self.state_dir / "postgres")
+        folder = self.state_dir.resolve() / "postgres"
+        if not folder.exists():
+            logging.getLogger(__name__).warning(
+                "MAILER_DATABASE_URL is not set: a new, empty database is made in %s. Another folder has another one.",
+                folder,
+            )
+        server = Postgres(folder)
         self._embedded.append(server)
         url = server.url()
         upgrade(url)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from bench.sink import SinkServer
+from mailer.adapters.embedded import UnusableStateDir
 from mailer.bootstrap import Container
 from mailer.settings import Settings
 from tests.conftest import SECRET
@@ -44,6 +45,17 @@ def test_only_the_embedded_server_of_root_can_pass_through_the_state_folder(tmp_
         assert app.secret_key
     assert mode(tmp_path / "state") == (0o711 if os.geteuid() == 0 else 0o700)
     assert mode(tmp_path / "state" / "secret.key") == 0o600
+
+
+def test_new_database_is_named_with_its_folder(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    state = tmp_path / "a b"  # in which no server can run, so that none starts
+    for _ in range(2):
+        with Container(Settings(state_dir=state)) as app, pytest.raises(UnusableStateDir):
+            assert app.database_url
+        (state / "postgres").mkdir(exist_ok=True)
+    (told,) = caplog.messages
+    assert told.startswith("MAILER_DATABASE_URL is not set: a new, empty database is made in ")
+    assert str(state / "postgres") in told
 
 
 SMTP_SETTINGS: list[dict[str, Any]] = [

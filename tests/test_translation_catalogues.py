@@ -19,7 +19,7 @@ from babel.messages.pofile import read_po
 from mailer.adapters.i18n import Catalogues
 from mailer.adapters.transactional import TransactionalRenderer
 from mailer.domain.content import TransactionalContent
-from mailer.domain.transactional import TransactionalEmailKind
+from mailer.domain.transactional import TEMPLATE_KINDS, TransactionalEmailKind
 
 ROOT = Path(__file__).parents[1]
 LOCALES = ROOT / "templates" / "locales"
@@ -228,7 +228,7 @@ def test_french_marks_stay_with_their_words() -> None:
             assert not re.search(r"[\w)][:;?!»](?=[\s.,)]|$)|«\w", sentence), sentence
 
 
-@pytest.mark.parametrize("kind", TransactionalEmailKind)
+@pytest.mark.parametrize("kind", TEMPLATE_KINDS)
 def test_french_marks_stay_with_their_words_in_a_mail(kind: TransactionalEmailKind) -> None:
     note = TransactionalContent(
         kind=kind,

@@ -1,4 +1,4 @@
-"""Console output: widths, durations and counts."""
+"""Console output: widths and durations."""
 
 import sys
 from typing import TYPE_CHECKING
@@ -29,8 +29,3 @@ def format_duration(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds // size} {unit}"
     return f"{seconds} s"
-
-
-def format_count(number: int, singular: str, plural: str = "") -> str:
-    """Return a number with its noun: ``1 reader``, ``2,000 readers``. The default plural adds an s."""
-    return f"{number:,} {singular if number == 1 else plural or f'{singular}s'}"

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mailer.bootstrap import Container
-from mailer.cli.console import format_count, make_console
+from mailer.cli.console import make_console
 from mailer.cli.errors import UsageError
 from mailer.cli.options import Actor, IssueId, JsonOption, current_user
 from mailer.cli.subscribers import normalized_addresses
+from mailer.domain.plurals import format_count
 from mailer.domain.resolution import Resolution
 from mailer.domain.states import DeliveryState
 

@@ -22,7 +22,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from mailer.bootstrap import Container
-from mailer.cli.console import format_count
 from mailer.cli.errors import UsageError
 from mailer.cli.supervisor import Supervisor, handle_termination
 from mailer.devtools.inbox import InboxServer, start_inbox_server
@@ -32,6 +31,7 @@ from mailer.domain.labels import SKIP_REASON_LABELS
 from mailer.domain.locales import native_name
 from mailer.domain.newsletter import read_newsletter
 from mailer.domain.permissions import Role, RoleGrant
+from mailer.domain.plurals import format_count
 from mailer.domain.states import IssueState, SkipReason
 from mailer.domain.subscriber_fields import read_address
 from mailer.domain.suppressions import SuppressionReason

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mailer.bootstrap import Container
-from mailer.cli.console import format_count, format_duration, make_console
+from mailer.cli.console import format_duration, make_console
 from mailer.cli.errors import UsageError, describe
 from mailer.cli.options import Actor, IssueId, JsonOption, current_user
+from mailer.domain.plurals import format_count
 from mailer.domain.states import DeliveryState, IssueState, check_transition
 
 if TYPE_CHECKING:
@@ -196,7 +197,8 @@ def set_rate(
         raise UsageError(f"“{rate}” would send nothing. Pause the issue with: mailer issue pause {issue}")
     with Container() as app:
         schedule.set_max_rate(app.database, issue, max_rate or None, actor or current_user())
-    print(f"Issue {issue}: {f'at most {max_rate:g} messages a second' if max_rate else 'no rate limit'}.")
+    unit = "message" if max_rate == 1 else "messages"
+    print(f"Issue {issue}: {f'at most {max_rate:g} {unit} a second' if max_rate else 'no rate limit'}.")
 
 
 @commands.command("cancel")

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
@@ -12,9 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mailer.bootstrap import Container
-from mailer.cli.console import format_count, make_console
-from mailer.cli.errors import UsageError
+from mailer.cli.console import make_console
+from mailer.cli.errors import UsageError, describe
 from mailer.cli.options import Actor, IssueId, JsonOption, current_user
+from mailer.domain.plurals import format_count
 from mailer.domain.states import IssueState, MissingTranslationPolicy, check_editable
 
 if TYPE_CHECKING:
@@ -328,6 +330,52 @@ def _print_audience(result: "IssueCheck", *, every_edition: bool) -> None:
     print(f"{format_count(included, 'reader')} would get it now, in {count}.")
     for reason, skipped in result.skipped.items():
         print(f"  {skipped:,} would not: {SKIP_REASON_LABELS[reason]}")
+
+
+@commands.command("test")
+def send_test(
+    issue: IssueId,
+    to: Annotated[str, typer.Option(help="The address that the test goes to.")],
+    language: Annotated[str, typer.Option(help="The edition's language. Default: the newsletter's.")] = "",
+    sections: Annotated[str, typer.Option(help="Section keys, separated by commas. Default: all.")] = "",
+    wait: Annotated[int, typer.Option(min=0, max=600, help="Seconds to wait for the relay's reply.")] = 10,
+    actor: Actor = "",
+) -> None:
+    """Send an edition to one address, marked as a test. Workers send it, over the relay that readers' mail takes."""
+    from mailer.domain.languages import canonical_tag
+    from mailer.domain.subscriber_fields import InvalidValue, read_address
+    from mailer.services.issues import compile
+    from mailer.services.issues import send_test as service
+
+    try:
+        address, key = read_address(to)
+    except InvalidValue as error:
+        raise UsageError(describe(error)) from None
+    with Container() as app:
+        source = compile.load_issue(app.database, app.urls, issue)
+        compiler = compile.EditionCompiler(
+            source, app.renderer, app.urls, app.settings.bounce_domain, service.SUBJECT_PREFIX
+        )
+        email = service.send_test(
+            app.database,
+            source,
+            compiler,
+            canonical_tag(language) if language else source.language_rules.default_language,
+            compile.section_mask(app.database, issue, [key for key in sections.split(",") if key.strip()]),
+            address,
+            app.tokens.address_hash(key),
+            actor or current_user(),
+            datetime.now(UTC),
+        )
+        until = time.monotonic() + wait
+        while not ((progress := service.progress(app.database, email)).sent or progress.given_up):
+            if time.monotonic() > until:
+                print(f"The test waits to be sent to {address}. Workers send it: mailer run. {progress.reply}".rstrip())
+                return
+            time.sleep(0.2)
+    if progress.given_up:
+        raise UsageError(f"The test was not sent to {address}: {progress.reply}")
+    print(f"The test was sent to {address}; the relay said: {progress.reply}")
 
 
 @commands.command("missing-translations")

@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from mailer.bootstrap import Container
-from mailer.cli.console import format_count, make_console
+from mailer.cli.console import make_console
 from mailer.cli.errors import UsageError
 from mailer.cli.options import JsonOption
+from mailer.domain.plurals import format_count
 
 commands = typer.Typer(no_args_is_help=True, help="A newsletter's name, sender, languages, sections and theme.")
 section_commands = typer.Typer(no_args_is_help=True, help="List a newsletter's sections, and retire one.")

@@ -7,9 +7,10 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mailer.cli.console import format_count, format_duration
+from mailer.cli.console import format_duration
 from mailer.domain.conditions import Condition, ConditionName, Severity, list_conditions
 from mailer.domain.labels import PAUSE_REASON_LABELS
+from mailer.domain.plurals import format_count
 from mailer.domain.queue_status import EndpointStatus, QueueSnapshot
 from mailer.domain.states import PauseReason
 from mailer.domain.throttling import FOREVER, EndpointState

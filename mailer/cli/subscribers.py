@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from mailer.bootstrap import Container
-from mailer.cli.console import format_count
 from mailer.cli.errors import UsageError, describe
 from mailer.domain.errors import DatabaseDown
+from mailer.domain.plurals import format_count
 from mailer.domain.states import Frequency, ListedState
 from mailer.domain.suppressions import SuppressionReason
 

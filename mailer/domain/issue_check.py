@@ -16,6 +16,7 @@ from mailer.domain.localized import localize
 from mailer.domain.markdown import find_problems
 from mailer.domain.mentions import StoryIndex, StoryWording
 from mailer.domain.partial_editions import HEADLINE, HEADLINES, unknown_placeholders
+from mailer.domain.plurals import format_count
 from mailer.domain.states import MissingTranslationPolicy, SkipReason
 
 GMAIL_CLIP_BYTES = 102_000
@@ -111,8 +112,7 @@ class Finding:
         text = f"{', '.join(self.languages)}: {self.text}" if self.languages else self.text[:1].upper() + self.text[1:]
         if self.subscribers is None or self.of_subscribers is None:
             return text
-        total = "1 reader" if self.of_subscribers == 1 else f"{self.of_subscribers:,} readers"
-        return f"{text.removesuffix('.')} ({self.subscribers:,} of {total})."
+        return f"{text.removesuffix('.')} ({self.subscribers:,} of {format_count(self.of_subscribers, 'reader')})."
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,7 +291,7 @@ class _Check:
             elif self.shown[story, language] is None:
                 effect = "will be left out"
             grouped[language, effect].append(by_id[story])
-        stories = "1 story" if len(by_id) == 1 else f"{len(by_id)} stories"
+        stories = format_count(len(by_id), "story", "stories")
         for (language, effect), missing in sorted(
             grouped.items(), key=lambda item: self.rules.languages.index(item[0][0])
         ):
@@ -348,7 +348,7 @@ class _Check:
                 f"{count:,} will get it in {tag}" if tag else f"{count:,} will get nothing"
                 for tag, count in editions.most_common()
             ]
-            subject = "1 reader prefers" if total == 1 else f"{total:,} readers prefer"
+            subject = format_count(total, "reader prefers", "readers prefer")
             text = f"{subject} {language}, in which the issue has no text: {', '.join(parts)}."
             yield Finding(FindingKind.language_without_text, Severity.warning, text, subscribers=total)
 
@@ -370,7 +370,7 @@ class _Check:
         for (edition, own), stories in sorted(counts.items()):
             places = tuple(self.place(by_id[story]) for story in by_id if story in stories)
             count = max(stories.values())
-            subject = "1 reader also reads" if count == 1 else f"{count:,} readers also read"
+            subject = format_count(count, "reader also reads", "readers also read")
             titles = "; ".join(place.title for place in places[:_MAX_TITLES])
             more = f" and {len(places) - _MAX_TITLES} more" if len(places) > _MAX_TITLES else ""
             yield Finding(

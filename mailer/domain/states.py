@@ -134,6 +134,8 @@ class IssueEventKind(StrEnum):
     header_image = "header_image"
     policy = "policy"
     """The policy for missing translations was changed."""
+    tested = "tested"
+    """A test was sent to somebody."""
     digest = "digest"
     approved = "approved"
     reopened = "reopened"

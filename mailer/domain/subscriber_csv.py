@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from mailer.domain.editions import ALL_SECTIONS
 from mailer.domain.errors import UserError
+from mailer.domain.plurals import format_count
 from mailer.domain.preferences import NEW_SECTIONS_BIT, Preferences
 from mailer.domain.subscriber_fields import (
     MAX_ADDRESS_OCTETS,
@@ -451,7 +452,8 @@ class SubscriberCsv:
         """Return the subscriber in a row. Raises InvalidValue."""
         if not self._fewest_fields <= len(fields) <= len(self._names):
             raise InvalidValue(
-                f"it has {len(fields)} fields where {_name_line(self._header_line)} has {len(self._names)}"
+                f"it has {format_count(len(fields), 'field')} "
+                f"where {_name_line(self._header_line)} has {len(self._names)}"
             )
         if self._is_reject_file and any(field.count('"') % 2 for field in fields):
             raise InvalidValue("it has a quotation mark without its partner")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from mailer.domain.locales import tag_and_parents
+from mailer.domain.plurals import format_count
 
 OverrideText = str | list[str]
 TextOverrides = Mapping[str, Mapping[str, OverrideText]]
@@ -40,7 +41,8 @@ def override_error(message: CatalogueMessage, override: OverrideText, plural_cou
     ``plural_count`` is the number of plural forms of the language.
     """
     if message.plural and (isinstance(override, str) or len(override) != plural_count):
-        return f"it has a plural: give a list of {plural_count} texts, one for each plural form of the language"
+        texts = format_count(plural_count, "text")
+        return f"it has a plural: give a list of {texts}, one for each plural form of the language"
     if not message.plural and not isinstance(override, str):
         return "it has no plural: give one text, not a list"
     required = set(_PLACEHOLDER.findall(message.text + message.plural))

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class TransactionalEmailKind(StrEnum):
-    """A kind of transactional email. The value is also the name of its template folder."""
+    """A kind of transactional email. The value is also the name of its template folder, if it has one."""
 
     confirm = "confirm"
     """Asks for confirmation of a sign-up."""
@@ -20,7 +20,10 @@ class TransactionalEmailKind(StrEnum):
     invitation = "invitation"
     """Invites somebody to an account of staff."""
     password_reset = "password_reset"  # noqa: S105
+    issue_test = "issue_test"
+    """An edition of an issue, for somebody who looks at it before it is sent. It has no template of its own."""
 
 
+TEMPLATE_KINDS = tuple(kind for kind in TransactionalEmailKind if kind is not TransactionalEmailKind.issue_test)
 STAFF_KINDS = frozenset({TransactionalEmailKind.invitation, TransactionalEmailKind.password_reset})
 """Emails to staff, whose texts are in the catalogues of the pages for staff."""

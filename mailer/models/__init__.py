@@ -17,6 +17,7 @@ from mailer.models.issue import (
 from mailer.models.newsletter import Newsletter, Section
 from mailer.models.request import (
     AddressChange,
+    IssueTest,
     RateLimitWindow,
     RetentionRun,
     Signup,
@@ -44,6 +45,7 @@ __all__ = [
     "Feedback",
     "Issue",
     "IssueEvent",
+    "IssueTest",
     "IssueTranslation",
     "LanguageChoice",
     "MailDomain",

@@ -50,6 +50,21 @@ class AddressChange(Base):
     done_at: Mapped[datetime | None]
 
 
+class IssueTest(Base):
+    """An edition as it was when somebody asked for a test of it, and the address that it goes to."""
+
+    __tablename__ = "issue_test"
+
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    issue_id: Mapped[int] = mapped_column(ForeignKey("issue.id", ondelete="CASCADE"), index=True)
+    address: Mapped[str]
+    address_hash: Mapped[bytes] = mapped_column(LargeBinary)
+    message: Mapped[bytes] = mapped_column(LargeBinary)
+    slots: Mapped[list[Any]]
+    """``message`` and ``slots`` are what ``CompiledMessage.serialize`` returned."""
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
 class TransactionalEmail(Base):
     """An email about a subscription or an account. Its recipient and content follow from the rows that it refers to."""
 
@@ -68,6 +83,9 @@ class TransactionalEmail(Base):
     account_link_id: Mapped[int | None] = mapped_column(
         BigInteger, ForeignKey("account_link.id", ondelete="CASCADE"), index=True
     )
+    issue_test_id: Mapped[int | None] = mapped_column(
+        BigInteger, ForeignKey("issue_test.id", ondelete="CASCADE"), index=True
+    )
     language: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     due_at: Mapped[datetime] = mapped_column(server_default=func.now())
@@ -84,7 +102,9 @@ class TransactionalEmail(Base):
             "due_at",
             postgresql_where=text("sent_at IS NULL AND given_up_at IS NULL"),
         ),
-        CheckConstraint("num_nonnulls(subscriber_id, signup_id, change_id, account_link_id) > 0", name="recipient"),
+        CheckConstraint(
+            "num_nonnulls(subscriber_id, signup_id, change_id, account_link_id, issue_test_id) > 0", name="recipient"
+        ),
     )
 
 

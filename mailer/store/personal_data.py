@@ -107,8 +107,9 @@ def erase(session: Session, subscriber: int, now: datetime) -> None:
 
 
 def erase_requests(session: Session, address_hash: bytes) -> int:
-    """Delete sign-ups, address changes and rate-limit counters of an address; return how many sign-ups."""
+    """Delete sign-ups, address changes, tests and rate-limit counters of an address; return how many sign-ups."""
     values = {"hash": address_hash, "tail": address_hash}
+    session.execute(text("DELETE FROM issue_test WHERE address_hash = :hash"), values)
     session.execute(text("DELETE FROM address_change WHERE address_hash = :hash"), values)
     session.execute(
         text("DELETE FROM rate_limit_window WHERE right(encode(subject_hash, 'hex'), 32) = encode(:tail, 'hex')"),

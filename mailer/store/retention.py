@@ -12,7 +12,10 @@ from mailer.models import RetentionRun
 _STATEMENTS = {
     RetentionCategory.requests: "DELETE FROM signup WHERE created_at < :before",
     RetentionCategory.address_changes: "DELETE FROM address_change WHERE created_at < :before",
-    RetentionCategory.transactional_emails: "DELETE FROM transactional_email WHERE created_at < :before",
+    RetentionCategory.transactional_emails: """
+        WITH tests AS (DELETE FROM issue_test WHERE created_at < :before)
+        DELETE FROM transactional_email WHERE created_at < :before
+    """,
     RetentionCategory.unrecognized_mails: "DELETE FROM unrecognized_mail WHERE at < :before",
     RetentionCategory.feedback: """
         UPDATE feedback SET subscriber_id = NULL, detail = '{}' WHERE at < :before AND subscriber_id IS NOT NULL

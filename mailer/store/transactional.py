@@ -12,6 +12,7 @@ from mailer.models import (
     Account,
     AccountLink,
     AddressChange,
+    IssueTest,
     Newsletter,
     Section,
     Signup,
@@ -32,20 +33,22 @@ def add(
     signup: int | None = None,
     change: int | None = None,
     account_link: int | None = None,
-) -> None:
-    """Queue a transactional email. ``language`` must have a translation catalogue."""
-    session.add(
-        TransactionalEmail(
-            kind=kind,
-            newsletter_id=newsletter,
-            language=language,
-            due_at=due_at,
-            subscriber_id=subscriber,
-            signup_id=signup,
-            change_id=change,
-            account_link_id=account_link,
-        )
+    issue_test: int | None = None,
+) -> TransactionalEmail:
+    """Queue a transactional email and return it. ``language`` must have a translation catalogue."""
+    email = TransactionalEmail(
+        kind=kind,
+        newsletter_id=newsletter,
+        language=language,
+        due_at=due_at,
+        subscriber_id=subscriber,
+        signup_id=signup,
+        change_id=change,
+        account_link_id=account_link,
+        issue_test_id=issue_test,
     )
+    session.add(email)
+    return email
 
 
 def lock_pending(
@@ -111,6 +114,7 @@ class TransactionalContext:
     account_link: AccountLink | None
     account: Account | None
     """The recipient of an email about an account."""
+    issue_test: IssueTest | None
 
 
 def load_contexts(session: Session, email_ids: Sequence[int]) -> list[TransactionalContext]:
@@ -133,6 +137,7 @@ def load_contexts(session: Session, email_ids: Sequence[int]) -> list[Transactio
                 change,
                 link,
                 session.get(Account, link.account_id) if link else None,
+                session.get(IssueTest, email.issue_test_id) if email.issue_test_id else None,
             )
         )
     return contexts

@@ -266,3 +266,13 @@ def test_check_shows_findings_readers_and_editions(
     assert (lacking["severity"], lacking["subscribers"]) == ("warning", 1)
     editions = mailer("issue", "check", issue, "--editions")[1]
     assert "water-and-rivers" in editions and "water-and-rivers" not in out
+
+
+def test_test_is_queued_for_the_workers(mailer: RunCli, cli_app: Container, import_issue: Callable[..., int]) -> None:
+    issue = import_issue("en")
+    words = ("issue", "test", issue, "--to", "ann@example.org", "--wait", 0)
+    assert mailer(*words)[1] == "The test waits to be sent to ann@example.org. Workers send it: mailer run.\n"
+    assert "tested  en" in mailer("issue", "log", issue)[1]
+    assert mailer(*words, "--language", "fr")[2] == (f"mailer: Issue {issue} has no text in fr. Its languages: en.\n")
+    assert mailer(*words, "--sections", "nope")[2].startswith("mailer: There is no section nope.")
+    assert mailer("issue", "test", issue, "--to", "ann")[0] == 2

@@ -230,11 +230,11 @@ def test_a_line_break_in_a_cell_is_named_as_such() -> None:
     )
     assert [entry.reason if isinstance(entry, RejectedRow) else "" for entry in found] == [
         unbalanced,
-        "it has 1 fields where the first line has 7",
+        "it has 1 field where the first line has 7",
         "it belongs to line 2, where a cell has a line break; a line holds one reader",
         "",
         unbalanced,
-        "it has 1 fields where the first line has 7",
+        "it has 1 field where the first line has 7",
     ]
 
 

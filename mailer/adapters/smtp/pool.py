@@ -9,6 +9,7 @@ from functools import cached_property
 
 from mailer.adapters.smtp import Relay, Transport
 from mailer.adapters.smtp.session import RelayUnusable
+from mailer.domain.plurals import format_count
 from mailer.domain.ports import MaySend, TransferReport
 from mailer.domain.transfer import Envelope, TransferObserver, TransferResult
 
@@ -95,8 +96,8 @@ class SmtpPool:
             if self._is_stuck(transport, now):
                 found.append(f"{address}: the connections make no progress")
             elif now - transport.ended_at < _REPORT_SECONDS:
-                count = transport.ended_transfers
-                found.append(f"{address}: {count} transfers without a result were ended")
+                forms = "transfer without a result was", "transfers without a result were"
+                found.append(f"{address}: {format_count(transport.ended_transfers, *forms)} ended")
         return found
 
     @property

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from mailer.domain.plurals import format_count
 from mailer.domain.states import IssueEventKind, IssueState, PauseReason
 from mailer.models import Issue
 from mailer.services.delivery.traffic import TrafficShaper
@@ -34,7 +35,9 @@ def start_due(database: Database, now: datetime, batch_size: int) -> list[int]:
             audience.delete_language_choices(session, issue)
             count = audience.freeze(session, issue, row.newsletter_id, batch_size, row.digest_source_ids)
             row.state, row.frozen_at = IssueState.sending, now
-            detail = f"{count} batches" + (f", {_hours(late)} late" if late >= _MIN_LOGGED_LATENESS else "")
+            detail = format_count(count, "batch", "batches") + (
+                f", {_hours(late)} late" if late >= _MIN_LOGGED_LATENESS else ""
+            )
             issues.log(session, issue, "mailer", IssueEventKind.sending, detail)
             started.append(issue)
     return started

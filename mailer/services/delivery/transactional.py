@@ -12,6 +12,7 @@ from datetime import date, datetime, timedelta
 from email.utils import format_datetime
 from functools import partial
 
+from mailer.domain import headers
 from mailer.domain.accounts import LINK_LIFETIME
 from mailer.domain.content import Theme, TransactionalContent
 from mailer.domain.decisions import attribute_refusals, decide
@@ -19,7 +20,7 @@ from mailer.domain.email_addresses import masked, to_smtp
 from mailer.domain.headers import TransactionalHeaders, transactional_headers
 from mailer.domain.locales import direction
 from mailer.domain.localized import localize, sender_display_name
-from mailer.domain.message import compile_message
+from mailer.domain.message import CompiledMessage, compile_message, mailbox
 from mailer.domain.outcomes import Outcome, Reply, redact_addresses
 from mailer.domain.ports import Clock, Limiter, MailUrls, Signer, SmtpPool, TransactionalRenderer
 from mailer.domain.rate_limits import RateLimit, TokenRequest
@@ -31,11 +32,15 @@ from mailer.domain.text_overrides import overrides_for
 from mailer.domain.throttling import ThrottleScope, ThrottleState, effective_rate
 from mailer.domain.transactional import TransactionalEmailKind
 from mailer.domain.transfer import Envelope, TransferResult
+from mailer.domain.urls import TokenPrefix
+from mailer.models import IssueTest
 from mailer.store import subscribers, throttles, transactional
 from mailer.store.database import Database, DatabaseDown, Session
 from mailer.store.subscribers import can_undo
 from mailer.store.transactional import TransactionalContext
 
+_NO_TOKEN = "x" * 22
+"""In the links of a test, instead of a reader's token."""
 _NEW_ADDRESS_KINDS = (TransactionalEmailKind.address_new,)
 _ACTIVE_SUBSCRIPTION_KINDS = (TransactionalEmailKind.welcome, TransactionalEmailKind.preferences_changed)
 """Kinds that are only sent while the subscription is active."""
@@ -207,7 +212,29 @@ class TransactionalSender:
             record(due_at=decision.due_at or now + limits.retry_interval, given_up_at=now if late else None)
         return decision.counts_as_attempt
 
+    def _build_test_envelope(self, context: TransactionalContext, test: IssueTest, now: datetime) -> Envelope:
+        """Build a test of an issue as its readers get it. Its personal links are nobody's."""
+        domain = self.bounce_domain or context.newsletter.sender_domain
+        recipient, smtputf8 = to_smtp(test.address)
+        token = self.urls.transactional_token(context.newsletter.id, context.email.id)
+        message = CompiledMessage.deserialize(test.message, test.slots).without_greeting
+        values = message.encode_slots(
+            {
+                "unsubscribe": f"{TokenPrefix.unsubscribe}{_NO_TOKEN}",
+                "preferences": f"{TokenPrefix.preferences}{_NO_TOKEN}",
+                "name": "",
+                "address": test.address,
+            }
+        )
+        values[headers.TO] = mailbox("", recipient, "To")
+        values[headers.DATE] = format_datetime(now).encode("ascii")
+        values[headers.MESSAGE_ID] = token.encode()
+        values[headers.UNSUBSCRIBE] = values[headers.MAILTO_UNSUBSCRIBE] = _NO_TOKEN.encode()
+        return self._signed(context, message.fill(values), token, domain, recipient, smtputf8)
+
     def _build_envelope(self, context: TransactionalContext, now: datetime) -> Envelope:
+        if context.issue_test:
+            return self._build_test_envelope(context, context.issue_test, now)
         to, newsletter = _recipient(context), context.newsletter
         domain = self.bounce_domain or newsletter.sender_domain
         recipient, smtputf8 = to_smtp(to.address)
@@ -232,7 +259,17 @@ class TransactionalSender:
             unsubscribe=unsubscribe,
         )
         template = compile_message(transactional_headers(head), rendered.text, rendered.html, {})
-        segments = template.fill({})
+        return self._signed(context, template.fill({}), token, domain, recipient, smtputf8)
+
+    def _signed(
+        self,
+        context: TransactionalContext,
+        segments: Sequence[bytes],
+        token: str,
+        domain: str,
+        recipient: str,
+        smtputf8: bool,
+    ) -> Envelope:
         message = b"".join([self.signer.sign(segments), *segments])
         return Envelope(
             key=context.email.id,
@@ -278,6 +315,8 @@ def _obsolete_reason(session: Session, context: TransactionalContext) -> str:
             return "confirmed already"
         suppression = subscribers.suppression(session, context.signup.address_hash)
         return "suppressed" if suppression and suppression.source not in LIFTED_BY_OPT_IN else ""
+    if context.issue_test:
+        return ""
     if context.account_link:
         if context.account is None or context.account.disabled_at or context.account_link.used_at:
             return "not needed any more"

@@ -113,11 +113,14 @@ class EditionCompiler:
     long or too deeply nested, or a link or header is unsafe.
     """
 
-    def __init__(self, source: IssueSource, renderer: Renderer, urls: MailUrls, bounce_domain: str) -> None:
+    def __init__(
+        self, source: IssueSource, renderer: Renderer, urls: MailUrls, bounce_domain: str, subject_prefix: str = ""
+    ) -> None:
         self._source = source
         self._renderer = renderer
         self._urls = urls
         self._bounce_domain = bounce_domain or source.sender_domain
+        self._subject_prefix = subject_prefix
         nonce = secrets.token_hex(6)
         self._markers = {name: marker(nonce, name) for name in SLOTS}
         self._slots = {marker_text: name for name, marker_text in self._markers.items()}
@@ -136,7 +139,10 @@ class EditionCompiler:
             story_count=len(stories),
             fallback_count=sum(story.is_fallback for story in stories),
             message=compile_message(
-                self._headers_cached(sender, rendered.subject, language), rendered.text, rendered.html, self._slots
+                self._headers_cached(sender, f"{self._subject_prefix}{rendered.subject}", language),
+                rendered.text,
+                rendered.html,
+                self._slots,
             ),
             web_view_html=rendered.web_view_html,
         )

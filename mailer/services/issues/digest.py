@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from mailer.domain.localized import localize
 from mailer.domain.partial_editions import HEADLINES
+from mailer.domain.plurals import format_count
 from mailer.domain.states import IssueEventKind, IssueState, MissingTranslationPolicy, TranslationStatus
 from mailer.domain.text_overrides import OverrideText, overrides_for
 from mailer.models import Issue, IssueTranslation, Newsletter
@@ -90,7 +91,8 @@ def _create_digest(
         digest.id,
         "mailer",
         IssueEventKind.digest,
-        f"{count} stories of {numbers}" + (f", {late} days late" if late else ""),
+        f"{format_count(count, 'story', 'stories')} of {numbers}"
+        + (f", {format_count(late, 'day')} late" if late else ""),
     )
     if late:
         _log.warning("The digest %s of %s was made %s days late.", number, newsletter.slug, late)

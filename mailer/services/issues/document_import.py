@@ -12,6 +12,7 @@ from mailer.domain.document import ParsedDocument, ParsedSection, ParsedStory
 from mailer.domain.document.front_matter import PARTIAL_KEYS
 from mailer.domain.errors import ChangeRefused, UnknownSections
 from mailer.domain.languages import canonical_tag, match_language
+from mailer.domain.plurals import format_count
 from mailer.domain.ports import PictureLoader, PreparedPicture
 from mailer.domain.states import IssueEventKind, check_editable
 from mailer.domain.story_matching import StoryFingerprint, match_stories
@@ -118,7 +119,7 @@ def import_document(
             result.changed += _set_changed(issue, {"issue_date": issue_date})
         if result.changed:
             issues.bump_revision(session, issue.id)
-            detail = f"{tag}: {result.changed} texts"
+            detail = f"{tag}: {format_count(result.changed, 'text')}"
             if result.removed:
                 detail += f"; removed: {'; '.join(result.removed)}"
             issues.log(session, issue.id, actor, IssueEventKind.imported, detail)
