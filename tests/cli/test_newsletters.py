@@ -129,3 +129,27 @@ def test_new_newsletter_starts_from_a_file(
     assert mailer("newsletter", "new", "river-news")[2] == "mailer: river-news.toml exists already.\n"
     assert mailer("newsletter", "apply", "river-news.toml")[1] == "river-news: created, 1 section, 3 languages.\n"
     assert "Example: slug = " in mailer("newsletter", "new", "../x")[2]
+
+
+def test_section_out_of_the_file_is_retired_and_one_with_a_new_key_renamed(settings_file: Path, app: Container) -> None:
+    text = settings_file.read_text("utf-8")
+    apply(settings_file)
+    apply(with_lines(settings_file, text.replace('key = "water-and-rivers"', 'key = "rivers"')))
+
+    def sections() -> dict[str, tuple[int, bool]]:
+        with app.database.transaction() as session:
+            newsletter = newsletters.get(session, "lumen-basin")
+            return {s.key: (s.bit, s.offered) for s in newsletters.sections(session, newsletter.id)}
+
+    assert "water-and-rivers" not in sections()
+    assert sections()["rivers"] == (1, True)
+    apply(with_lines(settings_file, text[: text.rindex("[[sections]]")]))
+    assert len(sections()) == 6
+    assert [offered for _, offered in sections().values()] == [True] * 5 + [False]
+    apply(with_lines(settings_file, text))
+    assert all(offered for _, offered in sections().values()) and len(sections()) == 6
+
+
+def with_lines(file: Path, text: str) -> Path:
+    file.write_text(text, "utf-8")
+    return file

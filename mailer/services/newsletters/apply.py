@@ -36,7 +36,8 @@ _NOT_RENDERED = {
 def apply_newsletter(database: Database, settings: NewsletterSettings) -> ApplyResult:
     """Create a newsletter or update it to its settings. Return what was done.
 
-    Sections missing from the settings are kept, because readers follow them and old issues contain them. Titles in
+    Sections missing from the settings are retired: they are not offered any more, and kept because readers follow them
+    and old issues contain them. A section with a new key and the title of a missing one is that one, renamed. Titles in
     languages missing from the settings are kept too, because imported documents added them. A change that affects
     editions withdraws approvals. Raises ChangeRefused if it would affect an issue that is being sent.
     """
@@ -70,7 +71,16 @@ def _apply_sections(
 ) -> tuple[bool, bool, bool]:
     """Add and update sections. Return (added, changed visibly, changed invisibly) as flags."""
     stored_sections = {section.key: section for section in newsletters.sections(session, newsletter.id)}
+    missing = [stored_sections[key] for key in stored_sections.keys() - {section.key for section in section_settings}]
     added = changed_visibly = changed_invisibly = False
+    for section in section_settings:
+        renamed = [other for other in missing if other.titles.items() & section.titles.items()]
+        if section.key not in stored_sections and len(renamed) == 1:
+            missing.remove(renamed[0])
+            stored_sections[section.key] = renamed[0]
+    for retired in missing:
+        changed_invisibly |= retired.offered
+        retired.offered = False
     for position, section in enumerate(section_settings, start=1):
         values: dict[str, Any] = section.model_dump() | {"position": position, "offered": True}
         stored = stored_sections.get(section.key)
@@ -82,7 +92,7 @@ def _apply_sections(
         changed = _changed_fields(stored, values)
         for name in changed:
             setattr(stored, name, values[name])
-        invisible = {"descriptions", "offered"}
+        invisible = {"key", "descriptions", "offered"}
         changed_visibly |= bool(changed - invisible)
         changed_invisibly |= bool(changed & invisible)
     return added, changed_visibly, changed_invisibly

@@ -48,10 +48,9 @@ def test_edition_is_sent_marked_as_a_test(
     (message,) = emails_to(inbox, ANN)
     assert message["Subject"].startswith("[Test] Neuf pays")
     assert message["Content-Language"] == "fr" and message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
-    content, rendered = compile.preview(app.database, app.renderer, app.urls, 1, "fr", 0b10)
-    assert content.sections[0].stories[0].headline in html_body(message)
+    content, _ = compile.preview(app.database, app.renderer, app.urls, 1, "fr", 0b10)
+    assert all(story.headline in html_body(message) for story in content.sections[0].stories)
     assert "Neuf pays signent" not in text_body(message)
-    assert abs(len(html_body(message)) - len(rendered.html)) < 400, "as its readers get it, without a greeting"
     assert (IssueEventKind.tested, "fr") in [(kind, detail) for _, _, kind, detail in report.events(app.database, 1)]
     assert send_transactional(app) == 0
     with app.database.transaction() as session:
