@@ -5,7 +5,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "c3b7d94e1f58"
-down_revision = "1c9d84f2e6b7"
+down_revision = "4f7a1c93b8d2"
 branch_labels = None
 depends_on = None
 
