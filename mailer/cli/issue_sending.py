@@ -13,7 +13,7 @@ from mailer.cli.console import format_duration, make_console
 from mailer.cli.errors import UsageError, describe
 from mailer.cli.options import Actor, IssueId, JsonOption, current_user
 from mailer.domain.plurals import format_count
-from mailer.domain.states import DeliveryState, IssueState, check_transition
+from mailer.domain.states import DeliveryState, IssueState, SkipReason, check_transition
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -39,8 +39,16 @@ def list_(as_json: JsonOption = False) -> None:
         rows = report.list_issues(app.database)
     if as_json:
         listing = [
-            {"issue": id, "newsletter": slug, "number": number, "state": state, "goes_out": at, "waiting": waiting}
-            for id, slug, number, state, _, at, waiting in rows
+            {
+                "issue": id,
+                "newsletter": slug,
+                "number": number,
+                "state": state,
+                "goes_out": at,
+                "waiting": waiting,
+                "digest_of": digest_of,
+            }
+            for id, slug, number, state, _, at, waiting, digest_of in rows
         ]
         print(json.dumps(listing, ensure_ascii=False, indent=2, default=str))
         return
@@ -49,7 +57,8 @@ def list_(as_json: JsonOption = False) -> None:
         return
     now = datetime.now(UTC)
     table = Table("issue", "newsletter", "number", "state", "sent")
-    for id, slug, number, state, counts, at, waiting in rows:
+    for id, slug, number, state, counts, at, waiting, digest_of in rows:
+        number = f"{number}, digest of {', '.join(digest_of)}" if digest_of else number
         sent = f"{counts.sent:,} of {counts.candidates:,}" if counts.candidates else ""
         table.add_row(
             str(id), slug, escape(number), state.value, " ".join(_send_time(at, now, waiting)) if at else sent
@@ -297,6 +306,8 @@ def _status_table(status: "IssueStatus", now: datetime) -> "Table":
     counts = status.counts
     grid = Table.grid(padding=(0, 2))
     grid.add_row("issue", f"{status.issue}  {status.newsletter} {escape(status.number)}  [bold]{status.state.value}[/]")
+    if status.digest_of:
+        grid.add_row("digest of", escape(", ".join(status.digest_of)))
     done = counts.candidates - counts.pending
     share = done / counts.candidates if counts.candidates else 0.0
     grid.add_row("progress", ProgressBar(total=max(counts.candidates, 1), completed=done, width=50))
@@ -313,6 +324,17 @@ def _status_table(status: "IssueStatus", now: datetime) -> "Table":
     if status.state is IssueState.scheduled and status.scheduled_at:
         grid.add_row(*_send_time(status.scheduled_at, now, status.waiting))
     return grid
+
+
+def _describe_digests(app: Container, issue: int) -> str:
+    """Return how many readers get an issue in which digest."""
+    from mailer.services.issues import report
+
+    parts = [
+        f"{count:,} in digest {digest}" if digest else f"{format_count(count, 'waits', 'wait')} for the next digest"
+        for digest, count in report.held_by_digests(app.database, issue).items()
+    ]
+    return f" ({', '.join(parts)})"
 
 
 @commands.command("status")
@@ -343,7 +365,8 @@ def status(
                     now = report.status(app.database, issue, at)
                     live.update(_status_table(now, at))
         for reason, count in report.skipped_by_reason(app.database, issue).items():
-            print(f"skipped, {SKIP_REASON_LABELS[reason]}: {count:,}")
+            details = _describe_digests(app, issue) if reason is SkipReason.digest_only else ""
+            print(f"skipped, {SKIP_REASON_LABELS[reason]}: {count:,}{details}")
     if now.waiting:
         print(
             f"It is so late that it waits. Send it now with: mailer issue send {issue}, or give another time with --at."

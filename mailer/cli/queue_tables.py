@@ -116,6 +116,8 @@ def _issues(snapshot: QueueSnapshot) -> list[Text]:
     for issue in snapshot.issues:
         counts = issue.counts
         facts = [f"{issue.issue}  {issue.newsletter} {issue.number}", issue.state.value]
+        if issue.digest_of:
+            facts.insert(1, f"digest of {', '.join(issue.digest_of)}")
         if issue.scheduled_at and issue.scheduled_at > snapshot.at:
             facts.append(f"until {issue.scheduled_at:%-d %B %Y at %H:%M} UTC")
         if issue.paused_by:

@@ -117,6 +117,8 @@ class ActiveIssue:
     scheduled_at: datetime | None
     """None once sending has started."""
     paused_at: datetime | None = None
+    digest_of: Sequence[str] = ()
+    """Only for a digest: the numbers of its issues."""
     rate: float | None = None
     """Finished deliveries per second since the previous snapshot; None without one."""
     waiting: bool = False

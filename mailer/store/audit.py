@@ -99,9 +99,9 @@ _DUPLICATE_DELIVERIES = """
 SELECT subscriber_id FROM delivery WHERE issue_id = :issue GROUP BY 1 HAVING count(*) > 1 ORDER BY 1
 """
 
-# Everyone subscribed when the audience was frozen is a candidate. This is not checked for a digest, where it depends on
-# a preference that may have changed since, nor for subscribers who changed address, since that may have merged two of
-# them. Subscriptions made shortly before freezing are exempt: their transaction may not have been committed.
+# Everyone subscribed when the audience was frozen is a candidate. This is not checked for subscribers who changed
+# address, since that may have merged two of them. Subscriptions made shortly before freezing are exempt: their
+# transaction may not have been committed.
 _MISSING_DELIVERIES = """
 SELECT m.subscriber_id
 FROM (
@@ -112,6 +112,15 @@ FROM (
 ) m
 JOIN subscriber r ON r.id = m.subscriber_id
 WHERE r.address_changed_at IS NULL OR r.address_changed_at < :frozen_at
+ORDER BY 1
+"""
+
+# Everyone for whom a digest holds an issue has a delivery of it, unless their subscription is gone.
+_MISSING_IN_DIGEST = """
+SELECT DISTINCT w.subscriber_id FROM delivery w
+JOIN subscription s ON s.newsletter_id = :newsletter AND s.subscriber_id = w.subscriber_id
+WHERE w.issue_id = ANY(CAST(:sources AS int[])) AND w.digest_id = :issue
+  AND NOT EXISTS (SELECT FROM delivery d WHERE d.issue_id = :issue AND d.subscriber_id = w.subscriber_id)
 ORDER BY 1
 """
 _FREEZE_MARGIN = timedelta(minutes=5)
@@ -140,8 +149,11 @@ def findings(session: Session, issue: int) -> list[LedgerFinding]:
 
 def _missing_deliveries(session: Session, issue: int) -> Sequence[int]:
     row = session.get_one(Issue, issue)
-    if row.frozen_at is None or row.digest_month is not None:
+    if row.frozen_at is None:
         return ()
+    if row.digest_month:
+        values = {"issue": issue, "newsletter": row.newsletter_id, "sources": row.digest_source_ids}
+        return session.scalars(text(_MISSING_IN_DIGEST), values).all()
     before = row.frozen_at - _FREEZE_MARGIN
     values = {"issue": issue, "newsletter": row.newsletter_id, "before": before, "frozen_at": row.frozen_at}
     return session.scalars(text(_MISSING_DELIVERIES), values).all()

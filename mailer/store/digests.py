@@ -90,6 +90,11 @@ def count_held(session: Session, issue: int) -> dict[int | None, int]:
     return {row[0]: row[1] for row in session.execute(text(query), {"issue": issue})}
 
 
+def source_numbers(session: Session, digest: Issue) -> list[str]:
+    """Return the numbers of the issues that a digest holds, oldest first; none if the issue is no digest."""
+    return [issues.by_id(session, source).number for source in digest.digest_source_ids]
+
+
 def days_late(digest: Issue) -> int:
     """Return how many days after the end of its month a digest was made; 0 on the first two, since it may wait a day.
 

@@ -11,6 +11,7 @@ from mailer.domain.resolution import RETAINED_REPLY_PATTERN
 from mailer.domain.subscriber_fields import MAX_LANGUAGES
 from mailer.domain.suppressions import SuppressionReason, SuppressionSource
 from mailer.models import Signup, Subscriber, SubscriberAlias, UnrecognizedMail
+from mailer.store.digests import AWAITING
 from mailer.store.subscribers import CONSENTS, lock
 
 # Each query selects one person's rows of one table; :hash is the keyed hash of the address.
@@ -132,25 +133,31 @@ def suppress_hash(session: Session, address_hash: bytes, reason: SuppressionReas
     session.execute(text(query), {"hash": address_hash, "reason": reason, "source": source})
 
 
+_IS_PENDING = f"(state = 'pending' OR {AWAITING})"
+"""What a subscriber has yet to get, by itself or in a digest."""
+
 # A subscriber outside every batch of the issue gets a batch of their own. A planned batch is left out, since its
 # expansion will create their delivery.
-_MOVE_PENDING = """
+_MOVE_PENDING = f"""
 WITH moved AS (
     UPDATE delivery d SET subscriber_id = :into
-    WHERE d.subscriber_id = :other AND d.state = 'pending'
+    WHERE d.subscriber_id = :other AND {_IS_PENDING}
       AND NOT EXISTS (SELECT FROM delivery o WHERE o.issue_id = d.issue_id AND o.subscriber_id = :into)
       AND NOT EXISTS (
         SELECT FROM batch b
         WHERE b.issue_id = d.issue_id AND b.state = 'planned'
           AND :into BETWEEN b.first_subscriber_id AND b.last_subscriber_id
       )
-    RETURNING d.issue_id, d.due_at
+    RETURNING d.issue_id, d.due_at, d.state = 'skipped' AS skipped
 ), counted AS (
     UPDATE batch b
     SET candidates = b.candidates + (:into BETWEEN b.first_subscriber_id AND b.last_subscriber_id)::int
             - (:other BETWEEN b.first_subscriber_id AND b.last_subscriber_id)::int,
-        state = CASE WHEN b.state = 'done' THEN 'ready'::batch_state ELSE b.state END,
-        due_at = least(b.due_at, m.due_at)
+        skipped = b.skipped + CASE WHEN m.skipped
+            THEN (:into BETWEEN b.first_subscriber_id AND b.last_subscriber_id)::int
+                - (:other BETWEEN b.first_subscriber_id AND b.last_subscriber_id)::int ELSE 0 END,
+        state = CASE WHEN b.state = 'done' AND NOT m.skipped THEN 'ready'::batch_state ELSE b.state END,
+        due_at = CASE WHEN m.skipped THEN b.due_at ELSE least(b.due_at, m.due_at) END
     FROM moved m
     WHERE b.issue_id = m.issue_id
       AND (:into BETWEEN b.first_subscriber_id AND b.last_subscriber_id
@@ -160,7 +167,9 @@ INSERT INTO batch (
     issue_id, first_subscriber_id, last_subscriber_id, state, due_at, candidates, epoch, worker, is_retry,
     sent, failed, skipped, uncertain
 )
-SELECT m.issue_id, :into, :into, 'ready', m.due_at, 1, 0, '', false, 0, 0, 0, 0 FROM moved m
+SELECT m.issue_id, :into, :into, (CASE WHEN m.skipped THEN 'done' ELSE 'ready' END)::batch_state, m.due_at,
+    1, 0, '', false, 0, 0, m.skipped::int, 0
+FROM moved m
 WHERE NOT EXISTS (
     SELECT FROM batch b
     WHERE b.issue_id = m.issue_id AND :into BETWEEN b.first_subscriber_id AND b.last_subscriber_id
@@ -222,10 +231,10 @@ def _lock_batches(session: Session, subscriber: int, kept: int | None = None) ->
     Workers also lock batches before deliveries, so the order prevents deadlocks. Planned batches are locked because
     no subscriber may disappear while an expansion counts its candidates.
     """
-    query = """
+    query = f"""
         SELECT FROM batch b
         WHERE (b.state = 'planned' OR b.issue_id IN
-            (SELECT issue_id FROM delivery WHERE subscriber_id = :subscriber AND state = 'pending'))
+            (SELECT issue_id FROM delivery WHERE subscriber_id = :subscriber AND {_IS_PENDING}))
           AND (:subscriber BETWEEN b.first_subscriber_id AND b.last_subscriber_id
                OR :into BETWEEN b.first_subscriber_id AND b.last_subscriber_id)
         ORDER BY b.issue_id, b.id FOR UPDATE OF b

@@ -106,3 +106,24 @@ def test_no_confirmation_question_if_cancelling_is_impossible(
     status, out, err = mailer("issue", "cancel", issue)
     assert (status, out) == (2, "")
     assert err == f"mailer: Issue {issue} is sent; it cannot become cancelled.\n"
+
+
+def test_status_tells_in_which_digest_an_issue_is(
+    mailer: RunCli,
+    cli_app: Container,
+    import_issue: Callable[..., int],
+    add_subscribers: Callable[[str], None],
+    prepare: Callable[[int], None],
+) -> None:
+    issue = import_issue("en")
+    add_subscribers("ada@example.org;en;\nbob@example.org;en;")
+    with cli_app.database.transaction() as session:
+        session.execute(text("UPDATE subscription SET frequency = 'monthly'"))
+    prepare(issue)
+    with cli_app.database.transaction() as session:
+        session.execute(text("UPDATE delivery SET digest_id = 7 WHERE subscriber_id = 1"))
+        session.execute(text("UPDATE issue SET digest_source_ids = ARRAY[id]"))
+    shown = mailer("issue", "status", issue)[1]
+    assert "skipped, digest only: 2 (1 in digest 7, 1 waits for the next digest)" in shown
+    assert "digest of  2026/3" in shown
+    assert "2026/3, digest of 2026/3" in mailer("issue", "list")[1]

@@ -55,6 +55,23 @@ def test_erasure_waits_for_a_reserving_worker(
 
 
 @pytest.mark.parametrize("into", [2, 6], ids=["in a batch that is done", "in no batch"])
+def test_what_waits_for_a_digest_goes_to_the_merged_subscriber(
+    app: Container, import_issue: Import, add_subscribers: AddReaders, prepare: Prepare, into: int
+) -> None:
+    issue = import_issue("en")
+    add_subscribers("\n".join(f"r{n}@example.org;en;" for n in range(1, 6)))
+    run(app, "DELETE FROM subscription WHERE subscriber_id = 2")
+    run(app, "UPDATE subscription SET frequency = 'monthly' WHERE subscriber_id = 5")
+    prepare(issue)
+    add_subscribers("r6@example.org;en;")
+    with app.database.transaction() as session:
+        personal_data.merge(session, 5, into, datetime.now(UTC))
+        waiting = text("SELECT subscriber_id FROM delivery WHERE skip_reason = 'digest_only'")
+        assert session.scalars(waiting).all() == [into]
+    assert report.audit(app.database, issue) == []
+
+
+@pytest.mark.parametrize("into", [2, 6], ids=["in a batch that is done", "in no batch"])
 def test_pending_mail_goes_to_the_merged_subscriber(
     app: Container,
     import_issue: Import,

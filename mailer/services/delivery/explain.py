@@ -162,7 +162,7 @@ def explain(database: Database, issue: int, address: str, address_hash: bytes, c
         if delivery.state == DeliveryState.sent and (found := feedback.bounce(session, issue, subscriber.id)):
             bounced_at, bounce = found
             sentences.append(f"It came back on {bounced_at:%-d %B %Y at %H:%M:%S} UTC: {bounce or 'no reason given'}.")
-        if delivery.skip_reason is SkipReason.digest_only:
+        if delivery.skip_reason == SkipReason.digest_only:
             sentences.append(_held_sentence(session, delivery.digest, subscriber.id))
         reason = delivery.skip_reason
         if delivery.state in (DeliveryState.pending, DeliveryState.failed):
@@ -215,7 +215,7 @@ def _digest_sentence(session: Session, digest: Issue, sources: int) -> str:
     """Return which issues a digest holds for a subscriber; ``sources`` is their mask."""
     held = [id for position, id in enumerate(digest.digest_source_ids) if sources >> position & 1]
     if not held:
-        return "It is a digest, and they had received each of its issues, or could not receive them."
+        return "It is a digest. It holds nothing for them."
     numbers = [issues.by_id(session, id).number for id in held]
     return f"It is a digest. For them it holds {', '.join(numbers)}."
 

@@ -173,6 +173,7 @@ def _active_issue(
         stalled.get(row.id),
         row.scheduled_at if row.state is IssueState.scheduled else None,
         pause.at if pause else None,
+        digests.source_numbers(session, row),
         _issue_rate(row.id, counts, previous, now),
         row.state is IssueState.scheduled and issues.is_waiting(session, row.id),
     )

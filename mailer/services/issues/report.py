@@ -9,7 +9,7 @@ from mailer.domain.queue_status import DeliveryCounts
 from mailer.domain.states import IssueEventKind, IssueState, SkipReason
 from mailer.models import Issue
 from mailer.store import audit as ledger_audit
-from mailer.store import deliveries, editions, feedback, issues, newsletters
+from mailer.store import deliveries, digests, editions, feedback, issues, newsletters
 from mailer.store.audit import LedgerFinding
 from mailer.store.database import Database, Session
 from mailer.store.deliveries import FailureGroup
@@ -39,6 +39,8 @@ class IssueStatus:
     editions: int
     stale_editions: int
     per_second: float
+    digest_of: list[str]
+    """Only for a digest: the numbers of its issues."""
     bounced: int
     """How many were accepted and came back. They are among ``counts.sent``, or failed if nobody knew before."""
 
@@ -65,6 +67,7 @@ def status(database: Database, issue: int, now: datetime) -> IssueStatus:
             editions=len(editions.of_issue(session, issue)),
             stale_editions=editions.count_stale(session, issue),
             per_second=rate,
+            digest_of=digests.source_numbers(session, row),
             bounced=feedback.count_bounced(session, issue),
         )
 
@@ -77,10 +80,10 @@ def newsletter_of(database: Database, issue: int) -> int:
 
 def list_issues(
     database: Database,
-) -> list[tuple[int, str, str, IssueState, DeliveryCounts, datetime | None, bool]]:
-    """Return (id, newsletter, number, state, counts, sending time, waiting) of every issue, newest first.
+) -> list[tuple[int, str, str, IssueState, DeliveryCounts, datetime | None, bool, list[str]]]:
+    """Return (id, newsletter, number, state, counts, sending time, waiting, digest of) of every issue, newest first.
 
-    The sending time is None unless the issue is scheduled. ``waiting`` is as in IssueStatus.
+    The sending time is None unless the issue is scheduled. ``waiting`` and ``digest_of`` are as in IssueStatus.
     """
     with database.transaction() as session:
         return [
@@ -92,6 +95,7 @@ def list_issues(
                 deliveries.counts(session, row.id),
                 _goes_out_at(row),
                 _is_waiting(session, row),
+                digests.source_numbers(session, row),
             )
             for row, slug in issues.list_all(session)
         ]
@@ -109,6 +113,12 @@ def skipped_by_reason(database: Database, issue: int) -> dict[SkipReason, int]:
     """Return the number of skipped readers by reason."""
     with database.transaction() as session:
         return deliveries.count_skip_reasons(session, issue)
+
+
+def held_by_digests(database: Database, issue: int) -> dict[int | None, int]:
+    """Return digest → how many readers get the issue in it; under None, how many wait for a digest."""
+    with database.transaction() as session:
+        return digests.count_held(session, issue)
 
 
 @dataclass(slots=True)

@@ -100,6 +100,8 @@ def _apply_sections(
 
 def _invalidate_issues(session: Session, newsletter: Newsletter) -> None:
     for row in issues.lock_unfinished(session, newsletter.id):
+        if row.digest_month and row.ready_at:
+            continue  # it may wait for months for the end of a pause, and is sent as it was compiled
         if row.state in (IssueState.sending, IssueState.paused):
             raise InvalidIssueState(
                 f"Issue {row.id} ({row.number}) is {row.state.value}, and this change would affect the emails that "

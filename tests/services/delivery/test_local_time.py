@@ -9,8 +9,11 @@ import pytest
 from sqlalchemy import text
 
 from mailer.bootstrap import Container
+from mailer.domain.preferences import Preferences
+from mailer.domain.subscription_ref import LinkKind, SubscriptionRef
 from mailer.services.delivery import dispatch, expand
-from mailer.services.issues import approve, compile, schedule
+from mailer.services.issues import approve, compile, report, schedule
+from mailer.services.subscribers import preferences
 from mailer.settings import ROOT
 from mailer.store import newsletters
 
@@ -100,6 +103,65 @@ def test_delivery_is_postponed_to_the_end_of_quiet_hours(app: Container, issue: 
         session.execute(text("UPDATE delivery SET attempts = 1, due_at = now() WHERE state = 'pending'"))
         session.execute(text("UPDATE batch SET due_at = now() WHERE state = 'ready'"))
     assert send() == 2, "whom a relay deferred is tried again also at night"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE subscription SET paused_until = now() + interval '1 hour'",
+        "UPDATE subscription SET frequency = 'monthly'",
+        "UPDATE subscription SET state = 'unsubscribed', changed_at = now() - interval '1 hour'",
+        "INSERT INTO suppression (address_hash, reason, source) SELECT address_hash, 'manual', 'staff' FROM subscriber",
+    ],
+    ids=["paused", "monthly", "unsubscribed and still able to undo it", "suppressed"],
+)
+def test_what_can_be_undone_is_decided_when_the_time_has_come(
+    app: Container, issue: int, send: Callable[[], int], change: str
+) -> None:
+    now = datetime.now(UTC)
+    local = (now + timedelta(hours=2)).replace(tzinfo=None)
+    schedule.schedule_local_time(app.database, issue, local, "tests")
+    with app.database.transaction() as session:
+        session.execute(text(change))
+    found = due(app, issue, now)
+    query = """
+        SELECT r.time_zone, d.state FROM delivery d JOIN subscriber r ON r.id = d.subscriber_id ORDER BY d.state, 1
+    """
+    with app.database.transaction() as session:
+        states = {row.time_zone: row.state for row in session.execute(text(query))}
+    assert states == {name: "pending" if at > now else "skipped" for name, at in found.items()}
+    assert {*states.values()} == {"pending", "skipped"}
+    while compile.render_stale(app.database, app.renderer, app.urls, "", issue, 8):
+        pass
+    assert dispatch.open_for_sending(app.database, issue, now)
+    with app.database.transaction() as session:  # the time has come, and the reader is as before
+        session.execute(text("UPDATE issue SET local_time = local_time - interval '2 days'"))
+        session.execute(text("UPDATE delivery SET due_at = now() WHERE state = 'pending'"))
+        session.execute(text("UPDATE batch SET due_at = now() WHERE state = 'ready'"))
+        session.execute(text("UPDATE subscription SET paused_until = NULL, frequency = 'each', state = 'active'"))
+        session.execute(text("DELETE FROM suppression"))
+    assert send() == [*states.values()].count("pending")
+    assert report.audit(app.database, issue) == []
+
+
+def test_a_new_time_zone_counts_at_once(app: Container, issue: int, send: Callable[[], int]) -> None:
+    now = datetime.now(UTC)
+    local = (now + timedelta(hours=2)).replace(tzinfo=None)
+    schedule.schedule_local_time(app.database, issue, local, "tests")
+    due(app, issue, now)
+    while compile.render_stale(app.database, app.renderer, app.urls, "", issue, 8):
+        pass
+    assert dispatch.open_for_sending(app.database, issue, now)
+    with app.database.transaction() as session:
+        readers = {row.time_zone: row.id for row in session.execute(text("SELECT id, time_zone FROM subscriber"))}
+    for old, new in (("UTC", "Asia/Kolkata"), ("Asia/Kolkata", "UTC")):
+        ref = SubscriptionRef(readers[old], issue=issue)
+        wanted = Preferences(languages=("en",), time_zone=new)
+        assert preferences.save(app.database, ref, wanted, LinkKind.magic, app.clock.now())
+    assert send() == 2, "Kiritimati, and now the other in Kolkata"
+    with app.database.transaction() as session:
+        query = text("SELECT due_at FROM delivery WHERE subscriber_id = :reader AND state = 'pending'")
+        assert session.scalar(query, {"reader": readers["Asia/Kolkata"]}) == local.replace(tzinfo=UTC)
 
 
 def test_a_local_time_that_comes_twice_is_the_first(app: Container, issue: int) -> None:

@@ -11,6 +11,7 @@ from mailer.devtools.inbox import InboxServer
 from mailer.services.delivery import dispatch, expand, monitor, resolve
 from mailer.services.issues import compile, digest, report, schedule
 from tests.support.emails import html_body
+from tests.support.explained import explain_delivery
 from tests.support.transactional import emails_to
 
 FIRST = datetime(2026, 10, 1, 6, tzinfo=UTC)
@@ -121,6 +122,20 @@ def test_missed_digest_is_made_up_and_ops_are_told(app: Container, september: in
     assert make(app, now) == []
     shown = monitor.snapshot(app.database, app.metrics, app.relay_routes, app.providers, now)
     assert [(late.issue, late.days) for late in shown.late_digests] == [(issue, 4)]
+
+
+def test_staff_see_what_a_digest_holds(app: Container, september: int, send_digest: Callable[[int], None]) -> None:
+    assert explain_delivery(app, september, ADA).sentences[-1] == "It waits for their next digest."
+    (issue,) = make(app)
+    assert [row[7] for row in report.list_issues(app.database)] == [["2026/3"], []]
+    shown = monitor.snapshot(app.database, app.metrics, app.relay_routes, app.providers, FIRST)
+    assert shown.issues[0].digest_of == ["2026/3"]
+    assert "It is a digest. For them it holds 2026/3." in explain_delivery(app, issue, ADA).sentences
+    send_digest(issue)
+    assert report.held_by_digests(app.database, september) == {issue: 1}
+    (held,) = [line for line in explain_delivery(app, september, ADA).sentences if "in digest" in line]
+    assert held.startswith(f"It is in digest {issue} (2026-09), which is sent on ")
+    assert "It is a digest. It holds nothing for them." in explain_delivery(app, issue, BOB).sentences
 
 
 def test_each_issue_is_in_one_digest(app: Container, september: int, send_digest: Callable[[int], None]) -> None:
