@@ -19,7 +19,8 @@ def run_maintenance() -> None:
     """Create due digests, delete expired data and refresh MX records. Runs every hour."""
     app = container()
     now = app.clock.now()
-    digest.create_due_digests(app.database, now, app.transactional_renderer.digest_texts)
+    for issue in digest.create_due_digests(app.database, now, app.transactional_renderer.digest_texts):
+        digest.look_over(app.database, app.renderer, app.urls, app.settings.bounce_domain, issue)
     retention.run_if_due(app.database, app.retention_policy, now)
     monitor.delete_recovered(app.database, now)
     if any(provider.mx for provider in app.providers.configured):

@@ -159,14 +159,15 @@ def last_scheduled(session: Session, issue: int) -> datetime | None:
 def unsent_since(session: Session, now: datetime) -> list[tuple[int, datetime]]:
     """Return issues of which nothing has been sent, though it was due longer ago than their newsletter allows.
 
-    With each, since when. Not among them are issues that were resumed, or of which a worker is sending a batch.
+    With each, since when. Not among them are digests, issues that were resumed, and those of which a worker is sending
+    a batch.
     """
     query = """
         SELECT i.id, due.since FROM issue i JOIN newsletter n ON n.id = i.newsletter_id, LATERAL (
             SELECT CASE WHEN i.ready_at IS NULL THEN i.frozen_at ELSE min(b.due_at) END AS since
             FROM batch b WHERE b.issue_id = i.id AND b.state <> 'done'
         ) due
-        WHERE i.state = 'sending' AND due.since < :now - n.max_late_hours * interval '1 hour'
+        WHERE i.state = 'sending' AND i.digest_month IS NULL AND due.since < :now - n.max_late_hours * interval '1 hour'
           AND NOT EXISTS (SELECT FROM batch b WHERE b.issue_id = i.id AND (b.state = 'sending' OR b.is_retry
               OR b.sent > 0 OR b.failed > 0 OR b.uncertain > 0))
           AND NOT EXISTS (SELECT FROM issue_event e WHERE e.issue_id = i.id AND e.kind IN ('resumed', 'retried'))

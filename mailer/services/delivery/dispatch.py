@@ -18,7 +18,8 @@ from mailer.store.database import Database, Session
 def start_due(database: Database, now: datetime, batch_size: int) -> list[int]:
     """Freeze the audience of every issue whose start time has passed. Return their ids.
 
-    An issue that is later than its newsletter allows is not started: it waits until somebody schedules it again.
+    An issue that is later than its newsletter allows is not started: it waits until somebody schedules it again. Only
+    a digest is sent however late it is.
     """
     with database.transaction() as session:
         due_issues = [issue for issue in issues.due(session, now) if not issues.is_waiting(session, issue)]
@@ -29,7 +30,8 @@ def start_due(database: Database, now: datetime, batch_size: int) -> list[int]:
             if row.state is not IssueState.scheduled or (row.scheduled_at or now) > now:
                 continue
             late = _lateness(session, row, now)
-            if late > timedelta(hours=newsletters.by_id(session, row.newsletter_id).max_late_hours):
+            max_late = timedelta(hours=newsletters.by_id(session, row.newsletter_id).max_late_hours)
+            if late > max_late and not row.digest_month:
                 issues.log(session, issue, "mailer", IssueEventKind.late, f"{_hours(late)} late: it waits to be sent")
                 continue
             audience.delete_language_choices(session, issue)

@@ -4,12 +4,15 @@ import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
 
+from mailer.domain.issue_check import Finding, Severity, check_issue
 from mailer.domain.localized import localize
 from mailer.domain.partial_editions import HEADLINES
 from mailer.domain.plurals import format_count
+from mailer.domain.ports import MailUrls, Renderer
 from mailer.domain.states import IssueEventKind, IssueState, MissingTranslationPolicy, TranslationStatus
 from mailer.domain.text_overrides import OverrideText, overrides_for
 from mailer.models import Issue, IssueTranslation, Newsletter
+from mailer.services.issues.compile import EditionCompiler, load_issue
 from mailer.store import digests, issues, newsletters
 from mailer.store.database import Database, Session
 
@@ -17,6 +20,7 @@ MonthTexts = Callable[[str, date, Mapping[str, OverrideText]], tuple[str, str]]
 """(language, month, text overrides) → (name of the month, introduction)."""
 _MAX_WAIT = timedelta(days=1)
 """For how long a digest waits for an issue that began in its month and has not been sent completely."""
+_MAX_LOGGED_FINDINGS = 20
 _log = logging.getLogger("mailer")
 
 
@@ -37,6 +41,27 @@ def create_due_digests(database: Database, now: datetime, month_texts: MonthText
             if issue:
                 created.append(issue)
     return created
+
+
+def look_over(database: Database, renderer: Renderer, urls: MailUrls, bounce_domain: str, issue: int) -> list[Finding]:
+    """Check a digest as other issues are checked before their approval. Return and log what is more than a note."""
+    source = load_issue(database, urls, issue)
+    compiler = EditionCompiler(source, renderer, urls, bounce_domain)
+    languages = source.language_rules.languages
+    errors = [error for language in languages for error in compiler.render_errors(language)]
+    sizes = {}
+    if not errors:
+        for language in languages:
+            sections = source.sections_shown(language)
+            sizes[language, sections] = compiler.html_bytes(language, sections)
+    findings = check_issue(source, render_errors=errors, html_sizes=sizes)
+    serious = [finding for finding in findings if finding.severity is not Severity.note]
+    with database.transaction() as session:
+        for finding in serious[:_MAX_LOGGED_FINDINGS]:
+            issues.log(session, issue, "mailer", IssueEventKind.digest, finding.message)
+    for finding in serious[:_MAX_LOGGED_FINDINGS]:
+        _log.warning("Digest %s: %s", issue, finding.message)
+    return serious
 
 
 def _create_digest(

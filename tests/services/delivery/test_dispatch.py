@@ -105,7 +105,7 @@ def test_an_issue_that_is_too_late_waits_until_it_is_sent(
     events = report.events(app.database, issue)
     assert events[-1][2:] == ("late", f"{max_late_hours} h 12 min late: it waits to be sent")
     assert events[-2][2] == "scheduled", "it is said once"
-    assert report.list_issues(app.database)[0][3:] == (IssueState.scheduled, DeliveryCounts(), at, True)
+    assert report.list_issues(app.database)[0][3:7] == (IssueState.scheduled, DeliveryCounts(), at, True)
     assert report.status(app.database, issue, now).waiting
     schedule.schedule(app.database, issue, now, "tests")
     assert not report.status(app.database, issue, now).waiting

@@ -8,6 +8,7 @@ from sqlalchemy import text
 
 from mailer.bootstrap import Container
 from mailer.devtools.inbox import InboxServer
+from mailer.domain.issue_check import FindingKind
 from mailer.services.delivery import dispatch, expand, monitor, resolve
 from mailer.services.issues import compile, digest, report, schedule
 from tests.support.emails import html_body
@@ -136,6 +137,37 @@ def test_staff_see_what_a_digest_holds(app: Container, september: int, send_dige
     (held,) = [line for line in explain_delivery(app, september, ADA).sentences if "in digest" in line]
     assert held.startswith(f"It is in digest {issue} (2026-09), which is sent on ")
     assert "It is a digest. It holds nothing for them." in explain_delivery(app, issue, BOB).sentences
+
+
+def test_digest_is_looked_over_like_an_issue(app: Container, september: int) -> None:
+    assert september
+    (issue,) = make(app)
+    assert not any(finding.blocks for finding in digest.look_over(app.database, app.renderer, app.urls, "", issue))
+    with app.database.transaction() as session:
+        session.execute(text("UPDATE story_translation SET body = repeat('All the news there is. ', 300)"))
+    findings = digest.look_over(app.database, app.renderer, app.urls, "", issue)
+    assert FindingKind.clipped_by_gmail in {finding.kind for finding in findings}
+    assert any("Gmail will cut" in event[3] for event in report.events(app.database, issue))
+
+
+def test_stories_without_a_translation_follow_the_policy_of_their_issue(
+    app: Container, inbox: InboxServer, september: int, send_digest: Callable[[int], None]
+) -> None:
+    with app.database.transaction() as session:
+        session.execute(text("UPDATE issue SET missing_translations = 'omit' WHERE id = :id"), {"id": september})
+        session.execute(
+            text(
+                "DELETE FROM story_translation WHERE language = 'bs'"
+                " AND story_id > (SELECT min(id) FROM story WHERE issue_id = :id)"
+            ),
+            {"id": september},
+        )
+    (issue,) = make(app)
+    send_digest(issue)
+    with app.database.transaction() as session:
+        query = text("SELECT language, story_count, fallback_count FROM edition WHERE sources = 1")
+        assert session.execute(query).all() == [("bs", 1, 0)]
+    assert len(emails_to(inbox, ADA)) == 1
 
 
 def test_each_issue_is_in_one_digest(app: Container, september: int, send_digest: Callable[[int], None]) -> None:
