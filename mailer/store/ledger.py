@@ -180,7 +180,7 @@ def reschedule(session: Session, subscriber: int, now: datetime) -> None:
     for issue in session.scalars(text(query), {"subscriber": subscriber}).all():
         if not (hours := _hours(session, issue)) or not batches.lock_for_subscriber(session, issue, subscriber):
             continue
-        times = _due_times(hours, now, max(now, hours.scheduled_at))  # a digest still has its hour
+        times = _due_times(hours, now, max(now, hours.scheduled_at or now))  # a digest still has its hour
         for due_at in _set_due(session, hours, times, issue, (subscriber, subscriber), due=False):
             batches.bring_forward(session, issue, subscriber, due_at)
 

@@ -36,9 +36,10 @@ _EXPORT_QUERIES = {
     PersonalDataTable.deliveries: """
         SELECT n.slug AS newsletter, i.number AS issue, d.state, d.skip_reason, d.attempts, d.resends, d.due_at,
             d.finished_at, d.last_reply, d.resolution, d.resolution_source, d.resolved_by,
-            d.resolution_note, e.language, e.subject
+            d.resolution_note, e.language, e.subject, g.number AS digest
         FROM issue i JOIN delivery d ON d.issue_id = i.id AND d.subscriber_id = :subscriber
         JOIN newsletter n ON n.id = i.newsletter_id LEFT JOIN edition e ON e.id = d.edition_id
+        LEFT JOIN issue g ON g.id = d.digest_id
         ORDER BY i.id
     """,
     PersonalDataTable.feedback: """
