@@ -141,6 +141,15 @@ class Container:
 
     @cached_property
     def tokens(self) -> Tokens:
+        """Return the tokens, after the key of address hashes was compared with the database. Raises WrongAddressKey."""
+        from mailer.services.maintenance.address_key import check_address_key
+
+        tokens = self._unchecked_tokens
+        check_address_key(self.database, tokens.address_key_fingerprints, tokens.address_hash)
+        return tokens
+
+    @cached_property
+    def _unchecked_tokens(self) -> Tokens:
         from mailer.adapters.tokens import Tokens
 
         return Tokens([self.secret_key, *(old.get_secret_value() for old in self.settings.previous_secret_keys)])
@@ -194,7 +203,7 @@ class Container:
     def urls(self) -> Urls:
         from mailer.adapters.urls import Urls
 
-        return Urls(self.settings.public_url, self.tokens)
+        return Urls(self.settings.public_url, self._unchecked_tokens)
 
     @cached_property
     def catalogues(self) -> Catalogues:
@@ -463,11 +472,12 @@ class Container:
         """
         import redis
 
+        from mailer.services.maintenance.address_key import WrongAddressKey, check_address_key
         from mailer.settings import SettingsError
 
         problems = []
         if self.settings.database_url:
-            for read in (lambda: self.secret_key, lambda: self.signer):
+            for read in (lambda: self._unchecked_tokens, lambda: self.signer):
                 try:
                     read()
                 except SettingsError as error:
@@ -475,8 +485,14 @@ class Container:
             try:
                 with self.database.transaction() as session:
                     session.connection()
+                if tokens := self.__dict__.get("_unchecked_tokens"):
+                    check_address_key(
+                        self.database, tokens.address_key_fingerprints, tokens.address_hash, may_store=False
+                    )
             except DatabaseDown as error:
                 problems.append(f"MAILER_DATABASE_URL: {error}")
+            except WrongAddressKey as error:
+                problems.append(str(error))
         if self.settings.redis_url:
             try:
                 self.metrics.ping()

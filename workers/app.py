@@ -5,11 +5,13 @@ import threading
 from functools import cache
 
 from celery import Celery
-from celery.signals import worker_process_shutdown, worker_shutdown, worker_shutting_down
+from celery.signals import beat_init, worker_init, worker_process_shutdown, worker_shutdown, worker_shutting_down
 from kombu import Queue
 
 from mailer.bootstrap import Container
+from mailer.domain.errors import DatabaseDown
 from mailer.domain.metrics import QUEUES
+from mailer.services.maintenance.address_key import WrongAddressKey
 from mailer.settings import read_settings
 
 
@@ -94,6 +96,19 @@ def _container() -> Container:
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
     return app
+
+
+@worker_init.connect  # type: ignore[untyped-decorator]
+@beat_init.connect  # type: ignore[untyped-decorator]
+def _check_key(**_: object) -> None:
+    """Refuse to start with keys that do not belong to the database."""
+    with Container(application="mailer worker") as container:
+        try:
+            container.tokens  # noqa: B018
+        except WrongAddressKey as error:
+            raise SystemExit(f"mailer: {error}") from None
+        except DatabaseDown:
+            pass  # sending goes on by itself when it is back
 
 
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]

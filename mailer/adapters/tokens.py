@@ -56,8 +56,10 @@ class Tokens:
 
     def __init__(self, secrets: Sequence[str]) -> None:
         self._ciphers = [_aes(secret) for secret in secrets]
-        oldest = digest(secrets[-1].encode(), b"mailer address hashes", "sha256")
-        self._address_key = oldest
+        address_keys = [digest(secret.encode(), b"mailer address hashes", "sha256") for secret in secrets]
+        self._address_key = address_keys[-1]
+        self.address_key_fingerprints = [digest(key, b"mailer fingerprint", "sha256")[:16] for key in address_keys]
+        """Of the key of address hashes that each secret gives. The last one is in use."""
 
     def encrypt(self, purpose: Purpose, issue: int, subscribers: Iterable[int]) -> bytes:
         """Return one 16-byte token for each subscriber, concatenated."""

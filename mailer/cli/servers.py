@@ -3,6 +3,7 @@
 import socket
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,7 @@ import typer
 from mailer.bootstrap import Container
 from mailer.cli.errors import UsageError
 from mailer.cli.supervisor import Supervisor, handle_termination
+from mailer.domain.errors import DatabaseDown
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -61,6 +63,9 @@ def web() -> None:
     from mailer.web.app import create_app
 
     with Container(application="mailer web", pool_size=10) as app:
+        # Without a database the pages say so, until it is back; the key is then checked before it is used.
+        with suppress(DatabaseDown):
+            app.tokens  # noqa: B018
         settings = app.settings
         _serve(
             create_app(app),
@@ -98,6 +103,7 @@ def run() -> None:
     """Run everything on this host: web server, workers and scheduler. Stop with Ctrl-C."""
     handle_termination()
     with Container() as app, Supervisor(app) as supervisor:
+        app.tokens  # noqa: B018  # refuses a wrong key before anything runs
         supervisor.start_all()
         print(f"Web pages on {app.settings.public_url}; workers are running. Stop with Ctrl-C.", flush=True)
         try:

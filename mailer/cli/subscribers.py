@@ -107,6 +107,7 @@ def _import(app: Container, file: Path, newsletter: str, rejects: Path | None) -
         console=Console(stderr=True),
         transient=True,
     )
+    pads = app.tokens.hmac_pads()
     with bar:
         task = bar.add_task("", total=None, lines=0)
 
@@ -119,7 +120,7 @@ def _import(app: Container, file: Path, newsletter: str, rejects: Path | None) -
             file,
             newsletter,
             rejects_path=rejects,
-            hmac_pads=app.tokens.hmac_pads(),
+            hmac_pads=pads,
             now=datetime.now(UTC),
             on_progress=show,
         )

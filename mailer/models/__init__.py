@@ -23,7 +23,7 @@ from mailer.models.request import (
     Signup,
     TransactionalEmail,
 )
-from mailer.models.subscriber import Consent, Subscriber, SubscriberAlias, Subscription, Suppression
+from mailer.models.subscriber import AddressKey, Consent, Subscriber, SubscriberAlias, Subscription, Suppression
 from mailer.models.throttle import MailDomain, RelayDailyUsage, Throttle
 from mailer.models.upload import DocumentUpload, UploadedPicture
 
@@ -32,6 +32,7 @@ __all__ = [
     "AccountLink",
     "AccountRole",
     "AddressChange",
+    "AddressKey",
     "AuditEvent",
     "Base",
     "Batch",

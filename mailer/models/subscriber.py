@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, LargeBinary, func
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, LargeBinary, SmallInteger, func
 from sqlalchemy.orm import Mapped, mapped_column
 
 from mailer.domain.consents import ConsentChannel, ConsentKind
@@ -101,6 +101,17 @@ class Consent(Base):
     requested_at: Mapped[datetime | None]
     """When the form was submitted, for a consent that was confirmed later."""
     at: Mapped[datetime]
+
+
+class AddressKey(Base):
+    """The fingerprint of the key that addresses are hashed with: one row, stored at the first start."""
+
+    __tablename__ = "address_key"
+    __table_args__ = (CheckConstraint("id = 1", name="single"),)
+
+    id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False, server_default="1")
+    fingerprint: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 class Suppression(Base):

@@ -172,6 +172,17 @@ def test_import_with_update_lists_and_asks_first(sample: Path, mailer: RunCli, m
     assert mailer(*words, "--dry-run")[2] == "mailer: --dry-run lists what --update would change: give both.\n"
 
 
+def test_commands_with_the_key_of_another_database_are_refused(
+    sample: Path, mailer: RunCli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAILER_SECRET_KEY", "another key, of 32 bytes or more")
+    for words in (["show", ADA], ["import", sample, "--newsletter", "lumen-basin"]):
+        status, said, problem = mailer("subscribers", *words)
+        assert (status, said) == (2, "")
+        assert problem.startswith("mailer: MAILER_PREVIOUS_SECRET_KEYS: the addresses in this database are hashed with")
+    assert mailer("web")[0] == mailer("run")[0] == 2
+
+
 def test_list_and_export(sample: Path, mailer: RunCli, tmp_path: Path) -> None:
     words = ["subscribers", "list", "--newsletter", "lumen-basin"]
     assert mailer(*words)[1] == (

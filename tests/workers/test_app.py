@@ -7,7 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from celery.signals import beat_init, worker_init
+from celery.utils.dispatch import Signal
 
+from mailer.store.database import Database
 from workers import app
 
 
@@ -39,6 +42,20 @@ def test_concurrent_threads_share_one_sender() -> None:
     finally:
         sys.setswitchinterval(before)
         app._container.cache_clear()
+
+
+@pytest.mark.usefixtures("fresh")
+@pytest.mark.parametrize("start", [worker_init, beat_init])
+def test_workers_with_the_keys_of_another_database_do_not_start(
+    start: Signal, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start.send(sender=None)  # without a database they wait for it
+    monkeypatch.setenv("MAILER_DATABASE_URL", database.url)
+    start.send(sender=None)
+    start.send(sender=None)
+    monkeypatch.setenv("MAILER_SECRET_KEY", "x" * 32)
+    with pytest.raises(SystemExit, match=r"^mailer: MAILER_PREVIOUS_SECRET_KEYS: the addresses in this database"):
+        start.send(sender=None)
 
 
 @pytest.mark.parametrize("module", ["workers.app", "mailer.__main__"])

@@ -55,7 +55,7 @@ _OF_ONE = {
     " OR change_id IN (SELECT id FROM address_change WHERE subscriber_id = :id)",
 }
 IMPERSONAL = {
-    "batch", "contact", "contact_story", "contact_translation", "edition", "issue", "issue_event",
+    "address_key", "batch", "contact", "contact_story", "contact_translation", "edition", "issue", "issue_event",
     "issue_translation", "language_choice", "mail_domain", "newsletter", "picture", "relay_daily_usage",
     "retention_run", "section", "story", "story_translation", "throttle",
 }  # fmt: skip
