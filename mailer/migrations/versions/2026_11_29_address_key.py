@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "7c3e90ab15d4"
-down_revision = "e91d3c5f7a28"
+down_revision = "c3b7d94e1f58"
 branch_labels = None
 depends_on = None
 
