@@ -41,6 +41,8 @@ _EMAIL_ROLE, _PAGE_ROLE = 'aria-roledescription="email" role="article"', 'role="
 """Attributes of the outermost element: an article inside a mail program, the main content of a web page."""
 _ADJACENT_OUTLOOK_COMMENTS = "<![endif]-->\n<!--[if mso | IE]>"
 """Removed, since Outlook treats adjacent comments as one."""
+_SIZED_PICTURE = re.compile(r'<img (src="[^"]*" alt="[^"]*") width="(\d+)" height="\d+">')
+_TABLE = '<table class="d" border="1" cellpadding="6" cellspacing="0" style="border-collapse:collapse;margin:0 0 12px">'
 _STYLE_ATTRIBUTE = re.compile(r'(<\w[^<>]* style=")([^"<>]*)')
 _REDUNDANT_STYLE = re.compile(r"background:(#[0-9a-f]{6});(?=background-color:\1)|;$|(?<=[: ]0)px(?=[; ]|$)")
 """Redundant parts of mrml's styles. They add a kilobyte to a full edition, and Gmail clips long messages."""
@@ -272,8 +274,20 @@ def _inline_html(source: str) -> Markup:
     return Markup(markdown.inline_html(source))  # noqa: S704 - cleaned there
 
 
-def _block_html(source: str) -> Markup:
-    return Markup(markdown.to_html(source))  # noqa: S704 - cleaned there
+def _block_html(source: str, width: int = 592) -> Markup:
+    """Return Markdown as HTML with what Outlook and clients that drop style sheets need.
+
+    ``width``: the width of the text in pixels, which limits pictures.
+    """
+
+    def picture(found: re.Match[str]) -> str:
+        style = "display:block;max-width:100%;height:auto;margin:0 0 12px"
+        return f'<img {found[1]} width="{min(int(found[2]), width)}" style="{style}" />'
+
+    html = _SIZED_PICTURE.sub(picture, markdown.to_html(source))
+    if "<t" in html:
+        html = html.replace("<table>", _TABLE).replace("<th>", '<th style="text-align:inherit">')
+    return Markup(html)  # noqa: S704 - cleaned there
 
 
 @pass_context

@@ -1,7 +1,7 @@
 """The content of an edition, as the templates receive it.
 
-All text is in its final language. Rich text (intro, body) is Markdown: CommonMark plus ``<sup>`` and
-``<sub>``. A slot is filled for each reader when the message is sent; the content has an opaque marker
+All text is in its final language. Rich text (intro, body) is Markdown (see
+``mailer.domain.markdown``). A slot is filled for each reader when the message is sent; the content has an opaque marker
 string in its place (see ``mailer.domain.message``).
 """
 

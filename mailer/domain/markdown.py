@@ -2,11 +2,14 @@
 
 The Markdown is CommonMark with tables, ``~~deleted text~~``, task lists, and links from bare URLs and email addresses.
 HTML tags for emphasis, line breaks, links and pictures are read as Markdown for the same, comments and tags without
-a meaning are dropped. A picture is shown if its title is its size in pixels, as in ``![alt](url "640x480")``.
+a meaning are dropped.
+
+A picture in a stored text has the target ``picture:<SHA-256>``. It is shown if its title is its size in pixels, as in
+``![alt](url "640x480")``: no other title is ever stored, so that no picture of another server is loaded.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from html.parser import HTMLParser
@@ -27,6 +30,7 @@ MAX_DEPTH = 24
 
 _ALLOWED_LINK = re.compile(r"https?://[\w.~-]+(:\d{1,5})?([/?#]\S*)?|mailto:[^\s@<>]+@[^\s@<>]+", re.IGNORECASE)
 _ADDRESS = re.compile(r"[^\s@<>:/?#]+@[^\s@<>:/?#]+\.[^\s@<>:/?#.]+")
+_PICTURE_REFERENCE = re.compile(r"\]\(picture:([0-9a-f]{64})\)")
 _SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
 _TAG = re.compile(r"<(/?)([a-z][a-z0-9-]*)", re.IGNORECASE)
 _FORMATS = {
@@ -105,6 +109,28 @@ class MarkdownProblem:
     message: str
     blocks: bool
     """Whether it is a link that leads nowhere, with which an issue must not be sent."""
+
+
+def picture_reference(sha256: str) -> str:
+    """Return the target of a stored picture in a stored text."""
+    return f"picture:{sha256}"
+
+
+def referenced_pictures(texts: Iterable[str]) -> set[str]:
+    """Return the SHA-256 of the stored pictures in texts."""
+    return {sha256 for text in texts if "picture:" in text for sha256 in _PICTURE_REFERENCE.findall(text)}
+
+
+def with_picture_urls(text: str, pictures: Mapping[str, tuple[str, int, int]]) -> str:
+    """Return a stored text with the URLs and sizes of its pictures, by SHA-256: (URL, width, height)."""
+
+    def target(found: re.Match[str]) -> str:
+        if found[1] not in pictures:
+            return found[0]
+        url, width, height = pictures[found[1]]
+        return f'](<{url}> "{width}x{height}")'
+
+    return _PICTURE_REFERENCE.sub(target, text) if "picture:" in text else text
 
 
 def is_allowed_link(url: str) -> bool:

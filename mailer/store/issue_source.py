@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from mailer.domain.composition import FrontMatter, IssueSource, SectionSource, StorySource, StoryText
 from mailer.domain.content import Dateline, DateRange, Theme
 from mailer.domain.editions import DigestSource, LanguageRules
+from mailer.domain.markdown import referenced_pictures, with_picture_urls
 from mailer.domain.ports import MailUrls
 from mailer.domain.states import TranslationStatus
 from mailer.models import Issue, Newsletter, StoryTranslation
@@ -35,21 +36,28 @@ def load_issue_source(session: Session, issue: Issue, urls: MailUrls) -> IssueSo
     """Return everything that the editions of an issue are composed from."""
     newsletter = newsletters.by_id(session, issue.newsletter_id)
     sections = newsletters.sections(session, newsletter.id)
+    front_rows = issues.front_matter(session, issue.id)
+    digest_sources = {source.issue: source for source in load_digest_sources(session, issue, newsletter)}
+    stories = issues.stories(session, issue.id)
+    texts = issues.story_texts(session, issue.id)
+    bodies = [row.body for rows in texts.values() for row in rows.values()]
+    references = referenced_pictures([*bodies, *(row.intro for row in front_rows.values())])
+    text_pictures = {
+        sha256: (urls.picture_url(sha256, media_type), width, height)
+        for sha256, (media_type, width, height) in issues.pictures_by_hash(session, references).items()
+    }
     fronts = {
         tag: FrontMatter(
             row.subject,
             row.preheader,
-            row.intro,
+            with_picture_urls(row.intro, text_pictures),
             row.partial_subject,
             row.partial_preheader,
             row.partial_intro,
         )
-        for tag, row in issues.front_matter(session, issue.id).items()
+        for tag, row in front_rows.items()
         if row.status is TranslationStatus.ready
     }
-    digest_sources = {source.issue: source for source in load_digest_sources(session, issue, newsletter)}
-    stories = issues.stories(session, issue.id)
-    texts = issues.story_texts(session, issue.id)
     ids = {story.picture_id for story, _ in stories if story.picture_id}
     if issue.header_image_id:
         ids.add(issue.header_image_id)
@@ -87,7 +95,11 @@ def load_issue_source(session: Session, issue: Issue, urls: MailUrls) -> IssueSo
                 story.id,
                 section.bit,
                 {
-                    tag: _story_text(row, [contact[tag] for contact in contacts.get(story.id, []) if tag in contact])
+                    tag: _story_text(
+                        row,
+                        with_picture_urls(row.body, text_pictures),
+                        [contact[tag] for contact in contacts.get(story.id, []) if tag in contact],
+                    )
                     for tag, row in texts.get(story.id, {}).items()
                     if row.status is TranslationStatus.ready
                 },
@@ -105,7 +117,7 @@ def load_issue_source(session: Session, issue: Issue, urls: MailUrls) -> IssueSo
     )
 
 
-def _story_text(row: StoryTranslation, contact_notes: Sequence[str]) -> StoryText:
+def _story_text(row: StoryTranslation, body: str, contact_notes: Sequence[str]) -> StoryText:
     datelines = tuple(
         Dateline(
             line["text"],
@@ -116,4 +128,4 @@ def _story_text(row: StoryTranslation, contact_notes: Sequence[str]) -> StoryTex
         )
         for line in row.datelines
     )
-    return StoryText(row.headline, row.body, datelines, row.alt, row.link, row.link_label, tuple(contact_notes))
+    return StoryText(row.headline, body, datelines, row.alt, row.link, row.link_label, tuple(contact_notes))

@@ -304,6 +304,13 @@ def thumbnails(session: Session, ids: Iterable[int]) -> dict[int, tuple[str, str
     return {id: (sha256, media_type) for id, sha256, media_type in rows}
 
 
+def pictures_by_hash(session: Session, hashes: Iterable[str]) -> dict[str, tuple[str, int, int]]:
+    """Return SHA-256 → (media type, width, height), without the bytes."""
+    query = select(Picture.sha256, Picture.media_type, Picture.width, Picture.height)
+    rows = session.execute(query.where(Picture.sha256.in_(list(hashes))))
+    return {row.sha256: (row.media_type, row.width, row.height) for row in rows}
+
+
 def picture_by_hash(session: Session, sha256: str) -> Picture | None:
     return session.scalar(select(Picture).where(Picture.sha256 == sha256))
 

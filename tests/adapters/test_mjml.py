@@ -122,6 +122,17 @@ def in_one_section(one: EditionStory) -> EditionContent:
     return edition(EditionSection("news", "News", "en", (one,), "#0b5566"))
 
 
+def test_tables_code_and_pictures_in_a_text() -> None:
+    source = '| a | b |\n|---|--:|\n| c | d |\n\n```\nx\n  y\n```\n\n![Boat](https://example.org/b.jpg "900x600")'
+    content = edition(EditionSection("news", "News", "en", (story(1, body=source), story(2, body=source)), "#0b5566"))
+    html = RENDERER.render(content).html
+    assert html.count('<table class="d" border="1" cellpadding="6" cellspacing="0"') == 2
+    assert html.count('<th style="text-align:inherit">a</th>') == html.count('<td align="right">d</td>') == 2
+    assert html.count("<pre>x\n  y\n</pre>") == 2
+    widths = re.findall(r'<img src="https://example.org/b.jpg" alt="Boat" width="(\d+)" style="display:block', html)
+    assert widths == ["592", "360"], "as wide as the text beside a story's own picture"
+
+
 @settings(max_examples=min(150, settings().max_examples))
 @given(PRINTABLE, PRINTABLE, PRINTABLE.filter(lambda path: is_allowed_link(f"https://example.org/{path}")))
 def test_every_character_is_preserved_in_attributes_and_text(alt: str, subject: str, path: str) -> None:

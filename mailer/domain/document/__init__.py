@@ -1,5 +1,6 @@
 """Reads a newsletter written in Markdown, usually converted from PDF or Word, into sections and stories."""
 
+from mailer.domain.document.blocks import picture_paths, replace_pictures
 from mailer.domain.document.decoding import MAX_DOCUMENT_BYTES, decode
 from mailer.domain.document.model import (
     DocumentError,
@@ -25,4 +26,6 @@ __all__ = [
     "ParsedStory",
     "decode",
     "parse",
+    "picture_paths",
+    "replace_pictures",
 ]

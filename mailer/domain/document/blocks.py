@@ -1,7 +1,7 @@
 """Splits Markdown into headings and paragraphs, and joins those separated by a page break."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
@@ -20,7 +20,7 @@ from mailer.domain.markdown import complete_link, is_allowed_link, tag_attribute
 
 _NOT_PROSE = re.compile(r"\s*(?:[-+*•–]\s|\d{1,3}[.)]\s|\(?\w{1,3}\)\s|[>|<]|!\[|```|~~~|    |\t)")
 _TABLE_RULE = re.compile(r"^[ ]{0,3}\|?[ ]*:?-+:?[ ]*\|[-:| ]*$", re.MULTILINE)
-PICTURE = re.compile(r"!\[([^\[\]]*)\]\(\s*(?=\S)(<[^<>]*>|(?:[^()<>\"]|\([^()<>\"]*\))+)(?:\"[^\"]*\"\s*)?\)")
+PICTURE = re.compile(r"(?<!\\)!\[([^\[\]]*)\]\(\s*(?=\S)(<[^<>]*>|(?:[^()<>\"]|\([^()<>\"]*\))+)(?:\"[^\"]*\"\s*)?\)")
 """A picture in Markdown: alt text, and path or URL."""
 _LINK = re.compile(r"\[([^\[\]]+)\]\(\s*<?((?:[^\s()<>\"]|\([^\s()<>]*\))+)>?\s*(?:\"[^\"]*\"|'[^']*')?\s*\)")
 _ATTRIBUTES = re.compile(r"(?<=[)\]])\{(?:[#.][^{}]*|[\w-]+=[^{}]*)\}|\s\{[#.][^{}]*\}\s*$")
@@ -262,6 +262,21 @@ def standalone_picture(text: str) -> ParsedPicture | None:
 def parsed_picture(match: re.Match[str]) -> ParsedPicture:
     """Return the picture that PICTURE has matched."""
     return ParsedPicture(unquote(match[2].strip().strip("<>")), " ".join(match[1].split()))
+
+
+def picture_paths(text: str) -> list[str]:
+    """Return the paths of the pictures in a text."""
+    return [parsed_picture(match).path for match in PICTURE.finditer(text)]
+
+
+def replace_pictures(text: str, target: Callable[[str], str]) -> str:
+    """Return a text with the target of each picture replaced by what ``target`` returns for its path."""
+
+    def replaced(match: re.Match[str]) -> str:
+        picture = parsed_picture(match)
+        return f"![{picture.alt}]({target(picture.path)})"
+
+    return PICTURE.sub(replaced, text)
 
 
 def standalone_link(text: str) -> ParsedLink | None:

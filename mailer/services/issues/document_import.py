@@ -8,10 +8,11 @@ from datetime import date
 from difflib import get_close_matches
 from typing import Any
 
-from mailer.domain.document import ParsedDocument, ParsedSection, ParsedStory
+from mailer.domain.document import ParsedDocument, ParsedSection, ParsedStory, picture_paths, replace_pictures
 from mailer.domain.document.front_matter import PARTIAL_KEYS
 from mailer.domain.errors import ChangeRefused, UnknownSections
 from mailer.domain.languages import canonical_tag, match_language
+from mailer.domain.markdown import picture_reference
 from mailer.domain.plurals import format_count
 from mailer.domain.ports import PictureLoader, PreparedPicture
 from mailer.domain.states import IssueEventKind, check_editable
@@ -112,8 +113,10 @@ def import_document(
         else:
             check_editable(issue.id, issue.state, "its text can no longer be changed")
         result = ImportResult(issue.id, number, tag, is_new)
+        pictures = _load_pictures(document, picture_loader)
+        document = _with_stored_pictures(session, document, pictures)
         result.changed += _write_front_matter(session, issue, newsletter, document, tag)
-        writer = _DocumentWriter(session, issue, newsletter, tag, _load_pictures(document, picture_loader), result)
+        writer = _DocumentWriter(session, issue, newsletter, tag, pictures, result)
         writer.write(document, new_sections=new_sections, confirmed_removals=confirmed_removals)
         if writer.is_leading_language and (issue_date := _issue_date(document)):
             result.changed += _set_changed(issue, {"issue_date": issue_date})
@@ -178,7 +181,10 @@ def _plain_text(inline: str) -> str:
 def _load_pictures(document: ParsedDocument, load: PictureLoader) -> dict[str, PreparedPicture]:
     """Return the pictures of a document by path. Raises ChangeRefused with all that cannot be used."""
     pictures, problems = {}, []
-    paths = (story.picture.path for section in document.sections for story in section.stories if story.picture)
+    stories = [story for section in document.sections for story in section.stories]
+    paths = [story.picture.path for story in stories if story.picture]
+    for text in (document.intro, *(story.body for story in stories)):
+        paths += picture_paths(text)
     for path in dict.fromkeys(paths):
         try:
             pictures[path] = load(path)
@@ -187,6 +193,25 @@ def _load_pictures(document: ParsedDocument, load: PictureLoader) -> dict[str, P
     if problems:
         raise ChangeRefused("\n".join(problems))
     return pictures
+
+
+def _with_stored_pictures(
+    session: Session, document: ParsedDocument, pictures: Mapping[str, PreparedPicture]
+) -> ParsedDocument:
+    """Store the pictures inside the texts of a document, and return it with references to them."""
+
+    def store(path: str) -> str:
+        store_picture(session, pictures[path])
+        return picture_reference(pictures[path].sha256)
+
+    sections = tuple(
+        replace(
+            section,
+            stories=tuple(replace(story, body=replace_pictures(story.body, store)) for story in section.stories),
+        )
+        for section in document.sections
+    )
+    return replace(document, intro=replace_pictures(document.intro, store), sections=sections)
 
 
 def _section_title(section: ParsedSection) -> str:

@@ -18,6 +18,7 @@ from mailer.bootstrap import Container
 from mailer.domain.document import DocumentError, parse
 from mailer.domain.errors import ChangeRefused, NewsletterNotFound, UnknownSections
 from mailer.domain.languages import InvalidLanguageTag
+from mailer.domain.markdown import find_problems
 from mailer.domain.newsletter import read_newsletter
 from mailer.domain.states import InvalidIssueState, IssueAction, IssueState
 from mailer.models import (
@@ -680,6 +681,73 @@ def test_texts_for_partial_editions_follow_the_document(app: Container, write: I
         with app.database.transaction() as session:
             row = issues.front_matter(session, issue)["en"]
             assert tuple(getattr(row, key) for key in keys) == expected
+
+
+RICH = """Hello ![the charter](pictures/01-charter.jpg) all.
+
+## News and events
+
+### Everything
+
+**12 July 2026, Mirova:** A <b>bold</b> word, ~~1 May~~, www.example.org/a, a [reference][r], a note[^1].<br>Next.
+
+<img src="pictures/02-water-data.jpg" alt="Water">
+
+<!-- secret -->
+
+| month | fires |
+|---|--:|
+| July | 4 |
+
+![A second picture](<pictures/03-young-delegates.jpg>)
+
+- [x] done
+
+[^1]: Not in winter.
+[r]: https://example.org/ref
+"""
+
+
+def test_what_a_document_holds_reaches_html_and_text(app: Container, write: Import) -> None:
+    issue = write(RICH).issue
+    assert write(RICH).changed == 0
+    content, mail = compile.preview(app.database, app.renderer, app.urls, issue, "en", None)
+    story = content.sections[0].stories[0]
+    assert story.picture is not None and story.picture.alt == "Water"
+    (shown,) = re.findall(r'<img src="([^"]+)" alt="A second picture" width="592" style="[^"]+" ?/?>', mail.html)
+    (in_intro,) = re.findall(r'<img src="([^"]+)" alt="the charter" width="592"', mail.html)
+    assert shown.startswith(app.urls.origin) and in_intro.startswith(app.urls.origin) and shown != in_intro
+    for html in (
+        "A <strong>bold</strong> word, <s>1 May</s>, ",
+        '<a href="https://www.example.org/a">www.example.org/a</a>',
+        '<a href="https://example.org/ref">reference</a>',
+        "a note<sup>1</sup>.<br",
+        "<p><sup>1</sup> Not in winter.</p>",
+        '<table class="d" border="1"',
+        '<td align="right">4</td>',
+        "<li>☑ done</li>",
+    ):
+        assert html in mail.html, html
+    for words in (
+        "A bold word, ~1 May~, https://www.example.org/a, a reference\n",
+        "<https://example.org/ref>, a note¹.\nNext.",
+        "month  fires\n-----  -----\nJuly   4\n",
+        "[A second picture]",
+        "- ☑ done",
+        "\n¹ Not in winter.\n",
+        "Hello [the charter] all.",
+    ):
+        assert words in mail.text, words
+    for written in (mail.html, mail.text):
+        assert not re.search(r"secret|\[r\]|\[\^1|~~|picture:|<img src=\"pictures|\|--", written)
+    assert find_problems(story.body) == find_problems(content.intro) == []
+
+
+def test_all_pictures_that_are_missing_are_named_at_once(write: Import) -> None:
+    with pytest.raises(ChangeRefused, match=r"(?s)one\.jpg.*two\.jpg.*https://example\.org/3\.jpg"):
+        write(
+            "Hi ![a](two.jpg).\n\n## News and events\n\n### S\n\n![b](one.jpg)\n\nText ![c](https://example.org/3.jpg)."
+        )
 
 
 def test_a_subject_is_taken_as_its_front_matter_has_it(app: Container, write: Import) -> None:

@@ -1,9 +1,11 @@
 """The archive's pages: content, access, caching and metadata."""
 
 import re
+import shutil
 from collections.abc import Callable
 from datetime import date
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
@@ -50,6 +52,25 @@ def test_list_shows_sent_issues_newest_first(
     assert not {"A draft", "On its way", "Stopped", "The month"} & set(titles)
     for number in ("2026-4", "2026-5", "2026-6", "digest", "1999-1"):
         assert visitor.get(f"{ARCHIVE_PATH}/en/{number}").status_code == 404
+
+
+def test_a_story_shows_tables_deleted_text_and_pictures(
+    sample: int, add_issue: Callable[..., int], visitor: TestClient, tmp_path: Path
+) -> None:
+    shutil.copy(SAMPLE / "pictures" / "01-charter.jpg", tmp_path / "charter.jpg")
+    body = (
+        "A ~~1 May~~ <b>b</b>, www.example.org ![A charter](charter.jpg).\n\n"
+        "| a | b |\n|---|--:|\n| c | d |\n\n<!-- hidden -->"
+    )
+    add_issue("2026/4", date(2026, 12, 30), body=body)
+    issue = get_page(visitor, f"{ARCHIVE_PATH}/en/2026-4")
+    (path,) = {link["href"] for link in issue.all("a") if re.fullmatch(rf"{ARCHIVE_PATH}/en/2026-4/\d+", link["href"])}
+    for page in (visitor.get(path).text, visitor.get(f"{ARCHIVE_PATH}/en/2026-4").text):
+        assert '<s>1 May</s> <strong>b</strong>, <a href="https://www.example.org">www.example.org</a>' in page
+        assert re.search(r'<img src="http[^"]+/[0-9a-f]{32}\.\w+" alt="A charter" width="\d+" height="\d+">', page)
+        assert '<td>c</td>\n<td align="right">d</td>' in page
+        assert "hidden" not in page.replace("visually-hidden", "").replace('aria-hidden="true"', "")
+    assert get_page(visitor, path).meta()["description"] == "A ~1 May~ b, www.example.org . a b c d"
 
 
 def test_a_private_newsletter_stays_private(app: Container, sample: int, visitor: TestClient) -> None:
