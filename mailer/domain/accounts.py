@@ -59,6 +59,8 @@ class AuditAction(StrEnum):
     deliveries_retried = "deliveries_retried"
     deliveries_resolved = "deliveries_resolved"
     subscriber_opened = "subscriber_opened"
+    subscriber_changed = "subscriber_changed"
+    subscribers_exported = "subscribers_exported"
 
 
 @dataclass(frozen=True, slots=True)

@@ -479,12 +479,15 @@ class SubscriberFilter:
     frequency: Frequency | None = None
     text: str | None = None
     """Part of the address or name, in any case."""
+    after: int = 0
+    """Only subscribers with a higher id."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListedSubscriber:
     """A subscriber of one newsletter in a list, with the latest consent."""
 
+    id: int
     address: str
     name: str
     languages: tuple[str, ...]
@@ -514,7 +517,7 @@ SELECT * FROM (
           AND (s.consent_at IS NULL OR c.at > s.consent_at)
         ORDER BY c.at DESC LIMIT 1
     ) c ON true
-    WHERE s.newsletter_id = :newsletter
+    WHERE s.newsletter_id = :newsletter AND s.subscriber_id > :after
 ) listed
 WHERE (cast(:state AS text) IS NULL OR state = :state)
   AND (cast(:language AS text) IS NULL OR EXISTS (
@@ -534,8 +537,9 @@ def stream(
     values = {field.name: getattr(only, field.name) for field in fields(only)}
     query = text(_LIST).execution_options(stream_results=True, yield_per=block_rows)
     for row in session.execute(query, values | {"newsletter": newsletter, "now": now}):
-        address, name, languages, sections, zone, state, channel, note, at, *_ = row
+        address, name, languages, sections, zone, state, channel, note, at, id, _ = row
         yield ListedSubscriber(
+            id,
             address,
             name,
             tuple(languages),

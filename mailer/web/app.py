@@ -21,7 +21,7 @@ from mailer.web.accounts import account, people, sign_in
 from mailer.web.control import deliveries, flow, tonight
 from mailer.web.control.snapshots import Snapshots
 from mailer.web.dependencies import App
-from mailer.web.desk import documents, home, issue
+from mailer.web.desk import documents, home, issue, subscribers
 from mailer.web.logs import configure_logs, redact_tokens
 from mailer.web.negotiation import accepted_languages
 from mailer.web.pages import CSP, Pages
@@ -49,7 +49,7 @@ def create_app(container: Container) -> FastAPI:
         app.include_router(module.router)
     if container.settings.web_staff:
         app.state.snapshots = Snapshots(container)
-        for module in (sign_in, account, people, home, issue, documents, tonight, flow, deliveries):
+        for module in (sign_in, account, people, home, issue, documents, subscribers, tonight, flow, deliveries):
             app.include_router(module.router)
         app.add_exception_handler(SignInNeeded, sign_in_needed)
     app.add_api_route(urls.HEALTH, health, methods=["GET", "HEAD"])

@@ -1,6 +1,6 @@
 """Signs staff in for tests of their pages."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from html import unescape
 
@@ -36,7 +36,7 @@ def form_token_of(html: str) -> str:
     return html.split('name="form_token" value="')[1].split('"')[0]
 
 
-def post(client: TestClient, path: str, data: dict[str, object], *, page: str = "/account"):  # type: ignore[no-untyped-def]
+def post(client: TestClient, path: str, data: Mapping[str, object], *, page: str = "/account"):  # type: ignore[no-untyped-def]
     """Post a form with the token of the session."""
     token = form_token_of(client.get(page).text)
     return client.post(path, data={"form_token": token, **data}, headers=SAME_ORIGIN)

@@ -1,8 +1,10 @@
 """Lists of a newsletter's readers, of any length, and their export."""
 
 import csv
-from collections.abc import Iterator
+import io
+from collections.abc import Iterable, Iterator
 from datetime import datetime
+from itertools import islice
 from typing import TextIO
 
 from mailer.domain.consents import ConsentChannel
@@ -23,12 +25,44 @@ def list_subscribers(
         yield from subscribers.stream(session, newsletters.get(session, slug).id, only, now)
 
 
+def first_page(
+    database: Database, slug: str, only: SubscriberFilter, now: datetime, limit: int
+) -> list[ListedSubscriber]:
+    """Return the first subscribers of a list. Raises NewsletterNotFound."""
+    with database.public_transaction() as session:
+        newsletter = newsletters.get(session, slug).id
+        return list(islice(subscribers.stream(session, newsletter, only, now, block_rows=limit), limit))
+
+
+def find_subscriber(database: Database, address_hash: bytes) -> int | None:
+    """Return the subscriber with this keyed hash of the address."""
+    with database.transaction() as session:
+        found = subscribers.by_hash(session, address_hash)
+        return found.id if found else None
+
+
 def write_csv(listed: Iterator[ListedSubscriber], sections: SectionParser, file: TextIO) -> int:
     """Write subscribers as a file that can be imported; return their number."""
-    writer, count = csv.writer(file), 0
-    writer.writerow(COLUMNS)
-    for row in listed:
+    count = -1  # without the header
+    for line in csv_lines(listed, sections):
+        file.write(line)
         count += 1
+    return count
+
+
+def csv_lines(listed: Iterator[ListedSubscriber], sections: SectionParser) -> Iterator[str]:
+    """Yield the header and a line for each subscriber, in the format of an import."""
+    line = io.StringIO()
+    writer = csv.writer(line)
+
+    def written(cells: Iterable[str]) -> str:
+        line.seek(0)
+        line.truncate()
+        writer.writerow(cells)
+        return line.getvalue()
+
+    yield written(COLUMNS)
+    for row in listed:
         source = row.consent_note
         if row.consent_channel and row.consent_channel is not ConsentChannel.csv_import:
             source = describe_consent_channel(row.consent_channel, row.consent_note)
@@ -41,5 +75,4 @@ def write_csv(listed: Iterator[ListedSubscriber], sections: SectionParser, file:
             source,
             row.consented_at.isoformat() if row.consented_at else "",
         )
-        writer.writerow(map(escape_formula, cells))
-    return count
+        yield written(map(escape_formula, cells))

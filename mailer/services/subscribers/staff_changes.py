@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from mailer.domain.errors import UserError
+from mailer.domain.localized import localize
 from mailer.domain.preferences import Preferences
 from mailer.domain.subscriber_csv import CsvSubscriber, SectionParser, SubscriberCsv
 from mailer.services.subscribers.csv_import import load_newsletter, open_list
 from mailer.services.subscribers.preferences import save_for
-from mailer.store import subscribers
+from mailer.store import newsletters, subscribers
 from mailer.store.database import Database
 from mailer.store.subscribers import KnownSubscriber
 
@@ -45,6 +46,17 @@ class ReaderChange:
 def section_parser(database: Database, slug: str) -> SectionParser:
     """Return the parser of a newsletter's sections. Raises NewsletterNotFound."""
     return SectionParser(load_newsletter(database, slug)[1])
+
+
+def section_titles(database: Database, slug: str) -> list[tuple[str, str]]:
+    """Return (key, title in the newsletter's default language) of the sections, in order. Raises NewsletterNotFound."""
+    with database.transaction() as session:
+        newsletter = newsletters.get(session, slug)
+        default, chains = newsletter.default_language, newsletter.fallbacks
+        return [
+            (section.key, localize(section.titles, default, chains, default).text)
+            for section in newsletters.sections(session, newsletter.id)
+        ]
 
 
 def set_preferences(

@@ -269,7 +269,7 @@ def _check(
 class Audience:
     """Who would get an issue now."""
 
-    readers: int
+    subscribers: int
     editions: int
     by_language: list[tuple[str, int, int]]
     """(language, readers, editions), the largest first."""
@@ -277,19 +277,19 @@ class Audience:
 
 
 def _audience(groups: Sequence[AudienceGroup]) -> Audience:
-    readers: Counter[str] = Counter()
+    subscribers: Counter[str] = Counter()
     editions: dict[str, set[int]] = defaultdict(set)
     excluded: Counter[SkipReason] = Counter()
     for group in groups:
         if group.skip_reason:
             excluded[group.skip_reason] += group.subscribers
         elif group.language:
-            readers[group.language] += group.subscribers
+            subscribers[group.language] += group.subscribers
             editions[group.language].add(group.sections)
     return Audience(
-        readers.total(),
+        subscribers.total(),
         sum(map(len, editions.values())),
-        [(language, number, len(editions[language])) for language, number in readers.most_common()],
+        [(language, number, len(editions[language])) for language, number in subscribers.most_common()],
         sorted(excluded.items()),
     )
 
@@ -307,11 +307,11 @@ def schedule_issue(app: App, page: PageOf, now: Now, staff: Scheduler, issue: in
     head = plan.load_head(app.database, issue)
     audience = _audience(expand.count_audience(app.database, issue))
     try:
-        if not audience.readers:
+        if not audience.subscribers:
             raise ScheduleRefused("nobody")
         if str(head.revision) != form.get("revision"):
             raise ScheduleRefused("changed")
-        if str(audience.readers) != form.get("readers"):
+        if str(audience.subscribers) != form.get("subscribers"):
             raise ScheduleRefused("count")
         detail = _schedule(app, issue, form, staff, now)
     except ScheduleRefused as refusal:

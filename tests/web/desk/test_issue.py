@@ -63,7 +63,7 @@ def test_a_coordinator_looks_approves_schedules_and_takes_it_back(
     assert answer.headers["location"].endswith("/send?done=approved")
     assert state(app, issue) is IssueState.approved
     page = client.get(f"{base}/send").text
-    form = {name: hidden(page, name) for name in ("revision", "readers")}
+    form = {name: hidden(page, name) for name in ("revision", "subscribers")}
     for data, expected in (
         ({"when": "at", "at": "2001-01-01T09:00", "zone": "Europe/Vienna"}, "This time has passed"),
         ({"when": "at", "at": "", "zone": "Europe/Vienna"}, "Give a day and a time"),
@@ -76,7 +76,7 @@ def test_a_coordinator_looks_approves_schedules_and_takes_it_back(
         refused = post(client, f"{base}/schedule", {**form, **data})
         assert refused.status_code == 409
         assert expected in refused.text
-    assert post(client, f"{base}/schedule", {**form, "readers": "1", "when": "now"}).status_code == 409
+    assert post(client, f"{base}/schedule", {**form, "subscribers": "1", "when": "now"}).status_code == 409
     assert state(app, issue) is IssueState.approved
     clock = app.clock
     at = clock.now().replace(microsecond=0, tzinfo=None).isoformat()[:16]
@@ -101,7 +101,7 @@ def test_a_change_of_clocks_is_said_and_a_late_issue_waits(client: TestClient, a
     base = f"/desk/issues/{issue}"
     post(client, f"{base}/approve", {"revision": hidden(client.get(f"{base}/check").text, "revision")})
     page = client.get(f"{base}/send").text
-    form = {name: hidden(page, name) for name in ("revision", "readers")}
+    form = {name: hidden(page, name) for name in ("revision", "subscribers")}
     at = next_change("Europe/Vienna", 2)
     answer = post(
         client, f"{base}/schedule", {**form, "when": "at", "at": at.isoformat()[:16], "zone": "Europe/Vienna"}

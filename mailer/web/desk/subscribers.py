@@ -1,0 +1,254 @@
+"""Readers of a newsletter: the list, and one person's page with what staff can do for them."""
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, HTTPException, Response
+from fastapi.responses import StreamingResponse
+from starlette.datastructures import FormData
+
+from mailer.bootstrap import Container
+from mailer.domain.accounts import AuditAction
+from mailer.domain.errors import UserError
+from mailer.domain.permissions import Permission
+from mailer.domain.personal_data import PersonalDataTable
+from mailer.domain.states import ListedState
+from mailer.domain.subscriber_fields import InvalidValue, read_address, read_languages, read_name, read_time_zone, trim
+from mailer.domain.suppressions import SuppressionReason
+from mailer.services.accounts import audit
+from mailer.services.accounts.staff import Staff
+from mailer.services.feedback import bounces
+from mailer.services.newsletters.catalogue import NewsletterSummary, list_newsletters
+from mailer.services.subscribers import listing, personal_data, staff_changes
+from mailer.services.subscribers.in_flight import wait_for_addresses
+from mailer.web.dependencies import App, Now
+from mailer.web.staff import Page, PageOf, Requires, StaffForm
+
+SUBSCRIBERS = "/desk/newsletters/{newsletter}/subscribers"
+PERSON = f"{SUBSCRIBERS}/{{subscriber}}"
+PAGE_SIZE = 50
+router = APIRouter(include_in_schema=False)
+AddressViewer = Annotated[Staff, Depends(Requires(Permission.read_addresses))]
+Steward = Annotated[Staff, Depends(Requires(Permission.change_subscribers))]
+
+
+def _newsletter(app: Container, slug: str) -> NewsletterSummary:
+    return next(row for row in list_newsletters(app.database) if row.slug == slug)
+
+
+def _filter(
+    app: Container, newsletter: NewsletterSummary, state: str, language: str, section: str, text: str, after: int
+) -> listing.SubscriberFilter:
+    mask = None
+    if section:
+        try:
+            mask = staff_changes.section_parser(app.database, newsletter.slug).read(section)
+        except InvalidValue:
+            mask = None
+    return listing.SubscriberFilter(
+        state=next((known for known in ListedState if known == state), None),
+        language=language if language in newsletter.languages else None,
+        sections=mask,
+        text=text or None,
+        after=after,
+    )
+
+
+@router.get("/desk/readers")
+def choose_newsletter(app: App, page: PageOf, staff: AddressViewer) -> Response:
+    """Go to the readers of the only newsletter, or offer those whose readers this account may see."""
+    allowed = staff.newsletters(Permission.read_addresses)
+    found = [row for row in list_newsletters(app.database) if allowed is None or row.id in allowed]
+    if len(found) == 1:
+        return page.redirect(page.urls.path(SUBSCRIBERS, newsletter=found[0].slug))
+    return page("desk/choose_newsletter", staff, newsletters=found)
+
+
+@router.get(SUBSCRIBERS)
+def list_page(
+    app: App,
+    page: PageOf,
+    now: Now,
+    staff: AddressViewer,
+    newsletter: str,
+    state: str = "",
+    language: str = "",
+    section: str = "",
+    q: str = "",
+    after: int = 0,
+) -> Response:
+    found = _newsletter(app, newsletter)
+    q = " ".join(q.replace("\0", "").split())[:200]
+    if "@" in q and (subscriber := _find(app, q)) is not None:
+        return page.redirect(page.urls.path(PERSON, newsletter=newsletter, subscriber=subscriber))
+    only = _filter(app, found, state, language, section, q, min(max(after, 0), 2**62))
+    rows = listing.first_page(app.database, newsletter, only, now, PAGE_SIZE)
+    return page(
+        "desk/subscribers",
+        staff,
+        newsletter=found,
+        rows=rows,
+        states=list(ListedState),
+        sections=staff_changes.section_titles(app.database, newsletter),
+        chosen={"state": state, "language": language, "section": section, "q": q},
+        after=after,
+        next_after=rows[-1].id if len(rows) == PAGE_SIZE else None,
+        may_change=staff.may(Permission.change_subscribers, found.id),
+    )
+
+
+def _find(app: Container, address: str) -> int | None:
+    try:
+        key = read_address(trim(address))[1]
+    except InvalidValue:
+        return None
+    return listing.find_subscriber(app.database, app.tokens.address_hash(key))
+
+
+@router.get(f"{SUBSCRIBERS}/export.csv")
+def export_list(
+    app: App,
+    now: Now,
+    staff: AddressViewer,
+    newsletter: str,
+    state: str = "",
+    language: str = "",
+    section: str = "",
+    q: str = "",
+) -> Response:
+    found = _newsletter(app, newsletter)
+    only = _filter(app, found, state, language, section, " ".join(q.replace("\0", "").split())[:200], 0)
+    parser = staff_changes.section_parser(app.database, newsletter)
+    audit.record(app.database, staff, now, AuditAction.subscribers_exported, "newsletter", found.id)
+
+    def lines() -> Iterator[str]:
+        rows = listing.list_subscribers(app.database, newsletter, only, now)
+        yield from listing.csv_lines(rows, parser)
+
+    headers = {"Content-Disposition": f'attachment; filename="{newsletter}.csv"', "Cache-Control": "no-store"}
+    return StreamingResponse(lines(), media_type="text/csv; charset=utf-8", headers=headers)
+
+
+@router.get(PERSON)
+def person_page(
+    app: App, page: PageOf, now: Now, staff: AddressViewer, newsletter: str, subscriber: int, done: str = ""
+) -> Response:
+    response = _person(app, page, staff, newsletter, subscriber, done=done)
+    audit.record(app.database, staff, now, AuditAction.subscriber_opened, "subscriber", subscriber)
+    return response
+
+
+@router.get(f"{PERSON}/data.json")
+def export_person(app: App, now: Now, staff: Steward, newsletter: str, subscriber: int) -> Response:
+    data = personal_data.export_subscriber(app.database, _id(subscriber))
+    if data is None or not _is_of(data, newsletter):
+        raise HTTPException(404)
+    audit.record(app.database, staff, now, AuditAction.subscriber_opened, "subscriber", subscriber, {"exported": "all"})
+    headers = {
+        "Content-Disposition": f'attachment; filename="subscriber-{subscriber}.json"',
+        "Cache-Control": "no-store",
+    }
+    return Response(personal_data.to_json(data), media_type="application/json", headers=headers)
+
+
+@router.post(PERSON)
+def change_person(
+    app: App, page: PageOf, now: Now, staff: Steward, newsletter: str, subscriber: int, form: StaffForm
+) -> Response:
+    """Change preferences, unsubscribe, suppress, lift a suppression, or erase: each with a reason."""
+    data = personal_data.export_subscriber(app.database, _id(subscriber))
+    if data is None or not _is_of(data, newsletter):
+        raise HTTPException(404)
+    address = str(data[PersonalDataTable.subscriber][0]["address"])
+    address_hash = app.tokens.address_hash(read_address(address)[1])
+    action, reason = str(form.get("action", "")), " ".join(str(form.get("reason", "")).split())[:300]
+    if action not in ("preferences", "unsubscribe", "suppress", "lift", "erase"):
+        raise HTTPException(400)
+    if not reason:
+        return _person(app, page, staff, newsletter, subscriber, error="reason", form=form, status=400)
+    detail: dict[str, object] = {"did": action, "reason": reason}
+    try:
+        match action:
+            case "preferences":
+                values = _values(app, newsletter, form)
+                differences = staff_changes.set_preferences(app.database, newsletter, address_hash, values, now)
+                detail["fields"] = ", ".join(one.field for one in differences) or "none"
+            case "unsubscribe":
+                bounces.unsubscribe(app.database, newsletter, [address_hash], now)
+                wait_for_addresses(app.database, [address_hash])
+            case "suppress":
+                bounces.suppress(app.database, [address_hash], SuppressionReason.manual, f"by {staff.name}")
+                wait_for_addresses(app.database, [address_hash])
+            case "lift":
+                bounces.lift_suppressions(app.database, [address_hash])
+            case _:
+                if str(form.get("address", "")).strip().casefold() != address.casefold():
+                    return _person(app, page, staff, newsletter, subscriber, error="address", form=form, status=400)
+                personal_data.erase(app.database, address_hash, now)
+    except (UserError, InvalidValue) as error:
+        return _person(app, page, staff, newsletter, subscriber, error=str(error), form=form, status=409)
+    audit.record(app.database, staff, now, AuditAction.subscriber_changed, "subscriber", subscriber, detail)
+    if action == "erase":
+        return page.redirect(page.urls.path(SUBSCRIBERS, newsletter=newsletter), "erased")
+    return page.redirect(page.urls.path(PERSON, newsletter=newsletter, subscriber=subscriber), action)
+
+
+def _values(app: Container, newsletter: str, form: FormData) -> dict[str, object]:
+    """Return the fields of Preferences in a form. Raises InvalidValue."""
+    languages = read_languages(str(form.get("languages", ""))[:200])
+    if not languages:
+        raise InvalidValue("Give at least one language, such as: sr-Latn en")
+    keys = [str(key) for key in form.getlist("section")]
+    parser = staff_changes.section_parser(app.database, newsletter)
+    return {
+        "name": read_name(str(form.get("name", ""))[:200]),
+        "languages": languages,
+        "sections": parser.read(",".join([*keys, *(["future"] if form.get("future") else [])]) or "none"),
+        "time_zone": read_time_zone(trim(str(form.get("time_zone", ""))[:60])),
+    }
+
+
+def _id(subscriber: int) -> int:
+    """Return an id that PostgreSQL can hold. Raises HTTPException 404 for another."""
+    if not 0 < subscriber < 2**63:
+        raise HTTPException(404)
+    return subscriber
+
+
+def _is_of(data: personal_data.PersonalData, slug: str) -> bool:
+    return any(row["newsletter"] == slug for row in data[PersonalDataTable.subscriptions])
+
+
+def _person(
+    app: Container,
+    page: Page,
+    staff: Staff,
+    newsletter: str,
+    subscriber: int,
+    *,
+    done: str = "",
+    error: str = "",
+    form: FormData | None = None,
+    status: int = 200,
+) -> Response:
+    data = personal_data.export_subscriber(app.database, _id(subscriber))
+    if data is None or not _is_of(data, newsletter):
+        raise HTTPException(404)
+    found = _newsletter(app, newsletter)
+    subscription = next(row for row in data[PersonalDataTable.subscriptions] if row["newsletter"] == newsletter)
+    return page(
+        "desk/subscriber",
+        staff,
+        status,
+        newsletter=found,
+        subscriber=subscriber,
+        person=data[PersonalDataTable.subscriber][0],
+        subscription=subscription,
+        suppression=next(iter(data[PersonalDataTable.suppression]), None),
+        sentences=personal_data.summarize(data),
+        sections=staff_changes.section_titles(app.database, newsletter),
+        may_change=staff.may(Permission.change_subscribers, found.id),
+        done=done,
+        error=error,
+        form=form or FormData(),
+    )
