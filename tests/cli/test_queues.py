@@ -118,6 +118,12 @@ def seen(picture: QueueSnapshot, width: int = 80, height: int = 24) -> list[str]
     return [line.rstrip() for line in captured.get().splitlines()]
 
 
+def test_a_digest_names_its_issues() -> None:
+    digest = replace(ALL_IS_WELL.issues[0], number="2026-09", digest_of=["2026/7", "2026/8"])
+    lines = seen(replace(ALL_IS_WELL, issues=[digest]), 100, 60)
+    assert any("2026-09  digest of 2026/7, 2026/8  sending" in line for line in lines)
+
+
 def test_small_screen_shows_the_most_important_rows_and_the_rest_as_a_count() -> None:
     lines = seen(ALL_IS_WELL)
     assert len(lines) <= 24
