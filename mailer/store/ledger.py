@@ -107,8 +107,8 @@ FROM issue i JOIN newsletter n ON n.id = i.newsletter_id
 WHERE i.id = :issue AND (n.quiet_from IS NOT NULL OR i.local_time IS NOT NULL OR i.digest_month IS NOT NULL)
 """
 
-_READERS = "(SELECT id, time_zone, CAST(NULL AS timestamptz) AS paused_until FROM subscriber)"
-_READERS_OF_DIGEST = """(
+_SUBSCRIBERS = "(SELECT id, time_zone, CAST(NULL AS timestamptz) AS paused_until FROM subscriber)"
+_DIGEST_SUBSCRIBERS = """(
     SELECT r.id, r.time_zone, s.paused_until
     FROM subscriber r JOIN subscription s ON s.newsletter_id = :newsletter AND s.subscriber_id = r.id
 )"""
@@ -142,7 +142,7 @@ def _set_due(
     """
     digest = hours.digest_time is not None
     chosen = "d.due_at <= :now" if due else "d.due_at > :now"
-    form = {"readers": _READERS_OF_DIGEST if digest else _READERS, "chosen": chosen}
+    form = {"readers": _DIGEST_SUBSCRIBERS if digest else _SUBSCRIBERS, "chosen": chosen}
     values = {"issue": issue, "newsletter": hours.newsletter_id, "after": subscribers[0], "last": subscribers[1]}
     values["now"] = times.now
     rows = [
