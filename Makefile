@@ -79,7 +79,7 @@ define install
 		&& touch .venv/.installed; } | awk '$(PROGRESS)'; rm .venv/.installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
 	@$(BIN)/python -m compileall -q mailer workers
-	@echo "Installed: .venv now has $$(du -sm .venv | cut -f 1) MB."
+	@echo "Installed: .venv now has $$(du -sm .venv/ | cut -f 1) MB."
 	@touch $@
 endef
 
