@@ -46,7 +46,7 @@ def test_ended_transfers_are_reported_with_host_and_port() -> None:
         pool = SmtpPool([relay(port, timeouts=brief)])
         report = pool.transfer([large], RecordingObserver(), "test").result(30)
         assert [str(result.outcome) for result in report.results] == ["retry"]
-        assert pool.problems() == [f"127.0.0.1:{port}: 1 transfers without a result were ended"]
+        assert pool.problems() == [f"127.0.0.1:{port}: 1 transfer without a result was ended"]
         assert not pool.stuck
         pool.close()
         server.shutdown()
