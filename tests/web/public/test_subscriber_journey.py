@@ -233,10 +233,9 @@ def test_switching_to_monthly(
     assert deliver() == 0
     with app.database.transaction() as session:
         session.execute(text("UPDATE issue SET frozen_at = '2026-09-14 10:00+00'"))
-    (issue,) = digest.create_due_digests(
-        app.database, datetime(2026, 10, 1, 6, tzinfo=UTC), app.transactional_renderer.digest_texts
-    )
-    on_its_way(app, issue)
+    turn = datetime(2026, 10, 1, 6, tzinfo=UTC)
+    (issue,) = digest.create_due_digests(app.database, turn, app.transactional_renderer.digest_texts)
+    on_its_way(app, issue, turn)
     monthly = emails_to(inbox, ADA)[-1]
     assert monthly["Subject"] == "The Lumen Basin Quarterly: September 2026"
     assert "Nine countries sign" in html_body(monthly)
@@ -246,9 +245,9 @@ def test_switching_to_monthly(
     assert deliver() == 1
 
 
-def on_its_way(app: Container, issue: int) -> None:
+def on_its_way(app: Container, issue: int, started_at: datetime | None = None) -> None:
     now = datetime.now(UTC)
-    assert dispatch.start_due(app.database, now, 10) == [issue]
+    assert dispatch.start_due(app.database, started_at or now, 10) == [issue]
     while expand.expand_next(app.database, issue, now):
         pass
     while compile.render_stale(app.database, app.renderer, app.urls, "", issue, 8):
