@@ -17,10 +17,11 @@ from mailer.domain.errors import UserError
 from mailer.domain.issue_check import AudienceGroup, Finding, Severity, check_issue
 from mailer.domain.permissions import Permission
 from mailer.domain.states import EDITABLE_STATES, IssueState, MissingTranslationPolicy, SkipReason
+from mailer.domain.subscriber_fields import MAX_ADDRESS_OCTETS, InvalidValue, read_address
 from mailer.domain.time_zones import COMMON_TIME_ZONES, clock_change, time_zone, to_utc
 from mailer.services.accounts import audit
 from mailer.services.accounts.staff import Staff
-from mailer.services.delivery import expand
+from mailer.services.delivery import expand, explain
 from mailer.services.issues import approve, check, compile, edit, plan, report, schedule
 from mailer.services.issues.compile import EditionNotFound
 from mailer.web.dependencies import App, Now
@@ -32,6 +33,7 @@ Viewer = Annotated[Staff, Depends(Requires(Permission.read_issues))]
 Writer = Annotated[Staff, Depends(Requires(Permission.write))]
 Approver = Annotated[Staff, Depends(Requires(Permission.approve))]
 Scheduler = Annotated[Staff, Depends(Requires(Permission.schedule))]
+AddressViewer = Annotated[Staff, Depends(Requires(Permission.read_addresses))]
 Reporter = Annotated[Staff, Depends(Requires(Permission.read_reports))]
 Sections = Annotated[list[str] | None, Query(max_length=62)]
 MAX_EDITIONS = 100
@@ -440,6 +442,27 @@ def steer(app: App, page: PageOf, now: Now, staff: Scheduler, issue: int, form: 
     return page.redirect(page.urls.path(f"{ISSUE}/report", issue=issue), action)
 
 
+@router.get("/reader")
+def explain_page(app: App, page: PageOf, now: Now, staff: AddressViewer, issue: int, address: str = "") -> Response:
+    """Explain why a reader got this edition when they did, or why not."""
+    sentences: list[str] = []
+    error = ""
+    address = address.strip()[: MAX_ADDRESS_OCTETS + 1]
+    if address:
+        try:
+            key = read_address(address)[1]
+            context = explain.SendContext(now, app.relay_routes, app.providers, app.urls, app.settings.bounce_domain)
+            found = explain.explain(app.database, issue, address, app.tokens.address_hash(key), context)
+            sentences = found.sentences
+        except (InvalidValue, UserError) as problem:
+            error = str(problem)
+        audit.record(app.database, staff, now, AuditAction.subscriber_opened, "issue", issue)
+    head = plan.load_head(app.database, issue)
+    return page(
+        "desk/explain", staff, 400 if error else 200, head=head, address=address, sentences=sentences, error=error
+    )
+
+
 class RateRefused(ValueError):
     """What was entered is no rate."""
 
@@ -485,6 +508,7 @@ def _report(
         failures=report.failures(app.database, issue),
         events=report.events(app.database, issue)[-30:],
         findings=report.audit(app.database, issue) if head.state in (IssueState.sent, IssueState.cancelled) else [],
+        may_read_addresses=staff.may(Permission.read_addresses, head.newsletter),
         may_schedule=staff.may(Permission.schedule, head.newsletter),
         done=done,
         error=error,

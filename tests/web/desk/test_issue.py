@@ -182,6 +182,11 @@ def test_progress_adds_up_and_can_be_steered(
     assert shown[0] == sum(shown[1:]) == 3
     assert shown[1] == counts.sent
     assert post(client, f"{base}/progress", {"action": "cancel", "sure": "1"}).status_code == 409
+    explained = client.get(f"{base}/reader?address=Jeanne@example.org").text
+    assert "jeanne@example.org" in explained.casefold()
+    assert explained.count("<li>") > 3
+    assert client.get(f"{base}/reader?address=no+address").status_code == 400
+    assert "nobody@example.org" in client.get(f"{base}/reader?address=nobody@example.org").text
 
 
 def test_nobody_sees_an_issue_of_a_newsletter_that_is_not_theirs(
