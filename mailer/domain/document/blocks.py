@@ -26,6 +26,8 @@ _LINK = re.compile(r"\[([^\[\]]+)\]\(\s*<?((?:[^\s()<>\"]|\([^\s()<>]*\))+)>?\s*
 _ATTRIBUTES = re.compile(r"(?<=[)\]])\{(?:[#.][^{}]*|[\w-]+=[^{}]*)\}|\s\{[#.][^{}]*\}\s*$")
 """Pandoc's attributes of pictures, links, spans and headings."""
 _SPAN = re.compile(r"(?<!\\)\[([^\[\]]*)\]\{[#.][^{}]*\}")
+_DRAWN_TABLE = re.compile(r"-{2,}(?: +-{2,})+|\+[-=:]+(?:\+[-=:]+)*\+")
+"""A line of a table that is drawn with dashes, as by Pandoc unless told otherwise."""
 _DIV = re.compile(r":{3,}\s*(?:\{[^{}]*\}|[\w-]*)\s*:*")
 _IMG = re.compile(r"(?<!\\)<img\b(?:[^<>\"']|\"[^\"<]*\"|'[^'<]*')*>", re.IGNORECASE)
 _BLOCK_TAG = re.compile(
@@ -80,9 +82,20 @@ def split_blocks(lines: Sequence[Line], warnings: list[ParseWarning]) -> list[Bl
         raw = _without_attributes(raw)
         line = raw.strip().strip(_INVISIBLE).strip()
         marks = set("".join(line.split()))
+        if line[:1] in ("-", "+") and _DRAWN_TABLE.fullmatch(line) and (line[0] == "-" or not open_):
+            message = (
+                "A table drawn with dashes cannot be read; write “|” between its columns, as “pandoc -t gfm” does."
+            )
+            warnings.append(ParseWarning(number, message))
         if not line or (line[0] == ":" and _DIV.fullmatch(line)):
             close()
-        elif len(open_) == 1 and marks in ({"="}, {"-"}) and len(line) >= 3 and _is_setext_heading(open_[0].text):
+        elif (
+            len(open_) == 1
+            and marks in ({"="}, {"-"})
+            and len(line) >= 3
+            and " " not in line
+            and _is_setext_heading(open_[0].text)
+        ):
             blocks.append(Block(open_[0].number, 1 if marks == {"="} else 2, [open_.pop().text.strip()]))
         elif len(marks) == 1 and line[0] in "-*_=" and len(line) >= 3:
             close()

@@ -75,6 +75,21 @@ def test_headings_in_html_and_with_attributes() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("table", "lines"),
+    [
+        ("Month   Fires\n------- -------\nJuly    4", [8]),
+        ("  Month   Fires\n  ------- -------\n  July    4", [8]),
+        ("+-------+-------+\n| Month | Fires |\n+=======+=======+\n| July  | 4     |\n+-------+-------+", [7]),
+    ],
+)
+def test_a_table_drawn_with_dashes_is_listed_and_no_heading(table: str, lines: list[int]) -> None:
+    document = parse(f"{START}Text.\n\n{table}\n\n---\n\n- - -\n\nEnd.")
+    (story,) = document.sections[0].stories
+    assert all(word in story.body for word in ("Month", "Fires", "July", "4", "End."))
+    assert [warning.line for warning in document.warnings if "drawn" in warning.message] == lines
+
+
 def test_lines_of_what_cannot_be_shown() -> None:
     document = parse(
         START + "a [b](c)\nd [e](f).\n\n<p>\n\n<div>g</div>\n<blink> [h]()\n\n<!-- i -->\n\n- j\n- [k](l m)"
