@@ -216,7 +216,7 @@ def list_(
                 count = listing.write_csv(found, parser, file)
             print(f"Wrote {format_count(count, 'reader')} to {out}.")
             return
-        count = _print_readers(found, parser)
+        count = _print_subscribers(found, parser)
     print(f"{format_count(count, 'reader')}." if count else "No reader is in this list.")
 
 
@@ -235,7 +235,7 @@ def private_file(path: Path) -> Iterator[TextIO]:
 _ROWS_FOR_WIDTHS = 500
 
 
-def _print_readers(found: Iterator["ListedSubscriber"], parser: "SectionParser") -> int:
+def _print_subscribers(found: Iterator["ListedSubscriber"], parser: "SectionParser") -> int:
     """Print a table whose columns are as wide as its first rows need, and return the number of rows."""
     from rich.cells import cell_len
 

@@ -495,7 +495,7 @@ class ListedSubscriber:
     time_zone: str
     state: ListedState
     consent_channel: ConsentChannel | None
-    consent_note: str
+    consent_detail: str
     consented_at: datetime | None
 
 

@@ -63,9 +63,9 @@ def csv_lines(listed: Iterator[ListedSubscriber], sections: SectionParser) -> It
 
     yield written(COLUMNS)
     for row in listed:
-        source = row.consent_note
+        source = row.consent_detail
         if row.consent_channel and row.consent_channel is not ConsentChannel.csv_import:
-            source = describe_consent_channel(row.consent_channel, row.consent_note)
+            source = describe_consent_channel(row.consent_channel, row.consent_detail)
         cells = (
             row.address,
             row.name,

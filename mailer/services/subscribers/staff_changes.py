@@ -33,7 +33,7 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class ReaderChange:
+class SubscriberChange:
     """What changes for one reader."""
 
     address: str
@@ -72,7 +72,7 @@ def set_preferences(
 
 def find_changes(
     database: Database, source: Path, slug: str, *, hmac_pads: tuple[bytes, bytes], now: datetime
-) -> Iterator[ReaderChange]:
+) -> Iterator[SubscriberChange]:
     """Yield what a CSV file would change for readers who are known. Empty cells change nothing.
 
     Those who have left the newsletter or are suppressed are passed over. Raises ImportRefused and NewsletterNotFound.
@@ -89,7 +89,7 @@ def find_changes(
                     wanted = _wanted(row, stored)
                     if differences := _differences(stored, wanted, sections):
                         values = {difference.field: wanted[difference.field] for difference in differences}
-                        yield ReaderChange(row.address, address_hash, values, differences)
+                        yield SubscriberChange(row.address, address_hash, values, differences)
 
 
 def update_from_csv(
