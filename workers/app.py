@@ -33,6 +33,7 @@ celery_app.conf.update(
         "workers.pipeline.send": {"queue": "send"},
         "workers.maintenance.send_transactional": {"queue": "transactional"},
         "workers.maintenance.run_maintenance": {"queue": "scheduler"},
+        "workers.maintenance.record_flow": {"queue": "scheduler"},
     },
     task_ignore_result=True,
     task_acks_late=True,
@@ -67,6 +68,7 @@ celery_app.conf.update(
             "schedule": 2.0,
             "options": {"expires": 5},
         },
+        "flow": {"task": "workers.maintenance.record_flow", "schedule": 60.0, "options": {"expires": 30}},
         "maintenance": {
             "task": "workers.maintenance.run_maintenance",
             "schedule": 3600.0,

@@ -23,5 +23,15 @@ def run_maintenance() -> None:
         digest.look_over(app.database, app.renderer, app.urls, app.settings.bounce_domain, issue)
     retention.run_if_due(app.database, app.retention_policy, now)
     monitor.delete_recovered(app.database, now)
+    monitor.delete_old_samples(app.database, now)
     if any(provider.mx for provider in app.providers.configured):
         mx_records.refresh(app.database, app.mx_resolver.preferred_host, now)
+
+
+@celery_app.task(time_limit=60, soft_time_limit=50)  # type: ignore[untyped-decorator]
+def record_flow() -> None:
+    """Keep a sample of the flow, for charts. Runs every minute."""
+    app = container()
+    now = app.clock.now()
+    snapshot = monitor.snapshot(app.database, app.metrics, app.relay_routes, app.providers, now)
+    monitor.record_flow(app.database, snapshot)

@@ -141,6 +141,32 @@ class LateDigest:
 
 
 @dataclass(frozen=True, slots=True)
+class FlowRow:
+    """A sample of one relay, provider or queue. Rates are messages a second; None if Redis does not answer."""
+
+    kind: str
+    """``relay``, ``provider`` or ``queue``."""
+    name: str
+    minute: datetime
+    waiting: int
+    rate: float | None
+    deferral_rate: float | None
+    rate_limit: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class FlowPoint:
+    """The mean of some samples, for a chart."""
+
+    at: datetime
+    rate: float | None
+    deferral_rate: float | None
+    waiting: int
+    """The most that waited."""
+    rate_limit: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class QueueSnapshot:
     """The status of everything at one time."""
 

@@ -24,7 +24,7 @@ from mailer.models.request import (
     TransactionalEmail,
 )
 from mailer.models.subscriber import AddressKey, Consent, Subscriber, SubscriberAlias, Subscription, Suppression
-from mailer.models.throttle import MailDomain, RelayDailyUsage, Throttle
+from mailer.models.throttle import FlowSample, MailDomain, RelayDailyUsage, Throttle
 from mailer.models.upload import DocumentUpload, UploadedPicture
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "DocumentUpload",
     "Edition",
     "Feedback",
+    "FlowSample",
     "Issue",
     "IssueEvent",
     "IssueTest",

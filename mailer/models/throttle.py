@@ -2,6 +2,7 @@
 
 from datetime import date, datetime
 
+from sqlalchemy import BigInteger
 from sqlalchemy.orm import Mapped, mapped_column
 
 from mailer.domain.throttling import ThrottleScope
@@ -34,6 +35,22 @@ class RelayDailyUsage(Base):
     relay: Mapped[str] = mapped_column(primary_key=True)
     day: Mapped[date] = mapped_column(primary_key=True)
     sent: Mapped[int]
+
+
+class FlowSample(Base):
+    """What went through a relay, a provider or a queue in one minute, and what waited for it."""
+
+    __tablename__ = "flow_sample"
+
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    """A ThrottleScope, or ``queue``."""
+    name: Mapped[str] = mapped_column(primary_key=True)
+    minute: Mapped[datetime] = mapped_column(primary_key=True, index=True)
+    waiting: Mapped[int] = mapped_column(BigInteger)
+    rate: Mapped[float | None]
+    """Messages a second; None if Redis did not answer."""
+    deferral_rate: Mapped[float | None]
+    rate_limit: Mapped[float | None]
 
 
 class MailDomain(Base):

@@ -15,6 +15,8 @@ from mailer.domain.queue_status import (
     ActiveIssue,
     DeliveryCounts,
     EndpointStatus,
+    FlowPoint,
+    FlowRow,
     LateDigest,
     QueueDepth,
     QueueSnapshot,
@@ -25,13 +27,26 @@ from mailer.domain.relay_routes import RelayRoute
 from mailer.domain.states import IssueState
 from mailer.domain.throttling import FOREVER, EndpointState, ThrottleScope, ThrottleState, effective_rate
 from mailer.models import Issue
-from mailer.store import batches, deliveries, digests, feedback, issues, mail_domains, newsletters, queues, throttles
+from mailer.store import (
+    batches,
+    deliveries,
+    digests,
+    feedback,
+    flow_samples,
+    issues,
+    mail_domains,
+    newsletters,
+    queues,
+    throttles,
+)
 from mailer.store.database import Database, Session
 
 _DEFERRED_BY_RELAY = (Outcome.RELAY_BUSY, Outcome.RELAY_REFUSED)
 _DEFERRED = (*_DEFERRED_BY_RELAY, Outcome.DEFERRED, Outcome.MAILBOX_FULL, Outcome.POLICY)
 _MAX_PROVIDERS = 15
 _MAX_REFUSALS = 20
+_POINTS = 180
+_SAMPLES_KEPT_FOR = timedelta(days=30)
 _FEEDBACK_PERIOD = timedelta(days=7)
 STALLED_AFTER = timedelta(minutes=1)
 """Without a finished delivery, while some are due, before an issue counts as stalled."""
@@ -305,6 +320,35 @@ def refusals(database: Database, providers: Providers, scope: ThrottleScope, nam
         else:
             groups = queues.refusals(session, _MAX_REFUSALS, domains=providers.domains(name))
     return [replace(group, example=redact_addresses(group.example)) for group in groups]
+
+
+def record_flow(database: Database, snapshot: QueueSnapshot) -> None:
+    """Keep a snapshot's figures as the samples of its minute."""
+    minute = snapshot.at.replace(second=0, microsecond=0)
+    endpoints = [("relay", line) for line in snapshot.relays] + [("provider", line) for line in snapshot.providers]
+    rows = [
+        FlowRow(kind, line.name, minute, line.waiting, line.rate, line.deferral_rate, line.limit)
+        for kind, line in endpoints
+    ]
+    for queue in snapshot.queues:
+        waiting = queue.waiting + queue.postponed
+        rows.append(FlowRow("queue", queue.name, minute, waiting, queue.outflow_rate, None, None))
+    with database.transaction() as session:
+        flow_samples.add(session, rows)
+
+
+def flow_history(
+    database: Database, scope: ThrottleScope, name: str, period: timedelta, now: datetime
+) -> list[FlowPoint]:
+    """Return what went through a relay or to a provider, as means over equal times."""
+    minutes = max(1, round(period / timedelta(minutes=_POINTS)))
+    with database.transaction() as session:
+        return flow_samples.history(session, scope.value, name, now - period, minutes)
+
+
+def delete_old_samples(database: Database, now: datetime) -> None:
+    with database.transaction() as session:
+        flow_samples.delete_before(session, now - _SAMPLES_KEPT_FOR)
 
 
 def delete_recovered(database: Database, now: datetime) -> None:

@@ -11,6 +11,7 @@ from mailer.domain.throttling import ThrottleScope
 from mailer.services.accounts import audit
 from mailer.services.delivery import monitor
 from mailer.services.delivery.monitor import EndpointNotFound
+from mailer.web.control import charts
 from mailer.web.control.forms import read_reason
 from mailer.web.control.snapshots import Operator, SnapshotsOf
 from mailer.web.dependencies import App, Now
@@ -19,6 +20,8 @@ from mailer.web.staff import PageOf, StaffForm
 router = APIRouter(include_in_schema=False)
 DURATIONS = {"30m": timedelta(minutes=30), "2h": timedelta(hours=2), "8h": timedelta(hours=8), "1d": timedelta(days=1)}
 LONGEST = timedelta(days=365)
+PERIODS = {"3": timedelta(hours=3), "24": timedelta(hours=24), "168": timedelta(days=7)}
+"""What the chart shows, by hours."""
 
 
 class SuspensionRefused(Exception):
@@ -42,9 +45,16 @@ def find(app: App, page: PageOf, staff: Operator, snapshots: SnapshotsOf, name: 
 
 @router.get(urls.ENDPOINT)
 def endpoint(
-    app: App, page: PageOf, staff: Operator, snapshots: SnapshotsOf, scope: str, name: str, done: str = ""
+    app: App,
+    page: PageOf,
+    staff: Operator,
+    snapshots: SnapshotsOf,
+    scope: str,
+    name: str,
+    done: str = "",
+    hours: str = "3",
 ) -> Response:
-    return _endpoint(app, page, staff, snapshots, _known(app, scope, name), done=done)
+    return _endpoint(app, page, staff, snapshots, _known(app, scope, name), done=done, hours=hours)
 
 
 @router.post(urls.ENDPOINT)
@@ -112,12 +122,15 @@ def _endpoint(
     found: tuple[ThrottleScope, str],
     *,
     done: str = "",
+    hours: str = "3",
     error: str = "",
     form: StaffForm | None = None,
     status: int = 200,
 ) -> Response:
     scope, name = found
     snapshot = snapshots.latest()
+    hours = hours if hours in PERIODS else "3"
+    history = monitor.flow_history(app.database, scope, name, PERIODS[hours], snapshot.at)
     listed = snapshot.relays if scope is ThrottleScope.relay else snapshot.providers
     return page(
         "control/endpoint",
@@ -129,6 +142,9 @@ def _endpoint(
         snapshot=snapshot,
         refusals=monitor.refusals(app.database, app.providers, scope, name),
         durations=DURATIONS,
+        chart=charts.draw(history, snapshot.at, PERIODS[hours]),
+        hours=hours,
+        periods=PERIODS,
         done=done,
         error=error,
         form=form or {},

@@ -56,7 +56,7 @@ _OF_ONE = {
 }
 IMPERSONAL = {
     "address_key", "batch", "contact", "contact_story", "contact_translation", "edition", "issue", "issue_event",
-    "issue_translation", "language_choice", "mail_domain", "newsletter", "picture", "relay_daily_usage",
+    "flow_sample", "issue_translation", "language_choice", "mail_domain", "newsletter", "picture", "relay_daily_usage",
     "retention_run", "section", "story", "story_translation", "throttle",
 }  # fmt: skip
 """Tables without personal data."""

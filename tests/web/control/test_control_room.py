@@ -102,6 +102,22 @@ def test_a_domain_shows_what_it_refused_and_is_suspended_and_released(
     assert suspended.detail == {"provider": "a.example", "until": "released", "reason": "their request"}
 
 
+@pytest.mark.usefixtures("issue")
+def test_a_sample_a_minute_becomes_a_chart_with_a_table(client: TestClient, app: Container, sink: SinkServer) -> None:
+    assert "Nothing has been measured in this period." in words(client, RELAY)
+    one_round(app)
+    for minute in range(3):
+        measured = monitor.snapshot(app.database, app.metrics, app.relay_routes, app.providers, app.clock.now())
+        at = app.clock.now() - timedelta(minutes=minute)
+        for _ in range(2):
+            monitor.record_flow(app.database, replace(measured, at=at))
+    html = client.get(RELAY).text
+    assert html.count("<polyline") == 2, "a line for what was sent, and one for what was deferred"
+    assert html.split("As a table")[1].count('<th scope="row">') == 3, "the first of two samples in a minute counts"
+    monitor.delete_old_samples(app.database, app.clock.now() + timedelta(days=31))
+    assert "<polyline" not in client.get(RELAY).text
+
+
 @pytest.mark.usefixtures("live_worker")
 def test_a_relay_is_suspended_until_a_time(client: TestClient, app: Container) -> None:
     until = (app.clock.now() + timedelta(days=2)).replace(second=0, microsecond=0)
