@@ -251,14 +251,14 @@ def _short(text: str) -> str:
     return line if len(line) <= 60 else f"{line[:59]}…"
 
 
-class _TagReader(HTMLParser):
+class _TagParser(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.values = {name: value or "" for name, value in attrs}
 
 
 def tag_attributes(tag: str) -> dict[str, str]:
     """Return the attributes of an HTML start tag."""
-    reader = _TagReader()
+    reader = _TagParser()
     reader.values = {}
     reader.feed(tag)
     return reader.values

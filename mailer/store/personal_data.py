@@ -104,6 +104,11 @@ def erase(session: Session, subscriber: int, now: datetime) -> None:
         text("UPDATE feedback SET subscriber_id = NULL, detail = '{}' WHERE subscriber_id = :subscriber"),
         values,
     )
+    # Staff give reasons in their own words, which may name the person.
+    session.execute(
+        text("UPDATE audit_event SET detail = '{}' WHERE object_kind = 'subscriber' AND object_id = :subscriber"),
+        values,
+    )
     session.execute(delete(UnrecognizedMail).where(UnrecognizedMail.subscriber_id == subscriber))
     session.execute(delete(Subscriber).where(Subscriber.id == subscriber))
 

@@ -136,8 +136,8 @@ class FootnoteNumbers:
     def __init__(self, definitions: Definitions) -> None:
         self._definitions = definitions
         self._numbers: dict[str, int] = {}
-        self.notes: list[tuple[int, str]] = []
-        """The notes so far: line, and paragraph that begins with the number."""
+        self.paragraphs: list[tuple[int, str]] = []
+        """The footnotes so far: line, and paragraph that begins with the number."""
 
     def number(self, line: int, text: str) -> str:
         """Return the text with its references to footnotes as raised numbers."""
@@ -148,11 +148,11 @@ class FootnoteNumbers:
         note = Line(line, found[2].strip()) if label is None else self._definitions.footnote(label)
         if note is None:
             return found[0]
-        key = _key(label) if label is not None else f"^{len(self.notes)}"
+        key = _key(label) if label is not None else f"^{len(self.paragraphs)}"
         if key not in self._numbers:
-            self._numbers[key] = len(self.notes) + 1
+            self._numbers[key] = len(self.paragraphs) + 1
             text = self._definitions.resolve(note.text)
-            self.notes.append((note.number, f"<sup>{self._numbers[key]}</sup> {text}"))
+            self.paragraphs.append((note.number, f"<sup>{self._numbers[key]}</sup> {text}"))
         return f"<sup>{self._numbers[key]}</sup>"
 
 

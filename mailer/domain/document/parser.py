@@ -129,7 +129,7 @@ class _Parser:
         """Return the finished introduction."""
         footnotes = self._definitions.footnotes()
         paragraphs = [(line, footnotes.number(line, text)) for line, text in self.intro]
-        return self._checked([*paragraphs, *footnotes.notes])
+        return self._checked([*paragraphs, *footnotes.paragraphs])
 
     def build_section(self, draft: _SectionDraft) -> ParsedSection:
         """Return a finished section, with closing links extracted and contact notes assigned to stories."""
@@ -298,7 +298,7 @@ class _Parser:
         draft.headline = footnotes.number(draft.line, draft.headline)
         draft.paragraphs = [(line, footnotes.number(line, text)) for line, text in draft.paragraphs]
         draft.contact_notes = [(line, footnotes.number(line, text)) for line, text in draft.contact_notes]
-        draft.paragraphs += footnotes.notes
+        draft.paragraphs += footnotes.paragraphs
         self._checked([(draft.line, draft.headline), *draft.contact_notes])
         if not draft.headline:
             return

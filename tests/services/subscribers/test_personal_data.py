@@ -60,6 +60,10 @@ IMPERSONAL = {
     "retention_run", "section", "story", "story_translation", "throttle",
 }  # fmt: skip
 """Tables without personal data."""
+OF_STAFF = {
+    "account", "account_link", "account_role", "document_upload", "recovery_code", "staff_session", "uploaded_picture",
+}  # fmt: skip
+"""Tables about those who work on newsletters, who are no subscribers."""
 
 
 def dump(app: Container) -> dict[str, list[str]]:
@@ -142,7 +146,7 @@ def person(
 
 
 def test_every_table_is_classified_as_personal_or_not() -> None:
-    assert {table.name for table in Base.metadata.sorted_tables} == IMPERSONAL | set(personal_tables())
+    assert {table.name for table in Base.metadata.sorted_tables} == IMPERSONAL | OF_STAFF | set(personal_tables())
 
 
 def test_erasure_keeps_only_a_keyed_hash(app: Container, person: tuple[int, int, bytes]) -> None:
