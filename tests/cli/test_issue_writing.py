@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from mailer.bootstrap import Container
 from tests.cli.conftest import RunCli
@@ -244,6 +245,9 @@ def test_check_shows_findings_readers_and_editions(
         gil@example.org;bs;
         hal@example.org;it en;water-and-rivers
     """)
+    assert "seems to speak of" not in mailer("issue", "check", issue)[1], "partial editions have their own subject"
+    with cli_app.database.transaction() as session:
+        session.execute(text("UPDATE issue_translation SET partial_subject = ''"))
     out = mailer("issue", "check", issue)[1]
     assert "warning: 1 reader prefers it, in which the issue has no text: 1 will get it in en.\n" in out
     assert "en: the subject seems to speak of “Nine countries sign the Lumen river charter”" in out
