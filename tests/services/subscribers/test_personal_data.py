@@ -50,6 +50,7 @@ _OF_ONE = {
     "subscriber": "id = :id",
     "suppression": "address_hash = :hash",
     "signup": "address_hash = :hash",
+    "issue_test": "address_hash = :hash",
     "rate_limit_window": "false",
     "transactional_email": "subscriber_id = :id OR signup_id IN (SELECT id FROM signup WHERE address_hash = :hash)"
     " OR change_id IN (SELECT id FROM address_change WHERE subscriber_id = :id)",
@@ -61,7 +62,8 @@ IMPERSONAL = {
 }  # fmt: skip
 """Tables without personal data."""
 OF_STAFF = {
-    "account", "account_link", "account_role", "document_upload", "recovery_code", "staff_session", "uploaded_picture",
+    "account", "account_link", "account_role", "audit_event", "document_upload", "recovery_code", "staff_session",
+    "uploaded_picture",
 }  # fmt: skip
 """Tables about those who work on newsletters, who are no subscribers."""
 

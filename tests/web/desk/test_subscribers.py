@@ -103,7 +103,7 @@ def test_preferences_are_changed_on_the_telephone_with_a_reason(client: TestClie
 
 
 @pytest.mark.usefixtures("readers")
-def test_mail_is_stopped_allowed_again_and_a_person_erased(client: TestClient) -> None:
+def test_mail_is_stopped_allowed_again_and_a_person_erased(client: TestClient, app: Container) -> None:
     where = person(client, "ada@example.org")
     for action, expected in (
         ("unsubscribe", "unsubscribed since"),
@@ -119,6 +119,10 @@ def test_mail_is_stopped_allowed_again_and_a_person_erased(client: TestClient) -
     done = post(client, where, {"action": "erase", "reason": "a letter", "address": "Ada@example.org"})
     assert done.status_code == 303
     assert client.get(where).status_code == 404
+    reasons = [
+        event.detail.get("reason") for event in audit.search(app.database, AuditAction.subscriber_changed, "", None)
+    ]
+    assert reasons == ["a letter", None, None, None]  # the reasons from before the erasure are gone
     assert post(client, where, {"action": "dance", "reason": "x"}).status_code == 404
 
 
