@@ -45,6 +45,8 @@ STAFF_CSP = (
 )
 STAFF_LANGUAGES = ("en", "fr", "sr-Latn")
 COOKIE = "__Host-session"
+REFRESH = "X-Refresh"
+"""The header of a page that refreshes itself, sent by live.js."""
 FORM_TOKEN = "form_token"  # noqa: S105
 MAX_FORM_BYTES = 256 * 1024
 MAX_FORM_VALUES = 400
@@ -84,7 +86,8 @@ class Requires:
 
     def __call__(self, request: Request, app: App, now: Now, visitor: VisitorOf) -> Staff:
         check_origin(request, app.urls)
-        staff = app.sign_in.load(session_token(request), visitor.network, now)
+        by_hand = REFRESH not in request.headers
+        staff = app.sign_in.load(session_token(request), visitor.network, now, in_use=by_hand)
         if staff is None or staff.needs_code:
             raise SignInNeeded
         if self.permission is None:

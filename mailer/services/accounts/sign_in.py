@@ -152,8 +152,12 @@ class SignIn:
             raise CodeRefused(CodeRefused.__doc__)
         return new_token
 
-    def load(self, token: str, network: str, now: datetime) -> Staff | None:
-        """Return who is signed in with a token, or None. Notes that the session is in use."""
+    def load(self, token: str, network: str, now: datetime, *, in_use: bool = True) -> Staff | None:
+        """Return who is signed in with a token, or None.
+
+        The time of the request is kept, unless nobody made it (``in_use`` is False): a page that refreshes itself
+        keeps no session alive.
+        """
         if not token or len(token) > 100:
             return None
         with self.database.transaction() as session:
@@ -163,7 +167,7 @@ class SignIn:
             account = accounts.find(session, row.account_id)
             if account is None or account.disabled_at:
                 return None
-            if now - row.seen_at > _SEEN_STEP:
+            if in_use and now - row.seen_at > _SEEN_STEP:
                 row.seen_at = now
             return Staff(
                 account=account.id,
