@@ -1,4 +1,4 @@
-"""The catalogues of the sample newsletter's languages: whole, and faithful to the template they come from.
+"""The catalogues of the sample newsletter's languages, and those for staff: whole, and faithful to their templates.
 
 Reading them at run time is tested in ``tests/adapters/test_i18n.py``.
 """
@@ -23,6 +23,7 @@ from mailer.domain.transactional import TEMPLATE_KINDS, TransactionalEmailKind
 
 ROOT = Path(__file__).parents[1]
 LOCALES = ROOT / "templates" / "locales"
+STAFF_LOCALES = ROOT / "templates" / "staff_locales"
 LANGUAGES = tomllib.loads((ROOT / "docs" / "sample" / "newsletter.toml").read_text("utf-8"))["languages"]
 
 
@@ -272,3 +273,24 @@ def test_placeholders_that_must_be_last_are_last(catalogue: Catalog) -> None:
         assert translated is not None
         (slot,) = placeholders(str(message.id))
         assert str(translated.string).endswith(f" {slot}"), translated.string
+
+
+@pytest.mark.parametrize("language", ["fr", "sr_Latn"])
+def test_catalogues_for_staff_are_complete(language: str) -> None:
+    template = read(STAFF_LOCALES / "messages.pot")
+    catalogue = read(STAFF_LOCALES / language / "LC_MESSAGES" / "messages.po")
+    assert catalogue.locale_identifier == language
+    assert catalogue.charset.lower() == "utf-8"
+    assert {identity(message) for message in catalogue} == {identity(message) for message in template}
+    assert not catalogue.fuzzy
+    assert not catalogue.obsolete
+    assert catalogue.num_plurals == {"fr": 2, "sr_Latn": 3}[language]
+    for message in catalogue:
+        if message.id:
+            assert not message.fuzzy, message.id
+            assert len(sentences(message.string)) == (catalogue.num_plurals if message.pluralizable else 1), message.id
+            expected = set().union(*map(placeholders, sentences(message.id)))
+            for sentence in sentences(message.string):
+                assert sentence.strip(), message.id
+                assert placeholders(sentence) == expected, sentence
+                assert language != "fr" or not _BREAKS.search(sentence), sentence

@@ -106,12 +106,12 @@ def test_a_change_of_clocks_is_said_and_a_late_issue_waits(client: TestClient, a
     answer = post(
         client, f"{base}/schedule", {**form, "when": "at", "at": at.isoformat()[:16], "zone": "Europe/Vienna"}
     )
-    assert "Clocks are changed then" in client.get(answer.headers["location"]).text
+    assert "The clocks change that day" in client.get(answer.headers["location"]).text
     assert plan.load_head(app.database, issue).scheduled_at == at.replace(hour=1, tzinfo=UTC)
     schedule.schedule(app.database, issue, app.clock.now() - timedelta(days=2), "tests")
-    assert "it waits" not in client.get(f"{base}/report").text
+    assert "It is so overdue" not in client.get(f"{base}/report").text
     assert dispatch.start_due(app.database, app.clock.now(), 10) == []
-    assert "It is so late that it waits" in client.get(f"{base}/report").text
+    assert "It is so overdue that it has not been sent" in client.get(f"{base}/report").text
 
 
 @pytest.mark.usefixtures("coordinator")
