@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, sync_playwright
 from mailer.adapters.mjml import to_html
 from mailer.domain.colours import contrast_ratio
 from mailer.domain.content import EditionSection, Theme
-from mailer.domain.transactional import TransactionalEmailKind
+from mailer.domain.transactional import TEMPLATE_KINDS
 from tests.adapters import test_mjml, test_transactional
 from tests.adapters.test_mjml import TEMPLATES, edition, story
 
@@ -120,7 +120,7 @@ def emails() -> Iterator[tuple[str, str]]:
             ]
             content = edition(*sections, language=language, direction=direction)
             yield f"{count} sections {language}", test_mjml.RENDERER.render(content).html
-        for kind in TransactionalEmailKind:
+        for kind in TEMPLATE_KINDS:
             email = replace(test_transactional.email(kind, language), direction=direction)
             yield f"{kind} {language}", test_transactional.RENDERER.render(email).html
 
