@@ -32,6 +32,7 @@ _ALLOWED_LINK = re.compile(r"https?://[\w.~-]+(:\d{1,5})?([/?#]\S*)?|mailto:[^\s
 _ADDRESS = re.compile(r"[^\s@<>:/?#]+@[^\s@<>:/?#]+\.[^\s@<>:/?#.]+")
 _PICTURE_REFERENCE = re.compile(r"\]\(picture:([0-9a-f]{64})\)")
 _SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
+_COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 _TAG = re.compile(r"<(/?)([a-z][a-z0-9-]*)", re.IGNORECASE)
 _FORMATS = {
     "b": "strong",
@@ -188,6 +189,11 @@ def _parse(parser: MarkdownIt, source: str) -> list[Token]:
     tokens = parser.parse(source)
     if any(inner.level > MAX_DEPTH for token in tokens for inner in (token, *(token.children or ()))):
         raise TooDeep(TooDeep.__doc__)
+    for token in tokens:
+        for inner in (token, *(token.children or ())):
+            if inner.type in ("fence", "code_block", "code_inline"):
+                # An internal note stays one in code, as in the importer.
+                inner.content = _COMMENT.sub("", inner.content)
     return tokens
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mailer.adapters.markdown import inline_html, inline_text, list_item, to_html, to_text, wrap
@@ -113,6 +113,8 @@ class Fragment(HTMLParser):
         self.words += data
 
 
+@example("\n```\n<!-- hidden -->")
+@example("`<!-- hidden -->`")
 @given(MARKDOWN)
 def test_output_has_only_allowed_tags_and_safe_links(source: str) -> None:
     fragment = Fragment(to_html(source))
