@@ -27,6 +27,8 @@ MAX_TRIES_PER_ACCOUNT = 10
 MAX_TRIES_PER_NETWORK = 60
 """In a quarter of an hour each; an office may share one network."""
 MAX_CODES_PER_SIGN_IN = 5
+MAX_CODES_PER_HOUR = 20
+"""For one account, however often its password is entered."""
 _WINDOW = timedelta(minutes=15)
 _SEEN_STEP = timedelta(minutes=1)
 """How exactly the time of the last request is kept: not each request writes a row."""
@@ -137,9 +139,13 @@ class SignIn:
                 raise SignInRefused(SignInRefused.__doc__)
             account = accounts.lock(session, row.account_id)
             assert account
-            key = b"code" + row.token_hash[:16]
-            if not rate_limits.acquire(session, key, now, timedelta(hours=1), MAX_CODES_PER_SIGN_IN):
-                raise TooManyTries(TooManyTries.__doc__)
+            limits = {
+                b"code" + row.token_hash[:16]: MAX_CODES_PER_SIGN_IN,
+                b"codes" + account.id.to_bytes(8, "big"): MAX_CODES_PER_HOUR,
+            }
+            for key, limit in limits.items():
+                if not rate_limits.acquire(session, key, now, timedelta(hours=1), limit):
+                    raise TooManyTries(TooManyTries.__doc__)
             if self._is_current_code(account, code, now) or accounts.use_recovery_code(
                 session, account.id, _hash_code(code), now
             ):

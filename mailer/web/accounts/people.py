@@ -1,15 +1,17 @@
 """Colleagues: invitations, roles, accounts kept out, and the audit log."""
 
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, HTTPException, Response
 from starlette.datastructures import FormData
 
+from mailer.bootstrap import Container
 from mailer.domain import urls
-from mailer.domain.accounts import AuditAction
+from mailer.domain.accounts import AccountLinkKind, AuditAction
 from mailer.domain.permissions import Permission, Role, RoleGrant
 from mailer.services.accounts import audit, people
-from mailer.services.accounts.people import AccountRefused
+from mailer.services.accounts.people import AccountRefused, LinkExpired
 from mailer.services.accounts.staff import Staff
 from mailer.services.newsletters.catalogue import NewsletterSummary, list_newsletters
 from mailer.web.dependencies import App, Now
@@ -32,8 +34,10 @@ ServiceAdministrator = Annotated[Staff, Depends(_service_wide)]
 
 
 @router.get(urls.PEOPLE)
-def people_page(app: App, page: PageOf, staff: ServiceAdministrator, done: str = "", link: str = "") -> Response:
-    return _list(app, page, staff, done=done, link=_own_link(app, link))
+def people_page(
+    app: App, page: PageOf, now: Now, staff: ServiceAdministrator, done: str = "", link: str = ""
+) -> Response:
+    return _list(app, page, staff, done=done, link=_invitation_url(app, now, link))
 
 
 @router.post(urls.PEOPLE)
@@ -106,9 +110,18 @@ def audit_log(
     )
 
 
-def _own_link(app: App, link: str) -> str:
-    """Return the URL of a link that was just made, to be handed over by other means than mail."""
-    return app.urls.account_link_url(int(link)) if link.isascii() and link.isdigit() and len(link) < 19 else ""
+def _invitation_url(app: Container, now: datetime, link: str) -> str:
+    """Return the URL of an invitation, to be handed over by other means than mail; empty for any other link.
+
+    A link to a new password is its owner's alone: with it, an administrator could sign in as somebody else.
+    """
+    if not (link.isascii() and link.isdigit() and len(link) < 19):
+        return ""
+    try:
+        kind = people.open_link(app.database, int(link), now).kind
+    except LinkExpired:
+        return ""
+    return app.urls.account_link_url(int(link)) if kind is AccountLinkKind.invitation else ""
 
 
 def _list(

@@ -85,6 +85,19 @@ def test_an_invitation_expires_after_a_week(client: TestClient, app: Container, 
     assert client.get(link).status_code == 410
 
 
+def test_nobody_sees_a_colleagues_link_to_a_new_password(
+    client: TestClient, app: Container, newsletter: None, amina: int
+) -> None:
+    add_account(app, "bo@example.org", Role.administrator)
+    sign_in(client, "amina@example.org")
+    invited = post(client, "/desk/people", {"name": "Jo", "address": "jo@example.org", "role:all:author": "1"})
+    number = int(invited.headers["location"].split("link=")[1].partition("&")[0])
+    assert "/w/" in client.get(f"/desk/people?done=invited&link={number}").text
+    client.post("/sign-in/forgotten", data={"address": "bo@example.org"}, headers=SAME_ORIGIN)
+    for other in (number + 1, number + 2, 0, 10**18):
+        assert "/w/" not in client.get(f"/desk/people?done=invited&link={other}").text
+
+
 def test_what_is_wrong_with_an_invitation_is_said_and_nothing_typed_is_lost(
     client: TestClient, newsletter: None, amina: int
 ) -> None:

@@ -145,6 +145,14 @@ def test_codes_cannot_be_guessed(client: TestClient, app: Container, amina: int)
     for _ in range(5):
         assert client.post("/sign-in/code", data={"code": "123456"}, headers=SAME_ORIGIN).status_code == 403
     assert client.post("/sign-in/code", data={"code": "123456"}, headers=SAME_ORIGIN).status_code == 429
+    # Entering the password again gives new attempts, but only so many an hour.
+    answers = []
+    for _ in range(4):
+        client.post("/sign-in", data={"address": "amina@example.org", "password": PASSWORD}, headers=SAME_ORIGIN)
+        for _ in range(4):
+            answer = client.post("/sign-in/code", data={"code": "123456"}, headers=SAME_ORIGIN)
+            answers.append(answer.status_code)
+    assert answers == [403] * 15 + [429]
 
 
 def test_a_change_of_password_ends_the_other_sessions(client: TestClient, amina: int) -> None:
