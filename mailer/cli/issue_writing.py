@@ -97,30 +97,26 @@ def import_(
                 confirmed = removal.stories
     if as_json:
         warnings = [{"line": warning.line, "why": warning.message} for warning in document.warnings]
-        fields = {name: getattr(result, name) for name in result.__slots__}
+        fields = {name: getattr(result, name) for name in result.__slots__} | {"new_issue": result.new_issue}
         print(json.dumps(fields | {"unsure": warnings}, ensure_ascii=False, indent=2))
         return
     change = "new" if result.new_issue else ("changed" if result.changed else "unchanged")
     counts = _content_counts(result.sections, result.stories, result.contacts)
     print(f"Issue {result.issue} ({result.number}) in {result.language}: {change}. {counts}.")
-    for title in result.new_sections:
-        print(f"  new section, for this issue: {title}")
-    for headline in result.removed:
-        print(f"  removed: {headline}")
-    for note in result.removed_contacts:
-        print(f"  removed contact note: {note}")
-    for headline in result.moved:
-        print(f"  moved to another section: {headline}")
-    for headline in result.matched_by_position:
-        print(f"  matched only by position, please check: {headline}")
-    for headline in result.unmatched:
-        print(f"  no match, added as a new story: {headline}")
-    for headline in result.not_in_file:
-        print(f"  not in this file, kept: {headline}")
+    for label, items in (
+        ("new section, for this issue", result.new_sections),
+        ("removed", result.removed),
+        ("removed contact note", result.removed_contacts),
+        ("moved to another section", result.moved),
+        ("matched only by position, please check", result.matched_by_position),
+        ("no match, added as a new story", result.unmatched),
+        ("not in this file, kept", result.not_in_file),
+        (f"not translated into {result.language} yet", result.untranslated),
+    ):
+        for item in items:
+            print(f"  {label}: {item}")
     if result.not_in_file:
-        print(f"  (to remove one, see: mailer issue story list {result.issue})")
-    for headline in result.untranslated:
-        print(f"  not translated into {result.language} yet: {headline}")
+        print(f"  (to remove one that was kept, see: mailer issue story list {result.issue})")
     _print_warnings(document)
 
 

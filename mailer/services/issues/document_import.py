@@ -39,7 +39,8 @@ class ImportResult:
     issue: int
     number: str
     language: str
-    new_issue: bool
+    previous_revision: int
+    """Of the issue before the import; 0 for a new one."""
     sections: int = 0
     stories: int = 0
     contacts: int = 0
@@ -59,6 +60,14 @@ class ImportResult:
     """Headlines of stories that have a text in this language but are not in the file; kept."""
     untranslated: list[str] = field(default_factory=list)
     """Headlines, in another language, of stories without a text in this language."""
+
+    @property
+    def new_issue(self) -> bool:
+        return not self.previous_revision
+
+
+class IssueChanged(ChangeRefused):
+    """The issue was changed meanwhile. Look at what the import would do now."""
 
 
 class UnconfirmedRemoval(Exception):
@@ -83,13 +92,15 @@ def import_document(
     new_sections: bool = False,
     confirmed_removals: Collection[int] | None = None,
     dry_run: bool = False,
+    revision: int | None = None,
 ) -> ImportResult:
     """Import a document into an issue in one transaction. Return what was done, or with ``dry_run`` what would be.
 
     ``number`` is the issue's number unless the front matter has one. A missing issue is created. In the issue's
     leading language the document is the whole issue: a story or contact note that it had and no longer has is removed,
     with its translations. ``new_sections`` makes sections, for this issue, of headings that the newsletter does not
-    have. Raises NewsletterNotFound, ChangeRefused, InvalidIssueState once the issue is approved, InvalidLanguageTag,
+    have. ``revision``, unless None, is the one that the issue must have, 0 if there must be none. Raises
+    NewsletterNotFound, ChangeRefused, InvalidIssueState once the issue is approved, InvalidLanguageTag, IssueChanged,
     or UnconfirmedRemoval if a story outside ``confirmed_removals``, unless that is None, would be removed.
     """
     tag = canonical_tag(language)
@@ -102,9 +113,12 @@ def import_document(
         number = document.front_matter.get("number", "").strip() or number
         newsletters.lock(session, newsletter.id)  # serializes the imports of a newsletter
         issue = issues.by_number(session, newsletter.id, number)
-        is_new = issue is None
+        previous_revision = 0
         if issue is not None:
             issues.lock(session, issue.id)  # reloads its state: it may just have been approved
+            previous_revision = issue.revision
+        if revision not in (None, previous_revision):
+            raise IssueChanged(IssueChanged.__doc__)
         if issue is None:
             issue = Issue(newsletter_id=newsletter.id, number=number, issue_date=_issue_date(document) or today)
             session.add(issue)
@@ -112,7 +126,7 @@ def import_document(
             issues.log(session, issue.id, actor, IssueEventKind.created)
         else:
             check_editable(issue.id, issue.state, "its text can no longer be changed")
-        result = ImportResult(issue.id, number, tag, is_new)
+        result = ImportResult(issue.id, number, tag, previous_revision)
         pictures = _load_pictures(document, picture_loader)
         document = _with_stored_pictures(session, document, pictures)
         result.changed += _write_front_matter(session, issue, newsletter, document, tag)

@@ -23,10 +23,6 @@ class UploadGone(ChangeRefused):
     """The uploaded document is not kept any more. Upload it again."""
 
 
-class IssueChanged(ChangeRefused):
-    """The issue was changed meanwhile. Look at what the import would do now."""
-
-
 @dataclass(frozen=True, slots=True)
 class Upload:
     """An uploaded document, how it was understood, and what importing it would do."""
@@ -38,8 +34,6 @@ class Upload:
     language: str
     document: ParsedDocument
     result: ImportResult
-    revision: int
-    """Of the issue, 0 for a new one."""
     old_headlines: frozenset[str]
     """Those that the issue has in this language."""
 
@@ -78,36 +72,12 @@ def preview(
     database: Database, upload: int, account: int, prepare: Callable[[bytes, str], PreparedPicture], today: date
 ) -> Upload:
     """Return what importing an upload would do, and write nothing. Raises UploadGone and what an import raises."""
-    row, slug, newsletter = _load(database, upload, account)
-    document = parse(row.text, row.language)
-    result = document_import.import_document(
-        database,
-        document,
-        slug,
-        row.language,
-        number=row.number,
-        today=today,
-        picture_loader=_loader(database, newsletter, prepare),
-        actor="",
-        dry_run=True,
-    )
+    kept = _load(database, upload, account)
+    result = _import(database, kept, prepare, today, actor="", dry_run=True)
     with database.transaction() as session:
-        issue = issues.by_number(session, newsletter, result.number)
-        texts = issues.story_texts(session, issue.id) if issue else {}
-        headlines = frozenset(
-            by_language[row.language].headline for by_language in texts.values() if row.language in by_language
-        )
-        return Upload(
-            upload,
-            row.name,
-            slug,
-            newsletter,
-            row.language,
-            document,
-            result,
-            issue.revision if issue else 0,
-            headlines,
-        )
+        stories = {} if result.new_issue else issues.story_texts(session, result.issue)
+        headlines = frozenset(texts[kept.language].headline for texts in stories.values() if kept.language in texts)
+    return Upload(upload, kept.name, kept.slug, kept.newsletter, kept.language, kept.document, result, headlines)
 
 
 def accept(
@@ -123,36 +93,57 @@ def accept(
 
     Raises UploadGone, IssueChanged and what an import raises.
     """
-    row, slug, newsletter = _load(database, upload, account)
-    document = parse(row.text, row.language)
-    number = document.front_matter.get("number", "").strip() or row.number
+    result = _import(database, _load(database, upload, account), prepare, today, actor=actor, revision=revision)
     with database.transaction() as session:
-        issue = issues.by_number(session, newsletter, number)
-        if (issue.revision if issue else 0) != revision:
-            raise IssueChanged(IssueChanged.__doc__)
-    result = document_import.import_document(
-        database,
-        document,
-        slug,
-        row.language,
-        number=row.number,
-        today=today,
-        picture_loader=_loader(database, newsletter, prepare),
-        actor=actor,
-    )
-    with database.transaction() as session:
-        if kept := uploads.find(session, upload, account):
-            session.delete(kept)
+        if row := uploads.find(session, upload, account):
+            session.delete(row)
     return result
 
 
-def _load(database: Database, upload: int, account: int) -> tuple[DocumentUpload, str, int]:
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """An uploaded document as it is kept."""
+
+    slug: str
+    newsletter: int
+    name: str
+    language: str
+    number: str
+    document: ParsedDocument
+
+
+def _load(database: Database, upload: int, account: int) -> _Kept:
     with database.transaction() as session:
         row = uploads.find(session, upload, account)
         if row is None:
             raise UploadGone(UploadGone.__doc__)
         newsletter = newsletters.by_id(session, row.newsletter_id)
-        return row, newsletter.slug, newsletter.id
+        document = parse(row.text, row.language)
+        return _Kept(newsletter.slug, newsletter.id, row.name, row.language, row.number, document)
+
+
+def _import(
+    database: Database,
+    kept: _Kept,
+    prepare: Callable[[bytes, str], PreparedPicture],
+    today: date,
+    *,
+    actor: str,
+    dry_run: bool = False,
+    revision: int | None = None,
+) -> ImportResult:
+    return document_import.import_document(
+        database,
+        kept.document,
+        kept.slug,
+        kept.language,
+        number=kept.number,
+        today=today,
+        picture_loader=_loader(database, kept.newsletter, prepare),
+        actor=actor,
+        dry_run=dry_run,
+        revision=revision,
+    )
 
 
 def _loader(database: Database, newsletter: int, prepare: Callable[[bytes, str], PreparedPicture]) -> PictureLoader:
