@@ -27,15 +27,15 @@ class WordDocument:
     """Name → content. The text refers to them by these names."""
 
 
-def is_docx(data: bytes) -> bool:
-    """Return whether this is a Word document, judged by its content."""
+def is_docx(data: bytes, file_name: str) -> bool:
+    """Return whether this is a Word document: by its content, or by its name if its archive is damaged."""
     if not data.startswith(b"PK"):
         return False
     try:
         with ZipFile(BytesIO(data)) as archive:
             return "word/document.xml" in archive.namelist()
     except BadZipFile:
-        return False
+        return file_name.lower().endswith(".docx")
 
 
 def read_docx(data: bytes, name: str) -> WordDocument:

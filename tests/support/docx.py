@@ -18,8 +18,11 @@ _RELATIONS = """<?xml version="1.0" encoding="UTF-8"?>
  Target="word/document.xml"/></Relationships>"""
 
 
-def make_docx(paragraphs: Sequence[tuple[str, str]], padding: int = 0) -> bytes:
-    """Return a Word document of (style, text) pairs, with ``padding`` bytes that compress well."""
+def make_docx(paragraphs: Sequence[tuple[str, str]], padding: int = 0, document: str = "") -> bytes:
+    """Return a Word document of (style, text) pairs, with ``padding`` bytes that compress well.
+
+    ``document`` stands in place of the XML of these paragraphs.
+    """
     body = "".join(
         f'<w:p><w:pPr><w:pStyle w:val="{style}"/></w:pPr><w:r><w:t>{escape(text)}</w:t></w:r></w:p>'
         if style
@@ -30,7 +33,7 @@ def make_docx(paragraphs: Sequence[tuple[str, str]], padding: int = 0) -> bytes:
     with ZipFile(out, "w", ZIP_DEFLATED) as archive:
         archive.writestr("[Content_Types].xml", _TYPES)
         archive.writestr("_rels/.rels", _RELATIONS)
-        archive.writestr("word/document.xml", f"<w:document {_W}><w:body>{body}</w:body></w:document>")
+        archive.writestr("word/document.xml", document or f"<w:document {_W}><w:body>{body}</w:body></w:document>")
         if padding:
             archive.writestr("word/media/padding.bin", b"\0" * padding)
     return out.getvalue()

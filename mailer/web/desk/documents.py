@@ -113,7 +113,7 @@ def _read_document(files: _Files) -> tuple[str, dict[str, bytes]]:
     """Return the document in Markdown, and the pictures inside it. Raises DocumentError."""
     from mailer.adapters.docx import is_docx, read_docx
 
-    if len(files.document) <= MAX_UPLOAD_BYTES and is_docx(files.document):
+    if len(files.document) <= MAX_UPLOAD_BYTES and is_docx(files.document, files.name):
         word = read_docx(files.document, files.name.rpartition(".")[0] or "document")
         return word.markdown, dict(word.pictures)
     return decode(files.document[: MAX_DOCUMENT_BYTES + 1], len(files.document)), {}
