@@ -65,9 +65,10 @@ def set_policy(app: App, page: PageOf, now: Now, staff: Writer, issue: int, form
 @router.post("/stories/{story}/remove")
 def remove_story(app: App, page: PageOf, now: Now, staff: Writer, issue: int, story: int, form: StaffForm) -> Response:
     try:
-        edit.remove_story(app.database, issue, story, "", staff.name)
+        headline = edit.remove_story(app.database, issue, story, "", staff.name)
     except UserError as error:
         return _plan(app, page, staff, issue, error=str(error), status=409)
+    audit.record(app.database, staff, now, AuditAction.story_removed, "issue", issue, {"headline": headline})
     return page.redirect(page.urls.path(ISSUE, issue=issue), "removed")
 
 
