@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -141,7 +141,7 @@ def _send_locally(issue: int, at: str, now: datetime, actor: str) -> None:
         when = None
     if when is None or when.tzinfo is not None:
         raise UsageError("--local needs a time without an offset, such as --at 2026-09-30T09:00 --local.")
-    if when.replace(tzinfo=timezone(timedelta(hours=-12))) < now:
+    if schedule.has_passed_everywhere(when, now):
         raise UsageError(f"{when:%-d %B %Y at %H:%M} has passed in every time zone. Omit --at and --local to send now.")
     with Container() as app:
         schedule.schedule_local_time(app.database, issue, when, actor or current_user())

@@ -285,7 +285,7 @@ def _check_dict(issue: int, result: "IssueCheck") -> dict[str, Any]:
         "findings": [asdict(finding) for finding in result.findings],
         "languages": [asdict(row) for row in result.languages],
         "editions": [asdict(row) for row in result.editions],
-        "skipped": result.skipped,
+        "skipped": result.audience.skipped,
     }
 
 
@@ -321,10 +321,10 @@ def _print_audience(result: "IssueCheck", *, every_edition: bool) -> None:
             size = f"{edition.html_bytes / 1000:.0f} kB" if edition.html_bytes else ""
             table.add_row(edition.language, ", ".join(edition.sections), f"{edition.subscribers:,}", size)
         make_console().print(table)
-    included = sum(edition.subscribers for edition in result.editions)
+    included = result.audience.subscribers
     count = format_count(len(result.editions), "edition")
     print(f"{format_count(included, 'reader')} would get it now, in {count}.")
-    for reason, skipped in result.skipped.items():
+    for reason, skipped in result.audience.skipped.items():
         print(f"  {skipped:,} would not: {SKIP_REASON_LABELS[reason]}")
 
 

@@ -45,6 +45,7 @@ class AuditAction(StrEnum):
     account_enabled = "account_enabled"
     document_imported = "document_imported"
     issue_deleted = "issue_deleted"
+    issue_policy_changed = "issue_policy_changed"
     story_removed = "story_removed"
     issue_approved = "issue_approved"
     issue_reopened = "issue_reopened"

@@ -21,7 +21,7 @@ from mailer.web.accounts import account, people, sign_in
 from mailer.web.control import deliveries, flow, tonight
 from mailer.web.control.snapshots import Snapshots
 from mailer.web.dependencies import App
-from mailer.web.desk import documents, home, issue, subscribers
+from mailer.web.desk import check, documents, home, plan, preview, report, sending, subscribers
 from mailer.web.logs import configure_logs, redact_tokens
 from mailer.web.negotiation import accepted_languages
 from mailer.web.pages import CSP, Pages
@@ -31,6 +31,9 @@ from mailer.web.staff import SignInNeeded, StaffPages, is_staff_path, sign_in_ne
 from mailer.web.static import StaticAssets
 
 _log = logging.getLogger(__name__)
+_ACCOUNT_PAGES = (sign_in, account, people)
+_DESK_PAGES = (home, plan, preview, check, sending, report, documents, subscribers)
+_CONTROL_ROOM_PAGES = (tonight, flow, deliveries)
 
 
 def create_app(container: Container) -> FastAPI:
@@ -49,7 +52,7 @@ def create_app(container: Container) -> FastAPI:
         app.include_router(module.router)
     if container.settings.web_staff:
         app.state.snapshots = Snapshots(container)
-        for module in (sign_in, account, people, home, issue, documents, subscribers, tonight, flow, deliveries):
+        for module in (*_ACCOUNT_PAGES, *_DESK_PAGES, *_CONTROL_ROOM_PAGES):
             app.include_router(module.router)
         app.add_exception_handler(SignInNeeded, sign_in_needed)
     app.add_api_route(urls.HEALTH, health, methods=["GET", "HEAD"])

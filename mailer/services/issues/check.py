@@ -1,13 +1,11 @@
 """Checks an issue before its approval: its findings, and who would get what."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mailer.domain.composition import IssueSource, StoryText
-from mailer.domain.issue_check import AudienceGroup, Finding, check_issue
+from mailer.domain.issue_check import Audience, AudienceGroup, Finding, check_issue
 from mailer.domain.mentions import count_words
-from mailer.domain.states import SkipReason
 from mailer.services.issues.compile import EditionCompiler
 
 
@@ -42,8 +40,7 @@ class IssueCheck:
     languages: Sequence[LanguageRow]
     editions: Sequence[EditionRow]
     """The ones with most readers first."""
-    skipped: dict[SkipReason, int]
-    """How many would not get the issue, by reason."""
+    audience: Audience
 
 
 def check(
@@ -55,14 +52,8 @@ def check(
     """
     languages = source.language_rules.languages
     errors = {language: compiler.render_errors(language) for language in languages}
-    subscribers: Counter[tuple[str, int]] = Counter()
-    skipped: Counter[SkipReason] = Counter()
-    for group in audience:
-        if group.skip_reason is None and group.language:
-            subscribers[group.language, group.sections] += group.subscribers
-        elif group.skip_reason:
-            skipped[group.skip_reason] += group.subscribers
-    sizes = {key: compiler.html_bytes(*key) for key in subscribers if not errors[key[0]]}
+    counted = Audience.of(audience)
+    sizes = {key: compiler.html_bytes(*key) for key in counted.editions if not errors[key[0]]}
     findings = check_issue(
         source,
         render_errors=list(dict.fromkeys(error for found in errors.values() for error in found)),
@@ -77,10 +68,10 @@ def check(
             count,
             sizes.get((language, mask), 0),
         )
-        for (language, mask), count in subscribers.most_common()
+        for (language, mask), count in counted.editions.most_common()
     ]
     rows = [_language_row(source, language, editions) for language in languages]
-    return IssueCheck(findings, rows, editions, dict(sorted(skipped.items())))
+    return IssueCheck(findings, rows, editions, counted)
 
 
 def _language_row(source: IssueSource, language: str, all_editions: Sequence[EditionRow]) -> LanguageRow:

@@ -84,6 +84,8 @@ class IssueHead:
 @dataclass(frozen=True, slots=True)
 class IssuePlan:
     head: IssueHead
+    source: IssueSource
+    """What its editions are composed from."""
     subject: str
     front_matter: tuple[LanguageMark, ...]
     sections: tuple[PlannedSection, ...]
@@ -123,6 +125,7 @@ def load_plan(database: Database, urls: MailUrls, issue: int) -> IssuePlan:
     default = newsletter.default_language
     return IssuePlan(
         head,
+        source,
         _subject(source, default),
         tuple(
             LanguageMark(tag, TextMark.ready if tag in source.front_matter else TextMark.missing)

@@ -17,7 +17,7 @@ from mailer.store.database import Database
 
 EARLIEST_TIME_ZONE = timezone(timedelta(hours=14))
 """The first time zone in which a local time is reached."""
-
+_LATEST_TIME_ZONE = timezone(timedelta(hours=-12))
 
 MAX_DAYS_AHEAD = 730
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
@@ -52,6 +52,11 @@ def _schedule(
         row.state = IssueState.scheduled
         row.scheduled_at, row.local_time = max(at, _EARLIEST).astimezone(UTC), local_time
         issues.log(session, issue, actor, IssueEventKind.scheduled, detail)
+
+
+def has_passed_everywhere(local_time: datetime, now: datetime) -> bool:
+    """Return whether a local time has passed in every time zone."""
+    return local_time.replace(tzinfo=_LATEST_TIME_ZONE) < now
 
 
 def clock_changes(database: Database, issue: int, local_time: datetime) -> dict[str, ClockChange]:

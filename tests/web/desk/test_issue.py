@@ -7,6 +7,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from mailer.bootstrap import Container
+from mailer.domain.accounts import AuditAction
 from mailer.domain.permissions import Role, RoleGrant
 from mailer.domain.states import IssueState
 from mailer.services.accounts import audit
@@ -120,6 +121,8 @@ def test_an_approval_is_for_what_was_seen(client: TestClient, app: Container, is
     base = f"/desk/issues/{issue}"
     seen = hidden(client.get(f"{base}/check").text, "revision")
     assert post(client, f"{base}/policy", {"policy": "omit"}).status_code == 303
+    (event,) = audit.search(app.database, AuditAction.issue_policy_changed, "Amina", None)
+    assert event.detail == {"policy": "omit"}
     answer = post(client, f"{base}/approve", {"revision": seen})
     assert answer.status_code == 409
     assert "changed while you looked" in answer.text
@@ -159,6 +162,8 @@ def test_a_story_is_taken_out(client: TestClient, app: Container, issue: int) ->
     assert answer.status_code == 303
     after = plan.load_plan(app.database, app.urls, issue)
     assert after.stories == before.stories - 1
+    (event,) = audit.search(app.database, AuditAction.story_removed, "Amina", None)
+    assert event.detail == {"headline": story.headline}
 
 
 @pytest.mark.usefixtures("coordinator")
@@ -171,13 +176,14 @@ def test_progress_adds_up_and_can_be_steered(
     assert post(client, f"{base}/progress", {"action": "pause"}).status_code == 409
     prepare(issue)
     for action, expected in (("pause", IssueState.paused), ("resume", IssueState.sending)):
-        assert post(client, f"{base}/progress", {"action": action}).status_code == 303
+        assert post(client, f"{base}/progress", {"action": action, "reason": "a typo"}).status_code == 303
         assert state(app, issue) is expected
     assert post(client, f"{base}/progress", {"action": "limit", "rate": "60000"}).status_code == 303
     send()
     counts = plan.load_head(app.database, issue).counts
     assert counts.candidates == 3
     assert counts.pending == 0
+    assert "a typo" in client.get(f"{base}/report").text
     row = client.get(f"{base}/report").text.split('class="list sums"')[1].split("</table>")[0]
     shown = [int(cell.split(">")[1].split("<")[0]) for cell in row.split("<td")[1:]]
     assert shown[0] == sum(shown[1:]) == 3

@@ -1,0 +1,90 @@
+"""The plan of an issue: what is there in each language, and taking something out."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastapi import APIRouter, HTTPException, Response
+
+from mailer.domain.accounts import AuditAction
+from mailer.domain.errors import UserError
+from mailer.domain.issue_check import Finding, check_issue
+from mailer.domain.permissions import Permission
+from mailer.domain.states import EDITABLE_STATES, MissingTranslationPolicy
+from mailer.services.accounts.staff import Staff
+from mailer.services.issues import approve, compile, edit, plan
+from mailer.web.desk.issue import ISSUE, Viewer, Visit, VisitOf, Writer
+from mailer.web.staff import StaffForm
+
+router = APIRouter(prefix=ISSUE, include_in_schema=False)
+
+
+@router.get("")
+def plan_page(visit: VisitOf, staff: Viewer, done: str = "") -> Response:
+    return _page(visit, staff, done=done)
+
+
+@router.post("/policy")
+def set_policy(visit: VisitOf, staff: Writer, form: StaffForm) -> Response:
+    policy = next((known for known in MissingTranslationPolicy if known == form.get("policy")), None)
+    if policy is None:
+        raise HTTPException(400)
+
+    def order() -> Mapping[str, Any]:
+        approve.set_missing_translation_policy(visit.app.database, visit.issue, policy, staff.name)
+        return {"policy": policy.value}
+
+    return visit.carry_out(staff, AuditAction.issue_policy_changed, order, refused=_page, then="", done="policy")
+
+
+@router.post("/stories/{story}/remove")
+def remove_story(visit: VisitOf, staff: Writer, story: int, _: StaffForm) -> Response:
+    def order() -> Mapping[str, Any]:
+        return {"headline": edit.remove_story(visit.app.database, visit.issue, story, "", staff.name)}
+
+    return visit.carry_out(staff, AuditAction.story_removed, order, refused=_page, then="", done="removed")
+
+
+@router.post("/delete")
+def delete_draft(visit: VisitOf, staff: Writer, form: StaffForm) -> Response:
+    number = visit.head().number
+    if str(form.get("number", "")).strip() != number:
+        return _page(visit, staff, error="delete_number", status=400)
+    try:
+        edit.delete_draft(visit.app.database, visit.issue)
+    except UserError as error:
+        return _page(visit, staff, error=str(error), status=409)
+    visit.record(staff, AuditAction.issue_deleted, {"number": number})
+    return visit.page.redirect(visit.page.urls.path("/desk"), "deleted")
+
+
+def _page(visit: Visit, staff: Staff, /, *, done: str = "", error: str = "", status: int = 200) -> Response:
+    app = visit.app
+    loaded = plan.load_plan(app.database, app.urls, visit.issue)
+    errors = compile.render_errors(loaded.source, app.renderer, app.urls, app.settings.bounce_domain)
+    findings = check_issue(loaded.source, render_errors=errors)
+    return visit.page(
+        "desk/plan",
+        staff,
+        status,
+        plan=loaded,
+        head=loaded.head,
+        editable=loaded.head.state in EDITABLE_STATES,
+        may_write=staff.may(Permission.write, loaded.head.newsletter),
+        may_translate=staff.may(Permission.translate_texts, loaded.head.newsletter),
+        findings=findings,
+        by_story=_by_story(findings),
+        policies=list(MissingTranslationPolicy),
+        done=done,
+        error=error,
+    )
+
+
+def _by_story(findings: Sequence[Finding]) -> dict[int, list[Finding]]:
+    """Return story → the findings about it alone."""
+    found: dict[int, list[Finding]] = defaultdict(list)
+    for finding in findings:
+        stories = {place.story for place in finding.places if place.story is not None}
+        if len(stories) == 1:
+            found[stories.pop()].append(finding)
+    return found

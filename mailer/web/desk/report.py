@@ -1,0 +1,131 @@
+"""The progress and the report of an issue, what steers it, and what happened to one reader."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from fastapi import APIRouter, HTTPException, Response
+from starlette.datastructures import FormData
+
+from mailer.domain.accounts import AuditAction
+from mailer.domain.errors import UserError
+from mailer.domain.permissions import Permission
+from mailer.domain.states import IssueState
+from mailer.domain.subscriber_fields import MAX_ADDRESS_OCTETS, InvalidValue, read_address
+from mailer.services.accounts.staff import Staff
+from mailer.services.delivery import explain
+from mailer.services.issues import report, schedule
+from mailer.settings import read_rate
+from mailer.web.desk.issue import ISSUE, AddressViewer, Reporter, Scheduler, Visit, VisitOf
+from mailer.web.staff import StaffForm
+
+router = APIRouter(prefix=ISSUE, include_in_schema=False)
+MAX_PER_MINUTE = 10_000_000
+_ACTIONS = {
+    "pause": AuditAction.issue_paused,
+    "resume": AuditAction.issue_resumed,
+    "limit": AuditAction.issue_limited,
+    "cancel": AuditAction.issue_cancelled,
+}
+
+
+@router.get("/report")
+def report_page(visit: VisitOf, staff: Reporter, done: str = "") -> Response:
+    return _page(visit, staff, done=done)
+
+
+@router.post("/progress")
+def steer(visit: VisitOf, staff: Scheduler, form: StaffForm) -> Response:
+    """Pause, resume, slow down or cancel."""
+    action = str(form.get("action", ""))
+    if action not in _ACTIONS:
+        raise HTTPException(400)
+    if action == "cancel" and not form.get("sure"):
+        return _page(visit, staff, error="sure", status=400)
+    try:
+        rate = _rate(str(form.get("rate", ""))) if action == "limit" else None
+    except ValueError:
+        return _page(visit, staff, error="rate", status=400)
+
+    def order() -> Mapping[str, Any]:
+        return _steer(visit, staff, action, form, rate)
+
+    return visit.carry_out(staff, _ACTIONS[action], order, refused=_page, then="/report", done=action)
+
+
+def _steer(visit: Visit, staff: Staff, action: str, form: FormData, rate: float | None) -> Mapping[str, Any]:
+    database, issue = visit.app.database, visit.issue
+    match action:
+        case "pause":
+            reason = " ".join(str(form.get("reason", "")).split())[:300]
+            schedule.pause(database, issue, staff.name, reason)
+            return {"reason": reason} if reason else {}
+        case "resume":
+            schedule.resume(database, issue, staff.name)
+            return {}
+        case "limit":
+            schedule.set_max_rate(database, issue, rate, staff.name)
+            return {"per_second": rate or 0}
+    return {"unsent": schedule.cancel(database, issue, staff.name, visit.now)}
+
+
+def _rate(per_minute: str) -> float | None:
+    """Return messages a second from a number a minute; None for an empty field. Raises ValueError."""
+    if not per_minute.strip():
+        return None
+    rate = read_rate(f"{per_minute.strip().replace(',', '.')}/min")
+    if not 1 <= rate * 60 <= MAX_PER_MINUTE:
+        raise ValueError
+    return rate
+
+
+@router.get("/reader")
+def explain_page(visit: VisitOf, staff: AddressViewer, address: str = "") -> Response:
+    """Explain why a reader got this edition when they did, or why not."""
+    app, sentences, error = visit.app, [], ""
+    address = address.strip()[: MAX_ADDRESS_OCTETS + 1]
+    if address:
+        try:
+            key = read_address(address)[1]
+            context = explain.SendContext(
+                visit.now, app.relay_routes, app.providers, app.urls, app.settings.bounce_domain
+            )
+            found = explain.explain(app.database, visit.issue, address, app.tokens.address_hash(key), context)
+            sentences = found.sentences
+        except (InvalidValue, UserError) as problem:
+            error = str(problem)
+        visit.record(staff, AuditAction.subscriber_opened)
+    return visit.page(
+        "desk/explain",
+        staff,
+        400 if error else 200,
+        head=visit.head(),
+        address=address,
+        sentences=sentences,
+        error=error,
+    )
+
+
+def _page(visit: Visit, staff: Staff, /, *, done: str = "", error: str = "", status: int = 200) -> Response:
+    database, issue, head = visit.app.database, visit.issue, visit.head()
+    progress = report.status(database, issue, visit.now)
+    left = None
+    if progress.state is IssueState.sending and progress.per_second > 0 and progress.counts.pending:
+        left = timedelta(seconds=round(progress.counts.pending / progress.per_second))
+    return visit.page(
+        "desk/report",
+        staff,
+        status,
+        head=head,
+        progress=progress,
+        left=left,
+        skipped=sorted(report.skipped_by_reason(database, issue).items()),
+        languages=report.by_language(database, issue),
+        failures=report.failures(database, issue),
+        events=report.events(database, issue)[-30:],
+        findings=report.audit(database, issue) if head.state in (IssueState.sent, IssueState.cancelled) else [],
+        may_read_addresses=staff.may(Permission.read_addresses, head.newsletter),
+        may_schedule=staff.may(Permission.schedule, head.newsletter),
+        done=done,
+        error=error,
+    )

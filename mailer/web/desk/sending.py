@@ -1,0 +1,117 @@
+"""Scheduling an issue, and taking it off the schedule."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from fastapi import APIRouter, Response
+from starlette.datastructures import FormData
+
+from mailer.domain.accounts import AuditAction
+from mailer.domain.errors import UserError
+from mailer.domain.issue_check import Audience
+from mailer.domain.permissions import Permission
+from mailer.domain.states import EDITABLE_STATES, IssueState
+from mailer.domain.time_zones import COMMON_TIME_ZONES, clock_change, time_zone, to_utc
+from mailer.services.accounts.staff import Staff
+from mailer.services.delivery import expand
+from mailer.services.issues import schedule
+from mailer.web.desk.issue import ISSUE, Scheduler, Viewer, Visit, VisitOf
+from mailer.web.staff import StaffForm
+
+router = APIRouter(prefix=ISSUE, include_in_schema=False)
+
+
+@router.get("/send")
+def send_page(visit: VisitOf, staff: Viewer, done: str = "") -> Response:
+    return _page(visit, staff, done=done)
+
+
+@router.post("/schedule")
+def schedule_issue(visit: VisitOf, staff: Scheduler, form: StaffForm) -> Response:
+    audience = _audience(visit)
+    try:
+        if not audience.subscribers:
+            raise ScheduleRefused("nobody")
+        if str(visit.head().revision) != form.get("revision"):
+            raise ScheduleRefused("changed")
+        if str(audience.subscribers) != form.get("subscribers"):
+            raise ScheduleRefused("count")
+        detail = _schedule(visit, staff, form)
+    except (ScheduleRefused, UserError) as refusal:
+        return _page(visit, staff, error=str(refusal), form=form, status=409)
+    visit.record(staff, AuditAction.issue_scheduled, detail)
+    return visit.go_to("/report", "clocks" if "clocks" in detail else "scheduled")
+
+
+@router.post("/unschedule")
+def unschedule(visit: VisitOf, staff: Scheduler, _: StaffForm) -> Response:
+    def order() -> None:
+        schedule.unschedule(visit.app.database, visit.issue, staff.name)
+
+    return visit.carry_out(staff, AuditAction.issue_unscheduled, order, refused=_page, then="/send", done="unscheduled")
+
+
+class ScheduleRefused(Exception):
+    """The issue is not scheduled. The argument names the message on the page."""
+
+
+def _schedule(visit: Visit, staff: Staff, form: FormData) -> Mapping[str, Any]:
+    """Schedule the issue as the form says. Return what the audit log says about it. Raises ScheduleRefused."""
+    database, issue, now = visit.app.database, visit.issue, visit.now
+    when = form.get("when")
+    if when == "now":
+        schedule.schedule(database, issue, now, staff.name)
+        return {"when": "now"}
+    try:
+        at = datetime.fromisoformat(str(form.get("at", ""))).replace(tzinfo=None)
+    except ValueError:
+        raise ScheduleRefused("no_time") from None
+    if when == "local":
+        if schedule.has_passed_everywhere(at, now):
+            raise ScheduleRefused("past")
+        schedule.schedule_local_time(database, issue, at, staff.name)
+        clocks = {"clocks": "changed"} if schedule.clock_changes(database, issue, at) else {}
+        return {"when": f"{at.isoformat()} in each reader's time zone"} | clocks
+    zone = str(form.get("zone", "UTC"))
+    if zone not in COMMON_TIME_ZONES:
+        raise ScheduleRefused("no_time")
+    try:
+        moment = to_utc(at, time_zone(zone)).astimezone(time_zone(zone))
+        change = clock_change(at, time_zone(zone))
+    except (ValueError, OverflowError):  # at the end of all dates
+        raise ScheduleRefused("no_time") from None
+    if moment < now - timedelta(minutes=1):
+        raise ScheduleRefused("past")
+    schedule.schedule(database, issue, moment, staff.name)
+    return {"when": moment.isoformat(), "zone": zone} | ({"clocks": change.value} if change else {})
+
+
+def _audience(visit: Visit) -> Audience:
+    return Audience.of(expand.count_audience(visit.app.database, visit.issue))
+
+
+def _page(
+    visit: Visit,
+    staff: Staff,
+    /,
+    *,
+    done: str = "",
+    error: str = "",
+    form: FormData | None = None,
+    status: int = 200,
+) -> Response:
+    head = visit.head()
+    is_open = head.state in (*EDITABLE_STATES, IssueState.approved)
+    return visit.page(
+        "desk/send",
+        staff,
+        status,
+        head=head,
+        audience=_audience(visit) if is_open else None,
+        may_schedule=staff.may(Permission.schedule, head.newsletter),
+        zones=COMMON_TIME_ZONES,
+        form=form or FormData(),
+        done=done,
+        error=error,
+    )
