@@ -28,25 +28,29 @@ PRIVATE_HEADERS = {
 """The headers of every page whose URL contains a token."""
 
 
+def make_environment(templates: Path) -> Environment:
+    """Return the environment of the templates in ``templates/web``, which translate with ``catalogue``."""
+    environment = Environment(
+        loader=FileSystemLoader(templates / "web"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=["jinja2.ext.i18n"],
+    )
+    install_gettext(environment)
+    environment.filters |= {"direction": direction, "native_name": native_name, "day": cldr.format_day}
+    return environment
+
+
 class Pages:
     """Renders the templates in ``templates/web/public`` with the catalogues. Thread-safe."""
 
     def __init__(self, templates: Path, catalogues: Catalogues, urls: Urls, clock: Clock) -> None:
         self.urls = urls
         self._catalogues = catalogues
-        self._environment = Environment(
-            loader=FileSystemLoader(templates / "web"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            extensions=["jinja2.ext.i18n"],
-        )
-        install_gettext(self._environment)
+        self._environment = make_environment(templates)
         self._environment.filters |= {
-            "direction": direction,
-            "native_name": native_name,
-            "day": cldr.format_day,
             "zone_name": lambda zone, language: cldr.zone_name(zone, language, clock.now().date()),
         }
 

@@ -15,28 +15,26 @@ from urllib.parse import quote, urlsplit
 
 from fastapi import Depends, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData
 
 from mailer.adapters import cldr
-from mailer.adapters.i18n import Catalogues, install_gettext
+from mailer.adapters.i18n import Catalogues
 from mailer.adapters.urls import Urls
 from mailer.bootstrap import Container
 from mailer.domain.accounts import shorten_network
 from mailer.domain.errors import IssueNotFound
 from mailer.domain.languages import choose_language
-from mailer.domain.locales import direction, native_name
 from mailer.domain.permissions import Permission
 from mailer.domain.ports import Clock
 from mailer.services.accounts.sign_in import Visitor
 from mailer.services.accounts.staff import Staff
 from mailer.services.issues import report
-from mailer.services.newsletters.catalogue import list_newsletters
+from mailer.services.newsletters.catalogue import NewsletterSummary, find_newsletter
 from mailer.web.dependencies import App, Now
 from mailer.web.forms import receive_within
 from mailer.web.negotiation import accepted_languages
-from mailer.web.pages import PRIVATE_HEADERS
+from mailer.web.pages import PRIVATE_HEADERS, make_environment
 from mailer.web.static import static_url
 
 STAFF_CSP = (
@@ -110,7 +108,7 @@ def _newsletter_of(request: Request, app: Container) -> int | None:
         except IssueNotFound:
             raise HTTPException(404) from None
     if (slug := request.path_params.get("newsletter")) is not None:
-        found = next((row for row in list_newsletters(app.database) if row.slug == slug), None)
+        found = find_newsletter(app.database, slug)
         if found is None:
             raise HTTPException(404)
         return found.id
@@ -125,6 +123,17 @@ class Anyone:
 
 
 SignedIn = Annotated[Staff, Depends(Requires(None))]
+
+
+def _newsletter(app: App, newsletter: str) -> NewsletterSummary:
+    found = find_newsletter(app.database, newsletter)
+    if found is None:
+        raise HTTPException(404)
+    return found
+
+
+NewsletterOf = Annotated[NewsletterSummary, Depends(_newsletter)]
+"""The newsletter in the route's path. A handler takes it after what it ``Requires``."""
 
 
 def check_origin(request: Request, urls: Urls) -> None:
@@ -203,19 +212,8 @@ class StaffPages:
     def __init__(self, templates: Path, catalogues: Catalogues, urls: Urls, clock: Clock) -> None:
         self.urls = urls
         self._catalogues = catalogues
-        self._environment = Environment(
-            loader=FileSystemLoader(templates / "web"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            extensions=["jinja2.ext.i18n"],
-        )
-        install_gettext(self._environment)
+        self._environment = make_environment(templates)
         self._environment.filters |= {
-            "direction": direction,
-            "native_name": native_name,
-            "day": cldr.format_day,
             "moment": cldr.format_moment,
             "local_moment": cldr.format_local_moment,
             "number": cldr.format_number,

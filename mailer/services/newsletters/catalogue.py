@@ -20,10 +20,16 @@ class NewsletterSummary:
 
 def list_newsletters(database: Database) -> list[NewsletterSummary]:
     with database.transaction() as session:
-        return [summarize(row) for row in newsletters.list_all(session)]
+        return [_summarize(row) for row in newsletters.list_all(session)]
 
 
-def summarize(row: Newsletter) -> NewsletterSummary:
+def find_newsletter(database: Database, slug: str) -> NewsletterSummary | None:
+    with database.transaction() as session:
+        row = newsletters.by_slug(session, slug)
+        return _summarize(row) if row else None
+
+
+def _summarize(row: Newsletter) -> NewsletterSummary:
     name = localize(row.names, row.default_language, row.fallbacks, row.default_language).text
     return NewsletterSummary(row.id, row.slug, name, tuple(row.languages), row.default_language)
 

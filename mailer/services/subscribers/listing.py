@@ -34,11 +34,12 @@ def first_page(
         return list(islice(subscribers.stream(session, newsletter, only, now, block_rows=limit), limit))
 
 
-def find_subscriber(database: Database, address_hash: bytes) -> int | None:
-    """Return the subscriber with this keyed hash of the address."""
+def find_subscriber(database: Database, slug: str, address_hash: bytes) -> int | None:
+    """Return who has this keyed hash of the address, if they are or were subscribed. Raises NewsletterNotFound."""
     with database.transaction() as session:
+        newsletter = newsletters.get(session, slug).id
         found = subscribers.by_hash(session, address_hash)
-        return found.id if found else None
+        return found.id if found and subscribers.subscription(session, newsletter, found.id) else None
 
 
 def write_csv(listed: Iterator[ListedSubscriber], sections: SectionParser, file: TextIO) -> int:

@@ -15,10 +15,9 @@ from mailer.services.accounts import audit
 from mailer.services.accounts.staff import Staff
 from mailer.services.issues import uploads
 from mailer.services.issues.uploads import Upload, UploadGone
-from mailer.services.newsletters.catalogue import NewsletterSummary, list_newsletters
 from mailer.web.dependencies import App, Now
 from mailer.web.forms import receive_within
-from mailer.web.staff import Page, PageOf, Requires, StaffForm, check_form_token
+from mailer.web.staff import NewsletterOf, Page, PageOf, Requires, StaffForm, check_form_token
 
 IMPORT = "/desk/newsletters/{newsletter}/import"
 MAX_UPLOAD_BYTES = 60 * 1024 * 1024
@@ -65,24 +64,21 @@ async def _read_upload(request: Request) -> _Files:
 UploadForm = Annotated[_Files, Depends(_read_upload)]
 
 
-def _newsletter(app: Container, slug: str) -> NewsletterSummary:
-    return next(row for row in list_newsletters(app.database) if row.slug == slug)
-
-
 @router.get("")
 def upload_page(
-    app: App, page: PageOf, staff: Translator, newsletter: str, number: str = "", language: str = ""
+    app: App, page: PageOf, staff: Translator, newsletter: NewsletterOf, number: str = "", language: str = ""
 ) -> Response:
     return _form(app, page, staff, newsletter, number[:MAX_NUMBER_CHARS], language)
 
 
 @router.post("")
-def upload(app: App, page: PageOf, now: Now, staff: Translator, newsletter: str, files: UploadForm) -> Response:
-    found = _newsletter(app, newsletter)
+def upload(
+    app: App, page: PageOf, now: Now, staff: Translator, newsletter: NewsletterOf, files: UploadForm
+) -> Response:
     error = ""
-    if files.language not in found.languages:
+    if files.language not in newsletter.languages:
         error = "language"
-    elif not staff.may(Permission.translate_texts, found.id, files.language):
+    elif not staff.may(Permission.translate_texts, newsletter.id, files.language):
         error = "not_yours"
     elif not files.document:
         error = "no_document"
@@ -94,7 +90,7 @@ def upload(app: App, page: PageOf, now: Now, staff: Translator, newsletter: str,
             kept = uploads.keep(
                 app.database,
                 staff.account,
-                found.id,
+                newsletter.id,
                 files.name,
                 files.language,
                 files.number or files.name.partition(".")[0],
@@ -106,7 +102,7 @@ def upload(app: App, page: PageOf, now: Now, staff: Translator, newsletter: str,
             error = str(problem)
     if error:
         return _form(app, page, staff, newsletter, files.number, files.language, error=error, status=400)
-    return page.redirect(page.urls.path(f"{IMPORT}/{{upload}}", newsletter=newsletter, upload=kept))
+    return page.redirect(page.urls.path(f"{IMPORT}/{{upload}}", newsletter=newsletter.slug, upload=kept))
 
 
 def _read_document(files: _Files) -> tuple[str, dict[str, bytes]]:
@@ -120,20 +116,22 @@ def _read_document(files: _Files) -> tuple[str, dict[str, bytes]]:
 
 
 @router.get("/{upload}")
-def preview_page(app: App, page: PageOf, now: Now, staff: Translator, newsletter: str, upload: int) -> Response:
+def preview_page(
+    app: App, page: PageOf, now: Now, staff: Translator, newsletter: NewsletterOf, upload: int
+) -> Response:
     return _preview(app, page, now, staff, newsletter, upload)
 
 
 @router.post("/{upload}")
 def accept(
-    app: App, page: PageOf, now: Now, staff: Translator, newsletter: str, upload: int, form: StaffForm
+    app: App, page: PageOf, now: Now, staff: Translator, newsletter: NewsletterOf, upload: int, form: StaffForm
 ) -> Response:
     revision = str(form.get("revision", ""))
     if not revision.isascii() or not revision.isdigit() or len(revision) > 9:
         raise HTTPException(400)
     try:
         shown = _load(app, now, staff, upload)
-        if shown.slug != newsletter or _forbidden(staff, shown):
+        if shown.slug != newsletter.slug or _forbidden(staff, shown):
             raise HTTPException(403)
         result = uploads.accept(
             app.database, upload, staff.account, int(revision), app.prepare_picture, now.date(), staff.name
@@ -164,7 +162,7 @@ def _preview(
     page: Page,
     now: Now,
     staff: Staff,
-    newsletter: str,
+    newsletter: NewsletterOf,
     upload: int,
     *,
     error: str = "",
@@ -174,14 +172,14 @@ def _preview(
         shown = _load(app, now, staff, upload)
     except UserError as problem:
         return _form(app, page, staff, newsletter, "", "", error=error or str(problem), status=409)
-    if shown.slug != newsletter:
+    if shown.slug != newsletter.slug:
         raise HTTPException(404)
     return page(
         "desk/import",
         staff,
         status,
         upload=shown,
-        newsletter=_newsletter(app, newsletter),
+        newsletter=newsletter,
         forbidden=_forbidden(staff, shown),
         error=error,
     )
@@ -191,20 +189,19 @@ def _form(
     app: Container,
     page: Page,
     staff: Staff,
-    newsletter: str,
+    newsletter: NewsletterOf,
     number: str,
     language: str,
     *,
     error: str = "",
     status: int = 200,
 ) -> Response:
-    found = _newsletter(app, newsletter)
-    languages = [tag for tag in found.languages if staff.may(Permission.translate_texts, found.id, tag)]
+    languages = [tag for tag in newsletter.languages if staff.may(Permission.translate_texts, newsletter.id, tag)]
     return page(
         "desk/upload",
         staff,
         status,
-        newsletter=found,
+        newsletter=newsletter,
         languages=languages,
         number=number,
         chosen=language if language in languages else "",

@@ -1,6 +1,8 @@
 """Readers of a newsletter: the list, and one person's page with what staff can do for them."""
 
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, HTTPException, Response
@@ -18,11 +20,11 @@ from mailer.domain.suppressions import SuppressionReason
 from mailer.services.accounts import audit
 from mailer.services.accounts.staff import Staff
 from mailer.services.feedback import bounces
-from mailer.services.newsletters.catalogue import NewsletterSummary, list_newsletters
+from mailer.services.newsletters.catalogue import NewsletterSummary, find_newsletter, list_newsletters
 from mailer.services.subscribers import listing, personal_data, staff_changes
 from mailer.services.subscribers.in_flight import wait_for_addresses
 from mailer.web.dependencies import App, Now
-from mailer.web.staff import Page, PageOf, Requires, StaffForm
+from mailer.web.staff import NewsletterOf, Page, PageOf, Requires, StaffForm
 
 SUBSCRIBERS = "/desk/newsletters/{newsletter}/subscribers"
 PERSON = f"{SUBSCRIBERS}/{{subscriber}}"
@@ -32,26 +34,37 @@ AddressViewer = Annotated[Staff, Depends(Requires(Permission.read_addresses))]
 Steward = Annotated[Staff, Depends(Requires(Permission.change_subscribers))]
 
 
-def _newsletter(app: Container, slug: str) -> NewsletterSummary:
-    return next(row for row in list_newsletters(app.database) if row.slug == slug)
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Which readers of a newsletter somebody looks for, as the query of the page says."""
+
+    newsletter: NewsletterSummary
+    state: str
+    language: str
+    section: str
+    q: str
+    """Part of the address or name."""
+
+    def filter(self, app: Container, after: int = 0) -> listing.SubscriberFilter:
+        """Return the filter. What the page does not offer is left out."""
+        mask = None
+        if self.section:
+            with suppress(InvalidValue):
+                mask = staff_changes.section_parser(app.database, self.newsletter.slug).read(self.section)
+        return listing.SubscriberFilter(
+            state=next((known for known in ListedState if known == self.state), None),
+            language=self.language if self.language in self.newsletter.languages else None,
+            sections=mask,
+            text=self.q or None,
+            after=after,
+        )
 
 
-def _filter(
-    app: Container, newsletter: NewsletterSummary, state: str, language: str, section: str, text: str, after: int
-) -> listing.SubscriberFilter:
-    mask = None
-    if section:
-        try:
-            mask = staff_changes.section_parser(app.database, newsletter.slug).read(section)
-        except InvalidValue:
-            mask = None
-    return listing.SubscriberFilter(
-        state=next((known for known in ListedState if known == state), None),
-        language=language if language in newsletter.languages else None,
-        sections=mask,
-        text=text or None,
-        after=after,
-    )
+def _search(newsletter: NewsletterOf, state: str = "", language: str = "", section: str = "", q: str = "") -> Search:
+    return Search(newsletter, state, language, section, " ".join(q.replace("\0", "").split())[:200])
+
+
+SearchOf = Annotated[Search, Depends(_search)]
 
 
 @router.get("/desk/readers")
@@ -65,59 +78,38 @@ def choose_newsletter(app: App, page: PageOf, staff: AddressViewer) -> Response:
 
 
 @router.get(SUBSCRIBERS)
-def list_page(
-    app: App,
-    page: PageOf,
-    now: Now,
-    staff: AddressViewer,
-    newsletter: str,
-    state: str = "",
-    language: str = "",
-    section: str = "",
-    q: str = "",
-    after: int = 0,
-) -> Response:
-    found = _newsletter(app, newsletter)
-    q = " ".join(q.replace("\0", "").split())[:200]
-    if "@" in q and (subscriber := _find(app, q)) is not None:
-        return page.redirect(page.urls.path(PERSON, newsletter=newsletter, subscriber=subscriber))
-    only = _filter(app, found, state, language, section, q, min(max(after, 0), 2**62))
-    rows = listing.first_page(app.database, newsletter, only, now, PAGE_SIZE)
+def list_page(app: App, page: PageOf, now: Now, staff: AddressViewer, search: SearchOf, after: int = 0) -> Response:
+    newsletter = search.newsletter
+    if "@" in search.q and (subscriber := _find(app, newsletter.slug, search.q)) is not None:
+        return page.redirect(page.urls.path(PERSON, newsletter=newsletter.slug, subscriber=subscriber))
+    only = search.filter(app, min(max(after, 0), 2**62))
+    rows = listing.first_page(app.database, newsletter.slug, only, now, PAGE_SIZE)
     return page(
         "desk/subscribers",
         staff,
-        newsletter=found,
+        newsletter=newsletter,
         rows=rows,
         states=list(ListedState),
-        sections=staff_changes.section_titles(app.database, newsletter),
-        chosen={"state": state, "language": language, "section": section, "q": q},
+        sections=staff_changes.section_titles(app.database, newsletter.slug),
+        chosen=search,
         after=after,
         next_after=rows[-1].id if len(rows) == PAGE_SIZE else None,
-        may_change=staff.may(Permission.change_subscribers, found.id),
+        may_change=staff.may(Permission.change_subscribers, newsletter.id),
     )
 
 
-def _find(app: Container, address: str) -> int | None:
+def _find(app: Container, slug: str, address: str) -> int | None:
     try:
         key = read_address(trim(address))[1]
     except InvalidValue:
         return None
-    return listing.find_subscriber(app.database, app.tokens.address_hash(key))
+    return listing.find_subscriber(app.database, slug, app.tokens.address_hash(key))
 
 
 @router.get(f"{SUBSCRIBERS}/export.csv")
-def export_list(
-    app: App,
-    now: Now,
-    staff: AddressViewer,
-    newsletter: str,
-    state: str = "",
-    language: str = "",
-    section: str = "",
-    q: str = "",
-) -> Response:
-    found = _newsletter(app, newsletter)
-    only = _filter(app, found, state, language, section, " ".join(q.replace("\0", "").split())[:200], 0)
+def export_list(app: App, now: Now, staff: AddressViewer, search: SearchOf) -> Response:
+    found, only = search.newsletter, search.filter(app)
+    newsletter = found.slug
     parser = staff_changes.section_parser(app.database, newsletter)
     audit.record(app.database, staff, now, AuditAction.subscribers_exported, "newsletter", found.id)
 
@@ -234,7 +226,8 @@ def _person(
     data = personal_data.export_subscriber(app.database, _id(subscriber))
     if data is None or not _is_of(data, newsletter):
         raise HTTPException(404)
-    found = _newsletter(app, newsletter)
+    found = find_newsletter(app.database, newsletter)
+    assert found, "asked for by what the route requires"
     subscription = next(row for row in data[PersonalDataTable.subscriptions] if row["newsletter"] == newsletter)
     return page(
         "desk/subscriber",

@@ -1,25 +1,5 @@
 """Fixtures for the pages of the desk."""
 
-from collections.abc import Callable, Iterator
+from tests.support.staff_fixtures import app, client
 
-import pytest
-from fastapi.testclient import TestClient
-
-from mailer.bootstrap import Container
-from mailer.web.app import create_app
-from tests.support.clock import StoppedClock
-from tests.support.staff import QUICK_PASSWORDS
-
-
-@pytest.fixture
-def app(make_app: Callable[..., Container], request: pytest.FixtureRequest) -> Container:
-    """The whole service at one moment, behind HTTPS, with quick hashes."""
-    changes: dict[str, object] = {"public_url": "https://news.example.org"}
-    marker = request.node.get_closest_marker("settings")
-    return make_app(changes | (marker.kwargs if marker else {}), clock=StoppedClock(), passwords=QUICK_PASSWORDS)
-
-
-@pytest.fixture
-def client(app: Container) -> Iterator[TestClient]:
-    with TestClient(create_app(app), base_url="https://testserver", follow_redirects=False) as made:
-        yield made
+__all__ = ["app", "client"]

@@ -61,6 +61,19 @@ def test_readers_are_found_by_part_of_the_address_state_language_and_section(cli
 
 
 @pytest.mark.usefixtures("readers")
+def test_a_newsletter_says_nothing_about_the_readers_of_another(client: TestClient, app: Container) -> None:
+    other = read_newsletter((SAMPLE / "newsletter.toml").read_text("utf-8"))
+    other.slug, other.list_id = "other", "other.example.org"
+    apply_newsletter(app.database, other)
+    where = person(client, "ada@example.org").replace("lumen-basin", "other")
+    assert client.get(where).status_code == 404
+    for q in ("ada@example.org", "nobody@example.org"):
+        answer = client.get(PATH.replace("lumen-basin", "other"), params={"q": q})
+        assert answer.status_code == 200
+        assert "No reader matches." in answer.text
+
+
+@pytest.mark.usefixtures("readers")
 def test_a_list_is_exported_in_the_format_of_an_import(client: TestClient, app: Container) -> None:
     answer = client.get(f"{PATH}/export.csv?language=fr")
     rows = list(csv.DictReader(io.StringIO(answer.text)))
