@@ -20,7 +20,7 @@ from mailer.domain.states import Frequency, ListedState
 from mailer.domain.suppressions import SuppressionReason
 
 if TYPE_CHECKING:
-    from mailer.domain.subscriber_csv import SectionParser
+    from mailer.domain.section_parser import SectionParser
     from mailer.services.subscribers.listing import ListedSubscriber
     from mailer.services.subscribers.staff_changes import Difference
 

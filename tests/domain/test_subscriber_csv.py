@@ -11,6 +11,7 @@ from mailer.domain.editions import ALL_SECTIONS
 from mailer.domain.languages import choose_language
 from mailer.domain.newsletter import read_newsletter
 from mailer.domain.preferences import Preferences
+from mailer.domain.section_parser import SectionNames, SectionParser
 from mailer.domain.subscriber_csv import (
     COLUMNS,
     CsvSubscriber,
@@ -18,8 +19,6 @@ from mailer.domain.subscriber_csv import (
     ImportRefused,
     RejectedRow,
     RowChoices,
-    SectionNames,
-    SectionParser,
     SubscriberCsv,
     escape_formula,
 )

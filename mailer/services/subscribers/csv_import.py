@@ -12,16 +12,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from mailer.domain.section_parser import SectionNames
 from mailer.domain.subscriber_csv import (
     REJECT_COLUMNS,
     CsvSubscribers,
     ImportRefused,
     RejectedRow,
-    SectionNames,
     SubscriberCsv,
     escape_formula,
 )
-from mailer.store import newsletters, subscribers
+from mailer.store import newsletters, subscriber_import
 from mailer.store.database import Database, DatabaseDown
 
 __all__ = ["ImportRefused", "ImportReport", "Progress", "default_rejects_path", "import_subscribers"]
@@ -98,19 +98,21 @@ def import_subscribers(
         report = ImportReport()
         all_new: bool | None = None  # unknown until the first chunk is stored
 
-        def store(good: CsvSubscribers) -> subscribers.BulkResult:
+        def store(good: CsvSubscribers) -> subscriber_import.BulkResult:
             nonlocal all_new
             while good:
                 try:
                     with database.transaction() as session:
-                        result = subscribers.bulk_insert(session, newsletter, good, hmac_pads, all_new=bool(all_new))
-                except subscribers.ConcurrentChange:
+                        result = subscriber_import.bulk_insert(
+                            session, newsletter, good, hmac_pads, all_new=bool(all_new)
+                        )
+                except subscriber_import.ConcurrentChange:
                     all_new = False
                 else:
                     if all_new is None:
                         all_new = result.known == 0
                     return result
-            return subscribers.BulkResult(0, 0, 0)
+            return subscriber_import.BulkResult(0, 0, 0)
 
         # The next chunk is read while others are stored. Results are reported in order, after the commit.
         with (
@@ -118,7 +120,7 @@ def import_subscribers(
             ThreadPoolExecutor(_MAX_CONCURRENT_CHUNKS) as pool,
         ):
 
-            def finish_chunk(storing: Future[subscribers.BulkResult], bad: list[RejectedRow], read: int) -> None:
+            def finish_chunk(storing: Future[subscriber_import.BulkResult], bad: list[RejectedRow], read: int) -> None:
                 try:
                     result = storing.result()
                 except DatabaseDown as error:
@@ -134,7 +136,7 @@ def import_subscribers(
                 if on_progress:
                     on_progress(Progress(report.lines, read, size))
 
-            waiting: deque[tuple[Future[subscribers.BulkResult], list[RejectedRow], int]] = deque()
+            waiting: deque[tuple[Future[subscriber_import.BulkResult], list[RejectedRow], int]] = deque()
             for good, bad in layout.read(text, chunk_lines):
                 waiting.append((pool.submit(store, good), bad, file.tell()))
                 if len(waiting) > _MAX_CONCURRENT_CHUNKS:
@@ -143,7 +145,7 @@ def import_subscribers(
                 finish_chunk(*waiting.popleft())
         if report.added >= _ANALYZE_MIN_ROWS:
             with database.transaction() as session:
-                subscribers.analyze(session)
+                subscriber_import.analyze(session)
     return report
 
 

@@ -9,10 +9,11 @@ from typing import TextIO
 
 from mailer.domain.consents import ConsentChannel
 from mailer.domain.labels import describe_consent_channel
-from mailer.domain.subscriber_csv import COLUMNS, SectionParser, escape_formula
-from mailer.store import newsletters, subscribers
+from mailer.domain.section_parser import SectionParser
+from mailer.domain.subscriber_csv import COLUMNS, escape_formula
+from mailer.store import newsletters, subscriber_lists, subscribers
 from mailer.store.database import Database
-from mailer.store.subscribers import ListedSubscriber, SubscriberFilter
+from mailer.store.subscriber_lists import ListedSubscriber, SubscriberFilter
 
 __all__ = ["ListedSubscriber", "SubscriberFilter", "list_subscribers", "write_csv"]
 
@@ -22,7 +23,7 @@ def list_subscribers(
 ) -> Iterator[ListedSubscriber]:
     """Yield a newsletter's subscribers in the order in which they came. Raises NewsletterNotFound."""
     with database.transaction() as session:
-        yield from subscribers.stream(session, newsletters.get(session, slug).id, only, now)
+        yield from subscriber_lists.stream(session, newsletters.get(session, slug).id, only, now)
 
 
 def first_page(
@@ -31,7 +32,7 @@ def first_page(
     """Return the first subscribers of a list. Raises NewsletterNotFound."""
     with database.public_transaction() as session:
         newsletter = newsletters.get(session, slug).id
-        return list(islice(subscribers.stream(session, newsletter, only, now, block_rows=limit), limit))
+        return list(islice(subscriber_lists.stream(session, newsletter, only, now, block_rows=limit), limit))
 
 
 def find_subscriber(database: Database, slug: str, address_hash: bytes) -> int | None:

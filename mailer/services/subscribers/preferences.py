@@ -33,7 +33,7 @@ from mailer.domain.time_zones import known_time_zones
 from mailer.domain.transactional import TransactionalEmailKind
 from mailer.models import Consent, Newsletter, Subscriber
 from mailer.services.subscribers.request_limits import MAX_MAILS_PER_DAY, Requester, check_network, may_mail
-from mailer.store import ledger, newsletters, rate_limits, resolution, subscribers, transactional
+from mailer.store import newsletters, rate_limits, rescheduling, resolution, subscribers, transactional
 from mailer.store.database import Database, Session
 from mailer.store.subscribers import SubscriptionContext, can_undo
 
@@ -316,7 +316,7 @@ def _set_preferences(
     subscribers.set_preferences(context, wanted)
     if (wanted.time_zone, wanted.paused_until) != (current.time_zone, current.paused_until):
         session.flush()
-        ledger.reschedule(session, context.subscriber.id, now)
+        rescheduling.reschedule(session, context.subscriber.id, now)
 
 
 def _notify(session: Session, context: SubscriptionContext, languages: Sequence[str], now: datetime) -> None:

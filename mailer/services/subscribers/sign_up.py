@@ -16,7 +16,7 @@ from mailer.domain.suppressions import LIFTED_BY_OPT_IN
 from mailer.domain.transactional import TransactionalEmailKind
 from mailer.models import Consent, Newsletter, Signup, Subscriber, Subscription
 from mailer.services.subscribers.request_limits import Requester, check_network, may_mail
-from mailer.store import feedback, ledger, newsletters, rate_limits, signups, subscribers, transactional
+from mailer.store import feedback, newsletters, rate_limits, rescheduling, signups, subscribers, transactional
 from mailer.store.database import Database, Session
 
 CONFIRMATION_LIFETIME = timedelta(days=7)
@@ -239,7 +239,7 @@ def _activate_subscription(session: Session, row: Signup, subscriber: Subscriber
         _reset_preferences(session, subscription, row.channel, now)
     subscription.sections, subscription.paused_until = row.sections, None
     session.flush()
-    ledger.reschedule(session, subscriber.id, now)
+    rescheduling.reschedule(session, subscriber.id, now)
     subscribers.save_previous(subscription, None, now)
     subscribers.add_consent(
         session,

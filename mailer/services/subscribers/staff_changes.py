@@ -9,12 +9,13 @@ from typing import Any
 from mailer.domain.errors import UserError
 from mailer.domain.localized import localize
 from mailer.domain.preferences import Preferences
-from mailer.domain.subscriber_csv import CsvSubscriber, SectionParser, SubscriberCsv
+from mailer.domain.section_parser import SectionParser
+from mailer.domain.subscriber_csv import CsvSubscriber, SubscriberCsv
 from mailer.services.subscribers.csv_import import load_newsletter, open_list
 from mailer.services.subscribers.preferences import save_for
-from mailer.store import newsletters, subscribers
+from mailer.store import newsletters, subscriber_import
 from mailer.store.database import Database
-from mailer.store.subscribers import KnownSubscriber
+from mailer.store.subscriber_import import KnownSubscriber
 
 _CHUNK_LINES = 5_000
 
@@ -81,9 +82,9 @@ def find_changes(
     sections = SectionParser(names)
     with open_list(source) as (_, text, _size):
         for good, _ in SubscriberCsv(text, names, now).read(text, _CHUNK_LINES):
-            hashes = subscribers.hash_keys(good, hmac_pads)
+            hashes = subscriber_import.hash_keys(good, hmac_pads)
             with database.transaction() as session:
-                known = subscribers.known_subscribers(session, newsletter, hashes)
+                known = subscriber_import.known_subscribers(session, newsletter, hashes)
             for row, address_hash in zip(good, hashes, strict=True):
                 if stored := known.get(address_hash):
                     wanted = _wanted(row, stored)

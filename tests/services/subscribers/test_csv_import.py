@@ -32,7 +32,7 @@ from mailer.services.subscribers.csv_import import (
     import_subscribers,
 )
 from mailer.services.subscribers.request_limits import Requester
-from mailer.store import newsletters, subscribers
+from mailer.store import newsletters, subscriber_import, subscribers
 from mailer.store.database import Database, DatabaseDown, Session
 from tests.support.locks import wait_for_lock
 
@@ -487,7 +487,7 @@ def test_deadlock_with_the_same_subscribers_in_another_order(
             found = newsletters.by_slug(session, newsletter)
             assert found
             session.execute(text("SET LOCAL deadlock_timeout = '2s'"))
-            subscribers.bulk_insert(session, found.id, both, tokens.hmac_pads())
+            subscriber_import.bulk_insert(session, found.id, both, tokens.hmac_pads())
 
     with ThreadPoolExecutor(1) as pool, database.transaction() as session:
         session.execute(text("SET LOCAL deadlock_timeout = '60s'"))  # so that it is the other one that ends
@@ -495,7 +495,7 @@ def test_deadlock_with_the_same_subscribers_in_another_order(
         running = pool.submit(take_in)
         wait_for_lock(session, running)
         add(session, tokens, first)
-        with pytest.raises(subscribers.ConcurrentChange):
+        with pytest.raises(subscriber_import.ConcurrentChange):
             running.result()
     assert stored(database) == (2, 0, 0)
 

@@ -29,7 +29,7 @@ from mailer.services.subscribers.staff_changes import (
     update_from_csv,
 )
 from mailer.services.subscribers.unsubscribe import unsubscribe
-from mailer.store import newsletters, subscribers
+from mailer.store import newsletters, subscriber_lists, subscribers
 from mailer.store.database import Database
 
 SAMPLE = Path(__file__).parents[3] / "docs" / "sample"
@@ -230,7 +230,7 @@ def test_a_list_is_read_through_a_cursor(lists: Lists) -> None:
     lists.take(rows)
     with lists.database.transaction() as session:
         newsletter = newsletters.get(session, SLUG).id
-        found = subscribers.stream(session, newsletter, SubscriberFilter(), NOW, block_rows=10)
+        found = subscriber_lists.stream(session, newsletter, SubscriberFilter(), NOW, block_rows=10)
         assert next(found).address == ANA
         cursors = session.connection().connection.cursor().execute("SELECT count(*) FROM pg_cursors").fetchone()
         assert cursors == (1,)
