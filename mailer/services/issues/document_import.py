@@ -1,22 +1,19 @@
 """Imports a document into an issue: front matter, sections, stories, pictures and contacts."""
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import date
-from difflib import get_close_matches
 from typing import Any
 
-from mailer.domain.document import ParsedDocument, ParsedSection, ParsedStory, picture_paths, replace_pictures
+from mailer.domain.document import ParsedDocument, ParsedStory, picture_paths, replace_pictures
 from mailer.domain.document.front_matter import PARTIAL_KEYS
-from mailer.domain.errors import ChangeRefused, UnknownSections
+from mailer.domain.errors import ChangeRefused
 from mailer.domain.languages import canonical_tag, match_language
 from mailer.domain.markdown import picture_reference
 from mailer.domain.plurals import format_count
 from mailer.domain.ports import PictureLoader, PreparedPicture
 from mailer.domain.states import IssueEventKind, check_editable
-from mailer.domain.story_matching import StoryFingerprint, match_stories
 from mailer.models import (
     Contact,
     ContactTranslation,
@@ -27,6 +24,7 @@ from mailer.models import (
     Story,
     StoryTranslation,
 )
+from mailer.services.issues.document_matching import DocumentMatcher, IssueContent, plain_text
 from mailer.services.issues.issue_pictures import store_picture
 from mailer.store import issues, newsletters
 from mailer.store.database import Database, Session
@@ -184,14 +182,6 @@ def _set_changed(row: object, values: Mapping[str, Any]) -> int:
     return 1 if changed else 0
 
 
-def _slug(title: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", title.casefold()).strip("-")[:60]
-
-
-def _plain_text(inline: str) -> str:
-    return re.sub(r"</?su[bp]>|[*_`]", "", inline).strip()
-
-
 def _load_pictures(document: ParsedDocument, load: PictureLoader) -> dict[str, PreparedPicture]:
     """Return the pictures of a document by path. Raises ChangeRefused with all that cannot be used."""
     pictures, problems = {}, []
@@ -228,23 +218,6 @@ def _with_stored_pictures(
     return replace(document, intro=replace_pictures(document.intro, store), sections=sections)
 
 
-def _section_title(section: ParsedSection) -> str:
-    return _plain_text(section.title) or "News"
-
-
-def _with_story_offset(stories: Sequence[ParsedStory], offset: int) -> list[ParsedStory]:
-    """Return the stories with ``offset`` added to the story indices of their contacts."""
-    return [
-        replace(
-            story,
-            contacts=tuple(
-                replace(note, stories=tuple(index + offset for index in note.stories)) for note in story.contacts
-            ),
-        )
-        for story in stories
-    ]
-
-
 class _DocumentWriter:
     """Writes the sections of one document into one issue."""
 
@@ -259,13 +232,9 @@ class _DocumentWriter:
     ) -> None:
         self.session, self.issue, self.newsletter, self.tag = session, issue, newsletter, tag
         self.pictures, self.result = pictures, result
-        self.sections = newsletters.sections(session, newsletter.id)
-        self.texts = issues.story_texts(session, issue.id)
-        self.stories: dict[int, list[Story]] = {}
-        for story, section in issues.stories(session, issue.id):
-            self.stories.setdefault(section.id, []).append(story)
-        picture_ids = [story.picture_id for group in self.stories.values() for story in group if story.picture_id]
-        self.picture_hashes = {id: picture[0] for id, picture in issues.pictures(session, picture_ids).items()}
+        content = IssueContent.load(session, issue, newsletter, tag)
+        self.matcher = DocumentMatcher(content, pictures)
+        self.texts, self.stories, self.picture_hashes = content.texts, content.stories, content.picture_hashes
         languages = issues.front_matter(session, issue.id).keys() | {tag}
         rank = [newsletter.default_language, *newsletter.languages]
         self.is_leading_language = tag == next(language for language in rank if language in languages)
@@ -275,8 +244,11 @@ class _DocumentWriter:
         self, document: ParsedDocument, *, new_sections: bool, confirmed_removals: Collection[int] | None
     ) -> None:
         """Write all sections, and add to the result what the document lacks."""
-        sections = self._match_sections(document.sections, new_sections=new_sections)
-        matches = self._match_stories(sections)
+        sections = self.matcher.match_sections(document.sections, new_sections=new_sections)
+        matches = self.matcher.match_stories(sections)
+        self.result.new_sections += self.matcher.new_sections
+        self.result.matched_by_position += self.matcher.matched_by_position
+        self.result.unmatched += self.matcher.unmatched
         self._account_for_missing({story.id for stories in matches.values() for story in stories.values()})
         if confirmed_removals is not None and not self.removals.keys() <= set(confirmed_removals):
             raise UnconfirmedRemoval(self.result, frozenset(self.removals))
@@ -301,109 +273,13 @@ class _DocumentWriter:
                     continue
                 if (text := texts.get(self.tag)) and self.is_leading_language:
                     self.removals[story.id] = story
-                    self.result.removed.append(_plain_text(text.headline))
+                    self.result.removed.append(plain_text(text.headline))
                 elif text:
                     self.result.not_in_file.append(text.headline)
                 elif texts:
                     rank = [self.newsletter.default_language, *texts]
                     other = next(texts[tag] for tag in rank if tag in texts)
-                    self.result.untranslated.append(_plain_text(other.headline))
-
-    def _match_sections(
-        self, parsed: Sequence[ParsedSection], *, new_sections: bool
-    ) -> list[tuple[Section, list[ParsedStory]]]:
-        """Return the newsletter's section for each title of the document, with its stories.
-
-        Sections are matched by title, then by position. Others are made if ``new_sections``, else UnknownSections is
-        raised. Sections of the document that match the same section are merged.
-        """
-        by_title: dict[str, Section] = {}
-        for same_language in (True, False):  # titles in the language of the document come first
-            for section in self.sections:
-                for tag, title in section.titles.items():
-                    if (tag == self.tag) is same_language:
-                        by_title.setdefault(title.casefold(), section)
-        groups: dict[str, list[ParsedSection]] = {}
-        for parsed_section in parsed:
-            groups.setdefault(_section_title(parsed_section).casefold(), []).append(parsed_section)
-        matches = {
-            title: by_title[title]
-            for title in groups
-            if title in by_title and (by_title[title].offered or by_title[title].id in self.stories or new_sections)
-        }
-        used = [section for section in self.sections if section.id in self.stories]
-        with_stories = [title for title, group in groups.items() if any(s.stories for s in group)]
-        if len(used) == len(with_stories):  # the same document in another language
-            for section, key in zip(used, with_stories, strict=True):
-                if key not in matches and section not in matches.values() and self.tag not in section.titles:
-                    title = _section_title(groups[key][0])
-                    section.titles = section.titles | {self.tag: title}
-                    self.result.matched_by_position.append(title)
-                    matches[key] = section
-        if not new_sections and (unknown := [group[0] for key, group in groups.items() if key not in matches]):
-            titles = [title for section in self.sections if section.offered for title in section.titles.values()]
-            raise UnknownSections(_unknown_sections_message(self.newsletter.slug, unknown, by_title, titles))
-        merged: dict[int, tuple[Section, list[ParsedStory]]] = {}
-        for key, group in groups.items():
-            section = matches.get(key) or self._new_section(_section_title(group[0]))
-            for parsed_section in group:
-                _, stories = merged.setdefault(section.id, (section, []))
-                stories += _with_story_offset(parsed_section.stories, len(stories))
-        return list(merged.values())
-
-    def _new_section(self, title: str) -> Section:
-        key = _slug(title) or "section"
-        used_keys = {section.key for section in self.sections}
-        number = 2
-        while key in used_keys:
-            key = f"{_slug(title) or 'section'}-{number}"
-            number += 1
-        section = newsletters.add_section(
-            self.session,
-            self.newsletter.id,
-            key=key,
-            position=max((s.position for s in self.sections), default=0) + 1,
-            titles={self.tag: title},
-            descriptions={},
-            offered=False,
-        )
-        self.sections.append(section)
-        self.result.new_sections.append(title)
-        return section
-
-    def _match_stories(self, sections: Sequence[tuple[Section, Sequence[ParsedStory]]]) -> dict[int, dict[int, Story]]:
-        """Return section id → index of a parsed story → story of the issue.
-
-        Stories are matched within their section first, the rest by strong evidence in the whole issue.
-        """
-        matched: dict[int, dict[int, Story]] = {}
-        for section, parsed in sections:
-            stored = self.stories.get(section.id, [])
-            matches = match_stories(
-                [self._parsed_fingerprint(story) for story in parsed],
-                [self._stored_fingerprint(story) for story in stored],
-            )
-            matched[section.id] = {index: stored[match] for index, match in matches.pairs.items()}
-            self.result.matched_by_position += [_plain_text(parsed[index].headline) for index in matches.by_position]
-        taken = {story.id for stories in matched.values() for story in stories.values()}
-        rest = [
-            (section.id, index, story)
-            for section, parsed in sections
-            for index, story in enumerate(parsed)
-            if index not in matched[section.id]
-        ]
-        free = [story for stories in self.stories.values() for story in stories if story.id not in taken]
-        elsewhere = match_stories(
-            [self._parsed_fingerprint(story) for _, _, story in rest],
-            [self._stored_fingerprint(story) for story in free],
-            same_section=False,
-        ).pairs
-        for at, (section_id, index, parsed_story) in enumerate(rest):
-            if at in elsewhere:
-                matched[section_id][index] = free[elsewhere[at]]
-            elif self.stories.get(section_id):
-                self.result.unmatched.append(_plain_text(parsed_story.headline))
-        return matched
+                    self.result.untranslated.append(plain_text(other.headline))
 
     def _write_section(self, section: Section, parsed: Sequence[ParsedStory], matches: Mapping[int, Story]) -> None:
         stored = self.stories.setdefault(section.id, [])
@@ -421,7 +297,7 @@ class _DocumentWriter:
                 stored.append(story)
             elif moves:
                 story.section_id, story.position = section.id, position
-                self.result.moved.append(_plain_text(parsed_story.headline))
+                self.result.moved.append(plain_text(parsed_story.headline))
                 self.result.changed += 1
             self._write_story(story, parsed_story)
             written.append(story)
@@ -434,37 +310,8 @@ class _DocumentWriter:
         self.result.sections += 1
         self.result.stories += len(written)
 
-    def _picture(self, story: ParsedStory) -> PreparedPicture | None:
-        return self.pictures[story.picture.path] if story.picture else None
-
-    def _parsed_fingerprint(self, story: ParsedStory) -> StoryFingerprint:
-        picture = self._picture(story)
-        dates = tuple((span.start.isoformat(), span.end.isoformat()) for line in story.datelines for span in line.dates)
-        return StoryFingerprint(
-            f"{self.tag} {story.headline}" if story.headline else "",
-            picture.sha256 if picture else "",
-            story.link.url if story.link else "",
-            dates,
-            f"{self.tag} {story.body}" if story.body else "",
-        )
-
-    def _stored_fingerprint(self, story: Story) -> StoryFingerprint:
-        texts = self.texts.get(story.id, {})
-        text = texts.get(self.tag)
-        any_text = text or next(iter(texts.values()), None)
-        dates: tuple[tuple[str, str], ...] = ()
-        if any_text:
-            dates = tuple((span["start"], span["end"]) for line in any_text.datelines for span in line["dates"])
-        return StoryFingerprint(
-            f"{self.tag} {text.headline}" if text and text.headline else "",
-            self.picture_hashes.get(story.picture_id or 0, ""),
-            any_text.link if any_text else "",
-            dates,
-            f"{self.tag} {text.body}" if text and text.body else "",
-        )
-
     def _write_story(self, story: Story, parsed: ParsedStory) -> None:
-        picture = self._picture(parsed)
+        picture = self.pictures[parsed.picture.path] if parsed.picture else None
         values = {
             "headline": parsed.headline,
             "datelines": [
@@ -552,23 +399,3 @@ class _DocumentWriter:
             note[0].position = position
             self.session.flush()  # one after the other: no two notes of a story have the same position
             self.contacts[story.id, position] = note
-
-
-def _unknown_sections_message(
-    slug: str, unknown: Sequence[ParsedSection], known: Mapping[str, Section], offered_titles: Sequence[str]
-) -> str:
-    """Return which headings are no section, each with the nearest title of a section that readers can choose."""
-    by_folded = {title.casefold(): title for title in offered_titles}
-    lines = []
-    for section in unknown:
-        title = _section_title(section)
-        similar = get_close_matches(title.casefold(), by_folded, n=1, cutoff=0.7)
-        if not section.title:
-            problem = "stories before the first section heading"
-        elif title.casefold() in known:
-            problem = f"“{title}” is not offered to readers"
-        else:
-            problem = f"“{title}”" + (f"; did you mean “{by_folded[similar[0]]}”?" if similar else "")
-        lines.append(f"  line {section.line}: {problem}")
-    headings = "a heading" if len(unknown) == 1 else f"{len(unknown)} headings"
-    return "\n".join([f"The document has {headings} for which {slug} has no section:", *lines])
