@@ -13,8 +13,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mailer.domain.errors import DatabaseDown, UserError
-
 # A command imports this module and uses a few components. Each property imports what its component needs.
 if TYPE_CHECKING:
     from functools import cached_property
@@ -144,12 +142,12 @@ class Container:
         """Return the tokens, after the key of address hashes was compared with the database. Raises WrongAddressKey."""
         from mailer.services.maintenance.address_key import check_address_key
 
-        tokens = self._unchecked_tokens
+        tokens = self.unchecked_tokens
         check_address_key(self.database, tokens.address_key_fingerprints, tokens.address_hash)
         return tokens
 
     @cached_property
-    def _unchecked_tokens(self) -> Tokens:
+    def unchecked_tokens(self) -> Tokens:
         from mailer.adapters.tokens import Tokens
 
         return Tokens([self.secret_key, *(old.get_secret_value() for old in self.settings.previous_secret_keys)])
@@ -203,7 +201,7 @@ class Container:
     def urls(self) -> Urls:
         from mailer.adapters.urls import Urls
 
-        return Urls(self.settings.public_url, self._unchecked_tokens)
+        return Urls(self.settings.public_url, self.unchecked_tokens)
 
     @cached_property
     def catalogues(self) -> Catalogues:
@@ -440,24 +438,10 @@ class Container:
         )
 
     def picture_loader(self, folder: Path) -> Callable[[str], PreparedPicture]:
-        """Return a function that reads each picture in ``folder`` once.
+        """Return the loader of the pictures in a folder: see mailer.adapters.pictures.folder_loader."""
+        from mailer.adapters.pictures import folder_loader
 
-        It raises PictureNotFound for missing files and files outside the folder.
-        """
-        from mailer.adapters.pictures import prepare
-
-        @functools.cache
-        def read(path: str) -> PreparedPicture:
-            file = (folder / path).resolve()
-            if not file.is_relative_to(folder.resolve()):
-                raise PictureNotFound(f"The picture {path} is outside the document's folder.")
-            if not file.is_file():
-                raise PictureNotFound(f"The picture {path} was not found in the document's folder.")
-            with file.open("rb") as stream:  # a file that is too large is not read to its end
-                data = stream.read(self.settings.max_picture_bytes + 1)
-            return prepare(data, path, self.settings.max_picture_bytes)
-
-        return read
+        return folder_loader(folder, self.settings.max_picture_bytes)
 
     def prepare_picture(self, data: bytes, name: str) -> PreparedPicture:
         """Return an uploaded picture as mail needs it. Raises ValueError for what is no picture or too large."""
@@ -465,61 +449,11 @@ class Container:
 
         return prepare(data, name, self.settings.max_picture_bytes)
 
-    def problems(self, *, with_relays: bool = False) -> list[str]:
-        """Check the settings and return the problems. Changes nothing and starts no embedded server.
-
-        ``with_relays`` also opens an SMTP session with each relay, with TLS and login, and sends nothing.
-        """
-        import redis
-
-        from mailer.services.maintenance.address_key import WrongAddressKey, check_address_key
-        from mailer.settings import SettingsError
-
-        problems = []
-        if self.settings.database_url:
-            for read in (lambda: self._unchecked_tokens, lambda: self.signer):
-                try:
-                    read()
-                except SettingsError as error:
-                    problems.append(str(error))
-            try:
-                with self.database.transaction() as session:
-                    session.connection()
-                if tokens := self.__dict__.get("_unchecked_tokens"):
-                    check_address_key(
-                        self.database, tokens.address_key_fingerprints, tokens.address_hash, may_store=False
-                    )
-            except DatabaseDown as error:
-                problems.append(f"MAILER_DATABASE_URL: {error}")
-            except WrongAddressKey as error:
-                problems.append(str(error))
-        if self.settings.redis_url:
-            try:
-                self.metrics.ping()
-            except (redis.RedisError, OSError) as error:
-                problems.append(f"MAILER_REDIS_URL: Redis does not answer: {error}")
-        if with_relays:
-            for relay in self.relays:
-                if problem := self.smtp_pool.check(relay.name):
-                    problems.append(f"relay {relay.name}, {relay.host}:{relay.port}: {problem}")
-        return problems
-
     def migrate(self) -> None:
         """Migrate the database to the latest revision."""
         from mailer.migrations import upgrade
 
         upgrade(self.database_url)
-
-    def reset(self) -> None:
-        """Delete all data of the embedded servers. Raises SettingsError if the servers are external."""
-        import redis
-
-        from mailer.settings import SettingsError
-
-        if self.settings.database_url or self.settings.redis_url:
-            raise SettingsError("MAILER_DATABASE_URL: only embedded servers can be emptied")
-        self.database.delete_all_rows()
-        redis.Redis.from_url(self.redis_url).flushall()
 
     def close(self) -> None:
         """Close connections and stop the embedded servers."""
@@ -534,7 +468,3 @@ class Container:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-class PictureNotFound(UserError, ValueError):
-    """A document refers to a picture that does not exist or may not be read."""

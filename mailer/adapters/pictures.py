@@ -2,8 +2,11 @@
 
 import io
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from hashlib import sha256
+from pathlib import Path
 
 from PIL import Image, ImageOps
 
@@ -23,6 +26,10 @@ _MAX_PIXELS = 50_000_000
 _MEDIA_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "GIF": "image/gif"}
 _CONVERTED = ("WEBP", "AVIF")
 """Forms that not every mail program shows. They become JPEG or PNG; of an animation, the first frame."""
+
+
+class PictureNotFound(UserError, ValueError):
+    """A document refers to a picture that does not exist or may not be read."""
 
 
 class InvalidPicture(UserError, ValueError):
@@ -153,3 +160,23 @@ def _encode(image: Image.Image, form: str, max_bytes: int) -> PreparedPicture:
             break
     form = "PNG" if transparent else "JPEG"
     return PreparedPicture(sha256(data).hexdigest(), _MEDIA_TYPES[form], plain.width, plain.height, data)
+
+
+def folder_loader(folder: Path, max_bytes: int) -> Callable[[str], PreparedPicture]:
+    """Return a function that prepares each picture in a folder once.
+
+    It raises PictureNotFound for missing files and files outside the folder, and InvalidPicture.
+    """
+
+    @cache
+    def load(path: str) -> PreparedPicture:
+        file = (folder / path).resolve()
+        if not file.is_relative_to(folder.resolve()):
+            raise PictureNotFound(f"The picture {path} is outside the document's folder.")
+        if not file.is_file():
+            raise PictureNotFound(f"The picture {path} was not found in the document's folder.")
+        with file.open("rb") as stream:  # a file that is too large is not read to its end
+            data = stream.read(max_bytes + 1)
+        return prepare(data, path, max_bytes)
+
+    return load

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import redis
 import typer
 import uvicorn
 from rich.console import Console
@@ -88,7 +89,8 @@ def run_demo(exit_: bool, json_file: Path | None, web_port: int, inbox_port: int
         )
         with console.status("Starting PostgreSQL and Redis…"):
             app = stack.enter_context(Container(settings))
-            app.reset()
+            app.database.delete_all_rows()
+            redis.Redis.from_url(app.redis_url).flushall()
         supervisor = stack.enter_context(Supervisor(app))
         supervisor.start_all()
         stack.enter_context(_serve_inbox(inbox, inbox_port, settings.public_url))

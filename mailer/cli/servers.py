@@ -143,9 +143,11 @@ def settings(
     if not check:
         print(settings_table())
         return
+    from mailer.cli.settings_check import find_problems
+
     read, problems = read_valid_settings()
     with Container(read) as app:
-        problems += app.problems(with_relays=relay)
+        problems += find_problems(app, with_relays=relay)
     if problems:
         print(*problems, sep="\n", file=sys.stderr)
         raise typer.Exit(2)

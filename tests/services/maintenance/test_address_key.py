@@ -4,6 +4,7 @@ import pytest
 
 from mailer.adapters.tokens import Tokens
 from mailer.bootstrap import Container
+from mailer.cli.settings_check import find_problems
 from mailer.domain.errors import DatabaseDown
 from mailer.services.maintenance.address_key import WrongAddressKey, check_address_key
 from mailer.settings import Settings
@@ -60,7 +61,7 @@ def test_nothing_that_hashes_addresses_starts_with_another_key(database: Databas
     with Container(settings) as app:
         with pytest.raises(WrongAddressKey):
             app.mailbox_hash("ana@example.org")
-        (problem,) = app.problems()
+        (problem,) = find_problems(app)
         assert problem.startswith("MAILER_PREVIOUS_SECRET_KEYS: the addresses in this database are hashed with another")
         assert app.urls  # the pages can say that there is no database
     with Container(Settings(database_url="postgresql://localhost:1/none", secret_key=FIRST)) as app:
