@@ -108,18 +108,11 @@ def prepare(data: bytes, name: str, max_bytes: int) -> PreparedPicture:
             image.load()
             if form == "GIF":
                 data = _without_gif_extensions(data)
+            upright = ImageOps.exif_transpose(image)
     except InvalidPicture:
         raise
-    except (
-        OSError,
-        ValueError,
-        IndexError,
-        Image.DecompressionBombError,
-        Image.DecompressionBombWarning,
-        SyntaxError,
-    ):
-        raise InvalidPicture(f"{name} is not a JPEG, PNG, GIF, WebP or AVIF picture that can be read.") from None
-    upright = ImageOps.exif_transpose(image)
+    except Exception as error:  # each decoder has errors of its own for damaged files, RuntimeError among them
+        raise InvalidPicture(f"{name} is not a JPEG, PNG, GIF, WebP or AVIF picture that can be read.") from error
     thumbnail = None
     if form != "GIF" and upright.width > _THUMBNAIL_WIDTH_PIXELS:
         thumbnail = _encode(_scaled(upright, _THUMBNAIL_WIDTH_PIXELS), form, _MAX_THUMBNAIL_BYTES)

@@ -198,6 +198,11 @@ _EXIF[0x0112] = 3
 _GOOD += [picture("JPEG", 64, 48, exif=_EXIF), picture("WEBP", 64, 48), picture("AVIF", 64, 48)]
 
 
+def test_a_picture_without_its_content_is_refused() -> None:
+    with pytest.raises(InvalidPicture, match="can be read"):
+        prepare(picture("AVIF", 64, 48)[:267], "x", LIMIT)
+
+
 @given(st.sampled_from(_GOOD), st.data())
 def test_damaged_pictures_are_refused_or_readable(good: bytes, data: st.DataObject) -> None:
     damaged = bytearray(good[: data.draw(st.integers(0, len(good)))])
