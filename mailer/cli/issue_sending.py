@@ -384,7 +384,7 @@ def log(issue: IssueId) -> None:
 
     with Container() as app:
         for at, actor, event, detail in report.events(app.database, issue):
-            print(f"{at:%Y-%m-%d %H:%M:%S}  {actor}  {event}  {detail}".rstrip())
+            print(f"{at:%Y-%m-%d %H:%M:%S}  {actor or 'the service'}  {event}  {detail}".rstrip())
 
 
 @commands.command("audit")

@@ -205,7 +205,11 @@ def remove_story(
 
 
 @commands.command("delete")
-def delete(issue: IssueId, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
+def delete(
+    issue: IssueId,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    actor: Actor = "",
+) -> None:
     """Delete a draft with its texts and its log. Its number can be used again."""
     from mailer.services.issues import edit, report
 
@@ -216,7 +220,7 @@ def delete(issue: IssueId, yes: Annotated[bool, typer.Option("--yes", help="Do n
         if not yes and not typer.confirm(question):
             print("Nothing was done.")
             return
-        edit.delete_draft(app.database, issue)
+        edit.delete_draft(app.database, issue, actor or current_user())
     print(f"Issue {issue} is deleted.")
 
 

@@ -1,11 +1,15 @@
 """Rules for accounts of staff: passwords, sessions, links by mail, and the audit log."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from ipaddress import ip_address, ip_network
+from typing import Protocol
 
 from mailer.domain.errors import UserError
+from mailer.domain.permissions import Role
+from mailer.domain.states import IssueEventKind
 from mailer.domain.subscriber_fields import MAX_ADDRESS_OCTETS, read_address
 
 MIN_PASSWORD_CHARS = 12
@@ -62,6 +66,46 @@ class AuditAction(StrEnum):
     subscriber_opened = "subscriber_opened"
     subscriber_changed = "subscriber_changed"
     subscribers_exported = "subscribers_exported"
+
+
+ISSUE_ACTIONS = {
+    IssueEventKind.imported: AuditAction.document_imported,
+    IssueEventKind.story_removed: AuditAction.story_removed,
+    IssueEventKind.policy: AuditAction.issue_policy_changed,
+    IssueEventKind.approved: AuditAction.issue_approved,
+    IssueEventKind.reopened: AuditAction.issue_reopened,
+    IssueEventKind.scheduled: AuditAction.issue_scheduled,
+    IssueEventKind.unscheduled: AuditAction.issue_unscheduled,
+    IssueEventKind.limited: AuditAction.issue_limited,
+    IssueEventKind.paused: AuditAction.issue_paused,
+    IssueEventKind.resumed: AuditAction.issue_resumed,
+    IssueEventKind.cancelled: AuditAction.issue_cancelled,
+}
+"""What the audit log says of an entry in an issue's log that somebody caused."""
+
+
+class ActingStaff(Protocol):
+    """Somebody who is signed in and does something."""
+
+    @property
+    def account(self) -> int: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def roles(self) -> Sequence[Role]: ...
+    @property
+    def network(self) -> str:
+        """The network of the request, shortened."""
+
+
+Actor = ActingStaff | str
+"""Who does something: somebody who is signed in, or a user of the command line by name."""
+THE_SERVICE = ""
+"""The actor of what the service does by itself."""
+
+
+def name_of(actor: Actor) -> str:
+    return actor if isinstance(actor, str) else actor.name
 
 
 @dataclass(frozen=True, slots=True)

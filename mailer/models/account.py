@@ -95,6 +95,8 @@ class AuditEvent(Base):
     account_id: Mapped[int | None] = mapped_column(ForeignKey("account.id", ondelete="SET NULL"), index=True)
     actor: Mapped[str]
     """The name at that time, also of who used the command line."""
+    roles: Mapped[list[str]] = mapped_column(default=list, server_default=text("'{}'"))
+    """Those of the account at that time."""
     action: Mapped[AuditAction] = mapped_column(enum_of(AuditAction, "audit_action"))
     object_kind: Mapped[str] = mapped_column(default="")
     object_id: Mapped[int | None] = mapped_column(BigInteger)

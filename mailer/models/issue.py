@@ -180,13 +180,16 @@ class Picture(Base):
 
 
 class IssueEvent(Base):
-    """The append-only log of an issue: who did what, and when."""
+    """The append-only log of an issue: who did what, and when. What staff did is in the audit log too."""
 
     __tablename__ = "issue_event"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     issue_id: Mapped[int] = mapped_column(ForeignKey("issue.id"), index=True)
     at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    account_id: Mapped[int | None] = mapped_column(ForeignKey("account.id", ondelete="SET NULL"))
+    """None for the command line, for the service itself, and once the account is erased."""
     actor: Mapped[str]
+    """The name at that time; for the command line that of the user. Empty for the service itself."""
     kind: Mapped[IssueEventKind] = mapped_column(enum_of(IssueEventKind, "issue_event_kind"))
     detail: Mapped[str] = mapped_column(default="")

@@ -4,17 +4,17 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from mailer.domain.accounts import AuditAction
+from mailer.domain.accounts import Actor, AuditAction, name_of
 from mailer.models import AuditEvent
 
 
 def record(
     session: Session,
-    at: datetime,
-    actor: str,
+    at: datetime | None,
+    actor: Actor,
     action: AuditAction,
     *,
     account: int | None = None,
@@ -23,11 +23,16 @@ def record(
     detail: Mapping[str, Any] | None = None,
     network: str = "",
 ) -> None:
+    """Write a line. ``at``: None for the database's time. ``account`` and ``network``: of an actor given by name."""
+    roles: list[str] = []
+    if not isinstance(actor, str):
+        account, network, roles = actor.account, actor.network, [*actor.roles]
     session.add(
         AuditEvent(
-            at=at,
+            at=at or func.clock_timestamp(),
             account_id=account,
-            actor=actor,
+            actor=name_of(actor),
+            roles=roles,
             action=action,
             object_kind=object_kind,
             object_id=object_id,

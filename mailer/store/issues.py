@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, delete, func, select, text, update
 from sqlalchemy.orm import Session, aliased
 
+from mailer.domain.accounts import ISSUE_ACTIONS, THE_SERVICE, Actor, name_of
 from mailer.domain.errors import IssueNotFound
 from mailer.domain.states import IssueEventKind, IssueState, PauseReason, TranslationStatus
 from mailer.models import (
@@ -22,6 +23,7 @@ from mailer.models import (
     Story,
     StoryTranslation,
 )
+from mailer.store import accounts, audit_log
 
 
 def find(session: Session, issue: int) -> Issue | None:
@@ -64,10 +66,10 @@ def max_rates(session: Session) -> dict[int, float]:
     return {id: float(rate) for id, rate in session.execute(query) if rate}
 
 
-def pause(session: Session, issue: Issue, reason: PauseReason, actor: str, detail: str = "") -> None:
+def pause(session: Session, issue: Issue, reason: PauseReason, actor: Actor, detail: str = "") -> None:
     """Pause a locked issue and log it."""
     issue.state, issue.pause_reason = IssueState.paused, reason
-    log(session, issue.id, actor, IssueEventKind.paused, detail)
+    log(session, issue.id, actor, IssueEventKind.paused, detail, reason=detail)
 
 
 def last_pause(session: Session, issue: int) -> IssueEvent | None:
@@ -185,14 +187,28 @@ def was_sent() -> ColumnElement[bool]:
     return Issue.id.in_(select(IssueEvent.issue_id).where(IssueEvent.kind == IssueEventKind.sent))
 
 
-def log(session: Session, issue: int, actor: str, kind: IssueEventKind, detail: str = "") -> None:
-    session.add(IssueEvent(issue_id=issue, actor=actor, kind=kind, detail=detail))
+def log(
+    session: Session, issue: int, actor: Actor, kind: IssueEventKind, detail: str = "", **audited: str | float
+) -> None:
+    """Write a line of the issue's log; and of the audit log, with details of its own, if a person caused it."""
+    account = None if isinstance(actor, str) else actor.account
+    session.add(IssueEvent(issue_id=issue, account_id=account, actor=name_of(actor), kind=kind, detail=detail))
+    if kind in ISSUE_ACTIONS and actor != THE_SERVICE:
+        audit_log.record(
+            session, None, actor, ISSUE_ACTIONS[kind], object_kind="issue", object_id=issue, detail=audited
+        )
 
 
 def has_event(session: Session, issue: int, kind: IssueEventKind) -> bool:
     """Return whether this ever happened to an issue."""
     query = select(IssueEvent.id).where(IssueEvent.issue_id == issue, IssueEvent.kind == kind)
     return session.scalar(select(query.exists())) or False
+
+
+def actor_name(session: Session, event: IssueEvent) -> str:
+    """Return the name of who caused an event: the account's present one. Empty for the service itself."""
+    account = accounts.find(session, event.account_id) if event.account_id else None
+    return account.name if account else event.actor
 
 
 def events(session: Session, issue: int) -> list[IssueEvent]:

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from mailer.domain.accounts import Actor, name_of
 from mailer.domain.labels import RESOLUTION_SOURCE_LABELS
 from mailer.domain.resolution import Resolution, ResolutionSource
 from mailer.domain.states import DeliveryState, IssueEventKind, SkipReason
@@ -75,7 +76,7 @@ class ResolvedBy:
     """Who or what resolves deliveries."""
 
     source: ResolutionSource
-    actor: str = ""
+    actor: Actor = ""
     """Only for ``staff``: who decided."""
     note: str = ""
     """Only for ``staff``: on what grounds."""
@@ -113,7 +114,7 @@ def _change_state(
         "to": _TARGET_STATES[resolution],
         "resolution": resolution,
         "source": by.source,
-        "by": by.actor or None,
+        "by": name_of(by.actor) or None,
         "note": by.note,
         "reply": bounce_reply,
         "now": now,
@@ -137,7 +138,7 @@ def resolve(
     return changed
 
 
-def retry_failed(session: Session, issue: int, subscribers: Sequence[int], actor: str, now: datetime) -> list[int]:
+def retry_failed(session: Session, issue: int, subscribers: Sequence[int], actor: Actor, now: datetime) -> list[int]:
     """Make the failed deliveries of these subscribers due now; return whose. Lock the issue first."""
     by = ResolvedBy(ResolutionSource.staff, actor)
     return _change_state(session, issue, subscribers, Resolution.retry, by, now)
@@ -247,7 +248,7 @@ def _log(session: Session, issue: int, resolution: Resolution, by: ResolvedBy, s
     how = "queued for resending" if resolution is Resolution.resend else f"as {resolution.value}"
     why = RESOLUTION_SOURCE_LABELS.get(by.source) or by.note
     detail = f"{len(subscribers)} {how}{f': {why}' if why else ''} (subscriber {ids})"
-    issues.log(session, issue, by.actor or "mailer", IssueEventKind.resolved, detail)
+    issues.log(session, issue, by.actor, IssueEventKind.resolved, detail)
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,11 +56,9 @@ class Staff:
         audit_log.record(
             session,
             at,
-            self.name,
+            self,
             action,
-            account=self.account,
             object_kind=object_kind,
             object_id=object_id,
             detail=detail,
-            network=self.network,
         )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from mailer.domain.accounts import THE_SERVICE
 from mailer.domain.plurals import format_count
 from mailer.domain.states import IssueEventKind, IssueState, PauseReason
 from mailer.models import Issue
@@ -32,7 +33,9 @@ def start_due(database: Database, now: datetime, batch_size: int) -> list[int]:
             late = _lateness(session, row, now)
             max_late = timedelta(hours=newsletters.by_id(session, row.newsletter_id).max_late_hours)
             if late > max_late and not row.digest_month:
-                issues.log(session, issue, "mailer", IssueEventKind.late, f"{_hours(late)} late: it waits to be sent")
+                issues.log(
+                    session, issue, THE_SERVICE, IssueEventKind.late, f"{_hours(late)} late: it waits to be sent"
+                )
                 continue
             audience.delete_language_choices(session, issue)
             count = audience.freeze(session, issue, row.newsletter_id, batch_size, row.digest_source_ids)
@@ -40,7 +43,7 @@ def start_due(database: Database, now: datetime, batch_size: int) -> list[int]:
             detail = format_count(count, "batch", "batches") + (
                 f", {_hours(late)} late" if late >= _MIN_LOGGED_LATENESS else ""
             )
-            issues.log(session, issue, "mailer", IssueEventKind.sending, detail)
+            issues.log(session, issue, THE_SERVICE, IssueEventKind.sending, detail)
             started.append(issue)
     return started
 
@@ -74,7 +77,7 @@ def pause_late(database: Database, now: datetime) -> list[int]:
             row = issues.lock(session, issue)
             if (issue, since) in issues.unsent_since(session, now):
                 issues.pause(
-                    session, row, PauseReason.late, "mailer", f"{_hours(now - since)} late: it waits to be sent"
+                    session, row, PauseReason.late, THE_SERVICE, f"{_hours(now - since)} late: it waits to be sent"
                 )
                 paused.append(issue)
     return paused
@@ -130,7 +133,7 @@ def finish_done(database: Database, now: datetime) -> list[int]:
             if row.state is IssueState.sending and issue in batches.list_finished_issues(session):
                 # A later retry does not change when the issue was finished.
                 row.state, row.finished_at = IssueState.sent, row.finished_at or now
-                issues.log(session, issue, "mailer", IssueEventKind.sent)
+                issues.log(session, issue, THE_SERVICE, IssueEventKind.sent)
                 marked.append(issue)
     return marked
 

@@ -182,7 +182,7 @@ def _active_issue(
         row.state,
         counts,
         row.max_rate,
-        pause.actor if pause else "",
+        issues.actor_name(session, pause) if pause else "",
         row.pause_reason if pause else None,
         pause.detail if pause else "",
         stalled.get(row.id),

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from mailer.domain.accounts import Actor
 from mailer.domain.errors import UserError
 from mailer.domain.resolution import Resolution, ResolutionSource, reply_pattern
 from mailer.domain.states import DeliveryState, InvalidIssueState, IssueEventKind, IssueState, SkipReason
@@ -67,7 +68,7 @@ def resolve(
     issue: int,
     subscribers: Sequence[int],
     resolution: Resolution,
-    actor: str,
+    actor: Actor,
     reason: str,
     now: datetime,
 ) -> int:
@@ -105,7 +106,7 @@ def plan_retry(database: Database, issue: int, codes: Sequence[str], now: dateti
         return _retry_plan(row, failed, len(failed.retryable))
 
 
-def retry(database: Database, issue: int, codes: Sequence[str], actor: str, now: datetime) -> RetryPlan:
+def retry(database: Database, issue: int, codes: Sequence[str], actor: Actor, now: datetime) -> RetryPlan:
     """Retry failed deliveries, all or those with one of these reply codes, to subscribers who are still eligible.
 
     Idempotent until the retry fails. Raises InvalidReplyCode, IssueNotFound or InvalidIssueState.

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from mailer.domain.accounts import Actor
 from mailer.domain.composition import IssueSource
 from mailer.domain.errors import UserError
 from mailer.domain.issue_check import Finding, check_issue
@@ -21,7 +22,7 @@ class NotApproved(UserError, ValueError):
 
 
 def approve(
-    database: Database, source: IssueSource, actor: str, render_errors: Sequence[tuple[str, str]] = ()
+    database: Database, source: IssueSource, actor: Actor, render_errors: Sequence[tuple[str, str]] = ()
 ) -> list[Finding]:
     """Approve an issue. Return its findings; ``render_errors`` as for ``check_issue``.
 
@@ -39,12 +40,14 @@ def approve(
         if row.state not in (IssueState.approved, IssueState.scheduled):
             check_transition(row.id, row.state, IssueState.approved)
             row.state = IssueState.approved
-            issues.log(session, row.id, actor, IssueEventKind.approved, f"revision {row.revision}")
+            issues.log(
+                session, row.id, actor, IssueEventKind.approved, f"revision {row.revision}", revision=row.revision
+            )
     return findings
 
 
 def set_missing_translation_policy(
-    database: Database, issue: int, policy: MissingTranslationPolicy, actor: str
+    database: Database, issue: int, policy: MissingTranslationPolicy, actor: Actor
 ) -> None:
     """Set how stories without a translation are handled.
 
@@ -56,4 +59,4 @@ def set_missing_translation_policy(
         if row.missing_translations is not policy:
             row.missing_translations = policy
             issues.bump_revision(session, issue)
-            issues.log(session, issue, actor, IssueEventKind.policy, policy.value)
+            issues.log(session, issue, actor, IssueEventKind.policy, policy.value, policy=policy.value)

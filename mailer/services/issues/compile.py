@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
+from mailer.domain.accounts import THE_SERVICE
 from mailer.domain.composition import IssueSource
 from mailer.domain.content import EditionContent, EditionUrls
 from mailer.domain.editions import ALL_SECTIONS
@@ -82,7 +83,7 @@ def render_stale(
 def _pause_issue(session: Session, issue: int, reason: str) -> None:
     row = issues.lock(session, issue)
     if row.state in (IssueState.sending, IssueState.paused):
-        issues.pause(session, row, PauseReason.render_error, "mailer", reason)
+        issues.pause(session, row, PauseReason.render_error, THE_SERVICE, reason)
 
 
 def render_errors(source: IssueSource, renderer: Renderer, urls: MailUrls, bounce_domain: str) -> list[tuple[str, str]]:

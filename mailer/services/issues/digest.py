@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
 
+from mailer.domain.accounts import THE_SERVICE
 from mailer.domain.issue_check import Finding, Severity, check_issue
 from mailer.domain.localized import localize
 from mailer.domain.partial_editions import HEADLINES
@@ -21,7 +22,7 @@ MonthTexts = Callable[[str, date, Mapping[str, OverrideText]], tuple[str, str]]
 _MAX_WAIT = timedelta(days=1)
 """For how long a digest waits for an issue that began in its month and has not been sent completely."""
 _MAX_LOGGED_FINDINGS = 20
-_log = logging.getLogger("mailer")
+_log = logging.getLogger(THE_SERVICE)
 
 
 def create_due_digests(database: Database, now: datetime, month_texts: MonthTexts) -> list[int]:
@@ -58,7 +59,7 @@ def look_over(database: Database, renderer: Renderer, urls: MailUrls, bounce_dom
     serious = [finding for finding in findings if finding.severity is not Severity.note]
     with database.transaction() as session:
         for finding in serious[:_MAX_LOGGED_FINDINGS]:
-            issues.log(session, issue, "mailer", IssueEventKind.digest, finding.message)
+            issues.log(session, issue, THE_SERVICE, IssueEventKind.digest, finding.message)
     for finding in serious[:_MAX_LOGGED_FINDINGS]:
         _log.warning("Digest %s: %s", issue, finding.message)
     return serious
@@ -114,7 +115,7 @@ def _create_digest(
     issues.log(
         session,
         digest.id,
-        "mailer",
+        THE_SERVICE,
         IssueEventKind.digest,
         f"{format_count(count, 'story', 'stories')} of {numbers}"
         + (f", {format_count(late, 'day')} late" if late else ""),

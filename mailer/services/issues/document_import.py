@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
+from mailer.domain.accounts import Actor
 from mailer.domain.document import ParsedDocument, ParsedStory, picture_paths, replace_pictures
 from mailer.domain.document.front_matter import PARTIAL_KEYS
 from mailer.domain.errors import ChangeRefused
@@ -86,7 +87,7 @@ def import_document(
     number: str,
     today: date,
     picture_loader: PictureLoader,
-    actor: str,
+    actor: Actor,
     new_sections: bool = False,
     confirmed_removals: Collection[int] | None = None,
     dry_run: bool = False,
@@ -137,7 +138,8 @@ def import_document(
             detail = f"{tag}: {format_count(result.changed, 'text')}"
             if result.removed:
                 detail += f"; removed: {'; '.join(result.removed)}"
-            issues.log(session, issue.id, actor, IssueEventKind.imported, detail)
+            audited: dict[str, str | float] = {"language": tag, "texts": result.changed, "removed": len(result.removed)}
+            issues.log(session, issue.id, actor, IssueEventKind.imported, detail, **audited)
         if dry_run:
             raise _DryRun
     return result

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
+from mailer.domain.accounts import Actor, AuditAction
 from mailer.domain.errors import ChangeRefused
 from mailer.domain.localized import LocalizedText, localize
 from mailer.domain.states import IssueEventKind, check_editable
 from mailer.models import Issue, Newsletter, Story, StoryTranslation
-from mailer.store import issues, newsletters
+from mailer.store import audit_log, issues, newsletters
 from mailer.store.database import Database, Session
 
 
@@ -33,7 +34,7 @@ def list_stories(database: Database, issue: int) -> list[StoryItem]:
         ]
 
 
-def remove_story(database: Database, issue: int, story: int, language: str, actor: str) -> str:
+def remove_story(database: Database, issue: int, story: int, language: str, actor: Actor) -> str:
     """Remove a story from a draft, or only its text in ``language`` if that is not empty. Return its headline.
 
     Raises IssueNotFound, InvalidIssueState, or ChangeRefused if the issue has no such story or text.
@@ -56,14 +57,18 @@ def remove_story(database: Database, issue: int, story: int, language: str, acto
         else:
             issues.delete_story(session, found)
         issues.bump_revision(session, issue)
-        issues.log(session, issue, actor, IssueEventKind.story_removed, f"{language}: {headline}".removeprefix(": "))
+        detail = f"{language}: {headline}".removeprefix(": ")
+        issues.log(session, issue, actor, IssueEventKind.story_removed, detail, headline=headline)
         return headline
 
 
-def delete_draft(database: Database, issue: int) -> None:
+def delete_draft(database: Database, issue: int, actor: Actor) -> None:
     """Delete a draft with its texts and its log. Raises IssueNotFound or InvalidIssueState."""
     with database.transaction() as session:
         row = _lock_draft(session, issue, "only a draft can be deleted")
+        detail = {"number": row.number}
+        action = AuditAction.issue_deleted
+        audit_log.record(session, None, actor, action, object_kind="issue", object_id=issue, detail=detail)
         issues.delete_draft(session, row.id)
 
 

@@ -1,5 +1,6 @@
 """The pictures of an issue: storage of prepared pictures, and the header image."""
 
+from mailer.domain.accounts import Actor
 from mailer.domain.ports import PreparedPicture
 from mailer.domain.states import IssueEventKind, check_editable
 from mailer.models import Picture
@@ -27,7 +28,7 @@ def store_picture(session: Session, picture: PreparedPicture) -> int:
     return row.id
 
 
-def set_header_image(database: Database, issue: int, picture: PreparedPicture, actor: str) -> None:
+def set_header_image(database: Database, issue: int, picture: PreparedPicture, actor: Actor) -> None:
     """Set the header image of an issue. Raises IssueNotFound or InvalidIssueState."""
     with database.transaction() as session:
         row = issues.lock(session, issue)

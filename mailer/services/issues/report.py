@@ -164,9 +164,12 @@ def failures(database: Database, issue: int) -> list[FailureGroup]:
 
 
 def events(database: Database, issue: int) -> list[tuple[datetime, str, IssueEventKind, str]]:
-    """Return (time, actor, kind, detail) of an issue's log entries, oldest first."""
+    """Return (time, actor, kind, detail) of an issue's log entries, oldest first. The service's own have no actor."""
     with database.transaction() as session:
-        return [(event.at, event.actor, event.kind, event.detail) for event in issues.events(session, issue)]
+        return [
+            (event.at, issues.actor_name(session, event), event.kind, event.detail)
+            for event in issues.events(session, issue)
+        ]
 
 
 def audit(database: Database, issue: int) -> list[LedgerFinding]:

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta, timezone
 
+from mailer.domain.accounts import Actor
 from mailer.domain.errors import UserError
 from mailer.domain.states import (
     InvalidIssueState,
@@ -27,7 +28,7 @@ class InvalidTime(UserError, ValueError):
     """A time at which no issue can be sent."""
 
 
-def schedule_local_time(database: Database, issue: int, at: datetime, actor: str) -> None:
+def schedule_local_time(database: Database, issue: int, at: datetime, actor: Actor) -> None:
     """Schedule an approved issue for ``at`` in each reader's time zone.
 
     The audience is frozen when that time is reached in the first time zone. Raises InvalidIssueState and InvalidTime.
@@ -35,13 +36,13 @@ def schedule_local_time(database: Database, issue: int, at: datetime, actor: str
     _schedule(database, issue, at.replace(tzinfo=EARLIEST_TIME_ZONE), at, f"{at.isoformat()} local time", actor)
 
 
-def schedule(database: Database, issue: int, at: datetime, actor: str) -> None:
+def schedule(database: Database, issue: int, at: datetime, actor: Actor) -> None:
     """Schedule an approved issue for ``at``; a time in the past means now. Raises InvalidIssueState and InvalidTime."""
     _schedule(database, issue, at, None, at.isoformat(), actor)
 
 
 def _schedule(
-    database: Database, issue: int, at: datetime, local_time: datetime | None, detail: str, actor: str
+    database: Database, issue: int, at: datetime, local_time: datetime | None, detail: str, actor: Actor
 ) -> None:
     with database.transaction() as session:
         row = issues.lock(session, issue)
@@ -51,7 +52,7 @@ def _schedule(
             raise InvalidTime(f"{at:%-d %B %Y at %H:%M} is more than two years ahead.")
         row.state = IssueState.scheduled
         row.scheduled_at, row.local_time = max(at, _EARLIEST).astimezone(UTC), local_time
-        issues.log(session, issue, actor, IssueEventKind.scheduled, detail)
+        issues.log(session, issue, actor, IssueEventKind.scheduled, detail, when=detail, zone=str(at.tzinfo))
 
 
 def has_passed_everywhere(local_time: datetime, now: datetime) -> bool:
@@ -68,7 +69,7 @@ def clock_changes(database: Database, issue: int, local_time: datetime) -> dict[
         return {name: changed[name] for name in subscribers.time_zones(session, newsletter, sorted(changed))}
 
 
-def unschedule(database: Database, issue: int, actor: str) -> None:
+def unschedule(database: Database, issue: int, actor: Actor) -> None:
     """Return a scheduled issue to approved. Raises InvalidIssueState."""
     with database.transaction() as session:
         row = issues.lock(session, issue)
@@ -79,7 +80,7 @@ def unschedule(database: Database, issue: int, actor: str) -> None:
         issues.log(session, issue, actor, IssueEventKind.unscheduled)
 
 
-def reopen(database: Database, issue: int, actor: str) -> None:
+def reopen(database: Database, issue: int, actor: Actor) -> None:
     """Withdraw an approval, so that the text can be changed. Raises InvalidIssueState."""
     with database.transaction() as session:
         row = issues.lock(session, issue)
@@ -89,7 +90,7 @@ def reopen(database: Database, issue: int, actor: str) -> None:
             issues.log(session, issue, actor, IssueEventKind.reopened)
 
 
-def pause(database: Database, issue: int, actor: str, reason: str = "") -> None:
+def pause(database: Database, issue: int, actor: Actor, reason: str = "") -> None:
     """Pause sending. Messages in flight are finished. Raises InvalidIssueState."""
     with database.transaction() as session:
         row = issues.lock(session, issue)
@@ -98,7 +99,7 @@ def pause(database: Database, issue: int, actor: str, reason: str = "") -> None:
             issues.pause(session, row, PauseReason.manual, actor, reason)
 
 
-def resume(database: Database, issue: int, actor: str) -> None:
+def resume(database: Database, issue: int, actor: Actor) -> None:
     with database.transaction() as session:
         row = issues.lock(session, issue)
         if row.state is IssueState.sending:
@@ -110,17 +111,18 @@ def resume(database: Database, issue: int, actor: str) -> None:
         issues.log(session, issue, actor, IssueEventKind.resumed)
 
 
-def set_max_rate(database: Database, issue: int, max_rate: float | None, actor: str) -> None:
+def set_max_rate(database: Database, issue: int, max_rate: float | None, actor: Actor) -> None:
     """Limit an issue to ``max_rate`` messages per second, effective immediately; None removes the limit."""
     with database.transaction() as session:
         row = issues.lock(session, issue)
         if row.state in (IssueState.sent, IssueState.cancelled):
             raise InvalidIssueState(f"Issue {issue} is {row.state.value}: its rate can no longer be changed.", issue)
         row.max_rate = max_rate
-        issues.log(session, issue, actor, IssueEventKind.limited, f"{max_rate:g}/s" if max_rate else "no limit")
+        detail = f"{max_rate:g}/s" if max_rate else "no limit"
+        issues.log(session, issue, actor, IssueEventKind.limited, detail, per_second=max_rate or 0)
 
 
-def cancel(database: Database, issue: int, actor: str, now: datetime) -> int:
+def cancel(database: Database, issue: int, actor: Actor, now: datetime) -> int:
     """Cancel an issue permanently. Return how many readers will not receive it.
 
     Mail already sent is not affected. Raises InvalidIssueState.

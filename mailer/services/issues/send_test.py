@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from mailer.domain.accounts import Actor
 from mailer.domain.composition import IssueSource
 from mailer.domain.errors import ChangeRefused
 from mailer.domain.labels import SUPPRESSION_REASON_LABELS
@@ -35,7 +36,7 @@ def send_test(
     sections: int | None,
     address: str,
     address_hash: bytes,
-    actor: str,
+    actor: Actor,
     now: datetime,
 ) -> int:
     """Queue an edition for an address and return the id of the transactional email. Workers send it.

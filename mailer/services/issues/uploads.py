@@ -6,6 +6,7 @@ from datetime import date, datetime, timedelta
 from functools import cache
 from pathlib import PurePosixPath
 
+from mailer.domain.accounts import ActingStaff, Actor
 from mailer.domain.document import ParsedDocument, parse
 from mailer.domain.errors import ChangeRefused
 from mailer.domain.ports import PictureLoader, PreparedPicture
@@ -83,19 +84,18 @@ def preview(
 def accept(
     database: Database,
     upload: int,
-    account: int,
+    actor: ActingStaff,
     revision: int,
     prepare: Callable[[bytes, str], PreparedPicture],
     today: date,
-    actor: str,
 ) -> ImportResult:
     """Import an upload as it was shown. ``revision``: that of the issue when it was shown, 0 for a new one.
 
     Raises UploadGone, IssueChanged and what an import raises.
     """
-    result = _import(database, _load(database, upload, account), prepare, today, actor=actor, revision=revision)
+    result = _import(database, _load(database, upload, actor.account), prepare, today, actor=actor, revision=revision)
     with database.transaction() as session:
-        if row := uploads.find(session, upload, account):
+        if row := uploads.find(session, upload, actor.account):
             session.delete(row)
     return result
 
@@ -128,7 +128,7 @@ def _import(
     prepare: Callable[[bytes, str], PreparedPicture],
     today: date,
     *,
-    actor: str,
+    actor: Actor,
     dry_run: bool = False,
     revision: int | None = None,
 ) -> ImportResult:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
+from mailer.domain.accounts import THE_SERVICE
 from mailer.domain.newsletter import NewsletterSettings, SectionSettings
 from mailer.domain.states import EDITABLE_STATES, InvalidIssueState, IssueAction, IssueEventKind, IssueState
 from mailer.models import Newsletter
@@ -113,4 +114,4 @@ def _invalidate_issues(session: Session, newsletter: Newsletter) -> None:
         # A digest needs no approval: it is compiled with the settings of its sending time.
         if row.state not in EDITABLE_STATES and row.digest_month is None:
             row.state, row.scheduled_at, row.local_time = IssueState.draft, None, None
-            issues.log(session, row.id, "mailer", IssueEventKind.reopened, "the newsletter changed")
+            issues.log(session, row.id, THE_SERVICE, IssueEventKind.reopened, "the newsletter changed")

@@ -76,7 +76,7 @@ def retry(app: App, page: PageOf, now: Now, staff: Operator, issue: int, form: S
         if not reason or str(planned.retried) != form.get("number"):
             error = "changed" if reason else "no_reason"
             return _ask_to_retry(app, page, now, staff, issue, codes, error=error, status=409)
-        result = resolve.retry(app.database, issue, codes, staff.name, now)
+        result = resolve.retry(app.database, issue, codes, staff, now)
     except UserError as error:
         return _ask_to_retry(app, page, now, staff, issue, [], error=str(error), status=409)
     detail = {"deliveries": result.retried, "codes": ", ".join(codes), "reason": reason}
@@ -119,7 +119,7 @@ def resolve_uncertain(app: App, page: PageOf, now: Now, staff: Operator, issue: 
     if form.get("sure"):
         if str(len(chosen)) == form.get("number") and reason:
             try:
-                number = resolve.resolve(app.database, issue, chosen, outcome, staff.name, reason, now)
+                number = resolve.resolve(app.database, issue, chosen, outcome, staff, reason, now)
             except UserError as refusal:
                 error = str(refusal)
             else:

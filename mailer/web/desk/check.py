@@ -1,11 +1,7 @@
 """The check of an issue, and its approval."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from fastapi import APIRouter, Response
 
-from mailer.domain.accounts import AuditAction
 from mailer.domain.issue_check import Severity
 from mailer.domain.permissions import Permission
 from mailer.services.accounts.staff import Staff
@@ -31,20 +27,19 @@ def approve_issue(visit: VisitOf, staff: Approver, form: StaffForm) -> Response:
     if str(source.revision) != form.get("revision"):
         return _page(visit, staff, error="changed", status=409)
 
-    def order() -> Mapping[str, Any]:
+    def order() -> None:
         errors = compile.render_errors(source, app.renderer, app.urls, app.settings.bounce_domain)
-        approve.approve(app.database, source, staff.name, errors)
-        return {"revision": source.revision}
+        approve.approve(app.database, source, staff, errors)
 
-    return visit.carry_out(staff, AuditAction.issue_approved, order, refused=_page, then="/send", done="approved")
+    return visit.carry_out(staff, order, refused=_page, then="/send", done="approved")
 
 
 @router.post("/reopen")
 def reopen(visit: VisitOf, staff: Approver, _: StaffForm) -> Response:
     def order() -> None:
-        schedule.reopen(visit.app.database, visit.issue, staff.name)
+        schedule.reopen(visit.app.database, visit.issue, staff)
 
-    return visit.carry_out(staff, AuditAction.issue_reopened, order, refused=_page, then="", done="reopened")
+    return visit.carry_out(staff, order, refused=_page, then="", done="reopened")
 
 
 def _page(visit: Visit, staff: Staff, /, *, done: str = "", error: str = "", status: int = 200) -> Response:

@@ -7,11 +7,9 @@ from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from starlette.datastructures import UploadFile
 
 from mailer.bootstrap import Container
-from mailer.domain.accounts import AuditAction
 from mailer.domain.document import MAX_DOCUMENT_BYTES, decode
 from mailer.domain.errors import UserError
 from mailer.domain.permissions import Permission
-from mailer.services.accounts import audit
 from mailer.services.accounts.staff import Staff
 from mailer.services.issues import uploads
 from mailer.services.issues.uploads import Upload, UploadGone
@@ -133,13 +131,9 @@ def accept(
         shown = _load(app, now, staff, upload)
         if shown.slug != newsletter.slug or _forbidden(staff, shown):
             raise HTTPException(403)
-        result = uploads.accept(
-            app.database, upload, staff.account, int(revision), app.prepare_picture, now.date(), staff.name
-        )
+        result = uploads.accept(app.database, upload, staff, int(revision), app.prepare_picture, now.date())
     except UserError as error:
         return _preview(app, page, now, staff, newsletter, upload, error=str(error), status=409)
-    detail = {"language": result.language, "texts": result.changed, "removed": len(result.removed)}
-    audit.record(app.database, staff, now, AuditAction.document_imported, "issue", result.issue, detail)
     return page.redirect(page.urls.path("/desk/issues/{issue}", issue=result.issue), "imported")
 
 

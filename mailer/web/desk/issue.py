@@ -54,22 +54,20 @@ class Visit:
     def carry_out(
         self,
         staff: Staff,
-        action: AuditAction,
-        order: Callable[[], Mapping[str, Any] | None],
+        order: Callable[[], object],
         *,
         refused: ShowPage,
         then: str,
         done: str,
     ) -> Response:
-        """Carry out an order, record it with the details that it returns, and go to a tab.
+        """Carry out an order and go to a tab. If it is refused, show the page ``refused`` with the reason.
 
-        If it is refused, show the page ``refused`` with the reason.
+        The order writes to the issue's log and the audit log itself, in its transaction.
         """
         try:
-            detail = order()
+            order()
         except UserError as error:
             return refused(self, staff, error=str(error), status=409)
-        self.record(staff, action, detail)
         return self.go_to(then, done)
 
 

@@ -1,12 +1,10 @@
 """The plan of an issue: what is there in each language, and taking something out."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from fastapi import APIRouter, HTTPException, Response
 
-from mailer.domain.accounts import AuditAction
 from mailer.domain.errors import UserError
 from mailer.domain.issue_check import Finding, check_issue
 from mailer.domain.permissions import Permission
@@ -30,19 +28,18 @@ def set_policy(visit: VisitOf, staff: Writer, form: StaffForm) -> Response:
     if policy is None:
         raise HTTPException(400)
 
-    def order() -> Mapping[str, Any]:
-        approve.set_missing_translation_policy(visit.app.database, visit.issue, policy, staff.name)
-        return {"policy": policy.value}
+    def order() -> None:
+        approve.set_missing_translation_policy(visit.app.database, visit.issue, policy, staff)
 
-    return visit.carry_out(staff, AuditAction.issue_policy_changed, order, refused=_page, then="", done="policy")
+    return visit.carry_out(staff, order, refused=_page, then="", done="policy")
 
 
 @router.post("/stories/{story}/remove")
 def remove_story(visit: VisitOf, staff: Writer, story: int, _: StaffForm) -> Response:
-    def order() -> Mapping[str, Any]:
-        return {"headline": edit.remove_story(visit.app.database, visit.issue, story, "", staff.name)}
+    def order() -> None:
+        edit.remove_story(visit.app.database, visit.issue, story, "", staff)
 
-    return visit.carry_out(staff, AuditAction.story_removed, order, refused=_page, then="", done="removed")
+    return visit.carry_out(staff, order, refused=_page, then="", done="removed")
 
 
 @router.post("/delete")
@@ -51,10 +48,9 @@ def delete_draft(visit: VisitOf, staff: Writer, form: StaffForm) -> Response:
     if str(form.get("number", "")).strip() != number:
         return _page(visit, staff, error="delete_number", status=400)
     try:
-        edit.delete_draft(visit.app.database, visit.issue)
+        edit.delete_draft(visit.app.database, visit.issue, staff)
     except UserError as error:
         return _page(visit, staff, error=str(error), status=409)
-    visit.record(staff, AuditAction.issue_deleted, {"number": number})
     return visit.page.redirect(visit.page.urls.path("/desk"), "deleted")
 
 

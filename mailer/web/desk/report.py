@@ -1,8 +1,6 @@
 """The progress and the report of an issue, what steers it, and what happened to one reader."""
 
-from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
 
 from fastapi import APIRouter, HTTPException, Response
 from starlette.datastructures import FormData
@@ -21,12 +19,7 @@ from mailer.web.staff import StaffForm
 
 router = APIRouter(prefix=ISSUE, include_in_schema=False)
 MAX_PER_MINUTE = 10_000_000
-_ACTIONS = {
-    "pause": AuditAction.issue_paused,
-    "resume": AuditAction.issue_resumed,
-    "limit": AuditAction.issue_limited,
-    "cancel": AuditAction.issue_cancelled,
-}
+_ACTIONS = ("pause", "resume", "limit", "cancel")
 
 
 @router.get("/report")
@@ -47,26 +40,24 @@ def steer(visit: VisitOf, staff: Scheduler, form: StaffForm) -> Response:
     except ValueError:
         return _page(visit, staff, error="rate", status=400)
 
-    def order() -> Mapping[str, Any]:
-        return _steer(visit, staff, action, form, rate)
+    def order() -> None:
+        _steer(visit, staff, action, form, rate)
 
-    return visit.carry_out(staff, _ACTIONS[action], order, refused=_page, then="/report", done=action)
+    return visit.carry_out(staff, order, refused=_page, then="/report", done=action)
 
 
-def _steer(visit: Visit, staff: Staff, action: str, form: FormData, rate: float | None) -> Mapping[str, Any]:
+def _steer(visit: Visit, staff: Staff, action: str, form: FormData, rate: float | None) -> None:
     database, issue = visit.app.database, visit.issue
     match action:
         case "pause":
             reason = " ".join(str(form.get("reason", "")).split())[:300]
-            schedule.pause(database, issue, staff.name, reason)
-            return {"reason": reason} if reason else {}
+            schedule.pause(database, issue, staff, reason)
         case "resume":
-            schedule.resume(database, issue, staff.name)
-            return {}
+            schedule.resume(database, issue, staff)
         case "limit":
-            schedule.set_max_rate(database, issue, rate, staff.name)
-            return {"per_second": rate or 0}
-    return {"unsent": schedule.cancel(database, issue, staff.name, visit.now)}
+            schedule.set_max_rate(database, issue, rate, staff)
+        case "cancel":
+            schedule.cancel(database, issue, staff, visit.now)
 
 
 def _rate(per_minute: str) -> float | None:

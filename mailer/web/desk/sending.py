@@ -1,13 +1,10 @@
 """Scheduling an issue, and taking it off the schedule."""
 
-from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
 
 from fastapi import APIRouter, Response
 from starlette.datastructures import FormData
 
-from mailer.domain.accounts import AuditAction
 from mailer.domain.errors import UserError
 from mailer.domain.issue_check import Audience
 from mailer.domain.permissions import Permission
@@ -37,32 +34,31 @@ def schedule_issue(visit: VisitOf, staff: Scheduler, form: StaffForm) -> Respons
             raise ScheduleRefused("changed")
         if str(audience.subscribers) != form.get("subscribers"):
             raise ScheduleRefused("count")
-        detail = _schedule(visit, staff, form)
+        clocks_change = _schedule(visit, staff, form)
     except (ScheduleRefused, UserError) as refusal:
         return _page(visit, staff, error=str(refusal), form=form, status=409)
-    visit.record(staff, AuditAction.issue_scheduled, detail)
-    return visit.go_to("/report", "clocks" if "clocks" in detail else "scheduled")
+    return visit.go_to("/report", "clocks" if clocks_change else "scheduled")
 
 
 @router.post("/unschedule")
 def unschedule(visit: VisitOf, staff: Scheduler, _: StaffForm) -> Response:
     def order() -> None:
-        schedule.unschedule(visit.app.database, visit.issue, staff.name)
+        schedule.unschedule(visit.app.database, visit.issue, staff)
 
-    return visit.carry_out(staff, AuditAction.issue_unscheduled, order, refused=_page, then="/send", done="unscheduled")
+    return visit.carry_out(staff, order, refused=_page, then="/send", done="unscheduled")
 
 
 class ScheduleRefused(Exception):
     """The issue is not scheduled. The argument names the message on the page."""
 
 
-def _schedule(visit: Visit, staff: Staff, form: FormData) -> Mapping[str, Any]:
-    """Schedule the issue as the form says. Return what the audit log says about it. Raises ScheduleRefused."""
+def _schedule(visit: Visit, staff: Staff, form: FormData) -> bool:
+    """Schedule the issue as the form says. Return whether clocks change at that time. Raises ScheduleRefused."""
     database, issue, now = visit.app.database, visit.issue, visit.now
     when = form.get("when")
     if when == "now":
-        schedule.schedule(database, issue, now, staff.name)
-        return {"when": "now"}
+        schedule.schedule(database, issue, now, staff)
+        return False
     try:
         at = datetime.fromisoformat(str(form.get("at", ""))).replace(tzinfo=None)
     except ValueError:
@@ -70,9 +66,8 @@ def _schedule(visit: Visit, staff: Staff, form: FormData) -> Mapping[str, Any]:
     if when == "local":
         if schedule.has_passed_everywhere(at, now):
             raise ScheduleRefused("past")
-        schedule.schedule_local_time(database, issue, at, staff.name)
-        clocks = {"clocks": "changed"} if schedule.clock_changes(database, issue, at) else {}
-        return {"when": f"{at.isoformat()} in each reader's time zone"} | clocks
+        schedule.schedule_local_time(database, issue, at, staff)
+        return bool(schedule.clock_changes(database, issue, at))
     zone = str(form.get("zone", "UTC"))
     if zone not in COMMON_TIME_ZONES:
         raise ScheduleRefused("no_time")
@@ -83,8 +78,8 @@ def _schedule(visit: Visit, staff: Staff, form: FormData) -> Mapping[str, Any]:
         raise ScheduleRefused("no_time") from None
     if moment < now - timedelta(minutes=1):
         raise ScheduleRefused("past")
-    schedule.schedule(database, issue, moment, staff.name)
-    return {"when": moment.isoformat(), "zone": zone} | ({"clocks": change.value} if change else {})
+    schedule.schedule(database, issue, moment, staff)
+    return change is not None
 
 
 def _audience(visit: Visit) -> Audience:

@@ -86,5 +86,5 @@ def test_test_is_deleted_with_its_issue_and_with_the_data_of_its_address(
     personal_data.erase(app.database, app.tokens.address_hash(ANN), datetime.now(UTC))
     assert count() == (0, 0)
     queue(address="bea@example.org")
-    edit.delete_draft(app.database, 1)
+    edit.delete_draft(app.database, 1, "tests")
     assert count() == (0, 0)

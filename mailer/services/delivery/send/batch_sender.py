@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeVar
 
+from mailer.domain.accounts import THE_SERVICE
 from mailer.domain.labels import PAUSE_REASON_LABELS
 from mailer.domain.outcomes import redact_addresses
 from mailer.domain.ports import Journal
@@ -23,7 +24,7 @@ from mailer.store.batches import Claim
 from mailer.store.database import DatabaseDown, Deadlock, Session
 
 T = TypeVar("T")
-_log = logging.getLogger("mailer")
+_log = logging.getLogger(THE_SERVICE)
 
 
 @dataclass(slots=True)
@@ -269,6 +270,6 @@ class BatchSender:
         with self.context.database.transaction() as session:
             issue = issues.lock(session, self.claim.issue)
             if issue.state is IssueState.sending:
-                issues.pause(session, issue, self.pause_reason, "mailer", self.pause_detail)
+                issues.pause(session, issue, self.pause_reason, THE_SERVICE, self.pause_detail)
                 reason = PAUSE_REASON_LABELS[self.pause_reason]
                 _log.error("Issue %s is paused: %s: %s", issue.id, reason, self.pause_detail)

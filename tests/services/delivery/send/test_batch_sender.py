@@ -187,7 +187,7 @@ def test_an_issue_whose_first_deliveries_are_all_refused_is_paused_once(
     with app.database.transaction() as session:
         pause = issues.last_pause(session, issue)
     assert pause is not None
-    assert (pause.actor, pause.detail) == ("mailer", "554 we do not like you")
+    assert (pause.actor, pause.detail) == ("", "554 we do not like you")
     assert query(app, "SELECT pause_reason::text FROM issue") == [("first_refused",)]
 
     schedule.resume(app.database, issue, "ann")

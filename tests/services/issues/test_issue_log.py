@@ -1,0 +1,67 @@
+"""Who did what to an issue: its log, and the audit log with it."""
+
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy import delete, update
+
+from mailer.bootstrap import Container
+from mailer.domain.accounts import THE_SERVICE, AuditAction
+from mailer.domain.permissions import Role, RoleGrant
+from mailer.domain.states import InvalidIssueState, IssueEventKind, MissingTranslationPolicy
+from mailer.models import Account, AuditEvent, IssueEvent
+from mailer.services.accounts import audit
+from mailer.services.accounts.staff import Staff
+from mailer.services.issues import approve, edit, report, schedule
+from mailer.store import issues
+from tests.support.staff import add_account
+
+
+@pytest.fixture
+def ann(app: Container) -> Staff:
+    account = add_account(app, "ann@example.org", Role.coordinator)
+    return Staff(account, 1, "Ann", "ann@example.org", "en", (RoleGrant(Role.coordinator),), "192.0.2.0/24")
+
+
+def audited(app: Container) -> list[AuditEvent]:
+    known = set(AuditAction) - {AuditAction.account_created}
+    return [event for event in audit.search(app.database, None, "", None) if event.action in known]
+
+
+def last_actor(app: Container, issue: int) -> str:
+    return report.events(app.database, issue)[-1][1]
+
+
+def test_an_order_of_staff_is_in_both_logs(app: Container, import_issue: Callable[..., int], ann: Staff) -> None:
+    issue = import_issue("en", "fr")
+    before = len(audited(app))
+    approve.set_missing_translation_policy(app.database, issue, MissingTranslationPolicy.omit, ann)
+    event = audited(app)[0]
+    assert (event.action, event.actor, event.account_id) == (AuditAction.issue_policy_changed, "Ann", ann.account)
+    assert (event.roles, event.network, event.detail) == (["coordinator"], "192.0.2.0/24", {"policy": "omit"})
+    assert (event.object_kind, event.object_id) == ("issue", issue)
+    with pytest.raises(InvalidIssueState):
+        schedule.unschedule(app.database, issue, ann)
+    assert len(audited(app)) == before + 1, "what was refused was not done"
+    with app.database.transaction() as session:
+        session.execute(update(Account).values(name="Ann Lee"))
+    assert last_actor(app, issue) == "Ann Lee"
+    with app.database.transaction() as session:
+        session.execute(delete(Account))
+    assert last_actor(app, issue) == "Ann", "the name at that time, once the account is gone"
+    assert audited(app)[0].account_id is None
+
+
+def test_the_command_line_is_named_and_the_service_is_not(app: Container, import_issue: Callable[..., int]) -> None:
+    issue = import_issue("en")
+    approve.set_missing_translation_policy(app.database, issue, MissingTranslationPolicy.omit, "jane")
+    event = audited(app)[0]
+    assert (event.actor, event.account_id, event.roles) == ("jane", None, [])
+    assert last_actor(app, issue) == "jane"
+    before = len(audited(app))
+    with app.database.transaction() as session:
+        issues.log(session, issue, THE_SERVICE, IssueEventKind.reopened)
+        assert session.query(IssueEvent).order_by(IssueEvent.id.desc()).first().account_id is None  # type: ignore[union-attr]
+    assert len(audited(app)) == before
+    edit.delete_draft(app.database, issue, "jane")
+    assert audited(app)[0].detail == {"number": "2026/3"}
