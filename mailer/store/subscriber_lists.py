@@ -1,6 +1,5 @@
 """Lists of a newsletter's subscribers, of any length."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from datetime import datetime
 
@@ -71,19 +70,17 @@ WHERE (cast(:state AS text) IS NULL OR state = :state)
   AND (cast(:time_zone AS text) IS NULL OR time_zone = :time_zone)
   AND (cast(:frequency AS text) IS NULL OR frequency::text = :frequency)
   AND (cast(:text AS text) IS NULL OR position(lower(:text) IN lower(address || ' ' || name)) > 0)
-ORDER BY id
+ORDER BY id LIMIT :limit
 """
 
 
-def stream(
-    session: Session, newsletter: int, only: SubscriberFilter, now: datetime, block_rows: int = 2000
-) -> Iterator[ListedSubscriber]:
-    """Yield subscribers in the order in which they came, through a cursor of the server."""
+def page(
+    session: Session, newsletter: int, only: SubscriberFilter, now: datetime, limit: int
+) -> list[ListedSubscriber]:
+    """Return the first subscribers in the order in which they came, ``limit`` at most."""
     values = {field.name: getattr(only, field.name) for field in fields(only)}
-    query = text(_LIST).execution_options(stream_results=True, yield_per=block_rows)
-    for row in session.execute(query, values | {"newsletter": newsletter, "now": now}):
-        address, name, languages, sections, zone, state, channel, note, at, id, _ = row
-        yield ListedSubscriber(
+    return [
+        ListedSubscriber(
             id,
             address,
             name,
@@ -95,3 +92,7 @@ def stream(
             note,
             at,
         )
+        for address, name, languages, sections, zone, state, channel, note, at, id, _ in session.execute(
+            text(_LIST), values | {"newsletter": newsletter, "now": now, "limit": limit}
+        )
+    ]

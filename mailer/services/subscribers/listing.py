@@ -3,8 +3,8 @@
 import csv
 import io
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import datetime
-from itertools import islice
 from typing import TextIO
 
 from mailer.domain.consents import ConsentChannel
@@ -19,11 +19,19 @@ __all__ = ["ListedSubscriber", "SubscriberFilter", "list_subscribers", "write_cs
 
 
 def list_subscribers(
-    database: Database, slug: str, only: SubscriberFilter, now: datetime
+    database: Database, slug: str, only: SubscriberFilter, now: datetime, page_rows: int = 2000
 ) -> Iterator[ListedSubscriber]:
-    """Yield a newsletter's subscribers in the order in which they came. Raises NewsletterNotFound."""
-    with database.transaction() as session:
-        yield from subscriber_lists.stream(session, newsletters.get(session, slug).id, only, now)
+    """Yield a newsletter's subscribers in the order in which they came. Raises NewsletterNotFound.
+
+    Each page is read in a transaction of its own, so that none is open while a slow client takes what it got.
+    """
+    while True:
+        with database.transaction() as session:
+            rows = subscriber_lists.page(session, newsletters.get(session, slug).id, only, now, page_rows)
+        yield from rows
+        if len(rows) < page_rows:
+            return
+        only = replace(only, after=rows[-1].id)
 
 
 def first_page(
@@ -31,8 +39,7 @@ def first_page(
 ) -> list[ListedSubscriber]:
     """Return the first subscribers of a list. Raises NewsletterNotFound."""
     with database.public_transaction() as session:
-        newsletter = newsletters.get(session, slug).id
-        return list(islice(subscriber_lists.stream(session, newsletter, only, now, block_rows=limit), limit))
+        return subscriber_lists.page(session, newsletters.get(session, slug).id, only, now, limit)
 
 
 def find_subscriber(database: Database, slug: str, address_hash: bytes) -> int | None:

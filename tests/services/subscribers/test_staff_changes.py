@@ -29,7 +29,7 @@ from mailer.services.subscribers.staff_changes import (
     update_from_csv,
 )
 from mailer.services.subscribers.unsubscribe import unsubscribe
-from mailer.store import newsletters, subscriber_lists, subscribers
+from mailer.store import newsletters, subscribers
 from mailer.store.database import Database
 
 SAMPLE = Path(__file__).parents[3] / "docs" / "sample"
@@ -224,14 +224,12 @@ def test_an_exported_list_can_be_imported_and_changes_nothing(five: Lists, tmp_p
     assert list(find_changes(five.database, exported, SLUG, hmac_pads=pads, now=NOW)) == []
 
 
-def test_a_list_is_read_through_a_cursor(lists: Lists) -> None:
-    """Nothing more than a block is fetched, so that a list of any length can be read."""
-    rows = "".join(f"r{n}@example.org,,,,,form,2024-01-01\n" for n in range(30))
-    lists.take(rows)
-    with lists.database.transaction() as session:
-        newsletter = newsletters.get(session, SLUG).id
-        found = subscriber_lists.stream(session, newsletter, SubscriberFilter(), NOW, block_rows=10)
-        assert next(found).address == ANA
-        cursors = session.connection().connection.cursor().execute("SELECT count(*) FROM pg_cursors").fetchone()
-        assert cursors == (1,)
-        assert len(list(found)) == 31
+def test_a_list_of_several_pages_holds_no_transaction_while_it_is_taken(lists: Lists) -> None:
+    lists.take("".join(f"r{n}@example.org,,,,,form,2024-01-01\n" for n in range(30)))
+    found = list_subscribers(lists.database, SLUG, SubscriberFilter(), NOW, page_rows=8)
+    addresses = []
+    for row in found:
+        addresses.append(row.address)
+        assert lists.database.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+    assert addresses == [ANA, BO, *(f"r{n}@example.org" for n in range(30))]
+
