@@ -73,8 +73,8 @@ class Catalogues:
                 messages[text] = CatalogueMessage(text, plural, placeholder_last)
         return messages
 
-    def override_errors(self, overrides: TextOverrides) -> Iterator[str]:
-        """Yield one line for a coordinator for each invalid replacement."""
+    def override_errors(self, overrides: TextOverrides) -> Iterator[tuple[str, str, str]]:
+        """Yield (language, text, what is wrong) for each invalid replacement."""
         return override_errors(overrides, self.messages, lambda language: self._load_catalogue(language).num_plurals)
 
     def _build_translations(self, language: str, overrides: _Overrides) -> Translations:

@@ -21,17 +21,20 @@ Slug = Annotated[str, typer.Option("--newsletter", help="The newsletter's slug."
 
 
 @commands.command("apply")
-def apply(file: Path) -> None:
+def apply(
+    file: Path,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite later changes made at the desk.")] = False,
+) -> None:
     """Create a newsletter from a TOML file, or update it to match the file."""
-    from mailer.domain.newsletter import NewsletterError, read_newsletter
+    from mailer.domain.newsletter import NewsletterError, Problem, read_newsletter
     from mailer.services.newsletters.apply import apply_newsletter
 
     with Container() as app:
         try:
             settings = read_newsletter(file.read_text("utf-8"), app.catalogues.override_errors)
         except UnicodeDecodeError:
-            raise NewsletterError(f"{file} is not UTF-8 text.") from None
-        result = apply_newsletter(app.database, settings)
+            raise NewsletterError([Problem((), f"{file} is not UTF-8 text.")]) from None
+        result = apply_newsletter(app.database, settings, force=force)
     sections = format_count(len(settings.sections), "section")
     languages = format_count(len(settings.languages), "language")
     print(f"{settings.slug}: {result.value}, {sections}, {languages}.")
@@ -63,10 +66,10 @@ def list_(as_json: JsonOption = False) -> None:
 def show(slug: Annotated[str, typer.Argument(metavar="SLUG", help="As in `mailer newsletter list`.")]) -> None:
     """Print a newsletter as a file that can be changed and applied."""
     from mailer.domain.newsletter_file import to_toml
-    from mailer.services.newsletters import catalogue
+    from mailer.services.newsletters.settings import load_settings
 
     with Container() as app:
-        print(to_toml(catalogue.load_settings(app.database, slug)), end="")
+        print(to_toml(load_settings(app.database, slug)), end="")
 
 
 @commands.command("new")

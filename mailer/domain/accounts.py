@@ -66,6 +66,7 @@ class AuditAction(StrEnum):
     subscriber_opened = "subscriber_opened"
     subscriber_changed = "subscriber_changed"
     subscribers_exported = "subscribers_exported"
+    newsletter_changed = "newsletter_changed"
 
 
 ISSUE_ACTIONS = {

@@ -3,6 +3,7 @@
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import time
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
@@ -15,11 +16,35 @@ from mailer.domain.errors import UserError
 from mailer.domain.languages import InvalidLanguageTag, canonical_tag
 from mailer.domain.localized import ui_languages
 from mailer.domain.states import TrackingMode
+from mailer.domain.subscriber_fields import read_time_zone
 from mailer.domain.text_overrides import TextOverrides
+
+MAX_LINE_CHARS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that is wrong with settings."""
+
+    path: tuple[str | int, ...]
+    """Where: ``("theme", "accent")``, ``("sections", 2, "titles", "fr")``."""
+    message: str
+    place: str = ""
+    """The path as a file's author knows it; empty if the message says it."""
+    example: str = ""
+    """How it is written in a file."""
+
+    def __str__(self) -> str:
+        place = f"{self.place}: " if self.place else ""
+        return f"{place}{self.message}" + (f". Example: {self.example}" if self.example else "")
 
 
 class NewsletterError(UserError, ValueError):
     """Invalid newsletter settings. The message has one line per problem."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = tuple(problems)
 
 
 def _language_tag(value: str) -> str:
@@ -40,17 +65,25 @@ def _email_address(value: str) -> str:
 
 
 def _single_line(value: str) -> str:
+    if len(value) > MAX_LINE_CHARS:
+        raise ValueError(f"must have at most {MAX_LINE_CHARS} characters")
     if re.search(r"[\x00-\x1f\x7f\u0085\u2028\u2029]", value):
         raise ValueError("must be a single line")
     return value.strip()
 
 
 def _multi_line(value: str) -> str:
+    if len(value) > MAX_LINE_CHARS:
+        raise ValueError(f"must have at most {MAX_LINE_CHARS} characters")
     if re.search(r"[\x00-\x09\x0b-\x1f\x7f\u0085\u2028\u2029]", value.replace("\r\n", "\n")):
         raise ValueError("must be text without control characters")
     if not value.strip():
         raise ValueError("must not be empty: every email needs a postal address")
     return value.replace("\r\n", "\n").strip()
+
+
+def _time_zone(value: str) -> str:
+    return read_time_zone(value.strip())
 
 
 LanguageTag = Annotated[str, AfterValidator(_language_tag)]
@@ -173,6 +206,11 @@ class NewsletterSettings(_Strict):
         _setting("Start of the hours, on the reader's clock, without a first attempt", "quiet_from = 21:00:00"),
     ] = None
     quiet_until: Annotated[time | None, _setting("End of these hours", "quiet_until = 07:00:00")] = None
+    time_zone: Annotated[
+        str,
+        AfterValidator(_time_zone),
+        _setting("The time zone that sending times are given in", 'time_zone = "Europe/Paris"'),
+    ] = "UTC"
     digest_time: Annotated[
         time, _setting("When the monthly digest is sent, on each reader's clock", "digest_time = 09:00:00")
     ] = time(9)
@@ -220,6 +258,15 @@ class NewsletterSettings(_Strict):
         ),
     ] = {}
     """See mailer.domain.text_overrides."""
+    revision: Annotated[
+        int,
+        _setting(
+            "As `mailer newsletter show` writes it: what was changed at the desk after it is not overwritten",
+            "revision = 12",
+            ge=0,
+            lt=2**31,
+        ),
+    ] = 0
     sections: Annotated[
         list[SectionSettings],
         _setting(
@@ -233,32 +280,43 @@ class NewsletterSettings(_Strict):
 NESTED: dict[str, type[BaseModel]] = {"theme": ThemeSettings, "sections": SectionSettings}
 
 
-def read_newsletter(
-    source: str, override_errors: Callable[[TextOverrides], Iterable[str]] | None = None
-) -> NewsletterSettings:
-    """Read settings from TOML. ``override_errors`` returns a line for each invalid text override.
+OverrideErrors = Callable[[TextOverrides], Iterable[tuple[str, str, str]]]
+"""Yields (language, text, what is wrong) for each invalid text override."""
 
-    Raises NewsletterError with every error, each with an example of how it is written.
-    """
+
+def read_newsletter(source: str, override_errors: OverrideErrors | None = None) -> NewsletterSettings:
+    """Read settings from TOML. Raises NewsletterError with every problem."""
     try:
         data = tomllib.loads(source)
     except tomllib.TOMLDecodeError as error:
-        lines = [f"This is not TOML: {error}", f"A setting is a line such as: {example(_field_at(['slug']))}"]
-        raise NewsletterError("\n".join(lines)) from None
-    errors: dict[str, str] = {}
+        raise NewsletterError(
+            [
+                Problem((), f"This is not TOML: {error}"),
+                Problem((), f"A setting is a line such as: {example(_field_at(['slug']))}"),
+            ]
+        ) from None
+    return check_newsletter(data, override_errors)
+
+
+def check_newsletter(data: Mapping[str, Any], override_errors: OverrideErrors | None = None) -> NewsletterSettings:
+    """Return settings from the data of a file or a form. Raises NewsletterError with every problem."""
+    problems: dict[str, Problem] = {}
     settings = None
     try:
         settings = NewsletterSettings.model_validate(data)
     except ValidationError as error:
         for item in error.errors(include_url=False):
             path = _path_in(data, item["loc"])
-            errors.setdefault(_place(data, path), _explain(item, path))
-    lines = [f"{place}: {message}" for place, message in errors.items()]
-    lines += _inconsistencies(data)
+            place = _place(data, path)
+            problems.setdefault(place, Problem(tuple(path), *_explain(item, path, place)))
+    found = [*problems.values(), *_inconsistencies(data)]
     if settings and override_errors:
-        lines += override_errors(settings.text_overrides)
-    if lines or settings is None:
-        raise NewsletterError("\n".join(lines))
+        found += [
+            Problem(("text_overrides", language, text), f"“{text}”: {wrong}", f"text_overrides.{language}")
+            for language, text, wrong in override_errors(settings.text_overrides)
+        ]
+    if found or settings is None:
+        raise NewsletterError(found)
     return settings
 
 
@@ -294,12 +352,13 @@ def _field_at(path: Sequence[int | str]) -> FieldInfo:
     return nested.model_fields[inner] if nested and inner else NewsletterSettings.model_fields[str(path[0])]
 
 
-def _explain(item: Mapping[str, Any], path: Sequence[int | str]) -> str:
+def _explain(item: Mapping[str, Any], path: Sequence[int | str], place: str) -> tuple[str, str, str]:
+    """Return message, place and example of a problem."""
     if item["type"] == "extra_forbidden":
         known = NESTED.get(str(path[0]), NewsletterSettings) if len(path) > 1 else NewsletterSettings
         similar = get_close_matches(str(path[-1]), known.model_fields, 1)
         hint = f" Did you mean {similar[0]}?" if similar else f" There are: {', '.join(known.model_fields)}."
-        return f"there is no such setting.{hint}"
+        return f"there is no such setting.{hint}", place, ""
     field = _field_at(path)
     message = item["msg"].removeprefix("Value error, ").removesuffix(".")
     if item["type"] == "missing":
@@ -310,7 +369,7 @@ def _explain(item: Mapping[str, Any], path: Sequence[int | str]) -> str:
         message = "needs at least one entry"
     elif item["type"] == "too_long":
         message = f"has more than {item['ctx']['max_length']} entries"
-    return f"{message}. Example: {example(field)}"
+    return message, place, example(field)
 
 
 def example(field: FieldInfo) -> str:
@@ -319,26 +378,38 @@ def example(field: FieldInfo) -> str:
     return str(field.examples[0])
 
 
-def _inconsistencies(data: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a line for each contradiction between settings, whatever else is wrong."""
+def _inconsistencies(data: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield each contradiction between settings, whatever else is wrong."""
     start, end = data.get("quiet_from"), data.get("quiet_until")
     if (start is None) != (end is None) or (start is not None and start == end):
-        yield "quiet hours need two different times. Example: quiet_from = 21:00:00, quiet_until = 07:00:00"
+        yield Problem(
+            ("quiet_from",),
+            "quiet hours need two different times",
+            example="quiet_from = 21:00:00, quiet_until = 07:00:00",
+        )
     languages = _canonical_tags(data.get("languages"))
     default = _canonical_tags([data.get("default_language")])
     if languages and default and not set(default) <= set(languages):
-        yield f'default_language {default[0]} is not among languages. Example: default_language = "{languages[0]}"'
+        yield Problem(
+            ("default_language",),
+            f"default_language {default[0]} is not among languages",
+            example=f'default_language = "{languages[0]}"',
+        )
     sections = data.get("sections")
     keys = (
         [section.get("key") for section in sections if isinstance(section, dict)] if isinstance(sections, list) else []
     )
     if duplicates := {str(key) for key in keys if key and keys.count(key) > 1}:
-        yield f"two sections have the key {', '.join(sorted(duplicates))}. Give each section a key of its own"
+        last = max(at for at, key in enumerate(keys) if str(key) in duplicates)
+        yield Problem(
+            ("sections", last, "key"),
+            f"two sections have the key {', '.join(sorted(duplicates))}. Give each section a key of its own",
+        )
     overrides = data.get("text_overrides")
     if isinstance(overrides, dict) and languages:
         known = {*languages, *ui_languages(languages)}
         if unknown := set(_canonical_tags(list(overrides))) - known:
-            yield f"text_overrides: {', '.join(sorted(unknown))} is not among languages"
+            yield Problem(("text_overrides",), f"text_overrides: {', '.join(sorted(unknown))} is not among languages")
 
 
 def _canonical_tags(values: object) -> list[str]:

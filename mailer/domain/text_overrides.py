@@ -60,8 +60,8 @@ def override_error(message: CatalogueMessage, override: OverrideText, plural_cou
 
 def override_errors(
     overrides: TextOverrides, catalogue: Mapping[str, CatalogueMessage], plural_count: Callable[[str], int]
-) -> Iterator[str]:
-    """Yield one line for each invalid replacement. ``plural_count`` takes a language."""
+) -> Iterator[tuple[str, str, str]]:
+    """Yield (language, text, what is wrong) for each invalid replacement. ``plural_count`` takes a language."""
     for language, replacements in overrides.items():
         for text, replacement in replacements.items():
             if message := catalogue.get(text):
@@ -70,4 +70,4 @@ def override_errors(
                 similar = get_close_matches(text, catalogue, 1)
                 problem = "there is no such text." + (f" Did you mean “{similar[0]}”?" if similar else "")
             if problem:
-                yield f"text_overrides.{language}: “{text}”: {problem}"
+                yield language, text, problem

@@ -53,6 +53,14 @@ class Newsletter(Base):
     suppress_after_refused_days: Mapped[int] = mapped_column(default=30, server_default="30")
     """An address that refuses so many issues in a row over so many days is suppressed."""
 
+    time_zone: Mapped[str] = mapped_column(default="UTC", server_default="UTC")
+    """In which sending times are given."""
+
+    revision: Mapped[int] = mapped_column(default=1, server_default="1")
+    """Rises with every change of a setting."""
+    desk_revision: Mapped[int] = mapped_column(default=0, server_default="0")
+    """The revision that the latest change at the desk made; 0 if there was none."""
+
     @property
     def sender_domain(self) -> str:
         """The domain of the return path if the settings name no bounce domain."""

@@ -152,9 +152,9 @@ titles = {}
 def test_errors_of_text_overrides_are_named_with_the_others() -> None:
     source = LEAST.replace('["en"', '["de"') + 'text_overrides = {de = {a = "b"}}\n'
     with pytest.raises(NewsletterError) as refused:
-        read_newsletter(source, lambda overrides: [f"text_overrides: {sorted(overrides)}"])
+        read_newsletter(source, lambda overrides: [(tag, "a", "no such text") for tag in overrides])
     assert "default_language en is not among" in str(refused.value)
-    assert "text_overrides: ['de']" in str(refused.value)
+    assert "text_overrides.de: “a”: no such text" in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -166,3 +166,28 @@ def test_errors_of_text_overrides_are_named_with_the_others() -> None:
 def test_values_of_any_type_are_refused_in_words(source: str) -> None:
     with pytest.raises(NewsletterError, match="slug: is missing"):
         read_newsletter(source)
+
+
+def test_a_problem_knows_where_it_is_and_says_it_without_the_file_for_a_form() -> None:
+    with pytest.raises(NewsletterError) as refused:
+        read_newsletter(
+            LEAST.replace('"lumen@example.org"', '"x"').replace('{EN = "Lumen"}', '{en = "A\\nB"}')
+            + 'time_zone = "CET"\nquiet_from = 21:00:00\n[theme]\naccent = "red"\n'
+        )
+    problems = {problem.path: problem.message for problem in refused.value.problems}
+    assert problems[("names", "en")] == "must be a single line"
+    assert "time zone of a place" in problems[("time_zone",)]
+    assert problems[("quiet_from",)] == "quiet hours need two different times"
+    assert set(problems) == {
+        ("sender_address",),
+        ("names", "en"),
+        ("time_zone",),
+        ("quiet_from",),
+        ("theme", "accent"),
+    }
+    assert "Example" not in "".join(problems.values())
+
+
+def test_no_line_is_endless() -> None:
+    with pytest.raises(NewsletterError, match="sender_name: must have at most 1000 characters"):
+        read_newsletter(LEAST.replace('sender_name = "Lumen"', f'sender_name = "{"x" * 1001}"'))

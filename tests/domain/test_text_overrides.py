@@ -60,6 +60,6 @@ def test_invalid_overrides_are_listed_with_language_and_suggestion() -> None:
     known = {phrase.text: phrase for phrase in (COUNTED, LEAVE, ADDRESS)}
     overrides = {"fr": {"Unsubscribe": "Partir", "Unsuscribe": "Partir"}, "sr": {"Unsubscribe": ""}}
     assert list(override_errors(overrides, known, lambda language: 2)) == [
-        "text_overrides.fr: “Unsuscribe”: there is no such text. Did you mean “Unsubscribe”?",
-        "text_overrides.sr: “Unsubscribe”: the text must not be empty",
+        ("fr", "Unsuscribe", "there is no such text. Did you mean “Unsubscribe”?"),
+        ("sr", "Unsubscribe", "the text must not be empty"),
     ]

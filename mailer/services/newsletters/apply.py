@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
-from mailer.domain.accounts import THE_SERVICE
+from mailer.domain.accounts import THE_SERVICE, AuditAction
+from mailer.domain.errors import ChangeRefused
 from mailer.domain.newsletter import NewsletterSettings, SectionSettings
 from mailer.domain.states import EDITABLE_STATES, InvalidIssueState, IssueAction, IssueEventKind, IssueState
 from mailer.models import Newsletter
-from mailer.store import issues, newsletters
+from mailer.store import audit_log, issues, newsletters
 from mailer.store.database import Database, Session
 
 
@@ -25,6 +26,7 @@ _NOT_RENDERED = {
     "quiet_from",
     "quiet_until",
     "digest_time",
+    "time_zone",
     "max_late_hours",
     "public",
     "uncertain_policy",
@@ -34,33 +36,68 @@ _NOT_RENDERED = {
 """Settings that appear in no edition and no header."""
 
 
-def apply_newsletter(database: Database, settings: NewsletterSettings) -> ApplyResult:
-    """Create a newsletter or update it to its settings. Return what was done.
+def apply_newsletter(database: Database, settings: NewsletterSettings, *, force: bool = False) -> ApplyResult:
+    """Create a newsletter or update it to the settings of a file. Return what was done.
 
-    Sections missing from the settings are retired: they are not offered any more, and kept because readers follow them
-    and old issues contain them. A section with a new key and the title of a missing one is that one, renamed. Titles in
-    languages missing from the settings are kept too, because imported documents added them. A change that affects
-    editions withdraws approvals. Raises ChangeRefused if it would affect an issue that is being sent.
+    A change that affects editions withdraws approvals. Raises ChangeRefused if it would affect an issue that is being
+    sent, or undo a change that was made at the desk after the file's revision, unless with ``force``.
     """
-    values = settings.model_dump(exclude={"sections", "theme"}) | {"theme": settings.theme.model_dump()}
     with database.transaction() as session:
         newsletter = newsletters.by_slug(session, settings.slug)
         if newsletter is None:
-            newsletter = Newsletter(**values)
+            newsletter = Newsletter(**_values(settings))
             session.add(newsletter)
             session.flush()
-            _apply_sections(session, newsletter, settings.sections)
+            _apply_sections(session, newsletter, settings.sections, keep_titles=True)
             return ApplyResult.created
         newsletters.lock(session, newsletter.id)
-        changed = _changed_fields(newsletter, values)
-        for name in changed:
-            setattr(newsletter, name, values[name])
-        added, changed_visibly, changed_invisibly = _apply_sections(session, newsletter, settings.sections)
-        if changed - _NOT_RENDERED or changed_visibly:
-            _invalidate_issues(session, newsletter)
-        if changed or added or changed_visibly or changed_invisibly:
-            return ApplyResult.changed
-        return ApplyResult.unchanged
+        newer = newsletter.desk_revision > settings.revision
+        if not change_newsletter(session, newsletter, settings, keep_titles=True):
+            return ApplyResult.unchanged
+        if newer and not force:
+            raise ChangeRefused(_describe_newer_change(session, newsletter))
+        return ApplyResult.changed
+
+
+def change_newsletter(
+    session: Session, newsletter: Newsletter, settings: NewsletterSettings, *, keep_titles: bool
+) -> bool:
+    """Update a locked newsletter to settings; return whether anything changed. Raises ChangeRefused.
+
+    Sections missing from the settings are retired: they are not offered any more, and kept because readers follow them
+    and old issues contain them. A section with a new key and the title of a missing one is that one, renamed.
+    ``keep_titles``: titles in languages missing from the settings are kept too, because imported documents added them.
+    """
+    values = _values(settings)
+    changed = _changed_fields(newsletter, values)
+    for name in changed:
+        setattr(newsletter, name, values[name])
+    added, changed_visibly, changed_invisibly = _apply_sections(
+        session, newsletter, settings.sections, keep_titles=keep_titles
+    )
+    if changed - _NOT_RENDERED or changed_visibly:
+        _invalidate_issues(session, newsletter)
+    if not (changed or added or changed_visibly or changed_invisibly):
+        return False
+    newsletter.revision += 1
+    return True
+
+
+def _values(settings: NewsletterSettings) -> dict[str, Any]:
+    """Return the columns of a newsletter."""
+    return settings.model_dump(exclude={"sections", "theme", "revision"}) | {"theme": settings.theme.model_dump()}
+
+
+def _describe_newer_change(session: Session, newsletter: Newsletter) -> str:
+    events = audit_log.search(
+        session, action=AuditAction.newsletter_changed, object_kind="newsletter", object_id=newsletter.id, limit=1
+    )
+    who = f" by {events[0].actor} on {events[0].at:%Y-%m-%d at %H:%M} UTC" if events else ""
+    return (
+        f"{newsletter.slug} was changed at the desk{who}, after this file was written, and applying it would undo "
+        f"that. Write the settings as they are now to another file with `mailer newsletter show {newsletter.slug}`, "
+        "make your changes there and apply it. Or overwrite the changes of the desk with --force."
+    )
 
 
 def _changed_fields(row: object, values: Mapping[str, Any]) -> set[str]:
@@ -68,7 +105,7 @@ def _changed_fields(row: object, values: Mapping[str, Any]) -> set[str]:
 
 
 def _apply_sections(
-    session: Session, newsletter: Newsletter, section_settings: Sequence[SectionSettings]
+    session: Session, newsletter: Newsletter, section_settings: Sequence[SectionSettings], *, keep_titles: bool
 ) -> tuple[bool, bool, bool]:
     """Add and update sections. Return (added, changed visibly, changed invisibly) as flags."""
     stored_sections = {section.key: section for section in newsletters.sections(session, newsletter.id)}
@@ -89,7 +126,8 @@ def _apply_sections(
             newsletters.add_section(session, newsletter.id, **values)
             added = True
             continue
-        values["titles"] = stored.titles | values["titles"]
+        if keep_titles:
+            values["titles"] = stored.titles | values["titles"]
         changed = _changed_fields(stored, values)
         for name in changed:
             setattr(stored, name, values[name])

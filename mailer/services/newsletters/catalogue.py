@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from mailer.domain.localized import localize
-from mailer.domain.newsletter import NewsletterSettings, SectionSettings
 from mailer.models import Newsletter
 from mailer.store import newsletters
 from mailer.store.database import Database
@@ -32,18 +31,3 @@ def find_newsletter(database: Database, slug: str) -> NewsletterSummary | None:
 def _summarize(row: Newsletter) -> NewsletterSummary:
     name = localize(row.names, row.default_language, row.fallbacks, row.default_language).text
     return NewsletterSummary(row.id, row.slug, name, tuple(row.languages), row.default_language)
-
-
-def load_settings(database: Database, slug: str) -> NewsletterSettings:
-    """Return a newsletter's settings as a file would give them, with the sections that readers can choose.
-
-    Raises NewsletterNotFound.
-    """
-    with database.transaction() as session:
-        row = newsletters.get(session, slug)
-        sections = [
-            {name: getattr(section, name) for name in SectionSettings.model_fields}
-            for section in newsletters.offered_sections(session, row.id)
-        ]
-        values = {name: getattr(row, name) for name in NewsletterSettings.model_fields if name != "sections"}
-        return NewsletterSettings.model_validate(values | {"sections": sections})

@@ -47,4 +47,6 @@ def retire_section(database: Database, slug: str, key: str) -> None:
         sections = {section.key: section for section in newsletters.sections(session, newsletter.id)}
         if key not in sections:
             raise ChangeRefused(f"{slug} has no section {key}. It has {', '.join(sections) or 'none'}.")
-        sections[key].offered = False
+        if sections[key].offered:
+            sections[key].offered = False
+            newsletter.revision += 1

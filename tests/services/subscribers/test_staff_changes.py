@@ -232,4 +232,3 @@ def test_a_list_of_several_pages_holds_no_transaction_while_it_is_taken(lists: L
         addresses.append(row.address)
         assert lists.database.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
     assert addresses == [ANA, BO, *(f"r{n}@example.org" for n in range(30))]
-
