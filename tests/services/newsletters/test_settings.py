@@ -82,7 +82,7 @@ def test_of_two_people_the_second_is_told_what_would_be_overwritten(stored: Data
 def test_a_file_does_not_undo_a_later_change_of_the_desk(stored: Database) -> None:
     save(stored, lambda v: v.update(sender_name="Desk"), "sender_name")
     changed = FILE.replace('list_id = "', 'max_late_hours = 9\nlist_id = "', 1)
-    with pytest.raises(ChangeRefused, match="changed at the desk by amina on 2.* after this"):
+    with pytest.raises(ChangeRefused, match=r"changed at the desk by amina on 2.* after this"):
         apply_newsletter(stored, read_newsletter(changed))
     now = load_settings(stored, SLUG)
     assert (now.sender_name, now.max_late_hours) == ("Desk", 3)
