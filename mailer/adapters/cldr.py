@@ -12,6 +12,7 @@ from babel.numbers import format_decimal
 
 from mailer.domain.content import Dateline, DateRange
 from mailer.domain.locales import tag_and_parents
+from mailer.domain.phrases import LanguageTag
 from mailer.domain.time_zones import time_zone
 from mailer.language_data import languages
 
@@ -43,6 +44,13 @@ def format_duration(duration: timedelta | float, language: str) -> str:
 def format_number(number: float, language: str) -> str:
     """Return a number with the language's separators."""
     return format_decimal(number, locale=_locale(language))
+
+
+def format_value(value: int | float | date | LanguageTag, language: str) -> str:
+    """Return a value in a phrase: a number, a day, or the name of a language."""
+    if isinstance(value, LanguageTag):
+        return language_name(str(value), language)
+    return format_day(value, language) if isinstance(value, date) else format_number(value, language)
 
 
 @lru_cache(maxsize=4096)

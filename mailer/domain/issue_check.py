@@ -16,7 +16,7 @@ from mailer.domain.localized import localize
 from mailer.domain.markdown import find_problems
 from mailer.domain.mentions import StoryIndex, StoryWording
 from mailer.domain.partial_editions import HEADLINE, HEADLINES, unknown_placeholders
-from mailer.domain.plurals import format_count
+from mailer.domain.phrases import LanguageTag, Phrase, gettext, ngettext
 from mailer.domain.states import MissingTranslationPolicy, SkipReason
 
 GMAIL_CLIP_BYTES = 102_000
@@ -74,6 +74,15 @@ class Part(StrEnum):
     story = "story"
 
 
+_TEXT_KINDS = {
+    FindingKind.empty_headline,
+    FindingKind.no_alt_text,
+    FindingKind.broken_link,
+    FindingKind.not_shown,
+}
+"""Findings about a story's text in a language, wherever it is shown."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where in an issue a finding is. ``title``: of a section or story, in a language that the reader reads."""
@@ -100,6 +109,8 @@ class Finding:
     """How many readers are concerned, where that is known."""
     of_subscribers: int | None = None
     """How many readers these editions have, where ``readers`` is a part of them."""
+    editions: int | None = None
+    """How many editions are concerned, where that is known."""
     places: tuple[Place, ...] = ()
 
     @property
@@ -108,11 +119,18 @@ class Finding:
 
     @property
     def message(self) -> str:
-        """The sentence, after the languages that it is about and before the number of readers."""
+        """The sentence in English, after the languages that it is about and before the number of readers."""
         text = f"{', '.join(self.languages)}: {self.text}" if self.languages else self.text[:1].upper() + self.text[1:]
+        return f"{text.removesuffix('.')} ({self.share})." if self.share else text
+
+    @property
+    def share(self) -> Phrase | None:
+        """How many of the readers are concerned, where both are known."""
         if self.subscribers is None or self.of_subscribers is None:
-            return text
-        return f"{text.removesuffix('.')} ({self.subscribers:,} of {format_count(self.of_subscribers, 'reader')})."
+            return None
+        return ngettext(
+            "%(count)s of %(num)s reader", "%(count)s of %(num)s readers", self.of_subscribers, count=self.subscribers
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +210,8 @@ def check_issue(
         *check.absent_stories(),
         *check.clipped(html_sizes or {}),
     ]
-    return sorted(_merged(findings), key=lambda finding: list(Severity).index(finding.severity))
+    merged = map(check.with_editions, _merged(findings))
+    return sorted(merged, key=lambda finding: list(Severity).index(finding.severity))
 
 
 def _merged(findings: Sequence[Finding]) -> list[Finding]:
@@ -215,11 +234,25 @@ def _total(first: int | None, second: int | None) -> int | None:
     return None if first is None or second is None else first + second
 
 
+def _speaks_of(part: Part, title: str) -> Phrase:
+    match part:
+        case Part.subject:
+            return gettext("the subject seems to speak of “%(title)s”, which many readers do not get.", title=title)
+        case Part.preheader:
+            return gettext("the preheader seems to speak of “%(title)s”, which many readers do not get.", title=title)
+    return gettext("the introduction seems to speak of “%(title)s”, which many readers do not get.", title=title)
+
+
+def _placeholders(unknown: str) -> dict[str, str]:
+    return {"unknown": unknown, "headline": HEADLINE, "headlines": HEADLINES}
+
+
 def _markdown_findings(parts: Sequence[str], where: str, language: str, place: Place) -> Iterator[Finding]:
     for problem in (problem for part in parts for problem in find_problems(part)):
         kind = FindingKind.broken_link if problem.blocks else FindingKind.not_shown
         severity = Severity.blocks if problem.blocks else Severity.warning
-        yield Finding(kind, severity, f"{where}: {problem.message}", (language,), places=(place,))
+        text = gettext("%(where)s: %(problem)s", where=where, problem=problem.message)
+        yield Finding(kind, severity, text, (language,), places=(place,))
 
 
 class _Check:
@@ -257,58 +290,96 @@ class _Check:
             if tag == language and (section_bit is None or mask >> section_bit & 1)
         )
 
+    def with_editions(self, finding: Finding) -> Finding:
+        """Return the finding with the number of editions that it concerns, and of their readers if they are unknown."""
+        if not self.subscribers or finding.kind is FindingKind.language_without_text:
+            return finding
+        concerned = {key: count for key, count in self.subscribers.items() if self.is_concerned(finding, *key)}
+        known = finding.subscribers is not None
+        return replace(
+            finding,
+            editions=len(concerned),
+            subscribers=finding.subscribers if known else sum(concerned.values()),
+        )
+
+    def is_concerned(self, finding: Finding, language: str, sections: int) -> bool:
+        """Return whether an edition shows what a finding is about."""
+        if finding.sections is not None:
+            return language in finding.languages and sections == finding.sections
+        stories = {place.story for place in finding.places} - {None}
+        keys = {place.section for place in finding.places if place.part is Part.section}
+        holds = [story for story in self.source.stories if sections >> story.section_bit & 1 and story.story in stories]
+        if finding.kind in _TEXT_KINDS and stories:  # the text may be shown in editions of other languages, too
+            return any(self.shown[story.story, language] in finding.languages for story in holds)
+        if finding.languages and language not in finding.languages:
+            return False
+        if finding.kind is FindingKind.absent_story:
+            return not holds
+        if keys:
+            return any(section.key in keys and sections >> section.bit & 1 for section in self.source.sections)
+        return bool(holds) or not stories
+
     def newsletter(self) -> Iterator[Finding]:
         source, rules = self.source, self.rules
         if not source.stories:
-            yield Finding(FindingKind.no_stories, Severity.blocks, "the issue has no stories.")
+            yield Finding(FindingKind.no_stories, Severity.blocks, gettext("the issue has no stories."))
         if not rules.languages:
-            yield Finding(FindingKind.no_language, Severity.blocks, "no language has a subject and an introduction.")
+            text = gettext("no language has a subject and an introduction.")
+            yield Finding(FindingKind.no_language, Severity.blocks, text)
         if not source.postal_address.strip():
-            text = "the newsletter has no postal address; every email must contain one."
+            text = gettext("the newsletter has no postal address; every email must contain one.")
             yield Finding(FindingKind.no_postal_address, Severity.blocks, text)
         if rules.languages and rules.default_language not in rules.languages:
-            text = f"the issue has no text in {rules.default_language}, the newsletter's default language."
+            text = gettext(
+                "the issue has no text in %(language)s, the newsletter's default language.",
+                language=LanguageTag(rules.default_language),
+            )
             yield Finding(FindingKind.no_default_language, Severity.warning, text)
 
     def front_matter(self) -> Iterator[Finding]:
         for language in self.rules.languages:
             front = self.source.front_matter[language]
             if not front.subject.strip():
-                place = (Place(Part.subject),)
-                yield Finding(
-                    FindingKind.empty_subject, Severity.blocks, "the subject is empty.", (language,), places=place
-                )
+                text, place = gettext("the subject is empty."), (Place(Part.subject),)
+                yield Finding(FindingKind.empty_subject, Severity.blocks, text, (language,), places=place)
             if not front.preheader.strip():
-                text = "the preheader is empty; inboxes will show the first words of the text."
+                text = gettext("the preheader is empty; inboxes will show the first words of the text.")
                 place = (Place(Part.preheader),)
                 yield Finding(FindingKind.empty_preheader, Severity.note, text, (language,), places=place)
-            for part, text in ((Part.subject, front.partial_subject), (Part.preheader, front.partial_preheader)):
-                for unknown in unknown_placeholders(text):
-                    sentence = (
-                        f"{unknown} in the {part} of partial editions means nothing; use {HEADLINE} or {HEADLINES}."
-                    )
-                    place = (Place(part),)
-                    yield Finding(FindingKind.not_shown, Severity.blocks, sentence, (language,), places=place)
+            for unknown in unknown_placeholders(front.partial_subject):
+                sentence = gettext(
+                    "%(unknown)s in the subject of partial editions means nothing; use %(headline)s or %(headlines)s.",
+                    **_placeholders(unknown),
+                )
+                place = (Place(Part.subject),)
+                yield Finding(FindingKind.not_shown, Severity.blocks, sentence, (language,), places=place)
+            for unknown in unknown_placeholders(front.partial_preheader):
+                sentence = gettext(
+                    "%(unknown)s in the preheader of partial editions means nothing; use %(headline)s or "
+                    "%(headlines)s.",
+                    **_placeholders(unknown),
+                )
+                place = (Place(Part.preheader),)
+                yield Finding(FindingKind.not_shown, Severity.blocks, sentence, (language,), places=place)
 
     def stories(self) -> Iterator[Finding]:
         for story in self.source.stories:
             place = (self.place(story),)
             for language, text in story.texts.items():
                 if story.picture and not text.alt.strip():
-                    sentence = f"the picture of “{text.headline}” has no alt text."
+                    sentence = gettext("the picture of “%(headline)s” has no alt text.", headline=text.headline)
                     yield Finding(FindingKind.no_alt_text, Severity.warning, sentence, (language,), places=place)
                 if not text.headline.strip():
-                    sentence = "a story has no headline."
+                    sentence = gettext("a story has no headline.")
                     yield Finding(FindingKind.empty_headline, Severity.blocks, sentence, (language,), places=place)
 
     def markdown(self) -> Iterator[Finding]:
         """Name links that lead nowhere, and what cannot be shown as it is meant."""
         for language in self.rules.languages:
             front, place = self.source.front_matter[language], Place(Part.introduction)
-            yield from _markdown_findings([front.intro], "the introduction", language, place)
-            yield from _markdown_findings(
-                [front.partial_intro], "the introduction of partial editions", language, place
-            )
+            yield from _markdown_findings([front.intro], gettext("the introduction"), language, place)
+            partial = gettext("the introduction of partial editions")
+            yield from _markdown_findings([front.partial_intro], partial, language, place)
         for story in self.source.stories:
             for language, text in story.texts.items():
                 parts = (text.headline, text.body, *text.contacts)
@@ -317,29 +388,48 @@ class _Check:
     def missing_translations(self) -> Iterator[Finding]:
         """Name the stories that an edition shows in another language, leaves out, or waits for."""
         by_id = {story.story: story for story in self.source.stories}
-        blocks = self.rules.missing_translations is MissingTranslationPolicy.block
-        grouped: defaultdict[tuple[str, str], list[StorySource]] = defaultdict(list)
+        grouped: defaultdict[tuple[str, bool], list[StorySource]] = defaultdict(list)
         for story, language in missing_languages(self.source.story_languages(), self.rules):
-            effect = "will be shown in another language, with a label"
-            if blocks:
-                effect = "must be translated first"
-            elif self.shown[story, language] is None:
-                effect = "will be left out"
-            grouped[language, effect].append(by_id[story])
-        stories = format_count(len(by_id), "story", "stories")
-        for (language, effect), missing in sorted(
+            grouped[language, self.shown[story, language] is None].append(by_id[story])
+        for (language, left_out), missing in sorted(
             grouped.items(), key=lambda item: self.rules.languages.index(item[0][0])
         ):
             places = tuple(map(self.place, missing))
-            titles = "; ".join(place.title for place in places)
+            blocks = self.rules.missing_translations is MissingTranslationPolicy.block
             yield Finding(
                 FindingKind.missing_translation,
                 Severity.blocks if blocks else Severity.note,
-                f"{len(missing)} of {stories} {effect}: {titles}.",
+                self.missing_text(places, blocks, left_out),
                 (language,),
-                subscribers=self.subscribers_of(language) if self.subscribers else None,
                 places=places,
             )
+
+    def missing_text(self, places: Sequence[Place], blocks: bool, left_out: bool) -> Phrase:
+        """Return how many stories have no text in a language, what follows from it, and their titles."""
+        count, titles = len(places), "; ".join(place.title for place in places)
+        if blocks:
+            return ngettext(
+                "%(count)s of %(num)s story must be translated first: %(titles)s.",
+                "%(count)s of %(num)s stories must be translated first: %(titles)s.",
+                len(self.source.stories),
+                count=count,
+                titles=titles,
+            )
+        if left_out:
+            return ngettext(
+                "%(count)s of %(num)s story will be left out: %(titles)s.",
+                "%(count)s of %(num)s stories will be left out: %(titles)s.",
+                len(self.source.stories),
+                count=count,
+                titles=titles,
+            )
+        return ngettext(
+            "%(count)s of %(num)s story will be shown in another language, with a label: %(titles)s.",
+            "%(count)s of %(num)s stories will be shown in another language, with a label: %(titles)s.",
+            len(self.source.stories),
+            count=count,
+            titles=titles,
+        )
 
     def sections(self) -> Iterator[Finding]:
         """Name sections without a title in a language, and those that readers cannot choose."""
@@ -352,7 +442,10 @@ class _Check:
                 yield Finding(
                     FindingKind.unoffered_section,
                     Severity.warning,
-                    f"the section “{title}” is not offered to readers; those who follow every section get it.",
+                    gettext(
+                        "the section “%(title)s” is not offered to readers; those who follow every section get it.",
+                        title=title,
+                    ),
                     subscribers=sum(self.subscribers_of(language, section.bit) for language in self.rules.languages),
                     of_subscribers=sum(self.subscribers.values()) or None,
                     places=place,
@@ -364,7 +457,12 @@ class _Check:
                 yield Finding(
                     FindingKind.untitled_section,
                     Severity.warning,
-                    f"the section {section.key} has no title; its title in {tag} will be shown, “{shown}”.",
+                    gettext(
+                        "the section %(section)s has no title; its title in %(language)s will be shown, “%(title)s”.",
+                        section=section.key,
+                        language=LanguageTag(tag),
+                        title=shown,
+                    ),
                     (language,),
                     subscribers=self.subscribers_of(language, section.bit),
                     of_subscribers=self.subscribers_of(language) or None,
@@ -380,11 +478,23 @@ class _Check:
         for language, editions in sorted(instead.items(), key=lambda item: (-item[1].total(), item[0])):
             total = editions.total()
             parts = [
-                f"{count:,} will get it in {tag}" if tag else f"{count:,} will get nothing"
+                ngettext(
+                    "%(num)s will get it in %(language)s",
+                    "%(num)s will get it in %(language)s",
+                    count,
+                    language=LanguageTag(tag),
+                )
+                if tag
+                else ngettext("%(num)s will get nothing", "%(num)s will get nothing", count)
                 for tag, count in editions.most_common()
             ]
-            subject = format_count(total, "reader prefers", "readers prefer")
-            text = f"{subject} {language}, in which the issue has no text: {', '.join(parts)}."
+            text = ngettext(
+                "%(num)s reader prefers %(language)s, in which the issue has no text: %(parts)s.",
+                "%(num)s readers prefer %(language)s, in which the issue has no text: %(parts)s.",
+                total,
+                language=LanguageTag(language),
+                parts=tuple(parts),
+            )
             yield Finding(FindingKind.language_without_text, Severity.warning, text, subscribers=total)
 
     def readable_languages(self) -> Iterator[Finding]:
@@ -405,13 +515,19 @@ class _Check:
         for (edition, own), stories in sorted(counts.items()):
             places = tuple(self.place(by_id[story]) for story in by_id if story in stories)
             count = max(stories.values())
-            subject = format_count(count, "reader also reads", "readers also read")
             titles = "; ".join(place.title for place in places[:_MAX_TITLES])
-            more = f" and {len(places) - _MAX_TITLES} more" if len(places) > _MAX_TITLES else ""
+            if more := max(0, len(places) - _MAX_TITLES):
+                titles = ngettext("%(titles)s and %(num)s more", "%(titles)s and %(num)s more", more, titles=titles)
             yield Finding(
                 FindingKind.other_language_readable,
                 Severity.note,
-                f"{subject} {own}, but will not get these stories in it: {titles}{more}.",
+                ngettext(
+                    "%(num)s reader also reads %(language)s, but will not get these stories in it: %(titles)s.",
+                    "%(num)s readers also read %(language)s, but will not get these stories in it: %(titles)s.",
+                    count,
+                    language=LanguageTag(own),
+                    titles=titles,
+                ),
                 (edition,),
                 subscribers=count,
                 places=places,
@@ -448,7 +564,7 @@ class _Check:
                     yield Finding(
                         FindingKind.absent_story,
                         Severity.note if part is Part.introduction else Severity.warning,
-                        f"the {part} seems to speak of “{place.title}”, which many readers do not get.",
+                        _speaks_of(part, place.title),
                         (language,),
                         subscribers=without[story],
                         of_subscribers=total,
@@ -463,8 +579,12 @@ class _Check:
                 yield Finding(
                     FindingKind.clipped_by_gmail,
                     Severity.warning,
-                    f"Gmail will cut the edition with {', '.join(titles)}: {size / 1000:,.0f} kB of HTML, and it shows "
-                    f"{GMAIL_CLIP_BYTES / 1000:.0f}.",
+                    gettext(
+                        "Gmail will cut the edition with %(sections)s: %(size)s kB of HTML, and it shows %(shown)s.",
+                        sections=tuple(titles),
+                        size=round(size / 1000),
+                        shown=GMAIL_CLIP_BYTES // 1000,
+                    ),
                     (language,),
                     sections,
                     self.subscribers[language, sections],

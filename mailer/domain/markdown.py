@@ -20,6 +20,7 @@ from markdown_it.rules_core import StateCore, linkify
 from markdown_it.token import Token
 
 from mailer.domain.errors import UserError
+from mailer.domain.phrases import gettext
 
 MAX_LENGTH = 20_000
 """Characters of Markdown in one text. A long story has 3,000."""
@@ -209,10 +210,13 @@ def _inline_problems(tokens: list[Token], line: int) -> Iterator[MarkdownProblem
         if token.type == "link_open":
             yield from _link_problems(str(token.attrs["href"]), tokens[at + 1 :], line)
         elif token.type == "image" and picture_size(token) is None:
-            message = f"The picture “{_short(token.content)}” is not one of the issue's and cannot be shown."
+            message = gettext(
+                "The picture “%(words)s” is not one of the issue's and cannot be shown.", words=_short(token.content)
+            )
             yield MarkdownProblem(line, message, False)
         elif token.type == "html_inline":
-            yield MarkdownProblem(line, f"“{_short(token.content)}” is no formatting; it is printed as it is.", False)
+            message = gettext("“%(words)s” is no formatting; it is printed as it is.", words=_short(token.content))
+            yield MarkdownProblem(line, message, False)
     yield from _unread_problems(unread, line)
 
 
@@ -220,35 +224,47 @@ def _link_problems(url: str, after: list[Token], line: int) -> Iterator[Markdown
     end = next(at for at, token in enumerate(after) if token.type == "link_close")
     words = "".join(token.content or " " for token in after[:end]).strip()
     if not url:
-        yield MarkdownProblem(line, f"The link “{_short(words)}” has no target.", True)
+        yield MarkdownProblem(line, gettext("The link “%(words)s” has no target.", words=_short(words)), True)
     elif not is_allowed_link(url):
-        message = (
-            f"The link “{_short(words)}” leads to “{_short(url)}”, which is no complete web or email address; "
-            "those begin with https://, http:// or mailto:."
+        message = gettext(
+            "The link “%(words)s” leads to “%(target)s”, which is no complete web or email address; "
+            "those begin with https://, http:// or mailto:.",
+            words=_short(words),
+            target=_short(url),
         )
         yield MarkdownProblem(line, message, True)
     elif not words:
-        yield MarkdownProblem(line, f"The link to “{_short(url)}” has no words.", False)
+        yield MarkdownProblem(line, gettext("The link to “%(target)s” has no words.", target=_short(url)), False)
 
 
 def _unread_problems(text: str, line: int) -> Iterator[MarkdownProblem]:
     for found in _UNREAD.finditer(text):
         at = line + text.count("\n", 0, found.start())
         if found["note"] is not None:
-            yield MarkdownProblem(at, f"The footnote “{_short(found['note'])}” has no text.", False)
+            message = gettext("The footnote “%(note)s” has no text.", note=_short(found["note"]))
+            yield MarkdownProblem(at, message, False)
         elif found["label"] is not None:
-            label = found["label"] or found["text"]
-            yield MarkdownProblem(
-                at,
-                f"The link “{_short(found['text'])}” has no target: “[{_short(label)}]: https://…” is missing.",
-                True,
+            message = gettext(
+                "The link “%(words)s” has no target: “[%(label)s]: https://…” is missing.",
+                words=_short(found["text"]),
+                label=_short(found["label"] or found["text"]),
             )
+            yield MarkdownProblem(at, message, True)
         elif found["words"] is not None or _ESCAPED not in text[: found.start()]:
-            what, words = "picture" if found["picture"] else "link", _short(found["words"] or "…")
-            message = (
-                f"The {what} “{words}” has a target that cannot be read: “{_short(found['target'])}”. "
-                "Write spaces in it as %20."
-            )
+            words, target = _short(found["words"] or "…"), _short(found["target"])
+            if found["picture"]:
+                message = gettext(
+                    "The picture “%(words)s” has a target that cannot be read: “%(target)s”. "
+                    "Write spaces in it as %%20.",
+                    words=words,
+                    target=target,
+                )
+            else:
+                message = gettext(
+                    "The link “%(words)s” has a target that cannot be read: “%(target)s”. Write spaces in it as %%20.",
+                    words=words,
+                    target=target,
+                )
             yield MarkdownProblem(at, message, not found["picture"])
 
 

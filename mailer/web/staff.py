@@ -8,6 +8,7 @@ import hmac
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +16,8 @@ from urllib.parse import quote, urlsplit
 
 from fastapi import Depends, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
+from jinja2 import pass_context
+from jinja2.runtime import Context
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData
 
@@ -26,6 +29,7 @@ from mailer.domain.accounts import shorten_network
 from mailer.domain.errors import IssueNotFound
 from mailer.domain.languages import choose_language
 from mailer.domain.permissions import Permission
+from mailer.domain.phrases import Phrase
 from mailer.domain.ports import Clock
 from mailer.services.accounts.sign_in import Visitor
 from mailer.services.accounts.staff import Staff
@@ -218,6 +222,8 @@ class StaffPages:
             "local_moment": cldr.format_local_moment,
             "number": cldr.format_number,
             "duration": cldr.format_duration,
+            "language_name": cldr.language_name,
+            "translated": _translated,
         }
         self._environment.globals["Permission"] = Permission
         self._environment.globals["urlquote"] = lambda text: quote(str(text), safe="")
@@ -263,6 +269,14 @@ class StaffPages:
             return staff.language if staff.language in STAFF_LANGUAGES else "en"
         choice = choose_language(accepted_languages(request), list(STAFF_LANGUAGES), {}, "en")
         return choice.language if choice else "en"
+
+
+@pass_context
+def _translated(context: Context, text: str) -> str:
+    """Return a phrase of the domain in the page's language; other texts as they are."""
+    if not isinstance(text, Phrase):
+        return text
+    return text.translated(context["catalogue"], partial(cldr.format_value, language=context["language"]))
 
 
 async def _staff_pages(request: Request) -> StaffPages:

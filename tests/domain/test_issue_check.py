@@ -196,3 +196,33 @@ def test_broken_links_block_and_name_their_place() -> None:
     assert (broken.severity, broken.languages) == (Severity.blocks, ("bs",))
     assert broken.message.startswith("bs: “Headline 0 bs”: The link “Ovdje” leads to “example.org”")
     assert [(place.part, place.story, place.title) for place in broken.places] == [(Part.story, 0, "Headline 0 en")]
+
+
+def test_finding_says_how_many_editions_and_readers_it_concerns() -> None:
+    source = issue((0, ["en", "bs"]), (1, ["en"]))
+    first, second = source.stories
+    broken = replace(second, texts={"en": replace(second.texts["en"], body="[here](nowhere)")})
+    source = replace(source, stories=[first, broken], postal_address="")
+    audience = (
+        group("en", "en", 0b01, 5),
+        group("en", "en", 0b11, 4),
+        group("bs", "bs", 0b10, 2),
+        group("bs", "bs", 0b01, 1),
+    )
+    (link,) = found(FindingKind.broken_link, source, *audience)
+    assert (link.languages, link.editions, link.subscribers) == (("en",), 2, 6), "with those that show it in English"
+    (address,) = found(FindingKind.no_postal_address, source, *audience)
+    assert (address.editions, address.subscribers) == (4, 12)
+    (untranslated,) = [
+        one for one in found(FindingKind.missing_translation, source, *audience) if "bs" in one.languages
+    ]
+    assert untranslated.editions == 1
+    (unread,) = found(FindingKind.no_postal_address, source)
+    assert (unread.editions, unread.subscribers) == (None, None)
+
+
+def test_editions_without_a_story_are_those_that_a_subject_about_it_concerns() -> None:
+    source = about(issue((0, ALL), (1, ALL)), "subject", "An electric ferry", "The ferry at Port Selin goes electric")
+    audience = (group("en", "en", 0b11, 80), group("en", "en", 0b10, 20), group("bs", "bs", 0b10, 9))
+    (finding,) = found(FindingKind.absent_story, source, *audience)
+    assert (finding.editions, finding.subscribers) == (1, 20)
