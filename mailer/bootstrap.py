@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from mailer.adapters.limiter import Limiter
     from mailer.adapters.metrics import Metrics
     from mailer.adapters.mjml import Renderer
+    from mailer.adapters.openid import OpenIdProvider
     from mailer.adapters.passwords import PasswordHasher
     from mailer.adapters.pictures import PreparedPicture
+    from mailer.adapters.sealing import Sealer
     from mailer.adapters.smtp.pool import SmtpPool
     from mailer.adapters.tokens import Tokens
     from mailer.adapters.transactional import TransactionalRenderer
@@ -160,11 +162,33 @@ class Container:
 
     @cached_property
     def sign_in(self) -> SignIn:
-        from mailer.adapters.sealing import Sealer
         from mailer.services.accounts.sign_in import SignIn
 
-        sealer = Sealer([self.secret_key, *(old.get_secret_value() for old in self.settings.previous_secret_keys)])
-        return SignIn(self.database, self.passwords, sealer, self.tokens.address_hash)
+        return SignIn(self.database, self.passwords, self.sealer, self.tokens.address_hash)
+
+    @cached_property
+    def sealer(self) -> Sealer:
+        from mailer.adapters.sealing import Sealer
+
+        return Sealer([self.secret_key, *(old.get_secret_value() for old in self.settings.previous_secret_keys)])
+
+    @cached_property
+    def openid_provider(self) -> OpenIdProvider | None:
+        """Return the provider of OpenID Connect where staff can sign in, if there is one."""
+        from mailer.adapters.openid import OpenIdProvider
+        from mailer.domain import urls
+
+        settings = self.settings
+        if not settings.openid_issuer:
+            return None
+        return OpenIdProvider(
+            settings.openid_issuer,
+            settings.openid_client_id,
+            settings.openid_client_secret.get_secret_value(),
+            self.urls.absolute(self.urls.path(urls.OPENID_CALLBACK)),
+            self.sealer,
+            self.clock,
+        )
 
     def requester(self, host: str) -> Requester:
         """Return the networks of an IP address, for rate limits."""

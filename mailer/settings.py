@@ -319,6 +319,20 @@ class Settings(BaseSettings):
     web_staff: bool = Field(
         True, description="Serve the pages for staff too, not only those for readers: the desk and the control room."
     )
+    openid_issuer: str = Field(
+        "",
+        description="Provider of OpenID Connect where staff can sign in: its issuer, an `https` URL. "
+        "See [signing in with OpenID Connect](operations.md#signing-in-with-openid-connect). Empty: passwords only.",
+    )
+    openid_client_id: str = Field("", description="What the provider calls this service.")
+    openid_client_secret: SecretStr = Field(
+        SecretStr(""), description="This service's password at the provider. Empty: a public client."
+    )
+    openid_name: str = Field(
+        "",
+        max_length=40,
+        description="The provider's name, for the link “Sign in with …”. Empty: the host of `MAILER_OPENID_ISSUER`.",
+    )
     subscribe_pow_bits: int = Field(
         0,
         ge=0,
@@ -404,6 +418,15 @@ class Settings(BaseSettings):
             raise ValueError("must be an absolute http or https URL, such as https://news.example.org")
         return value.rstrip("/")
 
+    @field_validator("openid_issuer")
+    @classmethod
+    def _secure_issuer(cls, value: str) -> str:
+        url = urlsplit(value)
+        secure = url.scheme == "https" or (url.scheme, url.hostname) in (("http", "localhost"), ("http", "127.0.0.1"))
+        if value and not (secure and url.hostname and not url.query and not url.fragment):
+            raise ValueError("must be an https URL, spelled as the provider spells it")
+        return value
+
     @field_validator("database_url")
     @classmethod
     def _postgresql(cls, value: str) -> str:
@@ -435,6 +458,12 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _known_client(self) -> "Settings":
+        if self.openid_issuer and not self.openid_client_id:
+            raise ValueError("MAILER_OPENID_CLIENT_ID: must be set together with MAILER_OPENID_ISSUER")
+        return self
+
+    @model_validator(mode="after")
     def _unique_names(self) -> "Settings":
         for variable, names in (
             ("MAILER_RELAYS", [relay.name for relay in self.relays]),
@@ -445,6 +474,11 @@ class Settings(BaseSettings):
         if self.relays and not any(relay.weight for relay in self.relays):
             raise ValueError("MAILER_RELAYS: at least one must have a weight above 0")
         return self
+
+    @property
+    def openid_label(self) -> str:
+        """The name of the provider of OpenID Connect; empty if there is none."""
+        return self.openid_name or urlsplit(self.openid_issuer).hostname or ""
 
     def ehlo_name(self, host_name: str) -> str:
         """Return the name to give in EHLO: a full one, since relays refuse the bare name of a container.
@@ -493,7 +527,7 @@ def read_valid_settings() -> tuple[Settings, list[str]]:
                 message = item["msg"].removeprefix("Value error, ")
                 # A problem of several variables together, whose message names them, has no place.
                 problems.append(f"MAILER_{str(item['loc'][0]).upper()}{path}: {message}" if item["loc"] else message)
-                for name in item["loc"][:1] or ("relays", "providers", "smtp_username"):
+                for name in item["loc"][:1] or ("relays", "providers", "smtp_username", "openid_issuer"):
                     defaults[str(name)] = Settings.model_fields[str(name)].default
 
 

@@ -34,6 +34,8 @@ from mailer.settings import Settings, SettingsError, read_rate, read_settings, r
         ("RELAYS", '[{"name": "a", "host": "a.example.org", "weight": 0}]'),
         ("RELAYS", '[{"name": "a", "host": "a.example.org"}, {"name": "a", "host": "b.example.org"}]'),
         ("PROVIDERS", '[{"name": "a", "domains": ["not a domain"]}]'),
+        ("OPENID_ISSUER", "http://login.example.org"),
+        ("OPENID_ISSUER", "login.example.org"),
         ("WEB_TRUSTED_PROXIES", "proxy.example.org"),
         ("WEB_TRUSTED_PROXIES", "10.0.0.1/8"),
     ],
@@ -42,6 +44,13 @@ def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, va
     monkeypatch.setenv(f"MAILER_{name}", value)
     with pytest.raises(SettingsError, match=f"MAILER_{name}"):
         read_settings()
+
+
+def test_a_provider_of_openid_connect_needs_to_know_us(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAILER_OPENID_ISSUER", "https://login.example.org")
+    settings, problems = read_valid_settings()
+    assert [problem.partition(":")[0] for problem in problems] == ["MAILER_OPENID_CLIENT_ID"]
+    assert settings.openid_issuer == ""
 
 
 def test_all_that_is_wrong_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,6 +42,8 @@ class AuditAction(StrEnum):
     reset_requested = "reset_requested"
     second_factor_on = "second_factor_on"
     second_factor_off = "second_factor_off"
+    identity_linked = "identity_linked"
+    identity_unlinked = "identity_unlinked"
     invited = "invited"
     account_created = "account_created"
     roles_changed = "roles_changed"
@@ -117,6 +119,31 @@ class SessionLifetime:
     absolute: timedelta = timedelta(hours=14)
     second_factor: timedelta = timedelta(minutes=5)
     """How long a sign-in waits for the code of the second factor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who somebody is at a provider of OpenID Connect."""
+
+    issuer: str
+    subject: str
+    """The provider's name for the person, which never changes and is never given to anybody else."""
+    address: str
+    is_verified: bool
+    """Whether the provider says that the address is theirs."""
+    is_multi_factor: bool
+    """Whether the provider says that it asked for more than one factor (``amr`` has ``mfa``, RFC 8176)."""
+
+
+class IdentityProblem(StrEnum):
+    """Why somebody whom the provider has identified is not signed in."""
+
+    unverified = "unverified"
+    unknown = "unknown"
+    disabled = "disabled"
+    invitation_expired = "invitation_expired"
+    other_identity = "other_identity"
+    """The account is linked with somebody else at the same provider: the address has a new owner there."""
 
 
 class PasswordRefused(UserError, ValueError):

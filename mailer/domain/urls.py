@@ -29,6 +29,9 @@ WEB_VIEW = f"/{TokenPrefix.web_view}{{token}}"
 
 SIGN_IN = "/sign-in"
 SIGN_IN_CODE = "/sign-in/code"
+SIGN_IN_OPENID = "/sign-in/openid"
+OPENID_CALLBACK = "/sign-in/openid/callback"
+SIGN_IN_CONTINUE = "/sign-in/continue"
 SIGN_OUT = "/sign-out"
 FORGOTTEN_PASSWORD = "/sign-in/forgotten"  # noqa: S105
 CHOOSE_PASSWORD = f"/{TokenPrefix.choose_password}{{token}}"

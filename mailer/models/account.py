@@ -21,6 +21,9 @@ class Account(Base):
     """Of the pages for staff."""
     password_hash: Mapped[str] = mapped_column(default="")
     """An Argon2 hash; empty before the invitation is accepted."""
+    openid_issuer: Mapped[str | None]
+    openid_subject: Mapped[str | None]
+    """Who the owner is at the provider of OpenID Connect, since the first sign-in there."""
     totp_secret: Mapped[bytes | None] = mapped_column(LargeBinary)
     """Encrypted. Set but not confirmed while the second factor is being set up."""
     totp_confirmed_at: Mapped[datetime | None]
@@ -28,6 +31,13 @@ class Account(Base):
     """The time step of the last code, which is not accepted again (RFC 6238, section 5.2)."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     disabled_at: Mapped[datetime | None]
+
+    __table_args__ = (UniqueConstraint("openid_issuer", "openid_subject"),)
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether the owner has signed in or chosen a password: until then the account is only an invitation."""
+        return bool(self.password_hash or self.openid_subject)
 
 
 class AccountRole(Base):

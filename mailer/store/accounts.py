@@ -8,6 +8,7 @@ from typing import cast
 from sqlalchemy import CursorResult, delete, func, select, update
 from sqlalchemy.orm import Session
 
+from mailer.domain.accounts import AccountLinkKind
 from mailer.domain.permissions import Role, RoleGrant
 from mailer.models import Account, AccountLink, AccountRole, RecoveryCode, StaffSession
 
@@ -19,6 +20,12 @@ def find(session: Session, account: int) -> Account | None:
 def by_address(session: Session, address: str) -> Account | None:
     """Return the account with a normalized address."""
     return session.scalar(select(Account).where(Account.address == address))
+
+
+def by_identity(session: Session, issuer: str, subject: str) -> Account | None:
+    """Return the account that is linked with somebody at a provider of OpenID Connect, locked."""
+    query = select(Account).where(Account.openid_issuer == issuer, Account.openid_subject == subject)
+    return session.scalar(query.with_for_update())
 
 
 def lock(session: Session, account: int) -> Account | None:
@@ -62,7 +69,7 @@ def lock_administrators(session: Session) -> set[int]:
             AccountRole.role == Role.administrator,
             AccountRole.newsletter_id.is_(None),
             Account.disabled_at.is_(None),
-            Account.password_hash != "",
+            (Account.password_hash != "") | Account.openid_subject.is_not(None),
         )
         .order_by(Account.id)
     )
@@ -104,6 +111,16 @@ def delete_ended_sessions(session: Session, created_before: datetime, seen_befor
 
 def lock_link(session: Session, link: int) -> AccountLink | None:
     return session.get(AccountLink, link, with_for_update=True, populate_existing=True)
+
+
+def has_open_invitation(session: Session, account: int, now: datetime) -> bool:
+    query = select(AccountLink.id).where(
+        AccountLink.account_id == account,
+        AccountLink.kind == AccountLinkKind.invitation,
+        AccountLink.used_at.is_(None),
+        AccountLink.expires_at > now,
+    )
+    return session.scalar(query.limit(1)) is not None
 
 
 def use_up_links(session: Session, account: int, now: datetime) -> None:

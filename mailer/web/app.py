@@ -45,7 +45,9 @@ def create_app(container: Container) -> FastAPI:
         kind(TEMPLATE_ROOT, container.catalogues, container.urls, container.clock) for kind in (Pages, ArchivePages)
     )
     app.add_middleware(SecurityHeadersMiddleware)
-    app.state.staff_pages = StaffPages(TEMPLATE_ROOT, container.staff_catalogues, container.urls, container.clock)
+    app.state.staff_pages = StaffPages(
+        TEMPLATE_ROOT, container.staff_catalogues, container.urls, container.clock, container.settings.openid_label
+    )
     app.mount(urls.STATIC_FILES, StaticAssets(), "static")
     # Feeds and sitemaps come first: the routes of the archive would read .atom and .xml as a language or an issue.
     for module in (feeds, sitemap, archive, mail_links, manage, sign_up, theme):

@@ -53,6 +53,7 @@ FORM_TOKEN = "form_token"  # noqa: S105
 MAX_FORM_BYTES = 256 * 1024
 MAX_FORM_VALUES = 400
 MAX_VALUE_CHARS = 20_000
+MAX_PATH_CHARS = 2000
 _STAFF_PREFIXES = ("/desk", "/control", "/account", "/sign-in", "/sign-out")
 
 
@@ -206,6 +207,8 @@ class Kept:
 
 def is_local_path(path: str) -> bool:
     """Return whether this is the path of a page for staff on this site, not the URL of another one."""
+    if len(path) > MAX_PATH_CHARS:
+        return False
     parts = urlsplit(path)
     return not parts.scheme and not parts.netloc and is_staff_path(path) and "\\" not in path
 
@@ -213,7 +216,10 @@ def is_local_path(path: str) -> bool:
 class StaffPages:
     """Renders the templates for staff with their own catalogues. Thread-safe."""
 
-    def __init__(self, templates: Path, catalogues: Catalogues, urls: Urls, clock: Clock) -> None:
+    def __init__(
+        self, templates: Path, catalogues: Catalogues, urls: Urls, clock: Clock, openid_name: str = ""
+    ) -> None:
+        """``openid_name``: the provider of OpenID Connect where staff can sign in, empty for none."""
         self.urls = urls
         self._catalogues = catalogues
         self._environment = make_environment(templates)
@@ -225,6 +231,7 @@ class StaffPages:
             "language_name": cldr.language_name,
             "translated": _translated,
         }
+        self._environment.globals["openid_name"] = openid_name
         self._environment.globals["Permission"] = Permission
         self._environment.globals["urlquote"] = lambda text: quote(str(text), safe="")
         self._clock = clock

@@ -76,7 +76,8 @@ def test_every_form_of_a_session_is_checked(web_app: FastAPI) -> None:
 def test_few_routes_are_open_to_anyone(web_app: FastAPI) -> None:
     routes = staff_routes(web_app)
     for_anyone = {route.path for route in routes if all(isinstance(g, Anyone) for g in guards(route.dependant))}
-    assert for_anyone == {"/sign-in", "/sign-in/code", "/sign-in/forgotten", "/w/{token}"}
+    openid = {"/sign-in/openid", "/sign-in/openid/callback"}
+    assert for_anyone == {"/sign-in", "/sign-in/code", "/sign-in/continue", "/sign-in/forgotten", "/w/{token}"} | openid
 
 
 def _address(route: APIRoute, issue: int) -> str:

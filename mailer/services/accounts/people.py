@@ -46,6 +46,8 @@ class Person:
     """Whether the invitation has not been accepted yet."""
     is_disabled: bool
     has_second_factor: bool
+    is_linked: bool
+    """Whether the owner has signed in at a provider of OpenID Connect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ def invite_again(database: Database, staff: Staff, account: int, now: datetime) 
     """Send a new link to somebody who has not accepted the invitation. Return it. Raises AccountRefused."""
     with database.transaction() as session:
         row = accounts.lock(session, account)
-        if row is None or row.password_hash or row.disabled_at:
+        if row is None or row.is_accepted or row.disabled_at:
             raise AccountRefused("This account needs no invitation.")
         accounts.use_up_links(session, account, now)
         link = _send_link(session, row, AccountLinkKind.invitation, staff.name, now)
@@ -127,7 +129,7 @@ def request_reset(database: Database, address: str, now: datetime) -> None:
     """Send a link to choose a new password, if there is such an account. Nothing tells whether there is."""
     with database.transaction() as session:
         account = accounts.by_address(session, normalize_address(address))
-        if account is None or account.disabled_at or not account.password_hash:
+        if account is None or account.disabled_at or not account.is_accepted:
             return
         key = b"reset" + account.id.to_bytes(8, "big")
         if not rate_limits.acquire(session, key, now, timedelta(days=1), MAX_RESET_MAILS_PER_DAY):
@@ -215,6 +217,22 @@ def end_sessions(database: Database, staff: Staff, account: int, now: datetime) 
         return ended
 
 
+def unlink(database: Database, staff: Staff, account: int, now: datetime) -> None:
+    """Forget who an account's owner is at the provider of OpenID Connect, and end the account's sessions.
+
+    Raises AccountRefused for an account without a password, which would become an invitation again.
+    """
+    with database.transaction() as session:
+        row = accounts.lock(session, account)
+        if row is None or row.openid_subject is None:
+            return
+        if not row.password_hash:
+            raise AccountRefused("This account has no password. Its owner chooses one under “Forgotten your password?”")
+        row.openid_issuer = row.openid_subject = None
+        accounts.end_sessions(session, account)
+        staff.record(session, now, AuditAction.identity_unlinked, "account", account)
+
+
 def set_language(database: Database, account: int, language: str) -> None:
     with database.transaction() as session:
         row = accounts.lock(session, account)
@@ -278,9 +296,10 @@ def _person(row: Account, grants: Sequence[RoleGrant]) -> Person:
         name=row.name,
         address=row.address,
         grants=tuple(grants),
-        is_invited=not row.password_hash,
+        is_invited=not row.is_accepted,
         is_disabled=row.disabled_at is not None,
         has_second_factor=row.totp_confirmed_at is not None,
+        is_linked=row.openid_subject is not None,
     )
 
 

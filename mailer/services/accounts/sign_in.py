@@ -13,6 +13,8 @@ from mailer.domain.accounts import (
     MAX_PASSWORD_CHARS,
     RECOVERY_CODES,
     AuditAction,
+    Identity,
+    IdentityProblem,
     SessionLifetime,
     check_password,
     normalize_address,
@@ -45,6 +47,14 @@ class TooManyTries(UserError):
 
 class CodeRefused(UserError):
     """This code is wrong, or it was used already. Wait for the next one."""
+
+
+class IdentityRefused(UserError):
+    """The provider has identified somebody who cannot sign in as any account. ``problem`` says why."""
+
+    def __init__(self, problem: IdentityProblem) -> None:
+        super().__init__(f"{IdentityRefused.__doc__} ({problem})")
+        self.problem = problem
 
 
 class Passwords(Protocol):
@@ -108,23 +118,43 @@ class SignIn:
                 refused = True
             else:
                 refused = False
-                token = secrets.token_urlsafe(32)
                 needs_code = account.totp_confirmed_at is not None
-                session.add(
-                    StaffSession(
-                        token_hash=hash_token(token),
-                        account_id=account.id,
-                        created_at=now,
-                        seen_at=now,
-                        needs_code=needs_code,
-                        agent=visitor.agent[:200],
-                        network=visitor.network,
-                    )
-                )
-                if not needs_code:
-                    self._record(session, account, AuditAction.signed_in, visitor.network, now)
+                token = self._start_session(session, account, visitor, now, needs_code=needs_code)
         if refused:
             raise SignInRefused(SignInRefused.__doc__)
+        return token, needs_code
+
+    def sign_in_with_identity(self, identity: Identity, visitor: Visitor, now: datetime) -> tuple[str, bool]:
+        """Start a session for somebody whom the provider of OpenID Connect has identified; return as ``sign_in`` does.
+
+        The account is the one that is linked with the identity. At the first sign-in it is the one with the same
+        address, if the provider has verified that, and is linked then. Raises IdentityRefused.
+        """
+        with self.database.transaction() as session:
+            account = accounts.by_identity(session, identity.issuer, identity.subject)
+            if is_new := account is None and identity.is_verified:
+                found = accounts.by_address(session, normalize_address(identity.address))
+                account = accounts.lock(session, found.id) if found else None
+            problem = self._problem(session, identity, account, now)
+            if problem or account is None:
+                audit_log.record(
+                    session,
+                    now,
+                    account.name if account else "somebody unknown",
+                    AuditAction.sign_in_refused,
+                    account=account.id if account else None,
+                    detail={"openid": str(problem)},
+                    network=visitor.network,
+                )
+            else:
+                if is_new:
+                    account.openid_issuer, account.openid_subject = identity.issuer, identity.subject
+                    accounts.use_up_links(session, account.id, now)
+                    self._record(session, account, AuditAction.identity_linked, visitor.network, now)
+                needs_code = account.totp_confirmed_at is not None and not identity.is_multi_factor
+                token = self._start_session(session, account, visitor, now, needs_code=needs_code)
+        if problem:
+            raise IdentityRefused(problem)
         return token, needs_code
 
     def enter_code(self, token: str, code: str, visitor: Visitor, now: datetime) -> str:
@@ -185,6 +215,7 @@ class SignIn:
                 network=network,
                 needs_code=row.needs_code,
                 has_second_factor=account.totp_confirmed_at is not None,
+                has_password=bool(account.password_hash),
             )
 
     def sign_out(self, staff: Staff, now: datetime) -> None:
@@ -250,7 +281,7 @@ class SignIn:
             return accounts.count_recovery_codes(session, staff.account)
 
     def may_ask(self, visitor: Visitor, now: datetime) -> bool:
-        """Count a request for a link by mail from this network. Return whether it may be granted."""
+        """Count a request from this network that needs no account. Return whether it may be granted."""
         with self.database.transaction() as session:
             key = b"sign-in-network" + visitor.network_hash
             return rate_limits.acquire(session, key, now, _WINDOW, MAX_TRIES_PER_NETWORK)
@@ -301,6 +332,40 @@ class SignIn:
     def _has_ended(self, row: StaffSession, now: datetime) -> bool:
         limit = self.lifetime.second_factor if row.needs_code else self.lifetime.absolute
         return now - row.created_at > limit or now - row.seen_at > self.lifetime.idle
+
+    @staticmethod
+    def _problem(
+        session: Session, identity: Identity, account: Account | None, now: datetime
+    ) -> IdentityProblem | None:
+        """Return why somebody may not sign in as the account that was found for them, or None."""
+        if account is None:
+            return IdentityProblem.unknown if identity.is_verified else IdentityProblem.unverified
+        if account.disabled_at:
+            return IdentityProblem.disabled
+        if account.openid_issuer == identity.issuer:
+            return None if account.openid_subject == identity.subject else IdentityProblem.other_identity
+        if not account.is_accepted and not accounts.has_open_invitation(session, account.id, now):
+            return IdentityProblem.invitation_expired
+        return None
+
+    def _start_session(
+        self, session: Session, account: Account, visitor: Visitor, now: datetime, *, needs_code: bool
+    ) -> str:
+        token = secrets.token_urlsafe(32)
+        session.add(
+            StaffSession(
+                token_hash=hash_token(token),
+                account_id=account.id,
+                created_at=now,
+                seen_at=now,
+                needs_code=needs_code,
+                agent=visitor.agent[:200],
+                network=visitor.network,
+            )
+        )
+        if not needs_code:
+            self._record(session, account, AuditAction.signed_in, visitor.network, now)
+        return token
 
     @staticmethod
     def _count_try(session: Session, address_hash: bytes, visitor: Visitor, now: datetime) -> None:

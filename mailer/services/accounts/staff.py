@@ -26,6 +26,8 @@ class Staff:
     needs_code: bool = False
     """Whether the code of the second factor is still to be entered: nothing else is allowed until then."""
     has_second_factor: bool = False
+    has_password: bool = True
+    """Whether the account has one, or its owner signs in at a provider of OpenID Connect only."""
 
     def may(self, permission: Permission, newsletter: int | None = None, language: str | None = None) -> bool:
         """Return whether this account may do something: see mailer.domain.permissions.allows."""

@@ -81,6 +81,8 @@ def change_person(
                 people.enable(app.database, staff, account, now)
             case "sessions":
                 people.end_sessions(app.database, staff, account, now)
+            case "unlink":
+                people.unlink(app.database, staff, account, now)
             case "invite":
                 link = people.invite_again(app.database, staff, account, now)
                 return page.redirect(f"{page.urls.path(urls.PEOPLE)}?link={link}", "invited")
