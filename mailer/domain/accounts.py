@@ -53,6 +53,8 @@ class AuditAction(StrEnum):
     issue_deleted = "issue_deleted"
     issue_policy_changed = "issue_policy_changed"
     story_removed = "story_removed"
+    story_moved = "story_moved"
+    story_restored = "story_restored"
     issue_approved = "issue_approved"
     issue_reopened = "issue_reopened"
     issue_scheduled = "issue_scheduled"
@@ -74,6 +76,8 @@ class AuditAction(StrEnum):
 ISSUE_ACTIONS = {
     IssueEventKind.imported: AuditAction.document_imported,
     IssueEventKind.story_removed: AuditAction.story_removed,
+    IssueEventKind.story_moved: AuditAction.story_moved,
+    IssueEventKind.story_restored: AuditAction.story_restored,
     IssueEventKind.policy: AuditAction.issue_policy_changed,
     IssueEventKind.approved: AuditAction.issue_approved,
     IssueEventKind.reopened: AuditAction.issue_reopened,

@@ -12,6 +12,7 @@ from mailer.models.issue import (
     IssueTranslation,
     Picture,
     Story,
+    StoryChange,
     StoryTranslation,
 )
 from mailer.models.newsletter import Newsletter, Section
@@ -61,6 +62,7 @@ __all__ = [
     "Signup",
     "StaffSession",
     "Story",
+    "StoryChange",
     "StoryTranslation",
     "Subscriber",
     "SubscriberAlias",

@@ -4,6 +4,7 @@ from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     CheckConstraint,
     Computed,
     DateTime,
@@ -135,6 +136,24 @@ class StoryTranslation(Base):
 
     __table_args__ = (Index(None, "search_vector", postgresql_using="gin"),)
     __mapper_args__ = {"eager_defaults": False}  # search_vector is never read after writing a text
+
+
+class StoryChange(Base):
+    """A story as it was before it was removed or moved, kept for a while so that this can be undone."""
+
+    __tablename__ = "story_change"
+
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    issue_id: Mapped[int] = mapped_column(ForeignKey("issue.id", ondelete="CASCADE"), index=True)
+    story_id: Mapped[int]
+    """The id that a removed story gets again."""
+    at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    removed: Mapped[bool]
+    """False if it was moved."""
+    headline: Mapped[str]
+    """In the newsletter's default language or the nearest one."""
+    before: Mapped[dict[str, Any]]
+    """See mailer.store.story_changes."""
 
 
 class Contact(Base):

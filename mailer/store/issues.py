@@ -1,7 +1,7 @@
 """Issues, stories, translations, contacts, pictures, and the issues' event log."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, delete, func, select, text, update
@@ -274,15 +274,42 @@ def set_contact_stories(session: Session, contact: int, stories: Iterable[int]) 
 
 def delete_story(session: Session, story: Story) -> None:
     """Delete a story with its texts. A contact note after it that covers other stories moves to the last of these."""
+    _place_contacts(session, story, {other.id for other, _ in stories(session, story.issue_id)} - {story.id})
+    session.execute(delete(Story).where(Story.id == story.id))
+
+
+def place_story(session: Session, story: Story, section: int, index: int) -> None:
+    """Put a story into a section, before the story that is at this index there, or at the end.
+
+    A contact note that covers it and other stories of its old section is printed after the last of these.
+    """
+    left = story.section_id != section
+    here = [other for other, _ in stories(session, story.issue_id) if other.section_id == section and other != story]
+    here.insert(index, story)
+    story.section_id = section
+    for position, other in enumerate(here, start=1):
+        other.position = position
+    session.flush()
+    remaining = {other.id for other, _ in stories(session, story.issue_id)} - ({story.id} if left else set())
+    _place_contacts(session, story, remaining)
+
+
+def _place_contacts(session: Session, story: Story, allowed: Collection[int]) -> None:
+    """Print each contact note for this and other stories after the last that it covers among the allowed ones."""
     print_order = [other.id for other, _ in stories(session, story.issue_id)]
     for contact, _, covered in contacts(session, story.issue_id):
-        others = [id for id in covered if id != story.id]
-        if contact.story_id == story.id and others:
-            target = max(others, key=print_order.index)
-            last = session.scalar(select(func.max(Contact.position)).where(Contact.story_id == target))
-            contact.story_id, contact.position = target, 0 if last is None else last + 1
-            session.flush()
-    session.execute(delete(Story).where(Story.id == story.id))
+        targets = [id for id in covered if id in allowed]
+        if story.id in (contact.story_id, *covered) and targets:
+            target = max(targets, key=print_order.index)
+            if target != contact.story_id:
+                contact.story_id, contact.position = target, next_contact_position(session, target)
+                session.flush()
+
+
+def next_contact_position(session: Session, story: int) -> int:
+    """Return the position of a further contact note after a story."""
+    last = session.scalar(select(func.max(Contact.position)).where(Contact.story_id == story))
+    return 0 if last is None else last + 1
 
 
 def delete_draft(session: Session, issue: int) -> None:

@@ -27,7 +27,7 @@ from mailer.models import (
 )
 from mailer.services.issues.document_matching import DocumentMatcher, IssueContent, plain_text
 from mailer.services.issues.issue_pictures import store_picture
-from mailer.store import issues, newsletters
+from mailer.store import issues, newsletters, story_changes
 from mailer.store.database import Database, Session
 
 
@@ -255,6 +255,8 @@ class _DocumentWriter:
         if confirmed_removals is not None and not self.removals.keys() <= set(confirmed_removals):
             raise UnconfirmedRemoval(self.result, frozenset(self.removals))
         for story in self.removals.values():
+            headline = plain_text(self.texts[story.id][self.tag].headline)
+            story_changes.remember(self.session, story, headline, removed=True)
             issues.delete_story(self.session, story)
             self.stories[story.section_id].remove(story)
             self.result.changed += 1

@@ -1,13 +1,14 @@
-"""Changes a draft without a document: lists and removes its stories, or deletes it."""
+"""Changes a draft without a document: lists, moves and removes its stories, or deletes it."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from mailer.domain.accounts import Actor, AuditAction
 from mailer.domain.errors import ChangeRefused
 from mailer.domain.localized import LocalizedText, localize
 from mailer.domain.states import IssueEventKind, check_editable
-from mailer.models import Issue, Newsletter, Story, StoryTranslation
-from mailer.store import audit_log, issues, newsletters
+from mailer.models import Issue, Newsletter, Story, StoryChange, StoryTranslation
+from mailer.store import audit_log, issues, newsletters, story_changes
 from mailer.store.database import Database, Session
 
 
@@ -20,6 +21,20 @@ class StoryItem:
     """The section's key."""
     headline: LocalizedText
     languages: tuple[str, ...]
+
+
+class IssueOutdated(ChangeRefused):
+    """The issue was changed while you looked at it. This page shows it as it is now."""
+
+
+@dataclass(frozen=True, slots=True)
+class UndoableChange:
+    """The removal or move of a story, which can be undone."""
+
+    id: int
+    removed: bool
+    headline: str
+    at: datetime
 
 
 def list_stories(database: Database, issue: int) -> list[StoryItem]:
@@ -41,12 +56,9 @@ def remove_story(database: Database, issue: int, story: int, language: str, acto
     """
     with database.transaction() as session:
         row = _lock_draft(session, issue, "its stories can no longer be removed")
-        found = session.get(Story, story)
-        if found is None or found.issue_id != issue:
-            raise ChangeRefused(f"Issue {issue} has no story {story}.")
+        found = _find_story(session, issue, story)
         texts = issues.story_texts(session, issue).get(story, {})
-        newsletter = newsletters.by_id(session, row.newsletter_id)
-        headline = _story_item(newsletter, found, "", texts).headline.text
+        headline = _headline(session, row, found)
         if language and language not in texts:
             raise ChangeRefused(f"“{headline}” has no text in {language}. Its languages: {', '.join(texts)}.")
         if language and len(texts) > 1:
@@ -55,11 +67,65 @@ def remove_story(database: Database, issue: int, story: int, language: str, acto
                 if contact.story_id == story and language in contact_texts:
                     issues.remove_contact_text(session, contact.id, language)
         else:
+            story_changes.remember(session, found, headline, removed=True)
             issues.delete_story(session, found)
         issues.bump_revision(session, issue)
         detail = f"{language}: {headline}".removeprefix(": ")
         issues.log(session, issue, actor, IssueEventKind.story_removed, detail, headline=headline)
         return headline
+
+
+def move_story(
+    database: Database, issue: int, story: int, revision: int, actor: Actor, *, section: str = "", step: int = 0
+) -> str:
+    """Move a story to the end of another section, or by ``step`` places within its own. Return its headline.
+
+    ``section`` is a key. ``revision`` is that of the issue as it was shown. Raises IssueNotFound, InvalidIssueState,
+    IssueOutdated, or ChangeRefused if there is no such story or section, or no place to move it to.
+    """
+    with database.transaction() as session:
+        row = _lock_draft(session, issue, "its stories can no longer be moved")
+        if row.revision != revision:
+            raise IssueOutdated(IssueOutdated.__doc__)
+        found = _find_story(session, issue, story)
+        headline = _headline(session, row, found)
+        sections = {one.key: one.id for one in newsletters.sections(session, row.newsletter_id)}
+        if section and section not in sections:
+            raise ChangeRefused(f"There is no section {section}.")
+        target = sections.get(section, found.section_id)
+        there = [one.id for one, _ in issues.stories(session, issue) if one.section_id == target]
+        index = there.index(story) + step if story in there else len(there)
+        if story in there and (not step or not 0 <= index < len(there)):
+            raise ChangeRefused(f"“{headline}” is there already.")
+        story_changes.remember(session, found, headline, removed=False)
+        issues.place_story(session, found, target, index)
+        issues.bump_revision(session, issue)
+        place = {"section": section} if section else {}
+        issues.log(session, issue, actor, IssueEventKind.story_moved, headline, headline=headline, **place)
+        return headline
+
+
+def list_changes(database: Database, issue: int) -> list[UndoableChange]:
+    """Return the removals and moves of stories that can be undone, the latest first."""
+    with database.transaction() as session:
+        return [
+            UndoableChange(row.id, row.removed, row.headline, row.at) for row in story_changes.of_issue(session, issue)
+        ]
+
+
+def undo(database: Database, issue: int, change: int, actor: Actor) -> str:
+    """Put a removed or moved story back to where it was, with all its texts. Return its headline.
+
+    Raises IssueNotFound, InvalidIssueState, or ChangeRefused if that is not possible any more.
+    """
+    with database.transaction() as session:
+        _lock_draft(session, issue, "its stories can no longer be put back")
+        found = session.get(StoryChange, change)
+        if found is None or found.issue_id != issue or not story_changes.undo(session, found):
+            raise ChangeRefused("This cannot be undone any more.")
+        issues.bump_revision(session, issue)
+        issues.log(session, issue, actor, IssueEventKind.story_restored, found.headline, headline=found.headline)
+        return found.headline
 
 
 def delete_draft(database: Database, issue: int, actor: Actor) -> None:
@@ -70,6 +136,18 @@ def delete_draft(database: Database, issue: int, actor: Actor) -> None:
         action = AuditAction.issue_deleted
         audit_log.record(session, None, actor, action, object_kind="issue", object_id=issue, detail=detail)
         issues.delete_draft(session, row.id)
+
+
+def _find_story(session: Session, issue: int, story: int) -> Story:
+    found = session.get(Story, story)
+    if found is None or found.issue_id != issue:
+        raise ChangeRefused(f"Issue {issue} has no story {story}.")
+    return found
+
+
+def _headline(session: Session, issue: Issue, story: Story) -> str:
+    texts = issues.story_texts(session, issue.id).get(story.id, {})
+    return _story_item(newsletters.by_id(session, issue.newsletter_id), story, "", texts).headline.text
 
 
 def _lock_draft(session: Session, issue: int, consequence: str) -> Issue:

@@ -89,6 +89,9 @@ class IssuePlan:
     subject: str
     front_matter: tuple[LanguageMark, ...]
     sections: tuple[PlannedSection, ...]
+    """Those with stories."""
+    section_titles: Mapping[str, str]
+    """Key → title of each section that a story can be in."""
 
     @property
     def stories(self) -> int:
@@ -123,6 +126,12 @@ def load_plan(database: Database, urls: MailUrls, issue: int) -> IssuePlan:
         ready = issues.count_ready_texts(session, [issue])
         head = _head(session, row, newsletter, *ready.get(issue, ({}, 0)))
     default = newsletter.default_language
+    used = {story.section_bit for story in source.stories}
+    titles = {
+        section.key: localize(section.titles, default, newsletter.fallbacks, default).text
+        for section in source.sections
+        if section.offered or section.bit in used
+    }
     return IssuePlan(
         head,
         source,
@@ -134,13 +143,14 @@ def load_plan(database: Database, urls: MailUrls, issue: int) -> IssuePlan:
         tuple(
             PlannedSection(
                 section.key,
-                localize(section.titles, default, newsletter.fallbacks, default).text,
+                titles[section.key],
                 section.colour,
                 _stories(source, section.bit, newsletter.languages),
             )
             for section in source.sections
-            if any(story.section_bit == section.bit for story in source.stories)
+            if section.bit in used
         ),
+        titles,
     )
 
 

@@ -14,6 +14,7 @@ from mailer.services.accounts.staff import Staff
 from mailer.services.issues import uploads
 from mailer.services.issues.uploads import Upload, UploadGone
 from mailer.web.dependencies import App, Now
+from mailer.web.desk.issue import read_revision
 from mailer.web.forms import receive_within
 from mailer.web.staff import NewsletterOf, Page, PageOf, Requires, StaffForm, check_form_token
 
@@ -124,14 +125,12 @@ def preview_page(
 def accept(
     app: App, page: PageOf, now: Now, staff: Translator, newsletter: NewsletterOf, upload: int, form: StaffForm
 ) -> Response:
-    revision = str(form.get("revision", ""))
-    if not revision.isascii() or not revision.isdigit() or len(revision) > 9:
-        raise HTTPException(400)
+    revision = read_revision(form)
     try:
         shown = _load(app, now, staff, upload)
         if shown.slug != newsletter.slug or _forbidden(staff, shown):
             raise HTTPException(403)
-        result = uploads.accept(app.database, upload, staff, int(revision), app.prepare_picture, now.date())
+        result = uploads.accept(app.database, upload, staff, revision, app.prepare_picture, now.date())
     except UserError as error:
         return _preview(app, page, now, staff, newsletter, upload, error=str(error), status=409)
     return page.redirect(page.urls.path("/desk/issues/{issue}", issue=result.issue), "imported")

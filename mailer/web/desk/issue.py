@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Protocol
 
-from fastapi import Depends, Response
+from fastapi import Depends, HTTPException, Path, Response
+from starlette.datastructures import FormData
 
 from mailer.bootstrap import Container
 from mailer.domain.accounts import AuditAction
@@ -18,6 +19,9 @@ from mailer.web.dependencies import App, Now
 from mailer.web.staff import Page, PageOf, Requires
 
 ISSUE = "/desk/issues/{issue}"
+MAX_ID = 2**31 - 1
+RowId = Annotated[int, Path(ge=1, le=MAX_ID)]
+"""The id of a story or another row that PostgreSQL numbers with integers."""
 Viewer = Annotated[Staff, Depends(Requires(Permission.read_issues))]
 Writer = Annotated[Staff, Depends(Requires(Permission.write))]
 Approver = Annotated[Staff, Depends(Requires(Permission.approve))]
@@ -76,3 +80,11 @@ def _visit(app: App, page: PageOf, now: Now, issue: int) -> Visit:
 
 
 VisitOf = Annotated[Visit, Depends(_visit)]
+
+
+def read_revision(form: FormData) -> int:
+    """Return the revision of the issue that a form was shown with. Raises HTTPException 400."""
+    revision = str(form.get("revision", ""))
+    if not revision.isascii() or not revision.isdigit() or len(revision) > 9:
+        raise HTTPException(400)
+    return int(revision)

@@ -11,10 +11,11 @@ from mailer.domain.permissions import Permission
 from mailer.domain.states import EDITABLE_STATES, MissingTranslationPolicy
 from mailer.services.accounts.staff import Staff
 from mailer.services.issues import approve, compile, edit, plan
-from mailer.web.desk.issue import ISSUE, Viewer, Visit, VisitOf, Writer
+from mailer.web.desk.issue import ISSUE, RowId, Viewer, Visit, VisitOf, Writer, read_revision
 from mailer.web.staff import StaffForm
 
 router = APIRouter(prefix=ISSUE, include_in_schema=False)
+_STEPS = {"up": -1, "down": 1}
 
 
 @router.get("")
@@ -35,11 +36,33 @@ def set_policy(visit: VisitOf, staff: Writer, form: StaffForm) -> Response:
 
 
 @router.post("/stories/{story}/remove")
-def remove_story(visit: VisitOf, staff: Writer, story: int, _: StaffForm) -> Response:
+def remove_story(visit: VisitOf, staff: Writer, story: RowId, _: StaffForm) -> Response:
     def order() -> None:
         edit.remove_story(visit.app.database, visit.issue, story, "", staff)
 
     return visit.carry_out(staff, order, refused=_page, then="", done="removed")
+
+
+@router.post("/stories/{story}/move")
+def move_story(visit: VisitOf, staff: Writer, story: RowId, form: StaffForm) -> Response:
+    """Move a story to another section, or one place up or down in its own."""
+    section, step = str(form.get("section", "")), _STEPS.get(str(form.get("step", "")), 0)
+    revision = read_revision(form)
+
+    def order() -> None:
+        edit.move_story(visit.app.database, visit.issue, story, revision, staff, section=section, step=step)
+
+    return visit.carry_out(staff, order, refused=_page, then="", done="moved")
+
+
+@router.post("/changes/{change}/undo")
+def undo(visit: VisitOf, staff: Writer, change: RowId, _: StaffForm) -> Response:
+    """Put a story back that was removed or moved."""
+
+    def order() -> None:
+        edit.undo(visit.app.database, visit.issue, change, staff)
+
+    return visit.carry_out(staff, order, refused=_page, then="", done="restored")
 
 
 @router.post("/delete")
@@ -70,6 +93,8 @@ def _page(visit: Visit, staff: Staff, /, *, done: str = "", error: str = "", sta
         may_translate=staff.may(Permission.translate_texts, loaded.head.newsletter),
         findings=findings,
         by_story=_by_story(findings),
+        changes=edit.list_changes(app.database, visit.issue),
+        outdated=edit.IssueOutdated.__doc__,
         policies=list(MissingTranslationPolicy),
         done=done,
         error=error,

@@ -17,25 +17,6 @@ from tests.support.clock import StoppedClock, next_change
 from tests.support.staff import SAME_ORIGIN, add_account, form_token_of, post, sign_in
 
 
-@pytest.fixture
-def issue(app: Container, import_issue: Callable[..., int], add_subscribers: Callable[[str], None]) -> int:
-    """The sample issue as a draft in two languages, with three readers."""
-    number = import_issue("en", "fr")
-    add_subscribers("""
-        ada@example.org;en;
-        jeanne@example.org;fr;water-and-rivers
-        leila@example.org;ar;
-    """)
-    return number
-
-
-@pytest.fixture
-def coordinator(app: Container, client: TestClient, issue: int) -> int:
-    account = add_account(app, "amina@example.org", Role.coordinator)
-    sign_in(client, "amina@example.org")
-    return account
-
-
 def state(app: Container, issue: int) -> IssueState:
     return plan.load_head(app.database, issue).state
 
@@ -152,18 +133,6 @@ def test_a_draft_is_deleted_only_by_its_number(client: TestClient, issue: int) -
     assert client.get(base).status_code == 200
     assert post(client, f"{base}/delete", {"number": "2026/3"}).status_code == 303
     assert client.get(base).status_code == 404
-
-
-@pytest.mark.usefixtures("coordinator")
-def test_a_story_is_taken_out(client: TestClient, app: Container, issue: int) -> None:
-    before = plan.load_plan(app.database, app.urls, issue)
-    story = before.sections[0].stories[0]
-    answer = post(client, f"/desk/issues/{issue}/stories/{story.id}/remove", {})
-    assert answer.status_code == 303
-    after = plan.load_plan(app.database, app.urls, issue)
-    assert after.stories == before.stories - 1
-    (event,) = audit.search(app.database, AuditAction.story_removed, "Amina", None)
-    assert event.detail == {"headline": story.headline}
 
 
 @pytest.mark.usefixtures("coordinator")

@@ -1,0 +1,105 @@
+"""Removed and moved stories as they were before, kept for a while so that this can be undone."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session
+
+from mailer.models import Contact, ContactTranslation, Story, StoryChange, StoryTranslation
+from mailer.store import issues
+
+KEPT = timedelta(days=30)
+_TEXT_COLUMNS = ("language", "status", "headline", "datelines", "body", "alt", "link", "link_label")
+
+
+def remember(session: Session, story: Story, headline: str, *, removed: bool) -> None:
+    """Keep a story, its texts and its contact notes as they are now. Forget what is older than KEPT."""
+    session.execute(delete(StoryChange).where(StoryChange.at < func.now() - KEPT))
+    in_section = [
+        other.id for other, _ in issues.stories(session, story.issue_id) if other.section_id == story.section_id
+    ]
+    texts = issues.story_texts(session, story.issue_id).get(story.id, {})
+    before: dict[str, Any] = {
+        "section": story.section_id,
+        "index": in_section.index(story.id),
+        "picture": story.picture_id,
+        "source": story.source_issue_id,
+        "texts": [{name: getattr(text, name) for name in _TEXT_COLUMNS} for text in texts.values()],
+        "contacts": [
+            {
+                "id": contact.id,
+                "story": contact.story_id,
+                "position": contact.position,
+                "stories": covered,
+                "texts": texts_of_contact,
+            }
+            for contact, texts_of_contact, covered in issues.contacts(session, story.issue_id)
+            if story.id in (contact.story_id, *covered)
+        ],
+    }
+    session.add(
+        StoryChange(issue_id=story.issue_id, story_id=story.id, removed=removed, headline=headline, before=before)
+    )
+
+
+def of_issue(session: Session, issue: int) -> list[StoryChange]:
+    """Return the changes of an issue's stories that can be undone, the latest first."""
+    query = select(StoryChange).where(StoryChange.issue_id == issue, StoryChange.at >= func.now() - KEPT)
+    return list(session.scalars(query.order_by(StoryChange.id.desc())))
+
+
+def undo(session: Session, change: StoryChange) -> bool:
+    """Put a story back to where it was, with all that went with it. Return False if a moved story is gone."""
+    before, story = change.before, session.get(Story, change.story_id)
+    if story is None and not change.removed:
+        return False
+    if story is None:
+        story = Story(
+            id=change.story_id,
+            issue_id=change.issue_id,
+            section_id=before["section"],
+            position=0,
+            picture_id=before["picture"],
+            source_issue_id=before["source"],
+        )
+        session.add(story)
+        session.flush()
+        session.add_all(StoryTranslation(story_id=story.id, **text) for text in before["texts"])
+    issues.place_story(session, story, before["section"], before["index"])
+    for contact in before["contacts"]:
+        _put_contact_back(session, change, contact)
+    session.delete(change)
+    return True
+
+
+def _put_contact_back(session: Session, change: StoryChange, before: Mapping[str, Any]) -> None:
+    """Print a contact note after the story where it was. One that went with a removed story comes back with it."""
+    there = {story.id for story, _ in issues.stories(session, change.issue_id)}
+    covered = [story for story in before["stories"] if story in there]
+    contact = session.get(Contact, before["id"])
+    if contact is None:
+        if not change.removed:
+            return
+        contact = Contact(id=before["id"], issue_id=change.issue_id, story_id=change.story_id)
+        contact.position = _contact_position(session, change.story_id, before["position"])
+        session.add(contact)
+        session.flush()
+        texts = before["texts"].items()
+        session.add_all(
+            ContactTranslation(contact_id=contact.id, language=language, text=text) for language, text in texts
+        )
+    elif contact.story_id != before["story"] and before["story"] in there:
+        contact.story_id, contact.position = (
+            before["story"],
+            _contact_position(session, before["story"], before["position"]),
+        )
+    session.flush()
+    issues.set_contact_stories(session, contact.id, covered)
+
+
+def _contact_position(session: Session, story: int, wanted: int) -> int:
+    """Return a free position among the contact notes after a story, the wanted one if it is free."""
+    taken = select(Contact.id).where(Contact.story_id == story, Contact.position == wanted)
+    return wanted if session.scalar(taken) is None else issues.next_contact_position(session, story)
