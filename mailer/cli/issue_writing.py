@@ -390,7 +390,7 @@ def set_missing_translations(issue: IssueId, missing: MissingTranslationPolicy, 
 
 @commands.command("approve")
 def approve(issue: IssueId, actor: Actor = "") -> None:
-    """Approve an issue unless a problem blocks it."""
+    """Approve all languages of an issue unless a problem blocks it."""
     from mailer.services.issues import approve as approve_service
     from mailer.services.issues import compile
 
@@ -404,7 +404,7 @@ def approve(issue: IssueId, actor: Actor = "") -> None:
 
 @commands.command("reopen")
 def reopen(issue: IssueId, actor: Actor = "") -> None:
-    """Withdraw an approval, so that the text can be changed."""
+    """Make an approved issue a draft again, so that the text can be changed."""
     from mailer.services.issues import report, schedule
 
     with Container() as app:

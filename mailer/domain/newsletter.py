@@ -223,6 +223,12 @@ class NewsletterSettings(_Strict):
             le=168,
         ),
     ] = 3
+    four_eyes: Annotated[
+        bool,
+        _setting(
+            "Whether a language of an issue is approved by somebody else than who imported it last", "four_eyes = true"
+        ),
+    ] = False
     public: Annotated[bool, _setting("Whether anybody may read the archive and subscribe", "public = false")] = True
     uncertain_policy: Annotated[
         Literal["keep", "resend"],

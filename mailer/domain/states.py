@@ -141,6 +141,8 @@ class IssueEventKind(StrEnum):
     """A test was sent to somebody."""
     digest = "digest"
     approved = "approved"
+    approval_withdrawn = "approval_withdrawn"
+    """A language was changed after its approval."""
     reopened = "reopened"
     scheduled = "scheduled"
     unscheduled = "unscheduled"

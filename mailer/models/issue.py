@@ -98,10 +98,33 @@ class IssueTranslation(Base):
     subject: Mapped[str]
     preheader: Mapped[str]
     intro: Mapped[str]
+    imported_by_id: Mapped[int | None] = mapped_column(ForeignKey("account.id", ondelete="SET NULL"))
+    """The account that last imported a document in this language, if it was one."""
+    imported_by: Mapped[str] = mapped_column(server_default="", default="")
+    """The name of that account at that time, or of the user of the command line."""
     partial_subject: Mapped[str] = mapped_column(server_default="", default="")
     """For editions without some of the issue's sections. Empty for the same subject."""
     partial_preheader: Mapped[str] = mapped_column(server_default="", default="")
     partial_intro: Mapped[str] = mapped_column(server_default="", default="")
+
+
+class IssueApproval(Base):
+    """The last approval of one language of an issue."""
+
+    __tablename__ = "issue_approval"
+
+    issue_id: Mapped[int] = mapped_column(ForeignKey("issue.id"), primary_key=True)
+    language: Mapped[str] = mapped_column(primary_key=True)
+    fingerprint: Mapped[bytes] = mapped_column(LargeBinary)
+    """SHA-256 of what was approved: see mailer.store.approvals."""
+    at: Mapped[datetime]
+    account_id: Mapped[int | None] = mapped_column(ForeignKey("account.id", ondelete="SET NULL"))
+    actor: Mapped[str]
+    """As in ``IssueEvent``."""
+    withdrawn_at: Mapped[datetime | None]
+    """When the language was changed after its approval."""
+    withdrawn_by: Mapped[str] = mapped_column(server_default="", default="")
+    """The name of who changed it."""
 
 
 class Story(Base):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import date
+from typing import Protocol
 
 from sqlalchemy.orm import Session
 
@@ -9,10 +10,15 @@ from mailer.domain.composition import FrontMatter, IssueSource, SectionSource, S
 from mailer.domain.content import Dateline, DateRange, Theme
 from mailer.domain.editions import DigestSource, LanguageRules
 from mailer.domain.markdown import referenced_pictures, with_picture_urls
-from mailer.domain.ports import MailUrls
 from mailer.domain.states import TranslationStatus
 from mailer.models import Issue, Newsletter, StoryTranslation
 from mailer.store import issues, newsletters
+
+
+class PictureUrls(Protocol):
+    """Builds the URLs of pictures."""
+
+    def picture_url(self, sha256: str, media_type: str) -> str: ...
 
 
 def load_language_rules(session: Session, issue: Issue, newsletter: Newsletter) -> LanguageRules:
@@ -32,7 +38,7 @@ def load_digest_sources(session: Session, digest: Issue, newsletter: Newsletter)
     return sources
 
 
-def load_issue_source(session: Session, issue: Issue, urls: MailUrls) -> IssueSource:
+def load_issue_source(session: Session, issue: Issue, urls: PictureUrls) -> IssueSource:
     """Return everything that the editions of an issue are composed from."""
     newsletter = newsletters.by_id(session, issue.newsletter_id)
     sections = newsletters.sections(session, newsletter.id)

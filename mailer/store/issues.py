@@ -15,6 +15,7 @@ from mailer.models import (
     ContactStory,
     ContactTranslation,
     Issue,
+    IssueApproval,
     IssueEvent,
     IssueTranslation,
     Newsletter,
@@ -121,6 +122,16 @@ def count_ready_texts(session: Session, ids: Sequence[int]) -> dict[int, tuple[d
     return {issue: (dict(ready[issue]), stories.get(issue, 0)) for issue in ids}
 
 
+def importers(session: Session, ids: Sequence[int]) -> dict[int, dict[str, int | None]]:
+    """Return issue → (language whose front matter is ready → the account that imported its last document)."""
+    query = select(IssueTranslation.issue_id, IssueTranslation.language, IssueTranslation.imported_by_id)
+    query = query.where(IssueTranslation.issue_id.in_(ids), IssueTranslation.status == TranslationStatus.ready)
+    found: dict[int, dict[str, int | None]] = defaultdict(dict)
+    for issue, language, account in session.execute(query):
+        found[issue][language] = account
+    return found
+
+
 def in_state(session: Session, states: Iterable[IssueState]) -> list[Issue]:
     return list(session.scalars(select(Issue).where(Issue.state.in_(list(states))).order_by(Issue.id)))
 
@@ -178,7 +189,7 @@ def unsent_since(session: Session, now: datetime) -> list[tuple[int, datetime]]:
 
 
 def bump_revision(session: Session, issue: int) -> None:
-    """Mark the issue's content as changed, which makes rendered editions stale."""
+    """Make rendered editions stale. Changes of content call ``approvals.content_changed`` instead."""
     session.execute(update(Issue).where(Issue.id == issue).values(revision=Issue.revision + 1))
 
 
@@ -205,8 +216,8 @@ def has_event(session: Session, issue: int, kind: IssueEventKind) -> bool:
     return session.scalar(select(query.exists())) or False
 
 
-def actor_name(session: Session, event: IssueEvent) -> str:
-    """Return the name of who caused an event: the account's present one. Empty for the service itself."""
+def actor_name(session: Session, event: IssueEvent | IssueApproval) -> str:
+    """Return the present name of who caused an event or approved something. Empty for the service itself."""
     account = accounts.find(session, event.account_id) if event.account_id else None
     return account.name if account else event.actor
 
@@ -315,7 +326,7 @@ def next_contact_position(session: Session, story: int) -> int:
 def delete_draft(session: Session, issue: int) -> None:
     """Delete an issue that was never sent to anybody, with its texts and its log."""
     session.execute(delete(Story).where(Story.issue_id == issue))
-    for model in (IssueTranslation, IssueEvent):
+    for model in (IssueTranslation, IssueApproval, IssueEvent):
         session.execute(delete(model).where(model.issue_id == issue))
     session.execute(delete(Issue).where(Issue.id == issue))
 

@@ -106,7 +106,8 @@ def test_from_an_invitation_to_the_report(
     inbox: InboxServer,
     add_subscribers: Callable[[str], None],
 ) -> None:
-    apply_newsletter(app.database, read_newsletter((SAMPLE / "newsletter.toml").read_text("utf-8")))
+    settings = read_newsletter((SAMPLE / "newsletter.toml").read_text("utf-8"))
+    apply_newsletter(app.database, settings.model_copy(update={"four_eyes": True}))
     add_subscribers("""
         ada@example.org;en;
         jeanne@example.org;fr;
@@ -168,10 +169,12 @@ def test_from_an_invitation_to_the_report(
     frame.get_by_text("Les guetteurs de glace").first.wait_for()
     look_over(page)
     issue_url = page.url.partition("/preview")[0]
+    page.goto(f"{issue_url}/check")
+    expect(page.get_by_text("You imported it last: somebody else approves it.")).to_have_count(2)
     sign_in(page, "amina@example.org")
     page.goto(f"{issue_url}/check")
     look_over(page)
-    page.get_by_role("button", name="Approve this issue").click()
+    page.get_by_role("button", name="Approve the chosen languages").click()
     page.get_by_text("The issue is approved.").wait_for()
 
     # Scheduled with the number on the button, watched, and the report read.

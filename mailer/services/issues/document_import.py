@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
-from mailer.domain.accounts import Actor
+from mailer.domain.accounts import Actor, name_of
 from mailer.domain.document import ParsedDocument, ParsedStory, picture_paths, replace_pictures
 from mailer.domain.document.front_matter import PARTIAL_KEYS
 from mailer.domain.errors import ChangeRefused
@@ -27,7 +27,7 @@ from mailer.models import (
 )
 from mailer.services.issues.document_matching import DocumentMatcher, IssueContent, plain_text
 from mailer.services.issues.issue_pictures import store_picture
-from mailer.store import issues, newsletters, story_changes
+from mailer.store import approvals, issues, newsletters, story_changes
 from mailer.store.database import Database, Session
 
 
@@ -134,7 +134,10 @@ def import_document(
         if writer.is_leading_language and (issue_date := _issue_date(document)):
             result.changed += _set_changed(issue, {"issue_date": issue_date})
         if result.changed:
-            issues.bump_revision(session, issue.id)
+            front_matter = issues.front_matter(session, issue.id)[tag]
+            front_matter.imported_by_id = None if isinstance(actor, str) else actor.account
+            front_matter.imported_by = name_of(actor)
+            approvals.content_changed(session, issue.id, actor)
             detail = f"{tag}: {format_count(result.changed, 'text')}"
             if result.removed:
                 detail += f"; removed: {'; '.join(result.removed)}"

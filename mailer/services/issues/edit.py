@@ -8,7 +8,7 @@ from mailer.domain.errors import ChangeRefused
 from mailer.domain.localized import LocalizedText, localize
 from mailer.domain.states import IssueEventKind, check_editable
 from mailer.models import Issue, Newsletter, Story, StoryChange, StoryTranslation
-from mailer.store import audit_log, issues, newsletters, story_changes
+from mailer.store import approvals, audit_log, issues, newsletters, story_changes
 from mailer.store.database import Database, Session
 
 
@@ -69,7 +69,7 @@ def remove_story(database: Database, issue: int, story: int, language: str, acto
         else:
             story_changes.remember(session, found, headline, removed=True)
             issues.delete_story(session, found)
-        issues.bump_revision(session, issue)
+        approvals.content_changed(session, issue, actor)
         detail = f"{language}: {headline}".removeprefix(": ")
         issues.log(session, issue, actor, IssueEventKind.story_removed, detail, headline=headline)
         return headline
@@ -99,7 +99,7 @@ def move_story(
             raise ChangeRefused(f"“{headline}” is there already.")
         story_changes.remember(session, found, headline, removed=False)
         issues.place_story(session, found, target, index)
-        issues.bump_revision(session, issue)
+        approvals.content_changed(session, issue, actor)
         place = {"section": section} if section else {}
         issues.log(session, issue, actor, IssueEventKind.story_moved, headline, headline=headline, **place)
         return headline
@@ -123,7 +123,7 @@ def undo(database: Database, issue: int, change: int, actor: Actor) -> str:
         found = session.get(StoryChange, change)
         if found is None or found.issue_id != issue or not story_changes.undo(session, found):
             raise ChangeRefused("This cannot be undone any more.")
-        issues.bump_revision(session, issue)
+        approvals.content_changed(session, issue, actor)
         issues.log(session, issue, actor, IssueEventKind.story_restored, found.headline, headline=found.headline)
         return found.headline
 

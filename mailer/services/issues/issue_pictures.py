@@ -4,7 +4,7 @@ from mailer.domain.accounts import Actor
 from mailer.domain.ports import PreparedPicture
 from mailer.domain.states import IssueEventKind, check_editable
 from mailer.models import Picture
-from mailer.store import issues
+from mailer.store import approvals, issues
 from mailer.store.database import Database, Session
 
 
@@ -36,5 +36,5 @@ def set_header_image(database: Database, issue: int, picture: PreparedPicture, a
         id = store_picture(session, picture)
         if row.header_image_id != id:
             row.header_image_id = id
-            issues.bump_revision(session, issue)
+            approvals.content_changed(session, issue, actor)
             issues.log(session, issue, actor, IssueEventKind.header_image)

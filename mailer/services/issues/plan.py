@@ -12,7 +12,7 @@ from mailer.domain.ports import MailUrls
 from mailer.domain.queue_status import DeliveryCounts
 from mailer.domain.states import IssueState, MissingTranslationPolicy
 from mailer.models import Issue, Newsletter
-from mailer.store import deliveries, issues, newsletters
+from mailer.store import approvals, deliveries, issues, newsletters
 from mailer.store.database import Database, Session
 from mailer.store.issue_source import load_issue_source
 
@@ -75,6 +75,10 @@ class IssueHead:
     """Language → number of texts that are ready, the front matter included."""
     texts: int
     """How many texts each language should have."""
+    approved_languages: frozenset[str]
+    importers: Mapping[str, int | None]
+    """Language with front matter → the account that imported its last document."""
+    four_eyes: bool
 
     @property
     def complete_languages(self) -> tuple[str, ...]:
@@ -105,16 +109,14 @@ def list_heads(
     with database.transaction() as session:
         rows = issues.page(session, newsletters_allowed, limit, before)
         by_id = {row.id: row for row in newsletters.list_all(session)}
-        ready = issues.count_ready_texts(session, [row.id for row in rows])
-        return [_head(session, row, by_id[row.newsletter_id], *ready.get(row.id, ({}, 0))) for row in rows]
+        return _heads(session, [(row, by_id[row.newsletter_id]) for row in rows])
 
 
 def load_head(database: Database, issue: int) -> IssueHead:
     """Return the head of an issue. Raises IssueNotFound."""
     with database.transaction() as session:
         row = issues.by_id(session, issue)
-        ready = issues.count_ready_texts(session, [issue])
-        return _head(session, row, newsletters.by_id(session, row.newsletter_id), *ready.get(issue, ({}, 0)))
+        return _heads(session, [(row, newsletters.by_id(session, row.newsletter_id))])[0]
 
 
 def load_plan(database: Database, urls: MailUrls, issue: int) -> IssuePlan:
@@ -123,8 +125,7 @@ def load_plan(database: Database, urls: MailUrls, issue: int) -> IssuePlan:
         row = issues.by_id(session, issue)
         newsletter = newsletters.by_id(session, row.newsletter_id)
         source = load_issue_source(session, row, urls)
-        ready = issues.count_ready_texts(session, [issue])
-        head = _head(session, row, newsletter, *ready.get(issue, ({}, 0)))
+        (head,) = _heads(session, [(row, newsletter)])
     default = newsletter.default_language
     used = {story.section_bit for story in source.stories}
     titles = {
@@ -190,22 +191,32 @@ def _subject(source: IssueSource, default: str) -> str:
     return front_matter.subject if front_matter else ""
 
 
-def _head(session: Session, row: Issue, newsletter: Newsletter, ready: Mapping[str, int], stories: int) -> IssueHead:
-    default = newsletter.default_language
-    return IssueHead(
-        id=row.id,
-        number=row.number,
-        newsletter=newsletter.id,
-        slug=newsletter.slug,
-        newsletter_name=localize(newsletter.names, default, newsletter.fallbacks, default).text,
-        state=row.state,
-        revision=row.revision,
-        issue_date=row.issue_date,
-        scheduled_at=row.scheduled_at if row.state is IssueState.scheduled else None,
-        local_time=row.local_time,
-        missing_translations=row.missing_translations,
-        languages=tuple(newsletter.languages),
-        counts=deliveries.counts(session, row.id),
-        ready_texts=ready,
-        texts=stories + 1,
-    )
+def _heads(session: Session, rows: Sequence[tuple[Issue, Newsletter]]) -> list[IssueHead]:
+    ids = [row.id for row, _ in rows]
+    ready, approved = issues.count_ready_texts(session, ids), approvals.standing(session, ids)
+    importers = issues.importers(session, ids)
+    return [
+        IssueHead(
+            id=row.id,
+            number=row.number,
+            newsletter=newsletter.id,
+            slug=newsletter.slug,
+            newsletter_name=localize(
+                newsletter.names, newsletter.default_language, newsletter.fallbacks, newsletter.default_language
+            ).text,
+            state=row.state,
+            revision=row.revision,
+            issue_date=row.issue_date,
+            scheduled_at=row.scheduled_at if row.state is IssueState.scheduled else None,
+            local_time=row.local_time,
+            missing_translations=row.missing_translations,
+            languages=tuple(newsletter.languages),
+            counts=deliveries.counts(session, row.id),
+            ready_texts=ready[row.id][0],
+            texts=ready[row.id][1] + 1,
+            approved_languages=frozenset(approved[row.id]),
+            importers=importers[row.id],
+            four_eyes=newsletter.four_eyes,
+        )
+        for row, newsletter in rows
+    ]

@@ -81,7 +81,10 @@ def unschedule(database: Database, issue: int, actor: Actor) -> None:
 
 
 def reopen(database: Database, issue: int, actor: Actor) -> None:
-    """Withdraw an approval, so that the text can be changed. Raises InvalidIssueState."""
+    """Make an issue a draft again, so that the text can be changed. What is not stays approved.
+
+    Raises InvalidIssueState.
+    """
     with database.transaction() as session:
         row = issues.lock(session, issue)
         if row.state is not IssueState.draft:

@@ -9,7 +9,7 @@ from mailer.domain.errors import ChangeRefused
 from mailer.domain.newsletter import NewsletterSettings, SectionSettings
 from mailer.domain.states import EDITABLE_STATES, InvalidIssueState, IssueAction, IssueEventKind, IssueState
 from mailer.models import Newsletter
-from mailer.store import audit_log, issues, newsletters
+from mailer.store import approvals, audit_log, issues, newsletters
 from mailer.store.database import Database, Session
 
 
@@ -28,6 +28,7 @@ _NOT_RENDERED = {
     "digest_time",
     "time_zone",
     "max_late_hours",
+    "four_eyes",
     "public",
     "uncertain_policy",
     "suppress_after_refused_issues",
@@ -148,7 +149,7 @@ def _invalidate_issues(session: Session, newsletter: Newsletter) -> None:
                 row.id,
                 (IssueAction.cancel,),
             )
-        issues.bump_revision(session, row.id)
+        approvals.content_changed(session, row.id, THE_SERVICE, withdraw_all=True)
         # A digest needs no approval: it is compiled with the settings of its sending time.
         if row.state not in EDITABLE_STATES and row.digest_month is None:
             row.state, row.scheduled_at, row.local_time = IssueState.draft, None, None

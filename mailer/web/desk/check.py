@@ -1,12 +1,15 @@
 """The check of an issue, and its approval."""
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, HTTPException, Response
 
+from mailer.domain.errors import UserError
 from mailer.domain.issue_check import Severity
 from mailer.domain.permissions import Permission
+from mailer.domain.states import EDITABLE_STATES
 from mailer.services.accounts.staff import Staff
 from mailer.services.delivery import expand
 from mailer.services.issues import approve, check, compile, schedule
+from mailer.services.issues.approve import TextChanged
 from mailer.web.desk.issue import ISSUE, Approver, Viewer, Visit, VisitOf
 from mailer.web.staff import StaffForm
 
@@ -22,16 +25,27 @@ def check_page(visit: VisitOf, staff: Viewer, done: str = "") -> Response:
 
 @router.post("/approve")
 def approve_issue(visit: VisitOf, staff: Approver, form: StaffForm) -> Response:
-    app = visit.app
+    """Approve the chosen languages, or again an issue that was reopened and left as it was."""
+    app, head = visit.app, visit.head()
+    try:
+        seen = {str(tag): bytes.fromhex(str(form.get(f"seen:{tag}"))) for tag in form.getlist("language")}
+    except ValueError:
+        raise HTTPException(400) from None
+    if not all(staff.may(Permission.approve, head.newsletter, tag) for tag in seen):
+        raise HTTPException(403)
+    if not seen and not head.importers.keys() <= head.approved_languages:
+        return _page(visit, staff, error="none_chosen", status=400)
     source = compile.load_issue(app.database, app.urls, visit.issue)
-    if str(source.revision) != form.get("revision"):
+    errors = compile.render_errors(source, app.renderer, app.urls, app.settings.bounce_domain)
+    try:
+        approve.approve(app.database, source, staff, errors, seen)
+    except TextChanged:
         return _page(visit, staff, error="changed", status=409)
-
-    def order() -> None:
-        errors = compile.render_errors(source, app.renderer, app.urls, app.settings.bounce_domain)
-        approve.approve(app.database, source, staff, errors)
-
-    return visit.carry_out(staff, order, refused=_page, then="/send", done="approved")
+    except UserError as error:
+        return _page(visit, staff, error=str(error), status=409)
+    if visit.head().state in EDITABLE_STATES:
+        return visit.go_to("/check", "language_approved")
+    return visit.go_to("/send", "approved")
 
 
 @router.post("/reopen")
@@ -44,6 +58,7 @@ def reopen(visit: VisitOf, staff: Approver, _: StaffForm) -> Response:
 
 def _page(visit: Visit, staff: Staff, /, *, done: str = "", error: str = "", status: int = 200) -> Response:
     app, head = visit.app, visit.head()
+    approvals = approve.load(app.database, visit.issue, staff)
     source = compile.load_issue(app.database, app.urls, visit.issue)
     compiler = compile.EditionCompiler(source, app.renderer, app.urls, app.settings.bounce_domain)
     result = check.check(source, compiler, expand.count_audience(app.database, visit.issue))
@@ -59,6 +74,17 @@ def _page(visit: Visit, staff: Staff, /, *, done: str = "", error: str = "", sta
         more_editions=max(0, len(result.editions) - MAX_EDITIONS),
         audience=result.audience,
         may_approve=staff.may(Permission.approve, head.newsletter),
+        approvals=approvals,
+        may_approve_languages={
+            row.language for row in approvals if staff.may(Permission.approve, head.newsletter, row.language)
+        },
+        blocked_languages={
+            row.language
+            for row in approvals
+            for finding in result.findings
+            if finding.blocks and (not finding.languages or row.language in finding.languages)
+        },
+        editable=head.state in EDITABLE_STATES,
         looked_at=visit.now,
         done=done,
         error=error,

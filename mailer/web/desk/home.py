@@ -40,10 +40,17 @@ def next_step(head: IssueHead, staff: Staff) -> str:
         return staff.may(permission, head.newsletter)
 
     if head.state in EDITABLE_STATES:
-        incomplete = len(head.complete_languages) < len(head.languages)
-        if may(Permission.approve) and head.complete_languages and not incomplete:
-            return "approve"
-        return "write" if incomplete and may(Permission.translate_texts) else ""
+        if len(head.complete_languages) < len(head.languages) and may(Permission.translate_texts):
+            return "write"
+        to_approve = [
+            tag
+            for tag in head.complete_languages
+            if tag in head.importers
+            and tag not in head.approved_languages
+            and staff.may(Permission.approve, head.newsletter, tag)
+            and not (head.four_eyes and head.importers[tag] == staff.account)
+        ]
+        return "approve" if to_approve else ""
     if head.state is IssueState.approved and may(Permission.schedule):
         return "schedule"
     if head.state is IssueState.paused and may(Permission.schedule):

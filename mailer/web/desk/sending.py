@@ -12,7 +12,7 @@ from mailer.domain.states import EDITABLE_STATES, IssueState
 from mailer.domain.time_zones import COMMON_TIME_ZONES, clock_change, time_zone, to_utc
 from mailer.services.accounts.staff import Staff
 from mailer.services.delivery import expand
-from mailer.services.issues import schedule
+from mailer.services.issues import approve, schedule
 from mailer.web.desk.issue import ISSUE, Scheduler, Viewer, Visit, VisitOf
 from mailer.web.staff import StaffForm
 
@@ -105,6 +105,7 @@ def _page(
         head=head,
         audience=_audience(visit) if is_open else None,
         may_schedule=staff.may(Permission.schedule, head.newsletter),
+        approvals=approve.load(visit.app.database, visit.issue, staff),
         zones=COMMON_TIME_ZONES,
         form=form or FormData(),
         done=done,

@@ -9,12 +9,12 @@ from fastapi.testclient import TestClient
 from mailer.bootstrap import Container
 from mailer.domain.accounts import AuditAction
 from mailer.domain.permissions import Role, RoleGrant
-from mailer.domain.states import IssueState
+from mailer.domain.states import IssueState, MissingTranslationPolicy
 from mailer.services.accounts import audit
 from mailer.services.delivery import dispatch
-from mailer.services.issues import plan, schedule
+from mailer.services.issues import approve, plan, schedule
 from tests.support.clock import StoppedClock, next_change
-from tests.support.staff import SAME_ORIGIN, add_account, form_token_of, post, sign_in
+from tests.support.staff import SAME_ORIGIN, add_account, form_token_of, post, sign_in, words
 
 
 def state(app: Container, issue: int) -> IssueState:
@@ -23,6 +23,11 @@ def state(app: Container, issue: int) -> IssueState:
 
 def hidden(html: str, name: str) -> str:
     return html.split(f'name="{name}" value="')[1].split('"')[0]
+
+
+def seen(html: str, *languages: str) -> dict[str, object]:
+    """Return the form that approves languages as a page shows them."""
+    return {"language": list(languages)} | {f"seen:{tag}": hidden(html, f"seen:{tag}") for tag in languages}
 
 
 @pytest.mark.usefixtures("coordinator")
@@ -42,7 +47,7 @@ def test_a_coordinator_looks_approves_schedules_and_takes_it_back(
     assert "3 readers get it" in check
     assert state(app, issue) is IssueState.draft
 
-    answer = post(client, f"{base}/approve", {"revision": hidden(check, "revision")})
+    answer = post(client, f"{base}/approve", seen(check, "en", "fr"))
     assert answer.headers["location"].endswith("/send?done=approved")
     assert state(app, issue) is IssueState.approved
     page = client.get(f"{base}/send").text
@@ -82,7 +87,7 @@ def test_a_coordinator_looks_approves_schedules_and_takes_it_back(
 @pytest.mark.usefixtures("coordinator")
 def test_a_change_of_clocks_is_said_and_a_late_issue_waits(client: TestClient, app: Container, issue: int) -> None:
     base = f"/desk/issues/{issue}"
-    post(client, f"{base}/approve", {"revision": hidden(client.get(f"{base}/check").text, "revision")})
+    post(client, f"{base}/approve", seen(client.get(f"{base}/check").text, "en", "fr"))
     page = client.get(f"{base}/send").text
     form = {name: hidden(page, name) for name in ("revision", "subscribers")}
     at = next_change("Europe/Vienna", 2)
@@ -100,14 +105,32 @@ def test_a_change_of_clocks_is_said_and_a_late_issue_waits(client: TestClient, a
 @pytest.mark.usefixtures("coordinator")
 def test_an_approval_is_for_what_was_seen(client: TestClient, app: Container, issue: int) -> None:
     base = f"/desk/issues/{issue}"
-    seen = hidden(client.get(f"{base}/check").text, "revision")
+    form = seen(client.get(f"{base}/check").text, "en", "fr")
     assert post(client, f"{base}/policy", {"policy": "omit"}).status_code == 303
     (event,) = audit.search(app.database, AuditAction.issue_policy_changed, "Amina", None)
     assert event.detail == {"policy": "omit"}
-    answer = post(client, f"{base}/approve", {"revision": seen})
+    answer = post(client, f"{base}/approve", form)
     assert answer.status_code == 409
     assert "changed while you looked" in answer.text
     assert state(app, issue) is IssueState.draft
+    assert post(client, f"{base}/approve", {}).status_code == 400
+    assert post(client, f"{base}/approve", {"language": "fr", "seen:fr": "what"}).status_code == 400
+
+
+def test_languages_are_approved_by_those_who_may(client: TestClient, app: Container, issue: int) -> None:
+    base = f"/desk/issues/{issue}"
+    add_account(app, "mira@example.org", RoleGrant(Role.approver, None, ("fr",)))
+    sign_in(client, "mira@example.org")
+    page = client.get(f"{base}/check").text
+    assert "Your roles do not cover this language." in page
+    form = seen(page, "fr")
+    assert post(client, f"{base}/approve", {**form, "language": ["en"], "seen:en": "00"}).status_code == 403
+    assert post(client, f"{base}/approve", form).headers["location"].endswith("/check?done=language_approved")
+    assert state(app, issue) is IssueState.draft
+    assert "Waiting for you" not in client.get("/desk").text
+    assert "Mira, " in words(client, f"{base}/check")
+    approve.set_missing_translation_policy(app.database, issue, MissingTranslationPolicy.omit, "jane")
+    assert "approved by Mira, changed by jane" in words(client, f"{base}/check")
 
 
 @pytest.mark.usefixtures("coordinator")
