@@ -47,6 +47,33 @@ SAMPLE = ROOT / "docs" / "sample"
 NOW = datetime(2026, 9, 30, 9, tzinfo=UTC)
 
 
+def _takes_long(item: pytest.Item) -> bool:
+    """Return whether a test drives a browser or starts the service's processes."""
+    return (
+        item.path.parent.name == "flows"
+        or item.path.stem == "test_demo"
+        or not {"chromium", "processes"}.isdisjoint(getattr(item, "fixturenames", ()))
+    )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first in each process's share, so that no process is alone with them in the end.
+
+    pytest-xdist gives each process an equal part of the list, and takes from the end of a part what others can do.
+    """
+    files = dict.fromkeys(item.path for item in items if _takes_long(item))
+    short = [item for item in items if item.path not in files]
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    ordered: list[pytest.Item] = []
+    for number in range(processes):
+        size = (len(items) - len(ordered)) // (processes - number)
+        part = [item for path in list(files)[number::processes] for item in items if item.path == path]
+        room = max(0, size - len(part))
+        ordered += part + short[:room]
+        del short[:room]
+    items[:] = ordered + short
+
+
 def pytest_collection_finish() -> None:
     """Exclude loaded modules from garbage collection, which took a seventh of the run."""
     gc.collect()

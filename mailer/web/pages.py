@@ -1,6 +1,7 @@
 """Renders private pages for readers, with headers against caching and indexing."""
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 from fastapi.responses import HTMLResponse
@@ -28,8 +29,12 @@ PRIVATE_HEADERS = {
 """The headers of every page whose URL contains a token."""
 
 
+@cache
 def make_environment(templates: Path) -> Environment:
-    """Return the environment of the templates in ``templates/web``, which translate with ``catalogue``."""
+    """Return the environment of the templates in ``templates/web``, which translate with ``catalogue``.
+
+    All pages of a process share it, and the compiled templates with it.
+    """
     environment = Environment(
         loader=FileSystemLoader(templates / "web"),
         autoescape=True,
@@ -39,7 +44,8 @@ def make_environment(templates: Path) -> Environment:
         extensions=["jinja2.ext.i18n"],
     )
     install_gettext(environment)
-    environment.filters |= {"direction": direction, "native_name": native_name, "day": cldr.format_day}
+    environment.filters |= {"direction": direction, "native_name": native_name}
+    environment.filters |= {"day": cldr.format_day, "zone_name": cldr.zone_name}
     return environment
 
 
@@ -49,10 +55,8 @@ class Pages:
     def __init__(self, templates: Path, catalogues: Catalogues, urls: Urls, clock: Clock) -> None:
         self.urls = urls
         self._catalogues = catalogues
+        self._clock = clock
         self._environment = make_environment(templates)
-        self._environment.filters |= {
-            "zone_name": lambda zone, language: cldr.zone_name(zone, language, clock.now().date()),
-        }
 
     def render(
         self,
@@ -66,6 +70,7 @@ class Pages:
         """Render ``public/<name>.html`` in a language that has a catalogue, with a newsletter's text overrides."""
         frame: dict[str, object] = {
             "language": language,
+            "today": self._clock.now().date(),
             "languages": (),
             "publication": None,
             "archive": "",

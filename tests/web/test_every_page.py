@@ -139,20 +139,23 @@ def none_is_forgotten(pages: list[PageView]) -> None:
 def test_every_page_is_accessible(context: BrowserContext, pages: list[PageView]) -> None:
     """At 320 px, which is also 1280 px at 400 %, with all that opens open."""
     page, axe = context.new_page(), Axe()
+    # axe takes joined Arabic letters for an icon: contrast is checked in English, with the same colours.
+    arabic = b'lang="ar"' in pages[-1].body[:60]
     found = []
     for shown in pages:
         show(page, shown)
         open_all(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= 320, shown.name
-        found += faults(axe, page, shown.name) + in_the_dark(axe, page, shown.name)
+        found += faults(axe, page, shown.name)
+        if not arabic:
+            found += in_the_dark(axe, page, shown.name)
         assert missed_by_keyboard(page) == [], shown.name
     assert not found
     show(page, pages[-1])
     page.evaluate("const p = document.querySelector('main p'); p.style.color = '#7f7f7f'; p.append(new Image())")
     planted = {rule for _, rule, _ in faults(axe, page, "planted")}
     planted_dark = {rule for _, rule, _ in in_the_dark(axe, page, "planted")}
-    # axe takes joined Arabic letters for an icon: contrast is checked in English, with the same colours.
-    contrast = set() if b'lang="ar"' in pages[-1].body[:60] else {"color-contrast"}
+    contrast = set() if arabic else {"color-contrast"}
     assert planted == contrast | {"image-alt"}
     assert planted_dark == contrast
     open_all(page)
@@ -206,7 +209,8 @@ def missed_by_keyboard(page: Page) -> list[str]:
     # the browser's for a moment, and keys are lost: then it is gone around once more.
     for presses in (wanted + 3, 5, wanted):
         for _ in range(presses):
-            page.keyboard.press("Tab")
+            page.keyboard.down("Tab")
+        page.keyboard.up("Tab")
         missed = page.evaluate(
             "all.filter(e => wanted.includes(e) ? !reached.get(e) : reached.has(e)).map(e => e.outerHTML)"
         )

@@ -86,7 +86,7 @@ def test_any_url_is_handled(mailing: Mailing, web_app: FastAPI) -> None:
     with TestClient(web_app, raise_server_exceptions=False, follow_redirects=False) as client:
         for bad, page in product(IN_ADDRESSES, PAGES):
             path = page.replace("KEY", key).replace("{}", quote(bad, safe="%"))
-            for method in ("GET", "HEAD", "POST"):
+            for method in ("GET", "HEAD", "POST") if bad == IN_ADDRESSES[0] else ("GET", "POST"):
                 answer = client.request(method, path)
                 assert answer.status_code < 500, (method, path)
                 assert "1337" not in answer.text, path
@@ -121,7 +121,7 @@ def test_any_form_field_is_handled(
                 answer = client.post(path, data=good | {"action": action, field: value})
                 assert answer.status_code < 500, (action, field, value)
                 assert "<script>alert" not in answer.text
-                client.post(path, data={"action": "restore"})
+        client.post(path, data={"action": "restore"})
     after = mailing.profile(ADA)
     assert (after.preferences.time_zone, after.masked_address, after.subscribed) == (
         "UTC",

@@ -20,6 +20,7 @@ from mailer.cli.supervisor import Supervisor
 from mailer.services.issues import report
 from mailer.services.issues.report import IssueStatus
 from mailer.settings import ROOT, Settings
+from tests.support.preloaded import PreloadedSupervisor
 
 
 @pytest.fixture
@@ -82,7 +83,7 @@ def settings(settings: Settings, relay: SinkProcess, redis_url: str) -> Settings
 
 @pytest.fixture
 def processes(app: Container) -> Iterator[Supervisor]:
-    with Supervisor(app) as made:
+    with PreloadedSupervisor(app) as made:
         yield made
 
 

@@ -38,7 +38,6 @@ class ArchivePages(Pages):
         super().__init__(templates, catalogues, urls, clock)
         self._documents = DocumentCache()
         self._environment.filters |= {
-            "day": cldr.format_day,
             "dated": cldr.format_dateline,
             "language_name": cldr.language_name,
             "titles": cldr.join_titles,
