@@ -77,6 +77,16 @@ class Catalogues:
         """Yield (language, text, what is wrong) for each invalid replacement."""
         return override_errors(overrides, self.messages, lambda language: self._load_catalogue(language).num_plurals)
 
+    def usual_forms(self, language: str, text: str) -> tuple[str, ...]:
+        """Return a message's text in a language, or each of its plural forms; English where it has no translation."""
+        message, catalogue = self.messages[text], self._load_catalogue(language)
+        found = catalogue.get(text)
+        string = (found and found.string) or ""
+        forms = [string] if isinstance(string, str) else list(string)
+        usual = (message.text, message.plural or message.text)
+        count = catalogue.num_plurals if message.plural else 1
+        return tuple((forms[at] if at < len(forms) else "") or usual[at > 0] for at in range(count))
+
     def _build_translations(self, language: str, overrides: _Overrides) -> Translations:
         catalogue = self._load_catalogue(language)
         for text, words in overrides:

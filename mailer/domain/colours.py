@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 from mailer.domain.content import Theme
 
@@ -90,6 +91,40 @@ def palette(theme: Theme, sections: tuple[str, ...]) -> Palette:
         dark_border=_mix(_DARK_TEXT, _DARK_SURFACE, 0.8),
         accent=accent_colours(accent),
         sections=tuple(accent_colours(_valid_or_default(colour, accent)) for colour in sections),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """How well a colour of a theme can be read where an email uses it."""
+
+    use: Literal["text", "accent", "button", "dark"]
+    """Text and accent on the surface, text on a button, and the accent in dark mode."""
+    colour: str
+    """As chosen."""
+    behind: str
+    shown: str
+    """As an email shows it: mixed with black or white where the contrast is too low."""
+    ratio: float
+    """Of the chosen colour."""
+
+    @property
+    def is_enough(self) -> bool:
+        return self.shown == self.colour.lower()
+
+
+def check_contrast(theme: Theme) -> tuple[Contrast, ...]:
+    """Return the contrasts of a theme, whose colours must be valid."""
+    colours = palette(theme, ())
+    accent = colours.accent
+    pairs: tuple[tuple[Literal["text", "accent", "button", "dark"], str, str, str], ...] = (
+        ("text", theme.text, theme.surface, colours.text),
+        ("accent", theme.accent, theme.surface, accent.text),
+        ("button", theme.surface, theme.accent, accent.on_fill),
+        ("dark", theme.accent, colours.dark_surface, accent.dark_text),
+    )
+    return tuple(
+        Contrast(use, colour, behind, shown, contrast_ratio(colour, behind)) for use, colour, behind, shown in pairs
     )
 
 

@@ -180,6 +180,7 @@ class NewsletterSettings(_Strict):
     ]
     languages: Annotated[
         list[LanguageTag],
+        AfterValidator(lambda tags: list(dict.fromkeys(tags))),
         _setting(
             "The languages that issues may have, as BCP 47 tags, the most important first",
             'languages = ["en", "fr", "sr-Latn"]',

@@ -21,7 +21,20 @@ from mailer.web.accounts import account, people, sign_in
 from mailer.web.control import deliveries, flow, tonight
 from mailer.web.control.snapshots import Snapshots
 from mailer.web.dependencies import App
-from mailer.web.desk import check, documents, home, plan, preview, report, sending, subscribers
+from mailer.web.desk import (
+    check,
+    documents,
+    home,
+    newsletter,
+    newsletter_colours,
+    newsletter_sections,
+    newsletter_texts,
+    plan,
+    preview,
+    report,
+    sending,
+    subscribers,
+)
 from mailer.web.logs import configure_logs, redact_tokens
 from mailer.web.negotiation import accepted_languages
 from mailer.web.pages import CSP, Pages
@@ -32,7 +45,20 @@ from mailer.web.static import StaticAssets
 
 _log = logging.getLogger(__name__)
 _ACCOUNT_PAGES = (sign_in, account, people)
-_DESK_PAGES = (home, plan, preview, check, sending, report, documents, subscribers)
+_DESK_PAGES = (
+    home,
+    plan,
+    preview,
+    check,
+    sending,
+    report,
+    documents,
+    subscribers,
+    newsletter,
+    newsletter_sections,
+    newsletter_colours,
+    newsletter_texts,
+)
 _CONTROL_ROOM_PAGES = (tonight, flow, deliveries)
 
 

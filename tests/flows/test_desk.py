@@ -193,7 +193,10 @@ def test_from_an_invitation_to_the_report(
     page.reload()
     look_over(page)
     assert len(inbox.messages()) == 4
-    for place in ("/desk", "/account", "/desk/audit-log"):
-        sign_in(page, "amina@example.org")
+    settings = "/desk/newsletters/lumen-basin/settings"
+    sign_in(page, "amina@example.org")
+    for place in ("/desk", "/account", "/desk/audit-log", settings, f"{settings}/languages", f"{settings}/colours"):
         page.goto(place)
         look_over(page)
+    page.get_by_label("Text", exact=True).fill("#cccccc")
+    page.get_by_text("Text: 1.6 to 1 – emails show").wait_for()  # by itself, before it is saved

@@ -36,6 +36,8 @@ class LastChange:
 
     actor: str
     at: datetime
+    detail: Mapping[str, str]
+    """Path of a setting → before → after."""
 
 
 class SettingsChanged(Exception):
@@ -99,7 +101,7 @@ def save_settings(
         wanted = check_newsletter(values, lambda own: (found for found in override_errors(own) if found not in known))
         differences = find_differences(stored, wanted)
         if not is_as_shown:
-            raise SettingsChanged(differences, _last_change(session, newsletter))
+            raise SettingsChanged(differences, _last_change(session, newsletter.id))
         if change_newsletter(session, newsletter, wanted, keep_titles=False):
             newsletter.desk_revision = newsletter.revision
             detail = {d.path: f"{_shorten(d.before)} → {_shorten(d.after)}" for d in differences}
@@ -128,11 +130,17 @@ def _load(session: Session, row: Newsletter) -> NewsletterSettings:
     return NewsletterSettings.model_validate(values | {"sections": sections})
 
 
-def _last_change(session: Session, newsletter: Newsletter) -> LastChange | None:
+def load_last_change(database: Database, newsletter: int) -> LastChange | None:
+    """Return the latest change at the desk."""
+    with database.transaction() as session:
+        return _last_change(session, newsletter)
+
+
+def _last_change(session: Session, newsletter: int) -> LastChange | None:
     events = audit_log.search(
-        session, action=AuditAction.newsletter_changed, object_kind="newsletter", object_id=newsletter.id, limit=1
+        session, action=AuditAction.newsletter_changed, object_kind="newsletter", object_id=newsletter, limit=1
     )
-    return LastChange(events[0].actor, events[0].at) if events else None
+    return LastChange(events[0].actor, events[0].at, events[0].detail) if events else None
 
 
 def find_differences(before: NewsletterSettings, after: NewsletterSettings) -> tuple[Difference, ...]:
