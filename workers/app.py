@@ -34,6 +34,7 @@ celery_app.conf.update(
         "workers.maintenance.send_transactional": {"queue": "transactional"},
         "workers.maintenance.run_maintenance": {"queue": "scheduler"},
         "workers.maintenance.record_flow": {"queue": "scheduler"},
+        "workers.maintenance.import_lists": {"queue": "expand"},
     },
     task_ignore_result=True,
     task_acks_late=True,
@@ -68,6 +69,7 @@ celery_app.conf.update(
             "schedule": 2.0,
             "options": {"expires": 5},
         },
+        "imports": {"task": "workers.maintenance.import_lists", "schedule": 2.0, "options": {"expires": 5}},
         "flow": {"task": "workers.maintenance.record_flow", "schedule": 60.0, "options": {"expires": 30}},
         "maintenance": {
             "task": "workers.maintenance.run_maintenance",

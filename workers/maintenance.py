@@ -3,6 +3,7 @@
 from mailer.services.delivery import monitor
 from mailer.services.issues import digest
 from mailer.services.maintenance import mx_records, retention
+from mailer.services.subscribers import import_jobs
 from workers.app import celery_app, container
 
 
@@ -24,8 +25,17 @@ def run_maintenance() -> None:
     retention.run_if_due(app.database, app.retention_policy, now)
     monitor.delete_recovered(app.database, now)
     monitor.delete_old_samples(app.database, now)
+    import_jobs.delete_old(app.database, now)
     if any(provider.mx for provider in app.providers.configured):
         mx_records.refresh(app.database, app.mx_resolver.preferred_host, now)
+
+
+@celery_app.task(time_limit=7200, soft_time_limit=7100)  # type: ignore[untyped-decorator]
+def import_lists() -> None:
+    """Look over and import the lists that staff uploaded. Only one worker at a time is at it."""
+    app = container()
+    while import_jobs.run_next(app.database, app.settings.state_dir, app.tokens.hmac_pads(), app.clock):
+        pass
 
 
 @celery_app.task(time_limit=60, soft_time_limit=50)  # type: ignore[untyped-decorator]

@@ -71,6 +71,9 @@ class AuditAction(StrEnum):
     subscriber_changed = "subscriber_changed"
     subscribers_exported = "subscribers_exported"
     newsletter_changed = "newsletter_changed"
+    list_uploaded = "list_uploaded"
+    list_imported = "list_imported"
+    list_cancelled = "list_cancelled"
 
 
 ISSUE_ACTIONS = {

@@ -68,6 +68,22 @@ class ListedState(StrEnum):
     """Whatever the state of the subscription."""
 
 
+class ImportState(StrEnum):
+    """How far an uploaded list of subscribers has come."""
+
+    reading = "reading"
+    """A worker looks it over, or will."""
+    ready = "ready"
+    """It was looked over, and nothing is written before somebody says so."""
+    importing = "importing"
+    """A worker imports it, or will."""
+    done = "done"
+    refused = "refused"
+    """It cannot be imported."""
+    cancelled = "cancelled"
+    """What was imported until then is kept."""
+
+
 class Frequency(StrEnum):
     each = "each"
     """Every issue."""

@@ -3,6 +3,7 @@
 from mailer.models.account import Account, AccountLink, AccountRole, AuditEvent, RecoveryCode, StaffSession
 from mailer.models.base import Base
 from mailer.models.delivery import Batch, Delivery, Edition, Feedback, LanguageChoice, UnrecognizedMail
+from mailer.models.import_job import ImportJob, ImportJobPart
 from mailer.models.issue import (
     Contact,
     ContactStory,
@@ -47,6 +48,8 @@ __all__ = [
     "Edition",
     "Feedback",
     "FlowSample",
+    "ImportJob",
+    "ImportJobPart",
     "Issue",
     "IssueApproval",
     "IssueEvent",

@@ -33,6 +33,7 @@ from mailer.web.desk import (
     preview,
     report,
     sending,
+    subscriber_imports,
     subscribers,
 )
 from mailer.web.logs import configure_logs, redact_tokens
@@ -53,6 +54,7 @@ _DESK_PAGES = (
     sending,
     report,
     documents,
+    subscriber_imports,  # before the page of a reader, whose path is similar
     subscribers,
     newsletter,
     newsletter_sections,

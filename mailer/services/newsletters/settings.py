@@ -157,20 +157,20 @@ def _flatten(settings: NewsletterSettings) -> dict[str, str]:
     """Return path → value as text. A section is named by its key."""
     values = settings.model_dump(mode="json", exclude={"revision"})
     sections = values.pop("sections")
-    flat = dict(_leaves(values, ""))
+    flat = dict(_flat_items(values, ""))
     flat["sections"] = ", ".join(section["key"] for section in sections)
     for section in sections:
-        flat |= dict(_leaves(section, f"sections.{section['key']}."))
+        flat |= dict(_flat_items(section, f"sections.{section['key']}."))
     return flat
 
 
-def _leaves(values: Mapping[str, Any], prefix: str) -> list[tuple[str, str]]:
-    leaves = []
+def _flat_items(values: Mapping[str, Any], prefix: str) -> list[tuple[str, str]]:
+    items = []
     for name, value in values.items():
         if isinstance(value, dict):
-            leaves += _leaves(value, f"{prefix}{name}.")
+            items += _flat_items(value, f"{prefix}{name}.")
         elif isinstance(value, list):
-            leaves.append((f"{prefix}{name}", ", ".join(value)))
+            items.append((f"{prefix}{name}", ", ".join(value)))
         else:
-            leaves.append((f"{prefix}{name}", "" if value is None else str(value)))
-    return leaves
+            items.append((f"{prefix}{name}", "" if value is None else str(value)))
+    return items

@@ -1,6 +1,6 @@
 """Changes of readers' preferences by staff: of one reader, or of all whom a CSV file gives other preferences."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -10,7 +10,7 @@ from mailer.domain.errors import UserError
 from mailer.domain.localized import localize
 from mailer.domain.preferences import Preferences
 from mailer.domain.section_parser import SectionParser
-from mailer.domain.subscriber_csv import CsvSubscriber, SubscriberCsv
+from mailer.domain.subscriber_csv import CsvSubscriber, CsvSubscribers, SubscriberCsv
 from mailer.services.subscribers.csv_import import load_newsletter, open_list
 from mailer.services.subscribers.preferences import save_for
 from mailer.store import newsletters, subscriber_import
@@ -82,15 +82,28 @@ def find_changes(
     sections = SectionParser(names)
     with open_list(source) as (_, text, _size):
         for good, _ in SubscriberCsv(text, names, now).read(text, _CHUNK_LINES):
-            hashes = subscriber_import.hash_keys(good, hmac_pads)
-            with database.transaction() as session:
-                known = subscriber_import.known_subscribers(session, newsletter, hashes)
-            for row, address_hash in zip(good, hashes, strict=True):
-                if stored := known.get(address_hash):
-                    wanted = _wanted(row, stored)
-                    if differences := _differences(stored, wanted, sections):
-                        values = {difference.field: wanted[difference.field] for difference in differences}
-                        yield SubscriberChange(row.address, address_hash, values, differences)
+            yield from compare(database, newsletter, sections, good, hmac_pads)[1]
+
+
+def compare(
+    database: Database,
+    newsletter: int,
+    sections: SectionParser,
+    rows: CsvSubscribers,
+    hmac_pads: tuple[bytes, bytes],
+) -> tuple[int, list[SubscriberChange]]:
+    """Return how many rows are of readers of the newsletter, and what they would change for those who are known."""
+    hashes = subscriber_import.hash_keys(rows, hmac_pads)
+    with database.transaction() as session:
+        known = subscriber_import.known_subscribers(session, newsletter, hashes)
+    changes = []
+    for row, address_hash in zip(rows, hashes, strict=True):
+        if stored := known.get(address_hash):
+            wanted = _wanted(row, stored)
+            if differences := _differences(stored, wanted, sections):
+                values = {difference.field: wanted[difference.field] for difference in differences}
+                changes.append(SubscriberChange(row.address, address_hash, values, differences))
+    return sum(stored.sections is not None for stored in known.values()), changes
 
 
 def update_from_csv(
@@ -100,12 +113,18 @@ def update_from_csv(
     *,
     hmac_pads: tuple[bytes, bytes],
     now: datetime,
+    on_change: Callable[[int], None] | None = None,
 ) -> int:
-    """Make the changes that ``find_changes`` finds, each in a transaction of its own; return their number."""
+    """Make the changes that ``find_changes`` finds, each in a transaction of its own; return their number.
+
+    ``on_change`` is told the number after each.
+    """
     changed = 0
     for change in find_changes(database, source, slug, hmac_pads=hmac_pads, now=now):
         if save_for(database, slug, change.address_hash, change.values, now):
             changed += 1
+            if on_change:
+                on_change(changed)
     return changed
 
 

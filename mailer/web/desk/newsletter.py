@@ -194,8 +194,8 @@ def _show_general(visit: SettingsVisit, staff: Staff, **more: Any) -> Response:
 
 
 @router.get(f"{SETTINGS}/languages")
-def languages_page(staff: Editor, visit: SettingsVisitOf, done: str = "", reader: str = "") -> Response:
-    return _show_languages(visit, staff, done=done, reader=reader[:200])
+def languages_page(staff: Editor, visit: SettingsVisitOf, done: str = "", example: str = "") -> Response:
+    return _show_languages(visit, staff, done=done, example=example[:200])
 
 
 @router.post(f"{SETTINGS}/languages")
@@ -232,7 +232,7 @@ class LanguageRow:
 
 
 def _show_languages(
-    visit: SettingsVisit, staff: Staff, *, reader: str = "", form: FormData | None = None, **more: Any
+    visit: SettingsVisit, staff: Staff, *, example: str = "", form: FormData | None = None, **more: Any
 ) -> Response:
     settings = visit.load()
     languages, default = settings.languages, settings.default_language
@@ -245,7 +245,7 @@ def _show_languages(
     wanted = tuple(list(settings.fallbacks)[:1] or languages[-1:])
     problem = ""
     try:
-        wanted = read_languages(reader) or wanted
+        wanted = read_languages(example) or wanted
     except InvalidValue as error:
         problem = str(error)
     match = choose_language(wanted, languages, settings.fallbacks, default)
@@ -256,8 +256,8 @@ def _show_languages(
         part_of(*LANGUAGES),
         rows=rows,
         known=[tag for tag in known_languages() if tag not in languages],
-        reader=wanted,
-        reader_problem=problem,
+        example=wanted,
+        example_problem=problem,
         match=match,
         form=form,
         otherwise=choose_language(wanted, others, settings.fallbacks, default),

@@ -103,9 +103,9 @@ def test_languages_are_ordered_added_taken_out_and_explained(client: TestClient,
     assert status == 303 and "Français → Español → English" in text
     assert settings.languages[:2] == ["fr", "en"] and settings.languages[-1] == "pt-BR"
     assert "ar" not in settings.languages and settings.fallbacks["fr"] == ["es", "en"]
-    example = text_of(client.get(f"{path}?reader=pt").text)
+    example = text_of(client.get(f"{path}?example=pt").text)
     assert "gets a complete issue in: " in example and "in: pt-BR → English" in example
-    assert "is not a language" in text_of(client.get(f"{path}?reader=klingonish").text)
+    assert "is not a language" in text_of(client.get(f"{path}?example=klingonish").text)
     status, html = save(client, path, form_of(client, path), add="klingonish", remove__en="1")
     assert status == 409 and "is not among languages" in html and "klingonish" in html
 
