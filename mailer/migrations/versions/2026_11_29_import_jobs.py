@@ -5,7 +5,7 @@ from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
 
 revision = "2c7e91d5a0f4"
-down_revision = "6d2b8f04a7c1"
+down_revision = "2c8e5d71f0ba"
 branch_labels = None
 depends_on = None
 
