@@ -193,9 +193,9 @@ def test_from_an_invitation_to_the_report(
     page.reload()
     look_over(page)
     assert len(inbox.messages()) == 4
-    settings = "/desk/newsletters/lumen-basin/settings"
+    pages = "/desk/newsletters/lumen-basin/settings"
     sign_in(page, "amina@example.org")
-    for place in ("/desk", "/account", "/desk/audit-log", settings, f"{settings}/languages", f"{settings}/colours"):
+    for place in ("/desk", "/account", "/desk/audit-log", pages, f"{pages}/languages", f"{pages}/colours"):
         page.goto(place)
         look_over(page)
     page.get_by_label("Text", exact=True).fill("#cccccc")
