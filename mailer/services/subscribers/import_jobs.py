@@ -4,8 +4,8 @@ A job whose worker is gone is begun again from the start. That is safe: an impor
 """
 
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -34,6 +34,23 @@ _CHUNK_LINES = 5_000
 
 class JobGone(ChangeRefused):
     """This list is not kept any more. Upload it again."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportStatus:
+    """An uploaded list as its page shows it: see ``mailer.models.ImportJob``."""
+
+    id: int
+    at: datetime
+    name: str
+    size: int
+    state: ImportState
+    update_known: bool
+    summary: Mapping[str, Any]
+    counts: Mapping[str, int]
+    bytes_read: int
+    problem: str
+    attempts: int
 
 
 class Cancelled(Exception):
@@ -67,14 +84,19 @@ def keep(database: Database, newsletter: int, staff: ActingStaff, name: str, fil
         return job.id
 
 
-def find(database: Database, newsletter: int, job: int) -> ImportJob | None:
+def find(database: Database, newsletter: int, job: int) -> ImportStatus | None:
     with database.transaction() as session:
-        return import_jobs.find(session, newsletter, job)
+        row = import_jobs.find(session, newsletter, job)
+        return _status(row) if row else None
 
 
-def list_latest(database: Database, newsletter: int) -> list[ImportJob]:
+def list_latest(database: Database, newsletter: int) -> list[ImportStatus]:
     with database.transaction() as session:
-        return import_jobs.latest(session, newsletter, _LISTED_JOBS)
+        return [_status(row) for row in import_jobs.latest(session, newsletter, _LISTED_JOBS)]
+
+
+def _status(row: ImportJob) -> ImportStatus:
+    return ImportStatus(**{field.name: getattr(row, field.name) for field in fields(ImportStatus)})
 
 
 def start(database: Database, newsletter: int, job: int, staff: Actor, *, update_known: bool) -> None:

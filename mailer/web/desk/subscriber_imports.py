@@ -12,11 +12,10 @@ from mailer.domain.errors import UserError
 from mailer.domain.permissions import Permission
 from mailer.domain.states import ImportState
 from mailer.domain.subscriber_csv import COLUMNS
-from mailer.models import ImportJob
 from mailer.services.accounts import audit
 from mailer.services.accounts.staff import Staff
 from mailer.services.subscribers import import_jobs
-from mailer.services.subscribers.import_jobs import MAX_LIST_BYTES
+from mailer.services.subscribers.import_jobs import MAX_LIST_BYTES, ImportStatus
 from mailer.web.dependencies import App, Now
 from mailer.web.forms import receive_within
 from mailer.web.staff import NewsletterOf, Page, PageOf, Requires, StaffForm, check_form_token
@@ -97,7 +96,7 @@ def rejects(app: App, now: Now, staff: Steward, newsletter: NewsletterOf, job: i
     return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers)
 
 
-def _find(app: Container, newsletter: NewsletterOf, job: int) -> ImportJob:
+def _find(app: Container, newsletter: NewsletterOf, job: int) -> ImportStatus:
     found = import_jobs.find(app.database, newsletter.id, job) if 0 < job < 2**63 else None
     if found is None:
         raise HTTPException(404)

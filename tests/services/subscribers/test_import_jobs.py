@@ -19,7 +19,7 @@ from mailer.services.newsletters.apply import apply_newsletter
 from mailer.services.newsletters.catalogue import find_newsletter
 from mailer.services.subscribers import import_jobs, listing
 from mailer.services.subscribers.csv_import import ImportRefused
-from mailer.services.subscribers.import_jobs import JobGone
+from mailer.services.subscribers.import_jobs import ImportStatus, JobGone
 from mailer.services.subscribers.listing import SubscriberFilter
 from tests.conftest import SAMPLE
 from tests.support.clock import StoppedClock
@@ -59,7 +59,7 @@ class Imports:
     def start(self, job: int, *, update_known: bool = False) -> None:
         import_jobs.start(self.app.database, self.newsletter, job, self.staff, update_known=update_known)
 
-    def get(self, job: int) -> ImportJob:
+    def get(self, job: int) -> ImportStatus:
         found = import_jobs.find(self.app.database, self.newsletter, job)
         assert found
         return found
