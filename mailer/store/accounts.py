@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import cast
 
-from sqlalchemy import CursorResult, delete, func, select, update
+from sqlalchemy import CursorResult, delete, func, select, text, update
 from sqlalchemy.orm import Session
 
 from mailer.domain.accounts import AccountLinkKind
@@ -61,7 +61,11 @@ def set_grants(session: Session, account: int, wanted: Iterable[RoleGrant]) -> N
 
 
 def lock_administrators(session: Session) -> set[int]:
-    """Return the accounts that administer the service and can sign in, locked against other changes."""
+    """Return the accounts that administer the service and can sign in. Others who change roles wait until then.
+
+    Row locks would not do: a statement that has waited for one still sees the roles from before.
+    """
+    session.execute(text("LOCK TABLE account_role IN SHARE ROW EXCLUSIVE MODE"))
     query = (
         select(Account.id)
         .join(AccountRole, AccountRole.account_id == Account.id)

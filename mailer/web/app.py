@@ -10,6 +10,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from mailer.adapters.passwords import PasswordsBusy
 from mailer.bootstrap import TEMPLATE_ROOT, Container
 from mailer.domain import urls
 from mailer.domain.errors import QueryTimeout
@@ -85,6 +86,7 @@ def create_app(container: Container) -> FastAPI:
         for module in (*_ACCOUNT_PAGES, *_DESK_PAGES, *_CONTROL_ROOM_PAGES):
             app.include_router(module.router)
         app.add_exception_handler(SignInNeeded, sign_in_needed)
+        app.add_exception_handler(PasswordsBusy, passwords_busy)
     app.add_api_route(urls.HEALTH, health, methods=["GET", "HEAD"])
     for error, handler in (
         (HTTPException, http_error),
@@ -120,6 +122,10 @@ def database_down(request: Request, error: Exception) -> Response:
 
 def query_timeout(request: Request, _: Exception) -> Response:
     _log.warning("A query for a public page took too long: %s", redact_tokens(request.scope["path"]))
+    return _unavailable_page(request)
+
+
+def passwords_busy(request: Request, _: Exception) -> Response:
     return _unavailable_page(request)
 
 

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import Depends, Request
+from pydantic import Field
 from starlette.datastructures import FormData
 
 from mailer.bootstrap import Container
@@ -50,6 +51,9 @@ async def _requester(request: Request, app: App) -> Requester:
 
 PublicPages = Annotated[Pages, Depends(_pages)]
 OpenPages = Annotated[ArchivePages, Depends(_archive_pages)]
+RowId = Annotated[int, Field(ge=1, lt=2**31)]
+"""The id of a row that PostgreSQL numbers with integers, in a path or query. Any other is not found."""
+BigRowId = Annotated[int, Field(ge=1, lt=2**63)]
 Now = Annotated[datetime, Depends(current_time)]
 AcceptedLanguages = Annotated[list[str], Depends(_accepted_languages)]
 """From the URL (``?lang=…``), then from the browser's settings."""

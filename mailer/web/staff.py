@@ -5,6 +5,7 @@ accepted from our own pages only: by the browser's word (Fetch Metadata, or Orig
 """
 
 import hmac
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -51,6 +52,8 @@ REFRESH = "X-Refresh"
 """The header of a page that refreshes itself, sent by live.js."""
 FORM_TOKEN = "form_token"  # noqa: S105
 MAX_FORM_BYTES = 256 * 1024
+MAX_SIGN_IN_FORM_BYTES = 2 * MAX_FORM_BYTES + 16 * 1024
+"""A kept form is sent as JSON, in which characters are escaped."""
 MAX_FORM_VALUES = 400
 MAX_VALUE_CHARS = 20_000
 MAX_PATH_CHARS = 2000
@@ -158,17 +161,27 @@ def form_token(token: str) -> str:
 
 async def read_staff_form(request: Request) -> FormData:
     """Return an urlencoded or multipart form without files. Raises HTTPException 413 if it is too large."""
+    return await _read_form(request, MAX_FORM_BYTES, MAX_VALUE_CHARS)
+
+
+async def read_sign_in_form(request: Request) -> FormData:
+    """Return a form like ``read_staff_form``, which may hold another one that was filled in (see Kept)."""
+    return await _read_form(request, MAX_SIGN_IN_FORM_BYTES, MAX_SIGN_IN_FORM_BYTES)
+
+
+async def _read_form(request: Request, max_bytes: int, max_value_chars: int) -> FormData:
     kind, options = parse_options_header(request.headers.get("Content-Type", "")[:256])
     if kind == b"multipart/form-data" and options.get(b"charset", b"utf-8").lower() != b"utf-8":
         return FormData()
-    limited = Request(request.scope, receive_within(request, MAX_FORM_BYTES))
+    limited = Request(request.scope, receive_within(request, max_bytes))
     try:
         form = await limited.form(max_files=0, max_fields=MAX_FORM_VALUES)
     except HTTPException as error:
         if error.status_code == 413:
             raise
         return FormData()
-    return FormData([(name, str(value)[:MAX_VALUE_CHARS]) for name, value in form.multi_items()])
+    # PostgreSQL keeps no NUL in a text, and no keyboard writes one.
+    return FormData([(name, str(value)[:max_value_chars].replace("\0", "")) for name, value in form.multi_items()])
 
 
 async def _checked_form(request: Request) -> FormData:
@@ -198,11 +211,17 @@ class Kept:
     @classmethod
     def of(cls, form: FormData) -> "Kept | None":
         """Return what a sign-in form carries along, or None. Only paths of our own pages are accepted."""
-        action = str(form.get("kept_action", ""))
-        if not is_local_path(action):
+        try:
+            action, fields = json.loads(str(form.get("kept", "")))
+            kept = cls(str(action), tuple((str(name), str(value)) for name, value in fields))
+        except (ValueError, TypeError, RecursionError):
             return None
-        names, values = form.getlist("kept_name"), form.getlist("kept_value")
-        return cls(action, tuple(zip(map(str, names), map(str, values), strict=False)))
+        return kept if is_local_path(kept.action) else None
+
+    @property
+    def text(self) -> str:
+        """The form as one value of another form, which may have few values."""
+        return json.dumps([self.action, self.fields], ensure_ascii=False)
 
 
 def is_local_path(path: str) -> bool:
@@ -327,9 +346,17 @@ async def sign_in_needed(request: Request, _: Exception) -> Response:
         return RedirectResponse(pages.urls.path("/sign-in") + query, 303, {"Cache-Control": "no-store"})
     form = await read_staff_form(request)
     kept = Kept(path, tuple((name, str(value)) for name, value in form.multi_items() if name != FORM_TOKEN))
-    # Files cannot be kept: then the page with the form is shown again.
-    values = {"kept": kept, "next": "" if kept.fields else path, "error": "", "address": ""}
+    # Files cannot be kept, and a bare button need not be: then the page with the form is shown again.
+    values = {"kept": kept, "next": "" if kept.fields else _page_of_form(request), "error": "", "address": ""}
     return pages.render("accounts/sign_in", request, None, values, 401)
+
+
+def _page_of_form(request: Request) -> str:
+    """Return the path of our page from which a form was sent, or an empty string."""
+    urls: Urls = request.app.state.staff_pages.urls
+    sent_from = request.headers.get("Referer", "")
+    path = urls.relative(sent_from).removeprefix(urls.path(""))
+    return path if is_local_path(path) else ""
 
 
 def staff_error(request: Request, status: int) -> Response:

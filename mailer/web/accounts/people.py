@@ -14,7 +14,7 @@ from mailer.services.accounts import audit, people
 from mailer.services.accounts.people import AccountRefused, LinkExpired
 from mailer.services.accounts.staff import Staff
 from mailer.services.newsletters.catalogue import NewsletterSummary, list_newsletters
-from mailer.web.dependencies import App, Now
+from mailer.web.dependencies import App, BigRowId, Now, RowId
 from mailer.web.staff import PageOf, Requires, StaffForm
 
 router = APIRouter(include_in_schema=False)
@@ -58,16 +58,18 @@ def invite(app: App, page: PageOf, now: Now, staff: ServiceAdministrator, form: 
 
 
 @router.get(PERSON)
-def person_page(app: App, page: PageOf, staff: ServiceAdministrator, account: int, done: str = "") -> Response:
+def person_page(app: App, page: PageOf, staff: ServiceAdministrator, account: RowId, done: str = "") -> Response:
     return _person(app, page, staff, account, done=done)
 
 
 @router.post(PERSON)
 def change_person(
-    app: App, page: PageOf, now: Now, staff: ServiceAdministrator, account: int, form: StaffForm
+    app: App, page: PageOf, now: Now, staff: ServiceAdministrator, account: RowId, form: StaffForm
 ) -> Response:
     action = str(form.get("action", ""))
     done = action
+    if people.person(app.database, account) is None:
+        raise HTTPException(404)
     try:
         match action:
             case "roles":
@@ -95,7 +97,7 @@ def change_person(
 
 @router.get(urls.AUDIT_LOG)
 def audit_log(
-    app: App, page: PageOf, staff: AuditViewer, action: str = "", actor: str = "", before: int | None = None
+    app: App, page: PageOf, staff: AuditViewer, action: str = "", actor: str = "", before: BigRowId | None = None
 ) -> Response:
     if not staff.may(Permission.read_audit_log):
         raise HTTPException(403)
@@ -154,7 +156,7 @@ def _list(
 def _person(
     app: App, page: PageOf, staff: Staff, account: int, *, done: str = "", error: str = "", status: int = 200
 ) -> Response:
-    person = people.person(app.database, account) if 0 < account < 2**31 else None
+    person = people.person(app.database, account)
     if person is None:
         raise HTTPException(404)
     return page(

@@ -4,9 +4,11 @@ import logging
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
+from starlette.background import BackgroundTask
 from starlette.datastructures import FormData
 
 from mailer.adapters.openid import ATTEMPT_LIFETIME, Cancelled, IdentityRejected, OpenIdProvider, ProviderDown
+from mailer.adapters.passwords import PasswordsBusy
 from mailer.adapters.tokens import Purpose
 from mailer.domain import urls
 from mailer.domain.accounts import PasswordRefused
@@ -25,13 +27,13 @@ from mailer.web.staff import (
     VisitorOf,
     form_token,
     is_local_path,
-    read_staff_form,
+    read_sign_in_form,
     session_token,
 )
 
 router = APIRouter(include_in_schema=False)
 open_to_anyone = [Depends(Anyone())]
-PlainForm = Annotated[FormData, Depends(read_staff_form)]
+PlainForm = Annotated[FormData, Depends(read_sign_in_form)]
 """A form before there is a session."""
 OPENID_COOKIE = "__Host-openid"
 _log = logging.getLogger(__name__)
@@ -55,6 +57,8 @@ def sign_in(app: App, page: PageOf, now: Now, visitor: VisitorOf, form: PlainFor
         return _again(page, kept, next_path, address, "refused", 403)
     except TooManyTries:
         return _again(page, kept, next_path, address, "too_many", 429)
+    except PasswordsBusy:
+        return _again(page, kept, next_path, address, "busy", 503)
     return _signed_in(page, kept, next_path, token, needs_code=needs_code)
 
 
@@ -158,9 +162,13 @@ def forgotten_page(page: PageOf) -> Response:
 
 @router.post(urls.FORGOTTEN_PASSWORD, dependencies=open_to_anyone)
 def request_reset(app: App, page: PageOf, now: Now, visitor: VisitorOf, form: PlainForm) -> Response:
+    response = page("accounts/forgotten", None, sent=True)
     if app.sign_in.may_ask(visitor, now):
-        people.request_reset(app.database, str(form.get("address", ""))[:320], now)
-    return page("accounts/forgotten", None, sent=True)
+        # After the answer, so that its time does not tell whether there is such an account.
+        response.background = BackgroundTask(
+            people.request_reset, app.database, str(form.get("address", ""))[:320], now
+        )
+    return response
 
 
 @router.get(urls.CHOOSE_PASSWORD, dependencies=open_to_anyone)
@@ -220,7 +228,7 @@ def _go_on(page: Page, kept: Kept | None, next_path: str, token: str) -> Respons
     """Go where somebody wanted to go, or offer to send what they had filled in."""
     if kept and kept.fields:
         return page("accounts/go_on", None, kept=kept, kept_token=form_token(token))
-    return page.redirect(next_path if is_local_path(next_path) else page.urls.path(urls.DESK))
+    return page.redirect(page.urls.path("") + (next_path if is_local_path(next_path) else urls.DESK))
 
 
 def _set_cookie(response: Response, value: str, name: str = COOKIE, max_age_seconds: int | None = None) -> None:

@@ -10,7 +10,7 @@ from mailer.domain.states import EDITABLE_STATES, IssueState
 from mailer.services.accounts.staff import Staff
 from mailer.services.issues.plan import IssueHead, list_heads
 from mailer.services.newsletters.catalogue import list_newsletters
-from mailer.web.dependencies import App
+from mailer.web.dependencies import App, RowId
 from mailer.web.staff import PageOf, Requires
 
 router = APIRouter(include_in_schema=False)
@@ -19,7 +19,7 @@ PAGE_SIZE = 30
 
 
 @router.get(urls.DESK)
-def home(app: App, page: PageOf, staff: Viewer, before: int | None = None) -> Response:
+def home(app: App, page: PageOf, staff: Viewer, before: RowId | None = None) -> Response:
     allowed = staff.newsletters(Permission.read_issues)
     heads = list_heads(app.database, allowed, limit=PAGE_SIZE, before=before)
     known = [row for row in list_newsletters(app.database) if allowed is None or row.id in allowed]

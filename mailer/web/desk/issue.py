@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Protocol
 
-from fastapi import Depends, HTTPException, Path, Response
+from fastapi import Depends, HTTPException, Response
 from starlette.datastructures import FormData
 
 from mailer.bootstrap import Container
@@ -19,9 +19,6 @@ from mailer.web.dependencies import App, Now
 from mailer.web.staff import Page, PageOf, Requires
 
 ISSUE = "/desk/issues/{issue}"
-MAX_ID = 2**31 - 1
-RowId = Annotated[int, Path(ge=1, le=MAX_ID)]
-"""The id of a story or another row that PostgreSQL numbers with integers."""
 Viewer = Annotated[Staff, Depends(Requires(Permission.read_issues))]
 Writer = Annotated[Staff, Depends(Requires(Permission.write))]
 Approver = Annotated[Staff, Depends(Requires(Permission.approve))]

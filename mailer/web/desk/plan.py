@@ -11,7 +11,8 @@ from mailer.domain.permissions import Permission
 from mailer.domain.states import EDITABLE_STATES, MissingTranslationPolicy
 from mailer.services.accounts.staff import Staff
 from mailer.services.issues import approve, compile, edit, plan
-from mailer.web.desk.issue import ISSUE, RowId, Viewer, Visit, VisitOf, Writer, read_revision
+from mailer.web.dependencies import RowId
+from mailer.web.desk.issue import ISSUE, Viewer, Visit, VisitOf, Writer, read_revision
 from mailer.web.staff import StaffForm
 
 router = APIRouter(prefix=ISSUE, include_in_schema=False)

@@ -1,5 +1,6 @@
 """Invitations, roles, and accounts that are kept out."""
 
+from concurrent.futures import ThreadPoolExecutor
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 
@@ -10,9 +11,15 @@ from mailer.bootstrap import Container
 from mailer.devtools.inbox import InboxServer
 from mailer.domain.newsletter import read_newsletter
 from mailer.domain.permissions import Permission, Role, RoleGrant
+from mailer.services.accounts import audit, people
+from mailer.services.accounts.people import AccountRefused
+from mailer.services.accounts.staff import Staff
 from mailer.services.newsletters.apply import apply_newsletter
+from mailer.store import accounts
+from mailer.store.database import Database
 from tests.conftest import SAMPLE
 from tests.support.clock import StoppedClock
+from tests.support.locks import wait_for_lock
 from tests.support.staff import SAME_ORIGIN, add_account, post, sign_in
 
 
@@ -123,6 +130,38 @@ def test_the_last_administrator_cannot_be_removed(client: TestClient, app: Conta
     second = add_account(app, "bo@example.org", Role.administrator)
     assert post(client, f"/desk/people/{second}", {"action": "disable"}).status_code == 303
     assert post(client, f"/desk/people/{amina}", {"action": "disable"}).status_code == 400
+
+
+def test_two_administrators_cannot_remove_each_other_at_once(app: Container, database: Database, amina: int) -> None:
+    bo = add_account(app, "bo@example.org", Role.administrator)
+    author = [RoleGrant(Role.author)]
+
+    def staff(account: int) -> Staff:
+        return Staff(account, 0, "", "", "en", (RoleGrant(Role.administrator),), "")
+
+    with ThreadPoolExecutor() as pool:
+        with database.transaction() as session:  # as Amina does it
+            accounts.lock_administrators(session)
+            second = pool.submit(people.set_roles, app.database, staff(bo), amina, author, app.clock.now())
+            wait_for_lock(session, second, "relation")
+            accounts.set_grants(session, bo, author)
+        with pytest.raises(AccountRefused, match="last administrator"):
+            second.result()
+
+
+@pytest.mark.parametrize("account", [0, -1, 10**6, 2**31, 10**30])
+def test_an_account_that_does_not_exist_is_not_found(
+    client: TestClient, app: Container, amina: int, account: int
+) -> None:
+    sign_in(client, "amina@example.org")
+    before = len(audit.search(app.database, None, "", None))
+    for action in ("roles", "disable", "enable", "sessions", "invite", "unlink"):
+        answer = post(client, f"/desk/people/{account}", {"action": action, "role:all:author": "1"})
+        assert answer.status_code == 404
+    assert client.get(f"/desk/people/{account}").status_code == 404
+    assert len(audit.search(app.database, None, "", None)) == before
+    assert client.get("/desk/audit-log?before=" + "9" * 30).status_code == 404
+    assert client.get("/desk?before=" + "9" * 10).status_code == 404
 
 
 def test_somebody_kept_out_is_out_at_once(client: TestClient, app: Container, amina: int) -> None:

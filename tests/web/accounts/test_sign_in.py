@@ -1,11 +1,17 @@
 """Signing in and out, the second factor, sessions, and what a stranger is told."""
 
+import json
+from collections.abc import Callable
+from html import unescape
+
 import pyotp
 import pytest
 from fastapi.testclient import TestClient
 
+from mailer.adapters.passwords import PasswordsBusy
 from mailer.bootstrap import Container
 from mailer.domain.permissions import Role
+from mailer.web.app import create_app
 from tests.support.clock import StoppedClock
 from tests.support.staff import PASSWORD, SAME_ORIGIN, add_account, form_token_of, post, sign_in
 
@@ -198,9 +204,7 @@ def test_what_was_filled_in_survives_the_end_of_a_session(client: TestClient, ap
         data={
             "address": "amina@example.org",
             "password": PASSWORD,
-            "kept_action": "/account/language",
-            "kept_name": "language",
-            "kept_value": "fr",
+            "kept": unescape(late.text.split('name="kept" value="')[1].split('"')[0]),
         },
         headers=SAME_ORIGIN,
     )
@@ -219,8 +223,78 @@ def test_what_was_filled_in_survives_the_end_of_a_session(client: TestClient, ap
 def test_signing_in_leads_to_our_own_pages_only(client: TestClient, amina: int, path: str) -> None:
     data = {"address": "amina@example.org", "password": PASSWORD, "next": path}
     assert client.post("/sign-in", data=data, headers=SAME_ORIGIN).headers["location"] == "/desk"
-    data |= {"kept_action": path, "kept_name": "a", "kept_value": "b", "next": ""}
+    data |= {"kept": json.dumps([path, [["a", "b"]]]), "next": ""}
     assert client.post("/sign-in", data=data, headers=SAME_ORIGIN).headers["location"] == "/desk"
+
+
+def test_a_long_form_survives_the_end_of_a_session(client: TestClient, amina: int) -> None:
+    fields = {f"name{number}": 'ć\r\n"\\' for number in range(395)} | {"text": "ć" * 20_000}
+    late = client.post("/account/language", data=fields, headers=SAME_ORIGIN)
+    kept = unescape(late.text.split('name="kept" value="')[1].split('"')[0])
+    data = {"address": "amina@example.org", "password": PASSWORD, "kept": kept}
+    page = client.post("/sign-in", data=data, headers=SAME_ORIGIN).text
+    assert page.count('value="ć\r\n&#34;\\"') == 395
+    assert "ć" * 20_000 in page
+
+
+@pytest.mark.parametrize(
+    "kept", ["", "[", "[" * 100_000, "[1]", '["/desk"]', '["/desk", [["a"]]]', '["/desk", 7]', "{}"]
+)
+def test_a_kept_form_that_nobody_kept_is_left_out(client: TestClient, amina: int, kept: str) -> None:
+    data = {"address": "amina@example.org", "password": PASSWORD, "kept": kept}
+    assert client.post("/sign-in", data=data, headers=SAME_ORIGIN).headers["location"] == "/desk"
+
+
+@pytest.mark.parametrize(
+    ("referrer", "path"),
+    [
+        ("https://news.example.org/account", "/account"),
+        ("https://evil.example/account", "/desk"),
+        ("https://news.example.org.evil.example/desk/x", "/desk"),
+        ("", "/desk"),
+    ],
+)
+def test_after_a_bare_button_the_page_with_it_is_shown_again(
+    client: TestClient, amina: int, referrer: str, path: str
+) -> None:
+    late = client.post("/account/second-factor/begin", headers=SAME_ORIGIN | {"Referer": referrer})
+    next_path = (late.text.split('name="next" value="') + ['"'])[1].split('"')[0]
+    data = {"address": "amina@example.org", "password": PASSWORD, "next": next_path}
+    assert client.post("/sign-in", data=data, headers=SAME_ORIGIN).headers["location"] == path
+
+
+@pytest.mark.settings(public_url="https://news.example.org/news")
+def test_signing_in_leads_to_pages_below_the_path_of_the_public_url(client: TestClient, amina: int) -> None:
+    data = {"address": "amina@example.org", "password": PASSWORD, "next": "/account"}
+    assert client.post("/sign-in", data=data, headers=SAME_ORIGIN).headers["location"] == "/news/account"
+    data |= {"kept": json.dumps(["/account/language", [["language", "fr"]]])}
+    assert 'action="/news/account/language"' in client.post("/sign-in", data=data, headers=SAME_ORIGIN).text
+
+
+def test_bytes_that_no_keyboard_writes_are_no_error(client: TestClient, amina: int) -> None:
+    data = {"address": "amina\0@example.org", "password": "\0"}
+    assert client.post("/sign-in", data=data, headers=SAME_ORIGIN).status_code == 403
+    assert client.post("/sign-in/forgotten", data=data, headers=SAME_ORIGIN).status_code == 200
+
+
+class BusyPasswords:
+    def hash(self, password: str) -> str:
+        raise PasswordsBusy
+
+    def verify(self, password_hash: str, password: str) -> bool:
+        raise PasswordsBusy
+
+
+def test_more_sign_ins_than_can_be_checked_are_put_off(
+    make_app: Callable[..., Container], app: Container, amina: int
+) -> None:
+    busy = make_app({"public_url": "https://news.example.org"}, passwords=BusyPasswords())
+    with TestClient(create_app(busy), base_url="https://testserver", follow_redirects=False) as client:
+        data = {"address": "amina@example.org", "password": PASSWORD}
+        answer = client.post("/sign-in", data=data, headers=SAME_ORIGIN)
+        assert answer.status_code == 503
+        assert "Try again in a few seconds." in answer.text
+        assert 'value="amina@example.org"' in answer.text
 
 
 @pytest.mark.settings(public_url="http://news.example.org")

@@ -138,6 +138,7 @@ def test_a_word_document_is_read_by_the_same_importer(client: TestClient, app: C
         (make_docx([("", "x")])[:200], "The Word document is damaged."),
         (make_docx([("", "bomb")], padding=200 * 1024 * 1024), "too large"),
         (b"x" * (6 * 1024 * 1024), "at most 5 MB"),
+        (make_docx([("", "")] * 20_000), "The Word document is too long."),
         (make_docx([("", "x")], document="<w:document"), "The Word document cannot be read."),
         (b"\xff\xfe\x00", "UTF-16"),
     ],
