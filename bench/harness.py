@@ -28,6 +28,7 @@ from mailer.domain.document import parse  # noqa: E402
 from mailer.domain.headers import SenderIdentity, edition_headers  # noqa: E402
 from mailer.domain.message import compile_message, marker  # noqa: E402
 from mailer.domain.newsletter import read_newsletter  # noqa: E402
+from mailer.domain.ports import Clock  # noqa: E402
 from mailer.services.delivery import dispatch, expand  # noqa: E402
 from mailer.services.issues import approve, compile, document_import, schedule  # noqa: E402
 from mailer.services.newsletters.apply import apply_newsletter  # noqa: E402
@@ -68,13 +69,14 @@ def report(figures: dict[str, Any], title: str, json_file: str | None) -> None:
 
 
 @contextmanager
-def service(**settings: Any) -> Iterator[Container]:
+def service(*, clock: Clock | None = None, **settings: Any) -> Iterator[Container]:
     """Run the service on embedded servers, which stop at the end of the block."""
     with tempfile.TemporaryDirectory(prefix="mailer-bench-") as folder:
         # Embedded PostgreSQL runs as another user when this is root.
         os.chmod(folder, 0o755)
         app_settings = Settings(database_url="", redis_url="", state_dir=Path(folder), secret_key="b" * 32, **settings)
-        with Container(app_settings, application="bench", pool_size=10) as app:
+        components = {"clock": clock} if clock else {}
+        with Container(app_settings, application="bench", pool_size=10, **components) as app:
             assert app.redis_url
             yield app
 
