@@ -23,7 +23,7 @@ def broker_url(redis_url: str) -> str:
 celery_app = Celery("mailer")
 celery_app.conf.update(
     broker_url=broker_url(read_settings().redis_url),
-    imports=("workers.pipeline", "workers.maintenance", "workers.heartbeat"),
+    imports=("workers.pipeline", "workers.maintenance", "workers.heartbeat", "workers.orders"),
     task_queues=[Queue(name, routing_key=name) for name in QUEUES],
     task_default_queue="scheduler",
     task_routes={

@@ -23,6 +23,8 @@ _lock = threading.Lock()
 _active_tasks = 0
 _last_consumed: dict[str, float] = {}
 _stopping = threading.Event()
+_queues: list[str] = []
+"""Those that the worker was started for. A drained worker takes from none of them."""
 _loop_seen = float("-inf")
 """When the consumer's loop last ran, in seconds on the monotonic clock."""
 
@@ -31,6 +33,10 @@ class LoopWatch(bootsteps.StartStopStep):  # type: ignore[misc]
     """Records every second that the consumer's loop is running. Restarted with each connection to Redis."""
 
     requires = ("celery.worker.consumer:Tasks",)
+
+    def __init__(self, consumer: Any, **_: object) -> None:
+        super().__init__(consumer)
+        _queues[:] = consumer.app.amqp.queues.consume_from
 
     def start(self, consumer: Any) -> None:
         """Start recording."""
@@ -74,7 +80,7 @@ def _on_task_finished(**_: object) -> None:
 
 @worker_ready.connect  # type: ignore[untyped-decorator]
 def _start_heartbeat(sender: Any = None, **_: object) -> None:
-    queues = sorted(queue.name for queue in sender.task_consumer.queues)
+    queues = sorted(_queues)
     threading.Thread(target=_send_heartbeats, args=[sender.hostname, queues], name="heartbeat", daemon=True).start()
     if "send" in queues:
         threading.Thread(target=_recover_lost, name="recovery", daemon=True).start()

@@ -89,6 +89,8 @@ def _describe(condition: Condition, now: datetime) -> str:
             return f"Issue {issue} is late by {duration}.{advice}"
         case names.worker_problem:
             return f"{condition.subject}: {reason}."
+        case names.worker_drained:
+            return f"{condition.subject} has been drained for {duration}{f': {reason}' if reason else '.'}"
         case names.relay_slowed:
             return f"{relay} asked us to slow down{f': {reason}' if reason else '.'}"
         case names.uncertain:

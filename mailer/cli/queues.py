@@ -1,4 +1,4 @@
-"""The command ``mailer queues``: watch queues, and suspend or resume a relay or receiving domain."""
+"""The command ``mailer queues``: watch queues, suspend or resume a relay or receiving domain, drain a worker."""
 
 import json
 import re
@@ -14,13 +14,14 @@ import typer
 from mailer.bootstrap import Container
 from mailer.cli.console import make_console
 from mailer.cli.errors import UsageError
+from mailer.cli.options import Actor, current_user
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from mailer.domain.queue_status import QueueSnapshot
 
-commands = typer.Typer(help="Watch queues; suspend or resume a relay or domain.")
+commands = typer.Typer(help="Watch queues; suspend or resume a relay or domain; drain a worker.")
 
 EndpointName = Annotated[str, typer.Argument(help="A relay, a provider such as Gmail, or a receiving domain.")]
 _UNIT_SECONDS = {"m": 60, "h": 3600, "d": 86_400}
@@ -117,6 +118,30 @@ def resume(name: EndpointName) -> None:
         result = monitor.resume(app.database, app.relay_routes, app.providers, name, datetime.now(UTC))
     change = "was not suspended or slowed" if result.previous_state is EndpointState.closed else "is resumed"
     print(f"The {result.scope.value} {result.name} {change}.")
+
+
+@commands.command("drain")
+def drain(
+    name: Annotated[str, typer.Argument(help="A worker, such as send@mail-1, or a host: all its workers.")],
+    why: Annotated[str, typer.Option(help="Reason, shown in the list.")] = "",
+    release: Annotated[bool, typer.Option("--release", help="Let it take tasks again.")] = False,
+    actor: Actor = "",
+) -> None:
+    """Drain a worker: it finishes its tasks and takes no more, also after a restart, until it is released."""
+    from mailer.services.delivery import worker_orders
+
+    with Container() as app:
+        if release:
+            ordered = worker_orders.release(app.database, name)
+        else:
+            ordered = worker_orders.drain(app.database, name, actor or current_user(), why, datetime.now(UTC))
+        running = worker_orders.count_running(app.metrics, name)
+    if release:
+        print(f"{name} takes tasks again." if ordered else f"{name} was not drained.")
+        return
+    print(f"{name} {'is' if ordered else 'was already'} drained. Release it with: mailer queues drain --release {name}")
+    if not running:
+        print(f"No running worker is named {name}, nor is its host. Is it spelled correctly?")
 
 
 def _snapshot_dict(snapshot: "QueueSnapshot") -> dict[str, Any]:

@@ -40,6 +40,8 @@ class ConditionName(StrEnum):
     domain_refuses = "domain-refuses"
     relay_suspended = "relay-suspended"
     domain_suspended = "domain-suspended"
+    worker_drained = "worker-drained"
+    """Somebody has ordered a worker, or all of a host, to take no tasks."""
     relay_slowed = "relay-slowed"
     issue_paused = "issue-paused"
     """Somebody has paused an issue."""
@@ -60,7 +62,7 @@ class Condition:
     since: datetime | None = None
     """When it began, if that is known."""
     subject: str = ""
-    """The relay, domain, worker or queue; who paused an issue; the id of an issue with uncertain deliveries."""
+    """The relay, domain, worker, host or queue; who paused an issue; the id of an issue with uncertain deliveries."""
     address: str = ""
     """A relay's host and port."""
     issue: ActiveIssue | None = None
@@ -100,6 +102,10 @@ def _of_processes(snapshot: QueueSnapshot) -> Iterator[Condition]:
         for worker in snapshot.workers:
             for problem in worker.problems:
                 yield Condition(ConditionName.worker_problem, Severity.act, subject=worker.name, reason=problem)
+    for order in snapshot.drain_orders:
+        yield Condition(
+            ConditionName.worker_drained, Severity.watch, order.ordered_at, subject=order.name, reason=order.reason
+        )
     silence = snapshot.beat_silence_seconds
     if silence is not None and silence > BEAT_OVERDUE_SECONDS:
         since = snapshot.at - timedelta(seconds=silence)

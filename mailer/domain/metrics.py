@@ -1,7 +1,8 @@
-"""Recent outcomes by relay and provider, and heartbeats of workers."""
+"""Recent outcomes by relay and provider, and heartbeats of workers and orders to them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import NamedTuple
 
 QUEUES = ("scheduler", "expand", "compose", "send", "retry", "transactional")
@@ -16,6 +17,25 @@ class OutcomeKey(NamedTuple):
     relay: str
     provider: str
     outcome: str
+
+
+def host_of(worker: str) -> str:
+    """Return the host in the name of a worker, such as ``mail-1`` for ``send@mail-1``."""
+    return worker.partition("@")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class DrainOrder:
+    """An order to a worker, or to all workers of a host, to finish their tasks and take no more."""
+
+    name: str
+    """The worker's or the host's."""
+    ordered_by: str
+    ordered_at: datetime
+    reason: str
+
+    def covers(self, worker: str) -> bool:
+        return self.name in (worker, host_of(worker))
 
 
 @dataclass(frozen=True, slots=True)

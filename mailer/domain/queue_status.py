@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from mailer.domain.metrics import WorkerHeartbeat
+from mailer.domain.metrics import DrainOrder, WorkerHeartbeat
 from mailer.domain.states import IssueState, PauseReason
 from mailer.domain.throttling import EndpointState
 
@@ -182,7 +182,7 @@ class QueueSnapshot:
     redis_available: bool
     """Whether Redis answers. Without it, workers, rates and queue lengths are unknown."""
     unconsumed_queues: Sequence[str]
-    """Queues that no worker consumes."""
+    """Queues that no worker consumes, or only drained ones."""
     beat_silence_seconds: float | None
     """Seconds since a worker last ran the scheduler task (lower bound); None if unknown."""
     rate_limited: int
@@ -199,4 +199,5 @@ class QueueSnapshot:
     """Digests made late in the last week."""
     unrecognized_mails: int = 0
     """Mails to return paths in the last week that are neither bounces nor automatic replies."""
+    drain_orders: Sequence[DrainOrder] = ()
     depths: Sequence[QueueDepth] = ()

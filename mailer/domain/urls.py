@@ -45,6 +45,7 @@ DELIVERIES = f"{CONTROL_ROOM}/deliveries"
 DELIVERIES_OF_ISSUE = f"{DELIVERIES}/{{issue}}"
 FIND_ENDPOINT = f"{FLOW}/find"
 ENDPOINT = f"{FLOW}/{{scope}}/{{name}}"
+WORKER = f"{CONTROL_ROOM}/workers/{{name}}"
 
 HOME = "/"
 ARCHIVE = "/archive/{slug}"

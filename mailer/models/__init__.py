@@ -27,7 +27,7 @@ from mailer.models.request import (
     TransactionalEmail,
 )
 from mailer.models.subscriber import AddressKey, Consent, Subscriber, SubscriberAlias, Subscription, Suppression
-from mailer.models.throttle import FlowSample, MailDomain, RelayDailyUsage, Throttle
+from mailer.models.throttle import DrainOrder, FlowSample, MailDomain, RelayDailyUsage, Throttle
 from mailer.models.upload import DocumentUpload, UploadedPicture
 
 __all__ = [
@@ -45,6 +45,7 @@ __all__ = [
     "ContactTranslation",
     "Delivery",
     "DocumentUpload",
+    "DrainOrder",
     "Edition",
     "Feedback",
     "FlowSample",

@@ -1,4 +1,4 @@
-"""Throttles of relays and destinations, daily usage of relays in warm-up, and mail servers of domains."""
+"""Throttles of relays and destinations, usage of relays in warm-up, orders to workers, and mail servers of domains."""
 
 from datetime import date, datetime
 
@@ -51,6 +51,18 @@ class FlowSample(Base):
     """Messages a second; None if Redis did not answer."""
     deferral_rate: Mapped[float | None]
     rate_limit: Mapped[float | None]
+
+
+class DrainOrder(Base):
+    """An order to a worker, or to all workers of a host, to take no more tasks until the order is taken back."""
+
+    __tablename__ = "drain_order"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    """The worker's, such as ``send@mail-1``, or the host's."""
+    ordered_by: Mapped[str]
+    ordered_at: Mapped[datetime]
+    reason: Mapped[str]
 
 
 class MailDomain(Base):

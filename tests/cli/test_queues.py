@@ -62,6 +62,17 @@ def test_suspension_is_shown_and_resumed(run: object) -> None:
     assert json.loads(run("queues", "--json"))["providers"] == []
 
 
+def test_a_worker_is_drained_and_released(run: object) -> None:
+    assert callable(run)
+    said = run("queues", "drain", "send@mail-1", "--why", "an update", "--by", "ann")
+    assert said.startswith("send@mail-1 is drained. Release it with: mailer queues drain --release send@mail-1")
+    assert "Is it spelled correctly?" in said
+    assert "send@mail-1 was already drained." in run("queues", "drain", "send@mail-1")
+    assert "send@mail-1 has been drained for" in run("queues", "--once")
+    assert "send@mail-1 takes tasks again." in run("queues", "drain", "--release", "send@mail-1")
+    assert "send@mail-1 was not drained." in run("queues", "drain", "--release", "send@mail-1")
+
+
 LONG = "an-exceedingly-long-name-of-a-domain.example.org"
 AT = datetime(2026, 9, 30, 9, tzinfo=UTC)
 ALL_IS_WELL = QueueSnapshot(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mailer.domain.conditions import Condition, ConditionName, Severity, list_conditions
-from mailer.domain.metrics import QUEUES, WorkerHeartbeat
+from mailer.domain.metrics import QUEUES, DrainOrder, WorkerHeartbeat
 from mailer.domain.queue_status import ActiveIssue, DeliveryCounts, EndpointStatus, LateDigest, QueueSnapshot
 from mailer.domain.states import IssueState, PauseReason
 from mailer.domain.throttling import FOREVER, EndpointState
@@ -65,6 +65,12 @@ def stopped_by_hand(endpoint: EndpointStatus) -> EndpointStatus:
         ({"workers": [replace(WORKER, problems=["mail-1:25 …"])]}, "worker-problem", "act", None),
         ({"relays": [refusing(RELAY, LONG_AGO), RELAY]}, "relay-refuses", "act", LONG_AGO),
         ({"relays": [stopped_by_hand(RELAY), RELAY]}, "relay-suspended", "watch", LONG_AGO),
+        (
+            {"drain_orders": [DrainOrder("one@host", "Omar", LONG_AGO, "an update")]},
+            "worker-drained",
+            "watch",
+            LONG_AGO,
+        ),
         ({"relays": [replace(RELAY, state=EndpointState.slowed)]}, "relay-slowed", "watch", None),
         (
             {"providers": [refusing(GMAIL, RECENTLY)]},

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from mailer.domain.errors import UserError
-from mailer.domain.metrics import QUEUES, WorkerHeartbeat
+from mailer.domain.metrics import QUEUES, DrainOrder, WorkerHeartbeat
 from mailer.domain.outcomes import Outcome, redact_addresses
 from mailer.domain.ports import Metrics
 from mailer.domain.providers import Providers
@@ -38,6 +38,7 @@ from mailer.store import (
     newsletters,
     queues,
     throttles,
+    worker_orders,
 )
 from mailer.store.database import Database, Session
 
@@ -82,6 +83,7 @@ def snapshot(
             for row in issues.in_state(session, (IssueState.scheduled, IssueState.sending, IssueState.paused))
         ]
         uncertain = queues.count_uncertain(session)
+        drain_orders = worker_orders.list_all(session)
         expired_leases = queues.count_expired_leases(session, now)
         repeatedly_refused = feedback.count_repeatedly_refused(session, now - _FEEDBACK_PERIOD)
         late_digests = [
@@ -156,7 +158,7 @@ def snapshot(
         providers=[line(ThrottleScope.provider, name, providers.configured_rate(name)) for name in listed],
         more_providers=len(throttled) + len(others) - len(listed),
         redis_available=bool(queue_lengths),
-        unconsumed_queues=_unconsumed_queues(workers) if queue_lengths else [],
+        unconsumed_queues=_unconsumed_queues(workers, drain_orders) if queue_lengths else [],
         beat_silence_seconds=_beat_silence_seconds(workers, now) if queue_lengths else None,
         rate_limited=postponed[0].total_waiting - postponed[0].total_retries if postponed else 0,
         retries=postponed[0].total_retries if postponed else 0,
@@ -166,6 +168,7 @@ def snapshot(
         repeatedly_refused=repeatedly_refused,
         late_digests=late_digests,
         unrecognized_mails=unrecognized_mails,
+        drain_orders=drain_orders,
         depths=depths,
     )
 
@@ -238,9 +241,10 @@ def _flow_rates(depth: QueueDepth, previous: QueueSnapshot | None, now: datetime
     return max(0.0, entering / seconds), max(0.0, leaving / seconds)
 
 
-def _unconsumed_queues(workers: Sequence[WorkerHeartbeat]) -> list[str]:
+def _unconsumed_queues(workers: Sequence[WorkerHeartbeat], orders: Sequence[DrainOrder]) -> list[str]:
     """Return the queues that no live worker consumes."""
-    served = {queue for worker in workers for queue in worker.queues}
+    taking = [worker for worker in workers if not any(order.covers(worker.name) for order in orders)]
+    served = {queue for worker in taking for queue in worker.queues}
     return [queue for queue in QUEUES if queue not in served]
 
 

@@ -1,0 +1,49 @@
+"""Orders to real workers."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from mailer.bootstrap import Container
+from mailer.cli.supervisor import Supervisor
+from mailer.domain.metrics import host_of
+from mailer.services.delivery import worker_orders
+from mailer.services.issues import schedule
+from mailer.services.issues.report import IssueStatus
+from tests.support.sending import count_sending
+from tests.workers.conftest import SinkProcess
+from tests.workers.test_pipeline import READERS, issue, nothing_lost_or_doubled
+
+__all__ = ["issue"]
+
+
+def test_a_drained_worker_finishes_its_batches_takes_no_more_and_stays_drained_when_it_starts_again(
+    app: Container,
+    issue: int,
+    processes: Supervisor,
+    relay: SinkProcess,
+    wait_for_status: Callable[..., IssueStatus],
+) -> None:
+    processes.start_worker("prepare", "scheduler,transactional,expand,compose", 3)
+    processes.start_worker("send", "send,retry", 2)
+    processes.start_beat()
+    schedule.schedule(app.database, issue, datetime.now(UTC), "tests")
+    wait_for_status(issue, lambda status: status.counts.sent >= 20)
+    (name,) = (worker.name for worker in app.metrics.live_workers() if "send" in worker.queues)
+
+    worker_orders.drain(app.database, name, "tests", "an update", datetime.now(UTC))
+    time.sleep(2)  # the order has taken hold
+    idle = wait_for_status(issue, lambda status: count_sending(app, issue) == 0)
+    assert 0 < idle.counts.pending < READERS
+    processes.stop(15, "send")
+    processes.start_worker("send", "send,retry", 2)
+    wait_for_status(issue, lambda status: any(worker.name == name for worker in app.metrics.live_workers()))
+    assert app.metrics.queue_lengths(["send"])["send"] > 0
+
+    worker_orders.drain(app.database, host_of(name), "tests", "all of them", datetime.now(UTC))
+    assert worker_orders.release(app.database, name)
+    assert worker_orders.is_drained(app.database, name), "by the order to its host"
+    assert wait_for_status(issue, lambda status: True).counts == idle.counts, "it has taken nothing"
+    worker_orders.release(app.database, host_of(name))
+    wait_for_status(issue, lambda status: status.state == "sent")
+    nothing_lost_or_doubled(app, issue, relay, uncertain=0)
