@@ -1,9 +1,29 @@
 """The tables."""
 
-from mailer.models.account import Account, AccountLink, AccountRole, AuditEvent, RecoveryCode, StaffSession
-from mailer.models.base import Base
-from mailer.models.delivery import Batch, Delivery, Edition, Feedback, LanguageChoice, UnrecognizedMail
-from mailer.models.import_job import ImportJob, ImportJobPart
+from mailer.models.account import (
+    Account,
+    AccountLink,
+    AccountRole,
+    AuditEvent,
+    RecoveryCode,
+    StaffSession,
+)
+from mailer.models.base import (
+    Base,
+)
+from mailer.models.delivery import (
+    Batch,
+    BatchRefusal,
+    Delivery,
+    Edition,
+    Feedback,
+    LanguageChoice,
+    UnrecognizedMail,
+)
+from mailer.models.import_job import (
+    ImportJob,
+    ImportJobPart,
+)
 from mailer.models.issue import (
     Contact,
     ContactStory,
@@ -17,7 +37,10 @@ from mailer.models.issue import (
     StoryChange,
     StoryTranslation,
 )
-from mailer.models.newsletter import Newsletter, Section
+from mailer.models.newsletter import (
+    Newsletter,
+    Section,
+)
 from mailer.models.request import (
     AddressChange,
     IssueTest,
@@ -26,9 +49,25 @@ from mailer.models.request import (
     Signup,
     TransactionalEmail,
 )
-from mailer.models.subscriber import AddressKey, Consent, Subscriber, SubscriberAlias, Subscription, Suppression
-from mailer.models.throttle import DrainOrder, FlowSample, MailDomain, RelayDailyUsage, Throttle
-from mailer.models.upload import DocumentUpload, UploadedPicture
+from mailer.models.subscriber import (
+    AddressKey,
+    Consent,
+    Subscriber,
+    SubscriberAlias,
+    Subscription,
+    Suppression,
+)
+from mailer.models.throttle import (
+    DrainOrder,
+    FlowSample,
+    MailDomain,
+    RelayDailyUsage,
+    Throttle,
+)
+from mailer.models.upload import (
+    DocumentUpload,
+    UploadedPicture,
+)
 
 __all__ = [
     "Account",
@@ -39,6 +78,7 @@ __all__ = [
     "AuditEvent",
     "Base",
     "Batch",
+    "BatchRefusal",
     "Consent",
     "Contact",
     "ContactStory",

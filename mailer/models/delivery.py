@@ -82,6 +82,30 @@ class Batch(Base):
     )
 
 
+class BatchRefusal(Base):
+    """How many deliveries of a batch wait or failed, by domain and reply: see mailer.store.refusals."""
+
+    __tablename__ = "batch_refusal"
+
+    batch_id: Mapped[int] = mapped_column(ForeignKey("batch.id", ondelete="CASCADE"), primary_key=True)
+    domain: Mapped[str] = mapped_column(primary_key=True)
+    relay: Mapped[str] = mapped_column(primary_key=True)
+    """Empty if no relay has seen them."""
+    code: Mapped[str] = mapped_column(primary_key=True)
+    """Such as ``450 4.2.1``; empty without one."""
+    wording: Mapped[int] = mapped_column(primary_key=True)
+    """A hash of the reply without what differs between readers; 0 without a reply."""
+    deferred: Mapped[int]
+    """Waiting for another attempt."""
+    held: Mapped[int]
+    """Due, and not attempted."""
+    failed: Mapped[int]
+    next_due_at: Mapped[datetime | None]
+    """Of the deferred ones."""
+    example: Mapped[int] = mapped_column(BigInteger)
+    """A subscriber whose delivery has the reply."""
+
+
 class Delivery(Base):
     """The ledger: exactly one row for each subscriber to whom an issue is or would have been sent."""
 

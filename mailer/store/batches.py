@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from mailer.store import refusals
 from mailer.store.database import execute_driver_sql
 
 BATCH_BOUNDARIES = """
@@ -169,7 +170,7 @@ def renew_lease(session: Session, claim: Claim, lease: timedelta) -> bool | None
 
 
 def release(session: Session, claim: Claim, not_before: datetime | None = None, *, as_retry: bool = False) -> None:
-    """End a claim: the batch is done, or ready again when its next delivery is due.
+    """End a claim: the batch is done, or ready again when its next delivery is due. Count what was refused.
 
     ``not_before`` delays deliveries that are already due. ``as_retry`` puts the batch into the retry queue.
     """
@@ -187,9 +188,9 @@ def release(session: Session, claim: Claim, not_before: datetime | None = None, 
         SET state = (CASE WHEN open.n = 0 THEN 'done' ELSE 'ready' END)::batch_state,
             due_at = coalesce(open.due_at, b.due_at), is_retry = coalesce(open.is_retry, false),
             lease_until = NULL, enqueued_at = NULL
-        FROM open WHERE b.id = :batch AND b.epoch = :epoch AND b.state = 'sending'
+        FROM open WHERE b.id = :batch AND b.epoch = :epoch AND b.state = 'sending' RETURNING b.id
     """
-    session.execute(
+    released = session.scalars(
         text(query),
         {
             "issue": claim.issue,
@@ -200,7 +201,8 @@ def release(session: Session, claim: Claim, not_before: datetime | None = None, 
             "again_at": not_before,
             "retry": as_retry,
         },
-    )
+    ).all()
+    refusals.count(session, released)
 
 
 def requeue_postponed(session: Session, now: datetime) -> None:

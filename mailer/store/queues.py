@@ -1,13 +1,11 @@
 """Depth, age and throughput of each queue, computed from the rows that represent the work."""
 
-from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from mailer.domain.queue_status import QueueDepth, RefusalGroup
+from mailer.domain.queue_status import QueueDepth
 
 _DEPTHS = """
 WITH open AS (
@@ -54,77 +52,6 @@ def depths(session: Session, now: datetime) -> list[QueueDepth]:
     return [QueueDepth(*row) for row in session.execute(text(_DEPTHS), {"now": now})]
 
 
-class PostponedDomain(NamedTuple):
-    """Postponed deliveries to a domain: deferred by it, rate-limited or blocked."""
-
-    domain: str
-    waiting: int
-    retries: int
-    """How many of them were attempted before."""
-    total_waiting: int
-    """Over all domains, including those not listed."""
-    total_retries: int
-    earliest_retry_at: datetime | None
-
-
-def list_postponed(session: Session, now: datetime, limit: int, *, include_blocked: bool) -> list[PostponedDomain]:
-    """Return postponed deliveries by domain, most first.
-
-    ``include_blocked`` also counts due first attempts that were left over when their batch was postponed or moved to
-    the retry queue. It is slow if there are many; pass it only if a destination is blocked.
-    """
-    # OFFSET makes the planner read the few batches first, then their deliveries.
-    query = """
-        SELECT domain, waiting, again,
-            sum(waiting) OVER ()::bigint, sum(again) OVER ()::bigint, min(next_again) OVER () FROM (
-            SELECT lower(split_part(r.address, '@', 2)) AS domain, count(*) AS waiting,
-                count(*) FILTER (WHERE d.attempts > 0) AS again,
-                min(d.due_at) FILTER (WHERE d.attempts > 0) AS next_again
-            FROM batch b
-            JOIN issue i ON i.id = b.issue_id AND i.state IN ('sending', 'paused')
-            CROSS JOIN LATERAL (
-                SELECT * FROM delivery
-                WHERE issue_id = b.issue_id
-                  AND subscriber_id BETWEEN b.first_subscriber_id AND b.last_subscriber_id AND state = 'pending'
-                  AND (attempts > 0 OR :held AND due_at <= :now AND (b.is_retry OR b.due_at > :now)) OFFSET 0
-            ) d
-            JOIN subscriber r ON r.id = d.subscriber_id
-            WHERE b.state IN ('ready', 'sending')
-            GROUP BY 1
-        ) by_domain ORDER BY waiting DESC, domain LIMIT :limit
-    """
-    return [
-        PostponedDomain(*row)
-        for row in session.execute(text(query), {"now": now, "limit": limit, "held": include_blocked})
-    ]
-
-
-def refusals(
-    session: Session, limit: int, *, relay: str | None = None, domains: Sequence[str] | None = None
-) -> list[RefusalGroup]:
-    """Return what one relay, or the servers of some domains, refused of the issues in flight, most first."""
-    query = """
-        SELECT coalesce(substring(d.last_reply FROM '^[245][0-9]{2}(?: [245][.][0-9]{1,3}[.][0-9]{1,3})?'), ''),
-            count(*) FILTER (WHERE d.state = 'pending'), count(*) FILTER (WHERE d.state = 'failed'),
-            min(d.due_at) FILTER (WHERE d.state = 'pending'), min(d.last_reply)
-        FROM batch b
-        JOIN issue i ON i.id = b.issue_id AND i.state IN ('sending', 'paused')
-        CROSS JOIN LATERAL (
-            SELECT * FROM delivery
-            WHERE issue_id = b.issue_id AND subscriber_id BETWEEN b.first_subscriber_id AND b.last_subscriber_id
-              AND (state = 'pending' AND attempts > 0 OR state = 'failed')
-              AND last_reply IS NOT NULL AND (CAST(:relay AS text) IS NULL OR relay = :relay) OFFSET 0
-        ) d
-        JOIN subscriber r ON r.id = d.subscriber_id
-        WHERE (b.failed > 0 OR b.state IN ('ready', 'sending')) AND (
-            CAST(:domains AS text[]) IS NULL OR lower(split_part(r.address, '@', 2)) = ANY(CAST(:domains AS text[]))
-        )
-        GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT :limit
-    """
-    values = {"relay": relay, "domains": None if domains is None else list(domains), "limit": limit}
-    return [RefusalGroup(*row) for row in session.execute(text(query), values)]
-
-
 def has_subscribers_at(session: Session, domain: str) -> bool:
     """Return whether any subscriber has an address at a domain. Reads all subscribers if none has."""
     query = "SELECT EXISTS (SELECT FROM subscriber WHERE lower(split_part(address, '@', 2)) = :domain)"
@@ -143,12 +70,15 @@ def stalled_issues(session: Session, since: datetime) -> dict[int, datetime]:
             )) AS last
             FROM issue i WHERE i.state = 'sending'
         )
-        SELECT id, last FROM quiet WHERE last <= :since AND EXISTS (
+        SELECT id, last FROM quiet WHERE last <= :since AND (EXISTS (
             SELECT FROM batch b JOIN delivery d ON d.issue_id = b.issue_id
                 AND d.subscriber_id BETWEEN b.first_subscriber_id AND b.last_subscriber_id
-            WHERE b.issue_id = quiet.id AND b.state IN ('ready', 'sending')
+            WHERE b.issue_id = quiet.id AND (b.state = 'sending' OR b.state = 'ready' AND b.due_at <= :since)
               AND (d.state = 'pending' AND d.due_at <= :since OR d.state = 'sending')
-        )
+        ) OR EXISTS (
+            SELECT FROM batch b JOIN batch_refusal g ON g.batch_id = b.id
+            WHERE b.issue_id = quiet.id AND b.state = 'ready' AND (g.held > 0 OR g.next_due_at <= :since)
+        ))
     """
     return {row.id: row.last for row in session.execute(text(query), {"since": since})}
 

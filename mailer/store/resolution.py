@@ -15,12 +15,12 @@ from mailer.domain.labels import RESOLUTION_SOURCE_LABELS
 from mailer.domain.resolution import Resolution, ResolutionSource
 from mailer.domain.states import DeliveryState, IssueEventKind, SkipReason
 from mailer.domain.subscription_ref import SubscriptionRef
-from mailer.store import eligibility, issues
+from mailer.store import eligibility, issues, refusals
 from mailer.store.batches import BATCH_BOUNDARIES
 
 # OFFSET keeps the planner from carrying the array of batches into the join.
 _LOCK_BATCHES = f"""
-SELECT FROM batch
+SELECT id FROM batch
 WHERE id IN (
     SELECT e.ids[width_bucket(s.id, e.firsts)]
     FROM unnest(CAST(:subscribers AS bigint[])) s(id), ({BATCH_BOUNDARIES}) e OFFSET 0
@@ -108,7 +108,7 @@ def _change_state(
     ``due_at`` is when deliveries that become pending are due; default ``now``.
     """
     values = {"issue": issue, "subscribers": list(subscribers)}
-    session.execute(text(_LOCK_BATCHES), values)
+    batches = session.scalars(text(_LOCK_BATCHES), values).all()
     values |= {
         "of": DeliveryState.failed if resolution is Resolution.retry else DeliveryState.uncertain,
         "to": _TARGET_STATES[resolution],
@@ -121,7 +121,9 @@ def _change_state(
         "due": include_resends,
         "due_at": due_at or now,
     }
-    return list(session.scalars(text(_CHANGE_STATE), values))
+    changed = list(session.scalars(text(_CHANGE_STATE), values))
+    refusals.count(session, batches)
+    return changed
 
 
 def resolve(

@@ -40,6 +40,7 @@ from mailer.store import (
     throttles,
     worker_orders,
 )
+from mailer.store import refusals as refusals_store
 from mailer.store.database import Database, Session
 
 _DEFERRED_BY_RELAY = (Outcome.RELAY_BUSY, Outcome.RELAY_REFUSED)
@@ -71,7 +72,7 @@ def snapshot(
             providers.refresh_mx(mail_domains.mx_hosts(session))
         depths = queues.depths(session, now)
         active_throttles = throttles.load_all(session)
-        postponed = queues.list_postponed(
+        postponed = refusals_store.list_postponed(
             session, now, 1000, include_blocked=_any_postponed(routes, providers, active_throttles, now)
         )
         sent_today = {
@@ -320,9 +321,9 @@ def refusals(database: Database, providers: Providers, scope: ThrottleScope, nam
     """Return what a relay, or the servers of a provider or domain, refused of the issues in flight, and why."""
     with database.transaction() as session:
         if scope is ThrottleScope.relay:
-            groups = queues.refusals(session, _MAX_REFUSALS, relay=name)
+            groups = refusals_store.list_groups(session, _MAX_REFUSALS, relay=name)
         else:
-            groups = queues.refusals(session, _MAX_REFUSALS, domains=providers.domains(name))
+            groups = refusals_store.list_groups(session, _MAX_REFUSALS, domains=providers.domains(name))
     return [replace(group, example=redact_addresses(group.example)) for group in groups]
 
 

@@ -1,0 +1,33 @@
+"""refusals are counted for each batch"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0d94c7f1e5a3"
+down_revision = "f3a81d6c20b9"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "batch_refusal",
+        sa.Column("batch_id", sa.BigInteger(), nullable=False),
+        sa.Column("domain", sa.Text(), nullable=False),
+        sa.Column("relay", sa.Text(), nullable=False),
+        sa.Column("code", sa.Text(), nullable=False),
+        sa.Column("wording", sa.Integer(), nullable=False),
+        sa.Column("deferred", sa.Integer(), nullable=False),
+        sa.Column("held", sa.Integer(), nullable=False),
+        sa.Column("failed", sa.Integer(), nullable=False),
+        sa.Column("next_due_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("example", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["batch_id"], ["batch.id"], name=op.f("fk_batch_refusal_batch_id_batch"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("batch_id", "domain", "relay", "code", "wording", name=op.f("pk_batch_refusal")),
+    )
+
+
+def downgrade() -> None:
+    op.drop_table("batch_refusal")
