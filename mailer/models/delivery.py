@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, SmallInteger, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from mailer.domain.feedback import FeedbackKind
@@ -148,6 +149,21 @@ class Delivery(Base):
         ),
         {"postgresql_partition_by": "LIST (issue_id)"},
     )
+
+
+class IssueFigures(Base):
+    """Figures of an issue that need all its deliveries: see mailer.store.figures."""
+
+    __tablename__ = "issue_figures"
+
+    issue_id: Mapped[int] = mapped_column(ForeignKey("issue.id", ondelete="CASCADE"), primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    version: Mapped[str]
+    """What the ledger was like when they were counted."""
+    seconds: Mapped[float]
+    """How long that took."""
+    figures: Mapped[Any] = mapped_column(JSONB)
+    counted_at: Mapped[datetime]
 
 
 class UnrecognizedMail(Base):

@@ -1,5 +1,6 @@
 """Reading the delivery ledger: counts, skip reasons, lists and single deliveries. ``ledger`` writes it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -129,6 +130,10 @@ class DeliveryListItem(NamedTuple):
     resolution_note: str | None
 
 
+_LISTED_COLUMNS = """
+    i.id, n.slug, i.number, d.subscriber_id, r.address, d.state, d.skip_reason, d.attempts, d.resends,
+    coalesce(d.finished_at, d.due_at), d.last_reply, d.resolution, d.resolution_source, d.resolved_by, d.resolution_note
+"""
 # Which batches can contain deliveries in a state, by their counts.
 _BATCH_FILTERS = {
     DeliveryState.sent: "b.sent > 0",
@@ -154,9 +159,7 @@ def list_in_state(
         WHERE {_BATCH_FILTERS[state]} AND (CAST(:issue AS int) IS NULL OR b.issue_id = :issue)
     """
     query = f"""
-        SELECT i.id, n.slug, i.number, d.subscriber_id, r.address, d.state, d.skip_reason, d.attempts, d.resends,
-            coalesce(d.finished_at, d.due_at), d.last_reply, d.resolution, d.resolution_source, d.resolved_by,
-            d.resolution_note
+        SELECT {_LISTED_COLUMNS}
         FROM (SELECT d.* {matching} ORDER BY d.issue_id DESC, d.subscriber_id LIMIT :limit) d
         JOIN issue i ON i.id = d.issue_id JOIN newsletter n ON n.id = i.newsletter_id
         LEFT JOIN subscriber r ON r.id = d.subscriber_id
@@ -169,6 +172,19 @@ def list_in_state(
     return session.scalar(text(f"SELECT count(*) {matching}"), values) or 0, rows
 
 
+def latest_of(session: Session, subscriber: int, limit: int) -> list[DeliveryListItem]:
+    """Return the latest deliveries to a subscriber, newest issue first."""
+    query = f"""
+        SELECT {_LISTED_COLUMNS}
+        FROM issue i JOIN newsletter n ON n.id = i.newsletter_id
+        JOIN delivery d ON d.issue_id = i.id AND d.subscriber_id = :subscriber
+        LEFT JOIN subscriber r ON r.id = d.subscriber_id
+        WHERE i.frozen_at IS NOT NULL ORDER BY i.id DESC LIMIT :limit
+    """
+    values = {"subscriber": subscriber, "limit": limit}
+    return [DeliveryListItem(*row) for row in session.execute(text(query), values)]
+
+
 @dataclass(frozen=True, slots=True)
 class FailureGroup:
     """Failed deliveries of an issue whose last replies have the same code."""
@@ -179,20 +195,30 @@ class FailureGroup:
     example: str
 
 
-def failure_groups(session: Session, issue: int, limit: int) -> list[FailureGroup]:
-    """Return the failed deliveries of an issue by the code of the last reply, the most frequent first."""
+def failure_groups(session: Session, issue: int, limit: int) -> list[tuple[str, int, int]]:
+    """Return (code of the last reply, failed deliveries, one of their subscribers), the most frequent first."""
     query = """
         SELECT coalesce(substring(d.last_reply FROM '^[245][0-9]{2}(?: [245][.][0-9]{1,3}[.][0-9]{1,3})?'), ''),
-            count(*), coalesce(min(d.last_reply), '')
+            count(*), (array_agg(d.subscriber_id ORDER BY d.last_reply))[1]
         FROM batch b CROSS JOIN LATERAL (
-            SELECT last_reply FROM delivery
+            SELECT subscriber_id, last_reply FROM delivery
             WHERE issue_id = b.issue_id
               AND subscriber_id BETWEEN b.first_subscriber_id AND b.last_subscriber_id AND state = 'failed' OFFSET 0
         ) d
         WHERE b.issue_id = :issue AND b.failed > 0
         GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT :limit
     """
-    return [FailureGroup(*row) for row in session.execute(text(query), {"issue": issue, "limit": limit})]
+    return [(row[0], row[1], row[2]) for row in session.execute(text(query), {"issue": issue, "limit": limit})]
+
+
+def replies(session: Session, issue: int, subscribers: Sequence[int]) -> dict[int, str]:
+    """Return subscriber → last reply of the deliveries of an issue to some subscribers."""
+    query = """
+        SELECT subscriber_id, coalesce(last_reply, '') FROM delivery
+        WHERE issue_id = :issue AND subscriber_id = ANY(CAST(:subscribers AS bigint[]))
+    """
+    values = {"issue": issue, "subscribers": list(subscribers)}
+    return {row[0]: row[1] for row in session.execute(text(query), values)}
 
 
 def count_resent(session: Session, issue: int) -> int:

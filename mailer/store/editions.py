@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import select, text, update
+from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session
 
 from mailer.models import Edition
@@ -63,6 +63,10 @@ def of_issue(session: Session, issue: int) -> list[Edition]:
     """Return the editions of an issue, by language and sections."""
     query = select(Edition).where(Edition.issue_id == issue).order_by(Edition.language, Edition.sections)
     return list(session.scalars(query))
+
+
+def count(session: Session, issue: int) -> int:
+    return session.scalar(select(func.count()).where(Edition.issue_id == issue)) or 0
 
 
 def save(session: Session, edition: int, **values: object) -> None:

@@ -16,27 +16,33 @@ from mailer.domain.queue_status import RefusalGroup
 # Numbers, addresses and ids differ in each reply of the same wording.
 _WORDING = r"hashtext(left(regexp_replace(d.last_reply, '<[^>]*>|\S*@\S*|\S*\d\S*', '', 'g'), 200))"
 _CODE = "substring(d.last_reply FROM '^[245][0-9]{2}(?: [245][.][0-9]{1,3}[.][0-9]{1,3})?')"
-_GROUPS = f"""
-SELECT b.id AS batch_id, lower(split_part(r.address, '@', 2)) AS domain, coalesce(d.relay, '') AS relay,
-    coalesce({_CODE}, '') AS code, coalesce({_WORDING}, 0) AS wording,
-    count(*) FILTER (WHERE d.state = 'pending' AND d.attempts > 0) AS deferred,
-    count(*) FILTER (WHERE d.state = 'pending' AND d.attempts = 0) AS held,
-    count(*) FILTER (WHERE d.state = 'failed') AS failed,
-    min(d.due_at) FILTER (WHERE d.state = 'pending' AND d.attempts > 0) AS next_due_at,
-    min(d.subscriber_id) AS example
-FROM batch b
--- OFFSET makes the planner read the few batches first, then their deliveries.
-CROSS JOIN LATERAL (
-    SELECT * FROM delivery
-    WHERE issue_id = b.issue_id AND subscriber_id BETWEEN b.first_subscriber_id AND b.last_subscriber_id
-      AND (state = 'failed' OR state = 'pending' AND (attempts > 0 OR due_at <= clock_timestamp())) OFFSET 0
-) d
-JOIN subscriber r ON r.id = d.subscriber_id
-WHERE {{batches}} GROUP BY 1, 2, 3, 4, 5
-"""
+
+
+def _groups(batches: str) -> str:
+    """Return the query that counts what waits and failed of some batches."""
+    return f"""
+    SELECT b.id AS batch_id, lower(split_part(r.address, '@', 2)) AS domain, coalesce(d.relay, '') AS relay,
+        coalesce({_CODE}, '') AS code, coalesce({_WORDING}, 0) AS wording,
+        count(*) FILTER (WHERE d.state = 'pending' AND d.attempts > 0) AS deferred,
+        count(*) FILTER (WHERE d.state = 'pending' AND d.attempts = 0) AS held,
+        count(*) FILTER (WHERE d.state = 'failed') AS failed,
+        min(d.due_at) FILTER (WHERE d.state = 'pending' AND d.attempts > 0) AS next_due_at,
+        min(d.subscriber_id) AS example
+    FROM batch b
+    -- OFFSET makes the planner read the few batches first, then their deliveries.
+    CROSS JOIN LATERAL (
+        SELECT * FROM delivery
+        WHERE issue_id = b.issue_id AND subscriber_id BETWEEN b.first_subscriber_id AND b.last_subscriber_id
+          AND (state = 'failed' OR state = 'pending' AND (attempts > 0 OR due_at <= clock_timestamp())) OFFSET 0
+    ) d
+    JOIN subscriber r ON r.id = d.subscriber_id
+    WHERE {batches} GROUP BY 1, 2, 3, 4, 5
+    """
+
+
 _COUNT = f"""
 INSERT INTO batch_refusal (batch_id, domain, relay, code, wording, deferred, held, failed, next_due_at, example)
-{_GROUPS.format(batches="b.id = ANY(CAST(:batches AS bigint[]))")}
+{_groups("b.id = ANY(CAST(:batches AS bigint[]))")}
 """
 _IN_FLIGHT = f"""
 SELECT b.issue_id, b.state AS batch_state, b.is_retry, b.due_at, g.*
@@ -44,7 +50,7 @@ FROM batch_refusal g JOIN batch b ON b.id = g.batch_id AND b.state <> 'sending'
 JOIN issue i ON i.id = b.issue_id AND i.state IN ('sending', 'paused')
 UNION ALL
 SELECT b.issue_id, b.state, b.is_retry, b.due_at, g.*
-FROM ({_GROUPS.format(batches="b.state = 'sending'")}) g JOIN batch b ON b.id = g.batch_id
+FROM ({_groups("b.state = 'sending'")}) g JOIN batch b ON b.id = g.batch_id
 JOIN issue i ON i.id = b.issue_id AND i.state IN ('sending', 'paused')
 """
 

@@ -1,7 +1,8 @@
-"""refusals are counted for each batch"""
+"""refusals are counted for each batch, and figures of an issue are kept"""
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects import postgresql
 
 revision = "0d94c7f1e5a3"
 down_revision = "f3a81d6c20b9"
@@ -27,7 +28,21 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("batch_id", "domain", "relay", "code", "wording", name=op.f("pk_batch_refusal")),
     )
+    op.create_table(
+        "issue_figures",
+        sa.Column("issue_id", sa.Integer(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("version", sa.Text(), nullable=False),
+        sa.Column("seconds", sa.Float(), nullable=False),
+        sa.Column("figures", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("counted_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["issue_id"], ["issue.id"], name=op.f("fk_issue_figures_issue_id_issue"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("issue_id", "name", name=op.f("pk_issue_figures")),
+    )
 
 
 def downgrade() -> None:
+    op.drop_table("issue_figures")
     op.drop_table("batch_refusal")

@@ -37,6 +37,13 @@ def list_deliveries(
         return deliveries.list_in_state(session, state, issue, limit)
 
 
+def latest_deliveries(database: Database, address_hash: bytes, limit: int) -> tuple[int | None, list[DeliveryListItem]]:
+    """Return who has this keyed hash of an address, and their latest deliveries, newest first."""
+    with database.transaction() as session:
+        found = subscribers_store.by_hash(session, address_hash)
+        return (found.id, deliveries.latest_of(session, found.id, limit)) if found else (None, [])
+
+
 def preview(database: Database, issue: int, address_hashes: Mapping[str, bytes] | None) -> list[DeliveryListItem]:
     """Return the uncertain deliveries of an issue, all or those to the given addresses (address → hash).
 

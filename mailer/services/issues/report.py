@@ -1,7 +1,10 @@
 """The report of an issue: its progress, its deliveries by language, and the ledger audit."""
 
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from mailer.domain.languages import match_language
 from mailer.domain.outcomes import redact_addresses
@@ -10,6 +13,7 @@ from mailer.domain.states import IssueEventKind, IssueState, SkipReason
 from mailer.models import Issue
 from mailer.store import audit as ledger_audit
 from mailer.store import deliveries, digests, editions, feedback, issues, newsletters
+from mailer.store import figures as figures_store
 from mailer.store.audit import LedgerFinding
 from mailer.store.database import Database, Session
 from mailer.store.deliveries import FailureGroup
@@ -47,6 +51,7 @@ class IssueStatus:
 
 def status(database: Database, issue: int, now: datetime) -> IssueStatus:
     """Return the state of an issue. Raises IssueNotFound."""
+    bounced = _counted(database, issue, "bounced", lambda session: feedback.count_bounced(session, issue))
     with database.transaction() as session:
         row = issues.by_id(session, issue)
         counts = deliveries.counts(session, issue)
@@ -64,11 +69,11 @@ def status(database: Database, issue: int, now: datetime) -> IssueStatus:
             ready_at=row.ready_at,
             finished_at=row.finished_at,
             counts=counts,
-            editions=len(editions.of_issue(session, issue)),
+            editions=editions.count(session, issue),
             stale_editions=editions.count_stale(session, issue),
             per_second=rate,
             digest_of=digests.source_numbers(session, row),
-            bounced=feedback.count_bounced(session, issue),
+            bounced=bounced,
         )
 
 
@@ -109,10 +114,25 @@ def _goes_out_at(row: Issue) -> datetime | None:
     return row.scheduled_at if row.state is IssueState.scheduled else None
 
 
+def _counted(database: Database, issue: int, name: str, count: Callable[[Session], Any]) -> Any:
+    """Return figures that need all deliveries of an issue, as JSON: as they were kept, or counted now."""
+    with database.transaction() as session:
+        figures, version = figures_store.find(session, issue, name)
+    if figures is not None:
+        return figures
+    began = time.monotonic()
+    with database.transaction() as session:
+        figures = count(session)
+    seconds = time.monotonic() - began
+    with database.transaction() as session:
+        figures_store.save(session, issue, name, version, seconds, figures)
+    return figures
+
+
 def skipped_by_reason(database: Database, issue: int) -> dict[SkipReason, int]:
     """Return the number of skipped readers by reason."""
-    with database.transaction() as session:
-        return deliveries.count_skip_reasons(session, issue)
+    counted = _counted(database, issue, "skip_reasons", lambda session: deliveries.count_skip_reasons(session, issue))
+    return {SkipReason(reason): number for reason, number in counted.items()}
 
 
 def held_by_digests(database: Database, issue: int) -> dict[int | None, int]:
@@ -137,30 +157,40 @@ class LanguageRow:
 
 def by_language(database: Database, issue: int) -> list[LanguageRow]:
     """Return a row for each requested language, largest first; other languages last."""
-    with database.transaction() as session:
-        row = issues.by_id(session, issue)
-        languages = newsletters.by_id(session, row.newsletter_id).languages
-        rows: dict[str, LanguageRow] = {}
-        editions_by_language: dict[str, set[int]] = {}
-        for share in deliveries.language_shares(session, issue):
-            requested = share.requested_language
-            language = (match_language(requested, languages) if requested else None) or ""
-            line = rows.setdefault(language, LanguageRow(language))
-            line.subscribers += share.subscribers
-            line.sent += share.sent
-            line.fell_back += share.sent if share.received_language != language else share.with_fallback
-            line.not_sent += share.without_stories
-            language_editions = editions_by_language.setdefault(language, set())
-            language_editions.update(share.editions)
-            line.editions = len(language_editions)
+    rows = _counted(database, issue, "languages", lambda session: [asdict(row) for row in _languages(session, issue)])
+    return [LanguageRow(**row) for row in rows]
+
+
+def _languages(session: Session, issue: int) -> list[LanguageRow]:
+    row = issues.by_id(session, issue)
+    languages = newsletters.by_id(session, row.newsletter_id).languages
+    rows: dict[str, LanguageRow] = {}
+    editions_by_language: dict[str, set[int]] = {}
+    for share in deliveries.language_shares(session, issue):
+        requested = share.requested_language
+        language = (match_language(requested, languages) if requested else None) or ""
+        line = rows.setdefault(language, LanguageRow(language))
+        line.subscribers += share.subscribers
+        line.sent += share.sent
+        line.fell_back += share.sent if share.received_language != language else share.with_fallback
+        line.not_sent += share.without_stories
+        language_editions = editions_by_language.setdefault(language, set())
+        language_editions.update(share.editions)
+        line.editions = len(language_editions)
     return sorted(rows.values(), key=lambda line: (not line.language, -line.subscribers, line.language))
 
 
 def failures(database: Database, issue: int) -> list[FailureGroup]:
     """Return the failed deliveries by the code of the last reply, with addresses removed from the example."""
+    rows = _counted(
+        database, issue, "failures", lambda session: deliveries.failure_groups(session, issue, MAX_FAILURE_GROUPS)
+    )
     with database.transaction() as session:
-        groups = deliveries.failure_groups(session, issue, MAX_FAILURE_GROUPS)
-        return [replace(group, example=redact_addresses(group.example)) for group in groups]
+        # Replies are not kept with the figures, since they can name a reader.
+        replies = deliveries.replies(session, issue, [subscriber for _, _, subscriber in rows])
+    return [
+        FailureGroup(code, number, redact_addresses(replies.get(subscriber, ""))) for code, number, subscriber in rows
+    ]
 
 
 def events(database: Database, issue: int) -> list[tuple[datetime, str, IssueEventKind, str]]:
@@ -178,6 +208,11 @@ def audit(database: Database, issue: int) -> list[LedgerFinding]:
         ledger_audit.use_repeatable_read(session)
         issues.by_id(session, issue)
         return ledger_audit.findings(session, issue)
+
+
+def findings(database: Database, issue: int) -> list[LedgerFinding]:
+    """Return what ``audit`` found when the ledger was last like it is. Raises IssueNotFound."""
+    return [LedgerFinding(*row) for row in _counted(database, issue, "findings", lambda _: audit(database, issue))]
 
 
 def count_resent(database: Database, issue: int) -> int:

@@ -114,7 +114,7 @@ def _page(visit: Visit, staff: Staff, /, *, done: str = "", error: str = "", sta
         languages=report.by_language(database, issue),
         failures=report.failures(database, issue),
         events=report.events(database, issue)[-30:],
-        findings=report.audit(database, issue) if head.state in (IssueState.sent, IssueState.cancelled) else [],
+        findings=report.findings(database, issue) if head.state in (IssueState.sent, IssueState.cancelled) else [],
         may_read_addresses=staff.may(Permission.read_addresses, head.newsletter),
         may_schedule=staff.may(Permission.schedule, head.newsletter),
         done=done,
