@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "f3a81d6c20b9"
-down_revision = "b83f0e6c51da"
+down_revision = "6d1f0b93e7a4"
 branch_labels = None
 depends_on = None
 
