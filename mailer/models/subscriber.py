@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, LargeBinary, SmallInteger, func
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, SmallInteger, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from mailer.domain.consents import ConsentChannel, ConsentKind
@@ -33,6 +33,18 @@ class Subscriber(Base):
     Older magic links are invalid, and bounces of earlier mail concern the old address.
     """
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+    # For searches: see mailer.store.subscriber_lists.
+    __table_args__ = (
+        Index("ix_subscriber_address", text("lower(address) text_pattern_ops")),
+        Index("ix_subscriber_domain", text("lower(split_part(address, '@', 2))")),
+        Index(
+            "ix_subscriber_name",
+            text("to_tsvector('simple', name)"),
+            postgresql_using="gin",
+            postgresql_where=text("name <> ''"),
+        ),
+    )
 
 
 class SubscriberAlias(Base):

@@ -1,5 +1,7 @@
 """Lists of a newsletter's subscribers, of any length."""
 
+import re
+import sys
 from dataclasses import dataclass, fields
 from datetime import datetime
 
@@ -22,7 +24,7 @@ class SubscriberFilter:
     time_zone: str | None = None
     frequency: Frequency | None = None
     text: str | None = None
-    """Part of the address or name, in any case."""
+    """The beginning of an address, of words of the name, or a domain after an ``@``; in any case."""
     after: int = 0
     """Only subscribers with a higher id."""
 
@@ -61,7 +63,7 @@ SELECT * FROM (
           AND (s.consent_at IS NULL OR c.at > s.consent_at)
         ORDER BY c.at DESC LIMIT 1
     ) c ON true
-    WHERE s.newsletter_id = :newsletter AND s.subscriber_id > :after
+    WHERE s.newsletter_id = :newsletter AND s.subscriber_id > :after AND {matching}
 ) listed
 WHERE (cast(:state AS text) IS NULL OR state = :state)
   AND (cast(:language AS text) IS NULL OR EXISTS (
@@ -69,16 +71,48 @@ WHERE (cast(:state AS text) IS NULL OR state = :state)
   AND (cast(:sections AS bigint) IS NULL OR sections & :sections = :sections)
   AND (cast(:time_zone AS text) IS NULL OR time_zone = :time_zone)
   AND (cast(:frequency AS text) IS NULL OR frequency::text = :frequency)
-  AND (cast(:text AS text) IS NULL OR position(lower(:text) IN lower(address || ' ' || name)) > 0)
 ORDER BY id LIMIT :limit
 """
+
+_DOMAIN = "lower(split_part({r}address, '@', 2)) = :domain"
+_ADDRESS = "lower({r}address) ~>=~ :low AND lower({r}address) ~<~ :high"
+_NAME = "{r}name <> '' AND to_tsvector('simple', {r}name) @@ to_tsquery('simple', :words)"
+# MATERIALIZED: each part is planned as if all it finds were needed, which makes the planner use the index.
+_FIND = f"""
+WITH by_address AS MATERIALIZED (SELECT id FROM subscriber WHERE {_ADDRESS.format(r="")}),
+    by_name AS MATERIALIZED (SELECT id FROM subscriber WHERE {_NAME.format(r="")})
+SELECT id FROM (SELECT id FROM by_address UNION ALL SELECT id FROM by_name) found LIMIT :limit
+"""
+_MAX_FOUND = 5_000
+_MIN_INDEXED_CHARS = 3
+
+
+def _matching(session: Session, searched: str | None) -> tuple[str, dict[str, object]]:
+    """Return an SQL condition for a search, and its parameters.
+
+    Few subscribers are found by the indexes first. If there are many, the list meets them soon enough by itself.
+    """
+    if not searched:
+        return "true", {}
+    folded = searched.lower()
+    if folded.startswith("@"):
+        return _DOMAIN.format(r="r."), {"domain": folded[1:]}
+    words = " & ".join(f"'{word}':*" for word in re.findall(r"[^\W_]+", folded))
+    values: dict[str, object] = {"low": folded, "high": folded + chr(sys.maxunicode), "words": words}
+    if len(folded) >= _MIN_INDEXED_CHARS:
+        found = session.scalars(text(_FIND), values | {"limit": _MAX_FOUND + 1}).all()
+        if len(found) <= _MAX_FOUND:
+            return "s.subscriber_id = ANY(CAST(:found AS bigint[]))", {"found": list(found)}
+    return f"({_ADDRESS.format(r='r.')} OR {_NAME.format(r='r.')})", values
 
 
 def page(
     session: Session, newsletter: int, only: SubscriberFilter, now: datetime, limit: int
 ) -> list[ListedSubscriber]:
     """Return the first subscribers in the order in which they came, ``limit`` at most."""
-    values = {field.name: getattr(only, field.name) for field in fields(only)}
+    values = {field.name: getattr(only, field.name) for field in fields(only) if field.name != "text"}
+    condition, matched = _matching(session, only.text)
+    query = text(_LIST.format(matching=condition))
     return [
         ListedSubscriber(
             id,
@@ -93,6 +127,6 @@ def page(
             at,
         )
         for address, name, languages, sections, zone, state, channel, note, at, id, _ in session.execute(
-            text(_LIST), values | {"newsletter": newsletter, "now": now, "limit": limit}
+            query, values | matched | {"newsletter": newsletter, "now": now, "limit": limit}
         )
     ]
