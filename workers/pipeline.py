@@ -3,20 +3,23 @@
 A lost job is enqueued again, and a job that runs twice has no further effect.
 """
 
-from mailer.services.delivery import dispatch
+from mailer.services.delivery import bulk, dispatch
 from mailer.services.delivery import expand as expand_service
 from mailer.services.delivery.dispatch import Dispatcher
 from mailer.services.issues import compile
 from workers.app import celery_app, container
 
 EDITIONS_PER_TRANSACTION = 32
+ORDER_SECONDS = 0.5
+"""For which each unfinished order on deliveries is worked on in every tick."""
 
 
 @celery_app.task(time_limit=60, soft_time_limit=50)  # type: ignore[untyped-decorator]
 def tick() -> None:
-    """Start due issues, begin sending ready ones, enqueue jobs, and finish completed issues. Runs every second."""
+    """Start due issues, enqueue jobs, finish completed issues, carry on with orders on deliveries. Runs every second."""
     app = container()
     _dispatcher().tick(app.clock.now(), app.settings.batch_size)
+    bulk.carry_on_all(app.database, app.clock.now(), seconds=ORDER_SECONDS)
 
 
 def _dispatcher() -> Dispatcher:

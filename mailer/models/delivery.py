@@ -151,6 +151,28 @@ class Delivery(Base):
     )
 
 
+class DeliveryOrder(Base):
+    """An order to retry or resolve all deliveries that match a filter: see mailer.services.delivery.bulk."""
+
+    __tablename__ = "delivery_order"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    resolution: Mapped[Resolution] = mapped_column(enum_of(Resolution, "delivery_resolution"))
+    filter: Mapped[dict[str, Any]]
+    """The fields of mailer.store.delivery_search.DeliveryFilter."""
+    total: Mapped[int]
+    done: Mapped[int] = mapped_column(default=0)
+    after_issue: Mapped[int | None]
+    after_subscriber: Mapped[int | None] = mapped_column(BigInteger)
+    """The last delivery that was looked at; None at the beginning."""
+    ordered_by: Mapped[str]
+    reason: Mapped[str]
+    ordered_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+
+    __table_args__ = (Index("ix_delivery_order_unfinished", "id", postgresql_where=text("finished_at IS NULL")),)
+
+
 class IssueFigures(Base):
     """Figures of an issue that need all its deliveries: see mailer.store.figures."""
 

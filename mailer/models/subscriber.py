@@ -36,7 +36,11 @@ class Subscriber(Base):
 
     # For searches: see mailer.store.subscriber_lists.
     __table_args__ = (
-        Index("ix_subscriber_address", text("lower(address) text_pattern_ops")),
+        Index(
+            "ix_subscriber_address",
+            func.lower(text("address")).label("folded"),
+            postgresql_ops={"folded": "text_pattern_ops"},
+        ),
         Index("ix_subscriber_domain", text("lower(split_part(address, '@', 2))")),
         Index(
             "ix_subscriber_name",

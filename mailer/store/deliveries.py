@@ -130,12 +130,12 @@ class DeliveryListItem(NamedTuple):
     resolution_note: str | None
 
 
-_LISTED_COLUMNS = """
+LISTED_COLUMNS = """
     i.id, n.slug, i.number, d.subscriber_id, r.address, d.state, d.skip_reason, d.attempts, d.resends,
     coalesce(d.finished_at, d.due_at), d.last_reply, d.resolution, d.resolution_source, d.resolved_by, d.resolution_note
 """
 # Which batches can contain deliveries in a state, by their counts.
-_BATCH_FILTERS = {
+BATCH_FILTERS = {
     DeliveryState.sent: "b.sent > 0",
     DeliveryState.failed: "b.failed > 0",
     DeliveryState.skipped: "b.skipped > 0",
@@ -156,10 +156,10 @@ def list_in_state(
             WHERE issue_id = b.issue_id
               AND subscriber_id BETWEEN b.first_subscriber_id AND b.last_subscriber_id AND state = :state OFFSET 0
         ) d
-        WHERE {_BATCH_FILTERS[state]} AND (CAST(:issue AS int) IS NULL OR b.issue_id = :issue)
+        WHERE {BATCH_FILTERS[state]} AND (CAST(:issue AS int) IS NULL OR b.issue_id = :issue)
     """
     query = f"""
-        SELECT {_LISTED_COLUMNS}
+        SELECT {LISTED_COLUMNS}
         FROM (SELECT d.* {matching} ORDER BY d.issue_id DESC, d.subscriber_id LIMIT :limit) d
         JOIN issue i ON i.id = d.issue_id JOIN newsletter n ON n.id = i.newsletter_id
         LEFT JOIN subscriber r ON r.id = d.subscriber_id
@@ -175,7 +175,7 @@ def list_in_state(
 def latest_of(session: Session, subscriber: int, limit: int) -> list[DeliveryListItem]:
     """Return the latest deliveries to a subscriber, newest issue first."""
     query = f"""
-        SELECT {_LISTED_COLUMNS}
+        SELECT {LISTED_COLUMNS}
         FROM issue i JOIN newsletter n ON n.id = i.newsletter_id
         JOIN delivery d ON d.issue_id = i.id AND d.subscriber_id = :subscriber
         LEFT JOIN subscriber r ON r.id = d.subscriber_id

@@ -90,7 +90,7 @@ def resolve(
         by = ResolvedBy(ResolutionSource.staff, actor, reason)
         moved = resolution_store.resolve(session, issue, subscribers, resolution, by, now)
         if moved and resolution is Resolution.resend:
-            _restart_sending(row, now)
+            restart_sending(row, now)
         return len(moved)
 
 
@@ -123,7 +123,7 @@ def retry(database: Database, issue: int, codes: Sequence[str], actor: Actor, no
         failed = resolution_store.failed(session, _check_resendable(row), reply_pattern(codes), now)
         retried = resolution_store.retry_failed(session, issue, failed.retryable, actor, now)
         if retried:
-            _restart_sending(row, now)
+            restart_sending(row, now)
             only = f", with {', '.join(codes)}" if codes else ""
             issues.log(session, issue, actor, IssueEventKind.retried, f"{len(retried)} that failed{only}")
         return _retry_plan(row, failed, len(retried))
@@ -141,7 +141,8 @@ def _check_resendable(row: Issue) -> int:
     return row.id
 
 
-def _restart_sending(row: Issue, now: datetime) -> None:
+def restart_sending(row: Issue, now: datetime) -> None:
+    """Let an issue with deliveries that are due again be sent. Lock it first."""
     row.retried_at = now
     if row.state is IssueState.sent:
         row.state = IssueState.sending
