@@ -24,7 +24,7 @@ from mailer.bootstrap import Container
 from mailer.domain.permissions import Role, RoleGrant
 from mailer.services.accounts import people
 from mailer.services.delivery import dispatch
-from mailer.store import audience
+from mailer.store import audience, refusals
 from mailer.web.app import create_app
 
 PAST_ISSUES = 9
@@ -37,15 +37,19 @@ PAGES = {
     "report_sent": "/desk/issues/2/report",
     "subscribers": "/desk/newsletters/lumen-basin/subscribers",
     "subscribers_search": "/desk/newsletters/lumen-basin/subscribers?q=reader77",
-    "subscribers_not_found": "/desk/newsletters/lumen-basin/subscribers?q=nobody%20of%20this%20name",
+    "subscribers_by_name": "/desk/newsletters/lumen-basin/subscribers?q=petrov",
+    "subscribers_by_domain": "/desk/newsletters/lumen-basin/subscribers?q=%40d7.example.org",
+    "subscribers_not_found": "/desk/newsletters/lumen-basin/subscribers?q=nobody.here",
     "tonight": "/control",
     "flow": "/control/flow",
     "relay": "/control/flow/relay/relay",
     "domain": "/control/flow/provider/d7.example.org",
-    "deliveries_failed": "/control/deliveries/1?state=failed",
-    "deliveries_uncertain": "/control/deliveries/1?state=uncertain",
+    "deliveries_failed": "/control/deliveries?issue=1&state=failed",
+    "deliveries_uncertain": "/control/deliveries",
+    "suppressions": "/control/suppressions",
 }
 
+_NAMES = "UPDATE subscriber SET name = 'Ana Petrović ' || id WHERE id % 5000 = 7"
 # The same outcomes for each hundred readers: 93 sent, 2 failed, 2 deferred (while sending), 3 skipped.
 _OUTCOMES = """
 UPDATE delivery_1 d SET
@@ -141,16 +145,25 @@ def run(app: Container, query: str, **values: object) -> int:
         return int(result.scalar() or 0) if result.returns_rows else 0
 
 
+def count_refusals(app: Container, issue: int) -> None:
+    """Count what was refused, as releasing the batches does."""
+    with app.database.transaction() as session:
+        batches = session.scalars(text("SELECT id FROM batch WHERE issue_id = :issue"), {"issue": issue}).all()
+        refusals.count(session, batches)
+
+
 def fill(app: Container, readers: int) -> None:
     """Make the subscribers, an issue that has reached half of them, and the issues before it."""
     harness.make_issue(app, *LANGUAGES)
     harness.make_subscribers(app, readers, LANGUAGES)
     harness.expand_all(app, 1)
     assert dispatch.open_for_sending(app.database, 1, datetime.now(UTC))
+    run(app, _NAMES)
     half = run(app, "SELECT max(last_subscriber_id) FROM batch WHERE last_subscriber_id <= :half", half=readers // 2)
     run(app, _OUTCOMES, sent_up_to=half)
     run(app, _UNCERTAIN, sent_up_to=half, every=readers // 40)
     run(app, _COUNT_BATCHES, issue=1, sent_up_to=half)
+    count_refusals(app, 1)
     for n in range(1, PAST_ISSUES + 1):
         issue = run(app, _COPY_ISSUE, n=n)
         run(app, _COPY_EDITIONS, issue=issue)
@@ -158,6 +171,7 @@ def fill(app: Container, readers: int) -> None:
             audience.freeze(session, issue, 1, app.settings.batch_size)
         run(app, _COPY_DELIVERIES.format(issue=issue), readers=readers)
         run(app, _COUNT_BATCHES, issue=issue, sent_up_to=readers)
+        count_refusals(app, issue)
         run(app, _BOUNCES, issue=issue, readers=readers)
     run(app, _SUPPRESSIONS)
     run(app, _SAMPLES)

@@ -1,7 +1,7 @@
 """Tasks that do not belong to one issue: transactional emails, monthly digests, retention and MX lookups."""
 
 from mailer.services.delivery import monitor
-from mailer.services.issues import digest
+from mailer.services.issues import digest, report
 from mailer.services.maintenance import mx_records, retention
 from mailer.services.subscribers import import_jobs
 from workers.app import celery_app, container
@@ -40,8 +40,9 @@ def import_lists() -> None:
 
 @celery_app.task(time_limit=60, soft_time_limit=50)  # type: ignore[untyped-decorator]
 def record_flow() -> None:
-    """Keep a sample of the flow, for charts. Runs every minute."""
+    """Keep a sample of the flow, for charts, and count what reports show. Runs every minute."""
     app = container()
     now = app.clock.now()
     snapshot = monitor.snapshot(app.database, app.metrics, app.relay_routes, app.providers, now)
     monitor.record_flow(app.database, snapshot)
+    report.count_ahead(app.database, now)

@@ -16,7 +16,7 @@ ORDER_SECONDS = 0.5
 
 @celery_app.task(time_limit=60, soft_time_limit=50)  # type: ignore[untyped-decorator]
 def tick() -> None:
-    """Start due issues, enqueue jobs, finish completed issues, carry on with orders on deliveries. Runs every second."""
+    """Take issues on their way a step further, and carry on with orders on deliveries. Runs every second."""
     app = container()
     _dispatcher().tick(app.clock.now(), app.settings.batch_size)
     bulk.carry_on_all(app.database, app.clock.now(), seconds=ORDER_SECONDS)

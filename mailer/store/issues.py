@@ -226,6 +226,12 @@ def events(session: Session, issue: int) -> list[IssueEvent]:
     return list(session.scalars(select(IssueEvent).where(IssueEvent.issue_id == issue).order_by(IssueEvent.id)))
 
 
+def on_their_way(session: Session, since: datetime) -> list[int]:
+    """Return the issues that are being sent or paused, or were finished after a time."""
+    in_flight = Issue.state.in_([IssueState.sending, IssueState.paused])
+    return list(session.scalars(select(Issue.id).where(in_flight | (Issue.finished_at > since)).order_by(Issue.id)))
+
+
 def front_matter(session: Session, issue: int) -> dict[str, IssueTranslation]:
     query = select(IssueTranslation).where(IssueTranslation.issue_id == issue)
     return {row.language: row for row in session.scalars(query)}

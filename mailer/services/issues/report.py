@@ -21,6 +21,8 @@ from mailer.store.deliveries import FailureGroup
 __all__ = ["DeliveryCounts", "FailureGroup", "LedgerFinding"]
 
 MAX_FAILURE_GROUPS = 20
+_COUNTED_AHEAD_FOR = timedelta(hours=1)
+"""After the end of an issue: then most bounces are back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,16 @@ def _counted(database: Database, issue: int, name: str, count: Callable[[Session
     with database.transaction() as session:
         figures_store.save(session, issue, name, version, seconds, figures)
     return figures
+
+
+def count_ahead(database: Database, now: datetime) -> None:
+    """Count what the reports of issues on their way show, so that nobody waits for it."""
+    with database.transaction() as session:
+        on_their_way = issues.on_their_way(session, now - _COUNTED_AHEAD_FOR)
+    for issue in on_their_way:
+        status(database, issue, now)
+        for count in (skipped_by_reason, by_language, failures):
+            count(database, issue)
 
 
 def skipped_by_reason(database: Database, issue: int) -> dict[SkipReason, int]:
