@@ -187,7 +187,7 @@ def list_(
     sections: Annotated[str | None, typer.Option(help="Only readers who follow these sections.")] = None,
     time_zone: Annotated[str | None, typer.Option(help="Only readers in this time zone.")] = None,
     frequency: Annotated[Frequency | None, typer.Option(help="Only readers who get mail so often.")] = None,
-    search: Annotated[str | None, typer.Option(help="Only those whose address or name begins so, or @DOMAIN.")] = None,
+    search: Annotated[str | None, typer.Option(help="Only those whose address, domain or name begins so.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write a CSV file instead, which can be imported.")] = None,
 ) -> None:
     """List a newsletter's readers, or export them to a CSV file."""

@@ -41,7 +41,11 @@ class Subscriber(Base):
             func.lower(text("address")).label("folded"),
             postgresql_ops={"folded": "text_pattern_ops"},
         ),
-        Index("ix_subscriber_domain", text("lower(split_part(address, '@', 2))")),
+        Index(
+            "ix_subscriber_domain",
+            func.lower(func.split_part(text("address"), text("'@'"), text("2"))).label("folded"),
+            postgresql_ops={"folded": "text_pattern_ops"},
+        ),
         Index(
             "ix_subscriber_name",
             text("to_tsvector('simple', name)"),

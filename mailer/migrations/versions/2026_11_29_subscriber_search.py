@@ -11,7 +11,9 @@ depends_on = None
 
 def upgrade() -> None:
     op.create_index("ix_subscriber_address", "subscriber", [sa.text("lower(address) text_pattern_ops")])
-    op.create_index("ix_subscriber_domain", "subscriber", [sa.text("lower(split_part(address, '@', 2))")])
+    op.create_index(
+        "ix_subscriber_domain", "subscriber", [sa.text("lower(split_part(address, '@', 2)) text_pattern_ops")]
+    )
     op.create_index(
         "ix_subscriber_name",
         "subscriber",
