@@ -47,7 +47,7 @@ FIND_ENDPOINT = f"{FLOW}/find"
 ENDPOINT = f"{FLOW}/{{scope}}/{{name}}"
 SUPPRESSIONS = f"{CONTROL_ROOM}/suppressions"
 SUPPRESSION = f"{SUPPRESSIONS}/{{key}}"
-FIND_READER = f"{CONTROL_ROOM}/reader"
+FIND_SUBSCRIBER = f"{CONTROL_ROOM}/reader"
 WORKER = f"{CONTROL_ROOM}/workers/{{name}}"
 
 HOME = "/"

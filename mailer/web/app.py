@@ -19,7 +19,7 @@ from mailer.language_data import languages
 from mailer.services.maintenance.health import DatabaseDown, database_answers
 from mailer.web import theme
 from mailer.web.accounts import account, people, sign_in
-from mailer.web.control import deliveries, flow, readers, suppressions, tonight, workers
+from mailer.web.control import deliveries, find_subscriber, flow, suppressions, tonight, workers
 from mailer.web.control.snapshots import Snapshots
 from mailer.web.dependencies import App
 from mailer.web.desk import (
@@ -62,7 +62,7 @@ _DESK_PAGES = (
     newsletter_colours,
     newsletter_texts,
 )
-_CONTROL_ROOM_PAGES = (tonight, flow, workers, deliveries, suppressions, readers)
+_CONTROL_ROOM_PAGES = (tonight, flow, workers, deliveries, suppressions, find_subscriber)
 
 
 def create_app(container: Container) -> FastAPI:

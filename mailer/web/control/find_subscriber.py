@@ -21,8 +21,8 @@ AddressViewer = Annotated[Staff, Depends(Requires(Permission.read_addresses))]
 ISSUES = 20
 
 
-@router.get(urls.FIND_READER)
-def find_reader(app: App, page: PageOf, now: Now, staff: Operator, _: AddressViewer, address: str = "") -> Response:
+@router.get(urls.FIND_SUBSCRIBER)
+def find_subscriber(app: App, page: PageOf, now: Now, staff: Operator, _: AddressViewer, address: str = "") -> Response:
     address = address.strip()[: MAX_ADDRESS_OCTETS + 1]
     sentences: list[str] = []
     deliveries: list[resolve.DeliveryListItem] = []
@@ -37,7 +37,7 @@ def find_reader(app: App, page: PageOf, now: Now, staff: Operator, _: AddressVie
             subscriber, deliveries = resolve.latest_deliveries(app.database, address_hash, ISSUES)
             audit.record(app.database, staff, now, AuditAction.subscriber_opened, "subscriber", subscriber)
     return page(
-        "control/reader",
+        "control/find_subscriber",
         staff,
         400 if error else 200,
         address=address,
