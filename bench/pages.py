@@ -73,8 +73,8 @@ WHERE subscriber_id <= :sent_up_to AND subscriber_id % :every = 5
 """
 _COUNT_BATCHES = """
 UPDATE batch b SET sent = c.sent, failed = c.failed, skipped = c.skipped, uncertain = c.uncertain, epoch = 1,
-    is_retry = c.pending > 0, worker = 'bench', state = (CASE WHEN c.pending > 0 THEN 'ready' ELSE 'done' END)::batch_state,
-    due_at = now() + interval '9 minutes', progressed_at = now()
+    is_retry = c.pending > 0, state = (CASE WHEN c.pending > 0 THEN 'ready' ELSE 'done' END)::batch_state,
+    worker = 'bench', due_at = now() + interval '9 minutes', progressed_at = now()
 FROM (
     SELECT b.id, count(*) FILTER (WHERE d.state = 'sent') AS sent, count(*) FILTER (WHERE d.state = 'failed') AS failed,
         count(*) FILTER (WHERE d.state = 'skipped') AS skipped,
