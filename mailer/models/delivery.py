@@ -79,6 +79,7 @@ class Batch(Base):
 
     __table_args__ = (
         Index("ix_batch_issue_id", "issue_id", "first_subscriber_id"),
+        Index("ix_batch_uncertain", "issue_id", postgresql_where=text("uncertain > 0")),
         Index("ix_batch_unfinished", "state", "due_at", postgresql_where=text("state <> 'done'")),
     )
 
@@ -105,6 +106,8 @@ class BatchRefusal(Base):
     """Of the deferred ones."""
     example: Mapped[int] = mapped_column(BigInteger)
     """A subscriber whose delivery has the reply."""
+
+    __table_args__ = (Index("ix_batch_refusal_waiting", "batch_id", postgresql_where=text("deferred > 0 OR held > 0")),)
 
 
 class Delivery(Base):

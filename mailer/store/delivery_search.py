@@ -35,11 +35,16 @@ class Place(NamedTuple):
     subscriber: int
 
 
-def _matching(only: DeliveryFilter, after: Place | None) -> tuple[str, dict[str, Any]]:
-    """Return a FROM clause for the deliveries that match, with its parameters: ``b`` and ``d`` are the aliases."""
+def _matching(
+    only: DeliveryFilter, after: Place | None = None, batches: int | None = None
+) -> tuple[str, str, dict[str, Any]]:
+    """Return a FROM clause for the deliveries that match, and one for their batches, with the parameters.
+
+    ``b`` and ``d`` are the aliases. Only so many ``batches`` are read, in the order of the list; None for all.
+    """
     batch = [BATCH_FILTERS[only.state]] if only.state else []
     delivery = ["state = :state"] if only.state else []
-    values: dict[str, Any] = {"state": only.state and only.state.value}
+    values: dict[str, Any] = {"state": only.state and only.state.value, "batches": batches}
     if only.issue is not None:
         batch.append("b.issue_id = :issue")
     if after is not None:
@@ -57,12 +62,12 @@ def _matching(only: DeliveryFilter, after: Place | None) -> tuple[str, dict[str,
         delivery.append("relay = :relay")
     if only.before:
         delivery.append("coalesce(finished_at, due_at) < :before")
-    # OFFSET makes the planner read the batches in order, and of each only its own deliveries.
+    of_batches = f"""
+        FROM batch b WHERE {" AND ".join(batch) or "true"} ORDER BY b.issue_id DESC, b.first_subscriber_id
+    """
+    # OFFSET makes the planner read of each batch only its own deliveries.
     clause = f"""
-        FROM (
-            SELECT * FROM batch b WHERE {" AND ".join(batch) or "true"}
-            ORDER BY b.issue_id DESC, b.first_subscriber_id OFFSET 0
-        ) b CROSS JOIN LATERAL (
+        FROM (SELECT * {of_batches} LIMIT :batches) b CROSS JOIN LATERAL (
             SELECT * FROM delivery
             WHERE issue_id = b.issue_id AND subscriber_id BETWEEN b.first_subscriber_id AND b.last_subscriber_id
               AND {" AND ".join(delivery) or "true"} OFFSET 0
@@ -75,7 +80,33 @@ def _matching(only: DeliveryFilter, after: Place | None) -> tuple[str, dict[str,
         "relay": only.relay,
         "before": only.before,
     }
-    return clause, values
+    return clause, of_batches, values
+
+
+_FIRST_BATCHES = 16
+
+
+def _rows(
+    session: Session, query: str, only: DeliveryFilter, after: Place | None, limit: int, **values: Any
+) -> list[Any]:
+    """Return rows of a query with ``{found}``, a FROM clause for deliveries in order, ``limit`` at most.
+
+    A few batches are read first, then twice as many, until there are enough rows.
+    """
+    rows: list[Any] = []
+    batches = _FIRST_BATCHES
+    while True:
+        clause, of_batches, matching = _matching(only, after, batches)
+        found = f"{clause} {_IN_ORDER}"
+        rows += session.execute(text(query.replace("{found}", found)), matching | values | {"limit": limit - len(rows)})
+        if len(rows) == limit:
+            return rows
+        last = f"SELECT b.issue_id, b.last_subscriber_id {of_batches} LIMIT 1 OFFSET :batches - 1"
+        end = session.execute(text(last), matching).one_or_none()
+        if end is None:
+            return rows
+        after = Place(*end)
+        batches *= 2
 
 
 _IN_ORDER = "ORDER BY b.issue_id DESC, b.first_subscriber_id, d.subscriber_id LIMIT :limit"
@@ -91,15 +122,14 @@ class FoundDelivery(NamedTuple):
 
 def page(session: Session, only: DeliveryFilter, after: Place | None, limit: int) -> list[FoundDelivery]:
     """Return deliveries that match, from the one after a place in the list."""
-    clause, values = _matching(only, after)
     query = f"""
         SELECT coalesce(d.relay, '') AS relay, d.worker, {LISTED_COLUMNS}
-        FROM (SELECT d.*, b.worker {clause} {_IN_ORDER}) d
+        FROM (SELECT d.*, b.worker {{found}}) d
         JOIN issue i ON i.id = d.issue_id JOIN newsletter n ON n.id = i.newsletter_id
         LEFT JOIN subscriber r ON r.id = d.subscriber_id
         ORDER BY d.issue_id DESC, d.subscriber_id
     """
-    rows = session.execute(text(query), values | {"limit": limit})
+    rows = _rows(session, query, only, after, limit)
     return [FoundDelivery(DeliveryListItem(*row[2:]), row[0], row[1]) for row in rows]
 
 
@@ -132,7 +162,7 @@ class Chosen(NamedTuple):
 
 def count(session: Session, only: DeliveryFilter, resolution: Resolution, now: datetime) -> Chosen:
     allowed, reason = _outcome(resolution)
-    clause, values = _matching(only, None)
+    clause, _, values = _matching(only)
     query = f"""
         SELECT allowed, skip_reason, count(*) AS number
         FROM (SELECT {allowed} AS allowed, {reason} AS skip_reason {clause} {_JOINS}) found GROUP BY 1, 2
@@ -150,11 +180,10 @@ def next_places(
 ) -> tuple[list[Place], Place | None]:
     """Return the next deliveries that an order is for, and the place to go on after; None at the end."""
     allowed, reason = _outcome(resolution)
-    clause, values = _matching(only, after)
     query = f"""
         SELECT d.issue_id, d.subscriber_id, {allowed} AND {reason} IS NULL AS chosen
-        FROM (SELECT d.* {clause} {_IN_ORDER}) d {_JOINS} ORDER BY d.issue_id DESC, d.subscriber_id
+        FROM (SELECT d.* {{found}}) d {_JOINS} ORDER BY d.issue_id DESC, d.subscriber_id
     """
-    rows = session.execute(text(query), values | {"limit": limit, "now": now}).all()
+    rows = _rows(session, query, only, after, limit, now=now)
     places = [Place(row.issue_id, row.subscriber_id) for row in rows if row.chosen]
     return places, Place(rows[-1].issue_id, rows[-1].subscriber_id) if len(rows) == limit else None

@@ -87,7 +87,8 @@ def list_postponed(session: Session, now: datetime, limit: int, *, include_block
             SELECT domain, sum(deferred)::bigint AS again, min(next_due_at) AS next_again,
                 (sum(deferred) + coalesce(
                     sum(held) FILTER (WHERE :held AND (is_retry OR due_at > :now)), 0))::bigint AS waiting
-            FROM ({_IN_FLIGHT}) g WHERE batch_state IN ('ready', 'sending') GROUP BY 1
+            FROM ({_IN_FLIGHT}) g
+            WHERE batch_state IN ('ready', 'sending') AND (deferred > 0 OR held > 0) GROUP BY 1
         ) by_domain WHERE waiting > 0 ORDER BY waiting DESC, domain LIMIT :limit
     """
     values = {"now": now, "limit": limit, "held": include_blocked}

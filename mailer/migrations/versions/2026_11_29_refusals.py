@@ -28,6 +28,10 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("batch_id", "domain", "relay", "code", "wording", name=op.f("pk_batch_refusal")),
     )
+    op.create_index(
+        "ix_batch_refusal_waiting", "batch_refusal", ["batch_id"], postgresql_where=sa.text("deferred > 0 OR held > 0")
+    )
+    op.create_index("ix_batch_uncertain", "batch", ["issue_id"], postgresql_where=sa.text("uncertain > 0"))
     op.create_table(
         "issue_figures",
         sa.Column("issue_id", sa.Integer(), nullable=False),
@@ -45,4 +49,5 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("issue_figures")
+    op.drop_index("ix_batch_uncertain", "batch")
     op.drop_table("batch_refusal")
