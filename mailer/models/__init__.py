@@ -1,16 +1,7 @@
 """The tables."""
 
-from mailer.models.account import (
-    Account,
-    AccountLink,
-    AccountRole,
-    AuditEvent,
-    RecoveryCode,
-    StaffSession,
-)
-from mailer.models.base import (
-    Base,
-)
+from mailer.models.account import Account, AccountLink, AccountRole, AuditEvent, RecoveryCode, StaffSession
+from mailer.models.base import Base
 from mailer.models.delivery import (
     Batch,
     BatchRefusal,
@@ -18,13 +9,11 @@ from mailer.models.delivery import (
     DeliveryOrder,
     Edition,
     Feedback,
+    IssueFigures,
     LanguageChoice,
     UnrecognizedMail,
 )
-from mailer.models.import_job import (
-    ImportJob,
-    ImportJobPart,
-)
+from mailer.models.import_job import ImportJob, ImportJobPart
 from mailer.models.issue import (
     Contact,
     ContactStory,
@@ -38,10 +27,7 @@ from mailer.models.issue import (
     StoryChange,
     StoryTranslation,
 )
-from mailer.models.newsletter import (
-    Newsletter,
-    Section,
-)
+from mailer.models.newsletter import Newsletter, Section
 from mailer.models.request import (
     AddressChange,
     IssueTest,
@@ -50,25 +36,9 @@ from mailer.models.request import (
     Signup,
     TransactionalEmail,
 )
-from mailer.models.subscriber import (
-    AddressKey,
-    Consent,
-    Subscriber,
-    SubscriberAlias,
-    Subscription,
-    Suppression,
-)
-from mailer.models.throttle import (
-    DrainOrder,
-    FlowSample,
-    MailDomain,
-    RelayDailyUsage,
-    Throttle,
-)
-from mailer.models.upload import (
-    DocumentUpload,
-    UploadedPicture,
-)
+from mailer.models.subscriber import AddressKey, Consent, Subscriber, SubscriberAlias, Subscription, Suppression
+from mailer.models.throttle import DrainOrder, FlowSample, MailDomain, RelayDailyUsage, Throttle
+from mailer.models.upload import DocumentUpload, UploadedPicture
 
 __all__ = [
     "Account",
@@ -96,6 +66,7 @@ __all__ = [
     "Issue",
     "IssueApproval",
     "IssueEvent",
+    "IssueFigures",
     "IssueTest",
     "IssueTranslation",
     "LanguageChoice",

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "f3a81d6c20b9"
-down_revision = "1f5d3a8c6b90"
+down_revision = "2c7e91d5a0f4"
 branch_labels = None
 depends_on = None
 
