@@ -35,6 +35,11 @@ def format_local_moment(at: datetime, language: str) -> str:
     return f"{format_skeleton('yMMMEd', at, locale=locale)}, {format_time(at, 'HH:mm', locale=locale)}"
 
 
+def format_weekday(on: date, language: str) -> str:
+    """Return a weekday such as ``Wed``."""
+    return str(format_date(on, "ccc", locale=_locale(language)))
+
+
 def format_duration(duration: timedelta | float, language: str) -> str:
     """Return a duration, or a number of seconds, in the largest unit that it holds twice: ``90 seconds``."""
     seconds = duration.total_seconds() if isinstance(duration, timedelta) else duration

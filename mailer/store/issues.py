@@ -101,6 +101,16 @@ def page(session: Session, newsletters: Iterable[int] | None, limit: int, before
     return list(session.scalars(query.order_by(Issue.id.desc()).limit(limit)))
 
 
+def going_out(session: Session, newsletters: Iterable[int] | None, start: datetime, end: datetime) -> list[Issue]:
+    """Return issues of these newsletters (None for all) that are scheduled or began to be sent in a time."""
+    planned = (Issue.state == IssueState.scheduled) & Issue.scheduled_at.between(start, end)
+    states = (IssueState.sending, IssueState.paused, IssueState.sent)
+    query = select(Issue).where(planned | (Issue.state.in_(states) & Issue.ready_at.between(start, end)))
+    if newsletters is not None:
+        query = query.where(Issue.newsletter_id.in_(list(newsletters)))
+    return list(session.scalars(query.order_by(Issue.id)))
+
+
 def count_ready_texts(session: Session, ids: Sequence[int]) -> dict[int, tuple[dict[str, int], int]]:
     """Return issue → (language → number of its texts that are ready, front matter included; number of stories)."""
     ready: dict[int, dict[str, int]] = defaultdict(lambda: defaultdict(int))

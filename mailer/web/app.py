@@ -23,6 +23,7 @@ from mailer.web.control import deliveries, find_subscriber, flow, suppressions, 
 from mailer.web.control.snapshots import Snapshots
 from mailer.web.dependencies import App
 from mailer.web.desk import (
+    calendar,
     check,
     documents,
     home,
@@ -49,6 +50,7 @@ _log = logging.getLogger(__name__)
 _ACCOUNT_PAGES = (sign_in, account, people)
 _DESK_PAGES = (
     home,
+    calendar,
     plan,
     preview,
     check,

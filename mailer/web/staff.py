@@ -246,6 +246,8 @@ class StaffPages:
             "moment": cldr.format_moment,
             "local_moment": cldr.format_local_moment,
             "number": cldr.format_number,
+            "month": cldr.format_month,
+            "weekday": cldr.format_weekday,
             "duration": cldr.format_duration,
             "language_name": cldr.language_name,
             "translated": _translated,

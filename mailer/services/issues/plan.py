@@ -79,6 +79,8 @@ class IssueHead:
     importers: Mapping[str, int | None]
     """Language with front matter → the account that imported its last document."""
     four_eyes: bool
+    time_zone: str
+    """The newsletter's."""
 
     @property
     def complete_languages(self) -> tuple[str, ...]:
@@ -217,6 +219,7 @@ def _heads(session: Session, rows: Sequence[tuple[Issue, Newsletter]]) -> list[I
             approved_languages=frozenset(approved[row.id]),
             importers=importers[row.id],
             four_eyes=newsletter.four_eyes,
+            time_zone=newsletter.time_zone,
         )
         for row, newsletter in rows
     ]

@@ -69,7 +69,7 @@ def _schedule(visit: Visit, staff: Staff, form: FormData) -> bool:
         schedule.schedule_local_time(database, issue, at, staff)
         return bool(schedule.clock_changes(database, issue, at))
     zone = str(form.get("zone", "UTC"))
-    if zone not in COMMON_TIME_ZONES:
+    if zone not in (*COMMON_TIME_ZONES, visit.head().time_zone):
         raise ScheduleRefused("no_time")
     try:
         moment = to_utc(at, time_zone(zone)).astimezone(time_zone(zone))
@@ -106,7 +106,7 @@ def _page(
         audience=_audience(visit) if is_open else None,
         may_schedule=staff.may(Permission.schedule, head.newsletter),
         approvals=approve.load(visit.app.database, visit.issue, staff),
-        zones=COMMON_TIME_ZONES,
+        zones=sorted({*COMMON_TIME_ZONES, head.time_zone}),
         form=form or FormData(),
         done=done,
         error=error,

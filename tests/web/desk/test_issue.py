@@ -12,7 +12,7 @@ from mailer.domain.permissions import Role, RoleGrant
 from mailer.domain.states import IssueState, MissingTranslationPolicy
 from mailer.services.accounts import audit
 from mailer.services.delivery import dispatch
-from mailer.services.issues import approve, plan, schedule
+from mailer.services.issues import approve, compile, plan, schedule
 from tests.support.clock import StoppedClock, next_change
 from tests.support.staff import SAME_ORIGIN, add_account, form_token_of, post, sign_in, words
 
@@ -213,3 +213,16 @@ def test_a_form_that_was_open_too_long_is_refused_not_repeated(client: TestClien
     )
     assert answer.status_code == 403
     assert "open for too long" in answer.text
+
+
+@pytest.mark.usefixtures("coordinator")
+def test_the_calendar_shows_what_is_planned(client: TestClient, app: Container, issue: int) -> None:
+    assert "Nothing is scheduled in this month" in client.get("/desk/calendar?month=2030-02").text
+    assert 'href="/desk/calendar"' in client.get("/desk").text
+    approve.approve(app.database, compile.load_issue(app.database, app.urls, issue), "jane")
+    at = (app.clock.now() + timedelta(days=40)).replace(hour=12)
+    schedule.schedule(app.database, issue, at, "jane")
+    shown = words(client, f"/desk/calendar?month={at:%Y-%m}")
+    assert f"2026/3 {at:%H:%M} UTC Scheduled" in shown
+    for bad in ("2026-13", "1999-12", "2100-01", "2026", "x" * 100):
+        assert client.get(f"/desk/calendar?month={bad}").status_code == 404
