@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint check-catalogue catalogues lock format clean
+.PHONY: help demo pictures test lint check-catalogue catalogues lock format clean
 
 # The suite and the demo start some fifty processes; without this each may compile all sources anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -25,6 +25,9 @@ help: ## What can be made
 
 demo: $(if $(wildcard $(READY)),$(READY),$(DEMO_READY)) ## Send the sample issue to 500 readers and look at the mail; ARGS="--exit --json FILE" ends and writes figures
 	@$(BIN)/mailer demo $(ARGS)
+
+pictures: $(READY) ## Take the pictures in the README from the demo; needs Chromium
+	@$(BIN)/python docs/pictures.py
 
 test: $(READY) ## Run every test; ARGS are pytest's
 	@command -v chromium chromium-browser google-chrome >/dev/null \

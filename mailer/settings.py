@@ -319,6 +319,9 @@ class Settings(BaseSettings):
     web_staff: bool = Field(
         True, description="Serve the pages for staff too, not only those for readers: the desk and the control room."
     )
+    web_components: bool = Field(
+        False, description="Serve `/desk/components`, which shows every component of the pages for staff to designers."
+    )
     openid_issuer: str = Field(
         "",
         description="Provider of OpenID Connect where staff can sign in: its issuer, an `https` URL. "

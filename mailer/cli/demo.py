@@ -83,6 +83,7 @@ def run_demo(exit_: bool, json_file: Path | None, web_port: int, inbox_port: int
             state_dir=state,
             public_url=f"http://127.0.0.1:{web_port}",
             web_port=web_port,
+            web_components=True,
             smtp_host="127.0.0.1",
             smtp_port=inbox.port,
             batch_size=100,

@@ -25,6 +25,7 @@ from mailer.web.dependencies import App
 from mailer.web.desk import (
     calendar,
     check,
+    components,
     documents,
     home,
     newsletter,
@@ -87,6 +88,8 @@ def create_app(container: Container) -> FastAPI:
         app.state.snapshots = Snapshots(container)
         for module in (*_ACCOUNT_PAGES, *_DESK_PAGES, *_CONTROL_ROOM_PAGES):
             app.include_router(module.router)
+        if container.settings.web_components:
+            app.include_router(components.router)
         app.add_exception_handler(SignInNeeded, sign_in_needed)
         app.add_exception_handler(PasswordsBusy, passwords_busy)
     app.add_api_route(urls.HEALTH, health, methods=["GET", "HEAD"])

@@ -43,7 +43,7 @@ def listener() -> Iterator[socket.socket]:
 @pytest.fixture
 def app(make_app: Callable[..., Container], listener: socket.socket) -> Container:
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    return make_app({"public_url": url}, passwords=QUICK_PASSWORDS)
+    return make_app({"public_url": url, "web_components": True}, passwords=QUICK_PASSWORDS)
 
 
 @pytest.fixture
@@ -119,6 +119,8 @@ def test_from_an_invitation_to_the_report(
     page.goto("/sign-in")
     look_over(page)
     sign_in(page, "amina@example.org")
+    page.goto("/desk/components")
+    look_over(page)
     page.get_by_role("link", name="Colleagues").click()
     look_over(page)
     page.get_by_label("Name").fill("Jovan")

@@ -119,3 +119,12 @@ def test_each_role_reaches_exactly_what_it_may(
             else:
                 assert answer.status_code not in (401, 403), where
                 assert answer.status_code < 500, where
+
+
+def test_the_page_of_components_is_for_development(client: TestClient, make_app: Callable[..., Container]) -> None:
+    add_account(client.app.state.container, "somebody@example.org", Role.translator)  # type: ignore[attr-defined]
+    sign_in(client, "somebody@example.org")
+    assert client.get("/desk/components").status_code == 404
+    settings = {"public_url": "https://news.example.org", "web_components": True}
+    with TestClient(create_app(make_app(settings, passwords=QUICK_PASSWORDS)), follow_redirects=False) as development:
+        assert development.get("/desk/components").status_code == 303
