@@ -36,10 +36,12 @@ if TYPE_CHECKING:
     from mailer.domain.ports import Clock
     from mailer.domain.providers import Providers
     from mailer.domain.relay_routes import RelayRoute
+    from mailer.domain.sender_records import DkimKey
     from mailer.services.accounts.sign_in import SignIn
     from mailer.services.delivery.send import SendLimits, SendWorker
     from mailer.services.delivery.traffic import TrafficLimits, TrafficShaper
     from mailer.services.delivery.transactional import TransactionalLimits, TransactionalSender
+    from mailer.services.issues.network_checks import NetworkTools
     from mailer.services.maintenance.retention import RetentionPolicy
     from mailer.services.subscribers.request_limits import Requester
     from mailer.settings import RelaySettings, Settings
@@ -327,7 +329,33 @@ class Container:
     def mx_resolver(self) -> MxResolver:
         from mailer.adapters.dns import MxResolver
 
-        return MxResolver()
+        return MxResolver(self.settings.name_servers)
+
+    @property
+    def network_tools(self) -> NetworkTools:
+        """What looks up links and the DNS records of senders."""
+        from mailer.adapters.dns import DnsResolver
+        from mailer.adapters.link_lookup import LinkLookup
+        from mailer.services.issues.network_checks import NetworkTools
+
+        resolver = DnsResolver(self.settings.name_servers)
+        links = LinkLookup(resolver.addresses, f"mailer-link-check (+{self.settings.public_url})")
+        return NetworkTools(links.look_up, resolver.txt, self._published_keys)
+
+    @property
+    def _published_keys(self) -> list[DkimKey]:
+        """The keys that sign the mail, with what DNS must say of those that this host has."""
+        from mailer.adapters.dkim import InvalidKey, Key
+        from mailer.domain.sender_records import DkimKey
+
+        keys = []
+        for key in self.settings.dkim:
+            try:
+                record = Key(key.domain, key.selector, key.key_file.read_bytes()).txt_record
+            except (OSError, InvalidKey):
+                record = ""
+            keys.append(DkimKey(key.domain, key.selector, record))
+        return keys
 
     @cached_property
     def smtp_pool(self) -> SmtpPool:

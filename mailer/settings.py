@@ -90,6 +90,22 @@ def _login_problem(host: str, tls: str, username: str, allowed: bool) -> str:
     return "" if loopback else f"without TLS, the password would go to {host} in clear text"
 
 
+_NAME_SERVER = re.compile(r"\[(?P<v6>[0-9a-fA-F:]+)\](:(?P<port6>\d{1,5}))?|(?P<v4>[0-9.]+)(:(?P<port4>\d{1,5}))?")
+
+
+def _read_name_servers(written: str) -> list[tuple[str, int]]:
+    servers = []
+    for server in filter(None, (part.strip() for part in written.split(","))):
+        found = _NAME_SERVER.fullmatch(server)
+        try:
+            if not found:
+                raise ValueError
+            servers.append((str(ip_address(found["v6"] or found["v4"])), int(found["port6"] or found["port4"] or 53)))
+        except ValueError:
+            raise ValueError("must be comma-separated addresses, such as 192.0.2.1 or [2001:db8::1]:5353") from None
+    return servers
+
+
 TimeoutName = Literal["connect", "session", "greeting", "mail", "rcpt", "data", "block", "final", "quit"]
 TimeoutSeconds = Annotated[float, Field(gt=0, le=3600)]
 
@@ -309,6 +325,16 @@ class Settings(BaseSettings):
         le=240,
         description="Total wait between attempts after which a deferred delivery fails (RFC 5321, 4.5.4.1).",
     )
+    network_checks: bool = Field(
+        True,
+        description="Let workers look up the links of an issue and the DNS records of its sender, when somebody asks "
+        "for it in the check. False on hosts without a network.",
+    )
+    dns_servers: str = Field(
+        "",
+        description="Name servers to ask, as comma-separated addresses, each with its port if that is not 53: "
+        "`192.0.2.1,[2001:db8::1]:5353`. Empty: those of the host.",
+    )
     web_host: Host = Field("127.0.0.1", description="Address that the web server listens on.")
     web_port: int = Field(8025, ge=0, le=65535, description="Port that the web server listens on.")
     web_trusted_proxies: str = Field(
@@ -392,6 +418,17 @@ class Settings(BaseSettings):
         if value and not re.fullmatch(_DOMAIN, value):
             raise ValueError("must be a name such as mail.example.org; write an international one in its xn-- form")
         return value
+
+    @field_validator("dns_servers")
+    @classmethod
+    def _valid_name_servers(cls, value: str) -> str:
+        _read_name_servers(value)
+        return value
+
+    @property
+    def name_servers(self) -> list[tuple[str, int]]:
+        """The addresses and ports of ``dns_servers``."""
+        return _read_name_servers(self.dns_servers)
 
     @field_validator("web_trusted_proxies")
     @classmethod

@@ -191,3 +191,18 @@ def test_a_login_without_tls_is_refused_for_each_relay(monkeypatch: pytest.Monke
 def test_an_ipv6_address_may_be_written_in_brackets(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(f"MAILER_{name}", "[::1]")
     assert getattr(read_settings(), name.lower()) == "::1"
+
+
+def test_name_servers_are_read_with_their_ports(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read_settings().name_servers == []
+    monkeypatch.setenv("MAILER_DNS_SERVERS", "192.0.2.1, 127.0.0.1:5353,[2001:db8::1],[::1]:53000")
+    assert read_settings().name_servers == [
+        ("192.0.2.1", 53),
+        ("127.0.0.1", 5353),
+        ("2001:db8::1", 53),
+        ("::1", 53000),
+    ]
+    for wrong in ("dns.example.org", "300.1.1.1", "192.0.2.1:port", "2001:db8::1"):
+        monkeypatch.setenv("MAILER_DNS_SERVERS", wrong)
+        with pytest.raises(SettingsError, match="comma-separated addresses"):
+            read_settings()

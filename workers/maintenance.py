@@ -1,7 +1,7 @@
-"""Tasks that do not belong to one issue: transactional emails, monthly digests, retention and MX lookups."""
+"""Tasks beside the sending of issues: transactional emails, monthly digests, retention, lookups in the network."""
 
 from mailer.services.delivery import monitor
-from mailer.services.issues import digest, report
+from mailer.services.issues import compile, digest, network_checks, report
 from mailer.services.maintenance import mx_records, retention
 from mailer.services.subscribers import import_jobs
 from workers.app import celery_app, container
@@ -26,6 +26,7 @@ def run_maintenance() -> None:
     monitor.delete_recovered(app.database, now)
     monitor.delete_old_samples(app.database, now)
     import_jobs.delete_old(app.database, now)
+    network_checks.delete_old(app.database, now)
     if any(provider.mx for provider in app.providers.configured):
         mx_records.refresh(app.database, app.mx_resolver.preferred_host, now)
 
@@ -46,3 +47,12 @@ def record_flow() -> None:
     snapshot = monitor.snapshot(app.database, app.metrics, app.relay_routes, app.providers, now)
     monitor.record_flow(app.database, snapshot)
     report.count_ahead(app.database, now)
+
+
+@celery_app.task(time_limit=330, soft_time_limit=320)  # type: ignore[untyped-decorator]
+def check_network(issue: int) -> None:
+    """Look up the links of an issue and the DNS records of its sender, if somebody ordered it."""
+    app = container()
+    source = compile.load_issue(app.database, app.urls, issue)
+    return_path = app.settings.bounce_domain or source.sender_domain
+    network_checks.look_up(app.database, source, return_path, app.network_tools, app.clock)

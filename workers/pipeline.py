@@ -6,8 +6,9 @@ A lost job is enqueued again, and a job that runs twice has no further effect.
 from mailer.services.delivery import bulk, dispatch
 from mailer.services.delivery import expand as expand_service
 from mailer.services.delivery.dispatch import Dispatcher
-from mailer.services.issues import compile
+from mailer.services.issues import compile, network_checks
 from workers.app import celery_app, container
+from workers.maintenance import check_network
 
 EDITIONS_PER_TRANSACTION = 32
 ORDER_SECONDS = 0.5
@@ -20,6 +21,10 @@ def tick() -> None:
     app = container()
     _dispatcher().tick(app.clock.now(), app.settings.batch_size)
     bulk.carry_on_all(app.database, app.clock.now(), seconds=ORDER_SECONDS)
+    # One at a time: without a worker for the queue, jobs would accumulate.
+    if app.settings.network_checks and not app.metrics.queue_lengths(["maintenance"]).get("maintenance"):
+        for issue in network_checks.waiting(app.database, app.clock.now())[:1]:
+            check_network.apply_async((issue,))
 
 
 def _dispatcher() -> Dispatcher:

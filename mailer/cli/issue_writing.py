@@ -22,6 +22,7 @@ from mailer.domain.states import IssueState, MissingTranslationPolicy, check_edi
 if TYPE_CHECKING:
     from mailer.domain.document import ParsedDocument
     from mailer.domain.issue_check import Finding
+    from mailer.domain.network_checks import NetworkChecks
     from mailer.services.issues.check import IssueCheck
 
 commands = typer.Typer()
@@ -263,30 +264,68 @@ def check(
         str, typer.Option(help="Name stories in this language. Default: the newsletter's default language.")
     ] = "",
     editions: Annotated[bool, typer.Option("--editions", help="List every edition with its readers and size.")] = False,
+    look_up: Annotated[
+        bool, typer.Option("--look-up", help="First let a worker look up its links and the sender's DNS records.")
+    ] = False,
+    wait: Annotated[int, typer.Option(min=0, max=600, help="Seconds to wait for the worker.")] = 300,
     as_json: JsonOption = False,
 ) -> None:
     """Check an issue before approval: list problems, and who would get what."""
     from mailer.domain.languages import canonical_tag
     from mailer.services.delivery import expand
     from mailer.services.issues import check as check_service
-    from mailer.services.issues import compile
+    from mailer.services.issues import compile, network_checks
 
     with Container() as app:
         source = compile.load_issue(app.database, app.urls, issue)
+        return_path = app.settings.bounce_domain or source.sender_domain
+        if look_up:
+            if not app.settings.network_checks:
+                raise UsageError("MAILER_NETWORK_CHECKS is false, so workers look nothing up.")
+            network_checks.request(app.database, issue, datetime.now(UTC))
+            until = time.monotonic() + wait
+            while network_checks.load(app.database, source, return_path).running and time.monotonic() < until:
+                time.sleep(0.2)
+        network = network_checks.load(app.database, source, return_path)
         compiler = compile.EditionCompiler(source, app.renderer, app.urls, app.settings.bounce_domain)
         audience = expand.count_audience(app.database, issue)
-        result = check_service.check(source, compiler, audience, canonical_tag(language) if language else "")
+        result = check_service.check(source, compiler, audience, canonical_tag(language) if language else "", network)
     if as_json:
-        print(json.dumps(_check_dict(issue, result), ensure_ascii=False, indent=2))
+        print(json.dumps(_check_dict(issue, result, network), ensure_ascii=False, indent=2, default=str))
         return
     _print_findings(result.findings)
+    _print_network(issue, network)
     _print_audience(result, every_edition=editions)
 
 
-def _check_dict(issue: int, result: "IssueCheck") -> dict[str, Any]:
+def _print_network(issue: int, network: "NetworkChecks") -> None:
+    from mailer.domain.network_checks import LookupKind, LookupOutcome
+
+    links = network.count(LookupKind.link)
+    words = {
+        LookupOutcome.works: "work",
+        LookupOutcome.broken: "do not work",
+        LookupOutcome.unclear: "could not be looked up",
+        LookupOutcome.not_checked: "were not checked",
+        None: "have not been looked up",
+    }
+    counts = [f"{links[outcome]:,} {text}" for outcome, text in words.items() if links[outcome]]
+    when = f"looked up {network.looked_at:%-d %B %Y at %H:%M} UTC or later" if network.looked_at else "not looked up"
+    print(f"{format_count(links.total(), 'link')}{': ' if counts else ''}{', '.join(counts)}.")
+    print(f"Links, SPF, DKIM and DMARC: {when}. Look them up: mailer issue check {issue} --look-up")
+    if network.running:
+        print("They are being looked up by a worker (mailer run).")
+
+
+def _check_dict(issue: int, result: "IssueCheck", network: "NetworkChecks") -> dict[str, Any]:
     return {
         "issue": issue,
         "findings": [asdict(finding) for finding in result.findings],
+        "network": [
+            {"kind": kind, "target": target, "outcome": stored.result.outcome, "reason": stored.result.reason}
+            | {"looked_at": stored.looked_at}
+            for (kind, target), stored in network.results.items()
+        ],
         "languages": [asdict(row) for row in result.languages],
         "editions": [asdict(row) for row in result.editions],
         "skipped": result.audience.skipped,

@@ -7,14 +7,17 @@ of rendered editions; without these, they find nothing.
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import StrEnum
 
 from mailer.domain.composition import IssueSource, StorySource
 from mailer.domain.editions import StoryLanguages, language_shown, missing_languages
+from mailer.domain.issue_links import TextPlace, invalid_mail_links, web_links
 from mailer.domain.languages import match_language
 from mailer.domain.localized import localize
 from mailer.domain.markdown import find_problems
 from mailer.domain.mentions import StoryIndex, StoryWording
+from mailer.domain.network_checks import LookupKind, LookupOutcome, NetworkChecks
 from mailer.domain.partial_editions import HEADLINE, HEADLINES, unknown_placeholders
 from mailer.domain.phrases import LanguageTag, Phrase, gettext, ngettext
 from mailer.domain.states import MissingTranslationPolicy, SkipReason
@@ -52,6 +55,12 @@ class FindingKind(StrEnum):
     absent_story = "absent_story"
     """A subject, preheader or introduction speaks of a story that many of its readers do not get."""
     clipped_by_gmail = "clipped_by_gmail"
+    dead_link = "dead_link"
+    """A web address that was looked up and leads nowhere."""
+    unclear_link = "unclear_link"
+    """A web address that could not be looked up."""
+    sender_records = "sender_records"
+    """SPF, DKIM or DMARC of the sender's domain."""
 
 
 class Severity(StrEnum):
@@ -79,6 +88,8 @@ _TEXT_KINDS = {
     FindingKind.no_alt_text,
     FindingKind.broken_link,
     FindingKind.not_shown,
+    FindingKind.dead_link,
+    FindingKind.unclear_link,
 }
 """Findings about a story's text in a language, wherever it is shown."""
 
@@ -111,6 +122,8 @@ class Finding:
     """How many readers these editions have, where ``readers`` is a part of them."""
     editions: int | None = None
     """How many editions are concerned, where that is known."""
+    looked_at: datetime | None = None
+    """When it was looked up in the network."""
     places: tuple[Place, ...] = ()
 
     @property
@@ -189,6 +202,7 @@ def check_issue(
     audience: Sequence[AudienceGroup] = (),
     html_sizes: Mapping[tuple[str, int], int] | None = None,
     read_language: str = "",
+    network: NetworkChecks | None = None,
 ) -> list[Finding]:
     """Return the findings about an issue, the most serious first.
 
@@ -209,6 +223,9 @@ def check_issue(
         *check.readable_languages(),
         *check.absent_stories(),
         *check.clipped(html_sizes or {}),
+        *check.mail_links(),
+        *(check.links(network) if network else ()),
+        *(check.sender(network) if network else ()),
     ]
     merged = map(check.with_editions, _merged(findings))
     return sorted(merged, key=lambda finding: list(Severity).index(finding.severity))
@@ -310,7 +327,10 @@ class _Check:
         keys = {place.section for place in finding.places if place.part is Part.section}
         holds = [story for story in self.source.stories if sections >> story.section_bit & 1 and story.story in stories]
         if finding.kind in _TEXT_KINDS and stories:  # the text may be shown in editions of other languages, too
-            return any(self.shown[story.story, language] in finding.languages for story in holds)
+            introduction = any(place.part is Part.introduction for place in finding.places)
+            return any(self.shown[story.story, language] in finding.languages for story in holds) or (
+                introduction and language in finding.languages
+            )
         if finding.languages and language not in finding.languages:
             return False
         if finding.kind is FindingKind.absent_story:
@@ -589,4 +609,54 @@ class _Check:
                     sections,
                     self.subscribers[language, sections],
                     self.subscribers_of(language),
+                )
+
+    def text_place(self, place: TextPlace) -> Place:
+        """Return where a text is."""
+        by_id = {story.story: story for story in self.source.stories}
+        return Place(Part.introduction) if place[1] is None else self.place(by_id[place[1]])
+
+    def mail_links(self) -> Iterator[Finding]:
+        """Name links to email addresses that cannot be right."""
+        for link, place in invalid_mail_links(self.source):
+            text = gettext("the link to %(link)s holds no valid email address.", link=link)
+            where = (self.text_place(place),)
+            yield Finding(FindingKind.broken_link, Severity.warning, text, (place[0],), places=where)
+
+    def links(self, network: NetworkChecks) -> Iterator[Finding]:
+        """Name the links that were looked up and do not work, or could not be looked up."""
+        for link, places in web_links(self.source).items():
+            stored = network.results.get((LookupKind.link, link))
+            if stored is None or stored.result.outcome is LookupOutcome.works:
+                continue
+            reason = stored.result.reason
+            match stored.result.outcome:
+                case LookupOutcome.broken:
+                    kind, severity = FindingKind.dead_link, Severity.warning
+                    text = gettext("the link to %(link)s does not work: %(reason)s.", link=link, reason=reason)
+                case LookupOutcome.unclear:
+                    kind, severity = FindingKind.unclear_link, Severity.note
+                    text = gettext("the link to %(link)s could not be looked up: %(reason)s.", link=link, reason=reason)
+                case _:
+                    kind, severity = FindingKind.unclear_link, Severity.note
+                    text = gettext("the link to %(link)s was not checked: %(reason)s.", link=link, reason=reason)
+            yield Finding(
+                kind,
+                severity,
+                text,
+                tuple(dict.fromkeys(language for language, _ in places)),
+                places=tuple(dict.fromkeys(map(self.text_place, places))),
+                looked_at=stored.looked_at,
+            )
+
+    def sender(self, network: NetworkChecks) -> Iterator[Finding]:
+        """Say what is wrong with the DNS records of the sender's domain."""
+        for (kind, _), stored in network.results.items():
+            if kind is not LookupKind.link and stored.result.outcome is not LookupOutcome.works:
+                broken = stored.result.outcome is LookupOutcome.broken
+                yield Finding(
+                    FindingKind.sender_records,
+                    Severity.warning if broken else Severity.note,
+                    stored.result.reason,
+                    looked_at=stored.looked_at,
                 )

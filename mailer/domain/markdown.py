@@ -166,6 +166,18 @@ def parse_line(source: str) -> list[Token]:
     return inline.children or []
 
 
+def find_links(source: str) -> list[str]:
+    """Return the targets of the links in a text, in order; none for a text that is too long or too deep."""
+    if not any(mark in source for mark in ("](", "]:", "://", "@", "www.", "WWW.", "<")):
+        return []
+    try:
+        tokens = parse(source)
+    except (TooLong, TooDeep):
+        return []
+    children = (inner for token in tokens for inner in token.children or ())
+    return [str(inner.attrs["href"]) for inner in children if inner.type == "link_open"]
+
+
 def find_problems(source: str) -> list[MarkdownProblem]:
     """Return what in a text cannot be shown as it is meant, in order.
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-QUEUES = ("scheduler", "expand", "compose", "send", "retry", "transactional")
+QUEUES = ("scheduler", "expand", "compose", "send", "retry", "transactional", "maintenance")
 """The Celery queues. Separate, so that retries do not delay first sends, nor sends the scheduler."""
 
 

@@ -27,6 +27,7 @@ from mailer.models.issue import (
     StoryChange,
     StoryTranslation,
 )
+from mailer.models.network_lookup import IssueLookup, NetworkLookup
 from mailer.models.newsletter import Newsletter, Section
 from mailer.models.request import (
     AddressChange,
@@ -67,10 +68,12 @@ __all__ = [
     "IssueApproval",
     "IssueEvent",
     "IssueFigures",
+    "IssueLookup",
     "IssueTest",
     "IssueTranslation",
     "LanguageChoice",
     "MailDomain",
+    "NetworkLookup",
     "Newsletter",
     "Picture",
     "RateLimitWindow",

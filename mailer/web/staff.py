@@ -326,6 +326,11 @@ class Page:
     def __call__(self, name: str, staff: Staff | None, /, status: int = 200, **values: object) -> HTMLResponse:
         return self.pages.render(name, self.request, staff, values, status)
 
+    @property
+    def is_refresh(self) -> bool:
+        """Whether the page refreshes itself."""
+        return REFRESH in self.request.headers
+
     def redirect(self, path: str, done: str = "") -> RedirectResponse:
         """Go to a page after a form. ``done`` names a message there."""
         query = f"{'&' if '?' in path else '?'}done={done}" if done else ""

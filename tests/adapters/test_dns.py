@@ -1,62 +1,28 @@
 """Asking a name server that really answers, on this machine."""
 
+import asyncio
 import socket
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from ipaddress import ip_address
 
-import dns.flags
-import dns.message
-import dns.rcode
-import dns.rrset
 import pytest
 
-from mailer.adapters.dns import LookupFailed, MxResolver
-
-
-@dataclass(slots=True)
-class NameServer:
-    port: int
-    zones: dict[str, list[str]] = field(default_factory=dict)
-    """MX records by domain; a domain that is not here does not exist, one without records has none."""
+from mailer.adapters.dns import DnsResolver, LookupFailed, MxResolver
+from tests.support.name_server import NameServer, running_name_server, txt
 
 
 @pytest.fixture
 def name_server() -> Iterator[NameServer]:
-    listener = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    listener.bind(("127.0.0.1", 0))
-    server = NameServer(listener.getsockname()[1])
-
-    def answer() -> None:
-        while True:
-            data, client = listener.recvfrom(4096)
-            if not data:
-                return
-            query = dns.message.from_wire(data)
-            reply = dns.message.make_response(query)
-            reply.flags |= dns.flags.RA
-            question = query.question[0]
-            records = server.zones.get(str(question.name).rstrip("."))
-            if records is None:
-                reply.set_rcode(dns.rcode.NXDOMAIN)
-            elif records:
-                reply.answer.append(dns.rrset.from_text(question.name, 60, "IN", "MX", *records))
-            listener.sendto(reply.to_wire(), client)
-
-    thread = threading.Thread(target=answer, daemon=True)
-    thread.start()
-    yield server
-    socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"", ("127.0.0.1", server.port))
-    thread.join(5)
-    listener.close()
+    with running_name_server() as server:
+        yield server
 
 
 def test_the_preferred_mail_server_is_the_one_with_the_lowest_number(name_server: NameServer) -> None:
     name_server.zones = {
-        "example.org": ["20 b.example.net.", "5 A.Example.net.", "30 c.example.net."],
-        "none.example": [],
+        "example.org": {"MX": ["20 b.example.net.", "5 A.Example.net.", "30 c.example.net."]},
+        "none.example": {},
     }
-    servers = MxResolver("127.0.0.1", name_server.port)
+    servers = MxResolver([name_server.address])
     assert servers.preferred_host("example.org") == "a.example.net"
     assert servers.preferred_host("none.example") == ""
     assert servers.preferred_host("nobody.example") == ""
@@ -67,4 +33,22 @@ def test_timeout_raises_an_error() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as deaf:
         deaf.bind(("127.0.0.1", 0))
         with pytest.raises(LookupFailed, match=r"example\.org"):
-            MxResolver("127.0.0.1", deaf.getsockname()[1]).preferred_host("example.org")
+            MxResolver([deaf.getsockname()], 0.2).preferred_host("example.org")
+        with pytest.raises(LookupFailed, match=r"example\.org"):
+            asyncio.run(DnsResolver([deaf.getsockname()], 0.2).txt("example.org"))
+
+
+def test_all_addresses_of_a_host_are_found(name_server: NameServer) -> None:
+    name_server.zones = {"example.org": {"A": ["192.0.2.1", "192.0.2.2"], "AAAA": ["2001:db8::1"]}, "none.example": {}}
+    resolver = DnsResolver([name_server.address])
+    found = asyncio.run(resolver.addresses("example.org"))
+    assert set(found) == {ip_address(one) for one in ("192.0.2.1", "192.0.2.2", "2001:db8::1")}
+    assert asyncio.run(resolver.addresses("none.example")) == []
+    assert asyncio.run(resolver.addresses("nobody.example")) == []
+    assert asyncio.run(resolver.addresses("a..b")) == []
+    assert asyncio.run(resolver.addresses("a" * 64 + ".example")) == []
+
+
+def test_strings_of_a_txt_record_are_joined(name_server: NameServer) -> None:
+    name_server.zones = {"example.org": {"TXT": [txt("x" * 300), txt("second")]}}
+    assert sorted(asyncio.run(DnsResolver([name_server.address]).txt("example.org"))) == ["second", "x" * 300]

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from mailer.domain.composition import IssueSource, StorySource
 from mailer.domain.editions import LanguageRules
 from mailer.domain.issue_check import AudienceGroup, Finding, FindingKind, Part, Place, Severity, check_issue
+from mailer.domain.network_checks import LookupKind, LookupOutcome, LookupResult, NetworkChecks, StoredLookup
 from mailer.domain.states import MissingTranslationPolicy, SkipReason
 from tests.domain.test_composition import material, text
 
@@ -226,3 +228,42 @@ def test_editions_without_a_story_are_those_that_a_subject_about_it_concerns() -
     audience = (group("en", "en", 0b11, 80), group("en", "en", 0b10, 20), group("bs", "bs", 0b10, 9))
     (finding,) = found(FindingKind.absent_story, source, *audience)
     assert (finding.editions, finding.subscribers) == (1, 20)
+
+
+def test_links_that_do_not_work_are_named_with_their_stories_and_editions() -> None:
+    source = issue((0, ALL), (1, ["en"]), languages=["en", "bs"])
+    gone, slow = "https://example.org/gone", "https://example.org/slow"
+    first, second = source.stories
+    body = f"[a]({gone}#top) and [b]({slow}), [c](mailto:ina@example.org) [d](mailto:ina@example)"
+    first = replace(first, texts={**first.texts, "en": replace(first.texts["en"], body=body)})
+    second = replace(second, texts={"en": replace(second.texts["en"], link=gone)})
+    at = datetime(2026, 11, 29, tzinfo=UTC)
+    network = NetworkChecks(
+        results={
+            (LookupKind.link, gone): StoredLookup(
+                LookupResult(LookupOutcome.broken, "there is no such page (404)"), at
+            ),
+            (LookupKind.link, slow): StoredLookup(LookupResult(LookupOutcome.unclear, "no answer"), at),
+            (LookupKind.spf, "example.org"): StoredLookup(LookupResult(LookupOutcome.broken, "no SPF."), at),
+            (LookupKind.dkim, "example.org"): StoredLookup(LookupResult(LookupOutcome.works), at),
+        }
+    )
+    source = replace(source, stories=[first, second])
+    audience = (group("en", "en", 0b01, 5), group("bs", "bs", 0b10, 2), group("bs", "bs", 0b01, 1))
+    findings = check_issue(source, audience=audience, network=network)
+    dead, unclear, sender, mail = (
+        next(one for one in findings if one.kind is kind)
+        for kind in (
+            FindingKind.dead_link,
+            FindingKind.unclear_link,
+            FindingKind.sender_records,
+            FindingKind.broken_link,
+        )
+    )
+    assert dead.message == f"en: the link to {gone} does not work: there is no such page (404)."
+    assert [place.story for place in dead.places] == [first.story, second.story]
+    assert (dead.severity, dead.editions, dead.subscribers, dead.looked_at) == (Severity.warning, 2, 7, at)
+    assert unclear.severity is Severity.note and unclear.editions == 1
+    assert (sender.text, sender.severity, sender.editions) == ("no SPF.", Severity.warning, 3)
+    assert mail.message == "en: the link to mailto:ina@example holds no valid email address."
+    assert not any(one.blocks for one in (dead, unclear, sender, mail))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from mailer.domain.composition import IssueSource, StoryText
 from mailer.domain.issue_check import Audience, AudienceGroup, Finding, check_issue
 from mailer.domain.mentions import count_words
+from mailer.domain.network_checks import NetworkChecks
 from mailer.services.issues.compile import EditionCompiler
 
 
@@ -44,9 +45,13 @@ class IssueCheck:
 
 
 def check(
-    source: IssueSource, compiler: EditionCompiler, audience: Sequence[AudienceGroup], read_language: str = ""
+    source: IssueSource,
+    compiler: EditionCompiler,
+    audience: Sequence[AudienceGroup],
+    read_language: str = "",
+    network: NetworkChecks | None = None,
 ) -> IssueCheck:
-    """Check an issue for this audience, and render every edition of it.
+    """Check an issue for this audience, and render every edition of it. The network is not used.
 
     Stories are named in ``read_language``, or in the newsletter's default language.
     """
@@ -60,6 +65,7 @@ def check(
         audience=audience,
         html_sizes=sizes,
         read_language=read_language,
+        network=network,
     )
     editions = [
         EditionRow(

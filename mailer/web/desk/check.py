@@ -8,7 +8,7 @@ from mailer.domain.permissions import Permission
 from mailer.domain.states import EDITABLE_STATES
 from mailer.services.accounts.staff import Staff
 from mailer.services.delivery import expand
-from mailer.services.issues import approve, check, compile, schedule
+from mailer.services.issues import approve, check, compile, network_checks, schedule
 from mailer.services.issues.approve import TextChanged
 from mailer.web.desk.issue import ISSUE, Approver, Viewer, Visit, VisitOf
 from mailer.web.staff import StaffForm
@@ -21,6 +21,18 @@ MAX_EDITIONS = 100
 @router.get("/check")
 def check_page(visit: VisitOf, staff: Viewer, done: str = "") -> Response:
     return _page(visit, staff, done=done)
+
+
+@router.post("/network-checks")
+def check_network(visit: VisitOf, staff: Viewer, _: StaffForm) -> Response:
+    """Order a worker to look up the issue's links and the DNS records of its sender."""
+    if not visit.app.settings.network_checks:
+        raise HTTPException(404)
+    try:
+        network_checks.request(visit.app.database, visit.issue, visit.now)
+    except network_checks.TooSoon:
+        return _page(visit, staff, error="too_soon", status=429)
+    return visit.go_to("/check#network", "")
 
 
 @router.post("/approve")
@@ -60,8 +72,13 @@ def _page(visit: Visit, staff: Staff, /, *, done: str = "", error: str = "", sta
     app, head = visit.app, visit.head()
     approvals = approve.load(app.database, visit.issue, staff)
     source = compile.load_issue(app.database, app.urls, visit.issue)
+    return_path = app.settings.bounce_domain or source.sender_domain
+    network = network_checks.load(app.database, source, return_path)
+    if network.running and visit.page.is_refresh:
+        return visit.page("desk/check_running", staff, head=head, network=network)  # rendering editions takes time
     compiler = compile.EditionCompiler(source, app.renderer, app.urls, app.settings.bounce_domain)
-    result = check.check(source, compiler, expand.count_audience(app.database, visit.issue))
+    audience = expand.count_audience(app.database, visit.issue)
+    result = check.check(source, compiler, audience, staff.language, network)
     return visit.page(
         "desk/check",
         staff,
@@ -73,6 +90,8 @@ def _page(visit: Visit, staff: Staff, /, *, done: str = "", error: str = "", sta
         editions=result.editions[:MAX_EDITIONS],
         more_editions=max(0, len(result.editions) - MAX_EDITIONS),
         audience=result.audience,
+        network=network,
+        may_check_network=app.settings.network_checks,
         may_approve=staff.may(Permission.approve, head.newsletter),
         approvals=approvals,
         may_approve_languages={

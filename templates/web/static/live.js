@@ -1,9 +1,11 @@
 // Keeps the parts of a page that are marked with data-live up to date: fetches the same page, and swaps them.
-// The page works without it. It stands still while the tab is hidden, or while somebody uses one of these parts.
+// The page works without it. It stands still while the tab is hidden, or while somebody uses one of these parts, and
+// ends when the fetched page has no such parts any more.
 
 const SECONDS = 2;
 const SLOWEST = 30;
 let wait = SECONDS;
+let ended = false;
 
 function busy(part) {
   return part.matches(":hover") && part.matches("[data-live=still]") || part.contains(document.activeElement);
@@ -13,12 +15,14 @@ async function refresh() {
   const answer = await fetch(location.href, { headers: { Accept: "text/html", "X-Refresh": "1" } });
   if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-  for (const part of document.querySelectorAll("[data-live]")) {
+  const parts = [...document.querySelectorAll("[data-live]")];
+  for (const part of parts) {
     const now = fresh.getElementById(part.id);
     if (now && !busy(part) && now.innerHTML !== part.innerHTML) part.replaceChildren(...now.childNodes);
   }
   const title = fresh.querySelector("title")?.textContent;
   if (title) document.title = title;
+  ended = !fresh.querySelector("[data-live]") && !parts.some(busy);
 }
 
 async function tick() {
@@ -30,7 +34,7 @@ async function tick() {
       wait = Math.min(SLOWEST, wait * 2); // the server does not answer, or the session has ended
     }
   }
-  setTimeout(tick, wait * 1000);
+  if (!ended) setTimeout(tick, wait * 1000);
 }
 
 setTimeout(tick, wait * 1000);

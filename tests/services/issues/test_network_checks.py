@@ -1,0 +1,151 @@
+"""Looking up an issue's links and its sender's records: ordered by a row, carried out once, shared by all issues."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from datetime import timedelta
+
+import pytest
+
+from mailer.adapters.dns import DnsResolver
+from mailer.bootstrap import Container
+from mailer.domain.composition import IssueSource
+from mailer.domain.issue_links import web_links
+from mailer.domain.network_checks import LookupKind, LookupOutcome, LookupResult
+from mailer.domain.phrases import Phrase
+from mailer.domain.sender_records import DkimKey
+from mailer.services.issues import compile, edit, network_checks
+from mailer.services.issues.network_checks import NetworkTools, TooSoon
+from tests.support.clock import StoppedClock
+from tests.support.name_server import NameServer, running_name_server, txt
+
+DOMAIN = "example.org"
+
+
+@pytest.fixture
+def app(make_app: Callable[..., Container]) -> Container:
+    return make_app({}, clock=StoppedClock())
+
+
+@pytest.fixture
+def source(app: Container, import_issue: Callable[..., int]) -> IssueSource:
+    return compile.load_issue(app.database, app.urls, import_issue("en"))
+
+
+@pytest.fixture
+def names() -> Iterator[NameServer]:
+    with running_name_server() as server:
+        yield server
+
+
+class Links:
+    """Finds every link as it should be, but for one, and keeps which ones it was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    async def look_up(self, urls: Iterable[str], save: Callable[[str, LookupResult], None]) -> None:
+        self.asked = list(urls)
+        for at, url in enumerate(self.asked):
+            await asyncio.sleep(0)
+            save(url, LookupResult(LookupOutcome.works if at else LookupOutcome.broken, "" if at else "gone"))
+
+
+def tools(names: NameServer, links: Links, *keys: DkimKey) -> NetworkTools:
+    return NetworkTools(links.look_up, DnsResolver([names.address], 0.3).txt, keys)
+
+
+def clock_of(app: Container) -> StoppedClock:
+    assert isinstance(app.clock, StoppedClock)
+    return app.clock
+
+
+def run(app: Container, source: IssueSource, used: NetworkTools) -> bool:
+    return network_checks.look_up(app.database, source, f"bounces.{DOMAIN}", used, app.clock)
+
+
+def test_order_is_carried_out_once_and_results_are_shared(
+    app: Container, source: IssueSource, names: NameServer
+) -> None:
+    names.zones = {
+        source.sender_domain: {"TXT": [txt("v=spf1 -all")]},
+        f"_dmarc.{source.sender_domain}": {"TXT": [txt("v=DMARC1; p=none")]},
+    }
+    links = Links()
+    assert not run(app, source, tools(names, links)), "nobody asked"
+    assert network_checks.waiting(app.database, app.clock.now()) == []
+    network_checks.request(app.database, source.issue, app.clock.now())
+    assert network_checks.waiting(app.database, app.clock.now()) == [source.issue]
+    before = network_checks.load(app.database, source, DOMAIN)
+    assert before.running and before.done == 0 and before.looked_at is None
+
+    assert run(app, source, tools(names, links))
+    assert links.asked == list(web_links(source)) and links.asked
+    assert network_checks.waiting(app.database, app.clock.now()) == []
+    found = network_checks.load(app.database, source, f"bounces.{DOMAIN}")
+    assert not found.running and found.done == len(found.targets) == len(links.asked) + 3
+    assert found.looked_at == app.clock.now()
+    assert found.count(LookupKind.link) == {LookupOutcome.broken: 1, LookupOutcome.works: len(links.asked) - 1}
+    assert found.record(LookupKind.spf)[0] == f"bounces.{DOMAIN}"
+    spf = found.results[LookupKind.spf, f"bounces.{DOMAIN}"].result
+    assert spf.outcome is LookupOutcome.broken and isinstance(spf.reason, Phrase), "it can be translated"
+    assert not run(app, source, tools(names, links)), "it is finished"
+
+
+def test_fresh_results_are_not_looked_up_again_and_orders_are_limited(
+    app: Container, source: IssueSource, names: NameServer
+) -> None:
+    links, used = Links(), tools(names, Links())
+    network_checks.request(app.database, source.issue, app.clock.now())
+    assert run(app, source, tools(names, links))
+    first = len(names.queries)
+    with pytest.raises(TooSoon):
+        network_checks.request(app.database, source.issue, app.clock.now())
+    clock_of(app).advance(minutes=3)
+    network_checks.request(app.database, source.issue, app.clock.now())
+    assert run(app, source, used)
+    assert len(names.queries) == first, "all are fresh"
+    found = network_checks.load(app.database, source, f"bounces.{DOMAIN}")
+    assert found.done == len(found.targets)
+    clock_of(app).advance(minutes=11)
+    network_checks.request(app.database, source.issue, app.clock.now())
+    assert run(app, source, tools(names, links))
+    assert len(names.queries) > first and links.asked == list(web_links(source))
+
+
+def test_order_of_a_lost_worker_is_taken_over(app: Container, source: IssueSource, names: NameServer) -> None:
+    class Killed(Links):
+        async def look_up(self, urls: Iterable[str], save: Callable[[str, LookupResult], None]) -> None:
+            raise KeyboardInterrupt
+
+    network_checks.request(app.database, source.issue, app.clock.now())
+    with pytest.raises(KeyboardInterrupt):
+        run(app, source, tools(names, Killed()))
+    assert network_checks.waiting(app.database, app.clock.now()) == []
+    assert not run(app, source, tools(names, Links())), "another worker seems to have it"
+    clock_of(app).advance(minutes=11)
+    assert network_checks.waiting(app.database, app.clock.now()) == [source.issue]
+    assert run(app, source, tools(names, Links()))
+
+
+def test_without_dns_records_are_not_checked(app: Container, source: IssueSource) -> None:
+    async def deaf(_: str) -> list[str]:
+        raise OSError("DNS did not answer")
+
+    network_checks.request(app.database, source.issue, app.clock.now())
+    assert run(app, source, NetworkTools(Links().look_up, deaf, [DkimKey(DOMAIN, "s1")]))
+    found = network_checks.load(app.database, source, f"bounces.{DOMAIN}")
+    outcomes = found.count(LookupKind.spf, LookupKind.dkim, LookupKind.dmarc)
+    assert outcomes == {LookupOutcome.not_checked: 3}
+
+
+def test_order_goes_with_its_draft_and_results_with_time(
+    app: Container, source: IssueSource, names: NameServer
+) -> None:
+    network_checks.request(app.database, source.issue, app.clock.now())
+    assert run(app, source, tools(names, Links()))
+    network_checks.delete_old(app.database, app.clock.now() + network_checks.KEPT)
+    assert network_checks.load(app.database, source, DOMAIN).results
+    network_checks.delete_old(app.database, app.clock.now() + network_checks.KEPT + timedelta(seconds=1))
+    assert not network_checks.load(app.database, source, DOMAIN).results
+    edit.delete_draft(app.database, source.issue, "tests")
+    assert network_checks.load(app.database, source, DOMAIN).requested_at is None
