@@ -146,10 +146,10 @@ def run(app: Container, query: str, **values: object) -> int:
 
 
 def count_refusals(app: Container, issue: int) -> None:
-    """Count what was refused, as releasing the batches does."""
+    """Count what was refused of the batches that were released, as releasing them does."""
+    query = "SELECT id FROM batch WHERE issue_id = :issue AND epoch > 0"
     with app.database.transaction() as session:
-        batches = session.scalars(text("SELECT id FROM batch WHERE issue_id = :issue"), {"issue": issue}).all()
-        refusals.count(session, batches)
+        refusals.count(session, session.scalars(text(query), {"issue": issue}).all())
 
 
 def fill(app: Container, readers: int) -> None:

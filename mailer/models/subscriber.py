@@ -40,11 +40,13 @@ class Subscriber(Base):
             "ix_subscriber_address",
             func.lower(text("address")).label("folded"),
             postgresql_ops={"folded": "text_pattern_ops"},
+            postgresql_include=["id"],
         ),
         Index(
             "ix_subscriber_domain",
             func.lower(func.split_part(text("address"), text("'@'"), text("2"))).label("folded"),
             postgresql_ops={"folded": "text_pattern_ops"},
+            postgresql_include=["id"],
         ),
         Index(
             "ix_subscriber_name",
@@ -145,3 +147,7 @@ class Suppression(Base):
     note: Mapped[str] = mapped_column(server_default="")
     """The reply in a bounce, or a note by staff. It must not contain an address, since it outlives the subscriber."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now(), index=True)
+
+    __table_args__ = (
+        Index("ix_suppression_refused", "created_at", postgresql_where=text("reason = 'repeated_refusals'")),
+    )

@@ -23,9 +23,9 @@ def _groups(batches: str) -> str:
     return f"""
     SELECT b.id AS batch_id, lower(split_part(r.address, '@', 2)) AS domain, coalesce(d.relay, '') AS relay,
         coalesce({_CODE}, '') AS code, coalesce({_WORDING}, 0) AS wording,
-        count(*) FILTER (WHERE d.state = 'pending' AND d.attempts > 0) AS deferred,
-        count(*) FILTER (WHERE d.state = 'pending' AND d.attempts = 0) AS held,
-        count(*) FILTER (WHERE d.state = 'failed') AS failed,
+        count(*) FILTER (WHERE d.state = 'pending' AND d.attempts > 0)::int AS deferred,
+        count(*) FILTER (WHERE d.state = 'pending' AND d.attempts = 0)::int AS held,
+        count(*) FILTER (WHERE d.state = 'failed')::int AS failed,
         min(d.due_at) FILTER (WHERE d.state = 'pending' AND d.attempts > 0) AS next_due_at,
         min(d.subscriber_id) AS example
     FROM batch b
@@ -44,6 +44,7 @@ _COUNT = f"""
 INSERT INTO batch_refusal (batch_id, domain, relay, code, wording, deferred, held, failed, next_due_at, example)
 {_groups("b.id = ANY(CAST(:batches AS bigint[]))")}
 """
+# Both parts have the same types, so that a condition on the result reaches the index of the table.
 _IN_FLIGHT = f"""
 SELECT b.issue_id, b.state AS batch_state, b.is_retry, b.due_at, g.*
 FROM batch_refusal g JOIN batch b ON b.id = g.batch_id AND b.state <> 'sending'

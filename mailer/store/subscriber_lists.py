@@ -76,17 +76,19 @@ ORDER BY id LIMIT :limit
 
 _ADDRESS = "lower({r}address) ~>=~ :low AND lower({r}address) ~<~ :high"
 _DOMAIN = "lower(split_part({r}address, '@', 2)) ~>=~ :low AND lower(split_part({r}address, '@', 2)) ~<~ :high"
-_NAME = "{r}name <> '' AND to_tsvector('simple', {r}name) @@ to_tsquery('simple', :words)"
+_NAME = "name <> '' AND to_tsvector('simple', name) @@ to_tsquery('simple', :words)"
+# The same without an index: ten times as quick for a row that is at hand.
+_NAME_AT_HAND = "r.name <> '' AND r.name ~* ALL(CAST(:beginnings AS text[]))"
 # MATERIALIZED: each part is planned as if all it finds were needed, which makes the planner use the index.
 _FIND = f"""
 WITH by_address AS MATERIALIZED (SELECT id FROM subscriber WHERE {_ADDRESS.format(r="")}),
     by_domain AS MATERIALIZED (SELECT id FROM subscriber WHERE {_DOMAIN.format(r="")}),
-    by_name AS MATERIALIZED (SELECT id FROM subscriber WHERE {_NAME.format(r="")})
+    by_name AS MATERIALIZED (SELECT id FROM subscriber WHERE {_NAME})
 SELECT id FROM (
     SELECT id FROM by_address UNION ALL SELECT id FROM by_domain UNION ALL SELECT id FROM by_name
 ) found LIMIT :limit
 """
-_MAX_FOUND = 5_000
+_MAX_FOUND = 20_000
 _MIN_INDEXED_CHARS = 3
 
 
@@ -98,13 +100,15 @@ def _matching(session: Session, searched: str | None) -> tuple[str, dict[str, ob
     if not searched:
         return "true", {}
     folded = searched.lower().removeprefix("@")
-    words = " & ".join(f"'{word}':*" for word in re.findall(r"[^\W_]+", folded))
-    values: dict[str, object] = {"low": folded, "high": folded + chr(sys.maxunicode), "words": words}
+    words = re.findall(r"[^\W_]+", folded)
+    values: dict[str, object] = {"low": folded, "high": folded + chr(sys.maxunicode)}
     if len(folded) >= _MIN_INDEXED_CHARS:
-        found = session.scalars(text(_FIND), values | {"limit": _MAX_FOUND + 1}).all()
+        query = " & ".join(f"'{word}':*" for word in words)
+        found = session.scalars(text(_FIND), values | {"words": query, "limit": _MAX_FOUND + 1}).all()
         if len(found) <= _MAX_FOUND:
             return "s.subscriber_id = ANY(CAST(:found AS bigint[]))", {"found": list(found)}
-    return " OR ".join(part.format(r="r.") for part in (_ADDRESS, _DOMAIN, _NAME)).join("()"), values
+    conditions = [_ADDRESS.format(r="r."), _DOMAIN.format(r="r."), *([_NAME_AT_HAND] if words else [])]
+    return f"({' OR '.join(conditions)})", values | {"beginnings": [rf"\m{word}" for word in words]}
 
 
 def page(
