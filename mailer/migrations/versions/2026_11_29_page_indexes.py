@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "7a9d40c5e2f6"
-down_revision = "c61f8e3a7d40"
+down_revision = "b7d2e94c1f58"
 branch_labels = None
 depends_on = None
 
