@@ -5,7 +5,7 @@ from fastapi.testclient import TestClient
 
 from mailer.bootstrap import Container
 from mailer.domain.accounts import AuditAction
-from mailer.domain.metrics import WorkerHeartbeat
+from mailer.domain.metrics import QUEUES, WorkerHeartbeat
 from mailer.services.accounts import audit
 from mailer.services.delivery import worker_orders
 from tests.support.staff import post, text_of, words
@@ -22,7 +22,8 @@ def workers(app: Container, live_worker: None) -> None:
 def test_a_worker_is_drained_and_released(client: TestClient, app: Container) -> None:
     assert f'href="{ONE}"' in client.get("/control/flow").text
     said = words(client, ONE)
-    assert "Nobody else takes from these queues: scheduler, expand, compose, transactional." in said
+    others = [queue for queue in QUEUES if queue not in ("send", "retry")]
+    assert f"Nobody else takes from these queues: {', '.join(others)}." in said
     refused = post(client, ONE, {"action": "drain", "reason": " "}, page=ONE)
     assert (refused.status_code, worker_orders.is_drained(app.database, "one@host")) == (400, False)
     assert "give a reason" in text_of(refused.text)
