@@ -4,6 +4,7 @@ import re
 import sys
 from dataclasses import dataclass, fields
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
@@ -83,32 +84,40 @@ _NAME_AT_HAND = "r.name <> '' AND r.name ~* ALL(CAST(:beginnings AS text[]))"
 _FIND = f"""
 WITH by_address AS MATERIALIZED (SELECT id FROM subscriber WHERE {_ADDRESS.format(r="")}),
     by_domain AS MATERIALIZED (SELECT id FROM subscriber WHERE {_DOMAIN.format(r="")}),
-    by_name AS MATERIALIZED (SELECT id FROM subscriber WHERE {_NAME})
-SELECT id FROM (
-    SELECT id FROM by_address UNION ALL SELECT id FROM by_domain UNION ALL SELECT id FROM by_name
-) found LIMIT :limit
+    by_name AS MATERIALIZED (SELECT id FROM subscriber WHERE {_NAME}),
+    found AS MATERIALIZED (
+        SELECT id FROM (
+            SELECT id FROM by_address UNION ALL SELECT id FROM by_domain UNION ALL SELECT id FROM by_name
+        ) parts LIMIT :most + 1
+    ),
+    counted AS MATERIALIZED (SELECT count(*) > :most AS too_many FROM found)
+SELECT DISTINCT id, too_many FROM found, counted WHERE too_many OR id > :after ORDER BY id LIMIT :limit
 """
 _MAX_FOUND = 20_000
+_IDS_AT_ONCE = 1_000
 _MIN_INDEXED_CHARS = 3
 
 
-def _matching(session: Session, searched: str | None) -> tuple[str, dict[str, object]]:
-    """Return an SQL condition for a search, and its parameters.
+def _matching(session: Session, searched: str | None, after: int) -> tuple[str, dict[str, object], int | None]:
+    """Return an SQL condition for a search, with its parameters, for the subscribers up to an id; None for all.
 
     Few subscribers are found by the indexes first. If there are many, the list meets them soon enough by itself.
     """
     if not searched:
-        return "true", {}
+        return "true", {}, None
     folded = searched.lower().removeprefix("@")
     words = re.findall(r"[^\W_]+", folded)
     values: dict[str, object] = {"low": folded, "high": folded + chr(sys.maxunicode)}
     if len(folded) >= _MIN_INDEXED_CHARS:
+        limits = {"after": after, "most": _MAX_FOUND, "limit": _IDS_AT_ONCE}
         query = " & ".join(f"'{word}':*" for word in words)
-        found = session.scalars(text(_FIND), values | {"words": query, "limit": _MAX_FOUND + 1}).all()
-        if len(found) <= _MAX_FOUND:
-            return "s.subscriber_id = ANY(CAST(:found AS bigint[]))", {"found": list(found)}
+        found = session.execute(text(_FIND), values | limits | {"words": query}).all()
+        if not found or not found[0].too_many:
+            ids = [row.id for row in found]
+            up_to = ids[-1] if len(ids) == _IDS_AT_ONCE else None
+            return "s.subscriber_id = ANY(CAST(:found AS bigint[]))", {"found": ids}, up_to
     conditions = [_ADDRESS.format(r="r."), _DOMAIN.format(r="r."), *([_NAME_AT_HAND] if words else [])]
-    return f"({' OR '.join(conditions)})", values | {"beginnings": [rf"\m{word}" for word in words]}
+    return f"({' OR '.join(conditions)})", values | {"beginnings": [rf"\m{word}" for word in words]}, None
 
 
 def page(
@@ -116,8 +125,14 @@ def page(
 ) -> list[ListedSubscriber]:
     """Return the first subscribers in the order in which they came, ``limit`` at most."""
     values = {field.name: getattr(only, field.name) for field in fields(only) if field.name != "text"}
-    condition, matched = _matching(session, only.text)
-    query = text(_LIST.format(matching=condition))
+    values |= {"newsletter": newsletter, "now": now}
+    rows: list[Any] = []
+    after: int | None = only.after
+    while after is not None and len(rows) < limit:
+        condition, matched, up_to = _matching(session, only.text, after)
+        query = text(_LIST.format(matching=condition))
+        rows += session.execute(query, values | matched | {"after": after, "limit": limit - len(rows)})
+        after = up_to
     return [
         ListedSubscriber(
             id,
@@ -131,7 +146,5 @@ def page(
             note,
             at,
         )
-        for address, name, languages, sections, zone, state, channel, note, at, id, _ in session.execute(
-            query, values | matched | {"newsletter": newsletter, "now": now, "limit": limit}
-        )
+        for address, name, languages, sections, zone, state, channel, note, at, id, _ in rows
     ]
