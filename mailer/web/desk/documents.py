@@ -46,18 +46,22 @@ async def _read_upload(request: Request) -> _Files:
     for field, value in form.multi_items():
         if not isinstance(value, UploadFile) or not value.filename:
             continue
-        data = await value.read()
+        data, file_name = await value.read(), _cut(value.filename, 200)
         if field == "document":
-            document, name = data, value.filename[:200]
+            document, name = data, file_name
         elif field == "pictures":
-            pictures[value.filename[:200]] = data
+            pictures[file_name] = data
     return _Files(
-        str(form.get("language", ""))[:35],
-        str(form.get("number", "")).strip()[:MAX_NUMBER_CHARS],
+        _cut(str(form.get("language", "")), 35),
+        _cut(str(form.get("number", "")).strip(), MAX_NUMBER_CHARS),
         name,
         document,
         pictures,
     )
+
+
+def _cut(text: str, max_chars: int) -> str:
+    return text[:max_chars].replace("\0", "")  # which PostgreSQL keeps in no text
 
 
 UploadForm = Annotated[_Files, Depends(_read_upload)]

@@ -51,7 +51,9 @@ def upload(app: App, page: PageOf, now: Now, staff: Steward, newsletter: Newslet
         return _form(app, page, staff, newsletter, error="no_file", status=400)
     content: BinaryIO = file.file
     try:
-        job = import_jobs.keep(app.database, newsletter.id, staff, file.filename or "", content, now)
+        job = import_jobs.keep(
+            app.database, newsletter.id, staff, (file.filename or "").replace("\0", ""), content, now
+        )
     except UserError as error:
         return _form(app, page, staff, newsletter, error=str(error), status=400)
     return page.redirect(page.urls.path(f"{IMPORTS}/{{job}}", newsletter=newsletter.slug, job=job))

@@ -129,6 +129,12 @@ def test_a_word_document_is_read_by_the_same_importer(client: TestClient, app: C
 
 
 @pytest.mark.usefixtures("coordinator")
+def test_bytes_that_no_keyboard_writes_are_no_error(client: TestClient) -> None:
+    document = (SAMPLE / "2026-4.en.md").read_text("utf-8")
+    assert upload(client, document, number="20\0", name="a\0.md", pictures={"p\0.jpg": b"x"}).status_code < 500
+
+
+@pytest.mark.usefixtures("coordinator")
 @pytest.mark.parametrize(
     ("document", "expected"),
     [
