@@ -30,6 +30,7 @@ Editor = Annotated[Staff, Depends(Requires(Permission.change_newsletter))]
 GENERAL = ("names", "taglines", "sender_name", "sender_address", "reply_to", "postal_address", "website", "public")
 LANGUAGES = ("languages", "default_language", "fallbacks")
 SENDING = (
+    "four_eyes",
     "time_zone",
     "quiet_from",
     "quiet_until",
@@ -274,6 +275,7 @@ def sending_page(staff: Editor, visit: SettingsVisitOf, done: str = "") -> Respo
 def save_sending(staff: Editor, visit: SettingsVisitOf, form: StaffForm) -> Response:
     def edit(values: Values) -> None:
         values |= {name: str(form.get(name, "")).strip() for name in SENDING}
+        values["four_eyes"] = form.get("four_eyes") == "True"
         for name in ("quiet_from", "quiet_until"):
             values[name] = values[name] or None
 

@@ -7,10 +7,11 @@ import pytest
 from fastapi.testclient import TestClient
 
 from mailer.bootstrap import Container
-from mailer.domain.newsletter import read_newsletter
+from mailer.domain.newsletter import NewsletterSettings, read_newsletter
 from mailer.domain.permissions import Role
 from mailer.services.newsletters.apply import apply_newsletter
 from mailer.services.newsletters.settings import load_settings
+from mailer.web.desk.newsletter import GENERAL, LANGUAGES, SENDING
 from tests.conftest import SAMPLE
 from tests.support.staff import SAME_ORIGIN, add_account, sign_in, text_of
 
@@ -57,6 +58,11 @@ def test_a_form_sent_as_it_is_changes_nothing(client: TestClient, app: Container
     status, text = save(client, PATH + tab, form_of(client, PATH + tab))
     assert (status, load_settings(app.database, SLUG)) == (303, before)
     assert "Nothing was different" in text
+
+
+def test_every_setting_of_the_file_has_a_form() -> None:
+    elsewhere = {"slug", "list_id", "revision", "theme", "sections", "text_overrides", "seed_list"}
+    assert NewsletterSettings.model_fields.keys() - {*GENERAL, *LANGUAGES, *SENDING} <= elsewhere
 
 
 def test_general_settings(client: TestClient, app: Container) -> None:
@@ -112,10 +118,11 @@ def test_languages_are_ordered_added_taken_out_and_explained(client: TestClient,
 
 def test_sending_settings(client: TestClient, app: Container) -> None:
     path = f"{PATH}/sending"
-    changes = {"quiet_from": "21:00", "quiet_until": "07:00", "time_zone": "Europe/Belgrade", "tracking": "none"}
+    changes = {"quiet_from": "21:00", "quiet_until": "07:00", "time_zone": "Europe/Belgrade", "tracking": "none", "four_eyes": "True"}
     assert save(client, path, form_of(client, path), **changes)[0] == 303
     settings = load_settings(app.database, SLUG)
     assert str(settings.quiet_from) == "21:00:00" and settings.time_zone == "Europe/Belgrade"
+    assert settings.four_eyes
     status, html = save(client, path, form_of(client, path), quiet_until="", max_late_hours="many")
     assert status == 409 and 'id="quiet_from-error"' in html and 'id="max_late_hours-error"' in html
 
