@@ -128,6 +128,14 @@ def test_one_click_goes_to_the_other_server_if_one_hangs_up(proxy: httpx.Client,
     web.stop()
 
 
+def test_staff_may_upload_more_than_readers(proxy: httpx.Client, ports: list[int]) -> None:
+    web = Web(ports[0])
+    content = b"x" * (2 << 20)
+    assert proxy.post("/desk/newsletters/news/subscribers/import", content=content).status_code == 200
+    assert proxy.post("/subscribe/news", content=content).status_code == 413
+    web.stop()
+
+
 def test_other_forms_are_not_sent_twice(proxy: httpx.Client, ports: list[int]) -> None:
     webs = [Web(port, hangs_up=True) for port in ports]
     answer = proxy.post("/subscribe/news", data={"address": "ada@example.org"})

@@ -27,13 +27,19 @@ def latest(session: Session, newsletter: int, limit: int) -> list[ImportJob]:
     return list(session.scalars(query.order_by(ImportJob.id.desc()).limit(limit)))
 
 
-def claim(session: Session, now: datetime, lease: timedelta) -> ImportJob | None:
-    """Return the next job that waits for a worker, leased, unless a worker is busy with one."""
-    # Imports take turns, so that they leave the database to the sending.
+def is_busy(session: Session, now: datetime) -> bool:
+    """Return whether a worker is at a job. Blocks other workers that ask until the transaction ends."""
     session.execute(select(func.pg_advisory_xact_lock(func.hashtext("import_job"))))
-    busy = select(ImportJob.id).where(ImportJob.state.in_(WORKING), ImportJob.leased_until > now).exists()
-    waiting = select(ImportJob).where(ImportJob.state.in_(WORKING), ~busy).order_by(ImportJob.id).limit(1)
-    job = session.scalar(waiting)
+    busy = select(ImportJob.id).where(ImportJob.state.in_(WORKING), ImportJob.leased_until > now)
+    return session.scalar(busy.limit(1)) is not None
+
+
+def claim(session: Session, now: datetime, lease: timedelta) -> ImportJob | None:
+    """Return the next job that waits for a worker, leased, after ``is_busy``.
+
+    Imports take turns, so that they leave the database to the sending.
+    """
+    job = session.scalar(select(ImportJob).where(ImportJob.state.in_(WORKING)).order_by(ImportJob.id).limit(1))
     if job:
         job.leased_until, job.attempts = now + lease, job.attempts + 1
     return job

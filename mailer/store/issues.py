@@ -158,6 +158,15 @@ def lock_unfinished(session: Session, newsletter: int) -> list[Issue]:
     )
 
 
+def approved_numbers(session: Session, newsletter: int) -> list[str]:
+    """Return the numbers of a newsletter's issues that are approved and have not begun."""
+    states = (IssueState.approved, IssueState.scheduled)
+    query = select(Issue.number).where(
+        Issue.newsletter_id == newsletter, Issue.state.in_(states), Issue.digest_month.is_(None)
+    )
+    return list(session.scalars(query.order_by(Issue.id)))
+
+
 def due(session: Session, now: datetime) -> list[int]:
     """Return scheduled issues whose time has come, earliest first."""
     query = select(Issue.id).where(Issue.state == IssueState.scheduled, Issue.scheduled_at <= now)

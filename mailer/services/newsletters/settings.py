@@ -11,7 +11,7 @@ from mailer.domain.accounts import Actor, AuditAction
 from mailer.domain.newsletter import NewsletterSettings, OverrideErrors, SectionSettings, check_newsletter
 from mailer.models import Newsletter
 from mailer.services.newsletters.apply import change_newsletter
-from mailer.store import audit_log, newsletters
+from mailer.store import audit_log, issues, newsletters
 from mailer.store.database import Database, Session
 
 Values = dict[str, Any]
@@ -128,6 +128,12 @@ def _load(session: Session, row: Newsletter) -> NewsletterSettings:
     ]
     values = {name: getattr(row, name) for name in NewsletterSettings.model_fields if name != "sections"}
     return NewsletterSettings.model_validate(values | {"sections": sections})
+
+
+def approved_issues(database: Database, newsletter: int) -> list[str]:
+    """Return the numbers of the issues whose approval a change withdraws if their readers see it."""
+    with database.transaction() as session:
+        return issues.approved_numbers(session, newsletter)
 
 
 def load_last_change(database: Database, newsletter: int) -> LastChange | None:

@@ -3,8 +3,10 @@
 A job whose worker is gone is begun again from the start. That is safe: an import changes nobody who is known.
 """
 
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from functools import partial
@@ -30,6 +32,7 @@ PART_BYTES = 1 << 20
 _LISTED_JOBS = 10
 _CHANGES_PER_REPORT = 100
 _CHUNK_LINES = 5_000
+_FOLDER_PREFIX = "import-"
 
 
 class JobGone(ChangeRefused):
@@ -166,28 +169,27 @@ def run_next(database: Database, folder: Path, hmac_pads: tuple[bytes, bytes], c
     ``folder`` holds the file while it is read.
     """
     with database.transaction() as session:
+        if import_jobs.is_busy(session, clock.now()):
+            return False
+        for left_by_killed_worker in folder.glob(f"{_FOLDER_PREFIX}*"):
+            shutil.rmtree(left_by_killed_worker, ignore_errors=True)
         row = import_jobs.claim(session, clock.now(), LEASE)
         if row is None:
             return False
         if row.attempts > MAX_ATTEMPTS:
-            _end(
-                session,
-                row,
-                ImportState.refused,
-                "The import was begun several times and never came to its end. Who was added is kept.",
-            )
+            problem = "The import was begun several times and never came to its end. Who was added is kept."
+            _end(session, row, ImportState.refused, problem)
             return True
         slug = newsletters.by_id(session, row.newsletter_id).slug
         run = _Run(database, row.id, row.attempts, slug, hmac_pads, clock)
         work = run.look_over if row.state is ImportState.reading else partial(run.carry_out, row.update_known)
-    try:
-        with tempfile.TemporaryDirectory(prefix="import-", dir=folder) as own:
+    folder.mkdir(parents=True, exist_ok=True)
+    with suppress(Cancelled), tempfile.TemporaryDirectory(prefix=_FOLDER_PREFIX, dir=folder) as own:
+        try:
             work(Path(own))
-    except Cancelled:
-        pass
-    except ImportRefused as error:
-        with database.transaction() as session:
-            _end(session, run.lock(session), ImportState.refused, str(error))
+        except ImportRefused as error:
+            with database.transaction() as session:
+                _end(session, run.lock(session), ImportState.refused, str(error))
     return True
 
 

@@ -89,6 +89,7 @@ class SettingsVisit:
             errors=errors,
             conflict=refusal if isinstance(refusal, SettingsChanged) else None,
             refusal=str(refusal) if isinstance(refusal, UserError) and not problems else "",
+            approved=service.approved_issues(self.app.database, self.newsletter.id),
             last_change=service.load_last_change(self.app.database, self.newsletter.id),
             done=done,
             **more,

@@ -156,7 +156,7 @@ def test_a_cancelled_import_stops_and_keeps_what_it_has_added(imports: Imports) 
 
         def now(self):  # type: ignore[no-untyped-def]
             self.calls += 1
-            if self.calls == 3:
+            if self.calls == 4:
                 import_jobs.cancel(imports.app.database, imports.newsletter, job, imports.staff)
             return super().now()
 
@@ -181,9 +181,13 @@ def test_work_that_was_interrupted_begins_again_but_not_for_ever(imports: Import
             session.execute(update(ImportJob).values(values))
 
     lose_worker()
-    assert not imports.work()
+    left = imports.folder / "import-left"
+    left.mkdir()
+    (left / "list.csv").write_text(ANA, "utf-8")
+    assert not imports.work() and left.exists()
     imports.clock.advance(seconds=import_jobs.LEASE.total_seconds())
     assert imports.work() and imports.get(job).attempts == 2
+    assert not left.exists()
     imports.start(job)
     for _ in range(import_jobs.MAX_ATTEMPTS):
         lose_worker()

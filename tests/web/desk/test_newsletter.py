@@ -1,10 +1,12 @@
 """The pages of a newsletter's settings: each form saves by itself, and loses nothing that was filled in."""
 
 import re
+from collections.abc import Callable
 from html import unescape
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import text
 
 from mailer.bootstrap import Container
 from mailer.domain.newsletter import NewsletterSettings, read_newsletter
@@ -13,7 +15,7 @@ from mailer.services.newsletters.apply import apply_newsletter
 from mailer.services.newsletters.settings import load_settings
 from mailer.web.desk.newsletter import GENERAL, LANGUAGES, SENDING
 from tests.conftest import SAMPLE
-from tests.support.staff import SAME_ORIGIN, add_account, sign_in, text_of
+from tests.support.staff import SAME_ORIGIN, add_account, sign_in, text_of, words
 
 SLUG = "lumen-basin"
 PATH = f"/desk/newsletters/{SLUG}/settings"
@@ -100,6 +102,18 @@ def test_of_two_people_at_one_form_the_second_is_told_and_can_save_then(client: 
     assert load_settings(app.database, SLUG).sender_name == "Mine"
 
 
+def test_a_page_says_which_approvals_a_change_withdraws(
+    client: TestClient, app: Container, import_issue: Callable[..., int]
+) -> None:
+    import_issue("en")
+    with app.database.transaction() as session:
+        (number,) = session.scalars(text("UPDATE issue SET state = 'approved' RETURNING number"))
+    warning = f"withdraws the approval of: {number}"
+    assert warning in words(client, PATH) and warning not in words(client, f"{PATH}/sending")
+    assert save(client, PATH, form_of(client, PATH), sender_name="Other")[0] == 303
+    assert warning not in words(client, PATH)
+
+
 def test_languages_are_ordered_added_taken_out_and_explained(client: TestClient, app: Container) -> None:
     path = f"{PATH}/languages"
     fields = form_of(client, path)
@@ -118,7 +132,13 @@ def test_languages_are_ordered_added_taken_out_and_explained(client: TestClient,
 
 def test_sending_settings(client: TestClient, app: Container) -> None:
     path = f"{PATH}/sending"
-    changes = {"quiet_from": "21:00", "quiet_until": "07:00", "time_zone": "Europe/Belgrade", "tracking": "none", "four_eyes": "True"}
+    changes = {
+        "quiet_from": "21:00",
+        "quiet_until": "07:00",
+        "time_zone": "Europe/Belgrade",
+        "tracking": "none",
+        "four_eyes": "True",
+    }
     assert save(client, path, form_of(client, path), **changes)[0] == 303
     settings = load_settings(app.database, SLUG)
     assert str(settings.quiet_from) == "21:00:00" and settings.time_zone == "Europe/Belgrade"
