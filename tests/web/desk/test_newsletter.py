@@ -37,8 +37,8 @@ def form_of(client: TestClient, path: str) -> dict[str, list[str]]:
         name, value = re.search(r' name="([^"]*)"', tag), re.search(r' value="([^"]*)"', tag)
         if name and (' type="checkbox"' not in tag or " checked" in tag):
             fields.setdefault(name[1], []).append(unescape(value[1]) if value else "")
-    for name, words in re.findall(r'<textarea [^>]*name="([^"]*)"[^>]*>([^<]*)<', form):
-        fields[name] = [unescape(words)]
+    for name, content in re.findall(r'<textarea [^>]*name="([^"]*)"[^>]*>([^<]*)<', form):
+        fields[name] = [unescape(content)]
     for name, options in re.findall(r'<select [^>]*name="([^"]*)"[^>]*>(.*?)</select>', form, re.DOTALL):
         chosen = re.search(r'value="([^"]*)"[^>]* selected', options)
         fields.setdefault(name, []).append(chosen[1] if chosen else "")
