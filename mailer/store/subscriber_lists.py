@@ -46,6 +46,7 @@ class ListedSubscriber:
     consented_at: datetime | None
 
 
+# ``after`` is given for both sides of the join: PostgreSQL would read one of them from its beginning for every page.
 # An imported subscription keeps its consent in its own row; a later one is in the other table.
 _LIST = """
 SELECT * FROM (
@@ -64,7 +65,7 @@ SELECT * FROM (
           AND (s.consent_at IS NULL OR c.at > s.consent_at)
         ORDER BY c.at DESC LIMIT 1
     ) c ON true
-    WHERE s.newsletter_id = :newsletter AND s.subscriber_id > :after AND {matching}
+    WHERE s.newsletter_id = :newsletter AND s.subscriber_id > :after AND r.id > :after AND {matching}
 ) listed
 WHERE (cast(:state AS text) IS NULL OR state = :state)
   AND (cast(:language AS text) IS NULL OR EXISTS (

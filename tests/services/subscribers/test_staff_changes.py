@@ -1,6 +1,8 @@
 """Preferences that staff change, for one reader or from a file, and lists of readers."""
 
 import io
+from collections.abc import Iterator
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -29,8 +31,9 @@ from mailer.services.subscribers.staff_changes import (
     update_from_csv,
 )
 from mailer.services.subscribers.unsubscribe import unsubscribe
-from mailer.store import newsletters, subscribers
+from mailer.store import newsletters, subscriber_lists, subscribers
 from mailer.store.database import Database
+from tests.support.query_plans import disable_plans
 
 SAMPLE = Path(__file__).parents[3] / "docs" / "sample"
 NOW = datetime(2026, 9, 30, 12, tzinfo=UTC)
@@ -234,3 +237,23 @@ def test_a_list_of_several_pages_holds_no_transaction_while_it_is_taken(lists: L
         addresses.append(row.address)
         assert lists.database.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
     assert addresses == [ANA, BO, *(f"r{n}@example.org" for n in range(30))]
+
+
+def test_a_later_page_reads_no_rows_of_earlier_ones(lists: Lists) -> None:
+    lists.take("".join(f"r{n}@example.org,,,,,form,2024-01-01\n" for n in range(200)))
+    values = {field.name: None for field in fields(SubscriberFilter)} | {"now": NOW, "limit": 10}
+    with lists.database.transaction() as session:
+        disable_plans(session, ("hashjoin", "nestloop", "seqscan", "bitmapscan"))
+        newsletter = newsletters.get(session, SLUG).id
+        after = session.scalar(text("SELECT max(id) - 50 FROM subscriber"))
+        explain = text("EXPLAIN (ANALYZE, FORMAT JSON) " + subscriber_lists._LIST.format(matching="true"))
+        (plan,) = session.scalar(explain, values | {"newsletter": newsletter, "after": after})
+
+    def scans(node: dict[str, Any]) -> Iterator[tuple[str, float]]:
+        if "Relation Name" in node:
+            yield node["Relation Name"], node["Actual Rows"]
+        for inner in node.get("Plans", ()):
+            yield from scans(inner)
+
+    read = dict(scans(plan["Plan"]))
+    assert 0 < read["subscriber"] <= 50 and 0 < read["subscription"] <= 50
