@@ -88,7 +88,8 @@ def proxy(tmp_path: Path, reserved: list[int], ports: list[int]) -> Iterator[htt
     conf = tmp_path / "nginx.conf"
     conf.write_text(
         f"daemon off; pid {tmp_path}/pid; error_log {tmp_path}/error.log; worker_processes 1; events {{}}\n"
-        f"http {{ access_log {tmp_path}/access.log; {folders}\n{text}}}\n"
+        # Bodies stay in memory: nginx, started by root, may not write to the test's folder.
+        f"http {{ client_body_buffer_size 4m; access_log {tmp_path}/access.log; {folders}\n{text}}}\n"
     )
     assert NGINX
     server = subprocess.Popen([NGINX, "-p", str(tmp_path), "-c", str(conf)], stderr=subprocess.PIPE, text=True)

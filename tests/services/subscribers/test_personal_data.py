@@ -62,8 +62,8 @@ IMPERSONAL = {
 }  # fmt: skip
 """Tables without personal data."""
 OF_STAFF = {
-    "account", "account_link", "account_role", "audit_event", "document_upload", "recovery_code", "staff_session",
-    "uploaded_picture",
+    "account", "account_link", "account_role", "audit_event", "document_upload", "issue_approval", "recovery_code",
+    "staff_session", "story_change", "uploaded_picture",
 }  # fmt: skip
 """Tables about those who work on newsletters, who are no subscribers."""
 UPLOADED = {"import_job", "import_job_part"}
