@@ -12,7 +12,7 @@ from babel.numbers import format_decimal
 
 from mailer.domain.content import Dateline, DateRange
 from mailer.domain.locales import tag_and_parents
-from mailer.domain.phrases import LanguageTag
+from mailer.domain.staff_texts import LanguageTag
 from mailer.domain.time_zones import time_zone
 from mailer.language_data import languages
 
@@ -52,7 +52,7 @@ def format_number(number: float, language: str) -> str:
 
 
 def format_value(value: int | float | date | LanguageTag, language: str) -> str:
-    """Return a value in a phrase: a number, a day, or the name of a language."""
+    """Return a value in a text for staff: a number, a day, or the name of a language."""
     if isinstance(value, LanguageTag):
         return language_name(str(value), language)
     return format_day(value, language) if isinstance(value, date) else format_number(value, language)

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 import httpx
 
 from mailer.domain.network_checks import LookupOutcome, LookupResult
-from mailer.domain.phrases import Phrase, gettext
 from mailer.domain.public_addresses import IpAddress, NotPublic, is_public, read_host
+from mailer.domain.staff_texts import StaffText, gettext
 
 _MAX_LOCATION_CHARS = 4000
 _HTTP_PORTS = {"http": 80, "https": 443}
@@ -43,7 +43,7 @@ class LinkLookupLimits:
 class _Unusable(Exception):
     """A link that cannot work. The argument says why."""
 
-    def __init__(self, reason: Phrase) -> None:
+    def __init__(self, reason: StaffText) -> None:
         self.reason = reason
 
 

@@ -268,7 +268,7 @@ def retry(
 def _print_not_retried(plan: "RetryPlan") -> None:
     from mailer.domain.labels import SKIP_REASON_CAUSES
 
-    causes = {SKIP_REASON_CAUSES[reason]: number for reason, number in plan.ineligible.items()}
+    causes: dict[str, int] = {SKIP_REASON_CAUSES[reason]: number for reason, number in plan.ineligible.items()}
     if plan.other_code:
         causes["it failed with another code" if plan.other_code == 1 else "they failed with another code"] = (
             plan.other_code

@@ -19,7 +19,7 @@ from mailer.domain.markdown import find_problems
 from mailer.domain.mentions import StoryIndex, StoryWording
 from mailer.domain.network_checks import LookupKind, LookupOutcome, NetworkChecks
 from mailer.domain.partial_editions import HEADLINE, HEADLINES, unknown_placeholders
-from mailer.domain.phrases import LanguageTag, Phrase, gettext, ngettext
+from mailer.domain.staff_texts import LanguageTag, StaffText, gettext, ngettext
 from mailer.domain.states import MissingTranslationPolicy, SkipReason
 
 GMAIL_CLIP_BYTES = 102_000
@@ -137,7 +137,7 @@ class Finding:
         return f"{text.removesuffix('.')} ({self.share})." if self.share else text
 
     @property
-    def share(self) -> Phrase | None:
+    def share(self) -> StaffText | None:
         """How many of the readers are concerned, where both are known."""
         if self.subscribers is None or self.of_subscribers is None:
             return None
@@ -251,7 +251,7 @@ def _total(first: int | None, second: int | None) -> int | None:
     return None if first is None or second is None else first + second
 
 
-def _speaks_of(part: Part, title: str) -> Phrase:
+def _speaks_of(part: Part, title: str) -> StaffText:
     match part:
         case Part.subject:
             return gettext("the subject seems to speak of “%(title)s”, which many readers do not get.", title=title)
@@ -424,7 +424,7 @@ class _Check:
                 places=places,
             )
 
-    def missing_text(self, places: Sequence[Place], blocks: bool, left_out: bool) -> Phrase:
+    def missing_text(self, places: Sequence[Place], blocks: bool, left_out: bool) -> StaffText:
         """Return how many stories have no text in a language, what follows from it, and their titles."""
         count, titles = len(places), "; ".join(place.title for place in places)
         if blocks:

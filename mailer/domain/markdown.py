@@ -20,7 +20,7 @@ from markdown_it.rules_core import StateCore, linkify
 from markdown_it.token import Token
 
 from mailer.domain.errors import UserError
-from mailer.domain.phrases import gettext
+from mailer.domain.staff_texts import gettext
 
 MAX_LENGTH = 20_000
 """Characters of Markdown in one text. A long story has 3,000."""

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from mailer.domain.network_checks import LookupOutcome, LookupResult
-from mailer.domain.phrases import Phrase, gettext, ngettext
+from mailer.domain.staff_texts import StaffText, gettext, ngettext
 
 TxtLookup = Callable[[str], Awaitable[Sequence[str]]]
 MAX_SPF_LOOKUPS = 10
@@ -37,7 +37,7 @@ class DkimKey:
 class _SpfWalk:
     txt: TxtLookup
     lookups: int = 0
-    problem: Phrase | None = None
+    problem: StaffText | None = None
     seen: set[str] = field(default_factory=set)
 
 

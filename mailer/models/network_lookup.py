@@ -20,7 +20,7 @@ class NetworkLookup(Base):
     target: Mapped[str] = mapped_column(primary_key=True)
     outcome: Mapped[LookupOutcome] = mapped_column(enum_of(LookupOutcome, "lookup_outcome"))
     reason: Mapped[Any] = mapped_column(JSONB)
-    """As ``mailer.domain.phrases.to_json`` has it."""
+    """As ``mailer.domain.staff_texts.to_json`` has it."""
     looked_at: Mapped[datetime]
 
     __table_args__ = (CheckConstraint("octet_length(target) <= 2000", name="target"),)

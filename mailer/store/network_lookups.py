@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from mailer.domain.network_checks import LookupKind, LookupResult, StoredLookup
-from mailer.domain.phrases import from_json, to_json
+from mailer.domain.staff_texts import from_json, to_json
 from mailer.models import IssueLookup, NetworkLookup
 
 

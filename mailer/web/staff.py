@@ -30,8 +30,8 @@ from mailer.domain.accounts import shorten_network
 from mailer.domain.errors import IssueNotFound
 from mailer.domain.languages import choose_language
 from mailer.domain.permissions import Permission
-from mailer.domain.phrases import Phrase
 from mailer.domain.ports import Clock
+from mailer.domain.staff_texts import StaffText
 from mailer.services.accounts.sign_in import Visitor
 from mailer.services.accounts.staff import Staff
 from mailer.services.issues import report
@@ -301,8 +301,8 @@ class StaffPages:
 
 @pass_context
 def _translated(context: Context, text: str) -> str:
-    """Return a phrase of the domain in the page's language; other texts as they are."""
-    if not isinstance(text, Phrase):
+    """Return a text of the domain in the page's language; other texts as they are."""
+    if not isinstance(text, StaffText):
         return text
     return text.translated(context["catalogue"], partial(cldr.format_value, language=context["language"]))
 

@@ -6,6 +6,8 @@ from datetime import datetime
 
 from mailer.domain.editions import section_bits
 from mailer.domain.labels import (
+    DELIVERY_STATE_LABELS,
+    ISSUE_STATE_LABELS,
     SKIP_REASON_CAUSES,
     describe_consent_channel,
     describe_resolution,
@@ -15,6 +17,7 @@ from mailer.domain.languages import choose_language
 from mailer.domain.ports import MailUrls
 from mailer.domain.providers import Providers
 from mailer.domain.relay_routes import RelayRoute
+from mailer.domain.staff_texts import LanguageTag, StaffText, gettext, ngettext
 from mailer.domain.states import DeliveryState, IssueState, SkipReason, SubscriptionState
 from mailer.domain.throttling import FOREVER, ThrottleScope, ThrottleState
 from mailer.models import Delivery, Issue, Subscriber, Subscription
@@ -77,44 +80,45 @@ def explain(database: Database, issue: int, address: str, address_hash: bytes, c
         newsletter = newsletters.by_id(session, row.newsletter_id)
         suppression = subscribers.suppression(session, address_hash)
         subscriber = subscribers.by_hash(session, address_hash)
-        suppressed = ""
+        suppressed: str = ""
         if suppression:
-            suppressed = (
-                f"The address was suppressed on {suppression.created_at:%-d %B %Y}: "
-                f"{describe_suppression(suppression.reason, suppression.note)}."
+            suppressed = gettext(
+                "The address was suppressed on %(day)s: %(reason)s.",
+                day=suppression.created_at.date(),
+                reason=describe_suppression(suppression.reason, suppression.note),
             )
         sentences = [suppressed] if suppressed else []
         if subscriber is None:
-            sentences.append(f"The address {address} is unknown.")
+            sentences.append(gettext("The address %(address)s is unknown.", address=address))
             return Explanation(issue, address, "unknown", None, None, [], None, sentences)
         subscription = subscribers.subscription(session, newsletter.id, subscriber.id)
         if subscription is not None:
             sentences += _standing_sentences(address, subscription, now)
-        order = ", in that order" if len(subscriber.languages) > 1 else ""
-        sentences.append(
-            f"{address} reads {', '.join(subscriber.languages)}{order}."
-            if subscriber.languages
-            else f"{address} has no preferred language."
-        )
+        sentences.append(_languages_sentence(address, subscriber.languages))
         titles = {
             section.bit: section.titles.get(newsletter.default_language) or next(iter(section.titles.values()))
             for section in newsletters.sections(session, newsletter.id)
         }
         always = newsletters.always_mask(session, newsletter.id)
         if subscription is None:
-            sentences.append(f"They have no subscription to {newsletter.slug}.")
+            sentences.append(gettext("They have no subscription to %(newsletter)s.", newsletter=newsletter.slug))
             return Explanation(issue, address, "no subscription", None, None, [], None, sentences)
         followed = [titles[bit] for bit in section_bits(subscription.sections) if bit in titles]
-        sentences.append(
-            "They follow every section."
-            if len(followed) == len(titles)
-            else f"They follow {'; '.join(followed) or 'no section'}."
-        )
+        if len(followed) == len(titles):
+            sentences.append(gettext("They follow every section."))
+        elif followed:
+            sentences.append(gettext("They follow %(sections)s.", sections="; ".join(followed)))
+        else:
+            sentences.append(gettext("They follow no section."))
         for consent in subscribers.consents(session, subscriber.id):
             if consent.newsletter_id == newsletter.id:
                 where = describe_consent_channel(consent.channel, consent.note)
-                verb = "given" if consent.given else "withdrawn"
-                sentences.append(f"Consent {verb} on {consent.at:%-d %B %Y} by way of {where}.")
+                day = consent.at.date()
+                sentences.append(
+                    gettext("Consent given on %(day)s by way of %(where)s.", day=day, where=where)
+                    if consent.given
+                    else gettext("Consent withdrawn on %(day)s by way of %(where)s.", day=day, where=where)
+                )
         delivery = deliveries.detail(session, issue, subscriber.id)
         sources = digests.sources_for(session, row, subscriber.id)
         if row.digest_month:
@@ -125,14 +129,23 @@ def explain(database: Database, issue: int, address: str, address_hash: bytes, c
                 pass
             elif row.frozen_at is None:
                 reason = _reason_before_expansion(session, row, subscriber, sources, always, now)
-                sentences.append(f"Issue {issue} is {row.state.value}: its audience is not frozen yet.")
+                sentences.append(
+                    gettext(
+                        "Issue %(issue)s is %(state)s: its audience is not frozen yet.",
+                        issue=str(issue),
+                        state=ISSUE_STATE_LABELS[row.state],
+                    )
+                )
                 if reason:
-                    sentences.append(f"If it were sent now, they would receive nothing: {SKIP_REASON_CAUSES[reason]}.")
+                    cause = SKIP_REASON_CAUSES[reason]
+                    sentences.append(
+                        gettext("If it were sent now, they would receive nothing: %(cause)s.", cause=cause)
+                    )
                 else:
-                    sentences.append("If it were sent now, they would receive it.")
+                    sentences.append(gettext("If it were sent now, they would receive it."))
             else:
                 sentences.append(
-                    f"They were not subscribed when the audience was frozen, {row.frozen_at:%-d %B %Y at %H:%M} UTC."
+                    gettext("They were not subscribed when the audience was frozen, %(at)s.", at=_moment(row.frozen_at))
                 )
             return Explanation(issue, address, "no delivery", reason, None, [], None, sentences)
         section_titles: list[str] = []
@@ -140,28 +153,49 @@ def explain(database: Database, issue: int, address: str, address_hash: bytes, c
             section_titles = [titles[bit] for bit in section_bits(delivery.sections or 0) if bit in titles]
             rules = [tag for tag in newsletter.languages if tag in issues.front_matter(session, issue)]
             choice = choose_language(subscriber.languages, rules, newsletter.fallbacks, newsletter.default_language)
-            why = "chosen"
+            why = gettext("chosen")
             if choice and choice.language == delivery.language:
+                wanted = LanguageTag(choice.wanted)
                 why = {
-                    "asked": f"because they read {choice.wanted}",
-                    "fallback": f"because the newsletter falls back from {choice.wanted} to it",
-                    "default": "because it is the newsletter's default and there is no edition in their languages",
+                    "asked": gettext("because they read %(language)s", language=wanted),
+                    "fallback": gettext("because the newsletter falls back from %(language)s to it", language=wanted),
+                    "default": gettext(
+                        "because it is the newsletter's default and there is no edition in their languages"
+                    ),
                 }[choice.reason]
-            sentences.append(f"Their edition is in {delivery.language}, {why}, with: {'; '.join(section_titles)}.")
+            sentences.append(
+                gettext(
+                    "Their edition is in %(language)s, %(why)s, with: %(sections)s.",
+                    language=LanguageTag(delivery.language),
+                    why=why,
+                    sections="; ".join(section_titles),
+                )
+            )
             if set(section_bits(always)) & set(section_bits(delivery.sections or 0)) - set(
                 section_bits(subscription.sections)
             ):
-                sentences.append("It includes a section that every reader receives, whether they chose it or not.")
+                sentences.append(
+                    gettext("It includes a section that every reader receives, whether they chose it or not.")
+                )
             if delivery.fallback_count:
                 sentences.append(
-                    f"{delivery.fallback_count} of its stories had no {delivery.language} text and were "
-                    "included in another language, with a label."
+                    ngettext(
+                        "%(num)s of its stories had no %(language)s text and were included in another language, with "
+                        "a label.",
+                        "%(num)s of its stories had no %(language)s text and were included in another language, with "
+                        "a label.",
+                        delivery.fallback_count,
+                        language=LanguageTag(delivery.language),
+                    )
                 )
         sentences += _outcome_sentences(delivery, row.state, now)
         bounced_at, bounce = None, ""
         if delivery.state == DeliveryState.sent and (found := feedback.bounce(session, issue, subscriber.id)):
             bounced_at, bounce = found
-            sentences.append(f"It came back on {bounced_at:%-d %B %Y at %H:%M:%S} UTC: {bounce or 'no reason given'}.")
+            said = bounce or gettext("no reason given")
+            sentences.append(
+                gettext("It came back on %(at)s: %(reason)s.", at=_moment(bounced_at, seconds=True), reason=said)
+            )
         if delivery.skip_reason == SkipReason.digest_only:
             sentences.append(_held_sentence(session, delivery.digest, subscriber.id))
         reason = delivery.skip_reason
@@ -169,8 +203,12 @@ def explain(database: Database, issue: int, address: str, address_hash: bytes, c
             digest, at = row.digest_month is not None, max(now, delivery.due_at)
             reason = eligibility.of_subscriber(session, newsletter.id, subscriber.id, at, digest=digest)
             if reason:
-                what = "It will be skipped" if delivery.state == DeliveryState.pending else "It would not be retried"
-                sentences.append(f"{what}: {SKIP_REASON_CAUSES[reason]}.")
+                cause = SKIP_REASON_CAUSES[reason]
+                sentences.append(
+                    gettext("It will be skipped: %(cause)s.", cause=cause)
+                    if delivery.state == DeliveryState.pending
+                    else gettext("It would not be retried: %(cause)s.", cause=cause)
+                )
         message, relay = None, None
         if delivery.attempts:
             stored = session.get(Delivery, (issue, subscriber.id))
@@ -179,7 +217,9 @@ def explain(database: Database, issue: int, address: str, address_hash: bytes, c
             domain = context.bounce_domain or newsletter.sender_domain
             message = f"<{slots.message}@{domain}>"
             sentences.append(
-                f"Its Message-ID is {message}{f'; it was sent through the relay “{relay}”' if relay else ''}."
+                gettext("Its Message-ID is %(id)s; it was sent through the relay “%(relay)s”.", id=message, relay=relay)
+                if relay
+                else gettext("Its Message-ID is %(id)s.", id=message)
             )
         if delivery.state == DeliveryState.pending and row.state is IssueState.sending:
             sentences += _blockers(session, context, address, row.max_rate)
@@ -203,11 +243,13 @@ def _standing_sentences(address: str, subscription: Subscription, now: datetime)
     """Return why a subscriber gets nothing at present, whatever became of this issue; empty if they get mail."""
     match subscription.state:
         case SubscriptionState.unsubscribed:
-            return [f"{address} unsubscribed on {subscription.changed_at:%-d %B %Y at %H:%M} UTC."]
+            at = _moment(subscription.changed_at)
+            return [gettext("%(address)s unsubscribed on %(at)s.", address=address, at=at)]
         case SubscriptionState.pending:
-            return [f"{address} has not confirmed the subscription."]
+            return [gettext("%(address)s has not confirmed the subscription.", address=address)]
     if subscription.paused_until and subscription.paused_until > now:
-        return [f"{address} has paused the newsletter until {subscription.paused_until:%-d %B %Y at %H:%M} UTC."]
+        at = _moment(subscription.paused_until)
+        return [gettext("%(address)s has paused the newsletter until %(at)s.", address=address, at=at)]
     return []
 
 
@@ -215,24 +257,30 @@ def _digest_sentence(session: Session, digest: Issue, sources: int) -> str:
     """Return which issues a digest holds for a subscriber; ``sources`` is their mask."""
     held = [id for position, id in enumerate(digest.digest_source_ids) if sources >> position & 1]
     if not held:
-        return "It is a digest. It holds nothing for them."
+        return gettext("It is a digest. It holds nothing for them.")
     numbers = [issues.by_id(session, id).number for id in held]
-    return f"It is a digest. For them it holds {', '.join(numbers)}."
+    return gettext("It is a digest. For them it holds %(numbers)s.", numbers=", ".join(numbers))
 
 
 def _held_sentence(session: Session, digest: int | None, subscriber: int) -> str:
     """Return what became of an issue that a subscriber gets in a digest."""
     if digest is None:
-        return "It waits for their next digest."
+        return gettext("It waits for their next digest.")
     number = issues.by_id(session, digest).number
     if not (delivery := deliveries.detail(session, digest, subscriber)):
-        return f"It is in digest {digest} ({number})."
-    what = (
-        delivery.state if delivery.state != DeliveryState.pending else f"due {delivery.due_at:%-d %B %Y at %H:%M} UTC"
+        return gettext("It is in digest %(digest)s (%(number)s).", digest=str(digest), number=number)
+    if delivery.state == DeliveryState.pending:
+        what = gettext("due %(at)s", at=_moment(delivery.due_at))
+    else:
+        what = DELIVERY_STATE_LABELS[DeliveryState(delivery.state)]
+    if delivery.finished_at:
+        what = gettext("%(state)s on %(at)s", state=what, at=_moment(delivery.finished_at))
+    if delivery.skip_reason:
+        cause = SKIP_REASON_CAUSES[delivery.skip_reason]
+        what = gettext("%(where)s: %(problem)s", where=what, problem=cause)
+    return gettext(
+        "It is in digest %(digest)s (%(number)s), which is %(state)s.", digest=str(digest), number=number, state=what
     )
-    when = f" on {delivery.finished_at:%-d %B %Y at %H:%M} UTC" if delivery.finished_at else ""
-    why = f": {SKIP_REASON_CAUSES[delivery.skip_reason]}" if delivery.skip_reason else ""
-    return f"It is in digest {digest} ({number}), which is {what}{when}{why}."
 
 
 def _reason_before_expansion(
@@ -257,13 +305,17 @@ def _blockers(session: Session, context: SendContext, address: str, max_rate: fl
     sentences = []
     relays = [active_throttles.get((ThrottleScope.relay, route.relay)) for route in context.routes]
     if all(relay and relay.is_open(context.now) for relay in relays):
-        sentences += [_throttle_sentence(relay, f"The relay {relay.name}", context.now) for relay in relays if relay]
+        sentences += [
+            _throttle_sentence(relay, gettext("The relay %(name)s", name=relay.name), context.now)
+            for relay in relays
+            if relay
+        ]
     domain = address.rpartition("@")[2].lower()
     for name in dict.fromkeys((context.providers.for_address(address), domain)):
         if throttle := active_throttles.get((ThrottleScope.provider, name)):
             sentences.append(_throttle_sentence(throttle, name, context.now))
     if max_rate:
-        sentences.append(f"The issue is limited to {max_rate:g} messages a second.")
+        sentences.append(gettext("The issue is limited to %(rate)s messages a second.", rate=max_rate))
     return list(filter(None, sentences))
 
 
@@ -271,14 +323,20 @@ def _throttle_sentence(throttle: ThrottleState, subject: str, now: datetime) -> 
     """Return how a throttle delays mail; empty if it no longer does."""
     why = throttle.reason.rstrip(".")
     if throttle.open_until and throttle.is_open(now):
-        how = "is suspended" if throttle.manual else "is blocked"
         # A suspension until resumed is stored with an end in the far future.
-        until = f"{throttle.open_until:%-d %B %Y at %H:%M} UTC" if throttle.open_until < FOREVER else ""
-        return f"{subject} {how} until {until or 'it is resumed'}: {why}."
+        until = _moment(throttle.open_until) if throttle.open_until < FOREVER else gettext("it is resumed")
+        return (
+            gettext("%(name)s is suspended until %(until)s: %(why)s.", name=subject, until=until, why=why)
+            if throttle.manual
+            else gettext("%(name)s is blocked until %(until)s: %(why)s.", name=subject, until=until, why=why)
+        )
     if throttle.is_half_open(now):
-        return f"{subject} was blocked, and is now tested with a few messages: {why}."
-    slow = throttle.current_rate(now)
-    return f"{subject} is slowed down to {slow:.3g} a second: {why}." if slow else ""
+        return gettext("%(name)s was blocked, and is now tested with a few messages: %(why)s.", name=subject, why=why)
+    if slow := throttle.current_rate(now):
+        return gettext(
+            "%(name)s is slowed down to %(rate)s a second: %(why)s.", name=subject, rate=float(slow), why=why
+        )
+    return ""
 
 
 def _outcome_sentences(
@@ -286,43 +344,68 @@ def _outcome_sentences(
     state: IssueState,
     now: datetime,
 ) -> list[str]:
-    tries = "at the first attempt" if delivery.attempts == 1 else f"after {delivery.attempts} attempts"
-    at = f"{delivery.finished_at:%-d %B %Y at %H:%M:%S} UTC" if delivery.finished_at else ""
+    tries = gettext("at the first attempt")
+    if delivery.attempts != 1:
+        tries = ngettext("after %(num)s attempt", "after %(num)s attempts", delivery.attempts)
+    at = _moment(delivery.finished_at, seconds=True) if delivery.finished_at else ""
     reply = delivery.last_reply or ""
-    due = f"{'has been due since' if delivery.due_at <= now else 'is due'} {delivery.due_at:%-d %B %Y at %H:%M} UTC"
-    resolved = ""
+    due_at = _moment(delivery.due_at)
+    due = (
+        gettext("has been due since %(at)s", at=due_at)
+        if delivery.due_at <= now
+        else gettext("is due %(at)s", at=due_at)
+    )
+    resolved: str = ""
     if delivery.resolution and delivery.resolution_source:
         resolved = describe_resolution(
             delivery.resolution, delivery.resolution_source, delivery.resolved_by, delivery.resolution_note
         )
-    sentences: list[str] = []
     match delivery.state:
         case "sent" | "failed" if resolved:
-            sentences.append(f"Its outcome was unknown. It was {resolved}, on {at}.")
+            text = gettext("Its outcome was unknown. It was %(resolved)s, on %(at)s.", resolved=resolved, at=at)
         case "sent":
-            sentences.append(f"It was sent on {at}, {tries}; the relay said: {reply}.")
+            text = gettext(
+                "It was sent on %(at)s, %(tries)s; the relay said: %(reply)s.", at=at, tries=tries, reply=reply
+            )
         case "failed" if reply.startswith("4"):
-            sentences.append(f"It was given up ({at}, {tries}): {reply}.")
+            text = gettext("It was given up (%(at)s, %(tries)s): %(reply)s.", at=at, tries=tries, reply=reply)
         case "failed":
-            sentences.append(f"It could not be delivered ({at}, {tries}): {reply}.")
+            text = gettext("It could not be delivered (%(at)s, %(tries)s): %(reply)s.", at=at, tries=tries, reply=reply)
         case "skipped":
-            sentences.append(f"Nothing was sent: {SKIP_REASON_CAUSES[delivery.skip_reason or SkipReason.cancelled]}.")
+            cause = SKIP_REASON_CAUSES[delivery.skip_reason or SkipReason.cancelled]
+            text = gettext("Nothing was sent: %(cause)s.", cause=cause)
         case "uncertain":
-            sentences.append(
-                f"It was transferred, but no reply was received: {reply}. It is not sent again automatically."
+            text = gettext(
+                "It was transferred, but no reply was received: %(reply)s. It is not sent again automatically.",
+                reply=reply,
             )
         case "sending":
-            sentences.append("A worker is sending it right now.")
+            text = gettext("A worker is sending it right now.")
         case _ if state is IssueState.paused:
-            sentences.append("It is waiting, because the issue is paused.")
+            text = gettext("It is waiting, because the issue is paused.")
         case _ if resolved:
-            sentences.append(f"It is {resolved}; it {due}.")
+            text = gettext("It is %(resolved)s; it %(due)s.", resolved=resolved, due=due)
         case _ if delivery.attempts:
-            sentences.append(f"The last attempt was deferred: {reply}. The next {due}.")
+            text = gettext("The last attempt was deferred: %(reply)s. The next %(due)s.", reply=reply, due=due)
         case _:
-            sentences.append(f"It is queued; it {due}.")
+            text = gettext("It is queued; it %(due)s.", due=due)
+    sentences: list[str] = [text]
     if delivery.resends and delivery.state in ("sent", "failed"):
         sentences.append(
-            "It was sent twice, because the first outcome was unknown. The reader may have received it twice."
+            gettext("It was sent twice, because the first outcome was unknown. The reader may have received it twice.")
         )
     return sentences
+
+
+def _languages_sentence(address: str, languages: Sequence[str]) -> StaffText:
+    tags = tuple(map(LanguageTag, languages))
+    if len(tags) > 1:
+        return gettext("%(address)s reads %(languages)s, in that order.", address=address, languages=tags)
+    if tags:
+        return gettext("%(address)s reads %(languages)s.", address=address, languages=tags)
+    return gettext("%(address)s has no preferred language.", address=address)
+
+
+def _moment(at: datetime, *, seconds: bool = False) -> StaffText:
+    time = f"{at:%H:%M:%S}" if seconds else f"{at:%H:%M}"
+    return gettext("%(day)s at %(time)s UTC", day=at.date(), time=time)

@@ -19,9 +19,9 @@ from mailer.domain.network_checks import (
     NetworkChecks,
     Target,
 )
-from mailer.domain.phrases import gettext
 from mailer.domain.ports import Clock
 from mailer.domain.sender_records import DkimKey, TxtLookup, check_dkim, check_dmarc, check_spf
+from mailer.domain.staff_texts import gettext
 from mailer.store import network_lookups
 from mailer.store.database import Database
 

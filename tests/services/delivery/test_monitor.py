@@ -203,7 +203,9 @@ def test_workers_are_listed_until_they_deregister(app: Container) -> None:
 
 def test_unconsumed_queues_are_listed(app: Container) -> None:
     assert look(app).unconsumed_queues == list(QUEUES)
-    app.metrics.send_heartbeat(WorkerHeartbeat("one@host", ["scheduler", "expand", "compose"], 0, 1000.0, {}))
+    app.metrics.send_heartbeat(
+        WorkerHeartbeat("one@host", ["scheduler", "expand", "compose", "maintenance"], 0, 1000.0, {})
+    )
     app.metrics.send_heartbeat(WorkerHeartbeat("two@host", ["retry", "transactional"], 0, 1000.0, {}))
     assert look(app).unconsumed_queues == ["send"]
 

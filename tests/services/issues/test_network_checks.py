@@ -11,8 +11,8 @@ from mailer.bootstrap import Container
 from mailer.domain.composition import IssueSource
 from mailer.domain.issue_links import web_links
 from mailer.domain.network_checks import LookupKind, LookupOutcome, LookupResult
-from mailer.domain.phrases import Phrase
 from mailer.domain.sender_records import DkimKey
+from mailer.domain.staff_texts import StaffText
 from mailer.services.issues import compile, edit, network_checks
 from mailer.services.issues.network_checks import NetworkTools, TooSoon
 from tests.support.clock import StoppedClock
@@ -87,7 +87,7 @@ def test_order_is_carried_out_once_and_results_are_shared(
     assert found.count(LookupKind.link) == {LookupOutcome.broken: 1, LookupOutcome.works: len(links.asked) - 1}
     assert found.record(LookupKind.spf)[0] == f"bounces.{DOMAIN}"
     spf = found.results[LookupKind.spf, f"bounces.{DOMAIN}"].result
-    assert spf.outcome is LookupOutcome.broken and isinstance(spf.reason, Phrase), "it can be translated"
+    assert spf.outcome is LookupOutcome.broken and isinstance(spf.reason, StaffText), "it can be translated"
     assert not run(app, source, tools(names, links)), "it is finished"
 
 

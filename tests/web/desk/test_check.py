@@ -10,7 +10,7 @@ from sqlalchemy import update
 from mailer.bootstrap import Container
 from mailer.domain.network_checks import LookupOutcome, LookupResult
 from mailer.domain.permissions import Role
-from mailer.domain.phrases import gettext
+from mailer.domain.staff_texts import gettext
 from mailer.models import Account, Newsletter
 from mailer.services.issues import compile, network_checks
 from tests.support.staff import add_account, post, sign_in, text_of, words
@@ -98,3 +98,18 @@ def test_findings_are_in_the_language_of_staff(
         text = words(client, f"/desk/issues/{issue}{page}")
         assert expected in text
         assert "postal address" not in text
+
+
+@pytest.mark.usefixtures("issue")
+def test_explanation_and_log_are_in_the_language_of_staff(
+    client: TestClient, app: Container, issue: int, coordinator: int
+) -> None:
+    with app.database.transaction() as session:
+        session.execute(update(Account).where(Account.id == coordinator).values(language="fr"))
+    text = words(client, f"/desk/issues/{issue}/reader?address=ada%40example.org")
+    assert "ada@example.org lit : anglais." in text.replace("\xa0", " ")
+    assert "Consentement donné le 1er septembre 2026. Moyen : une importation" in text.replace("\xa0", " ") or (
+        "Moyen : une importation" in text.replace("\xa0", " ")
+    )
+    assert "S’il partait maintenant, cette personne le recevrait." in text
+    assert "document importé" in words(client, f"/desk/issues/{issue}/report")

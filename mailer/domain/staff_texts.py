@@ -1,6 +1,6 @@
 """Texts for staff that can be translated.
 
-A phrase is a string, its English text, so that the command line and logs print it as it is. Pages translate it with
+Such a text is a string, its English text, so that the command line and logs print it as it is. Pages translate it with
 their catalogue. ``pybabel extract`` finds the messages in the calls of ``gettext`` and ``ngettext``.
 """
 
@@ -25,7 +25,7 @@ class LanguageTag(str):
     """A language in a message: its tag in English texts for the command line, its name on pages."""
 
 
-class Phrase(str):
+class StaffText(str):
     """A text in English, with its message and the values in it. See ``gettext``."""
 
     message: str
@@ -38,19 +38,19 @@ class Phrase(str):
         return _render(self.message, self.plural, self.values, catalogue, format_value)
 
 
-def gettext(message: str, **values: Value) -> Phrase:
+def gettext(message: str, **values: Value) -> StaffText:
     """Return a text with values: ``gettext("Removed: %(title)s", title=…)``. A percent sign is written ``%%``."""
-    return _phrase(message, "", values)
+    return _staff_text(message, "", values)
 
 
-def ngettext(singular: str, plural: str, number: int, **values: Value) -> Phrase:
+def ngettext(singular: str, plural: str, number: int, **values: Value) -> StaffText:
     """Return the text for a number, which is the value ``%(num)s``."""
-    return _phrase(singular, plural, {"num": number} | values)
+    return _staff_text(singular, plural, {"num": number} | values)
 
 
 def to_json(text: str) -> Any:
-    """Return what ``from_json`` reads: a string, or for a phrase an object."""
-    if not isinstance(text, Phrase):
+    """Return what ``from_json`` reads: a string, or for a text with a message an object."""
+    if not isinstance(text, StaffText):
         return text
     return {
         "message": text.message,
@@ -60,11 +60,11 @@ def to_json(text: str) -> Any:
 
 
 def from_json(stored: Any) -> str:
-    """Return a text or phrase."""
+    """Return the text that ``to_json`` stored."""
     if isinstance(stored, str):
         return stored
     values = {name: _value_from_json(value) for name, value in stored["values"].items()}
-    return _phrase(stored["message"], stored["plural"], values)
+    return _staff_text(stored["message"], stored["plural"], values)
 
 
 class _English:
@@ -83,17 +83,17 @@ def _format_english(value: int | float | date | LanguageTag) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.3g}"
 
 
-def _phrase(message: str, plural: str, values: dict[str, Value]) -> Phrase:
-    phrase = Phrase(_render(message, plural, values, _English(), _format_english))
-    phrase.message, phrase.plural, phrase.values = message, plural, values
-    return phrase
+def _staff_text(message: str, plural: str, values: dict[str, Value]) -> StaffText:
+    text = StaffText(_render(message, plural, values, _English(), _format_english))
+    text.message, text.plural, text.values = message, plural, values
+    return text
 
 
 def _render(
     message: str, plural: str, values: Mapping[str, Value], catalogue: Translations, format_value: FormatValue
 ) -> str:
     def text_of(value: Value) -> str:
-        if isinstance(value, Phrase):
+        if isinstance(value, StaffText):
             return value.translated(catalogue, format_value)
         if isinstance(value, tuple):
             return ", ".join(map(text_of, value))
