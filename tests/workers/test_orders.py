@@ -7,7 +7,10 @@ from datetime import UTC, datetime
 from mailer.bootstrap import Container
 from mailer.cli.supervisor import Supervisor
 from mailer.domain.metrics import host_of
-from mailer.services.delivery import worker_orders
+from mailer.domain.resolution import Resolution
+from mailer.domain.states import DeliveryState
+from mailer.services.delivery import bulk, worker_orders
+from mailer.services.delivery.bulk import DeliveryFilter
 from mailer.services.issues import schedule
 from mailer.services.issues.report import IssueStatus
 from tests.support.sending import count_sending
@@ -15,6 +18,11 @@ from tests.workers.conftest import SinkProcess
 from tests.workers.test_pipeline import READERS, issue, nothing_lost_or_doubled
 
 __all__ = ["issue"]
+
+
+def is_finished(app: Container, order: int) -> bool:
+    found = bulk.find_order(app.database, order)
+    return found is not None and found.finished_at is not None
 
 
 def test_a_drained_worker_finishes_its_batches_takes_no_more_and_stays_drained_when_it_starts_again(
@@ -39,6 +47,12 @@ def test_a_drained_worker_finishes_its_batches_takes_no_more_and_stays_drained_w
     processes.start_worker("send", "send,retry", 2)
     wait_for_status(issue, lambda status: any(worker.name == name for worker in app.metrics.live_workers()))
     assert app.metrics.queue_lengths(["send"])["send"] > 0
+
+    # The scheduler, which is not drained, carries on with an order that a page has left.
+    failed = DeliveryFilter(state=DeliveryState.failed)
+    now = datetime.now(UTC)
+    placed = bulk.place_order(app.database, failed, Resolution.retry, 0, "tests", "none", now, described={})
+    wait_for_status(issue, lambda status: is_finished(app, placed), seconds=10)
 
     worker_orders.drain(app.database, host_of(name), "tests", "all of them", datetime.now(UTC))
     assert worker_orders.release(app.database, name)
