@@ -20,6 +20,20 @@ from tests.workers.test_pipeline import READERS, issue, nothing_lost_or_doubled
 __all__ = ["issue"]
 
 
+class Rest:
+    """Whether nothing has been sent for a while."""
+
+    SECONDS = 1.5
+
+    def __init__(self) -> None:
+        self._sent, self._since = -1, 0.0
+
+    def __call__(self, status: IssueStatus) -> bool:
+        if status.counts.sent != self._sent:
+            self._sent, self._since = status.counts.sent, time.monotonic()
+        return time.monotonic() - self._since > self.SECONDS
+
+
 def is_finished(app: Container, order: int) -> bool:
     found = bulk.find_order(app.database, order)
     return found is not None and found.finished_at is not None
@@ -40,13 +54,13 @@ def test_a_drained_worker_finishes_its_batches_takes_no_more_and_stays_drained_w
     (name,) = (worker.name for worker in app.metrics.live_workers() if "send" in worker.queues)
 
     worker_orders.drain(app.database, name, "tests", "an update", datetime.now(UTC))
-    time.sleep(2)  # the order has taken hold
-    idle = wait_for_status(issue, lambda status: count_sending(app, issue) == 0)
+    idle = wait_for_status(issue, Rest())
     assert 0 < idle.counts.pending < READERS
+    assert count_sending(app, issue) == 0
     processes.stop(15, "send")
     processes.start_worker("send", "send,retry", 2)
     wait_for_status(issue, lambda status: any(worker.name == name for worker in app.metrics.live_workers()))
-    assert app.metrics.queue_lengths(["send"])["send"] > 0
+    wait_for_status(issue, lambda status: app.metrics.queue_lengths(["send"])["send"] > 0)
 
     # The scheduler, which is not drained, carries on with an order that a page has left.
     failed = DeliveryFilter(state=DeliveryState.failed)
