@@ -53,7 +53,7 @@ def time_compile(compiler: compile.EditionCompiler, language: str, masks: list[i
     """Return the seconds that the service takes to compile these editions."""
     began = time.process_time()
     for edition, mask in enumerate(masks):
-        compiler.compile_edition(edition, language, mask).message.serialize()
+        compiler.compile_edition(f"http://mailer.test/w/{edition:022}", language, mask).message.serialize()
     return time.process_time() - began
 
 

@@ -279,7 +279,7 @@ def prepare(app: Container) -> Callable[[int], None]:
             pass
         while compile.render_stale(app.database, app.renderer, app.urls, "", issue, 8):
             pass
-        assert dispatch.open_for_sending(app.database, issue, now)
+        assert dispatch.open_for_sending(app.database, issue, now, app.tokens.address_hash)
 
     return run
 

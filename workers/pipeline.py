@@ -29,7 +29,14 @@ def tick() -> None:
 
 def _dispatcher() -> Dispatcher:
     app = container()
-    return Dispatcher(app.database, app.traffic_shaper, app.metrics.queue_lengths, enqueue, app.send_limits.host_grace)
+    return Dispatcher(
+        app.database,
+        app.traffic_shaper,
+        app.metrics.queue_lengths,
+        app.tokens.address_hash,
+        enqueue,
+        app.send_limits.host_grace,
+    )
 
 
 def enqueue(queue: str, id: int) -> None:
@@ -64,7 +71,7 @@ def compose(issue: int) -> None:
         EDITIONS_PER_TRANSACTION,
     )
     now = app.clock.now()
-    if dispatch.open_for_sending(app.database, issue, now):
+    if dispatch.open_for_sending(app.database, issue, now, app.tokens.address_hash):
         _dispatcher().enqueue_batches(now)
 
 

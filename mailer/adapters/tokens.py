@@ -44,6 +44,8 @@ class Purpose(IntEnum):
     """Time of issue in seconds since the epoch, and a random number."""
     account_link = 14
     """0 and the link by which somebody chooses a password."""
+    test_view = 15
+    """Issue and test of it, for the web view of the test."""
 
 
 def _aes(secret: str) -> Cipher[modes.ECB]:

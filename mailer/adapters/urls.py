@@ -76,6 +76,9 @@ class Urls:
     def web_view_url(self, issue: int, edition: int) -> str:
         return self._token_url(urls.WEB_VIEW, Purpose.web_view, issue, edition)
 
+    def test_view_url(self, issue: int, test: int) -> str:
+        return self._token_url(urls.WEB_VIEW, Purpose.test_view, issue, test)
+
     def picture_url(self, sha256: str, media_type: str) -> str:
         extension = PICTURE_EXTENSIONS[media_type]
         return self.absolute(self.path(urls.PICTURE, name=sha256[:32], extension=extension))

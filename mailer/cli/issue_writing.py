@@ -395,14 +395,18 @@ def send_test(
         compiler = compile.EditionCompiler(
             source, app.renderer, app.urls, app.settings.bounce_domain, service.SUBJECT_PREFIX
         )
-        email = service.send_test(
+        keys = [key for key in sections.split(",") if key.strip()]
+        edition = (
+            canonical_tag(language) if language else source.language_rules.default_language,
+            compile.section_mask(app.database, issue, keys),
+        )
+        (email,) = service.send_tests(
             app.database,
             source,
             compiler,
-            canonical_tag(language) if language else source.language_rules.default_language,
-            compile.section_mask(app.database, issue, [key for key in sections.split(",") if key.strip()]),
-            address,
-            app.tokens.address_hash(key),
+            app.urls,
+            [edition],
+            [service.Recipient(address, app.tokens.address_hash(key))],
             actor or current_user(),
             datetime.now(UTC),
         )

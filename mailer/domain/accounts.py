@@ -55,6 +55,8 @@ class AuditAction(StrEnum):
     story_removed = "story_removed"
     story_moved = "story_moved"
     story_restored = "story_restored"
+    issue_tested = "issue_tested"
+    header_image_changed = "header_image_changed"
     issue_approved = "issue_approved"
     issue_reopened = "issue_reopened"
     issue_scheduled = "issue_scheduled"
@@ -85,6 +87,8 @@ ISSUE_ACTIONS = {
     IssueEventKind.story_removed: AuditAction.story_removed,
     IssueEventKind.story_moved: AuditAction.story_moved,
     IssueEventKind.story_restored: AuditAction.story_restored,
+    IssueEventKind.tested: AuditAction.issue_tested,
+    IssueEventKind.header_image: AuditAction.header_image_changed,
     IssueEventKind.policy: AuditAction.issue_policy_changed,
     IssueEventKind.approved: AuditAction.issue_approved,
     IssueEventKind.reopened: AuditAction.issue_reopened,

@@ -16,7 +16,7 @@ from mailer.domain.errors import UserError
 from mailer.domain.languages import InvalidLanguageTag, canonical_tag
 from mailer.domain.localized import ui_languages
 from mailer.domain.states import TrackingMode
-from mailer.domain.subscriber_fields import read_time_zone
+from mailer.domain.subscriber_fields import read_address, read_time_zone
 from mailer.domain.text_overrides import TextOverrides
 
 MAX_LINE_CHARS = 1000
@@ -64,6 +64,10 @@ def _email_address(value: str) -> str:
     return ascii_email
 
 
+def _subscriber_address(value: str) -> str:
+    return read_address(value)[0]
+
+
 def _single_line(value: str) -> str:
     if len(value) > MAX_LINE_CHARS:
         raise ValueError(f"must have at most {MAX_LINE_CHARS} characters")
@@ -88,6 +92,7 @@ def _time_zone(value: str) -> str:
 
 LanguageTag = Annotated[str, AfterValidator(_language_tag)]
 EmailAddress = Annotated[str, AfterValidator(_email_address)]
+SubscriberAddress = Annotated[str, AfterValidator(_subscriber_address)]
 SingleLine = Annotated[str, AfterValidator(_single_line)]
 Colour = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
 OptionalUrl = Annotated[str, Field(pattern=r"^(https?://[^\s<>\"]+)?$")]
@@ -256,6 +261,15 @@ class NewsletterSettings(_Strict):
             le=365,
         ),
     ] = 30
+    seed_list: Annotated[
+        dict[SubscriberAddress, LanguageTag],
+        _setting(
+            "Addresses that get every issue in full when it goes out, each with its language, beside the readers; at "
+            "most 50",
+            'seed_list = {"editor@example.org" = "en"}',
+            max_length=50,
+        ),
+    ] = {}
     theme: Annotated[ThemeSettings, _setting("The colours", 'theme = {accent = "#0b5c7a"}')] = ThemeSettings()
     text_overrides: Annotated[
         dict[LanguageTag, dict[str, SingleLine | list[SingleLine]]],
@@ -402,6 +416,9 @@ def _inconsistencies(data: Mapping[str, Any]) -> Iterator[Problem]:
             f"default_language {default[0]} is not among languages",
             example=f'default_language = "{languages[0]}"',
         )
+    seeds = data.get("seed_list")
+    if isinstance(seeds, dict) and languages and (unknown := set(_canonical_tags([*seeds.values()])) - set(languages)):
+        yield Problem(("seed_list",), f"seed_list: {', '.join(sorted(unknown))} is not among languages")
     sections = data.get("sections")
     keys = (
         [section.get("key") for section in sections if isinstance(section, dict)] if isinstance(sections, list) else []

@@ -165,6 +165,8 @@ class IssueEventKind(StrEnum):
     late = "late"
     """Its time passed hours ago, so it waits until somebody sends it."""
     sending = "sending"
+    seed_list = "seed_list"
+    """It went to the addresses of the seed list."""
     limited = "limited"
     """The rate limit was changed or removed."""
     paused = "paused"

@@ -58,6 +58,9 @@ class Newsletter(Base):
     time_zone: Mapped[str] = mapped_column(default="UTC", server_default="UTC")
     """In which sending times are given."""
 
+    seed_list: Mapped[dict[str, str]] = mapped_column(default=dict, server_default=text("'{}'"))
+    """Address → language of those who get every issue in full beside the readers."""
+
     revision: Mapped[int] = mapped_column(default=1, server_default="1")
     """Rises with every change of a setting."""
     desk_revision: Mapped[int] = mapped_column(default=0, server_default="0")

@@ -51,7 +51,7 @@ class AddressChange(Base):
 
 
 class IssueTest(Base):
-    """An edition as it was when somebody asked for a test of it, and the address that it goes to."""
+    """An edition as it was when somebody asked for a test of it or the issue went out, and an address that gets it."""
 
     __tablename__ = "issue_test"
 
@@ -62,7 +62,15 @@ class IssueTest(Base):
     message: Mapped[bytes] = mapped_column(LargeBinary)
     slots: Mapped[list[Any]]
     """``message`` and ``slots`` are what ``CompiledMessage.serialize`` returned."""
+    html: Mapped[str] = mapped_column(server_default="", default="")
+    """Its web view. Empty for an address of the seed list, whose link leads to that of the edition."""
+    seed: Mapped[bool] = mapped_column(server_default="false", default=False)
+    """Whether it goes to an address of the seed list, with the issue itself."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+    __table_args__ = (
+        Index("uq_issue_test_seed", "issue_id", "address_hash", unique=True, postgresql_where=text("seed")),
+    )
 
 
 class TransactionalEmail(Base):

@@ -370,7 +370,7 @@ class Expansion:
 def mark_ready(session: Session, issue: int, now: datetime) -> bool:
     """Start sending an issue if all its batches are expanded and all editions rendered; return whether this did.
 
-    Only ``Expansion`` adds editions, so every edition has subscribers.
+    Only ``Expansion`` adds editions for subscribers. Those for the seed list were added when it was frozen.
     """
     query = """
         UPDATE issue i SET ready_at = :now

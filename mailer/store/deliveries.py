@@ -73,6 +73,17 @@ def language_shares(session: Session, issue: int) -> list[LanguageShare]:
     return [LanguageShare(*row) for row in session.execute(text(query), {"issue": issue})]
 
 
+def count_by_edition(session: Session, issue: int) -> list[tuple[str, int, int]]:
+    """Return (language, section mask, number of deliveries) of each edition."""
+    query = """
+        SELECT e.language, e.sections, sum(d.count)
+        FROM (SELECT edition_id, count(*) FROM delivery WHERE issue_id = :issue AND edition_id IS NOT NULL GROUP BY 1) d
+        JOIN edition e ON e.id = d.edition_id GROUP BY 1, 2
+    """
+    rows = session.execute(text(query), {"issue": issue})
+    return [(language, sections, int(count)) for language, sections, count in rows]
+
+
 @dataclass(frozen=True, slots=True)
 class DeliveryDetail:
     """One delivery with details of its edition."""

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import func, select, text, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from mailer.models import Edition
@@ -71,3 +72,15 @@ def count(session: Session, issue: int) -> int:
 
 def save(session: Session, edition: int, **values: object) -> None:
     session.execute(update(Edition).where(Edition.id == edition).values(**values))
+
+
+def find(session: Session, issue: int, language: str, sections: int) -> Edition | None:
+    """Return an edition of an issue that is no digest."""
+    query = select(Edition).where(Edition.issue_id == issue, Edition.language == language)
+    return session.scalar(query.where(Edition.sections == sections, Edition.sources == 0))
+
+
+def add(session: Session, issue: int, language: str, sections: int) -> None:
+    """Add an edition, to be rendered, unless it is there. No delivery refers to it yet."""
+    query = insert(Edition).values(issue_id=issue, language=language, sections=sections)
+    session.execute(query.on_conflict_do_nothing())

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import func, select, text, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from mailer.domain.transactional import TransactionalEmailKind
@@ -12,6 +13,8 @@ from mailer.models import (
     Account,
     AccountLink,
     AddressChange,
+    Edition,
+    Issue,
     IssueTest,
     Newsletter,
     Section,
@@ -157,3 +160,50 @@ def record_result(session: Session, email_id: int, **values: object) -> None:
 
 def by_id(session: Session, email_id: int) -> TransactionalEmail | None:
     return session.get(TransactionalEmail, email_id)
+
+
+def test_view(session: Session, issue: int, test: int) -> tuple[str, str] | None:
+    """Return the HTML and the language of the web view of a test; None if there is no such test."""
+    query = select(IssueTest.html, TransactionalEmail.language).join(
+        TransactionalEmail, TransactionalEmail.issue_test_id == IssueTest.id
+    )
+    found = session.execute(query.where(IssueTest.id == test, IssueTest.issue_id == issue)).first()
+    return (found.html, found.language) if found and found.html else None
+
+
+@dataclass(frozen=True, slots=True)
+class SeedCounts:
+    """How many addresses of the seed list an issue was sent to, waits for, and could not be sent to."""
+
+    sent: int
+    waiting: int
+    failed: int
+
+
+def add_seed(
+    session: Session, issue: Issue, edition: Edition, address: str, address_hash: bytes, now: datetime
+) -> bool:
+    """Queue an edition for an address of the seed list, unless it gets the issue already. Return whether it was."""
+    query = insert(IssueTest).values(
+        issue_id=issue.id,
+        address=address,
+        address_hash=address_hash,
+        message=edition.message,
+        slots=edition.slots,
+        seed=True,
+    )
+    conflict = query.on_conflict_do_nothing(index_elements=["issue_id", "address_hash"], index_where=text("seed"))
+    test = session.scalar(conflict.returning(IssueTest.id))
+    if test is None:
+        return False
+    add(session, TransactionalEmailKind.issue_test, issue.newsletter_id, edition.language, now, issue_test=test)
+    return True
+
+
+def count_seeds(session: Session, issue: int) -> SeedCounts:
+    query = select(
+        func.count(TransactionalEmail.sent_at),
+        func.count().filter(TransactionalEmail.sent_at.is_(None), TransactionalEmail.given_up_at.is_(None)),
+        func.count(TransactionalEmail.given_up_at),
+    ).join(IssueTest, IssueTest.id == TransactionalEmail.issue_test_id)
+    return SeedCounts(*session.execute(query.where(IssueTest.issue_id == issue, IssueTest.seed)).one())

@@ -35,6 +35,7 @@ from mailer.web.desk import (
     plan,
     preview,
     report,
+    seed_list,
     sending,
     subscriber_imports,
     subscribers,
@@ -64,6 +65,7 @@ _DESK_PAGES = (
     newsletter_sections,
     newsletter_colours,
     newsletter_texts,
+    seed_list,
 )
 _CONTROL_ROOM_PAGES = (tonight, flow, workers, deliveries, suppressions, find_subscriber)
 

@@ -75,7 +75,7 @@ def send_scheduled(app: Container, issue: int) -> None:
         pass
     while compile.render_stale(app.database, app.renderer, app.urls, "", issue, 8):
         pass
-    assert dispatch.open_for_sending(app.database, issue, now)
+    assert dispatch.open_for_sending(app.database, issue, now, app.tokens.address_hash)
     send_due_batches(app)
 
 
@@ -166,11 +166,13 @@ def test_from_an_invitation_to_the_report(
     page.get_by_label("Language").select_option("fr")
     page.get_by_label("Screen").select_option("phone")
     page.get_by_label("Colours").select_option("dark")
-    page.get_by_role("button", name="Show").click()
+    page.get_by_role("button", name="Show", exact=True).click()
     frame = page.frame_locator("iframe.edition")
     frame.get_by_text("Les guetteurs de glace").first.wait_for()
     look_over(page)
-    issue_url = page.url.partition("/preview")[0]
+    page.get_by_role("link", name="All editions at a glance").click()
+    look_over(page)
+    issue_url = page.url.partition("/editions")[0]
     page.goto(f"{issue_url}/check")
     expect(page.get_by_text("You imported it last: somebody else approves it.")).to_have_count(2)
     sign_in(page, "amina@example.org")

@@ -12,7 +12,7 @@ from mailer.domain.localized import LocalizedText, localize, ui_language, ui_lan
 from mailer.domain.page_frame import PageFrame
 from mailer.domain.ports import MailUrls
 from mailer.models import Issue, Newsletter
-from mailer.store import archive, editions, issues, newsletters
+from mailer.store import archive, editions, issues, newsletters, transactional
 from mailer.store.database import Database, Session
 from mailer.store.issue_source import load_issue_source
 
@@ -186,6 +186,13 @@ def edition_page(database: Database, issue: int, edition: int) -> EditionPage | 
         if row is None or row.issue_id != issue or not row.html:
             return None
         return EditionPage(row.html, row.language)
+
+
+def test_page(database: Database, issue: int, test: int) -> EditionPage | None:
+    """Return the web view of a test of an issue, until the test is deleted."""
+    with database.public_transaction() as session:
+        found = transactional.test_view(session, issue, test)
+        return EditionPage(*found) if found else None
 
 
 def picture(database: Database, prefix: str) -> PictureFile | None:

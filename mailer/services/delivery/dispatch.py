@@ -10,10 +10,16 @@ from datetime import datetime, timedelta
 from mailer.domain.accounts import THE_SERVICE
 from mailer.domain.plurals import format_count
 from mailer.domain.states import IssueEventKind, IssueState, PauseReason
+from mailer.domain.subscriber_fields import read_address
 from mailer.models import Issue
+from mailer.services.delivery import expand
 from mailer.services.delivery.traffic import TrafficShaper
-from mailer.store import audience, batches, issues, ledger, newsletters
+from mailer.store import audience, batches, editions, issues, ledger, newsletters, subscribers, transactional
+from mailer.store.audience import LanguageRequest
 from mailer.store.database import Database, Session
+
+AddressHash = Callable[[str], bytes]
+"""Returns the keyed hash of an address, by which suppressions are found."""
 
 
 def start_due(database: Database, now: datetime, batch_size: int) -> list[int]:
@@ -39,6 +45,8 @@ def start_due(database: Database, now: datetime, batch_size: int) -> list[int]:
                 continue
             audience.delete_language_choices(session, issue)
             count = audience.freeze(session, issue, row.newsletter_id, batch_size, row.digest_source_ids)
+            for language, sections in _seed_editions(session, row).values():
+                editions.add(session, issue, language, sections)
             row.state, row.frozen_at = IssueState.sending, now
             detail = format_count(count, "batch", "batches") + (
                 f", {_hours(late)} late" if late >= _MIN_LOGGED_LATENESS else ""
@@ -90,10 +98,43 @@ def list_preparing(database: Database) -> list[int]:
         return [row.id for row in rows if row.ready_at is None]
 
 
-def open_for_sending(database: Database, issue: int, now: datetime) -> bool:
-    """Open an issue for sending if all delivery rows and editions exist. Return whether it is open."""
+def open_for_sending(database: Database, issue: int, now: datetime, address_hash: AddressHash) -> bool:
+    """Open an issue for sending if all delivery rows and editions exist. Return whether this did.
+
+    In the same transaction, so once, it is queued for the addresses of the seed list.
+    """
     with database.transaction() as session:
-        return audience.mark_ready(session, issue, now)
+        if not audience.mark_ready(session, issue, now):
+            return False
+        _send_to_seed_list(session, issues.by_id(session, issue), now, address_hash)
+        return True
+
+
+def _seed_editions(session: Session, issue: Issue) -> dict[str, tuple[str, int]]:
+    """Return address → (language, section mask) of the full edition for each address of the seed list.
+
+    A digest is not for them: they got each of its issues.
+    """
+    seeds = {} if issue.digest_month else newsletters.by_id(session, issue.newsletter_id).seed_list
+    choices = expand.language_choices(session, issue, [LanguageRequest([language]) for language in seeds.values()])
+    return {
+        address: (language, sections)
+        for address, (language, sections) in zip(seeds, choices, strict=True)
+        if language and sections
+    }
+
+
+def _send_to_seed_list(session: Session, issue: Issue, now: datetime, address_hash: AddressHash) -> None:
+    """Queue the issue for each address of the seed list that is not suppressed."""
+    queued = 0
+    for address, (language, sections) in _seed_editions(session, issue).items():
+        key = address_hash(read_address(address)[1])
+        edition = editions.find(session, issue.id, language, sections)  # none if the address was added just now
+        if edition and not subscribers.suppression(session, key):
+            queued += transactional.add_seed(session, issue, edition, address, key, now)
+    if queued:
+        detail = format_count(queued, "address", "addresses")
+        issues.log(session, issue.id, THE_SERVICE, IssueEventKind.seed_list, detail)
 
 
 def enqueue_due(
@@ -162,6 +203,7 @@ class Dispatcher:
     database: Database
     traffic_shaper: TrafficShaper
     queue_lengths: Callable[[list[str]], Mapping[str, int]]
+    address_hash: AddressHash
     enqueue: Callable[[str, int], None]
     """Put a job with the id of an issue or a batch into a queue."""
     host_grace: timedelta
@@ -173,7 +215,7 @@ class Dispatcher:
         start_due(self.database, now, batch_size)
         pause_late(self.database, now)
         for issue in list_preparing(self.database):
-            if not open_for_sending(self.database, issue, now):
+            if not open_for_sending(self.database, issue, now, self.address_hash):
                 # Without a consumer jobs would accumulate: Redis keeps even expired ones.
                 for queue in self._queues_with_room("expand", "compose"):
                     self.enqueue(queue, issue)

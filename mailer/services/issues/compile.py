@@ -61,7 +61,8 @@ def render_stale(
                     compiler = EditionCompiler(source.holding(edition.sources), renderer, urls, bounce_domain)
                     compilers = {edition.sources: compiler}  # they come in this order
                 try:
-                    compiled = compiler.compile_edition(edition.id, edition.language, edition.sections)
+                    web_view = urls.web_view_url(issue, edition.id)
+                    compiled = compiler.compile_edition(web_view, edition.language, edition.sections)
                 except ValueError as error:
                     _pause_issue(session, issue, f"{edition.language}: {error}")
                     return 0
@@ -129,11 +130,11 @@ class EditionCompiler:
         self._render_cached = cache(self._render)
         self._headers_cached = cache(edition_headers)
 
-    def compile_edition(self, edition: int, language: str, sections: int) -> CompiledEdition:
-        """Compile the edition with this id, language and section mask."""
+    def compile_edition(self, web_view: str, language: str, sections: int) -> CompiledEdition:
+        """Compile the edition with this language and section mask. ``web_view``: the URL of its web view."""
         content, rendered_language, sender = self._render_cached(language)
         keys = {section.key for section in self._source.sections if sections >> section.bit & 1}
-        rendered = rendered_language.edition(keys, self._urls.web_view_url(self._source.issue, edition))
+        rendered = rendered_language.edition(keys, web_view)
         stories = [story for section in content.sections if section.key in keys for story in section.stories]
         return CompiledEdition(
             subject=rendered.subject,
@@ -157,7 +158,7 @@ class EditionCompiler:
     def render_errors(self, language: str) -> list[tuple[str, str]]:
         """Return the render errors of the editions in a language, as (language, message) pairs."""
         try:
-            self.compile_edition(0, language, ALL_SECTIONS)
+            self.compile_edition(self._web_view_url, language, ALL_SECTIONS)
         except ValueError as error:
             return self._locate_errors(self._edition_content(language)) or [(language, f"{error}")]
         return []
@@ -214,20 +215,29 @@ class EditionCompiler:
 
 
 def preview(
-    database: Database, renderer: Renderer, urls: MailUrls, issue: int, language: str, sections: int | None
+    database: Database,
+    renderer: Renderer,
+    urls: MailUrls,
+    issue: int,
+    language: str,
+    sections: int | None,
+    *,
+    sources: int = 0,
+    web_view: str = "",
 ) -> tuple[EditionContent, RenderedEdition]:
     """Render an edition without storing it. ``sections`` None means all sections.
 
-    Raises IssueNotFound or EditionNotFound.
+    ``sources``: of a digest, the mask of the issues that it holds. ``web_view``: the URL in its link to the web view,
+    which otherwise leads to no edition. Raises IssueNotFound or EditionNotFound.
     """
-    source = load_issue(database, urls, issue)
+    source = load_issue(database, urls, issue).holding(sources)
     if language not in source.front_matter:
         languages = ", ".join(source.language_rules.languages) or "none"
         raise EditionNotFound(f"Issue {issue} has no text in {language}. Its languages: {languages}.")
     available = source.sections_shown(language)
     mask = available if sections is None else (sections | source.always_included) & available
     edition_urls = EditionUrls(
-        web_view=urls.web_view_url(issue, 1),
+        web_view=web_view or urls.web_view_url(issue, 0),
         preferences=urls.page_url(TokenPrefix.preferences + "x" * 22),
         unsubscribe=urls.page_url(TokenPrefix.unsubscribe + "x" * 22),
         website=source.website,

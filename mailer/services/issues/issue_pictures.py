@@ -28,12 +28,12 @@ def store_picture(session: Session, picture: PreparedPicture) -> int:
     return row.id
 
 
-def set_header_image(database: Database, issue: int, picture: PreparedPicture, actor: Actor) -> None:
-    """Set the header image of an issue. Raises IssueNotFound or InvalidIssueState."""
+def set_header_image(database: Database, issue: int, picture: PreparedPicture | None, actor: Actor) -> None:
+    """Set the header image of an issue; None removes it. Raises IssueNotFound or InvalidIssueState."""
     with database.transaction() as session:
         row = issues.lock(session, issue)
         check_editable(issue, row.state, "its header image can no longer be changed")
-        id = store_picture(session, picture)
+        id = store_picture(session, picture) if picture else None
         if row.header_image_id != id:
             row.header_image_id = id
             approvals.content_changed(session, issue, actor)

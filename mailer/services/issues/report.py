@@ -1,6 +1,7 @@
 """The report of an issue: its progress, its deliveries by language, and the ledger audit."""
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -12,11 +13,12 @@ from mailer.domain.queue_status import DeliveryCounts
 from mailer.domain.states import IssueEventKind, IssueState, SkipReason
 from mailer.models import Issue
 from mailer.store import audit as ledger_audit
-from mailer.store import deliveries, digests, editions, feedback, issues, newsletters
+from mailer.store import deliveries, digests, editions, feedback, issues, newsletters, transactional
 from mailer.store import figures as figures_store
 from mailer.store.audit import LedgerFinding
 from mailer.store.database import Database, Session
 from mailer.store.deliveries import FailureGroup
+from mailer.store.transactional import SeedCounts
 
 __all__ = ["DeliveryCounts", "FailureGroup", "LedgerFinding"]
 
@@ -145,6 +147,18 @@ def skipped_by_reason(database: Database, issue: int) -> dict[SkipReason, int]:
     """Return the number of skipped readers by reason."""
     counted = _counted(database, issue, "skip_reasons", lambda session: deliveries.count_skip_reasons(session, issue))
     return {SkipReason(reason): number for reason, number in counted.items()}
+
+
+def count_by_edition(database: Database, issue: int) -> Counter[tuple[str, int]]:
+    """Return (language, section mask) → readers with a delivery of that edition."""
+    counted = _counted(database, issue, "editions", lambda session: deliveries.count_by_edition(session, issue))
+    return Counter({(language, sections): number for language, sections, number in counted})
+
+
+def count_seeds(database: Database, issue: int) -> SeedCounts:
+    """Return what became of the issue for the addresses of the seed list. They are in no other figure."""
+    with database.transaction() as session:
+        return transactional.count_seeds(session, issue)
 
 
 def held_by_digests(database: Database, issue: int) -> dict[int | None, int]:

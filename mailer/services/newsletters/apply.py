@@ -33,6 +33,7 @@ _NOT_RENDERED = {
     "uncertain_policy",
     "suppress_after_refused_issues",
     "suppress_after_refused_days",
+    "seed_list",
 }
 """Settings that appear in no edition and no header."""
 

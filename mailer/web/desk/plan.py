@@ -10,8 +10,9 @@ from mailer.domain.issue_check import Finding, check_issue
 from mailer.domain.permissions import Permission
 from mailer.domain.states import EDITABLE_STATES, MissingTranslationPolicy
 from mailer.services.accounts.staff import Staff
-from mailer.services.issues import approve, compile, edit, plan
+from mailer.services.issues import approve, compile, edit, issue_pictures, plan
 from mailer.web.dependencies import RowId
+from mailer.web.desk.documents import UploadForm
 from mailer.web.desk.issue import ISSUE, Viewer, Visit, VisitOf, Writer, read_revision
 from mailer.web.staff import StaffForm
 
@@ -64,6 +65,22 @@ def undo(visit: VisitOf, staff: Writer, change: RowId, _: StaffForm) -> Response
         edit.undo(visit.app.database, visit.issue, change, staff)
 
     return visit.carry_out(staff, order, refused=_page, then="", done="restored")
+
+
+@router.post("/header-image")
+def set_header_image(visit: VisitOf, staff: Writer, files: UploadForm) -> Response:
+    """Set the header image, or remove it if no picture was chosen."""
+    app, picture = visit.app, None
+    try:
+        for name, data in list(files.pictures.items())[:1]:
+            picture = app.prepare_picture(data, name)
+    except ValueError as error:
+        return _page(visit, staff, error=str(error), status=400)
+
+    def order() -> None:
+        issue_pictures.set_header_image(app.database, visit.issue, picture, staff)
+
+    return visit.carry_out(staff, order, refused=_page, then="", done="header" if picture else "no_header")
 
 
 @router.post("/delete")

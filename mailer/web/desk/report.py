@@ -110,6 +110,7 @@ def _page(visit: Visit, staff: Staff, /, *, done: str = "", error: str = "", sta
         head=head,
         progress=progress,
         left=left,
+        seeds=report.count_seeds(database, issue),
         skipped=sorted(report.skipped_by_reason(database, issue).items()),
         languages=report.by_language(database, issue),
         failures=report.failures(database, issue),

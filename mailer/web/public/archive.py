@@ -152,6 +152,8 @@ def story(request: Request, app: App, pages: OpenPages, slug: str, language: str
 def web_view(app: App, token: str) -> HTMLResponse:
     token_values = app.tokens.read_link_token(Purpose.web_view, token)
     edition_page = pages_service.edition_page(app.database, *token_values) if token_values else None
+    if test := app.tokens.read_link_token(Purpose.test_view, token):
+        edition_page = pages_service.test_page(app.database, *test)
     if edition_page is None:
         raise HTTPException(404)
     headers = PRIVATE_HEADERS | {

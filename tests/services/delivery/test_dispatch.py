@@ -39,7 +39,9 @@ def broker() -> Broker:
 
 @pytest.fixture
 def dispatcher(app: Container, broker: Broker) -> Dispatcher:
-    return Dispatcher(app.database, app.traffic_shaper, broker.lengths, broker.enqueue, timedelta(0), LIMITS)
+    return Dispatcher(
+        app.database, app.traffic_shaper, broker.lengths, app.tokens.address_hash, broker.enqueue, timedelta(0), LIMITS
+    )
 
 
 @pytest.fixture

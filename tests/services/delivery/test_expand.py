@@ -245,7 +245,7 @@ def test_issue_ends_if_its_audience_was_erased(app: Container, import_issue: Imp
         session.execute(text("DELETE FROM subscriber"))
     assert expand.expand_next(app.database, issue, NOW) == 1
     assert expand.expand_next(app.database, issue, NOW) == 0
-    assert dispatch.open_for_sending(app.database, issue, NOW)
+    assert dispatch.open_for_sending(app.database, issue, NOW, app.tokens.address_hash)
     assert dispatch.finish_done(app.database, NOW) == [issue]
     assert report.audit(app.database, issue) == []
 
@@ -319,13 +319,13 @@ def test_issue_opens_when_expanded_and_rendered(app: Container, import_issue: Im
     approve.approve(app.database, compile.load_issue(app.database, app.urls, issue), "tests")
     freeze(app, issue)
     now = datetime.now(UTC)
-    assert not dispatch.open_for_sending(app.database, issue, now)
+    assert not dispatch.open_for_sending(app.database, issue, now, app.tokens.address_hash)
     while expand.expand_next(app.database, issue, now):
-        assert not dispatch.open_for_sending(app.database, issue, now)
+        assert not dispatch.open_for_sending(app.database, issue, now, app.tokens.address_hash)
     while compile.render_stale(app.database, app.renderer, app.urls, "", issue, 1):
         pass
-    assert dispatch.open_for_sending(app.database, issue, now)
-    assert not dispatch.open_for_sending(app.database, issue, now), "once"
+    assert dispatch.open_for_sending(app.database, issue, now, app.tokens.address_hash)
+    assert not dispatch.open_for_sending(app.database, issue, now, app.tokens.address_hash), "once"
     assert dispatch.list_preparing(app.database) == []
 
 

@@ -93,7 +93,7 @@ def test_delivery_is_postponed_to_the_end_of_quiet_hours(app: Container, issue: 
     due(app, issue, now)
     while compile.render_stale(app.database, app.renderer, app.urls, "", issue, 8):
         pass
-    assert dispatch.open_for_sending(app.database, issue, now)
+    assert dispatch.open_for_sending(app.database, issue, now, app.tokens.address_hash)
     morning = now + timedelta(minutes=30)
     quiet(app, (now - timedelta(minutes=1)).time(), morning.time())
     assert send() == 4, "all but those in UTC and nowhere else"
@@ -133,7 +133,7 @@ def test_what_can_be_undone_is_decided_when_the_time_has_come(
     assert {*states.values()} == {"pending", "skipped"}
     while compile.render_stale(app.database, app.renderer, app.urls, "", issue, 8):
         pass
-    assert dispatch.open_for_sending(app.database, issue, now)
+    assert dispatch.open_for_sending(app.database, issue, now, app.tokens.address_hash)
     with app.database.transaction() as session:  # the time has come, and the reader is as before
         session.execute(text("UPDATE issue SET local_time = local_time - interval '2 days'"))
         session.execute(text("UPDATE delivery SET due_at = now() WHERE state = 'pending'"))
@@ -151,7 +151,7 @@ def test_a_new_time_zone_counts_at_once(app: Container, issue: int, send: Callab
     due(app, issue, now)
     while compile.render_stale(app.database, app.renderer, app.urls, "", issue, 8):
         pass
-    assert dispatch.open_for_sending(app.database, issue, now)
+    assert dispatch.open_for_sending(app.database, issue, now, app.tokens.address_hash)
     with app.database.transaction() as session:
         readers = {row.time_zone: row.id for row in session.execute(text("SELECT id, time_zone FROM subscriber"))}
     for old, new in (("UTC", "Asia/Kolkata"), ("Asia/Kolkata", "UTC")):

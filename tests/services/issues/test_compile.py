@@ -24,7 +24,9 @@ SAMPLE = Path(__file__).parents[3] / "docs" / "sample"
 
 def compiled(app: Container, issue: int, language: str, sections: int = ALL_SECTIONS) -> compile.CompiledEdition:
     source = compile.load_issue(app.database, app.urls, issue)
-    return compile.EditionCompiler(source, app.renderer, app.urls, "").compile_edition(1, language, sections)
+    return compile.EditionCompiler(source, app.renderer, app.urls, "").compile_edition(
+        app.urls.web_view_url(1, 1), language, sections
+    )
 
 
 def test_no_sample_mail_promises_a_story_that_it_does_not_have(app: Container, import_issue: Import) -> None:

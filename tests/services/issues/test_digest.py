@@ -71,7 +71,7 @@ def send_digest(app: Container, expand_digest: Callable[[int], None], send: Call
         expand_digest(issue)
         while compile.render_stale(app.database, app.renderer, app.urls, "", issue, 8):
             pass
-        assert dispatch.open_for_sending(app.database, issue, FIRST)
+        assert dispatch.open_for_sending(app.database, issue, FIRST, app.tokens.address_hash)
         send()
 
     return run

@@ -203,7 +203,7 @@ class Year:
                 pass
             with self.database.transaction() as session:
                 session.execute(text("UPDATE edition SET revision = 1"))
-            dispatch.open_for_sending(self.database, issue, self.now)
+            dispatch.open_for_sending(self.database, issue, self.now, str.encode)
         while due := dispatch.enqueue_due(self.database, self.now, timedelta(0), 100):
             for batch, _ in due:
                 self.send(batch)

@@ -300,7 +300,7 @@ def test_counts_add_up_at_every_moment(
         look()
     while compile.render_stale(app.database, app.renderer, app.urls, "", issue, 8):
         look()
-    assert dispatch.open_for_sending(app.database, issue, datetime.now(UTC))
+    assert dispatch.open_for_sending(app.database, issue, datetime.now(UTC), app.tokens.address_hash)
     for batch, _ in dispatch.enqueue_due(app.database, datetime.now(UTC), timedelta(0), 100):
         app.send_worker.send_batch(batch)
         look()

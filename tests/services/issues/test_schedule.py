@@ -159,7 +159,7 @@ def test_pausing_and_resuming(app: Container, issue: int, add_subscribers: AddRe
     assert expand.expand_next(app.database, issue, NOW) == 1
     while compile.render_stale(app.database, app.renderer, app.urls, "", issue, 8):
         pass
-    assert dispatch.open_for_sending(app.database, issue, NOW)
+    assert dispatch.open_for_sending(app.database, issue, NOW, app.tokens.address_hash)
     assert dispatch.enqueue_due(app.database, NOW, timedelta(0), 10) == []
     assert dispatch.finish_done(app.database, NOW) == []
     schedule.resume(app.database, issue, "tests")

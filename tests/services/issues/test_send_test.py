@@ -1,9 +1,11 @@
 """A test of an issue: the edition as its readers get it, sent to one address by the workers."""
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
+from fastapi.testclient import TestClient
 from sqlalchemy import text
 
 from mailer.bootstrap import Container
@@ -15,6 +17,7 @@ from mailer.services.issues import compile, edit, report, send_test
 from mailer.services.issues.compile import EditionCompiler, EditionNotFound
 from mailer.services.subscribers import personal_data
 from mailer.store import subscribers
+from mailer.web.app import create_app
 from tests.support.emails import html_body, text_body
 from tests.support.transactional import emails_to, send_transactional
 
@@ -29,9 +32,11 @@ def queue(app: Container) -> Queue:
     def run(language: str = "en", sections: int | None = None, address: str = ANN) -> int:
         source = compile.load_issue(app.database, app.urls, 1)
         compiler = EditionCompiler(source, app.renderer, app.urls, "", send_test.SUBJECT_PREFIX)
-        hash = app.tokens.address_hash(address)
-        now = datetime.now(UTC)
-        return send_test.send_test(app.database, source, compiler, language, sections, address, hash, "tests", now)
+        recipients = [send_test.Recipient(address, app.tokens.address_hash(address))]
+        (email,) = send_test.send_tests(
+            app.database, source, compiler, app.urls, [(language, sections)], recipients, "tests", datetime.now(UTC)
+        )
+        return email
 
     return run
 
@@ -53,6 +58,14 @@ def test_edition_is_sent_marked_as_a_test(
     assert "Neuf pays signent" not in text_body(message)
     assert (IssueEventKind.tested, "fr") in [(kind, detail) for _, _, kind, detail in report.events(app.database, 1)]
     assert send_transactional(app) == 0
+    link = re.search(r'http://news\.example\.org(/e/[^"]+)', html_body(message))
+    assert link
+    with TestClient(create_app(app)) as client:
+        view = client.get(link[1])
+        assert view.headers["Content-Language"] == "fr"
+        assert content.sections[0].stories[0].headline in view.text
+        edit.delete_draft(app.database, 1, "tests")
+        assert client.get(link[1]).status_code == 404
     with app.database.transaction() as session:
         assert session.scalar(text("SELECT count(*) FROM subscriber")) == 0, "nobody becomes a subscriber by it"
 

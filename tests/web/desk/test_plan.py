@@ -10,7 +10,8 @@ from mailer.domain.accounts import AuditAction
 from mailer.domain.permissions import Role
 from mailer.services.accounts import audit
 from mailer.services.issues import plan
-from tests.support.staff import add_account, post, sign_in, text_of
+from tests.conftest import SAMPLE
+from tests.support.staff import SAME_ORIGIN, add_account, form_token_of, post, sign_in, text_of
 
 
 def headlines(app: Container, issue: int) -> list[tuple[str, str]]:
@@ -78,3 +79,26 @@ def test_a_translator_neither_moves_nor_removes(client: TestClient, app: Contain
 def test_an_id_that_no_story_can_have_is_not_found(client: TestClient, issue: int) -> None:
     for path in (f"stories/{'9' * 30}/remove", "stories/0/move", f"changes/{'9' * 30}/undo"):
         assert post(client, f"/desk/issues/{issue}/{path}", {"revision": "1"}).status_code in (404, 422)
+
+
+@pytest.mark.usefixtures("coordinator")
+def test_the_header_image_is_set_and_removed(client: TestClient, app: Container, issue: int) -> None:
+    base = f"/desk/issues/{issue}"
+    token = {"form_token": form_token_of(client.get("/account").text)}
+
+    def upload(name: str, data: bytes):  # type: ignore[no-untyped-def]
+        file = {"pictures": (name, data, "image/jpeg")}
+        return client.post(f"{base}/header-image", data=token, files=file, headers=SAME_ORIGIN)
+
+    answer = upload("masthead.jpg", (SAMPLE / "pictures" / "masthead.jpg").read_bytes())
+    shown = client.get(answer.headers["location"]).text
+    assert "The header image is set." in text_of(shown)
+    assert 'class="header-image"' in shown
+    refused = upload("masthead.jpg", b"no picture")
+    assert refused.status_code == 400
+    assert 'class="header-image"' in refused.text
+    answer = client.post(f"{base}/header-image", data=token, headers=SAME_ORIGIN)
+    shown = client.get(answer.headers["location"]).text
+    assert "The header image is removed." in text_of(shown)
+    assert 'class="header-image"' not in shown
+    assert len(audit.search(app.database, AuditAction.header_image_changed, "Amina", None)) == 2

@@ -252,7 +252,7 @@ def on_its_way(app: Container, issue: int, started_at: datetime | None = None) -
         pass
     while compile.render_stale(app.database, app.renderer, app.urls, "", issue, 8):
         pass
-    assert dispatch.open_for_sending(app.database, issue, now)
+    assert dispatch.open_for_sending(app.database, issue, now, app.tokens.address_hash)
     for batch, _ in dispatch.enqueue_due(app.database, now, timedelta(0), 10):
         app.send_worker.send_batch(batch)
     dispatch.finish_done(app.database, now)
