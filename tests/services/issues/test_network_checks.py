@@ -3,18 +3,22 @@
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
+from mailer.adapters.dkim import Key, new_private_key
 from mailer.adapters.dns import DnsResolver
 from mailer.bootstrap import Container
 from mailer.domain.composition import IssueSource
+from mailer.domain.dkim import KeyKind
 from mailer.domain.issue_links import web_links
 from mailer.domain.network_checks import LookupKind, LookupOutcome, LookupResult
 from mailer.domain.sender_records import DkimKey
 from mailer.domain.staff_texts import StaffText
 from mailer.services.issues import compile, edit, network_checks
 from mailer.services.issues.network_checks import NetworkTools, TooSoon
+from mailer.settings import DkimKeySettings
 from tests.support.clock import StoppedClock
 from tests.support.name_server import NameServer, running_name_server, txt
 
@@ -149,3 +153,26 @@ def test_order_goes_with_its_draft_and_results_with_time(
     assert not network_checks.load(app.database, source, DOMAIN).results
     edit.delete_draft(app.database, source.issue, "tests")
     assert network_checks.load(app.database, source, DOMAIN).requested_at is None
+
+
+def test_tools_of_the_service_ask_the_name_servers_of_its_settings(
+    make_app: Callable[..., Container], app: Container, source: IssueSource, names: NameServer, tmp_path: Path
+) -> None:
+    """With our key: the record that `mailer dkim key` prints is found to be ours."""
+    pem, domain = new_private_key(KeyKind.ed25519), source.sender_domain
+    (tmp_path / "key.pem").write_bytes(pem)
+    names.zones = {
+        f"s1._domainkey.{domain}": {"TXT": [txt(Key(domain, "s1", pem).txt_record)]},
+        f"_dmarc.{domain}": {"TXT": [txt("v=DMARC1; p=reject")]},
+        domain: {"TXT": [txt("v=spf1 -all")]},
+    }
+    key = DkimKeySettings(domain=domain, selector="s1", key_file=tmp_path / "key.pem")
+    server = ":".join(map(str, names.address))
+    with make_app({"dns_servers": server, "dkim": [key]}, clock=app.clock) as other:
+        network_checks.request(app.database, source.issue, app.clock.now())
+        assert network_checks.look_up(other.database, source, domain, other.network_tools, other.clock)
+    found = network_checks.load(app.database, source, domain)
+    assert found.count(LookupKind.spf, LookupKind.dkim, LookupKind.dmarc) == {LookupOutcome.works: 3}
+    assert found.count(LookupKind.link) == {LookupOutcome.broken: len(web_links(source))}
+    reasons = {stored.result.reason for (kind, _), stored in found.results.items() if kind is LookupKind.link}
+    assert all(reason.endswith("does not exist") for reason in reasons)
