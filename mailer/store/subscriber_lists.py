@@ -94,7 +94,7 @@ WITH by_address AS MATERIALIZED (SELECT id FROM subscriber WHERE {_ADDRESS.forma
     counted AS MATERIALIZED (SELECT count(*) > :most AS too_many FROM found)
 SELECT DISTINCT id, too_many FROM found, counted WHERE too_many OR id > :after ORDER BY id LIMIT :limit
 """
-_MAX_FOUND = 20_000
+_MAX_FOUND = 15_000
 _IDS_AT_ONCE = 1_000
 _MIN_INDEXED_CHARS = 3
 
