@@ -157,7 +157,7 @@ def fill(app: Container, readers: int) -> None:
     harness.make_issue(app, *LANGUAGES)
     harness.make_subscribers(app, readers, LANGUAGES)
     harness.expand_all(app, 1)
-    assert dispatch.open_for_sending(app.database, 1, datetime.now(UTC, app.tokens.address_hash))
+    assert dispatch.open_for_sending(app.database, 1, datetime.now(UTC), app.tokens.address_hash)
     run(app, _NAMES)
     half = run(app, "SELECT max(last_subscriber_id) FROM batch WHERE last_subscriber_id <= :half", half=readers // 2)
     run(app, _OUTCOMES, sent_up_to=half)
