@@ -111,6 +111,17 @@ def going_out(session: Session, newsletters: Iterable[int] | None, start: dateti
     return list(session.scalars(query.order_by(Issue.id)))
 
 
+def sent_up_to(session: Session, issue: int, limit: int) -> list[Issue]:
+    """Return an issue and those of its newsletter whose sending began before it, the newest first; no digests."""
+    row = by_id(session, issue)
+    if row.ready_at is None:
+        return []
+    query = select(Issue).where(
+        Issue.newsletter_id == row.newsletter_id, Issue.ready_at <= row.ready_at, Issue.digest_month.is_(None)
+    )
+    return list(session.scalars(query.order_by(Issue.ready_at.desc(), Issue.id.desc()).limit(limit)))
+
+
 def count_ready_texts(session: Session, ids: Sequence[int]) -> dict[int, tuple[dict[str, int], int]]:
     """Return issue → (language → number of its texts that are ready, front matter included; number of stories)."""
     ready: dict[int, dict[str, int]] = defaultdict(lambda: defaultdict(int))

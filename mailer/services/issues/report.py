@@ -2,9 +2,9 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from mailer.domain.languages import match_language
@@ -15,14 +15,18 @@ from mailer.models import Issue
 from mailer.store import audit as ledger_audit
 from mailer.store import deliveries, digests, editions, feedback, issues, newsletters, transactional
 from mailer.store import figures as figures_store
+from mailer.store import outcomes as outcomes_store
 from mailer.store.audit import LedgerFinding
 from mailer.store.database import Database, Session
 from mailer.store.deliveries import FailureGroup
+from mailer.store.outcomes import Outcome
 from mailer.store.transactional import SeedCounts
 
 __all__ = ["DeliveryCounts", "FailureGroup", "LedgerFinding"]
 
 MAX_FAILURE_GROUPS = 20
+MAX_DOMAINS = 20
+FORMER_ISSUES = 5
 _COUNTED_AHEAD_FOR = timedelta(hours=1)
 """After the end of an issue: then most bounces are back."""
 
@@ -139,7 +143,7 @@ def count_ahead(database: Database, now: datetime) -> None:
         on_their_way = issues.on_their_way(session, now - _COUNTED_AHEAD_FOR)
     for issue in on_their_way:
         status(database, issue, now)
-        for count in (skipped_by_reason, by_language, failures):
+        for count in (skipped_by_reason, by_language, failures, outcomes):
             count(database, issue)
 
 
@@ -204,6 +208,64 @@ def _languages(session: Session, issue: int) -> list[LanguageRow]:
         language_editions.update(share.editions)
         line.editions = len(language_editions)
     return sorted(rows.values(), key=lambda line: (not line.language, -line.subscribers, line.language))
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeRow:
+    """What became of the mail to some readers. ``name``: a language, a section's key, a domain or an issue's number."""
+
+    name: str
+    outcome: Outcome
+    on: date | None = None
+    """Only for an issue: the day on which sending began."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """What became of an issue's mail. A reader of several sections is counted in each of them."""
+
+    languages: Sequence[OutcomeRow]
+    sections: Sequence[OutcomeRow]
+    domains: Sequence[OutcomeRow]
+    """Those with most readers."""
+
+
+def outcomes(database: Database, issue: int) -> Outcomes:
+    """Return what became of an issue's mail, by language, section and receiving domain."""
+    counted = _counted(database, issue, "outcomes", lambda session: _outcomes(session, issue))
+    return Outcomes(*([OutcomeRow(name, Outcome(*figures)) for name, figures in rows] for rows in counted))
+
+
+def _outcomes(session: Session, issue: int) -> list[list[tuple[str, Outcome]]]:
+    row = issues.by_id(session, issue)
+    languages: dict[str, Outcome] = {}
+    known = {section.bit: section.key for section in newsletters.sections(session, row.newsletter_id)}
+    sections: dict[str, Outcome] = {}
+    for language, mask, outcome in outcomes_store.by_edition(session, issue):
+        languages[language] = _plus(languages.get(language), outcome)
+        for bit, key in known.items():
+            if mask >> bit & 1:
+                sections[key] = _plus(sections.get(key), outcome)
+    by_size = sorted(languages.items(), key=lambda item: (-sum(item[1][:2]), item[0]))
+    in_order = [(key, sections[key]) for key in known.values() if key in sections]
+    return [by_size, in_order, outcomes_store.by_domain(session, issue, MAX_DOMAINS)]
+
+
+def _plus(sum_so_far: Outcome | None, more: Outcome) -> Outcome:
+    return Outcome(*map(sum, zip(sum_so_far, more, strict=True))) if sum_so_far else more
+
+
+def with_former(database: Database, issue: int) -> list[OutcomeRow]:
+    """Return the outcome of an issue, and of the issues of its newsletter that were sent before it, newest first."""
+    with database.transaction() as session:
+        known = [
+            (row.id, row.number, row.ready_at) for row in issues.sent_up_to(session, issue, limit=FORMER_ISSUES + 1)
+        ]
+    rows = []
+    for id, number, began in known:
+        figures = _counted(database, id, "outcome", lambda session, id=id: outcomes_store.of_issue(session, id))
+        rows.append(OutcomeRow(number, Outcome(*figures), began.date() if began else None))
+    return rows
 
 
 def failures(database: Database, issue: int) -> list[FailureGroup]:

@@ -1,14 +1,20 @@
 """The progress and the report of an issue, what steers it, and what happened to one reader."""
 
+import csv
+import io
+import re
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 from fastapi import APIRouter, HTTPException, Response
+from fastapi.responses import StreamingResponse
 from starlette.datastructures import FormData
 
 from mailer.domain.accounts import AuditAction
 from mailer.domain.errors import UserError
 from mailer.domain.permissions import Permission
 from mailer.domain.states import IssueState
+from mailer.domain.subscriber_csv import escape_formula
 from mailer.domain.subscriber_fields import MAX_ADDRESS_OCTETS, InvalidValue, read_address
 from mailer.services.accounts.staff import Staff
 from mailer.services.delivery import explain
@@ -25,6 +31,47 @@ _ACTIONS = ("pause", "resume", "limit", "cancel")
 @router.get("/report")
 def report_page(visit: VisitOf, staff: Reporter, done: str = "") -> Response:
     return _page(visit, staff, done=done)
+
+
+@router.get("/report.csv")
+def report_csv(visit: VisitOf, staff: Reporter) -> Response:
+    """Stream the report's figures, without addresses."""
+    database, issue = visit.app.database, visit.issue
+    head, counts = visit.head(), visit.head().counts
+
+    def lines() -> Iterator[str]:
+        line = CsvLines()
+        yield line(["part", "name", "readers", "sent", "failed", "skipped", "bounced", "left"])
+        yield line(["issue", head.number, counts.candidates, counts.sent, counts.failed, counts.skipped, "", ""])
+        for reason, number in sorted(report.skipped_by_reason(database, issue).items()):
+            yield line(["skipped because", reason.value, number, "", "", number, "", ""])
+        for group in report.failures(database, issue):
+            yield line(["refused with", group.code, group.deliveries, "", group.deliveries, "", "", ""])
+        found = report.outcomes(database, issue)
+        parts = {"language": found.languages, "section": found.sections, "domain": found.domains}
+        for part, rows in (parts | {"former issue": report.with_former(database, issue)[1:]}).items():
+            for row in rows:
+                of = row.outcome
+                yield line([part, row.name, of.sent + of.failed, of.sent, of.failed, "", of.bounced, of.left])
+
+    name = re.sub(r"[^A-Za-z0-9-]+", "-", f"{head.slug}-{head.number}")
+    headers = {"Content-Disposition": f'attachment; filename="{name}.csv"', "Cache-Control": "no-store"}
+    return StreamingResponse(lines(), media_type="text/csv; charset=utf-8", headers=headers)
+
+
+class CsvLines:
+    """Writes lines of CSV that no spreadsheet takes for formulas."""
+
+    def __init__(self) -> None:
+        self._buffer = io.StringIO()
+        self._writer = csv.writer(self._buffer)
+
+    def __call__(self, cells: Sequence[str | int]) -> str:
+        self._writer.writerow([escape_formula(str(cell)) for cell in cells])
+        line = self._buffer.getvalue()
+        self._buffer.seek(0)
+        self._buffer.truncate()
+        return line
 
 
 @router.post("/progress")
@@ -114,6 +161,8 @@ def _page(visit: Visit, staff: Staff, /, *, done: str = "", error: str = "", sta
         skipped=sorted(report.skipped_by_reason(database, issue).items()),
         languages=report.by_language(database, issue),
         failures=report.failures(database, issue),
+        outcomes=report.outcomes(database, issue) if progress.counts.candidates else None,
+        issues=report.with_former(database, issue),
         events=report.events(database, issue)[-30:],
         findings=report.findings(database, issue) if head.state in (IssueState.sent, IssueState.cancelled) else [],
         may_read_addresses=staff.may(Permission.read_addresses, head.newsletter),

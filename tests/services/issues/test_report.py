@@ -447,3 +447,48 @@ def test_later_subscribers_and_address_changes_are_no_findings(
 def test_ledger_rejects_a_second_row(app: Container, sent: int) -> None:
     with pytest.raises(IntegrityError, match="duplicate key"):
         run(app, "INSERT INTO delivery SELECT * FROM delivery WHERE subscriber_id = 1")
+
+
+def test_outcomes_by_language_section_domain_and_against_former_issues(
+    app: Container,
+    import_issue: Callable[..., int],
+    add_subscribers: Callable[[str], None],
+    prepare: Callable[[int], None],
+    send: Callable[[], int],
+) -> None:
+    add = [
+        f"{name}@{domain};{language};{sections}"
+        for name, domain, language, sections in (
+            ("ada", "Example.org", "en", "water-and-rivers"),
+            ("bo", "example.org", "en", ""),
+            ("jeanne", "example.net", "fr", "water-and-rivers"),
+        )
+    ]
+    issue = import_issue("en", "fr")
+    add_subscribers("\n".join(add))
+    prepare(issue)
+    send()
+    with app.database.transaction() as session:
+        ids = {
+            row[0]: row[1] for row in session.execute(text("SELECT split_part(address, '@', 1), id FROM subscriber"))
+        }
+        session.execute(
+            text(
+                "INSERT INTO feedback (kind, at, issue_id, subscriber_id, detail) VALUES "
+                "('bounce', now(), :issue, :ada, '{}'), ('bounce', now(), :issue, :ada, '{}'), "
+                "('unsubscribe', now(), :issue, :jeanne, '{}')"
+            ),
+            {"issue": issue, **ids},
+        )
+        session.execute(text("UPDATE delivery SET state = 'failed' WHERE subscriber_id = :bo"), {"bo": ids["bo"]})
+    found = report.outcomes(app.database, issue)
+    assert {row.name: row.outcome for row in found.languages} == {"en": (1, 1, 1, 0), "fr": (1, 0, 0, 1)}
+    assert {row.name: row.outcome for row in found.domains} == {
+        "example.org": (1, 1, 1, 0),
+        "example.net": (1, 0, 0, 1),
+    }
+    by_section = {row.name: row.outcome for row in found.sections}
+    assert by_section["water-and-rivers"] == (2, 1, 1, 1), "Bo follows every section"
+    assert by_section["news-and-events"] == (0, 1, 0, 0)
+    (row,) = report.with_former(app.database, issue)
+    assert row.outcome == (2, 1, 1, 1)

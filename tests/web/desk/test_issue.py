@@ -226,3 +226,19 @@ def test_the_calendar_shows_what_is_planned(client: TestClient, app: Container, 
     assert f"2026/3 {at:%H:%M} UTC Scheduled" in shown
     for bad in ("2026-13", "1999-12", "2100-01", "2026", "x" * 100):
         assert client.get(f"/desk/calendar?month={bad}").status_code == 404
+
+
+@pytest.mark.usefixtures("coordinator")
+def test_the_report_is_downloaded_without_addresses(
+    client: TestClient, issue: int, prepare: Callable[[int], None], send: Callable[[], int]
+) -> None:
+    prepare(issue)
+    send()
+    shown = client.get(f"/desk/issues/{issue}/report")
+    assert "By receiving domain" in shown.text
+    answer = client.get(f"/desk/issues/{issue}/report.csv")
+    assert "attachment" in answer.headers["content-disposition"]
+    lines = answer.text.splitlines()
+    assert "issue,2026/3,3,3,0,0,," in lines
+    assert "domain,example.org,3,3,0,,0,0" in lines
+    assert "@" not in answer.text
