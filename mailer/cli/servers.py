@@ -17,6 +17,9 @@ from mailer.domain.errors import DatabaseDown
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+STREAMS_END_SECONDS = 10
+"""How long a stop waits for answers that are under way. Streams of events end only then."""
+
 
 def _serve(
     web_app: "FastAPI",
@@ -47,6 +50,7 @@ def _serve(
             log_level="warning",
             server_header=False,
             forwarded_allow_ips=trusted_proxies,
+            timeout_graceful_shutdown=STREAMS_END_SECONDS,
         )
         uvicorn.Server(config).run(sockets=[listener])
 

@@ -40,6 +40,7 @@ from mailer.web.desk import (
     subscriber_imports,
     subscribers,
 )
+from mailer.web.live import LiveStreams
 from mailer.web.logs import configure_logs, redact_tokens
 from mailer.web.negotiation import accepted_languages
 from mailer.web.pages import CSP, Pages
@@ -88,6 +89,7 @@ def create_app(container: Container) -> FastAPI:
         app.include_router(module.router)
     if container.settings.web_staff:
         app.state.snapshots = Snapshots(container)
+        app.state.live_streams = LiveStreams()
         for module in (*_ACCOUNT_PAGES, *_DESK_PAGES, *_CONTROL_ROOM_PAGES):
             app.include_router(module.router)
         if container.settings.web_components:

@@ -92,7 +92,7 @@ class Requires:
 
     def __call__(self, request: Request, app: App, now: Now, visitor: VisitorOf) -> Staff:
         check_origin(request, app.urls)
-        by_hand = REFRESH not in request.headers
+        by_hand = REFRESH not in request.headers and "text/event-stream" not in request.headers.get("Accept", "")
         staff = app.sign_in.load(session_token(request), visitor.network, now, in_use=by_hand)
         if staff is None or staff.needs_code:
             raise SignInNeeded

@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 from mailer.bootstrap import Container
 from mailer.domain.permissions import ROLE_PERMISSIONS, Permission, Role
 from mailer.web.app import create_app
+from mailer.web.live import LiveStreams
 from mailer.web.staff import FORM_TOKEN, Anyone, Requires, is_staff_path
 from tests.support.clock import StoppedClock
 from tests.support.staff import QUICK_PASSWORDS, SAME_ORIGIN, add_account, form_token_of, sign_in
@@ -18,9 +19,11 @@ from tests.support.staff import QUICK_PASSWORDS, SAME_ORIGIN, add_account, form_
 
 @pytest.fixture
 def web_app(make_app: Callable[..., Container]) -> FastAPI:
-    return create_app(
+    web_app = create_app(
         make_app({"public_url": "https://news.example.org"}, clock=StoppedClock(), passwords=QUICK_PASSWORDS)
     )
+    web_app.state.live_streams = LiveStreams(stream_seconds=0)
+    return web_app
 
 
 @pytest.fixture

@@ -85,6 +85,12 @@ def status(database: Database, issue: int, now: datetime) -> IssueStatus:
         )
 
 
+def progress_version(database: Database, issue: int) -> str:
+    """Return a text that changes with an issue's state and counts. Raises IssueNotFound."""
+    with database.transaction() as session:
+        return f"{issues.by_id(session, issue).state} {deliveries.counts(session, issue)}"
+
+
 def newsletter_of(database: Database, issue: int) -> int:
     """Return the issue's newsletter. Raises IssueNotFound."""
     with database.transaction() as session:

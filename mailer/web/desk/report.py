@@ -21,7 +21,8 @@ from mailer.services.delivery import explain
 from mailer.services.issues import report, schedule
 from mailer.settings import read_rate
 from mailer.web.desk.issue import ISSUE, AddressViewer, Reporter, Scheduler, Visit, VisitOf
-from mailer.web.staff import StaffForm
+from mailer.web.live import LiveStreams
+from mailer.web.staff import StaffForm, session_token
 
 router = APIRouter(prefix=ISSUE, include_in_schema=False)
 MAX_PER_MINUTE = 10_000_000
@@ -31,6 +32,19 @@ _ACTIONS = ("pause", "resume", "limit", "cancel")
 @router.get("/report")
 def report_page(visit: VisitOf, staff: Reporter, done: str = "") -> Response:
     return _page(visit, staff, done=done)
+
+
+@router.get("/events")
+def progress_events(visit: VisitOf, staff: Reporter) -> Response:
+    """Tell a page of the issue when its state or counts have changed."""
+    app, request, newsletter = visit.app, visit.page.request, visit.head().newsletter
+
+    def allowed() -> bool:
+        present = app.sign_in.load(session_token(request), "", app.clock.now(), in_use=False)
+        return present is not None and present.may(Permission.read_reports, newsletter)
+
+    streams: LiveStreams = request.app.state.live_streams
+    return streams.respond(f"issue {visit.issue}", lambda: report.progress_version(app.database, visit.issue), allowed)
 
 
 @router.get("/report.csv")

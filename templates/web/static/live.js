@@ -1,11 +1,13 @@
 // Keeps the parts of a page that are marked with data-live up to date: fetches the same page, and swaps them.
-// The page works without it. It stands still while the tab is hidden, or while somebody uses one of these parts, and
-// ends when the fetched page has no such parts any more.
+// A server-sent event says when that is worth it, if a part names such a stream in data-stream; else, and where that
+// fails, it asks every few seconds. The page works without it. It stands still while the tab is hidden, or while
+// somebody uses one of these parts, and ends when the fetched page has no such parts any more.
 
 const SECONDS = 2;
 const SLOWEST = 30;
 let wait = SECONDS;
 let ended = false;
+let streaming = false;
 
 function busy(part) {
   return part.matches(":hover") && part.matches("[data-live=still]") || part.contains(document.activeElement);
@@ -26,7 +28,7 @@ async function refresh() {
 }
 
 async function tick() {
-  if (!document.hidden) {
+  if (!document.hidden && !streaming) {
     try {
       await refresh();
       wait = SECONDS;
@@ -38,3 +40,16 @@ async function tick() {
 }
 
 setTimeout(tick, wait * 1000);
+
+const stream = document.querySelector("[data-stream]")?.dataset.stream;
+if (stream) {
+  const source = new EventSource(stream);
+  const look = () => {
+    if (ended) source.close();
+    else if (!document.hidden) refresh().catch(() => {});
+  };
+  source.addEventListener("open", () => { streaming = true; });
+  source.addEventListener("error", () => { streaming = false; }); // it connects again by itself, unless it is refused
+  source.addEventListener("message", look);
+  document.addEventListener("visibilitychange", look);
+}
