@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from mailer.domain.languages import match_language
@@ -269,7 +270,7 @@ def with_former(database: Database, issue: int) -> list[OutcomeRow]:
         ]
     rows = []
     for id, number, began in known:
-        figures = _counted(database, id, "outcome", lambda session, id=id: outcomes_store.of_issue(session, id))
+        figures = _counted(database, id, "outcome", partial(outcomes_store.of_issue, issue=id))
         rows.append(OutcomeRow(number, Outcome(*figures), began.date() if began else None))
     return rows
 
