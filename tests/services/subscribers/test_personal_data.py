@@ -56,14 +56,15 @@ _OF_ONE = {
     " OR change_id IN (SELECT id FROM address_change WHERE subscriber_id = :id)",
 }
 IMPERSONAL = {
-    "address_key", "batch", "contact", "contact_story", "contact_translation", "edition", "issue", "issue_event",
-    "flow_sample", "issue_translation", "language_choice", "mail_domain", "newsletter", "picture", "relay_daily_usage",
-    "retention_run", "section", "story", "story_translation", "throttle",
+    "address_key", "batch", "batch_refusal", "contact", "contact_story", "contact_translation", "edition", "issue",
+    "issue_event", "issue_figures", "issue_lookup", "flow_sample", "issue_translation", "language_choice",
+    "mail_domain", "network_lookup", "newsletter", "picture", "relay_daily_usage", "retention_run", "section", "story",
+    "story_translation", "throttle",
 }  # fmt: skip
 """Tables without personal data."""
 OF_STAFF = {
-    "account", "account_link", "account_role", "audit_event", "document_upload", "issue_approval", "recovery_code",
-    "staff_session", "story_change", "uploaded_picture",
+    "account", "account_link", "account_role", "audit_event", "delivery_order", "document_upload", "drain_order",
+    "issue_approval", "recovery_code", "staff_session", "story_change", "uploaded_picture",
 }  # fmt: skip
 """Tables about those who work on newsletters, who are no subscribers."""
 UPLOADED = {"import_job", "import_job_part"}
