@@ -23,6 +23,7 @@ from mailer.cli.supervisor import Supervisor
 from mailer.domain.metrics import WorkerHeartbeat
 from mailer.settings import ROOT
 from workers import heartbeat
+from workers.app import celery_app
 
 HERE = WorkerHeartbeat(f"worker@{socket.gethostname()}", ["send"], 0, 1000.0, {})
 
@@ -150,6 +151,7 @@ class Consumer:
 
     def __init__(self) -> None:
         self.timer = Timer()
+        self.app = celery_app
 
 
 def test_a_worker_whose_loop_stands_still_is_not_at_work() -> None:

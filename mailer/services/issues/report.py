@@ -27,7 +27,7 @@ __all__ = ["DeliveryCounts", "FailureGroup", "LedgerFinding"]
 
 MAX_FAILURE_GROUPS = 20
 MAX_DOMAINS = 20
-FORMER_ISSUES = 5
+PREVIOUS_ISSUES = 5
 _COUNTED_AHEAD_FOR = timedelta(hours=1)
 """After the end of an issue: then most bounces are back."""
 
@@ -262,11 +262,11 @@ def _plus(sum_so_far: Outcome | None, more: Outcome) -> Outcome:
     return Outcome(*map(sum, zip(sum_so_far, more, strict=True))) if sum_so_far else more
 
 
-def with_former(database: Database, issue: int) -> list[OutcomeRow]:
+def with_previous(database: Database, issue: int) -> list[OutcomeRow]:
     """Return the outcome of an issue, and of the issues of its newsletter that were sent before it, newest first."""
     with database.transaction() as session:
         known = [
-            (row.id, row.number, row.ready_at) for row in issues.sent_up_to(session, issue, limit=FORMER_ISSUES + 1)
+            (row.id, row.number, row.ready_at) for row in issues.sent_up_to(session, issue, limit=PREVIOUS_ISSUES + 1)
         ]
     rows = []
     for id, number, began in known:

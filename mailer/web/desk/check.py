@@ -10,6 +10,7 @@ from mailer.services.accounts.staff import Staff
 from mailer.services.delivery import expand
 from mailer.services.issues import approve, check, compile, network_checks, schedule
 from mailer.services.issues.approve import TextChanged
+from mailer.services.subscribers.staff_changes import section_titles
 from mailer.web.desk.issue import ISSUE, Approver, Viewer, Visit, VisitOf
 from mailer.web.staff import StaffForm
 
@@ -86,6 +87,7 @@ def _page(visit: Visit, staff: Staff, /, *, done: str = "", error: str = "", sta
         head=head,
         by_severity={level: [one for one in result.findings if one.severity is level] for level in Severity},
         section_keys={section.bit: section.key for section in source.sections},
+        section_titles=dict(section_titles(app.database, head.slug)),
         languages=result.languages,
         editions=result.editions[:MAX_EDITIONS],
         more_editions=max(0, len(result.editions) - MAX_EDITIONS),

@@ -19,6 +19,7 @@ from mailer.domain.subscriber_fields import MAX_ADDRESS_OCTETS, InvalidValue, re
 from mailer.services.accounts.staff import Staff
 from mailer.services.delivery import explain
 from mailer.services.issues import report, schedule
+from mailer.services.subscribers.staff_changes import section_titles
 from mailer.settings import read_rate
 from mailer.web.desk.issue import ISSUE, AddressViewer, Reporter, Scheduler, Visit, VisitOf
 from mailer.web.live import LiveStreams
@@ -63,7 +64,7 @@ def report_csv(visit: VisitOf, staff: Reporter) -> Response:
             yield line(["refused with", group.code, group.deliveries, "", group.deliveries, "", "", ""])
         found = report.outcomes(database, issue)
         parts = {"language": found.languages, "section": found.sections, "domain": found.domains}
-        for part, rows in (parts | {"former issue": report.with_former(database, issue)[1:]}).items():
+        for part, rows in (parts | {"previous issue": report.with_previous(database, issue)[1:]}).items():
             for row in rows:
                 of = row.outcome
                 yield line([part, row.name, of.sent + of.failed, of.sent, of.failed, "", of.bounced, of.left])
@@ -175,8 +176,9 @@ def _page(visit: Visit, staff: Staff, /, *, done: str = "", error: str = "", sta
         skipped=sorted(report.skipped_by_reason(database, issue).items()),
         languages=report.by_language(database, issue),
         failures=report.failures(database, issue),
+        section_titles=dict(section_titles(database, head.slug)),
         outcomes=report.outcomes(database, issue) if progress.counts.candidates else None,
-        issues=report.with_former(database, issue),
+        issues=report.with_previous(database, issue),
         events=report.events(database, issue)[-30:],
         findings=report.findings(database, issue) if head.state in (IssueState.sent, IssueState.cancelled) else [],
         may_read_addresses=staff.may(Permission.read_addresses, head.newsletter),

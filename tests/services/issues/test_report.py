@@ -449,7 +449,7 @@ def test_ledger_rejects_a_second_row(app: Container, sent: int) -> None:
         run(app, "INSERT INTO delivery SELECT * FROM delivery WHERE subscriber_id = 1")
 
 
-def test_outcomes_by_language_section_domain_and_against_former_issues(
+def test_outcomes_by_language_section_domain_and_against_previous_issues(
     app: Container,
     import_issue: Callable[..., int],
     add_subscribers: Callable[[str], None],
@@ -490,5 +490,5 @@ def test_outcomes_by_language_section_domain_and_against_former_issues(
     by_section = {row.name: row.outcome for row in found.sections}
     assert by_section["water-and-rivers"] == (2, 1, 1, 1), "Bo follows every section"
     assert by_section["news-and-events"] == (0, 1, 0, 0)
-    (row,) = report.with_former(app.database, issue)
+    (row,) = report.with_previous(app.database, issue)
     assert row.outcome == (2, 1, 1, 1)
