@@ -31,9 +31,11 @@ class OrderWatch(bootsteps.StartStopStep):  # type: ignore[misc]
         self._queues = list(consumer.app.amqp.queues.consume_from)
 
     def start(self, consumer: Any) -> None:
-        """Act on the order before the loop takes its first task."""
+        """Act on the order before the loop takes its first task: with it the worker begins to consume."""
         _read(consumer.hostname)
-        self._act(consumer)
+        if _drained.is_set():
+            for queue in self._queues:
+                consumer.cancel_task_queue(queue)
         self._timer_entry = consumer.timer.call_repeatedly(ACT_SECONDS, self._act, (consumer,))
 
     def stop(self, consumer: Any) -> None:

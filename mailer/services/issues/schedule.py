@@ -33,12 +33,12 @@ def schedule_local_time(database: Database, issue: int, at: datetime, actor: Act
 
     The audience is frozen when that time is reached in the first time zone. Raises InvalidIssueState and InvalidTime.
     """
-    _schedule(database, issue, at.replace(tzinfo=EARLIEST_TIME_ZONE), at, f"{at.isoformat()} local time", actor)
+    _schedule(database, issue, at.replace(tzinfo=EARLIEST_TIME_ZONE), at, f"{at:%Y-%m-%d %H:%M} local time", actor)
 
 
 def schedule(database: Database, issue: int, at: datetime, actor: Actor) -> None:
     """Schedule an approved issue for ``at``; a time in the past means now. Raises InvalidIssueState and InvalidTime."""
-    _schedule(database, issue, at, None, at.isoformat(), actor)
+    _schedule(database, issue, at, None, f"{at:%Y-%m-%d %H:%M %Z}", actor)
 
 
 def _schedule(
