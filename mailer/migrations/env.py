@@ -22,6 +22,7 @@ with engine.connect() as connection:
         target_metadata=Base.metadata,
         include_object=_include_object,
         compare_server_default=True,
+        transaction_per_migration=True,  # PostgreSQL 15 and 16 use a new value of an enum only once it is committed
     )
     with context.begin_transaction():
         context.run_migrations()
