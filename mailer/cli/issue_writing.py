@@ -21,7 +21,7 @@ from mailer.domain.states import IssueState, MissingTranslationPolicy, check_edi
 
 if TYPE_CHECKING:
     from mailer.domain.document import ParsedDocument
-    from mailer.domain.issue_check import Finding
+    from mailer.domain.findings import Finding
     from mailer.domain.network_checks import NetworkChecks
     from mailer.services.issues.check import IssueCheck
 

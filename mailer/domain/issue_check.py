@@ -1,17 +1,17 @@
-"""The rules by which an issue is checked before its approval, and their findings.
+"""The rules by which an issue is checked before its approval.
 
 The command line and pages show the same findings. Rules about readers need the audience, rules about size the sizes
 of rendered editions; without these, they find nothing.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
-from enum import StrEnum
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
+from mailer.domain.audience import AudienceGroup
 from mailer.domain.composition import IssueSource, StorySource
 from mailer.domain.editions import StoryLanguages, language_shown, missing_languages
+from mailer.domain.findings import Finding, FindingKind, Part, Place, Severity
 from mailer.domain.issue_links import TextPlace, invalid_mail_links, web_links
 from mailer.domain.languages import match_language
 from mailer.domain.localized import localize
@@ -29,60 +29,6 @@ MANY_SUBSCRIBERS_SHARE = 0.2
 _MAX_TITLES = 3
 """Stories that a note about readers names."""
 
-
-class FindingKind(StrEnum):
-    """What a finding is about."""
-
-    render_error = "render_error"
-    no_stories = "no_stories"
-    no_language = "no_language"
-    no_postal_address = "no_postal_address"
-    no_default_language = "no_default_language"
-    empty_subject = "empty_subject"
-    empty_preheader = "empty_preheader"
-    empty_headline = "empty_headline"
-    no_alt_text = "no_alt_text"
-    broken_link = "broken_link"
-    not_shown = "not_shown"
-    """Part of a text that cannot be shown as it is meant, such as a footnote."""
-    missing_translation = "missing_translation"
-    untitled_section = "untitled_section"
-    unoffered_section = "unoffered_section"
-    language_without_text = "language_without_text"
-    """Readers' preferred language, in which the issue has no text at all."""
-    other_language_readable = "other_language_readable"
-    """Readers get a story in a language that is not theirs, or not at all, though it is ready in one that is."""
-    absent_story = "absent_story"
-    """A subject, preheader or introduction speaks of a story that many of its readers do not get."""
-    clipped_by_gmail = "clipped_by_gmail"
-    dead_link = "dead_link"
-    """A web address that was looked up and leads nowhere."""
-    unclear_link = "unclear_link"
-    """A web address that could not be looked up."""
-    sender_records = "sender_records"
-    """SPF, DKIM or DMARC of the sender's domain."""
-
-
-class Severity(StrEnum):
-    """How serious a finding is, the worst first."""
-
-    blocks = "blocks"
-    """The issue cannot be approved."""
-    warning = "warning"
-    note = "note"
-
-
-class Part(StrEnum):
-    """The part of an issue that a finding is about."""
-
-    issue = "issue"
-    subject = "subject"
-    preheader = "preheader"
-    introduction = "introduction"
-    section = "section"
-    story = "story"
-
-
 _TEXT_KINDS = {
     FindingKind.empty_headline,
     FindingKind.no_alt_text,
@@ -92,107 +38,6 @@ _TEXT_KINDS = {
     FindingKind.unclear_link,
 }
 """Findings about a story's text in a language, wherever it is shown."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where in an issue a finding is. ``title``: of a section or story, in a language that the reader reads."""
-
-    part: Part
-    title: str = ""
-    section: str = ""
-    """The key of the section."""
-    story: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """A finding about an issue, with a sentence for a coordinator."""
-
-    kind: FindingKind
-    severity: Severity
-    text: str
-    languages: tuple[str, ...] = ()
-    """The languages whose editions are concerned. Empty: the issue itself."""
-    sections: int | None = None
-    """The section mask, if only one edition is concerned."""
-    subscribers: int | None = None
-    """How many readers are concerned, where that is known."""
-    of_subscribers: int | None = None
-    """How many readers these editions have, where ``readers`` is a part of them."""
-    editions: int | None = None
-    """How many editions are concerned, where that is known."""
-    looked_at: datetime | None = None
-    """When it was looked up in the network."""
-    places: tuple[Place, ...] = ()
-
-    @property
-    def blocks(self) -> bool:
-        return self.severity is Severity.blocks
-
-    @property
-    def message(self) -> str:
-        """The sentence in English, after the languages that it is about and before the number of readers."""
-        text = f"{', '.join(self.languages)}: {self.text}" if self.languages else self.text[:1].upper() + self.text[1:]
-        return f"{text.removesuffix('.')} ({self.share})." if self.share else text
-
-    @property
-    def share(self) -> StaffText | None:
-        """How many of the readers are concerned, where both are known."""
-        if self.subscribers is None or self.of_subscribers is None:
-            return None
-        return ngettext(
-            "%(count)s of %(num)s reader", "%(count)s of %(num)s readers", self.of_subscribers, count=self.subscribers
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class AudienceGroup:
-    """Readers with the same languages who get the same edition, or nothing for the same reason."""
-
-    languages: tuple[str, ...]
-    """Their languages, the preferred one first."""
-    language: str | None
-    """The edition's language."""
-    sections: int
-    """The edition's section mask."""
-    skip_reason: SkipReason | None
-    subscribers: int
-
-
-@dataclass(frozen=True, slots=True)
-class Audience:
-    """Who would get an issue, and who would not."""
-
-    editions: Counter[tuple[str, int]]
-    """(language, section mask) → readers."""
-    skipped: dict[SkipReason, int]
-
-    @classmethod
-    def of(cls, groups: Iterable[AudienceGroup]) -> "Audience":
-        """Return the sums over groups of readers."""
-        editions: Counter[tuple[str, int]] = Counter()
-        skipped: Counter[SkipReason] = Counter()
-        for group in groups:
-            if group.skip_reason:
-                skipped[group.skip_reason] += group.subscribers
-            elif group.language:
-                editions[group.language, group.sections] += group.subscribers
-        return cls(editions, dict(sorted(skipped.items())))
-
-    @property
-    def subscribers(self) -> int:
-        """Return how many would get it."""
-        return self.editions.total()
-
-    @property
-    def by_language(self) -> list[tuple[str, int, int]]:
-        """Return (language, readers, editions), the language with most readers first."""
-        subscribers: Counter[str] = Counter()
-        for (language, _), count in self.editions.items():
-            subscribers[language] += count
-        editions = Counter(language for language, _ in self.editions)
-        return [(language, count, editions[language]) for language, count in subscribers.most_common()]
 
 
 def check_issue(

@@ -10,7 +10,7 @@ from sqlalchemy import CursorResult, text
 from sqlalchemy.orm import Session
 
 from mailer.domain import time_zones
-from mailer.domain.issue_check import AudienceGroup
+from mailer.domain.audience import AudienceGroup
 from mailer.domain.states import SkipReason
 from mailer.domain.time_zones import QuietHours
 from mailer.store import eligibility

@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from mailer.domain.audience import AudienceGroup
 from mailer.domain.composition import IssueSource, StorySource
 from mailer.domain.editions import LanguageRules
-from mailer.domain.issue_check import AudienceGroup, Finding, FindingKind, Part, Place, Severity, check_issue
+from mailer.domain.findings import Finding, FindingKind, Part, Place, Severity
+from mailer.domain.issue_check import check_issue
 from mailer.domain.network_checks import LookupKind, LookupOutcome, LookupResult, NetworkChecks, StoredLookup
 from mailer.domain.states import MissingTranslationPolicy, SkipReason
 from tests.domain.test_composition import material, text

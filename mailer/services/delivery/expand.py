@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
 
+from mailer.domain.audience import AudienceGroup
 from mailer.domain.editions import StoryLanguages, digest_languages, in_sources, sections_shown
-from mailer.domain.issue_check import AudienceGroup
 from mailer.domain.languages import choose_language
 from mailer.domain.states import IssueState
 from mailer.models import Issue

@@ -7,7 +7,8 @@ from datetime import datetime
 from mailer.domain.accounts import Actor
 from mailer.domain.composition import IssueSource
 from mailer.domain.errors import UserError
-from mailer.domain.issue_check import Finding, check_issue
+from mailer.domain.findings import Finding
+from mailer.domain.issue_check import check_issue
 from mailer.domain.states import (
     IssueEventKind,
     IssueState,

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mailer.domain.audience import Audience, AudienceGroup
 from mailer.domain.composition import IssueSource, StoryText
-from mailer.domain.issue_check import Audience, AudienceGroup, Finding, check_issue
+from mailer.domain.findings import Finding
+from mailer.domain.issue_check import check_issue
 from mailer.domain.mentions import count_words
 from mailer.domain.network_checks import NetworkChecks
 from mailer.services.issues.compile import EditionCompiler

@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
 
 from mailer.domain.accounts import THE_SERVICE
-from mailer.domain.issue_check import Finding, Severity, check_issue
+from mailer.domain.findings import Finding, Severity
+from mailer.domain.issue_check import check_issue
 from mailer.domain.localized import localize
 from mailer.domain.partial_editions import HEADLINES
 from mailer.domain.plurals import format_count

@@ -3,7 +3,7 @@
 from fastapi import APIRouter, HTTPException, Response
 
 from mailer.domain.errors import UserError
-from mailer.domain.issue_check import Severity
+from mailer.domain.findings import Severity
 from mailer.domain.permissions import Permission
 from mailer.domain.states import EDITABLE_STATES
 from mailer.services.accounts.staff import Staff

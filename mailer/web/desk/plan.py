@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from fastapi import APIRouter, HTTPException, Response
 
 from mailer.domain.errors import UserError
-from mailer.domain.issue_check import Finding, check_issue
+from mailer.domain.findings import Finding
+from mailer.domain.issue_check import check_issue
 from mailer.domain.permissions import Permission
 from mailer.domain.states import EDITABLE_STATES, MissingTranslationPolicy
 from mailer.services.accounts.staff import Staff

@@ -10,9 +10,9 @@ from fastapi.responses import HTMLResponse
 from starlette.datastructures import FormData
 
 from mailer.domain.accounts import AuditAction
+from mailer.domain.audience import Audience
 from mailer.domain.editions import ALL_SECTIONS
 from mailer.domain.errors import UserError
-from mailer.domain.issue_check import Audience
 from mailer.domain.permissions import Permission
 from mailer.domain.states import EDITABLE_STATES, IssueState
 from mailer.domain.subscriber_fields import MAX_ADDRESS_OCTETS, InvalidValue, read_address

@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 from fastapi import APIRouter, Response
 from starlette.datastructures import FormData
 
+from mailer.domain.audience import Audience
 from mailer.domain.errors import UserError
-from mailer.domain.issue_check import Audience
 from mailer.domain.permissions import Permission
 from mailer.domain.states import EDITABLE_STATES, IssueState
 from mailer.domain.time_zones import COMMON_TIME_ZONES, clock_change, time_zone, to_utc

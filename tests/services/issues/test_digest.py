@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from mailer.bootstrap import Container
 from mailer.devtools.inbox import InboxServer
-from mailer.domain.issue_check import FindingKind
+from mailer.domain.findings import FindingKind
 from mailer.services.delivery import dispatch, expand, monitor, resolve
 from mailer.services.issues import compile, digest, report, schedule
 from tests.support.emails import html_body
