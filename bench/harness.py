@@ -27,7 +27,7 @@ from mailer.bootstrap import Container  # noqa: E402
 from mailer.domain.document import parse  # noqa: E402
 from mailer.domain.headers import SenderIdentity, edition_headers  # noqa: E402
 from mailer.domain.message import compile_message, marker  # noqa: E402
-from mailer.domain.newsletter import read_newsletter  # noqa: E402
+from mailer.domain.newsletter_check import read_newsletter  # noqa: E402
 from mailer.domain.ports import Clock  # noqa: E402
 from mailer.services.delivery import dispatch, expand  # noqa: E402
 from mailer.services.issues import approve, compile, document_import, schedule  # noqa: E402

@@ -44,7 +44,8 @@ if TYPE_CHECKING:
     from mailer.services.issues.network_checks import NetworkTools
     from mailer.services.maintenance.retention import RetentionPolicy
     from mailer.services.subscribers.request_limits import Requester
-    from mailer.settings import RelaySettings, Settings
+    from mailer.settings import Settings
+    from mailer.settings_values import RelaySettings
     from mailer.store.database import Database
 else:
 
@@ -277,7 +278,7 @@ class Container:
     @cached_property
     def relays(self) -> list[RelaySettings]:
         """Return the relays of ``MAILER_RELAYS``, or the one of ``MAILER_SMTP_*`` if there are none."""
-        from mailer.settings import RelaySettings
+        from mailer.settings_values import RelaySettings
 
         settings = self.settings
         return settings.relays or [

@@ -6,17 +6,12 @@ compares it with this module.
 
 import json
 import re
-from datetime import date
 from ipaddress import IPv6Address, ip_address, ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal
-from urllib.parse import SplitResult, urlsplit
+from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
     SecretStr,
     ValidationError,
@@ -26,174 +21,31 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from mailer.settings_values import (
+    DNS_LABEL,
+    DOMAIN,
+    ConnectionCount,
+    DkimKeySettings,
+    Host,
+    IdleSeconds,
+    MessageCount,
+    ProviderSettings,
+    Rate,
+    RelaySettings,
+    TimeoutName,
+    TimeoutSeconds,
+    WindowSize,
+    login_problem,
+    read_name_servers,
+    server_url,
+    without_brackets,
+)
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
 class SettingsError(ValueError):
     """An invalid MAILER_ variable. The message names it."""
-
-
-_DNS_LABEL = r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)"
-_DOMAIN = rf"{_DNS_LABEL}(\.{_DNS_LABEL})*"
-
-
-def _server_url(value: str) -> SplitResult:
-    """Return the parts of a server's URL. Raises ValueError, without the value: it may hold a password."""
-    try:
-        parts = urlsplit(value)
-        _ = parts.port
-    except ValueError:
-        raise ValueError(
-            "has no valid port. In a user name or password, write / as %2F, # as %23, ? as %3F, @ as %40, % as %25"
-        ) from None
-    return parts
-
-
-_UNIT_SECONDS = {"s": 1, "second": 1, "min": 60, "minute": 60, "h": 3600, "hour": 3600, "day": 86_400}
-
-
-def read_rate(text: str) -> float:
-    """Return messages a second from ``50/s``, ``600/min``, ``20000/h``, ``100000/day``, or ``50`` (a second).
-
-    0 or an empty text means no limit. Raises ValueError.
-    """
-    number, slash, unit = text.partition("/")
-    try:
-        rate = float(number or 0) / (_UNIT_SECONDS[unit.strip()] if slash else 1)
-    except (ValueError, KeyError):
-        rate = -1.0
-    if not 0 <= rate < 1e9:
-        raise ValueError(f"“{text}” is not a rate such as 50/s, 600/min, 20000/h or 100000/day")
-    return rate
-
-
-Rate = Annotated[float, BeforeValidator(lambda value: read_rate(value) if isinstance(value, str) else value)]
-"""Messages a second; 0 for no limit."""
-
-
-def _without_brackets(host: str) -> str:
-    return host[1:-1] if host.startswith("[") and host.endswith("]") else host
-
-
-Host = Annotated[str, AfterValidator(_without_brackets)]
-"""A host name or an IP address. IPv6 may be written in brackets."""
-
-
-def _login_problem(host: str, tls: str, username: str, allowed: bool) -> str:
-    """Return why a login would send the password in clear text over a network, or an empty string."""
-    if not username or tls != "none" or allowed or host == "localhost":
-        return ""
-    try:
-        loopback = ip_address(host).is_loopback
-    except ValueError:
-        loopback = False
-    return "" if loopback else f"without TLS, the password would go to {host} in clear text"
-
-
-_NAME_SERVER = re.compile(r"\[(?P<v6>[0-9a-fA-F:]+)\](:(?P<port6>\d{1,5}))?|(?P<v4>[0-9.]+)(:(?P<port4>\d{1,5}))?")
-
-
-def _read_name_servers(written: str) -> list[tuple[str, int]]:
-    servers = []
-    for server in filter(None, (part.strip() for part in written.split(","))):
-        found = _NAME_SERVER.fullmatch(server)
-        try:
-            if not found:
-                raise ValueError
-            servers.append((str(ip_address(found["v6"] or found["v4"])), int(found["port6"] or found["port4"] or 53)))
-        except ValueError:
-            raise ValueError("must be comma-separated addresses, such as 192.0.2.1 or [2001:db8::1]:5353") from None
-    return servers
-
-
-TimeoutName = Literal["connect", "session", "greeting", "mail", "rcpt", "data", "block", "final", "quit"]
-TimeoutSeconds = Annotated[float, Field(gt=0, le=3600)]
-
-
-class DkimKeySettings(BaseModel):
-    """A DKIM key: the file of its private half, and the DNS name of its public half."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    domain: str
-    selector: str
-    key_file: Path
-
-    @field_validator("domain", "selector")
-    @classmethod
-    def _dns_labels(cls, value: str) -> str:
-        if len(value) > 200 or not re.fullmatch(_DOMAIN, value):
-            raise ValueError(
-                "must be letters, digits and hyphens, separated by dots; write an international domain in its xn-- form"
-            )
-        return value
-
-
-ConnectionCount = Annotated[int, Field(ge=1, le=200)]
-WindowSize = Annotated[int, Field(ge=1, le=100)]
-MessageCount = Annotated[int, Field(ge=1)]
-IdleSeconds = Annotated[float, Field(ge=0, le=3600)]
-
-
-class WarmUpSettings(BaseModel):
-    """Warm-up for a new sending IP: ``first_day_limit`` messages, then ``daily_factor`` times more each day."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    starts_on: date
-    first_day_limit: int = Field(ge=1)
-    daily_factor: float = Field(1.5, ge=1, le=10)
-
-
-class RelaySettings(BaseModel):
-    """An SMTP relay. A relay with weight 0 is a spare, used if no other can be."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,40}$")
-    host: Host
-    port: int = Field(25, ge=1, le=65535)
-    tls: Literal["none", "starttls", "implicit"] = "none"
-    username: str = ""
-    password: SecretStr = SecretStr("")
-    password_in_clear_text: bool = False
-    connections: ConnectionCount = 32
-    window: WindowSize = 1
-    weight: float = Field(1, ge=0)
-    rate: Rate = 0
-    warm_up: WarmUpSettings | None = None
-    messages_per_connection: MessageCount = 10_000
-    idle_seconds: IdleSeconds = 30
-    pipelining: bool = True
-    timeouts: dict[TimeoutName, TimeoutSeconds] = {}
-
-    @model_validator(mode="after")
-    def _safe_login(self) -> "RelaySettings":
-        if problem := _login_problem(self.host, self.tls, self.username, self.password_in_clear_text):
-            raise ValueError(f"{problem}; set “tls”, or “password_in_clear_text”: true")
-        return self
-
-
-class ProviderSettings(BaseModel):
-    """A group of receiving domains that share mail servers.
-
-    Domains whose MX host matches a pattern in ``mx`` belong to it too.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,40}$")
-    domains: list[str] = []
-    mx: list[str] = []
-    rate: Rate = 0
-
-    @field_validator("domains", "mx")
-    @classmethod
-    def _domain_patterns(cls, value: list[str]) -> list[str]:
-        for domain in value:
-            if not re.fullmatch(rf"(\*\.)?{_DOMAIN}", domain):
-                raise ValueError(f"“{domain}” is not a domain; write an international one in its xn-- form")
-        return [domain.lower() for domain in value]
 
 
 class Settings(BaseSettings):
@@ -415,25 +267,25 @@ class Settings(BaseSettings):
     @field_validator("bounce_domain", "smtp_ehlo_name")
     @classmethod
     def _dns_name(cls, value: str) -> str:
-        if value and not re.fullmatch(_DOMAIN, value):
+        if value and not re.fullmatch(DOMAIN, value):
             raise ValueError("must be a name such as mail.example.org; write an international one in its xn-- form")
         return value
 
     @field_validator("dns_servers")
     @classmethod
     def _valid_name_servers(cls, value: str) -> str:
-        _read_name_servers(value)
+        read_name_servers(value)
         return value
 
     @property
     def name_servers(self) -> list[tuple[str, int]]:
         """The addresses and ports of ``dns_servers``."""
-        return _read_name_servers(self.dns_servers)
+        return read_name_servers(self.dns_servers)
 
     @field_validator("web_trusted_proxies")
     @classmethod
     def _networks(cls, value: str) -> str:
-        names = [_without_brackets(name.strip()) for name in value.split(",") if name.strip()]
+        names = [without_brackets(name.strip()) for name in value.split(",") if name.strip()]
         try:
             return ",".join(str(ip_network(name)).removesuffix("/32").removesuffix("/128") for name in names)
         except ValueError:
@@ -451,7 +303,7 @@ class Settings(BaseSettings):
     def _absolute_url(cls, value: str) -> str:
         url = urlsplit(value)
         valid = re.fullmatch(
-            rf"({_DNS_LABEL}(\.{_DNS_LABEL})*|\[[0-9a-fA-F:]+\])(:\d{{1,5}})?(/[A-Za-z0-9._~/-]*)?",
+            rf"({DNS_LABEL}(\.{DNS_LABEL})*|\[[0-9a-fA-F:]+\])(:\d{{1,5}})?(/[A-Za-z0-9._~/-]*)?",
             url.netloc + url.path,
         )
         if url.scheme not in ("http", "https") or not valid or url.query or url.fragment:
@@ -470,14 +322,14 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _postgresql(cls, value: str) -> str:
-        if value and _server_url(value).scheme not in ("postgresql", "postgres", "postgresql+psycopg"):
+        if value and server_url(value).scheme not in ("postgresql", "postgres", "postgresql+psycopg"):
             raise ValueError("must begin with postgresql://")
         return value.replace("postgres://", "postgresql://", 1) if value.startswith("postgres://") else value
 
     @field_validator("redis_url")
     @classmethod
     def _redis(cls, value: str) -> str:
-        if value and _server_url(value).scheme not in ("redis", "rediss", "redis+socket", "unix"):
+        if value and server_url(value).scheme not in ("redis", "rediss", "redis+socket", "unix"):
             raise ValueError("must begin with redis://, rediss:// or unix://")
         return value
 
@@ -490,7 +342,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _safe_login(self) -> "Settings":
-        problem = _login_problem(
+        problem = login_problem(
             self.smtp_host, self.smtp_tls, self.smtp_username, self.smtp_password_in_clear_text or bool(self.relays)
         )
         if problem:
@@ -529,7 +381,7 @@ class Settings(BaseSettings):
             return self.smtp_ehlo_name
         public_host = urlsplit(self.public_url).hostname or ""
         for name in (host_name, public_host):
-            if "." in name and re.fullmatch(_DOMAIN, name) and not name.rpartition(".")[2].isdigit():
+            if "." in name and re.fullmatch(DOMAIN, name) and not name.rpartition(".")[2].isdigit():
                 return name
         try:
             address = ip_address(public_host)

@@ -23,7 +23,7 @@ from mailer.adapters.tokens import Tokens
 from mailer.bootstrap import Container
 from mailer.devtools.inbox import InboxServer, start_inbox_server
 from mailer.domain.document import parse
-from mailer.domain.newsletter import read_newsletter
+from mailer.domain.newsletter_check import read_newsletter
 from mailer.migrations import upgrade
 from mailer.services.delivery import dispatch, expand
 from mailer.services.issues import approve, compile, document_import, schedule

@@ -5,7 +5,8 @@ import re
 
 import pytest
 
-from mailer.settings import Settings, SettingsError, read_rate, read_settings, read_valid_settings
+from mailer.settings import Settings, SettingsError, read_settings, read_valid_settings
+from mailer.settings_values import read_rate
 
 
 @pytest.mark.parametrize(

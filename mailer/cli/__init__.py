@@ -9,6 +9,7 @@ from mailer.cli import (
     accounts,
     deliveries,
     dkim,
+    issue_review,
     issue_sending,
     issue_writing,
     newsletters,
@@ -20,6 +21,7 @@ from mailer.cli.errors import database_advice, describe, is_expected
 
 _issue_commands = typer.Typer(no_args_is_help=True, help="Import, check, approve, send and follow an issue.")
 _issue_commands.add_typer(issue_writing.commands)
+_issue_commands.add_typer(issue_review.commands)
 _issue_commands.add_typer(issue_sending.commands)
 commands = typer.Typer(
     no_args_is_help=True,

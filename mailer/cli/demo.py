@@ -30,7 +30,7 @@ from mailer.devtools.inbox.web import create_inbox_app
 from mailer.domain.document import decode, parse
 from mailer.domain.labels import SKIP_REASON_LABELS
 from mailer.domain.locales import native_name
-from mailer.domain.newsletter import read_newsletter
+from mailer.domain.newsletter_check import read_newsletter
 from mailer.domain.permissions import Role, RoleGrant
 from mailer.domain.plurals import format_count
 from mailer.domain.states import IssueState, SkipReason

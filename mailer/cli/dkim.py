@@ -28,7 +28,7 @@ def key(
     from pydantic import ValidationError
 
     from mailer.adapters.dkim import Key, new_private_key
-    from mailer.settings import DkimKeySettings
+    from mailer.settings_values import DkimKeySettings
 
     try:
         settings = DkimKeySettings(domain=domain, selector=selector, key_file=file or Path(f"{selector}.{domain}.pem"))

@@ -196,7 +196,7 @@ def set_rate(
 ) -> None:
     """Limit the sending rate of an issue, even while it is being sent."""
     from mailer.services.issues import schedule
-    from mailer.settings import read_rate
+    from mailer.settings_values import read_rate
 
     try:
         max_rate = read_rate("" if rate == "none" else rate)

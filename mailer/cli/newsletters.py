@@ -26,7 +26,7 @@ def apply(
     force: Annotated[bool, typer.Option("--force", help="Overwrite later changes made at the desk.")] = False,
 ) -> None:
     """Create a newsletter from a TOML file, or update it to match the file."""
-    from mailer.domain.newsletter import NewsletterError, Problem, read_newsletter
+    from mailer.domain.newsletter_check import NewsletterError, Problem, read_newsletter
     from mailer.services.newsletters.apply import apply_newsletter
 
     with Container() as app:
@@ -77,7 +77,7 @@ def new(
     slug: Annotated[str, typer.Argument(metavar="SLUG", help="Its name in commands and URLs, such as river-news.")],
 ) -> None:
     """Write a file SLUG.toml to start a newsletter from. It explains every setting."""
-    from mailer.domain.newsletter import read_newsletter
+    from mailer.domain.newsletter_check import read_newsletter
     from mailer.domain.newsletter_file import starter_file
 
     text = starter_file(slug)

@@ -7,7 +7,7 @@ import pytest
 
 from mailer.bootstrap import Container
 from mailer.cli.newsletters import apply
-from mailer.domain.newsletter import NewsletterError
+from mailer.domain.newsletter_check import NewsletterError
 from mailer.services.subscribers import sign_up
 from mailer.store import newsletters
 from tests.cli.conftest import RunCli

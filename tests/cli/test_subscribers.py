@@ -14,7 +14,7 @@ from mailer.adapters.tokens import Purpose
 from mailer.bootstrap import Container
 from mailer.cli import commands
 from mailer.cli.errors import UsageError
-from mailer.domain.newsletter import read_newsletter
+from mailer.domain.newsletter_check import read_newsletter
 from mailer.services.newsletters.apply import apply_newsletter
 from mailer.web.app import create_app
 from tests.cli.conftest import RunCli

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mailer.domain.newsletter import NewsletterError, read_newsletter
+from mailer.domain.newsletter_check import NewsletterError, read_newsletter
 from mailer.settings import ROOT
 
 LEAST = """

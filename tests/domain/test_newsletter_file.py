@@ -6,7 +6,8 @@ from datetime import time
 import pytest
 from pydantic import BaseModel
 
-from mailer.domain.newsletter import NESTED, NewsletterError, NewsletterSettings, example, read_newsletter
+from mailer.domain.newsletter import NESTED, NewsletterSettings, example
+from mailer.domain.newsletter_check import NewsletterError, read_newsletter
 from mailer.domain.newsletter_file import reference_table, starter_file, to_toml
 from mailer.settings import ROOT
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mailer.domain.editions import ALL_SECTIONS
 from mailer.domain.languages import choose_language
-from mailer.domain.newsletter import read_newsletter
+from mailer.domain.newsletter_check import read_newsletter
 from mailer.domain.preferences import Preferences
 from mailer.domain.section_parser import SectionNames, SectionParser
 from mailer.domain.subscriber_csv import (

@@ -13,7 +13,7 @@ from playwright.sync_api import Page, ViewportSize, expect, sync_playwright
 
 from mailer.bootstrap import Container
 from mailer.devtools.inbox import InboxServer
-from mailer.domain.newsletter import read_newsletter
+from mailer.domain.newsletter_check import read_newsletter
 from mailer.domain.permissions import Role
 from mailer.services.delivery import dispatch, expand
 from mailer.services.issues import compile

@@ -7,7 +7,7 @@ from fastapi.testclient import TestClient
 from mailer.bootstrap import Container
 from mailer.devtools.inbox import InboxServer
 from mailer.devtools.inbox.mime import parse_mail
-from mailer.domain.newsletter import read_newsletter
+from mailer.domain.newsletter_check import read_newsletter
 from mailer.services.newsletters.apply import apply_newsletter
 from mailer.web.app import create_app
 from tests.conftest import SAMPLE

@@ -8,7 +8,7 @@ from datetime import date
 from mailer.bootstrap import Container
 from mailer.devtools.inbox import InboxServer
 from mailer.domain.document import decode, parse
-from mailer.domain.newsletter import read_newsletter
+from mailer.domain.newsletter_check import read_newsletter
 from mailer.services.issues import document_import
 from mailer.services.newsletters.apply import apply_newsletter
 from tests.support.emails import emails_by_recipient, html_body, text_body

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from mailer.bootstrap import Container
-from mailer.domain.newsletter import read_newsletter
+from mailer.domain.newsletter_check import read_newsletter
 from mailer.services.newsletters.apply import apply_newsletter
 from mailer.web.app import create_app
 from tests.support.clock import StoppedClock

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Route, sync_playw
 
 from mailer.bootstrap import Container
 from mailer.devtools.inbox import InboxServer
-from mailer.domain.newsletter import read_newsletter
+from mailer.domain.newsletter_check import read_newsletter
 from mailer.domain.states import TrackingMode
 from mailer.language_data import languages
 from mailer.services.newsletters.apply import apply_newsletter

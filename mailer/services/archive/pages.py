@@ -12,7 +12,7 @@ from mailer.domain.localized import LocalizedText, localize, ui_language, ui_lan
 from mailer.domain.page_frame import PageFrame
 from mailer.domain.ports import MailUrls
 from mailer.models import Issue, Newsletter
-from mailer.store import archive, editions, issues, newsletters, transactional
+from mailer.store import archive, issues, newsletters
 from mailer.store.database import Database, Session
 from mailer.store.issue_source import load_issue_source
 
@@ -22,22 +22,6 @@ FEED_SIZE = 20
 """Issues in a newsletter's feed."""
 SECTION_FEED_SIZE = 5
 """Issues whose stories are in a section's feed."""
-
-
-@dataclass(frozen=True, slots=True)
-class EditionPage:
-    """The web view of an edition."""
-
-    html: str
-    language: str
-
-
-@dataclass(frozen=True, slots=True)
-class PictureFile:
-    """The bytes of a picture."""
-
-    media_type: str
-    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,32 +158,6 @@ def archive_version(database: Database) -> str:
     """Return a text that changes whenever an issue is sent or a newsletter is changed."""
     with database.public_transaction() as session:
         return archive.version(session)
-
-
-def edition_page(database: Database, issue: int, edition: int) -> EditionPage | None:
-    """Return the web view of an edition: a complete HTML document without personal data.
-
-    Return None if there is no such edition or it is not rendered yet.
-    """
-    with database.public_transaction() as session:
-        row = editions.by_id(session, edition)
-        if row is None or row.issue_id != issue or not row.html:
-            return None
-        return EditionPage(row.html, row.language)
-
-
-def test_page(database: Database, issue: int, test: int) -> EditionPage | None:
-    """Return the web view of a test of an issue, until the test is deleted."""
-    with database.public_transaction() as session:
-        found = transactional.test_view(session, issue, test)
-        return EditionPage(*found) if found else None
-
-
-def picture(database: Database, prefix: str) -> PictureFile | None:
-    """Return the picture whose SHA-256 begins with these 32 hexadecimal digits, or None."""
-    with database.public_transaction() as session:
-        row = issues.picture_by_prefix(session, prefix)
-        return PictureFile(row.media_type, row.data) if row else None
 
 
 def publications(database: Database, preferred_languages: Sequence[str]) -> Publications:

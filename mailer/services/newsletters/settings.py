@@ -8,7 +8,8 @@ from hashlib import sha256
 from typing import Any
 
 from mailer.domain.accounts import Actor, AuditAction
-from mailer.domain.newsletter import NewsletterSettings, OverrideErrors, SectionSettings, check_newsletter
+from mailer.domain.newsletter import NewsletterSettings, SectionSettings
+from mailer.domain.newsletter_check import OverrideErrors, check_newsletter
 from mailer.models import Newsletter
 from mailer.services.newsletters.apply import change_newsletter
 from mailer.store import audit_log, issues, newsletters

@@ -10,7 +10,8 @@ from starlette.datastructures import FormData
 from mailer.bootstrap import Container
 from mailer.domain.errors import UserError
 from mailer.domain.languages import choose_language
-from mailer.domain.newsletter import NewsletterError, NewsletterSettings
+from mailer.domain.newsletter import NewsletterSettings
+from mailer.domain.newsletter_check import NewsletterError
 from mailer.domain.newsletter_file import to_toml
 from mailer.domain.permissions import Permission
 from mailer.domain.subscriber_fields import InvalidValue, read_languages

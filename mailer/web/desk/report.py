@@ -20,7 +20,7 @@ from mailer.services.accounts.staff import Staff
 from mailer.services.delivery import explain
 from mailer.services.issues import report, schedule
 from mailer.services.subscribers.staff_changes import section_titles
-from mailer.settings import read_rate
+from mailer.settings_values import read_rate
 from mailer.web.desk.issue import ISSUE, AddressViewer, Reporter, Scheduler, Visit, VisitOf
 from mailer.web.live import LiveStreams
 from mailer.web.staff import StaffForm, session_token

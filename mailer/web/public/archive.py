@@ -10,8 +10,8 @@ from mailer.adapters.tokens import Purpose
 from mailer.adapters.urls import PICTURE_EXTENSIONS
 from mailer.bootstrap import Container
 from mailer.domain import urls
+from mailer.services.archive import mail_files, search
 from mailer.services.archive import pages as pages_service
-from mailer.services.archive import search
 from mailer.services.archive.pages import IssueList
 from mailer.web.dependencies import AcceptedLanguages, App, OpenPages, PublicPages
 from mailer.web.pages import PRIVATE_HEADERS
@@ -151,9 +151,9 @@ def story(request: Request, app: App, pages: OpenPages, slug: str, language: str
 @router.api_route(urls.WEB_VIEW, methods=["GET", "HEAD"])
 def web_view(app: App, token: str) -> HTMLResponse:
     token_values = app.tokens.read_link_token(Purpose.web_view, token)
-    edition_page = pages_service.edition_page(app.database, *token_values) if token_values else None
+    edition_page = mail_files.edition_page(app.database, *token_values) if token_values else None
     if test := app.tokens.read_link_token(Purpose.test_view, token):
-        edition_page = pages_service.test_page(app.database, *test)
+        edition_page = mail_files.test_page(app.database, *test)
     if edition_page is None:
         raise HTTPException(404)
     headers = PRIVATE_HEADERS | {
@@ -166,7 +166,7 @@ def web_view(app: App, token: str) -> HTMLResponse:
 @router.api_route(urls.PICTURE, methods=["GET", "HEAD"])
 def picture(app: App, name: str, extension: str) -> Response:
     valid = len(name) == 32 and set(name) <= set("0123456789abcdef")
-    file = pages_service.picture(app.database, name) if valid else None
+    file = mail_files.picture(app.database, name) if valid else None
     if file is None or PICTURE_EXTENSIONS.get(file.media_type) != extension:
         raise HTTPException(404)
     return Response(file.data, media_type=file.media_type, headers=_PICTURE_HEADERS)

@@ -8,7 +8,8 @@ from sqlalchemy import text
 
 from mailer.bootstrap import Container
 from mailer.domain.document import parse
-from mailer.domain.newsletter import NewsletterSettings, read_newsletter
+from mailer.domain.newsletter import NewsletterSettings
+from mailer.domain.newsletter_check import read_newsletter
 from mailer.domain.ports import PreparedPicture
 from mailer.domain.states import InvalidIssueState, IssueEventKind, IssueState, MissingTranslationPolicy
 from mailer.services.issues import approve, compile, document_import, edit, report, schedule

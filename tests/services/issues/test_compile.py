@@ -13,7 +13,7 @@ from mailer.domain.mentions import StoryIndex, StoryWording
 from mailer.domain.partial_editions import edition_subject_and_preheader
 from mailer.domain.ports import PreparedPicture
 from mailer.models import Picture
-from mailer.services.archive import pages
+from mailer.services.archive import mail_files
 from mailer.services.issues import compile, issue_pictures
 from mailer.store import issues
 
@@ -72,7 +72,7 @@ def test_a_full_mail_loads_less_than_500_kb_of_pictures(
     images = re.findall(r'<img [^>]*src="([^"]+)"[^>]* width="(\d+)"', compiled(app, issue, "en").web_view_html)
     sizes: dict[str, list[int]] = {}
     for url, width in images:
-        file = pages.picture(app.database, url.rpartition("/")[2].partition(".")[0])
+        file = mail_files.picture(app.database, url.rpartition("/")[2].partition(".")[0])
         assert file
         sizes.setdefault(width, []).append(len(file.data))
     assert {width: len(each) for width, each in sizes.items()} == {"640": 1, "592": 6, "200": 10}

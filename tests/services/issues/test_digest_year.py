@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select, text
 
 from mailer.domain.editions import ALL_SECTIONS
-from mailer.domain.newsletter import read_newsletter
+from mailer.domain.newsletter_check import read_newsletter
 from mailer.domain.preferences import Preferences
 from mailer.domain.states import DeliveryState, Frequency, IssueState, SkipReason, SubscriptionState
 from mailer.domain.subscription_ref import LinkKind, SubscriptionRef

@@ -19,7 +19,7 @@ from mailer.domain.document import DocumentError, parse
 from mailer.domain.errors import ChangeRefused, NewsletterNotFound, UnknownSections
 from mailer.domain.languages import InvalidLanguageTag
 from mailer.domain.markdown import find_problems
-from mailer.domain.newsletter import read_newsletter
+from mailer.domain.newsletter_check import read_newsletter
 from mailer.domain.states import InvalidIssueState, IssueAction, IssueState
 from mailer.models import (
     Contact,

@@ -18,7 +18,7 @@ from mailer.domain.sender_records import DkimKey
 from mailer.domain.staff_texts import StaffText
 from mailer.services.issues import compile, edit, network_checks
 from mailer.services.issues.network_checks import NetworkTools, TooSoon
-from mailer.settings import DkimKeySettings
+from mailer.settings_values import DkimKeySettings
 from tests.support.clock import StoppedClock
 from tests.support.name_server import NameServer, running_name_server, txt
 

@@ -7,7 +7,7 @@ import pytest
 
 from mailer.domain.accounts import AuditAction
 from mailer.domain.errors import ChangeRefused
-from mailer.domain.newsletter import NewsletterError, read_newsletter
+from mailer.domain.newsletter_check import NewsletterError, read_newsletter
 from mailer.domain.newsletter_file import to_toml
 from mailer.domain.text_overrides import TextOverrides
 from mailer.services.newsletters.apply import ApplyResult, apply_newsletter

@@ -16,7 +16,7 @@ from mailer.adapters.tokens import Tokens
 from mailer.domain.consents import ConsentChannel
 from mailer.domain.editions import ALL_SECTIONS
 from mailer.domain.errors import NewsletterNotFound
-from mailer.domain.newsletter import read_newsletter
+from mailer.domain.newsletter_check import read_newsletter
 from mailer.domain.preferences import Preferences
 from mailer.domain.states import SubscriptionState
 from mailer.domain.subscriber_csv import CsvSubscriber, CsvSubscribers, RowChoices

@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 from mailer.bootstrap import Container
 from mailer.domain.accounts import AuditAction
 from mailer.domain.errors import ChangeRefused
-from mailer.domain.newsletter import read_newsletter
+from mailer.domain.newsletter_check import read_newsletter
 from mailer.domain.permissions import Role
 from mailer.domain.states import ImportState
 from mailer.models import AuditEvent, ImportJob, ImportJobPart

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from mailer.bootstrap import Container
 from mailer.domain.consents import ConsentChannel
 from mailer.domain.editions import ALL_SECTIONS
-from mailer.domain.newsletter import NewsletterSettings, SectionSettings, read_newsletter
+from mailer.domain.newsletter import NewsletterSettings, SectionSettings
+from mailer.domain.newsletter_check import read_newsletter
 from mailer.domain.preferences import NothingChosen, NotOffered, Preferences, section_mask
 from mailer.domain.states import SubscriptionState
 from mailer.domain.subscriber_fields import read_address

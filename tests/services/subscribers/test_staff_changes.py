@@ -14,7 +14,7 @@ from mailer.adapters.tokens import Tokens
 from mailer.domain.consents import ConsentChannel
 from mailer.domain.editions import ALL_SECTIONS
 from mailer.domain.errors import NewsletterNotFound
-from mailer.domain.newsletter import read_newsletter
+from mailer.domain.newsletter_check import read_newsletter
 from mailer.domain.preferences import Preferences
 from mailer.domain.states import Frequency, ListedState
 from mailer.domain.subscription_ref import LinkKind, SubscriptionRef

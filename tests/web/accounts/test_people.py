@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 
 from mailer.bootstrap import Container
 from mailer.devtools.inbox import InboxServer
-from mailer.domain.newsletter import read_newsletter
+from mailer.domain.newsletter_check import read_newsletter
 from mailer.domain.permissions import Permission, Role, RoleGrant
 from mailer.services.accounts import audit, people
 from mailer.services.accounts.people import AccountRefused

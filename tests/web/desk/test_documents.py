@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from mailer.bootstrap import Container
-from mailer.domain.newsletter import read_newsletter
+from mailer.domain.newsletter_check import read_newsletter
 from mailer.domain.permissions import Role, RoleGrant
 from mailer.services.issues import plan
 from mailer.services.newsletters.apply import apply_newsletter

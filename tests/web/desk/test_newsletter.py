@@ -9,7 +9,8 @@ from fastapi.testclient import TestClient
 from sqlalchemy import text
 
 from mailer.bootstrap import Container
-from mailer.domain.newsletter import NewsletterSettings, read_newsletter
+from mailer.domain.newsletter import NewsletterSettings
+from mailer.domain.newsletter_check import read_newsletter
 from mailer.domain.permissions import Role
 from mailer.services.newsletters.apply import apply_newsletter
 from mailer.services.newsletters.settings import load_settings

@@ -7,7 +7,7 @@ from fastapi.testclient import TestClient
 
 from mailer.bootstrap import Container
 from mailer.domain.accounts import AuditAction
-from mailer.domain.newsletter import NewsletterError, read_newsletter
+from mailer.domain.newsletter_check import NewsletterError, read_newsletter
 from mailer.domain.newsletter_file import to_toml
 from mailer.domain.permissions import Role
 from mailer.domain.suppressions import SuppressionReason, SuppressionSource

@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 
 from mailer.bootstrap import Container
 from mailer.domain.accounts import AuditAction
-from mailer.domain.newsletter import read_newsletter
+from mailer.domain.newsletter_check import read_newsletter
 from mailer.domain.permissions import Role
 from mailer.services.accounts import audit
 from mailer.services.newsletters.apply import apply_newsletter

@@ -14,7 +14,7 @@ from mailer.bootstrap import Container
 from mailer.devtools.inbox import InboxServer
 from mailer.domain.consents import ConsentChannel
 from mailer.domain.editions import ALL_SECTIONS
-from mailer.domain.newsletter import read_newsletter
+from mailer.domain.newsletter_check import read_newsletter
 from mailer.domain.subscriber_fields import read_address
 from mailer.domain.subscription_ref import LinkKind, SubscriptionRef
 from mailer.domain.suppressions import SuppressionReason, SuppressionSource

@@ -17,7 +17,7 @@ from mailer.adapters.dkim import Key, Signer, new_private_key
 from mailer.bootstrap import Container
 from mailer.devtools.inbox import InboxServer
 from mailer.domain.dkim import KeyKind
-from mailer.domain.newsletter import read_newsletter
+from mailer.domain.newsletter_check import read_newsletter
 from mailer.models import Base
 from mailer.services.delivery import dispatch, expand
 from mailer.services.issues import approve, compile, digest, schedule

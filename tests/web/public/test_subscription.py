@@ -11,7 +11,7 @@ from sqlalchemy import text, update
 
 from mailer.adapters.tokens import Purpose
 from mailer.devtools.inbox import InboxServer
-from mailer.domain.newsletter import read_newsletter
+from mailer.domain.newsletter_check import read_newsletter
 from mailer.domain.states import Frequency
 from mailer.domain.subscription_ref import UNDO_WINDOW, LinkKind, SubscriptionRef
 from mailer.language_data import languages

@@ -11,7 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from mailer.bootstrap import Container
-from mailer.domain.newsletter import read_newsletter
+from mailer.domain.newsletter_check import read_newsletter
 from mailer.domain.states import IssueState
 from mailer.services.newsletters.apply import apply_newsletter
 from mailer.store import issues, newsletters
