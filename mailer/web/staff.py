@@ -13,7 +13,7 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from fastapi import Depends, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
@@ -225,11 +225,12 @@ class Kept:
 
 
 def is_local_path(path: str) -> bool:
-    """Return whether this is the path of a page for staff on this site, not the URL of another one."""
-    if len(path) > MAX_PATH_CHARS:
-        return False
-    parts = urlsplit(path)
-    return not parts.scheme and not parts.netloc and is_staff_path(path) and "\\" not in path
+    """Return whether this is the path of a page for staff on this site, not the URL of another one.
+
+    A path that begins with one slash and a letter is of this site to every browser. Browsers remove tabs and line
+    breaks and read backslashes as slashes (URL Standard, section 4.4), so none is accepted.
+    """
+    return len(path) <= MAX_PATH_CHARS and is_staff_path(path) and path.isprintable() and "\\" not in path
 
 
 class StaffPages:

@@ -12,6 +12,7 @@ from mailer.adapters.passwords import PasswordsBusy
 from mailer.bootstrap import Container
 from mailer.domain.permissions import Role
 from mailer.web.app import create_app
+from mailer.web.staff import is_local_path
 from tests.support.clock import StoppedClock
 from tests.support.staff import PASSWORD, SAME_ORIGIN, add_account, form_token_of, post, sign_in
 
@@ -217,14 +218,35 @@ def test_what_was_filled_in_survives_the_end_of_a_session(client: TestClient, ap
     assert 'lang="fr"' in client.get("/account").text
 
 
-@pytest.mark.parametrize(
-    "path", ["//evil.example/x", "https://evil.example/", "/desk\\evil", "/subscribe/x", "javascript:1"]
-)
+NOT_OURS = [
+    "//evil.example/x",
+    "https://evil.example/",
+    "/desk\\evil",
+    "/\\evil.example/desk",
+    "/\t/evil.example/desk",
+    "/desk\n//evil.example",
+    " /desk",
+    "//[",
+    "http://[",
+    "/subscribe/x",
+    "javascript:1",
+    "/desk" + "k" * 2000,
+]
+
+
+@pytest.mark.parametrize("path", NOT_OURS)
 def test_signing_in_leads_to_our_own_pages_only(client: TestClient, amina: int, path: str) -> None:
     data = {"address": "amina@example.org", "password": PASSWORD, "next": path}
     assert client.post("/sign-in", data=data, headers=SAME_ORIGIN).headers["location"] == "/desk"
     data |= {"kept": json.dumps([path, [["a", "b"]]]), "next": ""}
     assert client.post("/sign-in", data=data, headers=SAME_ORIGIN).headers["location"] == "/desk"
+    asked = client.get("/sign-in", params={"next": path})
+    assert asked.status_code == 200 and 'name="next"' not in asked.text
+
+
+@pytest.mark.parametrize("path", ["/desk", "/desk//evil.example", "/desk/issues/3?show=text&width=phone", "/desk?q=é"])
+def test_our_own_pages_are_where_somebody_wanted_to_go(path: str) -> None:
+    assert is_local_path(path)
 
 
 def test_a_long_form_survives_the_end_of_a_session(client: TestClient, amina: int) -> None:
