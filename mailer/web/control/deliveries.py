@@ -252,5 +252,6 @@ def resolve_uncertain(app: App, page: PageOf, now: Now, staff: Operator, issue: 
         head=plan.load_head(app.database, issue),
         chosen=chosen,
         outcome=outcome,
+        reason=reason,
         error=error,
     )

@@ -1,9 +1,12 @@
 """Sections of a newsletter: added, described, put in order, retired and offered again."""
 
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import APIRouter, HTTPException, Response
+from starlette.datastructures import FormData
 
+from mailer.domain.errors import ChangeRefused
 from mailer.services.accounts.staff import Staff
 from mailer.services.newsletters import settings as service
 from mailer.services.newsletters.sections import list_sections
@@ -38,7 +41,7 @@ def change_list(staff: Editor, visit: SettingsVisitOf, form: StaffForm) -> Respo
             sections.insert(max(0, at - 1) if action == "up" else at + 1, sections.pop(at))
 
     def refused(refusal: Exception) -> Response:
-        return _show_list(visit, staff, refusal=refusal, form=form)
+        return _show_list(visit, staff, refusal=refusal, form=form if action == "add" else None)
 
     slug = visit.newsletter.slug
     return visit.save(staff, form, edit, part_of("sections"), refused=refused, then="/sections")
@@ -62,14 +65,13 @@ def section_page(staff: Editor, visit: SettingsVisitOf, section: str, done: str 
 @router.post("/{section}")
 def save_section(staff: Editor, visit: SettingsVisitOf, section: str, form: StaffForm) -> Response:
     """Change a section, or retire it."""
-    _position(visit, section)
     retires = form.get("action") == "retire"
 
     def edit(values: Values) -> None:
         sections = values["sections"]
         found = next((index for index, one in enumerate(sections) if one["key"] == section), None)
         if found is None:
-            return
+            raise ChangeRefused("retired")
         if retires:
             del sections[found]
             return
@@ -80,37 +82,39 @@ def save_section(staff: Editor, visit: SettingsVisitOf, section: str, form: Staf
             "always_included": form.get("always_included") == "True",
         }
 
-    def part(values: Values) -> object:
-        return [one for one in values["sections"] if one["key"] == section]
-
     def refused(refusal: Exception) -> Response:
-        return _show_section(visit, staff, section, refusal=refusal, form=form)
+        return _show_section(visit, staff, section, refusal=refusal, form=None if retires else form)
 
     then = "/sections" if retires else f"/sections/{section}"
-    return visit.save(staff, form, edit, part, refused=refused, then=then)
+    return visit.save(staff, form, edit, _part_of_section(section), refused=refused, then=then)
 
 
-def _position(visit: SettingsVisit, section: str) -> int:
-    """Return where a section stands among those offered. Raises HTTPException 404."""
-    keys = [known.key for known in visit.load().sections]
-    if section not in keys:
+def _part_of_section(key: str) -> Callable[[Values], object]:
+    return lambda values: [one for one in values["sections"] if one["key"] == key]
+
+
+def _show_section(
+    visit: SettingsVisit, staff: Staff, section: str, *, form: FormData | None = None, **more: Any
+) -> Response:
+    """Show a section that is offered, and one retired in the meantime with what was filled in.
+
+    Raises HTTPException 404 for another.
+    """
+    database, slug = visit.app.database, visit.newsletter.slug
+    sections = visit.load().sections
+    known = sections + ([] if form is None else service.retired_sections(database, slug))
+    at = next((index for index, one in enumerate(known) if one.key == section), None)
+    if at is None:
         raise HTTPException(404)
-    return keys.index(section)
-
-
-def _show_section(visit: SettingsVisit, staff: Staff, section: str, **more: Any) -> Response:
-    at = _position(visit, section)
-    followers = {item.key: item.followers for item in list_sections(visit.app.database, visit.newsletter.slug)}
-
-    def part(values: Values) -> object:
-        return [values["sections"][at]]
-
+    followers = {item.key: item.followers for item in list_sections(database, slug)}
     return visit.show(
         "newsletter_section",
         staff,
-        part,
-        section=visit.load().sections[at],
+        _part_of_section(section),
+        section=known[at],
         at=at,
+        is_retired=at >= len(sections),
         followers=followers.get(section, 0),
+        form=form,
         **more,
     )

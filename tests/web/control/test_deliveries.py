@@ -98,6 +98,8 @@ def test_chosen_uncertain_deliveries_are_resolved(
     assert "1 delivery will count as sent." in text_of(post(client, resolve, chosen, page=page).text)
     assert counts(app, issue).uncertain == uncertain, "asked, not done"
     sure = {**chosen, "sure": "1", "number": "1", "reason": "their log"}
+    changed = post(client, resolve, {**sure, "number": "2"}, page=page)
+    assert changed.status_code == 409 and 'value="their log"' in changed.text
     answer = post(client, resolve, sure, page=page)
     assert "1 delivery is resolved." in words(client, answer.headers["location"])
     assert counts(app, issue).uncertain == uncertain - 1

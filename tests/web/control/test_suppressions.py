@@ -30,6 +30,7 @@ def key_of(app: Container, address: str) -> bytes:
 def test_an_address_is_suppressed_shown_and_released(client: TestClient, app: Container) -> None:
     assert "No address is suppressed." in words(client, HERE)
     form = {"address": " Ada@Example.org ", "why": "complaint", "reason": "wrote to ada@example.org twice"}
+    assert 'maxlength="254" autocapitalize="none" spellcheck="false"' in client.get(HERE).text
     answer = post(client, HERE, form, page=HERE)
     page = f"{HERE}/{key_of(app, 'ada@example.org').hex()}"
     assert answer.headers["location"] == f"{page}?done=suppressed"

@@ -129,6 +129,7 @@ def test_languages_are_ordered_added_taken_out_and_explained(client: TestClient,
     assert "is not a language" in text_of(client.get(f"{path}?example=klingonish").text)
     status, html = save(client, path, form_of(client, path), add="klingonish", remove__en="1")
     assert status == 409 and "is not among languages" in html and "klingonish" in html
+    assert 'name="remove.en" value="1" checked' in html
 
 
 def test_sending_settings(client: TestClient, app: Container) -> None:
@@ -144,6 +145,7 @@ def test_sending_settings(client: TestClient, app: Container) -> None:
     settings = load_settings(app.database, SLUG)
     assert str(settings.quiet_from) == "21:00:00" and settings.time_zone == "Europe/Belgrade"
     assert settings.four_eyes
+    assert 'min="1" max="168"' in client.get(path).text
     status, html = save(client, path, form_of(client, path), quiet_until="", max_late_hours="many")
     assert status == 409 and 'id="quiet_from-error"' in html and 'id="max_late_hours-error"' in html
 
@@ -176,7 +178,14 @@ def test_sections(client: TestClient, app: Container) -> None:
     )
     status, html = save(client, f"{path}/sport", form_of(client, f"{path}/sport"), colour="blue")
     assert status == 409 and "“blue” does not fit" not in html.split("<form ")[0] and 'value="blue"' in html
+    status, html = send(f"{path}/sport", action="retire", shown="outdated")
+    assert status == 409 and 'value="Sports"' in html and 'value="#123456"' in html, "the form is as stored"
+    status, html = send(action="up", key="sport", shown="outdated")
+    assert status == 409 and 'value="sport" pattern' not in html, "nobody adds a section"
+    open_elsewhere = form_of(client, f"{path}/sport")
     assert send(f"{path}/sport", action="retire")[0] == 303 and "sport" not in keys()
+    status, html = save(client, f"{path}/sport", open_elsewhere, titles__fr="Jeux")
+    assert status == 409 and 'value="Jeux"' in html and "was retired while you had it open" in text_of(html)
     assert client.get(f"{path}/sport").status_code == 404
     assert send(action="offer", key="sport")[0] == 303 and keys()[-1] == "sport"
 
