@@ -50,6 +50,13 @@ def find_subscriber(database: Database, slug: str, address_hash: bytes) -> int |
         return found.id if found and subscribers.subscription(session, newsletter, found.id) else None
 
 
+def find_of_any_newsletter(database: Database, address_hash: bytes) -> int | None:
+    """Return who has this keyed hash of the address."""
+    with database.transaction() as session:
+        found = subscribers.by_hash(session, address_hash)
+        return found.id if found else None
+
+
 def write_csv(listed: Iterator[ListedSubscriber], sections: SectionParser, file: TextIO) -> int:
     """Write subscribers as a file that can be imported; return their number."""
     count = -1  # without the header

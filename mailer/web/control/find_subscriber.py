@@ -35,7 +35,8 @@ def find_subscriber(app: App, page: PageOf, now: Now, staff: Operator, _: Addres
         else:
             sentences = personal_data.summarize(personal_data.export(app.database, address_hash))
             subscriber, deliveries = resolve.latest_deliveries(app.database, address_hash, ISSUES)
-            audit.record(app.database, staff, now, AuditAction.subscriber_opened, "subscriber", subscriber)
+            if sentences:
+                audit.record(app.database, staff, now, AuditAction.subscriber_opened, "subscriber", subscriber)
     return page(
         "control/find_subscriber",
         staff,

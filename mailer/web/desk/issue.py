@@ -15,6 +15,7 @@ from mailer.domain.permissions import Permission
 from mailer.services.accounts import audit
 from mailer.services.accounts.staff import Staff
 from mailer.services.issues.plan import IssueHead, load_head
+from mailer.services.subscribers.listing import find_of_any_newsletter
 from mailer.web.dependencies import App, Now
 from mailer.web.staff import Page, PageOf, Requires
 
@@ -51,6 +52,13 @@ class Visit:
 
     def record(self, staff: Staff, action: AuditAction, detail: Mapping[str, Any] | None = None) -> None:
         audit.record(self.app.database, staff, self.now, action, "issue", self.issue, detail)
+
+    def record_opened(self, staff: Staff, address_hash: bytes) -> None:
+        """Record that somebody looks at what became of this issue for a reader, if there is one with this address."""
+        subscriber = find_of_any_newsletter(self.app.database, address_hash)
+        if subscriber is not None:
+            opened, detail = AuditAction.subscriber_opened, {"issue": self.issue}
+            audit.record(self.app.database, staff, self.now, opened, "subscriber", subscriber, detail)
 
     def carry_out(
         self,

@@ -9,7 +9,6 @@ from fastapi import APIRouter, HTTPException, Query, Response
 from fastapi.responses import HTMLResponse
 from starlette.datastructures import FormData
 
-from mailer.domain.accounts import AuditAction
 from mailer.domain.audience import Audience
 from mailer.domain.editions import ALL_SECTIONS
 from mailer.domain.errors import UserError
@@ -61,11 +60,11 @@ def subscriber_page(visit: VisitOf, staff: AddressViewer, address: str = "") -> 
     """Show the edition that a reader gets, or say why they get nothing. That is recorded as opening their page."""
     app, address = visit.app, address.strip()[: MAX_ADDRESS_OCTETS + 1]
     try:
-        key = read_address(address)[1]
+        address_hash = app.tokens.address_hash(read_address(address)[1])
     except InvalidValue as problem:
         return _page(visit, staff, "", None, address=address, error=str(problem), status=400)
-    found = subscriber_edition.find_edition(app.database, visit.issue, app.tokens.address_hash(key), visit.now)
-    visit.record(staff, AuditAction.subscriber_opened)
+    found = subscriber_edition.find_edition(app.database, visit.issue, address_hash, visit.now)
+    visit.record_opened(staff, address_hash)
     keys = _keys(plan.load_plan(app.database, app.urls, visit.issue), found.sections)
     return _page(visit, staff, found.language, keys, address=address, found=found)
 

@@ -13,6 +13,7 @@ from mailer.domain.permissions import Role
 from mailer.domain.suppressions import SuppressionReason, SuppressionSource
 from mailer.services.accounts import audit
 from mailer.services.issues import send_test
+from mailer.services.subscribers.listing import find_of_any_newsletter
 from mailer.store import subscribers
 from tests.support.clock import StoppedClock
 from tests.support.emails import html_body
@@ -50,12 +51,14 @@ def test_the_edition_of_a_reader_is_exactly_theirs(client: TestClient, app: Cont
         always = set(session.scalars(text("SELECT key FROM section WHERE always_included")))
     assert shown == {"water-and-rivers"} | always
     (event,) = audit.search(app.database, AuditAction.subscriber_opened, "Amina", None)
-    assert event.object_id == issue
+    jeanne = find_of_any_newsletter(app.database, app.tokens.address_hash("jeanne@example.org"))
+    assert (event.object_kind, event.object_id, event.detail) == ("subscriber", jeanne, {"issue": issue})
 
 
 @pytest.mark.usefixtures("coordinator")
 def test_it_says_why_somebody_gets_nothing(client: TestClient, app: Container, issue: int) -> None:
     assert "They are not subscribed to this newsletter." in words(client, reader(issue, "nobody@example.org"))
+    assert not audit.search(app.database, AuditAction.subscriber_opened, "Amina", None), "nobody was found"
     with app.database.transaction() as session:
         key = app.tokens.address_hash("ada@example.org")
         subscribers.suppress(session, key, SuppressionReason.complaint, SuppressionSource.staff, "")
