@@ -5,12 +5,12 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from typing import Any
 
 from fastapi import APIRouter, HTTPException, Response
 from fastapi.responses import StreamingResponse
 from starlette.datastructures import FormData
 
-from mailer.domain.accounts import AuditAction
 from mailer.domain.errors import UserError
 from mailer.domain.permissions import Permission
 from mailer.domain.states import IssueState
@@ -52,7 +52,8 @@ def progress_events(visit: VisitOf, staff: Reporter) -> Response:
 def report_csv(visit: VisitOf, staff: Reporter) -> Response:
     """Stream the report's figures, without addresses."""
     database, issue = visit.app.database, visit.issue
-    head, counts = visit.head(), visit.head().counts
+    head = visit.head()
+    counts = head.counts
 
     def lines() -> Iterator[str]:
         line = CsvLines()
@@ -139,15 +140,14 @@ def explain_page(visit: VisitOf, staff: AddressViewer, address: str = "") -> Res
     address = address.strip()[: MAX_ADDRESS_OCTETS + 1]
     if address:
         try:
-            key = read_address(address)[1]
+            address_hash = app.tokens.address_hash(read_address(address)[1])
             context = explain.SendContext(
                 visit.now, app.relay_routes, app.providers, app.urls, app.settings.bounce_domain
             )
-            found = explain.explain(app.database, visit.issue, address, app.tokens.address_hash(key), context)
-            sentences = found.sentences
+            sentences = explain.explain(app.database, visit.issue, address, address_hash, context).sentences
+            visit.record_opened(staff, address_hash)
         except (InvalidValue, UserError) as problem:
             error = str(problem)
-        visit.record(staff, AuditAction.subscriber_opened)
     return visit.page(
         "desk/explain",
         staff,
@@ -165,14 +165,20 @@ def _page(visit: Visit, staff: Staff, /, *, done: str = "", error: str = "", sta
     left = None
     if progress.state is IssueState.sending and progress.per_second > 0 and progress.counts.pending:
         left = timedelta(seconds=round(progress.counts.pending / progress.per_second))
+    values: dict[str, Any] = {
+        "head": head,
+        "progress": progress,
+        "left": left,
+        "seeds": report.count_seeds(database, issue),
+        "may_progress": head.state in (IssueState.scheduled, IssueState.sending, IssueState.paused),
+    }
+    if visit.page.is_refresh:
+        return visit.page("desk/report_running", staff, **values)
     return visit.page(
         "desk/report",
         staff,
         status,
-        head=head,
-        progress=progress,
-        left=left,
-        seeds=report.count_seeds(database, issue),
+        **values,
         skipped=sorted(report.skipped_by_reason(database, issue).items()),
         languages=report.by_language(database, issue),
         failures=report.failures(database, issue),

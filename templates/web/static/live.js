@@ -8,12 +8,29 @@ const SLOWEST = 30;
 let wait = SECONDS;
 let ended = false;
 let streaming = false;
+let asking = false;
+let again = false;
 
 function busy(part) {
   return part.matches(":hover") && part.matches("[data-live=still]") || part.contains(document.activeElement);
 }
 
+// One request at a time, since an older answer could come last. What changes meanwhile is asked for afterwards.
 async function refresh() {
+  again = asking;
+  if (asking) return;
+  asking = true;
+  try {
+    do {
+      again = false;
+      await swap();
+    } while (again && !ended);
+  } finally {
+    asking = false;
+  }
+}
+
+async function swap() {
   const answer = await fetch(location.href, { headers: { Accept: "text/html", "X-Refresh": "1" } });
   if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
@@ -46,7 +63,7 @@ if (stream) {
   const source = new EventSource(stream);
   const look = () => {
     if (ended) source.close();
-    else if (!document.hidden) refresh().catch(() => {});
+    else if (!document.hidden) refresh().catch(() => {}).finally(() => { if (ended) source.close(); });
   };
   source.addEventListener("open", () => { streaming = true; });
   source.addEventListener("error", () => { streaming = false; }); // it connects again by itself, unless it is refused

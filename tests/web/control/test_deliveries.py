@@ -63,6 +63,7 @@ def test_what_failed_is_counted_first_and_then_retried(
     assert "give a reason" in text_of(post(client, ask, form, page=f"{ask}&action=retry").text)
     answer = post(client, ask, {**form, "reason": "they were down"}, page=f"{ask}&action=retry")
     assert "3 deliveries are tried again." in words(client, answer.headers["location"])
+    assert "data-live" not in client.get(answer.headers["location"]).text, "it is done"
     assert send() == 3
     assert counts(app, issue) == DeliveryCounts(candidates=5, sent=3, failed=2)
     (event, *_) = audit.search(app.database, AuditAction.deliveries_retried, "Omar", None)

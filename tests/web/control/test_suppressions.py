@@ -16,6 +16,7 @@ from mailer.services.accounts import audit
 from mailer.services.feedback import bounces, suppressions
 from mailer.services.feedback.suppressions import SuppressionFilter
 from mailer.services.issues import report
+from mailer.services.subscribers.listing import find_of_any_newsletter
 from mailer.web.control.suppressions import PAGE_SIZE
 from tests.support.smtp_sink import SinkServer
 from tests.support.staff import add_account, post, sign_in, text_of, words
@@ -123,9 +124,12 @@ def test_a_reader_is_found_with_what_became_of_each_issue(client: TestClient, ap
     link = f"/desk/issues/{bounced}/reader?address=Ada%40A.example"
     assert link in client.get(found).text
     assert "550 5.1.1" in words(client, link), "the explanation of the desk"
-    (event, *_) = audit.search(app.database, AuditAction.subscriber_opened, "Omar", None)
-    assert event.object_kind in ("subscriber", "issue")
     assert "nobody with this address" in words(client, "/control/reader?address=eve@example.org")
+    assert "is unknown" in words(client, f"/desk/issues/{bounced}/reader?address=eve@example.org")
+    ada = find_of_any_newsletter(app.database, key_of(app, "ada@a.example"))
+    explained, opened = audit.search(app.database, AuditAction.subscriber_opened, "Omar", None)
+    assert (explained.object_kind, explained.object_id, explained.detail) == ("subscriber", ada, {"issue": bounced})
+    assert (opened.object_kind, opened.object_id) == ("subscriber", ada)
     assert "This is not an email address." in text_of(client.get("/control/reader?address=eve").text)
 
 

@@ -47,7 +47,9 @@ def test_a_list_is_uploaded_looked_over_and_imported(client: TestClient, run_wor
     page = upload(client, LINES)
     html = client.get(page).text
     assert "It waits for a worker." in html and "live.js" in html and "<progress" in html
+    assert 'id="import" class="stack" data-live' in html
     run_worker()
+    assert "data-live" not in client.get(page).text
     text = text_of(client.get(page).text)
     assert "Lines New here Known Rejected 3 1 1 1" in text
     assert "Also change 1 known reader" in text and "Languages en → fr" in text
