@@ -241,6 +241,7 @@ class StaffPages:
     ) -> None:
         """``openid_name``: the provider of OpenID Connect where staff can sign in, empty for none."""
         self.urls = urls
+        self._openid_name = openid_name
         self._catalogues = catalogues
         self._environment = make_environment(templates)
         self._environment.filters |= {
@@ -253,7 +254,6 @@ class StaffPages:
             "language_name": cldr.language_name,
             "translated": _translated,
         }
-        self._environment.globals["openid_name"] = openid_name
         self._environment.globals["Permission"] = Permission
         self._environment.globals["urlquote"] = lambda text: quote(str(text), safe="")
         self._clock = clock
@@ -278,6 +278,7 @@ class StaffPages:
             "now": self._clock.now(),
             "catalogue": self._catalogues.translations(language),
             "staff_languages": STAFF_LANGUAGES,
+            "openid_name": self._openid_name,
         }
         html = self._environment.get_template(f"{name}.html").render(frame | dict(values or {}))
         headers = PRIVATE_HEADERS | {

@@ -30,7 +30,8 @@ def order(
 ) -> Response:
     """Drain the worker or its host, or take such an order back."""
     whom = (host_of(name) if form.get("host") else "") or name
-    _page(page, staff, snapshots, name)  # 404 if there is neither such a worker nor an order
+    if not _is_known(snapshots, name):
+        raise HTTPException(404)
     detail = {"worker": whom}
     match form.get("action"):
         case "drain":
