@@ -22,6 +22,7 @@ class CalendarEntry:
 
     issue: int
     number: str
+    newsletter: int
     newsletter_name: str
     state: IssueState
     at: datetime
@@ -50,7 +51,7 @@ def month(
             at = own_time.replace(tzinfo=zone) if own_time else moment.astimezone(zone)
             if first <= at.date() < following:
                 name = localize(newsletter.names, default, newsletter.fallbacks, default).text
-                entry = CalendarEntry(row.id, row.number, name, row.state, at, own_time is not None)
+                entry = CalendarEntry(row.id, row.number, row.newsletter_id, name, row.state, at, own_time is not None)
                 found[at.date()].append(entry)
     return {day: sorted(found[day], key=lambda entry: entry.at) for day in sorted(found)}
 

@@ -19,7 +19,7 @@ PAGE_SIZE = 30
 
 
 @router.get(urls.DESK)
-def home(app: App, page: PageOf, staff: Viewer, before: RowId | None = None) -> Response:
+def home(app: App, page: PageOf, staff: Viewer, before: RowId | None = None, done: str = "") -> Response:
     allowed = staff.newsletters(Permission.read_issues)
     heads = list_heads(app.database, allowed, limit=PAGE_SIZE, before=before)
     known = [row for row in list_newsletters(app.database) if allowed is None or row.id in allowed]
@@ -30,6 +30,7 @@ def home(app: App, page: PageOf, staff: Viewer, before: RowId | None = None) -> 
         waiting=[(head, step) for head in heads if (step := next_step(head, staff))],
         newsletters=known,
         older=heads[-1].id if len(heads) == PAGE_SIZE else None,
+        done=done,
     )
 
 

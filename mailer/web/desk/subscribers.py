@@ -78,7 +78,9 @@ def choose_newsletter(app: App, page: PageOf, staff: AddressViewer) -> Response:
 
 
 @router.get(SUBSCRIBERS)
-def list_page(app: App, page: PageOf, now: Now, staff: AddressViewer, search: SearchOf, after: int = 0) -> Response:
+def list_page(
+    app: App, page: PageOf, now: Now, staff: AddressViewer, search: SearchOf, after: int = 0, done: str = ""
+) -> Response:
     newsletter = search.newsletter
     if "@" in search.q and (subscriber := _find(app, newsletter.slug, search.q)) is not None:
         return page.redirect(page.urls.path(PERSON, newsletter=newsletter.slug, subscriber=subscriber))
@@ -95,6 +97,7 @@ def list_page(app: App, page: PageOf, now: Now, staff: AddressViewer, search: Se
         after=after,
         next_after=rows[-1].id if len(rows) == PAGE_SIZE else None,
         may_change=staff.may(Permission.change_subscribers, newsletter.id),
+        done=done,
     )
 
 

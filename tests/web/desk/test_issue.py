@@ -154,7 +154,8 @@ def test_a_draft_is_deleted_only_by_its_number(client: TestClient, issue: int) -
     base = f"/desk/issues/{issue}"
     assert post(client, f"{base}/delete", {"number": "2026/2"}).status_code == 400
     assert client.get(base).status_code == 200
-    assert post(client, f"{base}/delete", {"number": "2026/3"}).status_code == 303
+    deleted = post(client, f"{base}/delete", {"number": "2026/3"})
+    assert "The draft is deleted." in words(client, deleted.headers["location"])
     assert client.get(base).status_code == 404
 
 
@@ -170,11 +171,19 @@ def test_progress_adds_up_and_can_be_steered(
     for action, expected in (("pause", IssueState.paused), ("resume", IssueState.sending)):
         assert post(client, f"{base}/progress", {"action": action, "reason": "a typo"}).status_code == 303
         assert state(app, issue) is expected
+        page = client.get(f"{base}/report").text
+        assert 'id="progress" data-live data-stream=' in page and "live.js" in page
+    refreshed = client.get(f"{base}/report", headers={"X-Refresh": "1"}).text
+    assert 'id="state" data-live' in refreshed and 'id="progress" data-live' in refreshed
+    assert "Log" in page and "Log" not in refreshed.replace("Audit log", ""), "only what changes is rendered"
     assert post(client, f"{base}/progress", {"action": "limit", "rate": "60000"}).status_code == 303
     send()
     counts = plan.load_head(app.database, issue).counts
     assert counts.candidates == 3
     assert counts.pending == 0
+    for headers in ({}, {"X-Refresh": "1"}):
+        ended = client.get(f"{base}/report", headers=headers).text
+        assert 'id="progress"' in ended and "data-live" not in ended, "it asks no more"
     assert "a typo" in client.get(f"{base}/report").text
     row = client.get(f"{base}/report").text.split('class="list sums"')[1].split("</table>")[0]
     shown = [int(cell.split(">")[1].split("<")[0]) for cell in row.split("<td")[1:]]
@@ -222,18 +231,25 @@ def test_the_calendar_shows_what_is_planned(client: TestClient, app: Container, 
     approve.approve(app.database, compile.load_issue(app.database, app.urls, issue), "jane")
     at = (app.clock.now() + timedelta(days=40)).replace(hour=12)
     schedule.schedule(app.database, issue, at, "jane")
-    shown = words(client, f"/desk/calendar?month={at:%Y-%m}")
-    assert f"2026/3 {at:%H:%M} UTC Scheduled" in shown
+    page = f"/desk/calendar?month={at:%Y-%m}"
+    assert f"2026/3 {at:%H:%M} UTC Scheduled" in words(client, page)
     for bad in ("2026-13", "1999-12", "2100-01", "2026", "x" * 100):
         assert client.get(f"/desk/calendar?month={bad}").status_code == 404
 
 
 @pytest.mark.usefixtures("coordinator")
 def test_the_report_is_downloaded_without_addresses(
-    client: TestClient, issue: int, prepare: Callable[[int], None], send: Callable[[], int]
+    client: TestClient, app: Container, issue: int, prepare: Callable[[int], None], send: Callable[[], int]
 ) -> None:
     prepare(issue)
     send()
+    to_report = f'href="/desk/issues/{issue}/report"'
+    places = (f"/desk/issues/{issue}", f"/desk/issues/{issue}/send", f"/desk/calendar?month={app.clock.now():%Y-%m}")
+    assert all(to_report in client.get(place).text for place in places)
+    add_account(app, "bo@example.org", Role.author)
+    sign_in(client, "bo@example.org")
+    assert not any("/report" in client.get(place).text for place in places), "authors may not read it"
+    sign_in(client, "amina@example.org")
     shown = client.get(f"/desk/issues/{issue}/report")
     assert "By receiving domain" in shown.text
     answer = client.get(f"/desk/issues/{issue}/report.csv")
