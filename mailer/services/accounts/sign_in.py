@@ -237,12 +237,7 @@ class SignIn:
     def change_password(self, staff: Staff, old: str, new: str, visitor: Visitor, now: datetime) -> None:
         """Change the password, and end the account's other sessions. Raises SignInRefused and PasswordRefused."""
         check_password(new, staff.address, staff.name)
-        with self.database.transaction() as session:
-            self._count_try(session, self.address_hash(staff.address), visitor, now)
-            account = accounts.find(session, staff.account)
-            old_hash = account.password_hash if account else ""
-        if not self.passwords.verify(old_hash, old[: MAX_PASSWORD_CHARS + 1]):
-            raise SignInRefused("The present password is wrong.")
+        self._check_password(staff, old, visitor, now)
         new_hash = self.passwords.hash(new)
         with self.database.transaction() as session:
             account = accounts.lock(session, staff.account)
@@ -254,11 +249,15 @@ class SignIn:
 
     # The second factor.
 
-    def begin_second_factor(self, staff: Staff) -> str:
+    def begin_second_factor(self, staff: Staff, password: str, visitor: Visitor, now: datetime) -> str:
         """Make a new secret for an authenticator app and return its URI for a QR code.
 
-        It counts only once a code confirms it. Raises SignInRefused if the account has a second factor.
+        It counts only once a code confirms it. The password is asked for if the account has one, since a second factor
+        set up in a stolen session would lock its owner out. Raises SignInRefused for a wrong password or if the account
+        has a second factor, and TooManyTries.
         """
+        if staff.has_password:
+            self._check_password(staff, password, visitor, now)
         secret = pyotp.random_base32()
         with self.database.transaction() as session:
             account = accounts.lock(session, staff.account)
@@ -303,18 +302,22 @@ class SignIn:
 
     def turn_off_second_factor(self, staff: Staff, password: str, visitor: Visitor, now: datetime) -> None:
         """Turn the second factor off. Raises SignInRefused for a wrong password, and TooManyTries."""
-        with self.database.transaction() as session:
-            self._count_try(session, self.address_hash(staff.address), visitor, now)
-            account = accounts.find(session, staff.account)
-            password_hash = account.password_hash if account else ""
-        if not self.passwords.verify(password_hash, password[: MAX_PASSWORD_CHARS + 1]):
-            raise SignInRefused("The password is wrong.")
+        self._check_password(staff, password, visitor, now)
         with self.database.transaction() as session:
             account = accounts.lock(session, staff.account)
             assert account
             account.totp_secret = account.totp_confirmed_at = None
             accounts.set_recovery_codes(session, account.id, [])
             staff.record(session, now, AuditAction.second_factor_off)
+
+    def _check_password(self, staff: Staff, password: str, visitor: Visitor, now: datetime) -> None:
+        """Raise SignInRefused for a wrong password, and TooManyTries."""
+        with self.database.transaction() as session:
+            self._count_try(session, self.address_hash(staff.address), visitor, now)
+            account = accounts.find(session, staff.account)
+            password_hash = account.password_hash if account else ""
+        if not self.passwords.verify(password_hash, password[: MAX_PASSWORD_CHARS + 1]):
+            raise SignInRefused("The password is wrong.")
 
     def _is_current_code(self, account: Account, code: str, now: datetime) -> bool:
         """Check a code of this time step or its neighbours, and use it up."""

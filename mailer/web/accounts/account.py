@@ -52,11 +52,13 @@ def end_session(app: App, page: PageOf, now: Now, staff: SignedIn, form: StaffFo
 
 
 @router.post(f"{SECOND_FACTOR}/begin")
-def begin_second_factor(app: App, page: PageOf, staff: SignedIn, _: StaffForm) -> Response:
+def begin_second_factor(
+    app: App, page: PageOf, now: Now, staff: SignedIn, visitor: VisitorOf, form: StaffForm
+) -> Response:
     try:
-        uri = app.sign_in.begin_second_factor(staff)
-    except SignInRefused:
-        return page.redirect(page.urls.path(urls.MY_ACCOUNT))
+        uri = app.sign_in.begin_second_factor(staff, str(form.get("password", "")), visitor, now)
+    except (SignInRefused, TooManyTries) as error:
+        return _render(app, page, now, staff, factor_error=str(error), status=400)
     return page("accounts/second_factor", staff, setup=_setup(uri), error=False)
 
 

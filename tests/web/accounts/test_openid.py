@@ -98,7 +98,9 @@ def test_an_invitation_is_accepted_by_signing_in(
     provider.add("7", "Jo@example.org")
     answer = come_back(client, provider, "7", f"{BEGIN}?next=/account")
     assert answer.headers["location"] == "/account"
-    assert "You sign in with Example and have no password." in client.get("/account").text
+    account = client.get("/account").text
+    assert "You sign in with Example and have no password." in account and 'type="password"' not in account
+    assert "<svg" in post(client, "/account/second-factor/begin", {}).text, "no password is asked for"
     assert what_was_done(app)[:2] == [AuditAction.signed_in, AuditAction.identity_linked]
     with pytest.raises(people.LinkExpired):
         people.open_link(app.database, link, app.clock.now())
@@ -320,7 +322,7 @@ def test_the_second_factor_is_asked_for_unless_the_provider_asked_for_one(
     client: TestClient, app: Container, provider: Provider, amina: int
 ) -> None:
     sign_in(client, "amina@example.org")
-    setup = post(client, "/account/second-factor/begin", {}).text
+    setup = post(client, "/account/second-factor/begin", {"password": PASSWORD}).text
     totp = pyotp.TOTP(setup.split("<code>")[1].split("</code>")[0].replace(" ", ""))
     post(client, "/account/second-factor", {"code": totp.at(app.clock.now())})
     client.cookies.clear()

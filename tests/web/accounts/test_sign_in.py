@@ -110,7 +110,10 @@ def test_the_second_factor_is_asked_for_and_no_code_works_twice(client: TestClie
     clock = app.clock
     assert isinstance(clock, StoppedClock)
     sign_in(client, "amina@example.org")
-    setup = post(client, "/account/second-factor/begin", {}).text
+    stolen = post(client, "/account/second-factor/begin", {"password": "a guess of a thief"})
+    assert stolen.status_code == 400 and "The password is wrong." in stolen.text
+    assert post(client, "/account/second-factor", {"code": "000000"}).headers["location"] == "/account"
+    setup = post(client, "/account/second-factor/begin", {"password": PASSWORD}).text
     secret = setup.split("<code>")[1].split("</code>")[0].replace(" ", "")
     assert "<svg" in setup
     assert "style=" not in setup
@@ -144,7 +147,7 @@ def test_the_second_factor_is_asked_for_and_no_code_works_twice(client: TestClie
 def test_codes_cannot_be_guessed(client: TestClient, app: Container, amina: int) -> None:
     clock = app.clock
     sign_in(client, "amina@example.org")
-    setup = post(client, "/account/second-factor/begin", {}).text
+    setup = post(client, "/account/second-factor/begin", {"password": PASSWORD}).text
     totp = pyotp.TOTP(setup.split("<code>")[1].split("</code>")[0].replace(" ", ""))
     post(client, "/account/second-factor", {"code": totp.at(clock.now())})
     client.cookies.clear()
