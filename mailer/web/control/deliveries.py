@@ -24,7 +24,7 @@ from mailer.services.delivery.bulk import DeliveryFilter, NumberChanged, Place
 from mailer.services.issues import plan, report
 from mailer.web.control.forms import read_reason
 from mailer.web.control.snapshots import Operator
-from mailer.web.dependencies import App, Now
+from mailer.web.dependencies import App, Now, RowId
 from mailer.web.staff import Page, PageOf, StaffForm
 
 router = APIRouter(include_in_schema=False)
@@ -168,8 +168,8 @@ def order(app: App, page: PageOf, now: Now, staff: Operator, search: SearchOf, f
 
 
 @router.get(ORDER_PROGRESS)
-def progress(app: App, page: PageOf, staff: Operator, order: int) -> Response:
-    found = bulk.find_order(app.database, order) if 0 < order < 2**31 else None
+def progress(app: App, page: PageOf, staff: Operator, order: RowId) -> Response:
+    found = bulk.find_order(app.database, order)
     if found is None:
         raise HTTPException(404)
     return page("control/delivery_order", staff, order=found)

@@ -156,13 +156,18 @@ def by_language(form: FormData, name: str) -> dict[str, str]:
 
 
 @router.get("/desk/newsletters")
-def choose_newsletter(app: App, page: PageOf, staff: Editor) -> Response:
-    """Go to the settings of the only newsletter, or offer those that this account may change."""
-    allowed = staff.newsletters(Permission.change_newsletter)
+def choose_settings(app: App, page: PageOf, staff: Editor) -> Response:
+    return choose_newsletter(app, page, staff, Permission.change_newsletter, SETTINGS)
+
+
+def choose_newsletter(app: Container, page: Page, staff: Staff, permission: Permission, path: str) -> Response:
+    """Go to the page ``path`` of the only newsletter for which an account has a permission, or offer them."""
+    allowed = staff.newsletters(permission)
     found = [row for row in list_newsletters(app.database) if allowed is None or row.id in allowed]
+    paths = [page.urls.path(path, newsletter=row.slug) for row in found]
     if len(found) == 1:
-        return page.redirect(page.urls.path(SETTINGS, newsletter=found[0].slug))
-    return page("desk/newsletters", staff, newsletters=found)
+        return page.redirect(paths[0])
+    return page("desk/newsletters", staff, permission=permission, newsletters=list(zip(found, paths, strict=True)))
 
 
 @router.get(f"{SETTINGS}/file.toml")

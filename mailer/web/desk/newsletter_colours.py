@@ -16,7 +16,7 @@ from mailer.domain.text_overrides import overrides_for
 from mailer.services.accounts.staff import Staff
 from mailer.services.newsletters.settings import Values
 from mailer.web.desk.newsletter import SETTINGS, Editor, SettingsVisit, SettingsVisitOf, part_of
-from mailer.web.desk.preview import EDITION_CSP
+from mailer.web.desk.preview import EDITION_HEADERS
 from mailer.web.staff import StaffForm
 
 router = APIRouter(prefix=f"{SETTINGS}/colours", include_in_schema=False)
@@ -116,5 +116,4 @@ def sample(staff: Editor, visit: SettingsVisitOf, theme: ThemeOf) -> Response:
         theme=theme,
         text_overrides=overrides_for(settings.text_overrides, default),
     )
-    headers = {"Content-Security-Policy": EDITION_CSP, "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-    return HTMLResponse(visit.app.renderer.render(content).html, headers=headers)
+    return HTMLResponse(visit.app.renderer.render(content).html, headers=EDITION_HEADERS)

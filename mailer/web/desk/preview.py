@@ -28,10 +28,12 @@ from mailer.web.staff import StaffForm
 router = APIRouter(prefix=ISSUE, include_in_schema=False)
 Sections = Annotated[list[str] | None, Query(max_length=62)]
 Sources = Annotated[int, Query(ge=0, lt=2**62)]
-EDITION_CSP = (
-    "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; form-action 'none'; base-uri 'none'; "
-    "frame-ancestors 'self'; sandbox allow-popups allow-popups-to-escape-sandbox"
-)
+EDITION_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; "
+    "form-action 'none'; base-uri 'none'; frame-ancestors 'self'; sandbox allow-popups allow-popups-to-escape-sandbox",
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+}
 """The sandbox also applies when an edition is opened outside its frame."""
 EDITIONS_PER_PAGE = 12
 MAX_PAGE = 10_000
@@ -161,8 +163,7 @@ def edition(visit: VisitOf, staff: Viewer, language: str, section: Sections = No
         )
     except EditionNotFound:
         raise HTTPException(404) from None
-    headers = {"Content-Security-Policy": EDITION_CSP, "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-    return HTMLResponse(rendered.html, headers=headers)
+    return HTMLResponse(rendered.html, headers=EDITION_HEADERS)
 
 
 def _keys(loaded: IssuePlan, mask: int) -> list[str]:

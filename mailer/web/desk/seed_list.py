@@ -1,33 +1,30 @@
 """The seed list of a newsletter: addresses that get every issue in full when it goes out, beside the readers."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Response
 from starlette.datastructures import FormData
 
 from mailer.bootstrap import Container
 from mailer.domain.errors import UserError
-from mailer.domain.permissions import Permission
 from mailer.domain.subscriber_fields import MAX_ADDRESS_OCTETS, InvalidValue, read_address
 from mailer.services.accounts.staff import Staff
 from mailer.services.newsletters.catalogue import NewsletterSummary
 from mailer.services.newsletters.seed_list import is_suppressed
 from mailer.services.newsletters.settings import Values, fingerprint, load_settings, save_settings
 from mailer.web.dependencies import App
-from mailer.web.staff import NewsletterOf, Page, PageOf, Requires, StaffForm
+from mailer.web.desk.newsletter import Editor
+from mailer.web.staff import NewsletterOf, Page, PageOf, StaffForm
 
 SEED_LIST = "/desk/newsletters/{newsletter}/seed-list"
 router = APIRouter(prefix=SEED_LIST, include_in_schema=False)
-Steward = Annotated[Staff, Depends(Requires(Permission.change_newsletter))]
 
 
 @router.get("")
-def seed_list_page(app: App, page: PageOf, staff: Steward, newsletter: NewsletterOf, done: str = "") -> Response:
+def seed_list_page(app: App, page: PageOf, staff: Editor, newsletter: NewsletterOf, done: str = "") -> Response:
     return _page(app, page, staff, newsletter, done=done)
 
 
 @router.post("")
-def change_seed_list(app: App, page: PageOf, staff: Steward, newsletter: NewsletterOf, form: StaffForm) -> Response:
+def change_seed_list(app: App, page: PageOf, staff: Editor, newsletter: NewsletterOf, form: StaffForm) -> Response:
     """Add an address with its language, or remove one."""
     written = str(form.get("address", "")).strip()[: MAX_ADDRESS_OCTETS + 1]
     adds = form.get("action") != "remove"

@@ -9,22 +9,21 @@ from starlette.datastructures import UploadFile
 from mailer.bootstrap import Container
 from mailer.domain.accounts import AuditAction
 from mailer.domain.errors import UserError
-from mailer.domain.permissions import Permission
 from mailer.domain.states import ImportState
 from mailer.domain.subscriber_csv import COLUMNS
 from mailer.services.accounts import audit
 from mailer.services.accounts.staff import Staff
 from mailer.services.subscribers import import_jobs
 from mailer.services.subscribers.import_jobs import MAX_LIST_BYTES, ImportStatus
-from mailer.web.dependencies import App, Now
+from mailer.web.dependencies import App, BigRowId, Now
+from mailer.web.desk.subscribers import Steward
 from mailer.web.forms import receive_within
-from mailer.web.staff import NewsletterOf, Page, PageOf, Requires, StaffForm, check_form_token
+from mailer.web.staff import NewsletterOf, Page, PageOf, StaffForm, check_form_token
 
 IMPORTS = "/desk/newsletters/{newsletter}/subscribers/import"
 _FORM_BYTES = 64 * 1024
 """What a form has besides its file."""
 router = APIRouter(prefix=IMPORTS, include_in_schema=False)
-Steward = Annotated[Staff, Depends(Requires(Permission.change_subscribers))]
 
 
 async def _read_upload(request: Request) -> UploadFile | None:
@@ -60,12 +59,12 @@ def upload(app: App, page: PageOf, now: Now, staff: Steward, newsletter: Newslet
 
 
 @router.get("/{job}")
-def job_page(app: App, page: PageOf, staff: Steward, newsletter: NewsletterOf, job: int) -> Response:
+def job_page(app: App, page: PageOf, staff: Steward, newsletter: NewsletterOf, job: BigRowId) -> Response:
     return _job(app, page, staff, newsletter, job)
 
 
 @router.post("/{job}")
-def steer(app: App, page: PageOf, staff: Steward, newsletter: NewsletterOf, job: int, form: StaffForm) -> Response:
+def steer(app: App, page: PageOf, staff: Steward, newsletter: NewsletterOf, job: BigRowId, form: StaffForm) -> Response:
     """Import a list that was looked over, or cancel."""
     found = _find(app, newsletter, job)
     try:
@@ -83,7 +82,7 @@ def steer(app: App, page: PageOf, staff: Steward, newsletter: NewsletterOf, job:
 
 
 @router.get("/{job}/rejects.csv")
-def rejects(app: App, now: Now, staff: Steward, newsletter: NewsletterOf, job: int) -> Response:
+def rejects(app: App, now: Now, staff: Steward, newsletter: NewsletterOf, job: BigRowId) -> Response:
     """Return the rejected lines with their reasons: once corrected, the file can be imported as it is."""
     found = _find(app, newsletter, job)
     if not found.counts.get("rejected") or found.state is not ImportState.done:
@@ -99,7 +98,7 @@ def rejects(app: App, now: Now, staff: Steward, newsletter: NewsletterOf, job: i
 
 
 def _find(app: Container, newsletter: NewsletterOf, job: int) -> ImportStatus:
-    found = import_jobs.find(app.database, newsletter.id, job) if 0 < job < 2**63 else None
+    found = import_jobs.find(app.database, newsletter.id, job)
     if found is None:
         raise HTTPException(404)
     return found

@@ -20,10 +20,11 @@ from mailer.domain.suppressions import SuppressionReason
 from mailer.services.accounts import audit
 from mailer.services.accounts.staff import Staff
 from mailer.services.feedback import bounces
-from mailer.services.newsletters.catalogue import NewsletterSummary, find_newsletter, list_newsletters
+from mailer.services.newsletters.catalogue import NewsletterSummary, find_newsletter
 from mailer.services.subscribers import listing, personal_data, staff_changes
 from mailer.services.subscribers.in_flight import wait_for_addresses
-from mailer.web.dependencies import App, Now
+from mailer.web.dependencies import App, BigRowId, Now
+from mailer.web.desk.newsletter import choose_newsletter
 from mailer.web.staff import NewsletterOf, Page, PageOf, Requires, StaffForm
 
 SUBSCRIBERS = "/desk/newsletters/{newsletter}/subscribers"
@@ -68,13 +69,8 @@ SearchOf = Annotated[Search, Depends(_search)]
 
 
 @router.get("/desk/readers")
-def choose_newsletter(app: App, page: PageOf, staff: AddressViewer) -> Response:
-    """Go to the readers of the only newsletter, or offer those whose readers this account may see."""
-    allowed = staff.newsletters(Permission.read_addresses)
-    found = [row for row in list_newsletters(app.database) if allowed is None or row.id in allowed]
-    if len(found) == 1:
-        return page.redirect(page.urls.path(SUBSCRIBERS, newsletter=found[0].slug))
-    return page("desk/choose_newsletter", staff, newsletters=found)
+def choose_list(app: App, page: PageOf, staff: AddressViewer) -> Response:
+    return choose_newsletter(app, page, staff, Permission.read_addresses, SUBSCRIBERS)
 
 
 @router.get(SUBSCRIBERS)
@@ -126,7 +122,7 @@ def export_list(app: App, now: Now, staff: AddressViewer, search: SearchOf) -> R
 
 @router.get(PERSON)
 def person_page(
-    app: App, page: PageOf, now: Now, staff: AddressViewer, newsletter: str, subscriber: int, done: str = ""
+    app: App, page: PageOf, now: Now, staff: AddressViewer, newsletter: str, subscriber: BigRowId, done: str = ""
 ) -> Response:
     response = _person(app, page, staff, newsletter, subscriber, done=done)
     audit.record(app.database, staff, now, AuditAction.subscriber_opened, "subscriber", subscriber)
@@ -134,8 +130,8 @@ def person_page(
 
 
 @router.get(f"{PERSON}/data.json")
-def export_person(app: App, now: Now, staff: Steward, newsletter: str, subscriber: int) -> Response:
-    data = personal_data.export_subscriber(app.database, _id(subscriber))
+def export_person(app: App, now: Now, staff: Steward, newsletter: str, subscriber: BigRowId) -> Response:
+    data = personal_data.export_subscriber(app.database, subscriber)
     if data is None or not _is_of(data, newsletter):
         raise HTTPException(404)
     audit.record(app.database, staff, now, AuditAction.subscriber_opened, "subscriber", subscriber, {"exported": "all"})
@@ -148,10 +144,10 @@ def export_person(app: App, now: Now, staff: Steward, newsletter: str, subscribe
 
 @router.post(PERSON)
 def change_person(
-    app: App, page: PageOf, now: Now, staff: Steward, newsletter: str, subscriber: int, form: StaffForm
+    app: App, page: PageOf, now: Now, staff: Steward, newsletter: str, subscriber: BigRowId, form: StaffForm
 ) -> Response:
     """Change preferences, unsubscribe, suppress, lift a suppression, or erase: each with a reason."""
-    data = personal_data.export_subscriber(app.database, _id(subscriber))
+    data = personal_data.export_subscriber(app.database, subscriber)
     if data is None or not _is_of(data, newsletter):
         raise HTTPException(404)
     address = str(data[PersonalDataTable.subscriber][0]["address"])
@@ -203,13 +199,6 @@ def _values(app: Container, newsletter: str, form: FormData) -> dict[str, object
     }
 
 
-def _id(subscriber: int) -> int:
-    """Return an id that PostgreSQL can hold. Raises HTTPException 404 for another."""
-    if not 0 < subscriber < 2**63:
-        raise HTTPException(404)
-    return subscriber
-
-
 def _is_of(data: personal_data.PersonalData, slug: str) -> bool:
     return any(row["newsletter"] == slug for row in data[PersonalDataTable.subscriptions])
 
@@ -226,7 +215,7 @@ def _person(
     form: FormData | None = None,
     status: int = 200,
 ) -> Response:
-    data = personal_data.export_subscriber(app.database, _id(subscriber))
+    data = personal_data.export_subscriber(app.database, subscriber)
     if data is None or not _is_of(data, newsletter):
         raise HTTPException(404)
     found = find_newsletter(app.database, newsletter)
