@@ -3,6 +3,7 @@
 Authlib and joserfc hold the rules of the protocol. Requests to the provider are bounded in time, size and number.
 """
 
+import asyncio
 import hmac
 import json
 import secrets
@@ -70,14 +71,23 @@ class OpenIdProvider:
     """A provider of OpenID Connect. Safe to share between threads."""
 
     def __init__(
-        self, issuer: str, client_id: str, client_secret: str, redirect_uri: str, sealer: Sealer, clock: Clock
+        self,
+        issuer: str,
+        client_id: str,
+        client_secret: str,
+        redirect_uri: str,
+        sealer: Sealer,
+        clock: Clock,
+        timeout_seconds: float = TIMEOUT_SECONDS,
     ) -> None:
+        """``timeout_seconds`` is for a request with the whole answer to it."""
         self._issuer = issuer
         self._client_id = client_id
         self._client_secret = client_secret
         self._redirect_uri = redirect_uri
         self._sealer = sealer
         self._clock = clock
+        self._timeout_seconds = timeout_seconds
         self._documents: dict[str, tuple[datetime, dict[str, Any]]] = {}
         """URL → when it was fetched, and the document."""
         self._free = BoundedSemaphore(MAX_REQUESTS_AT_ONCE)
@@ -227,20 +237,13 @@ class OpenIdProvider:
         """Return the JSON object in the answer to a request. Raises ProviderDown."""
         if not self._free.acquire(blocking=False):
             raise ProviderDown("Too many people are signing in at once.")
-        deadline = self._clock.monotonic() + TIMEOUT_SECONDS
         try:
-            answer = bytearray()
-            with (
-                httpx.Client(timeout=TIMEOUT_SECONDS, headers={"Accept-Encoding": "identity"}) as client,
-                client.stream(method, url, headers=headers, content=body or None) as response,
-            ):
-                for part in response.iter_raw():
-                    answer += part
-                    if len(answer) > MAX_ANSWER_BYTES or self._clock.monotonic() > deadline:
-                        raise ProviderDown(f"The answer of {url} is too long or too slow.")
-            if response.status_code not in statuses:
-                raise ProviderDown(f"{url} answers {response.status_code}")
+            status, answer = asyncio.run(self._fetch(method, url, headers, body))
+            if status not in statuses:
+                raise ProviderDown(f"{url} answers {status}")
             document = json.loads(answer)
+        except TimeoutError:
+            raise ProviderDown(f"The answer of {url} is too slow.") from None
         except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError) as error:
             raise ProviderDown(f"{url}: {error!r}") from error
         finally:
@@ -248,3 +251,18 @@ class OpenIdProvider:
         if not isinstance(document, dict):
             raise ProviderDown(f"{url} answers with something else than a JSON object.")
         return document
+
+    async def _fetch(self, method: str, url: str, headers: Mapping[str, str], body: str) -> tuple[int, bytes]:
+        """Return the status and body of an answer. Raises TimeoutError, and ProviderDown if the body is too long."""
+        answer = bytearray()
+        # The timeout of httpx is for each wait for bytes: a server that sends one at a time could hold us for ever.
+        async with (
+            asyncio.timeout(self._timeout_seconds),
+            httpx.AsyncClient(timeout=self._timeout_seconds, headers={"Accept-Encoding": "identity"}) as client,
+            client.stream(method, url, headers=headers, content=body or None) as response,
+        ):
+            async for part in response.aiter_raw():
+                answer += part
+                if len(answer) > MAX_ANSWER_BYTES:
+                    raise ProviderDown(f"The answer of {url} is too long.")
+        return response.status_code, bytes(answer)
