@@ -74,10 +74,11 @@ def check(
         if look_up:
             if not app.settings.network_checks:
                 raise UsageError("MAILER_NETWORK_CHECKS is false, so workers look nothing up.")
-            network_checks.request(app.database, issue, datetime.now(UTC))
+            if not network_checks.is_running(app.database, issue):
+                network_checks.request(app.database, issue, datetime.now(UTC))
             until = time.monotonic() + wait
-            while network_checks.load(app.database, source, return_path).running and time.monotonic() < until:
-                time.sleep(0.2)
+            while network_checks.is_running(app.database, issue) and time.monotonic() < until:
+                time.sleep(1)
         network = network_checks.load(app.database, source, return_path)
         compiler = compile.EditionCompiler(source, app.renderer, app.urls, app.settings.bounce_domain)
         audience = expand.count_audience(app.database, issue)
@@ -86,25 +87,27 @@ def check(
         print(json.dumps(_check_dict(issue, result, network), ensure_ascii=False, indent=2, default=str))
         return
     _print_findings(result.findings)
-    _print_network(issue, network)
+    _print_network(network)
+    if app.settings.network_checks and not look_up and not network.running:
+        print(f"Look them up: mailer issue check {issue} --look-up")
     _print_audience(result, every_edition=editions)
 
 
-def _print_network(issue: int, network: "NetworkChecks") -> None:
+def _print_network(network: "NetworkChecks") -> None:
     from mailer.domain.network_checks import LookupKind, LookupOutcome
 
     links = network.count(LookupKind.link)
     words = {
-        LookupOutcome.works: "work",
-        LookupOutcome.broken: "do not work",
-        LookupOutcome.unclear: "could not be looked up",
-        LookupOutcome.not_checked: "were not checked",
-        None: "have not been looked up",
+        LookupOutcome.works: ("works", "work"),
+        LookupOutcome.broken: ("does not work", "do not work"),
+        LookupOutcome.unclear: ("could not be looked up", "could not be looked up"),
+        LookupOutcome.not_checked: ("was not checked", "were not checked"),
+        None: ("has not been looked up", "have not been looked up"),
     }
-    counts = [f"{links[outcome]:,} {text}" for outcome, text in words.items() if links[outcome]]
+    counts = [format_count(links[outcome], *forms) for outcome, forms in words.items() if links[outcome]]
     when = f"looked up {network.looked_at:%-d %B %Y at %H:%M} UTC or later" if network.looked_at else "not looked up"
     print(f"{format_count(links.total(), 'link')}{': ' if counts else ''}{', '.join(counts)}.")
-    print(f"Links, SPF, DKIM and DMARC: {when}. Look them up: mailer issue check {issue} --look-up")
+    print(f"Links, SPF, DKIM and DMARC: {when}.")
     if network.running:
         print("They are being looked up by a worker (mailer run).")
 

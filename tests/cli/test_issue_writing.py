@@ -5,15 +5,21 @@ import io
 import json
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
 from mailer.bootstrap import Container
+from mailer.domain.issue_links import web_links
+from mailer.domain.network_checks import LookupKind, LookupOutcome, LookupResult
+from mailer.services.issues import compile
+from mailer.store import network_lookups
 from tests.cli.conftest import RunCli
 from tests.conftest import SAMPLE, SECRET
 
+NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
 GOOD = "## News\n\n### One\n\n**1 May 2026, Velt:** Text.\n"
 
 
@@ -269,6 +275,30 @@ def test_check_shows_findings_readers_and_editions(
     assert (lacking["severity"], lacking["subscribers"]) == ("warning", 1)
     editions = mailer("issue", "check", issue, "--editions")[1]
     assert "water-and-rivers" in editions and "water-and-rivers" not in out
+
+
+def test_check_counts_links_and_waits_for_workers_that_look_them_up(
+    mailer: RunCli, cli_app: Container, import_issue: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    issue = import_issue("en")
+    links = web_links(compile.load_issue(cli_app.database, cli_app.urls, issue))
+    with cli_app.database.transaction() as session:
+        for link, outcome in zip(links, LookupOutcome, strict=False):
+            network_lookups.save(session, LookupKind.link, link, LookupResult(outcome), NOW)
+    counts = "1 works, 1 does not work, 1 could not be looked up, 1 was not checked"
+    hint = f"Look them up: mailer issue check {issue} --look-up\n"
+    out = mailer("issue", "check", issue)[1]
+    assert f"\n{len(links)} links: {counts}, {len(links) - 4} have not been looked up.\n" in out
+    assert hint in out
+    for _ in range(2):  # the second time it is already running
+        status, out, _ = mailer("issue", "check", issue, "--look-up", "--wait", 0)
+        assert (status, hint in out) == (0, False)
+        assert "They are being looked up by a worker (mailer run).\n" in out
+    assert hint not in mailer("issue", "check", issue)[1]
+    with cli_app.database.transaction() as session:
+        network_lookups.finish(session, issue, NOW)
+    monkeypatch.setenv("MAILER_NETWORK_CHECKS", "false")
+    assert hint not in mailer("issue", "check", issue)[1]
 
 
 def test_test_is_queued_for_the_workers(mailer: RunCli, cli_app: Container, import_issue: Callable[..., int]) -> None:

@@ -56,6 +56,13 @@ def request(database: Database, issue: int, now: datetime) -> None:
             raise TooSoon(TooSoon.__doc__)
 
 
+def is_running(database: Database, issue: int) -> bool:
+    """Return whether an order waits for a worker or is being carried out."""
+    with database.transaction() as session:
+        order = network_lookups.order_of(session, issue)
+        return order is not None and order.finished_at is None
+
+
 def waiting(database: Database, now: datetime) -> list[int]:
     """Return the issues whose lookups wait for a worker."""
     with database.transaction() as session:
