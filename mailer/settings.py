@@ -306,7 +306,7 @@ class Settings(BaseSettings):
             rf"({DNS_LABEL}(\.{DNS_LABEL})*|\[[0-9a-fA-F:]+\])(:\d{{1,5}})?(/[A-Za-z0-9._~/-]*)?",
             url.netloc + url.path,
         )
-        if url.scheme not in ("http", "https") or not valid or url.query or url.fragment:
+        if url.scheme not in ("http", "https") or not valid or url.query or url.fragment or url.port == 0:
             raise ValueError("must be an absolute http or https URL, such as https://news.example.org")
         return value.rstrip("/")
 

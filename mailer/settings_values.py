@@ -79,13 +79,15 @@ _NAME_SERVER = re.compile(r"\[(?P<v6>[0-9a-fA-F:]+)\](:(?P<port6>\d{1,5}))?|(?P<
 
 
 def read_name_servers(written: str) -> list[tuple[str, int]]:
+    """Return the address and port of each server. Raises ValueError."""
     servers = []
     for server in filter(None, (part.strip() for part in written.split(","))):
         found = _NAME_SERVER.fullmatch(server)
         try:
-            if not found:
+            port = int(found["port6"] or found["port4"] or 53) if found else 0
+            if not found or not 1 <= port <= 65535:
                 raise ValueError
-            servers.append((str(ip_address(found["v6"] or found["v4"])), int(found["port6"] or found["port4"] or 53)))
+            servers.append((str(ip_address(found["v6"] or found["v4"])), port))
         except ValueError:
             raise ValueError("must be comma-separated addresses, such as 192.0.2.1 or [2001:db8::1]:5353") from None
     return servers

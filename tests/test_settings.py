@@ -17,6 +17,8 @@ from mailer.settings_values import read_rate
         ("PUBLIC_URL", "news.example.org"),
         ("PUBLIC_URL", "https://bücher.example"),
         ("PUBLIC_URL", "https://a b;c"),
+        ("PUBLIC_URL", "https://news.example.org:65536"),
+        ("PUBLIC_URL", "https://news.example.org:0"),
         ("BOUNCE_DOMAIN", "bücher.example"),
         ("BOUNCE_DOMAIN", "a b"),
         ("SMTP_EHLO_NAME", "a\nb"),
@@ -203,7 +205,7 @@ def test_name_servers_are_read_with_their_ports(monkeypatch: pytest.MonkeyPatch)
         ("2001:db8::1", 53),
         ("::1", 53000),
     ]
-    for wrong in ("dns.example.org", "300.1.1.1", "192.0.2.1:port", "2001:db8::1"):
+    for wrong in ("dns.example.org", "300.1.1.1", "192.0.2.1:port", "2001:db8::1", "192.0.2.1:0", "[::1]:65536"):
         monkeypatch.setenv("MAILER_DNS_SERVERS", wrong)
         with pytest.raises(SettingsError, match="comma-separated addresses"):
             read_settings()
