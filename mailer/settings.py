@@ -180,7 +180,7 @@ class Settings(BaseSettings):
     network_checks: bool = Field(
         True,
         description="Let workers look up the links of an issue and the DNS records of its sender, when somebody asks "
-        "for it in the check. False on hosts without a network.",
+        "for it in the check. Set it to false on hosts without network access.",
     )
     dns_servers: str = Field(
         "",

@@ -191,7 +191,7 @@ class NewsletterSettings(_Strict):
     max_late_hours: Annotated[
         int,
         _setting(
-            "An issue that could be sent only so many hours late waits until somebody sends it, from 1 to 168",
+            "An issue that is more than so many hours late waits until someone sends it, from 1 to 168",
             "max_late_hours = 3",
             ge=1,
             le=168,
@@ -200,7 +200,8 @@ class NewsletterSettings(_Strict):
     four_eyes: Annotated[
         bool,
         _setting(
-            "Whether a language of an issue is approved by somebody else than who imported it last", "four_eyes = true"
+            "Whether a language of an issue is approved by someone other than the person who last imported it",
+            "four_eyes = true",
         ),
     ] = False
     public: Annotated[bool, _setting("Whether anybody may read the archive and subscribe", "public = false")] = True
@@ -250,7 +251,7 @@ class NewsletterSettings(_Strict):
     revision: Annotated[
         int,
         _setting(
-            "As `mailer newsletter show` writes it: what was changed at the desk after it is not overwritten",
+            "As `mailer newsletter show` writes it: later changes at the desk are not overwritten",
             "revision = 12",
             ge=0,
             lt=2**31,
