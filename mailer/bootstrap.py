@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from functools import cached_property
 
-    from mailer.adapters.dkim import Signer
+    from mailer.adapters.dkim import InvalidKey, Key, Signer
     from mailer.adapters.dns import MxResolver
     from mailer.adapters.embedded import Postgres, Valkey
     from mailer.adapters.i18n import Catalogues
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from mailer.domain.ports import Clock
     from mailer.domain.providers import Providers
     from mailer.domain.relay_routes import RelayRoute
-    from mailer.domain.sender_records import DkimKey
     from mailer.services.accounts.sign_in import SignIn
     from mailer.services.delivery.send import SendLimits, SendWorker
     from mailer.services.delivery.traffic import TrafficLimits, TrafficShaper
@@ -45,7 +44,6 @@ if TYPE_CHECKING:
     from mailer.services.maintenance.retention import RetentionPolicy
     from mailer.services.subscribers.request_limits import Requester
     from mailer.settings import Settings
-    from mailer.settings_values import RelaySettings
     from mailer.store.database import Database
 else:
 
@@ -155,7 +153,7 @@ class Container:
     def unchecked_tokens(self) -> Tokens:
         from mailer.adapters.tokens import Tokens
 
-        return Tokens([self.secret_key, *(old.get_secret_value() for old in self.settings.previous_secret_keys)])
+        return Tokens(self._secrets)
 
     @cached_property
     def passwords(self) -> PasswordHasher:
@@ -173,7 +171,7 @@ class Container:
     def sealer(self) -> Sealer:
         from mailer.adapters.sealing import Sealer
 
-        return Sealer([self.secret_key, *(old.get_secret_value() for old in self.settings.previous_secret_keys)])
+        return Sealer(self._secrets)
 
     @cached_property
     def openid_provider(self) -> OpenIdProvider | None:
@@ -199,13 +197,6 @@ class Container:
 
         return Requester(self.tokens.network_hash(host), self.tokens.isp_hash(host))
 
-    def mailbox_hash(self, address: str) -> bytes:
-        """Return the keyed hash of a valid address without spelling variants such as tags, for rate limits."""
-        from mailer.domain.email_addresses import strip_subaddress
-        from mailer.domain.subscriber_fields import read_address
-
-        return self.tokens.address_hash(strip_subaddress(read_address(address)[1]))
-
     @property
     def secret_key(self) -> str:
         """The configured key. With embedded servers, a random one kept in the state folder."""
@@ -223,6 +214,11 @@ class Container:
             path.touch(mode=0o600)
             path.write_text(secrets.token_urlsafe(48))
         return path.read_text()
+
+    @property
+    def _secrets(self) -> list[str]:
+        """The secret key, then the previous ones."""
+        return [self.secret_key, *(old.get_secret_value() for old in self.settings.previous_secret_keys)]
 
     @cached_property
     def urls(self) -> Urls:
@@ -276,31 +272,6 @@ class Container:
         return Journals(self.state_dir.resolve())
 
     @cached_property
-    def relays(self) -> list[RelaySettings]:
-        """Return the relays of ``MAILER_RELAYS``, or the one of ``MAILER_SMTP_*`` if there are none."""
-        from mailer.settings_values import RelaySettings
-
-        settings = self.settings
-        return settings.relays or [
-            RelaySettings(
-                name="relay",
-                host=settings.smtp_host,
-                port=settings.smtp_port,
-                tls=settings.smtp_tls,
-                username=settings.smtp_username,
-                password=settings.smtp_password,
-                password_in_clear_text=settings.smtp_password_in_clear_text,
-                connections=settings.smtp_connections,
-                window=settings.smtp_window,
-                messages_per_connection=settings.smtp_messages_per_connection,
-                idle_seconds=settings.smtp_idle_seconds,
-                pipelining=settings.smtp_pipelining,
-                timeouts=settings.smtp_timeouts,
-                rate=settings.smtp_rate,
-            )
-        ]
-
-    @cached_property
     def relay_routes(self) -> list[RelayRoute]:
         from mailer.domain.relay_routes import RelayRoute, host_and_port
         from mailer.domain.warm_up import WarmUp
@@ -313,7 +284,7 @@ class Container:
                 WarmUp(**relay.warm_up.model_dump()) if relay.warm_up else None,
                 host_and_port(relay.host, relay.port),
             )
-            for relay in self.relays
+            for relay in self.settings.all_relays
         ]
 
     @cached_property
@@ -337,26 +308,16 @@ class Container:
         """What looks up links and the DNS records of senders."""
         from mailer.adapters.dns import DnsResolver
         from mailer.adapters.link_lookup import LinkLookup
+        from mailer.domain.sender_records import DkimKey
         from mailer.services.issues.network_checks import NetworkTools
 
         resolver = DnsResolver(self.settings.name_servers)
         links = LinkLookup(resolver.addresses, f"mailer-link-check (+{self.settings.public_url})")
-        return NetworkTools(links.look_up, resolver.txt, self._published_keys)
-
-    @property
-    def _published_keys(self) -> list[DkimKey]:
-        """The keys that sign the mail, with what DNS must say of those that this host has."""
-        from mailer.adapters.dkim import InvalidKey, Key
-        from mailer.domain.sender_records import DkimKey
-
-        keys = []
-        for key in self.settings.dkim:
-            try:
-                record = Key(key.domain, key.selector, key.key_file.read_bytes()).txt_record
-            except (OSError, InvalidKey):
-                record = ""
-            keys.append(DkimKey(key.domain, key.selector, record))
-        return keys
+        published = [
+            DkimKey(setting.domain, setting.selector, "" if isinstance(key, Exception) else key.txt_record)
+            for setting, key in zip(self.settings.dkim, self._dkim_keys(), strict=True)
+        ]
+        return NetworkTools(links.look_up, resolver.txt, published)
 
     @cached_property
     def smtp_pool(self) -> SmtpPool:
@@ -380,7 +341,7 @@ class Container:
                     timeouts=Timeouts(**relay.timeouts),
                     ehlo_name=self.settings.ehlo_name(socket.getfqdn()),
                 )
-                for relay in self.relays
+                for relay in self.settings.all_relays
             ]
         )
 
@@ -424,19 +385,31 @@ class Container:
     @cached_property
     def signer(self) -> Signer:
         """Return a signer with all configured DKIM keys; without keys it adds no signature."""
-        from mailer.adapters.dkim import InvalidKey, Key, Signer
+        from mailer.adapters.dkim import Signer
         from mailer.settings import SettingsError
 
         keys, problems = [], []
-        for index, key in enumerate(self.settings.dkim):
-            try:
-                keys.append(Key(key.domain, key.selector, key.key_file.read_bytes()))
-            except (OSError, InvalidKey) as error:
-                reason = error.strerror if isinstance(error, OSError) else error
-                problems.append(f"MAILER_DKIM[{index}].key_file: {key.key_file}: {reason}")
+        for index, key in enumerate(self._dkim_keys()):
+            if isinstance(key, Exception):
+                reason = key.strerror if isinstance(key, OSError) else key
+                problems.append(f"MAILER_DKIM[{index}].key_file: {self.settings.dkim[index].key_file}: {reason}")
+            else:
+                keys.append(key)
         if problems:
             raise SettingsError("; ".join(problems))
         return Signer(keys)
+
+    def _dkim_keys(self) -> list[Key | OSError | InvalidKey]:
+        """Return each configured DKIM key, or why this host cannot read it."""
+        from mailer.adapters.dkim import InvalidKey, Key
+
+        keys: list[Key | OSError | InvalidKey] = []
+        for key in self.settings.dkim:
+            try:
+                keys.append(Key(key.domain, key.selector, key.key_file.read_bytes()))
+            except (OSError, InvalidKey) as error:
+                keys.append(error)
+        return keys
 
     @cached_property
     def send_worker(self) -> SendWorker:

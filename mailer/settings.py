@@ -368,6 +368,28 @@ class Settings(BaseSettings):
         return self
 
     @property
+    def all_relays(self) -> list[RelaySettings]:
+        """The relays of ``MAILER_RELAYS``, or the one of ``MAILER_SMTP_*`` if there are none."""
+        return self.relays or [
+            RelaySettings(
+                name="relay",
+                host=self.smtp_host,
+                port=self.smtp_port,
+                tls=self.smtp_tls,
+                username=self.smtp_username,
+                password=self.smtp_password,
+                password_in_clear_text=self.smtp_password_in_clear_text,
+                connections=self.smtp_connections,
+                window=self.smtp_window,
+                messages_per_connection=self.smtp_messages_per_connection,
+                idle_seconds=self.smtp_idle_seconds,
+                pipelining=self.smtp_pipelining,
+                timeouts=self.smtp_timeouts,
+                rate=self.smtp_rate,
+            )
+        ]
+
+    @property
     def openid_label(self) -> str:
         """The name of the provider of OpenID Connect; empty if there is none."""
         return self.openid_name or urlsplit(self.openid_issuer).hostname or ""

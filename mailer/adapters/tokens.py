@@ -16,6 +16,9 @@ from ipaddress import IPv6Address, ip_address, ip_network
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
+from mailer.domain.email_addresses import strip_subaddress
+from mailer.domain.subscriber_fields import read_address
+
 _BLOCK = struct.Struct(">B3xIq")
 
 
@@ -106,6 +109,10 @@ class Tokens:
         HMAC-SHA256 with a key derived from the oldest secret, so that it survives key rotation.
         """
         return digest(self._address_key, normalized.encode(), "sha256")[:16]
+
+    def mailbox_hash(self, address: str) -> bytes:
+        """Return the keyed hash of a valid address without spelling variants such as tags, for rate limits."""
+        return self.address_hash(strip_subaddress(read_address(address)[1]))
 
     def network_hash(self, ip: str) -> bytes:
         """Return a keyed hash of an IP address's network: /24, or /48 for IPv6.

@@ -39,7 +39,7 @@ def find_problems(app: Container, *, with_relays: bool = False) -> list[str]:
         except (redis.RedisError, OSError) as error:
             problems.append(f"MAILER_REDIS_URL: Redis does not answer: {error}")
     if with_relays:
-        for relay in app.relays:
+        for relay in app.settings.all_relays:
             if problem := app.smtp_pool.check(relay.name):
                 problems.append(f"relay {relay.name}, {relay.host}:{relay.port}: {problem}")
     return problems

@@ -111,7 +111,7 @@ def _request_address_change(visit: Visit, form: FormData) -> HTMLResponse:
             address_hash,
             profile.frame.language,
             visit.now,
-            hash_mailbox=visit.app.mailbox_hash,
+            hash_mailbox=visit.app.tokens.mailbox_hash,
             requester=visit.requester,
         )
     except InvalidValue:

@@ -89,7 +89,7 @@ def post_form(
         signup = SignupForm(
             address=address,
             address_hash=app.tokens.address_hash(key),
-            mailbox_hash=app.mailbox_hash(address),
+            mailbox_hash=app.tokens.mailbox_hash(address),
             requester=requester,
             preferences=_read_preferences(offer, form),
             wording=_consent_wording(pages, offer),

@@ -226,7 +226,7 @@ def request_magic_link(visit: Visit) -> tuple[str, Profile]:
         visit.ref,
         visit.now,
         visit.languages,
-        hash_mailbox=visit.app.mailbox_hash,
+        hash_mailbox=visit.app.tokens.mailbox_hash,
         requester=visit.requester,
     )
     return "now" if answer and answer[0] else "before", _found(answer[1] if answer else None)
@@ -250,7 +250,7 @@ def request_confirmation(visit: Visit) -> tuple[str, Profile]:
         _PAGE_CHANNELS[visit.link_kind],
         profile.frame.language,
         visit.now,
-        hash_mailbox=visit.app.mailbox_hash,
+        hash_mailbox=visit.app.tokens.mailbox_hash,
         requester=visit.requester,
     )
     return "now" if sent else "before", profile

@@ -270,7 +270,7 @@ USES = {
     "fewer": lambda parts, tie: choose_monthly(parts, tie),
     "a pause": lambda parts, tie: preferences.pause(parts.database, tie, 4, LinkKind.mail, datetime.now(UTC)),
     "the way to everything": lambda parts, tie: preferences.send_magic_link(
-        parts.database, tie, datetime.now(UTC), hash_mailbox=parts.mailbox_hash, requester=parts.requester("")
+        parts.database, tie, datetime.now(UTC), hash_mailbox=parts.tokens.mailbox_hash, requester=parts.requester("")
     ),
 }
 

@@ -151,7 +151,9 @@ def send_magic_link_to_ada(app: Container, inbox: InboxServer) -> str:
     with app.database.transaction() as session:
         subscriber = session.execute(text("SELECT id FROM subscriber WHERE address = :a"), {"a": ADA}).scalar_one()
     ref = SubscriptionRef(subscriber, newsletter=1)
-    preferences.send_magic_link(app.database, ref, NOW, hash_mailbox=app.mailbox_hash, requester=app.requester(""))
+    preferences.send_magic_link(
+        app.database, ref, NOW, hash_mailbox=app.tokens.mailbox_hash, requester=app.requester("")
+    )
     assert send_transactional(app) == 1
     return inbox.messages()[-1].envelope_sender
 

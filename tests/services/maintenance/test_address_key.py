@@ -60,11 +60,11 @@ def test_nothing_that_hashes_addresses_starts_with_another_key(database: Databas
     settings = Settings(database_url=database.url, secret_key=SECOND)
     with Container(settings) as app:
         with pytest.raises(WrongAddressKey):
-            app.mailbox_hash("ana@example.org")
+            app.tokens.mailbox_hash("ana@example.org")
         (problem,) = find_problems(app)
         assert problem.startswith("MAILER_PREVIOUS_SECRET_KEYS: the addresses in this database are hashed with another")
         assert app.urls  # the pages can say that there is no database
     with Container(Settings(database_url="postgresql://localhost:1/none", secret_key=FIRST)) as app:
         assert app.urls
         with pytest.raises(DatabaseDown):
-            app.mailbox_hash("ana@example.org")
+            app.tokens.mailbox_hash("ana@example.org")

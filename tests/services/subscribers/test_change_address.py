@@ -38,7 +38,7 @@ def move(app: Container, old: str, new: str) -> None:
         app.tokens.address_hash(new),
         "en",
         now,
-        hash_mailbox=app.mailbox_hash,
+        hash_mailbox=app.tokens.mailbox_hash,
         requester=app.requester(""),
     )
     with app.database.transaction() as session:
