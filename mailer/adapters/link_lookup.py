@@ -98,7 +98,7 @@ class LinkLookup:
         except _Unusable as error:
             return LookupResult(LookupOutcome.broken, error.reason)
         except (httpx.InvalidURL, UnicodeError):
-            return LookupResult(LookupOutcome.broken, gettext("it is no valid web address"))
+            return LookupResult(LookupOutcome.broken, gettext("it is not a valid web address"))
         except httpx.RemoteProtocolError:
             return LookupResult(LookupOutcome.unclear, gettext("the answer could not be read"))
         except httpx.ConnectError as error:

@@ -227,7 +227,7 @@ def _inline_problems(tokens: list[Token], line: int) -> Iterator[MarkdownProblem
             )
             yield MarkdownProblem(line, message, False)
         elif token.type == "html_inline":
-            message = gettext("“%(words)s” is no formatting; it is printed as it is.", words=_short(token.content))
+            message = gettext("“%(words)s” is not formatting; it is printed as it is.", words=_short(token.content))
             yield MarkdownProblem(line, message, False)
     yield from _unread_problems(unread, line)
 

@@ -140,7 +140,7 @@ def refused(results: dict[str, LookupResult]) -> set[str]:
 def test_no_link_leads_to_this_network(look_up: LookUp, web: WebServer, host: str) -> None:
     web.pages = {"/": (200, "")}
     (reason,) = refused(look_up(f"http://{host}:{web.port}/"))
-    assert reason in ("it leads to an address that is not public", "it is no valid web address")
+    assert reason in ("it leads to an address that is not public", "it is not a valid web address")
     assert web.requests == []
 
 

@@ -118,7 +118,7 @@ def test_no_relay_left_is_told_before_why() -> None:
     assert first.since == AT, "since the last one stopped"
     assert [other.name for other in others] == ["relay-refuses", "relay-suspended", "uncertain"]
     assert (others[0].reason, others[0].until, others[0].address) == ("451 not now", SOON, "mail-1.example:587")
-    assert others[1].until is None, "until somebody releases it"
+    assert others[1].until is None, "until someone releases it"
 
 
 def test_what_needs_somebody_comes_first() -> None:

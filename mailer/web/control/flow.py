@@ -97,7 +97,7 @@ def _known(app: App, scope: str, name: str) -> tuple[ThrottleScope, str]:
 
 
 def _end(form: StaffForm, now: datetime) -> datetime | None:
-    """Return when a suspension ends; None if somebody releases it. Raises SuspensionRefused."""
+    """Return when a suspension ends; None if someone releases it. Raises SuspensionRefused."""
     duration = str(form.get("for", ""))
     if duration in DURATIONS:
         return now + DURATIONS[duration]

@@ -55,7 +55,7 @@ def test_nothing_needs_anybody(client: TestClient) -> None:
 def test_without_workers_tonight_says_what_readers_notice_and_what_to_do(client: TestClient) -> None:
     said = words(client, "/control")
     assert "Nothing needs you" not in said
-    assert "No worker is running. Mails with links, such as those for signing up, do not arrive." in said
+    assert "No worker is running. Emails with links, such as those for signing up, do not arrive." in said
     assert "Start the workers. They go on where they stopped." in said
 
 
@@ -90,7 +90,7 @@ def test_a_domain_shows_what_it_refused_and_is_suspended_and_released(
     assert answer.headers["location"] == f"{domain}?done=suspended"
     said = words(client, answer.headers["location"])
     assert "a.example is suspended. Workers know within two seconds." in said
-    assert "Until somebody releases it Reason their request" in said
+    assert "Until someone releases it Reason their request" in said
     assert "Mail to a.example has been suspended" in words(client, "/control")
     post(client, domain, {"action": "release"}, page=domain)
     assert "Mail flows." in words(client, domain)
