@@ -32,7 +32,7 @@ NOTED = [
     ("![A boat](boat.jpg)", "“A boat” is not one of the issue's"),
     ("![A boat](my boat.jpg)", "“A boat” has a target that cannot be read"),
     ("![A boat](https://example.org/boat.jpg)", "“A boat” is not one of the issue's"),
-    ("<blink>x", "“<blink>” is no formatting"),
+    ("<blink>x", "“<blink>” is not formatting"),
     ("[](https://example.org/)", "has no words"),
 ]
 FINE = [

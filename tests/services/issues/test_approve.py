@@ -80,7 +80,7 @@ def test_a_broken_link_blocks_and_what_cannot_be_shown_is_listed(app: Container,
     assert re.search("fr: “Neuf pays.*”: The link “Ici” leads to “exemple.org”", str(refused.value))
     source = compile.load_issue(app.database, app.urls, issue)
     noted = [finding.message for finding in check_issue(source) if not finding.blocks]
-    assert ["footnote" in noted[0], "“<blink>” is no formatting" in noted[1], len(noted)] == [True, True, 2]
+    assert ["footnote" in noted[0], "“<blink>” is not formatting" in noted[1], len(noted)] == [True, True, 2]
 
 
 def test_story_without_fallback_is_reported_as_left_out(app: Container, import_issue: Import) -> None:

@@ -297,7 +297,7 @@ def test_strangers_get_nowhere_and_are_told_why(
     assert come_back(client, provider, "1").status_code == 303
     client.cookies.clear()
     provider.add("2", "amina@example.org")  # the address has a new owner
-    assert "belongs to somebody else at Example" in told("2")
+    assert "belongs to someone else at Example" in told("2")
     refused = AuditAction.sign_in_refused
     assert what_was_done(app).count(refused) == 6
 
