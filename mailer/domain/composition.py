@@ -54,6 +54,7 @@ class StoryText:
     link_label: str
     contacts: tuple[str, ...]
     """Contact notes printed after the story, in this language if translated."""
+    picture_credit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +231,7 @@ class IssueSource:
         picture = None
         if story.picture:
             url, width, height = story.picture
-            picture = EditionPicture(url, width, height, text.alt, story.thumbnail_url)
+            picture = EditionPicture(url, width, height, text.alt, story.thumbnail_url, text.picture_credit)
         return EditionStory(
             key=str(story.story),
             headline=text.headline,

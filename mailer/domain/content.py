@@ -42,6 +42,8 @@ class EditionPicture:
     alt: str
     thumbnail_url: str = ""
     """The URL of a smaller version. Empty if there is none."""
+    credit: str = ""
+    """Who took or owns it, printed below it."""
 
 
 @dataclass(frozen=True, slots=True)

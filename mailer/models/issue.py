@@ -150,6 +150,8 @@ class StoryTranslation(Base):
     """``[{"text": str, "place": str, "dates": [{"start": iso, "end": iso}]}]``"""
     body: Mapped[str]
     alt: Mapped[str] = mapped_column(default="")
+    picture_credit: Mapped[str] = mapped_column(server_default="", default="")
+    """Who took or owns the picture, as printed below it."""
     link: Mapped[str] = mapped_column(default="")
     link_label: Mapped[str] = mapped_column(default="")
     search_vector: Mapped[str] = mapped_column(

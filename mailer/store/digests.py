@@ -140,6 +140,7 @@ def copy_stories(session: Session, sources: Sequence[int], target: int) -> int:
                         datelines=row.datelines,
                         body=row.body,
                         alt=row.alt,
+                        picture_credit=row.picture_credit,
                         link=row.link,
                         link_label=row.link_label,
                     )

@@ -134,4 +134,13 @@ def _story_text(row: StoryTranslation, body: str, contact_notes: Sequence[str]) 
         )
         for line in row.datelines
     )
-    return StoryText(row.headline, body, datelines, row.alt, row.link, row.link_label, tuple(contact_notes))
+    return StoryText(
+        row.headline,
+        body,
+        datelines,
+        row.alt,
+        row.link,
+        row.link_label,
+        tuple(contact_notes),
+        row.picture_credit,
+    )

@@ -11,7 +11,7 @@ from mailer.models import Contact, ContactTranslation, Story, StoryChange, Story
 from mailer.store import issues
 
 KEPT = timedelta(days=30)
-_TEXT_COLUMNS = ("language", "status", "headline", "datelines", "body", "alt", "link", "link_label")
+_TEXT_COLUMNS = ("language", "status", "headline", "datelines", "body", "alt", "picture_credit", "link", "link_label")
 
 
 def remember(session: Session, story: Story, headline: str, *, removed: bool) -> None:

@@ -133,6 +133,23 @@ def test_tables_code_and_pictures_in_a_text() -> None:
     assert widths == ["592", "360"], "as wide as the text beside a story's own picture"
 
 
+def test_credit_of_a_picture_is_below_it_and_in_the_text() -> None:
+    picture = EditionPicture("https://pictures.example.org/1.jpg", 1184, 790, "Boats")
+    stories = [story(number, picture=replace(picture, credit=f"Photo: A < {number}")) for number in (1, 2)]
+    rendered = RENDERER.render(edition(EditionSection("news", "News", "en", tuple(stories), "#0b5566")))
+    for number in (1, 2):
+        assert re.search(
+            f'alt="Boats" [^>]*/></a>\\s*<!--[^>]*><br /><!.endif.--><span [^>]*>Photo: A &lt; {number}</span>',
+            rendered.html,
+        )
+        assert f"[Boats · Photo: A < {number}]" in rendered.text
+    without = [story(number, picture=picture) for number in (1, 2)]
+    plain = RENDERER.render(edition(EditionSection("news", "News", "en", tuple(without), "#0b5566")))
+    assert "Boats" not in plain.text
+    bare = re.sub(r'\s*<!--\[if mso\]><br ?/?><!\[endif\]--><span class="q".*?</span>', "", rendered.html)
+    assert bare == plain.html
+
+
 @settings(max_examples=min(150, settings().max_examples))
 @given(PRINTABLE, PRINTABLE, PRINTABLE.filter(lambda path: is_allowed_link(f"https://example.org/{path}")))
 def test_every_character_is_preserved_in_attributes_and_text(alt: str, subject: str, path: str) -> None:

@@ -25,6 +25,7 @@ def text(language: str, number: int) -> StoryText:
         link=f"https://example.org/{number}",
         link_label="Read on",
         contacts=(f"Contact {number} {language}",),
+        picture_credit=f"Photo {number} {language}",
     )
 
 
@@ -77,6 +78,7 @@ def test_an_edition_in_its_own_language() -> None:
     story = made.sections[0].stories[0]
     assert story.picture is not None
     assert story.picture.alt == "Alt 0 bs"
+    assert story.picture.credit == "Photo 0 bs"
     assert story.contacts == ("Contact 0 bs",)
     assert not story.is_fallback
     assert (made.subscriber_name, made.subscriber_address) == ("NAME", "ADDRESS")

@@ -98,4 +98,9 @@ def _language_row(source: IssueSource, language: str, all_editions: Sequence[Edi
 
 def _story_words(text: StoryText) -> int:
     datelines = (line.text for line in text.datelines)
-    return sum(map(count_words, (text.headline, text.body, text.alt, text.link_label, *datelines, *text.contacts)))
+    return sum(
+        map(
+            count_words,
+            (text.headline, text.body, text.alt, text.picture_credit, text.link_label, *datelines, *text.contacts),
+        )
+    )

@@ -339,7 +339,8 @@ class _DocumentWriter:
         if picture is None and story.picture_id and row is not None and self.is_leading_language:
             # Keep a picture that only the document in another language has.
             had_picture = row.alt or not any(text.alt for text in texts.values())
-            self.result.changed += _set_changed(story, {"picture_id": None}) if had_picture else 0
+            if had_picture:
+                self.result.changed += self._set_picture(story, None)
         if row is None:
             row = StoryTranslation(story_id=story.id, language=self.tag, **values)
             self.session.add(row)
@@ -348,9 +349,17 @@ class _DocumentWriter:
         else:
             self.result.changed += _set_changed(row, values)
         if picture is not None and self.picture_hashes.get(story.picture_id or 0) != picture.sha256:
-            story.picture_id = store_picture(self.session, picture)
-            self.picture_hashes[story.picture_id] = picture.sha256
-            self.result.changed += 1
+            id = store_picture(self.session, picture)
+            self.picture_hashes[id] = picture.sha256
+            self.result.changed += self._set_picture(story, id)
+
+    def _set_picture(self, story: Story, picture: int | None) -> int:
+        """Give a story another picture or none. The credit of the old one goes. Return 1 if it is another."""
+        changed = _set_changed(story, {"picture_id": picture})
+        if changed:
+            for text in self.texts[story.id].values():
+                text.picture_credit = ""
+        return changed
 
     def _write_contacts(self, story: Story, parsed: ParsedStory, section_stories: Sequence[Story]) -> None:
         self._remove_missing_contacts(story, parsed)

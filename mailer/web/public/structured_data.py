@@ -60,5 +60,6 @@ def news_article(
             "width": story.picture.width,
             "height": story.picture.height,
             "caption": story.picture.alt,
+            **({"creditText": story.picture.credit} if story.picture.credit else {}),
         }
     return Markup(json.dumps(article, ensure_ascii=False).translate(_SCRIPT_ESCAPES))  # noqa: S704 - escaped

@@ -94,12 +94,14 @@ def test_digest_contains_the_month_in_one_email(
 
 
 def test_digest_contains_all_stories(app: Container, september: int) -> None:
+    with app.database.transaction() as session:
+        session.execute(text("UPDATE story_translation SET picture_credit = 'Photo: ' || headline"))
     (issue,) = make(app)
     query = """
-        SELECT c.key, t.language, t.headline, t.body, t.alt, t.link, s.picture_id, count(k.contact_id)
+        SELECT c.key, t.language, t.headline, t.body, t.alt, t.picture_credit, t.link, s.picture_id, count(k.contact_id)
         FROM story s JOIN section c ON c.id = s.section_id JOIN story_translation t ON t.story_id = s.id
         LEFT JOIN contact_story k ON k.story_id = s.id
-        WHERE s.issue_id = :issue GROUP BY 1, 2, 3, 4, 5, 6, 7, s.position ORDER BY s.position, 2
+        WHERE s.issue_id = :issue GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, s.position ORDER BY s.position, 2
     """
     with app.database.transaction() as session:
         copies, originals = (session.execute(text(query), {"issue": n}).all() for n in (issue, september))

@@ -673,6 +673,26 @@ def test_the_leading_language_decides_order_notes_and_pictures(app: Container, w
     assert write(source, slug="lumen").changed == 0
 
 
+def test_a_credit_stays_with_its_picture(app: Container, write: Import) -> None:
+    def source(picture: str) -> str:
+        return f"## News\n\n### One\n\n![A boat]({picture})\n\nText.\n"
+
+    first, second = "pictures/01-charter.jpg", "pictures/02-water-data.jpg"
+    issue = write(source(first), slug="lumen").issue
+
+    def credit(value: str | None = None) -> str:
+        with app.database.transaction() as session:
+            ((row,),) = (texts.values() for texts in issues.story_texts(session, issue).values())
+            row.picture_credit = row.picture_credit if value is None else value
+            return row.picture_credit
+
+    credit("Photo: Amina Demir")
+    write(source(first).replace("Text", "Other text"), slug="lumen")
+    assert credit() == "Photo: Amina Demir"
+    write(source(second), slug="lumen")
+    assert credit() == ""
+
+
 def test_texts_for_partial_editions_follow_the_document(app: Container, write: Import) -> None:
     keys = ("partial_subject", "partial_preheader", "partial_intro")
     lines = 'Partial_Subject: "{headline} – 1"\npartial_preheader: "{headlines}"\npartial_intro: "Only *yours*."'

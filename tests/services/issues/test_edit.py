@@ -17,7 +17,7 @@ CONTENT = {
     "story": "SELECT id, section_id, picture_id, source_issue_id FROM story ORDER BY id",
     "order": "SELECT id FROM story ORDER BY section_id, position, id",
     "texts": """
-        SELECT story_id, language, status, headline, datelines, body, alt, link, link_label
+        SELECT story_id, language, status, headline, datelines, body, alt, picture_credit, link, link_label
         FROM story_translation ORDER BY 1, 2
     """,
     "notes": "SELECT id, story_id FROM contact ORDER BY id",
@@ -44,6 +44,8 @@ def stories(app: Container, issue: int, section: int = 0) -> list[int]:
 def test_every_removed_story_comes_back_as_it_was(app: Container, import_issue: Callable[..., int]) -> None:
     """Its texts in all languages, its picture and its contact notes, wherever it was, in any order of undoing."""
     issue = import_issue("en", "ar")
+    with app.database.transaction() as session:
+        session.execute(text("UPDATE story_translation SET picture_credit = 'Photo: ' || headline"))
     before = content(app)
     assert len(before["notes"]) > 3
     removed = [story.story for story in edit.list_stories(app.database, issue)]

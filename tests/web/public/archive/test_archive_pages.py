@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import text
 
 from mailer.bootstrap import Container
 from mailer.domain.newsletter_check import read_newsletter
@@ -177,6 +178,17 @@ def test_dates_are_formatted_for_the_language(sample: int, visitor: TestClient) 
         page = get_page(visitor, f"{ARCHIVE_PATH}/{language}/2026-3")
         assert ("time", written) in page.texts
         assert page.all("time")[0]["datetime"] == "2026-09-30"
+
+
+def test_credit_of_a_picture_is_below_it(app: Container, sample: int, visitor: TestClient) -> None:
+    path = story_paths(visitor)[0]
+    assert "creditText" not in get_page(visitor, path).json_ld()["image"]
+    with app.database.transaction() as session:
+        session.execute(text("UPDATE story_translation SET picture_credit = 'Photo: Amina Demir'"))
+    page = get_page(visitor, path)
+    assert ("figcaption", "Photo: Amina Demir") in page.texts
+    assert page.json_ld()["image"]["creditText"] == "Photo: Amina Demir"
+    assert ("figcaption", "Photo: Amina Demir") in get_page(visitor, f"{ARCHIVE_PATH}/en/2026-3").texts
 
 
 def test_story_has_structured_data(sample: int, visitor: TestClient) -> None:
