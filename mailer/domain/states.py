@@ -23,6 +23,27 @@ class TranslationStatus(StrEnum):
     ready = "ready"
 
 
+class TextSubject(StrEnum):
+    """What a text is of. Each has one text a language."""
+
+    front_matter = "front_matter"
+    story = "story"
+    contact = "contact"
+
+
+class VersionKind(StrEnum):
+    """How a version of a text came about."""
+
+    saved = "saved"
+    imported = "imported"
+    restored = "restored"
+    """An earlier version, or a removed story, was put back."""
+    removed = "removed"
+    """The text was removed. This version has no content."""
+    set_aside = "set_aside"
+    """What somebody wrote that could not become the text. It is kept beside it."""
+
+
 class MissingTranslationPolicy(StrEnum):
     """How to handle a story that has no text in the edition's language."""
 

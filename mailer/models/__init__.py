@@ -26,6 +26,7 @@ from mailer.models.issue import (
     Story,
     StoryChange,
     StoryTranslation,
+    TextVersion,
 )
 from mailer.models.network_lookup import IssueLookup, NetworkLookup
 from mailer.models.newsletter import Newsletter, Section
@@ -90,6 +91,7 @@ __all__ = [
     "SubscriberAlias",
     "Subscription",
     "Suppression",
+    "TextVersion",
     "Throttle",
     "TransactionalEmail",
     "UnrecognizedMail",

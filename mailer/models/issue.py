@@ -24,7 +24,9 @@ from mailer.domain.states import (
     IssueState,
     MissingTranslationPolicy,
     PauseReason,
+    TextSubject,
     TranslationStatus,
+    VersionKind,
 )
 from mailer.models.base import Base, enum_of
 
@@ -137,6 +139,8 @@ class Story(Base):
     picture_id: Mapped[int | None] = mapped_column(ForeignKey("picture.id"))
     source_issue_id: Mapped[int | None] = mapped_column(ForeignKey("issue.id"))
     """Only in a digest: the issue that it was copied from."""
+    source_language: Mapped[str | None]
+    """The language in which it is written first. None for the issue's leading language."""
 
 
 class StoryTranslation(Base):
@@ -179,6 +183,40 @@ class StoryChange(Base):
     """In the newsletter's default language or the nearest one."""
     before: Mapped[dict[str, Any]]
     """See mailer.store.story_changes."""
+
+
+class TextVersion(Base):
+    """One saved state of a text in one language. See mailer.store.text_versions."""
+
+    __tablename__ = "text_version"
+
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    issue_id: Mapped[int] = mapped_column(ForeignKey("issue.id", ondelete="CASCADE"))
+    subject: Mapped[TextSubject] = mapped_column(enum_of(TextSubject, "text_subject"))
+    subject_id: Mapped[int]
+    """The story, the contact note, or for front matter the issue. A removed story gets its id again."""
+    language: Mapped[str]
+    begun_at: Mapped[datetime]
+    """When it was first saved."""
+    at: Mapped[datetime]
+    """When it was last saved: later saves of the same writer within a few minutes are added to it."""
+    revision: Mapped[int] = mapped_column(default=1)
+    """How often it was saved."""
+    account_id: Mapped[int | None] = mapped_column(ForeignKey("account.id", ondelete="SET NULL"))
+    actor: Mapped[str]
+    """As in ``IssueEvent``."""
+    kind: Mapped[VersionKind] = mapped_column(enum_of(VersionKind, "version_kind"))
+    minor: Mapped[bool]
+    """Whether translations stay as good as they were: a typo was corrected."""
+    content: Mapped[dict[str, Any]]
+    """The columns of the text that readers see, by name, Markdown where the column has it. Empty if removed."""
+    source_version_id: Mapped[int | None] = mapped_column(ForeignKey("text_version.id", ondelete="SET NULL"))
+    """The version that it was translated from. None in the language that the text was written in first."""
+
+    __table_args__ = (
+        Index("ix_text_version_text", "issue_id", "subject", "subject_id", "language", "id"),
+        Index(None, "source_version_id", postgresql_where=text("source_version_id IS NOT NULL")),
+    )
 
 
 class Contact(Base):

@@ -267,6 +267,16 @@ def front_matter(session: Session, issue: int) -> dict[str, IssueTranslation]:
     return {row.language: row for row in session.scalars(query)}
 
 
+def leading_language(session: Session, newsletter: Newsletter, issue: int) -> str:
+    """Return the first of the newsletter's languages, its default one before others, that has front matter.
+
+    Return the default language if there is no front matter yet.
+    """
+    languages = front_matter(session, issue).keys()
+    rank = [newsletter.default_language, *newsletter.languages]
+    return next((language for language in rank if language in languages), newsletter.default_language)
+
+
 def stories(session: Session, issue: int) -> list[tuple[Story, Section]]:
     """Return stories with their sections in print order: by section, then by position."""
     query = (

@@ -240,9 +240,7 @@ class _DocumentWriter:
         content = IssueContent.load(session, issue, newsletter, tag)
         self.matcher = DocumentMatcher(content, pictures)
         self.texts, self.stories, self.picture_hashes = content.texts, content.stories, content.picture_hashes
-        languages = issues.front_matter(session, issue.id).keys() | {tag}
-        rank = [newsletter.default_language, *newsletter.languages]
-        self.is_leading_language = tag == next(language for language in rank if language in languages)
+        self.is_leading_language = tag == issues.leading_language(session, newsletter, issue.id)
         """Whether this language decides the order of stories and which stories a contact is for."""
 
     def write(

@@ -1,0 +1,207 @@
+"""Versions of texts: front matter, stories and contact notes, each in one language.
+
+The head of a text is its latest version that was not set aside. It has what is stored: every change of a stored text
+records a version in the same transaction, with the issue locked. The texts of digests, which are copies, have none.
+"""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Select, exists, select
+from sqlalchemy.dialects.postgresql import distinct_on
+from sqlalchemy.orm import Session, aliased
+
+from mailer.domain.accounts import Actor, name_of
+from mailer.domain.states import TextSubject, VersionKind
+from mailer.domain.versions import TextKey
+from mailer.models import ContactTranslation, IssueTranslation, Newsletter, Story, StoryTranslation, TextVersion
+from mailer.store import issues
+
+SQUASHED_WITHIN = timedelta(minutes=10)
+"""How long after a version was begun the saves of the same writer are added to it."""
+COLUMNS = {
+    TextSubject.front_matter: (
+        "subject",
+        "preheader",
+        "intro",
+        "partial_subject",
+        "partial_preheader",
+        "partial_intro",
+    ),
+    TextSubject.story: ("headline", "datelines", "body", "alt", "link", "link_label"),
+    TextSubject.contact: ("text",),
+}
+"""The columns of a text that its versions hold."""
+
+
+def content_of(row: IssueTranslation | StoryTranslation | ContactTranslation) -> dict[str, Any]:
+    """Return the content of a stored text, as a version holds it."""
+    subject = {
+        IssueTranslation: TextSubject.front_matter,
+        StoryTranslation: TextSubject.story,
+        ContactTranslation: TextSubject.contact,
+    }[type(row)]
+    return {name: getattr(row, name) for name in COLUMNS[subject]}
+
+
+def base_of(version: TextVersion | None) -> str:
+    """Return what a writer sends back, so that it is known which state of the text they saw; empty for no text."""
+    return f"{version.id}.{version.revision}" if version else ""
+
+
+def record(
+    session: Session,
+    key: TextKey,
+    content: Mapping[str, Any],
+    actor: Actor,
+    kind: VersionKind,
+    *,
+    minor: bool = False,
+    source_version: int | None = None,
+    squashed_within: timedelta = SQUASHED_WITHIN,
+) -> TextVersion:
+    """Record a state of a text, which the caller writes, and return its version. The issue is locked.
+
+    ``content`` has the columns in COLUMNS, none for a removed text. The head is returned as it is if it has this
+    content, and with a higher revision if the same writer saved it moments ago. ``source_version``, for a translation,
+    is the version that it was made from: that of the head unless given, the source's head for a first version.
+    """
+    account = None if isinstance(actor, str) else actor.account
+    last = head(session, key)
+    if source_version is None:
+        source_version = last.source_version_id if last else _id(source_head(session, key))
+    same_source = last is not None and last.source_version_id == source_version
+    if kind is VersionKind.set_aside:
+        kept = session.scalars(_of_text(key).where(TextVersion.kind == kind).limit(1)).first()
+        if kept and kept.account_id == account and _same(kept.content, content):
+            return kept
+    elif last and same_source and _same(last.content, content):
+        return last
+    now = issues.database_time(session)
+    if (
+        last
+        and same_source
+        and (last.kind, kind) == (VersionKind.saved, VersionKind.saved)
+        and (last.account_id, last.minor) == (account, minor)
+        and account is not None
+        and now - last.begun_at < squashed_within
+        and not session.scalar(select(exists().where(TextVersion.source_version_id == last.id)))
+    ):
+        last.content, last.at, last.revision = dict(content), now, last.revision + 1
+        session.flush()
+        return last
+    version = TextVersion(
+        issue_id=key.issue,
+        subject=key.subject,
+        subject_id=key.subject_id,
+        language=key.language,
+        begun_at=now,
+        at=now,
+        account_id=account,
+        actor=name_of(actor),
+        kind=kind,
+        minor=minor,
+        content=dict(content),
+        source_version_id=source_version,
+    )
+    session.add(version)
+    session.flush()
+    return version
+
+
+def head(session: Session, key: TextKey) -> TextVersion | None:
+    """Return the latest version of a text that was not set aside."""
+    return session.scalars(_of_text(key).where(TextVersion.kind != VersionKind.set_aside).limit(1)).first()
+
+
+def of_text(session: Session, key: TextKey, limit: int, before: int | None = None) -> list[TextVersion]:
+    """Return versions of a text, those set aside too, the latest first, with ids below ``before``."""
+    query = _of_text(key)
+    if before is not None:
+        query = query.where(TextVersion.id < before)
+    return list(session.scalars(query.limit(limit)))
+
+
+def heads(session: Session, issue: int) -> dict[TextKey, TextVersion]:
+    """Return the heads of all texts of an issue, removed ones too."""
+    return {key_of(version): version for version in session.scalars(_heads(issue))}
+
+
+def stale(session: Session, issue: int) -> set[TextKey]:
+    """Return the translations of an issue whose source has changed since, by more than minor changes.
+
+    One is not stale once its source reads again as it did.
+    """
+    translation, present = (aliased(TextVersion, _heads(issue).subquery()) for _ in range(2))
+    source, later = aliased(TextVersion), aliased(TextVersion)
+
+    def same_text(one: Any, other: Any) -> Any:
+        columns = ("issue_id", "subject", "subject_id", "language")
+        return [getattr(one, name) == getattr(other, name) for name in columns]
+
+    changed = exists().where(
+        *same_text(later, source), later.id > source.id, later.kind != VersionKind.set_aside, ~later.minor
+    )
+    query = (
+        select(translation)
+        .join(source, source.id == translation.source_version_id)
+        .join(present, (present.content != source.content) & (present.language == source.language))
+        .where(
+            *same_text(present, source),
+            translation.kind != VersionKind.removed,
+            changed,
+        )
+    )
+    return {key_of(version) for version in session.scalars(query)}
+
+
+def source_language(session: Session, key: TextKey) -> str:
+    """Return the language that a text is written in first."""
+    if key.subject is TextSubject.story:
+        story = session.get(Story, key.subject_id)
+        if story and story.source_language:
+            return story.source_language
+    newsletter = session.get_one(Newsletter, issues.by_id(session, key.issue).newsletter_id)
+    return issues.leading_language(session, newsletter, key.issue)
+
+
+def source_head(session: Session, key: TextKey) -> TextVersion | None:
+    """Return the head of what a translation is made from. None for the source itself, and if there is no source."""
+    language = source_language(session, key)
+    if language == key.language:
+        return None
+    return head(session, TextKey(key.issue, key.subject, key.subject_id, language))
+
+
+def key_of(version: TextVersion) -> TextKey:
+    """Return which text a version is of."""
+    return TextKey(version.issue_id, version.subject, version.subject_id, version.language)
+
+
+def _of_text(key: TextKey) -> Select[TextVersion]:
+    return (
+        select(TextVersion)
+        .where(
+            TextVersion.issue_id == key.issue,
+            TextVersion.subject == key.subject,
+            TextVersion.subject_id == key.subject_id,
+            TextVersion.language == key.language,
+        )
+        .order_by(TextVersion.id.desc())
+    )
+
+
+def _heads(issue: int) -> Select[TextVersion]:
+    text = (TextVersion.subject, TextVersion.subject_id, TextVersion.language)
+    query = select(TextVersion).where(TextVersion.issue_id == issue, TextVersion.kind != VersionKind.set_aside)
+    return query.ext(distinct_on(*text)).order_by(*text, TextVersion.id.desc())
+
+
+def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Return whether two contents read the same. A column that is newer than a version is as if empty."""
+    return all((one.get(name) or None) == (other.get(name) or None) for name in one.keys() | other.keys())
+
+
+def _id(version: TextVersion | None) -> int | None:
+    return version.id if version else None
