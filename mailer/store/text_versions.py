@@ -29,7 +29,7 @@ COLUMNS = {
         "partial_preheader",
         "partial_intro",
     ),
-    TextSubject.story: ("headline", "datelines", "body", "alt", "link", "link_label"),
+    TextSubject.story: ("headline", "datelines", "body", "alt", "picture_credit", "link", "link_label"),
     TextSubject.contact: ("text",),
 }
 """The columns of a text that its versions hold."""

@@ -5,7 +5,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "3b9e6f27d1c4"
-down_revision = "9a4e6c0d17f3"
+down_revision = "c1a7d40e82b5"
 branch_labels = None
 depends_on = None
 
@@ -97,7 +97,7 @@ def _record_present_texts() -> None:
             "story",
             "story_translation",
             "story_id",
-            ("headline", "datelines", "body", "alt", "link", "link_label"),
+            ("headline", "datelines", "body", "alt", "picture_credit", "link", "link_label"),
         ),
         ("contact", "contact_translation", "contact_id", ("text",)),
     ):
