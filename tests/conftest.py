@@ -31,6 +31,7 @@ from mailer.services.newsletters.apply import apply_newsletter
 from mailer.services.subscribers import csv_import
 from mailer.settings import ROOT, Settings
 from mailer.store.database import Database
+from tests.support.name_server import NameServer, running_name_server
 from tests.support.sending import send_due_batches
 from tests.support.smtp_sink import SinkServer
 from tests.support.snapshots import Snapshot, non_empty_tables, restore, take_snapshot
@@ -153,6 +154,12 @@ def inbox(tmp_path: Path) -> Iterator[InboxServer]:
 def sink(tmp_path: Path) -> Iterator[SinkServer]:
     """Return a relay that logs accepted messages and can be made to fail."""
     with SinkServer(tmp_path / "accepted.log") as running:
+        yield running
+
+
+@pytest.fixture
+def name_server() -> Iterator[NameServer]:
+    with running_name_server() as running:
         yield running
 
 

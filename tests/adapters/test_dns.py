@@ -2,19 +2,12 @@
 
 import asyncio
 import socket
-from collections.abc import Iterator
 from ipaddress import ip_address
 
 import pytest
 
 from mailer.adapters.dns import DnsResolver, LookupFailed, MxResolver
-from tests.support.name_server import NameServer, running_name_server, txt
-
-
-@pytest.fixture
-def name_server() -> Iterator[NameServer]:
-    with running_name_server() as server:
-        yield server
+from tests.support.name_server import NameServer, txt
 
 
 def test_the_preferred_mail_server_is_the_one_with_the_lowest_number(name_server: NameServer) -> None:

@@ -21,7 +21,7 @@ from mailer.adapters.dns import DnsResolver
 from mailer.adapters.link_lookup import LinkLookup, LinkLookupLimits
 from mailer.domain.network_checks import LookupOutcome, LookupResult
 from mailer.domain.public_addresses import IpAddress
-from tests.support.name_server import NameServer, running_name_server
+from tests.support.name_server import NameServer
 
 PUBLIC, INTERNAL = "127.0.0.2", "127.0.0.3"
 """Two addresses of this machine: links may lead to the first one, as if it were of the public internet."""
@@ -79,10 +79,10 @@ def web() -> Iterator[WebServer]:
 
 
 @pytest.fixture
-def names() -> Iterator[NameServer]:
-    with running_name_server() as server:
-        server.zones = {"example.org": {"A": [PUBLIC]}, "inside.example": {"A": [INTERNAL]}}
-        yield server
+def names(name_server: NameServer) -> NameServer:
+    """Return a name server that knows a public and an internal host."""
+    name_server.zones = {"example.org": {"A": [PUBLIC]}, "inside.example": {"A": [INTERNAL]}}
+    return name_server
 
 
 LookUp = Callable[..., dict[str, LookupResult]]
@@ -225,7 +225,7 @@ def test_server_that_never_ends_its_answer_holds_nothing_up(look_up: LookUp, web
 
 def test_links_that_there_is_no_time_for_have_no_result(look_up: LookUp, web: WebServer) -> None:
     web.pages = {"/": (200, "")}
-    limits = replace(LIMITS, total_seconds=0.3, host_pause_seconds=60)
+    limits = replace(LIMITS, total_seconds=1, host_pause_seconds=60)
     urls = [f"http://example.org:{web.port}/", f"http://example.org:{web.port}/?second"]
     assert list(look_up(*urls, limits=limits)) == urls[:1]
 

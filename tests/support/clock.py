@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from mailer.adapters.clock import SystemClock
+from mailer.bootstrap import Container
 from mailer.domain.time_zones import time_zone
 
 
@@ -18,6 +19,12 @@ class StoppedClock(SystemClock):
     def advance(self, **duration: float) -> None:
         """Move the clock on, by keywords as for timedelta."""
         self._stopped_at += timedelta(**duration)
+
+
+def clock_of(app: Container) -> StoppedClock:
+    """Return the clock of a container that was made with a stopped one."""
+    assert isinstance(app.clock, StoppedClock)
+    return app.clock
 
 
 def next_change(zone: str, offset_hours: int) -> datetime:

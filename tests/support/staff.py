@@ -10,6 +10,7 @@ from mailer.adapters.passwords import PasswordHasher
 from mailer.bootstrap import Container
 from mailer.domain.permissions import Role, RoleGrant
 from mailer.services.accounts import people
+from mailer.services.accounts.staff import Staff
 
 PASSWORD = "correct horse battery staple"
 QUICK_PASSWORDS = PasswordHasher(memory_kib=64)
@@ -24,6 +25,12 @@ def add_account(app: Container, address: str, *grants: RoleGrant | Role, name: s
     return people.create_account(
         app.database, app.passwords, address, name, PASSWORD, wanted, datetime.now(UTC), "tests"
     )
+
+
+def staff_of(account: int, role: Role, name: str = "Amina", language: str = "en") -> Staff:
+    """Return an account with a role for all newsletters as it acts, in no session."""
+    address = f"{name.lower()}@example.org"
+    return Staff(account, 0, name, address, language, (RoleGrant(role),), "192.0.2.0/24")
 
 
 def sign_in(client: TestClient, address: str, password: str = PASSWORD) -> None:

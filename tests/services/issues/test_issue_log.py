@@ -7,20 +7,20 @@ from sqlalchemy import delete, update
 
 from mailer.bootstrap import Container
 from mailer.domain.accounts import THE_SERVICE, AuditAction
-from mailer.domain.permissions import Role, RoleGrant
+from mailer.domain.permissions import Role
 from mailer.domain.states import InvalidIssueState, IssueEventKind, MissingTranslationPolicy
 from mailer.models import Account, AuditEvent, IssueEvent
 from mailer.services.accounts import audit
 from mailer.services.accounts.staff import Staff
 from mailer.services.issues import approve, edit, report, schedule
 from mailer.store import issues
-from tests.support.staff import add_account
+from tests.support.staff import add_account, staff_of
 
 
 @pytest.fixture
 def ann(app: Container) -> Staff:
     account = add_account(app, "ann@example.org", Role.coordinator)
-    return Staff(account, 1, "Ann", "ann@example.org", "en", (RoleGrant(Role.coordinator),), "192.0.2.0/24")
+    return staff_of(account, Role.coordinator, "Ann")
 
 
 def audited(app: Container) -> list[AuditEvent]:

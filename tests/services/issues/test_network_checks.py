@@ -1,7 +1,7 @@
 """Looking up an issue's links and its sender's records: ordered by a row, carried out once, shared by all issues."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,8 +19,8 @@ from mailer.domain.staff_texts import StaffText
 from mailer.services.issues import compile, edit, network_checks
 from mailer.services.issues.network_checks import NetworkTools, TooSoon
 from mailer.settings_values import DkimKeySettings
-from tests.support.clock import StoppedClock
-from tests.support.name_server import NameServer, running_name_server, txt
+from tests.support.clock import StoppedClock, clock_of
+from tests.support.name_server import NameServer, txt
 
 DOMAIN = "example.org"
 
@@ -33,12 +33,6 @@ def app(make_app: Callable[..., Container]) -> Container:
 @pytest.fixture
 def source(app: Container, import_issue: Callable[..., int]) -> IssueSource:
     return compile.load_issue(app.database, app.urls, import_issue("en"))
-
-
-@pytest.fixture
-def names() -> Iterator[NameServer]:
-    with running_name_server() as server:
-        yield server
 
 
 class Links:
@@ -54,13 +48,8 @@ class Links:
             save(url, LookupResult(LookupOutcome.works if at else LookupOutcome.broken, "" if at else "gone"))
 
 
-def tools(names: NameServer, links: Links, *keys: DkimKey) -> NetworkTools:
-    return NetworkTools(links.look_up, DnsResolver([names.address], 0.3).txt, keys)
-
-
-def clock_of(app: Container) -> StoppedClock:
-    assert isinstance(app.clock, StoppedClock)
-    return app.clock
+def tools(name_server: NameServer, links: Links, *keys: DkimKey) -> NetworkTools:
+    return NetworkTools(links.look_up, DnsResolver([name_server.address]).txt, keys)
 
 
 def run(app: Container, source: IssueSource, used: NetworkTools) -> bool:
@@ -68,21 +57,21 @@ def run(app: Container, source: IssueSource, used: NetworkTools) -> bool:
 
 
 def test_order_is_carried_out_once_and_results_are_shared(
-    app: Container, source: IssueSource, names: NameServer
+    app: Container, source: IssueSource, name_server: NameServer
 ) -> None:
-    names.zones = {
+    name_server.zones = {
         source.sender_domain: {"TXT": [txt("v=spf1 -all")]},
         f"_dmarc.{source.sender_domain}": {"TXT": [txt("v=DMARC1; p=none")]},
     }
     links = Links()
-    assert not run(app, source, tools(names, links)), "nobody asked"
+    assert not run(app, source, tools(name_server, links)), "nobody asked"
     assert network_checks.waiting(app.database, app.clock.now()) == []
     network_checks.request(app.database, source.issue, app.clock.now())
     assert network_checks.waiting(app.database, app.clock.now()) == [source.issue]
     before = network_checks.load(app.database, source, DOMAIN)
     assert before.running and before.done == 0 and before.looked_at is None
 
-    assert run(app, source, tools(names, links))
+    assert run(app, source, tools(name_server, links))
     assert links.asked == list(web_links(source)) and links.asked
     assert network_checks.waiting(app.database, app.clock.now()) == []
     found = network_checks.load(app.database, source, f"bounces.{DOMAIN}")
@@ -92,43 +81,43 @@ def test_order_is_carried_out_once_and_results_are_shared(
     assert found.record(LookupKind.spf)[0] == f"bounces.{DOMAIN}"
     spf = found.results[LookupKind.spf, f"bounces.{DOMAIN}"].result
     assert spf.outcome is LookupOutcome.broken and isinstance(spf.reason, StaffText), "it can be translated"
-    assert not run(app, source, tools(names, links)), "it is finished"
+    assert not run(app, source, tools(name_server, links)), "it is finished"
 
 
 def test_fresh_results_are_not_looked_up_again_and_orders_are_limited(
-    app: Container, source: IssueSource, names: NameServer
+    app: Container, source: IssueSource, name_server: NameServer
 ) -> None:
-    links, used = Links(), tools(names, Links())
+    links, second = Links(), Links()
     network_checks.request(app.database, source.issue, app.clock.now())
-    assert run(app, source, tools(names, links))
-    first = len(names.queries)
+    assert run(app, source, tools(name_server, links))
+    first = len(name_server.queries)
     with pytest.raises(TooSoon):
         network_checks.request(app.database, source.issue, app.clock.now())
     clock_of(app).advance(minutes=3)
     network_checks.request(app.database, source.issue, app.clock.now())
-    assert run(app, source, used)
-    assert len(names.queries) == first, "all are fresh"
+    assert run(app, source, tools(name_server, second))
+    assert second.asked == [] and len(name_server.queries) == first, "all are fresh"
     found = network_checks.load(app.database, source, f"bounces.{DOMAIN}")
     assert found.done == len(found.targets)
     clock_of(app).advance(minutes=11)
     network_checks.request(app.database, source.issue, app.clock.now())
-    assert run(app, source, tools(names, links))
-    assert len(names.queries) > first and links.asked == list(web_links(source))
+    assert run(app, source, tools(name_server, links))
+    assert len(name_server.queries) > first and links.asked == list(web_links(source))
 
 
-def test_order_of_a_lost_worker_is_taken_over(app: Container, source: IssueSource, names: NameServer) -> None:
+def test_order_of_a_lost_worker_is_taken_over(app: Container, source: IssueSource, name_server: NameServer) -> None:
     class Killed(Links):
         async def look_up(self, urls: Iterable[str], save: Callable[[str, LookupResult], None]) -> None:
             raise KeyboardInterrupt
 
     network_checks.request(app.database, source.issue, app.clock.now())
     with pytest.raises(KeyboardInterrupt):
-        run(app, source, tools(names, Killed()))
+        run(app, source, tools(name_server, Killed()))
     assert network_checks.waiting(app.database, app.clock.now()) == []
-    assert not run(app, source, tools(names, Links())), "another worker seems to have it"
+    assert not run(app, source, tools(name_server, Links())), "another worker seems to have it"
     clock_of(app).advance(minutes=11)
     assert network_checks.waiting(app.database, app.clock.now()) == [source.issue]
-    assert run(app, source, tools(names, Links()))
+    assert run(app, source, tools(name_server, Links()))
 
 
 def test_without_dns_records_are_not_checked(app: Container, source: IssueSource) -> None:
@@ -143,10 +132,10 @@ def test_without_dns_records_are_not_checked(app: Container, source: IssueSource
 
 
 def test_order_goes_with_its_draft_and_results_with_time(
-    app: Container, source: IssueSource, names: NameServer
+    app: Container, source: IssueSource, name_server: NameServer
 ) -> None:
     network_checks.request(app.database, source.issue, app.clock.now())
-    assert run(app, source, tools(names, Links()))
+    assert run(app, source, tools(name_server, Links()))
     network_checks.delete_old(app.database, app.clock.now() + network_checks.KEPT)
     assert network_checks.load(app.database, source, DOMAIN).results
     network_checks.delete_old(app.database, app.clock.now() + network_checks.KEPT + timedelta(seconds=1))
@@ -156,18 +145,18 @@ def test_order_goes_with_its_draft_and_results_with_time(
 
 
 def test_tools_of_the_service_ask_the_name_servers_of_its_settings(
-    make_app: Callable[..., Container], app: Container, source: IssueSource, names: NameServer, tmp_path: Path
+    make_app: Callable[..., Container], app: Container, source: IssueSource, name_server: NameServer, tmp_path: Path
 ) -> None:
     """With our key: the record that `mailer dkim key` prints is found to be ours."""
     pem, domain = new_private_key(KeyKind.ed25519), source.sender_domain
     (tmp_path / "key.pem").write_bytes(pem)
-    names.zones = {
+    name_server.zones = {
         f"s1._domainkey.{domain}": {"TXT": [txt(Key(domain, "s1", pem).txt_record)]},
         f"_dmarc.{domain}": {"TXT": [txt("v=DMARC1; p=reject")]},
         domain: {"TXT": [txt("v=spf1 -all")]},
     }
     key = DkimKeySettings(domain=domain, selector="s1", key_file=tmp_path / "key.pem")
-    server = ":".join(map(str, names.address))
+    server = ":".join(map(str, name_server.address))
     with make_app({"dns_servers": server, "dkim": [key]}, clock=app.clock) as other:
         network_checks.request(app.database, source.issue, app.clock.now())
         assert network_checks.look_up(other.database, source, domain, other.network_tools, other.clock)

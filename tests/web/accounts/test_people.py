@@ -13,14 +13,13 @@ from mailer.domain.newsletter_check import read_newsletter
 from mailer.domain.permissions import Permission, Role, RoleGrant
 from mailer.services.accounts import audit, people
 from mailer.services.accounts.people import AccountRefused
-from mailer.services.accounts.staff import Staff
 from mailer.services.newsletters.apply import apply_newsletter
 from mailer.store import accounts
 from mailer.store.database import Database
 from tests.conftest import SAMPLE
-from tests.support.clock import StoppedClock
+from tests.support.clock import clock_of
 from tests.support.locks import wait_for_lock
-from tests.support.staff import SAME_ORIGIN, add_account, post, sign_in
+from tests.support.staff import SAME_ORIGIN, add_account, post, sign_in, staff_of
 
 
 @pytest.fixture
@@ -86,8 +85,7 @@ def test_an_invitation_expires_after_a_week(client: TestClient, app: Container, 
     page = client.get(answer.headers["location"]).text
     link = page.split("https://news.example.org")[1].split("<")[0]
     assert client.get(link).status_code == 200
-    clock = app.clock
-    assert isinstance(clock, StoppedClock)
+    clock = clock_of(app)
     clock.advance(days=7)
     assert client.get(link).status_code == 410
 
@@ -136,13 +134,12 @@ def test_two_administrators_cannot_remove_each_other_at_once(app: Container, dat
     bo = add_account(app, "bo@example.org", Role.administrator)
     author = [RoleGrant(Role.author)]
 
-    def staff(account: int) -> Staff:
-        return Staff(account, 0, "", "", "en", (RoleGrant(Role.administrator),), "")
-
     with ThreadPoolExecutor() as pool:
         with database.transaction() as session:  # as Amina does it
             accounts.lock_administrators(session)
-            second = pool.submit(people.set_roles, app.database, staff(bo), amina, author, app.clock.now())
+            second = pool.submit(
+                people.set_roles, app.database, staff_of(bo, Role.administrator), amina, author, app.clock.now()
+            )
             wait_for_lock(session, second, "relation")
             accounts.set_grants(session, bo, author)
         with pytest.raises(AccountRefused, match="last administrator"):
@@ -187,8 +184,7 @@ def test_a_forgotten_password_is_replaced_by_a_link_that_works_once_for_an_hour(
     sign_in(client, "amina@example.org", "four plain words here")
     client.post("/sign-in/forgotten", data={"address": "amina@example.org"}, headers=SAME_ORIGIN)
     link = link_in(last_mail(app, inbox))
-    clock = app.clock
-    assert isinstance(clock, StoppedClock)
+    clock = clock_of(app)
     clock.advance(hours=1)
     assert client.get(link).status_code == 410
 

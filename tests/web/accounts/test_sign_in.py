@@ -13,7 +13,7 @@ from mailer.bootstrap import Container
 from mailer.domain.permissions import Role
 from mailer.web.app import create_app
 from mailer.web.staff import is_local_path
-from tests.support.clock import StoppedClock
+from tests.support.clock import clock_of
 from tests.support.staff import PASSWORD, SAME_ORIGIN, add_account, form_token_of, post, sign_in
 
 
@@ -91,8 +91,7 @@ def test_a_form_needs_the_token_of_its_session(client: TestClient, amina: int) -
 
 
 def test_a_session_ends_when_idle_and_after_a_day_of_work(client: TestClient, app: Container, amina: int) -> None:
-    clock = app.clock
-    assert isinstance(clock, StoppedClock)
+    clock = clock_of(app)
     sign_in(client, "amina@example.org")
     for _ in range(7):
         clock.advance(minutes=110)
@@ -107,8 +106,7 @@ def test_a_session_ends_when_idle_and_after_a_day_of_work(client: TestClient, ap
 
 
 def test_the_second_factor_is_asked_for_and_no_code_works_twice(client: TestClient, app: Container, amina: int) -> None:
-    clock = app.clock
-    assert isinstance(clock, StoppedClock)
+    clock = clock_of(app)
     sign_in(client, "amina@example.org")
     stolen = post(client, "/account/second-factor/begin", {"password": "a guess of a thief"})
     assert stolen.status_code == 400 and "The password is wrong." in stolen.text
@@ -197,8 +195,7 @@ def test_one_session_can_be_ended_from_another(client: TestClient, amina: int) -
 def test_what_was_filled_in_survives_the_end_of_a_session(client: TestClient, app: Container, amina: int) -> None:
     sign_in(client, "amina@example.org")
     token = form_token_of(client.get("/account").text)
-    clock = app.clock
-    assert isinstance(clock, StoppedClock)
+    clock = clock_of(app)
     clock.advance(hours=15)
     late = client.post("/account/language", data={"form_token": token, "language": "fr"}, headers=SAME_ORIGIN)
     assert late.status_code == 401

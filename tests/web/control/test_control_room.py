@@ -17,13 +17,12 @@ from mailer.domain.queue_status import ActiveIssue, DeliveryCounts, QueueSnapsho
 from mailer.domain.states import IssueState
 from mailer.domain.throttling import FOREVER
 from mailer.services.accounts import audit
-from mailer.services.accounts.staff import Staff
 from mailer.services.delivery import dispatch, monitor
 from mailer.services.issues import report
 from mailer.web.staff import STAFF_LANGUAGES, StaffPages
-from tests.support.clock import StoppedClock
+from tests.support.clock import clock_of
 from tests.support.smtp_sink import SinkServer
-from tests.support.staff import add_account, post, sign_in, text_of, words
+from tests.support.staff import add_account, post, sign_in, staff_of, text_of, words
 
 RELAY, GMAIL = "/control/flow/relay/relay", "/control/flow/provider/Gmail"
 
@@ -66,8 +65,7 @@ def test_an_issue_in_flight_has_counts_that_add_up_a_rate_and_the_time_left(
     assert "Sending 0% The rate is being measured." in words(client, "/control")
     sink.behaviour.faults = [Fault("rcpt", "450 4.2.1 busy", 1.0, "a.example")]
     one_round(app)
-    assert isinstance(app.clock, StoppedClock)
-    app.clock.advance(seconds=5)
+    clock_of(app).advance(seconds=5)
     said = words(client, "/control")
     assert "Sending 50% 2 a second, about 5 seconds left" in said
     assert "Readers 20 Sent 10 Not sent 0 Failed 0 Uncertain 0 Waiting 10" in said
@@ -188,7 +186,7 @@ AT = datetime(2026, 9, 30, 9, tzinfo=UTC)
 @pytest.mark.parametrize("language", STAFF_LANGUAGES)
 def test_every_condition_has_a_sentence_of_its_own(web_app: FastAPI, language: str) -> None:
     pages: StaffPages = web_app.state.staff_pages
-    staff = Staff(1, 1, "Omar", "omar@example.org", language, (RoleGrant(Role.ops),), "")
+    staff = staff_of(1, Role.ops, "Omar", language)
     request = Request({"type": "http", "path": "/control", "headers": [], "query_string": b""})
     snapshot = QueueSnapshot(AT, [FLIGHT], [], [], [], [], 0, True, [], None, 0, 0, None, {}, 0)
     pages_by_name = {}
