@@ -163,10 +163,12 @@ def _end(session: Session, row: ImportJob, state: ImportState, problem: str = ""
     import_jobs.delete_parts(session, row.id, rejects=False)
 
 
-def run_next(database: Database, folder: Path, hmac_pads: tuple[bytes, bytes], clock: Clock) -> bool:
+def run_next(
+    database: Database, folder: Path, hmac_pads: tuple[bytes, bytes], clock: Clock, chunk_lines: int = _CHUNK_LINES
+) -> bool:
     """Do what the next job waits for; return whether there was one. Only one worker at a time is at it.
 
-    ``folder`` holds the file while it is read.
+    ``folder`` holds the file while it is read. An import is stored in chunks, and can be cancelled after each.
     """
     with database.transaction() as session:
         if import_jobs.is_busy(session, clock.now()):
@@ -181,7 +183,7 @@ def run_next(database: Database, folder: Path, hmac_pads: tuple[bytes, bytes], c
             _end(session, row, ImportState.refused, problem)
             return True
         slug = newsletters.by_id(session, row.newsletter_id).slug
-        run = _Run(database, row.id, row.attempts, slug, hmac_pads, clock)
+        run = _Run(database, row.id, row.attempts, slug, hmac_pads, clock, chunk_lines)
         work = run.look_over if row.state is ImportState.reading else partial(run.carry_out, row.update_known)
     folder.mkdir(parents=True, exist_ok=True)
     with suppress(Cancelled), tempfile.TemporaryDirectory(prefix=_FOLDER_PREFIX, dir=folder) as own:
@@ -203,6 +205,7 @@ class _Run:
     slug: str
     hmac_pads: tuple[bytes, bytes]
     clock: Clock
+    chunk_lines: int
 
     def look_over(self, folder: Path) -> None:
         """Read the list and write down how it is understood."""
@@ -230,7 +233,7 @@ class _Run:
             hmac_pads=self.hmac_pads,
             now=now,
             on_progress=lambda at: self._report(at.bytes_read, {"lines": at.lines}),
-            chunk_lines=_CHUNK_LINES,
+            chunk_lines=self.chunk_lines,
         )
         counts = {
             "lines": report.lines,

@@ -15,6 +15,7 @@ from mailer.domain.newsletter_check import read_newsletter
 from mailer.domain.permissions import Role
 from mailer.domain.states import ImportState
 from mailer.models import AuditEvent, ImportJob, ImportJobPart
+from mailer.services.accounts.staff import Staff
 from mailer.services.newsletters.apply import apply_newsletter
 from mailer.services.newsletters.catalogue import find_newsletter
 from mailer.services.subscribers import import_jobs, listing
@@ -23,19 +24,11 @@ from mailer.services.subscribers.import_jobs import ImportStatus, JobGone
 from mailer.services.subscribers.listing import SubscriberFilter
 from tests.conftest import SAMPLE
 from tests.support.clock import StoppedClock
-from tests.support.staff import QUICK_PASSWORDS, add_account
+from tests.support.staff import QUICK_PASSWORDS, add_account, staff_of
 
 SLUG = "lumen-basin"
 HEADER = "address,name,languages,sections,time_zone,consent_source,consent_date\n"
 ANA, BO = "ana@example.org,Ana,hr,,,letter,2024-01-01\n", "bo@example.org,,en,none,,form,2025-02-03\n"
-
-
-@dataclass(frozen=True)
-class Coordinator:
-    account: int
-    name: str = "Amina"
-    roles: tuple[Role, ...] = (Role.coordinator,)
-    network: str = ""
 
 
 @dataclass
@@ -44,7 +37,7 @@ class Imports:
 
     app: Container
     folder: Path
-    staff: Coordinator
+    staff: Staff
     newsletter: int
     clock: StoppedClock
 
@@ -81,7 +74,7 @@ def imports(make_app: Callable[..., Container], tmp_path: Path) -> Imports:
     account = add_account(app, "amina@example.org", Role.coordinator)
     newsletter = find_newsletter(app.database, SLUG)
     assert newsletter
-    return Imports(app, tmp_path, Coordinator(account), newsletter.id, clock)
+    return Imports(app, tmp_path, staff_of(account, Role.coordinator), newsletter.id, clock)
 
 
 def test_a_list_is_looked_over_before_anything_is_written(imports: Imports) -> None:
@@ -145,7 +138,7 @@ def test_what_is_no_list_is_refused_in_words(imports: Imports) -> None:
 
 
 def test_a_cancelled_import_stops_and_keeps_what_it_has_added(imports: Imports) -> None:
-    job = imports.upload("".join(f"r{n}@example.org,,,,,form,2024-01-01\n" for n in range(12_000)))
+    job = imports.upload("".join(f"r{n}@example.org,,,,,form,2024-01-01\n" for n in range(12)))
     imports.work()
     imports.start(job)
 
@@ -161,9 +154,10 @@ def test_a_cancelled_import_stops_and_keeps_what_it_has_added(imports: Imports) 
             return super().now()
 
     clock = CancellingClock()
-    import_jobs.run_next(imports.app.database, imports.folder, imports.app.tokens.hmac_pads(), clock)
+    pads = imports.app.tokens.hmac_pads()
+    import_jobs.run_next(imports.app.database, imports.folder, pads, clock, chunk_lines=2)
     assert imports.get(job).state is ImportState.cancelled
-    assert imports.addresses() and imports.parts() == 0
+    assert 0 < len(imports.addresses()) < 12 and imports.parts() == 0
     with pytest.raises(ChangeRefused):
         import_jobs.cancel(imports.app.database, imports.newsletter, job, imports.staff)
     other = imports.upload(ANA)

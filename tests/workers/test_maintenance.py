@@ -1,0 +1,61 @@
+"""What the hourly task deletes."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select
+
+from mailer.bootstrap import Container
+from mailer.domain.network_checks import LookupKind, LookupOutcome, LookupResult
+from mailer.domain.permissions import Role
+from mailer.models import ImportJob, NetworkLookup
+from mailer.services.issues import network_checks
+from mailer.services.newsletters.catalogue import find_newsletter
+from mailer.services.subscribers import import_jobs
+from mailer.store import network_lookups
+from tests.conftest import SECRET
+from tests.support.staff import QUICK_PASSWORDS, add_account, staff_of
+from workers import app as worker
+from workers.maintenance import run_maintenance
+
+
+@pytest.fixture
+def app(make_app: Callable[..., Container]) -> Container:
+    return make_app(passwords=QUICK_PASSWORDS)
+
+
+@pytest.fixture
+def _environment(app: Container, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As in a worker process of this service."""
+    monkeypatch.setenv("MAILER_DATABASE_URL", app.database_url)
+    monkeypatch.setenv("MAILER_SECRET_KEY", SECRET)
+    monkeypatch.setenv("MAILER_STATE_DIR", str(tmp_path))
+    worker._container.cache_clear()
+    yield
+    worker.container().close()
+    worker._container.cache_clear()
+
+
+@pytest.mark.usefixtures("_environment")
+def test_uploaded_lists_and_lookups_are_deleted_after_their_time(
+    app: Container, import_issue: Callable[..., int]
+) -> None:
+    import_issue("en")
+    newsletter = find_newsletter(app.database, "lumen-basin")
+    assert newsletter
+    staff = staff_of(add_account(app, "amina@example.org", Role.coordinator), Role.coordinator)
+    now, works = datetime.now(UTC), LookupResult(LookupOutcome.works)
+    old = now - import_jobs.KEPT - timedelta(seconds=1)
+    import_jobs.keep(app.database, newsletter.id, staff, "readers.csv", BytesIO(b"address\n"), old)
+    with app.database.transaction() as session:
+        for link, age in ("old", network_checks.KEPT), ("new", timedelta()):
+            network_lookups.save(session, LookupKind.link, link, works, now - age - timedelta(seconds=1))
+
+    run_maintenance()
+
+    with app.database.transaction() as session:
+        assert session.scalar(select(func.count()).select_from(ImportJob)) == 0
+        assert session.scalars(select(NetworkLookup.target)).all() == ["new"]
