@@ -11,7 +11,7 @@ def test_more_passwords_than_can_wait_are_refused_at_once() -> None:
     several = MAX_HASHES_AT_ONCE + MAX_WAITING + 4
     together = Barrier(several)
 
-    def verify(_: int) -> bool:
+    def is_refused(_: int) -> bool:
         together.wait()
         try:
             return hasher.verify("", "a password")
@@ -19,5 +19,5 @@ def test_more_passwords_than_can_wait_are_refused_at_once() -> None:
             return True
 
     with ThreadPoolExecutor(several) as pool:
-        assert any(pool.map(verify, range(several)))
+        assert 0 < sum(pool.map(is_refused, range(several))) <= 4
     assert not hasher.verify("", "a password")  # those who waited have gone

@@ -121,7 +121,7 @@ def test_any_form_field_is_handled(
                 answer = client.post(path, data=good | {"action": action, field: value})
                 assert answer.status_code < 500, (action, field, value)
                 assert "<script>alert" not in answer.text
-        client.post(path, data={"action": "restore"})
+            client.post(path, data={"action": "restore"})
     after = mailing.profile(ADA)
     assert (after.preferences.time_zone, after.masked_address, after.subscribed) == (
         "UTC",

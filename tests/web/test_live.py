@@ -8,23 +8,28 @@ from fastapi import HTTPException
 
 from mailer.web.live import LiveStreams
 
-
-async def _collect(streams: LiveStreams, versions: list[str], allowed: bool = True) -> list[str]:
-    def measure() -> str:
-        return versions.pop(0) if len(versions) > 1 else versions[0]
-
-    return [event async for event in streams.events("issue 1", measure, lambda: allowed)]
+ALIVE, CHANGED = ": alive\n\n", "data: changed\n\n"
 
 
-def test_a_stream_tells_each_change_once_and_ends() -> None:
-    streams = LiveStreams(measure_seconds=0.001, check_seconds=60, stream_seconds=0.3)
-    assert asyncio.run(_collect(streams, ["a", "a", "b", "b"])) == ["data: changed\n\n"] * 2
+def _collect(streams: LiveStreams, versions: list[str]) -> list[str]:
+    """Return the events of a stream whose viewer may look until only one version is left."""
+
+    async def collect() -> list[str]:
+        return [event async for event in streams.events("issue 1", lambda: versions.pop(0), lambda: len(versions) > 1)]
+
+    return asyncio.run(collect())
+
+
+def test_a_stream_tells_each_change_once_and_ends_with_the_session() -> None:
+    streams = LiveStreams(measure_seconds=0, check_seconds=0)
+    assert _collect(streams, ["a", "a", "b", "b"]) == [ALIVE, CHANGED, ALIVE, ALIVE, CHANGED]
     assert streams.open == 0
 
 
-def test_a_stream_ends_with_the_session() -> None:
-    streams = LiveStreams(measure_seconds=0.001, check_seconds=0, stream_seconds=60)
-    assert asyncio.run(_collect(streams, ["a"], allowed=False)) == []
+def test_a_stream_ends_by_itself() -> None:
+    streams = LiveStreams(measure_seconds=0, check_seconds=0, stream_seconds=0)
+    assert _collect(streams, ["a", "b"]) == []
+    assert streams.open == 0
 
 
 def test_all_viewers_share_a_measurement() -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 
 from mailer.bootstrap import Container
@@ -18,6 +18,7 @@ from mailer.domain.states import IssueState, SkipReason
 from mailer.domain.subscription_ref import SubscriptionRef
 from mailer.domain.suppressions import SuppressionReason
 from mailer.domain.throttling import ThrottleScope, ThrottleState
+from mailer.models import Issue
 from mailer.services.delivery import dispatch, expand
 from mailer.services.delivery.explain import Explanation
 from mailer.services.feedback import bounces
@@ -490,5 +491,12 @@ def test_outcomes_by_language_section_domain_and_against_previous_issues(
     by_section = {row.name: row.outcome for row in found.sections}
     assert by_section["water-and-rivers"] == (2, 1, 1, 1), "Bo follows every section"
     assert by_section["news-and-events"] == (0, 1, 0, 0)
-    (row,) = report.with_previous(app.database, issue)
-    assert row.outcome == (2, 1, 1, 1)
+    with app.database.transaction() as session:
+        newsletter, began = session.execute(select(Issue.newsletter_id, Issue.ready_at)).one()
+        assert began
+        for number, days in ("2026/1", -90), ("2026/2", -1), ("2026/4", 1):
+            at = began + timedelta(days=days)
+            session.add(Issue(newsletter_id=newsletter, number=number, issue_date=at.date(), ready_at=at))
+    this, *before = report.with_previous(app.database, issue)
+    assert (this.name, this.outcome, this.on) == ("2026/3", (2, 1, 1, 1), began.date())
+    assert [(row.name, row.outcome) for row in before] == [("2026/2", (0, 0, 0, 0)), ("2026/1", (0, 0, 0, 0))]

@@ -17,9 +17,8 @@ from mailer.bootstrap import Container
 from mailer.domain.accounts import AuditAction
 from mailer.domain.permissions import Role, RoleGrant
 from mailer.services.accounts import audit, people
-from mailer.services.accounts.staff import Staff
 from mailer.web.app import create_app
-from tests.support.clock import StoppedClock
+from tests.support.clock import StoppedClock, clock_of
 from tests.support.openid import Provider, other_keys
 from tests.support.staff import (
     PASSWORD,
@@ -29,6 +28,7 @@ from tests.support.staff import (
     form_token_of,
     post,
     sign_in,
+    staff_of,
     text_of,
 )
 
@@ -68,7 +68,7 @@ def amina(app: Container) -> int:
 @pytest.fixture
 def invite(app: Container, amina: int) -> Callable[[str], int]:
     """Return a function that invites somebody as an author and returns the number of the link."""
-    staff = Staff(amina, 0, "Amina", "amina@example.org", "en", (RoleGrant(Role.administrator),), "")
+    staff = staff_of(amina, Role.administrator)
 
     def run(address: str) -> int:
         return people.invite(app.database, staff, address, "Jo", [RoleGrant(Role.author)], app.clock.now())
@@ -128,6 +128,7 @@ def test_the_conversation_is_bound_to_one_browser_and_one_attempt(
     assert len(sent["state"]) >= 32 and len(sent["nonce"]) >= 32
     assert sent["state"] not in cookie and sent["nonce"] not in cookie  # it is sealed
     back = local(provider.sign_in(begun.headers["location"], "1"))
+    kept = client.cookies["__Host-openid"]
     answer = client.get(back)
     assert answer.headers["location"] == "/desk"
     form = next(form for path, form in provider.asked if path == "/oauth2/token")
@@ -135,7 +136,10 @@ def test_the_conversation_is_bound_to_one_browser_and_one_attempt(
     assert "__Host-openid" not in client.cookies
 
     client.cookies.clear()
-    assert client.get(back).status_code == 403  # neither without what this browser kept, nor a second time
+    assert client.get(back).status_code == 403, "without what this browser kept"
+    answer = client.get(back, headers={"Cookie": f"__Host-openid={kept}"})
+    assert answer.status_code == 403, "a second time"
+    assert "__Host-session" not in answer.headers["set-cookie"]
 
 
 def test_a_form_that_was_open_is_sent_after_signing_in_in_a_second_tab(
@@ -144,8 +148,7 @@ def test_a_form_that_was_open_is_sent_after_signing_in_in_a_second_tab(
     provider.add("1", "amina@example.org")
     sign_in(client, "amina@example.org")
     token = form_token_of(client.get("/account").text)
-    clock = app.clock
-    assert isinstance(clock, StoppedClock)
+    clock = clock_of(app)
     clock.advance(hours=15)
     late = client.post("/account/language", data={"form_token": token, "language": "fr"}, headers=SAME_ORIGIN)
     assert 'href="/sign-in/openid?next=/sign-in/continue" target="_blank"' in late.text
@@ -205,8 +208,7 @@ def test_a_new_key_of_the_provider_is_fetched(
     del provider.answers["/jwks"]
     assert come_back(client, provider, "1").status_code == 403  # not more often than once a minute
     assert [path for path, _ in provider.asked].count("/jwks") == 1
-    clock = app.clock
-    assert isinstance(clock, StoppedClock)
+    clock = clock_of(app)
     clock.advance(minutes=2)
     assert come_back(client, provider, "1").status_code == 303
 
@@ -230,7 +232,7 @@ def test_an_answer_that_was_changed_on_its_way_signs_nobody_in(
     back = urlsplit(local(provider.sign_in(client.get(BEGIN).headers["location"], "1")))
     query = {name: values[0] for name, values in parse_qs(back.query).items()} | change
     answer = client.get(back.path, params=query)
-    assert answer.status_code in (403, 503)
+    assert answer.status_code == 403
     assert "__Host-session" not in answer.headers.get("set-cookie", "")
     assert 'name="password"' in answer.text
 
@@ -251,8 +253,7 @@ def test_an_attempt_is_over_after_ten_minutes(
 ) -> None:
     provider.add("1", "amina@example.org")
     back = local(provider.sign_in(client.get(BEGIN).headers["location"], "1"))
-    clock = app.clock
-    assert isinstance(clock, StoppedClock)
+    clock = clock_of(app)
     clock.advance(minutes=11)
     assert client.get(back).status_code == 403
 
@@ -286,8 +287,7 @@ def test_strangers_get_nowhere_and_are_told_why(
     assert "does not confirm" in told("nameless")
 
     invite("late@example.org")
-    clock = app.clock
-    assert isinstance(clock, StoppedClock)
+    clock = clock_of(app)
     provider.add("late", "late@example.org", exp=4_000_000_000)
     clock.advance(days=8)
     assert "The invitation for late@example.org has expired." in told("late")
@@ -331,8 +331,7 @@ def test_the_second_factor_is_asked_for_unless_the_provider_asked_for_one(
     assert asked.status_code == 200
     assert "Enter your code" in asked.text and 'name="next" value="/account"' in asked.text
     assert client.get("/account").status_code == 303
-    clock = app.clock
-    assert isinstance(clock, StoppedClock)
+    clock = clock_of(app)
     clock.advance(seconds=40)
     code = {"code": totp.at(clock.now()), "next": "/account"}
     assert client.post("/sign-in/code", data=code, headers=SAME_ORIGIN).headers["location"] == "/account"
@@ -395,8 +394,7 @@ def test_the_providers_metadata_is_kept_for_an_hour_and_while_it_is_down(
         assert client.get(BEGIN).status_code == 303
     assert [asked for asked, _ in provider.asked].count(path) == 1
     provider.answers[path] = 500, b""
-    clock = app.clock
-    assert isinstance(clock, StoppedClock)
+    clock = clock_of(app)
     clock.advance(hours=2)
     assert client.get(BEGIN).status_code == 303
     assert [asked for asked, _ in provider.asked].count(path) == 2
@@ -442,7 +440,7 @@ def test_an_administrator_unlinks_an_account(
 def test_the_last_administrator_may_be_one_without_a_password(
     client: TestClient, app: Container, provider: Provider, amina: int
 ) -> None:
-    staff = Staff(amina, 0, "Amina", "amina@example.org", "en", (RoleGrant(Role.administrator),), "")
+    staff = staff_of(amina, Role.administrator)
     people.invite(app.database, staff, "jo@example.org", "Jo", [RoleGrant(Role.administrator)], datetime.now(UTC))
     with pytest.raises(people.AccountRefused):
         people.disable(app.database, staff, amina, app.clock.now())

@@ -104,6 +104,8 @@ def test_chosen_uncertain_deliveries_are_resolved(
     answer = post(client, resolve, sure, page=page)
     assert "1 delivery is resolved." in words(client, answer.headers["location"])
     assert counts(app, issue).uncertain == uncertain - 1
+    (event, *_) = audit.search(app.database, AuditAction.deliveries_resolved, "Omar", None)
+    assert (event.object_id, event.detail) == (issue, {"deliveries": 1, "outcome": "sent", "reason": "their log"})
     assert "the number has changed meanwhile" in text_of(post(client, resolve, sure, page=page).text)
 
 

@@ -1,19 +1,23 @@
 """The pages of an issue: plan, preview, check, approval, sending and report."""
 
 from collections.abc import Callable
-from datetime import UTC, timedelta
+from datetime import UTC, date, timedelta
 
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from sqlalchemy import update
 
 from mailer.bootstrap import Container
 from mailer.domain.accounts import AuditAction
 from mailer.domain.permissions import Role, RoleGrant
 from mailer.domain.states import IssueState, MissingTranslationPolicy
+from mailer.models import Issue
 from mailer.services.accounts import audit
 from mailer.services.delivery import dispatch
 from mailer.services.issues import approve, compile, plan, schedule
-from tests.support.clock import StoppedClock, next_change
+from mailer.web.live import LiveStreams
+from tests.support.clock import clock_of, next_change
 from tests.support.staff import SAME_ORIGIN, add_account, form_token_of, post, sign_in, words
 
 
@@ -66,9 +70,8 @@ def test_a_coordinator_looks_approves_schedules_and_takes_it_back(
         assert expected in refused.text
     assert post(client, f"{base}/schedule", {**form, "subscribers": "1", "when": "now"}).status_code == 409
     assert state(app, issue) is IssueState.approved
-    clock = app.clock
+    clock = clock_of(app)
     at = clock.now().replace(microsecond=0, tzinfo=None).isoformat()[:16]
-    assert isinstance(clock, StoppedClock)
     clock.advance(hours=-3)
     answer = post(client, f"{base}/schedule", {**form, "when": "at", "at": at, "zone": "UTC"})
     assert answer.status_code == 303
@@ -197,6 +200,38 @@ def test_progress_adds_up_and_can_be_steered(
     assert "nobody@example.org" in client.get(f"{base}/reader?address=nobody@example.org").text
 
 
+class InterruptedStreams(LiveStreams):
+    """Does something after each time that it has measured, without a pause between them."""
+
+    def __init__(self, *then: Callable[[], object]) -> None:
+        super().__init__(measure_seconds=0, check_seconds=0, stream_seconds=5)
+        self._then = list(then)
+
+    def measure(self, name: str, measure: Callable[[], str]) -> str:
+        version = super().measure(name, measure)
+        if self._then:
+            self._then.pop(0)()
+        return version
+
+
+@pytest.mark.usefixtures("coordinator")
+def test_progress_is_told_as_long_as_the_session_lasts(
+    client: TestClient, app: Container, issue: int, prepare: Callable[[int], None]
+) -> None:
+    prepare(issue)
+    web_app = client.app
+    assert isinstance(web_app, FastAPI)
+    web_app.state.live_streams = InterruptedStreams(
+        lambda: schedule.pause(app.database, issue, "jane"),
+        lambda: None,
+        lambda: clock_of(app).advance(hours=15),
+    )
+    answer = client.get(f"/desk/issues/{issue}/events")
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    alive, changed = ": alive\n\n", "data: changed\n\n"
+    assert answer.text == alive + changed + alive + changed + alive
+
+
 def test_nobody_sees_an_issue_of_a_newsletter_that_is_not_theirs(
     client: TestClient, app: Container, issue: int
 ) -> None:
@@ -250,6 +285,9 @@ def test_the_report_is_downloaded_without_addresses(
     sign_in(client, "bo@example.org")
     assert not any("/report" in client.get(place).text for place in places), "authors may not read it"
     sign_in(client, "amina@example.org")
+    with app.database.transaction() as session:
+        session.add(Issue(newsletter_id=1, number="2026/2", issue_date=date(2026, 6, 30), ready_at=app.clock.now()))
+        session.execute(update(Issue).where(Issue.id == issue).values(ready_at=app.clock.now() + timedelta(days=90)))
     shown = client.get(f"/desk/issues/{issue}/report")
     assert "By receiving domain" in shown.text
     answer = client.get(f"/desk/issues/{issue}/report.csv")
@@ -257,4 +295,5 @@ def test_the_report_is_downloaded_without_addresses(
     lines = answer.text.splitlines()
     assert "issue,2026/3,3,3,0,0,," in lines
     assert "domain,example.org,3,3,0,,0,0" in lines
+    assert lines[-1] == "previous issue,2026/2,0,0,0,,0,0"
     assert "@" not in answer.text
