@@ -177,7 +177,7 @@ def test_sections(client: TestClient, app: Container) -> None:
         True,
     )
     status, html = save(client, f"{path}/sport", form_of(client, f"{path}/sport"), colour="blue")
-    assert status == 409 and 'id="colour-error"' in html and 'value="blue"' in html
+    assert status == 409 and 'id="sections-6-colour-error"' in html and 'value="blue"' in html
     status, html = send(f"{path}/sport", action="retire", shown="outdated")
     assert status == 409 and 'value="Sports"' in html and 'value="#123456"' in html, "the form is as stored"
     status, html = send(action="up", key="sport", shown="outdated")
