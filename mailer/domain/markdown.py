@@ -166,6 +166,16 @@ def parse_line(source: str) -> list[Token]:
     return inline.children or []
 
 
+def find_bare_links(text: str) -> list[tuple[int, int]]:
+    """Return the beginnings and ends of the URLs and email addresses that are links without being marked as such."""
+    return [(found.index, found.last_index) for found in _parser.linkify.match(text) or ()]  # type: ignore[union-attr]
+
+
+def normalize_link(url: str) -> str:
+    """Return a URL as it stands in the tokens of a text: complete, and with what is not ASCII encoded."""
+    return _parser.normalizeLink(url)
+
+
 def find_links(source: str) -> list[str]:
     """Return the targets of the links in a text, in order; none for a text that is too long or too deep."""
     if not any(mark in source for mark in ("](", "]:", "://", "@", "www.", "WWW.", "<")):
@@ -207,6 +217,9 @@ def _parse(parser: MarkdownIt, source: str) -> list[Token]:
             if inner.type in ("fence", "code_block", "code_inline"):
                 # An internal note stays one in code, as in the importer.
                 inner.content = _COMMENT.sub("", inner.content)
+            elif inner.type == "image":
+                # Not the Markdown between the brackets, with its escapes.
+                inner.content = "".join(part.content or " " for part in inner.children or () if not part.nesting)
     return tokens
 
 
