@@ -23,7 +23,7 @@ MonthTexts = Callable[[str, date, Mapping[str, OverrideText]], tuple[str, str]]
 _MAX_WAIT = timedelta(days=1)
 """For how long a digest waits for an issue that began in its month and has not been sent completely."""
 _MAX_LOGGED_FINDINGS = 20
-_log = logging.getLogger(THE_SERVICE)
+_log = logging.getLogger("mailer")
 
 
 def create_due_digests(database: Database, now: datetime, month_texts: MonthTexts) -> list[int]:

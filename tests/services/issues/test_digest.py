@@ -141,7 +141,7 @@ def test_staff_see_what_a_digest_holds(app: Container, september: int, send_dige
     assert "It is a digest. It holds nothing for them." in explain_delivery(app, issue, BOB).sentences
 
 
-def test_digest_is_looked_over_like_an_issue(app: Container, september: int) -> None:
+def test_digest_is_looked_over_like_an_issue(app: Container, september: int, caplog: pytest.LogCaptureFixture) -> None:
     assert september
     (issue,) = make(app)
     assert not any(finding.blocks for finding in digest.look_over(app.database, app.renderer, app.urls, "", issue))
@@ -150,6 +150,7 @@ def test_digest_is_looked_over_like_an_issue(app: Container, september: int) -> 
     findings = digest.look_over(app.database, app.renderer, app.urls, "", issue)
     assert FindingKind.clipped_by_gmail in {finding.kind for finding in findings}
     assert any("Gmail will cut" in event[3] for event in report.events(app.database, issue))
+    assert {record.name for record in caplog.records} == {"mailer"}
 
 
 def test_stories_without_a_translation_follow_the_policy_of_their_issue(

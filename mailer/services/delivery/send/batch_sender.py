@@ -24,7 +24,7 @@ from mailer.store.batches import Claim
 from mailer.store.database import DatabaseDown, Deadlock, Session
 
 T = TypeVar("T")
-_log = logging.getLogger(THE_SERVICE)
+_log = logging.getLogger("mailer")
 
 
 @dataclass(slots=True)

@@ -175,7 +175,7 @@ def test_a_bad_address_fails_and_is_suppressed(
 
 
 def test_an_issue_whose_first_deliveries_are_all_refused_is_paused_once(
-    app: Container, sink: SinkServer, ready: Callable[[int], int], send: Send
+    app: Container, sink: SinkServer, ready: Callable[[int], int], send: Send, caplog: pytest.LogCaptureFixture
 ) -> None:
     limit = app.send_worker.context.limits.initial_refusals
     issue = ready(10 * limit)
@@ -189,6 +189,7 @@ def test_an_issue_whose_first_deliveries_are_all_refused_is_paused_once(
     assert pause is not None
     assert (pause.actor, pause.detail) == ("", "554 we do not like you")
     assert query(app, "SELECT pause_reason::text FROM issue") == [("first_refused",)]
+    assert [record.name for record in caplog.records if " is paused: " in record.getMessage()] == ["mailer"]
 
     schedule.resume(app.database, issue, "ann")
     send()
