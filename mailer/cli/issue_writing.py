@@ -101,6 +101,7 @@ def import_(
         ("removed contact note", result.removed_contacts),
         ("moved to another section", result.moved),
         ("matched only by position, please check", result.matched_by_position),
+        ("section title not kept, since another approved issue shows the section", result.titles_not_kept),
         ("no match, added as a new story", result.unmatched),
         ("not in this file, kept", result.not_in_file),
         (f"not translated into {result.language} yet", result.untranslated),

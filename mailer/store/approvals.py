@@ -5,18 +5,17 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session
 
 from mailer.domain.accounts import Actor, name_of
 from mailer.domain.composition import IssueSource
 from mailer.domain.content import EditionUrls
-from mailer.domain.states import IssueEventKind
-from mailer.models import Issue, IssueApproval
+from mailer.domain.editions import ALL_SECTIONS
+from mailer.domain.states import EDITABLE_STATES, IssueEventKind, IssueState
+from mailer.models import Issue, IssueApproval, Story
 from mailer.store import issues
 from mailer.store.issue_source import load_issue_source
-
-_ALL_SECTIONS = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +33,7 @@ def load_fingerprints(session: Session, issue: Issue) -> dict[str, bytes]:
 
 
 def _fingerprint(source: IssueSource, language: str) -> bytes:
-    content = source.compose(language, _ALL_SECTIONS, EditionUrls(""))
+    content = source.compose(language, ALL_SECTIONS, EditionUrls(""))
     return sha256(repr((source.language_rules.missing_translations, content)).encode()).digest()
 
 
@@ -52,6 +51,19 @@ def standing(session: Session, ids: Sequence[int]) -> dict[int, set[str]]:
     for issue, language in session.execute(query):
         found[issue].add(language)
     return found
+
+
+def approved_sections(session: Session, newsletter: int, *, except_issue: int) -> set[int]:
+    """Return the sections with stories of other unfinished issues that are approved in a language or altogether."""
+    standing = select(IssueApproval).where(IssueApproval.issue_id == Issue.id, IssueApproval.withdrawn_at.is_(None))
+    query = select(Story.section_id).join(Issue, Issue.id == Story.issue_id)
+    query = query.where(
+        Issue.newsletter_id == newsletter,
+        Issue.id != except_issue,
+        Issue.state.not_in((IssueState.sent, IssueState.cancelled)),
+        or_(Issue.state.not_in(EDITABLE_STATES), standing.exists()),
+    )
+    return set(session.scalars(query.distinct()))
 
 
 def approve(session: Session, issue: int, language: str, fingerprint: bytes, actor: Actor) -> None:
@@ -76,13 +88,11 @@ def content_changed(session: Session, issue: int, actor: Actor, *, withdraw_all:
     Every change of content calls this. ``withdraw_all`` also withdraws the approvals of languages that read the same.
     """
     issues.bump_revision(session, issue)
-    approved = standing(session, [issue])[issue]
+    approved = {tag: row.fingerprint for tag, row in of_issue(session, issue).items() if row.withdrawn_at is None}
     if not approved:
         return
-    row = issues.by_id(session, issue)
-    now = {} if withdraw_all else load_fingerprints(session, row)
-    rows = of_issue(session, issue)
-    withdraw(session, issue, [tag for tag in approved if now.get(tag) != rows[tag].fingerprint], actor)
+    now = {} if withdraw_all else load_fingerprints(session, issues.by_id(session, issue))
+    withdraw(session, issue, [tag for tag, fingerprint in approved.items() if now.get(tag) != fingerprint], actor)
 
 
 def withdraw(session: Session, issue: int, languages: Collection[str], actor: Actor) -> None:

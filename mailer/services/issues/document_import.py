@@ -47,6 +47,8 @@ class ImportResult:
     new_sections: list[str] = field(default_factory=list)
     matched_by_position: list[str] = field(default_factory=list)
     """Headlines that were matched with a story of the issue by position only."""
+    titles_not_kept: list[str] = field(default_factory=list)
+    """Titles that are not kept with their sections, because another issue shows these as it was approved."""
     unmatched: list[str] = field(default_factory=list)
     """Headlines that matched no existing story and were added as new stories."""
     moved: list[str] = field(default_factory=list)
@@ -251,6 +253,7 @@ class _DocumentWriter:
         matches = self.matcher.match_stories(sections)
         self.result.new_sections += self.matcher.new_sections
         self.result.matched_by_position += self.matcher.matched_by_position
+        self.result.titles_not_kept += self.matcher.titles_not_kept
         self.result.unmatched += self.matcher.unmatched
         self._account_for_missing({story.id for stories in matches.values() for story in stories.values()})
         if confirmed_removals is not None and not self.removals.keys() <= set(confirmed_removals):

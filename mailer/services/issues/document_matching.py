@@ -11,7 +11,7 @@ from mailer.domain.errors import UnknownSections
 from mailer.domain.ports import PreparedPicture
 from mailer.domain.story_matching import StoryFingerprint
 from mailer.models import Issue, Newsletter, Section, Story, StoryTranslation
-from mailer.store import issues, newsletters
+from mailer.store import approvals, issues, newsletters
 from mailer.store.database import Session
 
 
@@ -20,7 +20,6 @@ class IssueContent:
     """What an issue has before a document is written into it."""
 
     session: Session
-    issue: Issue
     newsletter: Newsletter
     tag: str
     """The language of the document."""
@@ -31,6 +30,8 @@ class IssueContent:
     stories: dict[int, list[Story]]
     """Section → its stories in order."""
     picture_hashes: dict[int, str]
+    shown_elsewhere: set[int]
+    """Sections of which other issues that somebody approved have stories."""
 
     @classmethod
     def load(cls, session: Session, issue: Issue, newsletter: Newsletter, tag: str) -> "IssueContent":
@@ -41,7 +42,9 @@ class IssueContent:
         picture_ids = [story.picture_id for group in stories.values() for story in group if story.picture_id]
         hashes = {id: picture[0] for id, picture in issues.pictures(session, picture_ids).items()}
         sections = newsletters.sections(session, newsletter.id)
-        return cls(session, issue, newsletter, tag, sections, issues.story_texts(session, issue.id), stories, hashes)
+        texts = issues.story_texts(session, issue.id)
+        shown_elsewhere = approvals.approved_sections(session, newsletter.id, except_issue=issue.id)
+        return cls(session, newsletter, tag, sections, texts, stories, hashes, shown_elsewhere)
 
 
 class DocumentMatcher:
@@ -53,6 +56,8 @@ class DocumentMatcher:
         """Titles of the sections that were made."""
         self.matched_by_position: list[str] = []
         """Titles and headlines that were matched by position only."""
+        self.titles_not_kept: list[str] = []
+        """Titles of sections matched by position that another issue shows as it was approved."""
         self.unmatched: list[str] = []
         """Headlines without a story in a section that has stories."""
 
@@ -61,7 +66,8 @@ class DocumentMatcher:
     ) -> list[tuple[Section, list[ParsedStory]]]:
         """Return the newsletter's section for each title of the document, with its stories.
 
-        Sections are matched by title, then by position. Others are made if ``new_sections``, else UnknownSections is
+        Sections are matched by title, then by position, which adds the title to the newsletter's section unless that
+        would change another issue that is approved. Others are made if ``new_sections``, else UnknownSections is
         raised. Sections of the document that match the same section are merged.
         """
         by_title: dict[str, Section] = {}
@@ -85,7 +91,10 @@ class DocumentMatcher:
             for section, key in zip(used, with_stories, strict=True):
                 if key not in matches and section not in matches.values() and self._content.tag not in section.titles:
                     title = _section_title(groups[key][0])
-                    section.titles = section.titles | {self._content.tag: title}
+                    if section.id in self._content.shown_elsewhere:
+                        self.titles_not_kept.append(title)
+                    else:
+                        section.titles = section.titles | {self._content.tag: title}
                     self.matched_by_position.append(title)
                     matches[key] = section
         if not new_sections and (unknown := [group[0] for key, group in groups.items() if key not in matches]):

@@ -36,7 +36,7 @@ from mailer.services.issues import approve, compile, document_import, schedule
 from mailer.services.issues.document_import import ImportResult, UnconfirmedRemoval
 from mailer.services.newsletters.apply import apply_newsletter
 from mailer.settings import ROOT
-from mailer.store import issues, newsletters
+from mailer.store import approvals, issues, newsletters
 from mailer.store.database import Session
 from tests.support.real_newsletter import REAL_NEWSLETTER, requires_real_newsletter
 
@@ -79,11 +79,10 @@ def write(app: Container) -> Import:
             parse(source, language),
             slug,
             language,
-            number="1",
             today=date(2026, 9, 30),
             picture_loader=app.picture_loader(folder),
             actor="tests",
-            **{"new_sections": True, **options},
+            **{"number": "1", "new_sections": True, **options},
         )
 
     return run
@@ -419,6 +418,34 @@ def test_unknown_sections_are_created_and_listed(app: Container, write: Import) 
         found = newsletters.sections(session, newsletter.id)
         assert [(one.key, one.bit) for one in found] == [("news", 0), ("news-views", 1), ("section", 2)]
         assert found[0].titles == {"en": "News", "fr": "Nouvelles"}
+
+
+@pytest.mark.parametrize("whole_issue", [False, True], ids=["one language", "the whole issue"])
+def test_import_never_changes_what_another_approved_issue_shows(
+    app: Container, write: Import, whole_issue: bool
+) -> None:
+    issue = write(LEAST, slug="lumen").issue
+    if whole_issue:
+        approve.approve(app.database, compile.load_issue(app.database, app.urls, issue), "ann")
+    else:
+        write("## News\n\n### Jedan\n\nTekst.\n", "bs", slug="lumen")
+        with app.database.transaction() as session:
+            seen = approvals.load_fingerprints(session, issues.by_id(session, issue))
+        source = compile.load_issue(app.database, app.urls, issue)
+        approve.approve(app.database, source, "ann", seen={"en": seen["en"]})
+    write(LEAST, slug="lumen", number="2")
+    translated = write("## Nouvelles\n\n### Un\n\nTexte.\n", "fr", slug="lumen", number="2")
+    assert translated.titles_not_kept == ["Nouvelles"]
+    assert translated.stories == 1 and translated.new_sections == []
+    with app.database.transaction() as session:
+        newsletter = newsletters.get(session, "lumen")
+        assert [section.titles for section in newsletters.sections(session, newsletter.id)] == [{"en": "News"}]
+    schedule.cancel(app.database, issue, "ann", datetime.now(UTC))
+    again = write("## Nouvelles\n\n### Un\n\nTexte.\n", "fr", slug="lumen", number="2")
+    assert again.titles_not_kept == []
+    with app.database.transaction() as session:
+        newsletter = newsletters.get(session, "lumen")
+        assert newsletters.sections(session, newsletter.id)[0].titles == {"en": "News", "fr": "Nouvelles"}
 
 
 def test_front_matter_sets_the_issue_number(app: Container, write: Import) -> None:
