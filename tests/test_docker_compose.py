@@ -37,6 +37,7 @@ def test_every_queue_has_its_consumers() -> None:
     }
     assert Counter(queue for names in queues.values() for queue in names) == Counter(QUEUES) + Counter({"retry": 1})
     assert queues["worker-transactional"] == ["transactional"], "nothing else holds it up"
+    assert queues["worker-maintenance"] == ["maintenance"], "its long tasks hold up nothing else"
     assert queues["worker-send"] == ["send", "retry"], "in the order in which they are served"
 
 
@@ -125,7 +126,8 @@ def test_migrate_runs_once_and_never_for_a_command() -> None:
     assert "depends_on: *servers" in services()["mailer"], "a command never migrates by the way"
     assert "migrate" not in block("servers")
     waiting = {name for name, lines in services().items() if re.search(r"<<: \*(worker|web)|: \*migrated", lines)}
-    assert waiting == {"web", "web-2", "worker-prepare", "worker-send", "worker-retry", "worker-transactional", "beat"}
+    workers = {f"worker-{name}" for name in ("prepare", "maintenance", "send", "retry", "transactional")}
+    assert waiting == workers | {"web", "web-2", "beat"}
 
 
 def test_an_update_keeps_the_number_of_senders() -> None:

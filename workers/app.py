@@ -35,7 +35,8 @@ celery_app.conf.update(
         "workers.maintenance.run_maintenance": {"queue": "maintenance"},
         "workers.maintenance.check_network": {"queue": "maintenance"},
         "workers.maintenance.record_flow": {"queue": "scheduler"},
-        "workers.maintenance.import_lists": {"queue": "expand"},
+        "workers.maintenance.count_reports": {"queue": "maintenance"},
+        "workers.maintenance.import_lists": {"queue": "maintenance"},
     },
     task_ignore_result=True,
     task_acks_late=True,
@@ -72,6 +73,7 @@ celery_app.conf.update(
         },
         "imports": {"task": "workers.maintenance.import_lists", "schedule": 2.0, "options": {"expires": 5}},
         "flow": {"task": "workers.maintenance.record_flow", "schedule": 60.0, "options": {"expires": 30}},
+        "reports": {"task": "workers.maintenance.count_reports", "schedule": 60.0, "options": {"expires": 30}},
         "maintenance": {
             "task": "workers.maintenance.run_maintenance",
             "schedule": 3600.0,

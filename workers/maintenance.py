@@ -1,10 +1,14 @@
 """Tasks beside the sending of issues: transactional emails, monthly digests, retention, lookups in the network."""
 
+import threading
+
 from mailer.services.delivery import monitor
-from mailer.services.issues import compile, digest, network_checks, report
+from mailer.services.issues import compile, digest, edit, network_checks, report
 from mailer.services.maintenance import mx_records, retention
 from mailer.services.subscribers import import_jobs
 from workers.app import celery_app, container
+
+_counting = threading.Lock()
 
 
 @celery_app.task(time_limit=120, soft_time_limit=110)  # type: ignore[untyped-decorator]
@@ -27,6 +31,7 @@ def run_maintenance() -> None:
     monitor.delete_old_samples(app.database, now)
     import_jobs.delete_old(app.database, now)
     network_checks.delete_old(app.database, now)
+    edit.forget_old_changes(app.database)
     if any(provider.mx for provider in app.providers.configured):
         mx_records.refresh(app.database, app.mx_resolver.preferred_host, now)
 
@@ -41,12 +46,23 @@ def import_lists() -> None:
 
 @celery_app.task(time_limit=60, soft_time_limit=50)  # type: ignore[untyped-decorator]
 def record_flow() -> None:
-    """Keep a sample of the flow, for charts, and count what reports show. Runs every minute."""
+    """Keep a sample of the flow, for charts. Runs every minute."""
     app = container()
     now = app.clock.now()
     snapshot = monitor.snapshot(app.database, app.metrics, app.relay_routes, app.providers, now)
     monitor.record_flow(app.database, snapshot)
-    report.count_ahead(app.database, now)
+
+
+@celery_app.task(time_limit=600, soft_time_limit=580)  # type: ignore[untyped-decorator]
+def count_reports() -> None:
+    """Count what the reports of issues on their way show. Runs every minute, unless it still runs."""
+    if not _counting.acquire(blocking=False):
+        return
+    try:
+        app = container()
+        report.count_ahead(app.database, app.clock.now())
+    finally:
+        _counting.release()
 
 
 @celery_app.task(time_limit=330, soft_time_limit=320)  # type: ignore[untyped-decorator]

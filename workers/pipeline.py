@@ -12,7 +12,7 @@ from workers.maintenance import check_network
 
 EDITIONS_PER_TRANSACTION = 32
 ORDER_SECONDS = 0.5
-"""For which each unfinished order on deliveries is worked on in every tick."""
+"""For which unfinished orders on deliveries, all together, are worked on in every tick."""
 
 
 @celery_app.task(time_limit=60, soft_time_limit=50)  # type: ignore[untyped-decorator]
@@ -23,7 +23,8 @@ def tick() -> None:
     bulk.carry_on_all(app.database, app.clock.now(), seconds=ORDER_SECONDS)
     # One at a time: without a worker for the queue, jobs would accumulate.
     if app.settings.network_checks and not app.metrics.queue_lengths(["maintenance"]).get("maintenance"):
-        for issue in network_checks.waiting(app.database, app.clock.now())[:1]:
+        issue = network_checks.next_waiting(app.database, app.clock.now())
+        if issue is not None:
             check_network.apply_async((issue,))
 
 

@@ -85,7 +85,8 @@ class Supervisor:
         """Start workers and beat, and the web server unless ``web`` is false."""
         if web:
             self.start("web", "mailer", "web")
-        self.start_worker("prepare", "scheduler,transactional,expand,compose,maintenance", 4)
+        # At most four tasks of maintenance run at the same time, so the others always have a thread.
+        self.start_worker("prepare", "scheduler,transactional,expand,compose,maintenance", 8)
         # Two processes, because the GIL keeps one on one core. Two threads each: while one waits for the
         # last messages of its batch, the other is sending.
         self.start_worker("send", "send,retry", 2)

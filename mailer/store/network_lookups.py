@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime
 
-from sqlalchemy import delete, or_, select, tuple_, update
+from sqlalchemy import and_, delete, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -12,13 +12,23 @@ from mailer.domain.staff_texts import from_json, to_json
 from mailer.models import IssueLookup, NetworkLookup
 
 
-def request(session: Session, issue: int, now: datetime, not_since: datetime) -> bool:
-    """Order the lookups of an issue, unless they were ordered after ``not_since``. Return whether they are."""
+def request(session: Session, issue: int, now: datetime, not_since: datetime, claimed_before: datetime) -> bool:
+    """Order the lookups of an issue, unless they were ordered after ``not_since`` or a worker is at them.
+
+    Return whether they are ordered. A worker that claimed them before ``claimed_before`` is lost.
+    """
     order = insert(IssueLookup).values(issue_id=issue, requested_at=now)
     order = order.on_conflict_do_update(
         index_elements=["issue_id"],
         set_={"requested_at": now, "claimed_at": None, "finished_at": None},
-        where=IssueLookup.requested_at < not_since,
+        where=and_(
+            IssueLookup.requested_at < not_since,
+            or_(
+                IssueLookup.finished_at.is_not(None),
+                IssueLookup.claimed_at.is_(None),
+                IssueLookup.claimed_at < claimed_before,
+            ),
+        ),
     )
     return session.execute(order.returning(IssueLookup.issue_id)).first() is not None
 
@@ -27,13 +37,15 @@ def order_of(session: Session, issue: int) -> IssueLookup | None:
     return session.get(IssueLookup, issue)
 
 
-def waiting(session: Session, claimed_before: datetime) -> list[int]:
-    """Return the issues whose lookups are ordered and not claimed, or claimed so long ago that the worker is lost."""
-    query = select(IssueLookup.issue_id).where(
-        IssueLookup.finished_at.is_(None),
-        or_(IssueLookup.claimed_at.is_(None), IssueLookup.claimed_at < claimed_before),
-    )
-    return list(session.scalars(query.order_by(IssueLookup.requested_at)))
+def next_waiting(session: Session, claimed_before: datetime) -> int | None:
+    """Return the issue whose lookups were ordered first and are not finished.
+
+    None while a worker is at the lookups of any issue, unless it claimed them so long ago that it is lost.
+    """
+    unfinished = IssueLookup.finished_at.is_(None)
+    at_work = select(IssueLookup).where(unfinished, IssueLookup.claimed_at >= claimed_before)
+    query = select(IssueLookup.issue_id).where(unfinished, ~at_work.exists())
+    return session.scalar(query.order_by(IssueLookup.requested_at).limit(1))
 
 
 def claim(session: Session, issue: int, now: datetime, claimed_before: datetime) -> bool:

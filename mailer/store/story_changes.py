@@ -16,7 +16,7 @@ _TEXT_COLUMNS = ("language", "status", "headline", "datelines", "body", "alt", "
 
 def remember(session: Session, story: Story, headline: str, *, removed: bool) -> None:
     """Keep a story, its texts and its contact notes as they are now. Forget what is older than KEPT."""
-    session.execute(delete(StoryChange).where(StoryChange.at < func.now() - KEPT))
+    delete_old(session)
     in_section = [
         other.id for other, _ in issues.stories(session, story.issue_id) if other.section_id == story.section_id
     ]
@@ -42,6 +42,11 @@ def remember(session: Session, story: Story, headline: str, *, removed: bool) ->
     session.add(
         StoryChange(issue_id=story.issue_id, story_id=story.id, removed=removed, headline=headline, before=before)
     )
+
+
+def delete_old(session: Session) -> None:
+    """Forget what is older than KEPT."""
+    session.execute(delete(StoryChange).where(StoryChange.at < func.now() - KEPT))
 
 
 def of_issue(session: Session, issue: int) -> list[StoryChange]:

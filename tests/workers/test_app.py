@@ -44,6 +44,17 @@ def test_concurrent_threads_share_one_sender() -> None:
         app._container.cache_clear()
 
 
+def test_only_short_tasks_share_the_queue_of_the_scheduler() -> None:
+    routes = {name.rpartition(".")[2]: route["queue"] for name, route in app.celery_app.conf.task_routes.items()}
+    assert {name for name, queue in routes.items() if queue == "scheduler"} == {"tick", "record_flow"}
+    long = {"run_maintenance", "check_network", "count_reports", "import_lists"}
+    assert {name for name, queue in routes.items() if queue == "maintenance"} == long
+    app.celery_app.loader.import_default_modules()
+    tasks = {name for name in app.celery_app.tasks if name.startswith("workers.")}
+    assert tasks == app.celery_app.conf.task_routes.keys()
+    assert {line["task"] for line in app.celery_app.conf.beat_schedule.values()} <= tasks
+
+
 @pytest.mark.usefixtures("fresh")
 @pytest.mark.parametrize("start", [worker_init, beat_init])
 def test_workers_with_the_keys_of_another_database_do_not_start(

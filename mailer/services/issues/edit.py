@@ -128,6 +128,12 @@ def undo(database: Database, issue: int, change: int, actor: Actor) -> str:
         return found.headline
 
 
+def forget_old_changes(database: Database) -> None:
+    """Delete what was kept of removed and moved stories for too long to be undone."""
+    with database.transaction() as session:
+        story_changes.delete_old(session)
+
+
 def delete_draft(database: Database, issue: int, actor: Actor) -> None:
     """Delete a draft with its texts and its log. Raises IssueNotFound or InvalidIssueState."""
     with database.transaction() as session:

@@ -52,7 +52,7 @@ class NetworkTools:
 def request(database: Database, issue: int, now: datetime) -> None:
     """Order the lookups of an issue. Raises TooSoon."""
     with database.transaction() as session:
-        if not network_lookups.request(session, issue, now, now - MIN_INTERVAL):
+        if not network_lookups.request(session, issue, now, now - MIN_INTERVAL, now - _CLAIM):
             raise TooSoon(TooSoon.__doc__)
 
 
@@ -63,10 +63,10 @@ def is_running(database: Database, issue: int) -> bool:
         return order is not None and order.finished_at is None
 
 
-def waiting(database: Database, now: datetime) -> list[int]:
-    """Return the issues whose lookups wait for a worker."""
+def next_waiting(database: Database, now: datetime) -> int | None:
+    """Return the issue whose lookups come next, or None while a worker is at those of any issue."""
     with database.transaction() as session:
-        return network_lookups.waiting(session, now - _CLAIM)
+        return network_lookups.next_waiting(session, now - _CLAIM)
 
 
 def load(database: Database, source: IssueSource, return_path: str) -> NetworkChecks:

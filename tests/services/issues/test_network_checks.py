@@ -16,9 +16,11 @@ from mailer.domain.issue_links import web_links
 from mailer.domain.network_checks import LookupKind, LookupOutcome, LookupResult
 from mailer.domain.sender_records import DkimKey
 from mailer.domain.staff_texts import StaffText
+from mailer.models import Issue
 from mailer.services.issues import compile, edit, network_checks
 from mailer.services.issues.network_checks import NetworkTools, TooSoon
 from mailer.settings_values import DkimKeySettings
+from mailer.store import issues
 from tests.support.clock import StoppedClock, clock_of
 from tests.support.name_server import NameServer, txt
 
@@ -65,15 +67,15 @@ def test_order_is_carried_out_once_and_results_are_shared(
     }
     links = Links()
     assert not run(app, source, tools(name_server, links)), "nobody asked"
-    assert network_checks.waiting(app.database, app.clock.now()) == []
+    assert network_checks.next_waiting(app.database, app.clock.now()) is None
     network_checks.request(app.database, source.issue, app.clock.now())
-    assert network_checks.waiting(app.database, app.clock.now()) == [source.issue]
+    assert network_checks.next_waiting(app.database, app.clock.now()) == source.issue
     before = network_checks.load(app.database, source, DOMAIN)
     assert before.running and before.done == 0 and before.looked_at is None
 
     assert run(app, source, tools(name_server, links))
     assert links.asked == list(web_links(source)) and links.asked
-    assert network_checks.waiting(app.database, app.clock.now()) == []
+    assert network_checks.next_waiting(app.database, app.clock.now()) is None
     found = network_checks.load(app.database, source, f"bounces.{DOMAIN}")
     assert not found.running and found.done == len(found.targets) == len(links.asked) + 3
     assert found.looked_at == app.clock.now()
@@ -113,11 +115,39 @@ def test_order_of_a_lost_worker_is_taken_over(app: Container, source: IssueSourc
     network_checks.request(app.database, source.issue, app.clock.now())
     with pytest.raises(KeyboardInterrupt):
         run(app, source, tools(name_server, Killed()))
-    assert network_checks.waiting(app.database, app.clock.now()) == []
+    assert network_checks.next_waiting(app.database, app.clock.now()) is None
     assert not run(app, source, tools(name_server, Links())), "another worker seems to have it"
+    clock_of(app).advance(minutes=3)
+    with pytest.raises(TooSoon):  # the worker is not lost yet
+        network_checks.request(app.database, source.issue, app.clock.now())
+    assert not run(app, source, tools(name_server, Links()))
     clock_of(app).advance(minutes=11)
-    assert network_checks.waiting(app.database, app.clock.now()) == [source.issue]
+    assert network_checks.next_waiting(app.database, app.clock.now()) == source.issue
     assert run(app, source, tools(name_server, Links()))
+
+
+def test_lookups_of_one_issue_wait_for_those_of_another(
+    app: Container, source: IssueSource, name_server: NameServer
+) -> None:
+    with app.database.transaction() as session:
+        row = issues.by_id(session, source.issue)
+        another = Issue(newsletter_id=row.newsletter_id, number="2026/9", issue_date=row.issue_date)
+        session.add(another)
+        session.flush()
+        other = another.id
+    network_checks.request(app.database, source.issue, app.clock.now())
+    clock_of(app).advance(seconds=1)
+    network_checks.request(app.database, other, app.clock.now())
+    assert network_checks.next_waiting(app.database, app.clock.now()) == source.issue
+    during: list[int | None] = []
+
+    class Watching(Links):
+        async def look_up(self, urls: Iterable[str], save: Callable[[str, LookupResult], None]) -> None:
+            during.append(network_checks.next_waiting(app.database, app.clock.now()))
+
+    assert run(app, source, tools(name_server, Watching()))
+    assert during == [None]
+    assert network_checks.next_waiting(app.database, app.clock.now()) == other
 
 
 def test_without_dns_records_are_not_checked(app: Container, source: IssueSource) -> None:
