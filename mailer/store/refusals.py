@@ -15,14 +15,15 @@ from mailer.domain.queue_status import RefusalGroup
 
 # Numbers, addresses and ids differ in each reply of the same wording.
 _WORDING = r"hashtext(left(regexp_replace(d.last_reply, '<[^>]*>|\S*@\S*|\S*\d\S*', '', 'g'), 200))"
-_CODE = "substring(d.last_reply FROM '^[245][0-9]{2}(?: [245][.][0-9]{1,3}[.][0-9]{1,3})?')"
+CODE = "substring(d.last_reply FROM '^[245][0-9]{2}(?: [245][.][0-9]{1,3}[.][0-9]{1,3})?')"
+"""The code at the beginning of the last reply of the delivery ``d``, in SQL."""
 
 
 def _groups(batches: str) -> str:
     """Return the query that counts what waits and failed of some batches."""
     return f"""
     SELECT b.id AS batch_id, lower(split_part(r.address, '@', 2)) AS domain, coalesce(d.relay, '') AS relay,
-        coalesce({_CODE}, '') AS code, coalesce({_WORDING}, 0) AS wording,
+        coalesce({CODE}, '') AS code, coalesce({_WORDING}, 0) AS wording,
         count(*) FILTER (WHERE d.state = 'pending' AND d.attempts > 0)::int AS deferred,
         count(*) FILTER (WHERE d.state = 'pending' AND d.attempts = 0)::int AS held,
         count(*) FILTER (WHERE d.state = 'failed')::int AS failed,
@@ -42,7 +43,7 @@ def _groups(batches: str) -> str:
 
 _COUNT = f"""
 INSERT INTO batch_refusal (batch_id, domain, relay, code, wording, deferred, held, failed, next_due_at, example)
-{_groups("b.id = ANY(CAST(:batches AS bigint[]))")}
+{_groups("b.id = ANY(CAST(:batches AS bigint[])) AND b.state <> 'sending'")}
 """
 # Both parts have the same types, so that a condition on the result reaches the index of the table.
 _IN_FLIGHT = f"""
@@ -57,7 +58,10 @@ JOIN issue i ON i.id = b.issue_id AND i.state IN ('sending', 'paused')
 
 
 def count(session: Session, batches: Sequence[int]) -> None:
-    """Count what waits and failed of these batches again. Call it with the batches locked."""
+    """Count what waits and failed of these batches again, except those being sent. Call it with the batches locked.
+
+    Those are counted when they are released.
+    """
     if batches:
         session.execute(text("DELETE FROM batch_refusal WHERE batch_id = ANY(:batches)"), {"batches": list(batches)})
         session.execute(text(_COUNT), {"batches": list(batches)})

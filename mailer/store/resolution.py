@@ -122,7 +122,8 @@ def _change_state(
         "due_at": due_at or now,
     }
     changed = list(session.scalars(text(_CHANGE_STATE), values))
-    refusals.count(session, batches)
+    if changed:
+        refusals.count(session, batches)
     return changed
 
 

@@ -5,6 +5,7 @@ that a lost process costs at most the chunk that it was at. The page that gives 
 scheduler goes on with what is left.
 """
 
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from mailer.domain.accounts import Actor, AuditAction, name_of
-from mailer.domain.errors import UserError
+from mailer.domain.errors import DatabaseDown, UserError
 from mailer.domain.resolution import Resolution, ResolutionSource
 from mailer.domain.states import DeliveryState, IssueEventKind
 from mailer.models import DeliveryOrder
@@ -35,6 +36,9 @@ STATES = {
 """Which deliveries each of them is for."""
 
 
+_log = logging.getLogger("mailer")
+
+
 class NumberChanged(UserError):
     """Another number of deliveries matches by now."""
 
@@ -46,8 +50,8 @@ def list_page(database: Database, only: DeliveryFilter, after: Place | None, lim
 
 
 def count(database: Database, only: DeliveryFilter, wanted: Resolution, now: datetime) -> Chosen:
-    """Return how many deliveries an order would be for."""
-    with database.transaction() as session:
+    """Return how many deliveries an order would be for. Raises QueryTimeout."""
+    with database.public_transaction() as session:
         return delivery_search.count(session, only, wanted, now)
 
 
@@ -100,11 +104,22 @@ def carry_on(database: Database, order: int, now: datetime, *, seconds: float, c
 
 
 def carry_on_all(database: Database, now: datetime, *, seconds: float) -> None:
-    """Work on each unfinished order for about so many seconds."""
+    """Work on unfinished orders, the oldest first, for about so many seconds altogether.
+
+    The others wait. An order that raises an error is logged and left for the next time, so that it holds up none.
+    """
+    end = time.monotonic() + seconds
     with database.transaction() as session:
         unfinished = delivery_orders.unfinished(session)
     for order in unfinished:
-        carry_on(database, order, now, seconds=seconds)
+        try:
+            carry_on(database, order, now, seconds=end - time.monotonic())
+        except DatabaseDown:
+            raise
+        except Exception:
+            _log.exception("The order %s on deliveries could not be worked on.", order)
+        if time.monotonic() > end:
+            return
 
 
 def _change_chunk(session: Session, row: DeliveryOrder, now: datetime, limit: int) -> None:

@@ -7,13 +7,14 @@ is finished.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from mailer.domain.accounts import Actor
+from mailer.domain.accounts import Actor, AuditAction
 from mailer.domain.errors import UserError
 from mailer.domain.resolution import Resolution, ResolutionSource, reply_pattern
 from mailer.domain.states import DeliveryState, InvalidIssueState, IssueEventKind, IssueState, SkipReason
 from mailer.models import Issue
-from mailer.store import deliveries, issues
+from mailer.store import audit_log, deliveries, issues
 from mailer.store import resolution as resolution_store
 from mailer.store import subscribers as subscribers_store
 from mailer.store.database import Database, Session
@@ -91,6 +92,9 @@ def resolve(
         moved = resolution_store.resolve(session, issue, subscribers, resolution, by, now)
         if moved and resolution is Resolution.resend:
             restart_sending(row, now)
+        if moved:
+            detail = {"deliveries": len(moved), "outcome": resolution.value, "reason": reason}
+            _record(session, now, actor, AuditAction.deliveries_resolved, issue, detail)
         return len(moved)
 
 
@@ -126,7 +130,15 @@ def retry(database: Database, issue: int, codes: Sequence[str], actor: Actor, no
             restart_sending(row, now)
             only = f", with {', '.join(codes)}" if codes else ""
             issues.log(session, issue, actor, IssueEventKind.retried, f"{len(retried)} that failed{only}")
+            detail: dict[str, Any] = {"deliveries": len(retried)} | ({"code": " ".join(codes)} if codes else {})
+            _record(session, now, actor, AuditAction.deliveries_retried, issue, detail)
         return _retry_plan(row, failed, len(retried))
+
+
+def _record(
+    session: Session, now: datetime, actor: Actor, action: AuditAction, issue: int, detail: Mapping[str, Any]
+) -> None:
+    audit_log.record(session, now, actor, action, object_kind="issue", object_id=issue, detail=detail)
 
 
 def _retry_plan(row: Issue, failed: FailedDeliveries, retried: int) -> RetryPlan:

@@ -11,13 +11,11 @@ from starlette.datastructures import FormData
 
 from mailer.bootstrap import Container
 from mailer.domain import urls
-from mailer.domain.accounts import AuditAction
 from mailer.domain.errors import IssueNotFound, QueryTimeout, UserError
 from mailer.domain.outcomes import redact_addresses
 from mailer.domain.permissions import Permission
 from mailer.domain.resolution import Resolution, reply_pattern
 from mailer.domain.states import DeliveryState
-from mailer.services.accounts import audit
 from mailer.services.accounts.staff import Staff
 from mailer.services.delivery import bulk, monitor, resolve
 from mailer.services.delivery.bulk import DeliveryFilter, NumberChanged, Place
@@ -210,6 +208,8 @@ def _ask(
         chosen = bulk.count(app.database, only, action, now)
     except UserError as refusal:
         error, status = error or str(refusal), max(status, 400)
+    except QueryTimeout:
+        error, status = error or "slow", max(status, 400)
     return page(
         "control/order", staff, status, search=search, action=action, chosen=chosen, error=error, form=form or {}
     )
@@ -239,8 +239,6 @@ def resolve_uncertain(app: App, page: PageOf, now: Now, staff: Operator, issue: 
             except UserError as refusal:
                 error = str(refusal)
             else:
-                detail = {"deliveries": number, "outcome": outcome.value, "reason": reason}
-                audit.record(app.database, staff, now, AuditAction.deliveries_resolved, "issue", issue, detail)
                 to = f"{page.urls.path(urls.DELIVERIES)}?issue={issue}&state={DeliveryState.uncertain}"
                 return page.redirect(f"{to}&number={number}")
         else:

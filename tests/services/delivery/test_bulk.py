@@ -4,9 +4,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import text
 
 from bench.sink import Fault
 from mailer.bootstrap import Container
+from mailer.domain.errors import QueryTimeout
 from mailer.domain.resolution import Resolution
 from mailer.domain.states import DeliveryState, SkipReason
 from mailer.domain.suppressions import SuppressionReason
@@ -15,6 +17,7 @@ from mailer.services.delivery.bulk import DeliveryFilter, NumberChanged, Place
 from mailer.services.feedback import bounces
 from mailer.services.issues import report, schedule
 from mailer.settings import Settings
+from mailer.store.database import Database
 from tests.support.smtp_sink import SinkServer
 
 READERS = 8
@@ -77,6 +80,41 @@ def test_an_order_is_carried_out_in_chunks_until_it_is_done(
     assert report.status(app.database, failed, datetime.now(UTC)).counts.pending == READERS
     assert report.audit(app.database, failed) == []
     assert send() == READERS
+
+
+def test_orders_share_the_time_and_one_that_fails_holds_up_none(
+    app: Container, failed: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken, whole, last = (order(app, FAILED, READERS) for _ in range(3))
+    with app.database.transaction() as session:
+        session.execute(text("UPDATE delivery_order SET filter = '{}' WHERE id = :id"), {"id": broken})
+
+    def finished() -> list[bool]:
+        rows = [bulk.find_order(app.database, placed) for placed in (broken, whole, last)]
+        return [bool(row and row.finished_at) for row in rows]
+
+    bulk.carry_on_all(app.database, datetime.now(UTC), seconds=-1)
+    assert finished() == [False, False, False], "the time was over with the first"
+    caplog.clear()
+    bulk.carry_on_all(app.database, datetime.now(UTC), seconds=9)
+    assert finished() == [False, True, True]
+    assert [record.getMessage() for record in caplog.records if record.name == "mailer"] == [
+        f"The order {broken} on deliveries could not be worked on."
+    ]
+    with app.database.transaction() as session:
+        session.execute(text("UPDATE delivery_order SET finished_at = NULL"))
+        session.execute(text("DELETE FROM delivery_order WHERE id = :id"), {"id": broken})
+    bulk.carry_on_all(app.database, datetime.now(UTC), seconds=-1)
+    assert finished() == [False, True, False], "the time was over with the first"
+
+
+def test_a_count_that_takes_too_long_is_cancelled(app: Container, failed: int) -> None:
+    impatient = Database(app.database_url, public_timeout_seconds=0.05)
+    with app.database.transaction() as session:
+        session.execute(text("LOCK TABLE delivery"))
+        with pytest.raises(QueryTimeout):
+            bulk.count(impatient, FAILED, Resolution.retry, datetime.now(UTC))
+    impatient.close()
 
 
 def test_readers_who_get_no_mail_are_counted_and_passed_over(app: Container, failed: int) -> None:

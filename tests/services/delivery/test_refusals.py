@@ -4,12 +4,14 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import text
 
 from bench.sink import Fault
 from mailer.bootstrap import Container
 from mailer.domain.throttling import ThrottleScope
 from mailer.services.delivery import dispatch, monitor, resolve
 from mailer.settings import Settings
+from mailer.store import refusals, resolution
 from tests.support.smtp_sink import SinkServer
 
 
@@ -53,6 +55,19 @@ def test_refusals_of_all_batches_are_counted_by_wording(app: Container, sink: Si
     (group,) = monitor.refusals(app.database, app.providers, ThrottleScope.provider, "a.example")
     assert group.next_attempt is not None
     assert group.next_attempt > datetime.now(UTC)
+
+
+def test_what_is_being_sent_is_counted_when_it_is_released(app: Container, issue: int, sink: SinkServer) -> None:
+    sink.behaviour.faults = [Fault("final", "554 5.3.0 not today", 1.0, "a.example")]
+    one_round(app)
+    with app.database.transaction() as session:
+        stored = text("SELECT sum(failed) FROM batch_refusal")
+        assert session.scalar(stored) == 3
+        session.execute(text("UPDATE batch SET state = 'sending'"))
+        resolution.retry_failed(session, issue, [0], "tests", datetime.now(UTC))
+        assert session.scalar(stored) == 3, "nothing changed, so nothing is counted"
+        refusals.count(session, session.scalars(text("SELECT id FROM batch")).all())
+        assert session.scalar(stored) is None
 
 
 def test_what_is_retried_is_not_counted_as_failed(app: Container, issue: int, sink: SinkServer) -> None:

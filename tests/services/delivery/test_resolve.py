@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from bench.sink import Fault
 from mailer.bootstrap import Container
+from mailer.domain.accounts import AuditAction
 from mailer.domain.consents import ConsentChannel
 from mailer.domain.errors import IssueNotFound
 from mailer.domain.personal_data import RetentionCategory
@@ -19,6 +20,7 @@ from mailer.domain.resolution import InvalidReplyCode, Resolution
 from mailer.domain.states import DeliveryState, Frequency, InvalidIssueState, IssueState, SkipReason
 from mailer.domain.subscription_ref import LinkKind, SubscriptionRef
 from mailer.domain.suppressions import SuppressionReason
+from mailer.services.accounts import audit
 from mailer.services.delivery import dispatch, resolve
 from mailer.services.delivery.resolve import DeliveryNotFound, RetryPlan
 from mailer.services.delivery.send.recorder import record
@@ -123,6 +125,10 @@ def due_now(app: Container) -> None:
 def test_manual_resolution_is_recorded(app: Container, uncertain: int, settlement: Resolution) -> None:
     assert counts(app, uncertain) == DeliveryCounts(candidates=5, uncertain=5)
     assert settled(app, uncertain, [2, 4], settlement) == 2
+    assert settled(app, uncertain, [2, 4], settlement) == 0
+    (event,) = audit.search(app.database, AuditAction.deliveries_resolved, "ann", None)
+    assert (event.object_kind, event.object_id) == ("issue", uncertain)
+    assert event.detail == {"deliveries": 2, "outcome": settlement.value, "reason": "the relay's log"}
     found = counts(app, uncertain)
     assert (found.uncertain, getattr(found, settlement.value)) == (3, 2)
     before = row(app, 1)[1]
@@ -383,6 +389,8 @@ def test_failed_deliveries_are_retried(app: Container, failed: int, sink: SinkSe
     assert state(app, failed) is IssueState.sent
     assert tried(app, failed) == RetryPlan(5, {}, 0, IssueState.sending)
     assert last_event(app, failed, "retried") == ("ann", "5 that failed")
+    (event,) = audit.search(app.database, AuditAction.deliveries_retried, "ann", None)
+    assert (event.object_kind, event.object_id, event.detail) == ("issue", failed, {"deliveries": 5})
     assert counts(app, failed) == DeliveryCounts(candidates=5)
     assert tried(app, failed).retried == 0, "the same twice tries once"
     assert query(app, "SELECT DISTINCT state::text, is_retry FROM batch") == [("ready", True)]
