@@ -1,13 +1,15 @@
 """Lists of suppressions, with what is known of the address and of the bounce behind each."""
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from mailer.domain.suppressions import SuppressionReason, SuppressionSource
+from mailer.models import Suppression
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,12 @@ LEFT JOIN LATERAL (
 ) f ON true
 ORDER BY x.created_at DESC, x.address_hash DESC
 """
+
+
+def among(session: Session, hashes: Collection[bytes]) -> set[bytes]:
+    """Return those of the keyed hashes whose addresses are suppressed."""
+    query = select(Suppression.address_hash).where(Suppression.address_hash.in_(hashes))
+    return set(session.scalars(query))
 
 
 def page(

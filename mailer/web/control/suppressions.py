@@ -10,14 +10,12 @@ from starlette.datastructures import FormData
 
 from mailer.bootstrap import Container
 from mailer.domain import urls
-from mailer.domain.accounts import AuditAction
 from mailer.domain.outcomes import redact_addresses
 from mailer.domain.permissions import Permission
 from mailer.domain.subscriber_fields import MAX_ADDRESS_OCTETS, InvalidValue, read_address, trim
 from mailer.domain.suppressions import SuppressionReason, SuppressionSource
-from mailer.services.accounts import audit
 from mailer.services.accounts.staff import Staff
-from mailer.services.feedback import bounces, suppressions
+from mailer.services.feedback import suppressions
 from mailer.services.feedback.suppressions import SuppressionFilter, SuppressionKey
 from mailer.services.subscribers.in_flight import wait_for_addresses
 from mailer.web.control.forms import read_reason
@@ -70,10 +68,8 @@ def suppress(app: App, page: PageOf, now: Now, staff: Operator, form: StaffForm)
         return _list(app, page, staff, Filters(), error="address", form=form, status=400)
     if not reason:
         return _list(app, page, staff, Filters(), error="no_reason", form=form, status=400)
-    # The note outlives the subscriber, so it names nobody but who suppressed the address.
-    bounces.suppress(app.database, [address_hash], why, f"{redact_addresses(reason)} ({staff.name})")
+    suppressions.suppress_by_hand(app.database, address_hash, why, reason, staff, now)
     wait_for_addresses(app.database, [address_hash])
-    _record(app, staff, now, AuditAction.address_suppressed, address_hash, reason)
     return page.redirect(_address(page, address_hash), "suppressed")
 
 
@@ -88,17 +84,9 @@ def lift(app: App, page: PageOf, now: Now, staff: Operator, key: str, form: Staf
     address_hash, reason = _read_hash(key), read_reason(form)
     if not reason:
         return _one(app, page, staff, address_hash, error="no_reason", status=400)
-    _record(app, staff, now, AuditAction.suppression_lifted, address_hash, reason)
-    bounces.lift_suppressions(app.database, [address_hash])
+    if not suppressions.lift_by_hand(app.database, address_hash, reason, staff, now):
+        raise HTTPException(404)
     return page.redirect(page.urls.path(urls.SUPPRESSIONS), "lifted")
-
-
-def _record(app: Container, staff: Staff, now: datetime, action: AuditAction, address_hash: bytes, reason: str) -> None:
-    found = suppressions.find(app.database, address_hash)
-    subscriber = found.subscriber if found else None
-    # An erasure deletes what is recorded of a subscriber. What is recorded of an address alone has to be anonymous.
-    kind, reason = ("subscriber", reason) if subscriber else ("", redact_addresses(reason))
-    audit.record(app.database, staff, now, action, kind, subscriber, {"reason": reason})
 
 
 def _hash(app: Container, address: str) -> bytes:

@@ -7,8 +7,8 @@ from mailer.bootstrap import Container
 from mailer.domain.errors import UserError
 from mailer.domain.subscriber_fields import MAX_ADDRESS_OCTETS, InvalidValue, read_address
 from mailer.services.accounts.staff import Staff
+from mailer.services.feedback import suppressions
 from mailer.services.newsletters.catalogue import NewsletterSummary
-from mailer.services.newsletters.seed_list import is_suppressed
 from mailer.services.newsletters.settings import Values, fingerprint, load_settings, save_settings
 from mailer.web.dependencies import App
 from mailer.web.desk.newsletter import Editor
@@ -72,13 +72,14 @@ def _page(
 ) -> Response:
     seeds = load_settings(app.database, newsletter.slug).seed_list
     hashes = {address: app.tokens.address_hash(read_address(address)[1]) for address in seeds}
+    suppressed = suppressions.suppressed_among(app.database, hashes.values())
     return page(
         "desk/seed_list",
         staff,
         status,
         newsletter=newsletter,
         seeds=sorted(seeds.items()),
-        suppressed=[address for address, key in hashes.items() if is_suppressed(app.database, key)],
+        suppressed=[address for address, key in hashes.items() if key in suppressed],
         done=done,
         error=error,
         form=form or FormData(),

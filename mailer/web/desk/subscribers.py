@@ -19,7 +19,7 @@ from mailer.domain.subscriber_fields import InvalidValue, read_address, read_lan
 from mailer.domain.suppressions import SuppressionReason
 from mailer.services.accounts import audit
 from mailer.services.accounts.staff import Staff
-from mailer.services.feedback import bounces
+from mailer.services.feedback import bounces, suppressions
 from mailer.services.newsletters.catalogue import NewsletterSummary, find_newsletter
 from mailer.services.subscribers import listing, personal_data, staff_changes
 from mailer.services.subscribers.in_flight import wait_for_addresses
@@ -168,17 +168,19 @@ def change_person(
                 bounces.unsubscribe(app.database, newsletter, [address_hash], now)
                 wait_for_addresses(app.database, [address_hash])
             case "suppress":
-                bounces.suppress(app.database, [address_hash], SuppressionReason.manual, f"by {staff.name}")
+                suppressions.suppress_by_hand(app.database, address_hash, SuppressionReason.manual, reason, staff, now)
                 wait_for_addresses(app.database, [address_hash])
             case "lift":
-                bounces.lift_suppressions(app.database, [address_hash])
+                if not suppressions.lift_by_hand(app.database, address_hash, reason, staff, now):
+                    raise HTTPException(404)
             case _:
                 if str(form.get("address", "")).strip().casefold() != address.casefold():
                     return _person(app, page, staff, newsletter, subscriber, error="address", form=form, status=400)
                 personal_data.erase(app.database, address_hash, now)
     except (UserError, InvalidValue) as error:
         return _person(app, page, staff, newsletter, subscriber, error=str(error), form=form, status=409)
-    audit.record(app.database, staff, now, AuditAction.subscriber_changed, "subscriber", subscriber, detail)
+    if action not in ("suppress", "lift"):  # those are recorded with the change
+        audit.record(app.database, staff, now, AuditAction.subscriber_changed, "subscriber", subscriber, detail)
     if action == "erase":
         return page.redirect(page.urls.path(SUBSCRIBERS, newsletter=newsletter), "erased")
     return page.redirect(page.urls.path(PERSON, newsletter=newsletter, subscriber=subscriber), action)

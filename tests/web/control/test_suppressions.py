@@ -45,6 +45,7 @@ def test_an_address_is_suppressed_shown_and_released(client: TestClient, app: Co
     answer = post(client, page, {"reason": "they asked"}, page=page)
     assert "The suppression is lifted." in words(client, answer.headers["location"])
     assert client.get(page).status_code == 404
+    assert post(client, page, {"reason": "again"}, page=HERE).status_code == 404
     lifted, suppressed, *_ = audit.search(app.database, None, "Omar", None)
     assert (lifted.action, lifted.detail) == (AuditAction.suppression_lifted, {"reason": "they asked"})
     assert (suppressed.action, suppressed.object_kind) == (AuditAction.address_suppressed, "")

@@ -127,15 +127,18 @@ def test_mail_is_stopped_allowed_again_and_a_person_erased(client: TestClient, a
         done = post(client, where, {"action": action, "reason": "a letter"})
         assert done.status_code == 303
         assert expected in client.get(done.headers["location"]).text
+    assert post(client, where, {"action": "lift", "reason": "a letter"}).status_code == 404  # there is none any more
     refused = post(client, where, {"action": "erase", "reason": "a letter", "address": "other@example.org"})
     assert refused.status_code == 400
     done = post(client, where, {"action": "erase", "reason": "a letter", "address": "Ada@example.org"})
     assert "The reader’s data is erased." in client.get(done.headers["location"]).text
     assert client.get(where).status_code == 404
-    reasons = [
-        event.detail.get("reason") for event in audit.search(app.database, AuditAction.subscriber_changed, "", None)
-    ]
-    assert reasons == ["a letter", None, None, None]  # the reasons from before the erasure are gone
+    changes = (AuditAction.subscriber_changed, AuditAction.suppression_lifted, AuditAction.address_suppressed)
+    events = [event for event in audit.search(app.database, None, "", None) if event.action in changes]
+    erased, lifted, suppressed, unsubscribed = changes[0], *changes[1:], changes[0]
+    assert [event.action for event in events] == [erased, lifted, suppressed, unsubscribed]
+    # The reasons from before the erasure are gone.
+    assert [event.detail.get("reason") for event in events] == ["a letter", None, None, None]
     assert post(client, where, {"action": "dance", "reason": "x"}).status_code == 404
 
 
