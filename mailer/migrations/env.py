@@ -16,6 +16,8 @@ engine = create_engine(
 )
 with engine.connect() as connection:
     connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": _MIGRATION_LOCK_ID})
+    # A lock that is not granted soon must not queue everybody else behind it. Another host's migration may take longer.
+    connection.execute(text("SET lock_timeout = '4s'"))
     connection.commit()
     context.configure(
         connection=connection,

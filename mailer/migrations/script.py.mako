@@ -10,8 +10,6 @@ depends_on = None
 
 
 def upgrade() -> None:
-    # A lock that is not had at once must not queue everybody else behind it.
-    op.execute("SET LOCAL lock_timeout = '4s'")
     ${upgrades if upgrades else "pass"}
 
 
