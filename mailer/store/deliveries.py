@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from mailer.domain.queue_status import DeliveryCounts
 from mailer.domain.resolution import Resolution, ResolutionSource
 from mailer.domain.states import DeliveryState, SkipReason
+from mailer.store import refusals
 
 
 def issues_in_flight(session: Session, subscriber: int, newsletter: int) -> list[int]:
@@ -196,20 +197,10 @@ def latest_of(session: Session, subscriber: int, limit: int) -> list[DeliveryLis
     return [DeliveryListItem(*row) for row in session.execute(text(query), values)]
 
 
-@dataclass(frozen=True, slots=True)
-class FailureGroup:
-    """Failed deliveries of an issue whose last replies have the same code."""
-
-    code: str
-    """Such as ``550 5.1.1``; empty without a reply."""
-    deliveries: int
-    example: str
-
-
 def failure_groups(session: Session, issue: int, limit: int) -> list[tuple[str, int, int]]:
     """Return (code of the last reply, failed deliveries, one of their subscribers), the most frequent first."""
-    query = """
-        SELECT coalesce(substring(d.last_reply FROM '^[245][0-9]{2}(?: [245][.][0-9]{1,3}[.][0-9]{1,3})?'), ''),
+    query = f"""
+        SELECT coalesce({refusals.CODE}, ''),
             count(*), (array_agg(d.subscriber_id ORDER BY d.last_reply))[1]
         FROM batch b CROSS JOIN LATERAL (
             SELECT subscriber_id, last_reply FROM delivery

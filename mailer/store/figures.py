@@ -36,8 +36,8 @@ class Kept(NamedTuple):
     """Of the ledger at present, for ``save``."""
 
 
-def find(session: Session, issue: int, name: str) -> Kept:
-    """Return kept figures of an issue. Raises IssueNotFound.
+def find(session: Session, issue: int, name: str, max_age: timedelta | None = None) -> Kept:
+    """Return kept figures of an issue, if they are no older than ``max_age``. Raises IssueNotFound.
 
     While it is being sent something always changes. Then figures that take long are kept for a while, so that counting
     takes a sixtieth of the time however many look.
@@ -49,9 +49,11 @@ def find(session: Session, issue: int, name: str) -> Kept:
     if kept is None:
         return Kept(None, version)
     current = kept.version == version
+    age = session.scalar(text("SELECT now() - CAST(:at AS timestamptz)"), {"at": kept.counted_at})
     if not current and kept.seconds > _QUICK_SECONDS:
-        age = session.scalar(text("SELECT now() - CAST(:at AS timestamptz)"), {"at": kept.counted_at})
         current = age < timedelta(seconds=kept.seconds * _AGE_FACTOR)
+    if max_age is not None and age > max_age:
+        current = False
     return Kept(kept.figures if current else None, version)
 
 

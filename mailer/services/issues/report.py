@@ -19,15 +19,16 @@ from mailer.store import figures as figures_store
 from mailer.store import outcomes as outcomes_store
 from mailer.store.audit import LedgerFinding
 from mailer.store.database import Database, Session
-from mailer.store.deliveries import FailureGroup
 from mailer.store.outcomes import Outcome
 from mailer.store.transactional import SeedCounts
 
-__all__ = ["DeliveryCounts", "FailureGroup", "LedgerFinding"]
+__all__ = ["DeliveryCounts", "LedgerFinding"]
 
 MAX_FAILURE_GROUPS = 20
 MAX_DOMAINS = 20
 PREVIOUS_ISSUES = 5
+_AUDITED_FOR = timedelta(hours=1)
+"""The sums of a ledger do not change with every fault of it, so it is not trusted for longer."""
 _COUNTED_AHEAD_FOR = timedelta(hours=1)
 """After the end of an issue: then most bounces are back."""
 
@@ -129,10 +130,12 @@ def _goes_out_at(row: Issue) -> datetime | None:
     return row.scheduled_at if row.state is IssueState.scheduled else None
 
 
-def _counted(database: Database, issue: int, name: str, count: Callable[[Session], Any]) -> Any:
+def _counted(
+    database: Database, issue: int, name: str, count: Callable[[Session], Any], max_age: timedelta | None = None
+) -> Any:
     """Return figures that need all deliveries of an issue, as JSON: as they were kept, or counted now."""
     with database.transaction() as session:
-        figures, version = figures_store.find(session, issue, name)
+        figures, version = figures_store.find(session, issue, name, max_age)
     if figures is not None:
         return figures
     began = time.monotonic()
@@ -275,6 +278,16 @@ def with_previous(database: Database, issue: int) -> list[OutcomeRow]:
     return rows
 
 
+@dataclass(frozen=True, slots=True)
+class FailureGroup:
+    """Failed deliveries of an issue whose last replies have the same code."""
+
+    code: str
+    """Such as ``550 5.1.1``; empty without a reply."""
+    deliveries: int
+    example: str
+
+
 def failures(database: Database, issue: int) -> list[FailureGroup]:
     """Return the failed deliveries by the code of the last reply, with addresses removed from the example."""
     rows = _counted(
@@ -306,8 +319,9 @@ def audit(database: Database, issue: int) -> list[LedgerFinding]:
 
 
 def findings(database: Database, issue: int) -> list[LedgerFinding]:
-    """Return what ``audit`` found when the ledger was last like it is. Raises IssueNotFound."""
-    return [LedgerFinding(*row) for row in _counted(database, issue, "findings", lambda _: audit(database, issue))]
+    """Return what ``audit`` found within the last hour, if the ledger's sums are the same. Raises IssueNotFound."""
+    rows = _counted(database, issue, "findings", lambda _: audit(database, issue), _AUDITED_FOR)
+    return [LedgerFinding(*row) for row in rows]
 
 
 def count_resent(database: Database, issue: int) -> int:

@@ -61,6 +61,20 @@ def test_a_report_is_counted_again_after_sending(app: Container, issue: int, sen
     assert sum(row.sent for row in report.by_language(app.database, issue)) == 2
 
 
+def test_the_ledger_is_audited_again_although_its_sums_are_the_same(
+    app: Container, issue: int, send: Callable[[], int]
+) -> None:
+    send()
+    assert report.findings(app.database, issue) == []
+    with app.database.transaction() as session:
+        session.execute(text("UPDATE delivery SET state = 'failed' WHERE subscriber_id = 1"))
+        session.execute(text("UPDATE issue_figures SET counted_at = now() - interval '59 minutes'"))
+    assert report.findings(app.database, issue) == []
+    with app.database.transaction() as session:
+        session.execute(text("UPDATE issue_figures SET counted_at = now() - interval '61 minutes'"))
+    assert report.findings(app.database, issue) == report.audit(app.database, issue) != []
+
+
 def test_an_unknown_issue_has_none(app: Container) -> None:
     with pytest.raises(IssueNotFound):
         find(app, 77)
