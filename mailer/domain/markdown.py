@@ -176,16 +176,17 @@ def normalize_link(url: str) -> str:
     return _parser.normalizeLink(url)
 
 
-def find_links(source: str) -> list[str]:
+@lru_cache(maxsize=1024)
+def find_links(source: str) -> tuple[str, ...]:
     """Return the targets of the links in a text, in order; none for a text that is too long or too deep."""
     if not any(mark in source for mark in ("](", "]:", "://", "@", "www.", "WWW.", "<")):
-        return []
+        return ()
     try:
         tokens = parse(source)
     except (TooLong, TooDeep):
-        return []
+        return ()
     children = (inner for token in tokens for inner in token.children or ())
-    return [str(inner.attrs["href"]) for inner in children if inner.type == "link_open"]
+    return tuple(str(inner.attrs["href"]) for inner in children if inner.type == "link_open")
 
 
 def find_problems(source: str) -> list[MarkdownProblem]:

@@ -65,3 +65,9 @@ def search(
     if before is not None:
         query = query.where(AuditEvent.id < before)
     return list(session.scalars(query.order_by(AuditEvent.id.desc()).limit(limit)))
+
+
+def last_change_of_newsletter(session: Session, newsletter: int) -> AuditEvent | None:
+    """Return the latest change of a newsletter's settings at the desk."""
+    action = AuditAction.newsletter_changed
+    return next(iter(search(session, action=action, object_kind="newsletter", object_id=newsletter, limit=1)), None)

@@ -1,7 +1,7 @@
 """Signing in and out: password, second factor, sessions and their ends."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -107,14 +107,7 @@ class SignIn:
         with self.database.transaction() as session:
             account = accounts.lock(session, account.id) if account else None
             if not fits or not account or account.disabled_at or account.password_hash != password_hash:
-                audit_log.record(
-                    session,
-                    now,
-                    account.name if account else "somebody unknown",
-                    AuditAction.sign_in_refused,
-                    account=account.id if account else None,
-                    network=visitor.network,
-                )
+                _record_refusal(session, account, visitor, now)
                 refused = True
             else:
                 refused = False
@@ -137,15 +130,7 @@ class SignIn:
                 account = accounts.lock(session, found.id) if found else None
             problem = self._problem(session, identity, account, now)
             if problem or account is None:
-                audit_log.record(
-                    session,
-                    now,
-                    account.name if account else "somebody unknown",
-                    AuditAction.sign_in_refused,
-                    account=account.id if account else None,
-                    detail={"openid": str(problem)},
-                    network=visitor.network,
-                )
+                _record_refusal(session, account, visitor, now, {"openid": str(problem)})
             else:
                 if is_new:
                     account.openid_issuer, account.openid_subject = identity.issuer, identity.subject
@@ -384,6 +369,14 @@ class SignIn:
 
 def _uri(secret: str, staff: Staff) -> str:
     return pyotp.TOTP(secret).provisioning_uri(name=staff.address, issuer_name="Newsletter")
+
+
+def _record_refusal(
+    session: Session, account: Account | None, visitor: Visitor, now: datetime, detail: Mapping[str, str] | None = None
+) -> None:
+    name, id = (account.name, account.id) if account else ("somebody unknown", None)
+    action = AuditAction.sign_in_refused
+    audit_log.record(session, now, name, action, account=id, detail=detail, network=visitor.network)
 
 
 def hash_token(token: str) -> bytes:

@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, time
 
 from mailer.domain.composition import IssueSource
 from mailer.domain.content import EditionContent, EditionPicture, EditionSection, EditionStory, EditionUrls
+from mailer.domain.editions import ALL_SECTIONS
 from mailer.domain.issue_slugs import short_title, unique_slugs
 from mailer.domain.languages import choose_language
 from mailer.domain.localized import LocalizedText, localize, ui_language, ui_languages
@@ -241,7 +242,7 @@ def issue_page(
         newsletter, summaries, summary = match
         source = _issue_source(session, summary, urls)
         tag = summary.title.language
-        full_content = source.compose(tag, -1, _edition_urls(source))
+        full_content = source.compose(tag, ALL_SECTIONS, _edition_urls(source))
         keys = {section.key for section in full_content.sections}
         always = {section.key for section in source.sections if source.always_included >> section.bit & 1} & keys
         shown_keys = (set(section_keys) & keys or keys) | always
@@ -276,7 +277,7 @@ def story_page(
             return None
         newsletter, _, summary = match
         source = _issue_source(session, summary, urls)
-        content = source.compose(language, -1, _edition_urls(source))
+        content = source.compose(language, ALL_SECTIONS, _edition_urls(source))
         stories = [(section, story) for section in content.sections for story in section.stories]
         index = next((i for i, (_, story) in enumerate(stories) if story.key == story_key), None)
         if index is None:
@@ -310,7 +311,7 @@ def section_feed(
         for summary in _summaries(session, newsletter, rows, rows[:SECTION_FEED_SIZE], language, urls):
             if summary.title.language == language:
                 source = _issue_source(session, summary, urls)
-                for section in source.compose(language, -1, _edition_urls(source)).sections:
+                for section in source.compose(language, ALL_SECTIONS, _edition_urls(source)).sections:
                     if section.key == section_key:
                         section_stories.append(SectionStories(summary, section.stories))
         return page, section_info, section_stories

@@ -20,8 +20,8 @@ from mailer.domain.relay_routes import RelayRoute
 from mailer.domain.staff_texts import LanguageTag, StaffText, gettext, ngettext
 from mailer.domain.states import DeliveryState, IssueState, SkipReason, SubscriptionState
 from mailer.domain.throttling import FOREVER, ThrottleScope, ThrottleState
-from mailer.models import Delivery, Issue, Subscriber, Subscription
-from mailer.services.delivery.expand import language_choices
+from mailer.models import Delivery, Issue, Subscription
+from mailer.services.delivery.subscriber_edition import possible_edition
 from mailer.store import (
     deliveries,
     digests,
@@ -33,7 +33,6 @@ from mailer.store import (
     subscribers,
     throttles,
 )
-from mailer.store.audience import LanguageRequest
 from mailer.store.database import Database, Session
 
 
@@ -128,7 +127,7 @@ def explain(database: Database, issue: int, address: str, address_hash: bytes, c
             if row.digest_month and not sources:
                 pass
             elif row.frozen_at is None:
-                reason = _reason_before_expansion(session, row, subscriber, sources, always, now)
+                _, reason = possible_edition(session, row, subscriber, sources, now)
                 sentences.append(
                     gettext(
                         "Issue %(issue)s is %(state)s: its audience is not frozen yet.",
@@ -280,21 +279,6 @@ def _held_sentence(session: Session, digest: int | None, subscriber: int) -> str
         what = gettext("%(where)s: %(problem)s", where=what, problem=cause)
     return gettext(
         "It is in digest %(digest)s (%(number)s), which is %(state)s.", digest=str(digest), number=number, state=what
-    )
-
-
-def _reason_before_expansion(
-    session: Session, issue: Issue, subscriber: Subscriber, sources: int, always_mask: int, now: datetime
-) -> SkipReason | None:
-    request = LanguageRequest(subscriber.languages, sources)
-    ((language, sections),) = language_choices(session, issue, [request])
-    return eligibility.of_subscriber(
-        session,
-        issue.newsletter_id,
-        subscriber.id,
-        now,
-        digest=issue.digest_month is not None,
-        edition=eligibility.PossibleEdition(language, sections, always_mask),
     )
 
 

@@ -243,7 +243,7 @@ def _flow_rates(depth: QueueDepth, previous: QueueSnapshot | None, now: datetime
 
 
 def _unconsumed_queues(workers: Sequence[WorkerHeartbeat], orders: Sequence[DrainOrder]) -> list[str]:
-    """Return the queues that no live worker consumes."""
+    """Return the queues that no live worker consumes, apart from drained ones."""
     taking = [worker for worker in workers if not any(order.covers(worker.name) for order in orders)]
     served = {queue for worker in taking for queue in worker.queues}
     return [queue for queue in QUEUES if queue not in served]

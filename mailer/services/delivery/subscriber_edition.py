@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from mailer.domain.states import SkipReason
+from mailer.models import Issue, Subscriber
 from mailer.services.delivery.expand import language_choices
 from mailer.store import deliveries, digests, eligibility, issues, newsletters, subscribers
 from mailer.store.audience import LanguageRequest
-from mailer.store.database import Database
+from mailer.store.database import Database, Session
 from mailer.store.eligibility import PossibleEdition
 
 
@@ -44,16 +45,23 @@ def find_edition(database: Database, issue: int, address_hash: bytes, now: datet
             return SubscriberEdition(delivery.language, delivery.sections or 0, sources)
         if row.frozen_at is not None or (row.digest_month and not sources):
             return SubscriberEdition()
-        ((language, sections),) = language_choices(session, row, [LanguageRequest(subscriber.languages, sources)])
-        always = newsletters.always_mask(session, row.newsletter_id)
-        reason = eligibility.of_subscriber(
-            session,
-            row.newsletter_id,
-            subscriber.id,
-            now,
-            digest=row.digest_month is not None,
-            edition=PossibleEdition(language, sections, always),
-        )
-        if reason or language is None:
+        possible, reason = possible_edition(session, row, subscriber, sources, now)
+        if reason or possible.language is None:
             return SubscriberEdition(skip_reason=reason)
-        return SubscriberEdition(language, (subscription.sections | always) & sections, sources)
+        sections = (subscription.sections | possible.always_mask) & possible.sections
+        return SubscriberEdition(possible.language, sections, sources)
+
+
+def possible_edition(
+    session: Session, issue: Issue, subscriber: Subscriber, sources: int, now: datetime
+) -> tuple[PossibleEdition, SkipReason | None]:
+    """Return what an issue could show a subscriber before its expansion, and the reason why they would get nothing.
+
+    ``sources``: only of a digest, the mask of the issues that it would hold for them.
+    """
+    ((language, sections),) = language_choices(session, issue, [LanguageRequest(subscriber.languages, sources)])
+    edition = PossibleEdition(language, sections, newsletters.always_mask(session, issue.newsletter_id))
+    reason = eligibility.of_subscriber(
+        session, issue.newsletter_id, subscriber.id, now, digest=issue.digest_month is not None, edition=edition
+    )
+    return edition, reason

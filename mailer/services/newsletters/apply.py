@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
-from mailer.domain.accounts import THE_SERVICE, AuditAction
+from mailer.domain.accounts import THE_SERVICE
 from mailer.domain.errors import ChangeRefused
 from mailer.domain.newsletter import NewsletterSettings, SectionSettings
 from mailer.domain.states import EDITABLE_STATES, InvalidIssueState, IssueAction, IssueEventKind, IssueState
@@ -91,10 +91,8 @@ def _values(settings: NewsletterSettings) -> dict[str, Any]:
 
 
 def _describe_newer_change(session: Session, newsletter: Newsletter) -> str:
-    events = audit_log.search(
-        session, action=AuditAction.newsletter_changed, object_kind="newsletter", object_id=newsletter.id, limit=1
-    )
-    who = f" by {events[0].actor} on {events[0].at:%Y-%m-%d at %H:%M} UTC" if events else ""
+    event = audit_log.last_change_of_newsletter(session, newsletter.id)
+    who = f" by {event.actor} on {event.at:%Y-%m-%d at %H:%M} UTC" if event else ""
     return (
         f"{newsletter.slug} was changed at the desk{who}, after this file was written, and applying it would undo "
         f"that. Write the settings as they are now to another file with `mailer newsletter show {newsletter.slug}`, "

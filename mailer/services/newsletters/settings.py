@@ -144,10 +144,8 @@ def load_last_change(database: Database, newsletter: int) -> LastChange | None:
 
 
 def _last_change(session: Session, newsletter: int) -> LastChange | None:
-    events = audit_log.search(
-        session, action=AuditAction.newsletter_changed, object_kind="newsletter", object_id=newsletter, limit=1
-    )
-    return LastChange(events[0].actor, events[0].at, events[0].detail) if events else None
+    event = audit_log.last_change_of_newsletter(session, newsletter)
+    return LastChange(event.actor, event.at, event.detail) if event else None
 
 
 def find_differences(before: NewsletterSettings, after: NewsletterSettings) -> tuple[Difference, ...]:
