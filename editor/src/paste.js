@@ -13,6 +13,7 @@ const MAX_CELLS = 2000;
 const LOOK = "data-look";
 const OWN = "data-pm-slice";
 const SKIPPED = /^(?:style|script|title|xml|template|noscript|iframe|object|svg|textarea|select)$/i;
+const LEFT_OUT = /^(?:base|link|meta)$/i; // the parser would act on them
 const TAG_NAME = /<([a-z][a-z0-9:-]*)/iy;
 
 // Return HTML without comments, styles and scripts, in which style attributes and handlers have other names.
@@ -36,6 +37,8 @@ export function withoutStyles(html) {
         close.lastIndex = end;
         const found = html[end - 2] !== "/" && close.exec(html);
         at = found ? after(html, ">", found.index) : html[end - 2] === "/" ? end : html.length;
+      } else if (LEFT_OUT.test(name)) {
+        at = end;
       } else {
         kept += html
           .slice(open, end)
@@ -75,13 +78,13 @@ function look(node) {
 
 const isBold = (weight) => weight === "bold" || weight === "bolder" || Number(weight) >= 600;
 const isNormal = (weight) => weight === "normal" || (Number(weight) > 0 && Number(weight) < 600);
-const raised = (node) => look(node)["vertical-align"] ?? "";
+const raised = (node) => (node.matches(".MsoFootnoteReference") ? "super" : (look(node)["vertical-align"] ?? ""));
 const crossedOut = (node) => /line-through/.test(look(node)["text-decoration"] ?? look(node)["text-decoration-line"] ?? "");
 
 // A rule for the tags of a mark, unless they look otherwise, and one for what looks like it.
 const markRules = (mark, tags, looksIt, looksOtherwise = () => false) => [
   { tag: tags, mark, getAttrs: (node) => !looksOtherwise(node) && null },
-  { tag: `[${LOOK}]`, mark, consuming: false, getAttrs: (node) => looksIt(node) && !looksOtherwise(node) && null },
+  { tag: `[${LOOK}], .MsoFootnoteReference`, mark, consuming: false, getAttrs: (node) => looksIt(node) && !looksOtherwise(node) && null },
 ];
 
 const RULES = [
@@ -119,8 +122,12 @@ function pictureAttributes(node) {
 }
 
 function cellAttributes(node) {
+  return { align: alignment(node) };
+}
+
+function alignment(node) {
   const align = node.getAttribute("data-align") ?? look(node)["text-align"] ?? node.getAttribute("align");
-  return { align: ["left", "center", "right"].includes(align) ? align : null };
+  return ["left", "center", "right"].includes(align) ? align : null;
 }
 
 export class PasteParser extends DOMParser {
@@ -141,7 +148,7 @@ export class PasteParser extends DOMParser {
 
 // On the DOM: what Word and others write in place of lists, tables for layout, and cells of several paragraphs.
 
-const DROPPED = "img, picture, video, audio, canvas, embed, input, button, meta, link, [hidden], [aria-hidden=true], del[datetime], a.msocomanchor";
+const DROPPED = "img, picture, video, audio, canvas, embed, input, button, [hidden], [aria-hidden=true], del[datetime], a.msocomanchor";
 
 function tidy(root) {
   for (const node of root.querySelectorAll(DROPPED)) node.remove();
@@ -155,7 +162,7 @@ function tidy(root) {
     const item = list.previousElementSibling ?? list.parentNode.insertBefore(root.ownerDocument.createElement("li"), list);
     item.append(list);
   }
-  for (const title of root.querySelectorAll("p.MsoTitle, p.MsoSubtitle")) rename(title, "h1");
+  for (const title of root.querySelectorAll("p.MsoTitle, p.MsoSubtitle, p[role=heading], div[role=heading]")) rename(title, "h1");
   for (const table of [...root.querySelectorAll("table")].reverse()) tidyTable(table);
 }
 
@@ -254,6 +261,7 @@ function tidyTable(table) {
   if (table.caption) table.before(rename(table.caption, "p"));
   for (const cell of cells) {
     for (const block of cell.querySelectorAll(CELL_BLOCKS)) {
+      cell.setAttribute("data-align", alignment(block) ?? alignment(cell) ?? "");
       block.before(table.ownerDocument.createElement("br"));
       block.replaceWith(...block.childNodes);
     }
@@ -398,7 +406,16 @@ function cleanTable(schema, node) {
     });
     if (cells.some((item) => item.content.size)) rows.push(tableRow.create(null, cells));
   });
-  return rows.length ? node.type.create(null, rows) : null;
+  // The header of a column is often centred where its cells are not.
+  const aligned = rows.map((row) => {
+    const cells = [];
+    row.forEach((item, _, column) => {
+      const { align } = (rows[1]?.maybeChild(column) ?? item).attrs;
+      cells.push(item.type.create({ ...item.attrs, align }, item.content));
+    });
+    return tableRow.create(null, cells);
+  });
+  return rows.length ? node.type.create(null, aligned) : null;
 }
 
 // Paragraphs that begin with a bullet are a list that somebody's program did not mark as one.
