@@ -8,8 +8,9 @@ import { keymap } from "prosemirror-keymap";
 import { splitListItem } from "prosemirror-schema-list";
 import { EditorState, Plugin } from "prosemirror-state";
 import { Decoration, DecorationSet, EditorView } from "prosemirror-view";
-import { insertBreak, textRules } from "./commands.js";
+import { insertBreak, linkAt, textRules } from "./commands.js";
 import { element, newId } from "./dom.js";
+import { LinkBubble } from "./link_bubble.js";
 import { LinkDialog } from "./link_dialog.js";
 import { completeLink, isAllowedLink } from "./links.js";
 import { inlineSlice, MAX_PASTED_HTML, MAX_PASTED_TEXT, PasteParser, textSlice, withoutStyles } from "./paste.js";
@@ -50,15 +51,13 @@ export function createEditor(place, options) {
   const [labelId, fieldId] = [newId("editor-label"), newId("editor-text")];
   const groups = toolbarItems(schema, kind, openLink);
   const toolbar = new Toolbar({ groups, texts, controls: fieldId });
+  const bubble = dialog && new LinkBubble({ texts, change: (view) => dialog.open(view), remove: removeLink });
   const status = element("p", { class: "editor-status", role: "status" });
   const field = element("div", { class: "editor-field" });
-  const frame = element(
-    "div",
-    { class: `editor editor-${kind}` },
-    element("div", { class: "editor-head" }, element("span", { id: labelId, class: "label" }, label), toolbar.bar),
-    field,
-    status,
-  );
+  const title = element("span", { id: labelId, class: "label" }, label);
+  title.addEventListener("click", () => view.focus());
+  const head = element("div", { class: "editor-head" }, title, toolbar.bar);
+  const frame = element("div", { class: `editor editor-${kind}` }, head, field, ...(bubble ? [bubble.box] : []), status);
   place.append(frame);
   const say = (message) => {
     status.textContent = message;
@@ -109,12 +108,15 @@ export function createEditor(place, options) {
       }
       view.updateState(next);
       toolbar.update();
+      bubble?.update();
       if (!transaction.docChanged) return;
       if (!transaction.getMeta("paste")) say("");
       if (!transaction.getMeta(FROM_OUTSIDE)) onChange?.();
     },
   });
   toolbar.attach(view);
+  bubble?.attach(view);
+  const stopKeepingBelow = keepBelow(document.querySelector(".head"), toolbar.bar);
 
   // A picture that comes alone. With text, as from Word, it is only an image of that text.
   function takePicture(data) {
@@ -157,10 +159,12 @@ export function createEditor(place, options) {
       editable = value;
       view.setProps({});
       toolbar.update();
+      bubble?.update();
     },
     focus: () => view.focus(),
     words: () => countWords(view.state.doc),
     destroy() {
+      stopKeepingBelow();
       toolbar.destroy();
       dialog?.destroy();
       view.destroy();
@@ -208,6 +212,20 @@ function directions() {
       },
     },
   });
+}
+
+function removeLink(view) {
+  const { from, to } = linkAt(view.state);
+  view.dispatch(view.state.tr.removeMark(from, to, view.state.schema.marks.link));
+  view.focus();
+}
+
+// Keep the toolbar of a long text in sight below the head of the page, which stays in sight as well.
+function keepBelow(pageHead, bar) {
+  if (!pageHead) return () => {};
+  const observer = new ResizeObserver(() => bar.style.setProperty("--head", `${pageHead.offsetHeight}px`));
+  observer.observe(pageHead);
+  return () => observer.disconnect();
 }
 
 function isRightToLeft(lang) {
