@@ -6,6 +6,7 @@ Reading them at run time is tested in ``tests/adapters/test_i18n.py``.
 import re
 import tomllib
 import unicodedata
+from datetime import date
 from gettext import c2py
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from babel.messages.pofile import read_po
 from mailer.adapters.i18n import Catalogues
 from mailer.adapters.transactional import TransactionalRenderer
 from mailer.domain.content import TransactionalContent
+from mailer.domain.text_requests import RequestedText, TextTask
 from mailer.domain.transactional import TEMPLATE_KINDS, TransactionalEmailKind
 
 ROOT = Path(__file__).parents[1]
@@ -244,6 +246,18 @@ def test_french_marks_stay_with_their_words_in_a_mail(kind: TransactionalEmailKi
         languages=("fr", "en"),
         masked_address="a…@example.org",
         link_lifetime_hours=2,
+        text_request=RequestedText(
+            task=TextTask.translation,
+            number="2026/3",
+            headline="The *river* & its bridges",
+            is_front_matter=False,
+            language="fr",
+            due_on=date(2026, 12, 4),
+            words="Short sentences.\n\nThank you.",
+            asked_by="Amina Demir",
+            asked_of="Jean Morel",
+            link_until=date(2026, 12, 18),
+        ),
     )
     rendered = TransactionalRenderer(
         ROOT / "templates", *(Catalogues(ROOT / "templates" / name) for name in ("locales", "staff_locales"))

@@ -3,7 +3,7 @@
 import threading
 
 from mailer.services.delivery import monitor
-from mailer.services.issues import compile, digest, edit, network_checks, report
+from mailer.services.issues import compile, digest, edit, network_checks, report, text_requests
 from mailer.services.maintenance import mx_records, retention
 from mailer.services.subscribers import import_jobs
 from workers.app import celery_app, container
@@ -21,11 +21,12 @@ def send_transactional() -> None:
 
 @celery_app.task(time_limit=3600, soft_time_limit=3500)  # type: ignore[untyped-decorator]
 def run_maintenance() -> None:
-    """Create due digests, delete expired data and refresh MX records. Runs every hour."""
+    """Create due digests, send reminders, delete expired data and refresh MX records. Runs every hour."""
     app = container()
     now = app.clock.now()
     for issue in digest.create_due_digests(app.database, now, app.transactional_renderer.digest_texts):
         digest.look_over(app.database, app.renderer, app.urls, app.settings.bounce_domain, issue)
+    text_requests.remind_due(app.database, now)
     retention.run_if_due(app.database, app.retention_policy, now)
     monitor.delete_recovered(app.database, now)
     monitor.delete_old_samples(app.database, now)

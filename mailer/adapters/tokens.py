@@ -49,6 +49,8 @@ class Purpose(IntEnum):
     """0 and the link by which somebody chooses a password."""
     test_view = 15
     """Issue and test of it, for the web view of the test."""
+    text_request = 16
+    """0 and the request for a text, for who has no account."""
 
 
 def _aes(secret: str) -> Cipher[modes.ECB]:

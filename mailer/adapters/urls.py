@@ -108,6 +108,10 @@ class Urls:
         """Return the link by which a member of staff chooses a password."""
         return self._token_url(urls.CHOOSE_PASSWORD, Purpose.account_link, 0, link)
 
+    def text_request_url(self, request: int) -> str:
+        """Return the link behind which somebody without an account writes a text."""
+        return self._token_url(urls.CONTRIBUTION, Purpose.text_request, 0, request)
+
     # Paths of pages
 
     def home(self) -> str:

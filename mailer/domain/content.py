@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 
 from mailer.domain.text_overrides import OverrideText
+from mailer.domain.text_requests import RequestedText
 from mailer.domain.transactional import TransactionalEmailKind
 
 
@@ -173,6 +174,8 @@ class TransactionalContent:
     """How long the link works."""
     invited_by: str = ""
     """Only for an invitation: the colleague who sent it."""
+    text_request: RequestedText | None = None
+    """Only for an email about a text that somebody is asked for."""
     theme: Theme = field(default_factory=Theme)
     text_overrides: Mapping[str, OverrideText] = field(default_factory=dict)
     """The newsletter's replacements for catalogue messages in this language."""

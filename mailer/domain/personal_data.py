@@ -27,6 +27,7 @@ class RetentionCategory(StrEnum):
     feedback = "feedback"
     replies = "replies"
     unrecognized_mails = "unrecognized mails"
+    text_requests = "requests for texts"
     attempts = "attempts"
     """Counts of rate limits."""
     subscribers = "readers"

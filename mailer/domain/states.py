@@ -42,6 +42,12 @@ class VersionKind(StrEnum):
     """The text was removed. This version has no content."""
     set_aside = "set_aside"
     """What somebody wrote that could not become the text. It is kept beside it."""
+    contributed = "contributed"
+    """What somebody wrote who was asked for the text and has no account. A colleague takes it in."""
+
+
+BESIDE_THE_TEXT = (VersionKind.set_aside, VersionKind.contributed)
+"""Kinds of versions that never were the text of an issue."""
 
 
 class MissingTranslationPolicy(StrEnum):

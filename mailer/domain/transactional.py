@@ -20,10 +20,26 @@ class TransactionalEmailKind(StrEnum):
     invitation = "invitation"
     """Invites somebody to an account of staff."""
     password_reset = "password_reset"  # noqa: S105
+    text_request = "text_request"
+    """Asks somebody for a text of an issue."""
+    text_reminder = "text_reminder"
+    """Reminds them of it."""
+    text_handed_in = "text_handed_in"
+    """Tells who asked that the text is there."""
+    text_sent_back = "text_sent_back"
+    """Tells who wrote it what is to be changed."""
     issue_test = "issue_test"
     """An edition of an issue, for somebody who looks at it before it is sent. It has no template of its own."""
 
 
 TEMPLATE_KINDS = tuple(kind for kind in TransactionalEmailKind if kind is not TransactionalEmailKind.issue_test)
-STAFF_KINDS = frozenset({TransactionalEmailKind.invitation, TransactionalEmailKind.password_reset})
+TEXT_REQUEST_KINDS = frozenset(
+    {
+        TransactionalEmailKind.text_request,
+        TransactionalEmailKind.text_reminder,
+        TransactionalEmailKind.text_handed_in,
+        TransactionalEmailKind.text_sent_back,
+    }
+)
+STAFF_KINDS = TEXT_REQUEST_KINDS | {TransactionalEmailKind.invitation, TransactionalEmailKind.password_reset}
 """Emails to staff, whose texts are in the catalogues of the pages for staff."""

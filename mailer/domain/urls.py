@@ -16,6 +16,7 @@ class TokenPrefix(StrEnum):
     change_address = "a/"
     web_view = "e/"
     choose_password = "w/"  # noqa: S105
+    contribution = "t/"
 
 
 UNSUBSCRIBE = f"/{TokenPrefix.unsubscribe}{{token}}"
@@ -35,6 +36,7 @@ SIGN_IN_CONTINUE = "/sign-in/continue"
 SIGN_OUT = "/sign-out"
 FORGOTTEN_PASSWORD = "/sign-in/forgotten"  # noqa: S105
 CHOOSE_PASSWORD = f"/{TokenPrefix.choose_password}{{token}}"
+CONTRIBUTION = f"/{TokenPrefix.contribution}{{token}}"
 MY_ACCOUNT = "/account"
 PEOPLE = "/desk/people"
 AUDIT_LOG = "/desk/audit-log"

@@ -39,6 +39,7 @@ from mailer.models.request import (
     TransactionalEmail,
 )
 from mailer.models.subscriber import AddressKey, Consent, Subscriber, SubscriberAlias, Subscription, Suppression
+from mailer.models.text_request import TextRequest
 from mailer.models.throttle import DrainOrder, FlowSample, MailDomain, RelayDailyUsage, Throttle
 from mailer.models.upload import DocumentUpload, UploadedPicture
 
@@ -91,6 +92,7 @@ __all__ = [
     "SubscriberAlias",
     "Subscription",
     "Suppression",
+    "TextRequest",
     "TextVersion",
     "Throttle",
     "TransactionalEmail",

@@ -94,6 +94,9 @@ class TransactionalEmail(Base):
     issue_test_id: Mapped[int | None] = mapped_column(
         BigInteger, ForeignKey("issue_test.id", ondelete="CASCADE"), index=True
     )
+    text_request_id: Mapped[int | None] = mapped_column(
+        BigInteger, ForeignKey("text_request.id", ondelete="CASCADE"), index=True
+    )
     language: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     due_at: Mapped[datetime] = mapped_column(server_default=func.now())
@@ -111,7 +114,8 @@ class TransactionalEmail(Base):
             postgresql_where=text("sent_at IS NULL AND given_up_at IS NULL"),
         ),
         CheckConstraint(
-            "num_nonnulls(subscriber_id, signup_id, change_id, account_link_id, issue_test_id) > 0", name="recipient"
+            "num_nonnulls(subscriber_id, signup_id, change_id, account_link_id, issue_test_id, text_request_id) > 0",
+            name="recipient",
         ),
     )
 

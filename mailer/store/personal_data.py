@@ -114,8 +114,22 @@ def erase(session: Session, subscriber: int, now: datetime) -> None:
 
 
 def erase_requests(session: Session, address_hash: bytes) -> int:
-    """Delete sign-ups, address changes, tests and rate-limit counters of an address; return how many sign-ups."""
+    """Delete sign-ups, address changes, tests, requests for texts and rate-limit counters of an address.
+
+    Return how many sign-ups.
+    """
     values = {"hash": address_hash, "tail": address_hash}
+    # What they wrote belongs to the issue, and stays without their name.
+    session.execute(
+        text(
+            """
+            UPDATE text_version v SET actor = '' FROM text_request r
+            WHERE r.address_hash = :hash AND v.issue_id = r.issue_id AND v.kind = 'contributed' AND v.actor = r.name
+            """
+        ),
+        values,
+    )
+    session.execute(text("DELETE FROM text_request WHERE address_hash = :hash"), values)
     session.execute(text("DELETE FROM issue_test WHERE address_hash = :hash"), values)
     session.execute(text("DELETE FROM address_change WHERE address_hash = :hash"), values)
     session.execute(

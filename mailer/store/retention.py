@@ -17,6 +17,10 @@ _STATEMENTS = {
         DELETE FROM transactional_email WHERE created_at < :before
     """,
     RetentionCategory.unrecognized_mails: "DELETE FROM unrecognized_mail WHERE at < :before",
+    RetentionCategory.text_requests: """
+        DELETE FROM text_request r USING issue i
+        WHERE i.id = r.issue_id AND (i.finished_at < :before OR r.expires_at < :before)
+    """,
     RetentionCategory.feedback: """
         UPDATE feedback SET subscriber_id = NULL, detail = '{}' WHERE at < :before AND subscriber_id IS NOT NULL
     """,

@@ -1,7 +1,8 @@
 """Versions of texts: front matter, stories and contact notes, each in one language.
 
-The head of a text is its latest version that was not set aside. It has what is stored: every change of a stored text
-records a version in the same transaction, with the issue locked. The texts of digests, which are copies, have none.
+The head of a text is its latest version that was neither set aside nor contributed. It has what is stored: every change
+of a stored text records a version in the same transaction, with the issue locked. The texts of digests, which are
+copies, have none.
 """
 
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session, aliased
 
 from mailer.domain.accounts import Actor, name_of
-from mailer.domain.states import TextSubject, VersionKind
+from mailer.domain.states import BESIDE_THE_TEXT, TextSubject, VersionKind
 from mailer.domain.versions import TextKey
 from mailer.models import ContactTranslation, IssueTranslation, Newsletter, Story, StoryTranslation, TextVersion
 from mailer.store import issues
@@ -110,9 +111,43 @@ def record(
     return version
 
 
+def contribute(
+    session: Session, key: TextKey, content: Mapping[str, Any], name: str, version: int | None
+) -> TextVersion:
+    """Record what somebody without an account writes, and return its version.
+
+    It takes the place of what ``version`` had; None for a new version.
+    """
+    now = issues.database_time(session)
+    row = find(session, version)
+    if row is None:
+        row = TextVersion(
+            issue_id=key.issue,
+            subject=key.subject,
+            subject_id=key.subject_id,
+            language=key.language,
+            begun_at=now,
+            at=now,
+            actor=name,
+            kind=VersionKind.contributed,
+            minor=False,
+            content=dict(content),
+            source_version_id=_id(source_head(session, key)),
+        )
+        session.add(row)
+    elif not _same(row.content, content):
+        row.content, row.at, row.revision = dict(content), now, row.revision + 1
+    session.flush()
+    return row
+
+
+def find(session: Session, version: int | None) -> TextVersion | None:
+    return session.get(TextVersion, version) if version is not None else None
+
+
 def head(session: Session, key: TextKey) -> TextVersion | None:
-    """Return the latest version of a text that was not set aside."""
-    return session.scalars(_of_text(key).where(TextVersion.kind != VersionKind.set_aside).limit(1)).first()
+    """Return the latest version of a text that was neither set aside nor contributed."""
+    return session.scalars(_of_text(key).where(TextVersion.kind.not_in(BESIDE_THE_TEXT)).limit(1)).first()
 
 
 def of_text(session: Session, key: TextKey, limit: int, before: int | None = None) -> list[TextVersion]:
@@ -141,7 +176,7 @@ def stale(session: Session, issue: int) -> set[TextKey]:
         return [getattr(one, name) == getattr(other, name) for name in columns]
 
     changed = exists().where(
-        *same_text(later, source), later.id > source.id, later.kind != VersionKind.set_aside, ~later.minor
+        *same_text(later, source), later.id > source.id, later.kind.not_in(BESIDE_THE_TEXT), ~later.minor
     )
     query = (
         select(translation)
@@ -194,7 +229,7 @@ def _of_text(key: TextKey) -> Select[TextVersion]:
 
 def _heads(issue: int) -> Select[TextVersion]:
     text = (TextVersion.subject, TextVersion.subject_id, TextVersion.language)
-    query = select(TextVersion).where(TextVersion.issue_id == issue, TextVersion.kind != VersionKind.set_aside)
+    query = select(TextVersion).where(TextVersion.issue_id == issue, TextVersion.kind.not_in(BESIDE_THE_TEXT))
     return query.ext(distinct_on(*text)).order_by(*text, TextVersion.id.desc())
 
 

@@ -23,6 +23,8 @@ from mailer.models import (
     Subscription,
     TransactionalEmail,
 )
+from mailer.store import text_requests
+from mailer.store.text_requests import RequestContext
 
 
 def add(
@@ -37,6 +39,7 @@ def add(
     change: int | None = None,
     account_link: int | None = None,
     issue_test: int | None = None,
+    text_request: int | None = None,
 ) -> TransactionalEmail:
     """Queue a transactional email and return it. ``language`` must have a translation catalogue."""
     email = TransactionalEmail(
@@ -49,6 +52,7 @@ def add(
         change_id=change,
         account_link_id=account_link,
         issue_test_id=issue_test,
+        text_request_id=text_request,
     )
     session.add(email)
     return email
@@ -118,6 +122,7 @@ class TransactionalContext:
     account: Account | None
     """The recipient of an email about an account."""
     issue_test: IssueTest | None
+    text_request: RequestContext | None
 
 
 def load_contexts(session: Session, email_ids: Sequence[int]) -> list[TransactionalContext]:
@@ -141,6 +146,7 @@ def load_contexts(session: Session, email_ids: Sequence[int]) -> list[Transactio
                 link,
                 session.get(Account, link.account_id) if link else None,
                 session.get(IssueTest, email.issue_test_id) if email.issue_test_id else None,
+                text_requests.load_context(session, email.text_request_id) if email.text_request_id else None,
             )
         )
     return contexts

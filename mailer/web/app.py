@@ -35,6 +35,7 @@ from mailer.web.desk import (
     plan,
     preview,
     report,
+    requests,
     seed_list,
     sending,
     subscriber_imports,
@@ -59,6 +60,7 @@ _DESK_PAGES = (
     check,
     sending,
     report,
+    requests,
     documents,
     subscriber_imports,  # before the page of a reader, whose path is similar
     subscribers,

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from datetime import date
 from html import unescape
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from mailer.adapters.i18n import Catalogues
 from mailer.adapters.transactional import TransactionalRenderer
 from mailer.domain.content import TransactionalContent
+from mailer.domain.text_requests import RequestedText, TextTask
 from mailer.domain.transactional import TEMPLATE_KINDS, TransactionalEmailKind
 
 TEMPLATES = Path(__file__).parents[2] / "templates"
@@ -31,6 +33,18 @@ def email(kind: TransactionalEmailKind, language: str = "en") -> TransactionalCo
         languages=("fr", "en"),
         masked_address="a…@example.org",
         link_lifetime_hours=2,
+        text_request=RequestedText(
+            task=TextTask.translation,
+            number="2026/3",
+            headline="The *river* & its bridges",
+            is_front_matter=False,
+            language="fr",
+            due_on=date(2026, 12, 4),
+            words="Short sentences: our readers are young.\n\nThank you!",
+            asked_by="Amina Demir",
+            asked_of="Jean Morel",
+            link_until=date(2026, 12, 18),
+        ),
     )
 
 

@@ -25,7 +25,7 @@ from mailer.domain.outcomes import Outcome, Reply, redact_addresses
 from mailer.domain.ports import Clock, Limiter, MailUrls, Signer, SmtpPool, TransactionalRenderer
 from mailer.domain.rate_limits import RateLimit, TokenRequest
 from mailer.domain.relay_routes import RelayRoute, by_weight
-from mailer.domain.states import DeliveryState, Frequency, SubscriptionState
+from mailer.domain.states import DeliveryState, Frequency, SubscriptionState, TextSubject
 from mailer.domain.subscription_ref import MAGIC_LINK_LIFETIME, LinkKind
 from mailer.domain.suppressions import LIFTED_BY_OPT_IN, SuppressionSource
 from mailer.domain.text_overrides import overrides_for
@@ -37,6 +37,7 @@ from mailer.models import IssueTest
 from mailer.store import subscribers, throttles, transactional
 from mailer.store.database import Database, DatabaseDown, Session
 from mailer.store.subscribers import can_undo
+from mailer.store.text_requests import RequestContext
 from mailer.store.transactional import TransactionalContext
 
 _NO_TOKEN = "x" * 22
@@ -143,7 +144,7 @@ class TransactionalSender:
         """Build the messages. Give up emails that are obsolete or cannot be built."""
         envelopes = []
         for context in contexts:
-            reason = _obsolete_reason(session, context)
+            reason = _obsolete_reason(session, context, now)
             if not reason:
                 try:
                     envelopes.append(self._build_envelope(context, now))
@@ -306,7 +307,7 @@ def _update_breaker(session: Session, relay: str, results: Sequence[TransferResu
         throttles.update(session, ThrottleScope.relay, relay, partial(ThrottleState.recover, now=now))
 
 
-def _obsolete_reason(session: Session, context: TransactionalContext) -> str:
+def _obsolete_reason(session: Session, context: TransactionalContext, now: datetime) -> str:
     """Return why an email is no longer needed; empty if it is."""
     kind = context.email.kind
     if kind is TransactionalEmailKind.confirm:
@@ -317,6 +318,8 @@ def _obsolete_reason(session: Session, context: TransactionalContext) -> str:
         return "suppressed" if suppression and suppression.source not in LIFTED_BY_OPT_IN else ""
     if context.issue_test:
         return ""
+    if context.text_request:
+        return _obsolete_request(session, kind, context.text_request, now)
     if context.account_link:
         if context.account is None or context.account.disabled_at or context.account_link.used_at:
             return "not needed any more"
@@ -335,7 +338,28 @@ def _obsolete_reason(session: Session, context: TransactionalContext) -> str:
     return "unsubscribed" if left and kind in _ACTIVE_SUBSCRIPTION_KINDS else ""
 
 
+def _obsolete_request(session: Session, kind: TransactionalEmailKind, context: RequestContext, now: datetime) -> str:
+    """Return why an email about a requested text is no longer needed; empty if it is."""
+    request = context.request
+    if kind is TransactionalEmailKind.text_handed_in:
+        return "" if context.asked_by and not context.asked_by.disabled_at else "nobody waits for it"
+    if request.handed_in_at or request.done_at or request.withdrawn_at or not context.is_editable:
+        return "not needed any more"
+    if context.asked:
+        return "not needed any more" if context.asked.disabled_at else ""
+    if request.expires_at <= now:
+        return "not needed any more"
+    return "suppressed" if subscribers.suppression(session, request.address_hash or b"") else ""
+
+
 def _recipient(context: TransactionalContext) -> _Recipient:
+    if context.text_request:
+        account, request = context.text_request.asked, context.text_request.request
+        if context.email.kind is TransactionalEmailKind.text_handed_in:
+            account = context.text_request.asked_by
+        if account:
+            return _Recipient(context.email.id, account.address, account.name)
+        return _Recipient(context.email.id, request.address, request.name)
     if context.account:
         return _Recipient(context.email.id, context.account.address, context.account.name)
     if context.signup:
@@ -349,6 +373,8 @@ def _recipient(context: TransactionalContext) -> _Recipient:
 
 
 def _link_url(context: TransactionalContext, urls: MailUrls, now: datetime) -> str:
+    if context.text_request:
+        return _text_request_url(context.email.kind, context.text_request, urls)
     match context.email.kind:
         case TransactionalEmailKind.confirm:
             assert context.signup
@@ -363,6 +389,16 @@ def _link_url(context: TransactionalContext, urls: MailUrls, now: datetime) -> s
     if context.email.kind is TransactionalEmailKind.magic_link:
         return urls.manage_url(int(now.timestamp()), context.subscriber.id, context.newsletter.slug)
     return urls.preferences_url(context.newsletter.id, context.subscriber.id)
+
+
+def _text_request_url(kind: TransactionalEmailKind, context: RequestContext, urls: MailUrls) -> str:
+    request = context.request
+    if kind is TransactionalEmailKind.text_handed_in and context.asked is None:
+        return urls.page_url(f"desk/issues/{request.issue_id}/requests/{request.id}")
+    if context.asked is None:
+        return urls.text_request_url(request.id)
+    place = f"stories/{request.subject_id}" if request.subject is TextSubject.story else "front"
+    return urls.page_url(f"desk/issues/{request.issue_id}/{place}/{request.language}")
 
 
 def _content(context: TransactionalContext, link: str, unsubscribe: str, now: datetime) -> TransactionalContent:
@@ -405,6 +441,7 @@ def _content(context: TransactionalContext, link: str, unsubscribe: str, now: da
         can_undo=subscription is not None and can_undo(subscription, LinkKind.mail, now),
         link_lifetime_hours=int(lifetime / timedelta(hours=1)),
         invited_by=context.account_link.invited_by if context.account_link else "",
+        text_request=context.text_request.text if context.text_request else None,
         theme=Theme(**newsletter.theme),
         text_overrides=overrides_for(newsletter.text_overrides, language),
     )

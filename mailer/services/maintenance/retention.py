@@ -11,6 +11,8 @@ from mailer.store.database import Database
 _MIN_INTERVAL = timedelta(hours=23)
 _RATE_LIMIT_RETENTION = timedelta(days=2)
 _UNRECOGNIZED_MAIL_DAYS = 30
+_TEXT_REQUEST_DAYS = 28
+"""After the issue was sent or cancelled, or the link has expired."""
 _CHUNK_SIZE = 200
 
 
@@ -47,6 +49,7 @@ def run(
         RetentionCategory.feedback: policy.feedback_days,
         RetentionCategory.replies: policy.delivery_days,
         RetentionCategory.unrecognized_mails: _UNRECOGNIZED_MAIL_DAYS,
+        RetentionCategory.text_requests: _TEXT_REQUEST_DAYS,
     }
     for category, days in periods.items():
         if days:

@@ -8,9 +8,10 @@ from mailer.domain import urls
 from mailer.domain.permissions import Permission
 from mailer.domain.states import EDITABLE_STATES, IssueState
 from mailer.services.accounts.staff import Staff
+from mailer.services.issues import text_requests
 from mailer.services.issues.plan import IssueHead, list_heads
 from mailer.services.newsletters.catalogue import list_newsletters
-from mailer.web.dependencies import App, RowId
+from mailer.web.dependencies import App, Now, RowId
 from mailer.web.staff import PageOf, Requires
 
 router = APIRouter(include_in_schema=False)
@@ -19,7 +20,7 @@ PAGE_SIZE = 30
 
 
 @router.get(urls.DESK)
-def home(app: App, page: PageOf, staff: Viewer, before: RowId | None = None, done: str = "") -> Response:
+def home(app: App, page: PageOf, now: Now, staff: Viewer, before: RowId | None = None, done: str = "") -> Response:
     allowed = staff.newsletters(Permission.read_issues)
     heads = list_heads(app.database, allowed, limit=PAGE_SIZE, before=before)
     known = [row for row in list_newsletters(app.database) if allowed is None or row.id in allowed]
@@ -28,6 +29,10 @@ def home(app: App, page: PageOf, staff: Viewer, before: RowId | None = None, don
         staff,
         heads=heads,
         waiting=[(head, step) for head in heads if (step := next_step(head, staff))],
+        own_texts=text_requests.list_own(app.database, staff.account, now) if before is None else [],
+        handed_in=text_requests.count_handed_in(
+            app.database, [head.id for head in heads if staff.may(Permission.write, head.newsletter)]
+        ),
         newsletters=known,
         older=heads[-1].id if len(heads) == PAGE_SIZE else None,
         done=done,

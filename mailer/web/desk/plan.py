@@ -11,7 +11,7 @@ from mailer.domain.issue_check import check_issue
 from mailer.domain.permissions import Permission
 from mailer.domain.states import EDITABLE_STATES, MissingTranslationPolicy
 from mailer.services.accounts.staff import Staff
-from mailer.services.issues import approve, compile, edit, issue_pictures, plan
+from mailer.services.issues import approve, compile, edit, issue_pictures, plan, text_requests
 from mailer.web.dependencies import RowId
 from mailer.web.desk.documents import UploadForm
 from mailer.web.desk.issue import ISSUE, Viewer, Visit, VisitOf, Writer, read_revision
@@ -113,6 +113,7 @@ def _page(visit: Visit, staff: Staff, /, *, done: str = "", error: str = "", sta
         findings=findings,
         by_story=_by_story(findings),
         changes=edit.list_changes(app.database, visit.issue),
+        requests=text_requests.by_story(text_requests.list_requests(app.database, visit.issue, visit.now)),
         outdated=edit.IssueOutdated.__doc__,
         policies=list(MissingTranslationPolicy),
         done=done,

@@ -51,6 +51,7 @@ _OF_ONE = {
     "suppression": "address_hash = :hash",
     "signup": "address_hash = :hash",
     "issue_test": "address_hash = :hash",
+    "text_request": "address_hash = :hash",
     "rate_limit_window": "false",
     "transactional_email": "subscriber_id = :id OR signup_id IN (SELECT id FROM signup WHERE address_hash = :hash)"
     " OR change_id IN (SELECT id FROM address_change WHERE subscriber_id = :id)",
@@ -387,6 +388,7 @@ def test_retention_deletes_expired_data(app: Container, person: tuple[int, int, 
             "feedback",
             "replies",
             "unrecognized mails",
+            "requests for texts",
             "attempts",
             "readers",
         ),
@@ -424,7 +426,10 @@ def test_zero_retention_days_keep_data(app: Container, person: tuple[int, int, b
     keep = RetentionPolicy(request_days=7, transactional_days=30, feedback_days=0, delivery_days=0, inactive_days=0)
     removed = retention.run(app.database, keep, datetime.now(UTC) + timedelta(days=10_000))
     assert removed
-    assert set(removed) == {"requests", "changes of address", "transactional emails", "unrecognized mails", "attempts"}
+    assert set(removed) == {
+        "requests", "changes of address", "transactional emails", "unrecognized mails", "requests for texts",
+        "attempts",
+    }  # fmt: skip
     assert person
 
 

@@ -1,0 +1,187 @@
+"""Texts of an issue that somebody was asked for: who still owes what, asking, reminding and withdrawing."""
+
+from datetime import date, timedelta
+
+from fastapi import APIRouter, HTTPException, Response
+from starlette.datastructures import FormData
+
+from mailer.domain.errors import ChangeRefused, UserError
+from mailer.domain.permissions import Permission
+from mailer.domain.staff_texts import gettext
+from mailer.domain.states import EDITABLE_STATES
+from mailer.domain.text_requests import MAX_DAYS_AHEAD, RequestState, TextTask
+from mailer.services.accounts.staff import Staff
+from mailer.services.issues import text_requests
+from mailer.services.issues.text_requests import NewRequest, RequestGone
+from mailer.web.dependencies import BigRowId
+from mailer.web.desk.issue import ISSUE, Viewer, Visit, VisitOf, Writer
+from mailer.web.staff import StaffForm
+
+router = APIRouter(prefix=ISSUE + "/requests", include_in_schema=False)
+_USUAL_DAYS = 7
+"""How far ahead the form proposes that a text is due."""
+_OVER = (RequestState.done, RequestState.withdrawn)
+
+
+@router.get("")
+def requests_page(
+    visit: VisitOf, staff: Viewer, language: str = "", show: str = "", text: str = "", done: str = ""
+) -> Response:
+    form = FormData([("text", text[:20]), ("language", language[:35])])
+    return _page(visit, staff, form=form, language=language, show_all=show == "all", done=done)
+
+
+@router.post("")
+def ask(visit: VisitOf, staff: Writer, form: StaffForm) -> Response:
+    try:
+        wanted = _read(form)
+        text_requests.ask(visit.app.database, visit.issue, wanted, staff, visit.app.tokens.address_hash, visit.now)
+    except ChangeRefused as error:
+        return _page(visit, staff, form=form, error=error, status=400)
+    except UserError as error:  # the issue is no draft any more
+        return _page(visit, staff, form=form, error=error, status=409)
+    return visit.go_to("/requests", "asked")
+
+
+@router.get("/{request_id}")
+def request_page(visit: VisitOf, staff: Viewer, request_id: BigRowId, done: str = "") -> Response:
+    return _request_page(visit, staff, request_id, done=done)
+
+
+@router.post("/{request_id}/remind")
+def remind(visit: VisitOf, staff: Writer, request_id: BigRowId, _: StaffForm) -> Response:
+    try:
+        text_requests.remind(visit.app.database, visit.issue, request_id, staff, visit.now)
+    except RequestGone:
+        raise HTTPException(404) from None
+    except UserError as error:
+        return _request_page(visit, staff, request_id, error=error, status=409)
+    return visit.go_to(f"/requests/{request_id}", "reminded")
+
+
+@router.post("/{request_id}/withdraw")
+def withdraw(visit: VisitOf, staff: Writer, request_id: BigRowId, _: StaffForm) -> Response:
+    try:
+        text_requests.withdraw(visit.app.database, visit.issue, request_id, staff, visit.now)
+    except RequestGone:
+        raise HTTPException(404) from None
+    except UserError as error:
+        return _request_page(visit, staff, request_id, error=error, status=409)
+    return visit.go_to("/requests", "withdrawn")
+
+
+@router.post("/{request_id}/send-back")
+def send_back(visit: VisitOf, staff: Writer, request_id: BigRowId, form: StaffForm) -> Response:
+    words = str(form.get("words", ""))
+    try:
+        text_requests.send_back(visit.app.database, visit.issue, request_id, words, staff, visit.now)
+    except RequestGone:
+        raise HTTPException(404) from None
+    except UserError as error:
+        return _request_page(visit, staff, request_id, words=words, error=error, status=409)
+    return visit.go_to("/requests", "sent_back")
+
+
+def _read(form: FormData) -> NewRequest:
+    """Return what a form asks for. Raises ChangeRefused."""
+    text, account = str(form.get("text", "")), str(form.get("account", ""))
+    if text != "front" and not _is_id(text):
+        raise ChangeRefused(gettext("Choose a text."))
+    task = next((known for known in TextTask if known == form.get("task")), None)
+    if task is None:
+        raise ChangeRefused(gettext("Choose whether it is to be written or translated."))
+    try:
+        due_on = date.fromisoformat(str(form.get("due_on", ""))[:10])
+    except ValueError:
+        raise ChangeRefused(gettext("Give the day on which the text is due.")) from None
+    return NewRequest(
+        story=None if text == "front" else int(text),
+        language=str(form.get("language", "")),
+        task=task,
+        account=int(account) if _is_id(account) else None,
+        name=str(form.get("name", "")),
+        address=str(form.get("address", "")),
+        due_on=due_on,
+        words=str(form.get("words", "")),
+    )
+
+
+def _is_id(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 9
+
+
+def _page(
+    visit: Visit,
+    staff: Staff,
+    /,
+    *,
+    form: FormData,
+    language: str = "",
+    show_all: bool = False,
+    done: str = "",
+    error: Exception | str = "",
+    status: int = 200,
+) -> Response:
+    database, head = visit.app.database, visit.head()
+    requests = text_requests.list_requests(database, visit.issue, visit.now)
+    today = visit.now.date()
+    return visit.page(
+        "desk/requests",
+        staff,
+        status,
+        head=head,
+        requests=[
+            request
+            for request in requests
+            if (show_all or request.state not in _OVER) and (not language or request.key.language == language)
+        ],
+        over=sum(request.state in _OVER for request in requests),
+        asked_languages=[tag for tag in head.languages if any(one.key.language == tag for one in requests)],
+        chosen_language=language,
+        show_all=show_all,
+        may_write=staff.may(Permission.write, head.newsletter),
+        editable=head.state in EDITABLE_STATES,
+        stories=text_requests.list_stories(database, visit.issue),
+        colleagues=text_requests.list_colleagues(database, head.newsletter),
+        proposed_day=today + timedelta(days=_USUAL_DAYS),
+        last_day=today + timedelta(days=MAX_DAYS_AHEAD),
+        today=today,
+        form=form,
+        done=done,
+        error=_words(error),
+    )
+
+
+def _request_page(
+    visit: Visit,
+    staff: Staff,
+    request_id: int,
+    /,
+    *,
+    words: str = "",
+    done: str = "",
+    error: Exception | str = "",
+    status: int = 200,
+) -> Response:
+    try:
+        request = text_requests.load(visit.app.database, visit.issue, request_id, visit.now)
+    except RequestGone:
+        raise HTTPException(404) from None
+    head = visit.head()
+    return visit.page(
+        "desk/request",
+        staff,
+        status,
+        head=head,
+        request=request,
+        may_write=staff.may(Permission.write, head.newsletter),
+        editable=head.state in EDITABLE_STATES,
+        words=words,
+        done=done,
+        error=_words(error),
+    )
+
+
+def _words(error: Exception | str) -> str:
+    """Return what an error says, as a text that pages translate."""
+    return error if isinstance(error, str) else error.args[0]
