@@ -87,6 +87,11 @@ def format_dateline(dateline: Dateline, language: str) -> str:
     )
 
 
+def compose_dateline(span: DateRange, place: str, language: str) -> str:
+    """Return dates and place as authors write them, which the import of a document understands."""
+    return ", ".join(filter(None, [format_date_range(span, language), place]))
+
+
 @lru_cache(maxsize=4096)
 def join_items(items: tuple[str, ...], language: str) -> str:
     """Return a list such as ``News, Health and Trade``, or an empty string if there are no items."""

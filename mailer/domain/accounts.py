@@ -50,6 +50,7 @@ class AuditAction(StrEnum):
     account_disabled = "account_disabled"
     account_enabled = "account_enabled"
     document_imported = "document_imported"
+    text_written = "text_written"
     issue_deleted = "issue_deleted"
     issue_policy_changed = "issue_policy_changed"
     text_requested = "text_requested"
@@ -90,6 +91,7 @@ class AuditAction(StrEnum):
 
 ISSUE_ACTIONS = {
     IssueEventKind.imported: AuditAction.document_imported,
+    IssueEventKind.written: AuditAction.text_written,
     IssueEventKind.story_removed: AuditAction.story_removed,
     IssueEventKind.story_moved: AuditAction.story_moved,
     IssueEventKind.story_restored: AuditAction.story_restored,

@@ -173,6 +173,8 @@ class PauseReason(StrEnum):
 class IssueEventKind(StrEnum):
     created = "created"
     imported = "imported"
+    written = "written"
+    """A text was written in the browser. The saves of one writer within minutes are one event."""
     story_removed = "story_removed"
     story_moved = "story_moved"
     story_restored = "story_restored"

@@ -31,6 +31,7 @@ from mailer.domain.states import (
 from mailer.models.base import Base, enum_of
 
 _translation_status = enum_of(TranslationStatus, "translation_status")
+_text_subject = enum_of(TextSubject, "text_subject")
 
 
 class Issue(Base):
@@ -101,7 +102,7 @@ class IssueTranslation(Base):
     preheader: Mapped[str]
     intro: Mapped[str]
     imported_by_id: Mapped[int | None] = mapped_column(ForeignKey("account.id", ondelete="SET NULL"))
-    """The account that last imported a document in this language, if it was one."""
+    """The account that last imported or wrote texts in this language, if it was one."""
     imported_by: Mapped[str] = mapped_column(server_default="", default="")
     """The name of that account at that time, or of the user of the command line."""
     partial_subject: Mapped[str] = mapped_column(server_default="", default="")
@@ -192,7 +193,7 @@ class TextVersion(Base):
 
     id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     issue_id: Mapped[int] = mapped_column(ForeignKey("issue.id", ondelete="CASCADE"))
-    subject: Mapped[TextSubject] = mapped_column(enum_of(TextSubject, "text_subject"))
+    subject: Mapped[TextSubject] = mapped_column(_text_subject)
     subject_id: Mapped[int]
     """The story, the contact note, or for front matter the issue. A removed story gets its id again."""
     language: Mapped[str]
@@ -217,6 +218,28 @@ class TextVersion(Base):
         Index("ix_text_version_text", "issue_id", "subject", "subject_id", "language", "id"),
         Index(None, "source_version_id", postgresql_where=text("source_version_id IS NOT NULL")),
     )
+
+
+class OpenText(Base):
+    """A tab of a browser that has a text open. See mailer.store.open_texts."""
+
+    __tablename__ = "open_text"
+
+    issue_id: Mapped[int] = mapped_column(ForeignKey("issue.id", ondelete="CASCADE"), primary_key=True)
+    subject: Mapped[TextSubject] = mapped_column(_text_subject, primary_key=True)
+    subject_id: Mapped[int] = mapped_column(primary_key=True)
+    """As in ``TextVersion``."""
+    language: Mapped[str] = mapped_column(primary_key=True)
+    tab: Mapped[str] = mapped_column(primary_key=True)
+    """What the tab calls itself."""
+    account_id: Mapped[int] = mapped_column(ForeignKey("account.id", ondelete="CASCADE"), index=True)
+    seen_at: Mapped[datetime]
+    is_writer: Mapped[bool]
+    """Whether this is the tab that writes."""
+    saved: Mapped[str]
+    """What it saved last: see ``text_versions.base_of``. If the answer was lost, it saves again from an older one."""
+
+    __table_args__ = ({"prefixes": ["UNLOGGED"]},)
 
 
 class Contact(Base):

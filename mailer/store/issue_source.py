@@ -38,8 +38,8 @@ def load_digest_sources(session: Session, digest: Issue, newsletter: Newsletter)
     return sources
 
 
-def load_issue_source(session: Session, issue: Issue, urls: PictureUrls) -> IssueSource:
-    """Return everything that the editions of an issue are composed from."""
+def load_issue_source(session: Session, issue: Issue, urls: PictureUrls, *, drafts: bool = False) -> IssueSource:
+    """Return everything that the editions of an issue are composed from. ``drafts``: also texts that are not ready."""
     newsletter = newsletters.by_id(session, issue.newsletter_id)
     sections = newsletters.sections(session, newsletter.id)
     front_rows = issues.front_matter(session, issue.id)
@@ -62,7 +62,7 @@ def load_issue_source(session: Session, issue: Issue, urls: PictureUrls) -> Issu
             row.partial_intro,
         )
         for tag, row in front_rows.items()
-        if row.status is TranslationStatus.ready
+        if drafts or row.status is TranslationStatus.ready
     }
     ids = {story.picture_id for story, _ in stories if story.picture_id}
     if issue.header_image_id:
@@ -107,7 +107,7 @@ def load_issue_source(session: Session, issue: Issue, urls: PictureUrls) -> Issu
                         [contact[tag] for contact in contacts.get(story.id, []) if tag in contact],
                     )
                     for tag, row in texts.get(story.id, {}).items()
-                    if row.status is TranslationStatus.ready
+                    if drafts or row.status is TranslationStatus.ready
                 },
                 pictures.get(story.picture_id or 0),
                 thumbnails.get(story.picture_id or 0, ""),

@@ -40,6 +40,7 @@ from mailer.web.desk import (
     sending,
     subscriber_imports,
     subscribers,
+    writing,
 )
 from mailer.web.live import LiveStreams
 from mailer.web.logs import configure_logs, redact_tokens
@@ -69,6 +70,7 @@ _DESK_PAGES = (
     newsletter_colours,
     newsletter_texts,
     seed_list,
+    writing,  # after the pages of a story's picture and its moves, whose paths are similar
 )
 _CONTROL_ROOM_PAGES = (tonight, flow, workers, deliveries, suppressions, find_subscriber)
 

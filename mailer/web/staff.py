@@ -12,17 +12,18 @@ from datetime import datetime
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import quote
 
 from fastapi import Depends, HTTPException, Request, Response
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from jinja2 import pass_context
 from jinja2.runtime import Context
+from markupsafe import Markup, escape
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData
 
-from mailer.adapters import cldr
+from mailer.adapters import cldr, markdown
 from mailer.adapters.i18n import Catalogues
 from mailer.adapters.urls import Urls
 from mailer.bootstrap import Container
@@ -31,7 +32,7 @@ from mailer.domain.errors import IssueNotFound
 from mailer.domain.languages import choose_language
 from mailer.domain.permissions import Permission
 from mailer.domain.ports import Clock
-from mailer.domain.staff_texts import StaffText
+from mailer.domain.staff_texts import StaffText, Translations
 from mailer.services.accounts.sign_in import Visitor
 from mailer.services.accounts.staff import Staff
 from mailer.services.issues import report
@@ -190,7 +191,32 @@ async def _checked_form(request: Request) -> FormData:
     return form
 
 
-def check_form_token(request: Request, form: FormData) -> None:
+async def _checked_body(request: Request) -> FormData | dict[str, Any]:
+    """Return a JSON object or a form of this session.
+
+    Raises HTTPException 413 if it is too large, 403 if it is not of this session, and 400 for other JSON.
+    """
+    if not _is_json(request):
+        # Nothing is cut: a text that is too long is refused, and shown again whole.
+        form = await _read_form(request, MAX_FORM_BYTES, MAX_FORM_BYTES)
+        check_form_token(request, form)
+        return form
+    body = await Request(request.scope, receive_within(request, MAX_FORM_BYTES)).body()
+    try:
+        values = json.loads(body)
+    except (ValueError, RecursionError):
+        raise HTTPException(400) from None
+    if not isinstance(values, dict):
+        raise HTTPException(400)
+    check_form_token(request, values)
+    return values
+
+
+def _is_json(request: Request) -> bool:
+    return request.headers.get("Content-Type", "").partition(";")[0].strip().lower() == "application/json"
+
+
+def check_form_token(request: Request, form: Mapping[str, object]) -> None:
     """Raise HTTPException 403 if a form does not come from a page of this session."""
     if not hmac.compare_digest(str(form.get(FORM_TOKEN, "")).encode(), form_token(session_token(request)).encode()):
         raise HTTPException(403)
@@ -198,6 +224,8 @@ def check_form_token(request: Request, form: FormData) -> None:
 
 StaffForm = Annotated[FormData, Depends(_checked_form)]
 """A form of the session. A handler takes it after what it ``Requires``."""
+StaffBody = Annotated[FormData | dict[str, Any], Depends(_checked_body)]
+"""A form or a JSON object of the session. A handler takes it after what it ``Requires``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +281,8 @@ class StaffPages:
             "duration": cldr.format_duration,
             "language_name": cldr.language_name,
             "translated": _translated,
+            "line": _line,
+            "rich": _rich,
         }
         self._environment.globals["Permission"] = Permission
         self._environment.globals["urlquote"] = lambda text: quote(str(text), safe="")
@@ -293,6 +323,11 @@ class StaffPages:
         text = str(self._catalogues.translations(self.language(request, staff)).gettext(message))
         return text % values if values else text
 
+    def translate(self, request: Request, staff: Staff | None, text: str) -> str:
+        """Return a text of the domain in the language of whom it is for; other texts as they are."""
+        language = self.language(request, staff)
+        return _in_language(text, self._catalogues.translations(language), language)
+
     def language(self, request: Request, staff: Staff | None) -> str:
         """Return the account's language, before signing in the browser's, else English."""
         if staff:
@@ -301,12 +336,34 @@ class StaffPages:
         return choice.language if choice else "en"
 
 
+def _line(source: str) -> Markup:
+    """Return one line of Markdown as HTML."""
+    return _shown(markdown.inline_html, source)
+
+
+def _rich(source: str) -> Markup:
+    """Return Markdown as HTML."""
+    return _shown(markdown.to_html, source)
+
+
+def _shown(render: Callable[[str], str], source: str) -> Markup:
+    """Return Markdown as HTML, or as it is written if no email could show it."""
+    try:
+        return Markup(render(source))  # noqa: S704 - cleaned there
+    except ValueError:
+        return escape(source)
+
+
 @pass_context
 def _translated(context: Context, text: str) -> str:
     """Return a text of the domain in the page's language; other texts as they are."""
+    return _in_language(text, context["catalogue"], context["language"])
+
+
+def _in_language(text: str, catalogue: Translations, language: str) -> str:
     if not isinstance(text, StaffText):
         return text
-    return text.translated(context["catalogue"], partial(cldr.format_value, language=context["language"]))
+    return text.translated(catalogue, partial(cldr.format_value, language=language))
 
 
 async def _staff_pages(request: Request) -> StaffPages:
@@ -353,7 +410,9 @@ async def sign_in_needed(request: Request, _: Exception) -> Response:
     if request.method in ("GET", "HEAD"):
         query = f"?next={quote(path, safe='/')}" if path != "/desk" else ""
         return RedirectResponse(pages.urls.path("/sign-in") + query, 303, {"Cache-Control": "no-store"})
-    form = await read_staff_form(request)
+    if _is_json(request):
+        return JSONResponse({"reason": "signed_out"}, 401, {"Cache-Control": "no-store"})
+    form = await _read_form(request, MAX_FORM_BYTES, MAX_FORM_BYTES)
     kept = Kept(path, tuple((name, str(value)) for name, value in form.multi_items() if name != FORM_TOKEN))
     # Files cannot be kept, and a bare button need not be: then the page with the form is shown again.
     values = {"kept": kept, "next": "" if kept.fields else _page_of_form(request), "error": "", "address": ""}

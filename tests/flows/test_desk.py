@@ -174,7 +174,7 @@ def test_from_an_invitation_to_the_report(
     look_over(page)
     issue_url = page.url.partition("/editions")[0]
     page.goto(f"{issue_url}/check")
-    expect(page.get_by_text("You imported it last: someone else approves it.")).to_have_count(2)
+    expect(page.get_by_text("You changed it last: someone else approves it.")).to_have_count(2)
     sign_in(page, "amina@example.org")
     page.goto(f"{issue_url}/check")
     look_over(page)

@@ -60,7 +60,8 @@ def guards(dependant: Dependant) -> list[Requires | Anyone]:
 
 def reads_checked_form(dependant: Dependant) -> bool:
     name = getattr(dependant.call, "__name__", "")
-    return name in ("_checked_form", "_read_upload") or any(map(reads_checked_form, dependant.dependencies))
+    readers = ("_checked_form", "_checked_body", "_read_upload")
+    return name in readers or any(map(reads_checked_form, dependant.dependencies))
 
 
 def test_every_route_declares_what_it_needs(web_app: FastAPI) -> None:

@@ -44,9 +44,9 @@ class LanguageApproval:
     withdrawn_by: str
     """Who changed it; empty if the newsletter's settings did."""
     imported_by: str
-    """Who imported its last document."""
+    """Who last imported or wrote its texts."""
     own_import: bool
-    """Whether who asks imported it last, and the newsletter wants somebody else to approve it."""
+    """Whether who asks changed it last, and the newsletter wants somebody else to approve it."""
 
     @property
     def standing(self) -> bool:
@@ -78,7 +78,7 @@ def load(database: Database, issue: int, actor: Actor) -> list[LanguageApproval]
 
 
 def _imported(front: IssueTranslation, actor: Actor) -> bool:
-    """Return whether ``actor`` imported a language's document last."""
+    """Return whether ``actor`` changed a language's texts last."""
     if isinstance(actor, str):
         return front.imported_by_id is None and front.imported_by == actor
     return front.imported_by_id == actor.account
@@ -127,7 +127,7 @@ def approve(
         if newsletters.by_id(session, row.newsletter_id).four_eyes:
             fronts = issues.front_matter(session, row.id)
             reasons += [
-                f"{tag}: you imported this text last, and somebody else approves it."
+                f"{tag}: you changed this text last, and somebody else approves it."
                 for tag in new
                 if _imported(fronts[tag], actor)
             ]

@@ -1,0 +1,155 @@
+"""What the page of a text shows beside it: its source and other languages, picture, contact notes, and its look."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from mailer.domain.composition import FrontMatter
+from mailer.domain.content import EditionUrls
+from mailer.domain.editions import ALL_SECTIONS, LanguageRules
+from mailer.domain.localized import localize
+from mailer.domain.ports import MailUrls, Renderer
+from mailer.domain.states import TextSubject, TranslationStatus
+from mailer.domain.text_fields import plain_line
+from mailer.domain.versions import TextKey
+from mailer.models import IssueTranslation, Story, StoryTranslation
+from mailer.store import issues, newsletters, text_versions
+from mailer.store.database import Database, Session
+from mailer.store.issue_source import load_issue_source
+
+
+@dataclass(frozen=True, slots=True)
+class LanguageStatus:
+    """How far a text is in one language."""
+
+    language: str
+    status: TranslationStatus
+    is_stale: bool
+    """Whether its source has changed since."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceText:
+    """The text that a translation is made from."""
+
+    language: str
+    content: Mapping[str, Any]
+    version: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class TextPage:
+    """What stands beside a text while it is written."""
+
+    title: str
+    """Its headline or subject without formatting, in its language or the nearest one. Empty if there is none."""
+    section: str
+    """The title of the story's section; empty for front matter."""
+    source_language: str
+    source: SourceText | None
+    """None if this is the source itself, or the source has no text."""
+    is_stale: bool
+    languages: Sequence[LanguageStatus]
+    picture: tuple[str, int, int] | None
+    """URL, width, height."""
+    contacts: Sequence[str]
+    """The contact notes printed after the story, in its language if translated."""
+    previous_story: int | None
+    next_story: int | None
+    """In the order in which they are printed."""
+
+
+class TextNotShown(LookupError):
+    """There is nothing to show of this text yet."""
+
+
+def load_text_page(database: Database, urls: MailUrls, key: TextKey) -> TextPage:
+    """Return what the page of a text shows beside it. Raises IssueNotFound."""
+    with database.transaction() as session:
+        issue = issues.by_id(session, key.issue)
+        newsletter = newsletters.by_id(session, issue.newsletter_id)
+        stale = {
+            other.language
+            for other in text_versions.stale(session, key.issue)
+            if (other.subject, other.subject_id) == (key.subject, key.subject_id)
+        }
+        rows: Mapping[str, IssueTranslation | StoryTranslation]
+        in_order = issues.stories(session, key.issue)
+        section, picture, contacts, ids = "", None, [], [story.id for story, _ in in_order]
+        at = ids.index(key.subject_id) if key.subject is TextSubject.story and key.subject_id in ids else None
+        default = newsletter.default_language
+        if key.subject is TextSubject.story:
+            rows = issues.story_texts(session, key.issue).get(key.subject_id, {})
+        else:
+            rows = issues.front_matter(session, key.issue)
+        if at is not None:
+            story, its_section = in_order[at]
+            section = localize(its_section.titles, default, newsletter.fallbacks, default).text
+            picture = _picture(session, urls, story)
+            contacts = [
+                localize(texts, key.language, newsletter.fallbacks, default).text
+                for contact, texts, _ in issues.contacts(session, key.issue)
+                if contact.story_id == story.id and texts
+            ]
+        titles = {tag: row.subject if isinstance(row, IssueTranslation) else row.headline for tag, row in rows.items()}
+        titles = {tag: title for tag, title in titles.items() if title}
+        title = localize(titles, key.language, newsletter.fallbacks, default).text if titles else ""
+        source_language = text_versions.source_language(session, key)
+        source = None
+        if source_language != key.language and (row := rows.get(source_language)):
+            head = text_versions.source_head(session, key)
+            source = SourceText(source_language, text_versions.content_of(row), head.id if head else None)
+    return TextPage(
+        title=plain_line(title) if key.subject is TextSubject.story else title,
+        section=section,
+        source_language=source_language,
+        source=source,
+        is_stale=key.language in stale,
+        languages=[
+            LanguageStatus(tag, rows[tag].status if tag in rows else TranslationStatus.missing, tag in stale)
+            for tag in newsletter.languages
+        ],
+        picture=picture,
+        contacts=contacts,
+        previous_story=ids[at - 1] if at else None,
+        next_story=next(iter(ids[(-1 if at is None else at) + 1 :]), None),
+    )
+
+
+def render_look(database: Database, renderer: Renderer, urls: MailUrls, key: TextKey) -> str:
+    """Return the HTML of an email with only this text, as it is stored, also if it is a draft.
+
+    Raises TextNotShown, and ValueError with the reason if it cannot be rendered.
+    """
+    with database.transaction() as session:
+        issue = issues.by_id(session, key.issue)
+        source = load_issue_source(session, issue, urls, drafts=True)
+    rules = source.language_rules
+    languages = [*rules.languages, *({key.language} - {*rules.languages})]
+    source = replace(
+        source,
+        front_matter={key.language: FrontMatter("", "", ""), **source.front_matter},
+        language_rules=LanguageRules(
+            languages, rules.fallback_chains, rules.default_language, rules.missing_translations
+        ),
+        stories=[
+            replace(story, texts={key.language: story.texts[key.language]})
+            for story in source.stories
+            if key.subject is TextSubject.story and story.story == key.subject_id and key.language in story.texts
+        ],
+    )
+    if key.subject is TextSubject.story and not source.stories:
+        raise TextNotShown(TextNotShown.__doc__)
+    edition_urls = EditionUrls(urls.web_view_url(key.issue, 0), urls.page_url(""), urls.page_url(""), source.website)
+    content = source.compose(key.language, ALL_SECTIONS, edition_urls, "Ada Example", "ada@example.org")
+    if key.subject is TextSubject.story:
+        content = replace(content, intro="", header_image=None)
+    return renderer.render(replace(content, unfollowed_sections=())).html
+
+
+def _picture(session: Session, urls: MailUrls, story: Story) -> tuple[str, int, int] | None:
+    found = issues.pictures(session, [story.picture_id] if story.picture_id else [])
+    return next(
+        ((urls.picture_url(sha256, media_type), width, height) for sha256, media_type, width, height in found.values()),
+        None,
+    )

@@ -1,0 +1,306 @@
+"""Writing a text of an issue in the browser: it is loaded, and saved so that nothing written is ever lost."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from mailer.domain.accounts import ActingStaff, Actor, name_of
+from mailer.domain.states import (
+    EDITABLE_STATES,
+    IssueEventKind,
+    TextSubject,
+    TranslationStatus,
+    VersionKind,
+)
+from mailer.domain.text_fields import TypedText, merge, plain_line
+from mailer.domain.versions import TextKey
+from mailer.models import Issue, IssueTranslation, Story, StoryTranslation, TextVersion
+from mailer.store import accounts, approvals, issues, newsletters, open_texts, rate_limits, text_versions
+from mailer.store.database import Database, Session
+from mailer.store.open_texts import OpenTab
+
+MAX_SAVES_PER_MINUTE = 120
+MAX_HEARTBEATS_PER_MINUTE = 300
+"""For one account, in all its tabs."""
+_MINUTE = timedelta(minutes=1)
+
+
+class TextNotFound(LookupError):
+    """The issue has no such text, and cannot have it."""
+
+
+class TooManySaves(RuntimeError):
+    """An account saves more often than anybody writes."""
+
+
+class SaveOutcome(StrEnum):
+    """What became of what was sent. Unless it is saved, it is kept as a version that was set aside."""
+
+    saved = "saved"
+    changed = "changed"
+    """Somebody else has changed the text since it was loaded."""
+    taken_over = "taken_over"
+    """Somebody else writes, in another tab."""
+    closed = "closed"
+    """The issue is approved or sent: its text cannot be changed any more."""
+    removed = "removed"
+    """The story is no longer in the issue."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextState:
+    """A text as it is stored."""
+
+    content: Mapping[str, Any]
+    """Its columns, empty ones if there is no text yet."""
+    base: str
+    """What a writer sends back: see ``text_versions.base_of``."""
+    status: TranslationStatus
+    by: str
+    """Who wrote it last; empty if nobody did."""
+    at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class SaveOrder:
+    """What somebody saves."""
+
+    base: str
+    """Of the text that they saw."""
+    typed: TypedText
+    status: TranslationStatus | None = None
+    """None to leave it."""
+    minor: bool = False
+    tab: str = ""
+    """Which tab of a browser sends it; empty for a form without script."""
+    previous_tab: str = ""
+    """The tab in which it was written, if that was closed or killed before it was saved."""
+    take_over: bool = False
+    """Whether this tab writes from now on, whoever does so now."""
+    translated_from: int | None = None
+    """The version of the source that the translation is up to date with; None to leave it."""
+    source_language: str = ""
+    """The language that the story is written in first; empty to leave it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SaveResult:
+    """What became of it, and the text as it is now."""
+
+    outcome: SaveOutcome
+    text: TextState
+    kept: int | None = None
+    """The version that was set aside."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenState:
+    """Who else has a text open."""
+
+    others: Sequence[OpenTab]
+    base: str
+    editable: bool
+
+
+def key_of(database: Database, issue: int, story: int | None, language: str) -> TextKey:
+    """Return the key of a story's text, or without a story that of the front matter. Raises TextNotFound.
+
+    A story that was removed, and whose texts have versions, has keys still: somebody may be writing.
+    """
+    with database.transaction() as session:
+        row = issues.by_id(session, issue)
+        if language not in newsletters.by_id(session, row.newsletter_id).languages:
+            raise TextNotFound(TextNotFound.__doc__)
+        if story is None:
+            return TextKey(issue, TextSubject.front_matter, issue, language)
+        key = TextKey(issue, TextSubject.story, story, language)
+        found = session.get(Story, story)
+        if found.issue_id != issue if found else text_versions.head(session, key) is None:
+            raise TextNotFound(TextNotFound.__doc__)
+        return key
+
+
+def load_state(database: Database, key: TextKey) -> TextState:
+    """Return a text as it is stored."""
+    with database.transaction() as session:
+        return _state(session, key)
+
+
+def source_language(database: Database, key: TextKey) -> str:
+    """Return the language that a text is written in first."""
+    with database.transaction() as session:
+        return text_versions.source_language(session, key)
+
+
+def save_text(database: Database, key: TextKey, order: SaveOrder, actor: Actor, now: datetime) -> SaveResult:
+    """Save what somebody wrote, in one transaction.
+
+    What cannot become the text is kept as a version that was set aside, and the result says why. A tab that never
+    heard that its last save succeeded saves from an older base: that is no conflict.
+    """
+    with database.transaction() as session:
+        issue = issues.lock(session, key.issue)
+        row = _row(session, key)
+        before = _content(key, row)
+        content = merge(before, order.typed)
+        head = text_versions.head(session, key)
+        if order.tab and not isinstance(actor, str):
+            open_texts.see(session, key, actor.account, order.tab, now)
+        outcome = _outcome(session, key, issue, order, text_versions.base_of(head), now)
+        if content == before and outcome in (SaveOutcome.changed, SaveOutcome.taken_over):
+            return SaveResult(SaveOutcome.saved, _state(session, key))
+        if outcome is not SaveOutcome.saved:
+            kept = None
+            if content != before:
+                kept = text_versions.record(session, key, content, actor, VersionKind.set_aside).id
+            return SaveResult(outcome, _state(session, key), kept)
+        if order.tab:
+            open_texts.set_writer(session, key, order.tab)
+        _write(session, issue, key, row, content, order, actor)
+        state = _state(session, key)
+        if order.tab:
+            open_texts.set_saved(session, key, order.tab, state.base)
+        return SaveResult(outcome, state)
+
+
+def count_save(database: Database, account: int, now: datetime, *, heartbeat: bool = False) -> None:
+    """Count a save, or a heartbeat, of an account. Raises TooManySaves."""
+    limit = MAX_HEARTBEATS_PER_MINUTE if heartbeat else MAX_SAVES_PER_MINUTE
+    key = f"{'heartbeat' if heartbeat else 'save'} {account}".encode()
+    with database.transaction() as session:
+        allowed = rate_limits.acquire(session, key, now, _MINUTE, limit)
+    if not allowed:
+        raise TooManySaves(TooManySaves.__doc__)
+
+
+def heartbeat(
+    database: Database, key: TextKey, staff: ActingStaff, tab: str, now: datetime, *, writing: bool, take_over: bool
+) -> OpenState:
+    """Record that a tab has a text open; return who else has, and which state of it is stored.
+
+    A tab that is ``writing`` becomes the one that writes unless another is, or it takes over.
+    """
+    with database.transaction() as session:
+        row = issues.by_id(session, key.issue)
+        open_texts.see(session, key, staff.account, tab, now)
+        other = open_texts.other_writer(open_texts.list_open(session, key, now), tab)
+        if take_over or (writing and other is None):
+            open_texts.set_writer(session, key, tab)
+        elif not writing:
+            open_texts.stop_writing(session, key, tab)
+        others = [one for one in open_texts.list_open(session, key, now) if one.tab != tab]
+        base = text_versions.base_of(text_versions.head(session, key))
+        return OpenState(others, base, row.state in EDITABLE_STATES)
+
+
+def close(database: Database, key: TextKey, staff: ActingStaff, tab: str) -> None:
+    """Record that a tab was closed."""
+    with database.transaction() as session:
+        open_texts.close(session, key, staff.account, tab)
+
+
+def _outcome(session: Session, key: TextKey, issue: Issue, order: SaveOrder, base: str, now: datetime) -> SaveOutcome:
+    if issue.state not in EDITABLE_STATES:
+        return SaveOutcome.closed
+    if key.subject is TextSubject.story and session.get(Story, key.subject_id) is None:
+        return SaveOutcome.removed
+    own = [open_texts.saved_by(session, key, tab) for tab in (order.tab, order.previous_tab) if tab]
+    if base not in (order.base, *filter(None, own)):
+        return SaveOutcome.changed
+    tabs = open_texts.list_open(session, key, now)
+    if order.tab and not order.take_over and open_texts.other_writer(tabs, order.tab):
+        return SaveOutcome.taken_over
+    return SaveOutcome.saved
+
+
+def _write(
+    session: Session,
+    issue: Issue,
+    key: TextKey,
+    row: IssueTranslation | StoryTranslation | None,
+    content: Mapping[str, Any],
+    order: SaveOrder,
+    actor: Actor,
+) -> None:
+    """Write the text and all that follows from it, if anything differs."""
+    story = session.get(Story, key.subject_id) if key.subject is TextSubject.story else None
+    shown_before = row is not None and row.status is TranslationStatus.ready
+    changed = row is None or text_versions.content_of(row) != content
+    if row is None:
+        if not any(content.values()) and order.status is not TranslationStatus.ready:
+            return
+        status = order.status or TranslationStatus.draft
+        if story:
+            row = StoryTranslation(story_id=story.id, language=key.language, status=status, **content)
+        else:
+            row = IssueTranslation(issue_id=key.issue, language=key.language, status=status, **content)
+        session.add(row)
+    else:
+        for name, value in content.items():
+            setattr(row, name, value)
+        if order.status and row.status is not order.status:
+            row.status, changed = order.status, True
+    if story and order.source_language and order.source_language != text_versions.source_language(session, key):
+        story.source_language, changed = order.source_language, True
+    session.flush()
+    last = text_versions.head(session, key)
+    version = text_versions.record(
+        session, key, content, actor, VersionKind.saved, minor=order.minor, source_version=_source(session, key, order)
+    )
+    if not changed:
+        return
+    front = issues.front_matter(session, key.issue).get(key.language)
+    if front is not None:
+        front.imported_by_id = None if isinstance(actor, str) else actor.account
+        front.imported_by = name_of(actor)
+    if shown_before or row.status is TranslationStatus.ready:
+        approvals.content_changed(session, key.issue, actor)
+    else:
+        issues.bump_revision(session, key.issue)
+    if last is None or version.id != last.id:
+        headline = plain_line(content["headline"] if story else content["subject"])
+        issues.log(
+            session,
+            key.issue,
+            actor,
+            IssueEventKind.written,
+            f"{key.language}: {headline}",
+            language=key.language,
+            headline=headline,
+        )
+
+
+def _source(session: Session, key: TextKey, order: SaveOrder) -> int | None:
+    """Return the version of the source that the translation is made from, None to leave it as it is."""
+    source = text_versions.source_head(session, key) if order.translated_from else None
+    return source.id if source and source.id == order.translated_from else None
+
+
+def _row(session: Session, key: TextKey) -> IssueTranslation | StoryTranslation | None:
+    if key.subject is TextSubject.story:
+        return session.get(StoryTranslation, (key.subject_id, key.language))
+    return session.get(IssueTranslation, (key.issue, key.language))
+
+
+def _content(key: TextKey, row: IssueTranslation | StoryTranslation | None) -> dict[str, Any]:
+    if row is not None:
+        return text_versions.content_of(row)
+    return {name: [] if name == "datelines" else "" for name in text_versions.COLUMNS[key.subject]}
+
+
+def _state(session: Session, key: TextKey) -> TextState:
+    row, head = _row(session, key), text_versions.head(session, key)
+    return TextState(
+        _content(key, row),
+        text_versions.base_of(head),
+        row.status if row else TranslationStatus.draft,
+        _name(session, head) if head else "",
+        head.at if head else None,
+    )
+
+
+def _name(session: Session, version: TextVersion) -> str:
+    account = accounts.find(session, version.account_id) if version.account_id else None
+    return account.name if account else version.actor

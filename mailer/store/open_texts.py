@@ -1,0 +1,96 @@
+"""Who has which text open in a browser, and who of them writes. It is no lock: nothing written is lost without it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from mailer.domain.versions import TextKey
+from mailer.models import Account, OpenText
+
+SEEN_WITHIN = timedelta(seconds=30)
+"""How long a tab counts as open after its last heartbeat. One comes every ten seconds."""
+_KEPT = timedelta(days=1)
+"""How long a tab may be closed until its browser saves what it had kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenTab:
+    """A tab of a browser that has a text open."""
+
+    tab: str
+    account: int
+    name: str
+    is_writer: bool
+
+
+def see(session: Session, key: TextKey, account: int, tab: str, now: datetime) -> None:
+    """Record that a tab has a text open. Forget those that were last seen long ago."""
+    session.execute(delete(OpenText).where(OpenText.seen_at < now - _KEPT))
+    row = _columns(key) | {"tab": tab, "account_id": account, "seen_at": now}
+    statement = insert(OpenText).values(is_writer=False, saved="", **row)
+    session.execute(
+        statement.on_conflict_do_update(
+            index_elements=[OpenText.issue_id, OpenText.subject, OpenText.subject_id, OpenText.language, OpenText.tab],
+            set_={"seen_at": now, "account_id": account},
+        )
+    )
+
+
+def close(session: Session, key: TextKey, account: int, tab: str) -> None:
+    session.execute(delete(OpenText).where(_of_text(key), OpenText.tab == tab, OpenText.account_id == account))
+
+
+def list_open(session: Session, key: TextKey, now: datetime) -> list[OpenTab]:
+    """Return the tabs that have a text open, those that write first."""
+    query = (
+        select(OpenText.tab, OpenText.account_id, Account.name, OpenText.is_writer)
+        .join(Account, Account.id == OpenText.account_id)
+        .where(_of_text(key), OpenText.seen_at > now - SEEN_WITHIN)
+        .order_by(OpenText.is_writer.desc(), Account.name, OpenText.tab)
+    )
+    return [OpenTab(*row) for row in session.execute(query)]
+
+
+def set_writer(session: Session, key: TextKey, tab: str) -> None:
+    """Make a tab the one that writes, and no other. An empty tab: none writes."""
+    session.execute(update(OpenText).where(_of_text(key)).values(is_writer=OpenText.tab == tab))
+
+
+def stop_writing(session: Session, key: TextKey, tab: str) -> None:
+    session.execute(update(OpenText).where(_of_text(key), OpenText.tab == tab).values(is_writer=False))
+
+
+def saved_by(session: Session, key: TextKey, tab: str) -> str:
+    """Return the base (see ``text_versions.base_of``) of what a tab saved last; empty for nothing."""
+    return session.scalar(select(OpenText.saved).where(_of_text(key), OpenText.tab == tab)) or ""
+
+
+def set_saved(session: Session, key: TextKey, tab: str, base: str) -> None:
+    session.execute(update(OpenText).where(_of_text(key), OpenText.tab == tab).values(saved=base))
+
+
+def other_writer(tabs: Sequence[OpenTab], tab: str) -> OpenTab | None:
+    """Return who writes in another tab."""
+    return next((open_tab for open_tab in tabs if open_tab.is_writer and open_tab.tab != tab), None)
+
+
+def _columns(key: TextKey) -> dict[str, object]:
+    return {
+        "issue_id": key.issue,
+        "subject": key.subject,
+        "subject_id": key.subject_id,
+        "language": key.language,
+    }
+
+
+def _of_text(key: TextKey) -> ColumnElement[bool]:
+    return (
+        (OpenText.issue_id == key.issue)
+        & (OpenText.subject == key.subject)
+        & (OpenText.subject_id == key.subject_id)
+        & (OpenText.language == key.language)
+    )

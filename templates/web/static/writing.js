@@ -1,0 +1,361 @@
+// A page on which a text is written: its editors, saving by itself, two texts to choose from, and who else is here.
+// Without it, the page is a form.
+
+import { Copies, holdTab, isOpen, Saving } from "./saving.js";
+
+const HEARTBEAT_MS = 10_000;
+const FOLLOWING_MS = 3000; // while somebody else writes
+const WRITING_MS = 120_000; // after the last change somebody still writes
+const WORDS_PER_MINUTE = 200;
+
+const form = document.getElementById("writing");
+const config = JSON.parse(form.dataset.config);
+const texts = JSON.parse(form.dataset.texts);
+const pageLanguage = document.documentElement.lang;
+const tab = crypto.randomUUID();
+const at = (id) => document.getElementById(id);
+const say = (name, values = {}) => texts[name].replace(/%\((\w+)\)s/g, (_, key) => values[key] ?? "");
+const time = (moment) => new Date(moment).toLocaleTimeString(pageLanguage, { hour: "2-digit", minute: "2-digit" });
+
+const { createEditor } = await import(form.dataset.editorScript);
+const editors = new Map();
+let editable = config.editable;
+let writer = ""; // who else writes here
+let lastTyped = 0;
+
+for (const field of form.querySelectorAll("[data-rich]")) {
+  const name = field.dataset.rich;
+  const editor = createEditor(replaceContent(field), {
+    tree: config.fields[name],
+    kind: field.dataset.kind,
+    lang: config.language,
+    label: field.dataset.label,
+    texts: JSON.parse(form.dataset.editorTexts),
+    editable,
+    onChange: typed,
+  });
+  editors.set(name, editor);
+}
+
+function replaceContent(field) {
+  const help = field.querySelector(".help");
+  const place = document.createElement("div");
+  field.replaceChildren(...(help ? [help] : []), place);
+  return place;
+}
+
+// What is written.
+
+const inputs = [...form.querySelectorAll("[data-field] input")];
+
+function read() {
+  const fields = Object.fromEntries([...editors].map(([name, editor]) => [name, editor.tree()]));
+  for (const input of inputs) fields[input.name] = input.value;
+  if (at("datelines")) {
+    fields.datelines = [...form.querySelectorAll("[name=dateline]")].map((input) => ({ text: input.value }));
+  }
+  const choices = new FormData(form);
+  return {
+    fields,
+    status: choices.get("status"),
+    minor: choices.has("minor"),
+    translated_from: choices.get("translated_from"),
+    source_language: choices.get("source_language"),
+  };
+}
+
+function write({ fields, status }) {
+  for (const [name, editor] of editors) editor.setTree(fields[name]);
+  for (const input of inputs) if (input.name in fields) input.value = fields[input.name];
+  if (fields.datelines) writeDatelines(fields.datelines);
+  for (const choice of form.querySelectorAll("[name=status]")) choice.checked = choice.value === status;
+  count();
+}
+
+function typed() {
+  lastTyped = Date.now();
+  count();
+  saving.changed();
+  if (!isWriting) beat();
+}
+
+function count() {
+  const words = (editors.get("body") ?? editors.get("intro")).words();
+  const minutes = Math.max(1, Math.round(words / WORDS_PER_MINUTE));
+  const format = new Intl.NumberFormat(pageLanguage).format;
+  at("words").textContent = words ? say("words", { words: format(words), minutes: format(minutes) }) : "";
+}
+
+form.addEventListener("input", (event) => {
+  if (event.target.closest("[data-rich], .date-picker")) return;
+  typed();
+});
+form.addEventListener("submit", (event) => {
+  event.preventDefault(); // Enter in a line
+  saving.tryNow();
+});
+
+// Datelines: a line each, which dates and a place can compose.
+
+function writeDatelines(lines) {
+  const wanted = Math.max(1, lines.length + 1);
+  let rows = [...form.querySelectorAll(".dateline")];
+  while (rows.length < wanted && editable) rows = [...rows, addDateline()];
+  rows.slice(wanted).forEach((row) => row.remove());
+  rows.slice(0, wanted).forEach((row, index) => {
+    row.querySelector("[name=dateline]").value = lines[index]?.text ?? "";
+  });
+}
+
+function addDateline() {
+  const last = [...form.querySelectorAll(".dateline")].at(-1);
+  const row = last.cloneNode(true);
+  const number = form.querySelectorAll(".dateline").length + 1;
+  for (const input of row.querySelectorAll("input")) {
+    const id = input.id.replace(/\d+$/, number);
+    row.querySelector(`label[for="${input.id}"]`).htmlFor = id;
+    input.id = id;
+    input.value = "";
+  }
+  row.querySelector(".understood").textContent = "";
+  last.after(row);
+  return row;
+}
+
+const addButton = at("add-dateline");
+if (addButton) {
+  addButton.hidden = false;
+  addButton.addEventListener("click", () => addDateline().querySelector("input").focus());
+}
+
+at("datelines")?.addEventListener("change", async (event) => {
+  if (!event.target.closest(".date-picker")) return;
+  const row = event.target.closest(".dateline");
+  const [start, end, place] = ["start", "end", "place"].map((name) => row.querySelector(`[name=dateline_${name}]`).value);
+  if (!start) return;
+  const answer = await fetch(`${config.url}/dateline?${new URLSearchParams({ start, end, place })}`);
+  if (!answer.ok || answer.redirected) return;
+  const { text, understood } = await answer.json();
+  row.querySelector("[name=dateline]").value = text;
+  showUnderstood(row, understood);
+  typed();
+});
+
+function showUnderstood(row, dates) {
+  const line = row.querySelector("[name=dateline]").value.trim();
+  const words = dates ? say("understood", { dates }) : line ? say("not_understood") : "";
+  row.querySelector(".understood").textContent = words;
+}
+
+// Saving.
+
+const copies = new Copies();
+const state = at("save-state");
+const saving = new Saving(
+  {
+    url: config.url,
+    text: config.url,
+    account: config.account,
+    tab,
+    base: config.base,
+    token: form.elements.form_token.value,
+    read,
+    onState: showState,
+    onSaved: saved,
+    onConflict: choose,
+    isMe: (account) => account === config.account,
+    onStranger: () => showState("other_account"),
+  },
+  copies,
+);
+
+function showState(name, reason) {
+  if (name === "offline" && copies.failed) name = "offline_unkept";
+  const words = say(name, { reason, time: time(Date.now()) });
+  if (state.dataset.state === name && state.firstChild?.textContent === words) return;
+  state.dataset.state = name;
+  state.replaceChildren(words);
+  if (name === "signed_out" || name === "other_account") {
+    const link = document.createElement("a");
+    link.href = form.dataset.signIn;
+    link.target = "_blank";
+    link.rel = "opener";
+    link.textContent = say("sign_in");
+    state.append(" ", link);
+  }
+}
+
+function saved(answer, same) {
+  showProblems(answer.problems);
+  showFindings(answer.findings);
+  [...form.querySelectorAll(".dateline")].forEach((row, index) => {
+    if (same) showUnderstood(row, answer.understood[index] ?? "");
+  });
+  if (same) showState("saved");
+  refreshLook();
+}
+
+function showProblems(problems) {
+  for (const error of form.querySelectorAll("[data-field] .error")) {
+    const message = problems[error.parentElement.dataset.field] ?? "";
+    error.textContent = message;
+    error.hidden = !message;
+    error.parentElement.querySelector("input").toggleAttribute("aria-invalid", Boolean(message));
+  }
+}
+
+function showFindings(findings) {
+  const template = at("finding");
+  at("findings").replaceChildren(
+    ...findings.map((finding) => {
+      const item = template.content.cloneNode(true);
+      item.querySelector("span").textContent = finding;
+      return item;
+    }),
+  );
+}
+
+function refreshLook() {
+  const frame = at("look").querySelector("iframe");
+  const [path, place = ""] = frame.getAttribute("src").split("#");
+  frame.src = `${path.split("?")[0]}?base=${saving.base}${place && `#${place}`}`;
+}
+
+// Two texts.
+
+function choose(answer) {
+  const closed = answer.reason === "closed" || answer.reason === "removed";
+  showState(closed ? "closed" : "conflict");
+  if (closed) setEditable(false);
+  const page = new DOMParser().parseFromString(answer.html, "text/html");
+  at("conflict").replaceChildren(...page.body.childNodes);
+  const panel = at("conflict").querySelector(".conflict");
+  panel.querySelector("[data-choice=mine]")?.addEventListener("click", () => {
+    at("conflict").replaceChildren();
+    setEditable(true);
+    saving.prevail(answer.base);
+  });
+  panel.querySelector("[data-choice=theirs]")?.addEventListener("click", () => {
+    at("conflict").replaceChildren();
+    show(answer);
+    beat();
+  });
+  panel.scrollIntoView({ block: "nearest" });
+}
+
+// Show the text as it is stored.
+function show(text) {
+  write(text);
+  saving.settled(text.base);
+  if (text.at) state.replaceChildren(say("saved", { time: time(text.at) }));
+  state.dataset.state = "saved";
+  refreshLook();
+}
+
+// Who else is here.
+
+let isWriting = false; // as the server knows it
+let beating = 0;
+
+async function beat(order = {}) {
+  clearTimeout(beating);
+  try {
+    const writing = Date.now() - lastTyped < WRITING_MS;
+    const answer = await fetch(`${config.url}/heartbeat`, {
+      method: "POST",
+      headers: { "Content-Type": "application/json", Accept: "application/json", "X-Refresh": "1" },
+      body: JSON.stringify({ form_token: saving.token, tab, writing, ...order }),
+    });
+    if (answer.status === 401) showState("signed_out");
+    if (answer.status === 401 || answer.status === 403) await saving.load();
+    if (answer.ok) await meet(await answer.json(), writing);
+  } catch {
+    // no connection: the next save says so
+  }
+  if (!document.hidden) beating = setTimeout(beat, writer ? FOLLOWING_MS : HEARTBEAT_MS);
+}
+
+async function meet(others, writing) {
+  isWriting = writing && !others.writer;
+  writer = others.writer;
+  if (!saving.paused) setEditable(others.editable && !writer);
+  const people = at("people");
+  const words = writer
+    ? others.writer_is_me
+      ? say("me_elsewhere")
+      : say("writing", { name: writer })
+    : others.others.length
+      ? say("here", { names: new Intl.ListFormat(pageLanguage).format(others.others) })
+      : others.other_tab
+        ? say("also_me")
+        : "";
+  if (people.firstChild?.textContent !== words) {
+    people.replaceChildren(...(words ? [words] : []));
+    if (writer && others.editable) people.append(" ", takeOverButton());
+  }
+  if (state.dataset.state === "signed_out" && !saving.dirty) showState("saved");
+  if (others.base !== saving.base && !saving.dirty) {
+    const text = await saving.load();
+    if (text && !saving.dirty) show(text);
+  }
+}
+
+function takeOverButton() {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "button";
+  button.textContent = say("take_over");
+  button.addEventListener("click", async () => {
+    lastTyped = Date.now();
+    await beat({ take_over: true });
+    (editors.get("body") ?? editors.get("intro")).focus();
+  });
+  return button;
+}
+
+function setEditable(value) {
+  if (editable === value) return;
+  editable = value;
+  for (const editor of editors.values()) editor.setEditable(value);
+  for (const input of form.querySelectorAll("[data-field] input, .dateline input")) input.readOnly = !value;
+  for (const input of form.querySelectorAll("input[type=radio], input[type=checkbox], select")) input.disabled = !value;
+}
+
+// What was written in a tab that was closed or killed before it was saved.
+
+async function restore() {
+  for (const copy of await copies.list(config.url, config.account)) {
+    if (copy.tab === tab || saving.dirty || (await isOpen(copy.tab))) continue;
+    write(copy);
+    saving.base = copy.base;
+    at("restored").textContent = say("restored", { time: time(copy.at) });
+    at("restored").hidden = false;
+    saving.changed(copy.tab);
+    copies.delete(copy.tab);
+    return;
+  }
+}
+
+addEventListener("beforeunload", (event) => {
+  if (saving.dirty && copies.failed) event.preventDefault();
+});
+addEventListener("pagehide", () => {
+  saving.last();
+  const close = JSON.stringify({ form_token: saving.token, tab, close: true });
+  navigator.sendBeacon?.(`${config.url}/heartbeat`, new Blob([close], { type: "application/json" }));
+});
+addEventListener("online", () => saving.tryNow());
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) return;
+  saving.tryNow();
+  beat();
+});
+
+form.classList.add("with-script");
+holdTab(tab);
+count();
+if (config.at) state.replaceChildren(say("saved", { time: time(config.at) }));
+await copies.open();
+if (config.may_write) await restore();
+beat();
+form.dataset.started = "yes";

@@ -1,0 +1,308 @@
+"""Saving a text that is written in the browser: what was written is the text, or it is kept and the writer is told."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from mailer.bootstrap import Container
+from mailer.domain.accounts import Actor
+from mailer.domain.permissions import Role, RoleGrant
+from mailer.domain.states import IssueEventKind, TextSubject, TranslationStatus, VersionKind
+from mailer.domain.text_fields import TypedText
+from mailer.domain.versions import TextKey
+from mailer.models import Story, TextVersion
+from mailer.services.accounts.staff import Staff
+from mailer.services.issues import approve, compile, edit, plan, write_text
+from mailer.services.issues.write_text import SaveOrder, SaveOutcome, SaveResult, TextNotFound, TooManySaves
+from mailer.store import issues, text_versions
+from tests.conftest import NOW
+from tests.support.staff import add_account
+
+SECOND = timedelta(seconds=1)
+
+
+@pytest.fixture
+def issue(import_issue: Callable[..., int]) -> int:
+    return import_issue("en", "fr")
+
+
+@pytest.fixture
+def key(app: Container, issue: int) -> TextKey:
+    """The first story in English."""
+    story = plan.load_plan(app.database, app.urls, issue).sections[0].stories[0]
+    return write_text.key_of(app.database, issue, story.id, "en")
+
+
+def staff(app: Container, name: str) -> Staff:
+    account = add_account(app, f"{name.lower()}@example.org", Role.author, name=name)
+    return Staff(account, 0, name, f"{name.lower()}@example.org", "en", (RoleGrant(Role.author),), "192.0.2.0/24")
+
+
+@pytest.fixture
+def amina(app: Container, issue: int) -> Staff:
+    return staff(app, "Amina")
+
+
+@pytest.fixture
+def jovan(app: Container, issue: int) -> Staff:
+    return staff(app, "Jovan")
+
+
+class Writer:
+    """Somebody who writes in one tab."""
+
+    def __init__(self, app: Container, key: TextKey, actor: Actor, tab: str = "") -> None:
+        self.app, self.key, self.actor, self.tab = app, key, actor, tab
+        self.load()
+
+    def load(self) -> None:
+        self.base = write_text.load_state(self.app.database, self.key).base
+
+    def save(self, *, at: int = 0, hears: bool = True, **fields: object) -> SaveResult:
+        """Save the fields. ``hears``: whether the answer arrives."""
+        options = {name: fields.pop(name) for name in list(fields) if name in SaveOrder.__dataclass_fields__}
+        order = SaveOrder(self.base, TypedText(fields), tab=self.tab)
+        order = replace(order, **options)  # type: ignore[arg-type]
+        result = write_text.save_text(self.app.database, self.key, order, self.actor, NOW + at * SECOND)
+        if hears and result.outcome is SaveOutcome.saved:
+            self.base = result.text.base
+        return result
+
+
+def stored(app: Container, key: TextKey) -> str:
+    return str(write_text.load_state(app.database, key).content["body"])
+
+
+def versions(app: Container, key: TextKey) -> list[tuple[VersionKind, str]]:
+    """The versions of a text, the latest first, with their bodies."""
+    with app.database.transaction() as session:
+        found: list[TextVersion] = text_versions.of_text(session, key, 20)
+        return [(version.kind, version.content.get("body", "")) for version in found]
+
+
+def test_saves_of_one_writer_are_one_version_and_one_event(app: Container, key: TextKey, amina: Staff) -> None:
+    writer = Writer(app, key, amina, "a")
+    for number in range(3):
+        result = writer.save(body=f"Draft {number}")
+        assert result.outcome is SaveOutcome.saved
+        assert result.text.by == "Amina"
+    assert stored(app, key) == "Draft 2"
+    assert versions(app, key)[0] == (VersionKind.saved, "Draft 2")
+    assert [kind for kind, _ in versions(app, key)].count(VersionKind.saved) == 1
+    with app.database.transaction() as session:
+        events = [event for event in issues.events(session, key.issue) if event.kind is IssueEventKind.written]
+        front = issues.front_matter(session, key.issue)["en"]
+        assert len(events) == 1
+        assert events[0].detail.startswith("en: ")
+        assert (front.imported_by_id, front.imported_by) == (amina.account, "Amina")
+
+
+def test_fields_that_are_not_sent_stay_as_they_are(app: Container, key: TextKey, amina: Staff) -> None:
+    before = write_text.load_state(app.database, key).content
+    Writer(app, key, amina).save(headline="Another")
+    assert write_text.load_state(app.database, key).content == {**before, "headline": "Another"}
+
+
+def test_a_text_that_somebody_else_changed_keeps_both(app: Container, key: TextKey, amina: Staff, jovan: Staff) -> None:
+    first, second = Writer(app, key, amina), Writer(app, key, jovan)
+    first.save(body="Amina's text")
+    refused = second.save(body="Jovan's text")
+    assert refused.outcome is SaveOutcome.changed
+    assert (refused.text.content["body"], refused.text.by) == ("Amina's text", "Amina")
+    assert refused.kept
+    assert stored(app, key) == "Amina's text"
+    assert versions(app, key)[:2] == [(VersionKind.set_aside, "Jovan's text"), (VersionKind.saved, "Amina's text")]
+    again = second.save(body="Jovan's text")
+    assert again.kept == refused.kept  # once
+    second.base = refused.text.base
+    assert second.save(body="Jovan's text").outcome is SaveOutcome.saved
+    assert stored(app, key) == "Jovan's text"
+
+
+def test_the_same_text_twice_is_no_conflict(app: Container, key: TextKey, amina: Staff, jovan: Staff) -> None:
+    first, second = Writer(app, key, amina), Writer(app, key, jovan)
+    first.save(body="The same")
+    result = second.save(body="The same")
+    assert (result.outcome, result.kept) == (SaveOutcome.saved, None)
+
+
+def test_a_save_whose_answer_was_lost_is_no_conflict_with_oneself(app: Container, key: TextKey, amina: Staff) -> None:
+    writer = Writer(app, key, amina, "a")
+    writer.save(body="One", hears=False)
+    assert writer.save(body="One, two", hears=False).outcome is SaveOutcome.saved
+    again = Writer(app, key, amina, "b")  # the browser was killed, and is opened again with what it had kept
+    again.base = writer.base
+    result = again.save(body="One, two, three", previous_tab="a", at=60)
+    assert result.outcome is SaveOutcome.saved
+    assert stored(app, key) == "One, two, three"
+
+
+def test_a_second_tab_of_the_same_person_is_somebody_else(app: Container, key: TextKey, amina: Staff) -> None:
+    one, other = Writer(app, key, amina, "a"), Writer(app, key, amina, "b")
+    one.save(body="In one tab")
+    refused = other.save(body="In the other tab", at=60)
+    assert refused.outcome is SaveOutcome.changed
+    assert versions(app, key)[0] == (VersionKind.set_aside, "In the other tab")
+
+
+def test_what_is_written_after_another_took_over_is_set_aside(
+    app: Container, key: TextKey, amina: Staff, jovan: Staff
+) -> None:
+    first = Writer(app, key, amina, "a")
+    first.save(body="Amina's text")
+    seen = beat(app, key, jovan, "j")
+    assert [(other.name, other.is_writer) for other in seen.others] == [("Amina", True)]
+    assert not any(other.is_writer for other in beat(app, key, jovan, "j", take_over=True).others)
+    refused = first.save(body="Amina's last words")
+    assert refused.outcome is SaveOutcome.taken_over
+    assert versions(app, key)[0] == (VersionKind.set_aside, "Amina's last words")
+    assert stored(app, key) == "Amina's text"
+    assert first.save(body="Amina's last words", take_over=True).outcome is SaveOutcome.saved
+    assert [other.is_writer for other in beat(app, key, jovan, "j").others] == [True]
+
+
+def test_who_is_not_seen_any_more_does_not_write(app: Container, key: TextKey, amina: Staff, jovan: Staff) -> None:
+    Writer(app, key, amina, "a").save(body="Amina's text")
+    second = Writer(app, key, jovan, "j")
+    assert second.save(body="Jovan's text", at=20).outcome is SaveOutcome.taken_over
+    assert beat(app, key, jovan, "j", at=31).others == []
+    assert second.save(body="Jovan's text", at=31).outcome is SaveOutcome.saved
+
+
+def test_who_pauses_lets_others_write_and_who_closes_is_gone(
+    app: Container, key: TextKey, amina: Staff, jovan: Staff
+) -> None:
+    assert beat(app, key, amina, "a", writing=True).others == []
+    beat(app, key, jovan, "j", writing=True)
+    assert [other.is_writer for other in beat(app, key, jovan, "j").others] == [True]
+    beat(app, key, amina, "a")
+    beat(app, key, jovan, "j", writing=True)
+    assert [other.is_writer for other in beat(app, key, amina, "a", writing=True).others] == [True]
+    write_text.close(app.database, key, amina, "j")  # another's tab
+    assert [other.name for other in beat(app, key, amina, "a").others] == ["Jovan"]
+    write_text.close(app.database, key, jovan, "j")
+    assert beat(app, key, amina, "a").others == []
+
+
+def beat(app: Container, key: TextKey, who: Staff, tab: str, at: int = 0, **order: bool) -> write_text.OpenState:
+    options = {"writing": False, "take_over": False} | order
+    return write_text.heartbeat(app.database, key, who, tab, NOW + at * SECOND, **options)
+
+
+def test_an_issue_approved_meanwhile_keeps_what_was_written(app: Container, key: TextKey, amina: Staff) -> None:
+    writer = Writer(app, key, amina, "a")
+    before = stored(app, key)
+    approve.approve(app.database, compile.load_issue(app.database, app.urls, key.issue), "tests")
+    refused = writer.save(body="Too late")
+    assert refused.outcome is SaveOutcome.closed
+    assert refused.kept
+    assert stored(app, key) == before
+    assert versions(app, key)[0] == (VersionKind.set_aside, "Too late")
+
+
+def test_a_story_removed_meanwhile_keeps_what_was_written(app: Container, key: TextKey, amina: Staff) -> None:
+    writer = Writer(app, key, amina, "a")
+    writer.save(body="In time")
+    edit.remove_story(app.database, key.issue, key.subject_id, "", "tests")
+    assert write_text.key_of(app.database, key.issue, key.subject_id, "en") == key
+    refused = writer.save(body="Too late")
+    assert refused.outcome is SaveOutcome.removed
+    assert versions(app, key)[0] == (VersionKind.set_aside, "Too late")
+    with app.database.transaction() as session:
+        assert session.get(Story, key.subject_id) is None
+
+
+def test_a_new_translation_is_a_draft_until_it_is_ready(app: Container, key: TextKey, amina: Staff) -> None:
+    german = replace(key, language="de")
+    writer = Writer(app, german, amina, "a")
+    assert writer.base == ""
+    assert writer.save(headline="").text.base == ""  # nothing is written yet
+    writer.save(headline="Die Pegel", body="Ein Text")
+    revision = compile.load_issue(app.database, app.urls, key.issue).revision
+    assert write_text.load_state(app.database, german).status is TranslationStatus.draft
+    assert (
+        "de"
+        not in next(
+            story
+            for story in compile.load_issue(app.database, app.urls, key.issue).stories
+            if story.story == key.subject_id
+        ).texts
+    )
+    writer.save(status=TranslationStatus.ready)
+    source = compile.load_issue(app.database, app.urls, key.issue)
+    assert source.revision > revision
+    assert next(story for story in source.stories if story.story == key.subject_id).texts["de"].body == "Ein Text"
+
+
+def test_a_change_withdraws_approvals_of_the_languages_that_show_it(app: Container, key: TextKey, amina: Staff) -> None:
+    seen = {
+        row.language: row.fingerprint for row in approve.load(app.database, key.issue, "ann") if row.language == "en"
+    }
+    approve.approve(app.database, compile.load_issue(app.database, app.urls, key.issue), "ann", seen=seen)
+    Writer(app, replace(key, language="fr"), amina).save(body="Un autre texte")
+    assert standing(app, key.issue) == {"en"}
+    Writer(app, replace(key, language="en"), amina).save(body="Another text", at=1)
+    assert standing(app, key.issue) == set()
+
+
+def standing(app: Container, issue: int) -> set[str]:
+    return {row.language for row in approve.load(app.database, issue, "ann") if row.standing}
+
+
+def test_a_translation_is_stale_until_it_is_said_to_be_up_to_date(
+    app: Container, key: TextKey, amina: Staff, jovan: Staff
+) -> None:
+    french = replace(key, language="fr")
+    source, translator = Writer(app, key, amina), Writer(app, french, jovan)
+    source.save(body="Something")
+    translator.save(body="Quelque chose", translated_from=head_id(app, key))
+    source.save(body="Some thing", minor=True)
+    assert not is_stale(app, french)
+    source.save(body="Something new")
+    assert is_stale(app, french)
+    translator.save(body="Un mot")
+    assert is_stale(app, french)
+    translator.save(body="Quelque chose de nouveau", translated_from=head_id(app, key))
+    assert not is_stale(app, french)
+
+
+def head_id(app: Container, key: TextKey) -> int:
+    with app.database.transaction() as session:
+        head = text_versions.head(session, key)
+        assert head
+        return head.id
+
+
+def is_stale(app: Container, key: TextKey) -> bool:
+    with app.database.transaction() as session:
+        return key in text_versions.stale(session, key.issue)
+
+
+def test_the_source_language_of_a_story_is_chosen(app: Container, key: TextKey, amina: Staff) -> None:
+    Writer(app, key, amina).save(source_language="fr")
+    assert write_text.source_language(app.database, key) == "fr"
+
+
+def test_front_matter_is_written_likewise(app: Container, issue: int, amina: Staff) -> None:
+    key = write_text.key_of(app.database, issue, None, "de")
+    assert (key.subject, key.subject_id) == (TextSubject.front_matter, issue)
+    Writer(app, key, amina).save(subject="Betreff", status=TranslationStatus.ready)
+    source = compile.load_issue(app.database, app.urls, issue)
+    assert source.front_matter["de"].subject == "Betreff"
+
+
+def test_texts_that_cannot_be_are_not_found(app: Container, issue: int, key: TextKey) -> None:
+    for story, language in ((key.subject_id, "tlh"), (10**6, "en"), (None, "")):
+        with pytest.raises(TextNotFound):
+            write_text.key_of(app.database, issue, story, language)
+
+
+def test_saves_of_an_account_are_bounded(app: Container, amina: Staff) -> None:
+    for _ in range(write_text.MAX_SAVES_PER_MINUTE):
+        write_text.count_save(app.database, amina.account, NOW)
+    with pytest.raises(TooManySaves):
+        write_text.count_save(app.database, amina.account, NOW)
+    write_text.count_save(app.database, amina.account, NOW, heartbeat=True)
+    write_text.count_save(app.database, amina.account, NOW + timedelta(minutes=1))
