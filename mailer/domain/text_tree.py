@@ -51,6 +51,8 @@ _SPACE = re.compile(r"[ \t\n\r\x0b\x0c\x1c-\x1f\x85\u2028\u2029]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _MARKS = ("link", "em", "strong", "strike", "sup", "sub")
+_ALONE = {"sub": "sup"}
+"""Marks that exclude each other have the same key."""
 _TOKEN_MARKS = {"link": "link", "em": "em", "strong": "strong", "s": "strike", "sup": "sup", "sub": "sub"}
 _SIGNS = {"strong": ("**", "**"), "em": ("*", "*"), "strike": ("~~", "~~")}
 _TAGS = {
@@ -197,7 +199,11 @@ def _read_line_runs(markdown: str) -> tuple[_Run, ...]:
     """Return the runs of a line without links, in which pictures are their alternative texts."""
     return _tidy_runs(
         [
-            _Run("text", run.text or " ", frozenset(mark for mark in run.marks if mark[0] != "link"))
+            _Run(
+                "text",
+                " " if run.kind == "hard_break" else run.text,
+                frozenset(mark for mark in run.marks if mark[0] != "link"),
+            )
             for run in _runs(parse_line(markdown))
         ]
     )
@@ -296,9 +302,9 @@ def _runs(tokens: Sequence[Token]) -> Iterator[_Run]:
 
 
 def _set_of(marks: Sequence[_Mark]) -> frozenset[_Mark]:
-    """Return marks as a set. Of superscript and subscript the inner one is kept."""
-    raised = [mark for mark in marks if mark[0] in ("sup", "sub")]
-    return frozenset(mark for mark in marks if mark[0] and mark not in raised[:-1])
+    """Return marks as a set. Of nested links, and of superscript in subscript, the inner one is kept."""
+    innermost = {_ALONE.get(kind, kind): (kind, href) for kind, href in marks if kind}
+    return frozenset(innermost.values())
 
 
 class _TreeReader:
@@ -467,7 +473,7 @@ def _tidy(block: _Block) -> _Block | None:
             runs = _tidy_runs(block.runs, one_line=block.kind == "heading")
             return _Block(block.kind, runs=runs) if runs else None
         case "code_block":
-            lines = _LINE_END.sub("\n", block.runs[0].text).expandtabs(4).removesuffix("\n") if block.runs else ""
+            lines = _LINE_END.sub("\n", block.runs[0].text).expandtabs(4).strip("\n") if block.runs else ""
             return _Block("code_block", runs=(_Run("text", lines),)) if lines.strip() else None
         case "blockquote":
             blocks = _tidy_blocks(block.blocks)
@@ -528,7 +534,17 @@ def _tidy_runs(runs: Sequence[_Run], *, one_line: bool = True) -> tuple[_Run, ..
                 tidied += between or [_Run("text", " ", marks)]
             tidied.append(run)
             gap = breaks = 0
-    return tuple(_merged(tidied))
+    return tuple(_merged(_stripped(_stripped(tidied, str.lstrip)[::-1], str.rstrip)[::-1]))
+
+
+def _stripped(runs: list[_Run], strip: Callable[[str], str]) -> list[_Run]:
+    """Return runs without line breaks and white space of any kind before the first word, as the parser reads them."""
+    for at, run in enumerate(runs):
+        if run.kind == "picture":
+            return runs[at:]
+        if text := strip(run.text):
+            return [replace(run, text=text), *runs[at + 1 :]]
+    return []
 
 
 def _words(runs: Iterable[_Run]) -> Iterator[_Run]:
