@@ -7,8 +7,11 @@ from typing import Any
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
+from mailer.domain.accounts import Actor
+from mailer.domain.states import TextSubject, VersionKind
+from mailer.domain.versions import TextKey
 from mailer.models import Contact, ContactTranslation, Story, StoryChange, StoryTranslation
-from mailer.store import issues
+from mailer.store import issues, text_versions
 
 KEPT = timedelta(days=30)
 _TEXT_COLUMNS = ("language", "status", "headline", "datelines", "body", "alt", "picture_credit", "link", "link_label")
@@ -26,6 +29,7 @@ def remember(session: Session, story: Story, headline: str, *, removed: bool) ->
         "index": in_section.index(story.id),
         "picture": story.picture_id,
         "source": story.source_issue_id,
+        "source_language": story.source_language,
         "texts": [{name: getattr(text, name) for name in _TEXT_COLUMNS} for text in texts.values()],
         "contacts": [
             {
@@ -55,7 +59,7 @@ def of_issue(session: Session, issue: int) -> list[StoryChange]:
     return list(session.scalars(query.order_by(StoryChange.id.desc())))
 
 
-def undo(session: Session, change: StoryChange) -> bool:
+def undo(session: Session, change: StoryChange, actor: Actor) -> bool:
     """Put a story back to where it was, with all that went with it. Return False if a moved story is gone."""
     before, story = change.before, session.get(Story, change.story_id)
     if story is None and not change.removed:
@@ -68,18 +72,27 @@ def undo(session: Session, change: StoryChange) -> bool:
             position=0,
             picture_id=before["picture"],
             source_issue_id=before["source"],
+            source_language=before.get("source_language"),
         )
         session.add(story)
         session.flush()
-        session.add_all(StoryTranslation(story_id=story.id, **text) for text in before["texts"])
+        for text in before["texts"]:
+            row = StoryTranslation(story_id=story.id, **text)
+            session.add(row)
+            session.flush()
+            _record(session, TextKey(change.issue_id, TextSubject.story, story.id, row.language), row, actor)
     issues.place_story(session, story, before["section"], before["index"])
     for contact in before["contacts"]:
-        _put_contact_back(session, change, contact)
+        _put_contact_back(session, change, contact, actor)
     session.delete(change)
     return True
 
 
-def _put_contact_back(session: Session, change: StoryChange, before: Mapping[str, Any]) -> None:
+def _record(session: Session, key: TextKey, row: StoryTranslation | ContactTranslation, actor: Actor) -> None:
+    text_versions.record(session, key, text_versions.content_of(row), actor, VersionKind.restored)
+
+
+def _put_contact_back(session: Session, change: StoryChange, before: Mapping[str, Any], actor: Actor) -> None:
     """Print a contact note after the story where it was. One that went with a removed story comes back with it."""
     there = {story.id for story, _ in issues.stories(session, change.issue_id)}
     covered = [story for story in before["stories"] if story in there]
@@ -91,10 +104,11 @@ def _put_contact_back(session: Session, change: StoryChange, before: Mapping[str
         contact.position = _contact_position(session, change.story_id, before["position"])
         session.add(contact)
         session.flush()
-        texts = before["texts"].items()
-        session.add_all(
-            ContactTranslation(contact_id=contact.id, language=language, text=text) for language, text in texts
-        )
+        for language, text in before["texts"].items():
+            row = ContactTranslation(contact_id=contact.id, language=language, text=text)
+            session.add(row)
+            session.flush()
+            _record(session, TextKey(change.issue_id, TextSubject.contact, contact.id, language), row, actor)
     elif contact.story_id != before["story"] and before["story"] in there:
         contact.story_id, contact.position = (
             before["story"],

@@ -66,12 +66,12 @@ def record(
 
     ``content`` has the columns in COLUMNS, none for a removed text. The head is returned as it is if it has this
     content, and with a higher revision if the same writer saved it moments ago. ``source_version``, for a translation,
-    is the version that it was made from: that of the head unless given, the source's head for a first version.
+    is the version that it was made from: that of the head unless given, the source's head if there is none.
     """
     account = None if isinstance(actor, str) else actor.account
     last = head(session, key)
     if source_version is None:
-        source_version = last.source_version_id if last else _id(source_head(session, key))
+        source_version = (last and last.source_version_id) or _id(source_head(session, key))
     same_source = last is not None and last.source_version_id == source_version
     if kind is VersionKind.set_aside:
         kept = session.scalars(_of_text(key).where(TextVersion.kind == kind).limit(1)).first()

@@ -14,7 +14,9 @@ from mailer.domain.languages import canonical_tag, match_language
 from mailer.domain.markdown import picture_reference
 from mailer.domain.plurals import format_count
 from mailer.domain.ports import PictureLoader, PreparedPicture
-from mailer.domain.states import IssueEventKind, check_editable
+from mailer.domain.states import IssueEventKind, TextSubject, VersionKind, check_editable
+from mailer.domain.text_tree import canonical, canonical_line
+from mailer.domain.versions import TextKey
 from mailer.models import (
     Contact,
     ContactTranslation,
@@ -27,7 +29,7 @@ from mailer.models import (
 )
 from mailer.services.issues.document_matching import DocumentMatcher, IssueContent, plain_text
 from mailer.services.issues.issue_pictures import store_picture
-from mailer.store import approvals, issues, newsletters, story_changes
+from mailer.store import approvals, issues, newsletters, story_changes, text_versions
 from mailer.store.database import Database, Session
 
 
@@ -129,9 +131,9 @@ def import_document(
             check_editable(issue.id, issue.state, "its text can no longer be changed")
         result = ImportResult(issue.id, number, tag, previous_revision)
         pictures = _load_pictures(document, picture_loader)
-        document = _with_stored_pictures(session, document, pictures)
-        result.changed += _write_front_matter(session, issue, newsletter, document, tag)
-        writer = _DocumentWriter(session, issue, newsletter, tag, pictures, result)
+        document = _as_stored(_with_stored_pictures(session, document, pictures))
+        result.changed += _write_front_matter(session, issue, newsletter, document, tag, actor)
+        writer = _DocumentWriter(session, issue, newsletter, tag, pictures, result, actor)
         writer.write(document, new_sections=new_sections, confirmed_removals=confirmed_removals)
         if writer.is_leading_language and (issue_date := _issue_date(document)):
             result.changed += _set_changed(issue, {"issue_date": issue_date})
@@ -150,6 +152,16 @@ def import_document(
     return result
 
 
+_CANONICAL = {
+    "intro": canonical,
+    "partial_intro": canonical,
+    "body": canonical,
+    "headline": canonical_line,
+    "link_label": canonical_line,
+    "text": canonical,
+}
+
+
 class _DryRun(Exception):
     """Rolls a transaction back."""
 
@@ -160,7 +172,7 @@ def _issue_date(document: ParsedDocument) -> date | None:
 
 
 def _write_front_matter(
-    session: Session, issue: Issue, newsletter: Newsletter, document: ParsedDocument, tag: str
+    session: Session, issue: Issue, newsletter: Newsletter, document: ParsedDocument, tag: str, actor: Actor
 ) -> int:
     subject = document.front_matter.get("subject", "").strip()
     intro = document.intro
@@ -172,18 +184,40 @@ def _write_front_matter(
         name = newsletter.names.get(tag) or next(iter(newsletter.names.values()))
         subject = f"{name} {issue.number}"
     preheader = document.front_matter.get("preheader", "").strip()
-    values = {"subject": subject, "preheader": preheader, "intro": intro}
+    values = {"subject": subject, "preheader": preheader, "intro": canonical(intro)}
     values |= {key: document.front_matter.get(key, "").strip() for key in PARTIAL_KEYS}
+    values["partial_intro"] = canonical(values["partial_intro"])
     row = issues.front_matter(session, issue.id).get(tag)
     if row is None:
-        session.add(IssueTranslation(issue_id=issue.id, language=tag, **values))
-        return 1
-    return _set_changed(row, values)
+        row = IssueTranslation(issue_id=issue.id, language=tag, **values)
+        session.add(row)
+    elif not _set_changed(row, values):
+        return 0
+    session.flush()
+    key = TextKey(issue.id, TextSubject.front_matter, issue.id, tag)
+    _record(session, key, text_versions.content_of(row), actor)
+    return 1
+
+
+def _record(session: Session, key: TextKey, content: Mapping[str, Any], actor: Actor) -> None:
+    """Record an imported text. A translation is one of its source as it is now."""
+    source = text_versions.source_head(session, key)
+    text_versions.record(
+        session, key, content, actor, VersionKind.imported, source_version=source.id if source else None
+    )
+
+
+def _reads_as(name: str, stored: Any, value: Any) -> bool:
+    """Return whether a stored value of this column reads as another one does."""
+    return stored == value or (name in _CANONICAL and _CANONICAL[name](stored) == value)
 
 
 def _set_changed(row: object, values: Mapping[str, Any]) -> int:
-    """Set the attributes that differ. Return 1 if any did, else 0."""
-    changed = {name: value for name, value in values.items() if getattr(row, name) != value}
+    """Set the attributes that differ. Return 1 if any did, else 0.
+
+    A text that was written differently and reads the same stays, so that no approval of it is withdrawn.
+    """
+    changed = {name: value for name, value in values.items() if not _reads_as(name, getattr(row, name), value)}
     for name, value in changed.items():
         setattr(row, name, value)
     return 1 if changed else 0
@@ -225,6 +259,22 @@ def _with_stored_pictures(
     return replace(document, intro=replace_pictures(document.intro, store), sections=sections)
 
 
+def _as_stored(document: ParsedDocument) -> ParsedDocument:
+    """Return a document whose texts are written as the editor writes them."""
+
+    def stored(story: ParsedStory) -> ParsedStory:
+        return replace(
+            story,
+            headline=canonical_line(story.headline),
+            body=canonical(story.body),
+            contacts=tuple(replace(note, text=canonical(note.text)) for note in story.contacts),
+            link=story.link and replace(story.link, label=canonical_line(story.link.label)),
+        )
+
+    sections = (replace(section, stories=tuple(map(stored, section.stories))) for section in document.sections)
+    return replace(document, sections=tuple(sections))
+
+
 class _DocumentWriter:
     """Writes the sections of one document into one issue."""
 
@@ -236,8 +286,10 @@ class _DocumentWriter:
         tag: str,
         pictures: Mapping[str, PreparedPicture],
         result: ImportResult,
+        actor: Actor,
     ) -> None:
         self.session, self.issue, self.newsletter, self.tag = session, issue, newsletter, tag
+        self.actor = actor
         self.pictures, self.result = pictures, result
         content = IssueContent.load(session, issue, newsletter, tag)
         self.matcher = DocumentMatcher(content, pictures)
@@ -346,20 +398,31 @@ class _DocumentWriter:
             row = StoryTranslation(story_id=story.id, language=self.tag, **values)
             self.session.add(row)
             texts[self.tag] = row
-            self.result.changed += 1
+            changed = 1
         else:
-            self.result.changed += _set_changed(row, values)
+            changed = _set_changed(row, values)
+        self.result.changed += changed
         if picture is not None and self.picture_hashes.get(story.picture_id or 0) != picture.sha256:
             id = store_picture(self.session, picture)
             self.picture_hashes[id] = picture.sha256
             self.result.changed += self._set_picture(story, id)
+        if changed:
+            self.session.flush()
+            self._record(TextSubject.story, story.id, text_versions.content_of(row))
+
+    def _record(self, subject: TextSubject, id: int, content: Mapping[str, Any]) -> None:
+        _record(self.session, TextKey(self.issue.id, subject, id, self.tag), content, self.actor)
 
     def _set_picture(self, story: Story, picture: int | None) -> int:
         """Give a story another picture or none. The credit of the old one goes. Return 1 if it is another."""
         changed = _set_changed(story, {"picture_id": picture})
         if changed:
-            for text in self.texts[story.id].values():
-                text.picture_credit = ""
+            for tag, text in self.texts[story.id].items():
+                if text.picture_credit:
+                    text.picture_credit = ""
+                    key = TextKey(self.issue.id, TextSubject.story, story.id, tag)
+                    content = text_versions.content_of(text)
+                    text_versions.record(self.session, key, content, self.actor, VersionKind.imported, minor=True)
         return changed
 
     def _write_contacts(self, story: Story, parsed: ParsedStory, section_stories: Sequence[Story]) -> None:
@@ -374,14 +437,16 @@ class _DocumentWriter:
                 self.session.flush()
                 issues.set_contact_stories(self.session, contact.id, story_ids)
                 self.session.add(ContactTranslation(contact_id=contact.id, language=self.tag, text=note.text))
+                self._record(TextSubject.contact, contact.id, {"text": note.text})
                 self.result.changed += 1
                 continue
             contact, texts, stored_story_ids = stored
             if self.is_leading_language and set(stored_story_ids) != set(story_ids):
                 issues.set_contact_stories(self.session, contact.id, story_ids)
                 self.result.changed += 1
-            if texts.get(self.tag) != note.text:
+            if not _reads_as("text", texts.get(self.tag, ""), note.text):
                 self.session.merge(ContactTranslation(contact_id=contact.id, language=self.tag, text=note.text))
+                self._record(TextSubject.contact, contact.id, {"text": note.text})
                 self.result.changed += 1
 
     def _remove_missing_contacts(self, story: Story, parsed: ParsedStory) -> None:
@@ -396,11 +461,13 @@ class _DocumentWriter:
             for (_, position), (contact, _, _) in notes:
                 if position >= len(parsed.contacts):
                     issues.remove_contact_text(self.session, contact.id, self.tag)
+                    text = TextKey(self.issue.id, TextSubject.contact, contact.id, self.tag)
+                    text_versions.record(self.session, text, {}, self.actor, VersionKind.removed)
                     self.result.changed += 1
             return
         surplus = max(0, len(notes) - len(parsed.contacts))
         written = {note.text for note in parsed.contacts}
-        gone = [(key, note) for key, note in notes if note[1][self.tag] not in written]
+        gone = [(key, note) for key, note in notes if canonical(note[1][self.tag]) not in written]
         if len(gone) != surplus:
             gone = notes[len(notes) - surplus :]
         if not gone:

@@ -10,6 +10,7 @@ from mailer.domain.document import ParsedSection, ParsedStory
 from mailer.domain.errors import UnknownSections
 from mailer.domain.ports import PreparedPicture
 from mailer.domain.story_matching import StoryFingerprint
+from mailer.domain.text_tree import canonical, canonical_line
 from mailer.models import Issue, Newsletter, Section, Story, StoryTranslation
 from mailer.store import approvals, issues, newsletters
 from mailer.store.database import Session
@@ -186,17 +187,17 @@ class DocumentMatcher:
         if any_text:
             dates = tuple((span["start"], span["end"]) for line in any_text.datelines for span in line["dates"])
         return StoryFingerprint(
-            f"{self._content.tag} {text.headline}" if text and text.headline else "",
+            f"{self._content.tag} {canonical_line(text.headline)}" if text and text.headline else "",
             self._content.picture_hashes.get(story.picture_id or 0, ""),
             any_text.link if any_text else "",
             dates,
-            f"{self._content.tag} {text.body}" if text and text.body else "",
+            f"{self._content.tag} {canonical(text.body)}" if text and text.body else "",
         )
 
 
 def plain_text(inline: str) -> str:
-    """Return text without the marks of Markdown."""
-    return re.sub(r"</?su[bp]>|[*_`]", "", inline).strip()
+    """Return text without the marks and escapes of Markdown."""
+    return re.sub(r"\\([!-/:-@\[-`{-~])|</?su[bp]>|[*_`]", r"\1", inline).strip()
 
 
 def _slug(title: str) -> str:

@@ -6,9 +6,10 @@ from datetime import datetime
 from mailer.domain.accounts import Actor, AuditAction
 from mailer.domain.errors import ChangeRefused
 from mailer.domain.localized import LocalizedText, localize
-from mailer.domain.states import IssueEventKind, check_editable
+from mailer.domain.states import IssueEventKind, TextSubject, VersionKind, check_editable
+from mailer.domain.versions import TextKey
 from mailer.models import Issue, Newsletter, Story, StoryChange, StoryTranslation
-from mailer.store import approvals, audit_log, issues, newsletters, story_changes
+from mailer.store import approvals, audit_log, issues, newsletters, story_changes, text_versions
 from mailer.store.database import Database, Session
 
 
@@ -63,9 +64,11 @@ def remove_story(database: Database, issue: int, story: int, language: str, acto
             raise ChangeRefused(f"“{headline}” has no text in {language}. Its languages: {', '.join(texts)}.")
         if language and len(texts) > 1:
             session.delete(texts[language])
+            _record_removal(session, TextKey(issue, TextSubject.story, story, language), actor)
             for contact, contact_texts, _ in issues.contacts(session, issue):
                 if contact.story_id == story and language in contact_texts:
                     issues.remove_contact_text(session, contact.id, language)
+                    _record_removal(session, TextKey(issue, TextSubject.contact, contact.id, language), actor)
         else:
             story_changes.remember(session, found, headline, removed=True)
             issues.delete_story(session, found)
@@ -121,7 +124,7 @@ def undo(database: Database, issue: int, change: int, actor: Actor) -> str:
     with database.transaction() as session:
         _lock_draft(session, issue, "its stories can no longer be put back")
         found = session.get(StoryChange, change)
-        if found is None or found.issue_id != issue or not story_changes.undo(session, found):
+        if found is None or found.issue_id != issue or not story_changes.undo(session, found, actor):
             raise ChangeRefused("This cannot be undone any more.")
         approvals.content_changed(session, issue, actor)
         issues.log(session, issue, actor, IssueEventKind.story_restored, found.headline, headline=found.headline)
@@ -142,6 +145,10 @@ def delete_draft(database: Database, issue: int, actor: Actor) -> None:
         action = AuditAction.issue_deleted
         audit_log.record(session, None, actor, action, object_kind="issue", object_id=issue, detail=detail)
         issues.delete_draft(session, row.id)
+
+
+def _record_removal(session: Session, key: TextKey, actor: Actor) -> None:
+    text_versions.record(session, key, {}, actor, VersionKind.removed)
 
 
 def _find_story(session: Session, issue: int, story: int) -> Story:

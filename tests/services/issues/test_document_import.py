@@ -20,7 +20,8 @@ from mailer.domain.errors import ChangeRefused, NewsletterNotFound, UnknownSecti
 from mailer.domain.languages import InvalidLanguageTag
 from mailer.domain.markdown import find_problems
 from mailer.domain.newsletter_check import read_newsletter
-from mailer.domain.states import InvalidIssueState, IssueAction, IssueState
+from mailer.domain.states import InvalidIssueState, IssueAction, IssueState, TextSubject, VersionKind
+from mailer.domain.versions import TextKey
 from mailer.models import (
     Contact,
     ContactStory,
@@ -36,7 +37,7 @@ from mailer.services.issues import approve, compile, document_import, schedule
 from mailer.services.issues.document_import import ImportResult, UnconfirmedRemoval
 from mailer.services.newsletters.apply import apply_newsletter
 from mailer.settings import ROOT
-from mailer.store import approvals, issues, newsletters
+from mailer.store import approvals, issues, newsletters, text_versions
 from mailer.store.database import Session
 from tests.support.real_newsletter import REAL_NEWSLETTER, requires_real_newsletter
 
@@ -802,7 +803,7 @@ def test_a_subject_is_taken_as_its_front_matter_has_it(app: Container, write: Im
     issue = write(source + LEAST, slug="lumen").issue
     with app.database.transaction() as session:
         front = issues.front_matter(session, issue)["en"]
-        assert (front.subject, front.preheader, front.intro) == ('The "river"', 'Hello "you"', "#### Title\n\n")
+        assert (front.subject, front.preheader, front.intro) == ('The "river"', 'Hello "you"', "#### Title")
 
 
 def test_imports_at_the_same_time_wait_for_each_other(app: Container, write: Import) -> None:
@@ -867,3 +868,39 @@ def test_real_newsletter_is_imported_word_for_word(app: Container, write: Import
         assert sorted(len(covered) for _, _, covered in notes) == [1, 1, 2, 3, 3, 3, 5]
     assert words("\n".join(said)) == words(source)
     assert write(source, slug="lumen").changed == 0
+
+
+def test_a_text_that_reads_the_same_stays_as_it_was_written(app: Container, write: Import) -> None:
+    source = "---\nsubject: S\n---\n\n## News\n\n### One *two*\n\n* a\n* __b__\n\n(For info: Ina, ina@example.org)\n"
+    issue = write(source, slug="lumen").issue
+    with app.database.transaction() as session:
+        (story,) = [story.id for story, _ in issues.stories(session, issue)]
+        row = session.get_one(StoryTranslation, (story, "en"))
+        assert (row.headline, row.body) == ("One *two*", "- a\n- **b**"), "written as the editor writes it"
+        row.headline, row.body = "One _two_", "* a\n* __b__"  # as it was stored before
+    approve.approve(app.database, compile.load_issue(app.database, app.urls, issue), "tests")
+    schedule.reopen(app.database, issue, "tests")
+    assert write(source, slug="lumen").changed == 0
+    with app.database.transaction() as session:
+        assert session.get_one(StoryTranslation, (story, "en")).body == "* a\n* __b__"
+        assert approvals.standing(session, [issue])[issue] == {"en"}
+
+
+def test_imported_texts_have_versions(app: Container, write: Import) -> None:
+    front = "---\nsubject: S\n---\n\n"
+    issue = write(front + LEAST, slug="lumen").issue
+    write(front + LEAST.replace("Text.", "Texte."), "fr", slug="lumen")
+    with app.database.transaction() as session:
+        (story,) = [story.id for story, _ in issues.stories(session, issue)]
+        heads = text_versions.heads(session, issue)
+        en, fr = (heads[TextKey(issue, TextSubject.story, story, language)] for language in ("en", "fr"))
+        assert (en.kind, en.actor, en.content["body"]) == (VersionKind.imported, "tests", "Text.")
+        assert (fr.content["body"], fr.source_version_id) == ("Texte.", en.id)
+        assert heads[TextKey(issue, TextSubject.front_matter, issue, "en")].content["subject"] == "S"
+    write(front + LEAST.replace("Text.", "New text."), slug="lumen")
+    with app.database.transaction() as session:
+        assert text_versions.stale(session, issue) == {TextKey(issue, TextSubject.story, story, "fr")}
+        assert len(text_versions.of_text(session, TextKey(issue, TextSubject.front_matter, issue, "en"), 9)) == 1
+    write(front + LEAST.replace("Text.", "Nouveau texte."), "fr", slug="lumen")
+    with app.database.transaction() as session:
+        assert not text_versions.stale(session, issue)

@@ -9,9 +9,11 @@ from sqlalchemy import text
 
 from mailer.bootstrap import Container
 from mailer.domain.errors import ChangeRefused
-from mailer.domain.states import InvalidIssueState, IssueEventKind
+from mailer.domain.states import InvalidIssueState, IssueEventKind, TextSubject, VersionKind
+from mailer.domain.versions import TextKey
 from mailer.services.issues import approve, compile, edit, plan, report
 from mailer.services.issues.edit import IssueOutdated
+from mailer.store import text_versions
 
 CONTENT = {
     "story": "SELECT id, section_id, picture_id, source_issue_id FROM story ORDER BY id",
@@ -58,8 +60,22 @@ def test_every_removed_story_comes_back_as_it_was(app: Container, import_issue: 
         edit.undo(app.database, issue, change.id, "tests")
     assert content(app) == before
     assert edit.list_changes(app.database, issue) == []
+    with app.database.transaction() as session:
+        heads = text_versions.heads(session, issue)
+    stored = {(story, language): headline for story, language, _, headline, *_ in before["texts"]}
+    recorded = {key: head for key, head in heads.items() if key.subject is TextSubject.story}
+    assert {(key.subject_id, key.language): head.content["headline"] for key, head in recorded.items()} == stored
     with pytest.raises(ChangeRefused, match="cannot be undone any more"):
         edit.undo(app.database, issue, changes[0].id, "tests")
+
+
+def test_a_removed_text_has_a_version_without_content(app: Container, import_issue: Callable[..., int]) -> None:
+    issue = import_issue("en", "fr")
+    story = edit.list_stories(app.database, issue)[0].story
+    edit.remove_story(app.database, issue, story, "fr", "ada")
+    with app.database.transaction() as session:
+        head = text_versions.head(session, TextKey(issue, TextSubject.story, story, "fr"))
+        assert head and (head.kind, head.actor, head.content) == (VersionKind.removed, "ada", {})
 
 
 @given(data=st.data())
