@@ -15,7 +15,7 @@ import { LinkDialog } from "./link_dialog.js";
 import { completeLink, isAllowedLink } from "./links.js";
 import { inlineSlice, MAX_PASTED_HTML, MAX_PASTED_TEXT, PasteParser, textSlice, withoutStyles } from "./paste.js";
 import { readTree, SCHEMAS, writeTree } from "./schema.js";
-import { enterInTable, isInTable, leaveTable, tablePlugins } from "./tables.js";
+import { enterInTable, goToNextCell, isInTable, leaveTable, tablePlugins } from "./tables.js";
 import { Toolbar, toolbarItems } from "./toolbar.js";
 
 const RIGHT_TO_LEFT = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]/;
@@ -87,8 +87,8 @@ export function createEditor(place, options) {
       ...(editable ? {} : { "aria-readonly": "true", tabindex: "0" }),
     }),
     clipboardParser: new PasteParser(schema, () => say(texts.pictures_left)),
-    clipboardTextParser: (text, $context) => textSlice(schema, text.slice(0, MAX_PASTED_TEXT), $context.marks()),
-    transformPastedHTML: (html) => withoutStyles(html.slice(0, MAX_PASTED_HTML)),
+    clipboardTextParser: (text, $context) => textSlice(schema, beginning(text, MAX_PASTED_TEXT), $context.marks()),
+    transformPastedHTML: (html) => withoutStyles(beginning(html, MAX_PASTED_HTML)),
     transformPasted: (slice, { state }) => {
       if (kind !== "text") return inlineSlice(slice, schema.text(" "));
       const first = slice.content.firstChild?.type.spec.tableRole;
@@ -117,6 +117,11 @@ export function createEditor(place, options) {
   toolbar.attach(view);
   bubble?.attach(view);
   const stopKeepingBelow = keepBelow(document.querySelector(".head"), toolbar.bar);
+
+  function beginning(pasted, length) {
+    if (pasted.length > length) say(texts.pasted_in_part);
+    return pasted.slice(0, length);
+  }
 
   // A picture that comes alone. With text, as from Word, it is only an image of that text.
   function takePicture(data) {
@@ -189,6 +194,8 @@ function keys(schema, kind, groups, toToolbar) {
   if (kind === "text") {
     bound.Enter = chainCommands(enterInTable, splitListItem(schema.nodes.list_item));
     bound["Mod-Enter"] = leaveTable;
+    bound.Tab = goToNextCell(1); // from the last cell Tab leaves the editor, as it does from all other text
+    bound["Shift-Tab"] = goToNextCell(-1);
     bound["Shift-Enter"] = insertBreak(schema.nodes);
   } else {
     for (const key of ["Enter", "Shift-Enter", "Mod-Enter"]) bound[key] = () => true;

@@ -6,19 +6,23 @@ import { DOMParser, Fragment, Slice } from "prosemirror-model";
 import { MAX_NESTING } from "./commands.js";
 import { pastedLink } from "./links.js";
 
-export const MAX_PASTED_HTML = 8_000_000;
+// Characters. A text may have 20,000; Word writes some 20 for each.
+export const MAX_PASTED_HTML = 2_000_000;
 export const MAX_PASTED_TEXT = 200_000;
 const MAX_CELLS = 2000;
+const MAX_OPEN = 250; // elements in each other: the time of a browser's parser grows with the square of it
 
 const LOOK = "data-look";
 const OWN = "data-pm-slice";
 const SKIPPED = /^(?:style|script|title|xml|template|noscript|iframe|object|svg|textarea|select)$/i;
 const LEFT_OUT = /^(?:base|link|meta)$/i; // the parser would act on them
-const TAG_NAME = /<([a-z][a-z0-9:-]*)/iy;
+const NOT_NESTED = /^(?:p|li|dt|dd|tr|td|th|thead|tbody|tfoot|br|hr|img|input|col|wbr|source|embed|area|param|track|option)$/i;
+const TAG_NAME = /<\/?([a-z][a-z0-9:-]*)/iy;
 
 // Return HTML without comments, styles and scripts, in which style attributes and handlers have other names.
 export function withoutStyles(html) {
   let kept = "";
+  let depth = 0;
   for (let at = 0; ; ) {
     const open = html.indexOf("<", at);
     if (open < 0) return kept + html.slice(at);
@@ -32,19 +36,26 @@ export function withoutStyles(html) {
       at = open + 1;
     } else {
       const end = tagEnd(html, open);
-      if (SKIPPED.test(name)) {
+      const closing = html[open + 1] === "/";
+      const closed = closing || html[end - 2] === "/";
+      if (SKIPPED.test(name) && !closed) {
         const close = new RegExp(`</${name}`, "ig");
         close.lastIndex = end;
-        const found = html[end - 2] !== "/" && close.exec(html);
-        at = found ? after(html, ">", found.index) : html[end - 2] === "/" ? end : html.length;
-      } else if (LEFT_OUT.test(name)) {
-        at = end;
+        const found = close.exec(html);
+        at = found ? after(html, ">", found.index) : html.length;
       } else {
+        at = end;
+        if (LEFT_OUT.test(name)) continue;
+        if (!NOT_NESTED.test(name)) {
+          if (closing) {
+            if (depth > 0) depth--;
+            if (depth >= MAX_OPEN) continue;
+          } else if (!closed && ++depth > MAX_OPEN) continue;
+        }
         kept += html
           .slice(open, end)
           .replace(/([\s"'/])style(\s*=)/gi, `$1${LOOK}$2`)
           .replace(/([\s"'/])on([a-z]+\s*=)/gi, "$1data-off-$2");
-        at = end;
       }
     }
   }
@@ -57,12 +68,14 @@ function after(html, what, from) {
 
 function tagEnd(html, open) {
   let quote = "";
+  let before = "";
   for (let at = open; at < html.length; at++) {
     const char = html[at];
     if (quote) {
       if (char === quote) quote = "";
     } else if (char === ">") return at + 1;
-    else if ((char === '"' || char === "'") && html[at - 1] === "=") quote = char;
+    else if ((char === '"' || char === "'") && before === "=") quote = char;
+    if (char > " ") before = char;
   }
   return html.length;
 }

@@ -8,12 +8,13 @@ import {
   deleteColumn,
   deleteRow,
   deleteTable,
+  goToNextCell,
   isInTable,
   selectedRect,
   tableEditing,
 } from "prosemirror-tables";
 
-export { isInTable };
+export { goToNextCell, isInTable };
 
 const START_ROWS = 3;
 const START_COLUMNS = 3;
