@@ -48,6 +48,8 @@ class TextRequest(Base):
     withdrawn_at: Mapped[datetime | None]
     version_id: Mapped[int | None] = mapped_column(ForeignKey("text_version.id", ondelete="SET NULL"), index=True)
     """What was written behind the link."""
+    tab: Mapped[str] = mapped_column(server_default="", default="")
+    """Which tab of a browser saved it last. If the answer was lost, it saves again from an older state."""
 
     __table_args__ = (
         CheckConstraint("(account_id IS NULL) = (address_hash IS NOT NULL)", name="asked"),

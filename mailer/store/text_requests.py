@@ -83,7 +83,7 @@ def handed_in(session: Session, ids: Sequence[int]) -> dict[int, int]:
         TextRequest.done_at.is_(None),
         TextRequest.withdrawn_at.is_(None),
     )
-    return dict(session.execute(query.group_by(TextRequest.issue_id)).tuples().all())
+    return {issue: int(count) for issue, count in session.execute(query.group_by(TextRequest.issue_id))}
 
 
 def not_reminded(session: Session, due_until: date, limit: int) -> list[tuple[TextRequest, str]]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Select, exists, select
+from sqlalchemy import Select, exists, func, select
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session, aliased
 
@@ -139,6 +139,12 @@ def contribute(
         row.content, row.at, row.revision = dict(content), now, row.revision + 1
     session.flush()
     return row
+
+
+def count_contributed(session: Session, key: TextKey) -> int:
+    """Return how many versions of a text come from people without an account."""
+    query = _of_text(key).where(TextVersion.kind == VersionKind.contributed).order_by(None)
+    return session.scalar(select(func.count()).select_from(query.subquery())) or 0
 
 
 def find(session: Session, version: int | None) -> TextVersion | None:

@@ -26,6 +26,7 @@ from mailer.web.desk import (
     calendar,
     check,
     components,
+    contribution,
     documents,
     home,
     newsletter,
@@ -54,6 +55,7 @@ from mailer.web.static import StaticAssets
 _log = logging.getLogger(__name__)
 _ACCOUNT_PAGES = (sign_in, account, people)
 _DESK_PAGES = (
+    contribution,
     home,
     calendar,
     plan,

@@ -191,16 +191,11 @@ async def _checked_form(request: Request) -> FormData:
     return form
 
 
-async def _checked_body(request: Request) -> FormData | dict[str, Any]:
-    """Return a JSON object or a form of this session.
-
-    Raises HTTPException 413 if it is too large, 403 if it is not of this session, and 400 for other JSON.
-    """
+async def read_body(request: Request) -> FormData | dict[str, Any]:
+    """Return a JSON object or a form. Raises HTTPException 413 if it is too large, and 400 for other JSON."""
     if not _is_json(request):
         # Nothing is cut: a text that is too long is refused, and shown again whole.
-        form = await _read_form(request, MAX_FORM_BYTES, MAX_FORM_BYTES)
-        check_form_token(request, form)
-        return form
+        return await _read_form(request, MAX_FORM_BYTES, MAX_FORM_BYTES)
     body = await Request(request.scope, receive_within(request, MAX_FORM_BYTES)).body()
     try:
         values = json.loads(body)
@@ -208,8 +203,14 @@ async def _checked_body(request: Request) -> FormData | dict[str, Any]:
         raise HTTPException(400) from None
     if not isinstance(values, dict):
         raise HTTPException(400)
-    check_form_token(request, values)
     return values
+
+
+async def _checked_body(request: Request) -> FormData | dict[str, Any]:
+    """Return a JSON object or a form of this session. Raises what ``read_body`` does, and HTTPException 403."""
+    body = await read_body(request)
+    check_form_token(request, body)
+    return body
 
 
 def _is_json(request: Request) -> bool:

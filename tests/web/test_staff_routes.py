@@ -81,7 +81,9 @@ def test_few_routes_are_open_to_anyone(web_app: FastAPI) -> None:
     routes = staff_routes(web_app)
     for_anyone = {route.path for route in routes if all(isinstance(g, Anyone) for g in guards(route.dependant))}
     openid = {"/sign-in/openid", "/sign-in/openid/callback"}
-    assert for_anyone == {"/sign-in", "/sign-in/code", "/sign-in/continue", "/sign-in/forgotten", "/w/{token}"} | openid
+    sign_in = {"/sign-in", "/sign-in/code", "/sign-in/continue", "/sign-in/forgotten", "/w/{token}"}
+    by_link = {f"/t/{{token}}{order}" for order in ("", "/text", "/heartbeat", "/dateline", "/document", "/hand-in")}
+    assert for_anyone == sign_in | openid | by_link
 
 
 def _address(route: APIRoute, issue: int) -> str:

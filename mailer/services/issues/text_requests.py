@@ -224,7 +224,7 @@ def ask(
         session.add(request)
         session.flush()
         _mail(session, TransactionalEmailKind.text_request, request, now)
-        _record(session, request, actor, AuditAction.text_requested, now)
+        record(session, request, actor, AuditAction.text_requested, now)
         return request.id
 
 
@@ -241,7 +241,7 @@ def remind(database: Database, issue: int, request: int, actor: ActingStaff, now
         _count_mail(session, actor, now)
         row.reminded_at = now
         _mail(session, TransactionalEmailKind.text_reminder, row, now)
-        _record(session, row, actor, AuditAction.text_reminded, now)
+        record(session, row, actor, AuditAction.text_reminded, now)
 
 
 def remind_due(database: Database, now: datetime) -> int:
@@ -267,7 +267,7 @@ def withdraw(database: Database, issue: int, request: int, actor: Actor, now: da
             raise ChangeRefused(gettext("The text has been taken in already."))
         if row.withdrawn_at is None:
             row.withdrawn_at = now
-            _record(session, row, actor, AuditAction.text_request_withdrawn, now)
+            record(session, row, actor, AuditAction.text_request_withdrawn, now)
 
 
 def send_back(database: Database, issue: int, request: int, words: str, actor: ActingStaff, now: datetime) -> None:
@@ -288,7 +288,7 @@ def send_back(database: Database, issue: int, request: int, words: str, actor: A
             copy.source_version_id = version.source_version_id
             row.version_id = copy.id
         _mail(session, TransactionalEmailKind.text_sent_back, row, now)
-        _record(session, row, actor, AuditAction.text_sent_back, now)
+        record(session, row, actor, AuditAction.text_sent_back, now)
 
 
 def text_is_ready(session: Session, key: TextKey, account: int, now: datetime) -> None:
@@ -303,7 +303,7 @@ def arrived(session: Session, request: TextRequest, now: datetime) -> None:
     """Tell who asked that a text is there, by email, and record it."""
     if request.asked_by_id not in (None, request.account_id):
         _mail(session, TransactionalEmailKind.text_handed_in, request, now)
-    _record(session, request, THE_SERVICE, AuditAction.text_handed_in, now)
+    record(session, request, THE_SERVICE, AuditAction.text_handed_in, now)
 
 
 def _key(session: Session, issue: Issue, newsletter: Newsletter, wanted: NewRequest) -> TextKey:
@@ -392,7 +392,7 @@ def _mail(session: Session, kind: TransactionalEmailKind, request: TextRequest, 
     transactional.add(session, kind, newsletter, language, now, text_request=request.id)
 
 
-def _record(session: Session, request: TextRequest, actor: Actor, action: AuditAction, now: datetime) -> None:
+def record(session: Session, request: TextRequest, actor: Actor, action: AuditAction, now: datetime) -> None:
     """Write a line of the audit log, without the name and address of somebody without an account."""
     key = text_requests.key_of(request)
     headline = text_requests.headline(text_requests.headlines(session, key.issue, key.subject_id), key)

@@ -17,6 +17,7 @@ from mailer.domain.states import (
 from mailer.domain.text_fields import TypedText, merge, plain_line
 from mailer.domain.versions import TextKey
 from mailer.models import Issue, IssueTranslation, Story, StoryTranslation, TextVersion
+from mailer.services.issues import text_requests
 from mailer.store import accounts, approvals, issues, newsletters, open_texts, rate_limits, text_versions
 from mailer.store.database import Database, Session
 from mailer.store.open_texts import OpenTab
@@ -142,8 +143,8 @@ def save_text(database: Database, key: TextKey, order: SaveOrder, actor: Actor, 
     """
     with database.transaction() as session:
         issue = issues.lock(session, key.issue)
-        row = _row(session, key)
-        before = _content(key, row)
+        row = stored_row(session, key)
+        before = stored_content(key, row)
         content = merge(before, order.typed)
         head = text_versions.head(session, key)
         if order.tab and not isinstance(actor, str):
@@ -158,8 +159,11 @@ def save_text(database: Database, key: TextKey, order: SaveOrder, actor: Actor, 
             return SaveResult(outcome, _state(session, key), kept)
         if order.tab:
             open_texts.set_writer(session, key, order.tab)
+        was_ready = row is not None and row.status is TranslationStatus.ready
         _write(session, issue, key, row, content, order, actor)
         state = _state(session, key)
+        if state.status is TranslationStatus.ready and not was_ready and not isinstance(actor, str):
+            text_requests.text_is_ready(session, key, actor.account, now)
         if order.tab:
             open_texts.set_saved(session, key, order.tab, state.base)
         return SaveResult(outcome, state)
@@ -278,22 +282,22 @@ def _source(session: Session, key: TextKey, order: SaveOrder) -> int | None:
     return source.id if source and source.id == order.translated_from else None
 
 
-def _row(session: Session, key: TextKey) -> IssueTranslation | StoryTranslation | None:
+def stored_row(session: Session, key: TextKey) -> IssueTranslation | StoryTranslation | None:
     if key.subject is TextSubject.story:
         return session.get(StoryTranslation, (key.subject_id, key.language))
     return session.get(IssueTranslation, (key.issue, key.language))
 
 
-def _content(key: TextKey, row: IssueTranslation | StoryTranslation | None) -> dict[str, Any]:
+def stored_content(key: TextKey, row: IssueTranslation | StoryTranslation | None) -> dict[str, Any]:
     if row is not None:
         return text_versions.content_of(row)
     return {name: [] if name == "datelines" else "" for name in text_versions.COLUMNS[key.subject]}
 
 
 def _state(session: Session, key: TextKey) -> TextState:
-    row, head = _row(session, key), text_versions.head(session, key)
+    row, head = stored_row(session, key), text_versions.head(session, key)
     return TextState(
-        _content(key, row),
+        stored_content(key, row),
         text_versions.base_of(head),
         row.status if row else TranslationStatus.draft,
         _name(session, head) if head else "",

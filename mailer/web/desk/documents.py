@@ -87,7 +87,7 @@ def upload(
         error = "no_document"
     if not error:
         try:
-            text, pictures = _read_document(files)
+            text, pictures = read_document(files.name, files.document)
             for path, data in {**files.pictures, **pictures}.items():
                 app.prepare_picture(data, path)
             kept = uploads.keep(
@@ -108,14 +108,14 @@ def upload(
     return page.redirect(page.urls.path(f"{IMPORT}/{{upload}}", newsletter=newsletter.slug, upload=kept))
 
 
-def _read_document(files: _Files) -> tuple[str, dict[str, bytes]]:
-    """Return the document in Markdown, and the pictures inside it. Raises DocumentError."""
+def read_document(name: str, data: bytes) -> tuple[str, dict[str, bytes]]:
+    """Return a document in Markdown, and the pictures inside it. ``name``: of its file. Raises DocumentError."""
     from mailer.adapters.docx import is_docx, read_docx
 
-    if len(files.document) <= MAX_UPLOAD_BYTES and is_docx(files.document, files.name):
-        word = read_docx(files.document, files.name.rpartition(".")[0] or "document")
+    if len(data) <= MAX_UPLOAD_BYTES and is_docx(data, name):
+        word = read_docx(data, name.rpartition(".")[0] or "document")
         return word.markdown, dict(word.pictures)
-    return decode(files.document[: MAX_DOCUMENT_BYTES + 1], len(files.document)), {}
+    return decode(data[: MAX_DOCUMENT_BYTES + 1], len(data)), {}
 
 
 @router.get("/{upload}")

@@ -11,10 +11,11 @@ from mailer.domain.staff_texts import gettext
 from mailer.domain.states import EDITABLE_STATES
 from mailer.domain.text_requests import MAX_DAYS_AHEAD, RequestState, TextTask
 from mailer.services.accounts.staff import Staff
-from mailer.services.issues import text_requests
+from mailer.services.issues import contributions, text_requests
 from mailer.services.issues.text_requests import NewRequest, RequestGone
 from mailer.web.dependencies import BigRowId
 from mailer.web.desk.issue import ISSUE, Viewer, Visit, VisitOf, Writer
+from mailer.web.desk.writing import BASE, changes_between, match, message_of
 from mailer.web.staff import StaffForm
 
 router = APIRouter(prefix=ISSUE + "/requests", include_in_schema=False)
@@ -25,9 +26,10 @@ _OVER = (RequestState.done, RequestState.withdrawn)
 
 @router.get("")
 def requests_page(
-    visit: VisitOf, staff: Viewer, language: str = "", show: str = "", text: str = "", done: str = ""
+    visit: VisitOf, staff: Viewer, language: str = "", show: str = "", text: str = "", into: str = "", done: str = ""
 ) -> Response:
-    form = FormData([("text", text[:20]), ("language", language[:35])])
+    """Show who owes what. ``text`` and ``into``: for which text and language the form below is to ask."""
+    form = FormData([("text", text[:20]), ("language", into[:35])])
     return _page(visit, staff, form=form, language=language, show_all=show == "all", done=done)
 
 
@@ -80,6 +82,19 @@ def send_back(visit: VisitOf, staff: Writer, request_id: BigRowId, form: StaffFo
     except UserError as error:
         return _request_page(visit, staff, request_id, words=words, error=error, status=409)
     return visit.go_to("/requests", "sent_back")
+
+
+@router.post("/{request_id}/take-in")
+def take_in(visit: VisitOf, staff: Writer, request_id: BigRowId, form: StaffForm) -> Response:
+    """Make what was handed in the text of the issue, if this still is as it was compared."""
+    base = match(BASE, form.get("base"))
+    try:
+        contributions.take_in(visit.app.database, visit.issue, request_id, base, staff, visit.now)
+    except RequestGone:
+        raise HTTPException(404) from None
+    except UserError as error:
+        return _request_page(visit, staff, request_id, error=error, status=409)
+    return visit.go_to("/requests", "taken_in")
 
 
 def _read(form: FormData) -> NewRequest:
@@ -142,13 +157,14 @@ def _page(
         may_write=staff.may(Permission.write, head.newsletter),
         editable=head.state in EDITABLE_STATES,
         stories=text_requests.list_stories(database, visit.issue),
+        proposed_language=next((tag for tag in head.languages if tag not in head.complete_languages), ""),
         colleagues=text_requests.list_colleagues(database, head.newsletter),
         proposed_day=today + timedelta(days=_USUAL_DAYS),
         last_day=today + timedelta(days=MAX_DAYS_AHEAD),
         today=today,
         form=form,
         done=done,
-        error=_words(error),
+        error=message_of(error) if isinstance(error, Exception) else error,
     )
 
 
@@ -168,20 +184,18 @@ def _request_page(
     except RequestGone:
         raise HTTPException(404) from None
     head = visit.head()
+    comparison = contributions.compare(visit.app.database, visit.issue, request_id)
     return visit.page(
         "desk/request",
         staff,
         status,
         head=head,
         request=request,
+        comparison=comparison,
+        changes=changes_between(comparison.present.content, comparison.contributed) if comparison else [],
         may_write=staff.may(Permission.write, head.newsletter),
         editable=head.state in EDITABLE_STATES,
         words=words,
         done=done,
-        error=_words(error),
+        error=message_of(error) if isinstance(error, Exception) else error,
     )
-
-
-def _words(error: Exception | str) -> str:
-    """Return what an error says, as a text that pages translate."""
-    return error if isinstance(error, str) else error.args[0]

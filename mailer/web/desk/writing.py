@@ -4,7 +4,7 @@ Without script a page is a form with Markdown. With it, the same address takes J
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Any
@@ -43,8 +43,8 @@ STORY, FRONT_MATTER = f"{ISSUE}/stories/{{story}}/{{language}}", f"{ISSUE}/front
 router = APIRouter(include_in_schema=False)
 Translator = Annotated[Staff, Depends(Requires(Permission.translate_texts))]
 _NO_STORE = {"Cache-Control": "no-store"}
-_TAB = re.compile(r"[A-Za-z0-9-]{0,40}")
-_BASE = re.compile(r"(?:[0-9]{1,18}\.[0-9]{1,9})?")
+TAB = re.compile(r"[A-Za-z0-9-]{0,40}")
+BASE = re.compile(r"(?:[0-9]{1,18}\.[0-9]{1,9})?")
 _STORY = re.compile(r"[0-9]{1,9}")
 _ROW = re.compile(r"[0-9]{1,18}")
 
@@ -118,24 +118,24 @@ def _save_json(text: TextVisit, staff: Staff, body: Mapping[str, Any]) -> Respon
     try:
         typed = read_fields(text.key.subject, fields, text.key.language)
     except (UserError, ValueError) as error:
-        return _json({"message": text.translate(staff, _message(error))}, 422)
+        return json_answer({"message": text.translate(staff, message_of(error))}, 422)
     order = SaveOrder(
-        _match(_BASE, body.get("base")),
+        match(BASE, body.get("base")),
         typed,
         _status(body.get("status")),
         body.get("minor") is True,
-        _match(_TAB, body.get("tab")),
-        _match(_TAB, body.get("previous_tab")),
+        match(TAB, body.get("tab")),
+        match(TAB, body.get("previous_tab")),
         body.get("take_over") is True,
-        int(_match(_ROW, str(body.get("translated_from") or "0")) or 0) or None,
+        int(match(_ROW, str(body.get("translated_from") or "0")) or 0) or None,
         _source_language(text, staff, body.get("source_language")),
     )
     result = write_text.save_text(text.visit.app.database, text.key, order, staff, text.visit.now)
     answer = _as_json(text, result.text) | {"problems": _problems(text, staff, typed)}
     if result.outcome is SaveOutcome.saved:
-        return _json(answer | _findings(text, staff, result.text.content))
+        return json_answer(answer | _findings(text, staff, result.text.content))
     html = _conflict_html(text, staff, order, result)
-    return _json(answer | {"reason": result.outcome, "kept": result.kept, "html": html}, 409)
+    return json_answer(answer | {"reason": result.outcome, "kept": result.kept, "html": html}, 409)
 
 
 def _save_form(text: TextVisit, staff: Staff, form: FormData) -> Response:
@@ -143,17 +143,17 @@ def _save_form(text: TextVisit, staff: Staff, form: FormData) -> Response:
     fields: dict[str, Any] = {name: form.get(name, "") for name in (*RICH[text.key.subject], *PLAIN[text.key.subject])}
     if text.key.subject is TextSubject.story:
         fields |= {name: form.get(name, "") for name in ("headline", "link", "link_label")}
-        fields["datelines"] = [{"text": line} for line in _typed_datelines(form, text.key.language)]
+        fields["datelines"] = [{"text": line} for line in typed_datelines(form, text.key.language)]
     try:
         typed = read_fields(text.key.subject, fields, text.key.language, is_markdown=True)
     except (UserError, ValueError) as error:
-        return _page(text, staff, form=fields, base=str(form.get("base", "")), error=_message(error), status=422)
+        return _page(text, staff, form=fields, base=str(form.get("base", "")), error=message_of(error), status=422)
     order = SaveOrder(
-        _match(_BASE, form.get("base")),
+        match(BASE, form.get("base")),
         typed,
         _status(form.get("status")),
         "minor" in form,
-        translated_from=int(_match(_ROW, form.get("translated_from")) or 0) or None,
+        translated_from=int(match(_ROW, form.get("translated_from")) or 0) or None,
         source_language=_source_language(text, staff, form.get("source_language")),
     )
     result = write_text.save_text(text.visit.app.database, text.key, order, staff, text.visit.now)
@@ -172,7 +172,7 @@ def stored_text(staff: Viewer, text: TextVisitOf) -> Response:
     state = write_text.load_state(text.visit.app.database, text.key)
     answer = _as_json(text, state) | _findings(text, staff, state.content)
     editable = text.visit.head().state in EDITABLE_STATES
-    return _json(
+    return json_answer(
         answer
         | {
             "account": staff.account,
@@ -186,7 +186,7 @@ def stored_text(staff: Viewer, text: TextVisitOf) -> Response:
 @router.post(f"{FRONT_MATTER}/heartbeat")
 def heartbeat(staff: Viewer, text: TextVisitOf, body: StaffBody) -> Response:
     """Record that a tab has the text open; say who else has, and who writes."""
-    app, tab = text.visit.app, _match(_TAB, body.get("tab"))
+    app, tab = text.visit.app, match(TAB, body.get("tab"))
     if not tab:
         raise HTTPException(400)
     try:
@@ -195,7 +195,7 @@ def heartbeat(staff: Viewer, text: TextVisitOf, body: StaffBody) -> Response:
         raise HTTPException(429, headers={"Retry-After": "30"}) from None
     if body.get("close"):
         write_text.close(app.database, text.key, staff, tab)
-        return _json({})
+        return json_answer({})
     may_write = text.may_write(staff)
     state = write_text.heartbeat(
         app.database,
@@ -207,7 +207,7 @@ def heartbeat(staff: Viewer, text: TextVisitOf, body: StaffBody) -> Response:
         take_over=may_write and body.get("take_over") is True,
     )
     writer = next((other for other in state.others if other.is_writer), None)
-    return _json(
+    return json_answer(
         {
             "base": state.base,
             "editable": state.editable and may_write,
@@ -229,7 +229,7 @@ def look(staff: Viewer, text: TextVisitOf) -> Response:
     except TextNotShown:
         raise HTTPException(404) from None
     except ValueError as error:
-        response = text.visit.page("desk/no_look", staff, error=_message(error))
+        response = text.visit.page("desk/no_look", staff, error=message_of(error))
         response.headers["Content-Security-Policy"] = STAFF_CSP.replace("ancestors 'none'", "ancestors 'self'")
         return response
     return HTMLResponse(html, headers=EDITION_HEADERS)
@@ -238,13 +238,13 @@ def look(staff: Viewer, text: TextVisitOf) -> Response:
 @router.get(f"{STORY}/dateline")
 def dateline(staff: Viewer, text: TextVisitOf, start: str = "", end: str = "", place: str = "") -> Response:
     """Return dates and a place as a line in the text's language."""
-    line = _composed(start, end, place, text.key.language)
+    line = composed_dateline(start, end, place, text.key.language)
     if line is None:
         raise HTTPException(400)
-    return _json({"text": line, "understood": _understood(line, text.key.language)})
+    return json_answer({"text": line, "understood": understood(line, text.key.language)})
 
 
-def _composed(start: str, end: str, place: str, language: str) -> str | None:
+def composed_dateline(start: str, end: str, place: str, language: str) -> str | None:
     """Return a dateline of typed dates and a place; None without a date."""
     try:
         first = date.fromisoformat(start[:10])
@@ -255,14 +255,14 @@ def _composed(start: str, end: str, place: str, language: str) -> str | None:
     return cldr.compose_dateline(DateRange(first, max(first, last)), place, language)
 
 
-def _typed_datelines(form: FormData, language: str) -> list[str]:
+def typed_datelines(form: FormData, language: str) -> list[str]:
     """Return the lines in a form; one without text is composed of its dates and place."""
     names = ("dateline", "dateline_start", "dateline_end", "dateline_place")
     rows = zip(*(map(str, form.getlist(name)) for name in names), strict=False)
-    return [line or _composed(start, end, place, language) or "" for line, start, end, place in rows]
+    return [line or composed_dateline(start, end, place, language) or "" for line, start, end, place in rows]
 
 
-def _understood(line: str, language: str) -> str:
+def understood(line: str, language: str) -> str:
     """Return how a dateline is printed; empty if it is printed as it is written."""
     datelines, _ = read_datelines(line.strip().rstrip(":：").strip(), language)
     if not line.strip() or not all(found.dates for found in datelines):
@@ -289,7 +289,7 @@ def _page(
     head = text.visit.head()
     may_write = text.may_write(staff)
     editable = may_write and head.state in EDITABLE_STATES
-    content = form if form is not None else _as_form(key, state.content)
+    content = form if form is not None else as_form(key, state.content)
     lines = content.get("datelines", [])
     template = "desk/story" if key.subject is TextSubject.story else "desk/front_matter"
     return text.visit.page(
@@ -302,7 +302,7 @@ def _page(
         state=state,
         beside=beside,
         content=content,
-        datelines=[(line["text"], _understood(line["text"], key.language)) for line in lines],
+        datelines=[(line["text"], understood(line["text"], key.language)) for line in lines],
         base=base or state.base,
         may_write=may_write,
         editable=editable,
@@ -333,7 +333,7 @@ def _config(
     }
 
 
-def _as_form(key: TextKey, content: Mapping[str, Any]) -> dict[str, Any]:
+def as_form(key: TextKey, content: Mapping[str, Any]) -> dict[str, Any]:
     """Return a stored text as a form without script edits it."""
     if key.subject is not TextSubject.story:
         return dict(content)
@@ -351,17 +351,19 @@ def _as_json(text: TextVisit, state: TextState) -> dict[str, Any]:
     }
 
 
-def _findings(text: TextVisit, staff: Staff, content: Mapping[str, Any]) -> dict[str, Any]:
+def findings_in(key: TextKey, content: Mapping[str, Any], translate: Callable[[str], str]) -> dict[str, Any]:
     """Return what of a stored text is not shown as it is meant, and how its datelines are printed."""
-    names = (*RICH[text.key.subject], *(("headline",) if text.key.subject is TextSubject.story else ()))
+    names = (*RICH[key.subject], *(("headline",) if key.subject is TextSubject.story else ()))
     problems = [problem for name in names for problem in find_problems(content[name])]
-    understood = [
-        cldr.format_dateline(dateline_from_json(line), text.key.language) for line in content.get("datelines", [])
-    ]
+    understood = [cldr.format_dateline(dateline_from_json(line), key.language) for line in content.get("datelines", [])]
     return {
-        "findings": [text.translate(staff, problem.message) for problem in problems],
+        "findings": [translate(problem.message) for problem in problems],
         "understood": understood,
     }
+
+
+def _findings(text: TextVisit, staff: Staff, content: Mapping[str, Any]) -> dict[str, Any]:
+    return findings_in(text.key, content, lambda message: text.translate(staff, message))
 
 
 def _conflict(text: TextVisit, order: SaveOrder, result: SaveResult) -> dict[str, Any]:
@@ -372,11 +374,11 @@ def _conflict(text: TextVisit, order: SaveOrder, result: SaveResult) -> dict[str
         "by": result.text.by,
         "at": result.text.at,
         "kept": result.kept,
-        "changes": _changes(result.text.content, mine),
+        "changes": changes_between(result.text.content, mine),
     }
 
 
-def _changes(theirs: Mapping[str, Any], mine: Mapping[str, Any]) -> list[dict[str, Any]]:
+def changes_between(theirs: Mapping[str, Any], mine: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [
         {"field": n, "paragraphs": [[{"kind": "removed", "text": theirs[n]}, {"kind": "added", "text": mine[n]}]]}
         for n in theirs
@@ -411,14 +413,14 @@ def _status(value: object) -> TranslationStatus | None:
     return next((status for status in allowed if status == value), None)
 
 
-def _match(pattern: re.Pattern[str], value: object) -> str:
+def match(pattern: re.Pattern[str], value: object) -> str:
     """Return a value that has the form of what our own pages send, else an empty string."""
     return value if isinstance(value, str) and pattern.fullmatch(value) else ""
 
 
-def _message(error: Exception) -> str:
+def message_of(error: Exception) -> str:
     return error.args[0] if error.args and isinstance(error.args[0], str) else str(error)
 
 
-def _json(values: Mapping[str, Any], status: int = 200) -> JSONResponse:
+def json_answer(values: Mapping[str, Any], status: int = 200) -> JSONResponse:
     return JSONResponse(dict(values), status, _NO_STORE)

@@ -141,6 +141,15 @@ export class Saving {
     if (this.#failures) this.#later(0);
   }
 
+  // Save what is written now. Resolves to whether it is saved.
+  async finish() {
+    this.#later(0);
+    while (this.dirty && !this.paused && !this.#stuck && !this.#failures) {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    return !this.dirty;
+  }
+
   // The page goes. The copy stays until the page is opened again.
   last() {
     if (this.dirty && !this.paused && !this.#stuck && !this.#busy) this.#send().catch(() => {});

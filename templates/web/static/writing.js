@@ -216,7 +216,8 @@ function showFindings(findings) {
 }
 
 function refreshLook() {
-  const frame = at("look").querySelector("iframe");
+  const frame = at("look")?.querySelector("iframe");
+  if (!frame) return;
   const [path, place = ""] = frame.getAttribute("src").split("#");
   frame.src = `${path.split("?")[0]}?base=${saving.base}${place && `#${place}`}`;
 }
@@ -344,6 +345,16 @@ addEventListener("pagehide", () => {
   const close = JSON.stringify({ form_token: saving.token, tab, close: true });
   navigator.sendBeacon?.(`${config.url}/heartbeat`, new Blob([close], { type: "application/json" }));
 });
+// Orders about the text, such as to hand it in, wait until all is saved.
+for (const order of document.querySelectorAll("form[data-after-saving]")) {
+  order.hidden = false;
+  order.addEventListener("submit", async (event) => {
+    if (!saving.dirty) return;
+    event.preventDefault();
+    if (await saving.finish()) order.requestSubmit(event.submitter);
+  });
+}
+
 addEventListener("online", () => saving.tryNow());
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) return;

@@ -1,0 +1,275 @@
+"""What is written behind a link: kept beside the issue, handed in, taken in or sent back."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import pytest
+from sqlalchemy import text
+
+from mailer.bootstrap import Container
+from mailer.devtools.inbox import InboxServer
+from mailer.domain.accounts import AuditAction
+from mailer.domain.errors import ChangeRefused
+from mailer.domain.permissions import Role
+from mailer.domain.states import TextSubject, TranslationStatus, VersionKind
+from mailer.domain.text_fields import TypedText
+from mailer.domain.text_requests import RequestState, TextTask
+from mailer.services.accounts import audit
+from mailer.services.accounts.staff import Staff
+from mailer.services.issues import contributions, text_requests, write_text
+from mailer.services.issues.contributions import LinkGone, LinkState, TooManyRequests
+from mailer.services.issues.text_requests import NewRequest
+from mailer.services.issues.write_text import SaveOrder, SaveOutcome
+from mailer.services.subscribers import personal_data
+from mailer.store import text_versions
+from tests.support.staff import QUICK_PASSWORDS, add_account, staff_of
+from tests.support.transactional import emails_to, send_transactional
+
+JEAN = "jean@example.org"
+NETWORK = b"network of jean."
+
+
+@pytest.fixture
+def app(make_app: Callable[..., Container]) -> Container:
+    return make_app(passwords=QUICK_PASSWORDS)
+
+
+@pytest.fixture
+def now(app: Container) -> datetime:
+    return app.clock.now()
+
+
+@pytest.fixture
+def issue(import_issue: Callable[..., int]) -> int:
+    return import_issue("en", "fr")
+
+
+@pytest.fixture
+def amina(app: Container, issue: int) -> Staff:
+    return staff_of(add_account(app, "amina@example.org", Role.coordinator), Role.coordinator)
+
+
+@pytest.fixture
+def request_id(app: Container, issue: int, amina: Staff, now: datetime) -> int:
+    """Jean, who has no account, translates the first story into Spanish within ten days."""
+    return ask(app, issue, amina, now)
+
+
+def ask(app: Container, issue: int, staff: Staff, now: datetime, **changes: object) -> int:
+    story = text_requests.list_stories(app.database, issue)[0][0]
+    due_on = (now + timedelta(days=10)).date()
+    values = {"story": story, "language": "es", "task": TextTask.translation, "account": None, "name": "Jean Morel"}
+    values |= {"address": JEAN, "due_on": due_on, "words": ""}
+    new = NewRequest(**(values | changes))  # type: ignore[arg-type]
+    return text_requests.ask(app.database, issue, new, staff, app.tokens.address_hash, now)
+
+
+def write(app: Container, request: int, body: str, now: datetime, base: str = "", tab: str = "a", **content: str):  # type: ignore[no-untyped-def]
+    typed = TypedText({"headline": "Los barcos", "body": body, **content})
+    return contributions.save(app.database, request, base, typed, now, tabs=(tab,))
+
+
+def state(app: Container, issue: int, request: int, now: datetime) -> RequestState:
+    return text_requests.load(app.database, issue, request, now).state
+
+
+def test_what_is_written_is_kept_beside_the_issue_until_it_is_taken_in(
+    app: Container, issue: int, amina: Staff, request_id: int, now: datetime, inbox: InboxServer
+) -> None:
+    opened = contributions.open_link(app.database, request_id, now)
+    assert opened.state is LinkState.open
+    assert opened.source_language == "en" and opened.source
+    assert opened.written.content["link"] == opened.source["link"]
+    with pytest.raises(ChangeRefused):
+        contributions.hand_in(app.database, request_id, now)
+    first = write(app, request_id, "Uno.", now)
+    second = write(app, request_id, "Uno dos.", now, first.written.base)
+    assert second.outcome is SaveOutcome.saved
+    key = opened.key
+    assert write_text.load_state(app.database, key).base == ""
+    with app.database.transaction() as session:
+        (version,) = text_versions.of_text(session, key, 10)
+        assert (version.kind, version.revision, version.actor) == (VersionKind.contributed, 2, "Jean Morel")
+        assert text_versions.head(session, key) is None
+    contributions.hand_in(app.database, request_id, now)
+    contributions.hand_in(app.database, request_id, now)  # pressed twice
+    assert state(app, issue, request_id, now) is RequestState.handed_in
+    send_transactional(app, now)
+    (mail,) = emails_to(inbox, "amina@example.org")
+    assert f"/desk/issues/{issue}/requests/{request_id}" in str(mail)
+    late = write(app, request_id, "Uno dos tres.", now, second.written.base)
+    assert late.outcome is SaveOutcome.closed
+    compared = contributions.compare(app.database, issue, request_id)
+    assert compared
+    assert compared.contributed["body"] == "Uno dos."
+    contributions.take_in(app.database, issue, request_id, compared.present.base, amina, now)
+    text_now = write_text.load_state(app.database, key)
+    assert (text_now.content["body"], text_now.status) == ("Uno dos.", TranslationStatus.ready)
+    assert state(app, issue, request_id, now) is RequestState.done
+    assert contributions.open_link(app.database, request_id, now).state is LinkState.done
+    with pytest.raises(ChangeRefused):
+        contributions.take_in(app.database, issue, request_id, text_now.base, amina, now)
+    assert audit.search(app.database, AuditAction.text_taken_in, "Amina", None)
+
+
+def test_a_text_that_is_sent_back_can_be_changed_and_handed_in_again(
+    app: Container, issue: int, amina: Staff, request_id: int, now: datetime, inbox: InboxServer
+) -> None:
+    base = write(app, request_id, "Uno.", now).written.base
+    contributions.hand_in(app.database, request_id, now)
+    with pytest.raises(ChangeRefused):
+        text_requests.send_back(app.database, issue, request_id, " ", amina, now)
+    later = now + timedelta(days=20)
+    text_requests.send_back(app.database, issue, request_id, "Name the river.", amina, later)
+    send_transactional(app, later)
+    assert "Name the river." in str(emails_to(inbox, JEAN)[-1])
+    opened = contributions.open_link(app.database, request_id, later + timedelta(days=13))
+    assert (opened.state, opened.text.words) == (LinkState.open, "Name the river.")
+    assert opened.written.base != base
+    write(app, request_id, "Uno, el Lumen.", later, opened.written.base)
+    contributions.hand_in(app.database, request_id, later)
+    with app.database.transaction() as session:
+        bodies = [version.content["body"] for version in text_versions.of_text(session, opened.key, 10)]
+    assert bodies == ["Uno, el Lumen.", "Uno."]
+
+
+def test_two_hand_in_and_the_second_is_compared_with_the_first(
+    app: Container, issue: int, amina: Staff, request_id: int, now: datetime
+) -> None:
+    other = ask(app, issue, amina, now, name="Ana Ruiz", address="ana@example.org")
+    for request, body in ((request_id, "Uno."), (other, "Dos.")):
+        write(app, request, body, now)
+        contributions.hand_in(app.database, request, now)
+    compared = contributions.compare(app.database, issue, other)
+    assert compared
+    contributions.take_in(app.database, issue, request_id, "", amina, now)
+    with pytest.raises(ChangeRefused, match="changed meanwhile"):
+        contributions.take_in(app.database, issue, other, compared.present.base, amina, now)
+    again = contributions.compare(app.database, issue, other)
+    assert again
+    contributions.take_in(app.database, issue, other, again.present.base, amina, now)
+    key = contributions.open_link(app.database, other, now).key
+    assert write_text.load_state(app.database, key).content["body"] == "Dos."
+
+
+def test_an_issue_that_is_approved_meanwhile_keeps_what_is_written(
+    app: Container, issue: int, amina: Staff, request_id: int, now: datetime
+) -> None:
+    base = write(app, request_id, "Uno.", now).written.base
+    contributions.hand_in(app.database, request_id, now)
+    with app.database.transaction() as session:
+        session.execute(text("UPDATE issue SET state = 'approved'"))
+    with pytest.raises(ChangeRefused, match="not a draft"):
+        contributions.take_in(app.database, issue, request_id, "", amina, now)
+    assert state(app, issue, request_id, now) is RequestState.handed_in
+    assert contributions.open_link(app.database, request_id, now).state is LinkState.closed
+    assert write(app, request_id, "Uno dos.", now, base).outcome is SaveOutcome.closed
+    key = contributions.open_link(app.database, request_id, now).key
+    with app.database.transaction() as session:
+        bodies = [version.content["body"] for version in text_versions.of_text(session, key, 10)]
+    assert bodies == ["Uno dos.", "Uno."]
+
+
+def test_a_link_that_is_withdrawn_or_expired_opens_nothing(
+    app: Container, issue: int, amina: Staff, request_id: int, now: datetime
+) -> None:
+    write(app, request_id, "Uno.", now)
+    luka = add_account(app, "luka@example.org", Role.translator)
+    of_account = ask(app, issue, amina, now, account=luka)
+    text_requests.withdraw(app.database, issue, request_id, amina, now)
+    expired = ask(app, issue, amina, now)
+    for request, at in (
+        (request_id, now),
+        (of_account, now),
+        (expired, now + timedelta(days=26)),
+        (expired + 1000, now),
+    ):
+        for order in (
+            lambda r, t: contributions.open_link(app.database, r, t),
+            lambda r, t: write(app, r, "Dos.", t),
+            lambda r, t: contributions.hand_in(app.database, r, t),
+            lambda r, t: contributions.replace_text(app.database, r, TypedText({"body": "x"}), t),
+        ):
+            with pytest.raises(LinkGone):
+                order(request, at)
+
+
+def test_two_windows_keep_both_texts(app: Container, request_id: int, now: datetime) -> None:
+    first = write(app, request_id, "Uno.", now)
+    write(app, request_id, "Uno dos.", now, first.written.base)
+    # The answer to its own save was lost: that is no conflict.
+    assert write(app, request_id, "Uno dos tres.", now, first.written.base).outcome is SaveOutcome.saved
+    other = write(app, request_id, "Otro.", now, first.written.base, tab="b")
+    assert other.outcome is SaveOutcome.changed
+    assert other.written.content["body"] == "Uno dos tres."
+    key = contributions.open_link(app.database, request_id, now).key
+    with app.database.transaction() as session:
+        assert {version.content["body"] for version in text_versions.of_text(session, key, 10)} == {
+            "Otro.",
+            "Uno dos tres.",
+        }
+    for number in range(contributions.MAX_VERSIONS + 5):
+        write(app, request_id, f"Otro {number}.", now, first.written.base, tab="b")
+    with app.database.transaction() as session:
+        assert text_versions.count_contributed(session, key) == contributions.MAX_VERSIONS
+
+
+def test_only_the_text_of_the_link_is_written(app: Container, issue: int, request_id: int, now: datetime) -> None:
+    with app.database.transaction() as session:
+        before = session.scalars(text("SELECT t::text FROM story_translation t ORDER BY 1")).all()
+    typed = TypedText({"body": "Uno.", "language": "en", "story_id": 1, "status": "ready", "search_vector": "x"})
+    contributions.save(app.database, request_id, "", typed, now)
+    contributions.hand_in(app.database, request_id, now)
+    with app.database.transaction() as session:
+        assert session.scalars(text("SELECT t::text FROM story_translation t ORDER BY 1")).all() == before
+        key = contributions.open_link(app.database, request_id, now).key
+        (version,) = text_versions.of_text(session, key, 10)
+        assert version.content.keys() == set(text_versions.COLUMNS[TextSubject.story])
+    assert key.issue == issue
+
+
+def test_requests_are_bounded_by_link_and_network(app: Container, now: datetime) -> None:
+    for _ in range(contributions.MAX_SAVES_PER_MINUTE):
+        contributions.count(app.database, 1, NETWORK, now)
+    with pytest.raises(TooManyRequests):
+        contributions.count(app.database, 1, NETWORK, now)
+    contributions.count(app.database, 2, NETWORK, now)
+    contributions.count(app.database, 1, NETWORK, now + timedelta(minutes=1))
+    for _ in range(contributions.MAX_DOCUMENTS_PER_HOUR):
+        contributions.count(app.database, 2, b"another network", now, document=True)
+    with pytest.raises(TooManyRequests):
+        contributions.count(app.database, 2, b"another network", now + timedelta(seconds=1), document=True)
+
+
+def test_an_erased_person_leaves_their_text_without_their_name(
+    app: Container, issue: int, amina: Staff, request_id: int, now: datetime
+) -> None:
+    write(app, request_id, "Uno.", now)
+    ask(app, issue, amina, now, name="Ana Ruiz", address="ana@example.org")
+    personal_data.erase(app.database, app.tokens.address_hash(JEAN), now)
+    with app.database.transaction() as session:
+        assert session.scalars(text("SELECT name FROM text_request")).all() == ["Ana Ruiz"]
+        assert session.scalars(text("SELECT actor FROM text_version WHERE kind = 'contributed'")).all() == [""]
+
+
+def test_a_colleague_who_marks_the_text_as_ready_has_done_it(
+    app: Container, issue: int, amina: Staff, now: datetime
+) -> None:
+    luka = staff_of(add_account(app, "luka@example.org", Role.translator), Role.translator, "Luka")
+    request = ask(app, issue, amina, now, account=luka.account)
+    key = text_requests.load(app.database, issue, request, now).key
+    typed = TypedText({"headline": "Los barcos", "body": "Uno."})
+    saved = write_text.save_text(app.database, key, SaveOrder("", typed), luka, now)
+    assert state(app, issue, request, now) is RequestState.open
+    write_text.save_text(app.database, key, SaveOrder(saved.text.base, typed, TranslationStatus.ready), luka, now)
+    assert state(app, issue, request, now) is RequestState.done
+
+
+def test_front_matter_is_asked_for_too(app: Container, issue: int, amina: Staff, now: datetime) -> None:
+    request = ask(app, issue, amina, now, story=None)
+    key = contributions.open_link(app.database, request, now).key
+    typed = TypedText({"subject": "Noticias del río", "intro": "Hola."})
+    contributions.save(app.database, request, "", typed, now)
+    contributions.hand_in(app.database, request, now)
+    contributions.take_in(app.database, issue, request, "", amina, now)
+    assert write_text.load_state(app.database, key).content["subject"] == "Noticias del río"
