@@ -3,7 +3,7 @@
 
 const PAUSE_MS = 1000;
 const LONGEST_MS = 10_000; // of writing without a pause
-const RETRY_MS = [2000, 5000, 10_000, 30_000];
+const RETRY_MS = [1000, 3000, 10_000, 30_000];
 const TIMEOUT_MS = 30_000;
 const KEEPALIVE_BYTES = 60_000; // the Fetch standard allows 64 KiB in all
 

@@ -4,7 +4,7 @@
 import { Copies, holdTab, isOpen, Saving } from "./saving.js";
 
 const HEARTBEAT_MS = 10_000;
-const FOLLOWING_MS = 3000; // while somebody else writes
+const COMPANY_MS = 3000; // while somebody else is here
 const WRITING_MS = 120_000; // after the last change somebody still writes
 const WORDS_PER_MINUTE = 200;
 
@@ -256,6 +256,7 @@ function show(text) {
 // Who else is here.
 
 let isWriting = false; // as the server knows it
+let inCompany = false;
 let beating = 0;
 
 async function beat(order = {}) {
@@ -273,12 +274,13 @@ async function beat(order = {}) {
   } catch {
     // no connection: the next save says so
   }
-  if (!document.hidden) beating = setTimeout(beat, writer ? FOLLOWING_MS : HEARTBEAT_MS);
+  if (!document.hidden) beating = setTimeout(beat, inCompany ? COMPANY_MS : HEARTBEAT_MS);
 }
 
 async function meet(others, writing) {
   isWriting = writing && !others.writer;
   writer = others.writer;
+  inCompany = others.others.length > 0 || others.other_tab;
   if (!saving.paused) setEditable(others.editable && !writer);
   const people = at("people");
   const words = writer
