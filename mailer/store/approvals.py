@@ -82,13 +82,24 @@ def approve(session: Session, issue: int, language: str, fingerprint: bytes, act
     )
 
 
-def content_changed(session: Session, issue: int, actor: Actor, *, withdraw_all: bool = False) -> None:
+def content_changed(
+    session: Session,
+    issue: int,
+    actor: Actor,
+    *,
+    withdraw_all: bool = False,
+    languages: Collection[str] | None = None,
+) -> None:
     """Make rendered editions of an issue stale, and withdraw the approvals of languages that are not as approved.
 
     Every change of content calls this. ``withdraw_all`` also withdraws the approvals of languages that read the same.
+    ``languages``: the only ones that can read differently, None for all. If none of them is approved, the issue is not
+    composed, so that a text can be saved every second.
     """
     issues.bump_revision(session, issue)
     approved = {tag: row.fingerprint for tag, row in of_issue(session, issue).items() if row.withdrawn_at is None}
+    if languages is not None:
+        approved = {tag: fingerprint for tag, fingerprint in approved.items() if tag in languages}
     if not approved:
         return
     now = {} if withdraw_all else load_fingerprints(session, issues.by_id(session, issue))

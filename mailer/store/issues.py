@@ -297,6 +297,14 @@ def story_texts(session: Session, issue: int) -> dict[int, dict[str, StoryTransl
     return translations
 
 
+def languages_of_story(session: Session, story: int) -> set[str]:
+    """Return the languages in which a story is ready."""
+    query = select(StoryTranslation.language).where(
+        StoryTranslation.story_id == story, StoryTranslation.status == TranslationStatus.ready
+    )
+    return {*session.scalars(query)}
+
+
 def ready_languages(texts: dict[str, StoryTranslation]) -> frozenset[str]:
     return frozenset(language for language, text in texts.items() if text.status is TranslationStatus.ready)
 

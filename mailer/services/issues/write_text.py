@@ -260,7 +260,7 @@ def _write(
         front.imported_by_id = None if isinstance(actor, str) else actor.account
         front.imported_by = name_of(actor)
     if shown_before or row.status is TranslationStatus.ready:
-        approvals.content_changed(session, key.issue, actor)
+        approvals.content_changed(session, key.issue, actor, languages=_shown_in(session, issue, key))
     else:
         issues.bump_revision(session, key.issue)
     if last is None or version.id != last.id:
@@ -274,6 +274,14 @@ def _write(
             language=key.language,
             headline=headline,
         )
+
+
+def _shown_in(session: Session, issue: Issue, key: TextKey) -> set[str]:
+    """Return the languages whose editions may show a text: its own, and for a story those that lack a text."""
+    if key.subject is TextSubject.front_matter:
+        return {key.language}
+    languages = newsletters.by_id(session, issue.newsletter_id).languages
+    return {*languages} - issues.languages_of_story(session, key.subject_id) | {key.language}
 
 
 def _source(session: Session, key: TextKey, order: SaveOrder) -> int | None:

@@ -237,14 +237,29 @@ def test_a_new_translation_is_a_draft_until_it_is_ready(app: Container, key: Tex
 
 
 def test_a_change_withdraws_approvals_of_the_languages_that_show_it(app: Container, key: TextKey, amina: Staff) -> None:
-    seen = {
-        row.language: row.fingerprint for row in approve.load(app.database, key.issue, "ann") if row.language == "en"
-    }
+    german = write_text.key_of(app.database, key.issue, None, "de")
+    Writer(app, german, amina).save(subject="Betreff", status=TranslationStatus.ready)
+    edit.remove_story(app.database, key.issue, key.subject_id, "fr", "tests")  # so that English is shown there
+    seen = {row.language: row.fingerprint for row in approve.load(app.database, key.issue, "ann")}
+    del seen["de"]
     approve.approve(app.database, compile.load_issue(app.database, app.urls, key.issue), "ann", seen=seen)
-    Writer(app, replace(key, language="fr"), amina).save(body="Un autre texte")
-    assert standing(app, key.issue) == {"en"}
-    Writer(app, replace(key, language="en"), amina).save(body="Another text", at=1)
+    Writer(app, german, amina).save(subject="Anderer Betreff")
+    Writer(app, replace(key, language="fr"), amina).save(body="Un brouillon, que personne ne reçoit")
+    assert standing(app, key.issue) == {"en", "fr"}
+    writer = Writer(app, key, amina)
+    writer.save(body="Another text")
     assert standing(app, key.issue) == set()
+    approve.approve(
+        app.database, compile.load_issue(app.database, app.urls, key.issue), "ann", seen=_seen(app, key, "en")
+    )
+    Writer(app, replace(key, language="fr"), amina).save(status=TranslationStatus.ready)
+    writer.save(body="Another text", status=TranslationStatus.ready)  # as it is
+    assert standing(app, key.issue) == {"en"}
+
+
+def _seen(app: Container, key: TextKey, language: str) -> dict[str, bytes]:
+    rows = approve.load(app.database, key.issue, "ann")
+    return {row.language: row.fingerprint for row in rows if row.language == language}
 
 
 def standing(app: Container, issue: int) -> set[str]:
