@@ -1,16 +1,16 @@
 """Load the content of an issue from which its editions are composed."""
 
 from collections.abc import Sequence
-from datetime import date
 from typing import Protocol
 
 from sqlalchemy.orm import Session
 
 from mailer.domain.composition import FrontMatter, IssueSource, SectionSource, StorySource, StoryText
-from mailer.domain.content import Dateline, DateRange, Theme
+from mailer.domain.content import Theme
 from mailer.domain.editions import DigestSource, LanguageRules
 from mailer.domain.markdown import referenced_pictures, with_picture_urls
 from mailer.domain.states import TranslationStatus
+from mailer.domain.text_fields import dateline_from_json
 from mailer.models import Issue, Newsletter, StoryTranslation
 from mailer.store import issues, newsletters
 
@@ -124,16 +124,7 @@ def load_issue_source(session: Session, issue: Issue, urls: PictureUrls, *, draf
 
 
 def _story_text(row: StoryTranslation, body: str, contact_notes: Sequence[str]) -> StoryText:
-    datelines = tuple(
-        Dateline(
-            line["text"],
-            tuple(
-                DateRange(date.fromisoformat(span["start"]), date.fromisoformat(span["end"])) for span in line["dates"]
-            ),
-            line["place"],
-        )
-        for line in row.datelines
-    )
+    datelines = tuple(map(dateline_from_json, row.datelines))
     return StoryText(
         row.headline,
         body,

@@ -1,13 +1,14 @@
 """Dates, lists and names as each language writes them."""
 
 import re
-from datetime import date
+from datetime import date, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mailer.adapters.cldr import (
+    compose_dateline,
     format_date_range,
     format_dateline,
     format_day,
@@ -17,6 +18,7 @@ from mailer.adapters.cldr import (
     zone_name,
 )
 from mailer.domain.content import Dateline, DateRange
+from mailer.domain.document.datelines import read_datelines
 from mailer.language_data import languages
 
 JULY = DateRange(date(2026, 7, 12), date(2026, 7, 14))
@@ -58,6 +60,20 @@ def test_a_range_names_both_days_and_the_year(language: str, start: date, length
     words = format_date_range(DateRange(start, end), language)
     assert str(start.day) in words and str(end.day) in words and str(end.year) in words
     assert "MM" not in words and "y" not in words.split()
+
+
+@given(
+    st.sampled_from(sorted(languages())),
+    st.dates(date(1990, 1, 1), date(2150, 1, 1)),
+    st.integers(0, 400).map(lambda days: timedelta(days)),
+    st.sampled_from(["", "Mavrovo", "Port Selin, Marenia"]),
+)
+def test_a_composed_dateline_is_read_as_its_dates_and_its_place(
+    language: str, start: date, length: timedelta, place: str
+) -> None:
+    span = DateRange(start, start + length)
+    line = compose_dateline(span, place, language)
+    assert read_datelines(line, language) == ([Dateline(line, (span,), place)], []), line
 
 
 def test_a_dateline_joins_its_ranges_and_its_place() -> None:

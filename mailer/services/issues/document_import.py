@@ -15,6 +15,7 @@ from mailer.domain.markdown import picture_reference
 from mailer.domain.plurals import format_count
 from mailer.domain.ports import PictureLoader, PreparedPicture
 from mailer.domain.states import IssueEventKind, TextSubject, VersionKind, check_editable
+from mailer.domain.text_fields import dateline_as_json
 from mailer.domain.text_tree import canonical, canonical_line
 from mailer.domain.versions import TextKey
 from mailer.models import (
@@ -374,14 +375,7 @@ class _DocumentWriter:
         picture = self.pictures[parsed.picture.path] if parsed.picture else None
         values = {
             "headline": parsed.headline,
-            "datelines": [
-                {
-                    "text": line.text,
-                    "place": line.place,
-                    "dates": [{"start": span.start.isoformat(), "end": span.end.isoformat()} for span in line.dates],
-                }
-                for line in parsed.datelines
-            ],
+            "datelines": [dateline_as_json(line) for line in parsed.datelines],
             "body": parsed.body,
             "alt": parsed.picture.alt if parsed.picture else "",
             "link": parsed.link.url if parsed.link else "",
