@@ -28,6 +28,7 @@ from mailer.models import (
     Story,
     StoryTranslation,
 )
+from mailer.services.issues import text_requests
 from mailer.services.issues.document_matching import DocumentMatcher, IssueContent, plain_text
 from mailer.services.issues.issue_pictures import store_picture
 from mailer.store import approvals, issues, newsletters, story_changes, text_versions
@@ -206,6 +207,8 @@ def _record(session: Session, key: TextKey, content: Mapping[str, Any], actor: A
     text_versions.record(
         session, key, content, actor, VersionKind.imported, source_version=source.id if source else None
     )
+    if not isinstance(actor, str):
+        text_requests.text_is_ready(session, key, actor.account, issues.database_time(session))
 
 
 def _reads_as(name: str, stored: Any, value: Any) -> bool:

@@ -11,6 +11,7 @@ from mailer.domain.permissions import Permission, allows
 from mailer.domain.staff_texts import gettext
 from mailer.domain.states import TextSubject, check_editable
 from mailer.domain.subscriber_fields import InvalidValue, read_address
+from mailer.domain.text_fields import plain_line
 from mailer.domain.text_requests import (
     LINK_DAYS,
     MAX_DAYS_AHEAD,
@@ -86,7 +87,7 @@ class ListedRequest:
     state: RequestState
     key: TextKey
     headline: str
-    """As ``text_requests.headline``."""
+    """Of the story, as who is asked knows it, without formatting. Empty if there is none, and for front matter."""
     task: TextTask
     account: int | None
     asked_of: str
@@ -165,14 +166,15 @@ def list_colleagues(database: Database, newsletter: int) -> list[Colleague]:
 
 
 def list_stories(database: Database, issue: int) -> list[tuple[int, str]]:
-    """Return the stories of an issue in print order with their headlines, each one line of Markdown.
+    """Return the stories of an issue in print order with their headlines in the source's language, without formatting.
 
-    A headline is in the source's language, and empty for a story without one.
+    A story without a headline has an empty one.
     """
     with database.transaction() as session:
         known = text_requests.headlines(session, issue)
         return [
-            (story.id, next(iter(known.get(story.id, {}).values()), "")) for story, _ in issues.stories(session, issue)
+            (story.id, plain_line(next(iter(known.get(story.id, {}).values()), "")))
+            for story, _ in issues.stories(session, issue)
         ]
 
 
@@ -289,6 +291,18 @@ def send_back(database: Database, issue: int, request: int, words: str, actor: A
             row.version_id = copy.id
         _mail(session, TransactionalEmailKind.text_sent_back, row, now)
         record(session, row, actor, AuditAction.text_sent_back, now)
+
+
+def finish_own(database: Database, issue: int, request: int, actor: ActingStaff, now: datetime) -> None:
+    """End a request to the account that is signed in, whose text was ready all along. Raises RequestGone."""
+    with database.transaction() as session:
+        issues.lock(session, issue)
+        row = _find(session, issue, request)
+        if row.account_id != actor.account:
+            raise RequestGone(RequestGone.__doc__)
+        if row.done_at is None and row.withdrawn_at is None:
+            row.handed_in_at = row.done_at = now
+            arrived(session, row, now)
 
 
 def text_is_ready(session: Session, key: TextKey, account: int, now: datetime) -> None:
@@ -420,7 +434,7 @@ def _listed(
             withdrawn_at=row.withdrawn_at,
         ),
         key=key,
-        headline=text_requests.headline(known, key),
+        headline=plain_line(text_requests.headline(known, key)),
         task=row.task,
         account=row.account_id,
         asked_of=asked.name if asked else row.name,

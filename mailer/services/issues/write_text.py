@@ -1,7 +1,7 @@
 """Writing a text of an issue in the browser: it is loaded, and saved so that nothing written is ever lost."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -286,8 +286,9 @@ def _shown_in(session: Session, issue: Issue, key: TextKey) -> set[str]:
 
 def _source(session: Session, key: TextKey, order: SaveOrder) -> int | None:
     """Return the version of the source that the translation is made from, None to leave it as it is."""
-    source = text_versions.source_head(session, key) if order.translated_from else None
-    return source.id if source and source.id == order.translated_from else None
+    source = text_versions.find(session, order.translated_from)
+    language = text_versions.source_language(session, key)
+    return source.id if source and text_versions.key_of(source) == replace(key, language=language) else None
 
 
 def stored_row(session: Session, key: TextKey) -> IssueTranslation | StoryTranslation | None:

@@ -72,6 +72,16 @@ def withdraw(visit: VisitOf, staff: Writer, request_id: BigRowId, _: StaffForm) 
     return visit.go_to("/requests", "withdrawn")
 
 
+@router.post("/{request_id}/done")
+def finish_own(visit: VisitOf, staff: Viewer, request_id: BigRowId, _: StaffForm) -> Response:
+    """End a request to whoever is signed in: the text was ready all along."""
+    try:
+        text_requests.finish_own(visit.app.database, visit.issue, request_id, staff, visit.now)
+    except RequestGone:
+        raise HTTPException(404) from None
+    return visit.go_to(f"/requests/{request_id}", "done")
+
+
 @router.post("/{request_id}/send-back")
 def send_back(visit: VisitOf, staff: Writer, request_id: BigRowId, form: StaffForm) -> Response:
     words = str(form.get("words", ""))
@@ -193,6 +203,7 @@ def _request_page(
         request=request,
         comparison=comparison,
         changes=changes_between(comparison.present.content, comparison.contributed) if comparison else [],
+        own=request.account == staff.account,
         may_write=staff.may(Permission.write, head.newsletter),
         editable=head.state in EDITABLE_STATES,
         words=words,

@@ -1,14 +1,17 @@
 """What is written behind a link: kept beside the issue, handed in, taken in or sent back."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
 from sqlalchemy import text
 
+from mailer.adapters.pictures import PreparedPicture
 from mailer.bootstrap import Container
 from mailer.devtools.inbox import InboxServer
 from mailer.domain.accounts import AuditAction
+from mailer.domain.document import parse
 from mailer.domain.errors import ChangeRefused
 from mailer.domain.permissions import Role
 from mailer.domain.states import TextSubject, TranslationStatus, VersionKind
@@ -16,12 +19,13 @@ from mailer.domain.text_fields import TypedText
 from mailer.domain.text_requests import RequestState, TextTask
 from mailer.services.accounts import audit
 from mailer.services.accounts.staff import Staff
-from mailer.services.issues import contributions, text_requests, write_text
+from mailer.services.issues import contributions, document_import, text_requests, write_text
 from mailer.services.issues.contributions import LinkGone, LinkState, TooManyRequests
 from mailer.services.issues.text_requests import NewRequest
 from mailer.services.issues.write_text import SaveOrder, SaveOutcome
 from mailer.services.subscribers import personal_data
 from mailer.store import text_versions
+from tests.conftest import SAMPLE
 from tests.support.staff import QUICK_PASSWORDS, add_account, staff_of
 from tests.support.transactional import emails_to, send_transactional
 
@@ -263,6 +267,43 @@ def test_a_colleague_who_marks_the_text_as_ready_has_done_it(
     assert state(app, issue, request, now) is RequestState.open
     write_text.save_text(app.database, key, SaveOrder(saved.text.base, typed, TranslationStatus.ready), luka, now)
     assert state(app, issue, request, now) is RequestState.done
+
+
+def test_an_imported_document_is_a_text_that_is_ready(
+    app: Container, issue: int, amina: Staff, now: datetime, pictures: Callable[[str], PreparedPicture]
+) -> None:
+    luka = staff_of(add_account(app, "luka@example.org", Role.translator), Role.translator, "Luka")
+    request = ask(app, issue, amina, now, account=luka.account)
+    document = parse((SAMPLE / "2026-3.es.md").read_text(), "es")
+    document_import.import_document(
+        app.database,
+        document,
+        "lumen-basin",
+        "es",
+        number="2026/3",
+        today=now.date(),
+        picture_loader=pictures,
+        actor=luka,
+    )
+    assert state(app, issue, request, now) is RequestState.done
+
+
+def test_a_translation_of_an_older_source_is_stale_once_it_is_taken_in(
+    app: Container, issue: int, amina: Staff, request_id: int, now: datetime
+) -> None:
+    write(app, request_id, "Uno.", now)
+    contributions.hand_in(app.database, request_id, now)
+    key = contributions.open_link(app.database, request_id, now).key
+    source = replace(key, language="en")
+    base = write_text.load_state(app.database, source).base
+    order = SaveOrder(base, TypedText({"body": "Something else."}))
+    assert write_text.save_text(app.database, source, order, amina, now).outcome is SaveOutcome.saved
+    compared = contributions.compare(app.database, issue, request_id)
+    assert compared
+    assert compared.is_source_newer
+    contributions.take_in(app.database, issue, request_id, compared.present.base, amina, now)
+    with app.database.transaction() as session:
+        assert key in text_versions.stale(session, issue)
 
 
 def test_front_matter_is_asked_for_too(app: Container, issue: int, amina: Staff, now: datetime) -> None:

@@ -89,6 +89,13 @@ def test_a_colleague_finds_what_they_are_asked_for(client: TestClient, app: Cont
     (request,) = text_requests.list_requests(app.database, issue, app.clock.now())
     for action in ("", f"/{request.id}/remind", f"/{request.id}/withdraw", f"/{request.id}/send-back"):
         assert post(client, f"/desk/issues/{issue}/requests{action}", form).status_code == 403
+    assert post(client, f"/desk/issues/{issue}/requests/{request.id}/done", {}).status_code == 303
+    assert "My texts" not in words(client, "/desk")
+    sign_in(client, "amina@example.org")
+    other = ask(client, issue, filled_in(app, issue, address="ana@example.org"))
+    assert other.status_code == 303
+    sign_in(client, "luka@example.org")
+    assert post(client, f"/desk/issues/{issue}/requests/{request.id + 1}/done", {}).status_code == 404
     assert 'id="ask"' not in client.get(f"/desk/issues/{issue}/requests").text
 
 
