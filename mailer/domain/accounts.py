@@ -51,6 +51,8 @@ class AuditAction(StrEnum):
     account_enabled = "account_enabled"
     document_imported = "document_imported"
     text_written = "text_written"
+    issue_begun = "issue_begun"
+    language_begun = "language_begun"
     issue_deleted = "issue_deleted"
     issue_policy_changed = "issue_policy_changed"
     text_requested = "text_requested"
@@ -59,9 +61,13 @@ class AuditAction(StrEnum):
     text_sent_back = "text_sent_back"
     text_taken_in = "text_taken_in"
     text_request_withdrawn = "text_request_withdrawn"
+    story_added = "story_added"
+    story_copied = "story_copied"
     story_removed = "story_removed"
     story_moved = "story_moved"
+    story_held_over = "story_held_over"
     story_restored = "story_restored"
+    sections_ordered = "sections_ordered"
     issue_tested = "issue_tested"
     header_image_changed = "header_image_changed"
     issue_approved = "issue_approved"
@@ -90,11 +96,17 @@ class AuditAction(StrEnum):
 
 
 ISSUE_ACTIONS = {
+    IssueEventKind.created: AuditAction.issue_begun,
     IssueEventKind.imported: AuditAction.document_imported,
     IssueEventKind.written: AuditAction.text_written,
+    IssueEventKind.language_begun: AuditAction.language_begun,
+    IssueEventKind.story_added: AuditAction.story_added,
+    IssueEventKind.story_copied: AuditAction.story_copied,
     IssueEventKind.story_removed: AuditAction.story_removed,
     IssueEventKind.story_moved: AuditAction.story_moved,
+    IssueEventKind.story_held_over: AuditAction.story_held_over,
     IssueEventKind.story_restored: AuditAction.story_restored,
+    IssueEventKind.section_order: AuditAction.sections_ordered,
     IssueEventKind.tested: AuditAction.issue_tested,
     IssueEventKind.header_image: AuditAction.header_image_changed,
     IssueEventKind.policy: AuditAction.issue_policy_changed,

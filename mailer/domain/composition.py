@@ -71,6 +71,8 @@ class StorySource:
     """Empty if there is no thumbnail."""
     source: DigestSource | None = None
     """Only in a digest: the issue from which the story comes."""
+    draft_headline: str = ""
+    """Names a story without a text that is ready to those who work on it."""
 
     def languages(self) -> StoryLanguages:
         """Return the story with the languages in which it is ready."""

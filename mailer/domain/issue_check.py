@@ -139,6 +139,8 @@ class _Check:
         """Return the place of a story, named in a language that the reader reads, else with its language's tag."""
         order = dict.fromkeys((*self.rules.languages, *sorted(story.texts)))
         headlines = {tag: story.texts[tag].headline for tag in order if tag in story.texts}
+        if not headlines:
+            headlines = {self.read_language: story.draft_headline or "–"}
         headline, tag = localize(headlines, self.read_language, self.rules.fallback_chains, self.rules.default_language)
         known = tag in (self.read_language, self.rules.default_language)
         key = next((section.key for section in self.source.sections if section.bit == story.section_bit), "")

@@ -1,8 +1,9 @@
-"""Cleans search queries, and selects the snippet of a text that shows a match."""
+"""What a search is for, cleaned queries, and the snippet of a text that shows a match."""
 
 import re
 import unicodedata
 from collections.abc import Set
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -27,6 +28,19 @@ _VOWELS = "aeiouyëаеиоуыєіїюяъь"
 class Fragment(NamedTuple):
     text: str
     is_match: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StoryFilter:
+    """Which stories are looked for. What is empty does not matter."""
+
+    query: str = ""
+    """Words that any text of the story has."""
+    section: int | None = None
+    language: str = ""
+    """A language that the story has a text in, and in which words are looked for."""
+    issue: int | None = None
+    with_picture: bool = False
 
 
 def normalized_query(query: str) -> str:

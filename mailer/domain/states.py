@@ -170,15 +170,34 @@ class PauseReason(StrEnum):
     """Nothing has been sent, though it was due hours ago. Somebody decides whether it is sent now."""
 
 
+class StoryChangeKind(StrEnum):
+    """A change of an issue's plan that can be undone."""
+
+    removed = "removed"
+    moved = "moved"
+    held_over = "held_over"
+    """A story was moved into another draft."""
+    section_order = "section_order"
+
+
 class IssueEventKind(StrEnum):
     created = "created"
     imported = "imported"
     written = "written"
     """A text was written in the browser. The saves of one writer within minutes are one event."""
+    language_begun = "language_begun"
+    """Front matter and texts were begun as drafts in a language."""
+    story_added = "story_added"
+    story_copied = "story_copied"
+    """A story of another issue was used again."""
     story_removed = "story_removed"
     story_moved = "story_moved"
+    story_held_over = "story_held_over"
+    """It was moved into another draft, or came from one."""
     story_restored = "story_restored"
     """Its removal or its move was undone."""
+    section_order = "section_order"
+    """The order of sections was changed, or changed back."""
     header_image = "header_image"
     policy = "policy"
     """The policy for missing translations was changed."""

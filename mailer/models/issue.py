@@ -24,6 +24,7 @@ from mailer.domain.states import (
     IssueState,
     MissingTranslationPolicy,
     PauseReason,
+    StoryChangeKind,
     TextSubject,
     TranslationStatus,
     VersionKind,
@@ -55,6 +56,8 @@ class Issue(Base):
     """Only for a digest: the first day of the month at whose end it was due."""
     digest_source_ids: Mapped[list[int]] = mapped_column(ARRAY(Integer), default=list, server_default="{}")
     """Only for a digest: the issues that it holds, oldest first. ``Edition.sources`` is a mask of their positions."""
+    section_order: Mapped[list[int]] = mapped_column(ARRAY(Integer), default=list, server_default="{}")
+    """Sections in print order, if it differs from the newsletter's. Those that are not listed follow in that order."""
     header_image_id: Mapped[int | None] = mapped_column(ForeignKey("picture.id"))
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     scheduled_at: Mapped[datetime | None]
@@ -142,6 +145,13 @@ class Story(Base):
     """Only in a digest: the issue that it was copied from."""
     source_language: Mapped[str | None]
     """The language in which it is written first. None for the issue's leading language."""
+    copied_from_id: Mapped[int | None] = mapped_column(ForeignKey("story.id", ondelete="SET NULL"))
+    """The story of an earlier issue that somebody used again."""
+
+    __table_args__ = (
+        Index(None, "issue_id"),
+        Index(None, "copied_from_id", postgresql_where=text("copied_from_id IS NOT NULL")),
+    )
 
 
 class StoryTranslation(Base):
@@ -169,19 +179,21 @@ class StoryTranslation(Base):
 
 
 class StoryChange(Base):
-    """A story as it was before it was removed or moved, kept for a while so that this can be undone."""
+    """A story, or the order of sections, as it was before a change, kept for a while so that this can be undone."""
 
     __tablename__ = "story_change"
 
     id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     issue_id: Mapped[int] = mapped_column(ForeignKey("issue.id", ondelete="CASCADE"), index=True)
-    story_id: Mapped[int]
-    """The id that a removed story gets again."""
+    story_id: Mapped[int | None]
+    """The id that a removed story gets again. None for the order of sections."""
     at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
-    removed: Mapped[bool]
-    """False if it was moved."""
+    account_id: Mapped[int | None] = mapped_column(ForeignKey("account.id", ondelete="SET NULL"))
+    actor: Mapped[str]
+    """As in ``IssueEvent``."""
+    kind: Mapped[StoryChangeKind] = mapped_column(enum_of(StoryChangeKind, "story_change_kind"))
     headline: Mapped[str]
-    """In the newsletter's default language or the nearest one."""
+    """In the newsletter's default language or the nearest one. For the order of sections the title of the moved one."""
     before: Mapped[dict[str, Any]]
     """See mailer.store.story_changes."""
 

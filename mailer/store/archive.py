@@ -8,9 +8,10 @@ from sqlalchemy import func, or_, select, text
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
+from mailer.domain import search as search_rules
 from mailer.domain.states import IssueState, TranslationStatus
 from mailer.models import Issue, IssueTranslation, Picture, Section, Story
-from mailer.store.issues import was_sent
+from mailer.store.issues import PRINT_ORDER, was_sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +69,11 @@ def cover_pictures(session: Session, issues: Iterable[int]) -> dict[int, tuple[s
     headers = select(Issue.id, *columns).join(Picture, Picture.id == Issue.header_image_id)
     firsts = (
         select(Story.issue_id, *columns)
+        .join(Issue, Issue.id == Story.issue_id)
         .join(Section, Section.id == Story.section_id)
         .join(Picture, Picture.id == Story.picture_id)
         .where(Story.issue_id.in_(ids))
-        .order_by(Story.issue_id, Section.position, Section.id, Story.position, Story.id)
+        .order_by(Story.issue_id, *PRINT_ORDER)
         .ext(distinct_on(Story.issue_id))
     )
     return {
@@ -83,18 +85,19 @@ def cover_pictures(session: Session, issues: Iterable[int]) -> dict[int, tuple[s
 
 # One query per language, since each has its own stemmer; all can use the index. A query that the index cannot answer,
 # because it only excludes words, finds nothing. Texts are read for the stories of the page only.
-_SEARCH = """
-    WITH wanted AS MATERIALIZED (
-        SELECT tag AS language,
-            websearch_to_tsquery(search_config(tag), :query)
+WANTED = """
+    SELECT tag AS language, query FROM unnest(CAST(:languages AS text[])) tag, LATERAL (
+        SELECT websearch_to_tsquery(search_config(tag), :query)
             || websearch_to_tsquery(search_config(tag), search_folded(:query))
             || CASE WHEN search_config(tag) = 'simple'::regconfig THEN CAST(:stems AS tsquery)
                 ELSE ''::tsquery END AS query
-        FROM unnest(CAST(:languages AS text[])) tag
-    ), hits AS (
+    ) parsed WHERE querytree(query) NOT IN ('', 'T')
+"""
+_SEARCH = f"""
+    WITH wanted AS MATERIALIZED ({WANTED}), hits AS (
         SELECT DISTINCT ON (s.id) s.id AS story, s.issue_id AS issue, s.section_id AS section, i.issue_date,
             t.language, t.language = :language AS own, ts_rank(t.search_vector, w.query) AS rank
-        FROM (SELECT * FROM wanted WHERE querytree(query) NOT IN ('', 'T')) w
+        FROM wanted w
         JOIN story_translation t ON t.language = w.language AND t.search_vector @@ w.query AND t.status = 'ready'
         JOIN story s ON s.id = t.story_id AND s.issue_id = ANY(:issues)
         JOIN issue i ON i.id = s.issue_id
@@ -131,15 +134,19 @@ def search(
         text(_SEARCH),
         {
             "issues": list(issues),
-            "query": query,
-            "stems": " & ".join(f"'{stem}':*" for stem in stems),
+            **search_values(query, stems, languages),
             "language": language,
-            "languages": list(languages),
             "limit": limit,
             "offset": offset,
         },
     ).all()
     return [SearchHit(*row[:6]) for row in rows], rows[0].total if rows else 0
+
+
+def search_values(query: str, stems: Sequence[str], languages: Sequence[str]) -> dict[str, object]:
+    """Return the values of WANTED."""
+    all_stems = " & ".join(f"'{stem}':*" for stem in stems)
+    return {"query": query, "stems": all_stems, "languages": list(languages)}
 
 
 _MATCHING_WORDS = """
@@ -164,3 +171,17 @@ def matching_words(
     """Return those of these words that match the query."""
     values = {"words": list(words), "query": query, "stems": list(stems), "language": language}
     return frozenset(session.scalars(text(_MATCHING_WORDS), values))
+
+
+def words_that_match(
+    session: Session,
+    languages: Sequence[str],
+    texts: Sequence[tuple[str, str]],
+    query: str,
+    stems: Sequence[str],
+) -> dict[str, frozenset[str]]:
+    """Return, for each language, the words that match the query in these texts, whose ``languages`` are given."""
+    words: dict[str, set[str]] = defaultdict(set)
+    for language, in_language in zip(languages, texts, strict=True):
+        words[language].update(*map(search_rules.words, in_language))
+    return {tag: matching_words(session, language_words, query, stems, tag) for tag, language_words in words.items()}

@@ -12,8 +12,8 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from mailer.domain.states import IssueState
-from mailer.models import Contact, ContactStory, ContactTranslation, Issue, Story, StoryTranslation
-from mailer.store import issues
+from mailer.models import Contact, ContactStory, ContactTranslation, Issue, Story
+from mailer.store import issues, stories
 from mailer.store.issues import was_sent
 
 MAX_SOURCES = 62
@@ -130,21 +130,7 @@ def copy_stories(session: Session, sources: Sequence[int], target: int) -> int:
             session.add(copy)
             session.flush()
             copied[story.id] = copy.id
-            for language, row in texts.get(story.id, {}).items():
-                session.add(
-                    StoryTranslation(
-                        story_id=copy.id,
-                        language=language,
-                        status=row.status,
-                        headline=row.headline,
-                        datelines=row.datelines,
-                        body=row.body,
-                        alt=row.alt,
-                        picture_credit=row.picture_credit,
-                        link=row.link,
-                        link_label=row.link_label,
-                    )
-                )
+            stories.copy_texts(session, texts.get(story.id, {}), copy.id)
         for contact, contact_texts, covered_stories in issues.contacts(session, source):
             contact_copy = Contact(issue_id=target, story_id=copied[contact.story_id], position=contact.position)
             session.add(contact_copy)

@@ -41,7 +41,6 @@ def load_digest_sources(session: Session, digest: Issue, newsletter: Newsletter)
 def load_issue_source(session: Session, issue: Issue, urls: PictureUrls, *, drafts: bool = False) -> IssueSource:
     """Return everything that the editions of an issue are composed from. ``drafts``: also texts that are not ready."""
     newsletter = newsletters.by_id(session, issue.newsletter_id)
-    sections = newsletters.sections(session, newsletter.id)
     front_rows = issues.front_matter(session, issue.id)
     digest_sources = {source.issue: source for source in load_digest_sources(session, issue, newsletter)}
     stories = issues.stories(session, issue.id)
@@ -94,7 +93,7 @@ def load_issue_source(session: Session, issue: Issue, urls: PictureUrls, *, draf
         front_matter=fronts,
         sections=[
             SectionSource(section.bit, section.key, section.colour, section.titles, section.offered)
-            for section in sections
+            for section in issues.sections(session, issue)
         ],
         stories=[
             StorySource(
@@ -112,6 +111,7 @@ def load_issue_source(session: Session, issue: Issue, urls: PictureUrls, *, draf
                 pictures.get(story.picture_id or 0),
                 thumbnails.get(story.picture_id or 0, ""),
                 digest_sources.get(story.source_issue_id or 0),
+                next((row.headline for row in texts.get(story.id, {}).values() if row.headline), ""),
             )
             for story, section in stories
         ],

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session, aliased
 
 from mailer.domain.accounts import ISSUE_ACTIONS, THE_SERVICE, Actor, name_of
 from mailer.domain.errors import IssueNotFound
-from mailer.domain.states import IssueEventKind, IssueState, PauseReason, TranslationStatus
+from mailer.domain.states import EDITABLE_STATES, IssueEventKind, IssueState, PauseReason, TranslationStatus
 from mailer.models import (
     Contact,
     ContactStory,
@@ -22,9 +22,19 @@ from mailer.models import (
     Picture,
     Section,
     Story,
+    StoryChange,
     StoryTranslation,
 )
-from mailer.store import accounts, audit_log
+from mailer.store import accounts, audit_log, newsletters
+
+PRINT_ORDER = (
+    func.array_position(Issue.section_order, Section.id),
+    Section.position,
+    Section.id,
+    Story.position,
+    Story.id,
+)
+"""Orders the stories of an issue, in a query of issues, sections and stories."""
 
 
 def find(session: Session, issue: int) -> Issue | None:
@@ -48,6 +58,11 @@ def lock(session: Session, issue: int) -> Issue:
     if row is None:
         raise IssueNotFound(issue)
     return row
+
+
+def lock_all(session: Session, ids: Iterable[int]) -> dict[int, Issue]:
+    """Lock several issues as ``lock`` does, always in the same order. Raises IssueNotFound."""
+    return {id: lock(session, id) for id in sorted(set(ids))}
 
 
 def database_time(session: Session) -> datetime:
@@ -99,6 +114,25 @@ def page(session: Session, newsletters: Iterable[int] | None, limit: int, before
     if before is not None:
         query = query.where(Issue.id < before)
     return list(session.scalars(query.order_by(Issue.id.desc()).limit(limit)))
+
+
+def latest(session: Session, newsletter: int, limit: int) -> list[Issue]:
+    """Return the issues of a newsletter with the latest dates, the latest first; no digests and no cancelled ones."""
+    query = select(Issue).where(
+        Issue.newsletter_id == newsletter, Issue.digest_month.is_(None), Issue.state != IssueState.cancelled
+    )
+    return list(session.scalars(query.order_by(Issue.issue_date.desc(), Issue.id.desc()).limit(limit)))
+
+
+def drafts(session: Session, newsletter: int) -> list[Issue]:
+    """Return the issues of a newsletter whose texts can be changed, the earliest first."""
+    query = select(Issue).where(Issue.newsletter_id == newsletter, Issue.state.in_(EDITABLE_STATES))
+    return list(session.scalars(query.order_by(Issue.issue_date, Issue.id)))
+
+
+def count_drafts(session: Session, newsletter: int) -> int:
+    query = select(func.count()).where(Issue.newsletter_id == newsletter, Issue.state.in_(EDITABLE_STATES))
+    return session.scalar(query) or 0
 
 
 def going_out(session: Session, newsletters: Iterable[int] | None, start: datetime, end: datetime) -> list[Issue]:
@@ -246,8 +280,8 @@ def has_event(session: Session, issue: int, kind: IssueEventKind) -> bool:
     return session.scalar(select(query.exists())) or False
 
 
-def actor_name(session: Session, event: IssueEvent | IssueApproval) -> str:
-    """Return the present name of who caused an event or approved something. Empty for the service itself."""
+def actor_name(session: Session, event: IssueEvent | IssueApproval | StoryChange) -> str:
+    """Return the present name of who did something. Empty for the service itself."""
     account = accounts.find(session, event.account_id) if event.account_id else None
     return account.name if account else event.actor
 
@@ -282,10 +316,24 @@ def stories(session: Session, issue: int) -> list[tuple[Story, Section]]:
     query = (
         select(Story, Section)
         .join(Section, Section.id == Story.section_id)
+        .join(Issue, Issue.id == Story.issue_id)
         .where(Story.issue_id == issue)
-        .order_by(Section.position, Section.id, Story.position, Story.id)
+        .order_by(*PRINT_ORDER)
     )
     return [(story, section) for story, section in session.execute(query)]
+
+
+def issue_of(session: Session, story: int) -> int | None:
+    """Return the issue that a story is in as currently committed, or None if it is gone."""
+    found = session.get(Story, story, populate_existing=True)
+    return found.issue_id if found else None
+
+
+def sections(session: Session, issue: Issue) -> list[Section]:
+    """Return the sections of an issue's newsletter in the issue's print order."""
+    rank = {id: place for place, id in enumerate(issue.section_order)}
+    of_newsletter = newsletters.sections(session, issue.newsletter_id)
+    return sorted(of_newsletter, key=lambda section: rank.get(section.id, len(rank)))
 
 
 def story_texts(session: Session, issue: int) -> dict[int, dict[str, StoryTranslation]]:
@@ -339,7 +387,7 @@ def set_contact_stories(session: Session, contact: int, stories: Iterable[int]) 
 
 def delete_story(session: Session, story: Story) -> None:
     """Delete a story with its texts. A contact note after it that covers other stories moves to the last of these."""
-    _place_contacts(session, story, {other.id for other, _ in stories(session, story.issue_id)} - {story.id})
+    place_contacts(session, story, {other.id for other, _ in stories(session, story.issue_id)} - {story.id})
     session.execute(delete(Story).where(Story.id == story.id))
 
 
@@ -356,10 +404,10 @@ def place_story(session: Session, story: Story, section: int, index: int) -> Non
         other.position = position
     session.flush()
     remaining = {other.id for other, _ in stories(session, story.issue_id)} - ({story.id} if left else set())
-    _place_contacts(session, story, remaining)
+    place_contacts(session, story, remaining)
 
 
-def _place_contacts(session: Session, story: Story, allowed: Collection[int]) -> None:
+def place_contacts(session: Session, story: Story, allowed: Collection[int]) -> None:
     """Print each contact note for this and other stories after the last that it covers among the allowed ones."""
     print_order = [other.id for other, _ in stories(session, story.issue_id)]
     for contact, _, covered in contacts(session, story.issue_id):

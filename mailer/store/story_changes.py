@@ -1,4 +1,4 @@
-"""Removed and moved stories as they were before, kept for a while so that this can be undone."""
+"""The plan of an issue as it was before a change, kept for a while so that the change can be undone."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -7,19 +7,18 @@ from typing import Any
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
-from mailer.domain.accounts import Actor
-from mailer.domain.states import TextSubject, VersionKind
+from mailer.domain.accounts import Actor, name_of
+from mailer.domain.states import StoryChangeKind, TextSubject, VersionKind
 from mailer.domain.versions import TextKey
-from mailer.models import Contact, ContactTranslation, Story, StoryChange, StoryTranslation
-from mailer.store import issues, text_versions
+from mailer.models import Contact, ContactTranslation, Issue, Story, StoryChange, StoryTranslation
+from mailer.store import issues, stories, text_versions
 
 KEPT = timedelta(days=30)
-_TEXT_COLUMNS = ("language", "status", "headline", "datelines", "body", "alt", "picture_credit", "link", "link_label")
+MAX_LISTED = 200
 
 
-def remember(session: Session, story: Story, headline: str, *, removed: bool) -> None:
-    """Keep a story, its texts and its contact notes as they are now. Forget what is older than KEPT."""
-    delete_old(session)
+def remember(session: Session, story: Story, headline: str, kind: StoryChangeKind, actor: Actor) -> StoryChange:
+    """Keep a story, its texts and its contact notes as they are now."""
     in_section = [
         other.id for other, _ in issues.stories(session, story.issue_id) if other.section_id == story.section_id
     ]
@@ -30,7 +29,8 @@ def remember(session: Session, story: Story, headline: str, *, removed: bool) ->
         "picture": story.picture_id,
         "source": story.source_issue_id,
         "source_language": story.source_language,
-        "texts": [{name: getattr(text, name) for name in _TEXT_COLUMNS} for text in texts.values()],
+        "copied_from": story.copied_from_id,
+        "texts": [stories.text_columns(text) for text in texts.values()],
         "contacts": [
             {
                 "id": contact.id,
@@ -43,9 +43,38 @@ def remember(session: Session, story: Story, headline: str, *, removed: bool) ->
             if story.id in (contact.story_id, *covered)
         ],
     }
-    session.add(
-        StoryChange(issue_id=story.issue_id, story_id=story.id, removed=removed, headline=headline, before=before)
+    return _add(session, story.issue_id, story.id, headline, kind, actor, before)
+
+
+def remember_section_order(session: Session, issue: Issue, title: str, actor: Actor) -> StoryChange:
+    """Keep the order of an issue's sections as it is now. ``title``: of the section that moves."""
+    before = {"section_order": issue.section_order}
+    return _add(session, issue.id, None, title, StoryChangeKind.section_order, actor, before)
+
+
+def _add(
+    session: Session,
+    issue: int,
+    story: int | None,
+    headline: str,
+    kind: StoryChangeKind,
+    actor: Actor,
+    before: Mapping[str, Any],
+) -> StoryChange:
+    """Add a change, and forget what is older than KEPT."""
+    delete_old(session)
+    change = StoryChange(
+        issue_id=issue,
+        story_id=story,
+        account_id=None if isinstance(actor, str) else actor.account,
+        actor=name_of(actor),
+        kind=kind,
+        headline=headline,
+        before=dict(before),
     )
+    session.add(change)
+    session.flush()
+    return change
 
 
 def delete_old(session: Session) -> None:
@@ -54,52 +83,90 @@ def delete_old(session: Session) -> None:
 
 
 def of_issue(session: Session, issue: int) -> list[StoryChange]:
-    """Return the changes of an issue's stories that can be undone, the latest first."""
+    """Return the latest changes of an issue that can be undone, the latest first."""
     query = select(StoryChange).where(StoryChange.issue_id == issue, StoryChange.at >= func.now() - KEPT)
-    return list(session.scalars(query.order_by(StoryChange.id.desc())))
+    return list(session.scalars(query.order_by(StoryChange.id.desc()).limit(MAX_LISTED)))
 
 
 def undo(session: Session, change: StoryChange, actor: Actor) -> bool:
-    """Put a story back to where it was, with all that went with it. Return False if a moved story is gone."""
-    before, story = change.before, session.get(Story, change.story_id)
-    if story is None and not change.removed:
-        return False
+    """Put a story back to where it was, with all that went with it, or the sections into their order.
+
+    The issue is locked, and the one that a story is in now. Return False if the story cannot be put back: a moved one
+    is gone or in another issue, one held over is back already or was removed there, a removed one is there already.
+    """
+    before = change.before
+    if change.story_id is None:
+        session.get_one(Issue, change.issue_id).section_order = before["section_order"]
+        session.delete(change)
+        return True
+    story = session.get(Story, change.story_id)
+    is_gone = story is None
     if story is None:
-        story = Story(
-            id=change.story_id,
-            issue_id=change.issue_id,
-            section_id=before["section"],
-            position=0,
-            picture_id=before["picture"],
-            source_issue_id=before["source"],
-            source_language=before.get("source_language"),
-        )
-        session.add(story)
-        session.flush()
-        for text in before["texts"]:
-            row = StoryTranslation(story_id=story.id, **text)
-            session.add(row)
-            session.flush()
-            _record(session, TextKey(change.issue_id, TextSubject.story, story.id, row.language), row, actor)
+        lost_with_draft = change.kind is StoryChangeKind.held_over and not issues.find(session, before["target"])
+        if change.kind is not StoryChangeKind.removed and not lost_with_draft:
+            return False
+        story = _recreate(session, change, actor)
+    elif change.kind is StoryChangeKind.held_over:
+        if story.issue_id == change.issue_id:
+            return False
+        stories.move_to_issue(session, story, change.issue_id, actor)
+        for copy in before["copied_contacts"]:
+            if (contact := session.get(Contact, copy)) and contact.story_id == story.id:
+                _delete_copy(session, contact, actor)
+    elif change.kind is StoryChangeKind.removed or story.issue_id != change.issue_id:
+        return False
     issues.place_story(session, story, before["section"], before["index"])
     for contact in before["contacts"]:
-        _put_contact_back(session, change, contact, actor)
+        _put_contact_back(session, change, contact, actor, missing_too=is_gone)
     session.delete(change)
     return True
+
+
+def _delete_copy(session: Session, contact: Contact, actor: Actor) -> None:
+    for copied, texts, _ in issues.contacts(session, contact.issue_id):
+        for language in texts if copied.id == contact.id else ():
+            key = TextKey(contact.issue_id, TextSubject.contact, contact.id, language)
+            text_versions.record(session, key, {}, actor, VersionKind.removed)
+    issues.delete_contact(session, contact.id)
 
 
 def _record(session: Session, key: TextKey, row: StoryTranslation | ContactTranslation, actor: Actor) -> None:
     text_versions.record(session, key, text_versions.content_of(row), actor, VersionKind.restored)
 
 
-def _put_contact_back(session: Session, change: StoryChange, before: Mapping[str, Any], actor: Actor) -> None:
+def _recreate(session: Session, change: StoryChange, actor: Actor) -> Story:
+    before = change.before
+    story = Story(
+        id=change.story_id,
+        issue_id=change.issue_id,
+        section_id=before["section"],
+        position=0,
+        picture_id=before["picture"],
+        source_issue_id=before["source"],
+        source_language=before.get("source_language"),
+        copied_from_id=stories.existing(session, before.get("copied_from")),
+    )
+    session.add(story)
+    session.flush()
+    for text in before["texts"]:
+        row = StoryTranslation(story_id=story.id, **text)
+        session.add(row)
+        session.flush()
+        _record(session, TextKey(change.issue_id, TextSubject.story, story.id, row.language), row, actor)
+    return story
+
+
+def _put_contact_back(
+    session: Session, change: StoryChange, before: Mapping[str, Any], actor: Actor, *, missing_too: bool
+) -> None:
     """Print a contact note after the story where it was. One that went with a removed story comes back with it."""
     there = {story.id for story, _ in issues.stories(session, change.issue_id)}
     covered = [story for story in before["stories"] if story in there]
     contact = session.get(Contact, before["id"])
     if contact is None:
-        if not change.removed:
+        if not missing_too:
             return
+        assert change.story_id is not None
         contact = Contact(id=before["id"], issue_id=change.issue_id, story_id=change.story_id)
         contact.position = _contact_position(session, change.story_id, before["position"])
         session.add(contact)
@@ -109,6 +176,8 @@ def _put_contact_back(session: Session, change: StoryChange, before: Mapping[str
             session.add(row)
             session.flush()
             _record(session, TextKey(change.issue_id, TextSubject.contact, contact.id, language), row, actor)
+    elif contact.issue_id != change.issue_id:
+        return
     elif contact.story_id != before["story"] and before["story"] in there:
         contact.story_id, contact.position = (
             before["story"],

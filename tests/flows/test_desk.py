@@ -144,10 +144,7 @@ def test_from_an_invitation_to_the_report(
     look_over(page)
     page.get_by_text("There is no issue yet.").wait_for()
     for language in ("en", "fr"):
-        if language == "en":
-            page.get_by_role("link", name="Begin an issue").click()
-        else:
-            page.get_by_role("link", name="Upload a document").click()
+        page.get_by_role("link", name="Upload a document").click()
         look_over(page)
         page.get_by_label("Document").set_input_files(SAMPLE / f"2026-4.{language}.md")
         page.get_by_label("Pictures").set_input_files(

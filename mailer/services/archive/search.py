@@ -1,15 +1,13 @@
 """Full-text search in the stories of a newsletter's archive."""
 
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from mailer.domain import search as search_rules
 from mailer.domain.issue_slugs import unique_slugs
 from mailer.domain.search import Fragment
 from mailer.store import archive, newsletters
-from mailer.store.archive import SearchHit
-from mailer.store.database import Database, Session
+from mailer.store.database import Database
 
 PAGE_SIZE = 10
 """Results on one page."""
@@ -79,7 +77,7 @@ def search(
             return None
         section_keys = {section.id: section.key for section in newsletters.sections(session, newsletter.id)}
         texts = [(to_plain_text(hit.headline), to_plain_text(hit.body)) for hit in hits]
-        matched_words = _matched_words(session, hits, texts, query, stems)
+        matched_words = archive.words_that_match(session, [hit.language for hit in hits], texts, query, stems)
         results = tuple(
             SearchResult(
                 story_id=hit.story,
@@ -93,19 +91,3 @@ def search(
             for hit, (headline, body) in zip(hits, texts, strict=True)
         )
         return SearchPage(query, results, total, page, max(1, -(-total // PAGE_SIZE)))
-
-
-def _matched_words(
-    session: Session,
-    hits: Sequence[SearchHit],
-    texts: Sequence[tuple[str, str]],
-    query: str,
-    stems: Sequence[str],
-) -> dict[str, frozenset[str]]:
-    """Return, for each language, the words in these texts that match the query."""
-    words: dict[str, set[str]] = defaultdict(set)
-    for hit, hit_texts in zip(hits, texts, strict=True):
-        words[hit.language].update(*map(search_rules.words, hit_texts))
-    return {
-        tag: archive.matching_words(session, language_words, query, stems, tag) for tag, language_words in words.items()
-    }

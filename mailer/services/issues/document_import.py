@@ -14,7 +14,14 @@ from mailer.domain.languages import canonical_tag, match_language
 from mailer.domain.markdown import picture_reference
 from mailer.domain.plurals import format_count
 from mailer.domain.ports import PictureLoader, PreparedPicture
-from mailer.domain.states import IssueEventKind, TextSubject, VersionKind, check_editable
+from mailer.domain.states import (
+    IssueEventKind,
+    StoryChangeKind,
+    TextSubject,
+    TranslationStatus,
+    VersionKind,
+    check_editable,
+)
 from mailer.domain.text_fields import dateline_as_json
 from mailer.domain.text_tree import canonical, canonical_line
 from mailer.domain.versions import TextKey
@@ -186,7 +193,8 @@ def _write_front_matter(
         name = newsletter.names.get(tag) or next(iter(newsletter.names.values()))
         subject = f"{name} {issue.number}"
     preheader = document.front_matter.get("preheader", "").strip()
-    values = {"subject": subject, "preheader": preheader, "intro": canonical(intro)}
+    values: dict[str, Any] = {"status": TranslationStatus.ready, "subject": subject, "preheader": preheader}
+    values["intro"] = canonical(intro)
     values |= {key: document.front_matter.get(key, "").strip() for key in PARTIAL_KEYS}
     values["partial_intro"] = canonical(values["partial_intro"])
     row = issues.front_matter(session, issue.id).get(tag)
@@ -293,8 +301,7 @@ class _DocumentWriter:
         actor: Actor,
     ) -> None:
         self.session, self.issue, self.newsletter, self.tag = session, issue, newsletter, tag
-        self.actor = actor
-        self.pictures, self.result = pictures, result
+        self.pictures, self.result, self.actor = pictures, result, actor
         content = IssueContent.load(session, issue, newsletter, tag)
         self.matcher = DocumentMatcher(content, pictures)
         self.texts, self.stories, self.picture_hashes = content.texts, content.stories, content.picture_hashes
@@ -316,7 +323,7 @@ class _DocumentWriter:
             raise UnconfirmedRemoval(self.result, frozenset(self.removals))
         for story in self.removals.values():
             headline = plain_text(self.texts[story.id][self.tag].headline)
-            story_changes.remember(self.session, story, headline, removed=True)
+            story_changes.remember(self.session, story, headline, StoryChangeKind.removed, self.actor)
             issues.delete_story(self.session, story)
             self.stories[story.section_id].remove(story)
             self.result.changed += 1
@@ -377,6 +384,7 @@ class _DocumentWriter:
     def _write_story(self, story: Story, parsed: ParsedStory) -> None:
         picture = self.pictures[parsed.picture.path] if parsed.picture else None
         values = {
+            "status": TranslationStatus.ready,
             "headline": parsed.headline,
             "datelines": [dateline_as_json(line) for line in parsed.datelines],
             "body": parsed.body,

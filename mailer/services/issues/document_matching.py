@@ -25,7 +25,7 @@ class IssueContent:
     tag: str
     """The language of the document."""
     sections: list[Section]
-    """Those of the newsletter."""
+    """Those of the newsletter, in the issue's order."""
     texts: dict[int, dict[str, StoryTranslation]]
     """Story → language → text."""
     stories: dict[int, list[Story]]
@@ -42,7 +42,7 @@ class IssueContent:
             stories.setdefault(section.id, []).append(story)
         picture_ids = [story.picture_id for group in stories.values() for story in group if story.picture_id]
         hashes = {id: picture[0] for id, picture in issues.pictures(session, picture_ids).items()}
-        sections = newsletters.sections(session, newsletter.id)
+        sections = issues.sections(session, issue)
         texts = issues.story_texts(session, issue.id)
         shown_elsewhere = approvals.approved_sections(session, newsletter.id, except_issue=issue.id)
         return cls(session, newsletter, tag, sections, texts, stories, hashes, shown_elsewhere)

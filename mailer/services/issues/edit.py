@@ -1,16 +1,30 @@
-"""Changes a draft without a document: lists, moves and removes its stories, or deletes it."""
+"""Changes the plan of a draft: its stories, its languages and the order of its sections."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from mailer.domain.accounts import Actor, AuditAction
 from mailer.domain.errors import ChangeRefused
 from mailer.domain.localized import LocalizedText, localize
-from mailer.domain.states import IssueEventKind, TextSubject, VersionKind, check_editable
+from mailer.domain.states import (
+    EDITABLE_STATES,
+    IssueEventKind,
+    StoryChangeKind,
+    TextSubject,
+    TranslationStatus,
+    VersionKind,
+    check_editable,
+)
 from mailer.domain.versions import TextKey
-from mailer.models import Issue, Newsletter, Story, StoryChange, StoryTranslation
-from mailer.store import approvals, audit_log, issues, newsletters, story_changes, text_versions
+from mailer.models import Issue, IssueTranslation, Newsletter, Section, Story, StoryChange, StoryTranslation
+from mailer.store import approvals, audit_log, issues, newsletters, stories, story_changes, text_versions
 from mailer.store.database import Database, Session
+
+KEPT = story_changes.KEPT
+"""For how long a change can be undone."""
+MAX_STORIES = 300
+"""In one issue, beyond which none is added."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +44,19 @@ class IssueOutdated(ChangeRefused):
 
 @dataclass(frozen=True, slots=True)
 class UndoableChange:
-    """The removal or move of a story, which can be undone."""
+    """A change of the plan that can be undone."""
 
     id: int
-    removed: bool
+    kind: StoryChangeKind
     headline: str
+    """For the order of sections, the title of the one that was moved."""
     at: datetime
+    actor: str
+    """The present name of who made it."""
+    texts: Mapping[str, tuple[str, str]]
+    """Language → (headline, body in Markdown) of a story at that time, in the newsletter's order of languages."""
+    target: int | None
+    """The issue into which a story was held over."""
 
 
 def list_stories(database: Database, issue: int) -> list[StoryItem]:
@@ -50,6 +71,67 @@ def list_stories(database: Database, issue: int) -> list[StoryItem]:
         ]
 
 
+def add_story(database: Database, issue: int, section: str, actor: Actor) -> tuple[int, str]:
+    """Begin a story at the end of a section, with an empty draft in the issue's leading language.
+
+    Return its id and that language. ``section`` is a key. Raises IssueNotFound, InvalidIssueState or ChangeRefused.
+    """
+    with database.transaction() as session:
+        row = _lock_draft(session, issue, "no story can be added to it")
+        check_room(session, row)
+        target = next((one for one in issues.sections(session, row) if one.key == section), None)
+        if target is None:
+            raise ChangeRefused(f"There is no section {section}.")
+        story, language = begin_story(session, row, target.id)
+        approvals.content_changed(session, issue, actor)
+        issues.log(session, issue, actor, IssueEventKind.story_added, section, section=section)
+        return story.id, language
+
+
+def begin_story(session: Session, issue: Issue, section: int) -> tuple[Story, str]:
+    """Add a story with an empty draft in the issue's leading language to a locked draft. Return it and the language."""
+    newsletter = newsletters.by_id(session, issue.newsletter_id)
+    language = issues.leading_language(session, newsletter, issue.id)
+    # Another language can become the leading one later.
+    source = None if language == newsletter.default_language else language
+    story = stories.add(session, issue.id, section, source_language=source)
+    stories.add_text(session, story.id, language)
+    return story, language
+
+
+def check_room(session: Session, issue: Issue) -> None:
+    """Raise ChangeRefused if an issue has as many stories as it may have."""
+    if stories.count(session, issue.id) >= MAX_STORIES:
+        raise ChangeRefused(f"Issue {issue.number} has {MAX_STORIES} stories; more are not possible.")
+
+
+def begin_language(database: Database, issue: int, language: str, actor: Actor) -> None:
+    """Begin the front matter and each story's text in a language, as empty drafts.
+
+    Raises IssueNotFound, InvalidIssueState, or ChangeRefused if the newsletter has no such language or nothing is left
+    to begin.
+    """
+    with database.transaction() as session:
+        row = _lock_draft(session, issue, "no language can be added to it")
+        if language not in newsletters.by_id(session, row.newsletter_id).languages:
+            raise ChangeRefused(f"The newsletter has no language {language}.")
+        if language in issues.front_matter(session, issue):
+            raise ChangeRefused(f"The issue has its front matter in {language} already.")
+        session.add(empty_front_matter(issue, language))
+        texts = issues.story_texts(session, issue)
+        for story, _ in issues.stories(session, issue):
+            if language not in texts.get(story.id, {}):
+                stories.add_text(session, story.id, language)
+        approvals.content_changed(session, issue, actor)
+        issues.log(session, issue, actor, IssueEventKind.language_begun, language, language=language)
+
+
+def empty_front_matter(issue: int, language: str, subject: str = "") -> IssueTranslation:
+    """Return front matter that is begun as a draft."""
+    draft = TranslationStatus.draft
+    return IssueTranslation(issue_id=issue, language=language, status=draft, subject=subject, preheader="", intro="")
+
+
 def remove_story(database: Database, issue: int, story: int, language: str, actor: Actor) -> str:
     """Remove a story from a draft, or only its text in ``language`` if that is not empty. Return its headline.
 
@@ -57,9 +139,9 @@ def remove_story(database: Database, issue: int, story: int, language: str, acto
     """
     with database.transaction() as session:
         row = _lock_draft(session, issue, "its stories can no longer be removed")
-        found = _find_story(session, issue, story)
+        found = find_story(session, issue, story)
         texts = issues.story_texts(session, issue).get(story, {})
-        headline = _headline(session, row, found)
+        headline = headline_of(session, row, found)
         if language and language not in texts:
             raise ChangeRefused(f"“{headline}” has no text in {language}. Its languages: {', '.join(texts)}.")
         if language and len(texts) > 1:
@@ -70,7 +152,7 @@ def remove_story(database: Database, issue: int, story: int, language: str, acto
                     issues.remove_contact_text(session, contact.id, language)
                     _record_removal(session, TextKey(issue, TextSubject.contact, contact.id, language), actor)
         else:
-            story_changes.remember(session, found, headline, removed=True)
+            story_changes.remember(session, found, headline, StoryChangeKind.removed, actor)
             issues.delete_story(session, found)
         approvals.content_changed(session, issue, actor)
         detail = f"{language}: {headline}".removeprefix(": ")
@@ -79,56 +161,134 @@ def remove_story(database: Database, issue: int, story: int, language: str, acto
 
 
 def move_story(
-    database: Database, issue: int, story: int, revision: int, actor: Actor, *, section: str = "", step: int = 0
+    database: Database,
+    issue: int,
+    story: int,
+    revision: int,
+    actor: Actor,
+    *,
+    section: str = "",
+    place: int | None = None,
+    step: int = 0,
 ) -> str:
-    """Move a story to the end of another section, or by ``step`` places within its own. Return its headline.
+    """Move a story to a place in a section, or by ``step`` places. Return its headline.
 
-    ``section`` is a key. ``revision`` is that of the issue as it was shown. Raises IssueNotFound, InvalidIssueState,
+    ``section`` is a key, empty for its own section. ``place`` counts from 1; without it, a story goes to the end of
+    another section. ``revision`` is that of the issue as it was shown. Raises IssueNotFound, InvalidIssueState,
     IssueOutdated, or ChangeRefused if there is no such story or section, or no place to move it to.
     """
     with database.transaction() as session:
         row = _lock_draft(session, issue, "its stories can no longer be moved")
-        if row.revision != revision:
-            raise IssueOutdated(IssueOutdated.__doc__)
-        found = _find_story(session, issue, story)
-        headline = _headline(session, row, found)
-        sections = {one.key: one.id for one in newsletters.sections(session, row.newsletter_id)}
+        _check_revision(row, revision)
+        found = find_story(session, issue, story)
+        headline = headline_of(session, row, found)
+        sections = {one.key: one.id for one in issues.sections(session, row)}
         if section and section not in sections:
             raise ChangeRefused(f"There is no section {section}.")
         target = sections.get(section, found.section_id)
         there = [one.id for one, _ in issues.stories(session, issue) if one.section_id == target]
-        index = there.index(story) + step if story in there else len(there)
-        if story in there and (not step or not 0 <= index < len(there)):
-            raise ChangeRefused(f"“{headline}” is there already.")
-        story_changes.remember(session, found, headline, removed=False)
+        here = there.index(story) if story in there else None
+        last = len(there) - (here is not None)
+        index = last if here is None else here + step
+        if place is not None:
+            index = min(max(place, 1) - 1, last)
+        if index == here or not 0 <= index <= last:
+            raise ChangeRefused(f"“{headline or 'Untitled'}” is there already.")
+        story_changes.remember(session, found, headline, StoryChangeKind.moved, actor)
         issues.place_story(session, found, target, index)
         approvals.content_changed(session, issue, actor)
-        place = {"section": section} if section else {}
-        issues.log(session, issue, actor, IssueEventKind.story_moved, headline, headline=headline, **place)
+        audited = {"section": section} if section else {}
+        issues.log(session, issue, actor, IssueEventKind.story_moved, headline, headline=headline, **audited)
         return headline
 
 
-def list_changes(database: Database, issue: int) -> list[UndoableChange]:
-    """Return the removals and moves of stories that can be undone, the latest first."""
+def move_section(
+    database: Database,
+    issue: int,
+    section: str,
+    revision: int,
+    actor: Actor,
+    *,
+    place: int | None = None,
+    step: int = 0,
+) -> str:
+    """Move a section of the plan to a place that counts from 1, or by ``step`` places. Return its title.
+
+    ``section`` is a key. ``revision`` is that of the issue as it was shown. Raises IssueNotFound, InvalidIssueState,
+    IssueOutdated, or ChangeRefused if there is no such section or place.
+    """
     with database.transaction() as session:
-        return [
-            UndoableChange(row.id, row.removed, row.headline, row.at) for row in story_changes.of_issue(session, issue)
-        ]
+        row = _lock_draft(session, issue, "the order of its sections can no longer be changed")
+        _check_revision(row, revision)
+        used = {one.id for _, one in issues.stories(session, issue)}
+        in_order = issues.sections(session, row)
+        shown = [one for one in in_order if one.offered or one.id in used]
+        found = next((one for one in shown if one.key == section), None)
+        if found is None:
+            raise ChangeRefused(f"There is no section {section}.")
+        title = _title(newsletters.by_id(session, row.newsletter_id), found)
+        here = shown.index(found)
+        index = here + step if place is None else min(max(place, 1), len(shown)) - 1
+        if index == here or not 0 <= index < len(shown):
+            raise ChangeRefused(f"“{title}” is there already.")
+        shown.insert(index, shown.pop(here))
+        story_changes.remember_section_order(session, row, title, actor)
+        row.section_order = [one.id for one in (*shown, *(one for one in in_order if one not in shown))]
+        approvals.content_changed(session, issue, actor)
+        issues.log(session, issue, actor, IssueEventKind.section_order, title, section=section)
+        return title
 
 
-def undo(database: Database, issue: int, change: int, actor: Actor) -> str:
-    """Put a removed or moved story back to where it was, with all its texts. Return its headline.
+def list_changes(database: Database, issue: int) -> list[UndoableChange]:
+    """Return the latest changes of an issue's plan that can be undone, the latest first."""
+    with database.transaction() as session:
+        languages = newsletters.by_id(session, issues.by_id(session, issue).newsletter_id).languages
+        return [_undoable(session, row, languages) for row in story_changes.of_issue(session, issue)]
+
+
+def _undoable(session: Session, row: StoryChange, languages: Sequence[str]) -> UndoableChange:
+    texts = {text["language"]: (text["headline"], text["body"]) for text in row.before.get("texts", ())}
+    in_order = [tag for tag in dict.fromkeys((*languages, *sorted(texts))) if tag in texts]
+    return UndoableChange(
+        row.id,
+        row.kind,
+        row.headline,
+        row.at,
+        issues.actor_name(session, row),
+        {tag: texts[tag] for tag in in_order},
+        row.before.get("target"),
+    )
+
+
+def undo(database: Database, issue: int, change: int, actor: Actor) -> UndoableChange:
+    """Undo a change of the plan: put a story back with all its texts, or sections into their order. Return the change.
 
     Raises IssueNotFound, InvalidIssueState, or ChangeRefused if that is not possible any more.
     """
     with database.transaction() as session:
-        _lock_draft(session, issue, "its stories can no longer be put back")
         found = session.get(StoryChange, change)
-        if found is None or found.issue_id != issue or not story_changes.undo(session, found, actor):
+        story = session.get(Story, found.story_id) if found and found.story_id else None
+        other = story.issue_id if story and story.issue_id != issue else None
+        locked = issues.lock_all(session, [issue] if other is None else [issue, other])
+        check_editable(issue, locked[issue].state, "its stories can no longer be put back")
+        found = session.get(StoryChange, change, populate_existing=True)
+        if found is None or found.issue_id != issue:
             raise ChangeRefused("This cannot be undone any more.")
-        approvals.content_changed(session, issue, actor)
-        issues.log(session, issue, actor, IssueEventKind.story_restored, found.headline, headline=found.headline)
-        return found.headline
+        if story is not None and issues.issue_of(session, story.id) not in locked:
+            raise ChangeRefused("This cannot be undone any more.")
+        if other is not None and locked[other].state not in EDITABLE_STATES:
+            raise ChangeRefused(f"The story is in issue {locked[other].number} now, which can no longer be changed.")
+        undone = _undoable(session, found, ())
+        if not story_changes.undo(session, found, actor):
+            raise ChangeRefused("This cannot be undone any more.")
+        if undone.kind is StoryChangeKind.section_order:
+            issues.log(session, issue, actor, IssueEventKind.section_order, undone.headline, section=undone.headline)
+        else:
+            headline = undone.headline
+            issues.log(session, issue, actor, IssueEventKind.story_restored, headline, headline=headline)
+        for one in locked:
+            approvals.content_changed(session, one, actor)
+        return undone
 
 
 def forget_old_changes(database: Database) -> None:
@@ -151,14 +311,26 @@ def _record_removal(session: Session, key: TextKey, actor: Actor) -> None:
     text_versions.record(session, key, {}, actor, VersionKind.removed)
 
 
-def _find_story(session: Session, issue: int, story: int) -> Story:
+def find_story(session: Session, issue: int, story: int) -> Story:
+    """Return a story of an issue. Raises ChangeRefused."""
     found = session.get(Story, story)
     if found is None or found.issue_id != issue:
         raise ChangeRefused(f"Issue {issue} has no story {story}.")
     return found
 
 
-def _headline(session: Session, issue: Issue, story: Story) -> str:
+def _check_revision(issue: Issue, revision: int) -> None:
+    if issue.revision != revision:
+        raise IssueOutdated(IssueOutdated.__doc__)
+
+
+def _title(newsletter: Newsletter, section: Section) -> str:
+    default = newsletter.default_language
+    return localize(section.titles, default, newsletter.fallbacks, default).text
+
+
+def headline_of(session: Session, issue: Issue, story: Story) -> str:
+    """Return a story's headline in the newsletter's default language or the nearest one."""
     texts = issues.story_texts(session, issue.id).get(story.id, {})
     return _story_item(newsletters.by_id(session, issue.newsletter_id), story, "", texts).headline.text
 

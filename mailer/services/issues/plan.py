@@ -11,7 +11,7 @@ from mailer.domain.localized import localize
 from mailer.domain.ports import MailUrls
 from mailer.domain.queue_status import DeliveryCounts
 from mailer.domain.states import IssueState, MissingTranslationPolicy
-from mailer.models import Issue, Newsletter
+from mailer.models import Issue, Newsletter, StoryTranslation
 from mailer.store import approvals, deliveries, issues, newsletters
 from mailer.store.database import Database, Session
 from mailer.store.issue_source import load_issue_source
@@ -40,6 +40,7 @@ class LanguageMark:
 class PlannedStory:
     id: int
     headline: str
+    """Empty for a story without one. Of a draft if no text is ready."""
     headline_language: str
     has_picture: bool
     marks: tuple[LanguageMark, ...]
@@ -94,14 +95,28 @@ class IssuePlan:
     """What its editions are composed from."""
     subject: str
     front_matter: tuple[LanguageMark, ...]
-    sections: tuple[PlannedSection, ...]
-    """Those with stories."""
-    section_titles: Mapping[str, str]
-    """Key → title of each section that a story can be in."""
+    begun_languages: frozenset[str]
+    """Those with front matter, be it a draft."""
+    all_sections: tuple[PlannedSection, ...]
+    """Those that a story can be in, in print order."""
+
+    @property
+    def sections(self) -> tuple[PlannedSection, ...]:
+        """Those with stories."""
+        return tuple(section for section in self.all_sections if section.stories)
+
+    @property
+    def section_titles(self) -> dict[str, str]:
+        """Key → title of each section that a story can be in."""
+        return {section.key: section.title for section in self.all_sections}
+
+    @property
+    def planned_stories(self) -> list[PlannedStory]:
+        return [story for section in self.all_sections for story in section.stories]
 
     @property
     def stories(self) -> int:
-        return sum(len(section.stories) for section in self.sections)
+        return len(self.planned_stories)
 
 
 def list_heads(
@@ -127,14 +142,10 @@ def load_plan(database: Database, urls: MailUrls, issue: int) -> IssuePlan:
         row = issues.by_id(session, issue)
         newsletter = newsletters.by_id(session, row.newsletter_id)
         source = load_issue_source(session, row, urls)
+        texts, fronts = issues.story_texts(session, issue), issues.front_matter(session, issue)
         (head,) = _heads(session, [(row, newsletter)])
     default = newsletter.default_language
     used = {story.section_bit for story in source.stories}
-    titles = {
-        section.key: localize(section.titles, default, newsletter.fallbacks, default).text
-        for section in source.sections
-        if section.offered or section.bit in used
-    }
     return IssuePlan(
         head,
         source,
@@ -143,31 +154,36 @@ def load_plan(database: Database, urls: MailUrls, issue: int) -> IssuePlan:
             LanguageMark(tag, TextMark.ready if tag in source.front_matter else TextMark.missing)
             for tag in newsletter.languages
         ),
+        frozenset(fronts),
         tuple(
             PlannedSection(
                 section.key,
-                titles[section.key],
+                localize(section.titles, default, newsletter.fallbacks, default).text,
                 section.colour,
-                _stories(source, section.bit, newsletter.languages),
+                _stories(source, section.bit, newsletter.languages, texts),
             )
             for section in source.sections
-            if section.bit in used
+            if section.offered or section.bit in used
         ),
-        titles,
     )
 
 
-def _stories(source: IssueSource, bit: int, languages: Sequence[str]) -> tuple[PlannedStory, ...]:
+def _stories(
+    source: IssueSource, bit: int, languages: Sequence[str], rows: Mapping[int, Mapping[str, StoryTranslation]]
+) -> tuple[PlannedStory, ...]:
     default = source.language_rules.default_language
     found = []
     for story, story_languages in zip(source.stories, source.story_languages(), strict=True):
         if story.section_bit != bit:
             continue
-        language = default if default in story.texts else next(iter(story.texts), default)
+        drafts = rows.get(story.story, {})
+        order = dict.fromkeys((default, *story.texts, *languages))
+        named = [tag for tag in order if tag in story.texts] + [tag for tag in order if tag in drafts]
+        language = next((tag for tag in named if drafts[tag].headline), next(iter(named), default))
         found.append(
             PlannedStory(
                 story.story,
-                story.texts[language].headline if language in story.texts else "",
+                drafts[language].headline if language in drafts else "",
                 language,
                 story.picture is not None,
                 tuple(

@@ -249,7 +249,7 @@ def outcomes(database: Database, issue: int) -> Outcomes:
 def _outcomes(session: Session, issue: int) -> list[list[tuple[str, Outcome]]]:
     row = issues.by_id(session, issue)
     languages: dict[str, Outcome] = {}
-    known = {section.bit: section.key for section in newsletters.sections(session, row.newsletter_id)}
+    known = {section.bit: section.key for section in issues.sections(session, row)}
     sections: dict[str, Outcome] = {}
     for language, mask, outcome in outcomes_store.by_edition(session, issue):
         languages[language] = _plus(languages.get(language), outcome)

@@ -22,6 +22,7 @@ from mailer.web.staff import Page, PageOf, Requires
 ISSUE = "/desk/issues/{issue}"
 Viewer = Annotated[Staff, Depends(Requires(Permission.read_issues))]
 Writer = Annotated[Staff, Depends(Requires(Permission.write))]
+Translator = Annotated[Staff, Depends(Requires(Permission.translate_texts))]
 Approver = Annotated[Staff, Depends(Requires(Permission.approve))]
 Scheduler = Annotated[Staff, Depends(Requires(Permission.schedule))]
 AddressViewer = Annotated[Staff, Depends(Requires(Permission.read_addresses))]

@@ -1,20 +1,21 @@
-"""The plan of an issue: what is there in each language, and taking something out."""
+"""The plan of an issue: what is there in each language; adding, moving and removing stories; the order of sections."""
 
 from collections import defaultdict
 from collections.abc import Sequence
 
 from fastapi import APIRouter, HTTPException, Response
+from starlette.datastructures import FormData
 
 from mailer.domain.errors import UserError
 from mailer.domain.findings import Finding
 from mailer.domain.issue_check import check_issue
 from mailer.domain.permissions import Permission
-from mailer.domain.states import EDITABLE_STATES, MissingTranslationPolicy
+from mailer.domain.states import EDITABLE_STATES, MissingTranslationPolicy, StoryChangeKind
 from mailer.services.accounts.staff import Staff
-from mailer.services.issues import approve, compile, edit, issue_pictures, plan, text_requests
+from mailer.services.issues import approve, compile, edit, hold_over, issue_pictures, plan, text_requests
 from mailer.web.dependencies import RowId
 from mailer.web.desk.documents import UploadForm
-from mailer.web.desk.issue import ISSUE, Viewer, Visit, VisitOf, Writer, read_revision
+from mailer.web.desk.issue import ISSUE, Translator, Viewer, Visit, VisitOf, Writer, read_revision
 from mailer.web.staff import StaffForm
 
 router = APIRouter(prefix=ISSUE, include_in_schema=False)
@@ -22,8 +23,9 @@ _STEPS = {"up": -1, "down": 1}
 
 
 @router.get("")
-def plan_page(visit: VisitOf, staff: Viewer, done: str = "") -> Response:
-    return _page(visit, staff, done=done)
+def plan_page(visit: VisitOf, staff: Viewer, done: str = "", story: RowId | None = None) -> Response:
+    """Show the plan. ``story``: the one that was just added, which can be removed again."""
+    return _page(visit, staff, done=done, story=story)
 
 
 @router.post("/policy")
@@ -38,6 +40,70 @@ def set_policy(visit: VisitOf, staff: Writer, form: StaffForm) -> Response:
     return visit.carry_out(staff, order, refused=_page, then="", done="policy")
 
 
+@router.get("/trash")
+def trash_page(visit: VisitOf, staff: Viewer) -> Response:
+    """List the stories that were removed, with their texts."""
+    head = visit.head()
+    changes = edit.list_changes(visit.app.database, visit.issue)
+    return visit.page(
+        "desk/trash",
+        staff,
+        head=head,
+        removed=[change for change in changes if change.kind is StoryChangeKind.removed],
+        kept_days=edit.KEPT.days,
+        may_undo=head.state in EDITABLE_STATES and staff.may(Permission.write, head.newsletter),
+    )
+
+
+@router.post("/languages")
+def begin_language(visit: VisitOf, staff: Translator, form: StaffForm) -> Response:
+    """Begin the front matter and each story's text in a language."""
+    language = str(form.get("language", ""))
+    if not staff.may(Permission.translate_texts, visit.head().newsletter, language):
+        raise HTTPException(403)
+
+    def order() -> None:
+        edit.begin_language(visit.app.database, visit.issue, language, staff)
+
+    return visit.carry_out(staff, order, refused=_page, then="", done="language")
+
+
+@router.post("/stories")
+def add_story(visit: VisitOf, staff: Writer, form: StaffForm) -> Response:
+    """Begin a story at the end of a section, and go to it."""
+    try:
+        story, language = edit.add_story(visit.app.database, visit.issue, str(form.get("section", "")), staff)
+    except UserError as error:
+        return _page(visit, staff, error=str(error), status=409)
+    return visit.go_to(f"/stories/{story}/{language}", "")
+
+
+@router.post("/sections/move")
+def move_section(visit: VisitOf, staff: Writer, form: StaffForm) -> Response:
+    """Move a section one place up or down, or to a place."""
+    section, revision, place = str(form.get("section", "")), read_revision(form), _read_place(form)
+    step = _STEPS.get(str(form.get("step", "")), 0)
+
+    def order() -> None:
+        edit.move_section(visit.app.database, visit.issue, section, revision, staff, place=place, step=step)
+
+    return visit.carry_out(staff, order, refused=_page, then="", done="section_order")
+
+
+@router.post("/stories/{story}/hold-over")
+def hold_story_over(visit: VisitOf, staff: Writer, story: RowId, form: StaffForm) -> Response:
+    """Move a story into another draft, or into the next issue, which is begun for it."""
+    target = str(form.get("target", ""))
+    if not target.isascii() or (target and not target.isdigit()) or len(target) > 9:
+        raise HTTPException(400)
+
+    def order() -> None:
+        wanted = int(target) if target else None
+        hold_over.hold_over(visit.app.database, visit.issue, story, wanted, visit.now.date(), staff)
+
+    return visit.carry_out(staff, order, refused=_page, then="", done="held_over")
+
+
 @router.post("/stories/{story}/remove")
 def remove_story(visit: VisitOf, staff: Writer, story: RowId, _: StaffForm) -> Response:
     def order() -> None:
@@ -48,24 +114,27 @@ def remove_story(visit: VisitOf, staff: Writer, story: RowId, _: StaffForm) -> R
 
 @router.post("/stories/{story}/move")
 def move_story(visit: VisitOf, staff: Writer, story: RowId, form: StaffForm) -> Response:
-    """Move a story to another section, or one place up or down in its own."""
+    """Move a story to a place in a section, or one place up or down in its own."""
     section, step = str(form.get("section", "")), _STEPS.get(str(form.get("step", "")), 0)
-    revision = read_revision(form)
+    revision, place = read_revision(form), _read_place(form)
 
     def order() -> None:
-        edit.move_story(visit.app.database, visit.issue, story, revision, staff, section=section, step=step)
+        edit.move_story(
+            visit.app.database, visit.issue, story, revision, staff, section=section, place=place, step=step
+        )
 
     return visit.carry_out(staff, order, refused=_page, then="", done="moved")
 
 
 @router.post("/changes/{change}/undo")
 def undo(visit: VisitOf, staff: Writer, change: RowId, _: StaffForm) -> Response:
-    """Put a story back that was removed or moved."""
-
-    def order() -> None:
-        edit.undo(visit.app.database, visit.issue, change, staff)
-
-    return visit.carry_out(staff, order, refused=_page, then="", done="restored")
+    """Undo a change of the plan."""
+    try:
+        undone = edit.undo(visit.app.database, visit.issue, change, staff)
+    except UserError as error:
+        return _page(visit, staff, error=str(error), status=409)
+    is_order = undone.kind is StoryChangeKind.section_order
+    return visit.go_to("", "order_restored" if is_order else "restored")
 
 
 @router.post("/header-image")
@@ -96,23 +165,47 @@ def delete_draft(visit: VisitOf, staff: Writer, form: StaffForm) -> Response:
     return visit.page.redirect(visit.page.urls.path("/desk"), "deleted")
 
 
-def _page(visit: Visit, staff: Staff, /, *, done: str = "", error: str = "", status: int = 200) -> Response:
+def _read_place(form: FormData) -> int | None:
+    """Return the place that counts from 1, or None. Raises HTTPException 400."""
+    place = str(form.get("place", "")).strip()
+    if not place:
+        return None
+    if not place.isascii() or not place.isdigit() or len(place) > 4:
+        raise HTTPException(400)
+    return int(place)
+
+
+def _page(
+    visit: Visit, staff: Staff, /, *, done: str = "", error: str = "", status: int = 200, story: int | None = None
+) -> Response:
     app = visit.app
     loaded = plan.load_plan(app.database, app.urls, visit.issue)
     errors = compile.render_errors(loaded.source, app.renderer, app.urls, app.settings.bounce_domain)
     findings = check_issue(loaded.source, render_errors=errors)
+    head = loaded.head
+    may_write, editable = staff.may(Permission.write, head.newsletter), head.state in EDITABLE_STATES
+    changes = edit.list_changes(app.database, visit.issue)
     return visit.page(
         "desk/plan",
         staff,
         status,
         plan=loaded,
-        head=loaded.head,
-        editable=loaded.head.state in EDITABLE_STATES,
-        may_write=staff.may(Permission.write, loaded.head.newsletter),
+        head=head,
+        editable=editable,
+        may_write=may_write,
+        may_change=may_write and editable,
         may_translate=staff.may(Permission.translate_texts, loaded.head.newsletter),
         findings=findings,
         by_story=_by_story(findings),
-        changes=edit.list_changes(app.database, visit.issue),
+        added=next((one for one in loaded.planned_stories if one.id == story), None),
+        latest=changes[0] if changes else None,
+        removed=sum(change.kind is StoryChangeKind.removed for change in changes),
+        drafts=[one for one in hold_over.list_drafts(app.database, head.newsletter) if one.id != visit.issue],
+        languages_to_begin=[
+            tag
+            for tag in head.languages
+            if tag not in loaded.begun_languages and staff.may(Permission.translate_texts, head.newsletter, tag)
+        ],
         requests=text_requests.by_story(text_requests.list_requests(app.database, visit.issue, visit.now)),
         outdated=edit.IssueOutdated.__doc__,
         policies=list(MissingTranslationPolicy),

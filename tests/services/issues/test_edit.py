@@ -8,16 +8,20 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from mailer.bootstrap import Container
+from mailer.domain.content import EditionUrls
 from mailer.domain.errors import ChangeRefused
-from mailer.domain.states import InvalidIssueState, IssueEventKind, TextSubject, VersionKind
+from mailer.domain.states import InvalidIssueState, IssueEventKind, StoryChangeKind, TextSubject, VersionKind
 from mailer.domain.versions import TextKey
 from mailer.services.issues import approve, compile, edit, plan, report
 from mailer.services.issues.edit import IssueOutdated
-from mailer.store import text_versions
+from mailer.store import approvals, issues, text_versions
 
 CONTENT = {
-    "story": "SELECT id, section_id, picture_id, source_issue_id FROM story ORDER BY id",
+    "story": """
+        SELECT id, section_id, picture_id, source_issue_id, source_language, copied_from_id FROM story ORDER BY id
+    """,
     "order": "SELECT id FROM story ORDER BY section_id, position, id",
+    "order of sections": "SELECT id, section_order FROM issue WHERE section_order <> '{}'",
     "texts": """
         SELECT story_id, language, status, headline, datelines, body, alt, picture_credit, link, link_label
         FROM story_translation ORDER BY 1, 2
@@ -55,7 +59,7 @@ def test_every_removed_story_comes_back_as_it_was(app: Container, import_issue: 
         edit.remove_story(app.database, issue, story, "", "tests")
     assert content(app) == {name: [] for name in CONTENT}
     changes = edit.list_changes(app.database, issue)
-    assert [change.removed for change in changes] == [True] * len(removed)
+    assert [change.kind for change in changes] == [StoryChangeKind.removed] * len(removed)
     for change in changes:
         edit.undo(app.database, issue, change.id, "tests")
     assert content(app) == before
@@ -90,14 +94,17 @@ def test_undoing_moves_and_removals_backwards_restores_an_issue(
     done = 0
     for _ in range(data.draw(st.integers(1, 5))):
         story = data.draw(st.sampled_from([one.story for one in edit.list_stories(app.database, issue)]))
-        kind = data.draw(st.sampled_from(["remove", "up", "down", *keys]))
+        kind = data.draw(st.sampled_from(["remove", "up", "down", "section", *keys]))
+        now, place = revision(app, issue), data.draw(st.none() | st.integers(0, 9))
         try:
             if kind == "remove":
                 edit.remove_story(app.database, issue, story, "", "tests")
+            elif kind == "section":
+                edit.move_section(app.database, issue, data.draw(st.sampled_from(keys)), now, "tests", place=place or 1)
+            elif kind in ("up", "down"):
+                edit.move_story(app.database, issue, story, now, "tests", step={"up": -1, "down": 1}[kind])
             else:
-                step = {"up": -1, "down": 1}.get(kind, 0)
-                section = "" if step else kind
-                edit.move_story(app.database, issue, story, revision(app, issue), "tests", section=section, step=step)
+                edit.move_story(app.database, issue, story, now, "tests", section=kind, place=place)
             done += 1
         except ChangeRefused:
             pass  # it is at that place already
@@ -121,6 +128,54 @@ def test_a_story_moves_within_its_section_and_to_another(app: Container, import_
     assert stories(app, issue, 1) == [*(story.id for story in target.stories), first]
     kinds = [kind for _, _, kind, _ in report.events(app.database, issue)]
     assert kinds.count(IssueEventKind.story_moved) == 3
+
+
+def test_a_story_moves_to_any_place_of_any_section(app: Container, import_issue: Callable[..., int]) -> None:
+    issue = import_issue("en")
+    story, *rest = stories(app, issue)
+    there = stories(app, issue, 1)
+    key = plan.load_plan(app.database, app.urls, issue).sections[1].key
+    for place in range(len(there) + 1):
+        edit.move_story(app.database, issue, story, revision(app, issue), "tests", section=key, place=place + 1)
+        assert stories(app, issue, 1) == [*there[:place], story, *there[place:]]
+    assert stories(app, issue) == rest
+    edit.move_story(app.database, issue, story, revision(app, issue), "tests", section=key, place=1)
+    edit.move_story(app.database, issue, story, revision(app, issue), "tests", place=99)
+    assert stories(app, issue, 1) == [*there, story]
+
+
+def test_sections_are_printed_in_the_order_of_the_issue(app: Container, import_issue: Callable[..., int]) -> None:
+    """In each edition, and again as before once that is undone; an approval is withdrawn."""
+    issue = import_issue("en", "fr")
+
+    def printed() -> list[str]:
+        source = compile.load_issue(app.database, app.urls, issue)
+        return [section.key for section in source.compose("fr", -1, EditionUrls("")).sections]
+
+    before = printed()
+    keys = list(plan.load_plan(app.database, app.urls, issue).section_titles)
+    edit.move_section(app.database, issue, before[-1], revision(app, issue), "tests", place=1)
+    assert printed() == [before[-1], *before[:-1]]
+    edit.move_section(app.database, issue, before[-1], revision(app, issue), "tests", step=1)
+    assert printed()[:2] == before[:1] + before[-1:]
+    with pytest.raises(IssueOutdated):
+        edit.move_section(app.database, issue, keys[0], revision(app, issue) - 1, "tests", step=1)
+    for section, wanted in ((keys[0], {"step": -1}), (keys[0], {"place": 1}), ("nowhere", {"step": 1})):
+        with pytest.raises(ChangeRefused):
+            edit.move_section(app.database, issue, section, revision(app, issue), "tests", **wanted)
+    for change in edit.list_changes(app.database, issue):
+        edit.undo(app.database, issue, change.id, "tests")
+    assert printed() == before
+
+
+def test_another_order_of_sections_withdraws_approvals(app: Container, import_issue: Callable[..., int]) -> None:
+    issue = import_issue("en", "fr")
+    with app.database.transaction() as session:
+        row = issues.by_id(session, issue)
+        approvals.approve(session, issue, "en", approvals.load_fingerprints(session, row)["en"], "tests")
+    key = plan.load_plan(app.database, app.urls, issue).sections[-1].key
+    edit.move_section(app.database, issue, key, revision(app, issue), "tests", place=1)
+    assert plan.load_head(app.database, issue).approved_languages == frozenset()
 
 
 def test_a_shared_contact_note_stays_after_the_last_story_of_its_section(
