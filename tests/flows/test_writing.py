@@ -10,6 +10,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,12 +21,14 @@ from playwright.sync_api import Browser, Locator, Page, Playwright, ViewportSize
 from mailer.bootstrap import Container
 from mailer.domain.permissions import Role
 from mailer.domain.states import VersionKind
+from mailer.domain.text_requests import TextTask
 from mailer.domain.versions import TextKey
-from mailer.services.issues import approve, compile, plan, write_text
+from mailer.services.issues import approve, compile, plan, text_requests, write_text
+from mailer.services.issues.text_requests import NewRequest
 from mailer.store import text_versions
 from mailer.web.app import create_app
 from tests.conftest import SECRET
-from tests.support.staff import PASSWORD, QUICK_PASSWORDS, add_account
+from tests.support.staff import PASSWORD, QUICK_PASSWORDS, add_account, staff_of
 
 RULES = {
     "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
@@ -371,3 +374,42 @@ def start_web(app: Container, port: int, tmp_path: Path) -> "subprocess.Popen[by
             return process
         assert process.poll() is None and time.monotonic() < until
         time.sleep(0.05)
+
+
+@pytest.mark.usefixtures("server")
+def test_a_text_comes_from_somebody_without_an_account(
+    browser: Browser, app: Container, key: TextKey, open_story: Callable[[str], Page]
+) -> None:
+    """The last words typed before “Hand in” are handed in, and the page keeps nothing of its visitor."""
+    amina = staff_of(1, Role.author)
+    now = app.clock.now()
+    wanted = NewRequest(
+        key.subject_id, "fr", TextTask.translation, None, "Jean", "jean@example.org", now.date(), "As short as it is."
+    )
+    request = text_requests.ask(app.database, key.issue, wanted, amina, app.tokens.address_hash, now)
+    context = browser.new_context(base_url=app.settings.public_url, viewport=WIDE)
+    page = context.new_page()
+    faults: list[str] = []
+    page.on("console", lambda line: faults.append(line.text) if "Content Security" in line.text else None)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.goto(app.urls.text_request_url(request))
+    ready(page)
+    look_over(page)
+    page.get_by_role("textbox", name="Headline").click()
+    page.keyboard.type("La rivière monte")
+    write(page, "Elle monte depuis lundi")
+    page.get_by_role("button", name="Hand in", exact=True).click()
+    expect(page.get_by_text("Handed in on")).to_be_visible()
+    assert context.cookies() == []
+    assert faults == []
+    context.close()
+    desk = open_story("Amina")
+    desk.goto(f"/desk/issues/{key.issue}")
+    desk.get_by_role("link", name="Handed in: French, by Jean").click()
+    look_over(desk)
+    expect(desk.locator("ins").first).to_contain_text("La rivière monte")
+    desk.get_by_role("button", name="Take it into the issue").click()
+    expect(desk.get_by_text("The text is in the issue.")).to_be_visible()
+    look_over(desk)
+    stored = write_text.load_state(app.database, replace(key, language="fr")).content
+    assert (stored["headline"], stored["body"]) == ("La rivière monte", "Elle monte depuis lundi")
