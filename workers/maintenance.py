@@ -5,6 +5,7 @@ import threading
 from mailer.services.delivery import monitor
 from mailer.services.issues import compile, digest, edit, network_checks, report, text_requests
 from mailer.services.maintenance import mx_records, retention
+from mailer.services.newsletters import address_book
 from mailer.services.subscribers import import_jobs
 from workers.app import celery_app, container
 
@@ -33,6 +34,7 @@ def run_maintenance() -> None:
     import_jobs.delete_old(app.database, now)
     network_checks.delete_old(app.database, now)
     edit.forget_old_changes(app.database)
+    address_book.forget_removed(app.database, now)
     if any(provider.mx for provider in app.providers.configured):
         mx_records.refresh(app.database, app.mx_resolver.preferred_host, now)
 

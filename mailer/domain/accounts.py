@@ -68,6 +68,7 @@ class AuditAction(StrEnum):
     story_held_over = "story_held_over"
     story_restored = "story_restored"
     sections_ordered = "sections_ordered"
+    contact_changed = "contact_changed"
     issue_tested = "issue_tested"
     header_image_changed = "header_image_changed"
     issue_approved = "issue_approved"
@@ -90,6 +91,7 @@ class AuditAction(StrEnum):
     subscriber_changed = "subscriber_changed"
     subscribers_exported = "subscribers_exported"
     newsletter_changed = "newsletter_changed"
+    contact_card_changed = "contact_card_changed"
     list_uploaded = "list_uploaded"
     list_imported = "list_imported"
     list_cancelled = "list_cancelled"
@@ -107,6 +109,7 @@ ISSUE_ACTIONS = {
     IssueEventKind.story_held_over: AuditAction.story_held_over,
     IssueEventKind.story_restored: AuditAction.story_restored,
     IssueEventKind.section_order: AuditAction.sections_ordered,
+    IssueEventKind.contact_changed: AuditAction.contact_changed,
     IssueEventKind.tested: AuditAction.issue_tested,
     IssueEventKind.header_image: AuditAction.header_image_changed,
     IssueEventKind.policy: AuditAction.issue_policy_changed,

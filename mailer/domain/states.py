@@ -198,6 +198,8 @@ class IssueEventKind(StrEnum):
     """Its removal or its move was undone."""
     section_order = "section_order"
     """The order of sections was changed, or changed back."""
+    contact_changed = "contact_changed"
+    """A contact note was added, written, moved or removed, or its removal was undone."""
     header_image = "header_image"
     policy = "policy"
     """The policy for missing translations was changed."""

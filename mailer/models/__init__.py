@@ -30,7 +30,7 @@ from mailer.models.issue import (
     TextVersion,
 )
 from mailer.models.network_lookup import IssueLookup, NetworkLookup
-from mailer.models.newsletter import Newsletter, Section
+from mailer.models.newsletter import ContactCard, Newsletter, Section
 from mailer.models.request import (
     AddressChange,
     IssueTest,
@@ -56,6 +56,7 @@ __all__ = [
     "BatchRefusal",
     "Consent",
     "Contact",
+    "ContactCard",
     "ContactStory",
     "ContactTranslation",
     "Delivery",

@@ -264,6 +264,10 @@ class Contact(Base):
     story_id: Mapped[int] = mapped_column(ForeignKey("story.id", ondelete="CASCADE"))
     position: Mapped[int]
     """Order among the notes after the same story."""
+    card_id: Mapped[int | None] = mapped_column(ForeignKey("contact_card.id", ondelete="SET NULL"), index=True)
+    """The note in the address book that this is a copy of."""
+    removed_at: Mapped[datetime | None]
+    """When a person removed it, which can be undone for a while."""
 
     __table_args__ = (UniqueConstraint("story_id", "position"),)
 

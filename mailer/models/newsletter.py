@@ -1,9 +1,9 @@
-"""A newsletter and its sections."""
+"""A newsletter, its sections and its address book."""
 
-from datetime import time
+from datetime import datetime, time
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, SmallInteger, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, SmallInteger, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from mailer.domain.email_addresses import domain_of
@@ -92,4 +92,31 @@ class Section(Base):
         UniqueConstraint("newsletter_id", "key"),
         UniqueConstraint("newsletter_id", "bit"),
         CheckConstraint("bit BETWEEN 0 AND 61", name="bit"),
+    )
+
+
+class ContactCard(Base):
+    """A contact note in the address book of a newsletter, to be put below stories."""
+
+    __tablename__ = "contact_card"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    newsletter_id: Mapped[int] = mapped_column(ForeignKey("newsletter.id"))
+    name: Mapped[str]
+    """By which writers find it. Readers see only the texts."""
+    texts: Mapped[dict[str, str]]
+    """Language → Markdown of one line."""
+    revision: Mapped[int] = mapped_column(default=1)
+    """Rises with every change."""
+    removed_at: Mapped[datetime | None]
+    """When it was removed. It is deleted some time later."""
+
+    __table_args__ = (
+        Index(
+            "uq_contact_card_newsletter_id_name",
+            "newsletter_id",
+            "name",
+            unique=True,
+            postgresql_where=text("removed_at IS NULL"),
+        ),
     )

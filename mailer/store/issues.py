@@ -358,10 +358,12 @@ def ready_languages(texts: dict[str, StoryTranslation]) -> frozenset[str]:
 
 
 def contacts(session: Session, issue: int) -> list[tuple[Contact, dict[str, str], list[int]]]:
-    """Return contacts in print order, each with its texts by language and the ids of the stories it covers."""
-    rows = session.scalars(
-        select(Contact).where(Contact.issue_id == issue).order_by(Contact.story_id, Contact.position)
-    ).all()
+    """Return contacts in print order, each with its texts by language and the ids of the stories it covers.
+
+    Removed ones are not among them.
+    """
+    query = select(Contact).where(Contact.issue_id == issue, Contact.removed_at.is_(None))
+    rows = session.scalars(query.order_by(Contact.story_id, Contact.position)).all()
     texts: dict[int, dict[str, str]] = defaultdict(dict)
     for row in session.scalars(
         select(ContactTranslation)
@@ -378,6 +380,18 @@ def contacts(session: Session, issue: int) -> list[tuple[Contact, dict[str, str]
     ):
         covered[link.contact_id].append(link.story_id)
     return [(contact, texts[contact.id], covered[contact.id]) for contact in rows]
+
+
+def contact_texts(session: Session, contact: int) -> dict[str, str]:
+    """Return language → text of a contact note, removed or not."""
+    query = select(ContactTranslation).where(ContactTranslation.contact_id == contact)
+    return {row.language: row.text for row in session.scalars(query.order_by(ContactTranslation.language))}
+
+
+def removed_contacts(session: Session, story: int) -> list[Contact]:
+    """Return the contact notes of a story whose removal can be undone, the latest removed first."""
+    query = select(Contact).where(Contact.story_id == story, Contact.removed_at.is_not(None))
+    return list(session.scalars(query.order_by(Contact.removed_at.desc(), Contact.id.desc())))
 
 
 def set_contact_stories(session: Session, contact: int, stories: Iterable[int]) -> None:
@@ -409,19 +423,36 @@ def place_story(session: Session, story: Story, section: int, index: int) -> Non
 
 def place_contacts(session: Session, story: Story, allowed: Collection[int]) -> None:
     """Print each contact note for this and other stories after the last that it covers among the allowed ones."""
-    print_order = [other.id for other, _ in stories(session, story.issue_id)]
     for contact, _, covered in contacts(session, story.issue_id):
         targets = [id for id in covered if id in allowed]
         if story.id in (contact.story_id, *covered) and targets:
-            target = max(targets, key=print_order.index)
-            if target != contact.story_id:
-                contact.story_id, contact.position = target, next_contact_position(session, target)
-                session.flush()
+            place_contact(session, contact, targets)
+
+
+def place_contact(session: Session, contact: Contact, targets: Collection[int]) -> None:
+    """Print a contact note after the last of some stories."""
+    print_order = [story.id for story, _ in stories(session, contact.issue_id)]
+    target = max(targets, key=print_order.index)
+    if target != contact.story_id:
+        contact.story_id, contact.position = target, next_contact_position(session, target)
+        session.flush()
+
+
+def order_contacts(session: Session, contacts: Sequence[Contact]) -> None:
+    """Put all contact notes after a story into an order. Those that are removed give up their positions."""
+    for contact in contacts:
+        contact.position = -contact.id
+    session.flush()  # no two notes of a story have the same position at any time
+    kept = [contact for contact in contacts if contact.removed_at is None]
+    for position, contact in enumerate(kept):
+        contact.position = position
+    session.flush()
 
 
 def next_contact_position(session: Session, story: int) -> int:
     """Return the position of a further contact note after a story."""
-    last = session.scalar(select(func.max(Contact.position)).where(Contact.story_id == story))
+    query = select(func.max(Contact.position)).where(Contact.story_id == story, Contact.removed_at.is_(None))
+    last = session.scalar(query)
     return 0 if last is None else last + 1
 
 

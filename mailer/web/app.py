@@ -23,9 +23,11 @@ from mailer.web.control import deliveries, find_subscriber, flow, suppressions, 
 from mailer.web.control.snapshots import Snapshots
 from mailer.web.dependencies import App
 from mailer.web.desk import (
+    address_book,
     calendar,
     check,
     components,
+    contacts,
     contribution,
     documents,
     home,
@@ -61,6 +63,7 @@ _DESK_PAGES = (
     home,
     calendar,
     plan,
+    contacts,
     preview,
     check,
     sending,
@@ -76,6 +79,7 @@ _DESK_PAGES = (
     newsletter_colours,
     newsletter_texts,
     seed_list,
+    address_book,
     writing,  # after the pages of a story's picture and its moves, whose paths are similar
 )
 _CONTROL_ROOM_PAGES = (tonight, flow, workers, deliveries, suppressions, find_subscriber)

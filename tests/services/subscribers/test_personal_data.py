@@ -57,10 +57,10 @@ _OF_ONE = {
     " OR change_id IN (SELECT id FROM address_change WHERE subscriber_id = :id)",
 }
 IMPERSONAL = {
-    "address_key", "batch", "batch_refusal", "contact", "contact_story", "contact_translation", "edition", "issue",
-    "issue_event", "issue_figures", "issue_lookup", "flow_sample", "issue_translation", "language_choice",
-    "mail_domain", "network_lookup", "newsletter", "picture", "relay_daily_usage", "retention_run", "section", "story",
-    "story_translation", "throttle",
+    "address_key", "batch", "batch_refusal", "contact", "contact_card", "contact_story", "contact_translation",
+    "edition", "issue", "issue_event", "issue_figures", "issue_lookup", "flow_sample", "issue_translation",
+    "language_choice", "mail_domain", "network_lookup", "newsletter", "picture", "relay_daily_usage", "retention_run",
+    "section", "story", "story_translation", "throttle",
 }  # fmt: skip
 """Tables without personal data."""
 OF_STAFF = {
