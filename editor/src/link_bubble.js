@@ -30,9 +30,10 @@ export class LinkBubble {
   update() {
     const { view, box } = this;
     const near = !view.isDestroyed && view.editable && (view.hasFocus() || box.contains(document.activeElement));
-    const found = near && view.state.selection.empty ? linkAt(view.state) : null;
-    box.hidden = !found;
-    if (!found) return;
+    const { empty, from } = view.state.selection;
+    const found = near && empty ? linkAt(view.state) : null;
+    box.hidden = !found || from === found.from || from === found.to; // beside a link nobody asks for it
+    if (box.hidden) return;
     const { href } = found.mark.attrs;
     this.anchor.href = href;
     this.anchor.textContent = href.replace(/^(?:https?:\/\/|mailto:)/, "");
