@@ -1,6 +1,6 @@
 """Who has which text open in a browser, and who of them writes. It is no lock: nothing written is lost without it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -35,7 +35,8 @@ def see(session: Session, key: TextKey, account: int, tab: str, now: datetime) -
     session.execute(
         statement.on_conflict_do_update(
             index_elements=[OpenText.issue_id, OpenText.subject, OpenText.subject_id, OpenText.language, OpenText.tab],
-            set_={"seen_at": now, "account_id": account},
+            set_={"seen_at": now},
+            where=OpenText.account_id == account,
         )
     )
 
@@ -64,18 +65,21 @@ def stop_writing(session: Session, key: TextKey, tab: str) -> None:
     session.execute(update(OpenText).where(_of_text(key), OpenText.tab == tab).values(is_writer=False))
 
 
-def saved_by(session: Session, key: TextKey, tab: str) -> str:
-    """Return the base (see ``text_versions.base_of``) of what a tab saved last; empty for nothing."""
-    return session.scalar(select(OpenText.saved).where(_of_text(key), OpenText.tab == tab)) or ""
+def saved_by(session: Session, key: TextKey, account: int | None, tabs: Collection[str]) -> set[str]:
+    """Return the bases (see ``text_versions.base_of``) of what an account saved last in some tabs."""
+    query = select(OpenText.saved).where(
+        _of_text(key), OpenText.tab.in_(tabs), OpenText.account_id == account, OpenText.saved != ""
+    )
+    return {*session.scalars(query)}
 
 
 def set_saved(session: Session, key: TextKey, tab: str, base: str) -> None:
     session.execute(update(OpenText).where(_of_text(key), OpenText.tab == tab).values(saved=base))
 
 
-def other_writer(tabs: Sequence[OpenTab], tab: str) -> OpenTab | None:
-    """Return who writes in another tab."""
-    return next((open_tab for open_tab in tabs if open_tab.is_writer and open_tab.tab != tab), None)
+def other_writes(tabs: Sequence[OpenTab], account: int | None) -> bool:
+    """Return whether somebody else writes. Nobody is in their own way, in whichever tab."""
+    return any(open_tab.is_writer and open_tab.account != account for open_tab in tabs)
 
 
 def _columns(key: TextKey) -> dict[str, object]:

@@ -43,7 +43,7 @@ class SaveOutcome(StrEnum):
     changed = "changed"
     """Somebody else has changed the text since it was loaded."""
     taken_over = "taken_over"
-    """Somebody else writes, in another tab."""
+    """Somebody else writes."""
     closed = "closed"
     """The issue is approved or sent: its text cannot be changed any more."""
     removed = "removed"
@@ -149,7 +149,7 @@ def save_text(database: Database, key: TextKey, order: SaveOrder, actor: Actor, 
         head = text_versions.head(session, key)
         if order.tab and not isinstance(actor, str):
             open_texts.see(session, key, actor.account, order.tab, now)
-        outcome = _outcome(session, key, issue, order, text_versions.base_of(head), now)
+        outcome = _outcome(session, key, issue, order, text_versions.base_of(head), actor, now)
         if content == before and outcome in (SaveOutcome.changed, SaveOutcome.taken_over):
             return SaveResult(SaveOutcome.saved, _state(session, key))
         if outcome is not SaveOutcome.saved:
@@ -184,13 +184,13 @@ def heartbeat(
 ) -> OpenState:
     """Record that a tab has a text open; return who else has, and which state of it is stored.
 
-    A tab that is ``writing`` becomes the one that writes unless another is, or it takes over.
+    A tab that is ``writing`` becomes the one that writes unless somebody else's is, or it takes over.
     """
     with database.transaction() as session:
         row = issues.by_id(session, key.issue)
         open_texts.see(session, key, staff.account, tab, now)
-        other = open_texts.other_writer(open_texts.list_open(session, key, now), tab)
-        if take_over or (writing and other is None):
+        taken = open_texts.other_writes(open_texts.list_open(session, key, now), staff.account)
+        if take_over or (writing and not taken):
             open_texts.set_writer(session, key, tab)
         elif not writing:
             open_texts.stop_writing(session, key, tab)
@@ -205,16 +205,18 @@ def close(database: Database, key: TextKey, staff: ActingStaff, tab: str) -> Non
         open_texts.close(session, key, staff.account, tab)
 
 
-def _outcome(session: Session, key: TextKey, issue: Issue, order: SaveOrder, base: str, now: datetime) -> SaveOutcome:
+def _outcome(
+    session: Session, key: TextKey, issue: Issue, order: SaveOrder, base: str, actor: Actor, now: datetime
+) -> SaveOutcome:
     if issue.state not in EDITABLE_STATES:
         return SaveOutcome.closed
     if key.subject is TextSubject.story and session.get(Story, key.subject_id) is None:
         return SaveOutcome.removed
-    own = [open_texts.saved_by(session, key, tab) for tab in (order.tab, order.previous_tab) if tab]
-    if base not in (order.base, *filter(None, own)):
+    account = None if isinstance(actor, str) else actor.account
+    if base != order.base and base not in open_texts.saved_by(session, key, account, (order.tab, order.previous_tab)):
         return SaveOutcome.changed
     tabs = open_texts.list_open(session, key, now)
-    if order.tab and not order.take_over and open_texts.other_writer(tabs, order.tab):
+    if order.tab and not order.take_over and open_texts.other_writes(tabs, account):
         return SaveOutcome.taken_over
     return SaveOutcome.saved
 

@@ -235,7 +235,7 @@ def heartbeat(visit: VisitByLink) -> Response:
     """Say what is written and whether it can be changed, for other tabs. Nobody is shown to be here."""
     contribution = _load_or_404(visit)
     editable = contribution.state is LinkState.open
-    nobody = {"others": [], "other_tab": False, "writer": "", "writer_is_me": False}
+    nobody = {"others": [], "other_tab": False, "writer": ""}
     return json_answer({"base": contribution.written.base, "editable": editable} | nobody)
 
 

@@ -206,15 +206,14 @@ def heartbeat(staff: Viewer, text: TextVisitOf, body: StaffBody) -> Response:
         writing=may_write and body.get("writing") is True,
         take_over=may_write and body.get("take_over") is True,
     )
-    writer = next((other for other in state.others if other.is_writer), None)
+    others = [other for other in state.others if other.account != staff.account]
     return json_answer(
         {
             "base": state.base,
             "editable": state.editable and may_write,
-            "others": list(dict.fromkeys(other.name for other in state.others if other.account != staff.account)),
-            "other_tab": any(other.account == staff.account for other in state.others),
-            "writer": writer.name if writer else "",
-            "writer_is_me": writer is not None and writer.account == staff.account,
+            "others": list(dict.fromkeys(other.name for other in others)),
+            "other_tab": len(others) < len(state.others),
+            "writer": next((other.name for other in others if other.is_writer), ""),
         }
     )
 

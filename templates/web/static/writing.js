@@ -284,9 +284,7 @@ async function meet(others, writing) {
   if (!saving.paused) setEditable(others.editable && !writer);
   const people = at("people");
   const words = writer
-    ? others.writer_is_me
-      ? say("me_elsewhere")
-      : say("writing", { name: writer })
+    ? say("writing", { name: writer })
     : others.others.length
       ? say("here", { names: new Intl.ListFormat(pageLanguage).format(others.others) })
       : others.other_tab
@@ -335,6 +333,7 @@ async function restore() {
     at("restored").hidden = false;
     saving.changed(copy.tab);
     copies.delete(copy.tab);
+    await saving.finish();
     return;
   }
 }
