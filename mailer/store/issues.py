@@ -24,6 +24,7 @@ from mailer.models import (
     Story,
     StoryChange,
     StoryTranslation,
+    TextVersion,
 )
 from mailer.store import accounts, audit_log, newsletters
 
@@ -280,7 +281,7 @@ def has_event(session: Session, issue: int, kind: IssueEventKind) -> bool:
     return session.scalar(select(query.exists())) or False
 
 
-def actor_name(session: Session, event: IssueEvent | IssueApproval | StoryChange) -> str:
+def actor_name(session: Session, event: IssueEvent | IssueApproval | StoryChange | TextVersion) -> str:
     """Return the present name of who did something. Empty for the service itself."""
     account = accounts.find(session, event.account_id) if event.account_id else None
     return account.name if account else event.actor

@@ -45,6 +45,7 @@ from mailer.web.desk import (
     stories,
     subscriber_imports,
     subscribers,
+    versions,
     writing,
 )
 from mailer.web.live import LiveStreams
@@ -80,6 +81,7 @@ _DESK_PAGES = (
     newsletter_texts,
     seed_list,
     address_book,
+    versions,
     writing,  # after the pages of a story's picture and its moves, whose paths are similar
 )
 _CONTROL_ROOM_PAGES = (tonight, flow, workers, deliveries, suppressions, find_subscriber)

@@ -16,9 +16,9 @@ from mailer.domain.states import (
 )
 from mailer.domain.text_fields import TypedText, merge, plain_line
 from mailer.domain.versions import TextKey
-from mailer.models import Issue, IssueTranslation, Story, StoryTranslation, TextVersion
+from mailer.models import Issue, IssueTranslation, Story, StoryTranslation
 from mailer.services.issues import text_requests
-from mailer.store import accounts, approvals, issues, newsletters, open_texts, rate_limits, text_versions
+from mailer.store import approvals, issues, newsletters, open_texts, rate_limits, text_versions
 from mailer.store.database import Database, Session
 from mailer.store.open_texts import OpenTab
 
@@ -311,11 +311,6 @@ def _state(session: Session, key: TextKey) -> TextState:
         stored_content(key, row),
         text_versions.base_of(head),
         row.status if row else TranslationStatus.draft,
-        _name(session, head) if head else "",
+        issues.actor_name(session, head) if head else "",
         head.at if head else None,
     )
-
-
-def _name(session: Session, version: TextVersion) -> str:
-    account = accounts.find(session, version.account_id) if version.account_id else None
-    return account.name if account else version.actor

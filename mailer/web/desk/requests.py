@@ -9,13 +9,14 @@ from mailer.domain.errors import ChangeRefused, UserError
 from mailer.domain.permissions import Permission
 from mailer.domain.staff_texts import gettext
 from mailer.domain.states import EDITABLE_STATES
+from mailer.domain.text_difference import differences
 from mailer.domain.text_requests import MAX_DAYS_AHEAD, RequestState, TextTask
 from mailer.services.accounts.staff import Staff
 from mailer.services.issues import contributions, text_requests
 from mailer.services.issues.text_requests import NewRequest, RequestGone
 from mailer.web.dependencies import BigRowId
 from mailer.web.desk.issue import ISSUE, Viewer, Visit, VisitOf, Writer
-from mailer.web.desk.writing import BASE, changes_between, match, message_of
+from mailer.web.desk.writing import BASE, match, message_of
 from mailer.web.staff import StaffForm
 
 router = APIRouter(prefix=ISSUE + "/requests", include_in_schema=False)
@@ -202,7 +203,7 @@ def _request_page(
         head=head,
         request=request,
         comparison=comparison,
-        changes=changes_between(comparison.present.content, comparison.contributed) if comparison else [],
+        changes=differences(comparison.present.content, comparison.contributed) if comparison else [],
         own=request.account == staff.account,
         may_write=staff.may(Permission.write, head.newsletter),
         editable=head.state in EDITABLE_STATES,

@@ -20,6 +20,7 @@ from mailer.domain.errors import UserError
 from mailer.domain.markdown import find_problems
 from mailer.domain.permissions import Permission
 from mailer.domain.states import EDITABLE_STATES, TextSubject, TranslationStatus
+from mailer.domain.text_difference import differences
 from mailer.domain.text_fields import (
     PLAIN,
     RICH,
@@ -373,16 +374,8 @@ def _conflict(text: TextVisit, order: SaveOrder, result: SaveResult) -> dict[str
         "by": result.text.by,
         "at": result.text.at,
         "kept": result.kept,
-        "changes": changes_between(result.text.content, mine),
+        "changes": differences(result.text.content, mine),
     }
-
-
-def changes_between(theirs: Mapping[str, Any], mine: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [
-        {"field": n, "paragraphs": [[{"kind": "removed", "text": theirs[n]}, {"kind": "added", "text": mine[n]}]]}
-        for n in theirs
-        if theirs[n] != mine[n]
-    ]
 
 
 def _conflict_html(text: TextVisit, staff: Staff, order: SaveOrder, result: SaveResult) -> str:
