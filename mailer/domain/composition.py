@@ -91,6 +91,10 @@ class SectionSource:
     """Whether readers can choose it."""
 
 
+TextRef = tuple[int | None, str]
+"""A story, or None for the front matter, and a language."""
+
+
 @dataclass(frozen=True, slots=True)
 class IssueSource:
     """The content of an issue in all languages. Sections and stories are in printing order."""
@@ -120,6 +124,10 @@ class IssueSource:
     text_overrides: TextOverrides = field(default_factory=dict)
     digest_sources: Sequence[DigestSource] = ()
     """The issues that a digest holds, oldest first."""
+    drafts: frozenset[TextRef] = frozenset()
+    """Texts that are written and not ready."""
+    stale: frozenset[TextRef] = frozenset()
+    """Translations whose source has changed since."""
 
     def holding(self, mask: int) -> "IssueSource":
         """Return a digest with only those of its issues whose positions are in the mask; 0 leaves an issue as it is."""

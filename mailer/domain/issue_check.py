@@ -32,6 +32,7 @@ _MAX_TITLES = 3
 _TEXT_KINDS = {
     FindingKind.empty_headline,
     FindingKind.no_alt_text,
+    FindingKind.stale_translation,
     FindingKind.broken_link,
     FindingKind.not_shown,
     FindingKind.dead_link,
@@ -63,6 +64,7 @@ def check_issue(
         *check.stories(),
         *check.markdown(),
         *check.missing_translations(),
+        *check.unfinished(),
         *check.sections(),
         *check.languages_without_text(),
         *check.readable_languages(),
@@ -270,6 +272,41 @@ class _Check:
                 (language,),
                 places=places,
             )
+
+    def unfinished(self) -> Iterator[Finding]:
+        """Name texts that are drafts, and translations whose source has changed since."""
+        for drafts in (True, False):
+            texts = self.source.drafts if drafts else self.source.stale - self.source.drafts
+            kind = FindingKind.draft if drafts else FindingKind.stale_translation
+            for language in sorted({language for _, language in texts}):
+                places = tuple(self.place(story) for story in self.source.stories if (story.story, language) in texts)
+                if (None, language) in texts:
+                    text = (
+                        gettext("the subject and the introduction are a draft, which readers do not get.")
+                        if drafts
+                        else gettext("the subject and the introduction were changed since they were translated.")
+                    )
+                    place = (Place(Part.introduction),)
+                    yield Finding(kind, Severity.warning, text, (language,), places=place)
+                if places:
+                    text = self.unfinished_text(places, drafts=drafts)
+                    yield Finding(kind, Severity.warning, text, (language,), places=places)
+
+    def unfinished_text(self, places: Sequence[Place], *, drafts: bool) -> StaffText:
+        titles = "; ".join(place.title for place in places)
+        if drafts:
+            return ngettext(
+                "%(num)s story is a draft, which readers do not get: %(titles)s.",
+                "%(num)s stories are drafts, which readers do not get: %(titles)s.",
+                len(places),
+                titles=titles,
+            )
+        return ngettext(
+            "%(num)s story was changed since it was translated: %(titles)s.",
+            "%(num)s stories were changed since they were translated: %(titles)s.",
+            len(places),
+            titles=titles,
+        )
 
     def missing_text(self, places: Sequence[Place], blocks: bool, left_out: bool) -> StaffText:
         """Return how many stories have no text in a language, what follows from it, and their titles."""

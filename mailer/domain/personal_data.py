@@ -28,6 +28,7 @@ class RetentionCategory(StrEnum):
     replies = "replies"
     unrecognized_mails = "unrecognized mails"
     text_requests = "requests for texts"
+    text_versions = "versions of texts"
     attempts = "attempts"
     """Counts of rate limits."""
     subscribers = "readers"

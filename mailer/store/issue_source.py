@@ -9,10 +9,10 @@ from mailer.domain.composition import FrontMatter, IssueSource, SectionSource, S
 from mailer.domain.content import Theme
 from mailer.domain.editions import DigestSource, LanguageRules
 from mailer.domain.markdown import referenced_pictures, with_picture_urls
-from mailer.domain.states import TranslationStatus
+from mailer.domain.states import TextSubject, TranslationStatus
 from mailer.domain.text_fields import dateline_from_json
 from mailer.models import Issue, Newsletter, StoryTranslation
-from mailer.store import issues, newsletters
+from mailer.store import issues, newsletters, text_versions
 
 
 class PictureUrls(Protocol):
@@ -120,6 +120,22 @@ def load_issue_source(session: Session, issue: Issue, urls: PictureUrls, *, draf
         public=newsletter.public,
         text_overrides=newsletter.text_overrides,
         digest_sources=list(digest_sources.values()),
+        drafts=frozenset(
+            [
+                *((None, tag) for tag, row in front_rows.items() if row.status is TranslationStatus.draft),
+                *(
+                    (story, tag)
+                    for story, rows in texts.items()
+                    for tag, row in rows.items()
+                    if row.status is TranslationStatus.draft
+                ),
+            ]
+        ),
+        stale=frozenset(
+            (key.subject_id if key.subject is TextSubject.story else None, key.language)
+            for key in text_versions.stale(session, issue.id)
+            if key.subject is not TextSubject.contact
+        ),
     )
 
 

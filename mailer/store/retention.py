@@ -21,6 +21,9 @@ _STATEMENTS = {
         DELETE FROM text_request r USING issue i
         WHERE i.id = r.issue_id AND (i.finished_at < :before OR r.expires_at < :before)
     """,
+    RetentionCategory.text_versions: """
+        DELETE FROM text_version v USING issue i WHERE i.id = v.issue_id AND i.finished_at < :before
+    """,
     RetentionCategory.feedback: """
         UPDATE feedback SET subscriber_id = NULL, detail = '{}' WHERE at < :before AND subscriber_id IS NOT NULL
     """,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 
-from mailer.domain.composition import IssueSource
+from mailer.domain.composition import IssueSource, TextRef
 from mailer.domain.editions import LanguageRules, language_shown
 from mailer.domain.localized import localize
 from mailer.domain.ports import MailUrls
@@ -21,6 +21,10 @@ class TextMark(StrEnum):
     """What the readers of one language get of a story."""
 
     ready = "ready"
+    stale = "stale"
+    """A translation whose source has changed since."""
+    draft = "draft"
+    """A text that is written and not ready: they get what they would get without it."""
     fallback = "fallback"
     """The text of another language, with a label."""
     left_out = "left_out"
@@ -150,10 +154,7 @@ def load_plan(database: Database, urls: MailUrls, issue: int) -> IssuePlan:
         head,
         source,
         _subject(source, default),
-        tuple(
-            LanguageMark(tag, TextMark.ready if tag in source.front_matter else TextMark.missing)
-            for tag in newsletter.languages
-        ),
+        tuple(_mark((None, tag), tag in source.front_matter, None, source) for tag in newsletter.languages),
         frozenset(fronts),
         tuple(
             PlannedSection(
@@ -187,7 +188,12 @@ def _stories(
                 language,
                 story.picture is not None,
                 tuple(
-                    _mark(tag, tag in story.texts, language_shown(story_languages, tag, source.language_rules), source)
+                    _mark(
+                        (story.story, tag),
+                        tag in story.texts,
+                        language_shown(story_languages, tag, source.language_rules),
+                        source,
+                    )
                     for tag in languages
                 ),
             )
@@ -195,10 +201,13 @@ def _stories(
     return tuple(found)
 
 
-def _mark(tag: str, ready: bool, shown: str | None, source: IssueSource) -> LanguageMark:
+def _mark(text: TextRef, ready: bool, shown: str | None, source: IssueSource) -> LanguageMark:
     rules: LanguageRules = source.language_rules
+    _, tag = text
     if ready:
-        return LanguageMark(tag, TextMark.ready)
+        return LanguageMark(tag, TextMark.stale if text in source.stale else TextMark.ready)
+    if text in source.drafts:
+        return LanguageMark(tag, TextMark.draft, shown or "")
     if tag not in source.front_matter or rules.missing_translations is MissingTranslationPolicy.block:
         return LanguageMark(tag, TextMark.missing)
     return LanguageMark(tag, TextMark.fallback, shown) if shown else LanguageMark(tag, TextMark.left_out)

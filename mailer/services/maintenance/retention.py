@@ -13,6 +13,8 @@ _RATE_LIMIT_RETENTION = timedelta(days=2)
 _UNRECOGNIZED_MAIL_DAYS = 30
 _TEXT_REQUEST_DAYS = 28
 """After the issue was sent or cancelled, or the link has expired."""
+_TEXT_VERSION_DAYS = 365
+"""After the issue was sent or cancelled. What was sent stays in the archive."""
 _CHUNK_SIZE = 200
 
 
@@ -50,6 +52,7 @@ def run(
         RetentionCategory.replies: policy.delivery_days,
         RetentionCategory.unrecognized_mails: _UNRECOGNIZED_MAIL_DAYS,
         RetentionCategory.text_requests: _TEXT_REQUEST_DAYS,
+        RetentionCategory.text_versions: _TEXT_VERSION_DAYS,
     }
     for category, days in periods.items():
         if days:
