@@ -113,6 +113,34 @@ def import_(
     _print_warnings(document)
 
 
+@commands.command("new")
+def new(
+    newsletter: Annotated[str, typer.Argument(help="The newsletter's slug.")],
+    number: Annotated[str, typer.Option(help="Without it, the one after the last issue's.")] = "",
+    issue_date: Annotated[
+        datetime | None, typer.Option("--date", formats=["%Y-%m-%d"], help="Without it, moved on from the last issues.")
+    ] = None,
+    blank: Annotated[bool, typer.Option("--blank", help="Take over nothing from the last issue.")] = False,
+    actor: Actor = "",
+) -> None:
+    """Begin an issue to be written at the desk, from the last one with its contact notes and its header image."""
+    from mailer.services.issues import new_issue
+    from mailer.services.newsletters.catalogue import get_newsletter
+
+    with Container() as app:
+        found = get_newsletter(app.database, newsletter)
+        proposal = new_issue.propose(app.database, found.id, datetime.now(UTC).date())
+        wanted = new_issue.NewIssue(
+            number or proposal.number,
+            issue_date.date() if issue_date else proposal.issue_date,
+            from_last=not blank,
+            contact_notes=not blank,
+            header_image=not blank,
+        )
+        issue = new_issue.begin(app.database, found.id, wanted, actor or current_user())
+    print(f"Issue {issue} ({wanted.number}) of {newsletter}, dated {wanted.issue_date}.")
+
+
 def _print_document(document: "ParsedDocument", as_json: bool) -> None:
     if as_json:
         print(json.dumps(document.as_dict(), ensure_ascii=False, indent=2))

@@ -309,3 +309,16 @@ def test_test_is_queued_for_the_workers(mailer: RunCli, cli_app: Container, impo
     assert mailer(*words, "--language", "fr")[2] == (f"mailer: Issue {issue} has no text in fr. Its languages: en.\n")
     assert mailer(*words, "--sections", "nope")[2].startswith("mailer: There is no section nope.")
     assert mailer("issue", "test", issue, "--to", "ann")[0] == 2
+
+
+def test_an_issue_is_begun_from_the_last_one(
+    mailer: RunCli, cli_app: Container, import_issue: Callable[..., int]
+) -> None:
+    import_issue("en")
+    status, out, err = mailer("issue", "new", "lumen-basin", "--date", "2026-12-15")
+    assert not err
+    assert (status, out) == (0, "Issue 2 (2026/4) of lumen-basin, dated 2026-12-15.\n")
+    status, _, err = mailer("issue", "new", "lumen-basin", "--number", "2026/4", "--blank")
+    assert (status, "There is an issue 2026/4 already." in err) == (2, True)
+    status, _, err = mailer("issue", "new", "nowhere")
+    assert (status, "There is no newsletter “nowhere”." in err) == (2, True)

@@ -28,6 +28,12 @@ def find_newsletter(database: Database, slug: str) -> NewsletterSummary | None:
         return _summarize(row) if row else None
 
 
+def get_newsletter(database: Database, slug: str) -> NewsletterSummary:
+    """Return a newsletter. Raises NewsletterNotFound."""
+    with database.transaction() as session:
+        return _summarize(newsletters.get(session, slug))
+
+
 def _summarize(row: Newsletter) -> NewsletterSummary:
     name = localize(row.names, row.default_language, row.fallbacks, row.default_language).text
     return NewsletterSummary(row.id, row.slug, name, tuple(row.languages), row.default_language)

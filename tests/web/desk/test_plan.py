@@ -7,7 +7,7 @@ from fastapi.testclient import TestClient
 
 from mailer.bootstrap import Container
 from mailer.domain.accounts import AuditAction
-from mailer.domain.permissions import Role
+from mailer.domain.permissions import Role, RoleGrant
 from mailer.services.accounts import audit
 from mailer.services.issues import plan
 from tests.conftest import SAMPLE
@@ -102,3 +102,113 @@ def test_the_header_image_is_set_and_removed(client: TestClient, app: Container,
     assert "The header image is removed." in text_of(shown)
     assert 'class="header-image"' not in shown
     assert len(audit.search(app.database, AuditAction.header_image_changed, "Amina", None)) == 2
+
+
+@pytest.mark.usefixtures("coordinator")
+def test_an_issue_is_begun_and_planned_without_a_document(client: TestClient, app: Container, issue: int) -> None:
+    """Begun from the last one; a story and a language added, the sections put in order, the story held over."""
+    assert "/desk/newsletters/lumen-basin/new-issue" in client.get("/desk").text
+    page = client.get("/desk/newsletters/lumen-basin/new-issue").text
+    assert 'value="2026/4"' in page
+    form = {"number": "2026/3", "date": "2026-12-01", "begin": "last", "header_image": "on"}
+    refused = post(client, "/desk/newsletters/lumen-basin/new-issue", form)
+    assert (refused.status_code, 'value="2026-12-01"' in refused.text) == (400, True)
+    assert "There is an issue with this number already." in text_of(refused.text)
+    assert post(client, "/desk/newsletters/lumen-basin/new-issue", form | {"date": "soon"}).status_code == 400
+    answer = post(client, "/desk/newsletters/lumen-basin/new-issue", form | {"number": "2026/4"})
+    base = answer.headers["location"].partition("?")[0]
+    begun = int(base.rpartition("/")[2])
+    shown = client.get(answer.headers["location"]).text
+    assert "The issue is begun." in text_of(shown)
+    keys = re.findall(r'data-section="([^"]+)"', shown)
+
+    answer = post(client, f"{base}/stories", {"section": keys[1]})
+    assert re.fullmatch(rf"{base}/stories/\d+/en", answer.headers["location"])
+    assert client.get(answer.headers["location"]).status_code == 200
+    story = answer.headers["location"].split("/")[-2]
+    assert post(client, f"{base}/stories", {"section": "nowhere"}).status_code == 409
+    assert "Untitled" in text_of(client.get(base).text)
+
+    assert post(client, f"{base}/languages", {"language": "de"}).headers["location"].endswith("?done=language")
+    assert "de" in plan.load_plan(app.database, app.urls, begun).begun_languages
+
+    revision = plan.load_head(app.database, begun).revision
+    order = {"section": keys[2], "revision": revision, "place": "1"}
+    moved = post(client, f"{base}/sections/move", order)
+    shown = client.get(moved.headers["location"]).text
+    assert re.findall(r'data-section="([^"]+)"', shown) == [keys[2], keys[0], keys[1], *keys[3:]]
+    assert post(client, f"{base}/sections/move", order).status_code == 409
+    assert post(client, f"{base}/sections/move", order | {"place": "first"}).status_code == 400
+    back = post(client, undo_path(shown), {})
+    assert "The sections are in their order again." in text_of(client.get(back.headers["location"]).text)
+
+    held = post(client, f"{base}/stories/{story}/hold-over", {"target": str(issue)})
+    assert "The story is held over." in text_of(client.get(held.headers["location"]).text)
+    assert f'id="story-{story}"' in client.get(f"/desk/issues/{issue}").text
+    assert post(client, f"{base}/stories/{story}/hold-over", {"target": "x"}).status_code == 400
+    for action in (
+        AuditAction.issue_begun,
+        AuditAction.story_added,
+        AuditAction.language_begun,
+        AuditAction.sections_ordered,
+        AuditAction.story_held_over,
+    ):
+        assert audit.search(app.database, action, "Amina", None)
+
+
+@pytest.mark.usefixtures("coordinator")
+def test_removed_stories_are_listed_with_their_texts(client: TestClient, app: Container, issue: int) -> None:
+    base = f"/desk/issues/{issue}"
+    assert "No story was removed" in text_of(client.get(f"{base}/trash").text)
+    story = plan.load_plan(app.database, app.urls, issue).planned_stories[0]
+    post(client, f"{base}/stories/{story.id}/remove", {})
+    assert f"{base}/trash" in client.get(base).text
+    shown = client.get(f"{base}/trash").text
+    words = text_of(shown)
+    for part in (story.headline, "removed by Amina", "English", "Français", "Text in English"):
+        assert part in words
+    assert post(client, undo_path(shown), {}).status_code == 303
+    assert story.headline in text_of(client.get(base).text)
+
+
+@pytest.mark.usefixtures("coordinator")
+def test_a_story_is_found_and_used_again(client: TestClient, app: Container, issue: int) -> None:
+    stories = "/desk/newsletters/lumen-basin/stories"
+    assert stories in client.get("/desk").text
+    assert stories in client.get(f"/desk/issues/{issue}").text
+    shown = client.get(f"{stories}?q=flooding&language=en&picture=1").text
+    assert "<mark>floods</mark>" in shown
+    assert "No story matches." in text_of(client.get(f"{stories}?q=zzzz").text)
+    assert client.get(f"{stories}?page=999999").status_code in (404, 422)
+    story = re.search(r'id="story-(\d+)"', shown)
+    assert story
+    use = f"{stories}/{story[1]}/use"
+    before = len(headlines(app, issue))
+    answer = post(client, use, {"target": issue, "section": "", "status": "draft"})
+    shown = client.get(answer.headers["location"]).text
+    assert "The story is used again" in text_of(shown)
+    assert len(headlines(app, issue)) == before + 1
+    undo = re.search(r'action="([^"]+/remove)"', shown)
+    assert undo
+    assert post(client, undo[1], {}).status_code == 303
+    assert len(headlines(app, issue)) == before
+    refused = post(client, use, {"target": issue, "section": "nowhere", "q": "flooding"})
+    assert (refused.status_code, 'value="flooding"' in refused.text) == (409, True)
+    assert post(client, use, {"target": "x"}).status_code == 400
+
+
+def test_who_may_begin_add_and_use_again(client: TestClient, app: Container, issue: int) -> None:
+    add_account(app, "tarik@example.org", RoleGrant(Role.translator, languages=("fr",)))
+    sign_in(client, "tarik@example.org")
+    base, newsletter = f"/desk/issues/{issue}", "/desk/newsletters/lumen-basin"
+    assert client.get(f"{newsletter}/stories").status_code == 200
+    assert "/use" not in client.get(f"{newsletter}/stories").text
+    assert client.get(f"{newsletter}/new-issue").status_code == 403
+    for path in (
+        f"{base}/stories",
+        f"{base}/sections/move",
+        f"{base}/stories/1/hold-over",
+        f"{newsletter}/stories/1/use",
+    ):
+        assert post(client, path, {"revision": "1", "section": "x", "target": issue}).status_code == 403
+    assert post(client, f"{base}/languages", {"language": "de"}).status_code == 403
