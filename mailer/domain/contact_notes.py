@@ -5,7 +5,7 @@ from mailer.domain.document.source import without_control_characters
 from mailer.domain.errors import UserError
 from mailer.domain.markdown import find_problems
 from mailer.domain.staff_texts import gettext
-from mailer.domain.text_tree import note_to_markdown, note_to_tree
+from mailer.domain.text_tree import contact_note_to_markdown, contact_note_to_tree
 
 MAX_CARDS = 500
 """In the address book of a newsletter."""
@@ -28,4 +28,4 @@ def normalize_contact_note(written: str) -> str:
         raise InvalidContactNote(
             gettext("A contact note has at most %(count)s characters.", count=MAX_CONTACT_NOTE_CHARS)
         )
-    return note if find_problems(note) else note_to_markdown(note_to_tree(note))
+    return note if find_problems(note) else contact_note_to_markdown(contact_note_to_tree(note))

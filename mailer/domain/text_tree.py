@@ -139,7 +139,7 @@ def to_tree(markdown: str) -> Tree:
 
 def to_markdown(tree: object) -> str:
     """Return the Markdown of a tree from outside. Raises InvalidTree, TooLong and TooDeep."""
-    document = _tidy_document(_TreeReader().document(tree))
+    document = _tidy_document(_TreeParser().document(tree))
     return _checked(document, _blocks_markdown(document.blocks, tight=False), _read_text)
 
 
@@ -161,7 +161,7 @@ def line_to_tree(markdown: str) -> Tree:
 
 def line_to_markdown(tree: object) -> str:
     """Return the Markdown of a line without links from outside. Raises InvalidTree, TooLong and TooDeep."""
-    document = _TreeReader().line(tree)
+    document = _TreeParser().line(tree)
     runs = document.blocks[0].runs
     if any(run.kind == "picture" or any(kind == "link" for kind, _ in run.marks) for run in runs):
         raise _invalid()
@@ -176,19 +176,19 @@ def canonical_line(markdown: str) -> str:
         return markdown
 
 
-def note_to_tree(markdown: str) -> Tree:
+def contact_note_to_tree(markdown: str) -> Tree:
     """Return a contact note as a tree of one line. Its paragraphs are joined. Raises TooLong and TooDeep."""
     return _json(_one_line(_read_text(markdown)))
 
 
-def note_to_markdown(tree: object) -> str:
+def contact_note_to_markdown(tree: object) -> str:
     """Return the Markdown of a contact note from outside. Raises InvalidTree, TooLong and TooDeep."""
-    document = _TreeReader().line(tree)
+    document = _TreeParser().line(tree)
     return _checked(document, _blocks_markdown(document.blocks, tight=False), _read_text)
 
 
 def _read_text(markdown: str) -> _Block:
-    return _tidy_document(_Block("doc", _TokenReader(parse(_with_pictures(markdown))).blocks()))
+    return _tidy_document(_Block("doc", _TokenParser(parse(_with_pictures(markdown))).blocks()))
 
 
 def _read_line(markdown: str) -> _Block:
@@ -230,7 +230,7 @@ def _invalid() -> InvalidTree:
 # Reading
 
 
-class _TokenReader:
+class _TokenParser:
     """Reads blocks from the parser's tokens."""
 
     def __init__(self, tokens: Sequence[Token]) -> None:
@@ -307,7 +307,7 @@ def _set_of(marks: Sequence[_Mark]) -> frozenset[_Mark]:
     return frozenset(innermost.values())
 
 
-class _TreeReader:
+class _TreeParser:
     """Reads blocks from a tree from outside. Raises InvalidTree, TooLong and TooDeep before the work is done."""
 
     def __init__(self) -> None:

@@ -11,7 +11,7 @@ from starlette.datastructures import FormData
 from mailer.domain.errors import UserError
 from mailer.domain.permissions import Permission
 from mailer.domain.states import EDITABLE_STATES
-from mailer.domain.text_tree import Tree, note_to_markdown, note_to_tree
+from mailer.domain.text_tree import Tree, contact_note_to_markdown, contact_note_to_tree
 from mailer.services.accounts.staff import Staff
 from mailer.services.issues import contacts, edit
 from mailer.services.issues.contacts import ContactNotFound
@@ -149,7 +149,7 @@ def read_contact_note(form: FormData, name: str) -> str:
     if not (tree := str(form.get(f"{name}.tree", ""))):
         return str(form.get(name, ""))
     try:
-        return note_to_markdown(json.loads(tree))
+        return contact_note_to_markdown(json.loads(tree))
     except (ValueError, RecursionError):
         raise HTTPException(400) from None
 
@@ -157,7 +157,7 @@ def read_contact_note(form: FormData, name: str) -> str:
 def contact_note_tree(text: str) -> Tree | None:
     """Return a note as a tree for an editor; None if it has something that the editor cannot hold."""
     try:
-        return note_to_tree(text)
+        return contact_note_to_tree(text)
     except ValueError:
         return None
 
