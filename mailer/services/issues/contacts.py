@@ -235,9 +235,10 @@ def restore_contact(database: Database, issue: int, contact: int, actor: Actor) 
         found.removed_at, found.position = None, issues.next_contact_position(session, found.story_id)
         session.flush()
         there = {story.id for story, _ in issues.stories(session, issue)}
-        targets = there & (_covered(session, issue, contact) | {found.story_id})
+        targets = there & (_covered(session, issue, contact) or {found.story_id})
         if not targets:
             raise ContactNotFound(ContactNotFound.__doc__)
+        issues.set_contact_stories(session, contact, sorted(targets))
         issues.place_contact(session, found, targets)
         texts = issues.contact_texts(session, contact)
         _write_all(session, found, texts, actor, VersionKind.restored)

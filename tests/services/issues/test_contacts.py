@@ -16,7 +16,7 @@ from mailer.domain.states import InvalidIssueState, TextSubject, VersionKind
 from mailer.domain.versions import TextKey
 from mailer.services.accounts import audit
 from mailer.services.accounts.staff import Staff
-from mailer.services.issues import approve, compile, contacts, document_import, edit
+from mailer.services.issues import approve, compile, contacts, document_import, edit, hold_over
 from mailer.services.issues.contacts import ContactNotFound, StoryContact
 from mailer.services.issues.write_text import SaveOutcome
 from mailer.services.newsletters import address_book
@@ -172,6 +172,23 @@ def test_notes_are_put_in_order_removed_and_put_back(
     address_book.forget_removed(app.database, datetime(2027, 6, 1, tzinfo=UTC))
     with pytest.raises(ContactNotFound):
         contacts.restore_contact(app.database, issue, two, ann)
+
+
+def test_a_removed_note_comes_back_to_the_stories_that_are_still_there(
+    app: Container, issue: int, ann: Staff, stories: list[int]
+) -> None:
+    first, *_, last = stories
+    shared = contacts.add_contact(app.database, issue, first, "en", ann, text=NOTE)
+    own = contacts.add_contact(app.database, issue, last, "en", ann, text=OTHER)
+    contacts.set_covered(app.database, issue, shared, [first, last], ann)
+    for contact in shared, own:
+        contacts.remove_contact(app.database, issue, contact, ann, NOW)
+    hold_over.hold_over(app.database, issue, last, None, NOW.date(), ann)
+    contacts.restore_contact(app.database, issue, shared, ann)
+    assert printed(app, issue, first) == (NOTE,)
+    assert listed(app, issue, first)[0].covered == {first}
+    with pytest.raises(ContactNotFound):
+        contacts.restore_contact(app.database, issue, own, ann)
 
 
 def test_a_document_can_be_imported_over_a_removed_note(
