@@ -112,6 +112,7 @@ def make_issue(app: Container, *languages: str) -> int:
             number="2026/3",
             today=date(2026, 9, 30),
             picture_loader=app.picture_loader(SAMPLE),
+            picture_store=app.picture_store,
             actor="bench",
         ).issue
     approve.approve(app.database, compile.load_issue(app.database, app.urls, issue), "bench")

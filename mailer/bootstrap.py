@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from mailer.adapters.tokens import Tokens
     from mailer.adapters.transactional import TransactionalRenderer
     from mailer.adapters.urls import Urls
-    from mailer.domain.ports import Clock
+    from mailer.domain.crops import Crop
+    from mailer.domain.ports import Clock, PictureStore
     from mailer.domain.providers import Providers
     from mailer.domain.relay_routes import RelayRoute
     from mailer.services.accounts.sign_in import SignIn
@@ -463,6 +464,15 @@ class Container:
             host_grace=timedelta(seconds=self.settings.host_grace_seconds),
         )
 
+    @cached_property
+    def picture_store(self) -> PictureStore | None:
+        """Return where the bytes of pictures are; None for the database."""
+        if not self.settings.picture_store:
+            return None
+        from mailer.adapters.picture_store import ObjectStore
+
+        return ObjectStore(self.settings.picture_store)
+
     def picture_loader(self, folder: Path) -> Callable[[str], PreparedPicture]:
         """Return the loader of the pictures in a folder: see mailer.adapters.pictures.folder_loader."""
         from mailer.adapters.pictures import folder_loader
@@ -474,6 +484,12 @@ class Container:
         from mailer.adapters.pictures import prepare
 
         return prepare(data, name, self.settings.max_picture_bytes)
+
+    def crop_picture(self, data: bytes, name: str, how: Crop) -> PreparedPicture:
+        """Return a part of a stored picture as mail needs it. Raises InvalidPicture for an animation."""
+        from mailer.adapters.pictures import crop
+
+        return crop(data, name, how)
 
     def migrate(self) -> None:
         """Migrate the database to the latest revision."""

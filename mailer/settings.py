@@ -44,6 +44,10 @@ from mailer.settings_values import (
 ROOT = Path(__file__).resolve().parent.parent
 
 
+PICTURE_STORE = re.compile(r"file:///[^?#]+|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^?#]*)?")
+"""Where pictures can be kept outside the database."""
+
+
 class SettingsError(ValueError):
     """An invalid MAILER_ variable. The message names it."""
 
@@ -253,6 +257,12 @@ class Settings(BaseSettings):
         30_000_000, ge=10_000, description="Size of the largest picture file that can be imported. It is scaled down."
     )
 
+    picture_store: str = Field(
+        "",
+        description="Where the bytes of pictures are kept: `file:///folder`, or `s3://bucket/prefix` with the usual "
+        "`AWS_…` variables. Empty: in the database. See [operations.md](operations.md#where-pictures-are-kept).",
+    )
+
     @field_validator("previous_secret_keys", "dkim", "relays", "providers", "smtp_timeouts", mode="before")
     @classmethod
     def _parse_json(cls, value: object, info: ValidationInfo) -> object:
@@ -270,6 +280,13 @@ class Settings(BaseSettings):
         if value and not re.fullmatch(DOMAIN, value):
             raise ValueError("must be a name such as mail.example.org; write an international one in its xn-- form")
         return value
+
+    @field_validator("picture_store")
+    @classmethod
+    def _picture_store(cls, value: str) -> str:
+        if value and not PICTURE_STORE.fullmatch(value):
+            raise ValueError("must be file:///folder or s3://bucket/prefix")
+        return value.rstrip("/")
 
     @field_validator("dns_servers")
     @classmethod

@@ -246,6 +246,7 @@ def import_issue(
                 number="2026/3",
                 today=date(2026, 9, 30),
                 picture_loader=pictures,
+                picture_store=app.picture_store,
                 actor="tests",
             )
             issue = done.issue

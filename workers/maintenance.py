@@ -4,7 +4,7 @@ import threading
 
 from mailer.services.delivery import monitor
 from mailer.services.issues import compile, digest, edit, network_checks, report, text_requests
-from mailer.services.maintenance import mx_records, retention
+from mailer.services.maintenance import mx_records, pictures, retention
 from mailer.services.newsletters import address_book
 from mailer.services.subscribers import import_jobs
 from workers.app import celery_app, container
@@ -22,13 +22,13 @@ def send_transactional() -> None:
 
 @celery_app.task(time_limit=3600, soft_time_limit=3500)  # type: ignore[untyped-decorator]
 def run_maintenance() -> None:
-    """Create due digests, send reminders, delete expired data and refresh MX records. Runs every hour."""
+    """Create due digests, send reminders, delete what is not needed and refresh MX records. Runs every hour."""
     app = container()
     now = app.clock.now()
     for issue in digest.create_due_digests(app.database, now, app.transactional_renderer.digest_texts):
         digest.look_over(app.database, app.renderer, app.urls, app.settings.bounce_domain, issue)
     text_requests.remind_due(app.database, now)
-    retention.run_if_due(app.database, app.retention_policy, now)
+    new_day = retention.run_if_due(app.database, app.retention_policy, now) is not None
     monitor.delete_recovered(app.database, now)
     monitor.delete_old_samples(app.database, now)
     import_jobs.delete_old(app.database, now)
@@ -37,6 +37,8 @@ def run_maintenance() -> None:
     address_book.forget_removed(app.database, now)
     if any(provider.mx for provider in app.providers.configured):
         mx_records.refresh(app.database, app.mx_resolver.preferred_host, now)
+    if new_day:
+        pictures.delete_unused(app.database, app.picture_store, now)  # last, since the picture store may be down
 
 
 @celery_app.task(time_limit=7200, soft_time_limit=7100)  # type: ignore[untyped-decorator]

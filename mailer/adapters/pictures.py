@@ -1,16 +1,18 @@
-"""Prepares uploaded pictures for email."""
+"""Prepares uploaded pictures for email, and crops them."""
 
 import io
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
+from mailer.domain.crops import Crop
 from mailer.domain.errors import UserError
+from mailer.domain.staff_texts import gettext
 
 _MAX_WIDTH_PIXELS = 1280
 _THUMBNAIL_WIDTH_PIXELS = 400
@@ -26,6 +28,10 @@ _MAX_PIXELS = 50_000_000
 _MEDIA_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "GIF": "image/gif"}
 _CONVERTED = ("WEBP", "AVIF")
 """Forms that not every mail program shows. They become JPEG or PNG; of an animation, the first frame."""
+_HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"heif"}
+_MAX_ORIGINAL_PIXELS = 2560
+"""Width and height of the larger version that is kept to crop from."""
+_ORIGINAL_QUALITY = 88
 
 
 class PictureNotFound(UserError, ValueError):
@@ -47,6 +53,8 @@ class PreparedPicture:
     data: bytes
     thumbnail: "PreparedPicture | None" = None
     """A version 400 pixels wide. None if the picture is no wider, or may be animated."""
+    original: "PreparedPicture | None" = None
+    """A larger JPEG to crop from. None if the picture is as it was uploaded, or has transparent parts."""
 
 
 def _has_metadata(image: Image.Image) -> bool:
@@ -90,10 +98,61 @@ def prepare(data: bytes, name: str, max_bytes: int) -> PreparedPicture:
     A small picture without metadata is kept byte for byte, also an animated GIF. WebP and AVIF are converted. Raises
     InvalidPicture, for too many pixels before any is decoded.
     """
+    upright, form, data = _open(data, name, max_bytes)
+    max_size = _MAX_GIF_BYTES if form == "GIF" else _MAX_BYTES
+    if data and upright.width <= _MAX_WIDTH_PIXELS and len(data) <= max_size and form not in _CONVERTED:
+        hash, thumbnail = sha256(data).hexdigest(), _thumbnail(upright, form)
+        return PreparedPicture(hash, _MEDIA_TYPES[form], upright.width, upright.height, data, thumbnail)
+    prepared, original = _for_mail(upright, form), None
+    if prepared.media_type == _MEDIA_TYPES["JPEG"]:
+        side = _MAX_ORIGINAL_PIXELS * min(1, upright.width / upright.height)
+        original = _encode(_scaled(upright, max(1, round(side))), form, 0, (_ORIGINAL_QUALITY,))
+    return replace(prepared, original=original)
+
+
+def crop(data: bytes, name: str, how: Crop) -> PreparedPicture:
+    """Return a part of a stored picture as emails need it. Raises InvalidPicture."""
+    upright, form, _ = _open(data, name, len(data))
+    if form == "GIF":
+        if getattr(Image.open(io.BytesIO(data)), "is_animated", False):
+            raise InvalidPicture(gettext("%(name)s is an animation, which cannot be cropped.", name=name))
+        upright, form = upright.convert("RGBA" if upright.has_transparency_data else "RGB"), "PNG"
+    return _for_mail(upright.crop(how.box(upright.width, upright.height)), form)
+
+
+def _for_mail(image: Image.Image, form: str) -> PreparedPicture:
+    """Encode a picture with its thumbnail."""
+    prepared = _encode(_scaled(image, _MAX_WIDTH_PIXELS), form, _MAX_BYTES)
+    if len(prepared.data) > _MAX_BYTES:
+        prepared = _encode(_scaled(image, _DETAILED_WIDTH_PIXELS), form, _MAX_BYTES)
+    return replace(prepared, thumbnail=_thumbnail(image, form))
+
+
+def _thumbnail(image: Image.Image, form: str) -> PreparedPicture | None:
+    if form == "GIF" or image.width <= _THUMBNAIL_WIDTH_PIXELS:
+        return None
+    return _encode(_scaled(image, _THUMBNAIL_WIDTH_PIXELS), form, _MAX_THUMBNAIL_BYTES)
+
+
+def _open(data: bytes, name: str, max_bytes: int) -> tuple[Image.Image, str, bytes]:
+    """Return a picture upright, its form, and its bytes if they hold no metadata, else none. Raises InvalidPicture."""
     if len(data) > max_bytes:
         raise InvalidPicture(
-            f"{name} is larger than {max_bytes / 1e6:.0f} MB, the limit for a picture. "
-            f"Scale it down to {_MAX_WIDTH_PIXELS} pixels."
+            gettext(
+                "%(name)s is larger than %(limit)s MB, the limit for a picture. Scale it down to %(width)s pixels.",
+                name=name,
+                limit=f"{max_bytes / 1e6:.0f}",
+                width=str(_MAX_WIDTH_PIXELS),
+            )
+        )
+    if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:
+        raise InvalidPicture(
+            gettext(
+                "%(name)s is a HEIC picture, which few programs can show. Save it as JPEG: on a computer, open it "
+                "and choose JPEG under “Export” or “Save as”; on an iPhone, choose “Most Compatible” in the camera’s "
+                "settings.",
+                name=name,
+            )
         )
     try:
         with warnings.catch_warnings():
@@ -102,29 +161,29 @@ def prepare(data: bytes, name: str, max_bytes: int) -> PreparedPicture:
             form = str(image.format)
             if image.width * image.height > _MAX_PIXELS:
                 raise InvalidPicture(
-                    f"{name} has {image.width * image.height / 1e6:.0f} million pixels; a picture has at most "
-                    f"{_MAX_PIXELS / 1e6:.0f}. Scale it down to {_MAX_WIDTH_PIXELS} pixels in width."
+                    gettext(
+                        "%(name)s has %(pixels)s million pixels; a picture has at most %(limit)s. Scale it down to "
+                        "%(width)s pixels in width.",
+                        name=name,
+                        pixels=f"{image.width * image.height / 1e6:.0f}",
+                        limit=f"{_MAX_PIXELS / 1e6:.0f}",
+                        width=str(_MAX_WIDTH_PIXELS),
+                    )
                 )
             image.load()
             if form == "GIF":
                 data = _without_gif_extensions(data)
-            upright = ImageOps.exif_transpose(image)
+            return ImageOps.exif_transpose(image), form, b"" if _has_metadata(image) else data
     except InvalidPicture:
         raise
+    except UnidentifiedImageError as error:
+        raise InvalidPicture(
+            gettext("%(name)s is not a JPEG, PNG, GIF, WebP or AVIF picture that can be read.", name=name)
+        ) from error
     except Exception as error:  # each decoder has errors of its own for damaged files, RuntimeError among them
-        raise InvalidPicture(f"{name} is not a JPEG, PNG, GIF, WebP or AVIF picture that can be read.") from error
-    thumbnail = None
-    if form != "GIF" and upright.width > _THUMBNAIL_WIDTH_PIXELS:
-        thumbnail = _encode(_scaled(upright, _THUMBNAIL_WIDTH_PIXELS), form, _MAX_THUMBNAIL_BYTES)
-    max_size = _MAX_GIF_BYTES if form == "GIF" else _MAX_BYTES
-    fits = image.width <= _MAX_WIDTH_PIXELS and len(data) <= max_size and form not in _CONVERTED
-    if fits and not _has_metadata(image):
-        hash = sha256(data).hexdigest()
-        return PreparedPicture(hash, _MEDIA_TYPES[form], image.width, image.height, data, thumbnail)
-    prepared = _encode(_scaled(upright, _MAX_WIDTH_PIXELS), form, _MAX_BYTES)
-    if len(prepared.data) > _MAX_BYTES:
-        prepared = _encode(_scaled(upright, _DETAILED_WIDTH_PIXELS), form, _MAX_BYTES)
-    return replace(prepared, thumbnail=thumbnail)
+        raise InvalidPicture(
+            gettext("%(name)s is damaged and cannot be read. Save or send it once more.", name=name)
+        ) from error
 
 
 def _scaled(image: Image.Image, max_width: int) -> Image.Image:
@@ -135,14 +194,14 @@ def _scaled(image: Image.Image, max_width: int) -> Image.Image:
     return image.resize((max_width, max(1, round(image.height * max_width / image.width))), Image.Resampling.LANCZOS)
 
 
-def _encode(image: Image.Image, form: str, max_bytes: int) -> PreparedPicture:
+def _encode(image: Image.Image, form: str, max_bytes: int, qualities: Sequence[int] = _QUALITIES) -> PreparedPicture:
     """Encode as JPEG, with the best quality that needs no more bytes, or as PNG if the picture is transparent."""
     profile = image.info.get("icc_profile") if image.mode in ("RGB", "RGBA") else None
     transparent = form != "GIF" and image.has_transparency_data
     plain = image.convert("RGBA" if transparent else "RGB")
     plain.info.clear()
     data = b""
-    for quality in _QUALITIES:
+    for quality in qualities:
         out = io.BytesIO()
         if transparent:
             plain.save(out, "PNG", optimize=True, icc_profile=profile)

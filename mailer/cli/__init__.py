@@ -13,6 +13,7 @@ from mailer.cli import (
     issue_sending,
     issue_writing,
     newsletters,
+    pictures,
     queues,
     servers,
     subscribers,
@@ -36,6 +37,7 @@ commands.add_typer(queues.commands, name="queues")
 commands.add_typer(deliveries.commands, name="deliveries")
 commands.add_typer(dkim.commands, name="dkim")
 commands.add_typer(accounts.commands, name="account")
+commands.add_typer(pictures.commands, name="pictures")
 commands.command("explain")(issue_sending.explain)
 commands.command("suppress")(subscribers.suppress)
 commands.command("receive")(subscribers.receive)

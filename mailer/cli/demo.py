@@ -183,10 +183,12 @@ def _import(name: str, app: Container) -> int:
             number=name.replace("-", "/"),
             today=datetime.now(UTC).date(),
             picture_loader=pictures,
+            picture_store=app.picture_store,
             actor="demo",
         )
         issue = result.issue
-    issue_pictures.set_header_image(app.database, issue, pictures("pictures/masthead.jpg"), "demo")
+    header = issue_pictures.NewPicture(pictures("pictures/masthead.jpg"), "masthead.jpg")
+    issue_pictures.set_header_image(app.database, issue, header, "demo", app.picture_store)
     return issue
 
 

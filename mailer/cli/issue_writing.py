@@ -73,6 +73,7 @@ def import_(
                     number=number or file.stem.removesuffix(f".{tag}"),
                     today=datetime.now(UTC).date(),
                     picture_loader=app.picture_loader(file.parent),
+                    picture_store=app.picture_store,
                     actor=actor or current_user(),
                     new_sections=new_sections,
                     confirmed_removals=confirmed,
@@ -252,7 +253,8 @@ def set_header_image(issue: IssueId, picture: Path, actor: Actor = "") -> None:
 
     with Container() as app:
         image = app.picture_loader(picture.parent)(picture.name)
-        issue_pictures.set_header_image(app.database, issue, image, actor or current_user())
+        new = issue_pictures.NewPicture(image, picture.name)
+        issue_pictures.set_header_image(app.database, issue, new, actor or current_user(), app.picture_store)
     print(f"Issue {issue}: header image of {image.width} × {image.height} pixels.")
 
 

@@ -71,6 +71,9 @@ class AuditAction(StrEnum):
     contact_changed = "contact_changed"
     issue_tested = "issue_tested"
     header_image_changed = "header_image_changed"
+    story_picture_changed = "story_picture_changed"
+    picture_deleted = "picture_deleted"
+    """From the library of a newsletter."""
     issue_approved = "issue_approved"
     issue_reopened = "issue_reopened"
     issue_scheduled = "issue_scheduled"
@@ -112,6 +115,7 @@ ISSUE_ACTIONS = {
     IssueEventKind.contact_changed: AuditAction.contact_changed,
     IssueEventKind.tested: AuditAction.issue_tested,
     IssueEventKind.header_image: AuditAction.header_image_changed,
+    IssueEventKind.story_picture: AuditAction.story_picture_changed,
     IssueEventKind.policy: AuditAction.issue_policy_changed,
     IssueEventKind.approved: AuditAction.issue_approved,
     IssueEventKind.reopened: AuditAction.issue_reopened,

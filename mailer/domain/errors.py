@@ -23,6 +23,14 @@ class QueryTimeout(RuntimeError):
     """A query took longer than what anyone may ask for is given."""
 
 
+class PictureMissing(UserError, LookupError):
+    """The bytes of a picture are not where they should be."""
+
+
+class PictureStoreDown(UserError, RuntimeError):
+    """The picture store cannot be reached."""
+
+
 class IssueNotFound(UserError, LookupError):
     """There is no such issue."""
 

@@ -1,6 +1,6 @@
 """The interfaces that services need. Adapters implement them; ``mailer.bootstrap`` connects the two."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
@@ -98,10 +98,28 @@ class PreparedPicture(Protocol):
     def data(self) -> bytes: ...
     @property
     def thumbnail(self) -> "PreparedPicture | None": ...
+    @property
+    def original(self) -> "PreparedPicture | None":
+        """A larger version, to crop it from later. None if this one is as it was uploaded."""
+        ...
 
 
 PictureLoader = Callable[[str], PreparedPicture]
 """Loads the picture at a path in a document. Raises ValueError with a message for a coordinator."""
+
+
+class PictureStore(Protocol):
+    """Keeps the bytes of pictures outside the database, by SHA-256."""
+
+    def put(self, sha256: str, data: bytes) -> None: ...
+    def get(self, sha256: str) -> bytes:
+        """Return the bytes of a picture. Raises PictureMissing."""
+        ...
+
+    def delete(self, names: Sequence[str]) -> None: ...
+    def names(self) -> Iterator[list[str]]:
+        """Yield the SHA-256 of all pictures, many at a time."""
+        ...
 
 
 class MailUrls(Protocol):

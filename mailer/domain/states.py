@@ -178,6 +178,8 @@ class StoryChangeKind(StrEnum):
     held_over = "held_over"
     """A story was moved into another draft."""
     section_order = "section_order"
+    picture = "picture"
+    """A story got another picture, or none."""
 
 
 class IssueEventKind(StrEnum):
@@ -201,6 +203,7 @@ class IssueEventKind(StrEnum):
     contact_changed = "contact_changed"
     """A contact note was added, written, moved or removed, or its removal was undone."""
     header_image = "header_image"
+    story_picture = "story_picture"
     policy = "policy"
     """The policy for missing translations was changed."""
     tested = "tested"

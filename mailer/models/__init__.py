@@ -23,7 +23,6 @@ from mailer.models.issue import (
     IssueEvent,
     IssueTranslation,
     OpenText,
-    Picture,
     Story,
     StoryChange,
     StoryTranslation,
@@ -31,6 +30,7 @@ from mailer.models.issue import (
 )
 from mailer.models.network_lookup import IssueLookup, NetworkLookup
 from mailer.models.newsletter import ContactCard, Newsletter, Section
+from mailer.models.picture import LibraryPicture, Picture
 from mailer.models.request import (
     AddressChange,
     IssueTest,
@@ -76,6 +76,7 @@ __all__ = [
     "IssueTest",
     "IssueTranslation",
     "LanguageChoice",
+    "LibraryPicture",
     "MailDomain",
     "NetworkLookup",
     "Newsletter",

@@ -287,19 +287,6 @@ class ContactTranslation(Base):
     text: Mapped[str]
 
 
-class Picture(Base):
-    __tablename__ = "picture"
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    sha256: Mapped[str] = mapped_column(unique=True)
-    media_type: Mapped[str]
-    width: Mapped[int]
-    height: Mapped[int]
-    data: Mapped[bytes] = mapped_column(LargeBinary)
-    thumbnail_id: Mapped[int | None] = mapped_column(ForeignKey("picture.id"))
-    """A smaller version. None if the picture is small, animated, or older than thumbnails."""
-
-
 class IssueEvent(Base):
     """The append-only log of an issue: who did what, and when. What staff did is in the audit log too."""
 

@@ -12,7 +12,8 @@ from mailer.domain.markdown import referenced_pictures, with_picture_urls
 from mailer.domain.states import TextSubject, TranslationStatus
 from mailer.domain.text_fields import dateline_from_json
 from mailer.models import Issue, Newsletter, StoryTranslation
-from mailer.store import issues, newsletters, text_versions
+from mailer.store import issues, newsletters, pictures, text_versions
+from mailer.store.pictures import PictureInfo
 
 
 class PictureUrls(Protocol):
@@ -48,8 +49,7 @@ def load_issue_source(session: Session, issue: Issue, urls: PictureUrls, *, draf
     bodies = [row.body for rows in texts.values() for row in rows.values()]
     references = referenced_pictures([*bodies, *(row.intro for row in front_rows.values())])
     text_pictures = {
-        sha256: (urls.picture_url(sha256, media_type), width, height)
-        for sha256, (media_type, width, height) in issues.pictures_by_hash(session, references).items()
+        sha256: _shown(urls, picture) for sha256, picture in pictures.infos_by_hash(session, references).items()
     }
     fronts = {
         tag: FrontMatter(
@@ -66,11 +66,8 @@ def load_issue_source(session: Session, issue: Issue, urls: PictureUrls, *, draf
     ids = {story.picture_id for story, _ in stories if story.picture_id}
     if issue.header_image_id:
         ids.add(issue.header_image_id)
-    pictures = {
-        id: (urls.picture_url(sha256, media_type), width, height)
-        for id, (sha256, media_type, width, height) in issues.pictures(session, ids).items()
-    }
-    thumbnails = {id: urls.picture_url(*picture) for id, picture in issues.thumbnails(session, ids).items()}
+    shown = {id: _shown(urls, picture) for id, picture in pictures.infos(session, ids).items()}
+    thumbnails = {id: _shown(urls, picture)[0] for id, picture in pictures.thumbnails(session, ids).items()}
     contacts: dict[int, list[dict[str, str]]] = {}
     for contact, text_by_language, _ in issues.contacts(session, issue.id):
         contacts.setdefault(contact.story_id, []).append(text_by_language)
@@ -108,7 +105,7 @@ def load_issue_source(session: Session, issue: Issue, urls: PictureUrls, *, draf
                     for tag, row in texts.get(story.id, {}).items()
                     if drafts or row.status is TranslationStatus.ready
                 },
-                pictures.get(story.picture_id or 0),
+                shown.get(story.picture_id or 0),
                 thumbnails.get(story.picture_id or 0, ""),
                 digest_sources.get(story.source_issue_id or 0),
                 next((row.headline for row in texts.get(story.id, {}).values() if row.headline), ""),
@@ -116,7 +113,7 @@ def load_issue_source(session: Session, issue: Issue, urls: PictureUrls, *, draf
             for story, section in stories
         ],
         always_included=newsletters.always_mask(session, newsletter.id),
-        header_image=pictures.get(issue.header_image_id or 0),
+        header_image=shown.get(issue.header_image_id or 0),
         public=newsletter.public,
         text_overrides=newsletter.text_overrides,
         digest_sources=list(digest_sources.values()),
@@ -137,6 +134,10 @@ def load_issue_source(session: Session, issue: Issue, urls: PictureUrls, *, draf
             if key.subject is not TextSubject.contact
         ),
     )
+
+
+def _shown(urls: PictureUrls, picture: PictureInfo) -> tuple[str, int, int]:
+    return urls.picture_url(picture.sha256, picture.media_type), picture.width, picture.height
 
 
 def _story_text(row: StoryTranslation, body: str, contact_notes: Sequence[str]) -> StoryText:

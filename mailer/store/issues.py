@@ -1,11 +1,11 @@
-"""Issues, stories, translations, contacts, pictures, and the issues' event log."""
+"""Issues, stories, translations, contacts, and the issues' event log."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, delete, func, select, text, update
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 
 from mailer.domain.accounts import ISSUE_ACTIONS, THE_SERVICE, Actor, name_of
 from mailer.domain.errors import IssueNotFound
@@ -19,7 +19,6 @@ from mailer.models import (
     IssueEvent,
     IssueTranslation,
     Newsletter,
-    Picture,
     Section,
     Story,
     StoryChange,
@@ -354,6 +353,15 @@ def languages_of_story(session: Session, story: int) -> set[str]:
     return {*session.scalars(query)}
 
 
+def headlines(session: Session, stories: Collection[int]) -> dict[int, dict[str, str]]:
+    """Return story → language → headline."""
+    query = select(StoryTranslation.story_id, StoryTranslation.language, StoryTranslation.headline)
+    found: dict[int, dict[str, str]] = defaultdict(dict)
+    for story, language, headline in session.execute(query.where(StoryTranslation.story_id.in_(stories))):
+        found[story][language] = headline
+    return found
+
+
 def ready_languages(texts: dict[str, StoryTranslation]) -> frozenset[str]:
     return frozenset(language for language, text in texts.items() if text.status is TranslationStatus.ready)
 
@@ -475,35 +483,3 @@ def remove_contact_text(session: Session, contact: int, language: str) -> None:
             ContactTranslation.contact_id == contact, ContactTranslation.language == language
         )
     )
-
-
-def pictures(session: Session, ids: Iterable[int]) -> dict[int, tuple[str, str, int, int]]:
-    """Return id → (sha256, media type, width, height), without the bytes."""
-    query = select(Picture.id, Picture.sha256, Picture.media_type, Picture.width, Picture.height)
-    rows = session.execute(query.where(Picture.id.in_(list(ids))))
-    return {row.id: (row.sha256, row.media_type, row.width, row.height) for row in rows}
-
-
-def thumbnails(session: Session, ids: Iterable[int]) -> dict[int, tuple[str, str]]:
-    """Return id of a picture → (sha256, media type) of its thumbnail, for pictures that have one."""
-    thumbnail = aliased(Picture)
-    query = select(Picture.id, thumbnail.sha256, thumbnail.media_type)
-    rows = session.execute(query.join(thumbnail, Picture.thumbnail_id == thumbnail.id).where(Picture.id.in_(list(ids))))
-    return {id: (sha256, media_type) for id, sha256, media_type in rows}
-
-
-def pictures_by_hash(session: Session, hashes: Iterable[str]) -> dict[str, tuple[str, int, int]]:
-    """Return SHA-256 → (media type, width, height), without the bytes."""
-    query = select(Picture.sha256, Picture.media_type, Picture.width, Picture.height)
-    rows = session.execute(query.where(Picture.sha256.in_(list(hashes))))
-    return {row.sha256: (row.media_type, row.width, row.height) for row in rows}
-
-
-def picture_by_hash(session: Session, sha256: str) -> Picture | None:
-    return session.scalar(select(Picture).where(Picture.sha256 == sha256))
-
-
-def picture_by_prefix(session: Session, prefix: str) -> Picture | None:
-    """Return the picture whose hash starts with these lower-case hexadecimal digits."""
-    # A range can use the index under any collation; LIKE would need a special index.
-    return session.scalar(select(Picture).where(Picture.sha256 >= prefix, Picture.sha256 < prefix + "g"))

@@ -100,6 +100,8 @@ def undo(session: Session, change: StoryChange, actor: Actor) -> bool:
         session.delete(change)
         return True
     story = session.get(Story, change.story_id)
+    if change.kind is StoryChangeKind.picture:
+        return _restore_picture(session, change, story, actor)
     is_gone = story is None
     if story is None:
         lost_with_draft = change.kind is StoryChangeKind.held_over and not issues.find(session, before["target"])
@@ -120,6 +122,30 @@ def undo(session: Session, change: StoryChange, actor: Actor) -> bool:
         _put_contact_back(session, change, contact, actor, missing_too=is_gone)
     session.delete(change)
     return True
+
+
+def _restore_picture(session: Session, change: StoryChange, story: Story | None, actor: Actor) -> bool:
+    """Give a story the picture that it had, with what was said of it. Return False if the story is not there."""
+    if story is None or story.issue_id != change.issue_id:
+        return False
+    story.picture_id = change.before["picture"]
+    texts = issues.story_texts(session, change.issue_id).get(story.id, {})
+    for before in change.before["texts"]:
+        if row := texts.get(before["language"]):
+            row.alt, row.picture_credit = before["alt"], before["picture_credit"]
+            _record(session, TextKey(change.issue_id, TextSubject.story, story.id, row.language), row, actor)
+    session.delete(change)
+    return True
+
+
+def last_picture(session: Session, story: int) -> int | None:
+    """Return the latest change of a story's picture that can be undone."""
+    query = select(StoryChange.id).where(
+        StoryChange.story_id == story,
+        StoryChange.kind == StoryChangeKind.picture,
+        StoryChange.at >= func.now() - KEPT,
+    )
+    return session.scalar(query.order_by(StoryChange.id.desc()).limit(1))
 
 
 def _delete_copy(session: Session, contact: Contact, actor: Actor) -> None:

@@ -36,6 +36,7 @@ from mailer.web.desk import (
     newsletter_colours,
     newsletter_sections,
     newsletter_texts,
+    pictures,
     plan,
     preview,
     report,
@@ -65,6 +66,7 @@ _DESK_PAGES = (
     calendar,
     plan,
     contacts,
+    pictures,  # before the page of a story's text, whose path is similar
     preview,
     check,
     sending,

@@ -306,6 +306,9 @@ class StaffPages:
             "form_token": form_token(session_token(request)) if staff else "",
             "url": self.urls.path,
             "static": lambda file: self.urls.path(static_url(file)),
+            "picture_url": lambda picture: self.urls.relative(
+                self.urls.picture_url(picture.sha256, picture.media_type)
+            ),
             "now": self._clock.now(),
             "catalogue": self._catalogues.translations(language),
             "staff_languages": STAFF_LANGUAGES,

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from mailer.adapters.pictures import InvalidPicture, prepare
+from mailer.adapters.pictures import InvalidPicture, crop, prepare
+from mailer.domain.crops import Crop, CropFormat
 from tests.support.work import count_calls
 
 LIMIT = 5_000_000
@@ -199,7 +200,7 @@ _GOOD += [picture("JPEG", 64, 48, exif=_EXIF), picture("WEBP", 64, 48), picture(
 
 
 def test_a_picture_without_its_content_is_refused() -> None:
-    with pytest.raises(InvalidPicture, match="can be read"):
+    with pytest.raises(InvalidPicture, match="damaged and cannot be read"):
         prepare(picture("AVIF", 64, 48)[:267], "x", LIMIT)
 
 
@@ -262,3 +263,42 @@ def test_truncated_picture_is_refused() -> None:
     for good in _GOOD[:2]:
         with pytest.raises(InvalidPicture):
             prepare(good[: len(good) * 2 // 3], "x", LIMIT)
+
+
+@pytest.mark.parametrize("brand", [b"heic", b"mif1"])
+def test_heic_is_refused_with_a_way_out(brand: bytes) -> None:
+    with pytest.raises(InvalidPicture, match=r"^IMG_1\.HEIC is a HEIC picture.* Save it as JPEG"):
+        prepare(b"\0\0\0\x18ftyp" + brand + bytes(100), "IMG_1.HEIC", LIMIT)
+
+
+def test_a_large_photograph_keeps_an_original_to_crop_from() -> None:
+    made = prepare(picture("JPEG", 4000, 6000, exif=_EXIF), "a.jpg", LIMIT)
+    assert made.original is not None
+    assert (made.original.width, made.original.height) == (1707, 2560)
+    assert not opened(made.original.data).getexif()
+    assert prepare(picture("JPEG", 600, 400), "a.jpg", LIMIT).original is None
+
+
+def test_a_crop_has_the_size_for_emails_and_its_thumbnail() -> None:
+    image = Image.new("RGB", (2560, 1600), "blue")
+    image.paste("red", (0, 1100, 2560, 1600))
+    out = io.BytesIO()
+    image.save(out, "JPEG")
+    made = crop(out.getvalue(), "a.jpg", Crop(CropFormat.header, 50, 100))
+    assert (made.width, made.height, made.media_type) == (1280, 400, "image/jpeg")
+    assert made.thumbnail is not None
+    assert (made.thumbnail.width, made.thumbnail.height) == (400, 125)
+    assert opened(made.data).getpixel((640, 200))[0] > 200, "the lower part"  # type: ignore[index]
+
+
+def test_a_crop_keeps_what_is_transparent() -> None:
+    assert crop(picture("PNG", 640, 640, "RGBA"), "a.png", Crop(CropFormat.large)).media_type == "image/png"
+
+
+def test_an_animation_is_not_cropped() -> None:
+    frames = [Image.new("RGB", (64, 48), colour) for colour in ("red", "green")]
+    out = io.BytesIO()
+    frames[0].save(out, "GIF", save_all=True, append_images=frames[1:], duration=100)
+    with pytest.raises(InvalidPicture, match=r"^a\.gif is an animation"):
+        crop(out.getvalue(), "a.gif", Crop(CropFormat.square))
+    assert crop(picture("GIF", 64, 48), "a.gif", Crop(CropFormat.square)).width == 48

@@ -50,6 +50,7 @@ def test_real_newsletter_is_delivered_by_section(
         number="2018/1",
         today=date(2018, 4, 1),
         picture_loader=app.picture_loader(REAL_NEWSLETTER.parent),
+        picture_store=app.picture_store,
         actor="tests",
         new_sections=True,
     )

@@ -60,7 +60,7 @@ def guards(dependant: Dependant) -> list[Requires | Anyone]:
 
 def reads_checked_form(dependant: Dependant) -> bool:
     name = getattr(dependant.call, "__name__", "")
-    readers = ("_checked_form", "_checked_body", "_read_upload")
+    readers = ("_checked_form", "_checked_body", "_read_upload", "_read_pictures")
     return name in readers or any(map(reads_checked_form, dependant.dependencies))
 
 

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from mailer.store import editions, issues, transactional
+from mailer.domain.ports import PictureStore
+from mailer.store import editions, pictures, transactional
 from mailer.store.database import Database
 
 
@@ -41,8 +42,14 @@ def test_page(database: Database, issue: int, test: int) -> EditionPage | None:
         return EditionPage(*found) if found else None
 
 
-def picture(database: Database, prefix: str) -> PictureFile | None:
-    """Return the picture whose SHA-256 begins with these 32 hexadecimal digits, or None."""
+def picture(database: Database, store: PictureStore | None, prefix: str) -> PictureFile | None:
+    """Return the picture whose SHA-256 begins with these 32 hexadecimal digits, or None.
+
+    Raises PictureMissing if its bytes are nowhere, and PictureStoreDown.
+    """
     with database.public_transaction() as session:
-        row = issues.picture_by_prefix(session, prefix)
-        return PictureFile(row.media_type, row.data) if row else None
+        row = pictures.by_prefix(session, prefix)
+        if row is None:
+            return None
+        media_type, sha256, data = row.media_type, row.sha256, row.data
+    return PictureFile(media_type, pictures.read(sha256, data, store))

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import date
+from pathlib import PurePosixPath
 from typing import Any
 
 from mailer.domain.accounts import Actor, name_of
@@ -13,7 +14,7 @@ from mailer.domain.errors import ChangeRefused
 from mailer.domain.languages import canonical_tag, match_language
 from mailer.domain.markdown import picture_reference
 from mailer.domain.plurals import format_count
-from mailer.domain.ports import PictureLoader, PreparedPicture
+from mailer.domain.ports import PictureLoader, PictureStore, PreparedPicture
 from mailer.domain.states import (
     IssueEventKind,
     StoryChangeKind,
@@ -37,8 +38,7 @@ from mailer.models import (
 )
 from mailer.services.issues import text_requests
 from mailer.services.issues.document_matching import DocumentMatcher, IssueContent, plain_text
-from mailer.services.issues.issue_pictures import store_picture
-from mailer.store import approvals, issues, newsletters, story_changes, text_versions
+from mailer.store import approvals, issues, newsletters, pictures, story_changes, text_versions
 from mailer.store.database import Database, Session
 
 
@@ -100,6 +100,7 @@ def import_document(
     number: str,
     today: date,
     picture_loader: PictureLoader,
+    picture_store: PictureStore | None,
     actor: Actor,
     new_sections: bool = False,
     confirmed_removals: Collection[int] | None = None,
@@ -139,10 +140,13 @@ def import_document(
         else:
             check_editable(issue.id, issue.state, "its text can no longer be changed")
         result = ImportResult(issue.id, number, tag, previous_revision)
-        pictures = _load_pictures(document, picture_loader)
-        document = _as_stored(_with_stored_pictures(session, document, pictures))
+        prepared = _load_pictures(document, picture_loader)
+        if dry_run:
+            picture_store = None  # what the database forgets is in no other store
+        ids = _store_pictures(session, newsletter, tag, document, prepared, picture_store, actor)
+        document = _as_stored(_with_references(document, prepared))
         result.changed += _write_front_matter(session, issue, newsletter, document, tag, actor)
-        writer = _DocumentWriter(session, issue, newsletter, tag, pictures, result, actor)
+        writer = _DocumentWriter(session, issue, newsletter, tag, prepared, ids, result, actor)
         writer.write(document, new_sections=new_sections, confirmed_removals=confirmed_removals)
         if writer.is_leading_language and (issue_date := _issue_date(document)):
             result.changed += _set_changed(issue, {"issue_date": issue_date})
@@ -252,23 +256,38 @@ def _load_pictures(document: ParsedDocument, load: PictureLoader) -> dict[str, P
     return pictures
 
 
-def _with_stored_pictures(
-    session: Session, document: ParsedDocument, pictures: Mapping[str, PreparedPicture]
-) -> ParsedDocument:
-    """Store the pictures inside the texts of a document, and return it with references to them."""
+def _store_pictures(
+    session: Session,
+    newsletter: Newsletter,
+    tag: str,
+    document: ParsedDocument,
+    prepared: Mapping[str, PreparedPicture],
+    picture_store: PictureStore | None,
+    actor: Actor,
+) -> dict[str, int]:
+    """Store the pictures of a document, and put them into the newsletter's library. Return path → id."""
+    ids = {path: pictures.save(session, picture, picture_store) for path, picture in prepared.items()}
+    stories = [story for section in document.sections for story in section.stories]
+    alts = {story.picture.path: story.picture.alt for story in stories if story.picture}
+    for path, id in ids.items():
+        pictures.add_to_library(session, newsletter.id, id, PurePosixPath(path).name, actor, {tag: alts.get(path, "")})
+    return ids
 
-    def store(path: str) -> str:
-        store_picture(session, pictures[path])
-        return picture_reference(pictures[path].sha256)
+
+def _with_references(document: ParsedDocument, prepared: Mapping[str, PreparedPicture]) -> ParsedDocument:
+    """Return a document with references to the stored pictures inside its texts."""
+
+    def reference(path: str) -> str:
+        return picture_reference(prepared[path].sha256)
 
     sections = tuple(
         replace(
             section,
-            stories=tuple(replace(story, body=replace_pictures(story.body, store)) for story in section.stories),
+            stories=tuple(replace(story, body=replace_pictures(story.body, reference)) for story in section.stories),
         )
         for section in document.sections
     )
-    return replace(document, intro=replace_pictures(document.intro, store), sections=sections)
+    return replace(document, intro=replace_pictures(document.intro, reference), sections=sections)
 
 
 def _as_stored(document: ParsedDocument) -> ParsedDocument:
@@ -296,15 +315,17 @@ class _DocumentWriter:
         issue: Issue,
         newsletter: Newsletter,
         tag: str,
-        pictures: Mapping[str, PreparedPicture],
+        prepared: Mapping[str, PreparedPicture],
+        picture_ids: Mapping[str, int],
         result: ImportResult,
         actor: Actor,
     ) -> None:
         self.session, self.issue, self.newsletter, self.tag = session, issue, newsletter, tag
-        self.pictures, self.result, self.actor = pictures, result, actor
+        self.actor = actor
+        self.pictures, self.picture_ids, self.result = prepared, picture_ids, result
         content = IssueContent.load(session, issue, newsletter, tag)
-        self.matcher = DocumentMatcher(content, pictures)
-        self.texts, self.stories, self.picture_hashes = content.texts, content.stories, content.picture_hashes
+        self.matcher = DocumentMatcher(content, prepared)
+        self.texts, self.stories = content.texts, content.stories
         self.is_leading_language = tag == issues.leading_language(session, newsletter, issue.id)
         """Whether this language decides the order of stories and which stories a contact is for."""
 
@@ -382,7 +403,8 @@ class _DocumentWriter:
         self.result.stories += len(written)
 
     def _write_story(self, story: Story, parsed: ParsedStory) -> None:
-        picture = self.pictures[parsed.picture.path] if parsed.picture else None
+        path = parsed.picture.path if parsed.picture else ""
+        picture = self.pictures[path] if path else None
         values = {
             "status": TranslationStatus.ready,
             "headline": parsed.headline,
@@ -407,10 +429,8 @@ class _DocumentWriter:
         else:
             changed = _set_changed(row, values)
         self.result.changed += changed
-        if picture is not None and self.picture_hashes.get(story.picture_id or 0) != picture.sha256:
-            id = store_picture(self.session, picture)
-            self.picture_hashes[id] = picture.sha256
-            self.result.changed += self._set_picture(story, id)
+        if picture is not None and not pictures.same_root(self.session, story.picture_id, self.picture_ids[path]):
+            self.result.changed += self._set_picture(story, self.picture_ids[path])
         if changed:
             self.session.flush()
             self._record(TextSubject.story, story.id, text_versions.content_of(row))

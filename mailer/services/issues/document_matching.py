@@ -12,7 +12,7 @@ from mailer.domain.ports import PreparedPicture
 from mailer.domain.story_matching import StoryFingerprint
 from mailer.domain.text_tree import canonical, canonical_line
 from mailer.models import Issue, Newsletter, Section, Story, StoryTranslation
-from mailer.store import approvals, issues, newsletters
+from mailer.store import approvals, issues, newsletters, pictures
 from mailer.store.database import Session
 
 
@@ -41,7 +41,7 @@ class IssueContent:
         for story, section in issues.stories(session, issue.id):
             stories.setdefault(section.id, []).append(story)
         picture_ids = [story.picture_id for group in stories.values() for story in group if story.picture_id]
-        hashes = {id: picture[0] for id, picture in issues.pictures(session, picture_ids).items()}
+        hashes = {id: picture.sha256 for id, picture in pictures.infos(session, picture_ids).items()}
         sections = issues.sections(session, issue)
         texts = issues.story_texts(session, issue.id)
         shown_elsewhere = approvals.approved_sections(session, newsletter.id, except_issue=issue.id)
@@ -51,8 +51,8 @@ class IssueContent:
 class DocumentMatcher:
     """Matches the sections and stories of one document with those of one issue."""
 
-    def __init__(self, content: IssueContent, pictures: Mapping[str, PreparedPicture]) -> None:
-        self._content, self._pictures = content, pictures
+    def __init__(self, content: IssueContent, prepared: Mapping[str, PreparedPicture]) -> None:
+        self._content, self._pictures = content, prepared
         self.new_sections: list[str] = []
         """Titles of the sections that were made."""
         self.matched_by_position: list[str] = []

@@ -284,8 +284,9 @@ def undo(database: Database, issue: int, change: int, actor: Actor) -> UndoableC
         if undone.kind is StoryChangeKind.section_order:
             issues.log(session, issue, actor, IssueEventKind.section_order, undone.headline, section=undone.headline)
         else:
-            headline = undone.headline
-            issues.log(session, issue, actor, IssueEventKind.story_restored, headline, headline=headline)
+            headline, is_picture = undone.headline, undone.kind is StoryChangeKind.picture
+            event = IssueEventKind.story_picture if is_picture else IssueEventKind.story_restored
+            issues.log(session, issue, actor, event, headline, headline=headline)
         for one in locked:
             approvals.content_changed(session, one, actor)
         return undone

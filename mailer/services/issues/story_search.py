@@ -9,7 +9,7 @@ from mailer.domain.localized import localize
 from mailer.domain.ports import MailUrls
 from mailer.domain.search import Fragment, StoryFilter
 from mailer.domain.states import IssueState
-from mailer.store import archive, issues, newsletters, story_search
+from mailer.store import archive, issues, newsletters, pictures, story_search
 from mailer.store.database import Database, Session
 from mailer.store.story_search import StoryRow
 
@@ -138,5 +138,5 @@ def search(
 
 def _picture_urls(session: Session, urls: MailUrls, rows: Sequence[StoryRow]) -> dict[int, str]:
     ids = {row.picture for row in rows if row.picture}
-    originals = {id: (one[0], one[1]) for id, one in issues.pictures(session, ids).items()}
-    return {id: urls.picture_url(*one) for id, one in (originals | issues.thumbnails(session, ids)).items()}
+    shown = pictures.infos(session, ids) | pictures.thumbnails(session, ids)
+    return {id: urls.picture_url(picture.sha256, picture.media_type) for id, picture in shown.items()}

@@ -13,7 +13,7 @@ from mailer.domain.states import TextSubject, TranslationStatus
 from mailer.domain.text_fields import plain_line
 from mailer.domain.versions import TextKey
 from mailer.models import IssueTranslation, Story, StoryTranslation
-from mailer.store import issues, newsletters, text_versions
+from mailer.store import issues, newsletters, pictures, text_versions
 from mailer.store.database import Database, Session
 from mailer.store.issue_source import load_issue_source
 
@@ -148,8 +148,6 @@ def render_look(database: Database, renderer: Renderer, urls: MailUrls, key: Tex
 
 
 def _picture(session: Session, urls: MailUrls, story: Story) -> tuple[str, int, int] | None:
-    found = issues.pictures(session, [story.picture_id] if story.picture_id else [])
-    return next(
-        ((urls.picture_url(sha256, media_type), width, height) for sha256, media_type, width, height in found.values()),
-        None,
-    )
+    for picture in pictures.infos(session, [story.picture_id] if story.picture_id else []).values():
+        return urls.picture_url(picture.sha256, picture.media_type), picture.width, picture.height
+    return None

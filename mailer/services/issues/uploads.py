@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from mailer.domain.accounts import ActingStaff, Actor
 from mailer.domain.document import ParsedDocument, parse
 from mailer.domain.errors import ChangeRefused
-from mailer.domain.ports import PictureLoader, PreparedPicture
+from mailer.domain.ports import PictureLoader, PictureStore, PreparedPicture
 from mailer.models import DocumentUpload
 from mailer.services.issues import document_import
 from mailer.services.issues.document_import import ImportResult
@@ -74,7 +74,7 @@ def preview(
 ) -> Upload:
     """Return what importing an upload would do, and write nothing. Raises UploadGone and what an import raises."""
     kept = _load(database, upload, account)
-    result = _import(database, kept, prepare, today, actor="", dry_run=True)
+    result = _import(database, kept, prepare, today, None, actor="", dry_run=True)
     with database.transaction() as session:
         stories = {} if result.new_issue else issues.story_texts(session, result.issue)
         headlines = frozenset(texts[kept.language].headline for texts in stories.values() if kept.language in texts)
@@ -88,12 +88,14 @@ def accept(
     revision: int,
     prepare: Callable[[bytes, str], PreparedPicture],
     today: date,
+    picture_store: PictureStore | None,
 ) -> ImportResult:
     """Import an upload as it was shown. ``revision``: that of the issue when it was shown, 0 for a new one.
 
     Raises UploadGone, IssueChanged and what an import raises.
     """
-    result = _import(database, _load(database, upload, actor.account), prepare, today, actor=actor, revision=revision)
+    kept = _load(database, upload, actor.account)
+    result = _import(database, kept, prepare, today, picture_store, actor=actor, revision=revision)
     with database.transaction() as session:
         if row := uploads.find(session, upload, actor.account):
             session.delete(row)
@@ -127,6 +129,7 @@ def _import(
     kept: _Kept,
     prepare: Callable[[bytes, str], PreparedPicture],
     today: date,
+    picture_store: PictureStore | None,
     *,
     actor: Actor,
     dry_run: bool = False,
@@ -140,6 +143,7 @@ def _import(
         number=kept.number,
         today=today,
         picture_loader=_loader(database, kept.newsletter, prepare),
+        picture_store=picture_store,
         actor=actor,
         dry_run=dry_run,
         revision=revision,

@@ -134,7 +134,9 @@ def accept(
         shown = _load(app, now, staff, upload)
         if shown.slug != newsletter.slug or _forbidden(staff, shown):
             raise HTTPException(403)
-        result = uploads.accept(app.database, upload, staff, revision, app.prepare_picture, now.date())
+        result = uploads.accept(
+            app.database, upload, staff, revision, app.prepare_picture, now.date(), app.picture_store
+        )
     except UserError as error:
         return _preview(app, page, now, staff, newsletter, upload, error=str(error), status=409)
     return page.redirect(page.urls.path("/desk/issues/{issue}", issue=result.issue), "imported")

@@ -12,9 +12,8 @@ from mailer.domain.issue_check import check_issue
 from mailer.domain.permissions import Permission
 from mailer.domain.states import EDITABLE_STATES, MissingTranslationPolicy, StoryChangeKind
 from mailer.services.accounts.staff import Staff
-from mailer.services.issues import approve, compile, edit, hold_over, issue_pictures, plan, text_requests
+from mailer.services.issues import approve, compile, edit, hold_over, plan, text_requests
 from mailer.web.dependencies import RowId
-from mailer.web.desk.documents import UploadForm
 from mailer.web.desk.issue import ISSUE, Translator, Viewer, Visit, VisitOf, Writer, read_revision
 from mailer.web.staff import StaffForm
 
@@ -133,24 +132,8 @@ def undo(visit: VisitOf, staff: Writer, change: RowId, _: StaffForm) -> Response
         undone = edit.undo(visit.app.database, visit.issue, change, staff)
     except UserError as error:
         return _page(visit, staff, error=str(error), status=409)
-    is_order = undone.kind is StoryChangeKind.section_order
-    return visit.go_to("", "order_restored" if is_order else "restored")
-
-
-@router.post("/header-image")
-def set_header_image(visit: VisitOf, staff: Writer, files: UploadForm) -> Response:
-    """Set the header image, or remove it if no picture was chosen."""
-    app, picture = visit.app, None
-    try:
-        for name, data in list(files.pictures.items())[:1]:
-            picture = app.prepare_picture(data, name)
-    except ValueError as error:
-        return _page(visit, staff, error=str(error), status=400)
-
-    def order() -> None:
-        issue_pictures.set_header_image(app.database, visit.issue, picture, staff)
-
-    return visit.carry_out(staff, order, refused=_page, then="", done="header" if picture else "no_header")
+    done = {StoryChangeKind.section_order: "order_restored", StoryChangeKind.picture: "picture_restored"}
+    return visit.go_to("", done.get(undone.kind, "restored"))
 
 
 @router.post("/delete")

@@ -166,7 +166,7 @@ def web_view(app: App, token: str) -> HTMLResponse:
 @router.api_route(urls.PICTURE, methods=["GET", "HEAD"])
 def picture(app: App, name: str, extension: str) -> Response:
     valid = len(name) == 32 and set(name) <= set("0123456789abcdef")
-    file = mail_files.picture(app.database, name) if valid else None
+    file = mail_files.picture(app.database, app.picture_store, name) if valid else None
     if file is None or PICTURE_EXTENSIONS.get(file.media_type) != extension:
         raise HTTPException(404)
     return Response(file.data, media_type=file.media_type, headers=_PICTURE_HEADERS)

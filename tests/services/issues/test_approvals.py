@@ -36,6 +36,7 @@ def import_text(app: Container, pictures: Callable[[str], PreparedPicture]) -> C
             number="2026/3",
             today=date(2026, 9, 30),
             picture_loader=pictures,
+            picture_store=app.picture_store,
             actor=actor,
         )
 

@@ -15,7 +15,8 @@ from mailer.domain.ports import PreparedPicture
 from mailer.models import Picture
 from mailer.services.archive import mail_files
 from mailer.services.issues import compile, issue_pictures
-from mailer.store import issues
+from mailer.services.issues.issue_pictures import NewPicture
+from mailer.store import pictures as picture_table
 
 Import = Callable[..., int]
 
@@ -68,11 +69,13 @@ def test_a_full_mail_loads_less_than_500_kb_of_pictures(
     app: Container, import_issue: Import, pictures: Callable[[str], PreparedPicture]
 ) -> None:
     issue = import_issue("en")
-    issue_pictures.set_header_image(app.database, issue, pictures("pictures/masthead.jpg"), "tests")
+    issue_pictures.set_header_image(
+        app.database, issue, NewPicture(pictures("pictures/masthead.jpg"), "masthead.jpg"), "tests", None
+    )
     images = re.findall(r'<img [^>]*src="([^"]+)"[^>]* width="(\d+)"', compiled(app, issue, "en").web_view_html)
     sizes: dict[str, list[int]] = {}
     for url, width in images:
-        file = mail_files.picture(app.database, url.rpartition("/")[2].partition(".")[0])
+        file = mail_files.picture(app.database, app.picture_store, url.rpartition("/")[2].partition(".")[0])
         assert file
         sizes.setdefault(width, []).append(len(file.data))
     assert {width: len(each) for width, each in sizes.items()} == {"640": 1, "592": 6, "200": 10}
@@ -85,8 +88,8 @@ def test_picture_stored_before_there_were_thumbnails_gets_one(
 ) -> None:
     charter = pictures("pictures/01-charter.jpg")
     with app.database.transaction() as session:
-        id = issue_pictures.store_picture(session, charter)
+        id = picture_table.save(session, charter, None)
         session.get_one(Picture, id).thumbnail_id = None
         session.flush()
-        assert issue_pictures.store_picture(session, charter) == id
-        assert issues.thumbnails(session, [id])
+        assert picture_table.save(session, charter, None) == id
+        assert picture_table.thumbnails(session, [id])

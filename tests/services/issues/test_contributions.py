@@ -283,6 +283,7 @@ def test_an_imported_document_is_a_text_that_is_ready(
         number="2026/3",
         today=now.date(),
         picture_loader=pictures,
+        picture_store=app.picture_store,
         actor=luka,
     )
     assert state(app, issue, request, now) is RequestState.done

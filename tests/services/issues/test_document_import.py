@@ -82,6 +82,7 @@ def write(app: Container) -> Import:
             language,
             today=date(2026, 9, 30),
             picture_loader=app.picture_loader(folder),
+            picture_store=app.picture_store,
             actor="tests",
             **{"number": "1", "new_sections": True, **options},
         )

@@ -65,7 +65,7 @@ IMPERSONAL = {
 """Tables without personal data."""
 OF_STAFF = {
     "account", "account_link", "account_role", "audit_event", "delivery_order", "document_upload", "drain_order",
-    "issue_approval", "open_text", "recovery_code", "staff_session", "story_change", "text_version",
+    "issue_approval", "library_picture", "open_text", "recovery_code", "staff_session", "story_change", "text_version",
     "uploaded_picture",
 }  # fmt: skip
 """Tables about those who work on newsletters, who are no subscribers."""

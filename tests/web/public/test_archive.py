@@ -56,7 +56,7 @@ def test_pictures_are_immutable(mailing: Mailing, client: TestClient) -> None:
         assert answer.headers["Content-Type"] == "image/jpeg"
         assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
-        assert client.head(path).headers["Content-Length"] == str(len(picture.data))
+        assert client.head(path).headers["Content-Length"] == str(len(answer.content))
 
 
 def test_invalid_picture_urls_are_not_found(mailing: Mailing, client: TestClient) -> None:

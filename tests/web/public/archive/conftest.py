@@ -77,6 +77,7 @@ def add_issue(app: Container, mark_state: Callable[..., None], tmp_path: Path) -
             number=number,
             today=on,
             picture_loader=app.picture_loader(tmp_path),
+            picture_store=app.picture_store,
             actor="tests",
         )
         mark_state(done.issue, state)

@@ -1,0 +1,235 @@
+"""The picture library of a newsletter: what it has, what is said about it, crops, and where each picture is used."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from mailer.domain.accounts import Actor, AuditAction
+from mailer.domain.crops import Crop, CropFormat
+from mailer.domain.errors import ChangeRefused
+from mailer.domain.localized import localize
+from mailer.domain.ports import PictureStore, PreparedPicture
+from mailer.domain.staff_texts import gettext
+from mailer.domain.states import EDITABLE_STATES, IssueEventKind
+from mailer.models import LibraryPicture, Picture
+from mailer.store import approvals, audit_log, issues, newsletters, pictures
+from mailer.store.database import Database, Session
+from mailer.store.pictures import PictureInfo, PictureUse, root_of
+
+PAGE = 48
+MAX_ALT_CHARS = 1000
+MAX_CREDIT_CHARS = 300
+CropPicture = Callable[[bytes, str, Crop], PreparedPicture]
+
+
+class PictureInUse(ChangeRefused):
+    """A picture that is shown somewhere was to be deleted."""
+
+
+class PictureNotInLibrary(ChangeRefused):
+    """The library has no such picture."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShownIn:
+    """A place where a picture is used."""
+
+    use: PictureUse
+    headline: str
+    """Of the story; empty for the header image and the introduction."""
+
+    @property
+    def editable(self) -> bool:
+        return self.use.state in EDITABLE_STATES
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryItem:
+    """A picture of the library."""
+
+    id: int
+    name: str
+    alt: Mapping[str, str]
+    credit: str
+    picture: PictureInfo
+    small: PictureInfo
+    """Its thumbnail, or the picture itself if it has none."""
+    original: PictureInfo
+    crop: Crop
+    uses: Sequence[ShownIn]
+    added_by: str
+    at: datetime
+    removed: bool
+
+    def alt_near(self, language: str) -> str:
+        """Return the alternative text in a language, or in any other; empty if there is none."""
+        return self.alt.get(language) or next(iter(self.alt.values()), "")
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryPage:
+    """Some pictures of the library, the latest first."""
+
+    items: Sequence[LibraryItem]
+    total: int
+    pages: int
+
+
+def load_library(database: Database, newsletter: int, words: str = "", page: int = 1) -> LibraryPage:
+    """Return a page of the library, or of its pictures that have these words in their texts."""
+    with database.transaction() as session:
+        total = pictures.count_library(session, newsletter, words)
+        found = pictures.library(session, newsletter, words, PAGE, PAGE * (page - 1))
+        return LibraryPage(_items(session, newsletter, found), total, -(-total // PAGE))
+
+
+def load_picture(database: Database, newsletter: int, id: int) -> LibraryItem:
+    """Return a picture of the library, a deleted one too. Raises PictureNotInLibrary."""
+    with database.transaction() as session:
+        entry = _entry(session, newsletter, id)
+        return _items(session, newsletter, [(entry, session.get_one(Picture, entry.picture_id))])[0]
+
+
+def add_pictures(
+    database: Database,
+    newsletter: int,
+    added: Sequence[tuple[PreparedPicture, str]],
+    actor: Actor,
+    store: PictureStore | None,
+) -> list[int]:
+    """Add pictures with their names. Return the ids of their entries; one that was there keeps its own."""
+    with database.transaction() as session:
+        ids = [(pictures.save(session, picture, store), name) for picture, name in added]
+        return [pictures.add_to_library(session, newsletter, id, name, actor).id for id, name in ids]
+
+
+def save_texts(database: Database, newsletter: int, id: int, name: str, alt: Mapping[str, str], credit: str) -> None:
+    """Set what is said of a picture where it is used from now on. Raises PictureNotInLibrary."""
+    with database.transaction() as session:
+        entry = _entry(session, newsletter, id)
+        entry.name = " ".join(name.split())[: pictures.MAX_NAME_CHARS] or entry.name
+        entry.alt = {tag: words.strip()[:MAX_ALT_CHARS] for tag, words in alt.items() if words.strip()}
+        entry.credit = credit.strip()[:MAX_CREDIT_CHARS]
+
+
+def crop_picture(
+    database: Database,
+    newsletter: int,
+    id: int,
+    how: Crop,
+    crop: CropPicture,
+    actor: Actor,
+    store: PictureStore | None,
+    *,
+    as_new: bool = False,
+) -> int:
+    """Crop a picture from its original, and show the crop wherever drafts use it. Return the id of the entry.
+
+    With ``as_new`` the crop is another picture of the library, and nothing else changes. Raises PictureNotInLibrary,
+    PictureMissing, PictureStoreDown, and InvalidPicture for an animation.
+    """
+    with database.transaction() as session:
+        entry = _entry(session, newsletter, id)
+        picture = session.get_one(Picture, entry.picture_id)
+        original, whole = pictures.original(session, picture), pictures.whole(session, picture)
+        sha256, data, name = original.sha256, original.data, entry.name
+    is_whole = how.format is CropFormat.whole
+    prepared = None if is_whole else crop(pictures.read(sha256, data, store), name, how)
+    with database.transaction() as session:
+        newsletters.lock(session, newsletter)
+        entry = _entry(session, newsletter, id)
+        cropped = whole.id if prepared is None else pictures.save_crop(session, prepared, original.id, how, store)
+        if as_new:
+            return pictures.copy_entry(session, entry, cropped, actor).id
+        if pictures.exact_entry(session, newsletter, cropped) not in (None, entry):
+            raise ChangeRefused(gettext("Another picture of the library is cropped exactly so."))
+        before, entry.picture_id = entry.picture_id, cropped
+        _replace_in_drafts(session, newsletter, before, cropped, actor)
+        return entry.id
+
+
+def delete_picture(database: Database, newsletter: int, id: int, actor: Actor, now: datetime) -> None:
+    """Delete a picture that is used nowhere, for 30 days so that it can be put back.
+
+    Raises PictureInUse and PictureNotInLibrary.
+    """
+    with database.transaction() as session:
+        newsletters.lock(session, newsletter)
+        entry = _entry(session, newsletter, id)
+        root = root_of(session.get_one(Picture, entry.picture_id))
+        others = pictures.entries_of(session, newsletter, root) > 1
+        if not others and pictures.uses(session, newsletter, [root])[root]:
+            raise PictureInUse(gettext("This picture is used, so it stays. Take it out of the stories first."))
+        entry.removed_at = now
+        action, detail = AuditAction.picture_deleted, {"picture": entry.name}
+        audit_log.record(session, None, actor, action, object_kind="newsletter", object_id=newsletter, detail=detail)
+
+
+def put_back(database: Database, newsletter: int, id: int) -> None:
+    """Put a deleted picture back. Raises PictureNotInLibrary."""
+    with database.transaction() as session:
+        _entry(session, newsletter, id).removed_at = None
+
+
+def _entry(session: Session, newsletter: int, id: int) -> LibraryPicture:
+    entry = pictures.in_library(session, newsletter, id)
+    if entry is None:
+        raise PictureNotInLibrary(gettext("The library has no such picture any more."))
+    return entry
+
+
+def _replace_in_drafts(session: Session, newsletter: int, before: int, after: int, actor: Actor) -> None:
+    """Show a crop in the stories and as the header image of issues that can be changed, in place of another."""
+    root = root_of(session.get_one(Picture, after))
+    if before == after:
+        return
+    shown = [use for use in pictures.uses(session, newsletter, [root])[root] if use.picture == before]
+    for issue in sorted({use.issue for use in shown if not use.in_text}):
+        row = issues.lock(session, issue)
+        if row.state not in EDITABLE_STATES:
+            continue
+        if row.header_image_id == before:
+            row.header_image_id = after
+            issues.log(session, issue, actor, IssueEventKind.header_image)
+        for story, _ in issues.stories(session, issue):
+            if story.picture_id == before:
+                story.picture_id = after
+                headline = _headlines(session, newsletter, [story.id]).get(story.id, "")
+                issues.log(session, issue, actor, IssueEventKind.story_picture, headline, headline=headline)
+        session.flush()
+        approvals.content_changed(session, issue, actor)
+
+
+def _items(session: Session, newsletter: int, found: Sequence[tuple[LibraryPicture, Picture]]) -> list[LibraryItem]:
+    roots = {root_of(picture) for _, picture in found}
+    infos = pictures.infos(session, {picture.id for _, picture in found} | roots)
+    small = pictures.thumbnails(session, [picture.id for _, picture in found])
+    uses = pictures.uses(session, newsletter, roots)
+    stories = {use.story for all_ in uses.values() for use in all_ if use.story}
+    headlines = _headlines(session, newsletter, sorted(stories))
+    return [
+        LibraryItem(
+            entry.id,
+            entry.name,
+            entry.alt,
+            entry.credit,
+            infos[picture.id],
+            small.get(picture.id, infos[picture.id]),
+            infos[root_of(picture)],
+            Crop.from_json(picture.crop),
+            [ShownIn(use, headlines.get(use.story or 0, "")) for use in uses[root_of(picture)]],
+            entry.added_by,
+            entry.at,
+            entry.removed_at is not None,
+        )
+        for entry, picture in found
+    ]
+
+
+def _headlines(session: Session, newsletter: int, stories: Sequence[int]) -> dict[int, str]:
+    """Return story → its headline in the newsletter's default language or the nearest one."""
+    row = newsletters.by_id(session, newsletter)
+    return {
+        story: localize(texts, row.default_language, row.fallbacks, row.default_language).text
+        for story, texts in issues.headlines(session, stories).items()
+    }
