@@ -208,6 +208,7 @@ def test_a_document_can_be_imported_over_a_removed_note(
         number="2026/3",
         today=NOW.date(),
         picture_loader=pictures,
+        picture_store=app.picture_store,
         actor="tests",
     )
     assert note.text in texts(app, issue, story)
