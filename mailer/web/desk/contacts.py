@@ -8,10 +8,11 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, HTTPException, Response
 from starlette.datastructures import FormData
 
+from mailer.domain.contact_notes import read_contact_note_tree
 from mailer.domain.errors import UserError
 from mailer.domain.permissions import Permission
 from mailer.domain.states import EDITABLE_STATES
-from mailer.domain.text_tree import Tree, contact_note_to_markdown, contact_note_to_tree
+from mailer.domain.text_tree import Tree, contact_note_to_tree
 from mailer.services.accounts.staff import Staff
 from mailer.services.issues import contacts, edit
 from mailer.services.issues.contacts import ContactNotFound
@@ -149,7 +150,7 @@ def read_contact_note(form: FormData, name: str) -> str:
     if not (tree := str(form.get(f"{name}.tree", ""))):
         return str(form.get(name, ""))
     try:
-        return contact_note_to_markdown(json.loads(tree))
+        return read_contact_note_tree(json.loads(tree))
     except (ValueError, RecursionError):
         raise HTTPException(400) from None
 

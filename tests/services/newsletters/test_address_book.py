@@ -8,10 +8,11 @@ from sqlalchemy import text
 
 from mailer.bootstrap import Container
 from mailer.domain.accounts import AuditAction
-from mailer.domain.contact_notes import MAX_CARD_NAME_CHARS, MAX_CARDS, normalize_contact_note
+from mailer.domain.contact_notes import MAX_CARD_NAME_CHARS, MAX_CARDS, normalize_contact_note, read_contact_note_tree
 from mailer.domain.document.contacts import MAX_CONTACT_NOTE_CHARS
 from mailer.domain.errors import ChangeRefused, UserError
 from mailer.domain.permissions import Role
+from mailer.domain.text_tree import contact_note_to_tree
 from mailer.services.accounts import audit
 from mailer.services.accounts.staff import Staff
 from mailer.services.issues import contacts, edit
@@ -127,3 +128,18 @@ def test_a_note_is_one_canonical_line() -> None:
     assert normalize_contact_note("  ") == ""
     kept = "(For info: <script>)"
     assert normalize_contact_note(kept) == kept, "a check names what cannot be shown"
+
+
+def test_addresses_in_an_editor_become_links() -> None:
+    def line(*parts: dict[str, object]) -> dict[str, object]:
+        return {"type": "doc", "content": [{"type": "paragraph", "content": list(parts)}]}
+
+    bold = [{"type": "strong"}]
+    typed = line({"type": "text", "text": "(Ask: Bo, "}, {"type": "text", "text": "bo@example.org)", "marks": bold})
+    note = read_contact_note_tree(typed)
+    assert contact_note_to_tree(note)["content"][0]["content"][1]["marks"] == [
+        {"type": "link", "attrs": {"href": "mailto:bo@example.org"}},
+        {"type": "strong"},
+    ]
+    assert read_contact_note_tree(line()) == ""
+    assert read_contact_note_tree(contact_note_to_tree(note)) == note
