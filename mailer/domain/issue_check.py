@@ -21,6 +21,7 @@ from mailer.domain.network_checks import LookupKind, LookupOutcome, NetworkCheck
 from mailer.domain.partial_editions import HEADLINE, HEADLINES, unknown_placeholders
 from mailer.domain.staff_texts import LanguageTag, StaffText, gettext, ngettext
 from mailer.domain.states import MissingTranslationPolicy, SkipReason
+from mailer.domain.text_fields import plain_line
 
 GMAIL_CLIP_BYTES = 102_000
 """Gmail shows so much of a mail's HTML, and a link to the rest."""
@@ -140,9 +141,9 @@ class _Check:
     def place(self, story: StorySource) -> Place:
         """Return the place of a story, named in a language that the reader reads, else with its language's tag."""
         order = dict.fromkeys((*self.rules.languages, *sorted(story.texts)))
-        headlines = {tag: story.texts[tag].headline for tag in order if tag in story.texts}
+        headlines = {tag: plain_line(story.texts[tag].headline) for tag in order if tag in story.texts}
         if not headlines:
-            headlines = {self.read_language: story.draft_headline or "–"}
+            headlines = {self.read_language: plain_line(story.draft_headline) or "–"}
         headline, tag = localize(headlines, self.read_language, self.rules.fallback_chains, self.rules.default_language)
         known = tag in (self.read_language, self.rules.default_language)
         key = next((section.key for section in self.source.sections if section.bit == story.section_bit), "")
@@ -236,7 +237,8 @@ class _Check:
             place = (self.place(story),)
             for language, text in story.texts.items():
                 if story.picture and not text.alt.strip():
-                    sentence = gettext("the picture of “%(headline)s” has no alt text.", headline=text.headline)
+                    headline = plain_line(text.headline)
+                    sentence = gettext("the picture of “%(headline)s” has no alt text.", headline=headline)
                     yield Finding(FindingKind.no_alt_text, Severity.warning, sentence, (language,), places=place)
                 if not text.headline.strip():
                     sentence = gettext("a story has no headline.")
@@ -252,7 +254,7 @@ class _Check:
         for story in self.source.stories:
             for language, text in story.texts.items():
                 parts = (text.headline, text.body, *text.contacts)
-                yield from _markdown_findings(parts, f"“{text.headline}”", language, self.place(story))
+                yield from _markdown_findings(parts, f"“{plain_line(text.headline)}”", language, self.place(story))
 
     def missing_translations(self) -> Iterator[Finding]:
         """Name the stories that an edition shows in another language, leaves out, or waits for."""

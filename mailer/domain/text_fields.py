@@ -14,7 +14,7 @@ from mailer.domain.document.datelines import MAX_DATELINE_CHARS, read_datelines
 from mailer.domain.document.sentences import one_line
 from mailer.domain.document.source import without_control_characters
 from mailer.domain.errors import UserError
-from mailer.domain.markdown import MAX_LENGTH, complete_link, is_allowed_link
+from mailer.domain.markdown import MAX_LENGTH, TooDeep, TooLong, complete_link, is_allowed_link
 from mailer.domain.staff_texts import gettext
 from mailer.domain.states import TextSubject
 from mailer.domain.text_tree import canonical, canonical_line, line_to_markdown, line_to_tree, to_markdown, to_tree
@@ -104,8 +104,11 @@ def merge(before: Mapping[str, Any], typed: TypedText) -> dict[str, Any]:
 
 
 def plain_line(markdown: str) -> str:
-    """Return one line of Markdown without its formatting."""
-    return "".join(_texts(line_to_tree(markdown))) if markdown else ""
+    """Return one line of Markdown without its formatting, or as it is if no email can show it."""
+    try:
+        return "".join(_texts(line_to_tree(markdown))) if markdown else ""
+    except (TooLong, TooDeep):
+        return markdown
 
 
 def dateline_as_json(dateline: Dateline) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from mailer.domain.languages import choose_language
 from mailer.domain.permissions import Permission
 from mailer.domain.ports import Clock
 from mailer.domain.staff_texts import StaffText, Translations
+from mailer.domain.text_fields import plain_line
 from mailer.services.accounts.sign_in import Visitor
 from mailer.services.accounts.staff import Staff
 from mailer.services.issues import report
@@ -283,6 +284,7 @@ class StaffPages:
             "language_name": cldr.language_name,
             "translated": _translated,
             "line": _line,
+            "plain_line": plain_line,
             "rich": _rich,
         }
         self._environment.globals["Permission"] = Permission

@@ -14,6 +14,7 @@ from mailer.domain.headers import SenderIdentity, edition_headers
 from mailer.domain.message import GREETING_BOUNDARY, CompiledMessage, compile_message, marker
 from mailer.domain.ports import MailUrls, RenderedEdition, RenderedLanguage, Renderer
 from mailer.domain.states import IssueState, PauseReason
+from mailer.domain.text_fields import plain_line
 from mailer.domain.urls import TokenPrefix
 from mailer.store import editions, issues, newsletters
 from mailer.store.database import Database, Session
@@ -177,7 +178,7 @@ class EditionCompiler:
         for section in content.sections:
             for story in section.stories:
                 fragment = replace(content, intro="", sections=(replace(section, stories=(story,)),))
-                check(story.language, f"“{story.headline}”", fragment)
+                check(story.language, f"“{plain_line(story.headline)}”", fragment)
         return errors
 
     def _render(self, language: str) -> tuple[EditionContent, RenderedLanguage, SenderIdentity]:

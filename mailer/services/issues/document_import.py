@@ -23,7 +23,7 @@ from mailer.domain.states import (
     VersionKind,
     check_editable,
 )
-from mailer.domain.text_fields import dateline_as_json
+from mailer.domain.text_fields import dateline_as_json, plain_line
 from mailer.domain.text_tree import canonical, canonical_line
 from mailer.domain.versions import TextKey
 from mailer.models import (
@@ -37,7 +37,7 @@ from mailer.models import (
     StoryTranslation,
 )
 from mailer.services.issues import text_requests
-from mailer.services.issues.document_matching import DocumentMatcher, IssueContent, plain_text
+from mailer.services.issues.document_matching import DocumentMatcher, IssueContent
 from mailer.store import approvals, issues, newsletters, pictures, story_changes, text_versions
 from mailer.store.database import Database, Session
 
@@ -343,7 +343,7 @@ class _DocumentWriter:
         if confirmed_removals is not None and not self.removals.keys() <= set(confirmed_removals):
             raise UnconfirmedRemoval(self.result, frozenset(self.removals))
         for story in self.removals.values():
-            headline = plain_text(self.texts[story.id][self.tag].headline)
+            headline = plain_line(self.texts[story.id][self.tag].headline)
             story_changes.remember(self.session, story, headline, StoryChangeKind.removed, self.actor)
             issues.delete_story(self.session, story)
             self.stories[story.section_id].remove(story)
@@ -365,13 +365,13 @@ class _DocumentWriter:
                     continue
                 if (text := texts.get(self.tag)) and self.is_leading_language:
                     self.removals[story.id] = story
-                    self.result.removed.append(plain_text(text.headline))
+                    self.result.removed.append(plain_line(text.headline))
                 elif text:
-                    self.result.not_in_file.append(text.headline)
+                    self.result.not_in_file.append(plain_line(text.headline))
                 elif texts:
                     rank = [self.newsletter.default_language, *texts]
                     other = next(texts[tag] for tag in rank if tag in texts)
-                    self.result.untranslated.append(plain_text(other.headline))
+                    self.result.untranslated.append(plain_line(other.headline))
 
     def _write_section(self, section: Section, parsed: Sequence[ParsedStory], matches: Mapping[int, Story]) -> None:
         stored = self.stories.setdefault(section.id, [])
@@ -389,7 +389,7 @@ class _DocumentWriter:
                 stored.append(story)
             elif moves:
                 story.section_id, story.position = section.id, position
-                self.result.moved.append(plain_text(parsed_story.headline))
+                self.result.moved.append(plain_line(parsed_story.headline))
                 self.result.changed += 1
             self._write_story(story, parsed_story)
             written.append(story)

@@ -10,6 +10,7 @@ from mailer.domain.document import ParsedSection, ParsedStory
 from mailer.domain.errors import UnknownSections
 from mailer.domain.ports import PreparedPicture
 from mailer.domain.story_matching import StoryFingerprint
+from mailer.domain.text_fields import plain_line
 from mailer.domain.text_tree import canonical, canonical_line
 from mailer.models import Issue, Newsletter, Section, Story, StoryTranslation
 from mailer.store import approvals, issues, newsletters, pictures
@@ -144,7 +145,7 @@ class DocumentMatcher:
                 [self._stored_fingerprint(story) for story in stored],
             )
             matched[section.id] = {index: stored[match] for index, match in matches.pairs.items()}
-            self.matched_by_position += [plain_text(parsed[index].headline) for index in matches.by_position]
+            self.matched_by_position += [plain_line(parsed[index].headline) for index in matches.by_position]
         taken = {story.id for stories in matched.values() for story in stories.values()}
         rest = [
             (section.id, index, story)
@@ -162,7 +163,7 @@ class DocumentMatcher:
             if at in elsewhere:
                 matched[section_id][index] = free[elsewhere[at]]
             elif self._content.stories.get(section_id):
-                self.unmatched.append(plain_text(parsed_story.headline))
+                self.unmatched.append(plain_line(parsed_story.headline))
         return matched
 
     def _picture(self, story: ParsedStory) -> PreparedPicture | None:
@@ -195,17 +196,12 @@ class DocumentMatcher:
         )
 
 
-def plain_text(inline: str) -> str:
-    """Return text without the marks and escapes of Markdown."""
-    return re.sub(r"\\([!-/:-@\[-`{-~])|</?su[bp]>|[*_`]", r"\1", inline).strip()
-
-
 def _slug(title: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", title.casefold()).strip("-")[:60]
 
 
 def _section_title(section: ParsedSection) -> str:
-    return plain_text(section.title) or "News"
+    return plain_line(section.title) or "News"
 
 
 def _with_story_offset(stories: Sequence[ParsedStory], offset: int) -> list[ParsedStory]:

@@ -16,6 +16,7 @@ from mailer.domain.states import (
     VersionKind,
     check_editable,
 )
+from mailer.domain.text_fields import plain_line
 from mailer.domain.versions import TextKey
 from mailer.models import Issue, IssueTranslation, Newsletter, Section, Story, StoryChange, StoryTranslation
 from mailer.store import approvals, audit_log, issues, newsletters, stories, story_changes, text_versions
@@ -29,7 +30,7 @@ MAX_STORIES = 300
 
 @dataclass(frozen=True, slots=True)
 class StoryItem:
-    """A story as it is listed. ``headline`` is in the newsletter's default language or the nearest one."""
+    """A story as it is listed. ``headline`` has no formatting, in the newsletter's default language or the nearest."""
 
     story: int
     section: str
@@ -331,7 +332,7 @@ def _title(newsletter: Newsletter, section: Section) -> str:
 
 
 def headline_of(session: Session, issue: Issue, story: Story) -> str:
-    """Return a story's headline in the newsletter's default language or the nearest one."""
+    """Return a story's headline without formatting, in the newsletter's default language or the nearest one."""
     texts = issues.story_texts(session, issue.id).get(story.id, {})
     return _story_item(newsletters.by_id(session, issue.newsletter_id), story, "", texts).headline.text
 
@@ -344,6 +345,6 @@ def _lock_draft(session: Session, issue: int, consequence: str) -> Issue:
 
 def _story_item(newsletter: Newsletter, story: Story, section: str, texts: dict[str, StoryTranslation]) -> StoryItem:
     languages = tuple(tag for tag in dict.fromkeys((*newsletter.languages, *sorted(texts))) if tag in texts)
-    headlines = {tag: texts[tag].headline for tag in languages}
+    headlines = {tag: plain_line(texts[tag].headline) for tag in languages}
     default = newsletter.default_language
     return StoryItem(story.id, section, localize(headlines, default, newsletter.fallbacks, default), languages)

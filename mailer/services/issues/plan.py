@@ -11,6 +11,7 @@ from mailer.domain.localized import localize
 from mailer.domain.ports import MailUrls
 from mailer.domain.queue_status import DeliveryCounts
 from mailer.domain.states import IssueState, MissingTranslationPolicy
+from mailer.domain.text_fields import plain_line
 from mailer.models import Issue, Newsletter, StoryTranslation
 from mailer.store import approvals, deliveries, issues, newsletters
 from mailer.store.database import Database, Session
@@ -184,7 +185,7 @@ def _stories(
         found.append(
             PlannedStory(
                 story.story,
-                drafts[language].headline if language in drafts else "",
+                plain_line(drafts[language].headline) if language in drafts else "",
                 language,
                 story.picture is not None,
                 tuple(

@@ -10,6 +10,7 @@ from mailer.domain.accounts import ActingStaff, Actor
 from mailer.domain.document import ParsedDocument, parse
 from mailer.domain.errors import ChangeRefused
 from mailer.domain.ports import PictureLoader, PictureStore, PreparedPicture
+from mailer.domain.text_fields import plain_line
 from mailer.models import DocumentUpload
 from mailer.services.issues import document_import
 from mailer.services.issues.document_import import ImportResult
@@ -77,7 +78,8 @@ def preview(
     result = _import(database, kept, prepare, today, None, actor="", dry_run=True)
     with database.transaction() as session:
         stories = {} if result.new_issue else issues.story_texts(session, result.issue)
-        headlines = frozenset(texts[kept.language].headline for texts in stories.values() if kept.language in texts)
+        texts = [in_languages[kept.language] for in_languages in stories.values() if kept.language in in_languages]
+        headlines = frozenset(plain_line(text.headline) for text in texts)
     return Upload(upload, kept.name, kept.slug, kept.newsletter, kept.language, kept.document, result, headlines)
 
 

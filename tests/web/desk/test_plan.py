@@ -10,6 +10,7 @@ from mailer.domain.accounts import AuditAction
 from mailer.domain.permissions import Role, RoleGrant
 from mailer.services.accounts import audit
 from mailer.services.issues import plan
+from mailer.store import issues
 from tests.conftest import SAMPLE
 from tests.support.staff import SAME_ORIGIN, add_account, form_token_of, post, sign_in, text_of
 
@@ -42,6 +43,16 @@ def test_a_story_is_removed_and_put_back(client: TestClient, app: Container, iss
     for action in (AuditAction.story_removed, AuditAction.story_restored):
         (event,) = audit.search(app.database, action, "Amina", None)
         assert event.detail == {"headline": story.headline}
+
+
+@pytest.mark.usefixtures("coordinator")
+def test_a_headline_is_listed_without_its_formatting(client: TestClient, app: Container, issue: int) -> None:
+    story = plan.load_plan(app.database, app.urls, issue).sections[0].stories[0]
+    with app.database.transaction() as session:
+        issues.story_texts(session, issue)[story.id]["en"].headline = r"Salt \& *stars* \<b>"
+    assert headlines(app, issue)[0][1] == "Salt & stars <b>"
+    removed = client.get(post(client, f"/desk/issues/{issue}/stories/{story.id}/remove", {}).headers["location"])
+    assert "Salt &amp; stars &lt;b&gt;" in removed.text
 
 
 @pytest.mark.usefixtures("coordinator")
