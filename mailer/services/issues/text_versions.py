@@ -8,7 +8,14 @@ from typing import Any
 from mailer.domain.accounts import Actor
 from mailer.domain.errors import ChangeRefused
 from mailer.domain.staff_texts import gettext
-from mailer.domain.states import IssueEventKind, TextSubject, TranslationStatus, VersionKind, check_editable
+from mailer.domain.states import (
+    BESIDE_THE_TEXT,
+    IssueEventKind,
+    TextSubject,
+    TranslationStatus,
+    VersionKind,
+    check_editable,
+)
 from mailer.domain.text_difference import FieldDifference, differences
 from mailer.domain.text_fields import plain_line
 from mailer.domain.versions import TextKey
@@ -154,7 +161,7 @@ def _find(session: Session, key: TextKey, version: int) -> TextVersion | None:
 def _before(session: Session, key: TextKey, version: TextVersion) -> TextVersion | None:
     """Return what was the text before a version."""
     earlier = text_versions.of_text(session, key, PAGE_SIZE, version.id)
-    return next((other for other in earlier if other.kind is not VersionKind.set_aside), None)
+    return next((other for other in earlier if other.kind not in BESIDE_THE_TEXT), None)
 
 
 def _item(session: Session, version: TextVersion, head: TextVersion | None) -> VersionItem:
