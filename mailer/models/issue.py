@@ -52,6 +52,8 @@ class Issue(Base):
     """Set while the issue is paused. The event log has the person and details."""
     revision: Mapped[int] = mapped_column(default=1)
     """Increased by every change of content. Editions of an older revision are rendered again."""
+    plan_revision: Mapped[int] = mapped_column(default=1, server_default="1")
+    """The revision since which only texts were written: a plan that was shown since then is as it was."""
     digest_month: Mapped[date | None]
     """Only for a digest: the first day of the month at whose end it was due."""
     digest_source_ids: Mapped[list[int]] = mapped_column(ARRAY(Integer), default=list, server_default="{}")

@@ -93,10 +93,10 @@ def content_changed(
     """Make rendered editions of an issue stale, and withdraw the approvals of languages that are not as approved.
 
     Every change of content calls this. ``withdraw_all`` also withdraws the approvals of languages that read the same.
-    ``languages``: the only ones that can read differently, None for all. If none of them is approved, the issue is not
+    ``languages``: only a text was written, which only these show. If none of them is approved, the issue is not
     composed, so that a text can be saved every second.
     """
-    issues.bump_revision(session, issue)
+    issues.bump_revision(session, issue, only_text=languages is not None)
     approved = {tag: row.fingerprint for tag, row in of_issue(session, issue).items() if row.withdrawn_at is None}
     if languages is not None:
         approved = {tag: fingerprint for tag, fingerprint in approved.items() if tag in languages}

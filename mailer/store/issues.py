@@ -252,9 +252,12 @@ def unsent_since(session: Session, now: datetime) -> list[tuple[int, datetime]]:
     return [(row.id, row.since) for row in session.execute(text(query), {"now": now})]
 
 
-def bump_revision(session: Session, issue: int) -> None:
+def bump_revision(session: Session, issue: int, *, only_text: bool = False) -> None:
     """Make rendered editions stale. Changes of content call ``approvals.content_changed`` instead."""
-    session.execute(update(Issue).where(Issue.id == issue).values(revision=Issue.revision + 1))
+    now = {"revision": Issue.revision + 1}
+    if not only_text:
+        now["plan_revision"] = Issue.revision + 1
+    session.execute(update(Issue).where(Issue.id == issue).values(now))
 
 
 def was_sent() -> ColumnElement[bool]:

@@ -264,7 +264,7 @@ def _write(
     if shown_before or row.status is TranslationStatus.ready:
         approvals.content_changed(session, key.issue, actor, languages=_shown_in(session, issue, key))
     else:
-        issues.bump_revision(session, key.issue)
+        issues.bump_revision(session, key.issue, only_text=True)
     if last is None or version.id != last.id:
         headline = plain_line(content["headline"] if story else content["subject"])
         issues.log(

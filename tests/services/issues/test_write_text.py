@@ -302,6 +302,15 @@ def test_the_source_language_of_a_story_is_chosen(app: Container, key: TextKey, 
     assert write_text.source_language(app.database, key) == "fr"
 
 
+def test_a_plan_can_be_changed_while_a_text_is_written(app: Container, key: TextKey, amina: Staff) -> None:
+    shown = plan.load_head(app.database, key.issue).revision
+    Writer(app, key, amina).save(body="Written since the plan was shown")
+    Writer(app, replace(key, language="de"), amina).save(body="A draft")
+    edit.move_story(app.database, key.issue, key.subject_id, shown, "tests", step=1)
+    with pytest.raises(edit.IssueOutdated):
+        edit.move_story(app.database, key.issue, key.subject_id, shown, "tests", step=1)
+
+
 def test_front_matter_is_written_likewise(app: Container, issue: int, amina: Staff) -> None:
     key = write_text.key_of(app.database, issue, None, "de")
     assert (key.subject, key.subject_id) == (TextSubject.front_matter, issue)

@@ -1,0 +1,18 @@
+"""a plan stays as it was shown while texts are written"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "e07b52c94d1f"
+down_revision = "6d0f3b82c95a"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("issue", sa.Column("plan_revision", sa.Integer(), server_default="1", nullable=False))
+    op.execute("UPDATE issue SET plan_revision = revision")
+
+
+def downgrade() -> None:
+    op.drop_column("issue", "plan_revision")
