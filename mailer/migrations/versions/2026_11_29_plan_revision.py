@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "e07b52c94d1f"
-down_revision = "6d0f3b82c95a"
+down_revision = "d27f5b90e6a4"
 branch_labels = None
 depends_on = None
 

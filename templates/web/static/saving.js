@@ -215,7 +215,7 @@ export class Saving {
         break;
       case 409:
         this.#failures = 0;
-        this.paused = true;
+        this.paused = same; // else what was written meanwhile is kept there, too
         this.takeOver = false;
         this.keep();
         this.onConflict(await answer.json());
