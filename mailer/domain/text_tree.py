@@ -330,7 +330,7 @@ class _TreeParser:
             raise TooLong(TooLong.__doc__)
         if depth > MAX_DEPTH:
             raise TooDeep(TooDeep.__doc__)
-        if not isinstance(node, dict) or node.get("type") not in allowed:
+        if not isinstance(node, dict) or not isinstance(kind := node.get("type"), str) or kind not in allowed:
             raise _invalid()
         keys = {"type", "text", "marks"} if node["type"] == "text" else {"type", "attrs", "content", "marks"}
         attributes = node.get("attrs") or {}
