@@ -19,8 +19,6 @@ from mailer.domain.text_tree import (
     canonical_line,
     line_to_markdown,
     line_to_tree,
-    note_to_markdown,
-    note_to_tree,
     to_markdown,
     to_tree,
 )
@@ -202,7 +200,6 @@ def test_the_samples_read_the_same_as_their_one_form(path: Path) -> None:
         assert _Page(to_html(once)).shown == _Page(to_html(text)).shown
     for story in stories:
         assert canonical_line(story.headline) == story.headline
-        assert note_to_tree(story.headline)
 
 
 def deep(levels: int) -> object:
@@ -267,9 +264,6 @@ def test_a_line_has_no_links_and_no_other_blocks() -> None:
     for tree in (to_tree("[a](https://a.org)"), to_tree("- a"), to_tree("a\n\nb")):
         with pytest.raises(InvalidTree):
             line_to_markdown(tree)
-    assert note_to_markdown(note_to_tree("(For info: [Ina](mailto:ina@example.org))")) == (
-        "(For info: [Ina](mailto:ina@example.org))"
-    )
 
 
 def test_texts_with_problems_stay_as_they_are_written() -> None:
