@@ -125,7 +125,8 @@ export function createEditor(place, options) {
 
   // A picture that comes alone. With text, as from Word, it is only an image of that text.
   function takePicture(data) {
-    const file = [...(data?.files ?? [])].find((item) => item.type.startsWith("image/"));
+    // Not every browser knows the type of a HEIC picture. The server says what it cannot take.
+    const file = [...(data?.files ?? [])].find(({ type, name }) => type.startsWith("image/") || /\.hei[cf]$/i.test(name));
     if (!file) return false;
     const html = data.getData("text/html");
     if (html && !/^(?:\s|<(?!img|a\b)[^>]*>)*<img[^>]*>(?:\s|<[^>]*>)*$/i.test(html)) return false;

@@ -251,7 +251,7 @@ class OpenText(Base):
     is_writer: Mapped[bool]
     """Whether this is the tab that writes."""
     saved: Mapped[str]
-    """What it saved last: see ``text_versions.base_of``. If the answer was lost, it saves again from an older one."""
+    """What it has, or saved last: see ``text_versions.base_of``. If an answer was lost, it saves from an older one."""
 
     __table_args__ = ({"prefixes": ["UNLOGGED"]},)
 

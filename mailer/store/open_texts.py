@@ -66,7 +66,7 @@ def stop_writing(session: Session, key: TextKey, tab: str) -> None:
 
 
 def saved_by(session: Session, key: TextKey, account: int | None, tabs: Collection[str]) -> set[str]:
-    """Return the bases (see ``text_versions.base_of``) of what an account saved last in some tabs."""
+    """Return the bases (see ``text_versions.base_of``) of what some tabs of an account have, or saved last."""
     query = select(OpenText.saved).where(
         _of_text(key), OpenText.tab.in_(tabs), OpenText.account_id == account, OpenText.saved != ""
     )
@@ -75,6 +75,12 @@ def saved_by(session: Session, key: TextKey, account: int | None, tabs: Collecti
 
 def set_saved(session: Session, key: TextKey, tab: str, base: str) -> None:
     session.execute(update(OpenText).where(_of_text(key), OpenText.tab == tab).values(saved=base))
+
+
+def follow(session: Session, key: TextKey, account: int, before: str, after: str) -> None:
+    """Let an account's tabs that have the text as it was go on from what the account changed on another page."""
+    mine = (OpenText.account_id == account) & (OpenText.saved == before)
+    session.execute(update(OpenText).where(_of_text(key), mine).values(saved=after))
 
 
 def other_writes(tabs: Sequence[OpenTab], account: int | None) -> bool:

@@ -1,5 +1,6 @@
 """Two people write one issue in real browsers, while what can fail fails. Nothing that they wrote is lost."""
 
+import base64
 import os
 import signal
 import socket
@@ -28,6 +29,7 @@ from mailer.services.issues.text_requests import NewRequest
 from mailer.store import text_versions
 from mailer.web.app import create_app
 from tests.conftest import SECRET
+from tests.support.pictures import jpeg
 from tests.support.staff import PASSWORD, QUICK_PASSWORDS, add_account, staff_of
 
 RULES = {
@@ -45,6 +47,12 @@ COPIES = """async () => {
     return JSON.stringify(copies)
 }"""
 """Returns what the browser has kept."""
+PASTE = """(field, [name, data]) => {
+    const clipboardData = new DataTransfer()
+    clipboardData.items.add(new File([Uint8Array.from(atob(data), letter => letter.charCodeAt())], name))
+    field.dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true, cancelable: true }))
+}"""
+"""Pastes a file whose type the browser does not know."""
 
 
 @pytest.fixture
@@ -219,6 +227,56 @@ def test_two_people_at_once(app: Container, key: TextKey, open_story: Callable[[
     with app.database.transaction() as session:
         bodies = [version.content["body"] for version in text_versions.of_text(session, key, 20)]
     assert any(body.endswith("Jovan was here.") for body in bodies)
+
+
+@pytest.mark.usefixtures("server")
+def test_a_picture_that_is_pasted_is_the_storys_picture(
+    app: Container, key: TextKey, open_story: Callable[[str], Page]
+) -> None:
+    page = open_story("Amina")
+    dialog = page.get_by_role("dialog", name="Picture of this story")
+
+    def paste(name: str, data: bytes) -> None:
+        text_field(page).evaluate(PASTE, [name, base64.b64encode(data).decode()])
+
+    write(page, " Before the picture.")
+    paste("IMG_1.HEIC", b"\0\0\0\x18ftypheic" + bytes(20))
+    use = dialog.get_by_role("button", name="Use this picture")
+    use.click()
+    expect(dialog.get_by_role("alert")).to_contain_text("its alternative text is missing")
+    dialog.get_by_label("Alternative text").fill("A bridge")
+    use.click()
+    expect(dialog.get_by_role("alert")).to_contain_text("HEIC")
+    dialog.get_by_role("button", name="Cancel").click()
+    expect(text_field(page)).to_be_focused()
+
+    paste("bridge.jpg.heif", jpeg())
+    look_over(page)
+    dialog.get_by_label("Alternative text").fill("A bridge")
+    dialog.get_by_label("Credit").fill("Photo: Amina")
+    use.click()
+    expect(dialog).to_be_hidden()
+    expect(page.get_by_role("img", name="A bridge")).to_be_visible()
+    write(page, " After it.")
+    expect(state(page)).to_contain_text("Saved at")
+    content = write_text.load_state(app.database, key).content
+    assert content["body"].endswith("Before the picture. After it.")
+    assert (content["alt"], content["picture_credit"]) == ("A bridge", "Photo: Amina")
+
+    # On its own page, while this one is open: what is typed meanwhile is saved, and the page shows the other picture.
+    other = page.context.new_page()
+    other.goto(f"/desk/issues/{key.issue}/stories/{key.subject_id}/picture?language=en")
+    other.get_by_label("Picture", exact=True).set_input_files(
+        {"name": "b.jpg", "mimeType": "image/jpeg", "buffer": jpeg()}
+    )
+    other.get_by_label("Alternative text in English").fill("A boat")
+    other.get_by_role("button", name="Use this picture").click()
+    expect(other.get_by_text("The story shows this picture.")).to_be_visible()
+    write(page, " And on.")
+    expect(page.get_by_role("img", name="A boat")).to_be_visible()
+    assert stored(app, key).endswith("After it. And on.")
+    assert write_text.load_state(app.database, key).content["alt"] == "A boat"
+    assert set_aside(app, key) == []
 
 
 @pytest.mark.usefixtures("server")

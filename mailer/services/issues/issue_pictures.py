@@ -11,7 +11,7 @@ from mailer.domain.states import IssueEventKind, StoryChangeKind, TextSubject, V
 from mailer.domain.versions import TextKey
 from mailer.models import LibraryPicture, Story
 from mailer.services.issues.edit import find_story, headline_of
-from mailer.store import approvals, issues, pictures, story_changes, text_versions
+from mailer.store import approvals, issues, open_texts, pictures, story_changes, text_versions
 from mailer.store.database import Database, Session
 from mailer.store.pictures import PictureInfo
 
@@ -150,9 +150,12 @@ def _show(
             text.alt, text.picture_credit = new["alt"], new["picture_credit"]
             changed = True
             key = TextKey(story.issue_id, TextSubject.story, story.id, language)
-            text_versions.record(
+            before = text_versions.base_of(text_versions.head(session, key))
+            version = text_versions.record(
                 session, key, text_versions.content_of(text), actor, VersionKind.saved, minor=language not in texts
             )
+            if not isinstance(actor, str):
+                open_texts.follow(session, key, actor.account, before, text_versions.base_of(version))
     return changed
 
 

@@ -18,9 +18,10 @@ from mailer.domain.text_fields import TypedText, merge, plain_line
 from mailer.domain.versions import TextKey
 from mailer.models import Issue, IssueTranslation, Story, StoryTranslation
 from mailer.services.issues import text_requests
-from mailer.store import approvals, issues, newsletters, open_texts, rate_limits, text_versions
+from mailer.store import approvals, issues, newsletters, open_texts, pictures, rate_limits, text_versions
 from mailer.store.database import Database, Session
 from mailer.store.open_texts import OpenTab
+from mailer.store.pictures import PictureInfo
 
 MAX_SAVES_PER_MINUTE = 120
 MAX_HEARTBEATS_PER_MINUTE = 300
@@ -62,6 +63,8 @@ class TextState:
     by: str
     """Who wrote it last; empty if nobody did."""
     at: datetime | None
+    picture: PictureInfo | None = None
+    """The picture of a story."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,9 +183,17 @@ def count_save(database: Database, account: int, now: datetime, *, heartbeat: bo
 
 
 def heartbeat(
-    database: Database, key: TextKey, staff: ActingStaff, tab: str, now: datetime, *, writing: bool, take_over: bool
+    database: Database,
+    key: TextKey,
+    staff: ActingStaff,
+    tab: str,
+    now: datetime,
+    *,
+    writing: bool,
+    take_over: bool,
+    shown: str = "",
 ) -> OpenState:
-    """Record that a tab has a text open; return who else has, and which state of it is stored.
+    """Record that a tab has a text open, with the base of what it shows; return who else has, and what is stored.
 
     A tab that is ``writing`` becomes the one that writes unless somebody else's is, or it takes over.
     """
@@ -196,6 +207,8 @@ def heartbeat(
             open_texts.stop_writing(session, key, tab)
         others = [one for one in open_texts.list_open(session, key, now) if one.tab != tab]
         base = text_versions.base_of(text_versions.head(session, key))
+        if shown == base:
+            open_texts.set_saved(session, key, tab, base)
         return OpenState(others, base, row.state in EDITABLE_STATES)
 
 
@@ -307,10 +320,13 @@ def stored_content(key: TextKey, row: IssueTranslation | StoryTranslation | None
 
 def _state(session: Session, key: TextKey) -> TextState:
     row, head = stored_row(session, key), text_versions.head(session, key)
+    story = session.get(Story, key.subject_id) if key.subject is TextSubject.story else None
+    picture = story.picture_id if story else None
     return TextState(
         stored_content(key, row),
         text_versions.base_of(head),
         row.status if row else TranslationStatus.draft,
         issues.actor_name(session, head) if head else "",
         head.at if head else None,
+        pictures.infos(session, [picture]).get(picture) if picture else None,
     )

@@ -206,6 +206,7 @@ def heartbeat(staff: Viewer, text: TextVisitOf, body: StaffBody) -> Response:
         text.visit.now,
         writing=may_write and body.get("writing") is True,
         take_over=may_write and body.get("take_over") is True,
+        shown=match(BASE, body.get("base")),
     )
     others = [other for other in state.others if other.account != staff.account]
     return json_answer(
@@ -342,7 +343,12 @@ def as_form(key: TextKey, content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _as_json(text: TextVisit, state: TextState) -> dict[str, Any]:
+    picture = None
+    if (info := state.picture) is not None:
+        url = text.visit.app.urls.picture_url(info.sha256, info.media_type)
+        picture = {"url": url, "width": info.width, "height": info.height}
     return {
+        "picture": picture,
         "base": state.base,
         "fields": typed_fields(text.key.subject, state.content),
         "status": state.status,

@@ -1,12 +1,14 @@
 // A page on which a text is written: its editors, saving by itself, two texts to choose from, and who else is here.
 // Without it, the page is a form.
 
+import { PictureDialog } from "./picture_dialog.js";
 import { Copies, holdTab, isOpen, Saving } from "./saving.js";
 
 const HEARTBEAT_MS = 10_000;
 const COMPANY_MS = 3000; // while somebody else is here
 const WRITING_MS = 120_000; // after the last change somebody still writes
 const WORDS_PER_MINUTE = 200;
+const ELSEWHERE = ["alt", "picture_credit"]; // also written where the picture is chosen: sent only if written here
 
 const form = document.getElementById("writing");
 const config = JSON.parse(form.dataset.config);
@@ -22,6 +24,7 @@ const editors = new Map();
 let editable = config.editable;
 let writer = ""; // who else writes here
 let lastTyped = 0;
+const touched = new Set(); // the names of those fields that were written in here
 
 for (const field of form.querySelectorAll("[data-rich]")) {
   const name = field.dataset.rich;
@@ -33,6 +36,7 @@ for (const field of form.querySelectorAll("[data-rich]")) {
     texts: JSON.parse(form.dataset.editorTexts),
     editable,
     onChange: typed,
+    ...(at("picture-dialog") ? { onPicture: (file) => pictures.open(file) } : {}),
   });
   editors.set(name, editor);
 }
@@ -50,7 +54,7 @@ const inputs = [...form.querySelectorAll("[data-field] input")];
 
 function read() {
   const fields = Object.fromEntries([...editors].map(([name, editor]) => [name, editor.tree()]));
-  for (const input of inputs) fields[input.name] = input.value;
+  for (const { name, value } of inputs) if (!ELSEWHERE.includes(name) || touched.has(name)) fields[name] = value;
   if (at("datelines")) {
     fields.datelines = [...form.querySelectorAll("[name=dateline]")].map((input) => ({ text: input.value }));
   }
@@ -65,6 +69,7 @@ function read() {
 }
 
 function write({ fields, status }) {
+  touched.clear();
   for (const [name, editor] of editors) editor.setTree(fields[name]);
   for (const input of inputs) if (input.name in fields) input.value = fields[input.name];
   if (fields.datelines) writeDatelines(fields.datelines);
@@ -88,6 +93,7 @@ function count() {
 
 form.addEventListener("input", (event) => {
   if (event.target.closest("[data-rich], .date-picker")) return;
+  if (ELSEWHERE.includes(event.target.name)) touched.add(event.target.name);
   typed();
 });
 form.addEventListener("submit", (event) => {
@@ -186,6 +192,10 @@ function showState(name, reason) {
 }
 
 function saved(answer, same) {
+  for (const input of inputs) {
+    if (ELSEWHERE.includes(input.name) && !touched.has(input.name)) input.value = answer.fields[input.name] ?? "";
+  }
+  showPicture(answer.picture);
   showProblems(answer.problems);
   showFindings(answer.findings);
   [...form.querySelectorAll(".dateline")].forEach((row, index) => {
@@ -200,7 +210,7 @@ function showProblems(problems) {
     const message = problems[error.parentElement.dataset.field] ?? "";
     error.textContent = message;
     error.hidden = !message;
-    error.parentElement.querySelector("input").toggleAttribute("aria-invalid", Boolean(message));
+    error.parentElement.querySelector("input").setAttribute("aria-invalid", String(Boolean(message)));
   }
 }
 
@@ -221,6 +231,65 @@ function refreshLook() {
   const [path, place = ""] = frame.getAttribute("src").split("#");
   frame.src = `${path.split("?")[0]}?base=${saving.base}${place && `#${place}`}`;
 }
+
+// The picture of a story.
+
+function showPicture(picture) {
+  const place = at("picture");
+  if (!place) return;
+  let image = place.querySelector(".story-picture");
+  if (!picture) return image?.remove();
+  if (!image) {
+    image = document.createElement("img");
+    image.className = "story-picture";
+    place.querySelector(".no-picture").before(image);
+  }
+  const { url, width, height } = picture;
+  if (image.getAttribute("src") !== url) Object.assign(image, { src: url, width, height });
+  image.alt = at("alt").value;
+}
+
+let known = ""; // the base on which a picture is set, if nobody has changed the text
+const pictures =
+  at("picture-dialog") &&
+  new PictureDialog(at("picture-dialog"), {
+    text: () => ({
+      alt: at("alt").value,
+      credit: at("picture_credit").value,
+      shown: Boolean(form.querySelector(".story-picture")),
+    }),
+    async token() {
+      await saving.finish();
+      const text = await saving.load();
+      known = text?.base;
+      return text && saving.token;
+    },
+    onSet(answer, { alt, credit }) {
+      if (saving.base === known) saving.base = answer.base;
+      const wanted = { alt, picture_credit: credit };
+      for (const name of ELSEWHERE) {
+        at(name).value = wanted[name];
+        touched.delete(name);
+        if (answer[name] !== wanted[name]) touched.add(name); // there was no text yet to which it could belong
+      }
+      showPicture(answer);
+      refreshLook();
+      if (touched.size) typed();
+      else if (!saving.dirty) showState("saved");
+    },
+  });
+
+// Beside the text, too: else the browser would leave the page for the picture.
+addEventListener("dragover", (event) => {
+  if (event.dataTransfer.types.includes("Files") && !event.target.closest("input[type=file]")) event.preventDefault();
+});
+addEventListener("drop", (event) => {
+  if (event.defaultPrevented || event.target.closest("input[type=file]")) return;
+  const [file] = event.dataTransfer.files;
+  if (!file) return;
+  event.preventDefault();
+  if (editable) pictures?.open(file);
+});
 
 // Two texts.
 
@@ -248,6 +317,7 @@ function choose(answer) {
 function show(text) {
   write(text);
   saving.settled(text.base);
+  showPicture(text.picture);
   if (text.at) state.replaceChildren(say("saved", { time: time(text.at) }));
   state.dataset.state = "saved";
   refreshLook();
@@ -266,7 +336,7 @@ async function beat(order = {}) {
     const answer = await fetch(`${config.url}/heartbeat`, {
       method: "POST",
       headers: { "Content-Type": "application/json", Accept: "application/json", "X-Refresh": "1" },
-      body: JSON.stringify({ form_token: saving.token, tab, writing, ...order }),
+      body: JSON.stringify({ form_token: saving.token, tab, base: saving.base, writing, ...order }),
     });
     if (answer.status === 401) showState("signed_out");
     if (answer.status === 401 || answer.status === 403) await saving.load();
@@ -328,6 +398,7 @@ async function restore() {
   for (const copy of await copies.list(config.url, config.account)) {
     if (copy.tab === tab || saving.dirty || (await isOpen(copy.tab))) continue;
     write(copy);
+    for (const name of ELSEWHERE) if (name in copy.fields) touched.add(name);
     saving.base = copy.base;
     at("restored").textContent = say("restored", { time: time(copy.at) });
     at("restored").hidden = false;

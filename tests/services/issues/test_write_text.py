@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -14,10 +15,11 @@ from mailer.domain.text_fields import TypedText
 from mailer.domain.versions import TextKey
 from mailer.models import Story, TextVersion
 from mailer.services.accounts.staff import Staff
-from mailer.services.issues import approve, compile, edit, plan, write_text
+from mailer.services.issues import approve, compile, edit, issue_pictures, plan, write_text
 from mailer.services.issues.write_text import SaveOrder, SaveOutcome, SaveResult, TextNotFound, TooManySaves
 from mailer.store import issues, text_versions
 from tests.conftest import NOW
+from tests.support.pictures import jpeg
 from tests.support.staff import add_account
 
 SECOND = timedelta(seconds=1)
@@ -149,6 +151,24 @@ def test_a_second_tab_of_the_same_person_overwrites_nothing(app: Container, key:
     assert other.save(body="In the other tab", at=2).outcome is SaveOutcome.saved  # nobody is in their own way
 
 
+def test_a_picture_set_on_its_page_is_no_conflict_with_oneself(
+    app: Container, key: TextKey, amina: Staff, jovan: Staff
+) -> None:
+    """Whoever has the text open goes on with it, and the picture's texts stay. For anybody else it has changed."""
+    mine, theirs = Writer(app, key, amina, "a"), Writer(app, key, jovan, "j")
+    beat(app, key, amina, "a", shown=mine.base)
+    beat(app, key, jovan, "j", shown=theirs.base)
+    picture = issue_pictures.NewPicture(app.prepare_picture(jpeg(), "a.jpg"), "a.jpg")
+    issue_pictures.set_story_picture(
+        app.database, key.issue, key.subject_id, picture, "en", "A bridge", "", amina, None
+    )
+    saved = mine.save(body="Mine")
+    assert saved.outcome is SaveOutcome.saved
+    assert saved.text.content["alt"] == "A bridge"
+    assert saved.text.picture is not None
+    assert theirs.save(body="Theirs", at=60).outcome is SaveOutcome.changed
+
+
 def test_what_is_written_after_another_took_over_is_set_aside(
     app: Container, key: TextKey, amina: Staff, jovan: Staff
 ) -> None:
@@ -188,8 +208,8 @@ def test_who_pauses_lets_others_write_and_who_closes_is_gone(
     assert beat(app, key, amina, "a").others == []
 
 
-def beat(app: Container, key: TextKey, who: Staff, tab: str, at: int = 0, **order: bool) -> write_text.OpenState:
-    options = {"writing": False, "take_over": False} | order
+def beat(app: Container, key: TextKey, who: Staff, tab: str, at: int = 0, **order: Any) -> write_text.OpenState:
+    options: dict[str, Any] = {"writing": False, "take_over": False} | order
     return write_text.heartbeat(app.database, key, who, tab, NOW + at * SECOND, **options)
 
 

@@ -58,6 +58,7 @@ def test_a_text_is_written_handed_in_and_taken_in(
     assert page.headers["Cache-Control"] == "no-store"
     assert "set-cookie" not in page.headers
     assert "Amina asks you to translate this text" in text_of(page.text)
+    assert "A picture cannot be added here. Send it separately, to Amina." in page.text
     answer = save(client, link, {"headline": paragraph("Los barcos"), "body": paragraph("Uno & dos.")})
     assert answer.status_code == 200, answer.text
     again = save(client, link, {"body": paragraph("Uno & tres.")}, base=answer.json()["base"], status="ready")

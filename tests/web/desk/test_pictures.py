@@ -12,15 +12,10 @@ from mailer.domain.permissions import Role
 from mailer.services.accounts import audit
 from mailer.services.issues import plan
 from mailer.services.newsletters import picture_library
+from tests.support.pictures import jpeg
 from tests.support.staff import SAME_ORIGIN, add_account, form_token_of, post, sign_in, text_of
 
 LIBRARY = "/desk/newsletters/lumen-basin/pictures"
-
-
-def jpeg(width: int = 800, height: int = 600, colour: str = "red") -> bytes:
-    out = BytesIO()
-    Image.new("RGB", (width, height), colour).save(out, "JPEG")
-    return out.getvalue()
 
 
 def upload(client: TestClient, path: str, files: list[tuple[str, bytes]], accept: str = "text/html", **fields: str):  # type: ignore[no-untyped-def]
