@@ -8,6 +8,7 @@ const HEARTBEAT_MS = 10_000;
 const COMPANY_MS = 3000; // while somebody else is here
 const WRITING_MS = 120_000; // after the last change somebody still writes
 const WORDS_PER_MINUTE = 200;
+const CLOCK = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
 const ELSEWHERE = ["alt", "picture_credit"]; // also written where the picture is chosen: sent only if written here
 
 const form = document.getElementById("writing");
@@ -17,7 +18,7 @@ const pageLanguage = document.documentElement.lang;
 const tab = crypto.randomUUID();
 const at = (id) => document.getElementById(id);
 const say = (name, values = {}) => texts[name].replace(/%\((\w+)\)s/g, (_, key) => values[key] ?? "");
-const time = (moment) => new Date(moment).toLocaleTimeString(pageLanguage, { hour: "2-digit", minute: "2-digit" });
+const time = (moment) => new Date(moment).toLocaleTimeString(pageLanguage, CLOCK);
 
 const { createEditor } = await import(form.dataset.editorScript);
 const editors = new Map();
@@ -437,7 +438,6 @@ document.addEventListener("visibilitychange", () => {
 form.classList.add("with-script");
 holdTab(tab);
 count();
-if (config.at) state.replaceChildren(say("saved", { time: time(config.at) }));
 await copies.open();
 if (config.may_write) await restore();
 beat();

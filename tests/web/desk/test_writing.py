@@ -1,5 +1,6 @@
 """The pages on which texts are written: as forms, and as their script uses them."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,9 @@ from httpx import Response
 
 from mailer.bootstrap import Container
 from mailer.domain.permissions import Role, RoleGrant
+from mailer.domain.states import TranslationStatus
 from mailer.domain.text_tree import line_to_tree, to_tree
+from mailer.models import StoryTranslation
 from mailer.services.issues import approve, compile, plan, write_text
 from mailer.services.issues.write_text import TextState
 from mailer.web.staff import MAX_FORM_BYTES
@@ -55,6 +58,20 @@ def test_the_plan_leads_to_each_text(client: TestClient, coordinator: int, issue
     for to in (path, path.replace("/en", "/ar"), f"/desk/issues/{issue}/front/en", f"/desk/issues/{issue}/front/de"):
         assert f'href="{to}"' in shown
         assert client.get(to).status_code == 200
+
+
+def test_the_page_says_when_and_by_whom_it_was_saved(client: TestClient, app: Container, send: Send, path: str) -> None:
+    german = path.replace("/en", "/de")
+    assert "Nothing is written yet" in client.get(german).text
+    with app.database.transaction() as session:
+        story = int(path.split("/")[5])
+        text = StoryTranslation(
+            story_id=story, language="de", headline="Eis", status=TranslationStatus.draft, datelines=[]
+        )
+        session.add(text)  # written before versions were kept
+    assert "Nothing is written yet" not in client.get(german).text
+    send(german, base="", tab="a", fields={"body": to_tree("Ein Entwurf")})
+    assert re.search(r"Saved on \d[^<]*\d\d:\d\d UTC, Amina", client.get(german).text)
 
 
 def test_the_script_saves_trees(client: TestClient, app: Container, send: Send, path: str) -> None:
