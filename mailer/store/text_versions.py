@@ -151,9 +151,12 @@ def find(session: Session, version: int | None) -> TextVersion | None:
     return session.get(TextVersion, version) if version is not None else None
 
 
-def head(session: Session, key: TextKey) -> TextVersion | None:
-    """Return the latest version of a text that was neither set aside nor contributed."""
-    return session.scalars(_of_text(key).where(TextVersion.kind.not_in(BESIDE_THE_TEXT)).limit(1)).first()
+def head(session: Session, key: TextKey, before: int | None = None) -> TextVersion | None:
+    """Return the latest version of a text that was neither set aside nor contributed; with an id below ``before``."""
+    query = _of_text(key).where(TextVersion.kind.not_in(BESIDE_THE_TEXT))
+    if before is not None:
+        query = query.where(TextVersion.id < before)
+    return session.scalars(query.limit(1)).first()
 
 
 def of_text(session: Session, key: TextKey, limit: int, before: int | None = None) -> list[TextVersion]:

@@ -215,7 +215,10 @@ def take_in(database: Database, issue: int, request: int, base: str, actor: Acti
         if base != text_versions.base_of(text_versions.head(session, key)):
             raise ChangeRefused(gettext("The text in the issue was changed meanwhile. Compare them again."))
         order = SaveOrder(
-            base, TypedText(dict(version.content)), TranslationStatus.ready, translated_from=version.source_version_id
+            base,
+            TypedText(dict(version.content)),
+            TranslationStatus.ready,
+            translated_from=text_versions.base_of(text_versions.find(session, version.source_version_id)),
         )
     result = write_text.save_text(database, key, order, actor, now)
     if result.outcome is not SaveOutcome.saved:

@@ -34,7 +34,8 @@ class SourceText:
 
     language: str
     content: Mapping[str, Any]
-    version: int | None
+    base: str
+    """See ``text_versions.base_of``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ def load_text_page(database: Database, urls: MailUrls, key: TextKey) -> TextPage
         source = None
         if source_language != key.language and (row := rows.get(source_language)):
             head = text_versions.source_head(session, key)
-            source = SourceText(source_language, text_versions.content_of(row), head.id if head else None)
+            source = SourceText(source_language, text_versions.content_of(row), text_versions.base_of(head))
     return TextPage(
         title=plain_line(title) if key.subject is TextSubject.story else title,
         section=section,

@@ -16,7 +16,7 @@ from mailer.domain.states import (
 )
 from mailer.domain.text_fields import TypedText, merge, plain_line
 from mailer.domain.versions import TextKey
-from mailer.models import Issue, IssueTranslation, Story, StoryTranslation
+from mailer.models import Issue, IssueTranslation, Story, StoryTranslation, TextVersion
 from mailer.services.issues import text_requests
 from mailer.store import approvals, issues, newsletters, open_texts, pictures, rate_limits, text_versions
 from mailer.store.database import Database, Session
@@ -75,7 +75,7 @@ class SaveOrder:
     """Of the text that they saw."""
     typed: TypedText
     status: TranslationStatus | None = None
-    """None to leave it."""
+    """None to leave it: a page that was loaded long ago does not know what it is now."""
     minor: bool = False
     tab: str = ""
     """Which tab of a browser sends it; empty for a form without script."""
@@ -83,8 +83,10 @@ class SaveOrder:
     """The tab in which it was written, if that was closed or killed before it was saved."""
     take_over: bool = False
     """Whether this tab writes from now on, whoever does so now."""
-    translated_from: int | None = None
-    """The version of the source that the translation is up to date with; None to leave it."""
+    translated_from: str = ""
+    """The base of the source that the translation is up to date with; empty to leave it."""
+    shown_source: str = ""
+    """The base of the source that was shown, which the first version of a translation is made from."""
     source_language: str = ""
     """The language that the story is written in first; empty to leave it."""
 
@@ -105,6 +107,7 @@ class OpenState:
 
     others: Sequence[OpenTab]
     base: str
+    status: TranslationStatus
     editable: bool
 
 
@@ -145,31 +148,37 @@ def save_text(database: Database, key: TextKey, order: SaveOrder, actor: Actor, 
     heard that its last save succeeded saves from an older base: that is no conflict.
     """
     with database.transaction() as session:
-        issue = issues.lock(session, key.issue)
-        row = stored_row(session, key)
-        before = stored_content(key, row)
-        content = merge(before, order.typed)
-        head = text_versions.head(session, key)
-        if order.tab and not isinstance(actor, str):
-            open_texts.see(session, key, actor.account, order.tab, now)
-        outcome = _outcome(session, key, issue, order, text_versions.base_of(head), actor, now)
-        if content == before and outcome in (SaveOutcome.changed, SaveOutcome.taken_over):
-            return SaveResult(SaveOutcome.saved, _state(session, key))
-        if outcome is not SaveOutcome.saved:
-            kept = None
-            if content != before:
-                kept = text_versions.record(session, key, content, actor, VersionKind.set_aside).id
-            return SaveResult(outcome, _state(session, key), kept)
-        if order.tab:
-            open_texts.set_writer(session, key, order.tab)
-        was_ready = row is not None and row.status is TranslationStatus.ready
-        _write(session, issue, key, row, content, order, actor)
-        state = _state(session, key)
-        if state.status is TranslationStatus.ready and not was_ready and not isinstance(actor, str):
-            text_requests.text_is_ready(session, key, actor.account, now)
-        if order.tab:
-            open_texts.set_saved(session, key, order.tab, state.base)
-        return SaveResult(outcome, state)
+        return save_in(session, key, order, actor, now)
+
+
+def save_in(session: Session, key: TextKey, order: SaveOrder, actor: Actor, now: datetime) -> SaveResult:
+    """Save what somebody wrote in a transaction that does more. See ``save_text``."""
+    issue = issues.lock(session, key.issue)
+    row = stored_row(session, key)
+    before = stored_content(key, row)
+    content = merge(before, order.typed)
+    head = text_versions.head(session, key)
+    if order.tab and not isinstance(actor, str):
+        open_texts.see(session, key, actor.account, order.tab, now)
+    outcome = _outcome(session, key, issue, order, text_versions.base_of(head), actor, now)
+    conflict = outcome in (SaveOutcome.changed, SaveOutcome.taken_over)
+    if conflict and content == before and not _changes_beside_content(session, key, row, order, head):
+        return SaveResult(SaveOutcome.saved, _state(session, key))
+    if outcome is not SaveOutcome.saved:
+        kept = None
+        if content != before:
+            kept = text_versions.record(session, key, content, actor, VersionKind.set_aside).id
+        return SaveResult(outcome, _state(session, key), kept)
+    if order.tab:
+        open_texts.set_writer(session, key, order.tab)
+    was_ready = row is not None and row.status is TranslationStatus.ready
+    _write(session, issue, key, row, content, order, actor)
+    state = _state(session, key)
+    if state.status is TranslationStatus.ready and not was_ready and not isinstance(actor, str):
+        text_requests.text_is_ready(session, key, actor.account, now)
+    if order.tab:
+        open_texts.set_saved(session, key, order.tab, state.base)
+    return SaveResult(outcome, state)
 
 
 def count_save(database: Database, account: int, now: datetime, *, heartbeat: bool = False) -> None:
@@ -209,7 +218,9 @@ def heartbeat(
         base = text_versions.base_of(text_versions.head(session, key))
         if shown == base:
             open_texts.set_saved(session, key, tab, base)
-        return OpenState(others, base, row.state in EDITABLE_STATES)
+        text = stored_row(session, key)
+        status = text.status if text else TranslationStatus.draft
+        return OpenState(others, base, status, row.state in EDITABLE_STATES)
 
 
 def close(database: Database, key: TextKey, staff: ActingStaff, tab: str) -> None:
@@ -265,8 +276,9 @@ def _write(
         story.source_language, changed = order.source_language, True
     session.flush()
     last = text_versions.head(session, key)
+    source = _source(session, key, order, last)
     version = text_versions.record(
-        session, key, content, actor, VersionKind.saved, minor=order.minor, source_version=_source(session, key, order)
+        session, key, content, actor, VersionKind.saved, minor=order.minor, source_version=source
     )
     if not changed:
         return
@@ -299,11 +311,37 @@ def _shown_in(session: Session, issue: Issue, key: TextKey) -> set[str]:
     return {*languages} - issues.languages_of_story(session, key.subject_id) | {key.language}
 
 
-def _source(session: Session, key: TextKey, order: SaveOrder) -> int | None:
-    """Return the version of the source that the translation is made from, None to leave it as it is."""
-    source = text_versions.find(session, order.translated_from)
+def _changes_beside_content(
+    session: Session,
+    key: TextKey,
+    row: IssueTranslation | StoryTranslation | None,
+    order: SaveOrder,
+    head: TextVersion | None,
+) -> bool:
+    """Return whether an order would change the status, the source language or what the translation is made from."""
+    status = row.status if row else TranslationStatus.draft
+    source = _source(session, key, order, head)
+    return (
+        order.status not in (None, status)
+        or order.source_language not in ("", text_versions.source_language(session, key))
+        or (source is not None and head is not None and source != head.source_version_id)
+    )
+
+
+def _source(session: Session, key: TextKey, order: SaveOrder, head: TextVersion | None) -> int | None:
+    """Return the version of the source that the translation is made from, None to leave it as it is.
+
+    If the source was saved again since it was shown, what was shown is nearer to the version before.
+    """
+    shown = order.translated_from or ("" if head else order.shown_source)
+    source = text_versions.find(session, int(shown.partition(".")[0])) if shown else None
     language = text_versions.source_language(session, key)
-    return source.id if source and text_versions.key_of(source) == replace(key, language=language) else None
+    if source is None or text_versions.key_of(source) != replace(key, language=language):
+        return None
+    if text_versions.base_of(source) == shown:
+        return source.id
+    before = None if head else text_versions.head(session, text_versions.key_of(source), before=source.id)
+    return before.id if before else None
 
 
 def stored_row(session: Session, key: TextKey) -> IssueTranslation | StoryTranslation | None:

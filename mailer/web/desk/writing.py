@@ -47,7 +47,6 @@ _NO_STORE = {"Cache-Control": "no-store"}
 TAB = re.compile(r"[A-Za-z0-9-]{0,40}")
 BASE = re.compile(r"(?:[0-9]{1,18}\.[0-9]{1,9})?")
 _STORY = re.compile(r"[0-9]{1,9}")
-_ROW = re.compile(r"[0-9]{1,18}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +127,8 @@ def _save_json(text: TextVisit, staff: Staff, body: Mapping[str, Any]) -> Respon
         match(TAB, body.get("tab")),
         match(TAB, body.get("previous_tab")),
         body.get("take_over") is True,
-        int(match(_ROW, str(body.get("translated_from") or "0")) or 0) or None,
+        match(BASE, body.get("translated_from")),
+        match(BASE, body.get("shown_source")),
         _source_language(text, staff, body.get("source_language")),
     )
     result = write_text.save_text(text.visit.app.database, text.key, order, staff, text.visit.now)
@@ -152,10 +152,11 @@ def _save_form(text: TextVisit, staff: Staff, form: FormData) -> Response:
     order = SaveOrder(
         match(BASE, form.get("base")),
         typed,
-        _status(form.get("status")),
+        _status(_chosen(form, "status")),
         "minor" in form,
-        translated_from=int(match(_ROW, form.get("translated_from")) or 0) or None,
-        source_language=_source_language(text, staff, form.get("source_language")),
+        translated_from=match(BASE, form.get("translated_from")),
+        shown_source=match(BASE, form.get("shown_source")),
+        source_language=_source_language(text, staff, _chosen(form, "source_language")),
     )
     result = write_text.save_text(text.visit.app.database, text.key, order, staff, text.visit.now)
     if result.outcome is SaveOutcome.saved and not typed.problems:
@@ -212,6 +213,7 @@ def heartbeat(staff: Viewer, text: TextVisitOf, body: StaffBody) -> Response:
     return json_answer(
         {
             "base": state.base,
+            "status": state.status,
             "editable": state.editable and may_write,
             "others": list(dict.fromkeys(other.name for other in others)),
             "other_tab": len(others) < len(state.others),
@@ -398,6 +400,11 @@ def _conflict_html(text: TextVisit, staff: Staff, order: SaveOrder, result: Save
 
 def _problems(text: TextVisit, staff: Staff, typed: TypedText) -> dict[str, str]:
     return {name: text.translate(staff, message) for name, message in typed.problems.items()}
+
+
+def _chosen(form: FormData, name: str) -> object:
+    """Return what was chosen in a form, None if it is what the form was shown with: it may be something else now."""
+    return form.get(name) if form.get(name) != form.get(f"shown_{name}") else None
 
 
 def _source_language(text: TextVisit, staff: Staff, value: object) -> str:

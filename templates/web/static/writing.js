@@ -10,6 +10,7 @@ const WRITING_MS = 120_000; // after the last change somebody still writes
 const WORDS_PER_MINUTE = 200;
 const CLOCK = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
 const ELSEWHERE = ["alt", "picture_credit"]; // also written where the picture is chosen: sent only if written here
+const CHOICES = ["status", "source_language"]; // others may have chosen since: sent only if chosen here
 
 const form = document.getElementById("writing");
 const config = JSON.parse(form.dataset.config);
@@ -62,10 +63,10 @@ function read() {
   const choices = new FormData(form);
   return {
     fields,
-    status: choices.get("status"),
+    ...Object.fromEntries(CHOICES.filter((name) => touched.has(name)).map((name) => [name, choices.get(name)])),
     minor: choices.has("minor"),
     translated_from: choices.get("translated_from"),
-    source_language: choices.get("source_language"),
+    shown_source: choices.get("shown_source"),
   };
 }
 
@@ -74,8 +75,13 @@ function write({ fields, status }) {
   for (const [name, editor] of editors) editor.setTree(fields[name]);
   for (const input of inputs) if (input.name in fields) input.value = fields[input.name];
   if (fields.datelines) writeDatelines(fields.datelines);
-  for (const choice of form.querySelectorAll("[name=status]")) choice.checked = choice.value === status;
+  if (status) showStatus(status);
   count();
+}
+
+function showStatus(status) {
+  if (touched.has("status")) return;
+  for (const choice of form.querySelectorAll("[name=status]")) choice.checked = choice.value === status;
 }
 
 function typed() {
@@ -94,7 +100,7 @@ function count() {
 
 form.addEventListener("input", (event) => {
   if (event.target.closest("[data-rich], .date-picker")) return;
-  if (ELSEWHERE.includes(event.target.name)) touched.add(event.target.name);
+  if ([...ELSEWHERE, ...CHOICES].includes(event.target.name)) touched.add(event.target.name);
   typed();
 });
 form.addEventListener("submit", (event) => {
@@ -193,6 +199,8 @@ function showState(name, reason) {
 }
 
 function saved(answer, same) {
+  if (same) for (const name of CHOICES) touched.delete(name);
+  showStatus(answer.status);
   for (const input of inputs) {
     if (ELSEWHERE.includes(input.name) && !touched.has(input.name)) input.value = answer.fields[input.name] ?? "";
   }
@@ -365,6 +373,7 @@ async function meet(others, writing) {
     people.replaceChildren(...(words ? [words] : []));
     if (writer && others.editable) people.append(" ", takeOverButton());
   }
+  if (others.status) showStatus(others.status);
   if (state.dataset.state === "signed_out" && !saving.dirty) showState("saved");
   if (others.base !== saving.base && !saving.dirty) {
     const text = await saving.load();
@@ -400,6 +409,10 @@ async function restore() {
     if (copy.tab === tab || saving.dirty || (await isOpen(copy.tab))) continue;
     write(copy);
     for (const name of ELSEWHERE) if (name in copy.fields) touched.add(name);
+    for (const name of CHOICES.filter((choice) => copy[choice])) {
+      touched.add(name);
+      form.elements[name].value = copy[name];
+    }
     saving.base = copy.base;
     at("restored").textContent = say("restored", { time: time(copy.at) });
     at("restored").hidden = false;

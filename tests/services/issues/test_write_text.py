@@ -294,27 +294,78 @@ def test_a_translation_is_stale_until_it_is_said_to_be_up_to_date(
     french = replace(key, language="fr")
     source, translator = Writer(app, key, amina), Writer(app, french, jovan)
     source.save(body="Something")
-    translator.save(body="Quelque chose", translated_from=head_id(app, key))
+    translator.save(body="Quelque chose", translated_from=source.base)
     source.save(body="Some thing", minor=True)
     assert not is_stale(app, french)
     source.save(body="Something new")
     assert is_stale(app, french)
     translator.save(body="Un mot")
     assert is_stale(app, french)
-    translator.save(body="Quelque chose de nouveau", translated_from=head_id(app, key))
+    translator.save(body="Quelque chose de nouveau", translated_from=source.base)
     assert not is_stale(app, french)
 
 
-def head_id(app: Container, key: TextKey) -> int:
-    with app.database.transaction() as session:
-        head = text_versions.head(session, key)
-        assert head
-        return head.id
+def test_a_translation_of_what_was_shown_before_the_last_save_stays_stale(
+    app: Container, key: TextKey, amina: Staff, jovan: Staff
+) -> None:
+    source, translator = Writer(app, key, amina), Writer(app, replace(key, language="fr"), jovan)
+    source.save(body="Something")
+    shown = source.base
+    source.save(body="Something else")  # moments later: the same version
+    translator.save(body="Quelque chose", translated_from=shown)
+    assert is_stale(app, translator.key)
+    translator.save(translated_from=source.base)
+    assert not is_stale(app, translator.key)
+
+
+@pytest.mark.parametrize("squashed", [False, True])
+def test_a_new_translation_is_made_from_the_source_that_was_shown(
+    app: Container, key: TextKey, amina: Staff, jovan: Staff, *, squashed: bool
+) -> None:
+    source, translator = Writer(app, key, amina), Writer(app, replace(key, language="es"), jovan)
+    source.save(body="Something")
+    shown = source.base
+    if not squashed:
+        source = Writer(app, key, jovan)
+    source.save(body="Something else")
+    translator.save(body="Algo", shown_source=shown)
+    assert is_stale(app, translator.key)
+    translator.save(body="Algo más", shown_source=source.base)
+    assert is_stale(app, translator.key)  # only the first version is made from what is shown beside it
 
 
 def is_stale(app: Container, key: TextKey) -> bool:
     with app.database.transaction() as session:
         return key in text_versions.stale(session, key.issue)
+
+
+def test_a_save_leaves_the_status_and_source_that_others_have_chosen_since(
+    app: Container, key: TextKey, amina: Staff, jovan: Staff
+) -> None:
+    one, other = Writer(app, key, amina), Writer(app, key, jovan)
+    one.save(body="A draft", status=TranslationStatus.draft, source_language="en")
+    other.load()
+    other.save(status=TranslationStatus.ready, source_language="fr")
+    one.save(body="More of it")
+    assert write_text.load_state(app.database, key).status is TranslationStatus.ready
+    assert write_text.source_language(app.database, key) == "fr"
+    seen = write_text.heartbeat(app.database, key, amina, "a", NOW, writing=False, take_over=False)
+    assert seen.status is TranslationStatus.ready
+
+
+@pytest.mark.parametrize(
+    "choice", [{"status": TranslationStatus.draft}, {"source_language": "fr"}], ids=["status", "source"]
+)
+def test_a_choice_while_somebody_else_writes_is_not_said_to_be_saved(
+    app: Container, key: TextKey, amina: Staff, jovan: Staff, choice: dict[str, Any]
+) -> None:
+    Writer(app, key, amina, "a").save(body="Amina writes", status=TranslationStatus.ready, source_language="en")
+    other = Writer(app, key, jovan, "j")
+    assert other.save().outcome is SaveOutcome.saved
+    refused = other.save(**choice)
+    assert (refused.outcome, refused.kept) == (SaveOutcome.taken_over, None)
+    assert refused.text.status is TranslationStatus.ready
+    assert other.save(take_over=True, **choice).outcome is SaveOutcome.saved
 
 
 def test_the_source_language_of_a_story_is_chosen(app: Container, key: TextKey, amina: Staff) -> None:

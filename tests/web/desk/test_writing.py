@@ -276,6 +276,18 @@ def test_without_script_the_page_is_a_form(client: TestClient, app: Container, c
     assert "Not understood as a date" in text_of(shown)
 
 
+def test_without_script_a_status_that_was_not_chosen_stays(
+    client: TestClient, app: Container, send: Send, path: str
+) -> None:
+    page = client.get(path).text
+    shown = {name: page.split(f'name="{name}" value="')[1].split('"')[0] for name in ("base", "shown_status")}
+    assert shown["shown_status"] == "ready"
+    send(path, base=shown["base"], tab="a", fields={}, status="draft")
+    assert send(f"{path}/heartbeat", tab="b").json()["status"] == "draft"
+    assert post(client, path, {**FORM, **shown}).status_code == 303
+    assert stored(app, path).status is TranslationStatus.draft
+
+
 def test_without_script_a_conflict_keeps_both_texts(client: TestClient, app: Container, send: Send, path: str) -> None:
     base = base_of(client, path)
     send(path, base=base, tab="a", fields={"body": to_tree("Amina's")})
