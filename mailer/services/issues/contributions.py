@@ -18,7 +18,7 @@ from mailer.domain.states import EDITABLE_STATES, TextSubject, TranslationStatus
 from mailer.domain.text_fields import TypedText, merge
 from mailer.domain.text_requests import RequestedText, TextTask
 from mailer.domain.versions import TextKey
-from mailer.models import TextRequest
+from mailer.models import TextRequest, TextVersion
 from mailer.services.issues import text_requests, write_text
 from mailer.services.issues.text_requests import RequestGone
 from mailer.services.issues.write_text import SaveOrder, SaveOutcome, TextState
@@ -32,6 +32,8 @@ MAX_DOCUMENTS_PER_HOUR = 20
 MAX_REQUESTS_PER_NETWORK_MINUTE = 600
 MAX_VERSIONS = 60
 """Of one text that contributors have written. After that, one that differs from another tab's is not kept."""
+HIDDEN = {"partial_subject", "partial_preheader", "partial_intro", "picture_credit"}
+"""Columns that the page does not have: what they have in the issue stays."""
 _MINUTE = timedelta(minutes=1)
 _HOUR = timedelta(hours=1)
 
@@ -79,6 +81,8 @@ class ContributionResult:
 
     outcome: SaveOutcome
     written: TextState
+    is_kept: bool = True
+    """Whether what was sent is stored: not once there are too many versions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,18 +144,19 @@ def save(
         row, is_editable = _lock(session, request, now)
         key, version = stored.key_of(row), text_versions.find(session, row.version_id)
         before = _written(session, row)
-        content = merge(before.content, typed)
+        content = _contributed(merge(before.content, typed), before.content, version)
         outcome = SaveOutcome.saved
         if _state(row, is_editable=is_editable) is not LinkState.open:
             outcome = SaveOutcome.closed
         elif version and base != before.base and not (row.tab and row.tab in tabs):
             outcome = SaveOutcome.changed
-        if content == before.content:
+        if before.content | content == before.content:
             return ContributionResult(SaveOutcome.saved, before)
         if outcome is not SaveOutcome.saved:
-            if text_versions.count_contributed(session, key) < MAX_VERSIONS:
+            is_kept = text_versions.count_contributed(session, key) < MAX_VERSIONS
+            if is_kept:
                 text_versions.contribute(session, key, content, row.name, None)
-            return ContributionResult(outcome, before)
+            return ContributionResult(outcome, before, is_kept)
         row.version_id = text_versions.contribute(session, key, content, row.name, row.version_id).id
         row.tab = tabs[0]
         return ContributionResult(outcome, _written(session, row))
@@ -162,8 +167,8 @@ def replace_text(database: Database, request: int, typed: TypedText, now: dateti
     with database.transaction() as session:
         row, is_editable = _lock(session, request, now)
         _check_open(row, is_editable=is_editable)
-        key = stored.key_of(row)
-        content = merge(_written(session, row).content, typed)
+        key, before = stored.key_of(row), _written(session, row).content
+        content = _contributed(merge(before, typed), before, text_versions.find(session, row.version_id))
         keeps = text_versions.count_contributed(session, key) < MAX_VERSIONS
         row.version_id = text_versions.contribute(session, key, content, row.name, None if keeps else row.version_id).id
         row.tab = ""
@@ -194,7 +199,10 @@ def compare(database: Database, issue: int, request: int) -> Comparison | None:
         key = stored.key_of(row)
         source = text_versions.source_head(session, key)
         is_newer = bool(version and source and version.source_version_id not in (None, source.id))
-    return Comparison(version.content, write_text.load_state(database, key), is_newer) if version else None
+    if version is None:
+        return None
+    present = write_text.load_state(database, key)
+    return Comparison({**present.content, **_shown(version)}, present, is_newer)
 
 
 def take_in(database: Database, issue: int, request: int, base: str, actor: ActingStaff, now: datetime) -> None:
@@ -203,31 +211,42 @@ def take_in(database: Database, issue: int, request: int, base: str, actor: Acti
     Raises RequestGone, and ChangeRefused if the text, the request or the issue has changed since.
     """
     with database.transaction() as session:
-        row = stored.find(session, request)
+        is_editable = issues.lock(session, issue).state in EDITABLE_STATES
+        row = stored.lock(session, request)
         if row is None or row.issue_id != issue:
             raise RequestGone(RequestGone.__doc__)
         version = text_versions.find(session, row.version_id)
         if version is None or row.handed_in_at is None or row.done_at or row.withdrawn_at:
             raise ChangeRefused(gettext("This text has not been handed in, or it has been dealt with meanwhile."))
-        if issues.by_id(session, issue).state not in EDITABLE_STATES:
+        if not is_editable:
             raise ChangeRefused(gettext("The issue is not a draft any more, so the text cannot be taken in."))
-        key = stored.key_of(row)
-        if base != text_versions.base_of(text_versions.head(session, key)):
-            raise ChangeRefused(gettext("The text in the issue was changed meanwhile. Compare them again."))
         order = SaveOrder(
             base,
-            TypedText(dict(version.content)),
+            TypedText(_shown(version)),
             TranslationStatus.ready,
             translated_from=text_versions.base_of(text_versions.find(session, version.source_version_id)),
         )
-    result = write_text.save_text(database, key, order, actor, now)
-    if result.outcome is not SaveOutcome.saved:
-        raise ChangeRefused(gettext("The text in the issue was changed meanwhile. Compare them again."))
-    with database.transaction() as session:
-        taken = stored.lock(session, request)
-        if taken is not None and taken.done_at is None:
-            taken.done_at = now
-            text_requests.record(session, taken, actor, AuditAction.text_taken_in, now)
+        key = stored.key_of(row)
+        if base != text_versions.base_of(text_versions.head(session, key)):
+            raise ChangeRefused(gettext("The text in the issue was changed meanwhile. Compare them again."))
+        if write_text.save_in(session, key, order, actor, now).outcome is not SaveOutcome.saved:
+            raise ChangeRefused(gettext("The text in the issue was changed meanwhile. Compare them again."))
+        row.done_at = now
+        text_requests.record(session, row, actor, AuditAction.text_taken_in, now)
+
+
+def _contributed(content: Mapping[str, Any], before: Mapping[str, Any], version: TextVersion | None) -> dict[str, Any]:
+    """Return what is kept of a text: not what the page does not have, and an alternative text only if it was written.
+
+    The picture that it is about may be another by the time that the text is taken in.
+    """
+    left_out = HIDDEN | ({"alt"} if content.get("alt") == before.get("alt") and "alt" not in _shown(version) else set())
+    return {name: value for name, value in content.items() if name not in left_out}
+
+
+def _shown(version: TextVersion | None) -> dict[str, Any]:
+    """Return the columns of a version that the page has."""
+    return {name: value for name, value in version.content.items() if name not in HIDDEN} if version else {}
 
 
 def _works(row: TextRequest, now: datetime) -> bool:
@@ -266,7 +285,7 @@ def _written(session: Session, row: TextRequest) -> TextState:
     content = write_text.stored_content(key, write_text.stored_row(session, key))
     version = text_versions.find(session, row.version_id)
     if version:
-        content |= version.content
+        content |= _shown(version)
     elif key.subject is TextSubject.story and not any(content.values()):
         source = stored.source(session, key)
         content["link"] = text_versions.content_of(source)["link"] if source else ""

@@ -99,11 +99,14 @@ def compare(database: Database, key: TextKey, new: int | None = None, old: int |
         before = _find(session, key, old) if old else _before(session, key, after)
         if old and before is None:
             return None
-        content: Mapping[str, Any] = before.content if before else {}
+        old_content: Mapping[str, Any] = before.content if before else {}
+        new_content: Mapping[str, Any] = after.content
+        if after.kind is VersionKind.contributed:  # it has only some columns
+            new_content = {**old_content, **new_content}
         return Comparison(
             _item(session, before, head) if before else None,
             _item(session, after, head),
-            differences(content, after.content),
+            differences(old_content, new_content),
         )
 
 
@@ -120,7 +123,8 @@ def restore(database: Database, key: TextKey, version: int, actor: Actor) -> Non
             raise ChangeRefused(gettext("There is no such version."))
         row = _row(session, key)
         for name in text_versions.COLUMNS[key.subject]:
-            setattr(row, name, found.content.get(name, [] if name == "datelines" else ""))
+            if name in found.content or found.kind is not VersionKind.contributed:
+                setattr(row, name, found.content.get(name, [] if name == "datelines" else ""))
         session.flush()
         last = text_versions.head(session, key)
         content = text_versions.content_of(row)

@@ -23,7 +23,7 @@ from mailer.domain.text_fields import PLAIN, RICH, TypedText, plain_line, read_f
 from mailer.domain.text_tree import InvalidTree
 from mailer.domain.versions import TextKey
 from mailer.services.issues import contributions
-from mailer.services.issues.contributions import Contribution, LinkGone, LinkState, TooManyRequests
+from mailer.services.issues.contributions import HIDDEN, Contribution, LinkGone, LinkState, TooManyRequests
 from mailer.services.issues.write_text import SaveOutcome, TextState
 from mailer.web.dependencies import App, Now
 from mailer.web.desk.documents import read_document
@@ -44,8 +44,6 @@ from mailer.web.staff import Anyone, Page, PageOf, VisitorOf, read_body
 
 MAX_FILE_BYTES = 10 * 1024 * 1024
 router = APIRouter(include_in_schema=False, dependencies=[Depends(Anyone())])
-_HIDDEN = {"partial_subject", "partial_preheader", "partial_intro", "picture_credit"}
-"""Fields that are the colleagues' business."""
 _TOO_MANY = HTTPException(429, headers={"Retry-After": "30"})
 
 
@@ -134,7 +132,7 @@ def _save_json(visit: LinkVisit, contribution: Contribution, body: Mapping[str, 
     if result.outcome is SaveOutcome.saved:
         problems = {name: visit.translate(message) for name, message in typed.problems.items()}
         return json_answer(answer | {"problems": problems} | _findings(visit, contribution.key, result.written.content))
-    shown = visit.show("desk/contribution_conflict", reason=result.outcome)
+    shown = visit.show("desk/contribution_conflict", reason=result.outcome, is_kept=result.is_kept)
     return json_answer(answer | {"reason": result.outcome, "html": bytes(shown.body).decode()}, 409)
 
 
@@ -142,7 +140,7 @@ def _save_form(visit: LinkVisit, contribution: Contribution, form: FormData) -> 
     """Save what was typed without script, and hand it in if that was the button."""
     key = contribution.key
     names = (*RICH[key.subject], *PLAIN[key.subject])
-    fields: dict[str, Any] = {name: form.get(name, "") for name in names if name not in _HIDDEN}
+    fields: dict[str, Any] = {name: form.get(name, "") for name in names if name not in HIDDEN}
     if key.subject is TextSubject.story:
         fields |= {name: form.get(name, "") for name in ("headline", "link", "link_label")}
         fields["datelines"] = [{"text": line} for line in typed_datelines(form, key.language)]
@@ -156,6 +154,8 @@ def _save_form(visit: LinkVisit, contribution: Contribution, form: FormData) -> 
             )
             if result.outcome is SaveOutcome.closed:
                 reason = gettext("What you wrote is kept, but the text can no longer be changed here.")
+            if not result.is_kept:
+                reason = gettext("What you wrote is not kept: this text has too many versions. Copy it to keep it.")
             return _page(visit, form=fields, base=result.written.base, error=reason, status=409)
         if typed.problems:
             problem = next(iter(typed.problems.values()))
@@ -258,7 +258,7 @@ def _load_or_404(visit: LinkVisit) -> Contribution:
 
 def _read(key: TextKey, fields: Mapping[str, Any], *, is_markdown: bool = False) -> TypedText:
     """Return what was typed into the fields that the page has. Raises what ``read_fields`` does."""
-    shown = {name: value for name, value in fields.items() if name not in _HIDDEN}
+    shown = {name: value for name, value in fields.items() if name not in HIDDEN}
     return read_fields(key.subject, shown, key.language, is_markdown=is_markdown)
 
 
@@ -281,7 +281,7 @@ def _as_json(key: TextKey, written: TextState) -> dict[str, Any]:
     fields = typed_fields(key.subject, written.content)
     return {
         "base": written.base,
-        "fields": {name: value for name, value in fields.items() if name not in _HIDDEN},
+        "fields": {name: value for name, value in fields.items() if name not in HIDDEN},
         "status": written.status,
         "by": "",
         "at": written.at.isoformat() if written.at else "",

@@ -1,6 +1,7 @@
 """What is written behind a link: kept beside the issue, handed in, taken in or sent back."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -19,13 +20,17 @@ from mailer.domain.text_fields import TypedText
 from mailer.domain.text_requests import RequestState, TextTask
 from mailer.services.accounts import audit
 from mailer.services.accounts.staff import Staff
-from mailer.services.issues import contributions, document_import, text_requests, write_text
+from mailer.services.issues import contributions, document_import, issue_pictures, text_requests, write_text
 from mailer.services.issues.contributions import LinkGone, LinkState, TooManyRequests
+from mailer.services.issues.issue_pictures import NewPicture
 from mailer.services.issues.text_requests import NewRequest
 from mailer.services.issues.write_text import SaveOrder, SaveOutcome
 from mailer.services.subscribers import personal_data
-from mailer.store import text_versions
+from mailer.store import issues, text_versions
+from mailer.store import text_requests as stored
 from tests.conftest import SAMPLE
+from tests.support.locks import wait_for_lock
+from tests.support.pictures import jpeg
 from tests.support.staff import QUICK_PASSWORDS, add_account, staff_of
 from tests.support.transactional import emails_to, send_transactional
 
@@ -212,8 +217,11 @@ def test_two_windows_keep_both_texts(app: Container, request_id: int, now: datet
             "Otro.",
             "Uno dos tres.",
         }
-    for number in range(contributions.MAX_VERSIONS + 5):
-        write(app, request_id, f"Otro {number}.", now, first.written.base, tab="b")
+    results = [
+        write(app, request_id, f"Otro {number}.", now, first.written.base, tab="b").is_kept
+        for number in range(contributions.MAX_VERSIONS + 5)
+    ]
+    assert results == [True] * (contributions.MAX_VERSIONS - 2) + [False] * 7
     with app.database.transaction() as session:
         assert text_versions.count_contributed(session, key) == contributions.MAX_VERSIONS
 
@@ -228,7 +236,7 @@ def test_only_the_text_of_the_link_is_written(app: Container, issue: int, reques
         assert session.scalars(text("SELECT t::text FROM story_translation t ORDER BY 1")).all() == before
         key = contributions.open_link(app.database, request_id, now).key
         (version,) = text_versions.of_text(session, key, 10)
-        assert version.content.keys() == set(text_versions.COLUMNS[TextSubject.story])
+        assert version.content.keys() == {*text_versions.COLUMNS[TextSubject.story]} - {"alt", "picture_credit"}
     assert key.issue == issue
 
 
@@ -305,6 +313,60 @@ def test_a_translation_of_an_older_source_is_stale_once_it_is_taken_in(
     contributions.take_in(app.database, issue, request_id, compared.present.base, amina, now)
     with app.database.transaction() as session:
         assert key in text_versions.stale(session, issue)
+
+
+def test_what_the_page_does_not_have_stays_as_it_is_in_the_issue(
+    app: Container, issue: int, amina: Staff, now: datetime
+) -> None:
+    request = ask(app, issue, amina, now, language="fr")
+    front = ask(app, issue, amina, now, language="fr", story=None, address="ana@example.org")
+    write(app, request, "Un.", now)
+    contributions.save(app.database, front, "", TypedText({"subject": "Un"}), now)
+    key, front_key = (contributions.open_link(app.database, one, now).key for one in (request, front))
+    picture = NewPicture(app.prepare_picture(jpeg(8, 8), "lake"), "lake")
+    issue_pictures.set_story_picture(app.database, issue, key.subject_id, picture, "fr", "Un lac", "Ina", amina, None)
+    for one, typed in ((key, {"picture_credit": "Ina Doe"}), (front_key, {"partial_intro": "Nouveau"})):
+        base = write_text.load_state(app.database, one).base
+        write_text.save_text(app.database, one, SaveOrder(base, TypedText(typed)), amina, now)
+    for one in (request, front):
+        contributions.hand_in(app.database, one, now)
+        compared = contributions.compare(app.database, issue, one)
+        assert compared
+        contributions.take_in(app.database, issue, one, compared.present.base, amina, now)
+    story, matter = (write_text.load_state(app.database, one).content for one in (key, front_key))
+    assert (story["body"], story["alt"], story["picture_credit"]) == ("Un.", "Un lac", "Ina Doe")
+    assert (matter["subject"], matter["partial_intro"]) == ("Un", "Nouveau")
+
+
+def test_an_alternative_text_that_was_written_is_taken_in(
+    app: Container, issue: int, amina: Staff, request_id: int, now: datetime
+) -> None:
+    first = write(app, request_id, "Uno.", now, alt="Un lago")
+    write(app, request_id, "Uno dos.", now, first.written.base)
+    contributions.hand_in(app.database, request_id, now)
+    contributions.take_in(app.database, issue, request_id, "", amina, now)
+    key = contributions.open_link(app.database, request_id, now).key
+    assert write_text.load_state(app.database, key).content["alt"] == "Un lago"
+
+
+def test_a_text_is_not_taken_in_while_it_is_sent_back(
+    app: Container, issue: int, amina: Staff, request_id: int, now: datetime
+) -> None:
+    write(app, request_id, "Uno.", now)
+    contributions.hand_in(app.database, request_id, now)
+    with ThreadPoolExecutor() as pool:
+        with app.database.transaction() as session:
+            issues.lock(session, issue)
+            order = (app.database, issue, request_id, "", amina, now)
+            waiting = pool.submit(contributions.take_in, *order)
+            wait_for_lock(session, waiting)
+            row = stored.lock(session, request_id)
+            assert row
+            row.handed_in_at, row.sent_back_at = None, now
+        with pytest.raises(ChangeRefused):
+            waiting.result()
+    key = contributions.open_link(app.database, request_id, now).key
+    assert write_text.load_state(app.database, key).base == ""
 
 
 def test_front_matter_is_asked_for_too(app: Container, issue: int, amina: Staff, now: datetime) -> None:
