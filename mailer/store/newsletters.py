@@ -34,8 +34,11 @@ def by_id(session: Session, newsletter: int) -> Newsletter:
 
 
 def lock(session: Session, newsletter: int) -> Newsletter:
-    """Lock a newsletter against other changes until the transaction ends; return it."""
-    return session.get_one(Newsletter, newsletter, with_for_update=True, populate_existing=True)
+    """Lock a newsletter against other changes until the transaction ends; return it.
+
+    Rows that refer to it can still be inserted, since others do that while they hold an issue.
+    """
+    return session.get_one(Newsletter, newsletter, with_for_update={"key_share": True}, populate_existing=True)
 
 
 def list_all(session: Session) -> list[Newsletter]:

@@ -292,9 +292,13 @@ def uses(session: Session, newsletter: int, roots: Collection[int]) -> dict[int,
     return found
 
 
+# What a crop can be changed back into is kept as long as the crop.
 _UNUSED = f"""
     DELETE FROM picture p WHERE p.at < :before
         AND NOT EXISTS (SELECT FROM picture other WHERE other.thumbnail_id = p.id OR other.original_id = p.id)
+        AND NOT (p.crop IS NULL AND EXISTS (
+            SELECT FROM picture other WHERE other.original_id = p.original_id AND other.crop IS NOT NULL
+        ))
         AND NOT EXISTS (SELECT FROM story WHERE picture_id = p.id)
         AND NOT EXISTS (SELECT FROM issue WHERE header_image_id = p.id)
         AND NOT EXISTS (SELECT FROM library_picture WHERE picture_id = p.id)
@@ -315,7 +319,7 @@ def delete_unused(session: Session, before: datetime) -> int:
     """
     session.execute(delete(LibraryPicture).where(LibraryPicture.removed_at < before))
     count = 0
-    for _ in range(3):  # crops, then their thumbnails and what they were made from
+    for _ in range(4):  # crops, then what they can be changed back into, then what both were made from; thumbnails
         count += session.connection().execute(text(_UNUSED), {"before": before}).rowcount
     return count
 

@@ -18,8 +18,15 @@ _STATEMENTS = {
     """,
     RetentionCategory.unrecognized_mails: "DELETE FROM unrecognized_mail WHERE at < :before",
     RetentionCategory.text_requests: """
-        DELETE FROM text_request r USING issue i
-        WHERE i.id = r.issue_id AND (i.finished_at < :before OR r.expires_at < :before)
+        WITH gone AS (
+            SELECT r.* FROM text_request r JOIN issue i ON i.id = r.issue_id
+            WHERE i.finished_at < :before OR r.expires_at < :before
+        ), nameless AS (
+            UPDATE text_version v SET actor = '' FROM gone
+            WHERE v.kind = 'contributed' AND v.actor = gone.name AND v.issue_id = gone.issue_id
+              AND (v.subject, v.subject_id, v.language) = (gone.subject, gone.subject_id, gone.language)
+        )
+        DELETE FROM text_request r USING gone WHERE r.id = gone.id
     """,
     RetentionCategory.text_versions: """
         DELETE FROM text_version v USING issue i WHERE i.id = v.issue_id AND i.finished_at < :before

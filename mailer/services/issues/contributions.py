@@ -150,7 +150,7 @@ def save(
             outcome = SaveOutcome.closed
         elif version and base != before.base and not (row.tab and row.tab in tabs):
             outcome = SaveOutcome.changed
-        if before.content | content == before.content:
+        if {**before.content, **content} == before.content:
             return ContributionResult(SaveOutcome.saved, before)
         if outcome is not SaveOutcome.saved:
             is_kept = text_versions.count_contributed(session, key) < MAX_VERSIONS

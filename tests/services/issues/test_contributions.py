@@ -15,6 +15,7 @@ from mailer.domain.accounts import AuditAction
 from mailer.domain.document import parse
 from mailer.domain.errors import ChangeRefused
 from mailer.domain.permissions import Role
+from mailer.domain.personal_data import RetentionCategory
 from mailer.domain.states import TextSubject, TranslationStatus, VersionKind
 from mailer.domain.text_fields import TypedText
 from mailer.domain.text_requests import RequestState, TextTask
@@ -26,7 +27,7 @@ from mailer.services.issues.issue_pictures import NewPicture
 from mailer.services.issues.text_requests import NewRequest
 from mailer.services.issues.write_text import SaveOrder, SaveOutcome
 from mailer.services.subscribers import personal_data
-from mailer.store import issues, text_versions
+from mailer.store import issues, retention, text_versions
 from mailer.store import text_requests as stored
 from tests.conftest import SAMPLE
 from tests.support.locks import wait_for_lock
@@ -264,6 +265,23 @@ def test_an_erased_person_leaves_their_text_without_their_name(
         assert session.scalars(text("SELECT actor FROM text_version WHERE kind = 'contributed'")).all() == [""]
 
 
+def test_retention_forgets_the_name_with_the_request(
+    app: Container, issue: int, amina: Staff, request_id: int, now: datetime
+) -> None:
+    write(app, request_id, "Uno.", now)
+    story = text_requests.list_stories(app.database, issue)[1][0]
+    other = ask(app, issue, amina, now, story=story, due_on=(now + timedelta(days=60)).date())
+    write(app, other, "Dos.", now)
+    keys = [contributions.open_link(app.database, one, now).key for one in (request_id, other)]
+    with app.database.transaction() as session:
+        before = now + timedelta(days=30)
+        assert retention.delete_expired(session, RetentionCategory.text_requests, before) == 1
+    with app.database.transaction() as session:
+        versions = [text_versions.of_text(session, key, 1)[0] for key in keys]
+        assert [version.actor for version in versions] == ["", "Jean Morel"]
+        assert [version.content["body"] for version in versions] == ["Uno.", "Dos."]
+
+
 def test_a_colleague_who_marks_the_text_as_ready_has_done_it(
     app: Container, issue: int, amina: Staff, now: datetime
 ) -> None:
@@ -328,11 +346,11 @@ def test_what_the_page_does_not_have_stays_as_it_is_in_the_issue(
     for one, typed in ((key, {"picture_credit": "Ina Doe"}), (front_key, {"partial_intro": "Nouveau"})):
         base = write_text.load_state(app.database, one).base
         write_text.save_text(app.database, one, SaveOrder(base, TypedText(typed)), amina, now)
-    for one in (request, front):
-        contributions.hand_in(app.database, one, now)
-        compared = contributions.compare(app.database, issue, one)
+    for link in (request, front):
+        contributions.hand_in(app.database, link, now)
+        compared = contributions.compare(app.database, issue, link)
         assert compared
-        contributions.take_in(app.database, issue, one, compared.present.base, amina, now)
+        contributions.take_in(app.database, issue, link, compared.present.base, amina, now)
     story, matter = (write_text.load_state(app.database, one).content for one in (key, front_key))
     assert (story["body"], story["alt"], story["picture_credit"]) == ("Un.", "Un lac", "Ina Doe")
     assert (matter["subject"], matter["partial_intro"]) == ("Un", "Nouveau")
