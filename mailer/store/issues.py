@@ -304,6 +304,14 @@ def front_matter(session: Session, issue: int) -> dict[str, IssueTranslation]:
     return {row.language: row for row in session.scalars(query)}
 
 
+def set_writer(session: Session, issue: int, language: str, actor: Actor) -> None:
+    """Note who wrote the texts of a language last. Every change of a text calls this: see ``text_versions.record``."""
+    front = session.get(IssueTranslation, (issue, language))
+    if front is not None:
+        front.imported_by_id = None if isinstance(actor, str) else actor.account
+        front.imported_by = name_of(actor)
+
+
 def leading_language(session: Session, newsletter: Newsletter, issue: int) -> str:
     """Return the first of the newsletter's languages, its default one before others, that has front matter.
 

@@ -79,6 +79,8 @@ def record(
             return kept
     elif last and same_source and _same(last.content, content):
         return last
+    elif kind is not VersionKind.removed:
+        issues.set_writer(session, key.issue, key.language, actor)
     now = issues.database_time(session)
     if (
         last

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from mailer.domain.accounts import Actor, name_of
+from mailer.domain.accounts import Actor
 from mailer.domain.contact_notes import MAX_CONTACT_NOTES_PER_STORY, normalize_contact_note
 from mailer.domain.errors import ChangeRefused
 from mailer.domain.staff_texts import gettext
@@ -294,9 +294,6 @@ def _write_all(session: Session, contact: Contact, texts: Mapping[str, str], act
 def _write(session: Session, contact: Contact, language: str, text: str, actor: Actor, kind: VersionKind) -> None:
     session.merge(ContactTranslation(contact_id=contact.id, language=language, text=text))
     session.flush()
-    if kind is VersionKind.saved and (front := issues.front_matter(session, contact.issue_id).get(language)):
-        front.imported_by_id = None if isinstance(actor, str) else actor.account
-        front.imported_by = name_of(actor)
     key = TextKey(contact.issue_id, TextSubject.contact, contact.id, language)
     text_versions.record(session, key, {"text": text}, actor, kind)
 

@@ -7,7 +7,7 @@ from datetime import date
 from pathlib import PurePosixPath
 from typing import Any
 
-from mailer.domain.accounts import Actor, name_of
+from mailer.domain.accounts import Actor
 from mailer.domain.document import ParsedDocument, ParsedStory, picture_paths, replace_pictures
 from mailer.domain.document.front_matter import PARTIAL_KEYS
 from mailer.domain.errors import ChangeRefused
@@ -151,9 +151,7 @@ def import_document(
         if writer.is_leading_language and (issue_date := _issue_date(document)):
             result.changed += _set_changed(issue, {"issue_date": issue_date})
         if result.changed:
-            front_matter = issues.front_matter(session, issue.id)[tag]
-            front_matter.imported_by_id = None if isinstance(actor, str) else actor.account
-            front_matter.imported_by = name_of(actor)
+            issues.set_writer(session, issue.id, tag, actor)
             approvals.content_changed(session, issue.id, actor)
             detail = f"{tag}: {format_count(result.changed, 'text')}"
             if result.removed:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from mailer.domain.accounts import ActingStaff, Actor, name_of
+from mailer.domain.accounts import ActingStaff, Actor
 from mailer.domain.states import (
     EDITABLE_STATES,
     IssueEventKind,
@@ -282,10 +282,7 @@ def _write(
     )
     if not changed:
         return
-    front = issues.front_matter(session, key.issue).get(key.language)
-    if front is not None:
-        front.imported_by_id = None if isinstance(actor, str) else actor.account
-        front.imported_by = name_of(actor)
+    issues.set_writer(session, key.issue, key.language, actor)
     if shown_before or row.status is TranslationStatus.ready:
         approvals.content_changed(session, key.issue, actor, languages=_shown_in(session, issue, key))
     else:

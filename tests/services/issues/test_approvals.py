@@ -11,12 +11,36 @@ from mailer.domain.document import parse
 from mailer.domain.newsletter import NewsletterSettings
 from mailer.domain.newsletter_check import read_newsletter
 from mailer.domain.ports import PreparedPicture
-from mailer.domain.states import InvalidIssueState, IssueEventKind, IssueState, MissingTranslationPolicy
-from mailer.services.issues import approve, compile, document_import, edit, report, schedule
+from mailer.domain.states import (
+    InvalidIssueState,
+    IssueEventKind,
+    IssueState,
+    MissingTranslationPolicy,
+    TextSubject,
+)
+from mailer.domain.text_fields import TypedText
+from mailer.domain.versions import TextKey
+from mailer.services.issues import (
+    approve,
+    compile,
+    contacts,
+    document_import,
+    edit,
+    hold_over,
+    issue_pictures,
+    plan,
+    report,
+    schedule,
+    write_text,
+)
 from mailer.services.issues.approve import LanguageApproval, NotApproved, TextChanged
+from mailer.services.issues.issue_pictures import NewPicture
+from mailer.services.issues.text_versions import restore
+from mailer.services.issues.write_text import SaveOrder
 from mailer.services.newsletters.apply import apply_newsletter
-from mailer.store import issues
+from mailer.store import issues, text_versions
 from tests.conftest import NOW, SAMPLE
+from tests.support.pictures import jpeg
 
 Import = Callable[..., int]
 
@@ -135,6 +159,45 @@ def test_four_eyes(app: Container, import_issue: Import, import_text: Callable[.
     approve_languages(app, issue, "en")
     approve_languages(app, issue, "fr", actor="mira")
     assert state(app, issue) is IssueState.approved
+
+
+def test_whoever_changes_a_text_in_any_way_wrote_it_last(app: Container, import_issue: Import) -> None:
+    issue = import_issue("en")
+    stories = [story.id for story in plan.load_plan(app.database, app.urls, issue).planned_stories]
+    with app.database.transaction() as session:
+        note = next(contact for contact, _, covered in issues.contacts(session, issue) if len(covered) == 1)
+        others = [story for story in stories if story != note.story_id]
+        key = TextKey(issue, TextSubject.story, others[0], "en")
+        version = text_versions.head(session, key)
+        assert version
+    order = SaveOrder(write_text.load_state(app.database, key).base, TypedText({"body": "Ten countries"}))
+    write_text.save_text(app.database, key, order, "ann", NOW)
+    contacts.remove_contact(app.database, issue, note.id, "ann", NOW)
+    draft = hold_over.hold_over(app.database, issue, others[1], None, NOW.date(), "ann").id
+    hold_over.hold_over(app.database, issue, others[2], draft, NOW.date(), "mira")
+    assert last_writer(app, draft) == "mira"
+    changes = edit.list_changes(app.database, issue)
+    picture = NewPicture(app.prepare_picture(jpeg(8, 8), "lake"), "lake")
+    orders: list[Callable[[], object]] = [
+        lambda: restore(app.database, key, version.id, "mira"),
+        lambda: contacts.restore_contact(app.database, issue, note.id, "mira"),
+        lambda: issue_pictures.set_story_picture(
+            app.database, issue, others[0], picture, "en", "A lake", "Ina", "mira", None
+        ),
+        lambda: edit.undo(app.database, issue, changes[0].id, "mira"),
+    ]
+    for number, change in enumerate(orders):
+        base = write_text.load_state(app.database, key).base
+        typed = TypedText({"link_label": f"Words {number}"})
+        write_text.save_text(app.database, key, SaveOrder(base, typed), "ann", NOW)
+        assert last_writer(app, issue) == "ann"
+        change()
+        assert last_writer(app, issue) == "mira", number
+
+
+def last_writer(app: Container, issue: int) -> str:
+    with app.database.transaction() as session:
+        return issues.front_matter(session, issue)["en"].imported_by
 
 
 def test_newsletter_settings_that_readers_see_withdraw_every_approval(app: Container, import_issue: Import) -> None:
