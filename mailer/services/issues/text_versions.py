@@ -148,7 +148,8 @@ def _row(session: Session, key: TextKey) -> StoryTranslation | IssueTranslation:
             front = IssueTranslation(issue_id=key.issue, language=key.language, status=TranslationStatus.draft)
             session.add(front)
         return front
-    if session.get(Story, key.subject_id) is None:
+    story = session.get(Story, key.subject_id)
+    if story is None or story.issue_id != key.issue:
         raise ChangeRefused(gettext("The story was removed from the issue. Put it back first."))
     row = session.get(StoryTranslation, (key.subject_id, key.language))
     if row is None:

@@ -33,6 +33,10 @@ class TextNotFound(LookupError):
     """The issue has no such text, and cannot have it."""
 
 
+class TextMoved(TextNotFound):
+    """The story was held over: its texts are in another issue now."""
+
+
 class TooManySaves(RuntimeError):
     """An account saves more often than anybody writes."""
 
@@ -49,6 +53,8 @@ class SaveOutcome(StrEnum):
     """The issue is approved or sent: its text cannot be changed any more."""
     removed = "removed"
     """The story is no longer in the issue."""
+    moved = "moved"
+    """The story was held over: it is in another issue now, where what was sent is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +105,8 @@ class SaveResult:
     text: TextState
     kept: int | None = None
     """The version that was set aside."""
+    moved_to: int | None = None
+    """The issue in which the story is now, if that is another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +120,9 @@ class OpenState:
 
 
 def key_of(database: Database, issue: int, story: int | None, language: str) -> TextKey:
-    """Return the key of a story's text, or without a story that of the front matter. Raises TextNotFound.
+    """Return the key of a story's text, or without a story that of the front matter.
+
+    Raises TextNotFound; TextMoved if the story is in another issue of the newsletter.
 
     A story that was removed, and whose texts have versions, has keys still: somebody may be writing.
     """
@@ -124,7 +134,10 @@ def key_of(database: Database, issue: int, story: int | None, language: str) -> 
             return TextKey(issue, TextSubject.front_matter, issue, language)
         key = TextKey(issue, TextSubject.story, story, language)
         found = session.get(Story, story)
-        if found.issue_id != issue if found else text_versions.head(session, key) is None:
+        if found and found.issue_id != issue:
+            is_own = issues.by_id(session, found.issue_id).newsletter_id == row.newsletter_id
+            raise TextMoved(TextMoved.__doc__) if is_own else TextNotFound(TextNotFound.__doc__)
+        if found is None and text_versions.head(session, key) is None:
             raise TextNotFound(TextNotFound.__doc__)
         return key
 
@@ -157,6 +170,12 @@ def save_in(session: Session, key: TextKey, order: SaveOrder, actor: Actor, now:
     row = stored_row(session, key)
     before = stored_content(key, row)
     content = merge(before, order.typed)
+    if (moved_to := _moved_to(session, key)) is not None:
+        key = replace(key, issue=moved_to)
+        kept = None
+        if content != before:
+            kept = text_versions.record(session, key, content, actor, VersionKind.set_aside).id
+        return SaveResult(SaveOutcome.moved, _state(session, key), kept, moved_to)
     head = text_versions.head(session, key)
     if order.tab and not isinstance(actor, str):
         open_texts.see(session, key, actor.account, order.tab, now)
@@ -227,6 +246,12 @@ def close(database: Database, key: TextKey, staff: ActingStaff, tab: str) -> Non
     """Record that a tab was closed."""
     with database.transaction() as session:
         open_texts.close(session, key, staff.account, tab)
+
+
+def _moved_to(session: Session, key: TextKey) -> int | None:
+    """Return the issue of a story whose texts are no longer in the issue of its key, which is locked."""
+    story = session.get(Story, key.subject_id, populate_existing=True) if key.subject is TextSubject.story else None
+    return story.issue_id if story and story.issue_id != key.issue else None
 
 
 def _outcome(

@@ -5,7 +5,7 @@ Without script a page is a form with Markdown. With it, the same address takes J
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Annotated, Any
 
@@ -35,7 +35,15 @@ from mailer.domain.versions import TextKey
 from mailer.services.accounts.staff import Staff
 from mailer.services.issues import report, text_page, write_text
 from mailer.services.issues.text_page import TextNotShown
-from mailer.services.issues.write_text import SaveOrder, SaveOutcome, SaveResult, TextNotFound, TextState, TooManySaves
+from mailer.services.issues.write_text import (
+    SaveOrder,
+    SaveOutcome,
+    SaveResult,
+    TextMoved,
+    TextNotFound,
+    TextState,
+    TooManySaves,
+)
 from mailer.web.desk.issue import ISSUE, Viewer, Visit, VisitOf
 from mailer.web.desk.preview import EDITION_HEADERS
 from mailer.web.staff import STAFF_CSP, Requires, StaffBody, form_token, session_token
@@ -66,6 +74,10 @@ class TextVisit:
             return path(STORY, issue=key.issue, story=key.subject_id, language=key.language)
         return path(FRONT_MATTER, issue=key.issue, language=key.language)
 
+    def moved_to(self, issue: int) -> "TextVisit":
+        """Return the visit of the same text in another issue."""
+        return replace(self, visit=replace(self.visit, issue=issue), key=replace(self.key, issue=issue))
+
     def may_write(self, staff: Staff) -> bool:
         """Return whether somebody may change this text: its source only with ``write``."""
         source = write_text.source_language(self.visit.app.database, self.key)
@@ -83,6 +95,11 @@ def _text_visit(visit: VisitOf, request: Request, language: str) -> TextVisit:
     database = visit.app.database
     try:
         key = write_text.key_of(database, visit.issue, int(story) if story else None, language)
+    except TextMoved:
+        # Somebody may have been writing: what they send is kept.
+        if request.method != "POST" or not request.url.path.endswith(f"/{story}/{language}"):
+            raise HTTPException(404) from None
+        key = TextKey(visit.issue, TextSubject.story, int(story or 0), language)
     except TextNotFound:
         raise HTTPException(404) from None
     return TextVisit(visit, key, report.newsletter_of(database, visit.issue), request)
@@ -132,6 +149,8 @@ def _save_json(text: TextVisit, staff: Staff, body: Mapping[str, Any]) -> Respon
         _source_language(text, staff, body.get("source_language")),
     )
     result = write_text.save_text(text.visit.app.database, text.key, order, staff, text.visit.now)
+    if result.moved_to is not None:
+        text = text.moved_to(result.moved_to)
     answer = _as_json(text, result.text) | {"problems": _problems(text, staff, typed)}
     if result.outcome is SaveOutcome.saved:
         return json_answer(answer | _findings(text, staff, result.text.content))
@@ -159,6 +178,8 @@ def _save_form(text: TextVisit, staff: Staff, form: FormData) -> Response:
         source_language=_source_language(text, staff, _chosen(form, "source_language")),
     )
     result = write_text.save_text(text.visit.app.database, text.key, order, staff, text.visit.now)
+    if result.moved_to is not None:
+        text = text.moved_to(result.moved_to)
     if result.outcome is SaveOutcome.saved and not typed.problems:
         return text.visit.page.redirect(text.path, "saved")
     if result.outcome is SaveOutcome.saved:

@@ -303,7 +303,7 @@ addEventListener("drop", (event) => {
 // Two texts.
 
 function choose(answer) {
-  const closed = answer.reason === "closed" || answer.reason === "removed";
+  const closed = ["closed", "removed", "moved"].includes(answer.reason);
   showState(closed ? "closed" : "conflict");
   if (closed) setEditable(false);
   const page = new DOMParser().parseFromString(answer.html, "text/html");

@@ -9,15 +9,17 @@ import pytest
 
 from mailer.bootstrap import Container
 from mailer.domain.accounts import Actor
+from mailer.domain.errors import ChangeRefused
 from mailer.domain.permissions import Role, RoleGrant
 from mailer.domain.states import IssueEventKind, TextSubject, TranslationStatus, VersionKind
 from mailer.domain.text_fields import TypedText
 from mailer.domain.versions import TextKey
 from mailer.models import Story, TextVersion
 from mailer.services.accounts.staff import Staff
-from mailer.services.issues import approve, compile, edit, issue_pictures, plan, write_text
-from mailer.services.issues.write_text import SaveOrder, SaveOutcome, SaveResult, TextNotFound, TooManySaves
-from mailer.store import issues, text_versions
+from mailer.services.issues import approve, compile, edit, hold_over, issue_pictures, new_issue, plan, write_text
+from mailer.services.issues import text_versions as text_versions_service
+from mailer.services.issues.write_text import SaveOrder, SaveOutcome, SaveResult, TextMoved, TextNotFound, TooManySaves
+from mailer.store import issues, newsletters, text_versions
 from tests.conftest import NOW
 from tests.support.pictures import jpeg
 from tests.support.staff import add_account
@@ -371,6 +373,36 @@ def test_a_choice_while_somebody_else_writes_is_not_said_to_be_saved(
 def test_the_source_language_of_a_story_is_chosen(app: Container, key: TextKey, amina: Staff) -> None:
     Writer(app, key, amina).save(source_language="fr")
     assert write_text.source_language(app.database, key) == "fr"
+
+
+def test_what_is_written_into_a_story_that_was_held_over_is_kept_where_it_is_now(
+    app: Container, key: TextKey, amina: Staff
+) -> None:
+    writer = Writer(app, key, amina, "a")
+    writer.save(body="Before")
+    draft = hold_over.hold_over(app.database, key.issue, key.subject_id, None, NOW.date(), "tests").id
+    moved = replace(key, issue=draft)
+    with pytest.raises(TextMoved):
+        write_text.key_of(app.database, key.issue, key.subject_id, key.language)
+    result = writer.save(body="Before and after")
+    assert (result.outcome, result.moved_to) == (SaveOutcome.moved, draft)
+    assert result.text.base == write_text.load_state(app.database, moved).base != ""
+    assert stored(app, moved) == "Before"
+    assert versions(app, moved)[0] == (VersionKind.set_aside, "Before and after")
+    assert versions(app, key) == []
+    assert writer.save(body="Before").kept is None
+    assert result.kept
+    text_versions_service.restore(app.database, moved, result.kept, amina)
+    assert stored(app, moved) == "Before and after"
+
+
+def test_no_version_is_put_back_from_where_the_story_was(app: Container, key: TextKey, amina: Staff) -> None:
+    with app.database.transaction() as session:
+        version = text_versions.record(session, key, {"body": "Old"}, amina, VersionKind.set_aside).id
+        draft = new_issue.begin_next(session, newsletters.by_id(session, 1), NOW.date(), "tests").id
+        session.get_one(Story, key.subject_id).issue_id = draft
+    with pytest.raises(ChangeRefused, match="removed from the issue"):
+        text_versions_service.restore(app.database, key, version, amina)
 
 
 def test_a_plan_can_be_changed_while_a_text_is_written(app: Container, key: TextKey, amina: Staff) -> None:

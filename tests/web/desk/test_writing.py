@@ -13,9 +13,10 @@ from mailer.domain.permissions import Role, RoleGrant
 from mailer.domain.states import TranslationStatus
 from mailer.domain.text_tree import line_to_tree, to_tree
 from mailer.models import StoryTranslation
-from mailer.services.issues import approve, compile, plan, write_text
+from mailer.services.issues import approve, compile, hold_over, plan, write_text
 from mailer.services.issues.write_text import TextState
 from mailer.web.staff import MAX_FORM_BYTES
+from tests.conftest import NOW
 from tests.support.staff import SAME_ORIGIN, add_account, form_token_of, post, sign_in, text_of, words
 
 Send = Callable[..., Response]
@@ -143,6 +144,24 @@ def test_an_ended_session_is_said_in_json(client: TestClient, send: Send, path: 
     fresh = client.get(f"{path}/text").json()["form_token"]
     answer = client.post(path, json={"form_token": fresh, "tab": "a", "fields": {}}, headers=SAME_ORIGIN)
     assert answer.status_code in (200, 409)
+
+
+def test_what_is_sent_to_where_the_story_was_is_answered_with_where_it_is(
+    client: TestClient, app: Container, send: Send, issue: int, story: int, path: str
+) -> None:
+    base = base_of(client, path)
+    draft = hold_over.hold_over(app.database, issue, story, None, NOW.date(), "tests").id
+    moved = f"/desk/issues/{draft}/stories/{story}/en"
+    answer = send(path, base=base, tab="a", fields={"body": to_tree("Written meanwhile")})
+    assert (answer.status_code, answer.json()["reason"]) == (409, "moved")
+    assert f'href="{moved}"' in answer.json()["html"]
+    assert "The story was moved into another issue" in answer.json()["html"]
+    form = post(client, path, {**FORM, "base": base})
+    assert form.status_code == 409
+    assert f'action="{moved}"' in form.text
+    assert "Written meanwhile" in client.get(f"{moved}/versions?new={answer.json()['kept']}").text
+    assert client.get(path).status_code == 404
+    assert send(f"{path}/heartbeat", tab="a").status_code == 404
 
 
 def test_who_is_here_and_who_writes(client: TestClient, app: Container, send: Send, path: str) -> None:
