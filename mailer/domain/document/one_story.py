@@ -7,14 +7,9 @@ from mailer.domain.document.blocks import PICTURE, parsed_picture, picture_paths
 from mailer.domain.document.model import ParsedLink, ParsedStory
 from mailer.domain.document.parser import parse
 
-_HEADLINE = re.compile(
-    r"\s*(?:\#{1,6}[ ]+(?P<heading>.+?)[ ]*\#*[ ]*"
-    r"|\*\*(?P<bold>[^*\n]+)\*\*[ ]*"
-    r"|(?P<underlined>[^\n]+)\n(?:=+|-+)[ ]*"
-    r"|(?P<short>[^\n]{1,150}?[^\n.:])(?=\n[ ]*\n))(?:\n|\Z)",
-    re.VERBOSE,
-)
-"""A heading, a paragraph in bold, or a short first line that is no sentence."""
+_MAX_HEADLINE_CHARS = 300
+_MAX_UNMARKED_CHARS = 150
+"""Of a headline that nothing marks as one."""
 _HEADING = re.compile(r"^ {0,3}#{1,6}(?= )", re.MULTILINE)
 _FRAME = "# -\n\n## -\n\n### {headline}\n\n"
 """What stands above a story in the document of an issue."""
@@ -42,10 +37,8 @@ def parse_one(source: str, language: str) -> OneStory:
     Headings below the first one become small headings. If it looks like several stories, they follow each other.
     """
     source = source.replace("\r\n", "\n").replace("\r", "\n").removeprefix("\ufeff")
-    found = _HEADLINE.match(source)
-    headline = next((text for text in found.groups() if text), "").strip() if found else ""
-    rest = _HEADING.sub("####", source[found.end() :] if found else source)
-    document = parse(_FRAME.format(headline=headline or _NO_HEADLINE) + rest, language)
+    headline, rest = _split_headline(source)
+    document = parse(_FRAME.format(headline=headline or _NO_HEADLINE) + _HEADING.sub("####", rest), language)
     stories = [story for section in document.sections for story in section.stories]
     first = stories[0]
     body = "\n\n".join(part for story in stories for part in _parts(story, is_first=story is first) if part)
@@ -58,6 +51,28 @@ def parse_one(source: str, language: str) -> OneStory:
         warnings=tuple(warning.message for warning in document.warnings),
         pictures=pictures,
     )
+
+
+def _split_headline(source: str) -> tuple[str, str]:
+    """Return the headline, empty if there is none, and the text without it.
+
+    It is the first line with words: a heading, bold or underlined, or short, no sentence and a paragraph of its own.
+    """
+    first, _, rest = source.lstrip().partition("\n")
+    line = first.rstrip()
+    if not line or len(line) > _MAX_HEADLINE_CHARS:
+        return "", source
+    if heading := _HEADING.match(first):
+        return first[heading.end() :].strip().rstrip("#").rstrip(), rest
+    if line.startswith("**") and line.endswith("**") and (bold := line[2:-2].strip()) and "*" not in bold:
+        return bold, rest
+    second, line_end, after = rest.partition("\n")
+    underline = second.rstrip(" ")
+    if underline and not (underline.strip("=") and underline.strip("-")):
+        return line, after
+    if 1 < len(line) <= _MAX_UNMARKED_CHARS and line[-1] not in ".:" and line_end and not underline:
+        return line, rest
+    return "", source
 
 
 def _parts(story: ParsedStory, *, is_first: bool) -> list[str]:

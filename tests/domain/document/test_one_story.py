@@ -50,6 +50,13 @@ def test_pictures_are_counted_and_their_words_kept() -> None:
     assert "One small thing." in story.body
 
 
+def test_a_long_first_line_is_no_headline_and_soon_read() -> None:
+    spaces = " " * 20_000
+    story = parse_one(f"# a{spaces}x{spaces}y\n\nb\n", "en")
+    assert (story.headline, story.body.split()) == ("", ["####", "a", "x", "y", "b"])
+    assert parse_one(f"{spaces}\n**Ferries**{spaces}\n\nb", "en").headline == "Ferries"
+
+
 @pytest.mark.parametrize("source", ["", "\n \n", "# ", "<!-- no end"])
 def test_what_is_no_text_is_refused_in_words_or_empty(source: str) -> None:
     try:
