@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from html.parser import HTMLParser
+from itertools import groupby
 
 from linkify_it import LinkifyIt
 from markdown_it import MarkdownIt
@@ -26,6 +27,8 @@ MAX_LENGTH = 20_000
 """Characters of Markdown in one text. A long story has 3,000."""
 MAX_BRACKETS = 400
 """Opening square brackets in one text. The parser's time to find links grows with the square of their number."""
+MAX_CELLS = 5_000
+"""Cells of all tables in one text. The parser makes every row as long as the first, if it is only one character."""
 MAX_DEPTH = 24
 """Maximum nesting of elements. The MJML renderer crashes the process at several thousand."""
 
@@ -33,6 +36,11 @@ _ALLOWED_LINK = re.compile(r"https?://[\w.~-]+(:\d{1,5})?([/?#]\S*)?|mailto:[^\s
 _ADDRESS = re.compile(r"[^\s@<>:/?#]+@[^\s@<>:/?#]+\.[^\s@<>:/?#.]+")
 _PICTURE_REFERENCE = re.compile(r"\]\(picture:([0-9a-f]{64})\)")
 _SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
+_MAX_HOST_CHARS = 255
+"""Of a host with its port (RFC 1035, section 2.3.4)."""
+_AROUND_BLOCK = " \t>"
+"""Characters of which a line that ends a table consists, in quotes too."""
+_DASHES = re.compile("-+")
 _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 _TAG = re.compile(r"<(/?)([a-z][a-z0-9-]*)", re.IGNORECASE)
 _FORMATS = {
@@ -210,6 +218,8 @@ def find_problems(source: str) -> list[MarkdownProblem]:
 def _parse(parser: MarkdownIt, source: str) -> list[Token]:
     if len(source) > MAX_LENGTH or source.count("[") > MAX_BRACKETS:
         raise TooLong(TooLong.__doc__)
+    if _most_cells(source) > MAX_CELLS:
+        raise TooLong(gettext("The tables of this text have too many cells for an email."))
     tokens = parser.parse(source)
     if any(inner.level > MAX_DEPTH for token in tokens for inner in (token, *(token.children or ()))):
         raise TooDeep(TooDeep.__doc__)
@@ -222,6 +232,25 @@ def _parse(parser: MarkdownIt, source: str) -> list[Token]:
                 # Not the Markdown between the brackets, with its escapes.
                 inner.content = "".join(part.content or " " for part in inner.children or () if not part.nesting)
     return tokens
+
+
+def _most_cells(source: str) -> int:
+    """Return how many cells the tables of several columns in a text have at most, without parsing it."""
+    if "|" not in source:
+        return 0
+    lines = source.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    cells = 0
+    for is_table, group in groupby(lines, key=lambda line: bool(line.strip(_AROUND_BLOCK))):
+        if is_table:
+            block = list(group)
+            cells += len(block) * max(map(_columns, block))
+    return cells
+
+
+def _columns(line: str) -> int:
+    """Return the number of columns if a line is one below the header of a table, else 0."""
+    is_below_header = "|" in line and not line.strip(_AROUND_BLOCK + "-:|")
+    return len(_DASHES.findall(line)) if is_below_header else 0
 
 
 def _inline_problems(tokens: list[Token], line: int) -> Iterator[MarkdownProblem]:
@@ -426,11 +455,15 @@ def _linkifier() -> LinkifyIt:
     linkifier = LinkifyIt(options={"fuzzy_link": False})
     for schema in ("ftp:", "//"):
         linkifier.add(schema, None)
-    host = re.compile(linkifier.re["src_host_port_strict"] + linkifier.re["src_path"], re.IGNORECASE)
+    host = re.compile(linkifier.re["src_host_port_strict"], re.IGNORECASE)
+    path = re.compile(linkifier.re["src_path"], re.IGNORECASE)
 
     def host_length(_: LinkifyIt, text: str, start: int) -> int:
-        found = host.match(text, start, start + 2000)
-        return len(found[0]) if found else 0
+        found = host.match(text, start, start + _MAX_HOST_CHARS + 2)  # with what shows that it ends there
+        if found is None or len(found[0]) > _MAX_HOST_CHARS:
+            return 0
+        rest = path.match(text, found.end(), start + 2000)
+        return (rest or found).end() - start
 
     linkifier.add("www.", {"validate": host_length})
     return linkifier

@@ -325,9 +325,7 @@ class _TreeParser:
 
     def _node(self, node: object, allowed: Collection[str], depth: int) -> dict[str, Any]:
         """Return a node whose type, keys and attributes are allowed."""
-        self._nodes += 1
-        if self._nodes > MAX_NODES:
-            raise TooLong(TooLong.__doc__)
+        self._count_nodes(1)
         if depth > MAX_DEPTH:
             raise TooDeep(TooDeep.__doc__)
         if not isinstance(node, dict) or not isinstance(kind := node.get("type"), str) or kind not in allowed:
@@ -339,6 +337,11 @@ class _TreeParser:
         if not attributes.keys() <= _ATTRIBUTES.get(node["type"], frozenset()):
             raise _invalid()
         return node
+
+    def _count_nodes(self, number: int) -> None:
+        self._nodes += number
+        if self._nodes > MAX_NODES:
+            raise TooLong(TooLong.__doc__)
 
     def _content(self, node: dict[str, Any]) -> list[object]:
         content = node.get("content", [])
@@ -357,7 +360,10 @@ class _TreeParser:
         if node.get("marks"):
             raise _invalid()
         if kind in _CHILDREN:
-            return _Block(kind, self._blocks(node, depth), attributes=_list_attributes(kind, attributes))
+            blocks = self._blocks(node, depth)
+            if kind == "table":
+                self._count_nodes(_missing_cells(blocks))
+            return _Block(kind, blocks, attributes=_list_attributes(kind, attributes))
         if kind == "code_block":
             return _Block(kind, runs=(self._code(node, depth),))
         runs = tuple(self._run(child, depth + 1) for child in self._content(node))
@@ -418,6 +424,12 @@ class _TreeParser:
         if _SURROGATE.search(value):
             raise _invalid()
         return _CONTROL.sub("", value)
+
+
+def _missing_cells(rows: Sequence[_Block]) -> int:
+    """Return how many cells the rows of a table lack to be as long as the longest."""
+    lengths = [len(row.blocks) for row in rows]
+    return max(lengths, default=0) * len(rows) - sum(lengths)
 
 
 def _list_attributes(kind: str, attributes: Mapping[str, object]) -> dict[str, Any]:
@@ -682,6 +694,8 @@ def _escape_start(line: str) -> str:
 
 def _line_markdown(runs: Sequence[_Run], line_break: str, read: Callable[[str], tuple[_Run, ...]] | None = None) -> str:
     """Return runs as Markdown: with its usual signs if these are read as meant, else with HTML tags."""
+    if not runs:
+        return ""
     read = read or (lambda text: _tidy_runs(list(_runs(parse_line(_with_pictures(text)))), one_line=False))
     text = _write_runs(runs, line_break, _SIGNS, find_bare_links)
     return text if read(text) == runs else _write_runs(runs, line_break, {}, _find_perhaps_links)

@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailer.domain.markdown import MAX_LENGTH, complete_link, find_problems, is_allowed_link
+from mailer.domain.markdown import (
+    MAX_LENGTH,
+    TooLong,
+    complete_link,
+    find_bare_links,
+    find_problems,
+    is_allowed_link,
+    parse,
+)
 from tests.support.work import count_calls
 
 BROKEN = [
@@ -81,6 +89,24 @@ def test_any_text_has_its_problems_within_it(source: str) -> None:
 @pytest.mark.parametrize("pattern", ["[", "![", "[a](b", "[a](b) ", "[^1]", "[a][b]", "<b>", "<x>", "<a href=x>", "]("])
 def test_the_work_for_any_text_is_bounded(pattern: str) -> None:
     assert count_calls(lambda: find_problems((pattern * MAX_LENGTH)[:MAX_LENGTH])).total() < 100 * MAX_LENGTH
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r", "\r\n", "\n> "])
+def test_tables_that_the_parser_would_fill_up_are_refused(line_end: str) -> None:
+    lines = ["> " * (line_end == "\n> ") + "a|" * 200, "-|" * 200, *"|" * 30]
+    with pytest.raises(TooLong, match="too many cells"):
+        parse(line_end.join(lines))
+    long = [" | ".join("abcd"), "-|-|-|-", *["a | b | c | d"] * 500]
+    assert [token.type for token in parse("\n".join(long))].count("td_open") == 2000
+    rules = "\n".join(["- - - - - - - -", "a | b"] * 400)
+    assert "table_open" not in {token.type for token in parse(rules)}
+
+
+def test_hosts_of_bare_links_are_bounded_and_paths_are_long() -> None:
+    assert find_bare_links(f"www.{'a.' * 126}org") == [(0, 259)]
+    assert find_bare_links(f"www.{'a.' * 128}org") == []
+    long = f"www.example.org/{'a' * 900}"
+    assert find_bare_links(f"{long}, b") == [(0, len(long))]
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from mailer.domain.text_tree import (
 )
 from mailer.settings import ROOT
 from tests.adapters.test_markdown import ALLOWED, PIECES
+from tests.support.work import count_calls
 
 FORMS = [
     ("", {"type": "doc", "content": [{"type": "paragraph"}]}),
@@ -263,6 +264,25 @@ def test_trees_are_bounded() -> None:
         to_markdown(node("doc", [node("paragraph", [{"type": "text", "text": "a" * (MAX_LENGTH + 1)}])]))
     with pytest.raises(TooLong):
         to_markdown(node("doc", [node("paragraph", [])] * (MAX_NODES + 1)))
+
+
+def table(width: int, rows: int) -> dict[str, object]:
+    """A table of empty cells with only its header in full."""
+    header = node("table_row", [node("table_header", [])] * width)
+    return node("table", [header, *[node("table_row", [])] * (rows - 1)])
+
+
+@pytest.mark.parametrize("tables", [[table(1200, 3700)], [table(70, 60)] * 30], ids=["one", "many"])
+def test_cells_that_are_added_to_tables_are_bounded(tables: list[object]) -> None:
+    def run() -> None:
+        with pytest.raises(TooLong):
+            to_markdown(node("doc", tables))
+
+    assert "_tidy_table" not in count_calls(run)
+
+
+def test_empty_cells_are_not_parsed() -> None:
+    assert "parse_line" not in count_calls(lambda: to_markdown(node("doc", [table(10, 10)])))
 
 
 def test_a_line_has_no_links_and_no_other_blocks() -> None:
