@@ -14,6 +14,8 @@ from mailer.domain.text_tree import Tree, line_to_tree, to_tree
 _MAX_PAIRS = 100_000
 """Paragraphs or words that are compared with each other. Beyond this, what is between the same ends is replaced whole:
 the time grows with more than the square of the length."""
+_MAX_SIMILAR_PAIRS = 2_000
+"""Changed paragraphs that are compared with each other for one that has become another."""
 _TEXTS = ("body", "intro", "partial_intro", "text")
 _LINES = ("headline", "link_label")
 _Item = TypeVar("_Item")
@@ -112,22 +114,28 @@ def _compare(old: Sequence[tuple[_Word, ...]], new: Sequence[tuple[_Word, ...]])
         if same:
             yield from ((Run(RunKind.same, _text(words)),) for words in before)
             continue
-        waiting = list(before)
+        waiting, counts = list(before), [_count(words) for words in before]
+        comparable = len(before) * len(after) <= _MAX_SIMILAR_PAIRS
         for words in after:
-            like = next((at for at, other in enumerate(waiting) if _is_similar(other, words)), None)
+            count = _count(words)
+            like = next((at for at, other in enumerate(counts) if comparable and _is_similar(other, count)), None)
             if like is None:
                 yield (Run(RunKind.added, _text(words)),)
                 continue
             yield from ((Run(RunKind.removed, _text(gone)),) for gone in waiting[:like])
             yield tuple(_compare_words(waiting[like], words))
-            del waiting[: like + 1]
+            del waiting[: like + 1], counts[: like + 1]
         yield from ((Run(RunKind.removed, _text(gone)),) for gone in waiting)
 
 
-def _is_similar(old: Sequence[_Word], new: Sequence[_Word]) -> bool:
+def _count(words: Sequence[_Word]) -> Counter[str]:
+    return Counter(word for word, _ in words if not word.isspace())
+
+
+def _is_similar(old: Counter[str], new: Counter[str]) -> bool:
     """Return whether one paragraph has become the other: half of the longer one's words are in both."""
-    before, after = (Counter(word for word, _ in words if not word.isspace()) for words in (old, new))
-    return 2 * (before & after).total() >= max(before.total(), after.total())
+    shorter, longer = sorted((old.total(), new.total()))
+    return 2 * shorter >= longer and 2 * (old & new).total() >= longer
 
 
 def _compare_words(old: Sequence[_Word], new: Sequence[_Word]) -> Iterator[Run]:

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailer.domain.text_difference import RunKind, differences
+from tests.support.work import count_calls
 
 
 def shown(old: str, new: str, field: str = "body") -> list[str]:
@@ -55,6 +56,18 @@ def test_fields_that_are_the_same_are_left_out() -> None:
 def test_long_texts_are_compared_in_bounded_work() -> None:
     old, new = " ".join(f"a b{n}" for n in range(900)), " ".join(f"b{n} a c" for n in range(900, 1800))
     assert len(shown(f"Same. {old} Same.", f"Same. {new} Same.")) <= 2
+
+
+def test_many_paragraphs_are_compared_in_bounded_work() -> None:
+    def texts(number: int) -> tuple[dict[str, str], dict[str, str]]:
+        old, new = ("\n\n".join(f"{letter}{n}" for n in range(number)) for letter in "ab")
+        return {"body": old}, {"body": new}
+
+    assert count_calls(lambda: differences(*texts(40)))["_count_elements"] == 80, "words counted once per paragraph"
+    assert "_is_similar" not in count_calls(lambda: differences(*texts(100)))
+    (difference,) = differences(*texts(1500))
+    kinds = [run.kind for (run,) in difference.paragraphs]
+    assert (kinds.count(RunKind.added), kinds.count(RunKind.removed)) == (1500, 1500)
 
 
 @given(st.text("ab .\n", max_size=40), st.text("ab .\n", max_size=40))
