@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
+from threading import Lock
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -32,6 +33,8 @@ _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b
 _MAX_ORIGINAL_PIXELS = 2560
 """Width and height of the larger version that is kept to crop from."""
 _ORIGINAL_QUALITY = 88
+DECODING = Lock()
+"""Held while a picture is prepared or cropped: one at a time in a process, since a large one needs several 100 MB."""
 
 
 class PictureNotFound(UserError, ValueError):
@@ -98,26 +101,28 @@ def prepare(data: bytes, name: str, max_bytes: int) -> PreparedPicture:
     A small picture without metadata is kept byte for byte, also an animated GIF. WebP and AVIF are converted. Raises
     InvalidPicture, for too many pixels before any is decoded.
     """
-    upright, form, data = _open(data, name, max_bytes)
-    max_size = _MAX_GIF_BYTES if form == "GIF" else _MAX_BYTES
-    if data and upright.width <= _MAX_WIDTH_PIXELS and len(data) <= max_size and form not in _CONVERTED:
-        hash, thumbnail = sha256(data).hexdigest(), _thumbnail(upright, form)
-        return PreparedPicture(hash, _MEDIA_TYPES[form], upright.width, upright.height, data, thumbnail)
-    prepared, original = _for_mail(upright, form), None
-    if prepared.media_type == _MEDIA_TYPES["JPEG"]:
-        side = _MAX_ORIGINAL_PIXELS * min(1, upright.width / upright.height)
-        original = _encode(_scaled(upright, max(1, round(side))), form, 0, (_ORIGINAL_QUALITY,))
-    return replace(prepared, original=original)
+    with DECODING:
+        upright, form, data = _open(data, name, max_bytes)
+        max_size = _MAX_GIF_BYTES if form == "GIF" else _MAX_BYTES
+        if data and upright.width <= _MAX_WIDTH_PIXELS and len(data) <= max_size and form not in _CONVERTED:
+            hash, thumbnail = sha256(data).hexdigest(), _thumbnail(upright, form)
+            return PreparedPicture(hash, _MEDIA_TYPES[form], upright.width, upright.height, data, thumbnail)
+        prepared, original = _for_mail(upright, form), None
+        if prepared.media_type == _MEDIA_TYPES["JPEG"]:
+            side = _MAX_ORIGINAL_PIXELS * min(1, upright.width / upright.height)
+            original = _encode(_scaled(upright, max(1, round(side))), form, 0, (_ORIGINAL_QUALITY,))
+        return replace(prepared, original=original)
 
 
 def crop(data: bytes, name: str, how: Crop) -> PreparedPicture:
     """Return a part of a stored picture as emails need it. Raises InvalidPicture."""
-    upright, form, _ = _open(data, name, len(data))
-    if form == "GIF":
-        if getattr(Image.open(io.BytesIO(data)), "is_animated", False):
-            raise InvalidPicture(gettext("%(name)s is an animation, which cannot be cropped.", name=name))
-        upright, form = upright.convert("RGBA" if upright.has_transparency_data else "RGB"), "PNG"
-    return _for_mail(upright.crop(how.box(upright.width, upright.height)), form)
+    with DECODING:
+        upright, form, _ = _open(data, name, len(data))
+        if form == "GIF":
+            if getattr(Image.open(io.BytesIO(data)), "is_animated", False):
+                raise InvalidPicture(gettext("%(name)s is an animation, which cannot be cropped.", name=name))
+            upright, form = upright.convert("RGBA" if upright.has_transparency_data else "RGB"), "PNG"
+        return _for_mail(upright.crop(how.box(upright.width, upright.height)), form)
 
 
 def _for_mail(image: Image.Image, form: str) -> PreparedPicture:
@@ -170,6 +175,7 @@ def _open(data: bytes, name: str, max_bytes: int) -> tuple[Image.Image, str, byt
                         width=str(_MAX_WIDTH_PIXELS),
                     )
                 )
+            image.draft(None, (_MAX_ORIGINAL_PIXELS, _MAX_ORIGINAL_PIXELS))  # a larger JPEG is scaled while decoded
             image.load()
             if form == "GIF":
                 data = _without_gif_extensions(data)

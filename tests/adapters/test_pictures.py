@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from mailer.adapters.pictures import InvalidPicture, crop, prepare
+from mailer.adapters.pictures import DECODING, InvalidPicture, PreparedPicture, crop, prepare
 from mailer.domain.crops import Crop, CropFormat
 from tests.support.work import count_calls
 
@@ -277,6 +278,37 @@ def test_a_large_photograph_keeps_an_original_to_crop_from() -> None:
     assert (made.original.width, made.original.height) == (1707, 2560)
     assert not opened(made.original.data).getexif()
     assert prepare(picture("JPEG", 600, 400), "a.jpg", LIMIT).original is None
+
+
+def test_a_very_large_photograph_is_scaled_while_it_is_decoded() -> None:
+    large = picture("JPEG", 5_200, 5_400, exif=_EXIF)
+    made: list[PreparedPicture] = []
+    assert count_calls(lambda: made.append(prepare(large, "a.jpg", LIMIT)))["draft"] == 1
+    assert made[0].original is not None
+    assert (made[0].width, made[0].original.width, made[0].original.height) == (1280, 2465, 2560)
+
+
+class _Watched(bytes):
+    """Bytes that note whether other pictures have to wait, whenever their length is asked for."""
+
+    waiting: set[bool]
+
+    def __len__(self) -> int:
+        self.waiting.add(DECODING.locked())
+        return super().__len__()
+
+
+@pytest.mark.parametrize(
+    "work", [lambda data: prepare(data, "a.png", LIMIT), lambda data: crop(data, "a.png", Crop(CropFormat.large))]
+)
+def test_one_picture_is_decoded_at_a_time(work: Callable[[bytes], object]) -> None:
+    data = _Watched(picture("PNG", 640, 640))
+    data.waiting = set()
+    work(data)
+    assert data.waiting == {True}
+    with pytest.raises(InvalidPicture):
+        prepare(b"x", "a.png", LIMIT)
+    assert not DECODING.locked()
 
 
 def test_a_crop_has_the_size_for_emails_and_its_thumbnail() -> None:
