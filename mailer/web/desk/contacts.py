@@ -54,6 +54,9 @@ class ContactsVisit:
 
 
 def _contacts_visit(visit: VisitOf, story: RowId, language: str) -> ContactsVisit:
+    """Return a request in a language of the issue. Raises HTTPException 404 for another."""
+    if language not in visit.head().languages:
+        raise HTTPException(404)
     return ContactsVisit(visit, story, language)
 
 
@@ -186,7 +189,7 @@ def _page(
     visit, database = of_story.visit, of_story.visit.app.database
     head = visit.head()
     headlines = {item.story: item.headline for item in edit.list_stories(database, visit.issue)}
-    if of_story.language not in head.languages or of_story.story not in headlines:
+    if of_story.story not in headlines:
         raise HTTPException(404)
     listed = contacts.list_contacts(database, visit.issue, of_story.story, of_story.language)
     in_section = contacts.may_be_covered(database, visit.issue, of_story.story)

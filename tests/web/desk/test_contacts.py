@@ -95,6 +95,19 @@ def test_a_note_is_sent_as_the_tree_of_an_editor(client: TestClient, app: Contai
     assert len(contacts.list_contacts(app.database, issue, story, "en")) == 1
 
 
+@pytest.mark.usefixtures("coordinator")
+def test_notes_are_in_the_languages_of_the_issue_only(
+    client: TestClient, app: Container, issue: int, story: int
+) -> None:
+    note = contacts.add_contact(app.database, issue, story, "en", "tests", text=NOTE)
+    here = f"/desk/issues/{issue}/stories/{story}/xx/contacts"
+    assert client.get(here).status_code == 404
+    for path in ("", f"/{note}", f"/{note}/covers", f"/{note}/move", f"/{note}/remove", f"/{note}/restore"):
+        assert post(client, here + path, {"text": "(Ask: Bo)"}, page="/account").status_code == 404
+    (kept,) = contacts.list_contacts(app.database, issue, story, "en")
+    assert kept.texts == {"en": NOTE}
+
+
 def test_translators_write_notes_in_their_languages_only(
     client: TestClient, app: Container, issue: int, story: int
 ) -> None:
