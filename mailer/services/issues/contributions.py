@@ -26,7 +26,7 @@ from mailer.store import issues, newsletters, rate_limits, text_versions
 from mailer.store import text_requests as stored
 from mailer.store.database import Database, Session
 
-MAX_SAVES_PER_MINUTE = 120
+MAX_SAVES_PER_MINUTE = 60
 """Behind one link, in all its tabs; heartbeats are counted too."""
 MAX_DOCUMENTS_PER_HOUR = 20
 MAX_REQUESTS_PER_NETWORK_MINUTE = 600
