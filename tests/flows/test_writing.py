@@ -189,7 +189,14 @@ def look_over(page: Page) -> None:
 def test_two_people_at_once(app: Container, key: TextKey, open_story: Callable[[str], Page]) -> None:
     amina = open_story("Amina")
     look_over(amina)
+    lines = amina.locator("[name=dateline]")
+    count = lines.count()
+    lines.first.fill("May 2026")
+    amina.get_by_role("button", name="Add another date").click()
+    expect(lines).to_have_count(count + 1)
+    expect(lines.last).to_be_focused()
     write(amina, " Amina was here.")
+    expect(lines).to_have_count(count)  # what is left empty goes
     expect(state(amina)).to_contain_text("Saved at")
     assert stored(app, key).endswith("Amina was here.")
 

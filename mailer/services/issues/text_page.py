@@ -139,11 +139,12 @@ def render_look(database: Database, renderer: Renderer, urls: MailUrls, key: Tex
             if key.subject is TextSubject.story and story.story == key.subject_id and key.language in story.texts
         ],
     )
-    if key.subject is TextSubject.story and not source.stories:
+    is_story = key.subject is TextSubject.story
+    if not (source.stories if is_story else source.front_matter[key.language] != FrontMatter("", "", "")):
         raise TextNotShown(TextNotShown.__doc__)
     edition_urls = EditionUrls(urls.web_view_url(key.issue, 0), urls.page_url(""), urls.page_url(""), source.website)
     content = source.compose(key.language, ALL_SECTIONS, edition_urls, "Ada Example", "ada@example.org")
-    if key.subject is TextSubject.story:
+    if is_story:
         content = replace(content, intro="", header_image=None)
     return renderer.render(replace(content, unfollowed_sections=())).html
 

@@ -250,10 +250,9 @@ def look(staff: Viewer, text: TextVisitOf) -> Response:
     app = text.visit.app
     try:
         html = text_page.render_look(app.database, app.renderer, app.urls, text.key)
-    except TextNotShown:
-        raise HTTPException(404) from None
-    except ValueError as error:
-        response = text.visit.page("desk/no_look", staff, error=message_of(error))
+    except (TextNotShown, ValueError) as error:
+        reason = "" if isinstance(error, TextNotShown) else message_of(error)
+        response = text.visit.page("desk/no_look", staff, error=reason)
         response.headers["Content-Security-Policy"] = STAFF_CSP.replace("ancestors 'none'", "ancestors 'self'")
         return response
     return HTMLResponse(html, headers=EDITION_HEADERS)

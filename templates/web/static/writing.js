@@ -7,6 +7,7 @@ import { Copies, holdTab, isOpen, Saving } from "./saving.js";
 const HEARTBEAT_MS = 10_000;
 const COMPANY_MS = 3000; // while somebody else is here
 const WRITING_MS = 120_000; // after the last change somebody still writes
+const REMOVAL_MS = 300; // after somebody left an empty line
 const WORDS_PER_MINUTE = 200;
 const CLOCK = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
 const ELSEWHERE = ["alt", "picture_credit"]; // also written where the picture is chosen: sent only if written here
@@ -111,9 +112,9 @@ form.addEventListener("submit", (event) => {
 // Datelines: a line each, which dates and a place can compose.
 
 function writeDatelines(lines) {
-  const wanted = Math.max(1, lines.length + 1);
+  const wanted = Math.max(1, lines.length);
   let rows = [...form.querySelectorAll(".dateline")];
-  while (rows.length < wanted && editable) rows = [...rows, addDateline()];
+  while (rows.length && rows.length < wanted) rows = [...rows, addDateline()];
   rows.slice(wanted).forEach((row) => row.remove());
   rows.slice(0, wanted).forEach((row, index) => {
     row.querySelector("[name=dateline]").value = lines[index]?.text ?? "";
@@ -131,14 +132,30 @@ function addDateline() {
     input.value = "";
   }
   row.querySelector(".understood").textContent = "";
+  row.querySelector("details")?.removeAttribute("open");
   last.after(row);
   return row;
+}
+
+const lineOf = (row) => row.querySelector("[name=dateline]");
+const emptyDateline = () => [...form.querySelectorAll(".dateline")].find((row) => !lineOf(row).value.trim());
+
+// A line that is left empty goes, unless it is the only one. Not at once: a click may be on its way to what is below.
+at("datelines")?.addEventListener("focusout", (event) => {
+  const row = event.target.closest(".dateline");
+  if (row) setTimeout(() => removeEmpty(row), REMOVAL_MS);
+});
+
+function removeEmpty(row) {
+  const only = form.querySelectorAll(".dateline").length === 1;
+  if (!editable || only || row.contains(document.activeElement)) return;
+  if (!lineOf(row).value.trim()) row.remove();
 }
 
 const addButton = at("add-dateline");
 if (addButton) {
   addButton.hidden = false;
-  addButton.addEventListener("click", () => addDateline().querySelector("input").focus());
+  addButton.addEventListener("click", () => (emptyDateline() ?? addDateline()).querySelector("input").focus());
 }
 
 at("datelines")?.addEventListener("change", async (event) => {
@@ -207,7 +224,8 @@ function saved(answer, same) {
   showPicture(answer.picture);
   showProblems(answer.problems);
   showFindings(answer.findings);
-  [...form.querySelectorAll(".dateline")].forEach((row, index) => {
+  const filled = [...form.querySelectorAll(".dateline")].filter((row) => lineOf(row).value.trim());
+  filled.forEach((row, index) => {
     if (same) showUnderstood(row, answer.understood[index] ?? "");
   });
   if (same) showState("saved");
@@ -237,6 +255,7 @@ function showFindings(findings) {
 function refreshLook() {
   const frame = at("look")?.querySelector("iframe");
   if (!frame) return;
+  frame.classList.remove("empty");
   const [path, place = ""] = frame.getAttribute("src").split("#");
   frame.src = `${path.split("?")[0]}?base=${saving.base}${place && `#${place}`}`;
 }
@@ -449,6 +468,7 @@ document.addEventListener("visibilitychange", () => {
 });
 
 form.classList.add("with-script");
+if (matchMedia("(max-width: 64rem)").matches) at("look")?.removeAttribute("open");
 holdTab(tab);
 count();
 await copies.open();

@@ -75,6 +75,16 @@ def test_the_page_says_when_and_by_whom_it_was_saved(client: TestClient, app: Co
     assert re.search(r"Saved on [^<]*\d\d:\d\d UTC, Amina", client.get(german).text)
 
 
+def test_only_without_script_an_empty_date_stands_beside_others(client: TestClient, send: Send, path: str) -> None:
+    line = 'name="dateline"'
+    send(path, base=base_of(client, path), tab="a", fields={"datelines": []})
+    assert client.get(path).text.count(line) == 1
+    send(path, base=base_of(client, path), tab="a", fields={"datelines": [{"text": "May 2026"}]})
+    page = client.get(path).text
+    assert page.count(line) == 2
+    assert re.sub("(?s)<noscript>.*?</noscript>", "", page).count(line) == 1
+
+
 def test_the_script_saves_trees(client: TestClient, app: Container, send: Send, path: str) -> None:
     fields = {
         "headline": line_to_tree("Ice *again*"),
@@ -348,7 +358,11 @@ def test_front_matter_has_a_page_too(client: TestClient, app: Container, send: S
 
 def test_a_text_is_shown_as_an_email_shows_it(client: TestClient, send: Send, issue: int, path: str) -> None:
     german = path.replace("/en", "/de")
-    assert client.get(f"{german}/look").status_code == 404
+    for empty in (german, f"/desk/issues/{issue}/front/de"):
+        answer = client.get(f"{empty}/look")
+        assert answer.status_code == 200
+        assert "Nothing is written yet." in text_of(answer.text)
+        assert "frame-ancestors 'self'" in answer.headers["Content-Security-Policy"]
     send(german, base="", tab="a", fields={"headline": line_to_tree("Eis"), "body": to_tree("Ein Entwurf")})
     for place, shown in ((german, "Ein Entwurf"), (path, "</html>"), (f"/desk/issues/{issue}/front/en", "</html>")):
         answer = client.get(f"{place}/look")
