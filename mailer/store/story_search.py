@@ -11,6 +11,9 @@ from mailer.domain.search import StoryFilter
 from mailer.domain.states import IssueState
 from mailer.store.archive import WANTED, search_values
 
+MAX_RANKED = 500
+"""Of more stories that match words, the newest ones."""
+
 
 @dataclass(frozen=True, slots=True)
 class StoryRow:
@@ -35,14 +38,24 @@ _FILTER = """
     AND (CAST(:issue AS int) IS NULL OR i.id = :issue)
     AND (NOT :with_picture OR s.picture_id IS NOT NULL)
 """
+# A word that every text has would be ranked in every text. The index finds the stories without reading a text, whatever
+# their language; then texts are read from the newest story on until enough of them match.
 _WITH_WORDS = f"""
-    WITH wanted AS MATERIALIZED ({WANTED})
-    SELECT DISTINCT ON (s.id) s.id AS story, i.issue_date, t.language, ts_rank(t.search_vector, w.query) AS rank
-    FROM wanted w
-    JOIN story_translation t ON t.language = w.language AND t.search_vector @@ w.query
-    JOIN story s ON s.id = t.story_id
-    JOIN issue i ON i.id = s.issue_id
-    WHERE {_FILTER} ORDER BY s.id, t.language = :read DESC, rank DESC, t.language
+    WITH wanted AS MATERIALIZED ({WANTED}), likely AS MATERIALIZED (
+        SELECT DISTINCT story_id FROM story_translation
+        WHERE search_vector @@ (SELECT CAST(string_agg(format('(%s)', query), ' | ') AS tsquery) FROM wanted)
+    )
+    SELECT newest.story, newest.issue_date, best.language, best.rank
+    FROM (
+        SELECT s.id AS story, i.issue_date FROM likely JOIN story s ON s.id = likely.story_id
+        JOIN issue i ON i.id = s.issue_id WHERE {_FILTER} ORDER BY i.issue_date DESC, s.id DESC OFFSET 0
+    ) newest
+    CROSS JOIN LATERAL (
+        SELECT t.language, ts_rank(t.search_vector, w.query) AS rank
+        FROM wanted w JOIN story_translation t ON t.language = w.language AND t.search_vector @@ w.query
+        WHERE t.story_id = newest.story ORDER BY t.language = :read DESC, rank DESC, t.language LIMIT 1
+    ) best
+    ORDER BY newest.issue_date DESC, newest.story DESC LIMIT {MAX_RANKED}
 """
 _WITHOUT_WORDS = f"""
     SELECT s.id AS story, i.issue_date, read.language, 0 AS rank
@@ -110,6 +123,8 @@ def find(
     offset: int,
 ) -> list[StoryRow]:
     """Return a page of stories: those that match the words best, then those of the latest issues.
+
+    Of those that match words, the newest MAX_RANKED are ranked.
 
     ``languages`` are the newsletter's, ``read`` is the one to show where there is a choice. The query is user input,
     of which ``websearch_to_tsquery`` accepts any; see ``archive.search`` for ``stems``.

@@ -11,10 +11,10 @@ from mailer.domain.search import Fragment, StoryFilter
 from mailer.domain.states import IssueState
 from mailer.store import archive, issues, newsletters, pictures, story_search
 from mailer.store.database import Database, Session
-from mailer.store.story_search import StoryRow
+from mailer.store.story_search import MAX_RANKED, StoryRow
 
 PAGE_SIZE = 20
-MAX_PAGE = 100
+MAX_PAGE = MAX_RANKED // PAGE_SIZE
 MAX_ISSUES = 200
 """That can be chosen in the filter, the latest ones."""
 
@@ -80,7 +80,10 @@ def search(
     only: StoryFilter,
     page: int,
 ) -> FoundPage:
-    """Return a page of the stories that match. ``only.query`` is as typed. ``to_plain_text`` converts Markdown."""
+    """Return a page of the stories that match. ``only.query`` is as typed. ``to_plain_text`` converts Markdown.
+
+    Raises QueryTimeout.
+    """
     only = StoryFilter(
         search_rules.normalized_query(only.query), only.section, only.language, only.issue, only.with_picture
     )

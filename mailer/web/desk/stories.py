@@ -5,12 +5,12 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, HTTPException, Query, Response
 
 from mailer.adapters.markdown import inline_text
-from mailer.domain.errors import UserError
+from mailer.domain.errors import QueryTimeout, UserError
 from mailer.domain.permissions import Permission
 from mailer.domain.search import MAX_QUERY_CHARS, StoryFilter
 from mailer.services.accounts.staff import Staff
 from mailer.services.issues import hold_over, story_search, use_again
-from mailer.services.issues.story_search import MAX_PAGE
+from mailer.services.issues.story_search import MAX_PAGE, PAGE_SIZE, FoundPage
 from mailer.web.dependencies import App, RowId
 from mailer.web.desk.issue import ISSUE
 from mailer.web.staff import NewsletterOf, Page, PageOf, Requires, StaffForm
@@ -82,7 +82,10 @@ def _page(
         next((id for id, _ in choices.issues if str(id) == issue), None),
         bool(picture),
     )
-    found = story_search.search(app.database, inline_text, app.urls, newsletter.id, only, number)
+    try:
+        found = story_search.search(app.database, inline_text, app.urls, newsletter.id, only, number)
+    except QueryTimeout:
+        found, error, status = FoundPage((), False), "slow", 400
     may_write = staff.may(Permission.write, newsletter.id)
     return page(
         "desk/stories",
@@ -95,6 +98,8 @@ def _page(
         choices=choices,
         is_filtered=only != StoryFilter(),
         number=number,
+        last_page=MAX_PAGE,
+        max_stories=MAX_PAGE * PAGE_SIZE,
         drafts=hold_over.list_drafts(app.database, newsletter.id) if may_write else [],
         may_write=may_write,
         error=error,

@@ -129,6 +129,36 @@ def test_texts_are_read_for_one_page_only(app: Container, issue: int, query: str
     assert limits
 
 
+def test_of_a_word_that_every_text_has_the_newest_stories_are_ranked(app: Container, issue: int) -> None:
+    """The others are not even read."""
+    with app.database.transaction() as session:
+        newsletter = newsletters.get(session, "lumen-basin").id
+        copies = """
+            WITH added AS (
+                INSERT INTO story (issue_id, section_id, position)
+                SELECT :issue, (SELECT min(id) FROM section), n FROM generate_series(100, 99 + :stories) n RETURNING id
+            )
+            INSERT INTO story_translation (story_id, language, headline, body, status, alt, link, link_label, datelines)
+            SELECT id, 'en', 'Zebra', '', 'ready', '', '', '', '[]' FROM added
+        """
+        session.execute(text(copies), {"issue": issue, "stories": store.MAX_RANKED + 30})
+        newest = set(session.scalars(text("SELECT id FROM story ORDER BY id DESC LIMIT :n"), {"n": store.MAX_RANKED}))
+        only = StoryFilter("zebra")
+        values = store.values(newsletter, only, [], ["en"], "en", 21, 0)
+        explain = text("EXPLAIN (ANALYZE, FORMAT JSON) " + store.statement(only))
+        (planned,) = session.execute(explain, values).scalar_one()
+    found = [story_search.search(app.database, inline_text, app.urls, newsletter, only, page) for page in range(1, 26)]
+    assert {story.id for page in found for story in page.stories} == newest
+    assert [page.has_more for page in found] == [True] * 24 + [False]
+    todo, ranked = [planned["Plan"]], []
+    while todo:
+        node = todo.pop()
+        todo += node.get("Plans", [])
+        if node["Node Type"] == "Limit" and node["Actual Rows"] == store.MAX_RANKED:
+            ranked += [below["Actual Rows"] for below in node["Plans"] if "Subplan Name" not in below]
+    assert ranked == [store.MAX_RANKED]
+
+
 def test_a_story_is_used_again_with_all_its_translations(app: Container, issue: int, draft: int) -> None:
     newsletter = plan.load_head(app.database, draft).newsletter
     (story, *_) = find(app, query="flooding")
