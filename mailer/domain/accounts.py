@@ -53,6 +53,8 @@ class AuditAction(StrEnum):
     text_written = "text_written"
     issue_begun = "issue_begun"
     language_begun = "language_begun"
+    language_removed = "language_removed"
+    texts_ready = "texts_ready"
     issue_deleted = "issue_deleted"
     issue_policy_changed = "issue_policy_changed"
     text_requested = "text_requested"
@@ -105,6 +107,8 @@ ISSUE_ACTIONS = {
     IssueEventKind.imported: AuditAction.document_imported,
     IssueEventKind.written: AuditAction.text_written,
     IssueEventKind.language_begun: AuditAction.language_begun,
+    IssueEventKind.language_removed: AuditAction.language_removed,
+    IssueEventKind.texts_ready: AuditAction.texts_ready,
     IssueEventKind.story_added: AuditAction.story_added,
     IssueEventKind.story_copied: AuditAction.story_copied,
     IssueEventKind.story_removed: AuditAction.story_removed,

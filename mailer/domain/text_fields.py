@@ -5,7 +5,7 @@ is bounded before it is read, and becomes what the import of a document would st
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
@@ -30,6 +30,9 @@ PLAIN = {
     TextSubject.story: ("alt", "picture_credit"),
 }
 """The fields that are one line without formatting."""
+
+ComposeDateline = Callable[[DateRange, str, str], str]
+"""Returns dates and a place as they are written in a language."""
 
 
 class InvalidText(UserError, ValueError):
@@ -120,6 +123,32 @@ def dateline_as_json(dateline: Dateline) -> dict[str, Any]:
 def dateline_from_json(stored: Mapping[str, Any]) -> Dateline:
     spans = (DateRange(date.fromisoformat(span["start"]), date.fromisoformat(span["end"])) for span in stored["dates"])
     return Dateline(stored["text"], tuple(spans), stored["place"])
+
+
+def begun_translation(source: Mapping[str, Any], language: str, compose_dateline: ComposeDateline) -> dict[str, Any]:
+    """Return what a story's translation takes from its source: the link, the credit, and the datelines in its language.
+
+    A dateline without dates keeps its text.
+    """
+    datelines = [
+        dateline_as_json(replace(line, text=_composed(line, language, compose_dateline) or line.text))
+        for line in map(dateline_from_json, source["datelines"])
+    ]
+    return {"link": source["link"], "picture_credit": source["picture_credit"], "datelines": datelines}
+
+
+def _composed(dateline: Dateline, language: str, compose_dateline: ComposeDateline) -> str:
+    """Return a dateline as its language writes it, the place after the last of its dates."""
+    places = [*[""] * (len(dateline.dates) - 1), dateline.place]
+    return ", ".join(
+        compose_dateline(span, place, language) for span, place in zip(dateline.dates, places, strict=False)
+    )
+
+
+def is_begun(content: Mapping[str, Any]) -> bool:
+    """Return whether a text has at most what it took from its source: nobody has written it."""
+    taken = ("link", "picture_credit", "datelines")
+    return not any(value for name, value in content.items() if name not in taken)
 
 
 def _datelines(value: object, language: str) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from mailer.domain.states import (
     TranslationStatus,
     VersionKind,
 )
-from mailer.domain.text_fields import TypedText, merge, plain_line
+from mailer.domain.text_fields import ComposeDateline, TypedText, begun_translation, is_begun, merge, plain_line
 from mailer.domain.versions import TextKey
 from mailer.models import Issue, IssueTranslation, Story, StoryTranslation, TextVersion
 from mailer.services.issues import text_requests
@@ -146,6 +146,21 @@ def load_state(database: Database, key: TextKey) -> TextState:
     """Return a text as it is stored."""
     with database.transaction() as session:
         return _state(session, key)
+
+
+def load_begun_state(database: Database, key: TextKey, compose_dateline: ComposeDateline) -> TextState:
+    """Return a text as its page shows it: as it is stored, or a new translation with what it takes from its source."""
+    with database.transaction() as session:
+        state, head = _state(session, key), text_versions.head(session, key)
+        editable = issues.by_id(session, key.issue).state in EDITABLE_STATES
+        is_new = not any(state.content.values()) and (head is None or head.kind is VersionKind.removed)
+        if key.subject is not TextSubject.story or not is_new or not editable:
+            return state
+        source = stored_row(session, replace(key, language=text_versions.source_language(session, key)))
+        if source is None or source.language == key.language:
+            return state
+        taken = begun_translation(text_versions.content_of(source), key.language, compose_dateline)
+        return replace(state, content={**state.content, **taken})
 
 
 def source_language(database: Database, key: TextKey) -> str:
@@ -302,6 +317,10 @@ def _write(
     session.flush()
     last = text_versions.head(session, key)
     source = _source(session, key, order, last)
+    if source is None and last is not None and is_begun(last.content) and not is_begun(content):
+        # It is translated from what the source says now, not from what it said when the language was begun.
+        present = text_versions.source_head(session, key)
+        source = present.id if present else None
     version = text_versions.record(
         session, key, content, actor, VersionKind.saved, minor=order.minor, source_version=source
     )

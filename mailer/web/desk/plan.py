@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from fastapi import APIRouter, HTTPException, Response
 from starlette.datastructures import FormData
 
+from mailer.adapters import cldr
 from mailer.domain.errors import UserError
 from mailer.domain.findings import Finding
 from mailer.domain.issue_check import check_issue
 from mailer.domain.permissions import Permission
 from mailer.domain.states import EDITABLE_STATES, MissingTranslationPolicy, StoryChangeKind
 from mailer.services.accounts.staff import Staff
-from mailer.services.issues import approve, compile, edit, hold_over, plan, text_requests
+from mailer.services.issues import approve, compile, edit, hold_over, mark_ready, plan, text_requests
+from mailer.services.issues.mark_ready import MarkedDrafts
 from mailer.web.dependencies import RowId
 from mailer.web.desk.issue import ISSUE, Translator, Viewer, Visit, VisitOf, Writer, read_revision
 from mailer.web.staff import StaffForm
@@ -62,9 +64,36 @@ def begin_language(visit: VisitOf, staff: Translator, form: StaffForm) -> Respon
         raise HTTPException(403)
 
     def order() -> None:
-        edit.begin_language(visit.app.database, visit.issue, language, staff)
+        edit.begin_language(visit.app.database, visit.issue, language, cldr.compose_dateline, staff)
 
     return visit.carry_out(staff, order, refused=_page, then="", done="language")
+
+
+@router.post("/languages/undo")
+def undo_language(visit: VisitOf, staff: Translator, form: StaffForm) -> Response:
+    """Remove the drafts of a language in which nothing is written."""
+    language = str(form.get("language", ""))
+    if not staff.may(Permission.translate_texts, visit.head().newsletter, language):
+        raise HTTPException(403)
+
+    def order() -> None:
+        edit.undo_language(visit.app.database, visit.issue, language, cldr.compose_dateline, staff)
+
+    return visit.carry_out(staff, order, refused=_page, then="", done="language_removed")
+
+
+@router.post("/languages/ready")
+def mark_drafts_ready(visit: VisitOf, staff: Translator, form: StaffForm) -> Response:
+    """Mark the drafts of a language as ready; say how many, and which not."""
+    language, newsletter = str(form.get("language", "")), visit.head().newsletter
+    if not staff.may(Permission.translate_texts, newsletter, language):
+        raise HTTPException(403)
+    sources = staff.may(Permission.write, newsletter)
+    try:
+        marked = mark_ready.mark_ready(visit.app.database, visit.issue, language, staff, visit.now, sources=sources)
+    except UserError as error:
+        return _page(visit, staff, error=str(error), status=409)
+    return _page(visit, staff, marked=marked)
 
 
 @router.post("/stories")
@@ -159,7 +188,15 @@ def _read_place(form: FormData) -> int | None:
 
 
 def _page(
-    visit: Visit, staff: Staff, /, *, done: str = "", error: str = "", status: int = 200, story: int | None = None
+    visit: Visit,
+    staff: Staff,
+    /,
+    *,
+    done: str = "",
+    error: str = "",
+    status: int = 200,
+    story: int | None = None,
+    marked: MarkedDrafts | None = None,
 ) -> Response:
     app = visit.app
     loaded = plan.load_plan(app.database, app.urls, visit.issue)
@@ -168,6 +205,8 @@ def _page(
     head = loaded.head
     may_write, editable = staff.may(Permission.write, head.newsletter), head.state in EDITABLE_STATES
     changes = edit.list_changes(app.database, visit.issue)
+    drafted = {tag for _, tag in loaded.source.drafts}
+    unwritten = edit.unwritten_languages(app.database, visit.issue, cldr.compose_dateline) if editable else set()
     return visit.page(
         "desk/plan",
         staff,
@@ -189,6 +228,17 @@ def _page(
             for tag in head.languages
             if tag not in loaded.begun_languages and staff.may(Permission.translate_texts, head.newsletter, tag)
         ],
+        languages_to_undo=[
+            tag
+            for tag in head.languages
+            if tag in unwritten and staff.may(Permission.translate_texts, head.newsletter, tag)
+        ],
+        languages_with_drafts=[
+            tag
+            for tag in head.languages
+            if tag in drafted and staff.may(Permission.translate_texts, head.newsletter, tag)
+        ],
+        marked=marked,
         requests=text_requests.by_story(text_requests.list_requests(app.database, visit.issue, visit.now)),
         outdated=edit.IssueOutdated.__doc__,
         policies=list(MissingTranslationPolicy),

@@ -192,7 +192,7 @@ def _save_form(text: TextVisit, staff: Staff, form: FormData) -> Response:
 @router.get(f"{FRONT_MATTER}/text")
 def stored_text(staff: Viewer, text: TextVisitOf) -> Response:
     """Return a text as it is stored, and what is needed to save it: after signing in again, too."""
-    state = write_text.load_state(text.visit.app.database, text.key)
+    state = write_text.load_begun_state(text.visit.app.database, text.key, cldr.compose_dateline)
     answer = _as_json(text, state) | _findings(text, staff, state.content)
     editable = text.visit.head().state in EDITABLE_STATES
     return json_answer(
@@ -307,7 +307,7 @@ def _page(
 ) -> Response:
     """Show the page of a text. ``form``: what was typed into it and is not saved, with the base to save it on."""
     app, key = text.visit.app, text.key
-    state = write_text.load_state(app.database, key)
+    state = write_text.load_begun_state(app.database, key, cldr.compose_dateline)
     beside = text_page.load_text_page(app.database, app.urls, key)
     head = text.visit.head()
     may_write = text.may_write(staff)

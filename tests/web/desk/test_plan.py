@@ -1,9 +1,11 @@
 """The plan of an issue: its stories are moved, removed and put back."""
 
 import re
+from collections.abc import Callable
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import text
 
 from mailer.bootstrap import Container
 from mailer.domain.accounts import AuditAction
@@ -11,7 +13,10 @@ from mailer.domain.permissions import Role, RoleGrant
 from mailer.services.accounts import audit
 from mailer.services.issues import plan
 from mailer.store import issues
+from mailer.store.database import Database
+from mailer.web.app import create_app
 from tests.conftest import SAMPLE
+from tests.support.clock import StoppedClock
 from tests.support.staff import SAME_ORIGIN, add_account, form_token_of, post, sign_in, text_of
 
 
@@ -167,6 +172,34 @@ def test_an_issue_is_begun_and_planned_without_a_document(client: TestClient, ap
         assert audit.search(app.database, action, "Amina", None)
 
 
+def test_a_translator_begins_a_language_undoes_it_and_marks_it_as_ready(
+    client: TestClient, app: Container, issue: int
+) -> None:
+    add_account(app, "tarik@example.org", RoleGrant(Role.translator, languages=("de",)))
+    sign_in(client, "tarik@example.org")
+    base = f"/desk/issues/{issue}"
+    post(client, f"{base}/languages", {"language": "de"})
+    assert "nothing is written yet." in text_of(client.get(base).text)
+    undone = post(client, f"{base}/languages/undo", {"language": "de"})
+    shown = client.get(undone.headers["location"]).text
+    assert "The language is removed" in text_of(shown)
+    assert "nothing is written yet." not in text_of(shown)
+    assert post(client, f"{base}/languages/undo", {"language": "de"}).status_code == 409
+    post(client, f"{base}/languages", {"language": "de"})
+    with app.database.transaction() as session:
+        texts = next(iter(issues.story_texts(session, issue).values()))
+        texts["de"].headline, texts["de"].body = "Wasser", "Es regnet."
+    shown = text_of(post(client, f"{base}/languages/ready", {"language": "de"}).text)
+    assert "1 draft in German is ready now." in shown
+    assert "stay drafts:" in shown
+    assert "it has no headline" in shown
+    assert post(client, f"{base}/languages/undo", {"language": "de"}).status_code == 409
+    for path in ("ready", "undo"):
+        assert post(client, f"{base}/languages/{path}", {"language": "fr"}).status_code == 403
+    for action in (AuditAction.language_removed, AuditAction.texts_ready):
+        assert audit.search(app.database, action, "Tarik", None)
+
+
 @pytest.mark.usefixtures("coordinator")
 def test_removed_stories_are_listed_with_their_texts(client: TestClient, app: Container, issue: int) -> None:
     base = f"/desk/issues/{issue}"
@@ -206,6 +239,23 @@ def test_a_story_is_found_and_used_again(client: TestClient, app: Container, iss
     refused = post(client, use, {"target": issue, "section": "nowhere", "q": "flooding"})
     assert (refused.status_code, 'value="flooding"' in refused.text) == (409, True)
     assert post(client, use, {"target": "x"}).status_code == 400
+
+
+@pytest.mark.usefixtures("coordinator")
+def test_a_search_that_takes_too_long_says_what_to_do(
+    client: TestClient, app: Container, make_app: Callable[..., Container], issue: int
+) -> None:
+    impatient = Database(app.database.url, public_timeout_seconds=0.05)
+    hurried = make_app({"public_url": "https://news.example.org"}, database=impatient, clock=StoppedClock())
+    other = TestClient(create_app(hurried), base_url="https://testserver", cookies=client.cookies)
+    with app.database.transaction() as session:
+        session.execute(text("LOCK TABLE story_translation IN ACCESS EXCLUSIVE MODE"))
+        answer = other.get("/desk/newsletters/lumen-basin/stories?q=flooding")
+    assert answer.status_code == 400
+    assert "That takes too long over all stories." in text_of(answer.text)
+    assert "No story matches." not in text_of(answer.text)
+    assert 'value="flooding"' in answer.text
+    impatient.close()
 
 
 def test_who_may_begin_add_and_use_again(client: TestClient, app: Container, issue: int) -> None:
