@@ -18,6 +18,11 @@ _MAX_SIMILAR_PAIRS = 2_000
 """Changed paragraphs that are compared with each other for one that has become another."""
 _TEXTS = ("body", "intro", "partial_intro", "text")
 _LINES = ("headline", "link_label")
+_ORDER = (
+    *("subject", "preheader", "intro", "partial_subject", "partial_preheader", "partial_intro"),
+    *("headline", "datelines", "body", "alt", "picture_credit", "link", "link_label", "text"),
+)
+"""The fields as they stand on the page of a text. Stored versions have them in the database's order."""
 _Item = TypeVar("_Item")
 _TOKEN = re.compile(r"\s+|\w+|[^\w\s]")
 
@@ -45,9 +50,12 @@ class FieldDifference:
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[FieldDifference]:
-    """Return the fields of two contents of a text that differ. Formatting is compared too, and not shown."""
+    """Return the fields of two contents of a text that differ, as they stand on its page.
+
+    Formatting is compared too, and not shown.
+    """
     found = []
-    for name in dict.fromkeys((*old, *new)):
+    for name in sorted({*old, *new}, key=_ORDER.index):
         before, after = old.get(name) or "", new.get(name) or ""
         if before != after:
             paragraphs = tuple(_compare(_paragraphs(name, before), _paragraphs(name, after)))

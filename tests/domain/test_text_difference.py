@@ -44,6 +44,11 @@ def test_formatting_is_compared_and_not_shown() -> None:
     assert shown("* a", "- a") == ["• a"]
 
 
+def test_fields_stand_as_on_the_page_of_the_text() -> None:
+    stored = {"alt": "C", "body": "B", "headline": "A"}  # as the database orders them
+    assert [difference.field for difference in differences({}, stored)] == ["headline", "body", "alt"]
+
+
 def test_fields_that_are_the_same_are_left_out() -> None:
     old = {"headline": "A", "datelines": [{"text": "4 May, Budva"}], "alt": ""}
     new = {"headline": "A", "datelines": [{"text": "5 May, Budva"}], "alt": "", "picture_credit": ""}
