@@ -85,7 +85,10 @@ def undo_language(visit: VisitOf, staff: Translator, form: StaffForm) -> Respons
 @router.post("/languages/ready")
 def mark_drafts_ready(visit: VisitOf, staff: Translator, form: StaffForm) -> Response:
     """Mark the drafts of a language as ready; say how many, and which not."""
-    language, newsletter = str(form.get("language", "")), visit.head().newsletter
+    head, language = visit.head(), str(form.get("language", ""))
+    newsletter = head.newsletter
+    if language not in head.languages:
+        raise HTTPException(404)
     if not staff.may(Permission.translate_texts, newsletter, language):
         raise HTTPException(403)
     sources = staff.may(Permission.write, newsletter)

@@ -389,6 +389,7 @@ def test_retention_deletes_expired_data(app: Container, person: tuple[int, int, 
             "replies",
             "unrecognized mails",
             "requests for texts",
+            "versions of texts",
             "attempts",
             "readers",
         ),
@@ -428,7 +429,7 @@ def test_zero_retention_days_keep_data(app: Container, person: tuple[int, int, b
     assert removed
     assert set(removed) == {
         "requests", "changes of address", "transactional emails", "unrecognized mails", "requests for texts",
-        "attempts",
+        "versions of texts", "attempts",
     }  # fmt: skip
     assert person
 
