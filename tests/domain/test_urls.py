@@ -8,12 +8,13 @@ from mailer.domain import urls
 from mailer.settings import ROOT
 from mailer.web import theme
 from mailer.web.accounts import sign_in
+from mailer.web.desk import contribution
 from mailer.web.logs import redact_tokens
 from mailer.web.public import archive, feeds, mail_links, manage, sign_up, sitemap
 
 PATHS = [
     route.path
-    for module in (archive, feeds, mail_links, manage, sign_up, sitemap, theme, sign_in)
+    for module in (archive, feeds, mail_links, manage, sign_up, sitemap, theme, sign_in, contribution)
     for route in module.router.routes
 ]
 
