@@ -72,6 +72,11 @@ class TextState:
     picture: PictureInfo | None = None
     """The picture of a story."""
 
+    @property
+    def is_unwritten(self) -> bool:
+        """Return whether it has at most what it takes from its source."""
+        return is_begun(self.content)
+
 
 @dataclass(frozen=True, slots=True)
 class SaveOrder:
