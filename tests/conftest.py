@@ -18,6 +18,7 @@ import redis
 from sqlalchemy import create_engine, make_url, text
 
 from mailer.adapters.embedded import Postgres, Valkey
+from mailer.adapters.passwords import PasswordHasher
 from mailer.adapters.pictures import PreparedPicture
 from mailer.adapters.tokens import Tokens
 from mailer.bootstrap import Container
@@ -196,6 +197,7 @@ def make_app(settings: Settings, database: Database, shared_app: Container) -> I
                 "catalogues": shared_app.catalogues,
                 "renderer": shared_app.renderer,
                 "transactional_renderer": shared_app.transactional_renderer,
+                "passwords": PasswordHasher(memory_kib=64),  # quick
             }
             changed = settings.model_copy(update=dict(changes or {}))
             return stack.enter_context(Container(changed, application="tests", **{**components, **adapters}))

@@ -21,7 +21,7 @@ from mailer.services.newsletters.apply import apply_newsletter
 from mailer.web.app import create_app
 from tests.conftest import SAMPLE
 from tests.support.sending import send_due_batches
-from tests.support.staff import PASSWORD, QUICK_PASSWORDS, add_account
+from tests.support.staff import PASSWORD, add_account
 
 RULES = {
     "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
@@ -43,7 +43,7 @@ def listener() -> Iterator[socket.socket]:
 @pytest.fixture
 def app(make_app: Callable[..., Container], listener: socket.socket) -> Container:
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    return make_app({"public_url": url, "web_components": True}, passwords=QUICK_PASSWORDS)
+    return make_app({"public_url": url, "web_components": True})
 
 
 @pytest.fixture

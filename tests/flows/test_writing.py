@@ -30,7 +30,7 @@ from mailer.store import text_versions
 from mailer.web.app import create_app
 from tests.conftest import SECRET
 from tests.support.pictures import jpeg
-from tests.support.staff import PASSWORD, QUICK_PASSWORDS, add_account, staff_of
+from tests.support.staff import PASSWORD, add_account, staff_of
 
 RULES = {
     "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
@@ -63,7 +63,7 @@ def listener() -> Iterator[socket.socket]:
 
 @pytest.fixture
 def app(make_app: Callable[..., Container], listener: socket.socket) -> Container:
-    return make_app({"public_url": f"http://127.0.0.1:{listener.getsockname()[1]}"}, passwords=QUICK_PASSWORDS)
+    return make_app({"public_url": f"http://127.0.0.1:{listener.getsockname()[1]}"})
 
 
 @pytest.fixture

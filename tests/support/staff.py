@@ -6,14 +6,12 @@ from html import unescape
 
 from fastapi.testclient import TestClient
 
-from mailer.adapters.passwords import PasswordHasher
 from mailer.bootstrap import Container
 from mailer.domain.permissions import Role, RoleGrant
 from mailer.services.accounts import people
 from mailer.services.accounts.staff import Staff
 
 PASSWORD = "correct horse battery staple"
-QUICK_PASSWORDS = PasswordHasher(memory_kib=64)
 ORIGIN = "http://news.example.org"
 SAME_ORIGIN = {"Sec-Fetch-Site": "same-origin"}
 

@@ -8,15 +8,14 @@ from fastapi.testclient import TestClient
 from mailer.bootstrap import Container
 from mailer.web.app import create_app
 from tests.support.clock import StoppedClock
-from tests.support.staff import QUICK_PASSWORDS
 
 
 @pytest.fixture
 def app(make_app: Callable[..., Container], request: pytest.FixtureRequest) -> Container:
-    """The whole service at one moment, behind HTTPS, with quick hashes."""
+    """The whole service at one moment, behind HTTPS."""
     changes: dict[str, object] = {"public_url": "https://news.example.org"}
     marker = request.node.get_closest_marker("settings")
-    return make_app(changes | (marker.kwargs if marker else {}), clock=StoppedClock(), passwords=QUICK_PASSWORDS)
+    return make_app(changes | (marker.kwargs if marker else {}), clock=StoppedClock())
 
 
 @pytest.fixture

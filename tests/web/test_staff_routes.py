@@ -14,14 +14,12 @@ from mailer.web.app import create_app
 from mailer.web.live import LiveStreams
 from mailer.web.staff import FORM_TOKEN, Anyone, Requires, is_staff_path
 from tests.support.clock import StoppedClock
-from tests.support.staff import QUICK_PASSWORDS, SAME_ORIGIN, add_account, form_token_of, sign_in
+from tests.support.staff import SAME_ORIGIN, add_account, form_token_of, sign_in
 
 
 @pytest.fixture
 def web_app(make_app: Callable[..., Container]) -> FastAPI:
-    web_app = create_app(
-        make_app({"public_url": "https://news.example.org"}, clock=StoppedClock(), passwords=QUICK_PASSWORDS)
-    )
+    web_app = create_app(make_app({"public_url": "https://news.example.org"}, clock=StoppedClock()))
     web_app.state.live_streams = LiveStreams(stream_seconds=0)
     return web_app
 
@@ -132,5 +130,5 @@ def test_the_page_of_components_is_for_development(client: TestClient, make_app:
     sign_in(client, "somebody@example.org")
     assert client.get("/desk/components").status_code == 404
     settings = {"public_url": "https://news.example.org", "web_components": True}
-    with TestClient(create_app(make_app(settings, passwords=QUICK_PASSWORDS)), follow_redirects=False) as development:
+    with TestClient(create_app(make_app(settings)), follow_redirects=False) as development:
         assert development.get("/desk/components").status_code == 303

@@ -17,14 +17,9 @@ from mailer.services.newsletters.catalogue import find_newsletter
 from mailer.services.subscribers import import_jobs
 from mailer.store import network_lookups
 from tests.conftest import SECRET
-from tests.support.staff import QUICK_PASSWORDS, add_account, staff_of
+from tests.support.staff import add_account, staff_of
 from workers import app as worker
 from workers.maintenance import run_maintenance
-
-
-@pytest.fixture
-def app(make_app: Callable[..., Container]) -> Container:
-    return make_app(passwords=QUICK_PASSWORDS)
 
 
 @pytest.fixture

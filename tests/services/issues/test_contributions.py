@@ -32,16 +32,11 @@ from mailer.store import text_requests as stored
 from tests.conftest import SAMPLE
 from tests.support.locks import wait_for_lock
 from tests.support.pictures import jpeg
-from tests.support.staff import QUICK_PASSWORDS, add_account, staff_of
+from tests.support.staff import add_account, staff_of
 from tests.support.transactional import emails_to, send_transactional
 
 JEAN = "jean@example.org"
 NETWORK = b"network of jean."
-
-
-@pytest.fixture
-def app(make_app: Callable[..., Container]) -> Container:
-    return make_app(passwords=QUICK_PASSWORDS)
 
 
 @pytest.fixture

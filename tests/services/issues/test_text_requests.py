@@ -23,17 +23,12 @@ from mailer.services.feedback import bounces
 from mailer.services.issues import text_requests
 from mailer.services.issues.text_requests import NewRequest
 from mailer.services.maintenance import retention
-from tests.support.staff import QUICK_PASSWORDS, add_account, staff_of
+from tests.support.staff import add_account, staff_of
 from tests.support.transactional import emails_to, link_path, send_transactional
 
 NOW = datetime(2026, 12, 1, 10, tzinfo=UTC)
 DUE = date(2026, 12, 11)
 JEAN = "jean@example.org"
-
-
-@pytest.fixture
-def app(make_app: Callable[..., Container]) -> Container:
-    return make_app(passwords=QUICK_PASSWORDS)
 
 
 @pytest.fixture

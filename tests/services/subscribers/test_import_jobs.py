@@ -24,7 +24,7 @@ from mailer.services.subscribers.import_jobs import ImportStatus, JobGone
 from mailer.services.subscribers.listing import SubscriberFilter
 from tests.conftest import SAMPLE
 from tests.support.clock import StoppedClock
-from tests.support.staff import QUICK_PASSWORDS, add_account, staff_of
+from tests.support.staff import add_account, staff_of
 
 SLUG = "lumen-basin"
 HEADER = "address,name,languages,sections,time_zone,consent_source,consent_date\n"
@@ -69,7 +69,7 @@ class Imports:
 @pytest.fixture
 def imports(make_app: Callable[..., Container], tmp_path: Path) -> Imports:
     clock = StoppedClock()
-    app = make_app(clock=clock, passwords=QUICK_PASSWORDS)
+    app = make_app(clock=clock)
     apply_newsletter(app.database, read_newsletter((SAMPLE / "newsletter.toml").read_text("utf-8")))
     account = add_account(app, "amina@example.org", Role.coordinator)
     newsletter = find_newsletter(app.database, SLUG)

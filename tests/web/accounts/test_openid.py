@@ -20,17 +20,7 @@ from mailer.services.accounts import audit, people
 from mailer.web.app import create_app
 from tests.support.clock import StoppedClock, clock_of
 from tests.support.openid import Provider, other_keys
-from tests.support.staff import (
-    PASSWORD,
-    QUICK_PASSWORDS,
-    SAME_ORIGIN,
-    add_account,
-    form_token_of,
-    post,
-    sign_in,
-    staff_of,
-    text_of,
-)
+from tests.support.staff import PASSWORD, SAME_ORIGIN, add_account, form_token_of, post, sign_in, staff_of, text_of
 
 BEGIN = "/sign-in/openid"
 
@@ -57,7 +47,7 @@ def app(make_app: Callable[..., Container], provider: Provider) -> Container:
         "openid_client_secret": SecretStr("between the two of us"),
         "openid_name": "Example",
     }
-    return make_app(settings, clock=StoppedClock(), passwords=QUICK_PASSWORDS)
+    return make_app(settings, clock=StoppedClock())
 
 
 @pytest.fixture
@@ -452,7 +442,7 @@ def test_the_last_administrator_may_be_one_without_a_password(
 
 
 def test_without_a_provider_there_is_no_link(make_app: Callable[..., Container]) -> None:
-    app = make_app({"public_url": "https://news.example.org"}, passwords=QUICK_PASSWORDS)
+    app = make_app({"public_url": "https://news.example.org"})
     add_account(app, "amina@example.org", Role.administrator)
     with TestClient(create_app(app), base_url="https://testserver", follow_redirects=False) as client:
         assert "openid" not in client.get("/sign-in").text

@@ -12,14 +12,14 @@ from mailer.domain.permissions import Role
 from mailer.web.app import create_app
 from tests.support.clock import StoppedClock
 from tests.support.smtp_sink import SinkServer
-from tests.support.staff import QUICK_PASSWORDS, add_account, sign_in
+from tests.support.staff import add_account, sign_in
 
 
 @pytest.fixture
 def app(make_app: Callable[..., Container], sink: SinkServer) -> Container:
-    """The whole service at one moment, behind HTTPS, with quick hashes."""
+    """The whole service at one moment, behind HTTPS."""
     changes = {"public_url": "https://news.example.org", "smtp_port": sink.port, "batch_size": 1000}
-    return make_app(changes, clock=StoppedClock(), passwords=QUICK_PASSWORDS)
+    return make_app(changes, clock=StoppedClock())
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from mailer.domain.metrics import QUEUES, WorkerHeartbeat
 from mailer.domain.permissions import Role
 from mailer.services.delivery import dispatch
 from tests.support.smtp_sink import SinkServer
-from tests.support.staff import PASSWORD, QUICK_PASSWORDS, add_account
+from tests.support.staff import PASSWORD, add_account
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def browser(chromium: str, sink: SinkServer) -> Iterator[Browser]:
 def app(make_app: Callable[..., Container], sink: SinkServer) -> Container:
     """The whole service with a running clock: pages in a browser refresh themselves."""
     changes = {"public_url": "http://127.0.0.1", "smtp_port": sink.port, "batch_size": 1000}
-    return make_app(changes, passwords=QUICK_PASSWORDS)
+    return make_app(changes)
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ from mailer.bootstrap import Container
 from mailer.domain.permissions import Role
 from mailer.services.issues import plan
 from mailer.web.app import create_app
-from tests.support.staff import PASSWORD, QUICK_PASSWORDS, add_account
+from tests.support.staff import PASSWORD, add_account
 
 
 @pytest.fixture
 def app(make_app: Callable[..., Container]) -> Container:
-    return make_app({"public_url": "http://127.0.0.1"}, passwords=QUICK_PASSWORDS)
+    return make_app({"public_url": "http://127.0.0.1"})
 
 
 @pytest.fixture
