@@ -6,7 +6,7 @@ Reading them at run time is tested in ``tests/adapters/test_i18n.py``.
 import re
 import tomllib
 import unicodedata
-from datetime import date
+from dataclasses import replace
 from gettext import c2py
 from pathlib import Path
 
@@ -17,11 +17,8 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.frontend import parse_mapping_cfg
 from babel.messages.pofile import read_po
 
-from mailer.adapters.i18n import Catalogues
-from mailer.adapters.transactional import TransactionalRenderer
-from mailer.domain.content import TransactionalContent
-from mailer.domain.text_requests import RequestedText, TextTask
 from mailer.domain.transactional import TEMPLATE_KINDS, TransactionalEmailKind
+from tests.adapters.test_transactional import RENDERER, email
 
 ROOT = Path(__file__).parents[1]
 LOCALES = ROOT / "templates" / "locales"
@@ -233,35 +230,11 @@ def test_french_marks_stay_with_their_words() -> None:
 
 @pytest.mark.parametrize("kind", TEMPLATE_KINDS)
 def test_french_marks_stay_with_their_words_in_a_mail(kind: TransactionalEmailKind) -> None:
-    note = TransactionalContent(
-        kind=kind,
-        language="fr",
-        direction="ltr",
-        newsletter="Le Trimestriel",
-        sender_name="Le Trimestriel",
-        postal_address="1, quai des Brumes",
-        reply_to="quarterly@example.org",
-        action_url="https://news.example.org/k/1",
-        sections=("Eau et rivières", "Santé"),
-        languages=("fr", "en"),
-        masked_address="a…@example.org",
-        link_lifetime_hours=2,
-        text_request=RequestedText(
-            task=TextTask.translation,
-            number="2026/3",
-            headline="The *river* & its bridges",
-            is_front_matter=False,
-            language="fr",
-            due_on=date(2026, 12, 4),
-            words="Short sentences.\n\nThank you.",
-            asked_by="Amina Demir",
-            asked_of="Jean Morel",
-            link_until=date(2026, 12, 18),
-        ),
-    )
-    rendered = TransactionalRenderer(
-        ROOT / "templates", *(Catalogues(ROOT / "templates" / name) for name in ("locales", "staff_locales"))
-    ).render(note)
+    content = email(kind, "fr")
+    assert content.text_request
+    asked = replace(content.text_request, words="Short sentences.\n\nThank you.")
+    sections = ("Eau et rivières", "Santé")
+    rendered = RENDERER.render(replace(content, newsletter="Le Trimestriel", sections=sections, text_request=asked))
     seen = re.sub(r"<style.*?</style>|<!--.*?-->|<[^>]+>", "", rendered.html, flags=re.DOTALL)
     for part in (rendered.subject, rendered.text, seen):
         assert not _BREAKS.search(part), part
