@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
@@ -43,6 +43,9 @@ hypothesis.settings.register_profile("quick", deadline=None, max_examples=60, de
 hypothesis.settings.register_profile("thorough", deadline=None, max_examples=300, derandomize=True)
 hypothesis.settings.register_profile("search", deadline=None, max_examples=2000)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 SECRET = "k" * 32
 SAMPLE = ROOT / "docs" / "sample"
@@ -303,7 +306,21 @@ def send(app: Container) -> Callable[[], int]:
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """Return the path of Chromium. Without it, tests fail instead of being skipped."""
+    from playwright.sync_api import expect
+
+    expect.set_options(timeout=30_000)  # as patient as actions are: the machine may be busy
     for name in ("chromium", "chromium-browser", "google-chrome"):
         if path := shutil.which(name):
             return path
     pytest.fail("These tests drive a browser: install the package chromium (Debian: apt-get install chromium).")
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator["Browser"]:
+    """Chromium, for all tests of a file. Playwright occupies the event loop of this thread meanwhile."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()

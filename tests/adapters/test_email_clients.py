@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
 from mailer.adapters.mjml import to_html
 from mailer.domain.colours import contrast_ratio
@@ -210,14 +210,6 @@ def test_contents_lead_to_places_that_each_client_finds(direction: str) -> None:
     # Gmail and Outlook know "name" only, others "id".
     assert [attributes["name"] for attributes in links if "name" in attributes] == wanted
     assert [attributes["id"] for attributes in links if "name" in attributes] == wanted
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.mark.parametrize("name", [name for name in EMAILS if name.startswith("2 sections")])

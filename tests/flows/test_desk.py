@@ -1,15 +1,11 @@
 """A coordinator who has never seen a terminal: from an invitation to the report, in a real browser."""
 
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import Literal
 
 import pytest
-import uvicorn
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, ViewportSize, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from mailer.bootstrap import Container
 from mailer.devtools.inbox import InboxServer
@@ -18,26 +14,10 @@ from mailer.domain.permissions import Role
 from mailer.services.delivery import dispatch, expand
 from mailer.services.issues import compile
 from mailer.services.newsletters.apply import apply_newsletter
-from mailer.web.app import create_app
 from tests.conftest import SAMPLE
+from tests.support.browser import WIDE, look_over, sign_in
 from tests.support.sending import send_due_batches
-from tests.support.staff import PASSWORD, add_account
-
-RULES = {
-    "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
-    "resultTypes": ["violations"],
-}
-"""The sandbox of an edition keeps axe out, and editions are looked over by tests of their own."""
-COLOURS = {"runOnly": ["color-contrast", "link-in-text-block"], "resultTypes": ["violations"]}
-"""The rules that see another page in the dark."""
-WIDE, NARROW = ViewportSize(width=1280, height=900), ViewportSize(width=320, height=700)
-
-
-@pytest.fixture
-def listener() -> Iterator[socket.socket]:
-    """A port of this machine, known before the service that is reached on it."""
-    with socket.create_server(("127.0.0.1", 0)) as made:
-        yield made
+from tests.support.staff import add_account
 
 
 @pytest.fixture
@@ -47,23 +27,14 @@ def app(make_app: Callable[..., Container], listener: socket.socket) -> Containe
 
 
 @pytest.fixture
-def page(app: Container, listener: socket.socket, chromium: str) -> Iterator[Page]:
+def page(app: Container, server: None, browser: Browser) -> Iterator[Page]:
     """A browser at the desk. The test fails for any breach of the content security policy."""
     breaches: list[str] = []
-    server = uvicorn.Server(uvicorn.Config(create_app(app), log_level="error"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    try:
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-            url = app.settings.public_url
-            page = browser.new_context(base_url=url, viewport=WIDE).new_page()
-            page.on("console", lambda line: breaches.append(line.text) if "Content Security" in line.text else None)
-            yield page
-            browser.close()
-    finally:
-        server.should_exit = True
-        thread.join()
+    context = browser.new_context(base_url=app.settings.public_url, viewport=WIDE)
+    page = context.new_page()
+    page.on("console", lambda line: breaches.append(line.text) if "Content Security" in line.text else None)
+    yield page
+    context.close()
     assert breaches == []
 
 
@@ -77,27 +48,6 @@ def send_scheduled(app: Container, issue: int) -> None:
         pass
     assert dispatch.open_for_sending(app.database, issue, now, app.tokens.address_hash)
     send_due_batches(app)
-
-
-def sign_in(page: Page, address: str, password: str = PASSWORD) -> None:
-    page.context.clear_cookies()
-    page.goto("/sign-in")
-    page.get_by_label("Email address").fill(address)
-    page.get_by_label("Password").fill(password)
-    page.get_by_role("button", name="Sign in").click()
-
-
-def look_over(page: Page) -> None:
-    """Check a page as axe and a narrow screen see it, in light and dark."""
-    schemes: tuple[tuple[Literal["light", "dark"], dict[str, list[str]]], ...] = (("light", RULES), ("dark", COLOURS))
-    for scheme, rules in schemes:
-        page.emulate_media(color_scheme=scheme)
-        found = Axe().run(page, options=rules).response["violations"]
-        assert [(rule["id"], rule["nodes"][0]["html"][:120]) for rule in found] == [], (page.url, scheme)
-    page.set_viewport_size(NARROW)
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), page.url
-    page.set_viewport_size(WIDE)
-    page.emulate_media(color_scheme="light")
 
 
 def test_from_an_invitation_to_the_report(
@@ -188,7 +138,7 @@ def test_from_an_invitation_to_the_report(
     page.get_by_text("It has not begun.").wait_for()
     look_over(page)
     send_scheduled(app, int(issue_url.rpartition("/")[2]))
-    expect(page.locator("table.sums td").nth(1)).to_have_text("3", timeout=20_000)  # by itself, without a click
+    expect(page.locator("table.sums td").nth(1)).to_have_text("3")  # by itself, without a click
     numbers = [int(cell.inner_text()) for cell in page.locator("table.sums td").all()]
     assert numbers == [3, 3, 0, 0, 0, 0]
     page.reload()

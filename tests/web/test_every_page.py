@@ -8,7 +8,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from playwright.sync_api import Browser, BrowserContext, Page, Route, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Route
 
 from mailer.bootstrap import Container
 from mailer.devtools.inbox import InboxServer
@@ -19,6 +19,7 @@ from mailer.services.newsletters.apply import apply_newsletter
 from mailer.settings import ROOT, Settings
 from mailer.web.app import create_app
 from tests.conftest import SAMPLE
+from tests.support.browser import COLOURS, RULES
 from tests.support.mailing import Mailing
 from tests.support.page_tour import ADA, JOVAN, LEILA, PageTour, PageView
 
@@ -32,12 +33,6 @@ PARTIAL = {
 }
 """Templates that are not pages."""
 OPEN = {path.stem for path in (ROOT / "templates" / "web" / "archive").glob("*.html")}
-STANDARD = {
-    "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
-    "resultTypes": ["violations"],
-}
-COLOURS = {"runOnly": ["color-contrast", "link-in-text-block"], "resultTypes": ["violations"]}
-"""The rules that see another page in the dark."""
 CONTROLS = "a[href], summary, button, select, textarea, input:not([type=hidden]):not([disabled]):not([tabindex='-1'])"
 Scheme = Literal["light", "dark"]
 
@@ -87,14 +82,6 @@ def pages(
     request: pytest.FixtureRequest, web_app: FastAPI, app: Container, client: TestClient, inbox: InboxServer
 ) -> list[PageView]:
     return list(PageTour(app, client, inbox, web_app.state.issue, request.param).pages())
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -180,7 +167,7 @@ def settle(page: Page) -> None:
     page.evaluate("Promise.all(document.getAnimations().map(moving => moving.finished))")
 
 
-def faults(axe: Axe, page: Page, name: str, rules: dict[str, list[str]] = STANDARD) -> list[tuple[str, str, str]]:
+def faults(axe: Axe, page: Page, name: str, rules: dict[str, list[str]] = RULES) -> list[tuple[str, str, str]]:
     if not page.evaluate("'axe' in window"):
         page.evaluate(axe.axe_script)
     found = page.evaluate("rules => axe.run(rules)", rules)

@@ -12,7 +12,7 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from playwright.sync_api import Browser, Dialog, Page, sync_playwright
+from playwright.sync_api import Browser, Dialog, Page
 
 from mailer.devtools.inbox import CaughtMail, Inbox
 from mailer.devtools.inbox.web import PAGE_SIZE, View, create_inbox_app, inbox_router, list_mail
@@ -64,14 +64,6 @@ def address(inbox: Inbox) -> Iterator[str]:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}/inbox"
         server.should_exit = True
         thread.join()
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -13,8 +13,9 @@ from mailer.bootstrap import Container
 from mailer.domain.metrics import QUEUES, WorkerHeartbeat
 from mailer.domain.permissions import Role
 from mailer.services.delivery import dispatch
+from tests.support.browser import sign_in
 from tests.support.smtp_sink import SinkServer
-from tests.support.staff import PASSWORD, add_account
+from tests.support.staff import add_account
 
 
 @pytest.fixture
@@ -44,10 +45,7 @@ def page(browser: Browser, web_app: FastAPI, app: Container, serve: Callable[...
     complaints: list[str] = []
     opened.on("request", lambda request: asked.append(request.url))
     opened.on("console", lambda message: complaints.append(message.text))
-    opened.goto("/sign-in")
-    opened.get_by_label("Email address").fill("omar@example.org")
-    opened.get_by_label("Password").fill(PASSWORD)
-    opened.get_by_role("button", name="Sign in").click()
+    sign_in(opened, "omar@example.org")
     yield opened
     context.close()
     assert all(url.startswith(site) for url in asked)

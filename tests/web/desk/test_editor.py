@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect
 
 from mailer.bootstrap import TEMPLATE_ROOT
 from mailer.domain.text_tree import to_markdown, to_tree
@@ -104,7 +104,7 @@ def doc(*content: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def tab(chromium: str) -> Iterator[tuple[Page, list[str], list[str]]]:
+def tab(browser: Browser) -> Iterator[tuple[Page, list[str], list[str]]]:
     """A tab of a browser, what it asks for, and what its console says."""
     asked: list[str] = []
     said: list[str] = []
@@ -118,14 +118,12 @@ def tab(chromium: str) -> Iterator[tuple[Page, list[str], list[str]]]:
             kind = "text/javascript" if path.endswith(".js") else "text/css"
             route.fulfill(body=(STATIC / path[1:]).read_bytes(), content_type=kind)
 
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page()
-        page.route("**/*", serve)
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        yield page, asked, said
-        browser.close()
+    page = browser.new_page()
+    page.route("**/*", serve)
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    yield page, asked, said
+    page.close()
 
 
 @pytest.fixture(scope="module")

@@ -4,13 +4,14 @@ import re
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from mailer.bootstrap import Container
 from mailer.domain.permissions import Role
 from mailer.services.issues import plan
 from mailer.web.app import create_app
-from tests.support.staff import PASSWORD, add_account
+from tests.support.browser import sign_in
+from tests.support.staff import add_account
 
 
 @pytest.fixture
@@ -24,22 +25,17 @@ def issue(app: Container, import_issue: Callable[..., int]) -> int:
 
 
 @pytest.fixture
-def page(app: Container, issue: int, chromium: str, serve: Callable[..., str]) -> Iterator[Page]:
+def page(app: Container, issue: int, browser: Browser, serve: Callable[..., str]) -> Iterator[Page]:
     """The plan, opened by an author; the test fails when the page breaks its own policy."""
     add_account(app, "amina@example.org", Role.author)
-    site = serve(create_app(app))
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        opened = browser.new_context(viewport={"width": 1280, "height": 1400}, base_url=site).new_page()
-        complaints: list[str] = []
-        opened.on("console", lambda message: complaints.append(message.text))
-        opened.goto("/sign-in")
-        opened.get_by_label("Email address").fill("amina@example.org")
-        opened.get_by_label("Password").fill(PASSWORD)
-        opened.get_by_role("button", name="Sign in").click()
-        opened.goto(f"/desk/issues/{issue}")
-        yield opened
-        browser.close()
+    context = browser.new_context(viewport={"width": 1280, "height": 1400}, base_url=serve(create_app(app)))
+    opened = context.new_page()
+    complaints: list[str] = []
+    opened.on("console", lambda message: complaints.append(message.text))
+    sign_in(opened, "amina@example.org")
+    opened.goto(f"/desk/issues/{issue}")
+    yield opened
+    context.close()
     assert not complaints
 
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from fastapi.testclient import TestClient
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 from sqlalchemy import text
 
 from mailer.adapters.dkim import Key, Signer, new_private_key
@@ -30,14 +30,6 @@ from tests.support.emails import text_body as words
 from tests.support.transactional import emails_to, link_path, send_transactional
 
 ADA, EVA = "ada@example.org", "eva@example.org"
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture
