@@ -22,7 +22,7 @@ def move(source: Place) -> None:
     from mailer.services.maintenance import pictures
 
     with Container() as app:
-        if source == (app.settings.picture_store or _DATABASE):
+        if source.rstrip("/") == (app.settings.picture_store or _DATABASE):
             raise UsageError("The pictures are there already. Set MAILER_PICTURE_STORE to where they should be.")
         count = sum(1 for _ in pictures.move(app.database, _store(source), app.picture_store))
     print(f"{format_count(count, 'picture')} moved.")

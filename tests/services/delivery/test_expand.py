@@ -66,7 +66,7 @@ class Reader:
 
 def invite(app: Container, chance: random.Random, count: int) -> list[Reader]:
     """Readers with every kind of preference, of two newsletters, in no order of ids."""
-    made = []
+    made, subscribers, suppressions = [], [], []
     with app.database.transaction() as session:
         newsletter = newsletters.by_slug(session, "lumen-basin")
         assert newsletter is not None
@@ -82,21 +82,18 @@ def invite(app: Container, chance: random.Random, count: int) -> list[Reader]:
                 chance.random() < 0.1,
             )
             key = app.tokens.address_hash(address)
-            session.execute(
-                insert(Subscriber).values(id=id, address=address, address_hash=key, languages=reader.languages)
-            )
+            subscribers.append({"id": id, "address": address, "address_hash": key, "languages": reader.languages})
             if chance.random() < 0.9:
                 made.append(reader)
-                session.execute(
-                    insert(Subscription).values(
-                        newsletter_id=newsletter.id,
-                        subscriber_id=id,
-                        state=reader.state,
-                        sections=reader.sections,
-                    )
-                )
             if reader.suppressed:
-                session.execute(insert(Suppression).values(address_hash=key, reason="complaint", source="system"))
+                suppressions.append({"address_hash": key, "reason": "complaint", "source": "system"})
+        subscriptions = [
+            {"newsletter_id": newsletter.id, "subscriber_id": one.id, "state": one.state, "sections": one.sections}
+            for one in made
+        ]
+        for table, rows in ((Subscriber, subscribers), (Subscription, subscriptions), (Suppression, suppressions)):
+            if rows:
+                session.execute(insert(table), rows)
     return made
 
 

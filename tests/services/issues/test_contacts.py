@@ -29,18 +29,13 @@ NOTE, OTHER = "(For information: Ana, ana@example.org)", "(For information: Bo)"
 
 
 @pytest.fixture
-def issue(app: Container, import_issue: Callable[..., int]) -> int:
-    return import_issue("en", "fr")
-
-
-@pytest.fixture
 def ann(app: Container, issue: int) -> Staff:
     return staff_of(add_account(app, "ann@example.org", Role.coordinator), Role.coordinator, "Ann")
 
 
 @pytest.fixture
 def stories(app: Container, issue: int) -> list[int]:
-    """The stories of a section without contact notes, or with most stories."""
+    """The stories of the section that has most, without their contact notes."""
     items = edit.list_stories(app.database, issue)
     sections = {item.section: [one.story for one in items if one.section == item.section] for item in items}
     found = max(sections.values(), key=len)

@@ -45,11 +45,6 @@ def now(app: Container) -> datetime:
 
 
 @pytest.fixture
-def issue(import_issue: Callable[..., int]) -> int:
-    return import_issue("en", "fr")
-
-
-@pytest.fixture
 def amina(app: Container, issue: int) -> Staff:
     return staff_of(add_account(app, "amina@example.org", Role.coordinator), Role.coordinator)
 
@@ -247,6 +242,14 @@ def test_requests_are_bounded_by_link_and_network(app: Container, now: datetime)
         contributions.count(app.database, 2, b"another network", now, document=True)
     with pytest.raises(TooManyRequests):
         contributions.count(app.database, 2, b"another network", now + timedelta(seconds=1), document=True)
+    contributions.count(app.database, 3, b"a third network", now)
+    with app.database.transaction() as session:
+        last = contributions.MAX_REQUESTS_PER_NETWORK_MINUTE - 1
+        session.execute(text("UPDATE rate_limit_window SET hits = :last"), {"last": last})
+    contributions.count(app.database, 4, b"a third network", now)
+    with pytest.raises(TooManyRequests):
+        contributions.count(app.database, 5, b"a third network", now)
+    contributions.count(app.database, 5, b"a fourth network", now)
 
 
 def test_an_erased_person_leaves_their_text_without_their_name(

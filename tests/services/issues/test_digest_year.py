@@ -131,9 +131,6 @@ class Year:
         self.resumptions: list[tuple[datetime, int]] = []
         self.stands_still_until = self.maintained = START
         apply_newsletter(database, read_newsletter(NEWSLETTER))
-        with database.transaction() as session:
-            # After a standstill nothing waits to be sent by hand.
-            session.execute(text("UPDATE newsletter SET max_late_hours = 10000"))
         with database.transaction() as session:  # otherwise what is late would wait for somebody to send it
             session.execute(text("UPDATE newsletter SET max_late_hours = 10000"))
         for reader, zone in enumerate(ZONES, 1):

@@ -1,6 +1,5 @@
 """Asking for texts: emails, reminders, links that end, and texts that are sent back."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
@@ -29,11 +28,6 @@ from tests.support.transactional import emails_to, link_path, send_transactional
 NOW = datetime(2026, 12, 1, 10, tzinfo=UTC)
 DUE = date(2026, 12, 11)
 JEAN = "jean@example.org"
-
-
-@pytest.fixture
-def issue(import_issue: Callable[..., int]) -> int:
-    return import_issue("en", "fr")
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Versions of a text are listed and compared, and one is put back."""
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 
@@ -10,10 +11,11 @@ from mailer.domain.issue_check import check_issue
 from mailer.domain.states import InvalidIssueState, TextSubject, TranslationStatus, VersionKind
 from mailer.domain.text_fields import TypedText
 from mailer.domain.versions import TextKey
-from mailer.models import StoryTranslation
+from mailer.models import Issue, StoryTranslation
 from mailer.services.issues import approve, compile, edit, plan, text_versions, write_text
 from mailer.services.issues.plan import TextMark
 from mailer.services.issues.write_text import SaveOrder
+from mailer.services.maintenance import retention
 from tests.conftest import NOW
 
 
@@ -86,6 +88,18 @@ def test_only_versions_of_this_text_are_put_back_while_it_may_change(app: Contai
     approve.approve(app.database, compile.load_issue(app.database, app.urls, key.issue), "ada")
     with pytest.raises(InvalidIssueState):
         text_versions.restore(app.database, key, first.id, "ada")
+
+
+def test_versions_are_deleted_a_year_after_the_issue(app: Container, key: TextKey) -> None:
+    policy = retention.RetentionPolicy(0, 0, 0, 0, 0)
+    save(app, key, "Changed")
+    finished_at = NOW + timedelta(days=900)
+    for days, left in ((0, 2), (364, 2), (366, 0)):
+        retention.run(app.database, policy, finished_at + timedelta(days=days))
+        assert len(text_versions.list_versions(app.database, key).versions) == left
+        with app.database.transaction() as session:
+            session.get_one(Issue, key.issue).finished_at = finished_at
+    assert headline(app, key) == "Changed"
 
 
 def test_the_plan_and_the_check_name_drafts_and_stale_translations(app: Container, key: TextKey) -> None:

@@ -1,6 +1,5 @@
 """Saving a text that is written in the browser: what was written is the text, or it is kept and the writer is told."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -10,7 +9,7 @@ import pytest
 from mailer.bootstrap import Container
 from mailer.domain.accounts import Actor
 from mailer.domain.errors import ChangeRefused
-from mailer.domain.permissions import Role, RoleGrant
+from mailer.domain.permissions import Role
 from mailer.domain.states import IssueEventKind, TextSubject, TranslationStatus, VersionKind
 from mailer.domain.text_fields import TypedText
 from mailer.domain.versions import TextKey
@@ -22,14 +21,9 @@ from mailer.services.issues.write_text import SaveOrder, SaveOutcome, SaveResult
 from mailer.store import issues, newsletters, text_versions
 from tests.conftest import NOW
 from tests.support.pictures import jpeg
-from tests.support.staff import add_account
+from tests.support.staff import add_account, staff_of
 
 SECOND = timedelta(seconds=1)
-
-
-@pytest.fixture
-def issue(import_issue: Callable[..., int]) -> int:
-    return import_issue("en", "fr")
 
 
 @pytest.fixture
@@ -39,19 +33,14 @@ def key(app: Container, issue: int) -> TextKey:
     return write_text.key_of(app.database, issue, story.id, "en")
 
 
-def staff(app: Container, name: str) -> Staff:
-    account = add_account(app, f"{name.lower()}@example.org", Role.author, name=name)
-    return Staff(account, 0, name, f"{name.lower()}@example.org", "en", (RoleGrant(Role.author),), "192.0.2.0/24")
-
-
 @pytest.fixture
 def amina(app: Container, issue: int) -> Staff:
-    return staff(app, "Amina")
+    return staff_of(add_account(app, "amina@example.org", Role.author), Role.author)
 
 
 @pytest.fixture
 def jovan(app: Container, issue: int) -> Staff:
-    return staff(app, "Jovan")
+    return staff_of(add_account(app, "jovan@example.org", Role.author), Role.author, "Jovan")
 
 
 class Writer:

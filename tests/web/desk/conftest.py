@@ -7,6 +7,7 @@ from fastapi.testclient import TestClient
 
 from mailer.bootstrap import Container
 from mailer.domain.permissions import Role
+from mailer.services.issues import plan
 from tests.support.staff import add_account, sign_in
 from tests.support.staff_fixtures import app, client
 
@@ -23,6 +24,12 @@ def issue(app: Container, import_issue: Callable[..., int], add_subscribers: Cal
         leila@example.org;ar;
     """)
     return number
+
+
+@pytest.fixture
+def story(app: Container, issue: int) -> int:
+    """The first story of the issue."""
+    return plan.load_plan(app.database, app.urls, issue).planned_stories[0].id
 
 
 @pytest.fixture
