@@ -10,6 +10,7 @@ from mailer.bootstrap import Container
 from mailer.domain.permissions import Role, RoleGrant
 from mailer.services.accounts import people
 from mailer.services.accounts.staff import Staff
+from mailer.web.staff import COOKIE, form_token
 
 PASSWORD = "correct horse battery staple"
 ORIGIN = "http://news.example.org"
@@ -41,9 +42,14 @@ def form_token_of(html: str) -> str:
     return html.split('name="form_token" value="')[1].split('"')[0]
 
 
-def post(client: TestClient, path: str, data: Mapping[str, object], *, page: str = "/account"):  # type: ignore[no-untyped-def]
-    """Post a form with the token of the session."""
-    token = form_token_of(client.get(page).text)
+def form_token_for(client: TestClient) -> str:
+    """Return the token that the pages of the session have."""
+    return form_token(client.cookies.get(COOKIE, ""))
+
+
+def post(client: TestClient, path: str, data: Mapping[str, object], *, page: str = ""):  # type: ignore[no-untyped-def]
+    """Post a form with the token of the session; with ``page``, with the one that this page has."""
+    token = form_token_of(client.get(page).text) if page else form_token_for(client)
     return client.post(path, data={"form_token": token, **data}, headers=SAME_ORIGIN)
 
 

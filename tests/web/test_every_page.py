@@ -1,8 +1,8 @@
 """Every page for readers is accessible, small, self-contained and private."""
 
 import re
-from collections.abc import Callable, Iterator
-from typing import Literal
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -128,12 +128,13 @@ def test_every_page_is_accessible(context: BrowserContext, pages: list[PageView]
     page, axe = context.new_page(), Axe()
     # axe takes joined Arabic letters for an icon: contrast is checked in English, with the same colours.
     arabic = b'lang="ar"' in pages[-1].body[:60]
+    rules: dict[str, Any] = RULES | ({"rules": {"color-contrast": {"enabled": False}}} if arabic else {})
     found = []
     for shown in pages:
         show(page, shown)
         open_all(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= 320, shown.name
-        found += faults(axe, page, shown.name)
+        found += faults(axe, page, shown.name, rules)
         if not arabic:
             found += in_the_dark(axe, page, shown.name)
             assert missed_by_keyboard(page) == [], shown.name  # the order of the controls is the same in Arabic
@@ -167,7 +168,7 @@ def settle(page: Page) -> None:
     page.evaluate("Promise.all(document.getAnimations().map(moving => moving.finished))")
 
 
-def faults(axe: Axe, page: Page, name: str, rules: dict[str, list[str]] = RULES) -> list[tuple[str, str, str]]:
+def faults(axe: Axe, page: Page, name: str, rules: Mapping[str, Any] = RULES) -> list[tuple[str, str, str]]:
     if not page.evaluate("'axe' in window"):
         page.evaluate(axe.axe_script)
     found = page.evaluate("rules => axe.run(rules)", rules)
@@ -207,14 +208,16 @@ def missed_by_keyboard(page: Page) -> list[str]:
 
 
 def each_is_light_and_asks_nobody_else(pages: list[PageView], client: TestClient) -> None:
+    weights: dict[str, int] = {}
     for shown in pages:
         html = shown.body.decode()
         loaded = re.findall(r'<(?:link rel="(?:stylesheet|icon)"|script|img)[^>]* (?:href|src)="([^"]+)"', html)
         assert all(address.startswith("/") for address in loaded), shown.name
-        parts = [client.get(address).content for address in loaded if "/pictures/" not in address]
+        parts = [address for address in loaded if "/pictures/" not in address]
         assert len(parts) >= 3
+        weights |= {address: len(client.get(address).content) for address in set(parts) - weights.keys()}
         sent = int(shown.headers.get("content-length", len(shown.body)))
-        assert sent + sum(map(len, parts)) < 50_000, shown.name
+        assert sent + sum(weights[address] for address in parts) < 50_000, shown.name
         assert not re.search(r" (?:style|on[a-z]+)=|<style|javascript:", html), shown.name
 
 

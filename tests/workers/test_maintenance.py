@@ -1,4 +1,4 @@
-"""What the hourly task deletes."""
+"""What the hourly task deletes, and whom it reminds."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -6,13 +6,16 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from mailer.bootstrap import Container
 from mailer.domain.network_checks import LookupKind, LookupOutcome, LookupResult
 from mailer.domain.permissions import Role
+from mailer.domain.text_requests import TextTask
 from mailer.models import ImportJob, NetworkLookup
-from mailer.services.issues import network_checks
+from mailer.services.issues import edit, network_checks, text_requests
+from mailer.services.issues.text_requests import NewRequest
+from mailer.services.newsletters import address_book
 from mailer.services.newsletters.catalogue import find_newsletter
 from mailer.services.subscribers import import_jobs
 from mailer.store import network_lookups
@@ -54,3 +57,32 @@ def test_uploaded_lists_and_lookups_are_deleted_after_their_time(
     with app.database.transaction() as session:
         assert session.scalar(select(func.count()).select_from(ImportJob)) == 0
         assert session.scalars(select(NetworkLookup.target)).all() == ["new"]
+
+
+@pytest.mark.usefixtures("_environment")
+def test_what_was_removed_at_the_desk_goes_after_its_time_and_who_owes_a_text_is_reminded(
+    app: Container, import_issue: Callable[..., int]
+) -> None:
+    issue = import_issue("en")
+    newsletter = find_newsletter(app.database, "lumen-basin")
+    assert newsletter
+    staff = staff_of(add_account(app, "amina@example.org", Role.coordinator), Role.coordinator)
+    now = datetime.now(UTC)
+    old, tomorrow = now - timedelta(days=31), (now + timedelta(days=1)).date()
+    card = address_book.add_card(app.database, newsletter.id, "Ana", {"en": "(Ask: Ana)"}, staff, old)
+    address_book.remove_card(app.database, newsletter.id, card, staff, old)
+    wanted = NewRequest(None, "fr", TextTask.translation, None, "Jean", "jean@example.org", tomorrow, "")
+    asked_at = now - timedelta(days=9)
+    request = text_requests.ask(app.database, issue, wanted, staff, app.tokens.address_hash, asked_at)
+    edit.remove_story(app.database, issue, edit.list_stories(app.database, issue)[0].story, "", staff)
+    with app.database.transaction() as session:
+        for change in "story_change SET at", "picture SET at", "library_picture SET removed_at":
+            session.execute(text(f"UPDATE {change} = :old"), {"old": old})
+
+    run_maintenance()
+
+    with app.database.transaction() as session:
+        tables = ("story_change", "contact_card", "picture")
+        left = {table: session.scalar(text(f"SELECT count(*) FROM {table}")) for table in tables}
+    assert left == {"story_change": 0, "contact_card": 0, "picture": 30}, "all but one story's and its thumbnail"
+    assert text_requests.load(app.database, issue, request, now).reminded_at

@@ -15,7 +15,7 @@ from mailer.services.issues import plan
 from mailer.services.newsletters.apply import apply_newsletter
 from tests.conftest import SAMPLE
 from tests.support.docx import make_docx
-from tests.support.staff import SAME_ORIGIN, add_account, form_token_of, post, sign_in
+from tests.support.staff import SAME_ORIGIN, add_account, form_token_for, post, sign_in
 
 PATH = "/desk/newsletters/lumen-basin/import"
 FIRST = """---
@@ -50,7 +50,7 @@ def coordinator(app: Container, client: TestClient) -> int:
 
 
 def upload(client: TestClient, text: str | bytes, language: str = "en", name: str = "issue.md", **more: Any) -> Any:
-    token = form_token_of(client.get("/account").text)
+    token = form_token_for(client)
     files = [("document", (name, text if isinstance(text, bytes) else text.encode()))]
     files += [("pictures", (picture, data)) for picture, data in more.pop("pictures", {}).items()]
     data = {"form_token": token, "language": language, "number": "", **more}

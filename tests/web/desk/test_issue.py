@@ -18,7 +18,7 @@ from mailer.services.delivery import dispatch
 from mailer.services.issues import approve, compile, plan, schedule
 from mailer.web.live import LiveStreams
 from tests.support.clock import clock_of, next_change
-from tests.support.staff import SAME_ORIGIN, add_account, form_token_of, post, sign_in, words
+from tests.support.staff import SAME_ORIGIN, add_account, form_token_for, post, sign_in, words
 
 
 def state(app: Container, issue: int) -> IssueState:
@@ -250,7 +250,7 @@ def test_nobody_sees_an_issue_of_a_newsletter_that_is_not_theirs(
 def test_a_form_that_was_open_too_long_is_refused_not_repeated(client: TestClient, app: Container, issue: int) -> None:
     add_account(app, "amina@example.org", Role.coordinator)
     sign_in(client, "amina@example.org")
-    token = form_token_of(client.get("/account").text)
+    token = form_token_for(client)
     sign_in(client, "amina@example.org")
     answer = client.post(
         f"/desk/issues/{issue}/policy", data={"policy": "omit", "form_token": token}, headers=SAME_ORIGIN

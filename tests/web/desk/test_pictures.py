@@ -13,13 +13,13 @@ from mailer.services.accounts import audit
 from mailer.services.issues import plan
 from mailer.services.newsletters import picture_library
 from tests.support.pictures import jpeg
-from tests.support.staff import SAME_ORIGIN, add_account, form_token_of, post, sign_in, text_of
+from tests.support.staff import SAME_ORIGIN, add_account, form_token_for, post, sign_in, text_of
 
 LIBRARY = "/desk/newsletters/lumen-basin/pictures"
 
 
 def upload(client: TestClient, path: str, files: list[tuple[str, bytes]], accept: str = "text/html", **fields: str):  # type: ignore[no-untyped-def]
-    token = form_token_of(client.get("/account").text)
+    token = form_token_for(client)
     parts = [("pictures", (name, data, "image/jpeg")) for name, data in files] or [("pictures", ("", b"", ""))]
     headers = {**SAME_ORIGIN, "Accept": accept}
     return client.post(path, data={"form_token": token, **fields}, files=parts, headers=headers)

@@ -17,7 +17,7 @@ from mailer.store.database import Database
 from mailer.web.app import create_app
 from tests.conftest import SAMPLE
 from tests.support.clock import StoppedClock
-from tests.support.staff import SAME_ORIGIN, add_account, form_token_of, post, sign_in, text_of
+from tests.support.staff import SAME_ORIGIN, add_account, form_token_for, post, sign_in, text_of
 
 
 def headlines(app: Container, issue: int) -> list[tuple[str, str]]:
@@ -100,7 +100,7 @@ def test_an_id_that_no_story_can_have_is_not_found(client: TestClient, issue: in
 @pytest.mark.usefixtures("coordinator")
 def test_the_header_image_is_set_and_removed(client: TestClient, app: Container, issue: int) -> None:
     base = f"/desk/issues/{issue}"
-    token = {"form_token": form_token_of(client.get("/account").text)}
+    token = {"form_token": form_token_for(client)}
 
     def upload(name: str, data: bytes):  # type: ignore[no-untyped-def]
         file = {"pictures": (name, data, "image/jpeg")}
@@ -173,7 +173,7 @@ def test_an_issue_is_begun_and_planned_without_a_document(client: TestClient, ap
 
 
 def test_a_translator_begins_a_language_undoes_it_and_marks_it_as_ready(
-    client: TestClient, app: Container, issue: int
+    client: TestClient, app: Container, issue: int, story: int
 ) -> None:
     add_account(app, "tarik@example.org", RoleGrant(Role.translator, languages=("de",)))
     sign_in(client, "tarik@example.org")
@@ -187,8 +187,8 @@ def test_a_translator_begins_a_language_undoes_it_and_marks_it_as_ready(
     assert post(client, f"{base}/languages/undo", {"language": "de"}).status_code == 409
     post(client, f"{base}/languages", {"language": "de"})
     with app.database.transaction() as session:
-        texts = next(iter(issues.story_texts(session, issue).values()))
-        texts["de"].headline, texts["de"].body = "Wasser", "Es regnet."
+        german = issues.story_texts(session, issue)[story]["de"]
+        german.headline, german.body = "Wasser", "Es regnet."
     shown = text_of(post(client, f"{base}/languages/ready", {"language": "de"}).text)
     assert "1 draft in German is ready now." in shown
     assert "stay drafts:" in shown

@@ -99,7 +99,8 @@ def test_a_colleague_finds_what_they_are_asked_for(client: TestClient, app: Cont
     assert 'id="ask"' not in client.get(f"/desk/issues/{issue}/requests").text
 
 
-def test_addresses_are_for_those_who_may_ask(client: TestClient, app: Container, issue: int, coordinator: int) -> None:
+@pytest.mark.usefixtures("coordinator")
+def test_addresses_are_for_those_who_may_ask(client: TestClient, app: Container, issue: int) -> None:
     ask(client, issue, filled_in(app, issue))
     (request,) = text_requests.list_requests(app.database, issue, app.clock.now())
     add_account(app, "pia@example.org", Role.approver)
@@ -107,4 +108,3 @@ def test_addresses_are_for_those_who_may_ask(client: TestClient, app: Container,
     page = client.get(f"/desk/issues/{issue}/requests/{request.id}").text
     assert "Jean Morel" in page
     assert "jean@example.org" not in page
-    assert coordinator

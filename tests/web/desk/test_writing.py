@@ -13,11 +13,11 @@ from mailer.domain.permissions import Role, RoleGrant
 from mailer.domain.states import TranslationStatus
 from mailer.domain.text_tree import line_to_tree, to_tree
 from mailer.models import StoryTranslation
-from mailer.services.issues import approve, compile, hold_over, write_text
+from mailer.services.issues import approve, compile, hold_over, plan, write_text
 from mailer.services.issues.write_text import TextState
 from mailer.web.staff import MAX_FORM_BYTES
 from tests.conftest import NOW
-from tests.support.staff import SAME_ORIGIN, add_account, form_token_of, post, sign_in, text_of, words
+from tests.support.staff import SAME_ORIGIN, add_account, form_token_for, post, sign_in, text_of, words
 
 Send = Callable[..., Response]
 
@@ -32,7 +32,7 @@ def send(client: TestClient, coordinator: int) -> Send:
     """Return a function that sends JSON as the script of the page does."""
 
     def run(path: str, **values: Any) -> Response:
-        token = form_token_of(client.get("/account").text)
+        token = form_token_for(client)
         return client.post(path, json={"form_token": token, **values}, headers=SAME_ORIGIN)
 
     return run
@@ -112,6 +112,48 @@ def test_half_a_link_does_not_keep_the_rest_from_being_saved(
     assert (stored(app, path).content["alt"], stored(app, path).content["link"]) == ("A lake", before)
 
 
+def test_a_page_leads_to_the_stories_beside_it(
+    client: TestClient, app: Container, coordinator: int, issue: int
+) -> None:
+    stories = [story.id for story in plan.load_plan(app.database, app.urls, issue).planned_stories]
+    for at, story in enumerate(stories[:2]):
+        shown = client.get(f"/desk/issues/{issue}/stories/{story}/fr").text
+        links = re.findall(r'href="/desk/issues/\d+/stories/(\d+)/fr">(Previous|Next) story', shown)
+        before = [(str(stories[at - 1]), "Previous")] if at else []
+        assert links == [*before, (str(stories[at + 1]), "Next")]
+
+
+def test_a_translation_stands_beside_its_source_and_is_said_to_be_up_to_date(
+    client: TestClient, coordinator: int, send: Send, path: str
+) -> None:
+    french = path.replace("/en", "/fr")
+
+    def source() -> str:
+        """The base of the source for the box that is there while the translation is stale."""
+        found = re.search(r'name="translated_from" value="([^"]+)"', client.get(french).text)
+        return found[1] if found else ""
+
+    def save(text: str, **order: object) -> None:
+        assert send(path, base=base_of(client, path), tab="a", fields={"body": to_tree(text)}, **order).is_success
+
+    save("The ice is back.", minor=True)
+    assert "The ice is back." in words(client, french)
+    assert source() == ""
+    save("The ice is gone.")
+    send(french, base=base_of(client, french), tab="a", fields={"body": to_tree("La glace")})
+    assert source() == base_of(client, path)
+    send(french, base=base_of(client, french), tab="a", fields={}, translated_from=source())
+    assert source() == ""
+
+    # Without script likewise.
+    post(client, path, {**FORM, "base": base_of(client, path), "minor": "yes"})
+    assert source() == ""
+    post(client, path, {**FORM, "base": base_of(client, path), "body": "The ice, again."})
+    assert source() == base_of(client, path)
+    post(client, french, {**FORM, "base": base_of(client, french), "translated_from": source()})
+    assert source() == ""
+
+
 def test_a_conflict_is_answered_with_both_texts(client: TestClient, app: Container, send: Send, path: str) -> None:
     base = base_of(client, path)
     assert send(path, base=base, tab="a", fields={"body": to_tree("First & \\<b>")}).status_code == 200
@@ -140,7 +182,7 @@ def test_an_approved_issue_keeps_what_is_sent(client: TestClient, app: Container
 
 
 def test_an_ended_session_is_said_in_json(client: TestClient, send: Send, path: str) -> None:
-    token = form_token_of(client.get("/account").text)
+    token = form_token_for(client)
     client.cookies.clear()
     answer = client.post(path, json={"form_token": token, "fields": {}}, headers=SAME_ORIGIN)
     assert (answer.status_code, answer.json()) == (401, {"reason": "signed_out"})
@@ -244,7 +286,7 @@ def test_what_is_no_text_is_refused_with_words(
 
 
 def test_hostile_bodies_are_bounded(client: TestClient, send: Send, path: str) -> None:
-    token = form_token_of(client.get("/account").text)
+    token = form_token_for(client)
     headers = SAME_ORIGIN | {"Content-Type": "application/json"}
     deep = b'{"form_token": "' + token.encode() + b'", "fields": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
     for body, status in ((b"{", 400), (b"[]", 400), (b"\xff", 400), (deep, 400), (b" " * (MAX_FORM_BYTES + 1), 413)):
