@@ -103,17 +103,18 @@ def create_app(container: Container) -> FastAPI:
     )
     app.mount(urls.STATIC_FILES, StaticAssets(), "static")
     # Feeds and sitemaps come first: the routes of the archive would read .atom and .xml as a language or an issue.
-    for module in (feeds, sitemap, archive, mail_links, manage, sign_up, theme):
-        app.include_router(module.router)
+    modules = [feeds, sitemap, archive, mail_links, manage, sign_up, theme]
     if container.settings.web_staff:
         app.state.snapshots = Snapshots(container)
         app.state.live_streams = LiveStreams()
-        for module in (*_ACCOUNT_PAGES, *_DESK_PAGES, *_CONTROL_ROOM_PAGES):
-            app.include_router(module.router)
+        modules += [*_ACCOUNT_PAGES, *_DESK_PAGES, *_CONTROL_ROOM_PAGES]
         if container.settings.web_components:
-            app.include_router(components.router)
+            modules.append(components)
         app.add_exception_handler(SignInNeeded, sign_in_needed)
         app.add_exception_handler(PasswordsBusy, passwords_busy)
+    for module in modules:
+        # Not include_router: it would analyse every route again for this app, at the first request.
+        app.router.routes += module.router.routes
     app.add_api_route(urls.HEALTH, health, methods=["GET", "HEAD"])
     for error, handler in (
         (HTTPException, http_error),

@@ -34,20 +34,11 @@ def staff_routes(web_app: FastAPI) -> list[APIRoute]:
     modules = ("mailer.web.accounts.", "mailer.web.desk.", "mailer.web.control.")
     found = [
         route
-        for route in _all_routes(web_app)
-        if is_staff_path(route.path) or route.endpoint.__module__.startswith(modules)
+        for route in web_app.routes
+        if isinstance(route, APIRoute) and (is_staff_path(route.path) or route.endpoint.__module__.startswith(modules))
     ]
     assert len(found) > 20
     return found
-
-
-def _all_routes(web_app: FastAPI) -> Iterator[APIRoute]:
-    for route in web_app.routes:
-        if isinstance(route, APIRoute):
-            yield route
-        else:
-            included = getattr(route, "effective_route_contexts", None)
-            yield from included() if included else ()
 
 
 def guards(dependant: Dependant) -> list[Requires | Anyone]:

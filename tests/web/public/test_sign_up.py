@@ -25,9 +25,9 @@ from mailer.settings import Settings
 from mailer.store import newsletters, subscribers
 from mailer.store.subscribers import SubscriptionContext
 from mailer.web.app import create_app
-from mailer.web.dependencies import current_time
 from mailer.web.public.sign_up import verify_proof_of_work
 from tests.conftest import SAMPLE
+from tests.support.clock import clock_of
 from tests.support.emails import html_body as html_of
 from tests.support.emails import text_body as text_of
 from tests.support.transactional import emails_to, link_path, send_transactional
@@ -81,8 +81,8 @@ def test_from_form_to_welcome_email(app: Container, client: TestClient, inbox: I
         client.request(method, confirm)
     assert known(app, EVA) is None
 
-    later = app.clock.now() + timedelta(minutes=5)
-    client.app.dependency_overrides[current_time] = lambda: later  # type: ignore[attr-defined]
+    requested_at = app.clock.now()
+    clock_of(app).advance(minutes=5)
     shown = client.get(confirm)
     assert 'lang="de"' in shown.text
     assert client.post(confirm).status_code == 200
@@ -95,10 +95,10 @@ def test_from_form_to_welcome_email(app: Container, client: TestClient, inbox: I
     with app.database.transaction() as session:
         (consent,) = subscribers.consents(session, found.subscriber.id)
     assert (consent.channel, consent.language, consent.given) == ("sign_up_form", "de", True)
-    assert (consent.requested_at, consent.at) == (app.clock.now(), later)
+    assert (consent.requested_at, consent.at) == (requested_at, app.clock.now())
     assert agreed is None or consent.wording == agreed[1]
 
-    assert send_transactional(app, later) == 1
+    assert send_transactional(app) == 1
     welcome = emails_to(inbox, EVA)[1]
     assert welcome["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
     assert client.get(link_path(welcome, "/p/")).status_code == 200
