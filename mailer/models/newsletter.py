@@ -1,5 +1,6 @@
 """A newsletter, its sections and its address book."""
 
+from collections.abc import Mapping
 from datetime import datetime, time
 from typing import Any
 
@@ -7,6 +8,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, Index, SmallInteger, UniqueC
 from sqlalchemy.orm import Mapped, mapped_column
 
 from mailer.domain.email_addresses import domain_of
+from mailer.domain.localized import LocalizedText, localize
 from mailer.domain.states import TrackingMode, UncertainPolicy
 from mailer.models.base import Base, enum_of
 
@@ -70,6 +72,10 @@ class Newsletter(Base):
     def sender_domain(self) -> str:
         """The domain of the return path if the settings name no bounce domain."""
         return domain_of(self.sender_address)
+
+    def localize(self, texts: Mapping[str, str], language: str = "") -> LocalizedText:
+        """Return the text in a language, in the newsletter's default language unless given, or in the nearest one."""
+        return localize(texts, language or self.default_language, self.fallbacks, self.default_language)
 
 
 class Section(Base):

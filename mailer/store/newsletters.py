@@ -7,7 +7,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from mailer.domain.errors import ChangeRefused, NewsletterNotFound
-from mailer.domain.localized import localize, ui_language, ui_languages
+from mailer.domain.localized import ui_language, ui_languages
 from mailer.domain.page_frame import PageFrame
 from mailer.domain.text_overrides import overrides_for
 from mailer.models import Newsletter, Section
@@ -98,7 +98,7 @@ def page_frame(newsletter: Newsletter, preferred_languages: Sequence[str], conte
     shown = content_language or language
     return PageFrame(
         slug=newsletter.slug,
-        name=localize(newsletter.names, shown, chains, default),
+        name=newsletter.localize(newsletter.names, shown),
         language=language,
         ui_languages=ui_languages(newsletter.languages),
         archive_slug=newsletter.slug if newsletter.public else "",

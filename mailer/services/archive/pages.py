@@ -9,7 +9,7 @@ from mailer.domain.content import EditionContent, EditionPicture, EditionSection
 from mailer.domain.editions import ALL_SECTIONS
 from mailer.domain.issue_slugs import short_title, unique_slugs
 from mailer.domain.languages import choose_language
-from mailer.domain.localized import LocalizedText, localize, ui_language, ui_languages
+from mailer.domain.localized import LocalizedText, ui_language, ui_languages
 from mailer.domain.page_frame import PageFrame
 from mailer.domain.ports import MailUrls
 from mailer.models import Issue, Newsletter
@@ -173,8 +173,8 @@ def publications(database: Database, preferred_languages: Sequence[str]) -> Publ
             tuple(
                 Publication(
                     row.slug,
-                    localize(row.names, language, row.fallbacks, row.default_language),
-                    localize(row.taglines, language, row.fallbacks, row.default_language),
+                    row.localize(row.names, language),
+                    row.localize(row.taglines, language),
                     row.website,
                     tuple(row.languages),
                 )
@@ -389,7 +389,7 @@ def _summaries(
             continue
         tag = choice.language if choice else available[0]
         front_matter = front_matters[issue.id][tag]
-        name = localize(newsletter.names, tag, newsletter.fallbacks, newsletter.default_language).text
+        name = newsletter.localize(newsletter.names, tag).text
         cover = covers.get(issue.id)
         summaries.append(
             IssueSummary(

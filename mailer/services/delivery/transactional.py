@@ -19,7 +19,7 @@ from mailer.domain.decisions import attribute_refusals, decide
 from mailer.domain.email_addresses import masked, to_smtp
 from mailer.domain.headers import TransactionalHeaders, transactional_headers
 from mailer.domain.locales import direction
-from mailer.domain.localized import localize, sender_display_name
+from mailer.domain.localized import sender_display_name
 from mailer.domain.message import CompiledMessage, compile_message, mailbox
 from mailer.domain.outcomes import Outcome, Reply, redact_addresses
 from mailer.domain.ports import Clock, Limiter, MailUrls, Signer, SmtpPool, TransactionalRenderer
@@ -403,14 +403,13 @@ def _text_request_url(kind: TransactionalEmailKind, context: RequestContext, url
 
 def _content(context: TransactionalContext, link: str, unsubscribe: str, now: datetime) -> TransactionalContent:
     newsletter, language = context.newsletter, context.email.language
-    chains, default = newsletter.fallbacks, newsletter.default_language
     mask = context.signup.sections if context.signup else context.subscription.sections if context.subscription else 0
     other_address = ""
     if context.change and context.subscriber:
         other_address = (
             context.subscriber.address if context.email.kind in _NEW_ADDRESS_KINDS else context.change.address
         )
-    name = localize(newsletter.names, language, chains, default).text
+    name = newsletter.localize(newsletter.names, language).text
     lifetime = MAGIC_LINK_LIFETIME
     if context.account_link:
         lifetime = LINK_LIFETIME[context.account_link.kind]
@@ -427,7 +426,7 @@ def _content(context: TransactionalContext, link: str, unsubscribe: str, now: da
         action_url=link,
         unsubscribe=unsubscribe,
         sections=tuple(
-            localize(section.titles, language, chains, default).text
+            newsletter.localize(section.titles, language).text
             for section in context.sections
             if section.always_included or mask >> section.bit & 1
         ),

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
-from mailer.domain.localized import localize
 from mailer.domain.states import IssueState
 from mailer.domain.time_zones import time_zone
 from mailer.store import issues, newsletters
@@ -42,7 +41,6 @@ def month(
         by_id = {row.id: row for row in newsletters.list_all(session)}
         for row in issues.going_out(session, newsletters_allowed, start, end):
             newsletter = by_id[row.newsletter_id]
-            default = newsletter.default_language
             planned = row.state is IssueState.scheduled
             own_time = row.local_time if planned else None
             moment = row.scheduled_at if planned else row.ready_at
@@ -50,7 +48,7 @@ def month(
             zone = time_zone(newsletter.time_zone)
             at = own_time.replace(tzinfo=zone) if own_time else moment.astimezone(zone)
             if first <= at.date() < following:
-                name = localize(newsletter.names, default, newsletter.fallbacks, default).text
+                name = newsletter.localize(newsletter.names).text
                 entry = CalendarEntry(row.id, row.number, row.newsletter_id, name, row.state, at, own_time is not None)
                 found[at.date()].append(entry)
     return {day: sorted(found[day], key=lambda entry: entry.at) for day in sorted(found)}

@@ -12,7 +12,7 @@ from typing import Any
 
 from mailer.domain.accounts import ActingStaff, AuditAction
 from mailer.domain.errors import ChangeRefused
-from mailer.domain.localized import localize, sender_display_name
+from mailer.domain.localized import sender_display_name
 from mailer.domain.staff_texts import gettext
 from mailer.domain.states import EDITABLE_STATES, TextSubject, TranslationStatus
 from mailer.domain.text_fields import TypedText, merge
@@ -115,8 +115,7 @@ def open_link(database: Database, request: int, now: datetime) -> Contribution:
             raise LinkGone(LinkGone.__doc__)
         key, context = stored.key_of(row), stored.load_context(session, row.id)
         newsletter = newsletters.by_id(session, issues.by_id(session, row.issue_id).newsletter_id)
-        default = newsletter.default_language
-        name = localize(newsletter.names, row.language, newsletter.fallbacks, default).text
+        name = newsletter.localize(newsletter.names, row.language).text
         source = stored.source(session, key) if row.task is TextTask.translation else None
         return Contribution(
             state=_state(row, is_editable=context.is_editable),

@@ -7,7 +7,6 @@ from datetime import UTC, date, datetime, timedelta
 from mailer.domain.accounts import THE_SERVICE
 from mailer.domain.findings import Finding, Severity
 from mailer.domain.issue_check import check_issue
-from mailer.domain.localized import localize
 from mailer.domain.partial_editions import HEADLINES
 from mailer.domain.plurals import format_count
 from mailer.domain.ports import MailUrls, Renderer
@@ -99,7 +98,7 @@ def _create_digest(
     ready = {tag for texts in front_matters for tag, row in texts.items() if row.status is TranslationStatus.ready}
     for language in (tag for tag in newsletter.languages if tag in ready):
         month_name, intro = month_texts(language, month, overrides_for(newsletter.text_overrides, language))
-        name = localize(newsletter.names, language, newsletter.fallbacks, newsletter.default_language).text
+        name = newsletter.localize(newsletter.names, language).text
         session.add(
             IssueTranslation(
                 issue_id=digest.id,

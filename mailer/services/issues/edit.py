@@ -7,7 +7,7 @@ from typing import Any
 
 from mailer.domain.accounts import Actor, AuditAction
 from mailer.domain.errors import ChangeRefused
-from mailer.domain.localized import LocalizedText, localize
+from mailer.domain.localized import LocalizedText
 from mailer.domain.staff_texts import gettext
 from mailer.domain.states import (
     EDITABLE_STATES,
@@ -20,7 +20,7 @@ from mailer.domain.states import (
 )
 from mailer.domain.text_fields import ComposeDateline, begun_translation, plain_line
 from mailer.domain.versions import TextKey
-from mailer.models import Issue, IssueTranslation, Newsletter, Section, Story, StoryChange, StoryTranslation
+from mailer.models import Issue, IssueTranslation, Newsletter, Story, StoryChange, StoryTranslation
 from mailer.store import approvals, audit_log, issues, newsletters, stories, story_changes, text_versions
 from mailer.store.database import Database, Session
 
@@ -294,7 +294,7 @@ def move_section(
         found = next((one for one in shown if one.key == section), None)
         if found is None:
             raise ChangeRefused(f"There is no section {section}.")
-        title = _title(newsletters.by_id(session, row.newsletter_id), found)
+        title = newsletters.by_id(session, row.newsletter_id).localize(found.titles).text
         here = shown.index(found)
         index = here + step if place is None else min(max(place, 1), len(shown)) - 1
         if index == here or not 0 <= index < len(shown):
@@ -394,11 +394,6 @@ def _check_revision(issue: Issue, revision: int) -> None:
         raise IssueOutdated(IssueOutdated.__doc__)
 
 
-def _title(newsletter: Newsletter, section: Section) -> str:
-    default = newsletter.default_language
-    return localize(section.titles, default, newsletter.fallbacks, default).text
-
-
 def headline_of(session: Session, issue: Issue, story: Story) -> str:
     """Return a story's headline without formatting, in the newsletter's default language or the nearest one."""
     texts = issues.story_texts(session, issue.id).get(story.id, {})
@@ -414,5 +409,4 @@ def _lock_draft(session: Session, issue: int, consequence: str) -> Issue:
 def _story_item(newsletter: Newsletter, story: Story, section: str, texts: dict[str, StoryTranslation]) -> StoryItem:
     languages = tuple(tag for tag in dict.fromkeys((*newsletter.languages, *sorted(texts))) if tag in texts)
     headlines = {tag: plain_line(texts[tag].headline) for tag in languages}
-    default = newsletter.default_language
-    return StoryItem(story.id, section, localize(headlines, default, newsletter.fallbacks, default), languages)
+    return StoryItem(story.id, section, newsletter.localize(headlines), languages)

@@ -6,7 +6,6 @@ from datetime import date
 from mailer.domain.accounts import Actor
 from mailer.domain.errors import ChangeRefused
 from mailer.domain.issue_numbers import MAX_NUMBER_CHARS, next_date, next_number
-from mailer.domain.localized import localize
 from mailer.domain.states import IssueEventKind, TextSubject, VersionKind
 from mailer.domain.versions import TextKey
 from mailer.models import Issue, Newsletter
@@ -96,7 +95,7 @@ def begin_issue(session: Session, newsletter: Newsletter, wanted: NewIssue, acto
     fronts = issues.front_matter(session, last.id) if last is not None else {}
     for language in [tag for tag in newsletter.languages if tag in fronts] or [newsletter.default_language]:
         has_number = last is not None and language in fronts and last.number in fronts[language].subject
-        name = localize(newsletter.names, language, newsletter.fallbacks, newsletter.default_language).text
+        name = newsletter.localize(newsletter.names, language).text
         _begin_front_matter(session, issue, language, f"{name} {number}" if has_number else "", actor)
     if last is not None and wanted.contact_notes:
         _begin_with_contact_notes(session, last, issue, actor)

@@ -7,7 +7,6 @@ from enum import StrEnum
 
 from mailer.domain.composition import IssueSource, TextRef
 from mailer.domain.editions import LanguageRules, language_shown
-from mailer.domain.localized import localize
 from mailer.domain.ports import MailUrls
 from mailer.domain.queue_status import DeliveryCounts
 from mailer.domain.states import IssueState, MissingTranslationPolicy
@@ -149,18 +148,17 @@ def load_plan(database: Database, urls: MailUrls, issue: int) -> IssuePlan:
         source = load_issue_source(session, row, urls)
         texts, fronts = issues.story_texts(session, issue), issues.front_matter(session, issue)
         (head,) = _heads(session, [(row, newsletter)])
-    default = newsletter.default_language
     used = {story.section_bit for story in source.stories}
     return IssuePlan(
         head,
         source,
-        _subject(source, default),
+        _subject(source, newsletter.default_language),
         tuple(_mark((None, tag), tag in source.front_matter, None, source) for tag in newsletter.languages),
         frozenset(fronts),
         tuple(
             PlannedSection(
                 section.key,
-                localize(section.titles, default, newsletter.fallbacks, default).text,
+                newsletter.localize(section.titles).text,
                 section.colour,
                 _stories(source, section.bit, newsletter.languages, texts),
             )
@@ -229,9 +227,7 @@ def _heads(session: Session, rows: Sequence[tuple[Issue, Newsletter]]) -> list[I
             number=row.number,
             newsletter=newsletter.id,
             slug=newsletter.slug,
-            newsletter_name=localize(
-                newsletter.names, newsletter.default_language, newsletter.fallbacks, newsletter.default_language
-            ).text,
+            newsletter_name=newsletter.localize(newsletter.names).text,
             state=row.state,
             revision=row.revision,
             issue_date=row.issue_date,

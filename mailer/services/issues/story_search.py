@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import date
 
 from mailer.domain import search as search_rules
-from mailer.domain.localized import localize
 from mailer.domain.ports import MailUrls
 from mailer.domain.search import Fragment, StoryFilter
 from mailer.domain.states import IssueState
@@ -62,11 +61,9 @@ def choices(database: Database, newsletter: int) -> Choices:
     """Return what stories of a newsletter can be filtered by."""
     with database.transaction() as session:
         row = newsletters.by_id(session, newsletter)
-        default = row.default_language
         return Choices(
             tuple(
-                (one.id, one.key, localize(one.titles, default, row.fallbacks, default).text)
-                for one in newsletters.sections(session, newsletter)
+                (one.id, one.key, row.localize(one.titles).text) for one in newsletters.sections(session, newsletter)
             ),
             tuple((one.id, one.number) for one in issues.latest(session, newsletter, MAX_ISSUES)),
         )
@@ -108,11 +105,7 @@ def search(
             if only.query
             else dict.fromkeys(spoken, frozenset())
         )
-        default = row.default_language
-        titles = {
-            one.id: (one.key, localize(one.titles, default, row.fallbacks, default).text)
-            for one in newsletters.sections(session, newsletter)
-        }
+        titles = {one.id: (one.key, row.localize(one.titles).text) for one in newsletters.sections(session, newsletter)}
         pictures = _picture_urls(session, urls, shown)
     order = list(row.languages)
     return FoundPage(

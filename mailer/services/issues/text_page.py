@@ -7,7 +7,6 @@ from typing import Any
 from mailer.domain.composition import FrontMatter
 from mailer.domain.content import EditionUrls
 from mailer.domain.editions import ALL_SECTIONS, LanguageRules
-from mailer.domain.localized import localize
 from mailer.domain.ports import MailUrls, Renderer
 from mailer.domain.states import TextSubject, TranslationStatus
 from mailer.domain.text_fields import plain_line
@@ -78,23 +77,22 @@ def load_text_page(database: Database, urls: MailUrls, key: TextKey) -> TextPage
         in_order = issues.stories(session, key.issue)
         section, picture, contacts, ids = "", None, [], [story.id for story, _ in in_order]
         at = ids.index(key.subject_id) if key.subject is TextSubject.story and key.subject_id in ids else None
-        default = newsletter.default_language
         if key.subject is TextSubject.story:
             rows = issues.story_texts(session, key.issue).get(key.subject_id, {})
         else:
             rows = issues.front_matter(session, key.issue)
         if at is not None:
             story, its_section = in_order[at]
-            section = localize(its_section.titles, default, newsletter.fallbacks, default).text
+            section = newsletter.localize(its_section.titles).text
             picture = _picture(session, urls, story)
             contacts = [
-                localize(texts, key.language, newsletter.fallbacks, default).text
+                newsletter.localize(texts, key.language).text
                 for contact, texts, _ in issues.contacts(session, key.issue)
                 if contact.story_id == story.id and texts
             ]
         titles = {tag: row.subject if isinstance(row, IssueTranslation) else row.headline for tag, row in rows.items()}
         titles = {tag: title for tag, title in titles.items() if title}
-        title = localize(titles, key.language, newsletter.fallbacks, default).text if titles else ""
+        title = newsletter.localize(titles, key.language).text
         source_language = text_versions.source_language(session, key)
         source = None
         if source_language != key.language and (row := rows.get(source_language)):

@@ -136,7 +136,7 @@ def list_own(database: Database, account: int, now: datetime) -> list[tuple[List
         found = []
         for request, issue in text_requests.open_of_account(session, account):
             newsletter = newsletters.by_id(session, issue.newsletter_id)
-            name = newsletter.names.get(newsletter.default_language, newsletter.slug)
+            name = newsletter.localize(newsletter.names).text
             known = text_requests.headlines(session, issue.id, request.subject_id)
             found.append((_listed(session, request, known, _today(newsletter, now), now), f"{name} {issue.number}"))
         return found

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from mailer.domain.localized import localize
 from mailer.models import Newsletter
 from mailer.store import newsletters
 from mailer.store.database import Database
@@ -35,5 +34,5 @@ def get_newsletter(database: Database, slug: str) -> NewsletterSummary:
 
 
 def _summarize(row: Newsletter) -> NewsletterSummary:
-    name = localize(row.names, row.default_language, row.fallbacks, row.default_language).text
+    name = row.localize(row.names).text
     return NewsletterSummary(row.id, row.slug, name, tuple(row.languages), row.default_language)

@@ -7,7 +7,6 @@ from datetime import datetime
 from mailer.domain.accounts import Actor, AuditAction
 from mailer.domain.crops import Crop, CropFormat
 from mailer.domain.errors import ChangeRefused
-from mailer.domain.localized import localize
 from mailer.domain.ports import PictureStore, PreparedPicture
 from mailer.domain.staff_texts import gettext
 from mailer.domain.states import EDITABLE_STATES, IssueEventKind
@@ -229,7 +228,4 @@ def _items(session: Session, newsletter: int, found: Sequence[tuple[LibraryPictu
 def _headlines(session: Session, newsletter: int, stories: Sequence[int]) -> dict[int, str]:
     """Return story → its headline in the newsletter's default language or the nearest one."""
     row = newsletters.by_id(session, newsletter)
-    return {
-        story: localize(texts, row.default_language, row.fallbacks, row.default_language).text
-        for story, texts in issues.headlines(session, stories).items()
-    }
+    return {story: row.localize(texts).text for story, texts in issues.headlines(session, stories).items()}

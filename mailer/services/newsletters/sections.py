@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from mailer.domain.errors import ChangeRefused
-from mailer.domain.localized import localize
 from mailer.store import newsletters, subscribers
 from mailer.store.database import Database
 
@@ -28,7 +27,7 @@ def list_sections(database: Database, slug: str) -> list[SectionItem]:
         return [
             SectionItem(
                 section.key,
-                localize(section.titles, row.default_language, row.fallbacks, row.default_language).text,
+                row.localize(section.titles).text,
                 section.offered,
                 section.always_included,
                 sum(count for mask, count in masks.items() if section.always_included or mask >> section.bit & 1),

@@ -12,7 +12,7 @@ from typing import Any
 from mailer.domain.consents import UNDOABLE_BY_MAIL_LINK, ConsentChannel, ConsentKind
 from mailer.domain.email_addresses import masked
 from mailer.domain.languages import choose_language, match_language
-from mailer.domain.localized import LocalizedText, localize
+from mailer.domain.localized import LocalizedText
 from mailer.domain.page_frame import PageFrame
 from mailer.domain.preferences import (
     NotOffered,
@@ -433,7 +433,7 @@ def _newsletter_options(
     return tuple(
         NewsletterOption(
             row.slug,
-            localize(row.names, language, row.fallbacks, row.default_language),
+            row.localize(row.names, language),
             row.id in subscriptions and subscriptions[row.id].state is SubscriptionState.active,
             row.id == current.id,
         )

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from mailer.domain.errors import UserError
-from mailer.domain.localized import localize
 from mailer.domain.preferences import Preferences
 from mailer.domain.section_parser import SectionParser
 from mailer.domain.subscriber_csv import CsvSubscriber, CsvSubscribers, SubscriberCsv
@@ -53,9 +52,8 @@ def section_titles(database: Database, slug: str) -> list[tuple[str, str]]:
     """Return (key, title in the newsletter's default language) of the sections, in order. Raises NewsletterNotFound."""
     with database.transaction() as session:
         newsletter = newsletters.get(session, slug)
-        default, chains = newsletter.default_language, newsletter.fallbacks
         return [
-            (section.key, localize(section.titles, default, chains, default).text)
+            (section.key, newsletter.localize(section.titles).text)
             for section in newsletters.sections(session, newsletter.id)
         ]
 
