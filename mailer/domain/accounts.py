@@ -157,6 +157,10 @@ def name_of(actor: Actor) -> str:
     return actor if isinstance(actor, str) else actor.name
 
 
+def account_of(actor: Actor) -> int | None:
+    return None if isinstance(actor, str) else actor.account
+
+
 @dataclass(frozen=True, slots=True)
 class SessionLifetime:
     """When a session ends by itself."""

@@ -107,7 +107,7 @@ class IssueTranslation(Base):
     preheader: Mapped[str]
     intro: Mapped[str]
     imported_by_id: Mapped[int | None] = mapped_column(ForeignKey("account.id", ondelete="SET NULL"))
-    """The account that last imported or wrote texts in this language, if it was one."""
+    """The account that changed texts in this language last, by an import or otherwise, if it was one."""
     imported_by: Mapped[str] = mapped_column(server_default="", default="")
     """The name of that account at that time, or of the user of the command line."""
     partial_subject: Mapped[str] = mapped_column(server_default="", default="")

@@ -41,7 +41,7 @@ class Newsletter(Base):
     max_late_hours: Mapped[int] = mapped_column(default=3, server_default="3")
     """An issue that is later than this when it could be sent waits until somebody sends it."""
     four_eyes: Mapped[bool] = mapped_column(default=False, server_default="false")
-    """Whether nobody may approve a language whose document they imported last."""
+    """Whether nobody may approve a language whose texts they changed last."""
     public: Mapped[bool] = mapped_column(default=True, server_default="true")
     """Whether anybody may read the archive and subscribe."""
     text_overrides: Mapped[dict[str, dict[str, Any]]] = mapped_column(default=dict, server_default=text("'{}'"))

@@ -8,7 +8,7 @@ from hashlib import sha256
 from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session
 
-from mailer.domain.accounts import Actor, name_of
+from mailer.domain.accounts import Actor, account_of, name_of
 from mailer.domain.composition import IssueSource
 from mailer.domain.content import EditionUrls
 from mailer.domain.editions import ALL_SECTIONS
@@ -74,7 +74,7 @@ def approve(session: Session, issue: int, language: str, fingerprint: bytes, act
             language=language,
             fingerprint=fingerprint,
             at=func.clock_timestamp(),
-            account_id=None if isinstance(actor, str) else actor.account,
+            account_id=account_of(actor),
             actor=name_of(actor),
             withdrawn_at=None,
             withdrawn_by="",

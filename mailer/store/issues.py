@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, delete, func, select, text, update
 from sqlalchemy.orm import Session
 
-from mailer.domain.accounts import ISSUE_ACTIONS, THE_SERVICE, Actor, name_of
+from mailer.domain.accounts import ISSUE_ACTIONS, THE_SERVICE, Actor, account_of, name_of
 from mailer.domain.errors import IssueNotFound
 from mailer.domain.states import EDITABLE_STATES, IssueEventKind, IssueState, PauseReason, TranslationStatus
 from mailer.models import (
@@ -177,8 +177,8 @@ def count_ready_texts(session: Session, ids: Sequence[int]) -> dict[int, tuple[d
     return {issue: (dict(ready[issue]), stories.get(issue, 0)) for issue in ids}
 
 
-def importers(session: Session, ids: Sequence[int]) -> dict[int, dict[str, int | None]]:
-    """Return issue → (language whose front matter is ready → the account that imported its last document)."""
+def last_writers(session: Session, ids: Sequence[int]) -> dict[int, dict[str, int | None]]:
+    """Return issue → (language whose front matter is ready → the account that changed its texts last)."""
     query = select(IssueTranslation.issue_id, IssueTranslation.language, IssueTranslation.imported_by_id)
     query = query.where(IssueTranslation.issue_id.in_(ids), IssueTranslation.status == TranslationStatus.ready)
     found: dict[int, dict[str, int | None]] = defaultdict(dict)
@@ -269,7 +269,7 @@ def log(
     session: Session, issue: int, actor: Actor, kind: IssueEventKind, detail: str = "", **audited: str | float
 ) -> None:
     """Write a line of the issue's log; and of the audit log, with details of its own, if a person caused it."""
-    account = None if isinstance(actor, str) else actor.account
+    account = account_of(actor)
     session.add(IssueEvent(issue_id=issue, account_id=account, actor=name_of(actor), kind=kind, detail=detail))
     if kind in ISSUE_ACTIONS and actor != THE_SERVICE:
         audit_log.record(
@@ -304,11 +304,11 @@ def front_matter(session: Session, issue: int) -> dict[str, IssueTranslation]:
     return {row.language: row for row in session.scalars(query)}
 
 
-def set_writer(session: Session, issue: int, language: str, actor: Actor) -> None:
-    """Note who wrote the texts of a language last. Every change of a text calls this: see ``text_versions.record``."""
+def set_last_writer(session: Session, issue: int, language: str, actor: Actor) -> None:
+    """Note who changed the texts of a language last, if it has front matter."""
     front = session.get(IssueTranslation, (issue, language))
     if front is not None:
-        front.imported_by_id = None if isinstance(actor, str) else actor.account
+        front.imported_by_id = account_of(actor)
         front.imported_by = name_of(actor)
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Select, Text, cast, delete, func, or_, sel
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, aliased, undefer
 
-from mailer.domain.accounts import Actor, name_of
+from mailer.domain.accounts import Actor, account_of, name_of
 from mailer.domain.crops import Crop
 from mailer.domain.errors import PictureMissing
 from mailer.domain.ports import PictureStore, PreparedPicture
@@ -156,7 +156,7 @@ def add_to_library(
             name=name[:MAX_NAME_CHARS],
             alt={},
             credit="",
-            added_by_id=None if isinstance(actor, str) else actor.account,
+            added_by_id=account_of(actor),
             added_by=name_of(actor),
         )
         session.add(found)
@@ -190,7 +190,7 @@ def copy_entry(session: Session, entry: LibraryPicture, picture: int, actor: Act
             name=entry.name,
             alt=entry.alt,
             credit=entry.credit,
-            added_by_id=None if isinstance(actor, str) else actor.account,
+            added_by_id=account_of(actor),
             added_by=name_of(actor),
         )
         session.add(found)

@@ -99,7 +99,7 @@ def move_to_issue(session: Session, story: Story, target: int, actor: Actor) -> 
         )
     source = story.issue_id
     for language in issues.story_texts(session, source).get(story.id, {}):
-        issues.set_writer(session, target, language, actor)
+        issues.set_last_writer(session, target, language, actor)
     last = select(func.max(Story.position)).where(Story.issue_id == target, Story.section_id == story.section_id)
     story.position, story.issue_id = (session.scalar(last) or 0) + 1, target
     _move_texts(session, source, TextSubject.story, story.id, target)

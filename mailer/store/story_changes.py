@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
-from mailer.domain.accounts import Actor, name_of
+from mailer.domain.accounts import Actor, account_of, name_of
 from mailer.domain.states import StoryChangeKind, TextSubject, VersionKind
 from mailer.domain.versions import TextKey
 from mailer.models import Contact, ContactTranslation, Issue, Story, StoryChange, StoryTranslation
@@ -66,7 +66,7 @@ def _add(
     change = StoryChange(
         issue_id=issue,
         story_id=story,
-        account_id=None if isinstance(actor, str) else actor.account,
+        account_id=account_of(actor),
         actor=name_of(actor),
         kind=kind,
         headline=headline,

@@ -13,7 +13,7 @@ from sqlalchemy import Select, exists, func, select
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session, aliased
 
-from mailer.domain.accounts import Actor, name_of
+from mailer.domain.accounts import Actor, account_of, name_of
 from mailer.domain.states import BESIDE_THE_TEXT, TextSubject, VersionKind
 from mailer.domain.versions import TextKey
 from mailer.models import ContactTranslation, IssueTranslation, Newsletter, Story, StoryTranslation, TextVersion
@@ -68,7 +68,7 @@ def record(
     content, and with a higher revision if the same writer saved it moments ago. ``source_version``, for a translation,
     is the version that it was made from: that of the head unless given, the source's head if there is none.
     """
-    account = None if isinstance(actor, str) else actor.account
+    account = account_of(actor)
     last = head(session, key)
     if source_version is None:
         source_version = (last and last.source_version_id) or _id(source_head(session, key))
@@ -80,7 +80,7 @@ def record(
     elif last and same_source and _same(last.content, content):
         return last
     elif kind is not VersionKind.removed:
-        issues.set_writer(session, key.issue, key.language, actor)
+        issues.set_last_writer(session, key.issue, key.language, actor)
     now = issues.database_time(session)
     if (
         last

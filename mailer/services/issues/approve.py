@@ -43,9 +43,9 @@ class LanguageApproval:
     """When it was changed after that."""
     withdrawn_by: str
     """Who changed it; empty if the newsletter's settings did."""
-    imported_by: str
-    """Who last imported or wrote its texts."""
-    own_import: bool
+    last_writer: str
+    """Who changed its texts last."""
+    wrote_last: bool
     """Whether who asks changed it last, and the newsletter wants somebody else to approve it."""
 
     @property
@@ -71,13 +71,13 @@ def load(database: Database, issue: int, actor: Actor) -> list[LanguageApproval]
                     last.withdrawn_at if last else None,
                     last.withdrawn_by if last else "",
                     front.imported_by,
-                    newsletter.four_eyes and _imported(front, actor),
+                    newsletter.four_eyes and _wrote_last(front, actor),
                 )
             )
         return found
 
 
-def _imported(front: IssueTranslation, actor: Actor) -> bool:
+def _wrote_last(front: IssueTranslation, actor: Actor) -> bool:
     """Return whether ``actor`` changed a language's texts last."""
     if isinstance(actor, str):
         return front.imported_by_id is None and front.imported_by == actor
@@ -129,7 +129,7 @@ def approve(
             reasons += [
                 f"{tag}: you changed this text last, and somebody else approves it."
                 for tag in new
-                if _imported(fronts[tag], actor)
+                if _wrote_last(fronts[tag], actor)
             ]
         if reasons:
             raise NotApproved("\n".join([f"Issue {source.issue} cannot be approved:", *reasons]))

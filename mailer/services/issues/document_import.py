@@ -151,7 +151,7 @@ def import_document(
         if writer.is_leading_language and (issue_date := _issue_date(document)):
             result.changed += _set_changed(issue, {"issue_date": issue_date})
         if result.changed:
-            issues.set_writer(session, issue.id, tag, actor)
+            issues.set_last_writer(session, issue.id, tag, actor)
             approvals.content_changed(session, issue.id, actor)
             detail = f"{tag}: {format_count(result.changed, 'text')}"
             if result.removed:
@@ -217,8 +217,7 @@ def _record(session: Session, key: TextKey, content: Mapping[str, Any], actor: A
     text_versions.record(
         session, key, content, actor, VersionKind.imported, source_version=source.id if source else None
     )
-    if not isinstance(actor, str):
-        text_requests.text_is_ready(session, key, actor.account, issues.database_time(session))
+    text_requests.text_is_ready(session, key, actor, issues.database_time(session))
 
 
 def _reads_as(name: str, stored: Any, value: Any) -> bool:

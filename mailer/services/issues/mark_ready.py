@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from mailer.domain.accounts import Actor, name_of
+from mailer.domain.accounts import Actor
 from mailer.domain.states import IssueEventKind, TextSubject, TranslationStatus, check_editable
 from mailer.domain.text_fields import plain_line
 from mailer.domain.versions import TextKey
@@ -84,9 +84,7 @@ def mark_ready(
                 _mark(session, key, text, actor, now)
                 marked.append(key)
         if marked:
-            if front:
-                front.imported_by_id = None if isinstance(actor, str) else actor.account
-                front.imported_by = name_of(actor)
+            issues.set_last_writer(session, issue, language, actor)
             approvals.content_changed(session, issue, actor)
             kind, detail = IssueEventKind.texts_ready, f"{language}: {len(marked)}"
             issues.log(session, issue, actor, kind, detail, language=language, texts=len(marked))
@@ -106,5 +104,4 @@ def _mark(
 ) -> None:
     text.status = TranslationStatus.ready
     session.flush()
-    if not isinstance(actor, str):
-        text_requests.text_is_ready(session, key, actor.account, now)
+    text_requests.text_is_ready(session, key, actor, now)

@@ -81,8 +81,8 @@ class IssueHead:
     texts: int
     """How many texts each language should have."""
     approved_languages: frozenset[str]
-    importers: Mapping[str, int | None]
-    """Language with front matter → the account that imported its last document."""
+    last_writers: Mapping[str, int | None]
+    """Language whose front matter is ready → the account that changed its texts last."""
     four_eyes: bool
     time_zone: str
     """The newsletter's."""
@@ -220,7 +220,7 @@ def _subject(source: IssueSource, default: str) -> str:
 def _heads(session: Session, rows: Sequence[tuple[Issue, Newsletter]]) -> list[IssueHead]:
     ids = [row.id for row, _ in rows]
     ready, approved = issues.count_ready_texts(session, ids), approvals.standing(session, ids)
-    importers = issues.importers(session, ids)
+    last_writers = issues.last_writers(session, ids)
     return [
         IssueHead(
             id=row.id,
@@ -239,7 +239,7 @@ def _heads(session: Session, rows: Sequence[tuple[Issue, Newsletter]]) -> list[I
             ready_texts=ready[row.id][0],
             texts=ready[row.id][1] + 1,
             approved_languages=frozenset(approved[row.id]),
-            importers=importers[row.id],
+            last_writers=last_writers[row.id],
             four_eyes=newsletter.four_eyes,
             time_zone=newsletter.time_zone,
         )

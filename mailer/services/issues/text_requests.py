@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from mailer.domain.accounts import MAX_NAME_CHARS, THE_SERVICE, ActingStaff, Actor, AuditAction
+from mailer.domain.accounts import MAX_NAME_CHARS, THE_SERVICE, ActingStaff, Actor, AuditAction, account_of
 from mailer.domain.errors import ChangeRefused
 from mailer.domain.permissions import Permission, allows
 from mailer.domain.staff_texts import gettext
@@ -305,9 +305,10 @@ def finish_own(database: Database, issue: int, request: int, actor: ActingStaff,
             arrived(session, row, now)
 
 
-def text_is_ready(session: Session, key: TextKey, account: int, now: datetime) -> None:
-    """Note that an account has marked a text as ready: what they were asked for is done."""
-    for row in text_requests.open_of_text(session, key):
+def text_is_ready(session: Session, key: TextKey, actor: Actor, now: datetime) -> None:
+    """Note that somebody has marked a text as ready: what their account was asked for is done."""
+    account = account_of(actor)
+    for row in text_requests.open_of_text(session, key) if account is not None else ():
         if row.account_id == account:
             row.handed_in_at = row.done_at = now
             arrived(session, row, now)

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from mailer.domain.accounts import ActingStaff, Actor
+from mailer.domain.accounts import ActingStaff, Actor, account_of
 from mailer.domain.states import (
     EDITABLE_STATES,
     IssueEventKind,
@@ -213,8 +213,8 @@ def save_in(session: Session, key: TextKey, order: SaveOrder, actor: Actor, now:
     was_ready = row is not None and row.status is TranslationStatus.ready
     _write(session, issue, key, row, content, order, actor)
     state = _state(session, key)
-    if state.status is TranslationStatus.ready and not was_ready and not isinstance(actor, str):
-        text_requests.text_is_ready(session, key, actor.account, now)
+    if state.status is TranslationStatus.ready and not was_ready:
+        text_requests.text_is_ready(session, key, actor, now)
     if order.tab:
         open_texts.set_saved(session, key, order.tab, state.base)
     return SaveResult(outcome, state)
@@ -281,7 +281,7 @@ def _outcome(
         return SaveOutcome.closed
     if key.subject is TextSubject.story and session.get(Story, key.subject_id) is None:
         return SaveOutcome.removed
-    account = None if isinstance(actor, str) else actor.account
+    account = account_of(actor)
     if base != order.base and base not in open_texts.saved_by(session, key, account, (order.tab, order.previous_tab)):
         return SaveOutcome.changed
     tabs = open_texts.list_open(session, key, now)
@@ -331,7 +331,7 @@ def _write(
     )
     if not changed:
         return
-    issues.set_writer(session, key.issue, key.language, actor)
+    issues.set_last_writer(session, key.issue, key.language, actor)
     if shown_before or row.status is TranslationStatus.ready:
         approvals.content_changed(session, key.issue, actor, languages=_shown_in(session, issue, key))
     else:

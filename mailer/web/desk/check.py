@@ -46,7 +46,7 @@ def approve_issue(visit: VisitOf, staff: Approver, form: StaffForm) -> Response:
         raise HTTPException(400) from None
     if not all(staff.may(Permission.approve, head.newsletter, tag) for tag in seen):
         raise HTTPException(403)
-    if not seen and not head.importers.keys() <= head.approved_languages:
+    if not seen and not head.last_writers.keys() <= head.approved_languages:
         return _page(visit, staff, error="none_chosen", status=400)
     source = compile.load_issue(app.database, app.urls, visit.issue)
     errors = compile.render_errors(source, app.renderer, app.urls, app.settings.bounce_domain)

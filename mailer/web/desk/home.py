@@ -51,10 +51,10 @@ def next_step(head: IssueHead, staff: Staff) -> str:
         to_approve = [
             tag
             for tag in head.complete_languages
-            if tag in head.importers
+            if tag in head.last_writers
             and tag not in head.approved_languages
             and staff.may(Permission.approve, head.newsletter, tag)
-            and not (head.four_eyes and head.importers[tag] == staff.account)
+            and not (head.four_eyes and head.last_writers[tag] == staff.account)
         ]
         return "approve" if to_approve else ""
     if head.state is IssueState.approved and may(Permission.schedule):

@@ -152,7 +152,7 @@ def test_four_eyes(app: Container, import_issue: Import, import_text: Callable[.
     issue = import_issue("en", "fr")
     apply_newsletter(app.database, settings().model_copy(update={"four_eyes": True}))
     import_text("fr", "Neuf pays", "Dix pays", "ann")
-    assert {tag: row.own_import for tag, row in look(app, issue).items()} == {"en": False, "fr": True}
+    assert {tag: row.wrote_last for tag, row in look(app, issue).items()} == {"en": False, "fr": True}
     with pytest.raises(NotApproved, match="fr: you changed this text last"):
         approve_languages(app, issue, "en", "fr")
     assert standing(app, issue) == set(), "all of them or none"
