@@ -9,7 +9,14 @@ from sqlalchemy.orm import Session
 
 from mailer.domain.accounts import ISSUE_ACTIONS, THE_SERVICE, Actor, account_of, name_of
 from mailer.domain.errors import IssueNotFound
-from mailer.domain.states import EDITABLE_STATES, IssueEventKind, IssueState, PauseReason, TranslationStatus
+from mailer.domain.states import (
+    EDITABLE_STATES,
+    IssueEventKind,
+    IssueState,
+    PauseReason,
+    TranslationStatus,
+    check_editable,
+)
 from mailer.models import (
     Contact,
     ContactStory,
@@ -57,6 +64,16 @@ def lock(session: Session, issue: int) -> Issue:
     row = session.get(Issue, issue, with_for_update={"key_share": True}, populate_existing=True)
     if row is None:
         raise IssueNotFound(issue)
+    return row
+
+
+def lock_draft(session: Session, issue: int, consequence: str) -> Issue:
+    """Lock an issue whose content can be changed; return it. Raises IssueNotFound, and InvalidIssueState otherwise.
+
+    ``consequence`` completes its message: see ``check_editable``.
+    """
+    row = lock(session, issue)
+    check_editable(issue, row.state, consequence)
     return row
 
 

@@ -13,7 +13,6 @@ from mailer.domain.states import (
     IssueEventKind,
     IssueState,
     MissingTranslationPolicy,
-    check_editable,
     check_transition,
 )
 from mailer.models import IssueTranslation
@@ -159,8 +158,7 @@ def set_missing_translation_policy(
     Raises InvalidIssueState once the issue is approved.
     """
     with database.transaction() as session:
-        row = issues.lock(session, issue)
-        check_editable(issue, row.state, "its policy can no longer be changed")
+        row = issues.lock_draft(session, issue, "its policy can no longer be changed")
         if row.missing_translations is not policy:
             row.missing_translations = policy
             approvals.content_changed(session, issue, actor)

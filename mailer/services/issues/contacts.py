@@ -13,7 +13,6 @@ from mailer.domain.states import (
     IssueEventKind,
     TextSubject,
     VersionKind,
-    check_editable,
 )
 from mailer.domain.versions import TextKey
 from mailer.models import Contact, ContactTranslation, Issue, Story, TextVersion
@@ -21,6 +20,7 @@ from mailer.services.issues.write_text import SaveOutcome
 from mailer.store import approvals, contact_cards, issues, newsletters, text_versions
 from mailer.store.database import Database, Session
 
+_CLOSED = "its contact notes can no longer be changed"
 _MAX_VERSIONS = 20
 """Of a note, among which those that were set aside are looked for."""
 
@@ -110,7 +110,7 @@ def add_contact(
     """
     written = {language: normalize_contact_note(text)}
     with database.transaction() as session:
-        row = _lock_draft(session, issue)
+        row = issues.lock_draft(session, issue, _CLOSED)
         _find_story(session, issue, story)
         newsletter = newsletters.by_id(session, row.newsletter_id)
         if card is not None:
@@ -175,7 +175,7 @@ def set_covered(database: Database, issue: int, contact: int, stories: Collectio
     Raises IssueNotFound, InvalidIssueState, ContactNotFound, and UserError if there is no such story.
     """
     with database.transaction() as session:
-        row = _lock_draft(session, issue)
+        row = issues.lock_draft(session, issue, _CLOSED)
         found = _find(session, issue, contact)
         there = {story.id for story, _ in issues.stories(session, issue)}
         wanted = there & set(stories)
@@ -194,7 +194,7 @@ def move_contact(database: Database, issue: int, contact: int, step: int, actor:
     Raises IssueNotFound, InvalidIssueState and ContactNotFound.
     """
     with database.transaction() as session:
-        row = _lock_draft(session, issue)
+        row = issues.lock_draft(session, issue, _CLOSED)
         found = _find(session, issue, contact)
         there = [one for one, _, _ in issues.contacts(session, issue) if one.story_id == found.story_id]
         index = there.index(found) + step
@@ -212,7 +212,7 @@ def remove_contact(database: Database, issue: int, contact: int, actor: Actor, n
     Raises IssueNotFound, InvalidIssueState and ContactNotFound.
     """
     with database.transaction() as session:
-        row = _lock_draft(session, issue)
+        row = issues.lock_draft(session, issue, _CLOSED)
         found = _find(session, issue, contact)
         there = [one for one, _, _ in issues.contacts(session, issue) if one.story_id == found.story_id]
         found.removed_at = now
@@ -230,7 +230,7 @@ def restore_contact(database: Database, issue: int, contact: int, actor: Actor) 
     Raises IssueNotFound, InvalidIssueState and ContactNotFound.
     """
     with database.transaction() as session:
-        row = _lock_draft(session, issue)
+        row = issues.lock_draft(session, issue, _CLOSED)
         found = _find(session, issue, contact, removed=True)
         found.removed_at, found.position = None, issues.next_contact_position(session, found.story_id)
         session.flush()
@@ -243,12 +243,6 @@ def restore_contact(database: Database, issue: int, contact: int, actor: Actor) 
         texts = issues.contact_texts(session, contact)
         _write_all(session, found, texts, actor, VersionKind.restored)
         _changed(session, row, found, "restored", texts, actor)
-
-
-def _lock_draft(session: Session, issue: int) -> Issue:
-    row = issues.lock(session, issue)
-    check_editable(issue, row.state, "its contact notes can no longer be changed")
-    return row
 
 
 def _find(session: Session, issue: int, contact: int, *, removed: bool = False) -> Contact:

@@ -80,7 +80,7 @@ def add_story(database: Database, issue: int, section: str, actor: Actor) -> tup
     Return its id and that language. ``section`` is a key. Raises IssueNotFound, InvalidIssueState or ChangeRefused.
     """
     with database.transaction() as session:
-        row = _lock_draft(session, issue, "no story can be added to it")
+        row = issues.lock_draft(session, issue, "no story can be added to it")
         check_room(session, row)
         target = next((one for one in issues.sections(session, row) if one.key == section), None)
         if target is None:
@@ -117,7 +117,7 @@ def begin_language(
     to begin.
     """
     with database.transaction() as session:
-        row = _lock_draft(session, issue, "no language can be added to it")
+        row = issues.lock_draft(session, issue, "no language can be added to it")
         newsletter = newsletters.by_id(session, row.newsletter_id)
         if language not in newsletter.languages:
             raise ChangeRefused(f"The newsletter has no language {language}.")
@@ -151,7 +151,7 @@ def undo_language(
     Raises IssueNotFound, InvalidIssueState, or ChangeRefused if something is written.
     """
     with database.transaction() as session:
-        row = _lock_draft(session, issue, "no language can be removed from it")
+        row = issues.lock_draft(session, issue, "no language can be removed from it")
         if language not in _unwritten_languages(session, row, compose_dateline):
             raise ChangeRefused(gettext("Something is written in this language, so it stays."))
         removed: list[tuple[TextKey, IssueTranslation | StoryTranslation]] = [
@@ -206,7 +206,7 @@ def remove_story(database: Database, issue: int, story: int, language: str, acto
     Raises IssueNotFound, InvalidIssueState, or ChangeRefused if the issue has no such story or text.
     """
     with database.transaction() as session:
-        row = _lock_draft(session, issue, "its stories can no longer be removed")
+        row = issues.lock_draft(session, issue, "its stories can no longer be removed")
         found = find_story(session, issue, story)
         texts = issues.story_texts(session, issue).get(story, {})
         headline = headline_of(session, row, found)
@@ -246,7 +246,7 @@ def move_story(
     IssueOutdated, or ChangeRefused if there is no such story or section, or no place to move it to.
     """
     with database.transaction() as session:
-        row = _lock_draft(session, issue, "its stories can no longer be moved")
+        row = issues.lock_draft(session, issue, "its stories can no longer be moved")
         _check_revision(row, revision)
         found = find_story(session, issue, story)
         headline = headline_of(session, row, found)
@@ -286,7 +286,7 @@ def move_section(
     IssueOutdated, or ChangeRefused if there is no such section or place.
     """
     with database.transaction() as session:
-        row = _lock_draft(session, issue, "the order of its sections can no longer be changed")
+        row = issues.lock_draft(session, issue, "the order of its sections can no longer be changed")
         _check_revision(row, revision)
         used = {one.id for _, one in issues.stories(session, issue)}
         in_order = issues.sections(session, row)
@@ -369,7 +369,7 @@ def forget_old_changes(database: Database) -> None:
 def delete_draft(database: Database, issue: int, actor: Actor) -> None:
     """Delete a draft with its texts and its log. Raises IssueNotFound or InvalidIssueState."""
     with database.transaction() as session:
-        row = _lock_draft(session, issue, "only a draft can be deleted")
+        row = issues.lock_draft(session, issue, "only a draft can be deleted")
         detail = {"number": row.number}
         action = AuditAction.issue_deleted
         audit_log.record(session, None, actor, action, object_kind="issue", object_id=issue, detail=detail)
@@ -398,12 +398,6 @@ def headline_of(session: Session, issue: Issue, story: Story) -> str:
     """Return a story's headline without formatting, in the newsletter's default language or the nearest one."""
     texts = issues.story_texts(session, issue.id).get(story.id, {})
     return _story_item(newsletters.by_id(session, issue.newsletter_id), story, "", texts).headline.text
-
-
-def _lock_draft(session: Session, issue: int, consequence: str) -> Issue:
-    row = issues.lock(session, issue)
-    check_editable(issue, row.state, consequence)
-    return row
 
 
 def _story_item(newsletter: Newsletter, story: Story, section: str, texts: dict[str, StoryTranslation]) -> StoryItem:

@@ -36,8 +36,7 @@ def hold_over(database: Database, issue: int, story: int, target: int | None, to
         row = issues.by_id(session, issue)
         newsletter = newsletters.lock(session, row.newsletter_id)
         if target is None:
-            issues.lock(session, issue)
-            check_editable(issue, row.state, "its stories can no longer be held over")
+            issues.lock_draft(session, issue, "its stories can no longer be held over")
             target = new_issue.begin_next(session, newsletter, today, actor).id
         locked = issues.lock_all(session, [issue, target])
         for id, one in locked.items():

@@ -7,7 +7,7 @@ from mailer.domain.accounts import Actor
 from mailer.domain.errors import ChangeRefused, UserError
 from mailer.domain.ports import PictureStore, PreparedPicture
 from mailer.domain.staff_texts import gettext
-from mailer.domain.states import IssueEventKind, StoryChangeKind, TextSubject, VersionKind, check_editable
+from mailer.domain.states import IssueEventKind, StoryChangeKind, TextSubject, VersionKind
 from mailer.domain.versions import TextKey
 from mailer.models import LibraryPicture, Story
 from mailer.services.issues.edit import find_story, headline_of
@@ -57,8 +57,7 @@ def set_header_image(
     Raises IssueNotFound, InvalidIssueState, or ChangeRefused if the library has no such picture.
     """
     with database.transaction() as session:
-        row = issues.lock(session, issue)
-        check_editable(issue, row.state, "its header image can no longer be changed")
+        row = issues.lock_draft(session, issue, "its header image can no longer be changed")
         entry = _entry(session, row.newsletter_id, picture, actor, store)
         id = entry.picture_id if entry else None
         if row.header_image_id != id:
@@ -88,8 +87,7 @@ def set_story_picture(
         raise NoAltText(gettext("Say what the picture shows: its alternative text is missing."))
     texts = {"alt": alt.strip()[:MAX_ALT_CHARS], "picture_credit": credit.strip()[:MAX_CREDIT_CHARS]}
     with database.transaction() as session:
-        row = issues.lock(session, issue)
-        check_editable(issue, row.state, "the pictures of its stories can no longer be changed")
+        row = issues.lock_draft(session, issue, "the pictures of its stories can no longer be changed")
         found = find_story(session, issue, story)
         entry = _entry(session, row.newsletter_id, picture, actor, store)
         if entry is not None:

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from mailer.domain.accounts import Actor
-from mailer.domain.states import IssueEventKind, TextSubject, TranslationStatus, check_editable
+from mailer.domain.states import IssueEventKind, TextSubject, TranslationStatus
 from mailer.domain.text_fields import plain_line
 from mailer.domain.versions import TextKey
 from mailer.models import IssueTranslation, StoryTranslation
@@ -55,8 +55,7 @@ def mark_ready(
     ``sources``: also those that others are translated from. Raises IssueNotFound or InvalidIssueState.
     """
     with database.transaction() as session:
-        row = issues.lock(session, issue)
-        check_editable(issue, row.state, "its texts can no longer be changed")
+        row = issues.lock_draft(session, issue, "its texts can no longer be changed")
         leading = issues.leading_language(session, newsletters.by_id(session, row.newsletter_id), issue)
         fronts, texts = issues.front_matter(session, issue), issues.story_texts(session, issue)
         marked: list[TextKey] = []

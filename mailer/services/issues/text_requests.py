@@ -9,7 +9,7 @@ from mailer.domain.accounts import MAX_NAME_CHARS, THE_SERVICE, ActingStaff, Act
 from mailer.domain.errors import ChangeRefused
 from mailer.domain.permissions import Permission, allows
 from mailer.domain.staff_texts import gettext
-from mailer.domain.states import TextSubject, check_editable
+from mailer.domain.states import TextSubject
 from mailer.domain.subscriber_fields import InvalidValue, read_address
 from mailer.domain.text_fields import plain_line
 from mailer.domain.text_requests import (
@@ -191,8 +191,7 @@ def ask(
     Raises IssueNotFound, InvalidIssueState, or ChangeRefused with what is to be changed.
     """
     with database.transaction() as session:
-        row = issues.lock(session, issue)
-        check_editable(issue, row.state, "nobody can be asked for its texts any more")
+        row = issues.lock_draft(session, issue, "nobody can be asked for its texts any more")
         newsletter = newsletters.by_id(session, row.newsletter_id)
         key = _key(session, row, newsletter, wanted)
         _check_day(newsletter, wanted.due_on, now)
@@ -385,8 +384,7 @@ def _count_mail(session: Session, actor: ActingStaff, now: datetime) -> None:
 
 def _lock(session: Session, issue: int, request: int, consequence: str) -> TextRequest:
     """Lock a request of an issue that is still written, and return it."""
-    row = issues.lock(session, issue)
-    check_editable(issue, row.state, consequence)
+    issues.lock_draft(session, issue, consequence)
     return _find(session, issue, request)
 
 

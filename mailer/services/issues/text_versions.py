@@ -14,7 +14,6 @@ from mailer.domain.states import (
     TextSubject,
     TranslationStatus,
     VersionKind,
-    check_editable,
 )
 from mailer.domain.text_difference import FieldDifference, differences
 from mailer.domain.text_fields import plain_line
@@ -116,8 +115,7 @@ def restore(database: Database, key: TextKey, version: int, actor: Actor) -> Non
     Raises IssueNotFound, InvalidIssueState, or ChangeRefused if there is no such version or its story is gone.
     """
     with database.transaction() as session:
-        issue = issues.lock(session, key.issue)
-        check_editable(key.issue, issue.state, "its text can no longer be changed")
+        issues.lock_draft(session, key.issue, "its text can no longer be changed")
         found = _find(session, key, version)
         if found is None or found.kind is VersionKind.removed:
             raise ChangeRefused(gettext("There is no such version."))
