@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from mailer.domain.states import IssueState
 from mailer.models import Contact, ContactStory, ContactTranslation, Issue, Story
-from mailer.store import issues, stories
+from mailer.store import contacts, issues, stories
 from mailer.store.issues import was_sent
 
 MAX_SOURCES = 62
@@ -131,7 +131,7 @@ def copy_stories(session: Session, sources: Sequence[int], target: int) -> int:
             session.flush()
             copied[story.id] = copy.id
             stories.copy_texts(session, texts.get(story.id, {}), copy.id)
-        for contact, contact_texts, covered_stories in issues.contacts(session, source):
+        for contact, contact_texts, covered_stories in contacts.of_issue(session, source):
             contact_copy = Contact(issue_id=target, story_id=copied[contact.story_id], position=contact.position)
             session.add(contact_copy)
             session.flush()

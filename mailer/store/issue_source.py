@@ -12,7 +12,7 @@ from mailer.domain.markdown import referenced_pictures, with_picture_urls
 from mailer.domain.states import TextSubject, TranslationStatus
 from mailer.domain.text_fields import dateline_from_json
 from mailer.models import Issue, Newsletter, StoryTranslation
-from mailer.store import issues, newsletters, pictures, text_versions
+from mailer.store import contacts, issues, newsletters, pictures, text_versions
 from mailer.store.pictures import PictureInfo
 
 
@@ -68,9 +68,9 @@ def load_issue_source(session: Session, issue: Issue, urls: PictureUrls, *, draf
         ids.add(issue.header_image_id)
     shown = {id: _shown(urls, picture) for id, picture in pictures.infos(session, ids).items()}
     thumbnails = {id: _shown(urls, picture)[0] for id, picture in pictures.thumbnails(session, ids).items()}
-    contacts: dict[int, list[dict[str, str]]] = {}
-    for contact, text_by_language, _ in issues.contacts(session, issue.id):
-        contacts.setdefault(contact.story_id, []).append(text_by_language)
+    notes: dict[int, list[dict[str, str]]] = {}
+    for contact, text_by_language, _ in contacts.of_issue(session, issue.id):
+        notes.setdefault(contact.story_id, []).append(text_by_language)
     return IssueSource(
         issue=issue.id,
         revision=issue.revision,
@@ -100,7 +100,7 @@ def load_issue_source(session: Session, issue: Issue, urls: PictureUrls, *, draf
                     tag: _story_text(
                         row,
                         with_picture_urls(row.body, text_pictures),
-                        [contact[tag] for contact in contacts.get(story.id, []) if tag in contact],
+                        [note[tag] for note in notes.get(story.id, []) if tag in note],
                     )
                     for tag, row in texts.get(story.id, {}).items()
                     if drafts or row.status is TranslationStatus.ready

@@ -1,7 +1,7 @@
-"""Issues, stories, translations, contacts, and the issues' event log."""
+"""Issues, what is in them, and their event log."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, delete, func, select, text, update
@@ -18,9 +18,6 @@ from mailer.domain.states import (
     check_editable,
 )
 from mailer.models import (
-    Contact,
-    ContactStory,
-    ContactTranslation,
     Issue,
     IssueApproval,
     IssueEvent,
@@ -351,12 +348,6 @@ def stories(session: Session, issue: int) -> list[tuple[Story, Section]]:
     return [(story, section) for story, section in session.execute(query)]
 
 
-def issue_of(session: Session, story: int) -> int | None:
-    """Return the issue that a story is in as currently committed, or None if it is gone."""
-    found = session.get(Story, story, populate_existing=True)
-    return found.issue_id if found else None
-
-
 def sections(session: Session, issue: Issue) -> list[Section]:
     """Return the sections of an issue's newsletter in the issue's print order."""
     rank = {id: place for place, id in enumerate(issue.section_order)}
@@ -373,124 +364,8 @@ def story_texts(session: Session, issue: int) -> dict[int, dict[str, StoryTransl
     return translations
 
 
-def languages_of_story(session: Session, story: int) -> set[str]:
-    """Return the languages in which a story is ready."""
-    query = select(StoryTranslation.language).where(
-        StoryTranslation.story_id == story, StoryTranslation.status == TranslationStatus.ready
-    )
-    return {*session.scalars(query)}
-
-
-def headlines(session: Session, stories: Collection[int]) -> dict[int, dict[str, str]]:
-    """Return story → language → headline."""
-    query = select(StoryTranslation.story_id, StoryTranslation.language, StoryTranslation.headline)
-    found: dict[int, dict[str, str]] = defaultdict(dict)
-    for story, language, headline in session.execute(query.where(StoryTranslation.story_id.in_(stories))):
-        found[story][language] = headline
-    return found
-
-
 def ready_languages(texts: dict[str, StoryTranslation]) -> frozenset[str]:
     return frozenset(language for language, text in texts.items() if text.status is TranslationStatus.ready)
-
-
-def contacts(session: Session, issue: int) -> list[tuple[Contact, dict[str, str], list[int]]]:
-    """Return contacts in print order, each with its texts by language and the ids of the stories it covers.
-
-    Removed ones are not among them.
-    """
-    query = select(Contact).where(Contact.issue_id == issue, Contact.removed_at.is_(None))
-    rows = session.scalars(query.order_by(Contact.story_id, Contact.position)).all()
-    texts: dict[int, dict[str, str]] = defaultdict(dict)
-    for row in session.scalars(
-        select(ContactTranslation)
-        .join(Contact, Contact.id == ContactTranslation.contact_id)
-        .where(Contact.issue_id == issue)
-    ):
-        texts[row.contact_id][row.language] = row.text
-    covered: dict[int, list[int]] = defaultdict(list)
-    for link in session.scalars(
-        select(ContactStory)
-        .join(Contact, Contact.id == ContactStory.contact_id)
-        .where(Contact.issue_id == issue)
-        .order_by(ContactStory.story_id)
-    ):
-        covered[link.contact_id].append(link.story_id)
-    return [(contact, texts[contact.id], covered[contact.id]) for contact in rows]
-
-
-def contact_texts(session: Session, contact: int) -> dict[str, str]:
-    """Return language → text of a contact note, removed or not."""
-    query = select(ContactTranslation).where(ContactTranslation.contact_id == contact)
-    return {row.language: row.text for row in session.scalars(query.order_by(ContactTranslation.language))}
-
-
-def removed_contacts(session: Session, story: int) -> list[Contact]:
-    """Return the contact notes of a story whose removal can be undone, the latest removed first."""
-    query = select(Contact).where(Contact.story_id == story, Contact.removed_at.is_not(None))
-    return list(session.scalars(query.order_by(Contact.removed_at.desc(), Contact.id.desc())))
-
-
-def set_contact_stories(session: Session, contact: int, stories: Iterable[int]) -> None:
-    session.execute(delete(ContactStory).where(ContactStory.contact_id == contact))
-    session.add_all(ContactStory(contact_id=contact, story_id=story) for story in stories)
-
-
-def delete_story(session: Session, story: Story) -> None:
-    """Delete a story with its texts. A contact note after it that covers other stories moves to the last of these."""
-    place_contacts(session, story, {other.id for other, _ in stories(session, story.issue_id)} - {story.id})
-    session.execute(delete(Story).where(Story.id == story.id))
-
-
-def place_story(session: Session, story: Story, section: int, index: int) -> None:
-    """Put a story into a section, before the story that is at this index there, or at the end.
-
-    A contact note that covers it and other stories of its old section is printed after the last of these.
-    """
-    left = story.section_id != section
-    here = [other for other, _ in stories(session, story.issue_id) if other.section_id == section and other != story]
-    here.insert(index, story)
-    story.section_id = section
-    for position, other in enumerate(here, start=1):
-        other.position = position
-    session.flush()
-    remaining = {other.id for other, _ in stories(session, story.issue_id)} - ({story.id} if left else set())
-    place_contacts(session, story, remaining)
-
-
-def place_contacts(session: Session, story: Story, allowed: Collection[int]) -> None:
-    """Print each contact note for this and other stories after the last that it covers among the allowed ones."""
-    for contact, _, covered in contacts(session, story.issue_id):
-        targets = [id for id in covered if id in allowed]
-        if story.id in (contact.story_id, *covered) and targets:
-            place_contact(session, contact, targets)
-
-
-def place_contact(session: Session, contact: Contact, targets: Collection[int]) -> None:
-    """Print a contact note after the last of some stories."""
-    print_order = [story.id for story, _ in stories(session, contact.issue_id)]
-    target = max(targets, key=print_order.index)
-    if target != contact.story_id:
-        contact.story_id, contact.position = target, next_contact_position(session, target)
-        session.flush()
-
-
-def order_contacts(session: Session, contacts: Sequence[Contact]) -> None:
-    """Put all contact notes after a story into an order. Those that are removed give up their positions."""
-    for contact in contacts:
-        contact.position = -contact.id
-    session.flush()  # no two notes of a story have the same position at any time
-    kept = [contact for contact in contacts if contact.removed_at is None]
-    for position, contact in enumerate(kept):
-        contact.position = position
-    session.flush()
-
-
-def next_contact_position(session: Session, story: int) -> int:
-    """Return the position of a further contact note after a story."""
-    query = select(func.max(Contact.position)).where(Contact.story_id == story, Contact.removed_at.is_(None))
-    last = session.scalar(query)
-    return 0 if last is None else last + 1
 
 
 def delete_draft(session: Session, issue: int) -> None:
@@ -499,15 +374,3 @@ def delete_draft(session: Session, issue: int) -> None:
     for model in (IssueTranslation, IssueApproval, IssueEvent):
         session.execute(delete(model).where(model.issue_id == issue))
     session.execute(delete(Issue).where(Issue.id == issue))
-
-
-def delete_contact(session: Session, contact: int) -> None:
-    session.execute(delete(Contact).where(Contact.id == contact))
-
-
-def remove_contact_text(session: Session, contact: int, language: str) -> None:
-    session.execute(
-        delete(ContactTranslation).where(
-            ContactTranslation.contact_id == contact, ContactTranslation.language == language
-        )
-    )

@@ -1,16 +1,17 @@
-"""Stories that are added, copied, or moved into another issue."""
+"""Stories: found, added, placed, copied, moved into another issue and deleted."""
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from mailer.domain.accounts import Actor
-from mailer.domain.states import TextSubject, TranslationStatus, VersionKind
-from mailer.domain.versions import TextKey
-from mailer.models import Contact, ContactStory, ContactTranslation, Story, StoryTranslation, TextRequest, TextVersion
-from mailer.store import issues, text_versions
+from mailer.domain.states import TextSubject, TranslationStatus
+from mailer.domain.text_fields import plain_line
+from mailer.models import ContactStory, Newsletter, Story, StoryTranslation, TextRequest, TextVersion
+from mailer.store import contacts, issues
 
 _TEXT_COLUMNS = tuple(
     column.name for column in StoryTranslation.__table__.columns if column.name not in ("story_id", "search_vector")
@@ -22,9 +23,40 @@ def text_columns(text: StoryTranslation) -> dict[str, Any]:
     return {name: getattr(text, name) for name in _TEXT_COLUMNS}
 
 
+def find(session: Session, issue: int, story: int) -> Story | None:
+    """Return a story if it is in an issue."""
+    found = session.get(Story, story)
+    return found if found is not None and found.issue_id == issue else None
+
+
+def issue_of(session: Session, story: int) -> int | None:
+    """Return the issue that a story is in as currently committed, or None if it is gone."""
+    found = session.get(Story, story, populate_existing=True)
+    return found.issue_id if found else None
+
+
 def existing(session: Session, story: int | None) -> int | None:
     """Return the id if there is such a story, else None."""
     return story if story is not None and session.get(Story, story) is not None else None
+
+
+def ready_languages(session: Session, story: int) -> set[str]:
+    """Return the languages in which a story is ready."""
+    query = select(StoryTranslation.language).where(
+        StoryTranslation.story_id == story, StoryTranslation.status == TranslationStatus.ready
+    )
+    return {*session.scalars(query)}
+
+
+def headlines(session: Session, newsletter: Newsletter, ids: Collection[int]) -> dict[int, str]:
+    """Return story → headline without formatting, in the newsletter's default language or the nearest one."""
+    rank = func.array_position(newsletter.languages, StoryTranslation.language)
+    query = select(StoryTranslation.story_id, StoryTranslation.language, StoryTranslation.headline)
+    query = query.where(StoryTranslation.story_id.in_(ids), StoryTranslation.headline != "")
+    found: dict[int, dict[str, str]] = defaultdict(dict)
+    for story, language, headline in session.execute(query.order_by(rank, StoryTranslation.language)):
+        found[story][language] = headline
+    return {story: plain_line(newsletter.localize(texts).text) for story, texts in found.items()}
 
 
 def count(session: Session, issue: int) -> int:
@@ -33,8 +65,7 @@ def count(session: Session, issue: int) -> int:
 
 def add(session: Session, issue: int, section: int, **values: Any) -> Story:
     """Add a story at the end of a section."""
-    last = select(func.max(Story.position)).where(Story.issue_id == issue, Story.section_id == section)
-    story = Story(issue_id=issue, section_id=section, position=(session.scalar(last) or 0) + 1, **values)
+    story = Story(issue_id=issue, section_id=section, position=_next_position(session, issue, section), **values)
     session.add(story)
     session.flush()
     return story
@@ -62,20 +93,26 @@ def copy_texts(
     return copies
 
 
-def add_contact(session: Session, story: Story, texts: Mapping[str, str], actor: Actor) -> int:
-    """Print a copy of a contact note after a story, for it alone. Return its id."""
-    contact = Contact(
-        issue_id=story.issue_id, story_id=story.id, position=issues.next_contact_position(session, story.id)
-    )
-    session.add(contact)
+def place(session: Session, story: Story, section: int, index: int) -> None:
+    """Put a story into a section, before the story that is at this index there, or at the end.
+
+    A contact note that covers it and other stories of its old section is printed after the last of these.
+    """
+    left = story.section_id != section
+    others = [other for other, _ in issues.stories(session, story.issue_id) if other != story]
+    here = [other for other in others if other.section_id == section]
+    here.insert(index, story)
+    story.section_id = section
+    for position, other in enumerate(here, start=1):
+        other.position = position
     session.flush()
-    session.add_all(ContactTranslation(contact_id=contact.id, language=tag, text=text) for tag, text in texts.items())
-    issues.set_contact_stories(session, contact.id, [story.id])
-    session.flush()
-    for tag, text in texts.items():
-        key = TextKey(story.issue_id, TextSubject.contact, contact.id, tag)
-        text_versions.record(session, key, {"text": text}, actor, VersionKind.saved)
-    return contact.id
+    contacts.place_all(session, story, {other.id for other in others} | (set() if left else {story.id}))
+
+
+def delete_story(session: Session, story: Story) -> None:
+    """Delete a story with its texts. A contact note after it that covers other stories moves to the last of these."""
+    _leave_contacts(session, story)
+    session.execute(delete(Story).where(Story.id == story.id))
 
 
 def move_to_issue(session: Session, story: Story, target: int, actor: Actor) -> list[int]:
@@ -84,15 +121,13 @@ def move_to_issue(session: Session, story: Story, target: int, actor: Actor) -> 
     A note that covers other stories too stays with them, and a copy goes along. Return the ids of the copies.
     """
     own, shared = [], []
-    for contact, texts, covered in issues.contacts(session, story.issue_id):
+    for contact, texts, covered in contacts.of_issue(session, story.issue_id):
         if story.id in (contact.story_id, *covered):
             if set(covered) <= {story.id}:
                 own.append(contact)
             else:
                 shared.append((contact, texts))
-    issues.place_contacts(
-        session, story, {other.id for other, _ in issues.stories(session, story.issue_id)} - {story.id}
-    )
+    _leave_contacts(session, story)
     for contact, _ in shared:
         session.execute(
             delete(ContactStory).where(ContactStory.contact_id == contact.id, ContactStory.story_id == story.id)
@@ -100,16 +135,25 @@ def move_to_issue(session: Session, story: Story, target: int, actor: Actor) -> 
     source = story.issue_id
     for language in issues.story_texts(session, source).get(story.id, {}):
         issues.set_last_writer(session, target, language, actor)
-    last = select(func.max(Story.position)).where(Story.issue_id == target, Story.section_id == story.section_id)
-    story.position, story.issue_id = (session.scalar(last) or 0) + 1, target
+    story.position, story.issue_id = _next_position(session, target, story.section_id), target
     _move_texts(session, source, TextSubject.story, story.id, target)
     for contact in own:
         contact.issue_id = target
         _move_texts(session, source, TextSubject.contact, contact.id, target)
         if contact.story_id != story.id:
-            contact.story_id, contact.position = story.id, issues.next_contact_position(session, story.id)
+            contact.story_id, contact.position = story.id, contacts.next_position(session, story.id)
         session.flush()
-    return [add_contact(session, story, texts, actor) for _, texts in shared]
+    return [contacts.add(session, story, texts, actor, card=note.card_id).id for note, texts in shared]
+
+
+def _leave_contacts(session: Session, story: Story) -> None:
+    """Print contact notes after a story that cover others after the last of those."""
+    contacts.place_all(session, story, {other.id for other, _ in issues.stories(session, story.issue_id)} - {story.id})
+
+
+def _next_position(session: Session, issue: int, section: int) -> int:
+    last = select(func.max(Story.position)).where(Story.issue_id == issue, Story.section_id == section)
+    return (session.scalar(last) or 0) + 1
 
 
 def _move_texts(session: Session, source: int, subject: TextSubject, id: int, target: int) -> None:

@@ -11,7 +11,7 @@ from mailer.domain.accounts import Actor, account_of, name_of
 from mailer.domain.states import StoryChangeKind, TextSubject, VersionKind
 from mailer.domain.versions import TextKey
 from mailer.models import Contact, ContactTranslation, Issue, Story, StoryChange, StoryTranslation
-from mailer.store import issues, stories, text_versions
+from mailer.store import contacts, issues, stories, text_versions
 
 KEPT = timedelta(days=30)
 MAX_LISTED = 200
@@ -39,7 +39,7 @@ def remember(session: Session, story: Story, headline: str, kind: StoryChangeKin
                 "stories": covered,
                 "texts": texts_of_contact,
             }
-            for contact, texts_of_contact, covered in issues.contacts(session, story.issue_id)
+            for contact, texts_of_contact, covered in contacts.of_issue(session, story.issue_id)
             if story.id in (contact.story_id, *covered)
         ],
     }
@@ -117,7 +117,7 @@ def undo(session: Session, change: StoryChange, actor: Actor) -> bool:
                 _delete_copy(session, contact, actor)
     elif change.kind is StoryChangeKind.removed or story.issue_id != change.issue_id:
         return False
-    issues.place_story(session, story, before["section"], before["index"])
+    stories.place(session, story, before["section"], before["index"])
     for contact in before["contacts"]:
         _put_contact_back(session, change, contact, actor, missing_too=is_gone)
     session.delete(change)
@@ -149,11 +149,10 @@ def last_picture(session: Session, story: int) -> int | None:
 
 
 def _delete_copy(session: Session, contact: Contact, actor: Actor) -> None:
-    for copied, texts, _ in issues.contacts(session, contact.issue_id):
-        for language in texts if copied.id == contact.id else ():
-            key = TextKey(contact.issue_id, TextSubject.contact, contact.id, language)
-            text_versions.record(session, key, {}, actor, VersionKind.removed)
-    issues.delete_contact(session, contact.id)
+    for language in contacts.texts_of(session, contact.id):
+        key = TextKey(contact.issue_id, TextSubject.contact, contact.id, language)
+        text_versions.record(session, key, {}, actor, VersionKind.removed)
+    contacts.delete_contact(session, contact.id)
 
 
 def _record(session: Session, key: TextKey, row: StoryTranslation | ContactTranslation, actor: Actor) -> None:
@@ -210,10 +209,10 @@ def _put_contact_back(
             _contact_position(session, before["story"], before["position"]),
         )
     session.flush()
-    issues.set_contact_stories(session, contact.id, covered)
+    contacts.set_stories(session, contact.id, covered)
 
 
 def _contact_position(session: Session, story: int, wanted: int) -> int:
     """Return a free position among the contact notes after a story, the wanted one if it is free."""
     taken = select(Contact.id).where(Contact.story_id == story, Contact.position == wanted)
-    return wanted if session.scalar(taken) is None else issues.next_contact_position(session, story)
+    return wanted if session.scalar(taken) is None else contacts.next_position(session, story)

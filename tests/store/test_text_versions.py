@@ -11,7 +11,7 @@ from mailer.domain.permissions import Role
 from mailer.domain.states import TextSubject, VersionKind
 from mailer.domain.versions import TextKey
 from mailer.models import StoryTranslation, TextVersion
-from mailer.store import issues, text_versions
+from mailer.store import contacts, issues, text_versions
 from mailer.store.database import Session
 from tests.support.staff import add_account
 
@@ -119,3 +119,11 @@ def test_a_story_can_have_another_source_language(texts: Texts) -> None:
     assert text_versions.source_language(texts.session, texts.en) == "en"
     issues.stories(texts.session, texts.en.issue)[0][0].source_language = "fr"
     assert text_versions.source_language(texts.session, texts.en) == "fr"
+
+
+def test_translations_of_a_copied_note_know_their_source(texts: Texts, ada: Writer) -> None:
+    session, issue = texts.session, texts.en.issue
+    story = issues.stories(session, issue)[0][0]
+    note = contacts.add(session, story, {"fr": "Contact : Ann", "en": "Contact: Ann"}, ada)
+    fr, en = (text_versions.head(session, TextKey(issue, TextSubject.contact, note.id, tag)) for tag in ("fr", "en"))
+    assert (fr and fr.source_version_id) == (en and en.id)

@@ -15,9 +15,9 @@ from mailer.domain.states import (
     VersionKind,
 )
 from mailer.domain.versions import TextKey
-from mailer.models import Contact, ContactTranslation, Issue, Story, TextVersion
+from mailer.models import Contact, ContactTranslation, Issue, TextVersion
 from mailer.services.issues.write_text import SaveOutcome
-from mailer.store import approvals, contact_cards, issues, newsletters, text_versions
+from mailer.store import approvals, contact_cards, contacts, issues, newsletters, stories, text_versions
 from mailer.store.database import Database, Session
 
 _CLOSED = "its contact notes can no longer be changed"
@@ -62,7 +62,7 @@ def list_contacts(database: Database, issue: int, story: int, language: str) -> 
                 contact.story_id,
                 _set_aside(session, TextKey(issue, TextSubject.contact, contact.id, language)),
             )
-            for contact, texts, covered in issues.contacts(session, issue)
+            for contact, texts, covered in contacts.of_issue(session, issue)
             if story in (contact.story_id, *covered)
         ]
         return sorted(notes, key=lambda note: note.printed_after != story)
@@ -72,8 +72,8 @@ def list_removed(database: Database, issue: int, story: int) -> list[tuple[int, 
     """Return the notes of a story whose removal can be undone, the latest removed first, each with one of its texts."""
     with database.transaction() as session:
         return [
-            (contact.id, next(iter(issues.contact_texts(session, contact.id).values()), ""))
-            for contact in issues.removed_contacts(session, story)
+            (contact.id, next(iter(contacts.texts_of(session, contact.id).values()), ""))
+            for contact in contacts.removed(session, story)
             if contact.issue_id == issue
         ]
 
@@ -111,24 +111,20 @@ def add_contact(
     written = {language: normalize_contact_note(text)}
     with database.transaction() as session:
         row = issues.lock_draft(session, issue, _CLOSED)
-        _find_story(session, issue, story)
         newsletter = newsletters.by_id(session, row.newsletter_id)
+        found_story = stories.find(session, issue, story)
+        if found_story is None:
+            raise ContactNotFound(ContactNotFound.__doc__)
         if card is not None:
             found = contact_cards.find(session, newsletter.id, card)
             written = {tag: text for tag, text in found.texts.items() if tag in newsletter.languages} if found else {}
         if not any(written.values()):
             raise ChangeRefused(gettext("There is no text in this note."))
-        there = [contact for contact, _, _ in issues.contacts(session, issue) if contact.story_id == story]
-        if len(there) >= MAX_CONTACT_NOTES_PER_STORY:
+        if len(contacts.after(session, story)) >= MAX_CONTACT_NOTES_PER_STORY:
             raise ChangeRefused(
                 gettext("A story has at most %(count)s contact notes.", count=MAX_CONTACT_NOTES_PER_STORY)
             )
-        contact = Contact(issue_id=issue, story_id=story, card_id=card)
-        contact.position = issues.next_contact_position(session, story)
-        session.add(contact)
-        session.flush()
-        issues.set_contact_stories(session, contact.id, [story])
-        _write_all(session, contact, written, actor, VersionKind.saved)
+        contact = contacts.add(session, found_story, written, actor, card=card)
         _changed(session, row, contact, "added", written, actor)
         return contact.id
 
@@ -159,17 +155,19 @@ def save_contact(
                 text_versions.record(session, key, {"text": note}, actor, VersionKind.set_aside)
             return outcome
         if not note:
-            if set(issues.contact_texts(session, contact)) <= {language}:
+            if set(contacts.texts_of(session, contact)) <= {language}:
                 raise ChangeRefused(gettext("This is the only text of the note. Remove the note instead."))
-            issues.remove_contact_text(session, contact, language)
+            contacts.remove_text(session, contact, language)
             text_versions.record(session, key, {}, actor, VersionKind.removed)
         else:
-            _write(session, found, language, note, actor, VersionKind.saved)
+            session.merge(ContactTranslation(contact_id=contact, language=language, text=note))
+            session.flush()
+            text_versions.record(session, key, {"text": note}, actor, VersionKind.saved)
         _changed(session, row, found, "written", {language: note}, actor)
         return SaveOutcome.saved
 
 
-def set_covered(database: Database, issue: int, contact: int, stories: Collection[int], actor: Actor) -> None:
+def set_covered(database: Database, issue: int, contact: int, chosen: Collection[int], actor: Actor) -> None:
     """Say which stories a note is for; it is printed after the last of them.
 
     Raises IssueNotFound, InvalidIssueState, ContactNotFound, and UserError if there is no such story.
@@ -178,14 +176,14 @@ def set_covered(database: Database, issue: int, contact: int, stories: Collectio
         row = issues.lock_draft(session, issue, _CLOSED)
         found = _find(session, issue, contact)
         there = {story.id for story, _ in issues.stories(session, issue)}
-        wanted = there & set(stories)
+        wanted = there & set(chosen)
         if not wanted:
             raise ChangeRefused(gettext("Choose at least one story."))
-        if wanted == _covered(session, issue, contact):
+        if wanted == contacts.stories_of(session, contact):
             return
-        issues.set_contact_stories(session, contact, sorted(wanted))
-        issues.place_contact(session, found, wanted)
-        _changed(session, row, found, "covers", issues.contact_texts(session, contact), actor)
+        contacts.set_stories(session, contact, sorted(wanted))
+        contacts.place(session, found, wanted)
+        _changed(session, row, found, "covers", contacts.texts_of(session, contact), actor)
 
 
 def move_contact(database: Database, issue: int, contact: int, step: int, actor: Actor) -> None:
@@ -196,14 +194,14 @@ def move_contact(database: Database, issue: int, contact: int, step: int, actor:
     with database.transaction() as session:
         row = issues.lock_draft(session, issue, _CLOSED)
         found = _find(session, issue, contact)
-        there = [one for one, _, _ in issues.contacts(session, issue) if one.story_id == found.story_id]
+        there = contacts.after(session, found.story_id)
         index = there.index(found) + step
         if not 0 <= index < len(there):
             return
         there.remove(found)
         there.insert(index, found)
-        issues.order_contacts(session, there)
-        _changed(session, row, found, "moved", issues.contact_texts(session, contact), actor)
+        contacts.put_in_order(session, there)
+        _changed(session, row, found, "moved", contacts.texts_of(session, contact), actor)
 
 
 def remove_contact(database: Database, issue: int, contact: int, actor: Actor, now: datetime) -> None:
@@ -214,10 +212,10 @@ def remove_contact(database: Database, issue: int, contact: int, actor: Actor, n
     with database.transaction() as session:
         row = issues.lock_draft(session, issue, _CLOSED)
         found = _find(session, issue, contact)
-        there = [one for one, _, _ in issues.contacts(session, issue) if one.story_id == found.story_id]
+        there = contacts.after(session, found.story_id)
         found.removed_at = now
-        issues.order_contacts(session, there)
-        texts = issues.contact_texts(session, contact)
+        contacts.put_in_order(session, there)
+        texts = contacts.texts_of(session, contact)
         for language in texts:
             key = TextKey(issue, TextSubject.contact, contact, language)
             text_versions.record(session, key, {}, actor, VersionKind.removed)
@@ -232,29 +230,22 @@ def restore_contact(database: Database, issue: int, contact: int, actor: Actor) 
     with database.transaction() as session:
         row = issues.lock_draft(session, issue, _CLOSED)
         found = _find(session, issue, contact, removed=True)
-        found.removed_at, found.position = None, issues.next_contact_position(session, found.story_id)
+        found.removed_at, found.position = None, contacts.next_position(session, found.story_id)
         session.flush()
         there = {story.id for story, _ in issues.stories(session, issue)}
-        targets = there & (_covered(session, issue, contact) or {found.story_id})
+        targets = there & (contacts.stories_of(session, contact) or {found.story_id})
         if not targets:
             raise ContactNotFound(ContactNotFound.__doc__)
-        issues.set_contact_stories(session, contact, sorted(targets))
-        issues.place_contact(session, found, targets)
-        texts = issues.contact_texts(session, contact)
-        _write_all(session, found, texts, actor, VersionKind.restored)
+        contacts.set_stories(session, contact, sorted(targets))
+        contacts.place(session, found, targets)
+        texts = contacts.texts_of(session, contact)
+        contacts.record(session, found, texts, actor, VersionKind.restored)
         _changed(session, row, found, "restored", texts, actor)
 
 
 def _find(session: Session, issue: int, contact: int, *, removed: bool = False) -> Contact:
     found = session.get(Contact, contact)
     if found is None or found.issue_id != issue or (found.removed_at is not None) != removed:
-        raise ContactNotFound(ContactNotFound.__doc__)
-    return found
-
-
-def _find_story(session: Session, issue: int, story: int) -> Story:
-    found = session.get(Story, story)
-    if found is None or found.issue_id != issue:
         raise ContactNotFound(ContactNotFound.__doc__)
     return found
 
@@ -271,25 +262,6 @@ def _outcome(issue: Issue, contact: Contact | None, head: TextVersion | None, ba
     if contact is None or contact.removed_at is not None:
         return SaveOutcome.removed
     return SaveOutcome.saved if text_versions.base_of(head) == base else SaveOutcome.changed
-
-
-def _covered(session: Session, issue: int, contact: int) -> set[int]:
-    return next((set(covered) for one, _, covered in issues.contacts(session, issue) if one.id == contact), set())
-
-
-def _write_all(session: Session, contact: Contact, texts: Mapping[str, str], actor: Actor, kind: VersionKind) -> None:
-    """Write texts, that of the source language first, since the others are translations of it."""
-    newsletter = newsletters.by_id(session, issues.by_id(session, contact.issue_id).newsletter_id)
-    source = issues.leading_language(session, newsletter, contact.issue_id)
-    for language in sorted(texts, key=lambda tag: tag != source):
-        _write(session, contact, language, texts[language], actor, kind)
-
-
-def _write(session: Session, contact: Contact, language: str, text: str, actor: Actor, kind: VersionKind) -> None:
-    session.merge(ContactTranslation(contact_id=contact.id, language=language, text=text))
-    session.flush()
-    key = TextKey(contact.issue_id, TextSubject.contact, contact.id, language)
-    text_versions.record(session, key, {"text": text}, actor, kind)
 
 
 def _changed(

@@ -38,7 +38,7 @@ from mailer.models import (
 )
 from mailer.services.issues import text_requests
 from mailer.services.issues.document_matching import DocumentMatcher, IssueContent
-from mailer.store import approvals, issues, newsletters, pictures, story_changes, text_versions
+from mailer.store import approvals, contacts, issues, newsletters, pictures, stories, story_changes, text_versions
 from mailer.store.database import Database, Session
 
 
@@ -336,18 +336,18 @@ class _DocumentWriter:
         self.result.matched_by_position += self.matcher.matched_by_position
         self.result.titles_not_kept += self.matcher.titles_not_kept
         self.result.unmatched += self.matcher.unmatched
-        self._account_for_missing({story.id for stories in matches.values() for story in stories.values()})
+        self._account_for_missing({story.id for group in matches.values() for story in group.values()})
         if confirmed_removals is not None and not self.removals.keys() <= set(confirmed_removals):
             raise UnconfirmedRemoval(self.result, frozenset(self.removals))
         for story in self.removals.values():
             headline = plain_line(self.texts[story.id][self.tag].headline)
             story_changes.remember(self.session, story, headline, StoryChangeKind.removed, self.actor)
-            issues.delete_story(self.session, story)
+            stories.delete_story(self.session, story)
             self.stories[story.section_id].remove(story)
             self.result.changed += 1
-        contacts = issues.contacts(self.session, self.issue.id)
         self.contacts = {
-            (contact.story_id, contact.position): (contact, texts, story_ids) for contact, texts, story_ids in contacts
+            (contact.story_id, contact.position): (contact, texts, story_ids)
+            for contact, texts, story_ids in contacts.of_issue(self.session, self.issue.id)
         }
         for section, parsed_stories in sections:
             self._write_section(section, parsed_stories, matches[section.id])
@@ -355,8 +355,8 @@ class _DocumentWriter:
     def _account_for_missing(self, found: set[int]) -> None:
         """List the stories of the issue that the document does not have, and collect those to remove."""
         self.removals: dict[int, Story] = {}
-        for stories in self.stories.values():
-            for story in stories:
+        for group in self.stories.values():
+            for story in group:
                 texts = self.texts.get(story.id, {})
                 if story.id in found:
                     continue
@@ -457,14 +457,14 @@ class _DocumentWriter:
                 contact = Contact(issue_id=self.issue.id, story_id=story.id, position=position)
                 self.session.add(contact)
                 self.session.flush()
-                issues.set_contact_stories(self.session, contact.id, story_ids)
+                contacts.set_stories(self.session, contact.id, story_ids)
                 self.session.add(ContactTranslation(contact_id=contact.id, language=self.tag, text=note.text))
                 self._record(TextSubject.contact, contact.id, {"text": note.text})
                 self.result.changed += 1
                 continue
             contact, texts, stored_story_ids = stored
             if self.is_leading_language and set(stored_story_ids) != set(story_ids):
-                issues.set_contact_stories(self.session, contact.id, story_ids)
+                contacts.set_stories(self.session, contact.id, story_ids)
                 self.result.changed += 1
             if not _reads_as("text", texts.get(self.tag, ""), note.text):
                 self.session.merge(ContactTranslation(contact_id=contact.id, language=self.tag, text=note.text))
@@ -482,7 +482,7 @@ class _DocumentWriter:
         if not self.is_leading_language:
             for (_, position), (contact, _, _) in notes:
                 if position >= len(parsed.contacts):
-                    issues.remove_contact_text(self.session, contact.id, self.tag)
+                    contacts.remove_text(self.session, contact.id, self.tag)
                     text = TextKey(self.issue.id, TextSubject.contact, contact.id, self.tag)
                     text_versions.record(self.session, text, {}, self.actor, VersionKind.removed)
                     self.result.changed += 1
@@ -495,7 +495,7 @@ class _DocumentWriter:
         if not gone:
             return
         for _, (contact, texts, _) in gone:
-            issues.delete_contact(self.session, contact.id)
+            contacts.delete_contact(self.session, contact.id)
             self.result.removed_contacts.append(texts[self.tag])
             self.result.changed += 1
         for key, _ in stored:

@@ -21,7 +21,7 @@ from mailer.domain.states import (
 from mailer.domain.text_fields import ComposeDateline, begun_translation, plain_line
 from mailer.domain.versions import TextKey
 from mailer.models import Issue, IssueTranslation, Newsletter, Story, StoryChange, StoryTranslation
-from mailer.store import approvals, audit_log, issues, newsletters, stories, story_changes, text_versions
+from mailer.store import approvals, audit_log, contacts, issues, newsletters, stories, story_changes, text_versions
 from mailer.store.database import Database, Session
 
 KEPT = story_changes.KEPT
@@ -215,13 +215,13 @@ def remove_story(database: Database, issue: int, story: int, language: str, acto
         if language and len(texts) > 1:
             session.delete(texts[language])
             _record_removal(session, TextKey(issue, TextSubject.story, story, language), actor)
-            for contact, contact_texts, _ in issues.contacts(session, issue):
+            for contact, contact_texts, _ in contacts.of_issue(session, issue):
                 if contact.story_id == story and language in contact_texts:
-                    issues.remove_contact_text(session, contact.id, language)
+                    contacts.remove_text(session, contact.id, language)
                     _record_removal(session, TextKey(issue, TextSubject.contact, contact.id, language), actor)
         else:
             story_changes.remember(session, found, headline, StoryChangeKind.removed, actor)
-            issues.delete_story(session, found)
+            stories.delete_story(session, found)
         approvals.content_changed(session, issue, actor)
         detail = f"{language}: {headline}".removeprefix(": ")
         issues.log(session, issue, actor, IssueEventKind.story_removed, detail, headline=headline)
@@ -263,7 +263,7 @@ def move_story(
         if index == here or not 0 <= index <= last:
             raise ChangeRefused(f"“{headline or 'Untitled'}” is there already.")
         story_changes.remember(session, found, headline, StoryChangeKind.moved, actor)
-        issues.place_story(session, found, target, index)
+        stories.place(session, found, target, index)
         approvals.content_changed(session, issue, actor)
         audited = {"section": section} if section else {}
         issues.log(session, issue, actor, IssueEventKind.story_moved, headline, headline=headline, **audited)
@@ -342,7 +342,7 @@ def undo(database: Database, issue: int, change: int, actor: Actor) -> UndoableC
         found = session.get(StoryChange, change, populate_existing=True)
         if found is None or found.issue_id != issue:
             raise ChangeRefused("This cannot be undone any more.")
-        if story is not None and issues.issue_of(session, story.id) not in locked:
+        if story is not None and stories.issue_of(session, story.id) not in locked:
             raise ChangeRefused("This cannot be undone any more.")
         if other is not None and locked[other].state not in EDITABLE_STATES:
             raise ChangeRefused(f"The story is in issue {locked[other].number} now, which can no longer be changed.")
@@ -382,8 +382,8 @@ def _record_removal(session: Session, key: TextKey, actor: Actor) -> None:
 
 def find_story(session: Session, issue: int, story: int) -> Story:
     """Return a story of an issue. Raises ChangeRefused."""
-    found = session.get(Story, story)
-    if found is None or found.issue_id != issue:
+    found = stories.find(session, issue, story)
+    if found is None:
         raise ChangeRefused(f"Issue {issue} has no story {story}.")
     return found
 
@@ -396,11 +396,11 @@ def _check_revision(issue: Issue, revision: int) -> None:
 
 def headline_of(session: Session, issue: Issue, story: Story) -> str:
     """Return a story's headline without formatting, in the newsletter's default language or the nearest one."""
-    texts = issues.story_texts(session, issue.id).get(story.id, {})
-    return _story_item(newsletters.by_id(session, issue.newsletter_id), story, "", texts).headline.text
+    newsletter = newsletters.by_id(session, issue.newsletter_id)
+    return stories.headlines(session, newsletter, [story.id]).get(story.id, "")
 
 
 def _story_item(newsletter: Newsletter, story: Story, section: str, texts: dict[str, StoryTranslation]) -> StoryItem:
     languages = tuple(tag for tag in dict.fromkeys((*newsletter.languages, *sorted(texts))) if tag in texts)
-    headlines = {tag: plain_line(texts[tag].headline) for tag in languages}
+    headlines = {tag: plain_line(texts[tag].headline) for tag in languages if texts[tag].headline}
     return StoryItem(story.id, section, newsletter.localize(headlines), languages)

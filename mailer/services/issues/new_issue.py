@@ -11,7 +11,7 @@ from mailer.domain.versions import TextKey
 from mailer.models import Issue, Newsletter
 from mailer.services.issues.calendar import FIRST_MONTH, LAST_MONTH
 from mailer.services.issues.edit import begin_story, empty_front_matter
-from mailer.store import approvals, issues, newsletters, stories, text_versions
+from mailer.store import approvals, contacts, issues, newsletters, text_versions
 from mailer.store.database import Database, Session
 
 MAX_DRAFTS = 100
@@ -137,7 +137,7 @@ def _begin_with_contact_notes(session: Session, last: Issue, issue: Issue, actor
     for section, notes in _contacts_by_section(session, last).items():
         story, _ = begin_story(session, issue, section)
         for texts in notes:
-            stories.add_contact(session, story, texts, actor)
+            contacts.add(session, story, texts, actor)
 
 
 def _contacts_by_section(session: Session, issue: Issue) -> dict[int, list[dict[str, str]]]:
@@ -145,7 +145,7 @@ def _contacts_by_section(session: Session, issue: Issue) -> dict[int, list[dict[
     sections = {story.id: story.section_id for story, _ in issues.stories(session, issue.id)}
     rank = {story: place for place, story in enumerate(sections)}
     found: dict[int, list[dict[str, str]]] = {}
-    by_place = sorted(issues.contacts(session, issue.id), key=lambda one: (rank[one[0].story_id], one[0].position))
+    by_place = sorted(contacts.of_issue(session, issue.id), key=lambda one: (rank[one[0].story_id], one[0].position))
     for contact, texts, _ in by_place:
         notes = found.setdefault(sections[contact.story_id], [])
         if texts and texts not in notes:

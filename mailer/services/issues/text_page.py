@@ -12,7 +12,7 @@ from mailer.domain.states import TextSubject, TranslationStatus
 from mailer.domain.text_fields import plain_line
 from mailer.domain.versions import TextKey
 from mailer.models import IssueTranslation, Story, StoryTranslation
-from mailer.store import issues, newsletters, pictures, text_versions
+from mailer.store import contacts, issues, newsletters, pictures, text_versions
 from mailer.store.database import Database, Session
 from mailer.store.issue_source import load_issue_source
 
@@ -75,7 +75,7 @@ def load_text_page(database: Database, urls: MailUrls, key: TextKey) -> TextPage
         }
         rows: Mapping[str, IssueTranslation | StoryTranslation]
         in_order = issues.stories(session, key.issue)
-        section, picture, contacts, ids = "", None, [], [story.id for story, _ in in_order]
+        section, picture, notes, ids = "", None, [], [story.id for story, _ in in_order]
         at = ids.index(key.subject_id) if key.subject is TextSubject.story and key.subject_id in ids else None
         if key.subject is TextSubject.story:
             rows = issues.story_texts(session, key.issue).get(key.subject_id, {})
@@ -85,9 +85,9 @@ def load_text_page(database: Database, urls: MailUrls, key: TextKey) -> TextPage
             story, its_section = in_order[at]
             section = newsletter.localize(its_section.titles).text
             picture = _picture(session, urls, story)
-            contacts = [
+            notes = [
                 newsletter.localize(texts, key.language).text
-                for contact, texts, _ in issues.contacts(session, key.issue)
+                for contact, texts, _ in contacts.of_issue(session, key.issue)
                 if contact.story_id == story.id and texts
             ]
         titles = {tag: row.subject if isinstance(row, IssueTranslation) else row.headline for tag, row in rows.items()}
@@ -109,7 +109,7 @@ def load_text_page(database: Database, urls: MailUrls, key: TextKey) -> TextPage
             for tag in newsletter.languages
         ],
         picture=picture,
-        contacts=contacts,
+        contacts=notes,
         previous_story=ids[at - 1] if at else None,
         next_story=next(iter(ids[(-1 if at is None else at) + 1 :]), None),
     )

@@ -26,13 +26,14 @@ from mailer.domain.text_requests import (
 from mailer.domain.time_zones import time_zone
 from mailer.domain.transactional import TransactionalEmailKind
 from mailer.domain.versions import TextKey
-from mailer.models import Issue, Newsletter, Story, TextRequest
+from mailer.models import Issue, Newsletter, TextRequest
 from mailer.store import (
     accounts,
     audit_log,
     issues,
     newsletters,
     rate_limits,
+    stories,
     subscribers,
     text_requests,
     text_versions,
@@ -325,10 +326,9 @@ def _key(session: Session, issue: Issue, newsletter: Newsletter, wanted: NewRequ
         raise ChangeRefused(gettext("Choose one of the newsletter’s languages."))
     key = TextKey(issue.id, TextSubject.front_matter, issue.id, wanted.language)
     if wanted.story is not None:
-        story = session.get(Story, wanted.story)
-        if story is None or story.issue_id != issue.id:
+        if stories.find(session, issue.id, wanted.story) is None:
             raise ChangeRefused(gettext("The story is not in this issue any more."))
-        key = TextKey(issue.id, TextSubject.story, story.id, wanted.language)
+        key = TextKey(issue.id, TextSubject.story, wanted.story, wanted.language)
     if wanted.task is TextTask.translation and text_requests.source(session, key) is None:
         raise ChangeRefused(gettext("There is no text to translate it from. Ask for it to be written."))
     return key

@@ -18,8 +18,8 @@ from mailer.domain.states import (
 from mailer.domain.text_difference import FieldDifference, differences
 from mailer.domain.text_fields import plain_line
 from mailer.domain.versions import TextKey
-from mailer.models import IssueTranslation, Story, StoryTranslation, TextVersion
-from mailer.store import approvals, issues, text_versions
+from mailer.models import IssueTranslation, StoryTranslation, TextVersion
+from mailer.store import approvals, issues, stories, text_versions
 from mailer.store.database import Database, Session
 
 PAGE_SIZE = 50
@@ -146,8 +146,7 @@ def _row(session: Session, key: TextKey) -> StoryTranslation | IssueTranslation:
             front = IssueTranslation(issue_id=key.issue, language=key.language, status=TranslationStatus.draft)
             session.add(front)
         return front
-    story = session.get(Story, key.subject_id)
-    if story is None or story.issue_id != key.issue:
+    if stories.find(session, key.issue, key.subject_id) is None:
         raise ChangeRefused(gettext("The story was removed from the issue. Put it back first."))
     row = session.get(StoryTranslation, (key.subject_id, key.language))
     if row is None:

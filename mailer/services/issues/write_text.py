@@ -18,7 +18,7 @@ from mailer.domain.text_fields import ComposeDateline, TypedText, begun_translat
 from mailer.domain.versions import TextKey
 from mailer.models import Issue, IssueTranslation, Story, StoryTranslation, TextVersion
 from mailer.services.issues import text_requests
-from mailer.store import approvals, issues, newsletters, open_texts, pictures, rate_limits, text_versions
+from mailer.store import approvals, issues, newsletters, open_texts, pictures, rate_limits, stories, text_versions
 from mailer.store.database import Database, Session
 from mailer.store.open_texts import OpenTab
 from mailer.store.pictures import PictureInfo
@@ -354,7 +354,7 @@ def _shown_in(session: Session, issue: Issue, key: TextKey) -> set[str]:
     if key.subject is TextSubject.front_matter:
         return {key.language}
     languages = newsletters.by_id(session, issue.newsletter_id).languages
-    return {*languages} - issues.languages_of_story(session, key.subject_id) | {key.language}
+    return {*languages} - stories.ready_languages(session, key.subject_id) | {key.language}
 
 
 def _changes_beside_content(

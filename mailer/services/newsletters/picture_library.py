@@ -11,7 +11,7 @@ from mailer.domain.ports import PictureStore, PreparedPicture
 from mailer.domain.staff_texts import gettext
 from mailer.domain.states import EDITABLE_STATES, IssueEventKind
 from mailer.models import LibraryPicture, Picture
-from mailer.store import approvals, audit_log, issues, newsletters, pictures
+from mailer.store import approvals, audit_log, issues, newsletters, pictures, stories
 from mailer.store.database import Database, Session
 from mailer.store.pictures import PictureInfo, PictureUse, root_of
 
@@ -35,7 +35,7 @@ class ShownIn:
 
     use: PictureUse
     headline: str
-    """Of the story; empty for the header image and the introduction."""
+    """Of the story, without formatting; empty for the header image and the introduction."""
 
     @property
     def editable(self) -> bool:
@@ -190,11 +190,12 @@ def _replace_in_drafts(session: Session, newsletter: int, before: int, after: in
         if row.header_image_id == before:
             row.header_image_id = after
             issues.log(session, issue, actor, IssueEventKind.header_image)
-        for story, _ in issues.stories(session, issue):
-            if story.picture_id == before:
-                story.picture_id = after
-                headline = _headlines(session, newsletter, [story.id]).get(story.id, "")
-                issues.log(session, issue, actor, IssueEventKind.story_picture, headline, headline=headline)
+        with_it = [story for story, _ in issues.stories(session, issue) if story.picture_id == before]
+        headlines = stories.headlines(session, newsletters.by_id(session, newsletter), [story.id for story in with_it])
+        for story in with_it:
+            story.picture_id = after
+            headline = headlines.get(story.id, "")
+            issues.log(session, issue, actor, IssueEventKind.story_picture, headline, headline=headline)
         session.flush()
         approvals.content_changed(session, issue, actor)
 
@@ -204,8 +205,8 @@ def _items(session: Session, newsletter: int, found: Sequence[tuple[LibraryPictu
     infos = pictures.infos(session, {picture.id for _, picture in found} | roots)
     small = pictures.thumbnails(session, [picture.id for _, picture in found])
     uses = pictures.uses(session, newsletter, roots)
-    stories = {use.story for all_ in uses.values() for use in all_ if use.story}
-    headlines = _headlines(session, newsletter, sorted(stories))
+    shown_in = {use.story for all_ in uses.values() for use in all_ if use.story}
+    headlines = stories.headlines(session, newsletters.by_id(session, newsletter), sorted(shown_in))
     return [
         LibraryItem(
             entry.id,
@@ -223,9 +224,3 @@ def _items(session: Session, newsletter: int, found: Sequence[tuple[LibraryPictu
         )
         for entry, picture in found
     ]
-
-
-def _headlines(session: Session, newsletter: int, stories: Sequence[int]) -> dict[int, str]:
-    """Return story → its headline in the newsletter's default language or the nearest one."""
-    row = newsletters.by_id(session, newsletter)
-    return {story: row.localize(texts).text for story, texts in issues.headlines(session, stories).items()}

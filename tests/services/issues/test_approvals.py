@@ -38,6 +38,7 @@ from mailer.services.issues.issue_pictures import NewPicture
 from mailer.services.issues.text_versions import restore
 from mailer.services.issues.write_text import SaveOrder
 from mailer.services.newsletters.apply import apply_newsletter
+from mailer.store import contacts as stored_contacts
 from mailer.store import issues, text_versions
 from tests.conftest import NOW, SAMPLE
 from tests.support.pictures import jpeg
@@ -165,7 +166,7 @@ def test_whoever_changes_a_text_in_any_way_wrote_it_last(app: Container, import_
     issue = import_issue("en")
     stories = [story.id for story in plan.load_plan(app.database, app.urls, issue).planned_stories]
     with app.database.transaction() as session:
-        note = next(contact for contact, _, covered in issues.contacts(session, issue) if len(covered) == 1)
+        note = next(contact for contact, _, covered in stored_contacts.of_issue(session, issue) if len(covered) == 1)
         others = [story for story in stories if story != note.story_id]
         key = TextKey(issue, TextSubject.story, others[0], "en")
         version = text_versions.head(session, key)

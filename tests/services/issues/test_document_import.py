@@ -37,7 +37,7 @@ from mailer.services.issues import approve, compile, document_import, schedule
 from mailer.services.issues.document_import import ImportResult, UnconfirmedRemoval
 from mailer.services.newsletters.apply import apply_newsletter
 from mailer.settings import ROOT
-from mailer.store import approvals, issues, newsletters, text_versions
+from mailer.store import approvals, contacts, issues, newsletters, text_versions
 from mailer.store.database import Session
 from tests.support.real_newsletter import REAL_NEWSLETTER, requires_real_newsletter
 
@@ -265,12 +265,12 @@ def test_contact_missing_from_the_file_is_removed(app: Container, write: Import)
     without = source.replace("*(For info: Ann Example)*\n\n", "")
     assert write(without.replace("One", "Un").replace("Two", "Deux").replace("News", "Nouvelles"), "fr", slug="lumen")
     with app.database.transaction() as session:
-        assert [texts for _, texts, _ in issues.contacts(session, issue)] == [{"en": "(For info: Ann Example)"}]
+        assert [texts for _, texts, _ in contacts.of_issue(session, issue)] == [{"en": "(For info: Ann Example)"}]
     write(source.replace("One", "Un").replace("Two", "Deux").replace("News", "Nouvelles"), "fr", slug="lumen")
     done = write(without, slug="lumen")
     assert (done.changed, done.removed_contacts) == (1, ["(For info: Ann Example)"])
     with app.database.transaction() as session:
-        assert issues.contacts(session, issue) == [], "its translations go with it"
+        assert contacts.of_issue(session, issue) == [], "its translations go with it"
 
 
 def test_first_of_two_contacts_is_removed_with_its_translation(app: Container, write: Import) -> None:
@@ -281,7 +281,7 @@ def test_first_of_two_contacts_is_removed_with_its_translation(app: Container, w
     shorter = "## News\n\n### One\n\nText.\n\n*(For info: Bo Example)*\n"
     assert write(shorter, slug="lumen").removed_contacts == ["(For info: Ann Example)"]
     with app.database.transaction() as session:
-        assert [texts for _, texts, _ in issues.contacts(session, issue)] == [
+        assert [texts for _, texts, _ in contacts.of_issue(session, issue)] == [
             {"en": "(For info: Bo Example)", "fr": "(Pour info : Bo Example)".replace(" :", ":")}
         ]
     assert write(shorter, slug="lumen").changed == 0
@@ -296,7 +296,7 @@ def test_note_for_several_stories_outlives_the_story_it_follows(app: Container, 
     done = write(f"## News\n\n{one}{note}", slug="lumen")
     assert (done.removed, done.removed_contacts) == (["Two"], [])
     with app.database.transaction() as session:
-        (contact,) = issues.contacts(session, issue)
+        (contact,) = contacts.of_issue(session, issue)
         assert set(contact[1]) == {"en", "fr"}
 
 
@@ -362,7 +362,7 @@ def test_number_of_a_cancelled_issue_can_be_used_again(app: Container, write: Im
 def test_contact_note_covers_the_stories_it_names(app: Container, write: Import) -> None:
     issue = write(sample("en")).issue
     with app.database.transaction() as session:
-        notes = issues.contacts(session, issue)
+        notes = contacts.of_issue(session, issue)
         ina = next(note for note, texts, _ in notes if "Ina Sample" in texts["en"])
         covered = session.scalars(select(ContactStory.story_id).where(ContactStory.contact_id == ina.id)).all()
         texts = issues.story_texts(session, issue)
@@ -615,7 +615,7 @@ def test_repeated_section_of_a_document_is_merged(app: Container, write: Import)
         texts = issues.story_texts(session, done.issue)
         spoken = {
             found["en"]: [texts[story]["en"].headline for story in covered]
-            for _, found, covered in issues.contacts(session, done.issue)
+            for _, found, covered in contacts.of_issue(session, done.issue)
         }
     assert spoken == {"(For info: Bo Example)": ["Other"], "(For info: Ann Example)": ["Two"]}
     again = write(source, slug="lumen")
@@ -672,7 +672,7 @@ def said(app: Container, issue: int) -> tuple[Counter[str], set[str]]:
         found = [texts["en"] for texts in issues.story_texts(session, issue).values()]
         lines = [text.headline + " " + text.body for text in found]
         lines += [line["text"] for text in found for line in text.datelines]
-        lines += [texts["en"] for _, texts, _ in issues.contacts(session, issue) if texts]
+        lines += [texts["en"] for _, texts, _ in contacts.of_issue(session, issue) if texts]
         row = issues.by_id(session, issue)
         assert row is not None
         sections = newsletters.sections(session, row.newsletter_id)
@@ -689,7 +689,7 @@ def test_the_leading_language_decides_order_notes_and_pictures(app: Container, w
 
     def shape() -> tuple[list[str], list[int], int]:
         with app.database.transaction() as session:
-            covered = [len(stories) for _, _, stories in issues.contacts(session, issue)]
+            covered = [len(stories) for _, _, stories in contacts.of_issue(session, issue)]
             shown = sum(story.picture_id is not None for story, _ in issues.stories(session, issue))
         return headlines(app, issue, "en"), covered, shown
 
@@ -864,7 +864,7 @@ def test_real_newsletter_is_imported_word_for_word(app: Container, write: Import
             text = texts[story.id]["en"]
             said += [text.headline, text.body, text.link, text.link_label, text.alt]
             said += [line["text"] for line in text.datelines]
-        notes = issues.contacts(session, done.issue)
+        notes = contacts.of_issue(session, done.issue)
         said += [found["en"] for _, found, _ in notes]
         assert sorted(len(covered) for _, _, covered in notes) == [1, 1, 2, 3, 3, 3, 5]
     assert words("\n".join(said)) == words(source)

@@ -12,7 +12,7 @@ from mailer.domain.states import InvalidIssueState, IssueEventKind, TextSubject
 from mailer.domain.versions import TextKey
 from mailer.services.issues import approve, compile, edit, hold_over, new_issue, plan, report
 from mailer.services.issues.new_issue import NewIssue
-from mailer.store import issues, text_versions
+from mailer.store import contacts, text_versions
 from tests.services.issues.test_edit import content
 
 TODAY = date(2026, 10, 2)
@@ -51,7 +51,7 @@ def test_a_story_moves_with_all_that_belongs_to_it(app: Container, issue: int) -
     assert (moved.texts, moved.picture, moved.section_bit) == (source.texts, source.picture, source.section_bit)
     assert moved.texts["en"].contacts
     with app.database.transaction() as session:
-        left = {contact.id: stories for contact, _, stories in issues.contacts(session, issue)}
+        left = {contact.id: stories for contact, _, stories in contacts.of_issue(session, issue)}
     assert left[note] == covered[:-1]
     for one in (issue, draft.id):
         assert IssueEventKind.story_held_over in [kind for _, _, kind, _ in report.events(app.database, one)]

@@ -17,7 +17,7 @@ from mailer.services.issues import approve, compile, edit, new_issue, plan
 from mailer.services.issues.approve import NotApproved
 from mailer.services.issues.new_issue import NewIssue, NumberTaken
 from mailer.services.newsletters.apply import apply_newsletter
-from mailer.store import issues, newsletters, text_versions
+from mailer.store import contacts, issues, newsletters, text_versions
 from tests.conftest import SAMPLE
 
 TODAY = date(2026, 10, 2)
@@ -54,7 +54,7 @@ def test_an_issue_begins_as_the_last_one_was(app: Container, import_issue: Calla
     edit.move_section(app.database, last, keys[2], head.revision, "tests", place=1)
     with app.database.transaction() as session:
         issues.front_matter(session, last)["ar"].subject = "ماء"
-        notes = {str(sorted(texts.items())) for _, texts, _ in issues.contacts(session, last)}
+        notes = {str(sorted(texts.items())) for _, texts, _ in contacts.of_issue(session, last)}
     wanted = replace(WANTED, from_last=True, contact_notes=True, header_image=True)
     issue = new_issue.begin(app.database, head.newsletter, wanted, "tests")
     planned = plan.load_plan(app.database, app.urls, issue)
@@ -66,7 +66,7 @@ def test_an_issue_begins_as_the_last_one_was(app: Container, import_issue: Calla
         assert {row.status for row in fronts.values()} == {TranslationStatus.draft}
         assert [fronts[tag].subject for tag in ("en", "ar")] == ["The Lumen Basin Quarterly 2026/4", ""]
         assert fronts["en"].intro == ""
-        copied = issues.contacts(session, issue)
+        copied = contacts.of_issue(session, issue)
         assert {str(sorted(texts.items())) for _, texts, _ in copied} == notes
         assert issues.by_id(session, issue).header_image_id == issues.by_id(session, last).header_image_id
         key = TextKey(issue, TextSubject.contact, copied[0][0].id, "en")
