@@ -4,12 +4,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from mailer.domain.versions import TextKey
 from mailer.models import Account, OpenText
+from mailer.store.text_versions import is_of
 
 SEEN_WITHIN = timedelta(seconds=30)
 """How long a tab counts as open after its last heartbeat. One comes every ten seconds."""
@@ -30,7 +31,7 @@ class OpenTab:
 def see(session: Session, key: TextKey, account: int, tab: str, now: datetime) -> None:
     """Record that a tab has a text open. Forget those that were last seen long ago."""
     session.execute(delete(OpenText).where(OpenText.seen_at < now - _KEPT))
-    row = _columns(key) | {"tab": tab, "account_id": account, "seen_at": now}
+    row = key.columns | {"tab": tab, "account_id": account, "seen_at": now}
     statement = insert(OpenText).values(is_writer=False, saved="", **row)
     session.execute(
         statement.on_conflict_do_update(
@@ -42,7 +43,7 @@ def see(session: Session, key: TextKey, account: int, tab: str, now: datetime) -
 
 
 def close(session: Session, key: TextKey, account: int, tab: str) -> None:
-    session.execute(delete(OpenText).where(_of_text(key), OpenText.tab == tab, OpenText.account_id == account))
+    session.execute(delete(OpenText).where(is_of(OpenText, key), OpenText.tab == tab, OpenText.account_id == account))
 
 
 def list_open(session: Session, key: TextKey, now: datetime) -> list[OpenTab]:
@@ -50,7 +51,7 @@ def list_open(session: Session, key: TextKey, now: datetime) -> list[OpenTab]:
     query = (
         select(OpenText.tab, OpenText.account_id, Account.name, OpenText.is_writer)
         .join(Account, Account.id == OpenText.account_id)
-        .where(_of_text(key), OpenText.seen_at > now - SEEN_WITHIN)
+        .where(is_of(OpenText, key), OpenText.seen_at > now - SEEN_WITHIN)
         .order_by(OpenText.is_writer.desc(), Account.name, OpenText.tab)
     )
     return [OpenTab(*row) for row in session.execute(query)]
@@ -58,49 +59,31 @@ def list_open(session: Session, key: TextKey, now: datetime) -> list[OpenTab]:
 
 def set_writer(session: Session, key: TextKey, tab: str) -> None:
     """Make a tab the one that writes, and no other. An empty tab: none writes."""
-    session.execute(update(OpenText).where(_of_text(key)).values(is_writer=OpenText.tab == tab))
+    session.execute(update(OpenText).where(is_of(OpenText, key)).values(is_writer=OpenText.tab == tab))
 
 
 def stop_writing(session: Session, key: TextKey, tab: str) -> None:
-    session.execute(update(OpenText).where(_of_text(key), OpenText.tab == tab).values(is_writer=False))
+    session.execute(update(OpenText).where(is_of(OpenText, key), OpenText.tab == tab).values(is_writer=False))
 
 
 def saved_by(session: Session, key: TextKey, account: int | None, tabs: Collection[str]) -> set[str]:
     """Return the bases (see ``text_versions.base_of``) of what some tabs of an account have, or saved last."""
     query = select(OpenText.saved).where(
-        _of_text(key), OpenText.tab.in_(tabs), OpenText.account_id == account, OpenText.saved != ""
+        is_of(OpenText, key), OpenText.tab.in_(tabs), OpenText.account_id == account, OpenText.saved != ""
     )
     return {*session.scalars(query)}
 
 
 def set_saved(session: Session, key: TextKey, tab: str, base: str) -> None:
-    session.execute(update(OpenText).where(_of_text(key), OpenText.tab == tab).values(saved=base))
+    session.execute(update(OpenText).where(is_of(OpenText, key), OpenText.tab == tab).values(saved=base))
 
 
 def follow(session: Session, key: TextKey, account: int, before: str, after: str) -> None:
     """Let an account's tabs that have the text as it was go on from what the account changed on another page."""
     mine = (OpenText.account_id == account) & (OpenText.saved == before)
-    session.execute(update(OpenText).where(_of_text(key), mine).values(saved=after))
+    session.execute(update(OpenText).where(is_of(OpenText, key), mine).values(saved=after))
 
 
 def other_writes(tabs: Sequence[OpenTab], account: int | None) -> bool:
     """Return whether somebody else writes. Nobody is in their own way, in whichever tab."""
     return any(open_tab.is_writer and open_tab.account != account for open_tab in tabs)
-
-
-def _columns(key: TextKey) -> dict[str, object]:
-    return {
-        "issue_id": key.issue,
-        "subject": key.subject,
-        "subject_id": key.subject_id,
-        "language": key.language,
-    }
-
-
-def _of_text(key: TextKey) -> ColumnElement[bool]:
-    return (
-        (OpenText.issue_id == key.issue)
-        & (OpenText.subject == key.subject)
-        & (OpenText.subject_id == key.subject_id)
-        & (OpenText.language == key.language)
-    )

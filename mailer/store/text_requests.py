@@ -51,13 +51,8 @@ def of_issue(session: Session, issue: int) -> list[TextRequest]:
 
 def open_of_text(session: Session, key: TextKey) -> list[TextRequest]:
     """Return the requests for a text that wait for whom they ask."""
-    query = select(TextRequest).where(
-        TextRequest.issue_id == key.issue,
-        TextRequest.subject == key.subject,
-        TextRequest.subject_id == key.subject_id,
-        TextRequest.language == key.language,
-    )
-    return list(session.scalars(query.where(_waits()).order_by(TextRequest.id)))
+    query = select(TextRequest).where(text_versions.is_of(TextRequest, key), _waits())
+    return list(session.scalars(query.order_by(TextRequest.id)))
 
 
 def open_of_account(session: Session, account: int) -> list[tuple[TextRequest, Issue]]:

@@ -9,14 +9,23 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Select, exists, func, select
+from sqlalchemy import ColumnElement, Select, and_, exists, func, select
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session, aliased
 
 from mailer.domain.accounts import Actor, account_of, name_of
 from mailer.domain.states import BESIDE_THE_TEXT, TextSubject, VersionKind
 from mailer.domain.versions import TextKey
-from mailer.models import ContactTranslation, IssueTranslation, Newsletter, Story, StoryTranslation, TextVersion
+from mailer.models import (
+    ContactTranslation,
+    IssueTranslation,
+    Newsletter,
+    OpenText,
+    Story,
+    StoryTranslation,
+    TextRequest,
+    TextVersion,
+)
 from mailer.store import issues
 
 SQUASHED_WITHIN = timedelta(minutes=10)
@@ -95,10 +104,7 @@ def record(
         session.flush()
         return last
     version = TextVersion(
-        issue_id=key.issue,
-        subject=key.subject,
-        subject_id=key.subject_id,
-        language=key.language,
+        **key.columns,
         begun_at=now,
         at=now,
         account_id=account,
@@ -124,10 +130,7 @@ def contribute(
     row = find(session, version)
     if row is None:
         row = TextVersion(
-            issue_id=key.issue,
-            subject=key.subject,
-            subject_id=key.subject_id,
-            language=key.language,
+            **key.columns,
             begun_at=now,
             at=now,
             actor=name,
@@ -225,17 +228,13 @@ def key_of(version: TextVersion) -> TextKey:
     return TextKey(version.issue_id, version.subject, version.subject_id, version.language)
 
 
+def is_of(model: type[TextVersion | OpenText | TextRequest], key: TextKey) -> ColumnElement[bool]:
+    """Return an SQL condition: a row is about this text."""
+    return and_(*(getattr(model, name) == value for name, value in key.columns.items()))
+
+
 def _of_text(key: TextKey) -> Select[TextVersion]:
-    return (
-        select(TextVersion)
-        .where(
-            TextVersion.issue_id == key.issue,
-            TextVersion.subject == key.subject,
-            TextVersion.subject_id == key.subject_id,
-            TextVersion.language == key.language,
-        )
-        .order_by(TextVersion.id.desc())
-    )
+    return select(TextVersion).where(is_of(TextVersion, key)).order_by(TextVersion.id.desc())
 
 
 def _heads(issue: int) -> Select[TextVersion]:

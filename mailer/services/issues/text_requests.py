@@ -207,10 +207,7 @@ def ask(
                 raise ChangeRefused(gettext("%(name)s has been asked for this text already.", name=name))
         _count_mail(session, actor, now)
         request = TextRequest(
-            issue_id=issue,
-            subject=key.subject,
-            subject_id=key.subject_id,
-            language=key.language,
+            **key.columns,
             task=wanted.task,
             account_id=wanted.account,
             name=name,
