@@ -12,7 +12,7 @@ from mailer.domain.states import EDITABLE_STATES, TextSubject
 from mailer.domain.text_requests import RequestedText
 from mailer.domain.time_zones import time_zone
 from mailer.domain.versions import TextKey
-from mailer.models import Account, Issue, IssueTranslation, Newsletter, Story, StoryTranslation, TextRequest
+from mailer.models import Account, Issue, Newsletter, Story, StoryTranslation, TextRequest
 from mailer.store import issues, text_versions
 
 
@@ -120,16 +120,6 @@ def load_context(session: Session, request: int) -> RequestContext:
         link_until=None if asked else row.expires_at.astimezone(time_zone(newsletter.time_zone)).date(),
     )
     return RequestContext(row, issue.state in EDITABLE_STATES, asked, asked_by, text)
-
-
-def source(session: Session, key: TextKey) -> StoryTranslation | IssueTranslation | None:
-    """Return the stored text that a translation is made from. None for the source itself, and if there is none."""
-    language = text_versions.source_language(session, key)
-    if language == key.language:
-        return None
-    if key.subject is TextSubject.story:
-        return session.get(StoryTranslation, (key.subject_id, language))
-    return session.get(IssueTranslation, (key.issue, language))
 
 
 def headlines(session: Session, issue: int, story: int | None = None) -> dict[int, dict[str, str]]:

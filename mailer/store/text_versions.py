@@ -6,6 +6,7 @@ copies, have none.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -215,12 +216,23 @@ def source_language(session: Session, key: TextKey) -> str:
     return issues.leading_language(session, newsletter, key.issue)
 
 
+def stored(session: Session, key: TextKey) -> IssueTranslation | StoryTranslation | None:
+    """Return the stored text of front matter or of a story."""
+    if key.subject is TextSubject.story:
+        return session.get(StoryTranslation, (key.subject_id, key.language))
+    return session.get(IssueTranslation, (key.issue, key.language))
+
+
+def stored_source(session: Session, key: TextKey) -> IssueTranslation | StoryTranslation | None:
+    """Return the stored text that a translation is made from. None for the source itself, and if there is no source."""
+    language = source_language(session, key)
+    return None if language == key.language else stored(session, replace(key, language=language))
+
+
 def source_head(session: Session, key: TextKey) -> TextVersion | None:
     """Return the head of what a translation is made from. None for the source itself, and if there is no source."""
     language = source_language(session, key)
-    if language == key.language:
-        return None
-    return head(session, TextKey(key.issue, key.subject, key.subject_id, language))
+    return None if language == key.language else head(session, replace(key, language=language))
 
 
 def key_of(version: TextVersion) -> TextKey:

@@ -116,7 +116,7 @@ def open_link(database: Database, request: int, now: datetime) -> Contribution:
         key, context = stored.key_of(row), stored.load_context(session, row.id)
         newsletter = newsletters.by_id(session, issues.by_id(session, row.issue_id).newsletter_id)
         name = newsletter.localize(newsletter.names, row.language).text
-        source = stored.source(session, key) if row.task is TextTask.translation else None
+        source = text_versions.stored_source(session, key) if row.task is TextTask.translation else None
         return Contribution(
             state=_state(row, is_editable=context.is_editable),
             key=key,
@@ -281,12 +281,12 @@ def _check_open(row: TextRequest, *, is_editable: bool) -> None:
 def _written(session: Session, row: TextRequest) -> TextState:
     """Return what was written behind a link; before that, what the issue has, with the source's link if it is new."""
     key = stored.key_of(row)
-    content = write_text.stored_content(key, write_text.stored_row(session, key))
+    content = write_text.stored_content(key, text_versions.stored(session, key))
     version = text_versions.find(session, row.version_id)
     if version:
         content |= _shown(version)
     elif key.subject is TextSubject.story and not any(content.values()):
-        source = stored.source(session, key)
+        source = text_versions.stored_source(session, key)
         content["link"] = text_versions.content_of(source)["link"] if source else ""
     at = version.at if version else None
     return TextState(content, text_versions.base_of(version), TranslationStatus.draft, "", at)

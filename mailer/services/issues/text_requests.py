@@ -326,7 +326,7 @@ def _key(session: Session, issue: Issue, newsletter: Newsletter, wanted: NewRequ
         if stories.find(session, issue.id, wanted.story) is None:
             raise ChangeRefused(gettext("The story is not in this issue any more."))
         key = TextKey(issue.id, TextSubject.story, wanted.story, wanted.language)
-    if wanted.task is TextTask.translation and text_requests.source(session, key) is None:
+    if wanted.task is TextTask.translation and text_versions.stored_source(session, key) is None:
         raise ChangeRefused(gettext("There is no text to translate it from. Ask for it to be written."))
     return key
 

@@ -140,18 +140,17 @@ def restore(database: Database, key: TextKey, version: int, actor: Actor) -> Non
 
 def _row(session: Session, key: TextKey) -> StoryTranslation | IssueTranslation:
     """Return the stored text, a new draft if there is none."""
-    if key.subject is TextSubject.front_matter:
-        front = session.get(IssueTranslation, (key.issue, key.language))
-        if front is None:
-            front = IssueTranslation(issue_id=key.issue, language=key.language, status=TranslationStatus.draft)
-            session.add(front)
-        return front
-    if stories.find(session, key.issue, key.subject_id) is None:
+    is_story = key.subject is TextSubject.story
+    if is_story and stories.find(session, key.issue, key.subject_id) is None:
         raise ChangeRefused(gettext("The story was removed from the issue. Put it back first."))
-    row = session.get(StoryTranslation, (key.subject_id, key.language))
-    if row is None:
-        row = StoryTranslation(story_id=key.subject_id, language=key.language, status=TranslationStatus.draft)
-        session.add(row)
+    if (row := text_versions.stored(session, key)) is not None:
+        return row
+    status = TranslationStatus.draft
+    if is_story:
+        row = StoryTranslation(story_id=key.subject_id, language=key.language, status=status)
+    else:
+        row = IssueTranslation(issue_id=key.issue, language=key.language, status=status)
+    session.add(row)
     return row
 
 

@@ -161,8 +161,7 @@ def load_begun_state(database: Database, key: TextKey, compose_dateline: Compose
         is_new = not any(state.content.values()) and (head is None or head.kind is VersionKind.removed)
         if key.subject is not TextSubject.story or not is_new or not editable:
             return state
-        source = stored_row(session, replace(key, language=text_versions.source_language(session, key)))
-        if source is None or source.language == key.language:
+        if (source := text_versions.stored_source(session, key)) is None:
             return state
         taken = begun_translation(text_versions.content_of(source), key.language, compose_dateline)
         return replace(state, content={**state.content, **taken})
@@ -187,7 +186,7 @@ def save_text(database: Database, key: TextKey, order: SaveOrder, actor: Actor, 
 def save_in(session: Session, key: TextKey, order: SaveOrder, actor: Actor, now: datetime) -> SaveResult:
     """Save what somebody wrote in a transaction that does more. See ``save_text``."""
     issue = issues.lock(session, key.issue)
-    row = stored_row(session, key)
+    row = text_versions.stored(session, key)
     before = stored_content(key, row)
     content = merge(before, order.typed)
     if (moved_to := _moved_to(session, key)) is not None:
@@ -257,7 +256,7 @@ def heartbeat(
         base = text_versions.base_of(text_versions.head(session, key))
         if shown == base:
             open_texts.set_saved(session, key, tab, base)
-        text = stored_row(session, key)
+        text = text_versions.stored(session, key)
         status = text.status if text else TranslationStatus.draft
         return OpenState(others, base, status, row.state in EDITABLE_STATES)
 
@@ -390,12 +389,6 @@ def _source(session: Session, key: TextKey, order: SaveOrder, head: TextVersion 
     return before.id if before else None
 
 
-def stored_row(session: Session, key: TextKey) -> IssueTranslation | StoryTranslation | None:
-    if key.subject is TextSubject.story:
-        return session.get(StoryTranslation, (key.subject_id, key.language))
-    return session.get(IssueTranslation, (key.issue, key.language))
-
-
 def stored_content(key: TextKey, row: IssueTranslation | StoryTranslation | None) -> dict[str, Any]:
     if row is not None:
         return text_versions.content_of(row)
@@ -403,7 +396,7 @@ def stored_content(key: TextKey, row: IssueTranslation | StoryTranslation | None
 
 
 def _state(session: Session, key: TextKey) -> TextState:
-    row, head = stored_row(session, key), text_versions.head(session, key)
+    row, head = text_versions.stored(session, key), text_versions.head(session, key)
     story = session.get(Story, key.subject_id) if key.subject is TextSubject.story else None
     picture = story.picture_id if story else None
     return TextState(
