@@ -8,6 +8,7 @@ string in its place (see ``mailer.domain.message``).
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from typing import Any
 
 from mailer.domain.text_overrides import OverrideText
 from mailer.domain.text_requests import RequestedText
@@ -31,6 +32,16 @@ class Dateline:
     dates: tuple[DateRange, ...] = ()
     """Empty if the text could not be read as dates; then the text is shown."""
     place: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what is stored."""
+        dates = [{"start": span.start.isoformat(), "end": span.end.isoformat()} for span in self.dates]
+        return {"text": self.text, "dates": dates, "place": self.place}
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> "Dateline":
+        spans = ((date.fromisoformat(span["start"]), date.fromisoformat(span["end"])) for span in stored["dates"])
+        return cls(stored["text"], tuple(DateRange(start, end) for start, end in spans), stored["place"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ is bounded before it is read, and becomes what the import of a document would st
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date
 from typing import Any
 
 from mailer.domain.content import Dateline, DateRange
@@ -114,25 +113,14 @@ def plain_line(markdown: str) -> str:
         return markdown
 
 
-def dateline_as_json(dateline: Dateline) -> dict[str, Any]:
-    """Return a dateline as it is stored."""
-    dates = [{"start": span.start.isoformat(), "end": span.end.isoformat()} for span in dateline.dates]
-    return {"text": dateline.text, "place": dateline.place, "dates": dates}
-
-
-def dateline_from_json(stored: Mapping[str, Any]) -> Dateline:
-    spans = (DateRange(date.fromisoformat(span["start"]), date.fromisoformat(span["end"])) for span in stored["dates"])
-    return Dateline(stored["text"], tuple(spans), stored["place"])
-
-
 def begun_translation(source: Mapping[str, Any], language: str, compose_dateline: ComposeDateline) -> dict[str, Any]:
     """Return what a story's translation takes from its source: the link, the credit, and the datelines in its language.
 
     A dateline without dates keeps its text.
     """
     datelines = [
-        dateline_as_json(replace(line, text=_composed(line, language, compose_dateline) or line.text))
-        for line in map(dateline_from_json, source["datelines"])
+        replace(line, text=_composed(line, language, compose_dateline) or line.text).to_json()
+        for line in map(Dateline.from_json, source["datelines"])
     ]
     return {"link": source["link"], "picture_credit": source["picture_credit"], "datelines": datelines}
 
@@ -160,7 +148,7 @@ def _datelines(value: object, language: str) -> list[dict[str, Any]]:
         text = _line(line.get("text") if isinstance(line, Mapping) else None, MAX_DATELINE_CHARS)
         if text := text.rstrip(":：").strip():
             found += read_datelines(text, language)[0]
-    return [dateline_as_json(dateline) for dateline in found]
+    return [dateline.to_json() for dateline in found]
 
 
 def _line(value: object, max_chars: int) -> str:

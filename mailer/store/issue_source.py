@@ -6,11 +6,10 @@ from typing import Protocol
 from sqlalchemy.orm import Session
 
 from mailer.domain.composition import FrontMatter, IssueSource, SectionSource, StorySource, StoryText
-from mailer.domain.content import Theme
+from mailer.domain.content import Dateline, Theme
 from mailer.domain.editions import DigestSource, LanguageRules
 from mailer.domain.markdown import referenced_pictures, with_picture_urls
 from mailer.domain.states import TextSubject, TranslationStatus
-from mailer.domain.text_fields import dateline_from_json
 from mailer.models import Issue, Newsletter, StoryTranslation
 from mailer.store import contacts, issues, newsletters, pictures, text_versions
 from mailer.store.pictures import PictureInfo
@@ -141,7 +140,7 @@ def _shown(urls: PictureUrls, picture: PictureInfo) -> tuple[str, int, int]:
 
 
 def _story_text(row: StoryTranslation, body: str, contact_notes: Sequence[str]) -> StoryText:
-    datelines = tuple(map(dateline_from_json, row.datelines))
+    datelines = tuple(map(Dateline.from_json, row.datelines))
     return StoryText(
         row.headline,
         body,

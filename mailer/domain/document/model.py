@@ -105,14 +105,9 @@ def _story_as_dict(story: ParsedStory) -> dict[str, Any]:
     picture, link = story.picture, story.link
     return {
         "headline": story.headline,
-        "datelines": [_dateline_as_dict(dateline) for dateline in story.datelines],
+        "datelines": [dateline.to_json() for dateline in story.datelines],
         "body": story.body,
         "contacts": [{"text": note.text, "stories": list(note.stories)} for note in story.contacts],
         "picture": {"path": picture.path, "alt": picture.alt} if picture else None,
         "link": {"url": link.url, "label": link.label} if link else None,
     }
-
-
-def _dateline_as_dict(dateline: Dateline) -> dict[str, Any]:
-    spans = [{"start": span.start.isoformat(), "end": span.end.isoformat()} for span in dateline.dates]
-    return {"text": dateline.text, "dates": spans, "place": dateline.place}

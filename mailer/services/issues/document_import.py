@@ -23,7 +23,7 @@ from mailer.domain.states import (
     VersionKind,
     check_editable,
 )
-from mailer.domain.text_fields import dateline_as_json, plain_line
+from mailer.domain.text_fields import plain_line
 from mailer.domain.text_tree import canonical, canonical_line
 from mailer.domain.versions import TextKey
 from mailer.models import (
@@ -405,7 +405,7 @@ class _DocumentWriter:
         values = {
             "status": TranslationStatus.ready,
             "headline": parsed.headline,
-            "datelines": [dateline_as_json(line) for line in parsed.datelines],
+            "datelines": [line.to_json() for line in parsed.datelines],
             "body": parsed.body,
             "alt": parsed.picture.alt if parsed.picture else "",
             "link": parsed.link.url if parsed.link else "",

@@ -14,7 +14,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.datastructures import FormData
 
 from mailer.adapters import cldr
-from mailer.domain.content import DateRange
+from mailer.domain.content import Dateline, DateRange
 from mailer.domain.document.datelines import MAX_DATELINE_CHARS, read_datelines
 from mailer.domain.errors import UserError
 from mailer.domain.markdown import find_problems
@@ -25,7 +25,6 @@ from mailer.domain.text_fields import (
     PLAIN,
     RICH,
     TypedText,
-    dateline_from_json,
     plain_line,
     read_fields,
     typed_fields,
@@ -383,7 +382,7 @@ def findings_in(key: TextKey, content: Mapping[str, Any], translate: Callable[[s
     """Return what of a stored text is not shown as it is meant, and how its datelines are printed."""
     names = (*RICH[key.subject], *(("headline",) if key.subject is TextSubject.story else ()))
     problems = [problem for name in names for problem in find_problems(content[name])]
-    understood = [cldr.format_dateline(dateline_from_json(line), key.language) for line in content.get("datelines", [])]
+    understood = [cldr.format_dateline(Dateline.from_json(line), key.language) for line in content.get("datelines", [])]
     return {
         "findings": [translate(problem.message) for problem in problems],
         "understood": understood,

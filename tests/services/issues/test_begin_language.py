@@ -18,7 +18,7 @@ from mailer.domain.states import (
     TranslationStatus,
     VersionKind,
 )
-from mailer.domain.text_fields import TypedText, dateline_as_json
+from mailer.domain.text_fields import TypedText
 from mailer.domain.versions import TextKey
 from mailer.models import StoryTranslation
 from mailer.services.issues import edit, mark_ready, plan, write_text
@@ -28,11 +28,9 @@ from mailer.store import issues, text_versions
 
 NOW = datetime(2026, 9, 30, 9, tzinfo=UTC)
 FIRST, LAST = datetime(2026, 7, 12).date(), datetime(2026, 7, 14).date()
-WHEN = dateline_as_json(Dateline("12-14 July 2026, Vrdnik", (DateRange(FIRST, LAST),), "Vrdnik"))
-TWICE = dateline_as_json(
-    Dateline("12 and 14 July 2026, Vrdnik", (DateRange(FIRST, FIRST), DateRange(LAST, LAST)), "Vrdnik")
-)
-SOME_DAY = dateline_as_json(Dateline("Every Monday"))
+WHEN = Dateline("12-14 July 2026, Vrdnik", (DateRange(FIRST, LAST),), "Vrdnik").to_json()
+TWICE = Dateline("12 and 14 July 2026, Vrdnik", (DateRange(FIRST, FIRST), DateRange(LAST, LAST)), "Vrdnik").to_json()
+SOME_DAY = Dateline("Every Monday").to_json()
 DATES = ["12.–14. Juli 2026, Vrdnik", "12. Juli 2026, 14. Juli 2026, Vrdnik", "Every Monday"]
 
 
