@@ -26,7 +26,7 @@ const FROM_OUTSIDE = "from_outside";
  *
  * @param {HTMLElement} place an empty element
  * @param {object} options
- * @param {object} [options.tree] the text, as mailer/domain/text_tree.py makes it
+ * @param {object} [options.tree] the text, as mailer/domain/text_tree makes it
  * @param {"text"|"line"|"note"} [options.kind] a whole text; one line, such as a headline; one line with links
  * @param {string} options.lang the language of the text, a BCP 47 tag
  * @param {string} options.label what the text is, shown above it

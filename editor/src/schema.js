@@ -1,4 +1,4 @@
-// The grammar of texts: the tree that mailer/domain/text_tree.py reads and writes. Nothing else can exist in an editor.
+// The grammar of texts: the tree that mailer/domain/text_tree reads and writes. Nothing else can exist in an editor.
 import { Schema } from "prosemirror-model";
 
 const MARKS = {

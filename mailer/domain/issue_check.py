@@ -21,7 +21,7 @@ from mailer.domain.network_checks import LookupKind, LookupOutcome, NetworkCheck
 from mailer.domain.partial_editions import HEADLINE, HEADLINES, unknown_placeholders
 from mailer.domain.staff_texts import LanguageTag, StaffText, gettext, ngettext
 from mailer.domain.states import MissingTranslationPolicy, SkipReason
-from mailer.domain.text_fields import plain_line
+from mailer.domain.text_tree import plain_line
 
 GMAIL_CLIP_BYTES = 102_000
 """Gmail shows so much of a mail's HTML, and a link to the rest."""

@@ -13,10 +13,18 @@ from mailer.domain.document.datelines import MAX_DATELINE_CHARS, read_datelines
 from mailer.domain.document.sentences import one_line
 from mailer.domain.document.source import without_control_characters
 from mailer.domain.errors import UserError
-from mailer.domain.markdown import MAX_LENGTH, TooDeep, TooLong, complete_link, is_allowed_link
+from mailer.domain.markdown import MAX_LENGTH, complete_link, is_allowed_link
 from mailer.domain.staff_texts import gettext
 from mailer.domain.states import TextSubject
-from mailer.domain.text_tree import canonical, canonical_line, line_to_markdown, line_to_tree, to_markdown, to_tree
+from mailer.domain.text_tree import (
+    canonical,
+    canonical_line,
+    line_to_markdown,
+    line_to_tree,
+    plain_line,
+    to_markdown,
+    to_tree,
+)
 
 MAX_LINE_CHARS = 1000
 """Of a subject, a preheader, an alternative text, a label or a credit."""
@@ -105,14 +113,6 @@ def merge(before: Mapping[str, Any], typed: TypedText) -> dict[str, Any]:
     return {name: value for name, value in merged.items() if name in before}
 
 
-def plain_line(markdown: str) -> str:
-    """Return one line of Markdown without its formatting, or as it is if no email can show it."""
-    try:
-        return "".join(_texts(line_to_tree(markdown))) if markdown else ""
-    except (TooLong, TooDeep):
-        return markdown
-
-
 def begun_translation(source: Mapping[str, Any], language: str, compose_dateline: ComposeDateline) -> dict[str, Any]:
     """Return what a story's translation takes from its source: the link, the credit, and the datelines in its language.
 
@@ -173,7 +173,3 @@ def _escaped(text: str) -> str:
     """Return plain text as one line of Markdown."""
     content = [{"type": "text", "text": text}] if text else []
     return line_to_markdown({"type": "doc", "content": [{"type": "paragraph", "content": content}]})
-
-
-def _texts(node: Mapping[str, Any]) -> Sequence[str]:
-    return [node.get("text", ""), *(text for inner in node.get("content", ()) for text in _texts(inner))]

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from mailer.domain.accounts import Actor
 from mailer.domain.states import TextSubject, TranslationStatus
-from mailer.domain.text_fields import plain_line
+from mailer.domain.text_tree import plain_line
 from mailer.models import ContactStory, Newsletter, Story, StoryTranslation, TextRequest, TextVersion
 from mailer.store import contacts, issues
 

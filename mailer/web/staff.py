@@ -33,7 +33,7 @@ from mailer.domain.languages import choose_language
 from mailer.domain.permissions import Permission
 from mailer.domain.ports import Clock
 from mailer.domain.staff_texts import StaffText, Translations
-from mailer.domain.text_fields import plain_line
+from mailer.domain.text_tree import plain_line
 from mailer.services.accounts.sign_in import Visitor
 from mailer.services.accounts.staff import Staff
 from mailer.services.issues import report

@@ -19,6 +19,7 @@ from mailer.domain.text_tree import (
     canonical_line,
     line_to_markdown,
     line_to_tree,
+    plain_line,
     to_markdown,
     to_tree,
 )
@@ -294,3 +295,17 @@ def test_a_line_has_no_links_and_no_other_blocks() -> None:
 def test_texts_with_problems_stay_as_they_are_written() -> None:
     for source in ("[a](htp://b)", "a" * (MAX_LENGTH + 1), ">" * 30 + " a"):
         assert canonical(source) == source
+
+
+@pytest.mark.parametrize(
+    ("markdown", "plain"),
+    [
+        (r"Salt \& *stars*", "Salt & stars"),
+        (r"A \*star\* and \<b>salt\</b>", "A *star* and <b>salt</b>"),
+        ("CO<sub>2</sub>", "CO2"),
+        ("", ""),
+        ("*" * 30_000, "*" * 30_000),
+    ],
+)
+def test_a_line_is_listed_without_its_formatting(markdown: str, plain: str) -> None:
+    assert plain_line(markdown) == plain

@@ -14,7 +14,7 @@ from mailer.domain.headers import SenderIdentity, edition_headers
 from mailer.domain.message import GREETING_BOUNDARY, CompiledMessage, compile_message, marker
 from mailer.domain.ports import MailUrls, RenderedEdition, RenderedLanguage, Renderer
 from mailer.domain.states import IssueState, PauseReason
-from mailer.domain.text_fields import plain_line
+from mailer.domain.text_tree import plain_line
 from mailer.domain.urls import TokenPrefix
 from mailer.store import editions, issues, newsletters
 from mailer.store.database import Database, Session

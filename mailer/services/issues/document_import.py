@@ -23,8 +23,7 @@ from mailer.domain.states import (
     VersionKind,
     check_editable,
 )
-from mailer.domain.text_fields import plain_line
-from mailer.domain.text_tree import canonical, canonical_line
+from mailer.domain.text_tree import canonical, canonical_line, plain_line
 from mailer.domain.versions import TextKey
 from mailer.models import (
     Contact,

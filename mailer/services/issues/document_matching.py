@@ -10,8 +10,7 @@ from mailer.domain.document import ParsedSection, ParsedStory
 from mailer.domain.errors import UnknownSections
 from mailer.domain.ports import PreparedPicture
 from mailer.domain.story_matching import StoryFingerprint
-from mailer.domain.text_fields import plain_line
-from mailer.domain.text_tree import canonical, canonical_line
+from mailer.domain.text_tree import canonical, canonical_line, plain_line
 from mailer.models import Issue, Newsletter, Section, Story, StoryTranslation
 from mailer.store import approvals, issues, newsletters, pictures
 from mailer.store.database import Session

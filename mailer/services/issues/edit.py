@@ -18,7 +18,8 @@ from mailer.domain.states import (
     VersionKind,
     check_editable,
 )
-from mailer.domain.text_fields import ComposeDateline, begun_translation, plain_line
+from mailer.domain.text_fields import ComposeDateline, begun_translation
+from mailer.domain.text_tree import plain_line
 from mailer.domain.versions import TextKey
 from mailer.models import Issue, IssueTranslation, Newsletter, Story, StoryChange, StoryTranslation
 from mailer.store import approvals, audit_log, contacts, issues, newsletters, stories, story_changes, text_versions

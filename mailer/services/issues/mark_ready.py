@@ -8,7 +8,7 @@ from typing import Any
 
 from mailer.domain.accounts import Actor
 from mailer.domain.states import IssueEventKind, TextSubject, TranslationStatus
-from mailer.domain.text_fields import plain_line
+from mailer.domain.text_tree import plain_line
 from mailer.domain.versions import TextKey
 from mailer.models import IssueTranslation, StoryTranslation
 from mailer.services.issues import text_requests

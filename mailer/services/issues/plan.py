@@ -10,7 +10,7 @@ from mailer.domain.editions import LanguageRules, language_shown
 from mailer.domain.ports import MailUrls
 from mailer.domain.queue_status import DeliveryCounts
 from mailer.domain.states import IssueState, MissingTranslationPolicy
-from mailer.domain.text_fields import plain_line
+from mailer.domain.text_tree import plain_line
 from mailer.models import Issue, Newsletter, StoryTranslation
 from mailer.store import approvals, deliveries, issues, newsletters
 from mailer.store.database import Database, Session

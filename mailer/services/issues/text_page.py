@@ -9,7 +9,7 @@ from mailer.domain.content import EditionUrls
 from mailer.domain.editions import ALL_SECTIONS, LanguageRules
 from mailer.domain.ports import MailUrls, Renderer
 from mailer.domain.states import TextSubject, TranslationStatus
-from mailer.domain.text_fields import plain_line
+from mailer.domain.text_tree import plain_line
 from mailer.domain.versions import TextKey
 from mailer.models import IssueTranslation, Story, StoryTranslation
 from mailer.store import contacts, issues, newsletters, pictures, text_versions

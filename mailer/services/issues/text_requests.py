@@ -11,7 +11,6 @@ from mailer.domain.permissions import Permission, allows
 from mailer.domain.staff_texts import gettext
 from mailer.domain.states import TextSubject
 from mailer.domain.subscriber_fields import InvalidValue, read_address
-from mailer.domain.text_fields import plain_line
 from mailer.domain.text_requests import (
     LINK_DAYS,
     MAX_DAYS_AHEAD,
@@ -23,6 +22,7 @@ from mailer.domain.text_requests import (
     reminder_due,
     state_of,
 )
+from mailer.domain.text_tree import plain_line
 from mailer.domain.time_zones import time_zone
 from mailer.domain.transactional import TransactionalEmailKind
 from mailer.domain.versions import TextKey

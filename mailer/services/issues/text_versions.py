@@ -16,7 +16,7 @@ from mailer.domain.states import (
     VersionKind,
 )
 from mailer.domain.text_difference import FieldDifference, differences
-from mailer.domain.text_fields import plain_line
+from mailer.domain.text_tree import plain_line
 from mailer.domain.versions import TextKey
 from mailer.models import IssueTranslation, StoryTranslation, TextVersion
 from mailer.store import approvals, issues, stories, text_versions

@@ -10,7 +10,7 @@ from mailer.domain.accounts import ActingStaff, Actor
 from mailer.domain.document import ParsedDocument, parse
 from mailer.domain.errors import ChangeRefused
 from mailer.domain.ports import PictureLoader, PictureStore, PreparedPicture
-from mailer.domain.text_fields import plain_line
+from mailer.domain.text_tree import plain_line
 from mailer.models import DocumentUpload
 from mailer.services.issues import document_import
 from mailer.services.issues.document_import import ImportResult

@@ -14,7 +14,8 @@ from mailer.domain.states import (
     TranslationStatus,
     VersionKind,
 )
-from mailer.domain.text_fields import ComposeDateline, TypedText, begun_translation, is_begun, merge, plain_line
+from mailer.domain.text_fields import ComposeDateline, TypedText, begun_translation, is_begun, merge
+from mailer.domain.text_tree import plain_line
 from mailer.domain.versions import TextKey
 from mailer.models import Issue, IssueTranslation, Story, StoryTranslation, TextVersion
 from mailer.services.issues import text_requests

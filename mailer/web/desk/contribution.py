@@ -19,8 +19,8 @@ from mailer.domain.document.one_story import OneStory, parse_one
 from mailer.domain.errors import ChangeRefused, UserError
 from mailer.domain.staff_texts import gettext, ngettext
 from mailer.domain.states import TextSubject
-from mailer.domain.text_fields import PLAIN, RICH, TypedText, plain_line, read_fields, typed_fields
-from mailer.domain.text_tree import InvalidTree
+from mailer.domain.text_fields import PLAIN, RICH, TypedText, read_fields, typed_fields
+from mailer.domain.text_tree import InvalidTree, plain_line
 from mailer.domain.versions import TextKey
 from mailer.services.issues import contributions
 from mailer.services.issues.contributions import HIDDEN, Contribution, LinkGone, LinkState, TooManyRequests

@@ -21,15 +21,8 @@ from mailer.domain.markdown import find_problems
 from mailer.domain.permissions import Permission
 from mailer.domain.states import EDITABLE_STATES, TextSubject, TranslationStatus
 from mailer.domain.text_difference import differences
-from mailer.domain.text_fields import (
-    PLAIN,
-    RICH,
-    TypedText,
-    plain_line,
-    read_fields,
-    typed_fields,
-)
-from mailer.domain.text_tree import InvalidTree
+from mailer.domain.text_fields import PLAIN, RICH, TypedText, read_fields, typed_fields
+from mailer.domain.text_tree import InvalidTree, plain_line
 from mailer.domain.versions import TextKey
 from mailer.services.accounts.staff import Staff
 from mailer.services.issues import report, text_page, write_text
