@@ -5,10 +5,10 @@ is bounded before it is read, and becomes what the import of a document would st
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-from mailer.domain.content import Dateline, DateRange
+from mailer.domain.content import Dateline
 from mailer.domain.document.datelines import MAX_DATELINE_CHARS, read_datelines
 from mailer.domain.document.sentences import one_line
 from mailer.domain.document.source import without_control_characters
@@ -37,9 +37,6 @@ PLAIN = {
     TextSubject.story: ("alt", "picture_credit"),
 }
 """The fields that are one line without formatting."""
-
-ComposeDateline = Callable[[DateRange, str, str], str]
-"""Returns dates and a place as they are written in a language."""
 
 
 class InvalidText(UserError, ValueError):
@@ -111,32 +108,6 @@ def merge(before: Mapping[str, Any], typed: TypedText) -> dict[str, Any]:
     if plain_line(before.get("link_label", "")) == plain_line(merged.get("link_label", "")):
         merged["link_label"] = before.get("link_label", "")  # it may have formatting, which its field does not show
     return {name: value for name, value in merged.items() if name in before}
-
-
-def begun_translation(source: Mapping[str, Any], language: str, compose_dateline: ComposeDateline) -> dict[str, Any]:
-    """Return what a story's translation takes from its source: the link, the credit, and the datelines in its language.
-
-    A dateline without dates keeps its text.
-    """
-    datelines = [
-        replace(line, text=_composed(line, language, compose_dateline) or line.text).to_json()
-        for line in map(Dateline.from_json, source["datelines"])
-    ]
-    return {"link": source["link"], "picture_credit": source["picture_credit"], "datelines": datelines}
-
-
-def _composed(dateline: Dateline, language: str, compose_dateline: ComposeDateline) -> str:
-    """Return a dateline as its language writes it, the place after the last of its dates."""
-    places = [*[""] * (len(dateline.dates) - 1), dateline.place]
-    return ", ".join(
-        compose_dateline(span, place, language) for span, place in zip(dateline.dates, places, strict=False)
-    )
-
-
-def is_begun(content: Mapping[str, Any]) -> bool:
-    """Return whether a text has at most what it took from its source: nobody has written it."""
-    taken = ("link", "picture_credit", "datelines")
-    return not any(value for name, value in content.items() if name not in taken)
 
 
 def _datelines(value: object, language: str) -> list[dict[str, Any]]:

@@ -10,7 +10,8 @@ from mailer.domain.states import IssueEventKind, TextSubject, VersionKind
 from mailer.domain.versions import TextKey
 from mailer.models import Issue, Newsletter
 from mailer.services.issues.calendar import FIRST_MONTH, LAST_MONTH
-from mailer.services.issues.edit import begin_story, empty_front_matter
+from mailer.services.issues.draft_languages import empty_front_matter
+from mailer.services.issues.edit import begin_story
 from mailer.store import approvals, contacts, issues, newsletters, text_versions
 from mailer.store.database import Database, Session
 

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from mailer.domain.accounts import ActingStaff, Actor, account_of
+from mailer.domain.begun_translation import ComposeDateline, begun_translation, is_begun
 from mailer.domain.states import (
     EDITABLE_STATES,
     IssueEventKind,
@@ -14,7 +15,7 @@ from mailer.domain.states import (
     TranslationStatus,
     VersionKind,
 )
-from mailer.domain.text_fields import ComposeDateline, TypedText, begun_translation, is_begun, merge
+from mailer.domain.text_fields import TypedText, merge
 from mailer.domain.text_tree import plain_line
 from mailer.domain.versions import TextKey
 from mailer.models import Issue, IssueTranslation, Story, StoryTranslation, TextVersion

@@ -13,7 +13,7 @@ from mailer.domain.issue_check import check_issue
 from mailer.domain.permissions import Permission
 from mailer.domain.states import EDITABLE_STATES, MissingTranslationPolicy, StoryChangeKind
 from mailer.services.accounts.staff import Staff
-from mailer.services.issues import approve, compile, edit, hold_over, mark_ready, plan, text_requests
+from mailer.services.issues import approve, compile, draft_languages, edit, hold_over, mark_ready, plan, text_requests
 from mailer.services.issues.mark_ready import MarkedDrafts
 from mailer.web.dependencies import RowId
 from mailer.web.desk.issue import ISSUE, Translator, Viewer, Visit, VisitOf, Writer, read_revision
@@ -64,7 +64,7 @@ def begin_language(visit: VisitOf, staff: Translator, form: StaffForm) -> Respon
         raise HTTPException(403)
 
     def order() -> None:
-        edit.begin_language(visit.app.database, visit.issue, language, cldr.compose_dateline, staff)
+        draft_languages.begin(visit.app.database, visit.issue, language, cldr.compose_dateline, staff)
 
     return visit.carry_out(staff, order, refused=_page, then="", done="language")
 
@@ -77,7 +77,7 @@ def undo_language(visit: VisitOf, staff: Translator, form: StaffForm) -> Respons
         raise HTTPException(403)
 
     def order() -> None:
-        edit.undo_language(visit.app.database, visit.issue, language, cldr.compose_dateline, staff)
+        draft_languages.undo(visit.app.database, visit.issue, language, cldr.compose_dateline, staff)
 
     return visit.carry_out(staff, order, refused=_page, then="", done="language_removed")
 
@@ -209,7 +209,7 @@ def _page(
     may_write, editable = staff.may(Permission.write, head.newsletter), head.state in EDITABLE_STATES
     changes = edit.list_changes(app.database, visit.issue)
     drafted = {tag for _, tag in loaded.source.drafts}
-    unwritten = edit.unwritten_languages(app.database, visit.issue, cldr.compose_dateline) if editable else set()
+    unwritten = draft_languages.unwritten(app.database, visit.issue, cldr.compose_dateline) if editable else set()
     return visit.page(
         "desk/plan",
         staff,

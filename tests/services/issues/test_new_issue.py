@@ -13,7 +13,7 @@ from mailer.domain.errors import ChangeRefused
 from mailer.domain.newsletter_check import read_newsletter
 from mailer.domain.states import InvalidIssueState, IssueState, TextSubject, TranslationStatus
 from mailer.domain.versions import TextKey
-from mailer.services.issues import approve, compile, edit, new_issue, plan
+from mailer.services.issues import approve, compile, draft_languages, edit, new_issue, plan
 from mailer.services.issues.approve import NotApproved
 from mailer.services.issues.new_issue import NewIssue, NumberTaken
 from mailer.services.newsletters.apply import apply_newsletter
@@ -113,7 +113,7 @@ def test_the_first_issue_of_a_newsletter_is_written_without_a_document(app: Cont
     first, second, *_ = planned.section_titles
     story, language = edit.add_story(app.database, issue, second, "tests")
     edit.add_story(app.database, issue, first, "tests")
-    edit.begin_language(app.database, issue, "fr", cldr.compose_dateline, "tests")
+    draft_languages.begin(app.database, issue, "fr", cldr.compose_dateline, "tests")
     source = compile.load_issue(app.database, app.urls, issue)
     with pytest.raises(NotApproved):
         approve.approve(app.database, source, "tests")
@@ -129,7 +129,7 @@ def test_the_first_issue_of_a_newsletter_is_written_without_a_document(app: Cont
     assert plan.load_head(app.database, issue).state is IssueState.approved
     for refused in (
         lambda: edit.add_story(app.database, issue, first, "tests"),
-        lambda: edit.begin_language(app.database, issue, "de", cldr.compose_dateline, "tests"),
+        lambda: draft_languages.begin(app.database, issue, "de", cldr.compose_dateline, "tests"),
         lambda: edit.move_section(app.database, issue, first, source.revision, "tests", step=1),
     ):
         with pytest.raises(InvalidIssueState):
@@ -140,7 +140,7 @@ def test_what_cannot_be_added_is_refused_in_words(app: Container, import_issue: 
     issue = import_issue("en")
     for language, words in (("xx", "no language xx"), ("en", "already")):
         with pytest.raises(ChangeRefused, match=words):
-            edit.begin_language(app.database, issue, language, cldr.compose_dateline, "tests")
+            draft_languages.begin(app.database, issue, language, cldr.compose_dateline, "tests")
     with pytest.raises(ChangeRefused, match="no section nowhere"):
         edit.add_story(app.database, issue, "nowhere", "tests")
     with app.database.transaction() as session:
@@ -161,7 +161,7 @@ def test_a_story_of_an_issue_in_another_language_is_written_in_that_first(
     issue = import_issue("fr")
     key = next(iter(plan.load_plan(app.database, app.urls, issue).section_titles))
     story, language = edit.add_story(app.database, issue, key, "tests")
-    edit.begin_language(app.database, issue, "en", cldr.compose_dateline, "tests")
+    draft_languages.begin(app.database, issue, "en", cldr.compose_dateline, "tests")
     with app.database.transaction() as session:
         assert (language, text_versions.source_language(session, TextKey(issue, TextSubject.story, story, ""))) == (
             "fr",
@@ -173,7 +173,7 @@ def test_a_document_makes_what_was_begun_in_its_language_ready(
     app: Container, import_issue: Callable[..., int]
 ) -> None:
     issue = import_issue("en")
-    edit.begin_language(app.database, issue, "fr", cldr.compose_dateline, "tests")
+    draft_languages.begin(app.database, issue, "fr", cldr.compose_dateline, "tests")
     assert "fr" not in compile.load_issue(app.database, app.urls, issue).front_matter
     import_issue("fr")
     source = compile.load_issue(app.database, app.urls, issue)

@@ -82,13 +82,13 @@ def test_a_colleague_is_sent_to_the_text_itself(app: Container, issue: int, amin
     assert mail["Content-Language"] == "fr"
     ((own, name),) = text_requests.list_own(app.database, luka, NOW)
     assert (own.id, name) == (request, "The Lumen Basin Quarterly 2026/3")
-    key = TextKey(issue, TextSubject.story, story or 0, "es")
+    key, translator = TextKey(issue, TextSubject.story, story or 0, "es"), staff_of(luka, Role.translator)
     with app.database.transaction() as session:
-        text_requests.text_is_ready(session, key, amina.account, NOW)
-        text_requests.text_is_ready(session, replace(key, language="fr"), luka, NOW)
+        text_requests.text_is_ready(session, key, amina, NOW)
+        text_requests.text_is_ready(session, replace(key, language="fr"), translator, NOW)
     assert state(app, issue, request) is RequestState.open
     with app.database.transaction() as session:
-        text_requests.text_is_ready(session, key, luka, NOW)
+        text_requests.text_is_ready(session, key, translator, NOW)
     assert state(app, issue, request) is RequestState.done
     assert text_requests.list_own(app.database, luka, NOW) == []
     send_transactional(app, NOW)

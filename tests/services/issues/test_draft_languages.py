@@ -21,7 +21,7 @@ from mailer.domain.states import (
 from mailer.domain.text_fields import TypedText
 from mailer.domain.versions import TextKey
 from mailer.models import StoryTranslation
-from mailer.services.issues import edit, mark_ready, plan, write_text
+from mailer.services.issues import draft_languages, mark_ready, plan, write_text
 from mailer.services.issues.mark_ready import Lack
 from mailer.services.issues.write_text import SaveOrder
 from mailer.store import issues, text_versions
@@ -47,7 +47,7 @@ def key(app: Container, import_issue: Callable[..., int]) -> TextKey:
 
 
 def begin(app: Container, issue: int, language: str = "de") -> None:
-    edit.begin_language(app.database, issue, language, cldr.compose_dateline, "tests")
+    draft_languages.begin(app.database, issue, language, cldr.compose_dateline, "tests")
 
 
 def text_of(app: Container, key: TextKey) -> StoryTranslation:
@@ -122,8 +122,8 @@ def test_a_language_of_which_the_issue_has_another_first_takes_from_that(
 
 def test_a_begun_language_is_undone_while_nothing_is_written(app: Container, key: TextKey) -> None:
     begin(app, key.issue)
-    assert edit.unwritten_languages(app.database, key.issue, cldr.compose_dateline) == {"de"}
-    edit.undo_language(app.database, key.issue, "de", cldr.compose_dateline, "tests")
+    assert draft_languages.unwritten(app.database, key.issue, cldr.compose_dateline) == {"de"}
+    draft_languages.undo(app.database, key.issue, "de", cldr.compose_dateline, "tests")
     loaded = plan.load_plan(app.database, app.urls, key.issue)
     assert "de" not in loaded.begun_languages
     with app.database.transaction() as session:
@@ -138,7 +138,7 @@ def test_a_begun_language_is_undone_while_nothing_is_written(app: Container, key
     save(app, replace(key, language="el"), datelines=[WHEN])
     for language in ("de", "en", "el", "fr"):
         with pytest.raises(ChangeRefused):
-            edit.undo_language(app.database, key.issue, language, cldr.compose_dateline, "tests")
+            draft_languages.undo(app.database, key.issue, language, cldr.compose_dateline, "tests")
     assert text_of(app, replace(key, language="de")).headline == "Wasser"
 
 
