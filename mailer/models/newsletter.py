@@ -1,7 +1,7 @@
 """A newsletter, its sections and its address book."""
 
 from collections.abc import Mapping
-from datetime import datetime, time
+from datetime import date, datetime, time
 from typing import Any
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, SmallInteger, UniqueConstraint, text
@@ -10,6 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from mailer.domain.email_addresses import domain_of
 from mailer.domain.localized import LocalizedText, localize
 from mailer.domain.states import TrackingMode, UncertainPolicy
+from mailer.domain.time_zones import time_zone
 from mailer.models.base import Base, enum_of
 
 
@@ -72,6 +73,10 @@ class Newsletter(Base):
     def sender_domain(self) -> str:
         """The domain of the return path if the settings name no bounce domain."""
         return domain_of(self.sender_address)
+
+    def day_of(self, at: datetime) -> date:
+        """Return the day of a moment in the newsletter's time zone."""
+        return at.astimezone(time_zone(self.time_zone)).date()
 
     def localize(self, texts: Mapping[str, str], language: str = "") -> LocalizedText:
         """Return the text in a language, in the newsletter's default language unless given, or in the nearest one."""

@@ -10,7 +10,6 @@ from sqlalchemy.orm import Session
 
 from mailer.domain.states import EDITABLE_STATES, TextSubject
 from mailer.domain.text_requests import RequestedText
-from mailer.domain.time_zones import time_zone
 from mailer.domain.versions import TextKey
 from mailer.models import Account, Issue, Newsletter, Story, StoryTranslation, TextRequest
 from mailer.store import issues, text_versions
@@ -117,7 +116,7 @@ def load_context(session: Session, request: int) -> RequestContext:
         words=row.words,
         asked_by=asked_by.name if asked_by else row.asked_by,
         asked_of=asked.name if asked else row.name,
-        link_until=None if asked else row.expires_at.astimezone(time_zone(newsletter.time_zone)).date(),
+        link_until=None if asked else newsletter.day_of(row.expires_at),
     )
     return RequestContext(row, issue.state in EDITABLE_STATES, asked, asked_by, text)
 

@@ -8,7 +8,7 @@ from mailer.domain import urls
 from mailer.domain.permissions import Permission
 from mailer.domain.states import EDITABLE_STATES, IssueState
 from mailer.services.accounts.staff import Staff
-from mailer.services.issues import text_requests
+from mailer.services.issues import text_request_list
 from mailer.services.issues.plan import IssueHead, list_heads
 from mailer.services.newsletters.catalogue import list_newsletters
 from mailer.web.dependencies import App, Now, RowId
@@ -29,8 +29,8 @@ def home(app: App, page: PageOf, now: Now, staff: Viewer, before: RowId | None =
         staff,
         heads=heads,
         waiting=[(head, step) for head in heads if (step := next_step(head, staff))],
-        own_texts=text_requests.list_own(app.database, staff.account, now) if before is None else [],
-        handed_in=text_requests.count_handed_in(
+        own_texts=text_request_list.list_own(app.database, staff.account, now) if before is None else [],
+        handed_in=text_request_list.count_handed_in(
             app.database, [head.id for head in heads if staff.may(Permission.write, head.newsletter)]
         ),
         newsletters=known,

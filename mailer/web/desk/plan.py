@@ -13,7 +13,16 @@ from mailer.domain.issue_check import check_issue
 from mailer.domain.permissions import Permission
 from mailer.domain.states import EDITABLE_STATES, MissingTranslationPolicy, StoryChangeKind
 from mailer.services.accounts.staff import Staff
-from mailer.services.issues import approve, compile, draft_languages, edit, hold_over, mark_ready, plan, text_requests
+from mailer.services.issues import (
+    approve,
+    compile,
+    draft_languages,
+    edit,
+    hold_over,
+    mark_ready,
+    plan,
+    text_request_list,
+)
 from mailer.services.issues.mark_ready import MarkedDrafts
 from mailer.web.dependencies import RowId
 from mailer.web.desk.issue import ISSUE, Translator, Viewer, Visit, VisitOf, Writer, read_revision
@@ -242,7 +251,7 @@ def _page(
             if tag in drafted and staff.may(Permission.translate_texts, head.newsletter, tag)
         ],
         marked=marked,
-        requests=text_requests.by_story(text_requests.list_requests(app.database, visit.issue, visit.now)),
+        requests=text_request_list.by_story(text_request_list.list_requests(app.database, visit.issue, visit.now)),
         outdated=edit.IssueOutdated.__doc__,
         policies=list(MissingTranslationPolicy),
         done=done,

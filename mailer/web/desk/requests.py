@@ -12,7 +12,7 @@ from mailer.domain.states import EDITABLE_STATES
 from mailer.domain.text_difference import differences
 from mailer.domain.text_requests import MAX_DAYS_AHEAD, RequestState, TextTask
 from mailer.services.accounts.staff import Staff
-from mailer.services.issues import contributions, text_requests
+from mailer.services.issues import contributions, text_request_list, text_requests
 from mailer.services.issues.text_requests import NewRequest, RequestGone
 from mailer.web.dependencies import BigRowId
 from mailer.web.desk.issue import ISSUE, Viewer, Visit, VisitOf, Writer
@@ -149,7 +149,7 @@ def _page(
     status: int = 200,
 ) -> Response:
     database, head = visit.app.database, visit.head()
-    requests = text_requests.list_requests(database, visit.issue, visit.now)
+    requests = text_request_list.list_requests(database, visit.issue, visit.now)
     today = visit.now.date()
     return visit.page(
         "desk/requests",
@@ -167,9 +167,9 @@ def _page(
         show_all=show_all,
         may_write=staff.may(Permission.write, head.newsletter),
         editable=head.state in EDITABLE_STATES,
-        stories=text_requests.list_stories(database, visit.issue),
+        stories=text_request_list.list_stories(database, visit.issue),
         proposed_language=next((tag for tag in head.languages if tag not in head.complete_languages), ""),
-        colleagues=text_requests.list_colleagues(database, head.newsletter),
+        colleagues=text_request_list.list_colleagues(database, head.newsletter),
         proposed_day=today + timedelta(days=_USUAL_DAYS),
         last_day=today + timedelta(days=MAX_DAYS_AHEAD),
         today=today,
@@ -191,7 +191,7 @@ def _request_page(
     status: int = 200,
 ) -> Response:
     try:
-        request = text_requests.load(visit.app.database, visit.issue, request_id, visit.now)
+        request = text_request_list.load(visit.app.database, visit.issue, request_id, visit.now)
     except RequestGone:
         raise HTTPException(404) from None
     head = visit.head()

@@ -21,7 +21,14 @@ from mailer.domain.text_fields import TypedText
 from mailer.domain.text_requests import RequestState, TextTask
 from mailer.services.accounts import audit
 from mailer.services.accounts.staff import Staff
-from mailer.services.issues import contributions, document_import, issue_pictures, text_requests, write_text
+from mailer.services.issues import (
+    contributions,
+    document_import,
+    issue_pictures,
+    text_request_list,
+    text_requests,
+    write_text,
+)
 from mailer.services.issues.contributions import LinkGone, LinkState, TooManyRequests
 from mailer.services.issues.issue_pictures import NewPicture
 from mailer.services.issues.text_requests import NewRequest
@@ -56,7 +63,7 @@ def request_id(app: Container, issue: int, amina: Staff, now: datetime) -> int:
 
 
 def ask(app: Container, issue: int, staff: Staff, now: datetime, **changes: object) -> int:
-    story = text_requests.list_stories(app.database, issue)[0][0]
+    story = text_request_list.list_stories(app.database, issue)[0][0]
     due_on = (now + timedelta(days=10)).date()
     values = {"story": story, "language": "es", "task": TextTask.translation, "account": None, "name": "Jean Morel"}
     values |= {"address": JEAN, "due_on": due_on, "words": ""}
@@ -70,7 +77,7 @@ def write(app: Container, request: int, body: str, now: datetime, base: str = ""
 
 
 def state(app: Container, issue: int, request: int, now: datetime) -> RequestState:
-    return text_requests.load(app.database, issue, request, now).state
+    return text_request_list.load(app.database, issue, request, now).state
 
 
 def test_what_is_written_is_kept_beside_the_issue_until_it_is_taken_in(
@@ -267,7 +274,7 @@ def test_retention_forgets_the_name_with_the_request(
     app: Container, issue: int, amina: Staff, request_id: int, now: datetime
 ) -> None:
     write(app, request_id, "Uno.", now)
-    story = text_requests.list_stories(app.database, issue)[1][0]
+    story = text_request_list.list_stories(app.database, issue)[1][0]
     other = ask(app, issue, amina, now, story=story, due_on=(now + timedelta(days=60)).date())
     write(app, other, "Dos.", now)
     keys = [contributions.open_link(app.database, one, now).key for one in (request_id, other)]
@@ -285,7 +292,7 @@ def test_a_colleague_who_marks_the_text_as_ready_has_done_it(
 ) -> None:
     luka = staff_of(add_account(app, "luka@example.org", Role.translator), Role.translator, "Luka")
     request = ask(app, issue, amina, now, account=luka.account)
-    key = text_requests.load(app.database, issue, request, now).key
+    key = text_request_list.load(app.database, issue, request, now).key
     typed = TypedText({"headline": "Los barcos", "body": "Uno."})
     saved = write_text.save_text(app.database, key, SaveOrder("", typed), luka, now)
     assert state(app, issue, request, now) is RequestState.open

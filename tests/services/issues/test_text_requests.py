@@ -19,7 +19,7 @@ from mailer.domain.versions import TextKey
 from mailer.services.accounts import audit
 from mailer.services.accounts.staff import Staff
 from mailer.services.feedback import bounces
-from mailer.services.issues import text_requests
+from mailer.services.issues import text_request_list, text_requests
 from mailer.services.issues.text_requests import NewRequest
 from mailer.services.maintenance import retention
 from tests.support.staff import add_account, staff_of
@@ -37,7 +37,7 @@ def amina(app: Container, issue: int) -> Staff:
 
 def wanted(app: Container, issue: int, **changes: object) -> NewRequest:
     """Ask Jean, who has no account, to translate the first story into Spanish."""
-    story = text_requests.list_stories(app.database, issue)[0][0]
+    story = text_request_list.list_stories(app.database, issue)[0][0]
     words = "Short sentences: our readers are young."
     new = NewRequest(story, "es", TextTask.translation, None, "Jean Morel", JEAN, DUE, words)
     return replace(new, **changes)  # type: ignore[arg-type]
@@ -49,7 +49,7 @@ def ask(app: Container, issue: int, staff: Staff, now: datetime = NOW, **changes
 
 
 def state(app: Container, issue: int, request: int, now: datetime = NOW) -> RequestState:
-    return text_requests.load(app.database, issue, request, now).state
+    return text_request_list.load(app.database, issue, request, now).state
 
 
 def test_somebody_without_an_account_is_asked_by_email(
@@ -77,10 +77,10 @@ def test_a_colleague_is_sent_to_the_text_itself(app: Container, issue: int, amin
     request = ask(app, issue, amina, account=luka)
     send_transactional(app, NOW)
     (mail,) = emails_to(inbox, "luka@example.org")
-    story = text_requests.load(app.database, issue, request, NOW).story
+    story = text_request_list.load(app.database, issue, request, NOW).story
     assert f"/desk/issues/{issue}/stories/{story}/es" in str(mail)
     assert mail["Content-Language"] == "fr"
-    ((own, name),) = text_requests.list_own(app.database, luka, NOW)
+    ((own, name),) = text_request_list.list_own(app.database, luka, NOW)
     assert (own.id, name) == (request, "The Lumen Basin Quarterly 2026/3")
     key, translator = TextKey(issue, TextSubject.story, story or 0, "es"), staff_of(luka, Role.translator)
     with app.database.transaction() as session:
@@ -90,7 +90,7 @@ def test_a_colleague_is_sent_to_the_text_itself(app: Container, issue: int, amin
     with app.database.transaction() as session:
         text_requests.text_is_ready(session, key, translator, NOW)
     assert state(app, issue, request) is RequestState.done
-    assert text_requests.list_own(app.database, luka, NOW) == []
+    assert text_request_list.list_own(app.database, luka, NOW) == []
     send_transactional(app, NOW)
     (arrived,) = emails_to(inbox, "amina@example.org")
     assert "Luka has finished the text" in str(arrived)
@@ -208,7 +208,7 @@ def test_late_ones_come_before_open_ones(app: Container, issue: int, amina: Staf
     first, late = ask(app, issue, amina), ask(app, issue, amina, address="ana@example.org", due_on=date(2026, 12, 2))
     gone = ask(app, issue, amina, address="zoe@example.org")
     text_requests.withdraw(app.database, issue, gone, amina, NOW)
-    listed = text_requests.list_requests(app.database, issue, NOW + timedelta(days=3))
+    listed = text_request_list.list_requests(app.database, issue, NOW + timedelta(days=3))
     assert [(one.id, one.state) for one in listed] == [
         (late, RequestState.late),
         (first, RequestState.open),

@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from mailer.bootstrap import Container
 from mailer.domain.permissions import Role
 from mailer.domain.text_requests import TextTask
-from mailer.services.issues import contributions, text_requests
+from mailer.services.issues import contributions, text_request_list, text_requests
 from mailer.services.issues.text_requests import NewRequest
 from mailer.store import text_requests as stored
 from tests.support.clock import clock_of
@@ -24,7 +24,7 @@ JSON = SAME_ORIGIN | {"Content-Type": "application/json"}
 @pytest.fixture
 def request_id(app: Container, issue: int, coordinator: int) -> int:
     """Jean, who has no account, translates the first story into Spanish."""
-    story = text_requests.list_stories(app.database, issue)[0][0]
+    story = text_request_list.list_stories(app.database, issue)[0][0]
     now = app.clock.now()
     due_on = (now + timedelta(days=7)).date()
     new = NewRequest(

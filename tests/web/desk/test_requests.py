@@ -8,14 +8,14 @@ from fastapi.testclient import TestClient
 
 from mailer.bootstrap import Container
 from mailer.domain.permissions import Role
-from mailer.services.issues import text_requests
+from mailer.services.issues import text_request_list
 from tests.support.clock import clock_of
 from tests.support.staff import add_account, post, sign_in, text_of, words
 
 
 def filled_in(app: Container, issue: int, **changes: str) -> dict[str, str]:
     """Ask Jean, who has no account, to translate the first story into Spanish within a week."""
-    story = text_requests.list_stories(app.database, issue)[0][0]
+    story = text_request_list.list_stories(app.database, issue)[0][0]
     due_on = (app.clock.now() + timedelta(days=7)).date().isoformat()
     return {
         "text": str(story), "language": "es", "task": "translation", "account": "", "name": "Jean Morel",
@@ -36,7 +36,7 @@ def test_a_text_is_asked_for_and_withdrawn(client: TestClient, app: Container, i
     assert "The email is on its way." in shown
     assert "Jean Morel to translate" in shown
     assert "Asked for: Spanish, by Jean Morel" in words(client, f"/desk/issues/{issue}")
-    (request,) = text_requests.list_requests(app.database, issue, app.clock.now())
+    (request,) = text_request_list.list_requests(app.database, issue, app.clock.now())
     detail = words(client, f"{base}/{request.id}")
     assert "jean@example.org" in detail
     refused = post(client, f"{base}/{request.id}/remind", {})
@@ -74,7 +74,7 @@ def test_a_refused_form_keeps_what_was_filled_in(
     assert reason in text_of(answer.text)
     assert "Only &lt;b&gt;short&lt;/b&gt; ones</textarea>" in answer.text
     assert 'value="Jean Morel"' in answer.text
-    assert not text_requests.list_requests(app.database, issue, app.clock.now())
+    assert not text_request_list.list_requests(app.database, issue, app.clock.now())
 
 
 @pytest.mark.usefixtures("coordinator")
@@ -86,7 +86,7 @@ def test_a_colleague_finds_what_they_are_asked_for(client: TestClient, app: Cont
     page = client.get("/desk").text
     assert f"/desk/issues/{issue}/stories/{form['text']}/es" in page
     assert "asked by Amina" in text_of(page)
-    (request,) = text_requests.list_requests(app.database, issue, app.clock.now())
+    (request,) = text_request_list.list_requests(app.database, issue, app.clock.now())
     for action in ("", f"/{request.id}/remind", f"/{request.id}/withdraw", f"/{request.id}/send-back"):
         assert post(client, f"/desk/issues/{issue}/requests{action}", form).status_code == 403
     assert post(client, f"/desk/issues/{issue}/requests/{request.id}/done", {}).status_code == 303
@@ -102,7 +102,7 @@ def test_a_colleague_finds_what_they_are_asked_for(client: TestClient, app: Cont
 @pytest.mark.usefixtures("coordinator")
 def test_addresses_are_for_those_who_may_ask(client: TestClient, app: Container, issue: int) -> None:
     ask(client, issue, filled_in(app, issue))
-    (request,) = text_requests.list_requests(app.database, issue, app.clock.now())
+    (request,) = text_request_list.list_requests(app.database, issue, app.clock.now())
     add_account(app, "pia@example.org", Role.approver)
     sign_in(client, "pia@example.org")
     page = client.get(f"/desk/issues/{issue}/requests/{request.id}").text
