@@ -48,6 +48,7 @@ def import_(
     """Import a document as a new issue, another language of one, or a correction."""
     from mailer.domain.languages import canonical_tag
     from mailer.services.issues import document_import
+    from mailer.services.issues.document_writing import UnconfirmedRemoval
 
     tag = canonical_tag(language) if language else ""
     document = _read_document(file, tag or "en")
@@ -79,7 +80,7 @@ def import_(
                     confirmed_removals=confirmed,
                 )
                 break
-            except document_import.UnconfirmedRemoval as removal:
+            except UnconfirmedRemoval as removal:
                 removed = removal.result.removed
                 print(f"{file.name} no longer has {format_count(len(removed), 'story', 'stories')} of the issue:")
                 for headline in removed:

@@ -13,7 +13,7 @@ from mailer.domain.ports import PictureLoader, PictureStore, PreparedPicture
 from mailer.domain.text_tree import plain_line
 from mailer.models import DocumentUpload
 from mailer.services.issues import document_import
-from mailer.services.issues.document_import import ImportResult
+from mailer.services.issues.document_writing import ImportResult
 from mailer.store import issues, newsletters, uploads
 from mailer.store.database import Database
 

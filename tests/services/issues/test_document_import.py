@@ -34,7 +34,7 @@ from mailer.models import (
     StoryTranslation,
 )
 from mailer.services.issues import approve, compile, document_import, schedule
-from mailer.services.issues.document_import import ImportResult, UnconfirmedRemoval
+from mailer.services.issues.document_writing import ImportResult, UnconfirmedRemoval
 from mailer.services.newsletters.apply import apply_newsletter
 from mailer.settings import ROOT
 from mailer.store import approvals, contacts, issues, newsletters, text_versions
