@@ -28,6 +28,9 @@ from mailer.domain.text_tree import (
 
 MAX_LINE_CHARS = 1000
 """Of a subject, a preheader, an alternative text, a label or a credit."""
+MAX_ALT_CHARS = 1000
+MAX_CREDIT_CHARS = 300
+"""Of what is said of a picture where it is chosen or described."""
 MAX_LINK_CHARS = 2000
 MAX_DATELINES = 20
 RICH = {TextSubject.front_matter: ("intro", "partial_intro"), TextSubject.story: ("body",)}

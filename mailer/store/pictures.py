@@ -1,22 +1,17 @@
-"""Pictures, and the libraries of newsletters."""
+"""Pictures: their bytes, their crops, and where they are shown."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Select, Text, cast, delete, func, or_, select, text, update
+from sqlalchemy import ColumnElement, delete, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, aliased, undefer
 
-from mailer.domain.accounts import Actor, account_of, name_of
 from mailer.domain.crops import Crop
 from mailer.domain.errors import PictureMissing
 from mailer.domain.ports import PictureStore, PreparedPicture
 from mailer.models import LibraryPicture, Picture
-
-MAX_NAME_CHARS = 120
-MAX_WORDS = 8
-"""Of a search."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,73 +127,6 @@ def family(picture: Picture) -> ColumnElement[bool]:
     return or_(Picture.id == root_of(picture), Picture.original_id == root_of(picture))
 
 
-def add_to_library(
-    session: Session,
-    newsletter: int,
-    picture: int,
-    name: str,
-    actor: Actor,
-    alt: Mapping[str, str] | None = None,
-    credit: str = "",
-) -> LibraryPicture:
-    """Return the entry of a picture in a newsletter's library, a new one if it or a crop of it has none.
-
-    A deleted one is put back. Texts are added where there is none.
-    """
-    row = session.get_one(Picture, picture)
-    query = select(LibraryPicture).join(Picture, Picture.id == LibraryPicture.picture_id)
-    query = query.where(LibraryPicture.newsletter_id == newsletter, family(row))
-    found = session.scalars(query.order_by(LibraryPicture.picture_id != picture, LibraryPicture.id).limit(1)).first()
-    if found is None:
-        found = LibraryPicture(
-            newsletter_id=newsletter,
-            picture_id=picture,
-            name=name[:MAX_NAME_CHARS],
-            alt={},
-            credit="",
-            added_by_id=account_of(actor),
-            added_by=name_of(actor),
-        )
-        session.add(found)
-    found.removed_at = None
-    found.alt = {tag: words for tag, words in (alt or {}).items() if words} | found.alt
-    found.credit = found.credit or credit
-    session.flush()
-    return found
-
-
-def exact_entry(session: Session, newsletter: int, picture: int) -> LibraryPicture | None:
-    """Return the entry that a picture itself has, not another crop of it; a deleted one too."""
-    query = select(LibraryPicture).where(LibraryPicture.newsletter_id == newsletter)
-    return session.scalar(query.where(LibraryPicture.picture_id == picture))
-
-
-def entries_of(session: Session, newsletter: int, root: int) -> int:
-    """Return how many entries of the library are made from a picture, deleted ones left out."""
-    query = select(func.count()).select_from(LibraryPicture).join(Picture, Picture.id == LibraryPicture.picture_id)
-    query = query.where(LibraryPicture.newsletter_id == newsletter, LibraryPicture.removed_at.is_(None))
-    return session.scalar(query.where(func.coalesce(Picture.original_id, Picture.id) == root)) or 0
-
-
-def copy_entry(session: Session, entry: LibraryPicture, picture: int, actor: Actor) -> LibraryPicture:
-    """Return an entry for another crop, with the texts of this one; the one that it has already, if any."""
-    found = exact_entry(session, entry.newsletter_id, picture)
-    if found is None:
-        found = LibraryPicture(
-            newsletter_id=entry.newsletter_id,
-            picture_id=picture,
-            name=entry.name,
-            alt=entry.alt,
-            credit=entry.credit,
-            added_by_id=account_of(actor),
-            added_by=name_of(actor),
-        )
-        session.add(found)
-    found.removed_at = None
-    session.flush()
-    return found
-
-
 def original(session: Session, picture: Picture) -> Picture:
     """Return the picture that this one is made from, with the bytes of its row."""
     query = select(Picture).where(Picture.id == root_of(picture)).options(undefer(Picture.data))
@@ -219,33 +147,6 @@ def save_crop(session: Session, prepared: PreparedPicture, original: int, how: C
         row.original_id, row.crop = original, how.to_json()
         session.flush()
     return id
-
-
-def in_library(session: Session, newsletter: int, id: int) -> LibraryPicture | None:
-    """Return an entry of a newsletter's library, a deleted one too."""
-    row = session.get(LibraryPicture, id)
-    return row if row is not None and row.newsletter_id == newsletter else None
-
-
-def library(
-    session: Session, newsletter: int, words: str, limit: int, offset: int
-) -> list[tuple[LibraryPicture, Picture]]:
-    """Return entries of a newsletter's library that have these words in their texts, the latest first."""
-    query = _library(newsletter, words).order_by(LibraryPicture.at.desc(), LibraryPicture.id.desc())
-    return [(entry, picture) for entry, picture in session.execute(query.limit(limit).offset(offset))]
-
-
-def count_library(session: Session, newsletter: int, words: str) -> int:
-    return session.scalar(select(func.count()).select_from(_library(newsletter, words).subquery())) or 0
-
-
-def _library(newsletter: int, words: str) -> Select[LibraryPicture, Picture]:
-    query = select(LibraryPicture, Picture).join(Picture, Picture.id == LibraryPicture.picture_id)
-    query = query.where(LibraryPicture.newsletter_id == newsletter, LibraryPicture.removed_at.is_(None))
-    said = LibraryPicture.name + " " + LibraryPicture.credit + " " + cast(LibraryPicture.alt, Text)
-    for word in words.split()[:MAX_WORDS]:
-        query = query.where(said.icontains(word, autoescape=True))
-    return query
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from mailer.domain.states import IssueEventKind, check_editable
 from mailer.domain.text_tree import canonical, canonical_line
 from mailer.models import Issue, Newsletter
 from mailer.services.issues.document_writing import DocumentWriter, ImportResult, set_changed, write_front_matter
-from mailer.store import approvals, issues, newsletters, pictures
+from mailer.store import approvals, issues, newsletters, picture_library, pictures
 from mailer.store.database import Database, Session
 
 
@@ -137,7 +137,7 @@ def _store_pictures(
     stories = [story for section in document.sections for story in section.stories]
     alts = {story.picture.path: story.picture.alt for story in stories if story.picture}
     for path, id in ids.items():
-        pictures.add_to_library(session, newsletter.id, id, PurePosixPath(path).name, actor, {tag: alts.get(path, "")})
+        picture_library.add(session, newsletter.id, id, PurePosixPath(path).name, actor, {tag: alts.get(path, "")})
     return ids
 
 

@@ -8,15 +8,13 @@ from mailer.domain.errors import ChangeRefused, UserError
 from mailer.domain.ports import PictureStore, PreparedPicture
 from mailer.domain.staff_texts import gettext
 from mailer.domain.states import IssueEventKind, StoryChangeKind, TextSubject, VersionKind
+from mailer.domain.text_fields import MAX_ALT_CHARS, MAX_CREDIT_CHARS
 from mailer.domain.versions import TextKey
 from mailer.models import LibraryPicture, Story
 from mailer.services.issues.edit import find_story, headline_of
-from mailer.store import approvals, issues, open_texts, pictures, story_changes, text_versions
+from mailer.store import approvals, issues, open_texts, picture_library, pictures, story_changes, text_versions
 from mailer.store.database import Database, Session
 from mailer.store.pictures import PictureInfo
-
-MAX_ALT_CHARS = 1000
-MAX_CREDIT_CHARS = 300
 
 
 class NoAltText(UserError, ValueError):
@@ -85,7 +83,10 @@ def set_story_picture(
     """
     if picture is not None and not alt.strip():
         raise NoAltText(gettext("Say what the picture shows: its alternative text is missing."))
-    texts = {"alt": alt.strip()[:MAX_ALT_CHARS], "picture_credit": credit.strip()[:MAX_CREDIT_CHARS]}
+    texts = {
+        "alt": alt.strip()[:MAX_ALT_CHARS],
+        "picture_credit": credit.strip()[:MAX_CREDIT_CHARS],
+    }
     with database.transaction() as session:
         row = issues.lock_draft(session, issue, "the pictures of its stories can no longer be changed")
         found = find_story(session, issue, story)
@@ -122,8 +123,8 @@ def _entry(
         return None
     if isinstance(picture, NewPicture):
         id = pictures.save(session, picture.prepared, store)
-        return pictures.add_to_library(session, newsletter, id, picture.name, actor)
-    entry = pictures.in_library(session, newsletter, picture)
+        return picture_library.add(session, newsletter, id, picture.name, actor)
+    entry = picture_library.find(session, newsletter, picture)
     if entry is None or entry.removed_at is not None:
         raise ChangeRefused(gettext("The library has no such picture any more."))
     return entry

@@ -10,14 +10,13 @@ from mailer.domain.errors import ChangeRefused
 from mailer.domain.ports import PictureStore, PreparedPicture
 from mailer.domain.staff_texts import gettext
 from mailer.domain.states import EDITABLE_STATES, IssueEventKind
+from mailer.domain.text_fields import MAX_ALT_CHARS, MAX_CREDIT_CHARS
 from mailer.models import LibraryPicture, Picture
-from mailer.store import approvals, audit_log, issues, newsletters, pictures, stories
+from mailer.store import approvals, audit_log, issues, newsletters, picture_library, pictures, stories
 from mailer.store.database import Database, Session
 from mailer.store.pictures import PictureInfo, PictureUse, root_of
 
 PAGE = 48
-MAX_ALT_CHARS = 1000
-MAX_CREDIT_CHARS = 300
 CropPicture = Callable[[bytes, str, Crop], PreparedPicture]
 
 
@@ -77,8 +76,8 @@ class LibraryPage:
 def load_library(database: Database, newsletter: int, words: str = "", page: int = 1) -> LibraryPage:
     """Return a page of the library, or of its pictures that have these words in their texts."""
     with database.transaction() as session:
-        total = pictures.count_library(session, newsletter, words)
-        found = pictures.library(session, newsletter, words, PAGE, PAGE * (page - 1))
+        total = picture_library.count(session, newsletter, words)
+        found = picture_library.page(session, newsletter, words, PAGE, PAGE * (page - 1))
         return LibraryPage(_items(session, newsletter, found), total, -(-total // PAGE))
 
 
@@ -99,14 +98,14 @@ def add_pictures(
     """Add pictures with their names. Return the ids of their entries; one that was there keeps its own."""
     with database.transaction() as session:
         ids = [(pictures.save(session, picture, store), name) for picture, name in added]
-        return [pictures.add_to_library(session, newsletter, id, name, actor).id for id, name in ids]
+        return [picture_library.add(session, newsletter, id, name, actor).id for id, name in ids]
 
 
 def save_texts(database: Database, newsletter: int, id: int, name: str, alt: Mapping[str, str], credit: str) -> None:
     """Set what is said of a picture where it is used from now on. Raises PictureNotInLibrary."""
     with database.transaction() as session:
         entry = _entry(session, newsletter, id)
-        entry.name = " ".join(name.split())[: pictures.MAX_NAME_CHARS] or entry.name
+        entry.name = " ".join(name.split())[: picture_library.MAX_NAME_CHARS] or entry.name
         entry.alt = {tag: words.strip()[:MAX_ALT_CHARS] for tag, words in alt.items() if words.strip()}
         entry.credit = credit.strip()[:MAX_CREDIT_CHARS]
 
@@ -139,8 +138,8 @@ def crop_picture(
         entry = _entry(session, newsletter, id)
         cropped = whole.id if prepared is None else pictures.save_crop(session, prepared, original.id, how, store)
         if as_new:
-            return pictures.copy_entry(session, entry, cropped, actor).id
-        if pictures.exact_entry(session, newsletter, cropped) not in (None, entry):
+            return picture_library.copy_entry(session, entry, cropped, actor).id
+        if picture_library.exact_entry(session, newsletter, cropped) not in (None, entry):
             raise ChangeRefused(gettext("Another picture of the library is cropped exactly so."))
         before, entry.picture_id = entry.picture_id, cropped
         _replace_in_drafts(session, newsletter, before, cropped, actor)
@@ -156,7 +155,7 @@ def delete_picture(database: Database, newsletter: int, id: int, actor: Actor, n
         newsletters.lock(session, newsletter)
         entry = _entry(session, newsletter, id)
         root = root_of(session.get_one(Picture, entry.picture_id))
-        others = pictures.entries_of(session, newsletter, root) > 1
+        others = picture_library.count_made_from(session, newsletter, root) > 1
         if not others and pictures.uses(session, newsletter, [root])[root]:
             raise PictureInUse(gettext("This picture is used, so it stays. Take it out of the stories first."))
         entry.removed_at = now
@@ -171,7 +170,7 @@ def put_back(database: Database, newsletter: int, id: int) -> None:
 
 
 def _entry(session: Session, newsletter: int, id: int) -> LibraryPicture:
-    entry = pictures.in_library(session, newsletter, id)
+    entry = picture_library.find(session, newsletter, id)
     if entry is None:
         raise PictureNotInLibrary(gettext("The library has no such picture any more."))
     return entry

@@ -12,6 +12,7 @@ from mailer.domain.crops import Crop, CropFormat
 from mailer.domain.errors import ChangeRefused, UserError
 from mailer.domain.permissions import Permission
 from mailer.domain.states import EDITABLE_STATES, InvalidIssueState
+from mailer.domain.text_fields import MAX_ALT_CHARS
 from mailer.services.accounts.staff import Staff
 from mailer.services.issues import issue_pictures
 from mailer.services.issues.issue_pictures import NewPicture, StoryPicture
@@ -59,7 +60,7 @@ async def _read_pictures(request: Request) -> PictureForm:
     fields, files = {}, []
     for field, value in form.multi_items():
         if not isinstance(value, UploadFile):
-            fields[field] = value[: picture_library.MAX_ALT_CHARS].replace("\0", "")
+            fields[field] = value[:MAX_ALT_CHARS].replace("\0", "")
         elif field == "pictures" and value.filename:
             files.append((await value.read(), value.filename[:200].replace("\0", "")))
     return PictureForm(fields, files)
