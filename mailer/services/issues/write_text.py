@@ -193,9 +193,7 @@ def save_in(session: Session, key: TextKey, order: SaveOrder, actor: Actor, now:
     content = merge(before, order.typed)
     if (moved_to := _moved_to(session, key)) is not None:
         key = replace(key, issue=moved_to)
-        kept = None
-        if content != before:
-            kept = text_versions.record(session, key, content, actor, VersionKind.set_aside).id
+        kept = _set_aside(session, key, before, content, actor)
         return SaveResult(SaveOutcome.moved, _state(session, key), kept, moved_to)
     head = text_versions.head(session, key)
     if order.tab and not isinstance(actor, str):
@@ -205,10 +203,7 @@ def save_in(session: Session, key: TextKey, order: SaveOrder, actor: Actor, now:
     if conflict and content == before and not _changes_beside_content(session, key, row, order, head):
         return SaveResult(SaveOutcome.saved, _state(session, key))
     if outcome is not SaveOutcome.saved:
-        kept = None
-        if content != before:
-            kept = text_versions.record(session, key, content, actor, VersionKind.set_aside).id
-        return SaveResult(outcome, _state(session, key), kept)
+        return SaveResult(outcome, _state(session, key), _set_aside(session, key, before, content, actor))
     if order.tab:
         open_texts.set_writer(session, key, order.tab)
     was_ready = row is not None and row.status is TranslationStatus.ready
@@ -289,6 +284,15 @@ def _outcome(
     if order.tab and not order.take_over and open_texts.other_writes(tabs, account):
         return SaveOutcome.taken_over
     return SaveOutcome.saved
+
+
+def _set_aside(
+    session: Session, key: TextKey, before: Mapping[str, Any], content: Mapping[str, Any], actor: Actor
+) -> int | None:
+    """Keep what cannot become the text, and return its version; None if it is no other text."""
+    if content == before:
+        return None
+    return text_versions.record(session, key, content, actor, VersionKind.set_aside).id
 
 
 def _write(
