@@ -111,7 +111,7 @@ def place(session: Session, story: Story, section: int, index: int) -> None:
 
 def delete_story(session: Session, story: Story) -> None:
     """Delete a story with its texts. A contact note after it that covers other stories moves to the last of these."""
-    _leave_contacts(session, story)
+    _place_contacts_without(session, story)
     session.execute(delete(Story).where(Story.id == story.id))
 
 
@@ -127,7 +127,7 @@ def move_to_issue(session: Session, story: Story, target: int, actor: Actor) -> 
                 own.append(contact)
             else:
                 shared.append((contact, texts))
-    _leave_contacts(session, story)
+    _place_contacts_without(session, story)
     for contact, _ in shared:
         session.execute(
             delete(ContactStory).where(ContactStory.contact_id == contact.id, ContactStory.story_id == story.id)
@@ -146,8 +146,8 @@ def move_to_issue(session: Session, story: Story, target: int, actor: Actor) -> 
     return [contacts.add(session, story, texts, actor, card=note.card_id).id for note, texts in shared]
 
 
-def _leave_contacts(session: Session, story: Story) -> None:
-    """Print contact notes after a story that cover others after the last of those."""
+def _place_contacts_without(session: Session, story: Story) -> None:
+    """Print each contact note for a story and others after the last of these others."""
     contacts.place_all(session, story, {other.id for other, _ in issues.stories(session, story.issue_id)} - {story.id})
 
 

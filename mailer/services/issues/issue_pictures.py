@@ -83,10 +83,7 @@ def set_story_picture(
     """
     if picture is not None and not alt.strip():
         raise NoAltText(gettext("Say what the picture shows: its alternative text is missing."))
-    texts = {
-        "alt": alt.strip()[:MAX_ALT_CHARS],
-        "picture_credit": credit.strip()[:MAX_CREDIT_CHARS],
-    }
+    texts = {"alt": alt.strip()[:MAX_ALT_CHARS], "picture_credit": credit.strip()[:MAX_CREDIT_CHARS]}
     with database.transaction() as session:
         row = issues.lock_draft(session, issue, "the pictures of its stories can no longer be changed")
         found = find_story(session, issue, story)
