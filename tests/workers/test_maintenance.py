@@ -13,7 +13,7 @@ from mailer.domain.network_checks import LookupKind, LookupOutcome, LookupResult
 from mailer.domain.permissions import Role
 from mailer.domain.text_requests import TextTask
 from mailer.models import ImportJob, NetworkLookup
-from mailer.services.issues import edit, network_checks, text_requests
+from mailer.services.issues import edit, network_checks, text_request_list, text_requests
 from mailer.services.issues.text_requests import NewRequest
 from mailer.services.newsletters import address_book
 from mailer.services.newsletters.catalogue import find_newsletter
@@ -85,4 +85,4 @@ def test_what_was_removed_at_the_desk_goes_after_its_time_and_who_owes_a_text_is
         tables = ("story_change", "contact_card", "picture")
         left = {table: session.scalar(text(f"SELECT count(*) FROM {table}")) for table in tables}
     assert left == {"story_change": 0, "contact_card": 0, "picture": 30}, "all but one story's and its thumbnail"
-    assert text_requests.load(app.database, issue, request, now).reminded_at
+    assert text_request_list.load(app.database, issue, request, now).reminded_at
