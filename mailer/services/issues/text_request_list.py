@@ -50,6 +50,8 @@ class ListedRequest:
     """Whether something was written behind the link."""
     is_expired: bool
     """Whether the link has stopped working."""
+    words: str
+    """What the last email about it said besides: asking, or sending it back."""
 
     @property
     def story(self) -> int | None:
@@ -166,4 +168,5 @@ def _listed(
         done_at=row.done_at,
         has_begun=row.version_id is not None,
         is_expired=row.account_id is None and row.expires_at <= now,
+        words=row.words,
     )
