@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, and_, exists, func, select
 from sqlalchemy.orm import Session
 
 from mailer.domain.states import EDITABLE_STATES, TextSubject
@@ -21,7 +21,7 @@ class RequestContext:
 
     request: TextRequest
     is_editable: bool
-    """Whether the issue's texts can still be changed."""
+    """Whether the issue is still written and has the text: a removed story's are closed until it is put back."""
     asked: Account | None
     """None for somebody without an account."""
     asked_by: Account | None
@@ -43,8 +43,8 @@ def lock(session: Session, request: int) -> TextRequest | None:
 
 
 def of_issue(session: Session, issue: int) -> list[TextRequest]:
-    """Return the requests of an issue, those that are due first in front."""
-    query = select(TextRequest).where(TextRequest.issue_id == issue)
+    """Return the requests of an issue, those that are due first in front. A removed story's are left out."""
+    query = select(TextRequest).where(TextRequest.issue_id == issue, _has_place())
     return list(session.scalars(query.order_by(TextRequest.due_on, TextRequest.id)))
 
 
@@ -76,6 +76,7 @@ def handed_in(session: Session, ids: Sequence[int]) -> dict[int, int]:
         TextRequest.handed_in_at.is_not(None),
         TextRequest.done_at.is_(None),
         TextRequest.withdrawn_at.is_(None),
+        _has_place(),
     )
     return {issue: int(count) for issue, count in session.execute(query.group_by(TextRequest.issue_id))}
 
@@ -118,7 +119,13 @@ def load_context(session: Session, request: int) -> RequestContext:
         asked_of=asked.name if asked else row.name,
         link_until=None if asked else newsletter.day_of(row.expires_at),
     )
-    return RequestContext(row, issue.state in EDITABLE_STATES, asked, asked_by, text)
+    return RequestContext(row, is_editable(session, row, issue), asked, asked_by, text)
+
+
+def is_editable(session: Session, request: TextRequest, issue: Issue) -> bool:
+    """Return whether the issue of a request is still written and has the text."""
+    has_place = select(_has_place()).where(TextRequest.id == request.id)
+    return issue.state in EDITABLE_STATES and session.scalars(has_place).one()
 
 
 def headlines(session: Session, issue: int, story: int | None = None) -> dict[int, dict[str, str]]:
@@ -149,4 +156,11 @@ def headline(known: Mapping[int, Mapping[str, str]], key: TextKey) -> str:
 
 
 def _waits() -> ColumnElement[bool]:
-    return TextRequest.handed_in_at.is_(None) & TextRequest.done_at.is_(None) & TextRequest.withdrawn_at.is_(None)
+    ended = (TextRequest.handed_in_at, TextRequest.done_at, TextRequest.withdrawn_at)
+    return and_(*(column.is_(None) for column in ended), _has_place())
+
+
+def _has_place() -> ColumnElement[bool]:
+    """Whether the text is part of its issue: a removed story's is not."""
+    has_story = exists().where(Story.id == TextRequest.subject_id, Story.issue_id == TextRequest.issue_id)
+    return (TextRequest.subject == TextSubject.front_matter) | has_story

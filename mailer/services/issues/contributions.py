@@ -253,7 +253,7 @@ def _works(row: TextRequest, now: datetime) -> bool:
 
 
 def _lock(session: Session, request: int, now: datetime) -> tuple[TextRequest, bool]:
-    """Lock the request behind a link; return it, and whether its issue is still written. Raises LinkGone."""
+    """Lock the request behind a link; return it, and whether its text can still be written. Raises LinkGone."""
     found = stored.find(session, request)
     if found is None:
         raise LinkGone(LinkGone.__doc__)
@@ -261,7 +261,7 @@ def _lock(session: Session, request: int, now: datetime) -> tuple[TextRequest, b
     row = stored.lock(session, request)
     if row is None or not _works(row, now):
         raise LinkGone(LinkGone.__doc__)
-    return row, issue.state in EDITABLE_STATES
+    return row, stored.is_editable(session, row, issue)
 
 
 def _state(row: TextRequest, *, is_editable: bool) -> LinkState:

@@ -24,6 +24,7 @@ from mailer.services.accounts.staff import Staff
 from mailer.services.issues import (
     contributions,
     document_import,
+    edit,
     issue_pictures,
     text_request_list,
     text_requests,
@@ -175,6 +176,25 @@ def test_an_issue_that_is_approved_meanwhile_keeps_what_is_written(
     with app.database.transaction() as session:
         bodies = [version.content["body"] for version in text_versions.of_text(session, key, 10)]
     assert bodies == ["Uno dos.", "Uno."]
+
+
+def test_a_removed_storys_text_waits_until_the_story_is_put_back(
+    app: Container, issue: int, amina: Staff, request_id: int, now: datetime
+) -> None:
+    story = contributions.open_link(app.database, request_id, now).key.subject_id
+    base = write(app, request_id, "Uno.", now).written.base
+    edit.remove_story(app.database, issue, story, "", amina)
+    assert text_request_list.list_requests(app.database, issue, now) == []
+    assert contributions.open_link(app.database, request_id, now).state is LinkState.closed
+    assert write(app, request_id, "Uno dos.", now, base).outcome is SaveOutcome.closed
+    with pytest.raises(ChangeRefused):
+        contributions.hand_in(app.database, request_id, now)
+    late = now + timedelta(days=9)
+    assert text_requests.remind_due(app.database, late) == 0
+    edit.undo(app.database, issue, edit.list_changes(app.database, issue)[0].id, amina)
+    assert write(app, request_id, "Uno dos.", now, base).outcome is SaveOutcome.saved
+    assert [request.id for request in text_request_list.list_requests(app.database, issue, now)] == [request_id]
+    assert text_requests.remind_due(app.database, late) == 1
 
 
 def test_a_link_that_is_withdrawn_or_expired_opens_nothing(

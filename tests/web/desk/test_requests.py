@@ -39,6 +39,7 @@ def test_a_text_is_asked_for_and_withdrawn(client: TestClient, app: Container, i
     (request,) = text_request_list.list_requests(app.database, issue, app.clock.now())
     detail = words(client, f"{base}/{request.id}")
     assert "jean@example.org" in detail
+    assert "Short sentences." in detail
     refused = post(client, f"{base}/{request.id}/remind", {})
     assert refused.status_code == 409
     assert "less than a day ago" in text_of(refused.text)
