@@ -2,7 +2,6 @@
 
 import socket
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -11,12 +10,10 @@ from mailer.bootstrap import Container
 from mailer.devtools.inbox import InboxServer
 from mailer.domain.newsletter_check import read_newsletter
 from mailer.domain.permissions import Role
-from mailer.services.delivery import dispatch, expand
-from mailer.services.issues import compile
 from mailer.services.newsletters.apply import apply_newsletter
 from tests.conftest import SAMPLE
 from tests.support.browser import WIDE, look_over, sign_in
-from tests.support.sending import send_due_batches
+from tests.support.sending import send_scheduled
 from tests.support.staff import add_account
 
 
@@ -36,18 +33,6 @@ def page(app: Container, server: None, browser: Browser) -> Iterator[Page]:
     yield page
     context.close()
     assert breaches == []
-
-
-def send_scheduled(app: Container, issue: int) -> None:
-    """Do what the workers do from the time of a scheduled issue to its last message."""
-    now = datetime.now(UTC)
-    assert dispatch.start_due(app.database, now, app.settings.batch_size) == [issue]
-    while expand.expand_next(app.database, issue, now):
-        pass
-    while compile.render_stale(app.database, app.renderer, app.urls, "", issue, 8):
-        pass
-    assert dispatch.open_for_sending(app.database, issue, now, app.tokens.address_hash)
-    send_due_batches(app)
 
 
 def test_from_an_invitation_to_the_report(

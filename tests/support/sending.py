@@ -8,7 +8,8 @@ from sqlalchemy import text
 
 from mailer.adapters.clock import SystemClock
 from mailer.bootstrap import Container
-from mailer.services.delivery import dispatch
+from mailer.services.delivery import dispatch, expand
+from mailer.services.issues import compile
 from mailer.store.database import Database, DatabaseDown, Session
 
 
@@ -22,6 +23,18 @@ def send_due_batches(app: Container) -> int:
             return transferred
         transferred += sum(app.send_worker.send_batch(batch) for batch, _ in batches)
     raise AssertionError("the same batches are enqueued again and again")
+
+
+def send_scheduled(app: Container, issue: int) -> None:
+    """Do what the workers do from the time of a scheduled issue to its last message."""
+    now = datetime.now(UTC)
+    assert dispatch.start_due(app.database, now, app.settings.batch_size) == [issue]
+    while expand.expand_next(app.database, issue, now):
+        pass
+    while compile.render_stale(app.database, app.renderer, app.urls, "", issue, 8):
+        pass
+    assert dispatch.open_for_sending(app.database, issue, now, app.tokens.address_hash)
+    send_due_batches(app)
 
 
 def count_sending(app: Container, issue: int) -> int:
