@@ -8,6 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mailer.adapters.passwords import PasswordsBusy
@@ -119,6 +120,7 @@ def create_app(container: Container) -> FastAPI:
     for error, handler in (
         (HTTPException, http_error),
         (RequestValidationError, unreadable_address),
+        (ClientDisconnect, client_gone),
         (DatabaseDown, database_down),
         (QueryTimeout, query_timeout),
         (Exception, failure),
@@ -141,6 +143,10 @@ def http_error(request: Request, error: Exception) -> Response:
 
 def unreadable_address(request: Request, _: Exception) -> Response:
     return _error_page(request, 404)  # only URLs are validated by FastAPI; forms are read by the handlers
+
+
+def client_gone(_request: Request, _: Exception) -> Response:
+    return Response(status_code=400)  # nobody reads it, and no error of ours is logged
 
 
 def database_down(request: Request, error: Exception) -> Response:

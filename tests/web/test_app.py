@@ -1,8 +1,9 @@
 """The web application: error pages, headers, health, logs and style sheets."""
 
+import asyncio
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from urllib.request import Request, urlopen
 
 import pytest
@@ -11,6 +12,7 @@ from fastapi.testclient import TestClient
 from hypothesis import example, given
 from hypothesis import strategies as st
 from sqlalchemy import text as sql
+from starlette.types import Message
 
 from mailer.bootstrap import Container
 from mailer.domain.colours import contrast_ratio
@@ -91,6 +93,25 @@ def test_unexpected_error_shows_a_page(mailing: Mailing) -> None:
     assert "Something went wrong on our side" in answer.text
     assert "inner workings" not in answer.text
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize("path", ["/sign-in", "/subscribe/lumen-basin"])
+def test_a_client_that_goes_in_the_middle_of_a_form_is_no_error(web_app: FastAPI, mailing: Mailing, path: str) -> None:
+    part = {"type": "http.request", "body": b"address=a", "more_body": True}
+    messages: Iterator[Message] = iter([part, {"type": "http.disconnect"}])
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return next(messages)
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    headers = [(b"content-type", b"application/x-www-form-urlencoded"), (b"host", b"localhost")]
+    scope = {"type": "http", "method": "POST", "path": path, "headers": headers, "query_string": b"", "root_path": ""}
+    scope |= {"client": ("127.0.0.1", 9), "server": ("127.0.0.1", 80), "scheme": "http", "http_version": "1.1"}
+    asyncio.run(web_app(scope, receive, send))  # an error would be raised here, and logged by the server
+    assert sent[0]["status"] < 500
 
 
 def test_every_response_has_security_headers(client: TestClient) -> None:
