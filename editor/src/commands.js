@@ -1,5 +1,5 @@
 // What the toolbar and the keys do.
-import { chainCommands, exitCode, lift, setBlockType, toggleMark, wrapIn } from "prosemirror-commands";
+import { chainCommands, exitCode, lift, setBlockType, wrapIn } from "prosemirror-commands";
 import { InputRule, inputRules, textblockTypeInputRule, wrappingInputRule } from "prosemirror-inputrules";
 import { liftListItem, sinkListItem, wrapInList } from "prosemirror-schema-list";
 import { completeLink, isAllowedLink } from "./links.js";
@@ -64,8 +64,6 @@ export const insertBreak = ({ hard_break: hardBreak }) =>
     dispatch?.(state.tr.replaceSelectionWith(hardBreak.create(), true).scrollIntoView());
     return true;
   });
-
-export { toggleMark };
 
 // Return whether a mark applies at the caret or to a part of the selection.
 export function markActive(state, type) {

@@ -35,7 +35,7 @@ const FROM_OUTSIDE = "from_outside";
  * @param {() => void} [options.onChange] called after each change that somebody made
  * @param {(file: File) => void} [options.onPicture] called for a picture that was pasted or dropped
  * @returns {{tree: () => object, setTree: (tree: object) => void, setEditable: (editable: boolean) => void,
- *   focus: () => void, words: () => number, destroy: () => void}}
+ *   focus: () => void, words: () => number}}
  */
 export function createEditor(place, options) {
   const { kind = "text", lang, label, texts, onChange, onPicture } = options;
@@ -116,7 +116,7 @@ export function createEditor(place, options) {
   });
   toolbar.attach(view);
   bubble?.attach(view);
-  const stopKeepingBelow = keepBelow(document.querySelector(".head"), toolbar.bar);
+  keepBelow(document.querySelector(".head"), toolbar.bar);
 
   function beginning(pasted, length) {
     if (pasted.length > length) say(texts.pasted_in_part);
@@ -169,13 +169,6 @@ export function createEditor(place, options) {
     },
     focus: () => view.focus(),
     words: () => countWords(view.state.doc),
-    destroy() {
-      stopKeepingBelow();
-      toolbar.destroy();
-      dialog?.destroy();
-      view.destroy();
-      frame.remove();
-    },
   };
 }
 
@@ -230,10 +223,8 @@ function removeLink(view) {
 
 // Keep the toolbar of a long text in sight below the head of the page, which stays in sight as well.
 function keepBelow(pageHead, bar) {
-  if (!pageHead) return () => {};
-  const observer = new ResizeObserver(() => bar.style.setProperty("--head", `${pageHead.offsetHeight}px`));
-  observer.observe(pageHead);
-  return () => observer.disconnect();
+  if (!pageHead) return;
+  new ResizeObserver(() => bar.style.setProperty("--head", `${pageHead.offsetHeight}px`)).observe(pageHead);
 }
 
 function isRightToLeft(lang) {

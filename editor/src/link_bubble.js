@@ -29,7 +29,7 @@ export class LinkBubble {
 
   update() {
     const { view, box } = this;
-    const near = !view.isDestroyed && view.editable && (view.hasFocus() || box.contains(document.activeElement));
+    const near = view.editable && (view.hasFocus() || box.contains(document.activeElement));
     const { empty, from } = view.state.selection;
     const found = near && empty ? linkAt(view.state) : null;
     box.hidden = !found || from === found.from || from === found.to; // beside a link nobody asks for it

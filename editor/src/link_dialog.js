@@ -63,15 +63,10 @@ export class LinkDialog {
     this.address.select();
   }
 
-  destroy() {
-    this.dialog.remove();
-  }
-
   #complain(message) {
     this.error.textContent = message;
     this.error.hidden = !message;
-    this.address.toggleAttribute("aria-invalid", Boolean(message));
-    if (message) this.address.setAttribute("aria-invalid", "true");
+    this.address.setAttribute("aria-invalid", String(Boolean(message)));
   }
 
   #save() {

@@ -1,6 +1,7 @@
 // The toolbar: one tab stop, moved in with the arrow keys, which says what holds at the caret.
+import { toggleMark } from "prosemirror-commands";
 import { redo, undo } from "prosemirror-history";
-import { innermostList, liftItem, linkAt, markActive, nestItem, toggleHeading, toggleList, toggleMark, toggleQuote } from "./commands.js";
+import { ancestor, innermostList, liftItem, linkAt, markActive, nestItem, toggleHeading, toggleList, toggleQuote } from "./commands.js";
 import { element, newId } from "./dom.js";
 import { icon } from "./icons.js";
 import { insertTable, isInTable, tableCommands } from "./tables.js";
@@ -33,11 +34,7 @@ export function toolbarItems(schema, kind, openLink) {
     run: toggleList(type),
     active: (state) => innermostList(state)?.node.type === type,
   });
-  const inside = (type) => (state) => {
-    const { $from } = state.selection;
-    for (let depth = $from.depth; depth > 0; depth--) if ($from.node(depth).type === type) return true;
-    return false;
-  };
+  const inside = (type) => (state) => Boolean(ancestor(state, (node) => node.type === type));
   return [
     [mark("strong", "Mod-b"), mark("em", "Mod-i"), mark("strike", "Mod-Shift-x"), mark("sup", "Mod-."), mark("sub", "Mod-,")],
     [link],
@@ -102,11 +99,9 @@ export class Toolbar {
       button.setAttribute("aria-disabled", String(!enabled));
       if (item.active) button.setAttribute("aria-pressed", String(item.active(state)));
       if (item.menu) {
-        button.toggleAttribute("aria-haspopup", Boolean(menu));
-        if (menu) {
-          button.setAttribute("aria-haspopup", "menu");
-          if (!button.hasAttribute("aria-expanded")) button.setAttribute("aria-expanded", "false");
-        } else button.removeAttribute("aria-expanded");
+        button.setAttribute("aria-haspopup", menu ? "menu" : "false");
+        if (!menu) button.removeAttribute("aria-expanded");
+        else if (!button.hasAttribute("aria-expanded")) button.setAttribute("aria-expanded", "false");
       }
     }
   }
@@ -115,14 +110,10 @@ export class Toolbar {
     this.items.find(({ button }) => button.tabIndex === 0).button.focus();
   }
 
-  destroy() {
-    this.closeMenu();
-  }
-
   #press(item, button) {
     if (button.getAttribute("aria-disabled") === "true") return;
     if (item.opensMenu?.(this.view.state)) {
-      if (this.menu) this.closeMenu();
+      if (this.menu) this.#closeMenu();
       else this.#openMenu(item, button);
       return;
     }
@@ -160,7 +151,7 @@ export class Toolbar {
       if (!command(this.view.state)) choice.setAttribute("aria-disabled", "true");
       choice.addEventListener("click", () => {
         if (choice.getAttribute("aria-disabled") === "true") return;
-        this.closeMenu();
+        this.#closeMenu();
         command(this.view.state, this.view.dispatch, this.view);
         this.view.focus();
       });
@@ -177,21 +168,21 @@ export class Toolbar {
       } else if (event.key === "Escape") {
         event.preventDefault();
         event.stopPropagation();
-        this.closeMenu();
+        this.#closeMenu();
         button.focus();
-      } else if (event.key === "Tab") this.closeMenu();
+      } else if (event.key === "Tab") this.#closeMenu();
     });
     button.parentElement.append(this.menu);
     button.setAttribute("aria-expanded", "true");
     button.setAttribute("aria-controls", id);
     this.outside = (event) => {
-      if (!this.menu.contains(event.target) && !button.contains(event.target)) this.closeMenu();
+      if (!this.menu.contains(event.target) && !button.contains(event.target)) this.#closeMenu();
     };
     document.addEventListener("pointerdown", this.outside);
     choices[0].focus();
   }
 
-  closeMenu() {
+  #closeMenu() {
     if (!this.menu) return;
     document.removeEventListener("pointerdown", this.outside);
     this.menu.remove();
