@@ -141,7 +141,7 @@ def page(tab: tuple[Page, list[str], list[str]]) -> Iterator[Page]:
     page, asked, said = tab
     asked.clear()
     said.clear()
-    page.emulate_media(color_scheme="light")
+    page.emulate_media(media="screen", color_scheme="light")
     page.set_viewport_size({"width": 1280, "height": 800})
     page.goto(f"{SITE}/")
     yield page
@@ -446,6 +446,13 @@ def test_a_text_from_outside_comes_in_beneath_the_caret(open_editor: Open) -> No
     assert editor.outline() == 'paragraph\n  "one and more"\nparagraph\n  "two!?"'
     expect(editor.field).to_have_attribute("aria-readonly", "true")
     expect(editor.button("strong")).to_have_attribute("aria-disabled", "true")
+
+
+def test_on_paper_there_is_only_the_text(open_editor: Open) -> None:
+    editor = open_editor(paragraph("words"))
+    editor.page.emulate_media(media="print")
+    expect(editor.field).to_be_visible()
+    expect(editor.page.get_by_role("toolbar")).to_be_hidden()
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
