@@ -1,13 +1,13 @@
 // A page on which a text is written: its editors, saving by itself, two texts to choose from, and who else is here.
 // Without it, the page is a form.
 
+import { Datelines } from "./datelines.js";
 import { PictureDialog } from "./picture_dialog.js";
 import { Copies, holdTab, isOpen, Saving } from "./saving.js";
 
 const HEARTBEAT_MS = 10_000;
 const COMPANY_MS = 3000; // while somebody else is here
 const WRITING_MS = 120_000; // after the last change somebody still writes
-const REMOVAL_MS = 300; // after somebody left an empty line
 const WORDS_PER_MINUTE = 200;
 const CLOCK = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
 const ELSEWHERE = ["alt", "picture_credit"]; // also written where the picture is chosen: sent only if written here
@@ -31,7 +31,9 @@ const touched = new Set(); // the names of those fields that were written in her
 
 for (const field of form.querySelectorAll("[data-rich]")) {
   const name = field.dataset.rich;
-  const editor = createEditor(replaceContent(field), {
+  const place = document.createElement("div");
+  field.replaceChildren(place);
+  const editor = createEditor(place, {
     tree: config.fields[name],
     kind: field.dataset.kind,
     lang: config.language,
@@ -44,23 +46,17 @@ for (const field of form.querySelectorAll("[data-rich]")) {
   editors.set(name, editor);
 }
 
-function replaceContent(field) {
-  const help = field.querySelector(".help");
-  const place = document.createElement("div");
-  field.replaceChildren(...(help ? [help] : []), place);
-  return place;
-}
-
 // What is written.
 
 const inputs = [...form.querySelectorAll("[data-field] input")];
+const datelines =
+  at("datelines") &&
+  new Datelines(at("datelines"), { url: config.url, say, isEditable: () => editable, onComposed: typed });
 
 function read() {
   const fields = Object.fromEntries([...editors].map(([name, editor]) => [name, editor.tree()]));
   for (const { name, value } of inputs) if (!ELSEWHERE.includes(name) || touched.has(name)) fields[name] = value;
-  if (at("datelines")) {
-    fields.datelines = [...form.querySelectorAll("[name=dateline]")].map((input) => ({ text: input.value }));
-  }
+  if (datelines) fields.datelines = datelines.read();
   const choices = new FormData(form);
   return {
     fields,
@@ -75,7 +71,7 @@ function write({ fields, status }) {
   touched.clear();
   for (const [name, editor] of editors) editor.setTree(fields[name]);
   for (const input of inputs) if (input.name in fields) input.value = fields[input.name];
-  if (fields.datelines) writeDatelines(fields.datelines);
+  datelines?.write(fields.datelines);
   if (status) showStatus(status);
   count();
 }
@@ -108,74 +104,6 @@ form.addEventListener("submit", (event) => {
   event.preventDefault(); // Enter in a line
   saving.tryNow();
 });
-
-// Datelines: a line each, which dates and a place can compose.
-
-function writeDatelines(lines) {
-  const wanted = Math.max(1, lines.length);
-  let rows = [...form.querySelectorAll(".dateline")];
-  while (rows.length && rows.length < wanted) rows = [...rows, addDateline()];
-  rows.slice(wanted).forEach((row) => row.remove());
-  rows.slice(0, wanted).forEach((row, index) => {
-    row.querySelector("[name=dateline]").value = lines[index]?.text ?? "";
-  });
-}
-
-function addDateline() {
-  const last = [...form.querySelectorAll(".dateline")].at(-1);
-  const row = last.cloneNode(true);
-  const number = form.querySelectorAll(".dateline").length + 1;
-  for (const input of row.querySelectorAll("input")) {
-    const id = input.id.replace(/\d+$/, number);
-    row.querySelector(`label[for="${input.id}"]`).htmlFor = id;
-    input.id = id;
-    input.value = "";
-  }
-  row.querySelector(".understood").textContent = "";
-  row.querySelector("details")?.removeAttribute("open");
-  last.after(row);
-  return row;
-}
-
-const lineOf = (row) => row.querySelector("[name=dateline]");
-const emptyDateline = () => [...form.querySelectorAll(".dateline")].find((row) => !lineOf(row).value.trim());
-
-// A line that is left empty goes, unless it is the only one. Not at once: a click may be on its way to what is below.
-at("datelines")?.addEventListener("focusout", (event) => {
-  const row = event.target.closest(".dateline");
-  if (row) setTimeout(() => removeEmpty(row), REMOVAL_MS);
-});
-
-function removeEmpty(row) {
-  const only = form.querySelectorAll(".dateline").length === 1;
-  if (!editable || only || row.contains(document.activeElement)) return;
-  if (!lineOf(row).value.trim()) row.remove();
-}
-
-const addButton = at("add-dateline");
-if (addButton) {
-  addButton.hidden = false;
-  addButton.addEventListener("click", () => (emptyDateline() ?? addDateline()).querySelector("input").focus());
-}
-
-at("datelines")?.addEventListener("change", async (event) => {
-  if (!event.target.closest(".date-picker")) return;
-  const row = event.target.closest(".dateline");
-  const [start, end, place] = ["start", "end", "place"].map((name) => row.querySelector(`[name=dateline_${name}]`).value);
-  if (!start) return;
-  const answer = await fetch(`${config.url}/dateline?${new URLSearchParams({ start, end, place })}`);
-  if (!answer.ok || answer.redirected) return;
-  const { text, understood } = await answer.json();
-  row.querySelector("[name=dateline]").value = text;
-  showUnderstood(row, understood);
-  typed();
-});
-
-function showUnderstood(row, dates) {
-  const line = row.querySelector("[name=dateline]").value.trim();
-  const words = dates ? say("understood", { dates }) : line ? say("not_understood") : "";
-  row.querySelector(".understood").textContent = words;
-}
 
 // Saving.
 
@@ -224,10 +152,7 @@ function saved(answer, same) {
   showPicture(answer.picture);
   showProblems(answer.problems);
   showFindings(answer.findings);
-  const filled = [...form.querySelectorAll(".dateline")].filter((row) => lineOf(row).value.trim());
-  filled.forEach((row, index) => {
-    if (same) showUnderstood(row, answer.understood[index] ?? "");
-  });
+  if (same) datelines?.showUnderstood(answer.understood);
   if (same) showState("saved");
   refreshLook();
 }
