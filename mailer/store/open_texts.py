@@ -1,15 +1,19 @@
 """Who has which text open in a browser, and who of them writes. It is no lock: nothing written is lost without it."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from mailer.domain.accounts import Actor
+from mailer.domain.states import VersionKind
 from mailer.domain.versions import TextKey
 from mailer.models import Account, OpenText
+from mailer.store import text_versions
 from mailer.store.text_versions import is_of
 
 SEEN_WITHIN = timedelta(seconds=30)
@@ -78,10 +82,18 @@ def set_saved(session: Session, key: TextKey, tab: str, base: str) -> None:
     session.execute(update(OpenText).where(is_of(OpenText, key), OpenText.tab == tab).values(saved=base))
 
 
-def follow(session: Session, key: TextKey, account: int, before: str, after: str) -> None:
-    """Let an account's tabs that have the text as it was go on from what the account changed on another page."""
-    mine = (OpenText.account_id == account) & (OpenText.saved == before)
-    session.execute(update(OpenText).where(is_of(OpenText, key), mine).values(saved=after))
+def record_elsewhere(
+    session: Session, key: TextKey, content: Mapping[str, Any], actor: Actor, kind: VersionKind, *, minor: bool = False
+) -> None:
+    """Record a state of a text that was changed on another page: tabs of the same account go on from it.
+
+    See ``text_versions.record``. Only tabs that had the text as it was go on.
+    """
+    before = text_versions.base_of(text_versions.head(session, key))
+    after = text_versions.base_of(text_versions.record(session, key, content, actor, kind, minor=minor))
+    if not isinstance(actor, str):
+        mine = (OpenText.account_id == actor.account) & (OpenText.saved == before)
+        session.execute(update(OpenText).where(is_of(OpenText, key), mine).values(saved=after))
 
 
 def other_writes(tabs: Sequence[OpenTab], account: int | None) -> bool:

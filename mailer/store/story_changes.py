@@ -11,7 +11,7 @@ from mailer.domain.accounts import Actor, account_of, name_of
 from mailer.domain.states import StoryChangeKind, TextSubject, VersionKind
 from mailer.domain.versions import TextKey
 from mailer.models import Contact, ContactTranslation, Issue, Story, StoryChange, StoryTranslation
-from mailer.store import contacts, issues, stories, text_versions
+from mailer.store import contacts, issues, open_texts, stories, text_versions
 
 KEPT = timedelta(days=30)
 MAX_LISTED = 200
@@ -133,7 +133,8 @@ def _restore_picture(session: Session, change: StoryChange, story: Story | None,
     for before in change.before["texts"]:
         if row := texts.get(before["language"]):
             row.alt, row.picture_credit = before["alt"], before["picture_credit"]
-            _record(session, TextKey(change.issue_id, TextSubject.story, story.id, row.language), row, actor)
+            key = TextKey(change.issue_id, TextSubject.story, story.id, row.language)
+            open_texts.record_elsewhere(session, key, text_versions.content_of(row), actor, VersionKind.restored)
     session.delete(change)
     return True
 

@@ -146,12 +146,8 @@ def _show(
             text.alt, text.picture_credit = new["alt"], new["picture_credit"]
             changed = True
             key = TextKey(story.issue_id, TextSubject.story, story.id, language)
-            before = text_versions.base_of(text_versions.head(session, key))
-            version = text_versions.record(
-                session, key, text_versions.content_of(text), actor, VersionKind.saved, minor=language not in texts
-            )
-            if not isinstance(actor, str):
-                open_texts.follow(session, key, actor.account, before, text_versions.base_of(version))
+            content, minor = text_versions.content_of(text), language not in texts
+            open_texts.record_elsewhere(session, key, content, actor, VersionKind.saved, minor=minor)
     return changed
 
 

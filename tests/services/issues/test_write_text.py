@@ -158,6 +158,10 @@ def test_a_picture_set_on_its_page_is_no_conflict_with_oneself(
     assert saved.text.content["alt"] == "A bridge"
     assert saved.text.picture is not None
     assert theirs.save(body="Theirs", at=60).outcome is SaveOutcome.changed
+    edit.undo(app.database, key.issue, edit.list_changes(app.database, key.issue)[0].id, amina)
+    undone = mine.save(body="Mine again")
+    assert undone.outcome is SaveOutcome.saved
+    assert undone.text.content["alt"] != "A bridge"
 
 
 def test_what_is_written_after_another_took_over_is_set_aside(
