@@ -50,6 +50,11 @@ async def read_form(request: Request) -> FormData:
     return FormData([(name, str(value)[: MAX_CHARS[name]]) for name, value in form.multi_items() if name in MAX_CHARS])
 
 
+def whole_number(text: str, max_digits: int = 9) -> int | None:
+    """Return a number as forms and paths have it, in ASCII digits; None for anything else."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= max_digits else None
+
+
 def receive_within(request: Request, max_bytes: int) -> Receive:
     """Return the request's body as it comes. Raises HTTPException 413 once it is larger than this."""
     size = 0

@@ -39,7 +39,7 @@ from mailer.services.accounts.staff import Staff
 from mailer.services.issues import report
 from mailer.services.newsletters.catalogue import NewsletterSummary, find_newsletter
 from mailer.web.dependencies import App, Now
-from mailer.web.forms import receive_within
+from mailer.web.forms import receive_within, whole_number
 from mailer.web.negotiation import accepted_languages
 from mailer.web.pages import PRIVATE_HEADERS, make_environment
 from mailer.web.static import static_url
@@ -59,6 +59,7 @@ MAX_SIGN_IN_FORM_BYTES = 2 * MAX_FORM_BYTES + 16 * 1024
 MAX_FORM_VALUES = 400
 MAX_VALUE_CHARS = 20_000
 MAX_PATH_CHARS = 2000
+_NO_STORE = {"Cache-Control": "no-store"}
 _STAFF_PREFIXES = ("/desk", "/control", "/account", "/sign-in", "/sign-out")
 
 
@@ -111,10 +112,10 @@ class Requires:
 
 def _newsletter_of(request: Request, app: Container) -> int | None:
     if (issue := request.path_params.get("issue")) is not None:
-        if not issue.isascii() or not issue.isdigit() or len(issue) > 9:
+        if (number := whole_number(issue)) is None:
             raise HTTPException(404)
         try:
-            return report.newsletter_of(app.database, int(issue))
+            return report.newsletter_of(app.database, number)
         except IssueNotFound:
             raise HTTPException(404) from None
     if (slug := request.path_params.get("newsletter")) is not None:
@@ -342,6 +343,11 @@ class StaffPages:
         return choice.language if choice else "en"
 
 
+def message_of(error: Exception) -> str:
+    """Return the message of an error, which a page translates if it is a text for staff."""
+    return error.args[0] if error.args and isinstance(error.args[0], str) else str(error)
+
+
 def _line(source: str) -> Markup:
     """Return one line of Markdown as HTML."""
     return _shown(markdown.inline_html, source)
@@ -396,10 +402,18 @@ class Page:
         """Whether the page refreshes itself."""
         return REFRESH in self.request.headers
 
+    def translate(self, staff: Staff | None, text: str) -> str:
+        """Return a text of the domain in the language of whom it is for; other texts as they are."""
+        return self.pages.translate(self.request, staff, text)
+
+    def json(self, values: Mapping[str, object], status: int = 200) -> JSONResponse:
+        """Return what the script of a page asked for."""
+        return JSONResponse(dict(values), status, _NO_STORE)
+
     def redirect(self, path: str, done: str = "") -> RedirectResponse:
         """Go to a page after a form. ``done`` names a message there."""
         query = f"{'&' if '?' in path else '?'}done={done}" if done else ""
-        return RedirectResponse(path + query, 303, {"Cache-Control": "no-store"})
+        return RedirectResponse(path + query, 303, _NO_STORE)
 
 
 def _page(request: Request, pages: PagesOf) -> Page:
@@ -415,9 +429,9 @@ async def sign_in_needed(request: Request, _: Exception) -> Response:
     path = request.scope["path"] + (f"?{request.url.query}" if request.url.query else "")
     if request.method in ("GET", "HEAD"):
         query = f"?next={quote(path, safe='/')}" if path != "/desk" else ""
-        return RedirectResponse(pages.urls.path("/sign-in") + query, 303, {"Cache-Control": "no-store"})
+        return RedirectResponse(pages.urls.path("/sign-in") + query, 303, _NO_STORE)
     if _is_json(request):
-        return JSONResponse({"reason": "signed_out"}, 401, {"Cache-Control": "no-store"})
+        return JSONResponse({"reason": "signed_out"}, 401, _NO_STORE)
     form = await _read_form(request, MAX_FORM_BYTES, MAX_FORM_BYTES)
     kept = Kept(path, tuple((name, str(value)) for name, value in form.multi_items() if name != FORM_TOKEN))
     # Files cannot be kept, and a bare button need not be: then the page with the form is shown again.

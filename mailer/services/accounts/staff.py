@@ -33,6 +33,11 @@ class Staff:
         """Return whether this account may do something: see mailer.domain.permissions.allows."""
         return not self.needs_code and allows(self.grants, permission, newsletter, language)
 
+    def may_write(self, newsletter: int, language: str, source_language: str) -> bool:
+        """Return whether this account may change a text in a language: that of its source only with ``write``."""
+        needed = Permission.write if language == source_language else Permission.translate_texts
+        return self.may(needed, newsletter, language)
+
     def may_anywhere(self, permission: Permission) -> bool:
         """Return whether any newsletter, or the service as a whole, gives the permission."""
         return not self.needs_code and newsletters_with(self.grants, permission) != frozenset()

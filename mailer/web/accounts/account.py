@@ -12,6 +12,7 @@ from mailer.services.accounts import people
 from mailer.services.accounts.sign_in import CodeRefused, SignInRefused, TooManyTries
 from mailer.services.accounts.staff import Staff
 from mailer.web.dependencies import App, Now
+from mailer.web.forms import whole_number
 from mailer.web.staff import STAFF_LANGUAGES, PageOf, SignedIn, StaffForm, VisitorOf
 
 router = APIRouter(include_in_schema=False)
@@ -45,9 +46,9 @@ def set_language(app: App, page: PageOf, staff: SignedIn, form: StaffForm) -> Re
 
 @router.post(f"{urls.MY_ACCOUNT}/sessions")
 def end_session(app: App, page: PageOf, now: Now, staff: SignedIn, form: StaffForm) -> Response:
-    session = str(form.get("session", ""))
-    if session.isascii() and session.isdigit() and len(session) < 19:
-        app.sign_in.end_session(staff, int(session), now)
+    session = whole_number(str(form.get("session", "")), max_digits=18)
+    if session is not None:
+        app.sign_in.end_session(staff, session, now)
     return page.redirect(page.urls.path(urls.MY_ACCOUNT), "session")
 
 

@@ -15,6 +15,7 @@ from mailer.services.accounts.people import AccountRefused, LinkExpired
 from mailer.services.accounts.staff import Staff
 from mailer.services.newsletters.catalogue import NewsletterSummary, list_newsletters
 from mailer.web.dependencies import App, BigRowId, Now, RowId
+from mailer.web.forms import whole_number
 from mailer.web.staff import PageOf, Requires, StaffForm
 
 router = APIRouter(include_in_schema=False)
@@ -119,13 +120,14 @@ def _invitation_url(app: Container, now: datetime, link: str) -> str:
 
     A link to a new password is its owner's alone: with it, an administrator could sign in as somebody else.
     """
-    if not (link.isascii() and link.isdigit() and len(link) < 19):
+    id = whole_number(link, max_digits=18)
+    if id is None:
         return ""
     try:
-        kind = people.open_link(app.database, int(link), now).kind
+        kind = people.open_link(app.database, id, now).kind
     except LinkExpired:
         return ""
-    return app.urls.account_link_url(int(link)) if kind is AccountLinkKind.invitation else ""
+    return app.urls.account_link_url(id) if kind is AccountLinkKind.invitation else ""
 
 
 def _list(

@@ -23,6 +23,7 @@ from mailer.services.issues import plan, report
 from mailer.web.control.forms import read_reason
 from mailer.web.control.snapshots import Operator
 from mailer.web.dependencies import App, Now, RowId
+from mailer.web.forms import whole_number
 from mailer.web.staff import Page, PageOf, StaffForm
 
 router = APIRouter(include_in_schema=False)
@@ -88,7 +89,7 @@ def _search(
     issue: str = "", state: str = "", code: str = "", domain: str = "", relay: str = "", age: str = ""
 ) -> Search:
     issue = issue.strip()
-    known_issue = issue if issue.isascii() and issue.isdigit() and len(issue) < 10 else ""
+    known_issue = "" if whole_number(issue) is None else issue
     code, domain, relay = (" ".join(value.replace("\0", "").split())[:253] for value in (code[:40], domain, relay))
     return Search(known_issue, state[:20], code, domain, relay, age[:4])
 
@@ -148,12 +149,12 @@ def ask(app: App, page: PageOf, now: Now, staff: Operator, search: SearchOf, act
 def order(app: App, page: PageOf, now: Now, staff: Operator, search: SearchOf, form: StaffForm) -> Response:
     """Order an action on all deliveries that match."""
     action = _read_action(str(form.get("action", "")))
-    reason, number = read_reason(form), str(form.get("number", ""))
+    reason, number = read_reason(form), whole_number(str(form.get("number", "")))
     if not reason:
         return _ask(app, page, now, staff, search, action, error="no_reason", form=form, status=400)
     try:
         only = search.filter(app, now)
-        expected = int(number) if number.isascii() and number.isdigit() and len(number) < 10 else -1
+        expected = -1 if number is None else number
         described = {name: getattr(search, name) for name in ("code", "domain", "relay", "age")}
         described = {name: value for name, value in described.items() if value}
         placed = bulk.place_order(app.database, only, action, expected, staff, reason, now, described=described)

@@ -17,7 +17,7 @@ from mailer.services.newsletters.catalogue import NewsletterSummary
 from mailer.web.dependencies import App, Now, RowId
 from mailer.web.desk.contacts import contact_note_tree, read_contact_note
 from mailer.web.desk.issue import Writer, read_revision
-from mailer.web.staff import NewsletterOf, Page, PageOf, StaffForm
+from mailer.web.staff import NewsletterOf, Page, PageOf, StaffForm, message_of
 
 ADDRESS_BOOK = "/desk/newsletters/{newsletter}/address-book"
 router = APIRouter(prefix=ADDRESS_BOOK, include_in_schema=False)
@@ -123,7 +123,7 @@ def _list(visit: BookVisit, staff: Staff, *, done: str = "", error: UserError | 
         cards=address_book.list_cards(database, newsletter.id),
         removed=address_book.list_removed(database, newsletter.id),
         done=done,
-        error=error.args[0] if error else "",
+        error=message_of(error) if error else "",
     )
 
 
@@ -146,5 +146,5 @@ def _card(
         texts=visit.texts(form) if form else card.texts if card else {},
         contact_note_tree=contact_note_tree,
         outdated=isinstance(error, CardOutdated),
-        error=error.args[0] if error else "",
+        error=message_of(error) if error else "",
     )

@@ -2,19 +2,17 @@
 
 from calendar import Calendar
 from datetime import date
-from typing import Annotated
 
-from fastapi import APIRouter, Depends, HTTPException, Response
+from fastapi import APIRouter, HTTPException, Response
 
 from mailer.domain.permissions import Permission
-from mailer.services.accounts.staff import Staff
 from mailer.services.issues import calendar
 from mailer.services.issues.calendar import FIRST_MONTH, LAST_MONTH
 from mailer.web.dependencies import App, Now
-from mailer.web.staff import PageOf, Requires
+from mailer.web.desk.issue import Viewer
+from mailer.web.staff import PageOf
 
 router = APIRouter(include_in_schema=False)
-Viewer = Annotated[Staff, Depends(Requires(Permission.read_issues))]
 
 
 @router.get("/desk/calendar")

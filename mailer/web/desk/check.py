@@ -12,7 +12,7 @@ from mailer.services.issues import approve, check, compile, network_checks, sche
 from mailer.services.issues.approve import TextChanged
 from mailer.services.subscribers.staff_changes import section_titles
 from mailer.web.desk.issue import ISSUE, Approver, Viewer, Visit, VisitOf
-from mailer.web.staff import StaffForm
+from mailer.web.staff import StaffForm, message_of
 
 router = APIRouter(prefix=ISSUE, include_in_schema=False)
 MAX_EDITIONS = 100
@@ -55,7 +55,7 @@ def approve_issue(visit: VisitOf, staff: Approver, form: StaffForm) -> Response:
     except TextChanged:
         return _page(visit, staff, error="changed", status=409)
     except UserError as error:
-        return _page(visit, staff, error=str(error), status=409)
+        return _page(visit, staff, error=message_of(error), status=409)
     if visit.head().state in EDITABLE_STATES:
         return visit.go_to("/check", "language_approved")
     return visit.go_to("/send", "approved")

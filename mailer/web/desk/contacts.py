@@ -19,13 +19,12 @@ from mailer.services.issues.contacts import ContactNotFound
 from mailer.services.issues.write_text import SaveOutcome
 from mailer.services.newsletters import address_book
 from mailer.web.dependencies import RowId
-from mailer.web.desk.issue import ISSUE, Viewer, Visit, VisitOf, Writer
-from mailer.web.staff import Requires, StaffForm
+from mailer.web.desk.issue import ISSUE, Translator, Viewer, Visit, VisitOf, Writer, read_step
+from mailer.web.forms import whole_number
+from mailer.web.staff import StaffForm, message_of
 
 CONTACTS = f"{ISSUE}/stories/{{story}}/{{language}}/contacts"
 router = APIRouter(prefix=CONTACTS, include_in_schema=False)
-Translator = Annotated[Staff, Depends(Requires(Permission.translate_texts))]
-_STEPS = {"up": -1, "down": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,7 @@ class ContactsVisit:
         except ContactNotFound:
             raise HTTPException(404) from None
         except UserError as error:
-            return _page(self, staff, error=error.args[0], status=409)
+            return _page(self, staff, error=message_of(error), status=409)
         return self.redirect(done)
 
     def redirect(self, done: str) -> Response:
@@ -72,17 +71,15 @@ def contacts_page(staff: Viewer, of_story: ContactsVisitOf, done: str = "") -> R
 @router.post("")
 def add_contact(staff: Writer, of_story: ContactsVisitOf, form: StaffForm) -> Response:
     """Add a note, written or from the address book."""
-    visit, text, card = of_story.visit, read_contact_note(form, "text"), str(form.get("card", ""))
-    chosen = int(card) if card.isascii() and card.isdigit() and len(card) < 10 else None
-
+    visit, text, card = of_story.visit, read_contact_note(form, "text"), whole_number(str(form.get("card", "")))
     try:
         contacts.add_contact(
-            visit.app.database, visit.issue, of_story.story, of_story.language, staff, text=text, card=chosen
+            visit.app.database, visit.issue, of_story.story, of_story.language, staff, text=text, card=card
         )
     except ContactNotFound:
         raise HTTPException(404) from None
     except UserError as error:
-        return _page(of_story, staff, new_text=text, error=error.args[0], status=409)
+        return _page(of_story, staff, new_text=text, error=message_of(error), status=409)
     return of_story.redirect("added")
 
 
@@ -99,7 +96,7 @@ def save_contact(staff: Translator, of_story: ContactsVisitOf, contact: RowId, f
     except ContactNotFound:
         raise HTTPException(404) from None
     except UserError as error:
-        return _page(of_story, staff, typed=(contact, text), error=error.args[0], status=409)
+        return _page(of_story, staff, typed=(contact, text), error=message_of(error), status=409)
     if outcome is SaveOutcome.saved:
         return of_story.redirect("saved")
     return _page(of_story, staff, typed=(contact, text), outcome=outcome, status=409)
@@ -107,8 +104,8 @@ def save_contact(staff: Translator, of_story: ContactsVisitOf, contact: RowId, f
 
 @router.post("/{contact}/covers")
 def set_covered(staff: Writer, of_story: ContactsVisitOf, contact: RowId, form: StaffForm) -> Response:
-    chosen = [str(value) for value in form.getlist("story")]
-    stories = [int(value) for value in chosen if value.isascii() and value.isdigit() and len(value) < 10]
+    chosen = (whole_number(str(value)) for value in form.getlist("story"))
+    stories = [story for story in chosen if story is not None]
     visit = of_story.visit
 
     def order() -> None:
@@ -120,7 +117,7 @@ def set_covered(staff: Writer, of_story: ContactsVisitOf, contact: RowId, form: 
 @router.post("/{contact}/move")
 def move_contact(staff: Writer, of_story: ContactsVisitOf, contact: RowId, form: StaffForm) -> Response:
     """Move a note up or down among those after the same story."""
-    visit, step = of_story.visit, _STEPS.get(str(form.get("step", "")), 0)
+    visit, step = of_story.visit, read_step(form)
 
     def order() -> None:
         contacts.move_contact(visit.app.database, visit.issue, contact, step, staff)
@@ -167,11 +164,10 @@ def contact_note_tree(text: str) -> Tree | None:
 
 
 def _may_write(of_story: ContactsVisit, staff: Staff) -> bool:
-    """Return whether somebody may change texts in this language: those of the source only with ``write``."""
-    head = of_story.visit.head()
-    source = contacts.source_language(of_story.visit.app.database, of_story.visit.issue)
-    needed = Permission.write if of_story.language == source else Permission.translate_texts
-    return staff.may(needed, head.newsletter, of_story.language)
+    """Return whether somebody may change the notes in this language."""
+    visit = of_story.visit
+    source = contacts.source_language(visit.app.database, visit.issue)
+    return staff.may_write(visit.head().newsletter, of_story.language, source)
 
 
 def _page(

@@ -14,16 +14,15 @@ from mailer.services.accounts.staff import Staff
 from mailer.services.issues import uploads
 from mailer.services.issues.uploads import Upload, UploadGone
 from mailer.web.dependencies import App, Now
-from mailer.web.desk.issue import read_revision
+from mailer.web.desk.issue import Translator, read_revision
 from mailer.web.forms import receive_within
-from mailer.web.staff import NewsletterOf, Page, PageOf, Requires, StaffForm, check_form_token
+from mailer.web.staff import NewsletterOf, Page, PageOf, StaffForm, check_form_token, message_of
 
 IMPORT = "/desk/newsletters/{newsletter}/import"
 MAX_UPLOAD_BYTES = 60 * 1024 * 1024
 MAX_FILES = 60
 MAX_NUMBER_CHARS = 40
 router = APIRouter(prefix=IMPORT, include_in_schema=False)
-Translator = Annotated[Staff, Depends(Requires(Permission.translate_texts))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +101,7 @@ def upload(
                 now,
             )
         except (UserError, ValueError) as problem:
-            error = str(problem)
+            error = message_of(problem)
     if error:
         return _form(app, page, staff, newsletter, files.number, files.language, error=error, status=400)
     return page.redirect(page.urls.path(f"{IMPORT}/{{upload}}", newsletter=newsletter.slug, upload=kept))
@@ -138,7 +137,7 @@ def accept(
             app.database, upload, staff, revision, app.prepare_picture, now.date(), app.picture_store
         )
     except UserError as error:
-        return _preview(app, page, now, staff, newsletter, upload, error=str(error), status=409)
+        return _preview(app, page, now, staff, newsletter, upload, error=message_of(error), status=409)
     return page.redirect(page.urls.path("/desk/issues/{issue}", issue=result.issue), "imported")
 
 
@@ -170,7 +169,7 @@ def _preview(
     try:
         shown = _load(app, now, staff, upload)
     except UserError as problem:
-        return _form(app, page, staff, newsletter, "", "", error=error or str(problem), status=409)
+        return _form(app, page, staff, newsletter, "", "", error=error or message_of(problem), status=409)
     if shown.slug != newsletter.slug:
         raise HTTPException(404)
     return page(

@@ -1,8 +1,6 @@
 """The home page of the desk: what waits, and the issues."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Response
 
 from mailer.domain import urls
 from mailer.domain.permissions import Permission
@@ -12,10 +10,10 @@ from mailer.services.issues import text_request_list
 from mailer.services.issues.plan import IssueHead, list_heads
 from mailer.services.newsletters.catalogue import list_newsletters
 from mailer.web.dependencies import App, Now, RowId
-from mailer.web.staff import PageOf, Requires
+from mailer.web.desk.issue import Viewer
+from mailer.web.staff import PageOf
 
 router = APIRouter(include_in_schema=False)
-Viewer = Annotated[Staff, Depends(Requires(Permission.read_issues))]
 PAGE_SIZE = 30
 
 

@@ -17,7 +17,8 @@ from mailer.services.accounts.staff import Staff
 from mailer.services.issues.plan import IssueHead, load_head
 from mailer.services.subscribers.listing import find_of_any_newsletter
 from mailer.web.dependencies import App, Now
-from mailer.web.staff import Page, PageOf, Requires
+from mailer.web.forms import whole_number
+from mailer.web.staff import Page, PageOf, Requires, message_of
 
 ISSUE = "/desk/issues/{issue}"
 Viewer = Annotated[Staff, Depends(Requires(Permission.read_issues))]
@@ -77,7 +78,7 @@ class Visit:
         try:
             order()
         except UserError as error:
-            return refused(self, staff, error=str(error), status=409)
+            return refused(self, staff, error=message_of(error), status=409)
         return self.go_to(then, done)
 
 
@@ -88,9 +89,14 @@ def _visit(app: App, page: PageOf, now: Now, issue: int) -> Visit:
 VisitOf = Annotated[Visit, Depends(_visit)]
 
 
+def read_step(form: FormData) -> int:
+    """Return by how many places something is to be moved: one up, one down, or none."""
+    return {"up": -1, "down": 1}.get(str(form.get("step", "")), 0)
+
+
 def read_revision(form: FormData) -> int:
     """Return the revision of the issue that a form was shown with. Raises HTTPException 400."""
-    revision = str(form.get("revision", ""))
-    if not revision.isascii() or not revision.isdigit() or len(revision) > 9:
+    revision = whole_number(str(form.get("revision", "")))
+    if revision is None:
         raise HTTPException(400)
-    return int(revision)
+    return revision

@@ -1,23 +1,19 @@
 """The page on which an issue is begun, blank or from the last one."""
 
 from datetime import date
-from typing import Annotated
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Response
 
 from mailer.domain.errors import UserError
 from mailer.domain.issue_numbers import MAX_NUMBER_CHARS
-from mailer.domain.permissions import Permission
-from mailer.services.accounts.staff import Staff
 from mailer.services.issues import new_issue
 from mailer.services.issues.new_issue import NewIssue
 from mailer.web.dependencies import App, Now
-from mailer.web.desk.issue import ISSUE
-from mailer.web.staff import NewsletterOf, PageOf, Requires, StaffForm
+from mailer.web.desk.issue import ISSUE, Writer
+from mailer.web.staff import NewsletterOf, PageOf, StaffForm, message_of
 
 NEW_ISSUE = "/desk/newsletters/{newsletter}/new-issue"
 router = APIRouter(prefix=NEW_ISSUE, include_in_schema=False)
-Writer = Annotated[Staff, Depends(Requires(Permission.write))]
 
 
 @router.get("")
@@ -55,5 +51,5 @@ def begin(app: App, page: PageOf, staff: Writer, now: Now, newsletter: Newslette
         except new_issue.NumberTaken:
             error = "taken"
         except UserError as problem:
-            error = str(problem)
+            error = message_of(problem)
     return page("desk/new_issue", staff, 400, newsletter=newsletter, proposal=proposal, wanted=wanted, error=error)

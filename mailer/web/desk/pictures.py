@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
-from fastapi.responses import JSONResponse
 from starlette.datastructures import UploadFile
 
 from mailer.domain.crops import Crop, CropFormat
@@ -22,8 +21,8 @@ from mailer.services.newsletters.picture_library import LibraryPage, PictureNotI
 from mailer.web.dependencies import App, Now, RowId
 from mailer.web.desk.issue import ISSUE, Viewer, Visit, VisitOf, Writer
 from mailer.web.desk.newsletter import choose_newsletter
-from mailer.web.forms import receive_within
-from mailer.web.staff import NewsletterOf, Page, PageOf, Requires, StaffForm, check_form_token
+from mailer.web.forms import receive_within, whole_number
+from mailer.web.staff import NewsletterOf, Page, PageOf, StaffForm, check_form_token, message_of
 
 LIBRARY = "/desk/newsletters/{newsletter}/pictures"
 STORY = f"{ISSUE}/stories/{{story}}/picture"
@@ -32,10 +31,7 @@ MAX_UPLOAD_BYTES = 60 * 1024 * 1024
 MAX_FILES = 30
 MAX_QUERY_CHARS = 200
 _MAX_PAGE = 1000
-_NO_STORE = {"Cache-Control": "no-store"}
 router = APIRouter(include_in_schema=False)
-LibraryViewer = Annotated[Staff, Depends(Requires(Permission.read_issues))]
-LibraryWriter = Annotated[Staff, Depends(Requires(Permission.write))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +44,7 @@ class PictureForm:
 
     @property
     def library(self) -> int | None:
-        chosen = self.fields.get("library", "")
-        return int(chosen) if chosen.isascii() and chosen.isdigit() and len(chosen) < 10 else None
+        return whole_number(self.fields.get("library", ""))
 
 
 async def _read_pictures(request: Request) -> PictureForm:
@@ -70,30 +65,30 @@ PicturesOf = Annotated[PictureForm, Depends(_read_pictures)]
 
 
 @router.get("/desk/pictures")
-def choose_library(app: App, page: PageOf, staff: LibraryViewer) -> Response:
+def choose_library(app: App, page: PageOf, staff: Viewer) -> Response:
     return choose_newsletter(app, page, staff, Permission.read_issues, LIBRARY)
 
 
 @router.get(LIBRARY)
 def library_page(
-    app: App, page: PageOf, staff: LibraryViewer, newsletter: NewsletterOf, q: str = "", p: int = 1, done: str = ""
+    app: App, page: PageOf, staff: Viewer, newsletter: NewsletterOf, q: str = "", p: int = 1, done: str = ""
 ) -> Response:
     return _library(app, page, staff, newsletter, q, p, done=done)
 
 
 @router.post(LIBRARY)
-def add(app: App, page: PageOf, staff: LibraryWriter, newsletter: NewsletterOf, form: PicturesOf) -> Response:
+def add(app: App, page: PageOf, staff: Writer, newsletter: NewsletterOf, form: PicturesOf) -> Response:
     """Add the pictures of a form that can be used; say of each other why it cannot."""
     prepared, errors = [], []
     for data, name in form.files:
         try:
             prepared.append((app.prepare_picture(data, name), name))
         except ValueError as error:
-            errors.append(_message(error))
+            errors.append(message_of(error))
     try:
         added = picture_library.add_pictures(app.database, newsletter.id, prepared, staff, app.picture_store)
     except UserError as error:
-        return _library(app, page, staff, newsletter, errors=[_message(error)], status=503)
+        return _library(app, page, staff, newsletter, errors=[message_of(error)], status=503)
     if errors or not added:
         return _library(app, page, staff, newsletter, errors=errors, added=len(added), status=400)
     if len(added) == 1:
@@ -136,14 +131,14 @@ def _load_library(app: App, newsletter: int, words: str, number: int) -> Library
 
 @router.get(f"{LIBRARY}/{{picture}}")
 def picture_page(
-    app: App, page: PageOf, staff: LibraryViewer, newsletter: NewsletterOf, picture: RowId, done: str = ""
+    app: App, page: PageOf, staff: Viewer, newsletter: NewsletterOf, picture: RowId, done: str = ""
 ) -> Response:
     return _picture(app, page, staff, newsletter, picture, done=done)
 
 
 @router.post(f"{LIBRARY}/{{picture}}")
 def save_texts(
-    app: App, page: PageOf, staff: LibraryWriter, newsletter: NewsletterOf, picture: RowId, form: StaffForm
+    app: App, page: PageOf, staff: Writer, newsletter: NewsletterOf, picture: RowId, form: StaffForm
 ) -> Response:
     alt = {tag: str(form.get(f"alt.{tag}", "")) for tag in newsletter.languages}
 
@@ -155,9 +150,7 @@ def save_texts(
 
 
 @router.post(f"{LIBRARY}/{{picture}}/crop")
-def crop(
-    app: App, page: PageOf, staff: LibraryWriter, newsletter: NewsletterOf, picture: RowId, form: StaffForm
-) -> Response:
+def crop(app: App, page: PageOf, staff: Writer, newsletter: NewsletterOf, picture: RowId, form: StaffForm) -> Response:
     how = _read_crop(str(form.get("format", "")), str(form.get("x", "50")), str(form.get("y", "50")))
     as_new = form.get("save") == "new"
     try:
@@ -165,7 +158,7 @@ def crop(
             app.database, newsletter.id, picture, how, app.crop_picture, staff, app.picture_store, as_new=as_new
         )
     except (UserError, ValueError) as error:
-        return _picture(app, page, staff, newsletter, picture, error=_message(error), status=409)
+        return _picture(app, page, staff, newsletter, picture, error=message_of(error), status=409)
     path = page.urls.path(f"{LIBRARY}/{{id}}", newsletter=newsletter.slug, id=id)
     return page.redirect(path, "copied" if as_new else "cropped")
 
@@ -173,14 +166,15 @@ def crop(
 def _read_crop(format: str, x: str, y: str) -> Crop:
     """Return a crop. Raises HTTPException 400."""
     known = next((one for one in CropFormat if one == format), None)
-    if known is None or not all(value.isascii() and value.isdigit() and len(value) < 4 for value in (x, y)):
+    left, top = (whole_number(value, max_digits=3) for value in (x, y))
+    if known is None or left is None or top is None:
         raise HTTPException(400)
-    return Crop(known, min(int(x), 100), min(int(y), 100))
+    return Crop(known, min(left, 100), min(top, 100))
 
 
 @router.post(f"{LIBRARY}/{{picture}}/delete")
 def delete(
-    app: App, page: PageOf, now: Now, staff: LibraryWriter, newsletter: NewsletterOf, picture: RowId, _: StaffForm
+    app: App, page: PageOf, now: Now, staff: Writer, newsletter: NewsletterOf, picture: RowId, _: StaffForm
 ) -> Response:
     def order() -> None:
         picture_library.delete_picture(app.database, newsletter.id, picture, staff, now)
@@ -189,9 +183,7 @@ def delete(
 
 
 @router.post(f"{LIBRARY}/{{picture}}/restore")
-def restore(
-    app: App, page: PageOf, staff: LibraryWriter, newsletter: NewsletterOf, picture: RowId, _: StaffForm
-) -> Response:
+def restore(app: App, page: PageOf, staff: Writer, newsletter: NewsletterOf, picture: RowId, _: StaffForm) -> Response:
     def order() -> None:
         picture_library.put_back(app.database, newsletter.id, picture)
 
@@ -210,7 +202,7 @@ def _carry_out(
     try:
         order()
     except UserError as error:
-        return _picture(app, page, staff, newsletter, picture, error=_message(error), status=409)
+        return _picture(app, page, staff, newsletter, picture, error=message_of(error), status=409)
     return page.redirect(page.urls.path(f"{LIBRARY}/{{id}}", newsletter=newsletter.slug, id=picture), done)
 
 
@@ -267,12 +259,10 @@ def set_story_picture(request: Request, visit: VisitOf, staff: Writer, story: Ro
         )
     except (UserError, ValueError) as error:
         if as_json:
-            return JSONResponse(
-                {"message": visit.page.pages.translate(request, staff, _message(error))}, 422, _NO_STORE
-            )
-        return _choose(visit, staff, story, language, form=form.fields, error=_message(error), status=_status(error))
+            return visit.page.json({"message": visit.page.translate(staff, message_of(error))}, 422)
+        return _choose(visit, staff, story, language, form=form.fields, error=message_of(error), status=_status(error))
     if as_json:
-        return JSONResponse(_as_json(visit, shown), headers=_NO_STORE)
+        return visit.page.json(_as_json(visit, shown))
     path = visit.page.urls.path(STORY, issue=visit.issue, story=story)
     return visit.page.redirect(f"{path}?language={language}", "set" if shown.picture else "removed")
 
@@ -298,7 +288,7 @@ def set_header_image(visit: VisitOf, staff: Writer, form: PicturesOf) -> Respons
         chosen = _chosen(visit, form)
         issue_pictures.set_header_image(app.database, visit.issue, chosen, staff, app.picture_store)
     except (UserError, ValueError) as error:
-        return _choose(visit, staff, None, "", error=_message(error), status=_status(error))
+        return _choose(visit, staff, None, "", error=message_of(error), status=_status(error))
     return visit.go_to("", "no_header" if chosen is None else "header")
 
 
@@ -353,8 +343,3 @@ def _choose(
 def _status(error: Exception) -> int:
     """Return 400 for what was filled in wrongly, 409 for what the issue or the library does not allow."""
     return 409 if isinstance(error, ChangeRefused | InvalidIssueState) else 400
-
-
-def _message(error: Exception) -> str:
-    """Return the message of an error for the page, which translates it."""
-    return error.args[0] if error.args and isinstance(error.args[0], str) else str(error)

@@ -25,11 +25,11 @@ from mailer.services.issues import (
 )
 from mailer.services.issues.mark_ready import MarkedDrafts
 from mailer.web.dependencies import RowId
-from mailer.web.desk.issue import ISSUE, Translator, Viewer, Visit, VisitOf, Writer, read_revision
-from mailer.web.staff import StaffForm
+from mailer.web.desk.issue import ISSUE, Translator, Viewer, Visit, VisitOf, Writer, read_revision, read_step
+from mailer.web.forms import whole_number
+from mailer.web.staff import StaffForm, message_of
 
 router = APIRouter(prefix=ISSUE, include_in_schema=False)
-_STEPS = {"up": -1, "down": 1}
 
 
 @router.get("")
@@ -68,9 +68,7 @@ def trash_page(visit: VisitOf, staff: Viewer) -> Response:
 @router.post("/languages")
 def begin_language(visit: VisitOf, staff: Translator, form: StaffForm) -> Response:
     """Begin the front matter and each story's text in a language."""
-    language = str(form.get("language", ""))
-    if not staff.may(Permission.translate_texts, visit.head().newsletter, language):
-        raise HTTPException(403)
+    language = _language(visit, staff, form)
 
     def order() -> None:
         draft_languages.begin(visit.app.database, visit.issue, language, cldr.compose_dateline, staff)
@@ -81,9 +79,7 @@ def begin_language(visit: VisitOf, staff: Translator, form: StaffForm) -> Respon
 @router.post("/languages/undo")
 def undo_language(visit: VisitOf, staff: Translator, form: StaffForm) -> Response:
     """Remove the drafts of a language in which nothing is written."""
-    language = str(form.get("language", ""))
-    if not staff.may(Permission.translate_texts, visit.head().newsletter, language):
-        raise HTTPException(403)
+    language = _language(visit, staff, form)
 
     def order() -> None:
         draft_languages.undo(visit.app.database, visit.issue, language, cldr.compose_dateline, staff)
@@ -94,17 +90,14 @@ def undo_language(visit: VisitOf, staff: Translator, form: StaffForm) -> Respons
 @router.post("/languages/ready")
 def mark_drafts_ready(visit: VisitOf, staff: Translator, form: StaffForm) -> Response:
     """Mark the drafts of a language as ready; say how many, and which not."""
-    head, language = visit.head(), str(form.get("language", ""))
-    newsletter = head.newsletter
+    head, language = visit.head(), _language(visit, staff, form)
     if language not in head.languages:
         raise HTTPException(404)
-    if not staff.may(Permission.translate_texts, newsletter, language):
-        raise HTTPException(403)
-    sources = staff.may(Permission.write, newsletter)
+    sources = staff.may(Permission.write, head.newsletter)
     try:
         marked = mark_ready.mark_ready(visit.app.database, visit.issue, language, staff, visit.now, sources=sources)
     except UserError as error:
-        return _page(visit, staff, error=str(error), status=409)
+        return _page(visit, staff, error=message_of(error), status=409)
     return _page(visit, staff, marked=marked)
 
 
@@ -114,15 +107,15 @@ def add_story(visit: VisitOf, staff: Writer, form: StaffForm) -> Response:
     try:
         story, language = edit.add_story(visit.app.database, visit.issue, str(form.get("section", "")), staff)
     except UserError as error:
-        return _page(visit, staff, error=str(error), status=409)
+        return _page(visit, staff, error=message_of(error), status=409)
     return visit.go_to(f"/stories/{story}/{language}", "")
 
 
 @router.post("/sections/move")
 def move_section(visit: VisitOf, staff: Writer, form: StaffForm) -> Response:
     """Move a section one place up or down, or to a place."""
-    section, revision, place = str(form.get("section", "")), read_revision(form), _read_place(form)
-    step = _STEPS.get(str(form.get("step", "")), 0)
+    section, step = str(form.get("section", "")), read_step(form)
+    revision, place = read_revision(form), _read_number(form, "place", max_digits=4)
 
     def order() -> None:
         edit.move_section(visit.app.database, visit.issue, section, revision, staff, place=place, step=step)
@@ -133,13 +126,10 @@ def move_section(visit: VisitOf, staff: Writer, form: StaffForm) -> Response:
 @router.post("/stories/{story}/hold-over")
 def hold_story_over(visit: VisitOf, staff: Writer, story: RowId, form: StaffForm) -> Response:
     """Move a story into another draft, or into the next issue, which is begun for it."""
-    target = str(form.get("target", ""))
-    if not target.isascii() or (target and not target.isdigit()) or len(target) > 9:
-        raise HTTPException(400)
+    target = _read_number(form, "target")
 
     def order() -> None:
-        wanted = int(target) if target else None
-        hold_over.hold_over(visit.app.database, visit.issue, story, wanted, visit.now.date(), staff)
+        hold_over.hold_over(visit.app.database, visit.issue, story, target, visit.now.date(), staff)
 
     return visit.carry_out(staff, order, refused=_page, then="", done="held_over")
 
@@ -155,8 +145,8 @@ def remove_story(visit: VisitOf, staff: Writer, story: RowId, _: StaffForm) -> R
 @router.post("/stories/{story}/move")
 def move_story(visit: VisitOf, staff: Writer, story: RowId, form: StaffForm) -> Response:
     """Move a story to a place in a section, or one place up or down in its own."""
-    section, step = str(form.get("section", "")), _STEPS.get(str(form.get("step", "")), 0)
-    revision, place = read_revision(form), _read_place(form)
+    section, step = str(form.get("section", "")), read_step(form)
+    revision, place = read_revision(form), _read_number(form, "place", max_digits=4)
 
     def order() -> None:
         edit.move_story(
@@ -172,7 +162,7 @@ def undo(visit: VisitOf, staff: Writer, change: RowId, _: StaffForm) -> Response
     try:
         undone = edit.undo(visit.app.database, visit.issue, change, staff)
     except UserError as error:
-        return _page(visit, staff, error=str(error), status=409)
+        return _page(visit, staff, error=message_of(error), status=409)
     done = {StoryChangeKind.section_order: "order_restored", StoryChangeKind.picture: "picture_restored"}
     return visit.go_to("", done.get(undone.kind, "restored"))
 
@@ -185,18 +175,25 @@ def delete_draft(visit: VisitOf, staff: Writer, form: StaffForm) -> Response:
     try:
         edit.delete_draft(visit.app.database, visit.issue, staff)
     except UserError as error:
-        return _page(visit, staff, error=str(error), status=409)
+        return _page(visit, staff, error=message_of(error), status=409)
     return visit.page.redirect(visit.page.urls.path("/desk"), "deleted")
 
 
-def _read_place(form: FormData) -> int | None:
-    """Return the place that counts from 1, or None. Raises HTTPException 400."""
-    place = str(form.get("place", "")).strip()
-    if not place:
-        return None
-    if not place.isascii() or not place.isdigit() or len(place) > 4:
+def _language(visit: Visit, staff: Staff, form: FormData) -> str:
+    """Return the language in a form. Raises HTTPException 403 unless this account may translate into it."""
+    language = str(form.get("language", ""))
+    if not staff.may(Permission.translate_texts, visit.head().newsletter, language):
+        raise HTTPException(403)
+    return language
+
+
+def _read_number(form: FormData, name: str, max_digits: int = 9) -> int | None:
+    """Return a number in a form, None for an empty field. Raises HTTPException 400 for what is no number."""
+    typed = str(form.get(name, "")).strip()
+    number = whole_number(typed, max_digits)
+    if typed and number is None:
         raise HTTPException(400)
-    return int(place)
+    return number
 
 
 def _page(
@@ -217,6 +214,7 @@ def _page(
     head = loaded.head
     may_write, editable = staff.may(Permission.write, head.newsletter), head.state in EDITABLE_STATES
     changes = edit.list_changes(app.database, visit.issue)
+    own = [tag for tag in head.languages if staff.may(Permission.translate_texts, head.newsletter, tag)]
     drafted = {tag for _, tag in loaded.source.drafts}
     unwritten = draft_languages.unwritten(app.database, visit.issue, cldr.compose_dateline) if editable else set()
     return visit.page(
@@ -228,28 +226,16 @@ def _page(
         editable=editable,
         may_write=may_write,
         may_change=may_write and editable,
-        may_translate=staff.may(Permission.translate_texts, loaded.head.newsletter),
+        may_translate=staff.may(Permission.translate_texts, head.newsletter),
         findings=findings,
         by_story=_by_story(findings),
         added=next((one for one in loaded.planned_stories if one.id == story), None),
         latest=changes[0] if changes else None,
         removed=sum(change.kind is StoryChangeKind.removed for change in changes),
         drafts=[one for one in hold_over.list_drafts(app.database, head.newsletter) if one.id != visit.issue],
-        languages_to_begin=[
-            tag
-            for tag in head.languages
-            if tag not in loaded.begun_languages and staff.may(Permission.translate_texts, head.newsletter, tag)
-        ],
-        languages_to_undo=[
-            tag
-            for tag in head.languages
-            if tag in unwritten and staff.may(Permission.translate_texts, head.newsletter, tag)
-        ],
-        languages_with_drafts=[
-            tag
-            for tag in head.languages
-            if tag in drafted and staff.may(Permission.translate_texts, head.newsletter, tag)
-        ],
+        languages_to_begin=[tag for tag in own if tag not in loaded.begun_languages],
+        languages_to_undo=[tag for tag in own if tag in unwritten],
+        languages_with_drafts=[tag for tag in own if tag in drafted],
         marked=marked,
         requests=text_request_list.by_story(text_request_list.list_requests(app.database, visit.issue, visit.now)),
         outdated=edit.IssueOutdated.__doc__,

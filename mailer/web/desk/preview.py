@@ -23,7 +23,7 @@ from mailer.services.issues.compile import EditionNotFound
 from mailer.services.issues.plan import IssuePlan
 from mailer.services.issues.send_test import Recipient
 from mailer.web.desk.issue import ISSUE, AddressViewer, Viewer, Visit, VisitOf
-from mailer.web.staff import StaffForm
+from mailer.web.staff import StaffForm, message_of
 
 router = APIRouter(prefix=ISSUE, include_in_schema=False)
 Sections = Annotated[list[str] | None, Query(max_length=62)]
@@ -64,7 +64,7 @@ def subscriber_page(visit: VisitOf, staff: AddressViewer, address: str = "") -> 
     try:
         address_hash = app.tokens.address_hash(read_address(address)[1])
     except InvalidValue as problem:
-        return _page(visit, staff, "", None, address=address, error=str(problem), status=400)
+        return _page(visit, staff, "", None, address=address, error=message_of(problem), status=400)
     found = subscriber_edition.find_edition(app.database, visit.issue, address_hash, visit.now)
     visit.record_opened(staff, address_hash)
     keys = _keys(plan.load_plan(app.database, app.urls, visit.issue), found.sections)
@@ -135,7 +135,7 @@ def send(visit: VisitOf, staff: Viewer, form: StaffForm) -> Response:
                 app.database, source, compiler, app.urls, editions, [*recipients.values()], staff, visit.now
             )
     except (UserError, ValueError) as problem:
-        error = str(problem)
+        error = message_of(problem)
     if not error:
         return visit.go_to("/preview", "tested")
     language, mask = editions[0] if editions else ("", ALL_SECTIONS)

@@ -23,7 +23,7 @@ from mailer.services.subscribers.staff_changes import section_titles
 from mailer.settings_values import read_rate
 from mailer.web.desk.issue import ISSUE, AddressViewer, Reporter, Scheduler, Visit, VisitOf
 from mailer.web.live import LiveStreams
-from mailer.web.staff import StaffForm, session_token
+from mailer.web.staff import StaffForm, message_of, session_token
 
 router = APIRouter(prefix=ISSUE, include_in_schema=False)
 MAX_PER_MINUTE = 10_000_000
@@ -147,7 +147,7 @@ def explain_page(visit: VisitOf, staff: AddressViewer, address: str = "") -> Res
             sentences = explain.explain(app.database, visit.issue, address, address_hash, context).sentences
             visit.record_opened(staff, address_hash)
         except (InvalidValue, UserError) as problem:
-            error = str(problem)
+            error = message_of(problem)
     return visit.page(
         "desk/explain",
         staff,

@@ -1,5 +1,6 @@
 """Texts of an issue that somebody was asked for: who still owes what, asking, reminding and withdrawing."""
 
+from collections.abc import Callable
 from datetime import date, timedelta
 
 from fastapi import APIRouter, HTTPException, Response
@@ -16,8 +17,9 @@ from mailer.services.issues import contributions, text_request_list, text_reques
 from mailer.services.issues.text_requests import NewRequest, RequestGone
 from mailer.web.dependencies import BigRowId
 from mailer.web.desk.issue import ISSUE, Viewer, Visit, VisitOf, Writer
-from mailer.web.desk.writing import BASE, match, message_of
-from mailer.web.staff import StaffForm
+from mailer.web.desk.writing import BASE, match
+from mailer.web.forms import whole_number
+from mailer.web.staff import StaffForm, message_of
 
 router = APIRouter(prefix=ISSUE + "/requests", include_in_schema=False)
 _USUAL_DAYS = 7
@@ -39,10 +41,9 @@ def ask(visit: VisitOf, staff: Writer, form: StaffForm) -> Response:
     try:
         wanted = _read(form)
         text_requests.ask(visit.app.database, visit.issue, wanted, staff, visit.app.tokens.address_hash, visit.now)
-    except ChangeRefused as error:
-        return _page(visit, staff, form=form, error=error, status=400)
-    except UserError as error:  # the issue is no draft any more
-        return _page(visit, staff, form=form, error=error, status=409)
+    except UserError as error:
+        status = 400 if isinstance(error, ChangeRefused) else 409  # the issue is no draft any more
+        return _page(visit, staff, form=form, error=message_of(error), status=status)
     return visit.go_to("/requests", "asked")
 
 
@@ -53,65 +54,69 @@ def request_page(visit: VisitOf, staff: Viewer, request_id: BigRowId, done: str 
 
 @router.post("/{request_id}/remind")
 def remind(visit: VisitOf, staff: Writer, request_id: BigRowId, _: StaffForm) -> Response:
-    try:
+    def order() -> None:
         text_requests.remind(visit.app.database, visit.issue, request_id, staff, visit.now)
-    except RequestGone:
-        raise HTTPException(404) from None
-    except UserError as error:
-        return _request_page(visit, staff, request_id, error=error, status=409)
-    return visit.go_to(f"/requests/{request_id}", "reminded")
+
+    return _carry_out(visit, staff, request_id, order, f"/requests/{request_id}", "reminded")
 
 
 @router.post("/{request_id}/withdraw")
 def withdraw(visit: VisitOf, staff: Writer, request_id: BigRowId, _: StaffForm) -> Response:
-    try:
+    def order() -> None:
         text_requests.withdraw(visit.app.database, visit.issue, request_id, staff, visit.now)
-    except RequestGone:
-        raise HTTPException(404) from None
-    except UserError as error:
-        return _request_page(visit, staff, request_id, error=error, status=409)
-    return visit.go_to("/requests", "withdrawn")
+
+    return _carry_out(visit, staff, request_id, order, "/requests", "withdrawn")
 
 
 @router.post("/{request_id}/done")
 def finish_own(visit: VisitOf, staff: Viewer, request_id: BigRowId, _: StaffForm) -> Response:
     """End a request to whoever is signed in: the text was ready all along."""
-    try:
+
+    def order() -> None:
         text_requests.finish_own(visit.app.database, visit.issue, request_id, staff, visit.now)
-    except RequestGone:
-        raise HTTPException(404) from None
-    return visit.go_to(f"/requests/{request_id}", "done")
+
+    return _carry_out(visit, staff, request_id, order, f"/requests/{request_id}", "done")
 
 
 @router.post("/{request_id}/send-back")
 def send_back(visit: VisitOf, staff: Writer, request_id: BigRowId, form: StaffForm) -> Response:
     words = str(form.get("words", ""))
-    try:
+
+    def order() -> None:
         text_requests.send_back(visit.app.database, visit.issue, request_id, words, staff, visit.now)
-    except RequestGone:
-        raise HTTPException(404) from None
-    except UserError as error:
-        return _request_page(visit, staff, request_id, words=words, error=error, status=409)
-    return visit.go_to("/requests", "sent_back")
+
+    return _carry_out(visit, staff, request_id, order, "/requests", "sent_back", words=words)
 
 
 @router.post("/{request_id}/take-in")
 def take_in(visit: VisitOf, staff: Writer, request_id: BigRowId, form: StaffForm) -> Response:
     """Make what was handed in the text of the issue, if this still is as it was compared."""
     base = match(BASE, form.get("base"))
-    try:
+
+    def order() -> None:
         contributions.take_in(visit.app.database, visit.issue, request_id, base, staff, visit.now)
+
+    return _carry_out(visit, staff, request_id, order, "/requests", "taken_in")
+
+
+def _carry_out(
+    visit: Visit, staff: Staff, request_id: int, order: Callable[[], None], then: str, done: str, *, words: str = ""
+) -> Response:
+    """Carry out an order about a request and go to a tab, or show the request with the reason why not."""
+    try:
+        order()
     except RequestGone:
         raise HTTPException(404) from None
     except UserError as error:
-        return _request_page(visit, staff, request_id, error=error, status=409)
-    return visit.go_to("/requests", "taken_in")
+        return _request_page(visit, staff, request_id, words=words, error=message_of(error), status=409)
+    return visit.go_to(then, done)
 
 
 def _read(form: FormData) -> NewRequest:
     """Return what a form asks for. Raises ChangeRefused."""
-    text, account = str(form.get("text", "")), str(form.get("account", ""))
-    if text != "front" and not _is_id(text):
+    text = str(form.get("text", ""))
+    story = whole_number(text)
+    if text != "front" and story is None:
         raise ChangeRefused(gettext("Choose a text."))
     task = next((known for known in TextTask if known == form.get("task")), None)
     if task is None:
@@ -121,19 +126,15 @@ def _read(form: FormData) -> NewRequest:
     except ValueError:
         raise ChangeRefused(gettext("Give the day on which the text is due.")) from None
     return NewRequest(
-        story=None if text == "front" else int(text),
+        story=story,
         language=str(form.get("language", "")),
         task=task,
-        account=int(account) if _is_id(account) else None,
+        account=whole_number(str(form.get("account", ""))),
         name=str(form.get("name", "")),
         address=str(form.get("address", "")),
         due_on=due_on,
         words=str(form.get("words", "")),
     )
-
-
-def _is_id(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= 9
 
 
 def _page(
@@ -145,7 +146,7 @@ def _page(
     language: str = "",
     show_all: bool = False,
     done: str = "",
-    error: Exception | str = "",
+    error: str = "",
     status: int = 200,
 ) -> Response:
     database, head = visit.app.database, visit.head()
@@ -175,7 +176,7 @@ def _page(
         today=today,
         form=form,
         done=done,
-        error=message_of(error) if isinstance(error, Exception) else error,
+        error=error,
     )
 
 
@@ -187,7 +188,7 @@ def _request_page(
     *,
     words: str = "",
     done: str = "",
-    error: Exception | str = "",
+    error: str = "",
     status: int = 200,
 ) -> Response:
     try:
@@ -209,5 +210,5 @@ def _request_page(
         editable=head.state in EDITABLE_STATES,
         words=words,
         done=done,
-        error=message_of(error) if isinstance(error, Exception) else error,
+        error=error,
     )

@@ -12,7 +12,7 @@ from mailer.services.newsletters.catalogue import NewsletterSummary
 from mailer.services.newsletters.settings import Values, fingerprint, load_settings, save_settings
 from mailer.web.dependencies import App
 from mailer.web.desk.newsletter import Editor
-from mailer.web.staff import NewsletterOf, Page, PageOf, StaffForm
+from mailer.web.staff import NewsletterOf, Page, PageOf, StaffForm, message_of
 
 SEED_LIST = "/desk/newsletters/{newsletter}/seed-list"
 router = APIRouter(prefix=SEED_LIST, include_in_schema=False)
@@ -31,7 +31,7 @@ def change_seed_list(app: App, page: PageOf, staff: Editor, newsletter: Newslett
     try:
         address = read_address(written)[0]
     except InvalidValue as error:
-        return _page(app, page, staff, newsletter, error=str(error), form=form, status=400)
+        return _page(app, page, staff, newsletter, error=message_of(error), form=form, status=400)
     language = str(form.get("language", ""))
     if adds and language not in newsletter.languages:
         return _page(app, page, staff, newsletter, error="language", form=form, status=400)
@@ -55,7 +55,7 @@ def change_seed_list(app: App, page: PageOf, staff: Editor, newsletter: Newslett
             part=shown,
         )
     except UserError as error:
-        return _page(app, page, staff, newsletter, error=str(error), form=form, status=409)
+        return _page(app, page, staff, newsletter, error=message_of(error), form=form, status=409)
     return page.redirect(page.urls.path(SEED_LIST, newsletter=newsletter.slug), "added" if adds else "removed")
 
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, HTTPException, Query, Response
+from fastapi import APIRouter, HTTPException, Query, Response
 
 from mailer.adapters.markdown import inline_text
 from mailer.domain.errors import QueryTimeout, UserError
@@ -12,13 +12,12 @@ from mailer.services.accounts.staff import Staff
 from mailer.services.issues import hold_over, story_search, use_again
 from mailer.services.issues.story_search import MAX_PAGE, PAGE_SIZE, FoundPage
 from mailer.web.dependencies import App, RowId
-from mailer.web.desk.issue import ISSUE
-from mailer.web.staff import NewsletterOf, Page, PageOf, Requires, StaffForm
+from mailer.web.desk.issue import ISSUE, Viewer, Writer
+from mailer.web.forms import whole_number
+from mailer.web.staff import NewsletterOf, Page, PageOf, StaffForm, message_of
 
 STORIES = "/desk/newsletters/{newsletter}/stories"
 router = APIRouter(prefix=STORIES, include_in_schema=False)
-Viewer = Annotated[Staff, Depends(Requires(Permission.read_issues))]
-Writer = Annotated[Staff, Depends(Requires(Permission.write))]
 
 
 @router.get("")
@@ -42,23 +41,23 @@ def use_story_again(
     app: App, page: PageOf, staff: Writer, newsletter: NewsletterOf, story: RowId, form: StaffForm
 ) -> Response:
     """Copy a story into a draft."""
-    target = str(form.get("target", ""))
-    if not target.isascii() or not target.isdigit() or len(target) > 9:
+    target = whole_number(str(form.get("target", "")))
+    if target is None:
         raise HTTPException(400)
     try:
         copy = use_again.use_again(
             app.database,
             newsletter.id,
             story,
-            int(target),
+            target,
             str(form.get("section", "")),
             staff,
             as_drafts=form.get("status") != "ready",
         )
     except UserError as error:
         searched = tuple(str(form.get(name, "")) for name in ("q", "of_section", "language", "issue", "picture"))
-        return _page(app, page, staff, newsletter, searched, 1, error=str(error), status=409)
-    return page.redirect(page.urls.path(ISSUE, issue=int(target)) + f"?done=copied&story={copy}")
+        return _page(app, page, staff, newsletter, searched, 1, error=message_of(error), status=409)
+    return page.redirect(page.urls.path(ISSUE, issue=target) + f"?done=copied&story={copy}")
 
 
 def _page(

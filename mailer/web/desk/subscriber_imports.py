@@ -18,7 +18,7 @@ from mailer.services.subscribers.import_jobs import MAX_LIST_BYTES, ImportStatus
 from mailer.web.dependencies import App, BigRowId, Now
 from mailer.web.desk.subscribers import Steward
 from mailer.web.forms import receive_within
-from mailer.web.staff import NewsletterOf, Page, PageOf, StaffForm, check_form_token
+from mailer.web.staff import NewsletterOf, Page, PageOf, StaffForm, check_form_token, message_of
 
 IMPORTS = "/desk/newsletters/{newsletter}/subscribers/import"
 _FORM_BYTES = 64 * 1024
@@ -54,7 +54,7 @@ def upload(app: App, page: PageOf, now: Now, staff: Steward, newsletter: Newslet
             app.database, newsletter.id, staff, (file.filename or "").replace("\0", ""), content, now
         )
     except UserError as error:
-        return _form(app, page, staff, newsletter, error=str(error), status=400)
+        return _form(app, page, staff, newsletter, error=message_of(error), status=400)
     return page.redirect(page.urls.path(f"{IMPORTS}/{{job}}", newsletter=newsletter.slug, job=job))
 
 
@@ -77,7 +77,7 @@ def steer(app: App, page: PageOf, staff: Steward, newsletter: NewsletterOf, job:
             case _:
                 raise HTTPException(400)
     except UserError as error:
-        return _job(app, page, staff, newsletter, job, error=str(error), status=409)
+        return _job(app, page, staff, newsletter, job, error=message_of(error), status=409)
     return page.redirect(page.urls.path(f"{IMPORTS}/{{job}}", newsletter=newsletter.slug, job=job))
 
 

@@ -24,14 +24,14 @@ from mailer.services.newsletters.catalogue import NewsletterSummary, find_newsle
 from mailer.services.subscribers import listing, personal_data, staff_changes
 from mailer.services.subscribers.in_flight import wait_for_addresses
 from mailer.web.dependencies import App, BigRowId, Now
+from mailer.web.desk.issue import AddressViewer
 from mailer.web.desk.newsletter import choose_newsletter
-from mailer.web.staff import NewsletterOf, Page, PageOf, Requires, StaffForm
+from mailer.web.staff import NewsletterOf, Page, PageOf, Requires, StaffForm, message_of
 
 SUBSCRIBERS = "/desk/newsletters/{newsletter}/subscribers"
 PERSON = f"{SUBSCRIBERS}/{{subscriber}}"
 PAGE_SIZE = 50
 router = APIRouter(include_in_schema=False)
-AddressViewer = Annotated[Staff, Depends(Requires(Permission.read_addresses))]
 Steward = Annotated[Staff, Depends(Requires(Permission.change_subscribers))]
 
 
@@ -178,7 +178,7 @@ def change_person(
                     return _person(app, page, staff, newsletter, subscriber, error="address", form=form, status=400)
                 personal_data.erase(app.database, address_hash, now)
     except (UserError, InvalidValue) as error:
-        return _person(app, page, staff, newsletter, subscriber, error=str(error), form=form, status=409)
+        return _person(app, page, staff, newsletter, subscriber, error=message_of(error), form=form, status=409)
     if action not in ("suppress", "lift"):  # those are recorded with the change
         audit.record(app.database, staff, now, AuditAction.subscriber_changed, "subscriber", subscriber, detail)
     if action == "erase":

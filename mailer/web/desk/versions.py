@@ -8,9 +8,10 @@ from mailer.domain.errors import UserError
 from mailer.domain.states import EDITABLE_STATES
 from mailer.services.accounts.staff import Staff
 from mailer.services.issues import text_page, text_versions
-from mailer.web.desk.issue import Viewer
-from mailer.web.desk.writing import FRONT_MATTER, STORY, TextVisit, TextVisitOf, Translator
-from mailer.web.staff import StaffForm
+from mailer.web.desk.issue import Translator, Viewer
+from mailer.web.desk.writing import FRONT_MATTER, STORY, TextVisit, TextVisitOf
+from mailer.web.forms import whole_number
+from mailer.web.staff import StaffForm, message_of
 
 router = APIRouter(include_in_schema=False)
 _Version = Annotated[int | None, Query(ge=1, le=2**63 - 1)]
@@ -36,13 +37,13 @@ def restore(staff: Translator, text: TextVisitOf, form: StaffForm) -> Response:
     """Put a version back."""
     if not text.may_write(staff):
         raise HTTPException(403)
-    version = str(form.get("version", ""))
-    if not (version.isascii() and version.isdigit() and len(version) <= 18):
+    version = whole_number(str(form.get("version", "")), max_digits=18)
+    if version is None:
         raise HTTPException(400)
     try:
-        text_versions.restore(text.visit.app.database, text.key, int(version), staff)
+        text_versions.restore(text.visit.app.database, text.key, version, staff)
     except UserError as error:
-        return _page(text, staff, error=str(error), status=409)
+        return _page(text, staff, error=message_of(error), status=409)
     return text.visit.page.redirect(f"{text.path}/versions", "restored")
 
 

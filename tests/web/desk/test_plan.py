@@ -193,7 +193,12 @@ def test_a_translator_begins_a_language_undoes_it_and_marks_it_as_ready(
     assert "1 draft in German is ready now." in shown
     assert "stay drafts:" in shown
     assert "it has no headline" in shown
-    assert post(client, f"{base}/languages/undo", {"language": "de"}).status_code == 409
+    refused = post(client, f"{base}/languages/undo", {"language": "de"})
+    assert refused.status_code == 409
+    assert "Something is written in this language, so it stays." in text_of(refused.text)
+    post(client, "/account/language", {"language": "fr"})
+    refused = post(client, f"{base}/languages/undo", {"language": "de"})
+    assert "Quelque chose est écrit dans cette langue" in text_of(refused.text)
     for path in ("ready", "undo"):
         assert post(client, f"{base}/languages/{path}", {"language": "fr"}).status_code == 403
     for action in (AuditAction.language_removed, AuditAction.texts_ready):
