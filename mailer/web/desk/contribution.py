@@ -19,28 +19,27 @@ from mailer.domain.document.one_story import OneStory, parse_one
 from mailer.domain.errors import ChangeRefused, UserError
 from mailer.domain.staff_texts import gettext, ngettext
 from mailer.domain.states import TextSubject
-from mailer.domain.text_fields import PLAIN, RICH, TypedText, read_fields, typed_fields
-from mailer.domain.text_tree import InvalidTree, plain_line
+from mailer.domain.text_fields import TypedText, read_fields
+from mailer.domain.text_tree import plain_line
 from mailer.domain.versions import TextKey
 from mailer.services.issues import contributions
 from mailer.services.issues.contributions import HIDDEN, Contribution, LinkGone, LinkState, TooManyRequests
-from mailer.services.issues.write_text import SaveOutcome, TextState
+from mailer.services.issues.write_text import SaveOutcome
 from mailer.web.dependencies import App, Now
 from mailer.web.desk.documents import read_document
-from mailer.web.desk.writing import (
+from mailer.web.desk.text_form import (
     BASE,
     TAB,
-    as_form,
-    composed_dateline,
+    compose_for_script,
     findings_in,
-    json_answer,
+    for_page,
+    for_script,
     match,
-    message_of,
-    typed_datelines,
-    understood,
+    script_config,
+    typed_in,
 )
 from mailer.web.forms import receive_within
-from mailer.web.staff import Anyone, Page, PageOf, VisitorOf, read_body
+from mailer.web.staff import Anyone, Page, PageOf, VisitorOf, message_of, read_body
 
 MAX_FILE_BYTES = 10 * 1024 * 1024
 router = APIRouter(include_in_schema=False, dependencies=[Depends(Anyone())])
@@ -54,7 +53,6 @@ class LinkVisit:
     app: Container
     page: Page
     now: Now
-    request: Request
     token: str
     id: int
     """Of the request for a text. That it exists and its link works is known only to the services."""
@@ -63,9 +61,6 @@ class LinkVisit:
     @property
     def path(self) -> str:
         return self.page.urls.path(urls.CONTRIBUTION, token=self.token)
-
-    def translate(self, text: str) -> str:
-        return self.page.pages.translate(self.request, None, text)
 
     def load(self) -> Contribution:
         return contributions.open_link(self.app.database, self.id, self.now)
@@ -76,11 +71,11 @@ class LinkVisit:
         return response
 
 
-def _visit(request: Request, app: App, page: PageOf, now: Now, visitor: VisitorOf, token: str) -> LinkVisit:
+def _visit(app: App, page: PageOf, now: Now, visitor: VisitorOf, token: str) -> LinkVisit:
     ids = app.tokens.read_link_token(Purpose.text_request, token)
     if ids is None:
         raise HTTPException(404)
-    visit = LinkVisit(app, page, now, request, token, ids[1], visitor.network_hash)
+    visit = LinkVisit(app, page, now, token, ids[1], visitor.network_hash)
     try:
         contributions.count(app.database, visit.id, visit.network, now)
     except TooManyRequests:
@@ -119,7 +114,7 @@ def _save_json(visit: LinkVisit, contribution: Contribution, body: Mapping[str, 
     try:
         typed = _read(contribution.key, fields)
     except (UserError, ValueError) as error:
-        return json_answer({"message": visit.translate(message_of(error))}, 422)
+        return visit.page.json({"message": visit.page.translate(None, message_of(error))}, 422)
     result = contributions.save(
         visit.app.database,
         visit.id,
@@ -128,22 +123,19 @@ def _save_json(visit: LinkVisit, contribution: Contribution, body: Mapping[str, 
         visit.now,
         tabs=(match(TAB, body.get("tab")), match(TAB, body.get("previous_tab"))),
     )
-    answer = _as_json(contribution.key, result.written)
+    page, key = visit.page, contribution.key
+    answer = for_script(page.urls, key, result.written, HIDDEN)
     if result.outcome is SaveOutcome.saved:
-        problems = {name: visit.translate(message) for name, message in typed.problems.items()}
-        return json_answer(answer | {"problems": problems} | _findings(visit, contribution.key, result.written.content))
+        problems = {name: page.translate(None, message) for name, message in typed.problems.items()}
+        return page.json(answer | {"problems": problems} | findings_in(page, None, key, result.written.content))
     shown = visit.show("desk/contribution_conflict", reason=result.outcome, is_kept=result.is_kept)
-    return json_answer(answer | {"reason": result.outcome, "html": bytes(shown.body).decode()}, 409)
+    return page.json(answer | {"reason": result.outcome, "html": bytes(shown.body).decode()}, 409)
 
 
 def _save_form(visit: LinkVisit, contribution: Contribution, form: FormData) -> Response:
     """Save what was typed without script, and hand it in if that was the button."""
     key = contribution.key
-    names = (*RICH[key.subject], *PLAIN[key.subject])
-    fields: dict[str, Any] = {name: form.get(name, "") for name in names if name not in HIDDEN}
-    if key.subject is TextSubject.story:
-        fields |= {name: form.get(name, "") for name in ("headline", "link", "link_label")}
-        fields["datelines"] = [{"text": line} for line in typed_datelines(form, key.language)]
+    fields = typed_in(form, key, HIDDEN)
     base = match(BASE, form.get("base"))
     try:
         typed = _read(key, fields, is_markdown=True)
@@ -222,10 +214,10 @@ def upload(visit: VisitByLink, file: Annotated[tuple[str, bytes], Depends(_read_
 def written_text(visit: VisitByLink) -> Response:
     """Return what is written, as the script of the page asks for it."""
     contribution = _load_or_404(visit)
-    answer = _as_json(contribution.key, contribution.written)
-    return json_answer(
-        answer
-        | _findings(visit, contribution.key, contribution.written.content)
+    page, key, written = visit.page, contribution.key, contribution.written
+    return page.json(
+        for_script(page.urls, key, written, HIDDEN)
+        | findings_in(page, None, key, written.content)
         | {"account": 0, "form_token": "", "editable": contribution.state is LinkState.open}
     )
 
@@ -236,17 +228,13 @@ def heartbeat(visit: VisitByLink) -> Response:
     contribution = _load_or_404(visit)
     editable = contribution.state is LinkState.open
     nobody = {"others": [], "other_tab": False, "writer": ""}
-    return json_answer({"base": contribution.written.base, "editable": editable} | nobody)
+    return visit.page.json({"base": contribution.written.base, "editable": editable} | nobody)
 
 
 @router.get(f"{urls.CONTRIBUTION}/dateline")
 def dateline(visit: VisitByLink, start: str = "", end: str = "", place: str = "") -> Response:
     """Return dates and a place as a line in the text's language."""
-    language = _load_or_404(visit).key.language
-    line = composed_dateline(start, end, place, language)
-    if line is None:
-        raise HTTPException(400)
-    return json_answer({"text": line, "understood": understood(line, language)})
+    return compose_for_script(visit.page, start, end, place, _load_or_404(visit).key.language)
 
 
 def _load_or_404(visit: LinkVisit) -> Contribution:
@@ -277,21 +265,6 @@ def _typed(key: TextKey, story: OneStory) -> TypedText:
     return _read(key, found, is_markdown=True)
 
 
-def _as_json(key: TextKey, written: TextState) -> dict[str, Any]:
-    fields = typed_fields(key.subject, written.content)
-    return {
-        "base": written.base,
-        "fields": {name: value for name, value in fields.items() if name not in HIDDEN},
-        "status": written.status,
-        "by": "",
-        "at": written.at.isoformat() if written.at else "",
-    }
-
-
-def _findings(visit: LinkVisit, key: TextKey, content: Mapping[str, Any]) -> dict[str, Any]:
-    return findings_in(key, content, visit.translate)
-
-
 def _page(
     visit: LinkVisit,
     *,
@@ -308,36 +281,25 @@ def _page(
     except LinkGone:
         return _gone(visit)
     key, written = contribution.key, contribution.written
-    content = form if form is not None else as_form(key, written.content)
     editable = contribution.state is LinkState.open
     config = None
     if form is None and editable:
-        try:
-            config = _as_json(key, written) | {
-                "url": visit.path,
-                "account": 0,
-                "editable": True,
-                "may_write": True,
-                "language": key.language,
-            }
-        except InvalidTree:
-            config = None
+        config = script_config(
+            visit.page.urls, key, written, HIDDEN, url=visit.path, account=0, editable=True, may_write=True
+        )
     return visit.show(
         "desk/contribution",
         status,
         contribution=contribution,
         key=key,
         written=written,
-        content=content,
-        datelines=[(line["text"], understood(line["text"], key.language)) for line in content.get("datelines", [])],
-        base=base or written.base,
         editable=editable,
         config=config,
         error=error,
         warnings=warnings or [],
         done=done,
         max_bytes=MAX_DOCUMENT_BYTES,
-        **_findings(visit, key, written.content),
+        **for_page(visit.page, None, key, written, form, base),
     )
 
 

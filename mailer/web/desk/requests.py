@@ -17,7 +17,7 @@ from mailer.services.issues import contributions, text_request_list, text_reques
 from mailer.services.issues.text_requests import NewRequest, RequestGone
 from mailer.web.dependencies import BigRowId
 from mailer.web.desk.issue import ISSUE, Viewer, Visit, VisitOf, Writer
-from mailer.web.desk.writing import BASE, match
+from mailer.web.desk.text_form import BASE, match
 from mailer.web.forms import whole_number
 from mailer.web.staff import StaffForm, message_of
 
