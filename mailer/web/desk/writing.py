@@ -152,7 +152,7 @@ def _save_form(text: TextVisit, staff: Staff, form: FormData) -> Response:
         typed = read_fields(text.key.subject, fields, text.key.language, is_markdown=True)
     except (UserError, ValueError) as problem:
         base, error = match(BASE, form.get("base")), message_of(problem)
-        return _page(text, staff, form=fields, base=base, error=error, status=422)
+        return _page(text, staff, form=fields, sent=form, base=base, error=error, status=422)
     order = SaveOrder(
         match(BASE, form.get("base")),
         typed,
@@ -169,8 +169,8 @@ def _save_form(text: TextVisit, staff: Staff, form: FormData) -> Response:
         return text.visit.page.redirect(text.path, "saved")
     if result.outcome is SaveOutcome.saved:
         error = next(iter(typed.problems.values()))
-        return _page(text, staff, form=fields, base=result.text.base, error=error, status=422)
-    return _page(text, staff, form=fields, base=result.text.base, order=order, conflict=result, status=409)
+        return _page(text, staff, form=fields, sent=form, base=result.text.base, error=error, status=422)
+    return _page(text, staff, form=fields, sent=form, base=result.text.base, order=order, conflict=result, status=409)
 
 
 @router.get(f"{STORY}/text")
@@ -260,6 +260,7 @@ def _page(
     staff: Staff,
     *,
     form: Mapping[str, Any] | None = None,
+    sent: FormData | None = None,
     base: str = "",
     order: SaveOrder | None = None,
     conflict: SaveResult | None = None,
@@ -267,7 +268,11 @@ def _page(
     error: str = "",
     status: int = 200,
 ) -> Response:
-    """Show the page of a text. ``form``: what was typed into it and is not saved, with the base to save it on."""
+    """Show the page of a text.
+
+    ``form``: what was typed into it and is not saved, with the base to save it on. ``sent``: the form, for what was
+    chosen in it.
+    """
     app, key, page = text.visit.app, text.key, text.visit.page
     state = write_text.load_begun_state(app.database, key, cldr.compose_dateline)
     head = text.visit.head()
@@ -292,6 +297,7 @@ def _page(
         writable=[tag for tag in head.languages if staff.may(Permission.translate_texts, head.newsletter, tag)],
         may_change_source=staff.may(Permission.write, head.newsletter),
         config=config,
+        sent=sent or {},
         conflict=_conflict(text, order, conflict) if order and conflict else None,
         done=done,
         error=error,

@@ -377,9 +377,12 @@ def test_without_script_what_is_refused_stays_in_the_form(
 ) -> None:
     before = stored(app, path).content
     long = "word " * 4100
-    answer = post(client, path, {**FORM, "body": long, "base": base_of(client, path)})
+    choices = {"status": "draft", "minor": "yes", "source_language": "fr"}
+    answer = post(client, path, {**FORM, **choices, "body": long, "base": base_of(client, path)})
     assert answer.status_code == 422
     assert long.strip() in answer.text
+    for chosen in ('value="draft" checked', 'name="minor" value="yes" checked', 'value="fr" lang="fr" selected'):
+        assert chosen in answer.text
     assert stored(app, path).content == before
     answer = post(client, path, {**FORM, "link": "nowhere", "base": base_of(client, path)})
     assert answer.status_code == 422
