@@ -56,7 +56,7 @@ from mailer.web.negotiation import accepted_languages
 from mailer.web.pages import CSP, Pages
 from mailer.web.public import archive, feeds, mail_links, manage, sign_up, sitemap
 from mailer.web.public.archive_pages import ArchivePages
-from mailer.web.staff import SignInNeeded, StaffPages, is_staff_path, sign_in_needed, staff_error
+from mailer.web.staff import PageMoved, SignInNeeded, StaffPages, is_staff_path, page_moved, sign_in_needed, staff_error
 from mailer.web.static import StaticAssets
 
 _log = logging.getLogger(__name__)
@@ -112,6 +112,7 @@ def create_app(container: Container) -> FastAPI:
         if container.settings.web_components:
             modules.append(components)
         app.add_exception_handler(SignInNeeded, sign_in_needed)
+        app.add_exception_handler(PageMoved, page_moved)
         app.add_exception_handler(PasswordsBusy, passwords_busy)
     for module in modules:
         # Not include_router: it would analyse every route again for this app, at the first request.

@@ -71,6 +71,14 @@ class SignInNeeded(Exception):
     """Nobody is signed in, or the session has ended. The page answers with a form to sign in."""
 
 
+class PageMoved(Exception):
+    """What the page shows is on the page at another path now. The answer leads there."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.path = path
+
+
 def session_token(request: Request) -> str:
     return request.cookies.get(COOKIE, "")
 
@@ -437,6 +445,12 @@ async def sign_in_needed(request: Request, _: Exception) -> Response:
     # Files cannot be kept, and a bare button need not be: then the page with the form is shown again.
     values = {"kept": kept, "next": "" if kept.fields else _page_of_form(request), "error": "", "address": ""}
     return pages.render("accounts/sign_in", request, None, values, 401)
+
+
+async def page_moved(_: Request, error: Exception) -> Response:
+    """Answer with the path where the page is now."""
+    assert isinstance(error, PageMoved)
+    return RedirectResponse(error.path, 303, _NO_STORE)
 
 
 def _page_of_form(request: Request) -> str:

@@ -26,6 +26,15 @@ def list_drafts(database: Database, newsletter: int) -> list[Draft]:
         return [Draft(row.id, row.number, row.issue_date) for row in issues.drafts(session, newsletter)]
 
 
+def find_issue(database: Database, issue: int, story: int) -> int | None:
+    """Return the issue of the same newsletter as ``issue`` that a story is in now; None if it is in none."""
+    with database.transaction() as session:
+        found = stories.issue_of(session, story)
+        if found is None or issues.by_id(session, found).newsletter_id != issues.by_id(session, issue).newsletter_id:
+            return None
+        return found
+
+
 def hold_over(database: Database, issue: int, story: int, target: int | None, today: date, actor: Actor) -> Draft:
     """Move a story of a draft, with its texts, its picture and its contact notes, into another draft; return that.
 

@@ -186,7 +186,7 @@ def _page(
     head = visit.head()
     headlines = {item.story: item.headline for item in edit.list_stories(database, visit.issue)}
     if of_story.story not in headlines:
-        raise HTTPException(404)
+        raise visit.not_here(of_story.story)
     listed = contacts.list_contacts(database, visit.issue, of_story.story, of_story.language)
     in_section = contacts.may_be_covered(database, visit.issue, of_story.story)
     may_arrange = staff.may(Permission.write, head.newsletter)

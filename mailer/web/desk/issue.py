@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Protocol
+from urllib.parse import quote
 
 from fastapi import Depends, HTTPException, Response
 from starlette.datastructures import FormData
@@ -14,11 +15,12 @@ from mailer.domain.errors import UserError
 from mailer.domain.permissions import Permission
 from mailer.services.accounts import audit
 from mailer.services.accounts.staff import Staff
+from mailer.services.issues import hold_over
 from mailer.services.issues.plan import IssueHead, load_head
 from mailer.services.subscribers.listing import find_of_any_newsletter
 from mailer.web.dependencies import App, Now
 from mailer.web.forms import whole_number
-from mailer.web.staff import Page, PageOf, Requires, message_of
+from mailer.web.staff import Page, PageMoved, PageOf, Requires, message_of
 
 ISSUE = "/desk/issues/{issue}"
 Viewer = Annotated[Staff, Depends(Requires(Permission.read_issues))]
@@ -51,6 +53,15 @@ class Visit:
     def go_to(self, tab: str, done: str) -> Response:
         """Go to a tab of the issue after a form, such as ``/send``. ``done`` names a message there."""
         return self.page.redirect(self.page.urls.path(ISSUE + tab, issue=self.issue), done)
+
+    def not_here(self, story: int) -> Exception:
+        """Return what to raise for a story that is not in the issue: if it was held over, its page is elsewhere."""
+        request, issue = self.page.request, hold_over.find_issue(self.app.database, self.issue, story)
+        if issue is None or request.method != "GET":
+            return HTTPException(404)
+        below = quote(request.scope["path"].split("/", 4)[4])
+        query = f"?{request.url.query}" if request.url.query else ""
+        return PageMoved(f"{self.page.urls.path(ISSUE, issue=issue)}/{below}{query}")
 
     def record(self, staff: Staff, action: AuditAction, detail: Mapping[str, Any] | None = None) -> None:
         audit.record(self.app.database, staff, self.now, action, "issue", self.issue, detail)

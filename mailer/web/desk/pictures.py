@@ -320,7 +320,7 @@ def _choose(
     try:
         shown = issue_pictures.load_shown(app.database, visit.issue, story, language)
     except UserError:
-        raise HTTPException(404) from None
+        raise visit.not_here(story or 0) from None
     may_write = staff.may(Permission.write, head.newsletter) and head.state in EDITABLE_STATES
     return visit.page(
         "desk/choose_picture",

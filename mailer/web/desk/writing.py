@@ -86,7 +86,7 @@ def _text_visit(visit: VisitOf, request: Request, language: str) -> TextVisit:
     except TextMoved:
         # Somebody may have been writing: what they send is kept.
         if request.method != "POST" or not request.url.path.endswith(f"/{story}/{language}"):
-            raise HTTPException(404) from None
+            raise visit.not_here(int(story or 0)) from None
         key = TextKey(visit.issue, TextSubject.story, int(story or 0), language)
     except TextNotFound:
         raise HTTPException(404) from None

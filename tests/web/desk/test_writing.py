@@ -207,8 +207,20 @@ def test_what_is_sent_to_where_the_story_was_is_answered_with_where_it_is(
     assert form.status_code == 409
     assert f'action="{moved}"' in form.text
     assert "Written meanwhile" in client.get(f"{moved}/versions?new={answer.json()['kept']}").text
-    assert client.get(path).status_code == 404
     assert send(f"{path}/heartbeat", tab="a").status_code == 404
+
+
+def test_links_to_a_story_lead_to_the_issue_it_was_held_over_to(
+    client: TestClient, app: Container, send: Send, issue: int, story: int, path: str
+) -> None:
+    draft = hold_over.hold_over(app.database, issue, story, None, NOW.date(), "tests").id
+    picture = path.replace("/en", "/picture")
+    for page in (path, f"{path}/versions", f"{path}/text", f"{path}/contacts", picture):
+        answer = client.get(page)
+        assert answer.status_code == 303, page
+        there = page.replace(f"/issues/{issue}/", f"/issues/{draft}/")
+        assert answer.headers["location"].endswith(there)
+        assert client.get(there).status_code == 200
 
 
 def test_who_is_here_and_who_writes(client: TestClient, app: Container, send: Send, path: str) -> None:
