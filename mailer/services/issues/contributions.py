@@ -25,6 +25,7 @@ from mailer.services.issues.write_text import SaveOrder, SaveOutcome, TextState
 from mailer.store import issues, newsletters, rate_limits, text_versions
 from mailer.store import text_requests as stored
 from mailer.store.database import Database, Session
+from mailer.store.pictures import PictureInfo
 
 MAX_SAVES_PER_MINUTE = 60
 """Behind one link, in all its tabs; heartbeats are counted too."""
@@ -73,6 +74,8 @@ class Contribution:
     source: Mapping[str, Any] | None
     """The content that the translation is made from."""
     handed_in_at: datetime | None
+    picture: PictureInfo | None
+    """The story's, which the alternative text is about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +130,7 @@ def open_link(database: Database, request: int, now: datetime) -> Contribution:
             source_language=source.language if source else "",
             source=text_versions.content_of(source) if source else None,
             handed_in_at=row.handed_in_at,
+            picture=write_text.picture_of(session, key),
         )
 
 

@@ -403,13 +403,18 @@ def stored_content(key: TextKey, row: IssueTranslation | StoryTranslation | None
 
 def _state(session: Session, key: TextKey) -> TextState:
     row, head = text_versions.stored(session, key), text_versions.head(session, key)
-    story = session.get(Story, key.subject_id) if key.subject is TextSubject.story else None
-    picture = story.picture_id if story else None
     return TextState(
         stored_content(key, row),
         text_versions.base_of(head),
         row.status if row else TranslationStatus.draft,
         issues.actor_name(session, head) if head else "",
         head.at if head else None,
-        pictures.infos(session, [picture]).get(picture) if picture else None,
+        picture_of(session, key),
     )
+
+
+def picture_of(session: Session, key: TextKey) -> PictureInfo | None:
+    """Return the picture of the story that a text is of."""
+    story = session.get(Story, key.subject_id) if key.subject is TextSubject.story else None
+    picture = story.picture_id if story else None
+    return pictures.infos(session, [picture]).get(picture) if picture else None

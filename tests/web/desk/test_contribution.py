@@ -98,6 +98,7 @@ def test_nothing_else_of_the_issue_is_shown(client: TestClient, app: Container, 
         for headline in texts[1].values():
             assert headline not in shown
     assert first["fr"] not in shown
+    assert re.search(r'<img class="story-picture" src="/[^"]+\.jpg"', shown), "the picture that its text describes"
     assert "example.org" not in re.sub(r"https?://[^\s\"<]+", "", shown), "no address of anybody"
     for path in ("/desk", f"/desk/issues/{issue}", f"/desk/issues/{issue}/requests"):
         assert client.get(path).headers["location"].startswith("/sign-in")
