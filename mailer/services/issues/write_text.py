@@ -26,8 +26,11 @@ from mailer.store.open_texts import OpenTab
 from mailer.store.pictures import PictureInfo
 
 MAX_SAVES_PER_MINUTE = 120
+"""For one account, in all its tabs. A tab saves once a second at most, while somebody types in it: nobody is refused who
+writes in two. One that is refused keeps what was written, and saves it a few seconds later.
+"""
 MAX_HEARTBEATS_PER_MINUTE = 300
-"""For one account, in all its tabs."""
+"""For one account, in all its tabs. A tab sends one in ten seconds, or in three while others have the text open."""
 _MINUTE = timedelta(minutes=1)
 
 
