@@ -84,7 +84,8 @@ def cover_pictures(session: Session, issues: Iterable[int]) -> dict[int, tuple[s
 
 
 # One query per language, since each has its own stemmer; all can use the index. A query that the index cannot answer,
-# because it only excludes words, finds nothing. Texts are read for the stories of the page only.
+# because it only excludes words, finds nothing. Texts are read for the stories of the page only, and their vectors,
+# which are as large, only for those that are ranked.
 WANTED = """
     SELECT tag AS language, query FROM unnest(CAST(:languages AS text[])) tag, LATERAL (
         SELECT websearch_to_tsquery(search_config(tag), :query)
@@ -93,23 +94,29 @@ WANTED = """
                 ELSE ''::tsquery END AS query
     ) parsed WHERE querytree(query) NOT IN ('', 'T')
 """
+MAX_RANKED = 500
+"""Of more stories that match words, the newest ones."""
 _SEARCH = f"""
-    WITH wanted AS MATERIALIZED ({WANTED}), hits AS (
+    WITH wanted AS MATERIALIZED ({WANTED}), hits AS MATERIALIZED (
         SELECT DISTINCT ON (s.id) s.id AS story, s.issue_id AS issue, s.section_id AS section, i.issue_date,
-            t.language, t.language = :language AS own, ts_rank(t.search_vector, w.query) AS rank
+            t.language, t.language = :language AS own, w.query
         FROM wanted w
         JOIN story_translation t ON t.language = w.language AND t.search_vector @@ w.query AND t.status = 'ready'
         JOIN story s ON s.id = t.story_id AND s.issue_id = ANY(:issues)
         JOIN issue i ON i.id = s.issue_id
         JOIN issue_translation f ON f.issue_id = i.id AND f.language = t.language AND f.status = 'ready'
-        ORDER BY s.id, own DESC, rank DESC, t.language
+        ORDER BY s.id, own DESC, array_position(CAST(:languages AS text[]), t.language)
+    ), ranked AS MATERIALIZED (
+        SELECT newest.story, ts_rank(t.search_vector, newest.query) AS rank
+        FROM (SELECT * FROM hits ORDER BY own DESC, issue_date DESC, story LIMIT {MAX_RANKED}) newest
+        JOIN story_translation t ON t.story_id = newest.story AND t.language = newest.language
     ), page AS MATERIALIZED (
-        SELECT *, count(*) OVER () AS total FROM hits
-        ORDER BY own DESC, rank DESC, issue_date DESC, story LIMIT :limit OFFSET :offset
+        SELECT hits.*, rank, count(*) OVER () AS total FROM hits LEFT JOIN ranked USING (story)
+        ORDER BY own DESC, rank DESC NULLS LAST, issue_date DESC, story LIMIT :limit OFFSET :offset
     )
     SELECT story, issue, section, page.language, headline, body, total FROM page
     JOIN story_translation t ON t.story_id = story AND t.language = page.language
-    ORDER BY own DESC, rank DESC, issue_date DESC, story
+    ORDER BY own DESC, rank DESC NULLS LAST, issue_date DESC, story
 """
 
 
@@ -126,7 +133,8 @@ def search(
 ) -> tuple[list[SearchHit], int]:
     """Return (one page of matching stories, total number of matches).
 
-    Stories in ``language`` come first; each story appears in one language only. ``query`` is user input, of which
+    Stories in ``language`` come first; each story appears in one language only, the first of ``languages`` in which it
+    matches. The newest MAX_RANKED of them are ranked, and the older ones follow. ``query`` is user input, of which
     ``websearch_to_tsquery`` accepts any. ``stems`` are word beginnings, letters only, that must all occur; they are
     used for languages without a stemmer.
     """

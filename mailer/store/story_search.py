@@ -9,10 +9,7 @@ from sqlalchemy.orm import Session
 
 from mailer.domain.search import StoryFilter
 from mailer.domain.states import IssueState
-from mailer.store.archive import WANTED, search_values
-
-MAX_RANKED = 500
-"""Of more stories that match words, the newest ones."""
+from mailer.store.archive import MAX_RANKED, WANTED, search_values
 
 
 @dataclass(frozen=True, slots=True)

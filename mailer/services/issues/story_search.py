@@ -9,8 +9,9 @@ from mailer.domain.ports import MailUrls
 from mailer.domain.search import Fragment, StoryFilter
 from mailer.domain.states import IssueState
 from mailer.store import archive, issues, newsletters, pictures, story_search
+from mailer.store.archive import MAX_RANKED
 from mailer.store.database import Database, Session
-from mailer.store.story_search import MAX_RANKED, StoryRow
+from mailer.store.story_search import StoryRow
 
 PAGE_SIZE = 20
 MAX_PAGE = MAX_RANKED // PAGE_SIZE

@@ -199,6 +199,25 @@ def test_texts_are_read_for_one_page_only(ask: Ask, database: Database) -> None:
     assert not [node for node in readers if node.get("Subplan Name") == "CTE hits" or node["Node Type"] == "Unique"]
 
 
+def test_of_a_word_that_every_text_has_the_newest_stories_are_ranked(ask: Ask, database: Database) -> None:
+    """The others follow, however well they match."""
+    with database.transaction() as session:
+        copies = """
+            WITH added AS (
+                INSERT INTO story (issue_id, section_id, position)
+                SELECT 1, (SELECT min(id) FROM section), n FROM generate_series(100, 99 + :stories) n RETURNING id
+            )
+            INSERT INTO story_translation (story_id, language, headline, body, status, alt, link, link_label, datelines)
+            SELECT id, 'en', CASE WHEN n > :stories - 2 THEN 'Zebra' ELSE '' END, 'Zebra', 'ready', '', '', '', '[]'
+            FROM (SELECT id, row_number() OVER (ORDER BY id) AS n FROM added) numbered
+        """
+        session.execute(sql(copies), {"stories": archive.MAX_RANKED + 1})
+    pages = [ask("en", "zebra", page) for page in range(1, archive.MAX_RANKED // search.PAGE_SIZE + 2)]
+    stories = [found.story_id for page in pages for found in page.results]
+    assert len(set(stories)) == len(stories) == pages[0].total == archive.MAX_RANKED + 1
+    assert stories == [max(stories) - 1, *sorted(stories[1:-1]), max(stories)]
+
+
 def test_a_slow_query_is_cancelled(database: Database) -> None:
     impatient = Database(database.url, public_timeout_seconds=0.05)
     with pytest.raises(QueryTimeout), impatient.public_transaction() as session:

@@ -19,6 +19,7 @@ from mailer.services.issues.new_issue import NewIssue
 from mailer.services.issues.story_search import FoundStory
 from mailer.store import issues, newsletters, text_versions
 from mailer.store import story_search as store
+from mailer.store.archive import MAX_RANKED
 
 
 @pytest.fixture
@@ -141,8 +142,8 @@ def test_of_a_word_that_every_text_has_the_newest_stories_are_ranked(app: Contai
             INSERT INTO story_translation (story_id, language, headline, body, status, alt, link, link_label, datelines)
             SELECT id, 'en', 'Zebra', '', 'ready', '', '', '', '[]' FROM added
         """
-        session.execute(text(copies), {"issue": issue, "stories": store.MAX_RANKED + 30})
-        newest = set(session.scalars(text("SELECT id FROM story ORDER BY id DESC LIMIT :n"), {"n": store.MAX_RANKED}))
+        session.execute(text(copies), {"issue": issue, "stories": MAX_RANKED + 30})
+        newest = set(session.scalars(text("SELECT id FROM story ORDER BY id DESC LIMIT :n"), {"n": MAX_RANKED}))
         only = StoryFilter("zebra")
         values = store.values(newsletter, only, [], ["en"], "en", 21, 0)
         explain = text("EXPLAIN (ANALYZE, FORMAT JSON) " + store.statement(only))
@@ -154,9 +155,9 @@ def test_of_a_word_that_every_text_has_the_newest_stories_are_ranked(app: Contai
     while todo:
         node = todo.pop()
         todo += node.get("Plans", [])
-        if node["Node Type"] == "Limit" and node["Actual Rows"] == store.MAX_RANKED:
+        if node["Node Type"] == "Limit" and node["Actual Rows"] == MAX_RANKED:
             ranked += [below["Actual Rows"] for below in node["Plans"] if "Subplan Name" not in below]
-    assert ranked == [store.MAX_RANKED]
+    assert ranked == [MAX_RANKED]
 
 
 def test_a_story_is_used_again_with_all_its_translations(app: Container, issue: int, draft: int) -> None:
