@@ -5,7 +5,7 @@ of a stored text records a version in the same transaction, with the issue locke
 copies, have none.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -85,9 +85,9 @@ def record(
     same_source = last is not None and last.source_version_id == source_version
     if kind is VersionKind.set_aside:
         kept = session.scalars(_of_text(key).where(TextVersion.kind == kind).limit(1)).first()
-        if kept and kept.account_id == account and _same(kept.content, content):
+        if kept and kept.account_id == account and is_same(kept.content, content):
             return kept
-    elif last and same_source and _same(last.content, content):
+    elif last and same_source and is_same(last.content, content):
         return last
     elif kind is not VersionKind.removed:
         issues.set_last_writer(session, key.issue, key.language, actor)
@@ -141,7 +141,7 @@ def contribute(
             source_version_id=_id(source_head(session, key)),
         )
         session.add(row)
-    elif not _same(row.content, content):
+    elif not is_same(row.content, content):
         row.content, row.at, row.revision = dict(content), now, row.revision + 1
     session.flush()
     return row
@@ -245,6 +245,12 @@ def is_of(model: type[TextVersion | OpenText | TextRequest], key: TextKey) -> Co
     return and_(*(getattr(model, name) == value for name, value in key.columns.items()))
 
 
+def is_same(one: Mapping[str, Any], other: Mapping[str, Any], names: Collection[str] | None = None) -> bool:
+    """Return whether two contents read the same, in some columns. One that is newer than a version is as if empty."""
+    names = one.keys() | other.keys() if names is None else names
+    return all((one.get(name) or None) == (other.get(name) or None) for name in names)
+
+
 def _of_text(key: TextKey) -> Select[TextVersion]:
     return select(TextVersion).where(is_of(TextVersion, key)).order_by(TextVersion.id.desc())
 
@@ -253,11 +259,6 @@ def _heads(issue: int) -> Select[TextVersion]:
     text = (TextVersion.subject, TextVersion.subject_id, TextVersion.language)
     query = select(TextVersion).where(TextVersion.issue_id == issue, TextVersion.kind.not_in(BESIDE_THE_TEXT))
     return query.ext(distinct_on(*text)).order_by(*text, TextVersion.id.desc())
-
-
-def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Return whether two contents read the same. A column that is newer than a version is as if empty."""
-    return all((one.get(name) or None) == (other.get(name) or None) for name in one.keys() | other.keys())
 
 
 def _id(version: TextVersion | None) -> int | None:

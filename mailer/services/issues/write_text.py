@@ -26,8 +26,8 @@ from mailer.store.open_texts import OpenTab
 from mailer.store.pictures import PictureInfo
 
 MAX_SAVES_PER_MINUTE = 120
-"""For one account, in all its tabs. A tab saves once a second at most, while somebody types in it: nobody is refused who
-writes in two. One that is refused keeps what was written, and saves it a few seconds later.
+"""For one account, in all its tabs. A tab saves at most once a second, so nobody is refused who writes in two of them.
+A tab that is refused keeps what was written, and saves it a few seconds later.
 """
 MAX_HEARTBEATS_PER_MINUTE = 300
 """For one account, in all its tabs. A tab sends one in ten seconds, or in three while others have the text open."""
@@ -281,12 +281,25 @@ def _outcome(
     if key.subject is TextSubject.story and session.get(Story, key.subject_id) is None:
         return SaveOutcome.removed
     account = account_of(actor)
-    if base != order.base and base not in open_texts.saved_by(session, key, account, (order.tab, order.previous_tab)):
+    own = open_texts.saved_by(session, key, account, (order.tab, order.previous_tab))
+    if base not in (order.base, *own) and _is_changed(session, key, order):
         return SaveOutcome.changed
     tabs = open_texts.list_open(session, key, now)
     if order.tab and not order.take_over and open_texts.other_writes(tabs, account):
         return SaveOutcome.taken_over
     return SaveOutcome.saved
+
+
+def _is_changed(session: Session, key: TextKey, order: SaveOrder) -> bool:
+    """Return whether any of the fields that somebody saves was changed since they saw the text.
+
+    Who writes a story sends no texts of its picture: others may choose the picture meanwhile.
+    """
+    seen = text_versions.find(session, int(order.base.partition(".")[0])) if order.base else None
+    if seen is None or text_versions.key_of(seen) != key or text_versions.base_of(seen) != order.base:
+        return True
+    present = stored_content(key, text_versions.stored(session, key))
+    return not text_versions.is_same(seen.content, present, order.typed.content.keys())
 
 
 def _set_aside(

@@ -164,6 +164,20 @@ def test_a_picture_set_on_its_page_is_no_conflict_with_oneself(
     assert undone.text.content["alt"] != "A bridge"
 
 
+def test_who_writes_a_story_is_not_stopped_by_who_chooses_its_picture(
+    app: Container, key: TextKey, amina: Staff, jovan: Staff
+) -> None:
+    writer, described = Writer(app, key, jovan, "j"), Writer(app, key, jovan, "k")
+    picture = issue_pictures.NewPicture(app.prepare_picture(jpeg(), "a.jpg"), "a.jpg")
+    issue_pictures.set_story_picture(
+        app.database, key.issue, key.subject_id, picture, "en", "A bridge", "", amina, None
+    )
+    assert described.save(body="Text", alt="A river").outcome is SaveOutcome.changed
+    saved = writer.save(body="Text")
+    assert saved.outcome is SaveOutcome.saved
+    assert (saved.text.content["body"], saved.text.content["alt"]) == ("Text", "A bridge")
+
+
 def test_what_is_written_after_another_took_over_is_set_aside(
     app: Container, key: TextKey, amina: Staff, jovan: Staff
 ) -> None:
