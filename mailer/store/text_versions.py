@@ -75,7 +75,8 @@ def record(
     """Record a state of a text, which the caller writes, and return its version. The issue is locked.
 
     ``content`` has the columns in COLUMNS, none for a removed text. The head is returned as it is if it has this
-    content, and with a higher revision if the same writer saved it moments ago. ``source_version``, for a translation,
+    content, and with a higher revision if the same writer saved it moments ago, unless somebody may be translating it:
+    the first version stays if there is a tab with a translation. ``source_version``, for a translation,
     is the version that it was made from: that of the head unless given, the source's head if there is none.
     """
     account = account_of(actor)
@@ -100,6 +101,7 @@ def record(
         and account is not None
         and now - last.begun_at < squashed_within
         and not session.scalar(select(exists().where(TextVersion.source_version_id == last.id)))
+        and (head(session, key, before=last.id) or not _is_being_translated(session, key))
     ):
         last.content, last.at, last.revision = dict(content), now, last.revision + 1
         session.flush()
@@ -118,6 +120,13 @@ def record(
     session.add(version)
     session.flush()
     return version
+
+
+def _is_being_translated(session: Session, key: TextKey) -> bool:
+    """Return whether somebody has the text open in another language."""
+    columns = key.columns.items()
+    same_text = [getattr(OpenText, name) == value for name, value in columns if name != "language"]
+    return bool(session.scalar(select(exists().where(*same_text, OpenText.language != key.language))))
 
 
 def contribute(

@@ -343,6 +343,23 @@ def test_a_new_translation_is_made_from_the_source_that_was_shown(
     assert is_stale(app, translator.key)  # only the first version is made from what is shown beside it
 
 
+def test_the_first_text_of_a_source_stays_while_it_is_translated(
+    app: Container, key: TextKey, amina: Staff, jovan: Staff
+) -> None:
+    section = next(iter(plan.load_plan(app.database, app.urls, key.issue).section_titles))
+    story, language = edit.add_story(app.database, key.issue, section, "tests")
+    new = TextKey(key.issue, TextSubject.story, story, language)
+    source, translator = Writer(app, new, amina), Writer(app, replace(new, language="es"), jovan, "j")
+    source.save(headline="Something")
+    shown = source.base
+    beat(app, translator.key, jovan, "j")
+    source.save(headline="Something else")
+    source.save(headline="Something else again")
+    assert len(versions(app, new)) == 2, "what was shown, and all that was saved since"
+    translator.save(headline="Algo", shown_source=shown)
+    assert is_stale(app, translator.key)
+
+
 def is_stale(app: Container, key: TextKey) -> bool:
     with app.database.transaction() as session:
         return key in text_versions.stale(session, key.issue)
