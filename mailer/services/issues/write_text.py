@@ -293,13 +293,15 @@ def _outcome(
 def _is_changed(session: Session, key: TextKey, order: SaveOrder) -> bool:
     """Return whether any of the fields that somebody saves was changed since they saw the text.
 
-    Who writes a story sends no texts of its picture: others may choose the picture meanwhile.
+    Who writes a story sends no texts of its picture: others may choose the picture meanwhile. A status is that of the
+    whole text.
     """
     seen = text_versions.find(session, int(order.base.partition(".")[0])) if order.base else None
     if seen is None or text_versions.key_of(seen) != key or text_versions.base_of(seen) != order.base:
         return True
     present = stored_content(key, text_versions.stored(session, key))
-    return not text_versions.is_same(seen.content, present, order.typed.content.keys())
+    saved = present.keys() if order.status else order.typed.content.keys()
+    return not text_versions.is_same(seen.content, present, saved)
 
 
 def _set_aside(

@@ -173,6 +173,7 @@ def test_who_writes_a_story_is_not_stopped_by_who_chooses_its_picture(
         app.database, key.issue, key.subject_id, picture, "en", "A bridge", "", amina, None
     )
     assert described.save(body="Text", alt="A river").outcome is SaveOutcome.changed
+    assert described.save(body="Text", status=TranslationStatus.ready).outcome is SaveOutcome.changed
     saved = writer.save(body="Text")
     assert saved.outcome is SaveOutcome.saved
     assert (saved.text.content["body"], saved.text.content["alt"]) == ("Text", "A bridge")
