@@ -14,9 +14,12 @@ MAX_WORDS = 8
 """Of a search."""
 
 
-def find(session: Session, newsletter: int, id: int) -> LibraryPicture | None:
-    """Return an entry of a newsletter's library, a deleted one too."""
-    row = session.get(LibraryPicture, id)
+def find(session: Session, newsletter: int, id: int, *, lock: bool = False) -> LibraryPicture | None:
+    """Return an entry of a newsletter's library, a deleted one too.
+
+    ``lock`` it, so that nobody deletes it while somebody begins to use it.
+    """
+    row = session.get(LibraryPicture, id, with_for_update=lock or None, populate_existing=lock)
     return row if row is not None and row.newsletter_id == newsletter else None
 
 

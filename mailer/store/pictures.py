@@ -28,7 +28,8 @@ class PictureInfo:
 def save(session: Session, picture: PreparedPicture, store: PictureStore | None) -> int:
     """Store a picture, its thumbnail and its original unless their bytes are stored already. Return its id.
 
-    The bytes go to ``store``, before the row is committed, or if that is None into the row.
+    The bytes go to ``store``, before the row is committed, or if that is None into the row. A store can be slow: commit
+    this before anything else is locked. ``delete_unused`` leaves the picture alone for long enough to be used.
     """
     session.execute(select(func.pg_advisory_xact_lock_shared(_LOCK)))
     return _save(session, picture, store)
@@ -55,6 +56,7 @@ def _save(session: Session, picture: PreparedPicture, store: PictureStore | None
         session.execute(statement.on_conflict_do_nothing(index_elements=["sha256"]))
         row = by_hash(session, picture.sha256)
         assert row is not None
+    row.at = func.now()
     row.thumbnail_id = row.thumbnail_id or thumbnail_id
     if row.original_id is None and original_id != row.id:
         row.original_id = original_id

@@ -51,6 +51,8 @@ def import_document(
     or UnconfirmedRemoval if a story outside ``confirmed_removals``, unless that is None, would be removed.
     """
     tag = canonical_tag(language)
+    prepared = _load_pictures(document, picture_loader)
+    ids = {} if dry_run else _store_pictures(database, prepared, picture_store)
     with suppress(_DryRun), database.transaction() as session:
         newsletter = newsletters.get(session, slug)
         if tag not in newsletter.languages:
@@ -74,10 +76,9 @@ def import_document(
         else:
             check_editable(issue.id, issue.state, "its text can no longer be changed")
         result = ImportResult(issue.id, number, tag, previous_revision)
-        prepared = _load_pictures(document, picture_loader)
-        if dry_run:
-            picture_store = None  # what the database forgets is in no other store
-        ids = _store_pictures(session, newsletter, tag, document, prepared, picture_store, actor)
+        if dry_run:  # what the database forgets is in no other store
+            ids = {path: pictures.save(session, picture, None) for path, picture in prepared.items()}
+        _add_to_library(session, newsletter, tag, document, ids, actor)
         document = _as_stored(_with_references(document, prepared))
         result.changed += write_front_matter(session, issue, newsletter, document, tag, actor)
         writer = DocumentWriter(session, issue, newsletter, tag, prepared, ids, result, actor)
@@ -124,21 +125,24 @@ def _load_pictures(document: ParsedDocument, load: PictureLoader) -> dict[str, P
 
 
 def _store_pictures(
-    session: Session,
-    newsletter: Newsletter,
-    tag: str,
-    document: ParsedDocument,
-    prepared: Mapping[str, PreparedPicture],
-    picture_store: PictureStore | None,
-    actor: Actor,
+    database: Database, prepared: Mapping[str, PreparedPicture], picture_store: PictureStore | None
 ) -> dict[str, int]:
-    """Store the pictures of a document, and put them into the newsletter's library. Return path → id."""
-    ids = {path: pictures.save(session, picture, picture_store) for path, picture in prepared.items()}
+    """Store the pictures of a document, before its issue is locked. Return path → id."""
+    ids = {}
+    for path, picture in prepared.items():
+        with database.transaction() as session:
+            ids[path] = pictures.save(session, picture, picture_store)
+    return ids
+
+
+def _add_to_library(
+    session: Session, newsletter: Newsletter, tag: str, document: ParsedDocument, ids: Mapping[str, int], actor: Actor
+) -> None:
+    """Put the pictures of a document into the newsletter's library. ``ids``: path → id."""
     stories = [story for section in document.sections for story in section.stories]
     alts = {story.picture.path: story.picture.alt for story in stories if story.picture}
     for path, id in ids.items():
         picture_library.add(session, newsletter.id, id, PurePosixPath(path).name, actor, {tag: alts.get(path, "")})
-    return ids
 
 
 def _with_references(document: ParsedDocument, prepared: Mapping[str, PreparedPicture]) -> ParsedDocument:

@@ -30,6 +30,14 @@ class NewPicture:
 
 
 @dataclass(frozen=True, slots=True)
+class _StoredPicture:
+    """A picture that somebody uploads, once it is stored."""
+
+    id: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class StoryPicture:
     """The picture of a story, or the header image, and its texts in one language."""
 
@@ -54,9 +62,10 @@ def set_header_image(
 
     Raises IssueNotFound, InvalidIssueState, or ChangeRefused if the library has no such picture.
     """
+    chosen = _store_new(database, picture, store)
     with database.transaction() as session:
         row = issues.lock_draft(session, issue, "its header image can no longer be changed")
-        entry = _entry(session, row.newsletter_id, picture, actor, store)
+        entry = _entry(session, row.newsletter_id, chosen, actor)
         id = entry.picture_id if entry else None
         if row.header_image_id != id:
             row.header_image_id = id
@@ -84,10 +93,11 @@ def set_story_picture(
     if picture is not None and not alt.strip():
         raise NoAltText(gettext("Say what the picture shows: its alternative text is missing."))
     texts = {"alt": alt.strip()[:MAX_ALT_CHARS], "picture_credit": credit.strip()[:MAX_CREDIT_CHARS]}
+    chosen = _store_new(database, picture, store)
     with database.transaction() as session:
         row = issues.lock_draft(session, issue, "the pictures of its stories can no longer be changed")
         found = find_story(session, issue, story)
-        entry = _entry(session, row.newsletter_id, picture, actor, store)
+        entry = _entry(session, row.newsletter_id, chosen, actor)
         if entry is not None:
             entry.alt = {language: texts["alt"]} | entry.alt
             entry.credit = entry.credit or texts["picture_credit"]
@@ -112,16 +122,25 @@ def load_shown(database: Database, issue: int, story: int | None, language: str)
         return StoryPicture(pictures.infos(session, [header])[header] if header else None)
 
 
+def _store_new(
+    database: Database, picture: NewPicture | int | None, store: PictureStore | None
+) -> _StoredPicture | int | None:
+    """Store a new picture, before the issue is locked. Return what was chosen."""
+    if not isinstance(picture, NewPicture):
+        return picture
+    with database.transaction() as session:
+        return _StoredPicture(pictures.save(session, picture.prepared, store), picture.name)
+
+
 def _entry(
-    session: Session, newsletter: int, picture: NewPicture | int | None, actor: Actor, store: PictureStore | None
+    session: Session, newsletter: int, chosen: _StoredPicture | int | None, actor: Actor
 ) -> LibraryPicture | None:
-    """Return the picture's entry in the library of the newsletter, which a new one gets."""
-    if picture is None:
+    """Return the picture's entry in the library of the newsletter, which a new one gets, and lock it."""
+    if chosen is None:
         return None
-    if isinstance(picture, NewPicture):
-        id = pictures.save(session, picture.prepared, store)
-        return picture_library.add(session, newsletter, id, picture.name, actor)
-    entry = picture_library.find(session, newsletter, picture)
+    if isinstance(chosen, _StoredPicture):
+        chosen = picture_library.add(session, newsletter, chosen.id, chosen.name, actor).id
+    entry = picture_library.find(session, newsletter, chosen, lock=True)
     if entry is None or entry.removed_at is not None:
         raise ChangeRefused(gettext("The library has no such picture any more."))
     return entry

@@ -96,9 +96,13 @@ def add_pictures(
     store: PictureStore | None,
 ) -> list[int]:
     """Add pictures with their names. Return the ids of their entries; one that was there keeps its own."""
-    with database.transaction() as session:
-        ids = [(pictures.save(session, picture, store), name) for picture, name in added]
-        return [picture_library.add(session, newsletter, id, name, actor).id for id, name in ids]
+    entries = []
+    for picture, name in added:
+        with database.transaction() as session:
+            id = pictures.save(session, picture, store)
+        with database.transaction() as session:
+            entries.append(picture_library.add(session, newsletter, id, name, actor).id)
+    return entries
 
 
 def save_texts(database: Database, newsletter: int, id: int, name: str, alt: Mapping[str, str], credit: str) -> None:
@@ -133,16 +137,19 @@ def crop_picture(
         sha256, data, name = original.sha256, original.data, entry.name
     is_whole = how.format is CropFormat.whole
     prepared = None if is_whole else crop(pictures.read(sha256, data, store), name, how)
+    cropped = whole.id
+    if prepared is not None:
+        with database.transaction() as session:
+            cropped = pictures.save_crop(session, prepared, original.id, how, store)
     with database.transaction() as session:
         newsletters.lock(session, newsletter)
         entry = _entry(session, newsletter, id)
-        cropped = whole.id if prepared is None else pictures.save_crop(session, prepared, original.id, how, store)
         if as_new:
             return picture_library.copy_entry(session, entry, cropped, actor).id
         if picture_library.exact_entry(session, newsletter, cropped) not in (None, entry):
             raise ChangeRefused(gettext("Another picture of the library is cropped exactly so."))
-        before, entry.picture_id = entry.picture_id, cropped
-        _replace_in_drafts(session, newsletter, before, cropped, actor)
+        _replace_in_drafts(session, newsletter, entry.picture_id, cropped, actor)
+        entry.picture_id = cropped  # after the issues are locked, as where a picture is chosen
         return entry.id
 
 
@@ -153,7 +160,7 @@ def delete_picture(database: Database, newsletter: int, id: int, actor: Actor, n
     """
     with database.transaction() as session:
         newsletters.lock(session, newsletter)
-        entry = _entry(session, newsletter, id)
+        entry = _entry(session, newsletter, id, lock=True)
         root = root_of(session.get_one(Picture, entry.picture_id))
         others = picture_library.count_made_from(session, newsletter, root) > 1
         if not others and pictures.uses(session, newsletter, [root])[root]:
@@ -169,8 +176,8 @@ def put_back(database: Database, newsletter: int, id: int) -> None:
         _entry(session, newsletter, id).removed_at = None
 
 
-def _entry(session: Session, newsletter: int, id: int) -> LibraryPicture:
-    entry = picture_library.find(session, newsletter, id)
+def _entry(session: Session, newsletter: int, id: int, *, lock: bool = False) -> LibraryPicture:
+    entry = picture_library.find(session, newsletter, id, lock=lock)
     if entry is None:
         raise PictureNotInLibrary(gettext("The library has no such picture any more."))
     return entry

@@ -20,7 +20,9 @@ from mailer.services.issues import edit
 from mailer.services.issues.document_import import import_document
 from mailer.services.maintenance import pictures
 from mailer.services.newsletters.apply import apply_newsletter
+from mailer.store import pictures as stored_pictures
 from tests.conftest import SAMPLE
+from tests.support.pictures import jpeg
 
 Import = Callable[..., int]
 LATER = datetime.now(UTC) + timedelta(days=31)
@@ -136,6 +138,19 @@ def test_only_what_nothing_refers_to_is_swept(app: Container, import_issue: Impo
     assert rows == objects == 6, "three pictures and their thumbnails"
     assert names(store) == set(stored(app)) < all_names
     assert served(app, store)
+
+
+def test_a_picture_that_is_stored_again_is_kept_until_it_is_used(app: Container) -> None:
+    prepared = app.prepare_picture(jpeg(), "a.jpg")
+    with app.database.transaction() as session:
+        stored_pictures.save(session, prepared, None)
+        session.execute(text("UPDATE picture SET at = now() - interval '31 days'"))
+    with app.database.transaction() as session:
+        stored_pictures.save(session, prepared, None)
+    assert pictures.delete_unused(app.database, None, datetime.now(UTC)) == (0, 0)
+    with app.database.transaction() as session:
+        session.execute(text("UPDATE picture SET at = now() - interval '31 days'"))
+    assert pictures.delete_unused(app.database, None, datetime.now(UTC)) == (2, 0)
 
 
 def test_a_picture_in_a_text_or_an_old_version_is_kept(app: Container, import_issue: Import) -> None:

@@ -4,21 +4,31 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
+from pathlib import Path
+from threading import Event
 
 import pytest
 from PIL import Image
 from sqlalchemy import text
 
+from mailer.adapters.picture_store import ObjectStore
 from mailer.bootstrap import Container
 from mailer.domain.crops import Crop, CropFormat
+from mailer.domain.document import parse
 from mailer.domain.errors import ChangeRefused
 from mailer.domain.states import IssueState, TextSubject, VersionKind
+from mailer.models import Story
 from mailer.services.archive import mail_files
-from mailer.services.issues import approve, compile, issue_pictures, plan, report
+from mailer.services.issues import approve, compile, edit, issue_pictures, new_issue, plan, report
+from mailer.services.issues.document_import import import_document
 from mailer.services.issues.issue_pictures import NewPicture, NoAltText
+from mailer.services.issues.new_issue import NewIssue
 from mailer.services.newsletters import picture_library
 from mailer.services.newsletters.picture_library import LibraryItem, PictureInUse
 from mailer.store import issues, newsletters, pictures, text_versions
+from mailer.store import picture_library as stored_library
+from tests.conftest import SAMPLE
+from tests.support.locks import wait_for_lock
 
 NOW = datetime(2026, 10, 1, 9, tzinfo=UTC)
 
@@ -202,6 +212,95 @@ def test_a_picture_is_stored_while_the_newsletter_is_locked(app: Container, impo
         given = pool.submit(give, app, issue, story, photograph(app))
         given.result(timeout=30)  # who holds the newsletter may wait for the issue: see hold_over
     assert len(items(app, issue, "gradient")) == 1
+
+
+class SlowStore(ObjectStore):
+    """A store that answers when it is told to."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder.as_uri())
+        self.asked, self.answers = Event(), Event()
+
+    def put(self, sha256: str, data: bytes) -> None:
+        self.asked.set()
+        assert self.answers.wait(60)
+        super().put(sha256, data)
+
+
+@pytest.mark.parametrize("order", ["story", "header image", "import", "crop"])
+def test_nobody_waits_for_a_slow_store(
+    app: Container, import_issue: Callable[..., int], tmp_path: Path, order: str
+) -> None:
+    issue, store = import_issue("en"), SlowStore(tmp_path)
+    newsletter, (story, other, *_) = newsletter_of(app, issue), first_stories(app, issue)
+    new, item = photograph(app), items(app, issue)[0]
+    document = parse((SAMPLE / "2026-3.en.md").read_text("utf-8"), "en")
+    orders: dict[str, Callable[[], object]] = {
+        "story": lambda: issue_pictures.set_story_picture(
+            app.database, issue, story, new, "en", "A gradient", "", "tests", store
+        ),
+        "header image": lambda: issue_pictures.set_header_image(app.database, issue, new, "tests", store),
+        "import": lambda: import_document(
+            app.database,
+            document,
+            "lumen-basin",
+            "en",
+            number="2026/3",
+            today=NOW.date(),
+            picture_loader=lambda _: new.prepared,
+            picture_store=store,
+            actor="tests",
+        ),
+        "crop": lambda: picture_library.crop_picture(
+            app.database, newsletter, item.id, Crop(CropFormat.square), app.crop_picture, "tests", store
+        ),
+    }
+    with ThreadPoolExecutor() as pool:
+        ordered = pool.submit(orders[order])
+        try:
+            assert store.asked.wait(60)
+            pool.submit(edit.remove_story, app.database, issue, other, "", "tests").result(timeout=60)
+            pool.submit(picture_library.put_back, app.database, newsletter, item.id).result(timeout=60)
+            begun = pool.submit(new_issue.begin, app.database, newsletter, NewIssue("9", NOW.date()), "tests")
+            begun.result(timeout=60)
+        finally:
+            store.answers.set()
+        ordered.result(timeout=60)
+
+
+def test_a_picture_is_not_deleted_while_it_is_chosen(app: Container, import_issue: Callable[..., int]) -> None:
+    issue = import_issue("en")
+    newsletter, story = newsletter_of(app, issue), first_stories(app, issue)[0]
+    id = unused_picture(app, newsletter)
+    with ThreadPoolExecutor() as pool:
+        with app.database.transaction() as session:
+            entry = stored_library.find(session, newsletter, id, lock=True)
+            deleted = pool.submit(picture_library.delete_picture, app.database, newsletter, id, "tests", NOW)
+            wait_for_lock(session, deleted)
+            assert entry
+            session.get_one(Story, story).picture_id = entry.picture_id
+        with pytest.raises(PictureInUse):
+            deleted.result()
+
+
+def test_a_picture_is_not_chosen_while_it_is_deleted(app: Container, import_issue: Callable[..., int]) -> None:
+    issue = import_issue("en")
+    newsletter, story = newsletter_of(app, issue), first_stories(app, issue)[0]
+    id = unused_picture(app, newsletter)
+    with ThreadPoolExecutor() as pool:
+        with app.database.transaction() as session:
+            entry = stored_library.find(session, newsletter, id, lock=True)
+            chosen = pool.submit(give, app, issue, story, id)
+            wait_for_lock(session, chosen)
+            assert entry
+            entry.removed_at = NOW
+        with pytest.raises(ChangeRefused):
+            chosen.result()
+
+
+def unused_picture(app: Container, newsletter: int) -> int:
+    new = photograph(app)
+    return picture_library.add_pictures(app.database, newsletter, [(new.prepared, new.name)], "tests", None)[0]
 
 
 def test_a_picture_in_a_text_is_in_use(app: Container, import_issue: Callable[..., int]) -> None:
