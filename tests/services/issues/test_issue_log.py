@@ -1,6 +1,7 @@
 """Who did what to an issue: its log, and the audit log with it."""
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import delete, update
@@ -8,12 +9,18 @@ from sqlalchemy import delete, update
 from mailer.bootstrap import Container
 from mailer.domain.accounts import THE_SERVICE, AuditAction
 from mailer.domain.permissions import Role
-from mailer.domain.states import InvalidIssueState, IssueEventKind, MissingTranslationPolicy
+from mailer.domain.states import InvalidIssueState, IssueEventKind, MissingTranslationPolicy, TextSubject
+from mailer.domain.text_fields import TypedText
+from mailer.domain.text_requests import TextTask
+from mailer.domain.versions import TextKey
 from mailer.models import Account, AuditEvent, IssueEvent
 from mailer.services.accounts import audit
 from mailer.services.accounts.staff import Staff
-from mailer.services.issues import approve, edit, report, schedule
+from mailer.services.issues import approve, edit, plan, report, schedule, text_requests, write_text
+from mailer.services.issues.text_requests import NewRequest
+from mailer.services.issues.write_text import SaveOrder
 from mailer.store import issues
+from tests.conftest import NOW
 from tests.support.staff import add_account, staff_of
 
 
@@ -65,3 +72,28 @@ def test_the_command_line_is_named_and_the_service_is_not(app: Container, import
     assert len(audited(app)) == before
     edit.delete_draft(app.database, issue, "jane")
     assert audited(app)[0].detail == {"number": "2026/3"}
+
+
+def test_headlines_are_without_formatting_in_both_logs(
+    app: Container, import_issue: Callable[..., int], ann: Staff
+) -> None:
+    issue = import_issue("en", "fr")
+    story = plan.load_plan(app.database, app.urls, issue).sections[0].stories[0].id
+    key = TextKey(issue, TextSubject.story, story, "en")
+    order = SaveOrder(write_text.load_state(app.database, key).base, TypedText({"headline": "Salt *and* stars"}))
+    due_on = NOW.date() + timedelta(days=10)
+    wanted = NewRequest(story, "es", TextTask.translation, None, "Jean", "jean@example.org", due_on, "")
+    orders: dict[AuditAction, Callable[[], object]] = {
+        AuditAction.text_written: lambda: write_text.save_text(app.database, key, order, ann, NOW),
+        AuditAction.text_requested: lambda: text_requests.ask(
+            app.database, issue, wanted, ann, app.tokens.address_hash, NOW
+        ),
+        AuditAction.story_moved: lambda: edit.move_story(
+            app.database, issue, story, plan.load_head(app.database, issue).revision, ann, step=1
+        ),
+        AuditAction.story_removed: lambda: edit.remove_story(app.database, issue, story, "", ann),
+    }
+    for action, carry_out in orders.items():
+        carry_out()
+        assert (audited(app)[0].action, audited(app)[0].detail["headline"]) == (action, "Salt and stars")
+    assert not [detail for _, _, _, detail in report.events(app.database, issue) if "*" in detail]
