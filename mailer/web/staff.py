@@ -46,7 +46,8 @@ from mailer.web.static import static_url
 
 STAFF_CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; frame-src 'self'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; trusted-types own-page ProseMirrorClipboard"
 )
 STAFF_LANGUAGES = ("en", "fr", "sr-Latn")
 COOKIE = "__Host-session"

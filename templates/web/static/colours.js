@@ -1,6 +1,8 @@
 // Shows the contrast and the sample email while colours are chosen: asks the server for the page with these colours.
 // Without script, the button "Only show" does the same.
 
+import { parsePage } from "./own_page.js";
+
 const form = document.querySelector("form.colours");
 const DELAY_MS = 250;
 let waiting = 0;
@@ -12,7 +14,7 @@ async function show() {
   for (const field of form.querySelectorAll("input[pattern]")) query.set(field.name, field.value);
   const answer = await fetch(`${form.action}?${query}`, { headers: { Accept: "text/html" } });
   if (!answer.ok || answer.redirected || asked !== latest) return;
-  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const fresh = parsePage(await answer.text());
   document.getElementById("contrast").replaceChildren(...fresh.getElementById("contrast").childNodes);
   document.getElementById("sample").src = fresh.getElementById("sample").getAttribute("src");
 }

@@ -3,6 +3,8 @@
 // fails, it asks every few seconds. The page works without it. It stands still while the tab is hidden, or while
 // somebody uses one of these parts, and ends when the fetched page has no such parts any more.
 
+import { parsePage } from "./own_page.js";
+
 const SECONDS = 2;
 const SLOWEST = 30;
 let wait = SECONDS;
@@ -33,7 +35,7 @@ async function refresh() {
 async function swap() {
   const answer = await fetch(location.href, { headers: { Accept: "text/html", "X-Refresh": "1" } });
   if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
-  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const fresh = parsePage(await answer.text());
   const parts = [...document.querySelectorAll("[data-live]")];
   for (const part of parts) {
     const now = fresh.getElementById(part.id);

@@ -1,6 +1,8 @@
 // Moves stories and sections of a plan by dragging their grips, and with Alt and the arrow keys. It posts the forms of
 // the page, then shows the plan that the server answers with. The page works without it, by these forms.
 
+import { parsePage } from "./own_page.js";
+
 const place = document.getElementById("plan");
 let dragged = null;
 let queue = Promise.resolve(); // one move after the other, each with the revision that the one before led to
@@ -29,7 +31,7 @@ async function post(thing, fields) {
     ...fields,
   });
   const answer = await fetch(`${location.pathname}/${path}`, { method: "POST", body });
-  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("plan");
+  const fresh = parsePage(await answer.text()).getElementById("plan");
   if (!fresh) return location.reload(); // the session has ended
   const id = idOf(thing);
   place.replaceChildren(...fresh.childNodes);

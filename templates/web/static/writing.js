@@ -2,6 +2,7 @@
 // Without it, the page is a form.
 
 import { Datelines } from "./datelines.js";
+import { parsePage } from "./own_page.js";
 import { PictureDialog } from "./picture_dialog.js";
 import { Copies, holdTab, isOpen, Saving } from "./saving.js";
 
@@ -250,7 +251,7 @@ function choose(answer) {
   const closed = ["closed", "removed", "moved"].includes(answer.reason);
   showState(closed ? "closed" : "conflict");
   if (closed) setEditable(false);
-  const page = new DOMParser().parseFromString(answer.html, "text/html");
+  const page = parsePage(answer.html);
   at("conflict").replaceChildren(...page.body.childNodes);
   const panel = at("conflict").querySelector(".conflict");
   panel.querySelector("[data-choice=mine]")?.addEventListener("click", () => {
