@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from mailer.bootstrap import Container
 from mailer.domain.permissions import Role
-from mailer.domain.states import VersionKind
+from mailer.domain.states import TranslationStatus, VersionKind
 from mailer.domain.text_requests import TextTask
 from mailer.domain.versions import TextKey
 from mailer.services.issues import approve, compile, plan, text_requests, write_text
@@ -176,6 +176,11 @@ def test_two_people_at_once(app: Container, key: TextKey, open_story: Callable[[
     with app.database.transaction() as session:
         bodies = [version.content["body"] for version in text_versions.of_text(session, key, 20)]
     assert any(body.endswith("Jovan was here.") for body in bodies)
+
+    # He sees the status that she chooses.
+    amina.get_by_label("Draft").check()
+    expect(jovan.get_by_label("Draft")).to_be_checked()
+    assert write_text.load_state(app.database, key).status is TranslationStatus.draft
 
 
 @pytest.mark.usefixtures("server")
