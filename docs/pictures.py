@@ -1,7 +1,7 @@
 """Take the pictures in the README from the running demo: make pictures.
 
-It starts ``mailer demo``, looks at the mail of two readers, at the draft that waits at the desk, and, while that is
-sent slowly to the same readers, at its progress and at the control room. Needs Chromium.
+It starts ``mailer demo``, looks at the mail of two readers, at the draft that waits at the desk and one of its texts,
+and, while that is sent slowly to the same readers, at its progress and at the control room. Needs Chromium.
 """
 
 import io
@@ -102,7 +102,7 @@ def take_mail(browser: Browser, inbox: str) -> None:
 
 
 def take_desk(browser: Browser, printed: str) -> None:
-    """Take the plan of the draft, its progress while it is sent, and the control room at that time."""
+    """Take the plan of the draft, a text of it, its progress while it is sent, and the control room at that time."""
     base_url = find(r"(http://\S+)/desk", printed)
     draft = find(r"Issue (\d+) waits there as a draft", printed)
     desk, control = (
@@ -113,6 +113,11 @@ def take_desk(browser: Browser, printed: str) -> None:
     sign_in(control, printed, "ops")
     desk.goto(f"/desk/issues/{draft}")
     save(shoot(desk), "plan")
+    desk.locator(".plan-section .mark.ready", has_text="fr").first.click()
+    desk.locator(".ProseMirror").first.wait_for()
+    desk.get_by_text("The source, in English").click()
+    desk.wait_for_load_state("networkidle")
+    save(shoot(desk), "writing")
     mailer("issue", "approve", draft)
     mailer("issue", "rate", draft, RATE)
     mailer("issue", "send", draft)
