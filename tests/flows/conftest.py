@@ -9,6 +9,12 @@ import uvicorn
 
 from mailer.bootstrap import Container
 from mailer.web.app import create_app
+from tests.support.browser import PageCheck
+
+
+@pytest.fixture(scope="session")
+def look_over() -> PageCheck:
+    return PageCheck()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from mailer.domain.newsletter_check import read_newsletter
 from mailer.domain.permissions import Role
 from mailer.services.newsletters.apply import apply_newsletter
 from tests.conftest import SAMPLE
-from tests.support.browser import WIDE, look_over, sign_in
+from tests.support.browser import WIDE, PageCheck, sign_in
 from tests.support.sending import send_scheduled
 from tests.support.staff import add_account
 
@@ -40,6 +40,7 @@ def test_from_an_invitation_to_the_report(
     app: Container,
     inbox: InboxServer,
     add_subscribers: Callable[[str], None],
+    look_over: PageCheck,
 ) -> None:
     settings = read_newsletter((SAMPLE / "newsletter.toml").read_text("utf-8"))
     apply_newsletter(app.database, settings.model_copy(update={"four_eyes": True}))

@@ -25,7 +25,7 @@ from mailer.services.issues import approve, compile, plan, text_requests, write_
 from mailer.services.issues.text_requests import NewRequest
 from mailer.store import text_versions
 from tests.conftest import SECRET
-from tests.support.browser import WIDE, look_over, sign_in
+from tests.support.browser import WIDE, PageCheck, sign_in
 from tests.support.pictures import jpeg
 from tests.support.staff import PASSWORD, add_account, staff_of
 
@@ -128,7 +128,9 @@ def set_aside(app: Container, key: TextKey) -> list[str]:
 
 
 @pytest.mark.usefixtures("server")
-def test_two_people_at_once(app: Container, key: TextKey, open_story: Callable[[str], Page]) -> None:
+def test_two_people_at_once(
+    app: Container, key: TextKey, open_story: Callable[[str], Page], look_over: PageCheck
+) -> None:
     amina = open_story("Amina")
     look_over(amina)
     lines = amina.locator("[name=dateline]")
@@ -185,7 +187,7 @@ def test_two_people_at_once(app: Container, key: TextKey, open_story: Callable[[
 
 @pytest.mark.usefixtures("server")
 def test_a_picture_that_is_pasted_is_the_storys_picture(
-    app: Container, key: TextKey, open_story: Callable[[str], Page]
+    app: Container, key: TextKey, open_story: Callable[[str], Page], look_over: PageCheck
 ) -> None:
     page = open_story("Amina")
     dialog = page.get_by_role("dialog", name="Picture of this story")
@@ -393,7 +395,7 @@ def start_web(app: Container, port: int, tmp_path: Path) -> "subprocess.Popen[by
 
 @pytest.mark.usefixtures("server")
 def test_a_text_comes_from_somebody_without_an_account(
-    browser: Browser, app: Container, key: TextKey, open_story: Callable[[str], Page]
+    browser: Browser, app: Container, key: TextKey, open_story: Callable[[str], Page], look_over: PageCheck
 ) -> None:
     """The last words typed before “Hand in” are handed in, and the page keeps nothing of its visitor."""
     amina = staff_of(1, Role.author)
