@@ -35,7 +35,7 @@ from mailer.store.database import Database
 from tests.support.name_server import NameServer, running_name_server
 from tests.support.sending import send_due_batches
 from tests.support.smtp_sink import SinkServer
-from tests.support.snapshots import Snapshot, non_empty_tables, restore, take_snapshot
+from tests.support.snapshots import Snapshots, non_empty_tables
 
 # Few examples during development, many in .ci/run. No deadline, because the duration depends on the machine's load.
 # The same commit gives the same result; "search" looks for examples that nobody has seen yet.
@@ -221,28 +221,26 @@ def pictures(shared_app: Container) -> Callable[[str], PreparedPicture]:
 
 
 @pytest.fixture(scope="session")
-def issue_snapshots() -> dict[tuple[str, ...], tuple[int, Snapshot]]:
-    """Return a cache: languages → id and rows of the imported sample issue."""
-    return {}
+def snapshots(tmp_path_factory: pytest.TempPathFactory, worker: str) -> Snapshots:
+    folder = tmp_path_factory.getbasetemp()
+    return Snapshots((folder if worker == "main" else folder.parent) / "snapshots")
 
 
 @pytest.fixture
 def import_issue(
-    app: Container,
-    pictures: Callable[[str], PreparedPicture],
-    issue_snapshots: dict[tuple[str, ...], tuple[int, Snapshot]],
+    app: Container, pictures: Callable[[str], PreparedPicture], snapshots: Snapshots
 ) -> Callable[..., int]:
     """Return a function that imports the sample issue in some languages and returns its id."""
 
     def run(*languages: str) -> int:
-        first = not non_empty_tables(app.database)
-        if first and languages in issue_snapshots:
-            issue, snapshot = issue_snapshots[languages]
-            restore(app.database, snapshot)
-            return issue
-        apply_newsletter(app.database, read_newsletter((SAMPLE / "newsletter.toml").read_text("utf-8")))
-        issue = 0
-        for language in languages:
+        keys = [f"issue in {languages[: count + 1]}" for count in range(len(languages))]
+        empty = not non_empty_tables(app.database)
+        issue, known = 0, len(languages) if empty else 0
+        while known and not (issue := snapshots.restore(app.database, keys[known - 1]) or 0):
+            known -= 1
+        if not known:
+            apply_newsletter(app.database, read_newsletter((SAMPLE / "newsletter.toml").read_text("utf-8")))
+        for language in languages[known:]:
             done = document_import.import_document(
                 app.database,
                 parse((SAMPLE / f"2026-3.{language}.md").read_text("utf-8"), language),
@@ -255,8 +253,8 @@ def import_issue(
                 actor="tests",
             )
             issue = done.issue
-        if first:
-            issue_snapshots[languages] = issue, take_snapshot(app.database)
+        if empty and known < len(languages):
+            snapshots.keep(app.database, keys[-1], issue)
         return issue
 
     return run
@@ -293,6 +291,30 @@ def prepare(app: Container) -> Callable[[int], None]:
         while compile.render_stale(app.database, app.renderer, app.urls, "", issue, 8):
             pass
         assert dispatch.open_for_sending(app.database, issue, now, app.tokens.address_hash)
+
+    return run
+
+
+@pytest.fixture
+def prepared_issue(
+    app: Container,
+    import_issue: Callable[..., int],
+    add_subscribers: Callable[[str], None],
+    prepare: Callable[[int], None],
+    snapshots: Snapshots,
+) -> Callable[..., int]:
+    """Return a function that makes the sample issue in some languages with readers (lines as for add_subscribers),
+    does everything to it except sending, and returns its id."""
+
+    def run(readers: str, *languages: str) -> int:
+        def make() -> int:
+            issue = import_issue(*languages)
+            add_subscribers(readers)
+            prepare(issue)
+            return issue
+
+        settings = app.settings.public_url, app.settings.batch_size
+        return snapshots.restore_or_make(app.database, f"prepared {languages} {readers} {settings}", make)
 
     return run
 

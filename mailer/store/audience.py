@@ -60,11 +60,10 @@ FROM cut WHERE first IS NOT NULL ORDER BY first
 """
 
 
-def freeze(session: Session, issue: int, newsletter: int, batch_size: int, digest_sources: Sequence[int] = ()) -> int:
-    """Create the issue's ledger partition and divide its candidates into batches; return how many batches.
+def create_partition(session: Session, issue: int) -> None:
+    """Create the issue's partition of the ledger if it has none.
 
-    The candidates of a digest are those who have yet to get one of its issues in a digest.
-    The partition is created separately and then attached, which blocks no worker that is sending another issue.
+    It is created separately and then attached, which blocks no worker that is sending another issue.
     """
     session.execute(text(_CREATE_PARTITION.format(issue=int(issue))))
     attached = session.scalar(
@@ -75,6 +74,14 @@ def freeze(session: Session, issue: int, newsletter: int, batch_size: int, diges
         session.execute(
             text(f"ALTER TABLE delivery ATTACH PARTITION delivery_{int(issue)} FOR VALUES IN ({int(issue)})")
         )
+
+
+def freeze(session: Session, issue: int, newsletter: int, batch_size: int, digest_sources: Sequence[int] = ()) -> int:
+    """Create the issue's ledger partition and divide its candidates into batches; return how many batches.
+
+    The candidates of a digest are those who have yet to get one of its issues in a digest.
+    """
+    create_partition(session, issue)
     runs = _RUNS_AWAITING_DIGEST if digest_sources else _RUNS_OF_SUBSCRIBERS
     inserted = session.connection().execute(
         text(runs + _INSERT_BATCHES),

@@ -32,17 +32,9 @@ def mailer(app: Container, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 @pytest.fixture
-def issue(
-    app: Container,
-    import_issue: Callable[..., int],
-    add_subscribers: Callable[[str], None],
-    prepare: Callable[[int], None],
-    send: Callable[[], int],
-) -> int:
+def issue(app: Container, prepared_issue: Callable[..., int], send: Callable[[], int]) -> int:
     """A sent issue: Ann's and Bea's delivery uncertain, Cil's and Dan's failed, Eve's sent."""
-    made = import_issue("en")
-    add_subscribers("\n".join(f"{name}@example.org;en;" for name in ("ann", "bea", "cil", "dan", "eve")))
-    prepare(made)
+    made = prepared_issue("\n".join(f"{name}@example.org;en;" for name in ("ann", "bea", "cil", "dan", "eve")), "en")
     send()
     with app.database.transaction() as session:
         for statement in (

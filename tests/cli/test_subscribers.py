@@ -28,16 +28,12 @@ TODAY = f"{datetime.now(UTC).day} {datetime.now(UTC):%B %Y}"
 @pytest.fixture
 def run(
     app: Container,
-    import_issue: Callable[..., int],
-    add_subscribers: Callable[[str], None],
-    prepare: Callable[[int], None],
+    prepared_issue: Callable[..., int],
     send: Callable[[], int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[..., Result]:
     """The command line, after an issue went out to two readers."""
-    issue = import_issue("en")
-    add_subscribers(f"{ADA};en fr;water-and-rivers\n{BOB};en;")
-    prepare(issue)
+    prepared_issue(f"{ADA};en fr;water-and-rivers\n{BOB};en;", "en")
     send()
     monkeypatch.setenv("MAILER_DATABASE_URL", app.database.url)
     monkeypatch.setenv("MAILER_SECRET_KEY", SECRET)

@@ -16,6 +16,7 @@ from mailer.services.newsletters.apply import apply_newsletter
 from mailer.web.app import create_app
 from tests.support.clock import StoppedClock
 from tests.support.mailing import Mailing
+from tests.support.snapshots import Snapshots
 
 SAMPLE = Path(__file__).parents[2] / "docs" / "sample"
 
@@ -32,19 +33,25 @@ def mailing(
     import_issue: Callable[..., int],
     add_subscribers: Callable[[str], None],
     prepare: Callable[[int], None],
+    snapshots: Snapshots,
 ) -> Mailing:
     """Return the sample issue, expanded and rendered but not sent. Its first section is always included."""
-    issue = import_issue("en", "ar")
-    newsletter = read_newsletter((SAMPLE / "newsletter.toml").read_text(encoding="utf-8"))
-    newsletter.sections[0].always_included = True
-    apply_newsletter(app.database, newsletter)
-    add_subscribers("""
-        ada@example.org;en fr;
-        leila@example.org;ar fr;water-and-rivers
-        jovan@example.org;sr-Latn-BA pt en;water-and-rivers
-    """)
-    prepare(issue)
-    return Mailing(app, issue)
+
+    def make() -> int:
+        issue = import_issue("en", "ar")
+        newsletter = read_newsletter((SAMPLE / "newsletter.toml").read_text(encoding="utf-8"))
+        newsletter.sections[0].always_included = True
+        apply_newsletter(app.database, newsletter)
+        add_subscribers("""
+            ada@example.org;en fr;
+            leila@example.org;ar fr;water-and-rivers
+            jovan@example.org;sr-Latn-BA pt en;water-and-rivers
+        """)
+        prepare(issue)
+        return issue
+
+    key = f"mailing of {app.settings.public_url} in batches of {app.settings.batch_size}"
+    return Mailing(app, snapshots.restore_or_make(app.database, key, make))
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Full-text search in the archive."""
 
 from collections.abc import Callable
+from itertools import product
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -90,28 +91,28 @@ def test_quotes_and_minus_are_understood(ask: Ask) -> None:
     assert 0 < ask("en", "boats -melons").total < boats.total
 
 
-@pytest.mark.parametrize(
-    "typed",
-    [
-        "",
-        "   ",
-        "-",
-        "\x00",
-        "' OR 1=1 --",
-        '"',
-        "& | ! <-> :* ()",
-        "%",
-        "\\",
-        "a" * 100_000,
-        "-" * 5_000,
-        "😀",
-        "\ud800",
-    ],
-)
-def test_hostile_queries_are_harmless(ask: Ask, typed: str) -> None:
-    results = ask("mk", typed)
-    assert (results.total, results.results, results.pages) == (0, (), 1)
-    assert len(results.query) <= 200
+HOSTILE = [
+    "",
+    "   ",
+    "-",
+    "\x00",
+    "' OR 1=1 --",
+    '"',
+    "& | ! <-> :* ()",
+    "%",
+    "\\",
+    "a" * 100_000,
+    "-" * 5_000,
+    "😀",
+    "\ud800",
+]
+
+
+def test_hostile_queries_are_harmless(ask: Ask) -> None:
+    for typed in HOSTILE:
+        results = ask("mk", typed)
+        assert (results.total, results.results, results.pages) == (0, (), 1), typed
+        assert len(results.query) <= 200, typed
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -168,11 +169,10 @@ def test_no_pages_after_the_last(ask: Ask, database: Database) -> None:
         assert search.search(database, inline_text, "lumen-basin", "en", "lumen", page) is None
 
 
-@pytest.mark.parametrize("language", ["en", "mk", "ar"])
-@pytest.mark.parametrize("typed", ["-zzzz", "-zzzz -yyyy", "ferry or -zzzz", '-"zzzz yyyy"'])
-def test_what_the_index_cannot_answer_finds_nothing(ask: Ask, typed: str, language: str) -> None:
+def test_what_the_index_cannot_answer_finds_nothing(ask: Ask) -> None:
     assert ask("en", "ferry -zzzz").total == 1
-    assert (ask(language, typed).total, ask(language, typed).results) == (0, ())
+    for language, typed in product(["en", "mk", "ar"], ["-zzzz", "-zzzz -yyyy", "ferry or -zzzz", '-"zzzz yyyy"']):
+        assert (ask(language, typed).total, ask(language, typed).results) == (0, ()), (language, typed)
 
 
 def test_texts_are_read_for_one_page_only(ask: Ask, database: Database) -> None:

@@ -29,17 +29,9 @@ def settings(settings: Settings, sink: SinkServer) -> Settings:
 
 
 @pytest.fixture
-def failed(
-    import_issue: Callable[..., int],
-    add_subscribers: Callable[[str], None],
-    prepare: Callable[[int], None],
-    sink: SinkServer,
-    send: Callable[[], int],
-) -> int:
+def failed(prepared_issue: Callable[..., int], sink: SinkServer, send: Callable[[], int]) -> int:
     """An issue in three batches that was refused for each reader."""
-    issue = import_issue("en")
-    add_subscribers("\n".join(f"r{n}@{'ab'[n % 2]}.example;en;" for n in range(READERS)))
-    prepare(issue)
+    issue = prepared_issue("\n".join(f"r{n}@{'ab'[n % 2]}.example;en;" for n in range(READERS)), "en")
     sink.behaviour.faults = [Fault("final", "554 5.3.0 not today", 1.0)]
     send()
     sink.behaviour.faults = []

@@ -29,14 +29,9 @@ def settings(settings: Settings, sink: SinkServer, valkey: Valkey) -> Settings:
 
 
 @pytest.fixture
-def issue(
-    import_issue: Callable[..., int], add_subscribers: Callable[[str], None], prepare: Callable[[int], None]
-) -> int:
+def issue(prepared_issue: Callable[..., int]) -> int:
     """Ready to go out to 20 readers at each of two domains."""
-    made = import_issue("en")
-    add_subscribers("\n".join(f"reader{n}@{name}.example;en;" for n in range(20) for name in "ab"))
-    prepare(made)
-    return made
+    return prepared_issue("\n".join(f"reader{n}@{name}.example;en;" for n in range(20) for name in "ab"), "en")
 
 
 def look(app: Container, before: QueueSnapshot | None = None) -> QueueSnapshot:

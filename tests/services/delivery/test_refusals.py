@@ -21,14 +21,9 @@ def settings(settings: Settings, sink: SinkServer) -> Settings:
 
 
 @pytest.fixture
-def issue(
-    import_issue: Callable[..., int], add_subscribers: Callable[[str], None], prepare: Callable[[int], None]
-) -> int:
+def issue(prepared_issue: Callable[..., int]) -> int:
     """Ready to go out to three readers at each of two domains, in three batches."""
-    made = import_issue("en")
-    add_subscribers("\n".join(f"reader{n}@{name}.example;en;" for n in range(3) for name in "ab"))
-    prepare(made)
-    return made
+    return prepared_issue("\n".join(f"reader{n}@{name}.example;en;" for n in range(3) for name in "ab"), "en")
 
 
 def one_round(app: Container) -> None:

@@ -49,16 +49,13 @@ def settings(settings: Settings, sink: SinkServer) -> Settings:
 
 
 @pytest.fixture
-def ready(
-    import_issue: Callable[..., int], add_subscribers: Callable[[str], None], prepare: Callable[[int], None]
-) -> Ready:
+def ready(prepared_issue: Callable[..., int]) -> Ready:
     """An issue with that many readers, expanded and rendered; their ids count from 1."""
 
     def run(count: int) -> int:
-        issue = import_issue("en")
-        add_subscribers("\n".join(f"reader{n}@example.org;en;trade-and-crossings" for n in range(1, count + 1)))
-        prepare(issue)
-        return issue
+        return prepared_issue(
+            "\n".join(f"reader{n}@example.org;en;trade-and-crossings" for n in range(1, count + 1)), "en"
+        )
 
     return run
 

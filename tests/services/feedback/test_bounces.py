@@ -52,15 +52,11 @@ def words(subject: str, **headers: str) -> bytes:
 def sent(
     app: Container,
     inbox: InboxServer,
-    import_issue: Callable[..., int],
-    add_subscribers: Callable[[str], None],
-    prepare: Callable[[int], None],
+    prepared_issue: Callable[..., int],
     send: Callable[[], int],
 ) -> dict[str, str]:
     """The addresses of ours that a mail to Ada holds, by what they are for."""
-    issue = import_issue("en")
-    add_subscribers(f"{ADA};en;\nvictim@example.org;en;")
-    prepare(issue)
+    prepared_issue(f"{ADA};en;\nvictim@example.org;en;", "en")
     send()
     caught = next(mail for mail in inbox.messages() if mail.recipients[0] == ADA)
     raw = inbox.inbox.read(caught).decode("utf-8", "replace")

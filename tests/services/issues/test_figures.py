@@ -12,14 +12,9 @@ from mailer.store import figures
 
 
 @pytest.fixture
-def issue(
-    import_issue: Callable[..., int], add_subscribers: Callable[[str], None], prepare: Callable[[int], None]
-) -> int:
+def issue(prepared_issue: Callable[..., int]) -> int:
     """Ready to go out to two readers."""
-    made = import_issue("en")
-    add_subscribers("ada@example.org;en;\nbob@example.org;en;")
-    prepare(made)
-    return made
+    return prepared_issue("ada@example.org;en;\nbob@example.org;en;", "en")
 
 
 def find(app: Container, issue: int) -> figures.Kept:

@@ -59,10 +59,8 @@ def run(app: Container, statement: str) -> None:
 
 
 @pytest.fixture
-def sent(import_issue: Import, add_subscribers: AddReaders, prepare: Prepare, send: Send) -> int:
-    issue = import_issue("en", "fr", "bs", "sr-Latn")
-    add_subscribers(READERS)
-    prepare(issue)
+def sent(prepared_issue: Callable[..., int], send: Send) -> int:
+    issue = prepared_issue(READERS, "en", "fr", "bs", "sr-Latn")
     send()
     return issue
 
@@ -237,12 +235,8 @@ def test_message_id_matches_the_relays_log(app: Container, sent: int, inbox: Inb
     assert found("eve@example.org").message_id is None, "it was never handed over"
 
 
-def test_unsubscription_is_explained(
-    app: Container, import_issue: Import, add_subscribers: AddReaders, prepare: Prepare, send: Send
-) -> None:
-    issue = import_issue("en")
-    add_subscribers(READERS)
-    prepare(issue)
+def test_unsubscription_is_explained(app: Container, prepared_issue: Callable[..., int], send: Send) -> None:
+    issue = prepared_issue(READERS, "en")
     with app.database.transaction() as session:
         reader = session.scalar(text("SELECT id FROM subscriber WHERE address = 'ann@example.org'"))
     assert unsubscribe.unsubscribe(
@@ -420,11 +414,11 @@ class RollBack(Exception):
 
 
 def test_many_inconsistencies_are_counted_and_some_named(
-    app: Container, import_issue: Import, add_subscribers: AddReaders, prepare: Prepare, send: Send
+    app: Container,
+    prepared_issue: Callable[..., int],
+    send: Send,
 ) -> None:
-    issue = import_issue("en")
-    add_subscribers("\n".join(f"r{n}@example.org;en;" for n in range(30)))
-    prepare(issue)
+    issue = prepared_issue("\n".join(f"r{n}@example.org;en;" for n in range(30)), "en")
     send()
     run(app, "UPDATE delivery SET last_reply = NULL")
     found = report.audit(app.database, issue)
@@ -452,9 +446,7 @@ def test_ledger_rejects_a_second_row(app: Container, sent: int) -> None:
 
 def test_outcomes_by_language_section_domain_and_against_previous_issues(
     app: Container,
-    import_issue: Callable[..., int],
-    add_subscribers: Callable[[str], None],
-    prepare: Callable[[int], None],
+    prepared_issue: Callable[..., int],
     send: Callable[[], int],
 ) -> None:
     add = [
@@ -465,9 +457,7 @@ def test_outcomes_by_language_section_domain_and_against_previous_issues(
             ("jeanne", "example.net", "fr", "water-and-rivers"),
         )
     ]
-    issue = import_issue("en", "fr")
-    add_subscribers("\n".join(add))
-    prepare(issue)
+    issue = prepared_issue("\n".join(add), "en", "fr")
     send()
     with app.database.transaction() as session:
         ids = {

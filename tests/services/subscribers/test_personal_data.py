@@ -118,17 +118,9 @@ def plant(app: Container, subscriber: int, address_hash: bytes) -> int:
 
 
 @pytest.fixture
-def person(
-    app: Container,
-    import_issue: Callable[..., int],
-    add_subscribers: Callable[[str], None],
-    prepare: Callable[[int], None],
-    send: Callable[[], int],
-) -> tuple[int, int, bytes]:
+def person(app: Container, prepared_issue: Callable[..., int], send: Callable[[], int]) -> tuple[int, int, bytes]:
     """Somebody with a row in every table that has rows of people: issue, subscriber, hash."""
-    issue = import_issue("en")
-    add_subscribers(f"{ADA};en;\n{BOB};en;")
-    prepare(issue)
+    issue = prepared_issue(f"{ADA};en;\n{BOB};en;", "en")
     send()
     address_hash = app.tokens.address_hash(read_address(ADA)[1])
     with app.database.transaction() as session:

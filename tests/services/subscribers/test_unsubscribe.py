@@ -37,16 +37,14 @@ def settings(settings: Settings, sink: SinkServer) -> Settings:
 def test_no_mail_after_unsubscribing(
     app: Container,
     sink: SinkServer,
-    import_issue: Callable[..., int],
-    add_subscribers: Callable[[str], None],
-    prepare: Callable[[int], None],
+    prepared_issue: Callable[..., int],
     send: Callable[[], int],
     seed: int,
 ) -> None:
     chance = random.Random(seed)
-    issue = import_issue("en")
-    add_subscribers("\n".join(f"reader{n}@example.org;en;trade-and-crossings" for n in range(1, READERS + 1)))
-    prepare(issue)
+    issue = prepared_issue(
+        "\n".join(f"reader{n}@example.org;en;trade-and-crossings" for n in range(1, READERS + 1)), "en"
+    )
     sink.behaviour.latency = 0.004
     after_leaving: dict[int, int] = {}
 
@@ -79,16 +77,9 @@ def test_no_mail_after_unsubscribing(
 
 
 @pytest.fixture
-def claim(
-    app: Container,
-    import_issue: Callable[..., int],
-    add_subscribers: Callable[[str], None],
-    prepare: Callable[[int], None],
-) -> Claim:
+def claim(app: Container, prepared_issue: Callable[..., int]) -> Claim:
     """Of the batch of an issue for Ann alone."""
-    issue = import_issue("en")
-    add_subscribers("ann@example.org;en;")
-    prepare(issue)
+    prepared_issue("ann@example.org;en;", "en")
     with app.database.transaction() as session:
         made = batches.claim(session, 1, "worker", LEASE)
     assert made is not None
@@ -174,14 +165,10 @@ def test_commands_wait_for_mail_in_flight(
 def test_resubscribing_before_the_delivery_is_due(
     app: Container,
     sink: SinkServer,
-    import_issue: Callable[..., int],
-    add_subscribers: Callable[[str], None],
-    prepare: Callable[[int], None],
+    prepared_issue: Callable[..., int],
     send: Callable[[], int],
 ) -> None:
-    issue = import_issue("en")
-    add_subscribers("ann@example.org;en;\nbea@example.org;en;")
-    prepare(issue)
+    issue = prepared_issue("ann@example.org;en;\nbea@example.org;en;", "en")
     now = datetime.now(UTC)
     for reader in (1, 2):
         assert unsubscribe.unsubscribe(app.database, SubscriptionRef(reader, issue), ConsentChannel.one_click, now)

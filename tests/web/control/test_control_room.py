@@ -28,14 +28,9 @@ RELAY, GMAIL = "/control/flow/relay/relay", "/control/flow/provider/Gmail"
 
 
 @pytest.fixture
-def issue(
-    import_issue: Callable[..., int], add_subscribers: Callable[[str], None], prepare: Callable[[int], None]
-) -> int:
+def issue(prepared_issue: Callable[..., int]) -> int:
     """Ready to go out to ten readers at each of two domains."""
-    made = import_issue("en")
-    add_subscribers("\n".join(f"reader{n}@{name}.example;en;" for n in range(10) for name in "ab"))
-    prepare(made)
-    return made
+    return prepared_issue("\n".join(f"reader{n}@{name}.example;en;" for n in range(10) for name in "ab"), "en")
 
 
 def one_round(app: Container) -> None:

@@ -70,13 +70,9 @@ def test_a_relay_refuses_is_suspended_and_released(
     page: Page,
     app: Container,
     sink: SinkServer,
-    import_issue: Callable[..., int],
-    add_subscribers: Callable[[str], None],
-    prepare: Callable[[int], None],
+    prepared_issue: Callable[..., int],
 ) -> None:
-    issue = import_issue("en")
-    add_subscribers("\n".join(f"reader{n}@a.example;en;" for n in range(10)))
-    prepare(issue)
+    prepared_issue("\n".join(f"reader{n}@a.example;en;" for n in range(10)), "en")
     report(app)
     page.goto("/control")
     sentence = page.locator(".sentence")

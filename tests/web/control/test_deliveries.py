@@ -18,14 +18,9 @@ HERE = "/control/deliveries"
 
 
 @pytest.fixture
-def issue(
-    import_issue: Callable[..., int], add_subscribers: Callable[[str], None], prepare: Callable[[int], None]
-) -> int:
+def issue(prepared_issue: Callable[..., int]) -> int:
     """Ready to go out to three readers at one domain and two at another."""
-    made = import_issue("en")
-    add_subscribers("\n".join(f"reader{n}@{'a' if n < 4 else 'b'}.example;en;" for n in range(1, 6)))
-    prepare(made)
-    return made
+    return prepared_issue("\n".join(f"reader{n}@{'a' if n < 4 else 'b'}.example;en;" for n in range(1, 6)), "en")
 
 
 def counts(app: Container, issue: int) -> DeliveryCounts:

@@ -90,18 +90,9 @@ def test_the_list_is_filtered_and_continues_after_its_last_row(client: TestClien
 
 
 @pytest.fixture
-def bounced(
-    app: Container,
-    sink: SinkServer,
-    import_issue: Callable[..., int],
-    add_subscribers: Callable[[str], None],
-    prepare: Callable[[int], None],
-    send: Callable[[], int],
-) -> int:
+def bounced(app: Container, sink: SinkServer, prepared_issue: Callable[..., int], send: Callable[[], int]) -> int:
     """An issue that ada's server refused, since she has no mailbox there."""
-    issue = import_issue("en")
-    add_subscribers("ada@a.example;en;\nbob@b.example;en;")
-    prepare(issue)
+    issue = prepared_issue("ada@a.example;en;\nbob@b.example;en;", "en")
     sink.behaviour.faults = [Fault("rcpt", "550 5.1.1 <ada@a.example> no such user", 1.0, "a.example")]
     send()
     return issue

@@ -64,14 +64,13 @@ def settings(settings: Settings, request: pytest.FixtureRequest) -> Settings:
 
 
 @pytest.fixture
-def ready(import_issue: Import, add_subscribers: AddReaders, prepare: Prepare) -> Callable[[int], int]:
+def ready(prepared_issue: Callable[..., int]) -> Callable[[int], int]:
     """An issue with that many readers, expanded and rendered; their ids count from 1."""
 
     def run(count: int) -> int:
-        issue = import_issue("en")
-        add_subscribers("\n".join(f"reader{n}@example.org;en;trade-and-crossings" for n in range(1, count + 1)))
-        prepare(issue)
-        return issue
+        return prepared_issue(
+            "\n".join(f"reader{n}@example.org;en;trade-and-crossings" for n in range(1, count + 1)), "en"
+        )
 
     return run
 
@@ -126,14 +125,10 @@ def claimed(app: Container, worker: str = "") -> tuple[Claim, list[int]]:
 def test_a_mail_as_it_arrives(
     app: Container,
     inbox: InboxServer,
-    import_issue: Import,
-    add_subscribers: AddReaders,
-    prepare: Prepare,
+    prepared_issue: Callable[..., int],
     send: Send,
 ) -> None:
-    issue = import_issue("en", "fr")
-    add_subscribers("ann@example.org;en;\nбоби@пример.example;fr;\nbo@пример.example;en;")
-    prepare(issue)
+    issue = prepared_issue("ann@example.org;en;\nбоби@пример.example;fr;\nbo@пример.example;en;", "en", "fr")
     assert send() == 3
     caught = inbox.messages()
     assert {one.recipients[0] for one in caught} == {
@@ -708,14 +703,10 @@ def test_an_address_that_cannot_be_written_fails_alone(
 def test_two_workers_on_one_host_send_each_mail_once(
     app: Container,
     sink: SinkServer,
-    import_issue: Import,
-    add_subscribers: AddReaders,
-    prepare: Prepare,
+    prepared_issue: Callable[..., int],
     settings: Settings,
 ) -> None:
-    issue = import_issue("en")
-    add_subscribers("\n".join(f"reader{n}@example.org;en;" for n in range(1, 121)))
-    prepare(issue)
+    issue = prepared_issue("\n".join(f"reader{n}@example.org;en;" for n in range(1, 121)), "en")
     found = [batch for batch, _ in dispatch.enqueue_due(app.database, datetime.now(UTC), timedelta(0), 100)]
     assert len(found) == 12
     with Container(settings, application="second") as second:

@@ -19,15 +19,11 @@ from mailer.store.ledger import DeliveryUpdate
 )
 def test_repeated_refusal_suppresses(
     app: Container,
-    import_issue: Callable[..., int],
-    add_subscribers: Callable[[str], None],
-    prepare: Callable[[int], None],
+    prepared_issue: Callable[..., int],
     reply: str,
     reason: str | None,
 ) -> None:
-    issue = import_issue("en")
-    add_subscribers("ada@example.org;en;")
-    prepare(issue)
+    prepared_issue("ada@example.org;en;", "en")
     with app.database.transaction() as session:
         session.execute(
             text("UPDATE newsletter SET suppress_after_refused_issues = 1, suppress_after_refused_days = 0")

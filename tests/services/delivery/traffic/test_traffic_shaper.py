@@ -54,23 +54,19 @@ def settings(settings: Settings, sink: SinkServer, valkey: Valkey, request: pyte
 
 
 @pytest.fixture
-def ready(
-    import_issue: Callable[..., int], add_subscribers: Callable[[str], None], prepare: Callable[[int], None]
-) -> Ready:
+def ready(prepared_issue: Callable[..., int]) -> Ready:
     """An issue with so many readers at each domain, in turn, expanded and rendered."""
 
     def run(**domains: int) -> int:
-        issue = import_issue("en")
-        add_subscribers(
+        return prepared_issue(
             "\n".join(
                 f"reader{n}@{name.replace('_', '.')};en;"
                 for n in range(max(domains.values()))
                 for name, count in domains.items()
                 if n < count
-            )
+            ),
+            "en",
         )
-        prepare(issue)
-        return issue
 
     return run
 
