@@ -23,15 +23,15 @@ _FIND_NEW_KINDS = """known => {
         const style = getComputedStyle(element)
         const look = [style.color, style.backgroundColor, style.backgroundImage, style.opacity]
         const font = [style.fontSize, style.fontWeight, style.textDecorationLine]
-        const name = [element.tagName, element.getAttribute('class')]
+        const name = [element.tagName, element.getAttribute('class'), element.tabIndex]
         kinds.set(element, [kinds.get(element.parentElement), ...name, ...look, ...font].join(' '))
     }
     const all = new Set(known)
     window.newElements = [...kinds.keys()].filter(element => !all.has(kinds.get(element)))
     return [...new Set(newElements.map(element => kinds.get(element)))]
 }"""
-"""Returns the kinds of elements that are not known. A kind is what colours depend on: the element with its classes,
-its colours and its font, inside elements of certain kinds."""
+"""Returns the kinds of elements that are not known. A kind is what colours and the keyboard depend on: the element
+with its classes, tabindex, colours and font, inside elements of certain kinds."""
 
 
 def sign_in(page: Page, address: str, password: str = PASSWORD) -> None:

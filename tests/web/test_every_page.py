@@ -134,8 +134,9 @@ def each_is_accessible(pages: list[PageView], context: BrowserContext) -> None:
         open_all(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= 320, shown.name
         found += [(shown.name, *fault) for fault in check.faults(page)]
-        if not arabic:
-            assert missed_by_keyboard(page) == [], shown.name  # the order of the controls is the same in Arabic
+        # Each kind of control is the same on the next page, and in Arabic.
+        if not arabic and page.evaluate("which => newElements.some(element => element.matches(which))", CONTROLS):
+            assert missed_by_keyboard(page) == [], shown.name
     assert not found
     show(page, pages[-1])
     page.evaluate("const p = document.querySelector('main p'); p.style.color = '#7f7f7f'; p.append(new Image())")
