@@ -14,8 +14,9 @@ const copies = new Copies();
 const changed = new Set(); // forms
 await copies.open();
 
-// The answer to a form has what was sent, or what became of it.
-const { answer } = page.dataset;
+// The answer to a form has what was sent, or what became of it. A page to which somebody comes back is no answer.
+const [{ type }] = performance.getEntriesByType("navigation");
+const answer = type === "navigate" ? page.dataset.answer : "";
 const sent = answer ? sessionStorage.getItem(SENT) : null;
 sessionStorage.removeItem(SENT);
 

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Error, Locator, Page, expect
 
 from mailer.bootstrap import Container
 from mailer.domain.crops import Crop, CropFormat
@@ -139,8 +140,23 @@ def test_a_note_that_was_not_saved_is_back(app: Container, issue: int, page: Pag
     expect(new).to_have_text("")
     again.get_by_role("button", name="Save the note").first.click()
     again.get_by_text("The note is saved.").wait_for()
+
+    # Nor is that lost which is written on the page that says so, and is not saved.
+    expect(again.locator("#notes[data-started]")).to_be_visible()
+    first = again.get_by_role("textbox", name=re.compile("in English")).first
+    first.press("End")
+    first.press_sequentially(" Or Ana.")
+    again.route("**/*", lambda route: route.abort("connectionrefused"), times=1)
+    with suppress(Error):
+        again.get_by_role("button", name="Save the note").first.click()
+    again.wait_for_url("chrome-error://**")
+    again.go_back()
+    expect(first).to_contain_text("Or Ana.")
+    again.get_by_role("button", name="Save the note").first.click()
+    again.get_by_text("The note is saved.").wait_for()
+
     first, new = open_notes(again)
     expect(again.locator("#restored")).to_be_hidden()
     notes = [note.text for note in contacts.list_contacts(app.database, issue, story, "en")]
-    assert notes[0].endswith("Ask Jovan.")
+    assert notes[0].endswith("Ask Jovan. Or Ana.")
     assert notes[-1] == "(For information: Ana)"
