@@ -160,3 +160,24 @@ def test_a_note_that_was_not_saved_is_back(app: Container, issue: int, page: Pag
     notes = [note.text for note in contacts.list_contacts(app.database, issue, story, "en")]
     assert notes[0].endswith("Ask Jovan. Or Ana.")
     assert notes[-1] == "(For information: Ana)"
+
+
+def test_a_contact_that_was_not_saved_is_back(issue: int, page: Page) -> None:
+    def open_new() -> tuple[Locator, Locator]:
+        page.goto("/desk/newsletters/lumen-basin/address-book/new")
+        expect(page.locator("#notes[data-started]")).to_be_visible()
+        return page.get_by_label("Name"), page.get_by_role("textbox", name="English")
+
+    name, note = open_new()
+    name.fill("Ana")
+    note.fill("(For information: Ana)")
+    name, note = open_new()
+    expect(name).to_have_value("Ana")
+    expect(note).to_have_text("(For information: Ana)")
+    page.get_by_role("button", name="Save").click()
+    page.get_by_text("The contact is in the address book.").wait_for()
+    expect(page.locator("#notes[data-started]")).to_be_attached()
+    name, note = open_new()
+    expect(name).to_have_value("")
+    expect(note).to_have_text("")
+    expect(page.locator("#restored")).to_be_hidden()
