@@ -17,7 +17,6 @@ from mailer.services.issues import approve, compile, schedule
 from mailer.services.issues.report import IssueStatus
 from mailer.settings import Settings
 from tests.support.emails import html_body, text_body
-from tests.support.preloaded import PreloadedSupervisor
 from tests.support.transactional import emails_to, link_path
 
 EVA, ADA = "eva.secret@example.org", "ada.secret@example.org"
@@ -87,7 +86,7 @@ def test_logs_of_a_whole_run_identify_no_reader(
     processes.stop()
     # Then the database is gone, and everything fails.
     broken = Container(settings.model_copy(update={"database_url": "postgresql://nobody@127.0.0.1:9/none"}))
-    with PreloadedSupervisor(broken) as failing:
+    with Supervisor(broken) as failing:
         failing.start("web", "mailer", "web")
         failing.start_worker("failing", "scheduler,transactional", 2)
         failing.start_beat()
