@@ -6,6 +6,7 @@ const LONGEST_MS = 10_000; // of writing without a pause
 const RETRY_MS = [1000, 3000, 10_000, 30_000];
 const TIMEOUT_MS = 30_000;
 const KEEPALIVE_BYTES = 60_000; // the Fetch standard allows 64 KiB in all
+const ISSUE_OF_STORY = /\/issues\/\d+(?=\/stories\/)/; // in a path
 
 // The copies of this browser, in IndexedDB. The latest is written even if another is being written.
 export class Copies {
@@ -27,7 +28,8 @@ export class Copies {
   async list(text, account) {
     if (!this.#database) return [];
     const all = await done(this.#database.transaction("copies").objectStore("copies").getAll());
-    return all.filter((copy) => copy.text === text && copy.account === account).sort((one, other) => other.at - one.at);
+    const found = all.filter((copy) => isSameText(copy.text, text) && copy.account === account);
+    return found.sort((one, other) => other.at - one.at);
   }
 
   put(copy) {
@@ -62,6 +64,11 @@ export class Copies {
     }
     this.#writing = false;
   }
+}
+
+// Whether two paths are of the same text: a story that is held over has it in another issue.
+function isSameText(one, other) {
+  return one.replace(ISSUE_OF_STORY, "") === other.replace(ISSUE_OF_STORY, "");
 }
 
 function done(request) {

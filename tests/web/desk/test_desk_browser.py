@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import date
 
 import pytest
 from playwright.sync_api import Browser, Error, Locator, Page, expect
@@ -10,7 +11,7 @@ from playwright.sync_api import Browser, Error, Locator, Page, expect
 from mailer.bootstrap import Container
 from mailer.domain.crops import Crop, CropFormat
 from mailer.domain.permissions import Role
-from mailer.services.issues import contacts, plan
+from mailer.services.issues import contacts, hold_over, plan
 from mailer.services.newsletters import picture_library
 from mailer.web.app import create_app
 from tests.support.browser import sign_in
@@ -110,6 +111,15 @@ def test_the_frame_of_a_crop_is_moved_by_pointer_and_keys(app: Container, issue:
     assert picture_library.load_picture(app.database, newsletter, item.id).crop == Crop(CropFormat.square, 42, 50)
 
 
+HAS_COPY = """(words) => new Promise((resolve) => {
+    const opened = indexedDB.open("texts", 1);
+    opened.onsuccess = () => {
+        const copies = opened.result.transaction("copies").objectStore("copies").getAll();
+        copies.onsuccess = () => resolve(JSON.stringify(copies.result).includes(words));
+    };
+})"""
+
+
 def test_a_note_that_was_not_saved_is_back(app: Container, issue: int, page: Page) -> None:
     story = plan.load_plan(app.database, app.urls, issue).sections[0].stories[0].id
     path = f"/desk/issues/{issue}/stories/{story}/en/contacts"
@@ -124,6 +134,7 @@ def test_a_note_that_was_not_saved_is_back(app: Container, issue: int, page: Pag
     first.press("End")
     first.press_sequentially(" Ask Jovan.")
     new.fill("(For information: Ana)")
+    page.wait_for_function(HAS_COPY, arg="(For information: Ana)")
     page.close()
 
     again = page.context.new_page()
@@ -146,6 +157,7 @@ def test_a_note_that_was_not_saved_is_back(app: Container, issue: int, page: Pag
     first = again.get_by_role("textbox", name=re.compile("in English")).first
     first.press("End")
     first.press_sequentially(" Or Ana.")
+    again.wait_for_function(HAS_COPY, arg="Or Ana.")
     again.route("**/*", lambda route: route.abort("connectionrefused"), times=1)
     with suppress(Error):
         again.get_by_role("button", name="Save the note").first.click()
@@ -161,6 +173,14 @@ def test_a_note_that_was_not_saved_is_back(app: Container, issue: int, page: Pag
     assert notes[0].endswith("Ask Jovan. Or Ana.")
     assert notes[-1] == "(For information: Ana)"
 
+    # A story that is held over takes what was not saved along.
+    new.fill("(For information: Jovan)")
+    again.wait_for_function(HAS_COPY, arg="(For information: Jovan)")
+    target = hold_over.hold_over(app.database, issue, story, None, date(2026, 10, 2), "tests").id
+    first, new = open_notes(again)
+    assert f"/issues/{target}/" in again.url
+    expect(new).to_have_text("(For information: Jovan)")
+
 
 def test_a_contact_that_was_not_saved_is_back(issue: int, page: Page) -> None:
     def open_new() -> tuple[Locator, Locator]:
@@ -171,6 +191,7 @@ def test_a_contact_that_was_not_saved_is_back(issue: int, page: Page) -> None:
     name, note = open_new()
     name.fill("Ana")
     note.fill("(For information: Ana)")
+    page.wait_for_function(HAS_COPY, arg="(For information: Ana)")
     name, note = open_new()
     expect(name).to_have_value("Ana")
     expect(note).to_have_text("(For information: Ana)")
