@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
+from starlette.routing import Mount
 
 from mailer.bootstrap import Container
 from mailer.domain.permissions import ROLE_PERMISSIONS, Permission, Role
@@ -32,6 +33,7 @@ def client(web_app: FastAPI) -> Iterator[TestClient]:
 
 def staff_routes(web_app: FastAPI) -> list[APIRoute]:
     modules = ("mailer.web.accounts.", "mailer.web.desk.", "mailer.web.control.")
+    assert all(isinstance(route, (APIRoute, Mount)) for route in web_app.routes), "routes inside others are not seen"
     found = [
         route
         for route in web_app.routes
