@@ -33,7 +33,9 @@ class OpenTab:
 
 
 def see(session: Session, key: TextKey, account: int, tab: str, now: datetime) -> None:
-    """Record that a tab has a text open. Forget those that were last seen long ago."""
+    """Record that a tab has a text open, and lock those of the text. Forget those that were last seen long ago."""
+    # Who writes is changed in all rows of a text: two tabs that lock them in any order would wait for each other.
+    session.execute(select(OpenText.tab).where(is_of(OpenText, key)).order_by(OpenText.tab).with_for_update())
     session.execute(delete(OpenText).where(OpenText.seen_at < now - _KEPT))
     row = key.columns | {"tab": tab, "account_id": account, "seen_at": now}
     statement = insert(OpenText).values(is_writer=False, saved="", **row)

@@ -1,5 +1,6 @@
 """Saving a text that is written in the browser: what was written is the text, or it is kept and the writer is told."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -18,8 +19,9 @@ from mailer.services.accounts.staff import Staff
 from mailer.services.issues import approve, compile, edit, hold_over, issue_pictures, new_issue, plan, write_text
 from mailer.services.issues import text_versions as text_versions_service
 from mailer.services.issues.write_text import SaveOrder, SaveOutcome, SaveResult, TextMoved, TextNotFound, TooManySaves
-from mailer.store import issues, newsletters, text_versions
+from mailer.store import issues, newsletters, open_texts, text_versions
 from tests.conftest import NOW
+from tests.support.locks import wait_for_lock
 from tests.support.pictures import jpeg
 from tests.support.staff import add_account, staff_of
 
@@ -216,6 +218,18 @@ def test_who_pauses_lets_others_write_and_who_closes_is_gone(
     assert [other.name for other in beat(app, key, amina, "a").others] == ["Jovan"]
     write_text.close(app.database, key, jovan, "j")
     assert beat(app, key, amina, "a").others == []
+
+
+def test_tabs_of_a_text_do_not_wait_for_each_other(app: Container, key: TextKey, amina: Staff, jovan: Staff) -> None:
+    for who, tab in ((amina, "a"), (jovan, "b")):
+        beat(app, key, who, tab)
+    with ThreadPoolExecutor() as threads, app.database.transaction() as session:
+        open_texts.see(session, key, amina.account, "a", NOW)
+        other = threads.submit(beat, app, key, jovan, "b", writing=True)
+        wait_for_lock(session, other)
+        open_texts.set_writer(session, key, "a")  # a deadlock if the other tab had locked its row alone
+        session.commit()
+        assert [one.tab for one in other.result(30).others] == ["a"]
 
 
 def beat(app: Container, key: TextKey, who: Staff, tab: str, at: int = 0, **order: Any) -> write_text.OpenState:
