@@ -97,11 +97,14 @@ WANTED = """
 MAX_RANKED = 500
 """Of more stories that match words, the newest ones."""
 _SEARCH = f"""
-    WITH wanted AS MATERIALIZED ({WANTED}), hits AS MATERIALIZED (
-        SELECT DISTINCT ON (s.id) s.id AS story, s.issue_id AS issue, s.section_id AS section, i.issue_date,
-            t.language, t.language = :language AS own, w.query
-        FROM wanted w
+    WITH wanted AS MATERIALIZED ({WANTED}), matches AS MATERIALIZED (
+        -- First, so that the index of words is read once for a language, and not once for each story.
+        SELECT t.story_id, t.language, w.query FROM wanted w
         JOIN story_translation t ON t.language = w.language AND t.search_vector @@ w.query AND t.status = 'ready'
+    ), hits AS MATERIALIZED (
+        SELECT DISTINCT ON (s.id) s.id AS story, s.issue_id AS issue, s.section_id AS section, i.issue_date,
+            t.language, t.language = :language AS own, t.query
+        FROM matches t
         JOIN story s ON s.id = t.story_id AND s.issue_id = ANY(:issues)
         JOIN issue i ON i.id = s.issue_id
         JOIN issue_translation f ON f.issue_id = i.id AND f.language = t.language AND f.status = 'ready'
