@@ -64,7 +64,7 @@ def open_of_account(session: Session, account: int) -> list[tuple[TextRequest, I
 def count_open(session: Session, issue: int) -> int:
     """Return how many requests of an issue are neither done nor withdrawn."""
     query = select(func.count()).where(
-        TextRequest.issue_id == issue, TextRequest.done_at.is_(None), TextRequest.withdrawn_at.is_(None)
+        TextRequest.issue_id == issue, TextRequest.done_at.is_(None), TextRequest.withdrawn_at.is_(None), _has_place()
     )
     return session.scalar(query) or 0
 

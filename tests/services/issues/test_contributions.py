@@ -185,6 +185,8 @@ def test_a_removed_storys_text_waits_until_the_story_is_put_back(
     base = write(app, request_id, "Uno.", now).written.base
     edit.remove_story(app.database, issue, story, "", amina)
     assert text_request_list.list_requests(app.database, issue, now) == []
+    with app.database.transaction() as session:
+        assert stored.count_open(session, issue) == 0
     assert contributions.open_link(app.database, request_id, now).state is LinkState.closed
     assert write(app, request_id, "Uno dos.", now, base).outcome is SaveOutcome.closed
     with pytest.raises(ChangeRefused):
