@@ -56,7 +56,8 @@ from mailer.web.negotiation import accepted_languages
 from mailer.web.pages import CSP, Pages
 from mailer.web.public import archive, feeds, mail_links, manage, sign_up, sitemap
 from mailer.web.public.archive_pages import ArchivePages
-from mailer.web.staff import PageMoved, SignInNeeded, StaffPages, is_staff_path, page_moved, sign_in_needed, staff_error
+from mailer.web.staff import PageMoved, SignInNeeded, StaffPages, page_moved, sign_in_needed, staff_error
+from mailer.web.staff_forms import is_staff_path
 from mailer.web.static import StaticAssets
 
 _log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from mailer.bootstrap import Container
 from mailer.domain.permissions import Role, RoleGrant
 from mailer.services.accounts import people
 from mailer.services.accounts.staff import Staff
-from mailer.web.staff import COOKIE, form_token
+from mailer.web.staff_forms import COOKIE, form_token
 
 PASSWORD = "correct horse battery staple"
 ORIGIN = "http://news.example.org"

@@ -13,7 +13,8 @@ from mailer.bootstrap import Container
 from mailer.domain.permissions import ROLE_PERMISSIONS, Permission, Role
 from mailer.web.app import create_app
 from mailer.web.live import LiveStreams
-from mailer.web.staff import FORM_TOKEN, Anyone, Requires, is_staff_path
+from mailer.web.staff import Anyone, Requires
+from mailer.web.staff_forms import FORM_TOKEN, is_staff_path
 from tests.support.clock import StoppedClock
 from tests.support.staff import SAME_ORIGIN, add_account, form_token_of, sign_in
 

@@ -13,7 +13,8 @@ from mailer.services.accounts.sign_in import CodeRefused, SignInRefused, TooMany
 from mailer.services.accounts.staff import Staff
 from mailer.web.dependencies import App, Now
 from mailer.web.forms import whole_number
-from mailer.web.staff import STAFF_LANGUAGES, PageOf, SignedIn, StaffForm, VisitorOf
+from mailer.web.staff import STAFF_LANGUAGES, PageOf, SignedIn, VisitorOf
+from mailer.web.staff_forms import StaffForm
 
 router = APIRouter(include_in_schema=False)
 PASSWORD = f"{urls.MY_ACCOUNT}/password"

@@ -16,7 +16,8 @@ from mailer.services.accounts.staff import Staff
 from mailer.services.newsletters.catalogue import NewsletterSummary, list_newsletters
 from mailer.web.dependencies import App, BigRowId, Now, RowId
 from mailer.web.forms import whole_number
-from mailer.web.staff import PageOf, Requires, StaffForm
+from mailer.web.staff import PageOf, Requires
+from mailer.web.staff_forms import StaffForm
 
 router = APIRouter(include_in_schema=False)
 Administrator = Annotated[Staff, Depends(Requires(Permission.manage_accounts))]

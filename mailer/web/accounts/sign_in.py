@@ -16,20 +16,8 @@ from mailer.services.accounts import people
 from mailer.services.accounts.people import LinkExpired
 from mailer.services.accounts.sign_in import CodeRefused, IdentityRefused, SignInRefused, TooManyTries
 from mailer.web.dependencies import App, Now
-from mailer.web.staff import (
-    COOKIE,
-    Anyone,
-    Kept,
-    Page,
-    PageOf,
-    SignedIn,
-    StaffForm,
-    VisitorOf,
-    form_token,
-    is_local_path,
-    read_sign_in_form,
-    session_token,
-)
+from mailer.web.staff import Anyone, Page, PageOf, SignedIn, VisitorOf
+from mailer.web.staff_forms import COOKIE, Kept, StaffForm, form_token, is_local_path, read_sign_in_form, session_token
 
 router = APIRouter(include_in_schema=False)
 open_to_anyone = [Depends(Anyone())]

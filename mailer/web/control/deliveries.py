@@ -24,7 +24,8 @@ from mailer.web.control.forms import read_reason
 from mailer.web.control.snapshots import Operator
 from mailer.web.dependencies import App, Now, RowId
 from mailer.web.forms import whole_number
-from mailer.web.staff import Page, PageOf, StaffForm
+from mailer.web.staff import Page, PageOf
+from mailer.web.staff_forms import StaffForm
 
 router = APIRouter(include_in_schema=False)
 ORDER = f"{urls.DELIVERIES}/order"

@@ -15,7 +15,8 @@ from mailer.web.control import charts
 from mailer.web.control.forms import read_reason
 from mailer.web.control.snapshots import Operator, SnapshotsOf
 from mailer.web.dependencies import App, Now
-from mailer.web.staff import PageOf, StaffForm
+from mailer.web.staff import PageOf
+from mailer.web.staff_forms import StaffForm
 
 router = APIRouter(include_in_schema=False)
 DURATIONS = {"30m": timedelta(minutes=30), "2h": timedelta(hours=2), "8h": timedelta(hours=8), "1d": timedelta(days=1)}

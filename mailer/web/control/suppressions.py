@@ -21,7 +21,8 @@ from mailer.services.subscribers.in_flight import wait_for_addresses
 from mailer.web.control.forms import read_reason
 from mailer.web.control.snapshots import Operator
 from mailer.web.dependencies import App, Now
-from mailer.web.staff import Page, PageOf, StaffForm
+from mailer.web.staff import Page, PageOf
+from mailer.web.staff_forms import StaffForm
 
 router = APIRouter(include_in_schema=False)
 PAGE_SIZE = 50

@@ -14,7 +14,8 @@ from mailer.services.delivery import worker_orders
 from mailer.web.control.forms import read_reason
 from mailer.web.control.snapshots import Operator, Snapshots, SnapshotsOf
 from mailer.web.dependencies import App, Now
-from mailer.web.staff import Page, PageOf, StaffForm
+from mailer.web.staff import Page, PageOf
+from mailer.web.staff_forms import StaffForm
 
 router = APIRouter(include_in_schema=False)
 

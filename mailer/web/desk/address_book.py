@@ -17,7 +17,8 @@ from mailer.services.newsletters.catalogue import NewsletterSummary
 from mailer.web.dependencies import App, Now, RowId
 from mailer.web.desk.contacts import contact_note_tree, read_contact_note
 from mailer.web.desk.issue import Writer, read_revision
-from mailer.web.staff import NewsletterOf, Page, PageOf, StaffForm, message_of
+from mailer.web.staff import NewsletterOf, Page, PageOf, message_of
+from mailer.web.staff_forms import StaffForm
 
 ADDRESS_BOOK = "/desk/newsletters/{newsletter}/address-book"
 router = APIRouter(prefix=ADDRESS_BOOK, include_in_schema=False)

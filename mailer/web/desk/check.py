@@ -12,7 +12,8 @@ from mailer.services.issues import approve, check, compile, network_checks, sche
 from mailer.services.issues.approve import TextChanged
 from mailer.services.subscribers.staff_changes import section_titles
 from mailer.web.desk.issue import ISSUE, Approver, Viewer, Visit, VisitOf
-from mailer.web.staff import StaffForm, message_of
+from mailer.web.staff import message_of
+from mailer.web.staff_forms import StaffForm
 
 router = APIRouter(prefix=ISSUE, include_in_schema=False)
 MAX_EDITIONS = 100

@@ -21,7 +21,8 @@ from mailer.services.newsletters import address_book
 from mailer.web.dependencies import RowId
 from mailer.web.desk.issue import ISSUE, Translator, Viewer, Visit, VisitOf, Writer, read_step
 from mailer.web.forms import whole_number
-from mailer.web.staff import StaffForm, message_of
+from mailer.web.staff import message_of
+from mailer.web.staff_forms import StaffForm
 
 CONTACTS = f"{ISSUE}/stories/{{story}}/{{language}}/contacts"
 router = APIRouter(prefix=CONTACTS, include_in_schema=False)

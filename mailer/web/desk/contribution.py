@@ -39,7 +39,8 @@ from mailer.web.desk.text_form import (
     typed_in,
 )
 from mailer.web.forms import receive_within
-from mailer.web.staff import Anyone, Page, PageOf, VisitorOf, message_of, read_body
+from mailer.web.staff import Anyone, Page, PageOf, VisitorOf, message_of
+from mailer.web.staff_forms import read_body
 
 MAX_FILE_BYTES = 10 * 1024 * 1024
 router = APIRouter(include_in_schema=False, dependencies=[Depends(Anyone())])

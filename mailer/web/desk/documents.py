@@ -16,7 +16,8 @@ from mailer.services.issues.uploads import Upload, UploadGone
 from mailer.web.dependencies import App, Now
 from mailer.web.desk.issue import Translator, read_revision
 from mailer.web.forms import receive_within
-from mailer.web.staff import NewsletterOf, Page, PageOf, StaffForm, check_form_token, message_of
+from mailer.web.staff import NewsletterOf, Page, PageOf, message_of
+from mailer.web.staff_forms import StaffForm, check_form_token
 
 IMPORT = "/desk/newsletters/{newsletter}/import"
 MAX_UPLOAD_BYTES = 60 * 1024 * 1024

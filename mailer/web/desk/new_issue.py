@@ -10,7 +10,8 @@ from mailer.services.issues import new_issue
 from mailer.services.issues.new_issue import NewIssue
 from mailer.web.dependencies import App, Now
 from mailer.web.desk.issue import ISSUE, Writer
-from mailer.web.staff import NewsletterOf, PageOf, StaffForm, message_of
+from mailer.web.staff import NewsletterOf, PageOf, message_of
+from mailer.web.staff_forms import StaffForm
 
 NEW_ISSUE = "/desk/newsletters/{newsletter}/new-issue"
 router = APIRouter(prefix=NEW_ISSUE, include_in_schema=False)

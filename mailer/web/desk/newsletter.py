@@ -22,7 +22,8 @@ from mailer.services.newsletters import settings as service
 from mailer.services.newsletters.catalogue import NewsletterSummary, list_newsletters
 from mailer.services.newsletters.settings import SettingsChanged, Values, fingerprint
 from mailer.web.dependencies import App
-from mailer.web.staff import NewsletterOf, Page, PageOf, Requires, StaffForm
+from mailer.web.staff import NewsletterOf, Page, PageOf, Requires
+from mailer.web.staff_forms import StaffForm
 
 SETTINGS = "/desk/newsletters/{newsletter}/settings"
 router = APIRouter(include_in_schema=False)

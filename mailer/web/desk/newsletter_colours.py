@@ -17,7 +17,7 @@ from mailer.services.accounts.staff import Staff
 from mailer.services.newsletters.settings import Values
 from mailer.web.desk.newsletter import SETTINGS, Editor, SettingsVisit, SettingsVisitOf, part_of
 from mailer.web.desk.preview import EDITION_HEADERS
-from mailer.web.staff import StaffForm
+from mailer.web.staff_forms import StaffForm
 
 router = APIRouter(prefix=f"{SETTINGS}/colours", include_in_schema=False)
 _SAMPLE_SECTIONS = 3

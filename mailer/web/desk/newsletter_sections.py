@@ -12,7 +12,7 @@ from mailer.services.newsletters import settings as service
 from mailer.services.newsletters.sections import list_sections
 from mailer.services.newsletters.settings import Values
 from mailer.web.desk.newsletter import SETTINGS, Editor, SettingsVisit, SettingsVisitOf, by_language, part_of
-from mailer.web.staff import StaffForm
+from mailer.web.staff_forms import StaffForm
 
 SECTIONS = f"{SETTINGS}/sections"
 router = APIRouter(prefix=SECTIONS, include_in_schema=False)

@@ -9,7 +9,7 @@ from mailer.domain.newsletter import NewsletterSettings
 from mailer.services.accounts.staff import Staff
 from mailer.services.newsletters.settings import Values
 from mailer.web.desk.newsletter import SETTINGS, Editor, SettingsVisit, SettingsVisitOf
-from mailer.web.staff import StaffForm
+from mailer.web.staff_forms import StaffForm
 
 router = APIRouter(prefix=f"{SETTINGS}/texts", include_in_schema=False)
 

@@ -22,7 +22,8 @@ from mailer.web.dependencies import App, Now, RowId
 from mailer.web.desk.issue import ISSUE, Viewer, Visit, VisitOf, Writer
 from mailer.web.desk.newsletter import choose_newsletter
 from mailer.web.forms import receive_within, whole_number
-from mailer.web.staff import NewsletterOf, Page, PageOf, StaffForm, check_form_token, message_of
+from mailer.web.staff import NewsletterOf, Page, PageOf, message_of
+from mailer.web.staff_forms import StaffForm, check_form_token
 
 LIBRARY = "/desk/newsletters/{newsletter}/pictures"
 STORY = f"{ISSUE}/stories/{{story}}/picture"

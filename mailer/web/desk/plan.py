@@ -27,7 +27,8 @@ from mailer.services.issues.mark_ready import MarkedDrafts
 from mailer.web.dependencies import RowId
 from mailer.web.desk.issue import ISSUE, Translator, Viewer, Visit, VisitOf, Writer, read_revision, read_step
 from mailer.web.forms import whole_number
-from mailer.web.staff import StaffForm, message_of
+from mailer.web.staff import message_of
+from mailer.web.staff_forms import StaffForm
 
 router = APIRouter(prefix=ISSUE, include_in_schema=False)
 

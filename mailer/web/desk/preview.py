@@ -23,7 +23,8 @@ from mailer.services.issues.compile import EditionNotFound
 from mailer.services.issues.plan import IssuePlan
 from mailer.services.issues.send_test import Recipient
 from mailer.web.desk.issue import ISSUE, AddressViewer, Viewer, Visit, VisitOf
-from mailer.web.staff import StaffForm, message_of
+from mailer.web.staff import message_of
+from mailer.web.staff_forms import StaffForm
 
 router = APIRouter(prefix=ISSUE, include_in_schema=False)
 Sections = Annotated[list[str] | None, Query(max_length=62)]

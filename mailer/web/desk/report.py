@@ -23,7 +23,8 @@ from mailer.services.subscribers.staff_changes import section_titles
 from mailer.settings_values import read_rate
 from mailer.web.desk.issue import ISSUE, AddressViewer, Reporter, Scheduler, Visit, VisitOf
 from mailer.web.live import LiveStreams
-from mailer.web.staff import StaffForm, message_of, session_token
+from mailer.web.staff import message_of
+from mailer.web.staff_forms import StaffForm, session_token
 
 router = APIRouter(prefix=ISSUE, include_in_schema=False)
 MAX_PER_MINUTE = 10_000_000

@@ -19,7 +19,8 @@ from mailer.web.dependencies import BigRowId
 from mailer.web.desk.issue import ISSUE, Viewer, Visit, VisitOf, Writer
 from mailer.web.desk.text_form import BASE, match
 from mailer.web.forms import whole_number
-from mailer.web.staff import StaffForm, message_of
+from mailer.web.staff import message_of
+from mailer.web.staff_forms import StaffForm
 
 router = APIRouter(prefix=ISSUE + "/requests", include_in_schema=False)
 _USUAL_DAYS = 7

@@ -12,7 +12,8 @@ from mailer.services.newsletters.catalogue import NewsletterSummary
 from mailer.services.newsletters.settings import Values, fingerprint, load_settings, save_settings
 from mailer.web.dependencies import App
 from mailer.web.desk.newsletter import Editor
-from mailer.web.staff import NewsletterOf, Page, PageOf, StaffForm, message_of
+from mailer.web.staff import NewsletterOf, Page, PageOf, message_of
+from mailer.web.staff_forms import StaffForm
 
 SEED_LIST = "/desk/newsletters/{newsletter}/seed-list"
 router = APIRouter(prefix=SEED_LIST, include_in_schema=False)

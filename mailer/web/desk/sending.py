@@ -14,7 +14,7 @@ from mailer.services.accounts.staff import Staff
 from mailer.services.delivery import expand
 from mailer.services.issues import approve, schedule
 from mailer.web.desk.issue import ISSUE, Scheduler, Viewer, Visit, VisitOf
-from mailer.web.staff import StaffForm
+from mailer.web.staff_forms import StaffForm
 
 router = APIRouter(prefix=ISSUE, include_in_schema=False)
 

@@ -14,7 +14,8 @@ from mailer.services.issues.story_search import MAX_PAGE, PAGE_SIZE, FoundPage
 from mailer.web.dependencies import App, RowId
 from mailer.web.desk.issue import ISSUE, Viewer, Writer
 from mailer.web.forms import whole_number
-from mailer.web.staff import NewsletterOf, Page, PageOf, StaffForm, message_of
+from mailer.web.staff import NewsletterOf, Page, PageOf, message_of
+from mailer.web.staff_forms import StaffForm
 
 STORIES = "/desk/newsletters/{newsletter}/stories"
 router = APIRouter(prefix=STORIES, include_in_schema=False)

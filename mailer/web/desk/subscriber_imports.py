@@ -18,7 +18,8 @@ from mailer.services.subscribers.import_jobs import MAX_LIST_BYTES, ImportStatus
 from mailer.web.dependencies import App, BigRowId, Now
 from mailer.web.desk.subscribers import Steward
 from mailer.web.forms import receive_within
-from mailer.web.staff import NewsletterOf, Page, PageOf, StaffForm, check_form_token, message_of
+from mailer.web.staff import NewsletterOf, Page, PageOf, message_of
+from mailer.web.staff_forms import StaffForm, check_form_token
 
 IMPORTS = "/desk/newsletters/{newsletter}/subscribers/import"
 _FORM_BYTES = 64 * 1024

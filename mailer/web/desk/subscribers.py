@@ -26,7 +26,8 @@ from mailer.services.subscribers.in_flight import wait_for_addresses
 from mailer.web.dependencies import App, BigRowId, Now
 from mailer.web.desk.issue import AddressViewer
 from mailer.web.desk.newsletter import choose_newsletter
-from mailer.web.staff import NewsletterOf, Page, PageOf, Requires, StaffForm, message_of
+from mailer.web.staff import NewsletterOf, Page, PageOf, Requires, message_of
+from mailer.web.staff_forms import StaffForm
 
 SUBSCRIBERS = "/desk/newsletters/{newsletter}/subscribers"
 PERSON = f"{SUBSCRIBERS}/{{subscriber}}"

@@ -11,7 +11,8 @@ from mailer.services.issues import text_page, text_versions
 from mailer.web.desk.issue import Translator, Viewer
 from mailer.web.desk.writing import FRONT_MATTER, STORY, TextVisit, TextVisitOf
 from mailer.web.forms import whole_number
-from mailer.web.staff import StaffForm, message_of
+from mailer.web.staff import message_of
+from mailer.web.staff_forms import StaffForm
 
 router = APIRouter(include_in_schema=False)
 _Version = Annotated[int | None, Query(ge=1, le=2**63 - 1)]

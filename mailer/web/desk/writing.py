@@ -43,7 +43,8 @@ from mailer.web.desk.text_form import (
     script_config,
     typed_in,
 )
-from mailer.web.staff import STAFF_CSP, StaffBody, form_token, message_of, session_token
+from mailer.web.staff import STAFF_CSP, message_of
+from mailer.web.staff_forms import StaffBody, form_token, session_token
 
 STORY, FRONT_MATTER = f"{ISSUE}/stories/{{story}}/{{language}}", f"{ISSUE}/front/{{language}}"
 router = APIRouter(include_in_schema=False)

@@ -12,7 +12,7 @@ from mailer.adapters.passwords import PasswordsBusy
 from mailer.bootstrap import Container
 from mailer.domain.permissions import Role
 from mailer.web.app import create_app
-from mailer.web.staff import is_local_path
+from mailer.web.staff_forms import is_local_path
 from tests.support.clock import clock_of
 from tests.support.staff import PASSWORD, SAME_ORIGIN, add_account, form_token_of, post, sign_in
 

@@ -15,7 +15,7 @@ from mailer.domain.text_tree import line_to_tree, to_tree
 from mailer.models import StoryTranslation
 from mailer.services.issues import approve, compile, hold_over, plan, write_text
 from mailer.services.issues.write_text import TextState
-from mailer.web.staff import MAX_FORM_BYTES
+from mailer.web.staff_forms import MAX_FORM_BYTES
 from tests.conftest import NOW
 from tests.support.staff import SAME_ORIGIN, add_account, form_token_for, post, sign_in, text_of, words
 
